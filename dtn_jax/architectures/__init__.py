@@ -1,0 +1,187 @@
+"""Architectures: routings of experts to tasks, and how options become one.
+
+A new architecture is a file here, a line in ARCHITECTURES, and its groups in `layout`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from dtn_jax.architectures.dtn import DTN, FUSIONS
+from dtn_jax.architectures.mmoe import MMoE
+from dtn_jax.architectures.parts import SHARED, Experts, ModelInput
+from dtn_jax.architectures.ple import PLE
+from dtn_jax.architectures.shared_bottom import SharedBottom
+from dtn_jax.architectures.single_task import SingleTask
+from dtn_jax.interactions import EXPERTS, parse_experts
+from dtn_jax.interactions.hcnet import SHRINKINGS
+from dtn_jax.interactions.masknet import KINDS
+from dtn_jax.normalisation import NORMALISATIONS
+from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.tower import Tower
+
+ARCHITECTURES = {
+    "dtn": DTN,
+    "shared_bottom": SharedBottom,
+    "single_task": SingleTask,
+    "mmoe": MMoE,
+    "ple": PLE,
+}
+DTYPES = ("float32", "bfloat16", "float64")
+
+Layout = tuple[dict[str, tuple[str, ...]], ...]  # per level {group: kinds of its experts}
+
+
+def build(model: ConfigDict, schema: Schema) -> nn.Module:
+    """The architecture that the options `model` (section `model` of a config) describe.
+
+    Raises:
+      UserError: an option outside its choices or its range.
+    """
+    dtype = _dtype(model)
+    dropout = _rate(model, "dropout")
+    kinds = _expert_factories(model, dropout, dtype)
+    codebook = itertools.count()  # each HCNet expert has the next one
+
+    def factories(names: tuple[str, ...]) -> Experts:
+        seen = {}
+        experts = []
+        for kind in names:
+            number = seen[kind] = seen.get(kind, -1) + 1
+            own = {"codebook": next(codebook)} if kind == "hcnet" else {}
+            experts.append((f"{kind}_{number}", functools.partial(kinds[kind], **own)))
+        return tuple(experts)
+
+    levels = tuple(
+        tuple((group, factories(names)) for group, names in groups.items())
+        for groups in layout(model, schema)
+    )
+    tasks = {task.name: task for task in schema.tasks}
+    parts = {
+        "tasks": tuple(tasks[name] for name in schema.task_order()),
+        "input": functools.partial(
+            ModelInput,
+            normalisation=_choice(model, "normalisation", NORMALISATIONS),
+            dropout=_rate(model, "embedding_dropout"),
+            dtype=dtype,
+        ),
+        "tower": functools.partial(
+            Tower, hidden=_widths(model, "tower_hidden"), dropout=dropout, dtype=dtype
+        ),
+        "dropout": dropout,
+        "dtype": dtype,
+    }
+    fusion = _choice(model, "fusion", FUSIONS)
+    if model.architecture == "dtn":
+        return DTN(groups=levels[0], fusion=fusion, tsn=model.dtn.tsn, **parts)
+    if model.architecture == "ple":
+        return PLE(levels=levels, **parts)
+    return ARCHITECTURES[model.architecture](groups=levels[0], **parts)
+
+
+def layout(model: ConfigDict, schema: Schema) -> Layout:
+    """Which experts each group of each level has."""
+    architecture = choose("architecture", model.architecture, ARCHITECTURES)
+    levels = _size(model, "ple.levels") if architecture == "ple" else 1
+    taken = [name for name in schema.task_names if name in (SHARED, "input")]
+    if taken:
+        raise UserError(f"a task cannot be called {taken[0]!r}: the model has a part of that name")
+    if architecture == "dtn":
+        groups = (schema.task_names if model.dtn.task_groups else ()) + (
+            (SHARED,) if model.dtn.shared_group else ()
+        )
+        if not groups:
+            raise UserError("model.dtn: task_groups and shared_group are both off; no expert is left")
+    elif architecture == "ple":
+        groups = (*schema.task_names, SHARED)
+    elif architecture == "single_task":
+        groups = schema.task_names
+    else:
+        groups = (SHARED,)
+    experts = dict.fromkeys(groups, parse_experts(model.experts))
+    for part in filter(None, model.group_experts.split(",")):
+        group, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UserError(f"model.group_experts: expected group=experts, got {part!r}")
+        experts[choose(f"group of {architecture}", group, groups)] = parse_experts(text)
+    return (experts,) * levels
+
+
+def codebooks(model: ConfigDict, schema: Schema) -> int:
+    """C, the number of HCNet experts in the model."""
+    groups = [kinds for level in layout(model, schema) for kinds in level.values()]
+    return sum(kinds.count("hcnet") for kinds in groups)
+
+
+def views(architecture: str, schema: Schema) -> tuple[str, ...]:
+    """The views of the fields, each with its own embedding tables, that an architecture reads."""
+    choose("architecture", architecture, ARCHITECTURES)
+    return schema.task_names if architecture == "single_task" else (SHARED,)
+
+
+def _expert_factories(
+    model: ConfigDict, dropout: float, dtype: jnp.dtype
+) -> dict[str, functools.partial]:
+    options = {
+        "mlp": {"hidden": _widths(model, "mlp.hidden"), "dropout": dropout},
+        "gdcn": {"layers": _size(model, "gdcn.layers")},
+        "masknet": {
+            "kind": _choice(model, "masknet.kind", KINDS),
+            "blocks": _size(model, "masknet.blocks"),
+            "block_dim": _size(model, "masknet.block_dim"),
+            "mask_hidden": _size(model, "masknet.mask_hidden"),
+            "hidden": _widths(model, "masknet.hidden"),
+        },
+        "hcnet": {"shrinking": _choice(model, "hcnet.shrinking", SHRINKINGS)},
+        "dcnv2": {
+            "layers": _size(model, "dcnv2.layers"),
+            "rank": _size(model, "dcnv2.rank", least=0),
+        },
+    }
+    width = _size(model, "expert_dim")
+    return {
+        kind: functools.partial(expert, width=width, dtype=dtype, **options[kind])
+        for kind, expert in EXPERTS.items()
+    }
+
+
+def _read(model: ConfigDict, key: str):
+    return functools.reduce(getattr, key.split("."), model)
+
+
+def _choice(model: ConfigDict, key: str, choices: tuple[str, ...]) -> str:
+    return choose(f"model.{key}", _read(model, key), choices)
+
+
+def _size(model: ConfigDict, key: str, least: int = 1) -> int:
+    value = _read(model, key)
+    if not isinstance(value, int) or value < least:
+        raise UserError(f"model.{key}: expected a whole number >= {least}, got {value!r}")
+    return value
+
+
+def _widths(model: ConfigDict, key: str) -> tuple[int, ...]:
+    value = tuple(_read(model, key))
+    if not all(isinstance(width, int) and width >= 1 for width in value):
+        raise UserError(f"model.{key}: expected whole numbers >= 1, got {value!r}")
+    return value
+
+
+def _rate(model: ConfigDict, key: str) -> float:
+    value = _read(model, key)
+    if not 0 <= value < 1:
+        raise UserError(f"model.{key}: expected a rate in [0, 1), got {value!r}")
+    return value
+
+
+def _dtype(model: ConfigDict) -> jnp.dtype:
+    name = _choice(model, "dtype", DTYPES)
+    if name == "float64" and not jax.config.jax_enable_x64:
+        raise UserError("model.dtype: float64 needs the environment variable JAX_ENABLE_X64=1")
+    return jnp.dtype(name)

@@ -1,0 +1,33 @@
+"""MMoE, "Modeling Task Relationships in Multi-task Learning with Multi-gate MoE" (Ma et al. 2018).
+
+a_t = softmax(x W_t);  z_t = sum over m of a_tm f_m;  a task's logit is tower_t(z_t).
+"""
+
+from __future__ import annotations
+
+from flax import linen as nn
+
+from dtn_jax.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
+from dtn_jax.gates import Gate, mix
+from dtn_jax.interactions.mlp import flat
+from dtn_jax.interface import Inputs, Outputs
+
+
+class MMoE(Architecture):
+    """Group: `shared`. The gates have no bias."""
+
+    groups: Groups
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        ((group, experts),) = self.groups
+        outputs = ExpertGroup(experts, self.dropout, name=group)(fields, inputs.codewords, train)
+        logits, gates = {}, {}
+        for task in self.tasks:
+            gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=f"gate_{task.name}")
+            weights = gate(flat(fields))
+            z = mix(weights, list(outputs.values()))
+            logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
+            gates[task.name] = by_expert(weights, outputs)
+        return Outputs(logits=logits, intermediates={"gates": gates, "experts": outputs})

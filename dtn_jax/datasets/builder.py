@@ -1,0 +1,246 @@
+"""Raw frames to a prepared data set: encoders fitted on train, rows written as blocks.
+
+A TFDS record is a *block* of rows, not a row: one-row records decode a hundred times slower.
+The prepared set fixes a number of *lanes*; record r belongs to lane r mod `lanes`. All blocks
+are full but the last one of each lane, and those share what is left evenly, so that lanes never
+differ by more than one row, and reading the records in order gives the rows in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import polars as pl
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets import encoders as enc
+from dtn_jax.schema import Schema, Task, UserError
+
+Frames = Callable[[], Iterator[pl.DataFrame]]  # each call reads the split anew
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a split's rows lie in records.
+
+    Attributes:
+      lanes: parallel streams of blocks; a batch takes the same number of rows from each.
+      block_rows: rows of a full block.
+    """
+
+    lanes: int
+    block_rows: int
+
+    def blocks(self, rows: int) -> list[int]:
+        """The number of rows of each record, in order."""
+        full, rest = divmod(rows, self.lanes * self.block_rows)
+        tail = [rest // self.lanes + (lane < rest % self.lanes) for lane in range(self.lanes)]
+        return [self.block_rows] * (full * self.lanes) + [n for n in tail if n]
+
+
+def default_layout(rows: int) -> Layout:
+    """64 lanes for large sets; fewer, and shorter blocks, for small ones."""
+    lanes = 64
+    while lanes > 1 and rows < lanes * 2048:
+        lanes //= 2
+    return Layout(lanes, 1024 if rows >= 1_000_000 else 128)
+
+
+class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """The common part of every data set; a data set's file fills in the four methods below."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = None  # manual files are optional: see `raw`
+
+    def encoders(self) -> dict[str, enc.Encoder]:
+        """The unfitted encoder of each field, in field order."""
+        raise NotImplementedError
+
+    def tasks(self) -> tuple[Task, ...]:
+        raise NotImplementedError
+
+    def raw(self, dl_manager) -> dict[str, Frames]:
+        """The frames of `train`, `validation` and `test`: a column a field, task and weight."""
+        raise NotImplementedError
+
+    def layout(self) -> Layout:
+        raise NotImplementedError
+
+    weight = ""  # the column stored as the example's weight
+    OPTIONS: dict[str, int] = {}  # options of the builder, with their defaults
+
+    def notes(self) -> dict[str, object]:
+        """Further facts to keep beside the data, JSON-able, written to notes.json."""
+        return {}
+
+    # What follows is the same for every data set.
+
+    def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
+        self.manual_dir = manual_dir
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
+        numeric = sum(isinstance(e, enc.Standardise) for e in self.encoders().values())
+        shapes = {
+            "ids": ((n, len(self.encoders())), np.int32),
+            "labels": ((n, len(self.tasks())), np.float32),
+            "label_mask": ((n, len(self.tasks())), np.uint8),
+            **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
+            **({"sample_weight": ((n,), np.float32)} if self.weight else {}),
+        }
+        features = {
+            k: tfds.features.Tensor(shape=s, dtype=d, encoding=bytes_)
+            for k, (s, d) in shapes.items()
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        frames = self.raw(dl_manager)
+        self.fitted = enc.fit(self.encoders(), frames["train"]())
+        self.rows = dict.fromkeys(frames, 0)
+        self.unknown = {s: dict.fromkeys(self.fitted, 0) for s in frames}
+        self.digest = hashlib.sha256(self.schema().to_json().encode())
+        self.digest.update(enc.to_json(self.fitted).encode())
+        return {split: self._generate_examples(split, frames[split]) for split in frames}
+
+    def _generate_examples(self, split: str, frames: Frames):
+        encoded = (self._encode(split, frame) for frame in frames())
+        for i, block in enumerate(cut_blocks(encoded, self.layout())):
+            for values in block.values():
+                self.digest.update(values.tobytes())
+            yield i, {k: _pad(v, self.layout().block_rows) for k, v in block.items()}
+        if not self.rows[split]:
+            raise UserError(f"{self.name}: the {split} split is empty")
+
+    def _encode(self, split: str, frame: pl.DataFrame) -> dict[str, np.ndarray]:
+        """Columns to arrays `[rows, ...]`; counts rows and unknown values on the way."""
+        start = self.rows[split]
+        check_frame(frame, self.fitted, self.tasks(), self.weight, f"{self.name}/{split}", start)
+        self.rows[split] += len(frame)
+        columns = [encoder.encode(frame[name]) for name, encoder in self.fitted.items()]
+        for name, column in zip(self.fitted, columns):
+            self.unknown[split][name] += int((column == 0).sum())
+        labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
+        labels = np.stack(labels, axis=1)
+        block = {
+            "ids": np.stack(columns, axis=1),
+            "labels": np.nan_to_num(labels, nan=0.0),
+            "label_mask": (~np.isnan(labels)).astype(np.uint8),
+        }
+        scaled = {n: e for n, e in self.fitted.items() if isinstance(e, enc.Standardise)}
+        if scaled:
+            block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
+        if self.weight:
+            block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
+        return block
+
+    def schema(self) -> Schema:
+        fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
+        return Schema(self.name, fields, self.tasks(), weight=self.weight)
+
+    def _download_and_prepare(self, *args, **kwargs):
+        super()._download_and_prepare(*args, **kwargs)
+        folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
+        (folder / "schema.json").write_text(self.schema().to_json())
+        (folder / "encoders.json").write_text(enc.to_json(self.fitted))
+        (folder / "notes.json").write_text(json.dumps(self.notes(), indent=1))
+        sizes = {p.name: p.stat().st_size for p in sorted(folder.glob("*.array_record*"))}
+        prepared = {
+            "fingerprint": self.digest.hexdigest(),
+            "layout": dataclasses.asdict(self.layout()),
+            "rows": self.rows,
+            "unknown_values": self.unknown,
+            "files": sizes,
+        }
+        (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
+
+
+def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Iterator[dict]:
+    """Re-cuts arrays of any lengths into the layout's blocks; holds one block a lane at a time."""
+    size = layout.lanes * layout.block_rows
+    held: list[dict[str, np.ndarray]] = []
+    count = 0
+
+    def flush(rows: int) -> Iterator[dict]:
+        nonlocal held, count
+        joined = {k: np.concatenate([h[k] for h in held]) for k in held[0]}
+        start = 0
+        for n in layout.blocks(rows):
+            yield {k: v[start : start + n] for k, v in joined.items()}
+            start += n
+        held = [{k: v[rows:] for k, v in joined.items()}]
+        count -= rows
+
+    for chunk in chunks:
+        held.append(chunk)
+        count += len(chunk["ids"])
+        if count >= size:
+            yield from flush(count - count % size)
+    if count:
+        yield from flush(count)
+
+
+def check_frame(
+    frame: pl.DataFrame,
+    encoders: Mapping[str, enc.Encoder],
+    tasks: tuple[Task, ...],
+    weight: str,
+    where: str,
+    first_row: int = 0,
+) -> None:
+    """Raises UserError on a missing column, text in a numeric one, or a label out of range."""
+    wanted = [*encoders, *(t.name for t in tasks), *filter(None, [weight])]
+    missing = [c for c in wanted if c not in frame.columns]
+    if missing:
+        raise UserError(
+            f"{where}: column {missing[0]!r} is missing; the columns are: {', '.join(frame.columns)}"
+        )
+    numbers = [n for n, e in encoders.items() if isinstance(e, enc.NUMERIC)]
+    for name in [*numbers, *(t.name for t in tasks), *filter(None, [weight])]:
+        if not (frame[name].dtype.is_numeric() or frame[name].dtype in (pl.Boolean, pl.Null)):
+            raise UserError(
+                f"{where}: column {name!r} must be numeric, got {frame[name].dtype} "
+                f"(first value {frame[name][0]!r})"
+            )
+    for task in tasks:
+        column = frame[task.name].cast(pl.Float64)
+        known = column.is_in([0.0, 1.0]) if task.kind == "binary" else column.is_finite()
+        bad = (~known.fill_null(True)).arg_true()
+        if len(bad):
+            expected = "0, 1 or missing" if task.kind == "binary" else "a finite number or missing"
+            raise UserError(
+                f"{where}: label {task.name!r} is {frame[task.name][int(bad[0])]!r} in row "
+                f"{first_row + int(bad[0]) + 1} ({len(bad)} such rows in this chunk); "
+                f"expected {expected}"
+            )
+
+
+def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
+    held = np.zeros(len(frame), bool)
+    rng = np.random.default_rng(seed)
+    held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
+    return frame.filter(~held), frame.filter(held)
+
+
+def _pad(values: np.ndarray, rows: int) -> np.ndarray:
+    widths = [(0, rows - len(values))] + [(0, 0)] * (values.ndim - 1)
+    return np.pad(values, widths)
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder for prepared sets."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"

@@ -1,0 +1,238 @@
+"""Column values to table rows: fitted once on train, saved with the data, reused by scoring.
+
+Row 0 of every table is the unknown id: missing values, values listed as unknown, and values
+that train did not show. An encoder is fitted from the counts of a column's values, so that one
+streaming pass over train fits them all in memory bounded by the number of distinct values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.schema import Field, UserError, choose
+
+DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
+MAX_DISTINCT = 1_000_000  # distinct numeric values kept while fitting; beyond, they are thinned
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Values seen at least `min_count` times in train get rows 1, 2, ... by falling count."""
+
+    kind: ClassVar[str] = "vocabulary"
+    min_count: int = 1
+    unknown: tuple[str, ...] = ()
+    values: tuple[str, ...] | None = None
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.values)
+
+    def fit(self, counts: pl.DataFrame) -> Vocabulary:
+        counts = counts.with_columns(pl.col("value").cast(pl.String)).filter(
+            pl.col("value").is_not_null()
+            & ~pl.col("value").is_in(list(self.unknown))
+            & (pl.col("count") >= self.min_count)
+        )
+        counts = counts.sort(["count", "value"], descending=[True, False])
+        return dataclasses.replace(self, values=tuple(counts["value"].to_list()))
+
+    def encode(self, column: pl.Series) -> np.ndarray:
+        """Returns the row of each value, int32 `[B]`."""
+        rows = pl.DataFrame(
+            {"value": pl.Series(self.values, dtype=pl.String), "row": np.arange(1, self.rows)},
+            schema_overrides={"row": pl.Int32},
+        )
+        joined = pl.DataFrame({"value": column.cast(pl.String)}).join(
+            rows, on="value", how="left", maintain_order="left"
+        )
+        return joined["row"].fill_null(0).to_numpy().astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hashing:
+    """Values share `buckets` rows by a hash (CRC-32 of the text); needs no fitting."""
+
+    kind: ClassVar[str] = "hashing"
+    buckets: int = 1024
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return 1 + self.buckets
+
+    def fit(self, counts: pl.DataFrame) -> Hashing:
+        return self
+
+    def encode(self, column: pl.Series) -> np.ndarray:
+        """Returns the row of each value, int32 `[B]`."""
+        texts = column.cast(pl.String).to_numpy()
+        distinct, inverse = np.unique([t or "" for t in texts], return_inverse=True)
+        missing = {"", *self.unknown}
+        rows = [0 if t in missing else 1 + zlib.crc32(t.encode()) % self.buckets for t in distinct]
+        return np.asarray(rows, np.int32)[inverse]
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantileBuckets:
+    """A numeric column's quantile buckets, and one bucket each for its dominating values.
+
+    A value with a share of at least DOMINATING (often 0) has its own row; the others are cut at
+    the quantiles of the rest. Values beyond the fitted range fall into the outer buckets.
+    """
+
+    kind: ClassVar[str] = "quantiles"
+    buckets: int = 32
+    dominating: tuple[float, ...] | None = None
+    edges: tuple[float, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.dominating) + len(self.edges) + 1
+
+    def fit(self, counts: pl.DataFrame) -> QuantileBuckets:
+        values, weights = _numbers(counts)
+        own = weights >= DOMINATING * weights.sum() if len(weights) else np.zeros(0, bool)
+        rest, mass = values[~own], weights[~own].cumsum()
+        edges = np.empty(0)
+        if len(rest) > 1:
+            targets = mass[-1] * np.arange(1, self.buckets) / self.buckets
+            at = np.minimum(np.searchsorted(mass, targets), len(rest) - 2)
+            edges = np.unique((rest[at] + rest[at + 1]) / 2)  # between two seen values
+        return dataclasses.replace(
+            self, dominating=tuple(values[own].tolist()), edges=tuple(edges.tolist())
+        )
+
+    def encode(self, column: pl.Series) -> np.ndarray:
+        """Returns the row of each value, int32 `[B]`."""
+        values = column.cast(pl.Float64).to_numpy()
+        rows = 1 + len(self.dominating) + np.searchsorted(self.edges, values, side="right")
+        for i, value in enumerate(self.dominating):
+            rows = np.where(values == value, 1 + i, rows)
+        return np.where(np.isfinite(values), rows, 0).astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardise:
+    """(value − mean) / standard deviation; the value scales row 1, a missing one takes row 0."""
+
+    kind: ClassVar[str] = "standardise"
+    mean: float | None = None
+    deviation: float = 1.0
+    rows: ClassVar[int] = 2
+
+    def fit(self, counts: pl.DataFrame) -> Standardise:
+        values, weights = _numbers(counts)
+        if not len(values):
+            return dataclasses.replace(self, mean=0.0, deviation=1.0)
+        mean = np.average(values, weights=weights)
+        deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+        return dataclasses.replace(self, mean=float(mean), deviation=float(deviation) or 1.0)
+
+    def encode(self, column: pl.Series) -> np.ndarray:
+        """Returns 1 for known values and 0 for missing ones, int32 `[B]`."""
+        return np.isfinite(column.cast(pl.Float64).to_numpy()).astype(np.int32)
+
+    def values(self, column: pl.Series) -> np.ndarray:
+        """Returns the standardised values, float32 `[B]`; 1 where missing, to scale row 0."""
+        values = column.cast(pl.Float64).to_numpy()
+        scaled = (values - self.mean) / self.deviation
+        return np.where(np.isfinite(values), scaled, 1.0).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """The column already holds rows 1 ... `size`; anything else is unknown."""
+
+    kind: ClassVar[str] = "identity"
+    size: int = 1
+
+    @property
+    def rows(self) -> int:
+        return 1 + self.size
+
+    def fit(self, counts: pl.DataFrame) -> Identity:
+        return self
+
+    def encode(self, column: pl.Series) -> np.ndarray:
+        """Returns the row of each value, int32 `[B]`."""
+        ids = column.fill_null(0).to_numpy()
+        return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
+
+
+Encoder = Vocabulary | Hashing | QuantileBuckets | Standardise | Identity
+ENCODERS = {e.kind: e for e in (Vocabulary, Hashing, QuantileBuckets, Standardise, Identity)}
+NUMERIC = (QuantileBuckets, Standardise)
+
+
+def needs_fitting(encoder: Encoder) -> bool:
+    return not isinstance(encoder, Hashing | Identity)
+
+
+def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict[str, Encoder]:
+    """Fits every encoder, by column name, in one pass over the train rows in `frames`."""
+    wanted = [name for name, encoder in encoders.items() if needs_fitting(encoder)]
+    if not wanted:
+        return dict(encoders)
+    counts: dict[str, pl.DataFrame] = {}
+    for frame in frames:
+        for name in wanted:
+            chunk = frame[name].rename("value").value_counts(name="count")
+            chunk = chunk.cast({"count": pl.Int64})
+            if name in counts:
+                both = pl.concat([counts[name], chunk])
+                chunk = both.group_by("value").agg(pl.col("count").sum())
+            if isinstance(encoders[name], NUMERIC) and len(chunk) > MAX_DISTINCT:
+                chunk = _thin(chunk)
+            counts[name] = chunk
+    if not counts:
+        raise UserError("the train split is empty: nothing to fit the encoders on")
+    return {n: e.fit(counts[n]) if n in counts else e for n, e in encoders.items()}
+
+
+def field(name: str, encoder: Encoder) -> Field:
+    """The schema's field of a fitted encoder."""
+    numeric = isinstance(encoder, NUMERIC)
+    return Field(
+        name,
+        kind="numeric" if numeric else "categorical",
+        rows=encoder.rows,
+        standardised=isinstance(encoder, Standardise),
+    )
+
+
+def to_json(encoders: Mapping[str, Encoder]) -> str:
+    return json.dumps(
+        {n: {"kind": e.kind, **dataclasses.asdict(e)} for n, e in encoders.items()}, indent=1
+    )
+
+
+def from_json(text: str) -> dict[str, Encoder]:
+    """Reads what `to_json` wrote; raises UserError on an unknown encoder."""
+    encoders = {}
+    for name, options in json.loads(text).items():
+        kind = choose(f"encoder of field {name!r}", options.pop("kind"), ENCODERS)
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        encoders[name] = ENCODERS[kind](**options)
+    return encoders
+
+
+def _numbers(counts: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted finite values and their counts."""
+    counts = counts.with_columns(pl.col("value").cast(pl.Float64))
+    counts = counts.filter(pl.col("value").is_finite()).sort("value")
+    return counts["value"].to_numpy(), counts["count"].to_numpy()
+
+
+def _thin(counts: pl.DataFrame) -> pl.DataFrame:
+    """Merges neighbouring numbers into a tenth as many, each at the lowest of its ten."""
+    counts = counts.sort("value").with_columns(pl.int_range(pl.len()).floordiv(10).alias("bin"))
+    counts = counts.group_by("bin").agg(pl.col("value").first(), pl.col("count").sum())
+    return counts.select("value", "count")

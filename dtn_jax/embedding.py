@@ -1,0 +1,165 @@
+"""Embedding tables: which rows an example touches, and how rows become a model's inputs.
+
+Tables live outside the modules. A `TablePlan` packs all tables of one width into one array
+`[V, D]`, so that a step has one gather, one sort and one update; HCNet's codebooks are a second
+packed array, whose row r holds codeword r of all C codebooks side by side (they share addresses).
+The step differentiates with respect to the gathered rows, never to a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.interactions.hcnet import pair_addresses
+from dtn_jax.interface import Inputs
+from dtn_jax.schema import Schema, UserError, choose
+
+ROW_MULTIPLE = 1024  # tables are padded to it, so that any usual device count divides them
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePlan:
+    """Where each slot's rows lie in the packed arrays.
+
+    Attributes:
+      schema: the data set's.
+      dim: D.
+      views: names of the views; each has tables of its own.
+      offsets: per view and slot the first row of its table in the packed array, `[views][L]`.
+      rows: V, all tables' rows, padded to ROW_MULTIPLE.
+      codebooks: C, how many codebooks the model has; 0 without HCNet.
+      codebook_rows: codewords in a codebook.
+      codebook_slots: the slots whose pairs address the codebooks.
+      hashes, hash_seed: of the addresses.
+    """
+
+    schema: Schema
+    dim: int
+    views: tuple[str, ...]
+    offsets: tuple[tuple[int, ...], ...]
+    rows: int
+    codebooks: int = 0
+    codebook_rows: int = 0
+    codebook_slots: tuple[int, ...] = ()
+    hashes: int = 0
+    hash_seed: int = 0
+
+
+def make_plan(schema: Schema, model: ConfigDict, views: tuple[str, ...], codebooks: int):
+    """Lays out the tables of a model; raises UserError on impossible HCNet options."""
+    starts, offsets = 0, []
+    for _ in views:
+        first = {}
+        for table, rows in schema.tables().items():
+            first[table], starts = starts, starts + rows
+        offsets.append(tuple(first[f.table] for f in schema.slot_fields()))
+    plan = TablePlan(schema, model.embedding_dim, views, tuple(offsets), _padded(starts))
+    if not codebooks:
+        return plan
+    slots = _pair_slots(schema, tuple(model.hcnet.fields))
+    return dataclasses.replace(
+        plan,
+        codebooks=codebooks,
+        codebook_rows=model.hcnet.codebook_rows,
+        codebook_slots=slots,
+        hashes=model.hcnet.hashes,
+        hash_seed=model.hcnet.seed,
+    )
+
+
+def _padded(rows: int) -> int:
+    return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
+
+
+def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
+    slot_fields = schema.slot_fields()
+    single = {f.name: i for i, f in enumerate(slot_fields) if f.slots == 1 and not f.standardised}
+    for name in names:
+        choose("field in model.hcnet.fields", name, single)
+    slots = tuple(single[n] for n in single if not names or n in names)
+    if len(slots) < 2:
+        raise UserError(f"HCNet pairs fields, but only {len(slots)} can form pairs: {names}")
+    return slots
+
+
+def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float):
+    """Draws the packed arrays: normal with the given standard deviations."""
+    shapes = {"embedding": ((plan.rows, plan.dim), scale)}
+    if plan.codebooks:
+        width = plan.codebooks * plan.dim
+        shapes["codebook"] = ((_padded(plan.codebook_rows), width), codebook_scale)
+    keys = jax.random.split(key, len(shapes))
+    return {
+        name: deviation * jax.random.normal(k, shape)
+        for k, (name, (shape, deviation)) in zip(keys, shapes.items())
+    }
+
+
+def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, "..."]]:
+    """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
+
+    Padding, and every id of a masked row, gets the array's length: out of range on purpose, so
+    that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
+    """
+    ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
+    packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)
+    rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
+    if plan.codebooks:
+        addresses = pair_addresses(
+            ids[:, np.asarray(plan.codebook_slots)],
+            hashes=plan.hashes,
+            rows=plan.codebook_rows,
+            seed=plan.hash_seed,
+        )
+        none = _padded(plan.codebook_rows)
+        rows["codebook"] = jnp.where(batch.row_mask[:, None, None], addresses, none)
+    return rows
+
+
+def gather(tables: dict[str, Array], rows: dict[str, Array]) -> dict[str, Array]:
+    """Looks rows up, `[..., D]`; those out of range are zeros."""
+    return {name: tables[name].at[ids].get(mode="fill", fill_value=0) for name, ids in rows.items()}
+
+
+def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
+    """Rows to field embeddings: pools the slots of a bag, scales standardised numbers."""
+    embedded = gathered["embedding"]  # [B, views, L, D]
+    fields = {view: _pool(plan, embedded[:, v], batch) for v, view in enumerate(plan.views)}
+    codewords = None
+    if plan.codebooks:
+        words = gathered["codebook"]
+        codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
+    return Inputs(fields=fields, codewords=codewords, row_mask=batch.row_mask)
+
+
+def _pool(plan: TablePlan, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
+    fields = plan.schema.fields
+    if len(fields) == plan.schema.slots and not plan.schema.numeric_fields:
+        return rows  # one id a field: nothing to pool
+    pooled, slot, number = [], 0, 0
+    for field in fields:
+        vectors = rows[:, slot : slot + field.slots]
+        vector = vectors.sum(axis=1)
+        if field.pooling == "mean" and field.slots > 1:
+            count = (batch.ids[:, slot : slot + field.slots] >= 0).sum(axis=1)
+            vector = vector / jnp.maximum(count, 1)[:, None]
+        if field.standardised:
+            vector = vector * batch.numeric[:, number][:, None]
+            number += 1
+        pooled.append(vector)
+        slot += field.slots
+    return jnp.stack(pooled, axis=1)
+
+
+def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:
+    """Counts, per slot, the ids that are no row of their table: `debug.check_ids`."""
+    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])
+    bad = (batch.ids < -1) | (batch.ids >= limits)
+    return (bad & batch.row_mask[:, None]).sum(axis=0)

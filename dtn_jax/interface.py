@@ -1,0 +1,39 @@
+"""What goes into an architecture and what comes out: the whole contract between model and rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+from jaxtyping import Array, Bool, Float
+
+
+@flax.struct.dataclass
+class Inputs:
+    """The looked-up inputs of a batch.
+
+    Attributes:
+      fields: per view, the field embeddings `[B, F, D]`; most architectures read `shared`.
+      codewords: `[B, P, N, C, D]` for HCNet experts, None without them: for each of P field
+        pairs and N hashes the codeword of each of the model's C codebooks.
+      row_mask: `[B]`, False for padding; normalisation statistics skip those rows.
+    """
+
+    fields: dict[str, Float[Array, "B F D"]]
+    codewords: Float[Array, "B P N C D"] | None
+    row_mask: Bool[Array, " B"]
+
+
+@flax.struct.dataclass
+class Outputs:
+    """What an architecture returns.
+
+    Attributes:
+      logits: per task `[B]`.
+      aux: auxiliary losses per example, `[B]` each, added to the loss.
+      intermediates: gate weights, expert outputs and the like, by name; free when unused.
+    """
+
+    logits: dict[str, Float[Array, " B"]]
+    aux: dict[str, Float[Array, " B"]] = flax.struct.field(default_factory=dict)
+    intermediates: dict[str, Any] = flax.struct.field(default_factory=dict)

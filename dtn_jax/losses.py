@@ -1,0 +1,115 @@
+"""Per-task losses: a mean over the task's space, with masks and weights.
+
+Binary tasks have the cross-entropy of the logit z with label y and positive weight w,
+
+    -w y log(sigmoid(z)) - (1 - y) log(sigmoid(-z)) = w y softplus(-z) + (1 - y) softplus(z),
+
+regression tasks the squared error (z - y)^2. A row counts when it is no padding, its label is
+known and it lies in the task's space; whatever stands in other rows, NaN too, reaches neither
+the loss nor a gradient (values are replaced by `where` before they are used, and once more
+after: a product with 0 would keep NaN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.schema import ALL, Schema, choose
+
+
+def space_mask(
+    task: str,
+    labels: Float[Array | np.ndarray, "B T"],
+    label_mask: Bool[Array | np.ndarray, "B T"],
+    row_mask: Bool[Array | np.ndarray, " B"],
+    schema: Schema,
+    space: str | None = None,
+) -> Bool[Array | np.ndarray, " B"]:
+    """The rows on which a task's loss or metric is taken; numpy in, numpy out, and so for JAX.
+
+    Args:
+      task: the task's name.
+      labels: `[B, T]`, in the order of `schema.tasks`.
+      label_mask: `[B, T]`, True where the label is known.
+      row_mask: `[B]`, False for padding.
+      schema: names the tasks.
+      space: `all` or a binary task's name; None takes the space of the task's loss.
+
+    Returns:
+      `[B]`, True where the row is real, its label of `task` is known and, unless the space is
+      `all`, its label of the space's task is known to be 1.
+
+    Raises:
+      UserError: an unknown task or space.
+      ValueError: labels or label_mask with another number of columns than the schema has tasks.
+    """
+    names = schema.task_names
+    column = names.index(choose("task", task, names))
+    for what, array in (("labels", labels), ("label_mask", label_mask)):
+        if array.shape[1] != len(names):
+            raise ValueError(
+                f"{what} has {array.shape[1]} columns, expected {len(names)}: {', '.join(names)}"
+            )
+    space = schema.tasks[column].space if space is None else space
+    mask = row_mask & label_mask[:, column]
+    if choose("space", space, [ALL, *names]) != ALL:
+        other = names.index(space)
+        mask = mask & label_mask[:, other] & (labels[:, other] == 1)
+    return mask
+
+
+def losses(
+    logits: Mapping[str, Float[Array, " B"]],
+    labels: Float[Array, "B T"],
+    label_mask: Bool[Array, "B T"],
+    row_mask: Bool[Array, " B"],
+    sample_weight: Float[Array, " B"] | None,
+    schema: Schema,
+    positive_weights: Mapping[str, float | int],
+) -> dict[str, Float[Array, ""]]:
+    """Per task, the weighted mean loss over its space.
+
+    Both sums are over all `B` rows: under `jax.jit` with a sharded batch they are global, so
+    the result does not depend on the number of devices. Computed in float32 or wider.
+
+    Args:
+      logits: {task: `[B]`}; of a regression task, the prediction itself.
+      labels: `[B, T]`, in the order of `schema.tasks`; 0 or 1 for binary tasks.
+      label_mask: `[B, T]`, True where the label is known.
+      row_mask: `[B]`, False for padding.
+      sample_weight: `[B]`, or None for equal weights.
+      schema: gives each task's kind and space.
+      positive_weights: {binary task: w}; tasks not named have 1. The denominator stays the
+        (weighted) count of rows, so w scales the positives' part of the loss.
+
+    Returns:
+      {task: scalar}: nats for binary tasks, squared label units for regression; exactly 0, with
+      gradients of exactly 0, where the space is empty or all its weights are 0.
+
+    Raises:
+      UserError: a positive weight for an unknown task.
+      KeyError: a task without logits.
+    """
+    for name in positive_weights:
+        choose("task in positive_weights", name, schema.task_names)
+    result = {}
+    for column, task in enumerate(schema.tasks):
+        mask = space_mask(task.name, labels, label_mask, row_mask, schema)
+        z = logits[task.name]
+        z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
+        y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
+        weight = jnp.ones_like(z) if sample_weight is None else sample_weight.astype(z.dtype)
+        weight = jnp.where(mask, weight, 0)
+        if task.kind == "binary":
+            w = positive_weights.get(task.name, 1.0)
+            per_row = w * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
+        else:
+            per_row = jnp.square(z - y)
+        total, count = jnp.sum(jnp.where(mask, weight * per_row, 0)), jnp.sum(weight)
+        result[task.name] = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0)
+    return result

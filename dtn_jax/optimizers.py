@@ -1,0 +1,97 @@
+"""AdamW for dense parameters, the learning rates' schedule, and the choice of a row optimizer.
+
+Rates are traced scalars of the state (`Hyper`), not constants of the program, so optax supplies
+the directions (clipping, Adam's moments) and the step scales them itself.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+from ml_collections import ConfigDict
+
+from dtn_jax import row_optimizers
+from dtn_jax.schema import Schema, choose, per_task
+
+SCHEDULES = ("constant", "linear", "cosine")
+TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
+
+
+@flax.struct.dataclass
+class Hyper:
+    """Scalars that may differ between two runs of one compiled program."""
+
+    learning_rate: Float[Array, ""]
+    weight_decay: Float[Array, ""]
+    table_learning_rate: Float[Array, ""]
+    table_l2: Float[Array, ""]
+    task_weights: Float[Array, " T"]
+
+
+def hyper(config: ConfigDict, schema: Schema) -> Hyper:
+    """The config's numbers as arrays."""
+    names = schema.task_names
+    weights = per_task(config.loss.task_weights, names, "loss.task_weights", 1.0)
+    return Hyper(
+        learning_rate=jnp.float32(config.optim.learning_rate),
+        weight_decay=jnp.float32(config.optim.weight_decay),
+        table_learning_rate=jnp.float32(config.optim.table_learning_rate),
+        table_l2=jnp.float32(config.optim.table_l2),
+        task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
+    )
+
+
+def schedule(optim: ConfigDict, total_steps: int):
+    """Returns `factor(step)`, which scales both learning rates: warm-up, then the decay to 0."""
+    choose("optim.schedule", optim.schedule, SCHEDULES)
+    warmup = optim.warmup_steps
+    rest = max(total_steps - warmup, 1)
+
+    def factor(step: Int[Array, ""]) -> Float[Array, ""]:
+        done = jnp.clip((step - warmup) / rest, 0, 1)
+        decayed = {
+            "constant": jnp.ones_like(done),
+            "linear": 1 - done,
+            "cosine": 0.5 * (1 + jnp.cos(jnp.pi * done)),
+        }[optim.schedule]
+        return jnp.where(step < warmup, (step + 1) / max(warmup, 1), decayed)
+
+    return factor
+
+
+def dense_directions(optim: ConfigDict) -> optax.GradientTransformation:
+    """Clipping by global norm and Adam's direction (Kingma and Ba 2015), without a rate."""
+    clip = optax.clip_by_global_norm(optim.clip) if optim.clip else optax.identity()
+    return optax.chain(clip, optax.scale_by_adam(optim.b1, optim.b2, optim.eps))
+
+
+def apply_dense(params, directions, rate, weight_decay):
+    """p −= rate · (direction + weight_decay · p), the decay on matrices only (AdamW, Loshchilov
+    and Hutter 2019): biases and normalisation scales are not pulled to 0."""
+
+    def move(p, d):
+        decay = weight_decay * p if p.ndim > 1 else 0
+        return p - (rate * (d + decay)).astype(p.dtype)
+
+    return jax.tree.map(move, params, directions)
+
+
+def table_updater(optim: ConfigDict):
+    """Returns `(init(table) -> slots, update(table, slots, ids, gradient, rate, l2))`."""
+    choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
+    adam = row_optimizers.adam(optim.b1, optim.b2, optim.eps)
+    optimizer = {
+        "adagrad": row_optimizers.adagrad(optim.eps),
+        "adam": adam,
+        "sgd": row_optimizers.sgd(),
+        "dense": adam,
+    }[optim.tables]
+    update = row_optimizers.update_dense if optim.tables == "dense" else row_optimizers.update
+
+    def apply(table, slots, ids, gradient, rate, l2):
+        return update(optimizer, table, slots, ids, gradient, rate, l2)
+
+    return optimizer.init, apply

@@ -1,0 +1,126 @@
+"""Optimizers for tables: they touch only the rows that a batch uses.
+
+An update sorts the batch's row ids, sums the gradients of equal ids, and writes each row once,
+in place when the buffers are donated; its cost does not depend on the table's length. Sorted,
+unique indices also avoid contended scatter-adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Slots = dict[str, Array]
+
+
+class RowOptimizer(NamedTuple):
+    """`init(table) -> slots`; `step(rows, slots_of_rows, gradient, rate) -> (delta, slots_of_rows)`.
+
+    `step` sees the U unique rows `[U, D]` of a batch; `delta` is added to the rows.
+    """
+
+    init: Callable[[Float[Array, "V D"]], Slots]
+    step: Callable[[Array, Slots, Array, Array], tuple[Array, Slots]]
+
+
+def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int):
+    """Sums the gradients of equal ids.
+
+    Returns:
+      `(ids [N], gradient [N, D])`: unique ids, ascending, then a tail of distinct ids that are
+      out of range, for the places that became free. Ids out of range are dropped by writes.
+    """
+    n = ids.shape[0]
+    order = jnp.argsort(ids)
+    ordered = ids[order]
+    first = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
+    segment = jnp.cumsum(first) - 1
+    summed = jax.ops.segment_sum(gradient[order], segment, n, indices_are_sorted=True)
+    # Ids that were out of range from the start (padding) all equal `table_rows`, segment u; the
+    # tail continues from there, so that all ids stay distinct: `unique_indices` must not lie.
+    tail = jnp.arange(n, dtype=ids.dtype) + table_rows
+    unique = tail.at[segment].set(jnp.where(ordered < table_rows, ordered, tail[segment]))
+    return unique, summed
+
+
+def update(
+    optimizer: RowOptimizer,
+    table: Float[Array, "V D"],
+    slots: Slots,
+    ids: Int[Array, " N"],
+    gradient: Float[Array, "N D"],
+    rate: Float[Array, ""],
+    l2: Float[Array, ""],
+) -> tuple[Array, Slots]:
+    """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
+
+    `l2` adds `l2 * row` to the gradient of the touched rows only.
+    """
+    rows_at, summed = unique_rows(ids, gradient, table.shape[0])
+
+    def read(array):
+        return array.at[rows_at].get(
+            indices_are_sorted=True, unique_indices=True, mode="fill", fill_value=0
+        )
+
+    rows = read(table)
+    delta, new_slots = optimizer.step(
+        rows, jax.tree.map(read, slots), summed + l2 * rows, rate.astype(table.dtype)
+    )
+    write = dict(indices_are_sorted=True, unique_indices=True, mode="drop")
+    table = table.at[rows_at].add(delta.astype(table.dtype), **write)
+    slots = jax.tree.map(lambda s, new: s.at[rows_at].set(new, **write), slots, new_slots)
+    return table, slots
+
+
+def sgd() -> RowOptimizer:
+    return RowOptimizer(lambda table: {}, lambda rows, slots, g, rate: (-rate * g, slots))
+
+
+def adagrad(eps: float) -> RowOptimizer:
+    """Row-wise Adagrad (Duchi et al. 2011; one accumulator a row as in DLRM, Naumov et al. 2019):
+    a += mean(g²); row −= rate · g / (√a + eps)."""
+
+    def step(rows, slots, g, rate):
+        total = slots["sum"] + jnp.mean(g * g, axis=-1)
+        return -rate * g / (jnp.sqrt(total) + eps)[:, None], {"sum": total}
+
+    return RowOptimizer(lambda table: {"sum": jnp.zeros(table.shape[0], table.dtype)}, step)
+
+
+def adam(b1: float, b2: float, eps: float) -> RowOptimizer:
+    """Lazy Adam (Kingma and Ba 2015): moments and their bias correction advance for a row only
+    when it is touched, counted by the row."""
+
+    def init(table):
+        count = jnp.zeros(table.shape[0], jnp.int32)
+        return {"m": jnp.zeros_like(table), "v": jnp.zeros_like(table), "count": count}
+
+    def step(rows, slots, g, rate):
+        count = slots["count"] + 1
+        m = b1 * slots["m"] + (1 - b1) * g
+        v = b2 * slots["v"] + (1 - b2) * g * g
+        times = count.astype(g.dtype)[:, None]
+        m_hat, v_hat = m / (1 - b1**times), v / (1 - b2**times)
+        return -rate * m_hat / (jnp.sqrt(v_hat) + eps), {"m": m, "v": v, "count": count}
+
+    return RowOptimizer(init, step)
+
+
+def update_dense(
+    optimizer: RowOptimizer, table, slots, ids, gradient, rate, l2
+) -> tuple[Array, Slots]:
+    """The same step on every row of the table, touched or not; cost grows with the table.
+
+    This is what the published runs do (Adam on whole tables): untouched rows have a zero gradient,
+    but their moments decay and still move them.
+    """
+    dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
+    touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
+    dense = dense + l2 * jnp.where(touched[:, None], table, 0)
+    delta, slots = optimizer.step(table, slots, dense, rate.astype(table.dtype))
+    return table + delta, slots

@@ -1,0 +1,249 @@
+"""What a data set is: its fields, its tasks and their graph. JSON in and out.
+
+Every check of user input starts here: `UserError` is the one exception that commands show
+as a plain message, and `choose` words the most common one ("got X, the choices are ...").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import graphlib
+import json
+import math
+import pathlib
+from collections.abc import Iterable, Mapping
+
+FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
+TASK_KINDS = ("binary", "regression")
+POOLINGS = ("sum", "mean")
+ALL = "all"  # the space of all impressions
+
+
+class UserError(ValueError):
+    """The input is wrong, not the program: shown without a traceback."""
+
+
+def choose(what: str, got: str, choices: Iterable[str]) -> str:
+    """Returns `got` when it is one of `choices`; otherwise raises a UserError that lists them."""
+    choices = list(choices)
+    if got in choices:
+        return got
+    near = difflib.get_close_matches(str(got), choices, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {', '.join(choices)}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One input column.
+
+    Attributes:
+      name: the column's name.
+      kind: one of FIELD_KINDS.
+      rows: rows of its table, the unknown row 0 included.
+      table: the table's name; fields that name the same table share its rows. Default: the name.
+      slots: how many ids an example holds (1 for a plain column; a bag's or sequence's cap).
+      pooling: how a bag's rows become one vector.
+      standardised: a numeric field whose value, standardised, scales row 1 of its table
+        (instead of the default, the id of a quantile bucket).
+    """
+
+    name: str
+    kind: str = "categorical"
+    rows: int = 1
+    table: str = ""
+    slots: int = 1
+    pooling: str = "sum"
+    standardised: bool = False
+
+    def __post_init__(self):
+        choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
+        choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
+        if not self.table:
+            object.__setattr__(self, "table", self.name)
+        if self.rows < 1:
+            raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
+        if self.slots < 1:
+            raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
+        if self.slots > 1 and self.kind not in ("bag", "sequence"):
+            raise UserError(
+                f"field {self.name!r} is {self.kind} but has {self.slots} slots; "
+                "only a bag or a sequence holds several ids"
+            )
+        if self.standardised and self.kind != "numeric":
+            raise UserError(f"field {self.name!r} is {self.kind}; only a numeric field is standardised")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One label.
+
+    Attributes:
+      name: the label column's name.
+      kind: `binary` or `regression`.
+      space: the rows of its loss and its first metric: `all`, or those where this other
+        (binary) task's label is 1.
+      also_report: further spaces in which its metrics are reported.
+      upstream: the tasks whose prediction it may look at (click for order).
+    """
+
+    name: str
+    kind: str = "binary"
+    space: str = ALL
+    also_report: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)
+        if self.name == ALL or "@" in self.name:
+            raise UserError(f"a task cannot be called {self.name!r}")
+        for name in ("also_report", "upstream"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Every space in which metrics are reported, that of the loss first."""
+        return (self.space, *(s for s in self.also_report if s != self.space))
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """A data set's fields and tasks, in the order of the batch's slots and labels.
+
+    Attributes:
+      name: the data set's name.
+      fields: the input columns.
+      tasks: the labels.
+      weight: the column stored as the example's weight, if any.
+      group: the column stored as the example's group (a user, a session), if any.
+
+    Raises:
+      UserError: a name used twice, a label listed as a field, an unknown or non-binary space,
+        an unknown upstream task, a cycle in the task graph, tables that disagree on their rows.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    tasks: tuple[Task, ...]
+    weight: str = ""
+    group: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if not self.fields or not self.tasks:
+            raise UserError(f"schema {self.name!r} needs at least one field and one task")
+        for what, names in (("field", self.field_names), ("task", self.task_names)):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise UserError(f"{what} {twice[0]!r} is listed twice")
+        leaks = [n for n in self.field_names if n in self.task_names]
+        if leaks:
+            raise UserError(
+                f"{leaks[0]!r} is a label and cannot also be a field: the model would read the answer"
+            )
+        kinds = {t.name: t.kind for t in self.tasks}
+        for task in self.tasks:
+            for space in task.spaces:
+                choose(f"space of task {task.name!r}", space, [ALL, *kinds])
+                if space == task.name or kinds.get(space) == "regression":
+                    raise UserError(
+                        f"task {task.name!r} cannot have the space {space!r}: a space is "
+                        f"{ALL!r} or another, binary task"
+                    )
+            for up in task.upstream:
+                choose(f"upstream task of {task.name!r}", up, kinds)
+        self.task_order()  # raises on a cycle
+        for table in self.tables():
+            rows = {f.rows for f in self.fields if f.table == table}
+            if len(rows) > 1:
+                raise UserError(f"fields that share table {table!r} disagree on its rows: {rows}")
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.tasks)
+
+    @property
+    def slots(self) -> int:
+        """L, the ids of one example."""
+        return sum(f.slots for f in self.fields)
+
+    @property
+    def numeric_fields(self) -> tuple[Field, ...]:
+        """The fields whose value is in `Batch.numeric`, in that array's order."""
+        return tuple(f for f in self.fields if f.standardised)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether examples hold weighted ids (bags)."""
+        return any(f.kind == "bag" for f in self.fields)
+
+    def tables(self) -> dict[str, int]:
+        """{table: rows}, in order of first use."""
+        return {f.table: f.rows for f in self.fields}
+
+    def slot_fields(self) -> list[Field]:
+        """The field of each of the L slots."""
+        return [f for f in self.fields for _ in range(f.slots)]
+
+    def task_order(self) -> tuple[str, ...]:
+        """Task names, every task after its upstream tasks."""
+        try:
+            sorter = graphlib.TopologicalSorter({t.name: t.upstream for t in self.tasks})
+            order = tuple(sorter.static_order())
+        except graphlib.CycleError as error:
+            cycle = " -> ".join(error.args[1])
+            raise UserError(f"the task graph has a cycle: {cycle}") from None
+        return order
+
+    def with_upstream(self, graph: Mapping[str, tuple[str, ...]]) -> Schema:
+        """The same schema with another task graph, {task: its upstream tasks}."""
+        for name in graph:
+            choose("task", name, self.task_names)
+        tasks = [dataclasses.replace(t, upstream=graph.get(t.name, ())) for t in self.tasks]
+        return dataclasses.replace(self, tasks=tuple(tasks))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Schema:
+        data = json.loads(text)
+        fields = tuple(Field(**f) for f in data.pop("fields"))
+        tasks = tuple(Task(**t) for t in data.pop("tasks"))
+        return cls(fields=fields, tasks=tasks, **data)
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> Schema:
+        return cls.from_json(path.read_text())
+
+
+def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
+    """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
+    values = dict.fromkeys(tasks, default)
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        choose(f"task in {what}", name.strip(), tasks)
+        try:
+            values[name.strip()] = float(value)
+        except ValueError:
+            raise UserError(f"{what}: expected task=number, got {part!r}") from None
+        if not math.isfinite(values[name.strip()]):
+            raise UserError(f"{what}: expected a finite number, got {part!r}")
+    return values
+
+
+def task_graph(text: str) -> dict[str, tuple[str, ...]]:
+    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}."""
+    graph = {}
+    for part in filter(None, text.split(",")):
+        name, colon, ups = part.partition(":")
+        if not colon or not ups:
+            raise UserError(f"model.upstream: expected task:upstream+upstream, got {part!r}")
+        graph[name.strip()] = tuple(u.strip() for u in ups.split("+"))
+    return graph

@@ -1,0 +1,66 @@
+"""Where arrays lie: the mesh, and the shardings of state and batches.
+
+Strategy `shard`: the batch is split over all devices, and so are the tables' rows; dense
+parameters are replicated. XLA partitions the step (`AxisType.Auto`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from dtn_jax.schema import UserError, choose
+from dtn_jax.state import State
+
+STRATEGIES = ("shard",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """A mesh of one axis, `data`."""
+
+    mesh: Mesh
+
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def batch(self) -> NamedSharding:
+        """Of a batch's arrays `[B, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec("data"))
+
+    def chunk(self) -> NamedSharding:
+        """Of a chunk's arrays `[steps, B, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec(None, "data"))
+
+    def state(self, state: State) -> State:
+        """The sharding of each of the state's arrays: tables and their slots by rows."""
+        everywhere = jax.tree.map(lambda _: self.replicated(), state)
+        by_rows = jax.tree.map(lambda _: self.batch(), (state.tables, state.slots))
+        return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
+
+
+def make_placement(config: ConfigDict) -> Placement:
+    """The mesh that the config asks for; raises UserError where batches or tables do not divide."""
+    choose("parallel.strategy", config.parallel.strategy, STRATEGIES)
+    available = jax.devices()
+    count = config.parallel.devices or len(available)
+    if count > len(available):
+        raise UserError(f"parallel.devices={count}, but only {len(available)} are there")
+    for key in ("batch_size", "eval_batch_size"):
+        size = config.data[key]
+        if size % count:
+            raise UserError(
+                f"data.{key}={size} is not divisible by {count} devices; "
+                f"the nearest sizes are {size // count * count or count} and "
+                f"{(size // count + 1) * count}; or set parallel.devices"
+            )
+    if 1024 % count:
+        raise UserError(
+            f"tables are padded to a multiple of 1024 rows, which {count} devices do not divide; "
+            "set parallel.devices to a power of two"
+        )
+    return Placement(Mesh(np.asarray(available[:count]), ("data",)))

@@ -1,0 +1,79 @@
+"""The pytree that a run is, and how it begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Int
+from ml_collections import ConfigDict
+
+from dtn_jax import embedding, optimizers
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.interface import Inputs
+
+
+@flax.struct.dataclass
+class State:
+    """Everything that a step reads and writes.
+
+    Attributes:
+      step: steps done.
+      key: the run's key; a step draws from `fold_in(key, step)`.
+      params: dense parameters.
+      model_state: normalisation statistics.
+      opt_state: optax state of the dense parameters.
+      tables: packed embedding tables and codebooks.
+      slots: the row optimizer's arrays, per table.
+      hyper: traced scalars.
+    """
+
+    step: Int[Array, ""]
+    key: Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    tables: dict[str, Array]
+    slots: dict[str, dict[str, Array]]
+    hyper: optimizers.Hyper
+
+
+def example_inputs(plan: embedding.TablePlan, batch_size: int = 1) -> Inputs:
+    """Inputs of zeros, for shapes."""
+    schema = plan.schema
+    tasks = len(schema.tasks)
+    batch = Batch(
+        ids=jnp.zeros((batch_size, schema.slots), jnp.int32),
+        numeric=jnp.zeros((batch_size, len(schema.numeric_fields))),
+        labels=jnp.zeros((batch_size, tasks)),
+        label_mask=jnp.ones((batch_size, tasks), bool),
+        sample_weight=jnp.ones(batch_size),
+        row_mask=jnp.ones(batch_size, bool),
+    )
+    rows = embedding.row_ids(plan, batch)
+    widths = {"embedding": plan.dim, "codebook": plan.codebooks * plan.dim}
+    gathered = {name: jnp.zeros((*ids.shape, widths[name])) for name, ids in rows.items()}
+    return embedding.to_inputs(plan, gathered, batch)
+
+
+def create_state(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan) -> State:
+    """The state at step 0; a pure function of config and data set."""
+    optim = config.optim
+    weights_key, tables_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    variables = model.init(weights_key, example_inputs(plan), train=False)
+    params = variables["params"]
+    tables = embedding.init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
+    init_slots, _ = optimizers.table_updater(optim)
+    return State(
+        step=jnp.zeros((), jnp.int32),
+        key=run_key,
+        params=params,
+        model_state=variables.get("batch_stats", {}),
+        opt_state=optimizers.dense_directions(optim).init(params),
+        tables=tables,
+        slots={name: init_slots(table) for name, table in tables.items()},
+        hyper=optimizers.hyper(config, plan.schema),
+    )

@@ -1,0 +1,139 @@
+"""One training step, a chunk of them, and one scoring step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from dtn_jax import embedding, optimizers
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.losses import losses
+from dtn_jax.schema import per_task
+from dtn_jax.state import State
+
+Metrics = dict[str, jax.Array]
+
+
+def make_train_step(
+    config: ConfigDict, model: nn.Module, plan: embedding.TablePlan, total_steps: int
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
+    """Returns the pure function `(state, batch) -> (state, metrics)`.
+
+    `metrics["losses"]` is `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids
+    out of range.
+    """
+    schema = plan.schema
+    rate_factor = optimizers.schedule(config.optim, total_steps)
+    directions = optimizers.dense_directions(config.optim)
+    _, update_table = optimizers.table_updater(config.optim)
+    positive_weights = per_task(
+        config.loss.positive_weights, schema.task_names, "loss.positive_weights", 1.0
+    )
+
+    def loss(params, gathered, state: State, batch: Batch):
+        inputs = embedding.to_inputs(plan, gathered, batch)
+        outputs, updates = model.apply(
+            {"params": params, "batch_stats": state.model_state},
+            inputs,
+            train=True,
+            rngs={"dropout": jax.random.fold_in(state.key, state.step)},
+            mutable=["batch_stats"],
+        )
+        weight = batch.sample_weight if config.loss.sample_weights else None
+        per_task_loss = losses(
+            outputs.logits,
+            batch.labels,
+            batch.label_mask,
+            batch.row_mask,
+            weight,
+            schema,
+            positive_weights,
+        )
+        stacked = jnp.stack([per_task_loss[n] for n in schema.task_names])
+        real = jnp.maximum(batch.row_mask.sum(), 1)
+        aux = sum(jnp.sum(jnp.where(batch.row_mask, a, 0)) / real for a in outputs.aux.values())
+        total = jnp.sum(stacked * state.hyper.task_weights) + aux
+        return total, (stacked, updates.get("batch_stats", {}))
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        rows = embedding.row_ids(plan, batch)
+        gathered = embedding.gather(state.tables, rows)
+        gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
+        (dense, by_row), (task_losses, model_state) = gradient(
+            state.params, gathered, state, batch
+        )
+
+        factor = rate_factor(state.step)
+        moves, opt_state = directions.update(dense, state.opt_state, state.params)
+        params = optimizers.apply_dense(
+            state.params, moves, factor * state.hyper.learning_rate, state.hyper.weight_decay
+        )
+        tables, slots = {}, {}
+        for name, table in state.tables.items():
+            tables[name], slots[name] = update_table(
+                table,
+                state.slots[name],
+                rows[name].reshape(-1),
+                by_row[name].reshape(-1, table.shape[1]),
+                factor * state.hyper.table_learning_rate,
+                state.hyper.table_l2,
+            )
+        metrics = {"losses": task_losses}
+        if config.debug.check_ids:
+            metrics["bad_ids"] = embedding.ids_out_of_range(plan, batch)
+        new_state = state.replace(
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            tables=tables,
+            slots=slots,
+        )
+        return new_state, metrics
+
+    return step
+
+
+def make_train_chunk(step, chunk_steps: int):
+    """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
+
+    The count is traced, so that one compiled program serves every chunk, whether it ends at its
+    full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of
+    `chunk_steps`, of which the first `count` entries are set.
+    """
+
+    def train_chunk(state: State, chunk: Batch, count) -> tuple[State, Metrics]:
+        def batch(i):
+            return jax.tree.map(
+                lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk
+            )
+
+        def body(i, carry):
+            state, kept = carry
+            state, metrics = step(state, batch(i))
+            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+
+        shapes = jax.eval_shape(step, state, batch(0))[1]
+        empty = jax.tree.map(lambda s: jnp.zeros((chunk_steps, *s.shape), s.dtype), shapes)
+        return jax.lax.fori_loop(0, count, body, (state, empty))
+
+    return train_chunk
+
+
+def make_score_step(model: nn.Module, plan: embedding.TablePlan):
+    """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order."""
+
+    def score(state: State, batch: Batch) -> jax.Array:
+        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
+        outputs = model.apply(
+            {"params": state.params, "batch_stats": state.model_state},
+            embedding.to_inputs(plan, gathered, batch),
+            train=False,
+        )
+        return jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)
+
+    return score

@@ -1,0 +1,115 @@
+"""A run is its folder: whose it is, what it has logged, and what it found."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+from collections.abc import Mapping
+
+from tensorboardX import SummaryWriter
+
+from dtn_jax import options
+from dtn_jax.schema import Schema, UserError
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what computes."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+class Workdir:
+    """Claims a folder for one config on one data set, and writes the run's files into it.
+
+    Raises:
+      UserError: the folder belongs to another config or data set, or holds other things.
+    """
+
+    def __init__(self, path: str | pathlib.Path, config: Mapping, schema: Schema, fingerprint: str):
+        self.path = pathlib.Path(path).expanduser().absolute()
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"workdir {self.path} is a file, expected a folder")
+        stored = self.path / "config.json"
+        if stored.exists():
+            check_owner(stored, config, fingerprint)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise UserError(
+                f"workdir {self.path} is not empty and holds no run (no config.json); "
+                "name a new or an empty folder"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
+        _write(stored, json.dumps(facts, indent=1))
+        _write(self.path / "schema.json", schema.to_json())
+        self.writer = None
+
+    def results(self) -> dict | None:
+        """What a finished run found."""
+        path = self.path / "results.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def finish(self, results: dict) -> None:
+        _write(self.path / "results.json", json.dumps(results, indent=1))
+
+    def resume_log_at(self, step: int) -> None:
+        """Drops what was logged after `step`, which will be logged again."""
+        kept = [r for r in self.history() if r["step"] <= step]
+        text = "".join(json.dumps(r) + "\n" for r in kept)
+        _write(self.path / "metrics.jsonl", text)
+        self.writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+
+    def log(self, record: dict) -> None:
+        """Appends a record to metrics.jsonl and its numbers to the TensorBoard events."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        for name, value in record.items():
+            if name not in ("kind", "step", "epoch") and value is not None:
+                self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+
+    def history(self) -> list[dict]:
+        """The records of metrics.jsonl; a last line cut short by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        records = []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        return records
+
+    def close(self) -> None:
+        if self.writer:
+            self.writer.close()
+
+
+def check_owner(stored: pathlib.Path, config: Mapping, fingerprint: str) -> None:
+    """Raises UserError unless the stored config has the same identity and data."""
+    try:
+        facts = json.loads(stored.read_text())
+        there = options.identity(facts["config"])
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{stored} is damaged: {error}") from None
+    here = options.identity(config)
+    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+    if differing:
+        lines = [f"  {k}: {there.get(k)!r} there, {here.get(k)!r} now" for k in differing[:8]]
+        raise UserError(
+            f"workdir {stored.parent} belongs to another config; name another folder.\n"
+            + "\n".join(lines)
+        )
+    if facts["data"] != fingerprint:
+        raise UserError(
+            f"workdir {stored.parent} belongs to another version of the data set: fingerprint "
+            f"{facts['data'][:12]} there, {fingerprint[:12]} now; name another folder"
+        )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is whole or as it was before."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,25 @@
+"""Trains and evaluates one model: results.json, predictions, plots and checkpoints in --workdir."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+from experiments import command
+
+EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    command.add_config(parser)
+    known, rest = parser.parse_known_args(arguments)
+    config = command.read_config(known.config, rest)
+    if not known.workdir:
+        raise UserError("no workdir: give --workdir=DIR, a folder for the run's files")
+    train(config, known.workdir)
+
+
+if __name__ == "__main__":
+    command.run(main)

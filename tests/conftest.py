@@ -1,0 +1,80 @@
+"""The conditions under which every test runs.
+
+Eight simulated devices; an error where arrays of different rank would be broadcast in silence;
+and the shapes in the annotations of every function of dtn_jax checked at each call.
+"""
+
+import os
+
+# Before JAX is imported, which reads its flags once.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import beartype
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl import flags
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+flags.FLAGS.mark_as_parsed()
+
+
+def check_calls(function):
+    """beartype, except for constructors.
+
+    JAX rebuilds a dataclass that is a pytree with whatever stands for its arrays at the time
+    (shapes, shardings, None), so the annotations of its attributes don't hold then. Functions
+    and methods, those of linen modules included, are checked.
+    """
+    return function if function.__name__ == "__init__" else beartype.beartype(function)
+
+
+# The hook takes a checker by name, to be looked up in each module that it instruments.
+install_import_hook("dtn_jax", f"{__name__}.check_calls")
+
+
+class Precision:
+    """A dtype to compute in, and how near to an equation's exact value it must come."""
+
+    def __init__(self, name: str):
+        self.dtype = jnp.dtype(name)
+        self.tolerance = {"float32": 1e-5, "float64": 1e-10}[name]
+
+    def assert_close(self, got, expected):
+        """Compares relative to the largest expected value."""
+        expected = np.asarray(expected)
+        assert got.dtype == self.dtype
+        scale = np.max(np.abs(expected))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=self.tolerance * scale)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def precision(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield Precision(request.param)
+
+
+def _random_variables(module, *args, seed=0, scale=0.3):
+    """Variables of the shapes that `module.init(key, *args)` makes, none of them 0 or 1.
+
+    Initial biases and scales would hide a bias or a scale that is not used.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        values = rng.normal(scale=scale, size=leaf.shape)
+        if path[-1].key == "var":  # running variances
+            values = values**2 + 0.5
+        return jnp.asarray(values, leaf.dtype)
+
+    shapes = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, train=False), *args)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+@pytest.fixture
+def random_variables():
+    return _random_variables

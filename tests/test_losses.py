@@ -1,0 +1,272 @@
+"""Losses against the written-out sums, hand-computed numbers, and what must never leak."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from dtn_jax.losses import losses, space_mask
+from dtn_jax.schema import Field, Schema, Task, UserError
+
+SCHEMA = Schema(
+    "shop",
+    fields=(Field("item", rows=3),),
+    tasks=(
+        Task("click"),
+        Task("order", space="click", also_report=("all",), upstream=("click",)),
+        Task("seconds", kind="regression", space="click"),
+        Task("stars", kind="regression"),
+    ),
+)
+NAMES = SCHEMA.task_names
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def batch(rows, seed=0):
+    """Random logits, labels (NaN where unknown), masks and weights, as numpy arrays."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack(
+        [rng.random(rows) < 0.5, rng.random(rows) < 0.3, rng.normal(size=rows), rng.random(rows)],
+        axis=1,
+    ).astype(np.float64)
+    label_mask = rng.random((rows, 4)) < 0.8
+    labels[~label_mask] = np.nan
+    return {
+        "logits": {name: 2 * rng.normal(size=rows) for name in NAMES},
+        "labels": labels,
+        "label_mask": label_mask,
+        "row_mask": rng.random(rows) < 0.9,
+        "sample_weight": rng.random(rows) + 0.1,
+    }
+
+
+def run(data, positive_weights=None, schema=SCHEMA):
+    data = jax.tree.map(jnp.asarray, data)
+    return losses(schema=schema, positive_weights=positive_weights or {}, **data)
+
+
+def row_by_row(data, positive_weights):
+    """The definition, one row at a time in Python floats."""
+    result = {}
+    for t, task in enumerate(SCHEMA.tasks):
+        total = count = 0.0
+        for i in range(len(data["labels"])):
+            known, y = data["label_mask"][i], data["labels"][i]
+            inside = task.space == "all" or (known[0] and y[0] == 1)
+            if not (data["row_mask"][i] and known[t] and inside):
+                continue
+            z, weight = data["logits"][task.name][i], 1.0
+            if data["sample_weight"] is not None:
+                weight = data["sample_weight"][i]
+            if task.kind == "binary":
+                p = 1 / (1 + math.exp(-z))
+                w = positive_weights.get(task.name, 1.0)
+                loss = -w * y[t] * math.log(p) - (1 - y[t]) * math.log(1 - p)
+            else:
+                loss = (z - y[t]) ** 2
+            total, count = total + weight * loss, count + weight
+        result[task.name] = total / count
+    return result
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_are_the_written_out_means(weighted):
+    data = batch(200)
+    if not weighted:
+        data["sample_weight"] = None
+    positive_weights = {"click": 1.0, "order": 3.5}
+    got, expected = run(data, positive_weights), row_by_row(data, positive_weights)
+    assert list(got) == list(NAMES)
+    for name in NAMES:
+        assert got[name].shape == ()
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-10)
+
+
+def test_hand_computed():
+    # click, rows 0..3 known: z = 0, ln 3, -ln 3, 0 and y = 1, 1, 0, 1; sigmoid(ln 3) = 3/4.
+    #   ln 2 + ln(4/3) + ln(4/3) + ln 2 = 2 ln 2 + 2 ln(4/3); with w = 2 for positives:
+    #   2 ln 2 + 2 ln(4/3) + ln(4/3) + 2 ln 2 = 4 ln 2 + 3 ln(4/3), over 4 rows.
+    # order on clicks, rows 0, 1, 3: z = 0 and y = 0, 1, 0: 3 ln 2 over 3 rows.
+    # seconds on clicks, row 1 unknown: (1 - 4)^2 + (0 - 2)^2 = 9 + 4 over 2 rows.
+    # stars: (5 - 4)^2 + 0 + 0 + (1 - 3)^2 = 5 over 4 rows.
+    ln3 = math.log(3)
+    data = {
+        "logits": {
+            "click": np.array([0, ln3, -ln3, 0]),
+            "order": np.zeros(4),
+            "seconds": np.array([1.0, 8, 8, 0]),
+            "stars": np.array([5.0, 2, 2, 1]),
+        },
+        "labels": np.array([[1, 0, 4, 4], [1, 1, 7, 2], [0, 1, 7, 2], [1, 0, 2, 3.0]]),
+        "label_mask": np.array([[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1], [1, 1, 1, 1]], bool),
+        "row_mask": np.ones(4, bool),
+        "sample_weight": None,
+    }
+    got = run(data, {"click": 2.0})
+    np.testing.assert_allclose(got["click"], math.log(2) + 0.75 * math.log(4 / 3), rtol=1e-12)
+    np.testing.assert_allclose(got["order"], math.log(2), rtol=1e-12)
+    np.testing.assert_allclose(got["seconds"], 6.5, rtol=1e-12)
+    np.testing.assert_allclose(got["stars"], 1.25, rtol=1e-12)
+
+
+def test_cross_entropy_is_that_of_sklearn():
+    data = batch(300, seed=1)
+    data["labels"] = np.nan_to_num(data["labels"])
+    data["label_mask"][:] = data["row_mask"][:] = True
+    expected = sklearn_log_loss(
+        data["labels"][:, 0],
+        1 / (1 + np.exp(-data["logits"]["click"])),
+        sample_weight=data["sample_weight"],
+    )
+    np.testing.assert_allclose(run(data)["click"], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_stable_for_large_logits_and_at_least_float32(dtype):
+    data = batch(4)
+    data["labels"][:, 0] = [1, 0, 1, 0]
+    data["label_mask"][:, 0] = data["row_mask"][:] = True
+    data["sample_weight"] = None
+    data["logits"] = {name: jnp.array([1e4, -1e4, -1e4, 0], dtype) for name in NAMES}
+    loss = run(data)["click"]
+    assert loss.dtype == jnp.float32
+    # 0 + 0 + 1e4 + ln 2 over 4 rows; 1e4 itself is rounded in bfloat16
+    expected = (abs(float(data["logits"]["click"][2])) + math.log(2)) / 4
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_gradient_is_the_residual_over_the_count():
+    data = batch(50, seed=2)
+
+    def total(logits):
+        return sum(run({**data, "logits": logits}, {"click": 2.0}).values())
+
+    gradient = jax.jit(jax.grad(total))(jax.tree.map(jnp.asarray, data["logits"]))
+    for t, task in enumerate(SCHEMA.tasks):
+        y, z = data["labels"][:, t], data["logits"][task.name]
+        mask = space_mask(task.name, data["labels"], data["label_mask"], data["row_mask"], SCHEMA)
+        if task.kind == "binary":
+            w, p = (2.0 if task.name == "click" else 1.0), 1 / (1 + np.exp(-z))
+            residual = w * y * (p - 1) + (1 - y) * p
+        else:
+            residual = 2 * (z - y)
+        weight = np.where(mask, data["sample_weight"], 0)
+        expected = np.where(mask, weight * residual / weight.sum(), 0)
+        np.testing.assert_allclose(gradient[task.name], expected, rtol=1e-10, atol=1e-15)
+
+
+def test_what_stands_in_masked_rows_reaches_neither_loss_nor_gradient():
+    data = batch(60, seed=3)
+    value, gradient = jax.value_and_grad(
+        lambda logits: sum(run({**data, "logits": logits}).values())
+    )(jax.tree.map(jnp.asarray, data["logits"]))
+    for bad in (np.nan, np.inf, -np.inf):
+        spoilt = {**data, "logits": {}}
+        outside = ~data["row_mask"]
+        for name in NAMES:
+            mask = space_mask(name, data["labels"], data["label_mask"], data["row_mask"], SCHEMA)
+            assert (~mask).any()
+            spoilt["logits"][name] = np.where(mask, data["logits"][name], bad)
+        spoilt["labels"] = np.where(data["label_mask"] & ~outside[:, None], data["labels"], bad)
+        spoilt["sample_weight"] = np.where(outside, bad, data["sample_weight"])
+        again, again_gradient = jax.value_and_grad(
+            lambda logits, spoilt=spoilt: sum(run({**spoilt, "logits": logits}).values())
+        )(jax.tree.map(jnp.asarray, spoilt["logits"]))
+        assert again == value
+        for name in NAMES:
+            np.testing.assert_array_equal(again_gradient[name], gradient[name])
+
+
+def test_nan_in_a_counted_row_is_seen():
+    data = batch(10)
+    data["label_mask"][0, 0] = data["row_mask"][0] = True
+    data["labels"][0, 0] = 1.0
+    data["logits"]["click"][0] = np.nan
+    assert np.isnan(run(data)["click"])
+
+
+@pytest.mark.parametrize("how", ["no click", "click unknown", "padding", "weight 0"])
+def test_empty_space_is_exactly_zero_with_zero_gradient(how):
+    data = batch(20, seed=4)
+    if how == "no click":
+        data["labels"][:, 0] = 0
+    elif how == "click unknown":
+        data["label_mask"][:, 0] = False
+    elif how == "padding":
+        data["row_mask"][:] = False
+    else:
+        data["sample_weight"][:] = 0
+
+    def order(logits):
+        return run({**data, "logits": logits})["order"]
+
+    value, gradient = jax.value_and_grad(order)(jax.tree.map(jnp.asarray, data["logits"]))
+    assert value == 0
+    for name in NAMES:
+        np.testing.assert_array_equal(gradient[name], 0)
+
+
+def test_padding_and_order_of_rows_change_nothing():
+    data = batch(40, seed=5)
+    expected = run(data)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(50)
+    padded = jax.tree.map(lambda a: np.concatenate([a, a[:10]])[order], data)
+    padded["row_mask"] = np.concatenate([data["row_mask"], np.zeros(10, bool)])[order]
+    got = run(padded)
+    for name in NAMES:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-13)
+
+
+def test_mean_is_over_all_rows_not_of_the_means_of_parts():
+    data = batch(64, seed=6)
+    parts = [jax.tree.map(lambda a, i=i: a[i : i + 16], data) for i in range(0, 64, 16)]
+    total = count = 0.0
+    for part in parts:
+        mask = space_mask("click", part["labels"], part["label_mask"], part["row_mask"], SCHEMA)
+        weight = part["sample_weight"][mask].sum()
+        total, count = total + weight * run(part)["click"], count + weight
+    np.testing.assert_allclose(run(data)["click"], total / count, rtol=1e-12)
+
+
+def test_space_mask_truth_table():
+    # every way for (row real, own label known, click known, click = 1)
+    rows = np.array(list(itertools.product([False, True], repeat=4)))
+    real, own, known, clicked = rows.T
+    labels = np.zeros((16, 4))
+    labels[:, 0] = clicked
+    label_mask = np.stack([known, own, own, own], axis=1)
+    expected = {"all": real & own, "click": real & own & known & clicked}
+    for convert in (np.asarray, jnp.asarray):
+        arguments = [convert(a) for a in (labels, label_mask, real)]
+        own_space = space_mask("order", *arguments, SCHEMA)
+        assert type(own_space) is type(arguments[0]) or convert is jnp.asarray
+        np.testing.assert_array_equal(own_space, expected["click"])
+        for space, mask in expected.items():
+            np.testing.assert_array_equal(
+                space_mask("order", *arguments, SCHEMA, space=space), mask
+            )
+    np.testing.assert_array_equal(
+        space_mask("click", labels, label_mask, real, SCHEMA), real & known
+    )
+
+
+def test_errors_name_what_is_wrong():
+    data = batch(3)
+    with pytest.raises(UserError, match=r"unknown task 'clik'.*Did you mean 'click'"):
+        space_mask("clik", data["labels"], data["label_mask"], data["row_mask"], SCHEMA)
+    with pytest.raises(UserError, match="unknown space 'al'"):
+        space_mask("click", data["labels"], data["label_mask"], data["row_mask"], SCHEMA, "al")
+    with pytest.raises(ValueError, match="labels has 3 columns, expected 4: click"):
+        run({**data, "labels": data["labels"][:, :3], "label_mask": data["label_mask"][:, :3]})
+    with pytest.raises(UserError, match="positive_weights 'clik'"):
+        run(data, {"clik": 2.0})

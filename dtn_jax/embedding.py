@@ -109,7 +109,7 @@ def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, "..."]]:
     that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
     """
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
-    packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)
+    packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
     rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
     if plan.codebooks:
         addresses = pair_addresses(
@@ -160,6 +160,6 @@ def _pool(plan: TablePlan, rows: Float[Array, "B L D"], batch: Batch) -> Float[A
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:
     """Counts, per slot, the ids that are no row of their table: `debug.check_ids`."""
-    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])
+    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])[None]
     bad = (batch.ids < -1) | (batch.ids >= limits)
     return (bad & batch.row_mask[:, None]).sum(axis=0)

@@ -238,7 +238,7 @@ class StreamedData:
 
 
 def _flat(a: np.ndarray) -> np.ndarray:
-    return a.reshape(-1, *a.shape[2:])
+    return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
 
 
 def in_order(data: Prepared, split: str, batch_size: int) -> Iterator[Batch]:

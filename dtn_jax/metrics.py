@@ -140,7 +140,8 @@ class CalibrationCurve:
         equal to `count` without weights.
       base_rate: the share of positives over all examples.
       edges: `[E]`, edges of a histogram of the predictions: equally wide over [0, 1], or, for
-        base rates under `LOW_RATE`, equal ratios from the lowest to the highest prediction, at least a decade.
+        base rates under `LOW_RATE`, equal ratios from the lowest prediction to the highest (or
+        ten times the lowest).
       histogram: `[E - 1]`, the summed weight of the predictions between them.
     """
 

@@ -50,7 +50,6 @@ class MaskedBatchNorm(nn.Module):
 
 
 def _masked_sum(x: Float[Array, "B W"], row_mask: Bool[Array, " B"]) -> Float[Array, " W"]:
-    # where and not multiplication: what stands in a masked row may be NaN.
     return jnp.sum(jnp.where(row_mask[:, None], x, 0), axis=0)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import importlib.util
+import inspect
+import math
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -68,21 +70,43 @@ NOT_NEGATIVE = (
     "parallel.devices",
 )
 POSITIVE_BELOW_ONE = ("optim.b1", "optim.b2", "optim.eps")
+NAMES = ("model.hcnet.fields",)  # tuples of names; every other tuple holds whole numbers
 
 
 def load_config(spec: str) -> ConfigDict:
-    """Loads 'configs/adult.py:dtn,quick': the file's `get_config('dtn,quick')`."""
+    """Loads 'configs/adult.py:dtn,quick': the file's `get_config('dtn,quick')`.
+
+    Raises:
+      UserError: there is no such file, it is no config file, or running it fails.
+    """
     path, _, argument = spec.partition(":")
     file = pathlib.Path(path)
-    if not file.is_file():
-        found = ", ".join(sorted(str(p) for p in file.parent.glob("*.py"))) or "none"
-        raise UserError(f"no config file {path!r}; the config files there are: {found}")
-    module_spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path} has no function get_config(argument)")
-    return module.get_config(argument)
+    choices = f"the config files are: {', '.join(config_files(file)) or 'none'}"
+    if not file.is_file() or file.suffix != ".py":
+        raise UserError(f"no config file {path!r}; {choices}")
+    try:
+        module_spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(module_spec)
+        module_spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if get_config is None or not inspect.signature(get_config).parameters:
+            raise UserError(f"{path} has no function get_config(argument); {choices}")
+        return get_config(argument)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of the user's may raise
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"config file {path} fails: {reason} (--debug shows where)") from error
+
+
+def config_files(near: pathlib.Path) -> list[str]:
+    """The config files in the folder `near`, else beside it, else in configs/."""
+    for folder in (near, near.parent, pathlib.Path("configs")):
+        files = sorted(folder.glob("*.py"))
+        found = [str(f) for f in files if "\ndef get_config(argument" in f.read_text()]
+        if found:
+            return found
+    return []
 
 
 def variant(
@@ -96,11 +120,16 @@ def variant(
 
     Args:
       config: the data set's config, edited in place.
-      argument: comma-separated; the architecture's tuned settings apply first.
+      argument: comma-separated, commas inside brackets aside; the architecture's tuned settings
+        apply first.
       tuned: per architecture, settings found on validation, {key: value}.
       flags: edits by name.
+
+    Raises:
+      UserError: an unknown part or key, a value of another type, or several architectures.
     """
-    parts = [p.strip() for p in argument.split(",") if p.strip()]
+    split = re.split(r",(?![^(\[]*[)\]])", argument)
+    parts = [p.strip() for p in split if p.strip()]
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
@@ -118,40 +147,55 @@ def variant(
 
 
 def override(config: ConfigDict, key: str, text: str) -> None:
-    """Sets `config.<key>` from text, cast to the type of the value there."""
+    """Sets `config.<key>` from text, cast to the type of the value there.
+
+    Raises:
+      UserError: an unknown key, or text of another type.
+    """
     known = flatten(config)
     if key not in known:
-        leaf = [k for k in known if k.split(".")[-1] == key.split(".")[-1]]
-        near = leaf or difflib.get_close_matches(key, known, n=3)
-        inside = [k for k in known if k.startswith(f"{key}.")]
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        hint = f" It holds: {', '.join(inside)}." if inside else hint
-        raise UserError(f"unknown config key {key!r}.{hint} All keys: configs/base.py.")
+        raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: configs/base.py.")
     section, _, name = key.rpartition(".")
-    (config[section] if section else config)[name] = _cast(key, text, known[key])
+    (config[section] if section else config)[name] = _cast(key, text, type(known[key]))
 
 
-def _cast(key: str, text: str, default):
-    kind = type(default)
+def _hint(key: str, known: Iterable[str]) -> str:
+    """What the user may have meant: a section's keys, a key's full name, or one spelled alike."""
+    inside = [k for k in known if k.startswith(f"{key}.")]
+    if inside:
+        return f" It is a section, which holds: {', '.join(inside)}."
+    last = {k: k.rpartition(".")[2] for k in known}
+    name = key.rpartition(".")[2]
+    near = [k for k in known if last[k] == name]
+    if not near:
+        alike = difflib.get_close_matches(name, set(last.values()), n=2)
+        near = difflib.get_close_matches(key, known, n=2) + [k for k in known if last[k] in alike]
+    return f" Did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+
+
+def _cast(key: str, text: str, kind: type):
+    text = text.strip()
     try:
         if kind is str:
             return text
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind is tuple:
-            value = ast.literal_eval(text) if text.startswith(("(", "[")) else text.split(",")
-            value = tuple(value) if isinstance(value, tuple | list) else (value,)
-            if all(isinstance(v, int) for v in default) and default:
-                return tuple(int(v) for v in value)
-            return tuple(str(v).strip() for v in value if str(v).strip())
+            inner = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
+            values = [v for v in (v.strip().strip("'\"") for v in inner.split(",")) if v]
+            return tuple(values) if key in NAMES else tuple(int(v) for v in values)
         return kind(text)
-    except (KeyError, ValueError, SyntaxError):
-        names = {int: "a whole number", float: "a number", bool: "true or false"}
-        expected = names.get(kind, f"comma-separated values such as {default!r}")
+    except (KeyError, ValueError):
+        expected = {
+            int: "a whole number",
+            float: "a number",
+            bool: "true or false",
+            tuple: "whole numbers such as 128,64",
+        }[kind]
         raise UserError(f"config key {key!r} expects {expected}, got {text!r}") from None
 
 
-def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
+def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, object]:
     """{'model.dropout': 0.0, ...}"""
     flat = {}
     for key, value in config.items():
@@ -162,7 +206,7 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def identity(config: Mapping) -> dict[str, object]:
+def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     """The flat options that say what is computed."""
     return {k: v for k, v in flatten(config).items() if k not in RUNTIME}
 
@@ -171,17 +215,20 @@ def check(config: ConfigDict) -> FrozenConfigDict:
     """Checks every value that can be checked without data; returns the config, frozen.
 
     Raises:
-      UserError: on the first bad value.
+      UserError: on the first bad value, or where an option is absent.
     """
     flat = flatten(config)
+    for key in (*CHOICES, *AT_LEAST_ONE, *NOT_NEGATIVE, *POSITIVE_BELOW_ONE):
+        if key not in flat:
+            raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
     for key, choices in CHOICES.items():
         choose(key, flat[key], choices)
     for key in AT_LEAST_ONE:
         if flat[key] < 1:
             raise UserError(f"{key}={flat[key]}: expected at least 1")
     for key in NOT_NEGATIVE:
-        if not flat[key] >= 0:  # NaN too
-            raise UserError(f"{key}={flat[key]}: expected at least 0")
+        if not 0 <= flat[key] < math.inf:  # NaN is not either
+            raise UserError(f"{key}={flat[key]}: expected a finite number of at least 0")
     for key in POSITIVE_BELOW_ONE:
         if not 0 < flat[key] < 1:
             raise UserError(f"{key}={flat[key]}: expected a number between 0 and 1")

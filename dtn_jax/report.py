@@ -373,9 +373,11 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
         positive = seen[seen > 0]
         least = max(positive.min() if positive.size else 1e-6, 1e-6) / 1.5
         limits = (least, min(max(curve.prediction.max(), high.max()) * 1.5, 1))
-        for axes in (top, bottom):
-            axes.set_xscale("log")
-        top.set_yscale("log")
+        subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
+        top.set(xscale="log", yscale="log")
+        for axis in (top.xaxis, top.yaxis):
+            axis.set_major_locator(LogLocator(subs=subs, numticks=5))
+            axis.set_minor_formatter(NullFormatter())
     else:
         limits = (0, 1)
     top.plot(limits, limits, "--", color="#888888", linewidth=1.2)

@@ -71,7 +71,7 @@ def update(
     delta, new_slots = optimizer.step(
         rows, jax.tree.map(read, slots), summed + l2 * rows, rate.astype(table.dtype)
     )
-    write = dict(indices_are_sorted=True, unique_indices=True, mode="drop")
+    write = {"indices_are_sorted": True, "unique_indices": True, "mode": "drop"}
     table = table.at[rows_at].add(delta.astype(table.dtype), **write)
     slots = jax.tree.map(lambda s, new: s.at[rows_at].set(new, **write), slots, new_slots)
     return table, slots

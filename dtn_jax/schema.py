@@ -18,6 +18,7 @@ FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
 TASK_KINDS = ("binary", "regression")
 POOLINGS = ("sum", "mean")
 ALL = "all"  # the space of all impressions
+RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
 
 
 class UserError(ValueError):
@@ -72,7 +73,9 @@ class Field:
                 "only a bag or a sequence holds several ids"
             )
         if self.standardised and self.kind != "numeric":
-            raise UserError(f"field {self.name!r} is {self.kind}; only a numeric field is standardised")
+            raise UserError(
+                f"field {self.name!r} is {self.kind}; only a numeric field is standardised"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +99,11 @@ class Task:
 
     def __post_init__(self):
         choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)
-        if self.name == ALL or "@" in self.name:
-            raise UserError(f"a task cannot be called {self.name!r}")
+        if self.name in ("", ALL) or set(self.name) & set(RESERVED):
+            taken = f"{ALL!r} and the characters {RESERVED} are taken"
+            raise UserError(f"a task cannot be called {self.name!r}: {taken}")
         for name in ("also_report", "upstream"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))  # once each
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -141,7 +145,8 @@ class Schema:
         leaks = [n for n in self.field_names if n in self.task_names]
         if leaks:
             raise UserError(
-                f"{leaks[0]!r} is a label and cannot also be a field: the model would read the answer"
+                f"{leaks[0]!r} is a label and cannot also be a field: the model would read the "
+                "answer"
             )
         kinds = {t.name: t.kind for t in self.tasks}
         for task in self.tasks:
@@ -156,9 +161,10 @@ class Schema:
                 choose(f"upstream task of {task.name!r}", up, kinds)
         self.task_order()  # raises on a cycle
         for table in self.tables():
-            rows = {f.rows for f in self.fields if f.table == table}
-            if len(rows) > 1:
-                raise UserError(f"fields that share table {table!r} disagree on its rows: {rows}")
+            rows = {f.name: f.rows for f in self.fields if f.table == table}
+            if len(set(rows.values())) > 1:
+                found = ", ".join(f"{name} has {count}" for name, count in rows.items())
+                raise UserError(f"fields that share table {table!r} disagree on its rows: {found}")
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -225,25 +231,29 @@ class Schema:
 
 def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
     """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
-    values = dict.fromkeys(tasks, default)
+    values = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
-        choose(f"task in {what}", name.strip(), tasks)
+        name = choose(f"task in {what}", name.strip(), tasks)
+        if name in values:
+            raise UserError(f"{what}: {name!r} is listed twice in {text!r}")
         try:
-            values[name.strip()] = float(value)
+            values[name] = float(value)
         except ValueError:
             raise UserError(f"{what}: expected task=number, got {part!r}") from None
-        if not math.isfinite(values[name.strip()]):
+        if not math.isfinite(values[name]):
             raise UserError(f"{what}: expected a finite number, got {part!r}")
-    return values
+    return {task: values.get(task, default) for task in tasks}
 
 
 def task_graph(text: str) -> dict[str, tuple[str, ...]]:
     """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}."""
     graph = {}
     for part in filter(None, text.split(",")):
-        name, colon, ups = part.partition(":")
-        if not colon or not ups:
+        name, _, ups = (piece.strip() for piece in part.partition(":"))
+        if not name or not ups:
             raise UserError(f"model.upstream: expected task:upstream+upstream, got {part!r}")
-        graph[name.strip()] = tuple(u.strip() for u in ups.split("+"))
+        if name in graph:
+            raise UserError(f"model.upstream: {name!r} is listed twice in {text!r}")
+        graph[name] = tuple(u.strip() for u in ups.split("+"))
     return graph

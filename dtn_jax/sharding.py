@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from dtn_jax.embedding import ROW_MULTIPLE
 from dtn_jax.schema import UserError, choose
 from dtn_jax.state import State
 
@@ -44,23 +45,29 @@ class Placement:
 
 
 def make_placement(config: ConfigDict) -> Placement:
-    """The mesh that the config asks for; raises UserError where batches or tables do not divide."""
+    """The mesh that the config asks for.
+
+    Raises:
+      UserError: an unknown strategy, a number of devices that is not there or that tables cannot
+        be split over, or batches that cannot.
+    """
     choose("parallel.strategy", config.parallel.strategy, STRATEGIES)
     available = jax.devices()
     count = config.parallel.devices or len(available)
-    if count > len(available):
-        raise UserError(f"parallel.devices={count}, but only {len(available)} are there")
+    possible = [n for n in range(1, len(available) + 1) if ROW_MULTIPLE % n == 0]
+    if count not in possible:
+        raise UserError(
+            f"parallel.devices={config.parallel.devices}: cannot use {count} devices, but "
+            f"{', '.join(map(str, possible))}: {len(available)} are there, and tables, "
+            f"a multiple of {ROW_MULTIPLE} rows, are split evenly"
+        )
     for key in ("batch_size", "eval_batch_size"):
         size = config.data[key]
         if size % count:
+            below = size // count * count
+            nearest = [str(n) for n in (below, below + count) if n]
             raise UserError(
-                f"data.{key}={size} is not divisible by {count} devices; "
-                f"the nearest sizes are {size // count * count or count} and "
-                f"{(size // count + 1) * count}; or set parallel.devices"
+                f"data.{key}={size} is not divisible by {count} devices; the nearest: "
+                f"{' and '.join(nearest)}; or set parallel.devices"
             )
-    if 1024 % count:
-        raise UserError(
-            f"tables are padded to a multiple of 1024 rows, which {count} devices do not divide; "
-            "set parallel.devices to a power of two"
-        )
     return Placement(Mesh(np.asarray(available[:count]), ("data",)))

@@ -29,7 +29,7 @@ from dtn_jax.workdir import Workdir
 MEAN = "mean"  # model selection by the mean over tasks
 
 
-def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict:
+def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
     The same call on the same folder goes on where it stopped, bit by bit, or returns the results
@@ -38,6 +38,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict:
     Args:
       config: see configs/base.py.
       workdir: the run's folder; made if it is not there.
+      test: False for a trial of a search: the test split is not opened, and the results hold
+        what validation says alone.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
@@ -45,14 +47,14 @@ def train(config: ConfigDict, workdir: str | pathlib.Path) -> dict:
     run = build_run(config)
     folder = Workdir(workdir, run.config, run.data.schema, run.data.fingerprint)
     results = folder.results()
-    if results:
+    if results and ("test" in results or not test):
         rich.print(f"[bold]{folder.path} is finished[/]: these are its results.")
         show(results, run.schema)
         return results
     with contextlib.closing(folder), contextlib.closing(Checkpoints(folder.path)) as checkpoints:
         state, progress = start(run, folder, checkpoints)
         state = fit(run, folder, checkpoints, state, progress)
-        results = conclude(run, folder, checkpoints, state, progress)
+        results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema)
     return results
 
@@ -284,58 +286,82 @@ def measure(run: Run, scores: Scores) -> dict[str, dict]:
 
 
 def conclude(
-    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, progress: Progress
+    run: Run,
+    folder: Workdir,
+    checkpoints: Checkpoints,
+    state: State,
+    progress: Progress,
+    test: bool,
 ) -> dict:
-    """Reads test once: with the best state by the mean, and with each task's own best state."""
+    """Writes results.json and the pictures."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
-    scores, measured = {}, {}
-    for step in set(best.values()):
-        scores[step] = score_split(run, checkpoints.restore_best(step, state), "test")
-        measured[step] = measure(run, scores[step])
-    chosen = scores[best[MEAN]]
     history = folder.history()
-    validations = {r["step"]: r for r in history if r["kind"] == "validation"}
-    rates = [r["examples_per_second"] for r in history if r["kind"] == "train"]
+    validation = next(
+        r for r in history if r["kind"] == "validation" and r["step"] == best[MEAN]
+    )
     results = {
         "dataset": run.config.data.dataset,
         "architecture": run.config.model.architecture,
         "experts": run.config.model.experts,
         "seed": run.config.seed,
         "parameters": run.size.parameters,
-        "table_parameters": run.plan.rows * run.plan.dim,
+        "table_parameters": run.plan.rows * run.plan.dim * len(run.plan.views),
         "flops_per_example": run.size.flops_per_example,
         "steps": int(state.step),
         "best_steps": best,
-        "examples_per_second": float(np.median(rates)),
-        "validation": _nested(validations[best[MEAN]], measured[best[MEAN]]),
-        "test": measured[best[MEAN]],
-        "test_per_task_best": {
-            f"{t.name}@{s}": measured[best[t.name]][f"{t.name}@{s}"]
-            for t in run.schema.tasks
-            for s in t.spaces
-        },
+        "examples_per_second": median_rate(history),
+        "validation": nested(validation),
     }
-    write_predictions(folder.path / "predictions.parquet", chosen, run.schema)
+    if test:
+        results |= read_test(run, folder, checkpoints, state, best)
     report.learning_curves(history, folder.path / "learning_curves.png")
-    options_ = run.config.evaluate
-    curves = calibration(chosen, run.schema, options_.ece_bins, options_.sample_weights)
-    report.reliability(curves, folder.path / "reliability.png")
     folder.finish(results)
     return results
 
 
-def _nested(record: dict, like: dict[str, dict]) -> dict[str, dict]:
-    """A flat validation record as {task@space: {metric: value}}."""
-    return {key: {m: record[f"{key}/{m}"] for m in found} for key, found in like.items()}
+def read_test(
+    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
+) -> dict:
+    """Scores test once with the state that is best by the mean, and with each task's own."""
+    measured = {}
+    for step in sorted(set(best.values())):
+        scores = score_split(run, checkpoints.restore_best(step, state), "test")
+        measured[step] = measure(run, scores)
+        if step == best[MEAN]:
+            write_predictions(folder.path / "predictions.parquet", scores, run.schema)
+            options_ = run.config.evaluate
+            curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
+            report.reliability(curves, folder.path / "reliability.png")
+    per_task = {}
+    for task in run.schema.tasks:
+        own = measured[best[task.name]]
+        per_task |= {f"{task.name}@{space}": own[f"{task.name}@{space}"] for space in task.spaces}
+    return {"test": measured[best[MEAN]], "test_per_task_best": per_task}
+
+
+def median_rate(history: list[dict]) -> float:
+    """Examples a second in training, the median over logged spans."""
+    return float(np.median([r["examples_per_second"] for r in history if r["kind"] == "train"]))
+
+
+def nested(record: dict) -> dict[str, dict]:
+    """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
+    found = {}
+    for name, value in record.items():
+        key, slash, metric = name.partition("/")
+        if slash:
+            found.setdefault(key, {})[metric] = value
+    return found
 
 
 def show(results: dict, schema: Schema) -> None:
     """The final table."""
+    split = "test" if "test" in results else "validation"
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}: test, "
-        f"best of {results['steps']} steps by validation"
+        f"{results['architecture']} ({results['experts']}) on {results['dataset']}: {split} at "
+        f"step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
     )
-    rich.print(report.results_table(results["test"], schema, title))
+    rich.print(report.results_table(results[split], schema, title))
     rich.print(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {results['examples_per_second']:,.0f} examples/s in training."

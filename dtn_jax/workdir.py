@@ -6,8 +6,8 @@ import importlib.metadata
 import json
 import pathlib
 import platform
-from collections.abc import Mapping
 
+from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from dtn_jax import options
@@ -26,10 +26,11 @@ class Workdir:
     """Claims a folder for one config on one data set, and writes the run's files into it.
 
     Raises:
-      UserError: the folder belongs to another config or data set, or holds other things.
+      UserError: the folder belongs to another config or data set, holds other things, or cannot
+        be written.
     """
 
-    def __init__(self, path: str | pathlib.Path, config: Mapping, schema: Schema, fingerprint: str):
+    def __init__(self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str):
         self.path = pathlib.Path(path).expanduser().absolute()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file, expected a folder")
@@ -41,10 +42,13 @@ class Workdir:
                 f"workdir {self.path} is not empty and holds no run (no config.json); "
                 "name a new or an empty folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
         facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
-        _write(stored, json.dumps(facts, indent=1))
-        _write(self.path / "schema.json", schema.to_json())
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write(stored, json.dumps(facts, indent=1))
+            _write(self.path / "schema.json", schema.to_json())
+        except OSError as error:
+            raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
         self.writer = None
 
     def results(self) -> dict | None:
@@ -86,25 +90,33 @@ class Workdir:
             self.writer.close()
 
 
-def check_owner(stored: pathlib.Path, config: Mapping, fingerprint: str) -> None:
+def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
     """Raises UserError unless the stored config has the same identity and data."""
     try:
         facts = json.loads(stored.read_text())
-        there = options.identity(facts["config"])
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{stored} is damaged: {error}") from None
+        there, data = options.identity(facts["config"]), str(facts["data"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
+            "be told; name another folder"
+        ) from error
     here = options.identity(config)
-    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+    differing = [k for k in {**there, **here} if there.get(k, _ABSENT) != here.get(k, _ABSENT)]
     if differing:
-        lines = [f"  {k}: {there.get(k)!r} there, {here.get(k)!r} now" for k in differing[:8]]
+        lines = [
+            f"  {k}: {there.get(k, _ABSENT)!r} there, {here.get(k, _ABSENT)!r} now"
+            for k in differing[:SHOWN]
+        ]
+        if len(differing) > SHOWN:
+            lines.append(f"  and {len(differing) - SHOWN} more")
         raise UserError(
             f"workdir {stored.parent} belongs to another config; name another folder.\n"
             + "\n".join(lines)
         )
-    if facts["data"] != fingerprint:
+    if data != fingerprint:
         raise UserError(
             f"workdir {stored.parent} belongs to another version of the data set: fingerprint "
-            f"{facts['data'][:12]} there, {fingerprint[:12]} now; name another folder"
+            f"{data[:12]} there, {fingerprint[:12]} now; name another folder"
         )
 
 

@@ -5,6 +5,7 @@ and the shapes in the annotations of every function of dtn_jax checked at each c
 """
 
 import os
+import tempfile
 
 # Before JAX is imported, which reads its flags once.
 os.environ["XLA_FLAGS"] = (
@@ -20,6 +21,9 @@ from absl import flags
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Runs of one config compile the same programs: keep them for the session.
+jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="compiled-"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 flags.FLAGS.mark_as_parsed()
 
 
@@ -58,8 +62,8 @@ def precision(request):
         yield Precision(request.param)
 
 
-def _random_variables(module, *args, seed=0, scale=0.3):
-    """Variables of the shapes that `module.init(key, *args)` makes, none of them 0 or 1.
+def _random_variables(module, *args, seed=0, scale=0.3, **kwargs):
+    """Variables of the shapes that `module.init(key, *args, **kwargs)` makes, none 0 or 1.
 
     Initial biases and scales would hide a bias or a scale that is not used.
     """
@@ -71,10 +75,16 @@ def _random_variables(module, *args, seed=0, scale=0.3):
             values = values**2 + 0.5
         return jnp.asarray(values, leaf.dtype)
 
-    shapes = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, train=False), *args)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *args, **kwargs))
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 @pytest.fixture
 def random_variables():
     return _random_variables
+
+
+@pytest.fixture(scope="session")
+def prepared_dir(tmp_path_factory):
+    """A folder of prepared data sets, filled as tests need them."""
+    return str(tmp_path_factory.mktemp("prepared"))

@@ -64,9 +64,7 @@ def test_convolution():
 def test_a_product_in_a_while_loop_is_an_error():
     square = np.zeros((3, 3), np.float32)
     with pytest.raises(ValueError, match="while loop"):
-        forward_flops(
-            lambda s: lax.while_loop(lambda c: c[0, 0] < 1, lambda c: c @ c, s), square
-        )
+        forward_flops(lambda s: lax.while_loop(lambda c: c[0, 0] < 1, lambda c: c @ c, s), square)
 
 
 TASKS = (Task("click"), Task("order", upstream=("click",)))

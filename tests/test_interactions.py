@@ -125,7 +125,7 @@ def test_expert_is_its_equation(case, precision, random_variables):
     expert, equation = CASES[case]
     expert = expert.clone(dtype=precision.dtype)
     fields, codewords = draw(precision.dtype)
-    variables = random_variables(expert, fields, codewords)
+    variables = random_variables(expert, fields, codewords, train=False)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
     x, w = (np.asarray(a, np.float64) for a in (fields.reshape(B, -1), codewords))
     expected = equation(exact, x, w)
@@ -137,7 +137,7 @@ def test_expert_is_its_equation(case, precision, random_variables):
 def test_expert_properties(case, random_variables):
     expert, _ = CASES[case]
     fields, codewords = draw(jnp.float32)
-    variables = random_variables(expert, fields, codewords)
+    variables = random_variables(expert, fields, codewords, train=False)
     out = run(expert, variables, fields, codewords)
 
     order = np.random.default_rng(1).permutation(B)
@@ -160,7 +160,7 @@ def test_expert_properties(case, random_variables):
 def test_mlp_drops_hidden_units_in_training_only(random_variables):
     fields, _ = draw(jnp.float32)
     expert = MLP(H, hidden=(50,), dropout=0.5)
-    variables = random_variables(expert, fields, None)
+    variables = random_variables(expert, fields, None, train=False)
 
     def train(key, expert=expert):
         rngs = {"dropout": jax.random.key(key)}
@@ -168,19 +168,20 @@ def test_mlp_drops_hidden_units_in_training_only(random_variables):
 
     still = expert.apply(variables, fields, None, train=False)
     np.testing.assert_array_equal(train(0), train(0))
-    assert np.any(train(0) != train(1)) and np.any(train(0) != still)
+    assert np.any(train(0) != train(1))
+    assert np.any(train(0) != still)
     np.testing.assert_array_equal(train(0, expert.clone(dropout=0.0)), still)
 
 
 def test_hcnet_reads_its_own_codebook_only(random_variables):
     fields, codewords = draw(jnp.float32)
     expert = HCNet(H, codebook=1)
-    variables = random_variables(expert, fields, codewords)
+    variables = random_variables(expert, fields, codewords, train=False)
     out = run(expert, variables, fields, codewords)
     others = codewords.at[:, :, :, [0, 2]].add(1.0)
     np.testing.assert_array_equal(run(expert, variables, fields, others), out)
     assert np.all(run(expert, variables, fields, codewords.at[:, :, :, 1].add(1.0)) != out)
-    with pytest.raises(ValueError, match="needs Inputs.codewords"):
+    with pytest.raises(ValueError, match="got None"):
         expert.apply(variables, fields, None, train=False)
     with pytest.raises(ValueError, match="codebook 3 is not among the 3"):
         expert.clone(codebook=3).apply(variables, fields, codewords, train=False)
@@ -190,10 +191,10 @@ def test_parse_experts():
     assert parse_experts("gdcn") == ("gdcn",)
     assert parse_experts("gdcn + masknet*2+mlp * 1") == ("gdcn", "masknet", "masknet", "mlp")
     assert list(EXPERTS) == ["mlp", "gdcn", "masknet", "hcnet", "dcnv2"]
-    with pytest.raises(UserError, match="unknown expert 'gdnc'. Did you mean 'gdcn'"):
+    with pytest.raises(UserError, match="Did you mean 'gdcn'"):
         parse_experts("gdnc")
     for text in ("", "gdcn+", "*2"):
-        with pytest.raises(UserError, match="unknown expert ''. The choices are: mlp, gdcn"):
+        with pytest.raises(UserError, match="The choices are: mlp, gdcn"):
             parse_experts(text)
     for text in ("gdcn*0", "gdcn*", "gdcn*x", "gdcn*-1", "gdcn*1.5", "gdcn*2*2"):
         with pytest.raises(UserError, match="expected a count >= 1"):
@@ -221,7 +222,9 @@ def test_addresses_are_the_same_everywhere():
     ids[0], ids[1] = -1, 0
     options = {"hashes": 3, "rows": 100_003, "seed": 2**40 + 5}
     got = pair_addresses(ids, **options)
-    assert isinstance(got, np.ndarray) and got.dtype == np.int32 and got.shape == (20, 6, 3)
+    assert isinstance(got, np.ndarray)
+    assert got.dtype == np.int32
+    assert got.shape == (20, 6, 3)
     pairs = list(itertools.combinations(range(4), 2))
     expected = [
         [
@@ -252,7 +255,8 @@ def test_addresses_are_uniform_and_independent():
     ids = grid.reshape(-1, 2).astype(np.int32)
     rows = 64
     got = pair_addresses(ids, hashes=2, rows=rows, seed=1)[:, 0]
-    assert got.min() == 0 and got.max() == rows - 1
+    assert got.min() == 0
+    assert got.max() == rows - 1
 
     def chi_square(values, size):
         mean = len(values) / size

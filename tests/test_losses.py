@@ -80,7 +80,7 @@ def row_by_row(data, positive_weights):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_losses_are_the_written_out_means(weighted):
-    data = batch(200)
+    data = batch(64)
     if not weighted:
         data["sample_weight"] = None
     positive_weights = {"click": 1.0, "order": 3.5}
@@ -119,7 +119,7 @@ def test_hand_computed():
 
 
 def test_cross_entropy_is_that_of_sklearn():
-    data = batch(300, seed=1)
+    data = batch(64, seed=1)
     data["labels"] = np.nan_to_num(data["labels"])
     data["label_mask"][:] = data["row_mask"][:] = True
     expected = sklearn_log_loss(
@@ -145,7 +145,7 @@ def test_stable_for_large_logits_and_at_least_float32(dtype):
 
 
 def test_gradient_is_the_residual_over_the_count():
-    data = batch(50, seed=2)
+    data = batch(64, seed=2)
 
     def total(logits):
         return sum(run({**data, "logits": logits}, {"click": 2.0}).values())
@@ -165,7 +165,7 @@ def test_gradient_is_the_residual_over_the_count():
 
 
 def test_what_stands_in_masked_rows_reaches_neither_loss_nor_gradient():
-    data = batch(60, seed=3)
+    data = batch(64, seed=3)
     value, gradient = jax.value_and_grad(
         lambda logits: sum(run({**data, "logits": logits}).values())
     )(jax.tree.map(jnp.asarray, data["logits"]))
@@ -196,7 +196,7 @@ def test_nan_in_a_counted_row_is_seen():
 
 @pytest.mark.parametrize("how", ["no click", "click unknown", "padding", "weight 0"])
 def test_empty_space_is_exactly_zero_with_zero_gradient(how):
-    data = batch(20, seed=4)
+    data = batch(64, seed=4)
     if how == "no click":
         data["labels"][:, 0] = 0
     elif how == "click unknown":
@@ -216,10 +216,10 @@ def test_empty_space_is_exactly_zero_with_zero_gradient(how):
 
 
 def test_padding_and_order_of_rows_change_nothing():
-    data = batch(40, seed=5)
+    data = batch(64, seed=5)
     expected = run(data)
     rng = np.random.default_rng(0)
-    order = rng.permutation(50)
+    order = rng.permutation(74)
     padded = jax.tree.map(lambda a: np.concatenate([a, a[:10]])[order], data)
     padded["row_mask"] = np.concatenate([data["row_mask"], np.zeros(10, bool)])[order]
     got = run(padded)

@@ -175,7 +175,7 @@ def picture(path):
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = matplotlib.image.imread(path)
     assert min(pixels.shape[:2]) > 400
-    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
+    assert len(np.unique(pixels[::5, ::5, 0])) > 10
     return pixels
 
 

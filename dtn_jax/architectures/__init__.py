@@ -97,7 +97,7 @@ def layout(model: ConfigDict, schema: Schema) -> Layout:
             (SHARED,) if model.dtn.shared_group else ()
         )
         if not groups:
-            raise UserError("model.dtn: task_groups and shared_group are both off; no expert is left")
+            raise UserError("model.dtn: task_groups and shared_group are both off: no expert")
     elif architecture == "ple":
         groups = (*schema.task_names, SHARED)
     elif architecture == "single_task":

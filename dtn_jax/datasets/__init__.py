@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -16,6 +18,8 @@ from dtn_jax.datasets.builder import BlockBuilder, Layout, cache_folder
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.synthetic import Synthetic
 from dtn_jax.schema import Schema, UserError, choose
+
+T = TypeVar("T")
 
 DATASETS = {"adult": Adult, "census_income": CensusIncome, "synthetic": Synthetic}
 
@@ -50,7 +54,7 @@ class Prepared:
 
     def encoders(self) -> dict[str, enc.Encoder]:
         """The fitted encoders, by field."""
-        return enc.from_json((self.folder / "encoders.json").read_text())
+        return _parse(self.folder / "encoders.json", enc.from_json)
 
     def row_bytes(self) -> int:
         """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
@@ -82,22 +86,19 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     )
     folder = pathlib.Path(builder.data_dir)
     if not folder.exists():
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            if not folder.exists():  # where it exists, another process was faster
+                raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
     return read(folder)
 
 
 def read(folder: pathlib.Path) -> Prepared:
-    """Opens a prepared set and checks that its files are whole."""
-    try:
-        facts = json.loads((folder / "prepared.json").read_text())
-        notes = json.loads((folder / "notes.json").read_text())
-        schema = Schema.load(folder / "schema.json")
-    except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{folder} is not a whole prepared data set ({error}); delete it to prepare it anew"
-        ) from None
+    """Opens a prepared set; raises UserError where a file is missing or damaged."""
+    facts = _parse(folder / "prepared.json", _facts)
+    for name in ("dataset_info.json", "features.json"):
+        _parse(folder / name, json.loads)
     for name, size in facts["files"].items():
         path = folder / name
         got = path.stat().st_size if path.exists() else None
@@ -106,13 +107,30 @@ def read(folder: pathlib.Path) -> Prepared:
             raise UserError(f"{path} {found}; delete {folder} to prepare the data set anew")
     return Prepared(
         folder=folder,
-        schema=schema,
-        layout=Layout(**facts["layout"]),
+        schema=_parse(folder / "schema.json", Schema.from_json),
+        layout=facts["layout"],
         rows=facts["rows"],
         unknown_values=facts["unknown_values"],
         fingerprint=facts["fingerprint"],
-        notes=notes,
+        notes=_parse(folder / "notes.json", json.loads),
     )
+
+
+def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
+    """What a JSON file of a prepared set says."""
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({error}); delete {path.parent} to prepare the data set "
+            "anew"
+        ) from None
+
+
+def _facts(text: str) -> dict:
+    facts = json.loads(text)
+    names = ("files", "rows", "unknown_values", "fingerprint")
+    return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
 
 
 def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, int]:
@@ -122,11 +140,17 @@ def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, in
         key, _, value = part.partition("=")
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        choose(f"option of data set {name!r}", key.strip(), allowed)
+        key = choose(f"option of data set {name!r}", key.strip(), allowed)
+        if key in options:
+            raise UserError(f"data.options: {key!r} is given twice in {text!r}")
         try:
-            options[key.strip()] = int(float(value)) if "e" in value else int(value)
-        except ValueError:
-            raise UserError(f"data.options: {key} expects a whole number, got {value!r}") from None
+            number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
+            options[key] = int(number)
+            whole = options[key] == number
+        except (ValueError, OverflowError):
+            whole = False
+        if not whole:
+            raise UserError(f"data.options: {key} expects a whole number, got {value!r}")
     return options
 
 
@@ -142,6 +166,6 @@ def check_ids(ids: np.ndarray, schema: Schema) -> None:
         bad = (column < -1) | (column >= field.rows)
         if bad.any():
             raise UserError(
-                f"field {field.name!r}: id {int(column[bad][0])} in row {int(bad.argmax())} is not in "
-                f"its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
+                f"field {field.name!r}: id {int(column[bad][0])} in row {int(bad.argmax())} is not "
+                f"in its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
             )

@@ -9,17 +9,21 @@ differ by more than one row, and reading the records in order gives the rows in 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets import encoders as enc
+from dtn_jax.datasets import progress
+from dtn_jax.datasets.checks import check_frame
 from dtn_jax.schema import Schema, Task, UserError
 
 Frames = Callable[[], Iterator[pl.DataFrame]]  # each call reads the split anew
@@ -73,10 +77,14 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
     weight = ""  # the column stored as the example's weight
-    OPTIONS: dict[str, int] = {}  # options of the builder, with their defaults
+    OPTIONS: ClassVar[dict[str, int]] = {}  # options of the builder, with their defaults
 
     def notes(self) -> dict[str, object]:
         """Further facts to keep beside the data, JSON-able, written to notes.json."""
+        return {}
+
+    def expected_rows(self) -> dict[str, int]:
+        """Rows of the splits whose size is known beforehand; only shown."""
         return {}
 
     # What follows is the same for every data set.
@@ -107,33 +115,46 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        frames = self.raw(dl_manager)
-        self.fitted = enc.fit(self.encoders(), frames["train"]())
-        self.rows = dict.fromkeys(frames, 0)
+        raw = self.raw(dl_manager)
+        frames = {s: functools.partial(self._checked, s, f) for s, f in raw.items()}
+        self.rows = dict.fromkeys(frames, 0) | self.expected_rows()
+        fitting = self.bars.count(frames["train"](), "fit on train", self.rows["train"])
+        self.fitted = enc.fit(self.encoders(), fitting)
         self.unknown = {s: dict.fromkeys(self.fitted, 0) for s in frames}
+        self.missing = {s: {t.name: 0 for t in self.tasks()} for s in frames}
         self.digest = hashlib.sha256(self.schema().to_json().encode())
         self.digest.update(enc.to_json(self.fitted).encode())
         return {split: self._generate_examples(split, frames[split]) for split in frames}
 
     def _generate_examples(self, split: str, frames: Frames):
-        encoded = (self._encode(split, frame) for frame in frames())
-        for i, block in enumerate(cut_blocks(encoded, self.layout())):
+        expected = self.rows[split]  # train's are known once the encoders were fitted on it
+        blocks = cut_blocks((self._encode(split, frame) for frame in frames()), self.layout())
+        blocks = self.bars.count(blocks, split, expected, rows=lambda block: len(block["ids"]))
+        for i, block in enumerate(blocks):
             for values in block.values():
                 self.digest.update(values.tobytes())
             yield i, {k: _pad(v, self.layout().block_rows) for k, v in block.items()}
         if not self.rows[split]:
             raise UserError(f"{self.name}: the {split} split is empty")
 
+    def _checked(self, split: str, frames: Frames) -> Iterator[pl.DataFrame]:
+        """The split's frames, each checked before anything reads it; counts the rows."""
+        encoders, tasks, where = self.encoders(), self.tasks(), f"{self.name}/{split}"
+        self.rows[split] = 0
+        for frame in frames():
+            check_frame(frame, encoders, tasks, self.weight, where, self.rows[split])
+            self.rows[split] += len(frame)
+            yield frame
+
     def _encode(self, split: str, frame: pl.DataFrame) -> dict[str, np.ndarray]:
-        """Columns to arrays `[rows, ...]`; counts rows and unknown values on the way."""
-        start = self.rows[split]
-        check_frame(frame, self.fitted, self.tasks(), self.weight, f"{self.name}/{split}", start)
-        self.rows[split] += len(frame)
+        """Columns to arrays `[rows, ...]`; counts unknown values and labels on the way."""
         columns = [encoder.encode(frame[name]) for name, encoder in self.fitted.items()]
-        for name, column in zip(self.fitted, columns):
+        for name, column in zip(self.fitted, columns, strict=True):
             self.unknown[split][name] += int((column == 0).sum())
         labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
         labels = np.stack(labels, axis=1)
+        for task, missing in zip(self.tasks(), np.isnan(labels).sum(axis=0), strict=True):
+            self.missing[split][task.name] += int(missing)
         block = {
             "ids": np.stack(columns, axis=1),
             "labels": np.nan_to_num(labels, nan=0.0),
@@ -151,20 +172,34 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return Schema(self.name, fields, self.tasks(), weight=self.weight)
 
     def _download_and_prepare(self, *args, **kwargs):
-        super()._download_and_prepare(*args, **kwargs)
+        with progress.without_tfds_bars(), progress.Rows() as self.bars:
+            super()._download_and_prepare(*args, **kwargs)
         folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
         (folder / "schema.json").write_text(self.schema().to_json())
         (folder / "encoders.json").write_text(enc.to_json(self.fitted))
         (folder / "notes.json").write_text(json.dumps(self.notes(), indent=1))
-        sizes = {p.name: p.stat().st_size for p in sorted(folder.glob("*.array_record*"))}
+        written = [*sorted(folder.glob("*.array_record*")), folder / "encoders.json"]
+        sizes = {p.name: p.stat().st_size for p in written}
         prepared = {
             "fingerprint": self.digest.hexdigest(),
             "layout": dataclasses.asdict(self.layout()),
             "rows": self.rows,
             "unknown_values": self.unknown,
+            "missing_labels": self.missing,
             "files": sizes,
         }
         (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
+
+    # What TFDS would say at these places speaks of its own folders, sizes and configs.
+
+    def _log_download_bytes(self) -> None:
+        progress.say(f"Preparing {self.name} in {self.data_dir}")
+
+    def _log_download_done(self) -> None:
+        progress.say(progress.summary(self.name, self.rows, self.unknown, self.missing))
+
+    def _create_builder_config(self, builder_config, version):
+        return builder_config  # as made by the data set; TFDS would warn that it is not listed
 
 
 def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Iterator[dict]:
@@ -190,41 +225,6 @@ def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Itera
             yield from flush(count - count % size)
     if count:
         yield from flush(count)
-
-
-def check_frame(
-    frame: pl.DataFrame,
-    encoders: Mapping[str, enc.Encoder],
-    tasks: tuple[Task, ...],
-    weight: str,
-    where: str,
-    first_row: int = 0,
-) -> None:
-    """Raises UserError on a missing column, text in a numeric one, or a label out of range."""
-    wanted = [*encoders, *(t.name for t in tasks), *filter(None, [weight])]
-    missing = [c for c in wanted if c not in frame.columns]
-    if missing:
-        raise UserError(
-            f"{where}: column {missing[0]!r} is missing; the columns are: {', '.join(frame.columns)}"
-        )
-    numbers = [n for n, e in encoders.items() if isinstance(e, enc.NUMERIC)]
-    for name in [*numbers, *(t.name for t in tasks), *filter(None, [weight])]:
-        if not (frame[name].dtype.is_numeric() or frame[name].dtype in (pl.Boolean, pl.Null)):
-            raise UserError(
-                f"{where}: column {name!r} must be numeric, got {frame[name].dtype} "
-                f"(first value {frame[name][0]!r})"
-            )
-    for task in tasks:
-        column = frame[task.name].cast(pl.Float64)
-        known = column.is_in([0.0, 1.0]) if task.kind == "binary" else column.is_finite()
-        bad = (~known.fill_null(True)).arg_true()
-        if len(bad):
-            expected = "0, 1 or missing" if task.kind == "binary" else "a finite number or missing"
-            raise UserError(
-                f"{where}: label {task.name!r} is {frame[task.name][int(bad[0])]!r} in row "
-                f"{first_row + int(bad[0]) + 1} ({len(bad)} such rows in this chunk); "
-                f"expected {expected}"
-            )
 
 
 def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,9 +13,12 @@ import hashlib
 import pathlib
 import tarfile
 import zipfile
+import zlib
 
 import polars as pl
+import tensorflow_datasets as tfds
 
+from dtn_jax.datasets import progress
 from dtn_jax.datasets.builder import BlockBuilder, Layout, hold_out
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task, UserError
@@ -33,17 +36,21 @@ OFFICIAL = {
     "test": (99_762, "b70f3913a8b46dcebaa078797d3439f36521e71d073c37d124c116148349fbeb"),
 }
 
+# fmt: off
 COLUMNS = (
-    "age class_worker det_ind_code det_occ_code education wage_per_hour hs_college marital_stat "
-    "major_ind_code major_occ_code race hisp_origin sex union_member unemp_reason "
-    "full_or_part_emp capital_gains capital_losses stock_dividends tax_filer_stat "
-    "region_prev_res state_prev_res det_hh_fam_stat det_hh_summ instance_weight mig_chg_msa "
-    "mig_chg_reg mig_move_reg mig_same mig_prev_sunbelt num_emp fam_under_18 country_father "
-    "country_mother country_self citizenship own_or_self vet_question vet_benefits "
-    "weeks_worked year income_50k"
-).split()
+    "age", "class_worker", "det_ind_code", "det_occ_code", "education", "wage_per_hour",
+    "hs_college", "marital_stat", "major_ind_code", "major_occ_code", "race", "hisp_origin",
+    "sex", "union_member", "unemp_reason", "full_or_part_emp", "capital_gains",
+    "capital_losses", "stock_dividends", "tax_filer_stat", "region_prev_res", "state_prev_res",
+    "det_hh_fam_stat", "det_hh_summ", "instance_weight", "mig_chg_msa", "mig_chg_reg",
+    "mig_move_reg", "mig_same", "mig_prev_sunbelt", "num_emp", "fam_under_18", "country_father",
+    "country_mother", "country_self", "citizenship", "own_or_self", "vet_question",
+    "vet_benefits", "weeks_worked", "year", "income_50k",
+)
+# fmt: on
 LABELS = ("income_50k", "marital_stat")
 WEIGHT = "instance_weight"
+DAMAGED = (OSError, EOFError, zlib.error)  # what reading a damaged compressed file raises
 NUMERIC = (
     "age",
     "wage_per_hour",
@@ -79,8 +86,8 @@ class CensusIncome(BlockBuilder):
     def raw(self, dl_manager):
         files = locate(self.manual_dir / "census_income") if self.manual_dir else None
         if files is None:
-            archive = pathlib.Path(dl_manager.download(self.url))
-            files = unpack(archive, archive.with_suffix(".unpacked"))
+            archive = download(dl_manager, self.url, self.manual_dir)
+            files = unpack(archive, archive.with_suffix(".unpacked"), self.url)
         frames = {split: read(path, *OFFICIAL[split]) for split, path in files.items()}
         train, validation = hold_out(frames["train"], VALIDATION, VALIDATION_SEED)
         splits = {"train": train, "validation": validation, "test": frames["test"]}
@@ -104,22 +111,40 @@ def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
     return found
 
 
-def unpack(archive: pathlib.Path, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+def download(dl_manager, url: str, manual_dir: pathlib.Path | None) -> pathlib.Path:
+    """Fetches UCI's archive, once: TFDS keeps it beside the prepared sets."""
+    found_none = f"{manual_dir / 'census_income'} holds no raw files: d" if manual_dir else "D"
+    progress.say(f"{found_none}ownloading {url}")
+    try:
+        return pathlib.Path(dl_manager.download(url))
+    except (tfds.download.DownloadError, OSError) as error:
+        raise UserError(
+            f"{url} cannot be downloaded ({error}). Without a connection, give data.manual_dir (or "
+            "$DTN_MANUAL_DIR), a folder whose folder census_income holds "
+            f"{' and '.join(RAW.values())}"
+        ) from None
+
+
+def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, pathlib.Path]:
     """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair."""
     folder.mkdir(exist_ok=True)
+    again = f"delete {archive} to download it anew from {url}"
     try:
-        with zipfile.ZipFile(archive) as outer, outer.open(ARCHIVE_MEMBER) as member:
-            with tarfile.open(fileobj=member, mode="r:gz") as inner:
-                for entry in inner:
-                    name = pathlib.PurePosixPath(entry.name).name
-                    if name in RAW.values():
-                        (folder / name).write_bytes(inner.extractfile(entry).read())
-    except (zipfile.BadZipFile, tarfile.TarError, KeyError, EOFError, OSError) as error:
-        raise UserError(f"the archive downloaded from {URL} cannot be unpacked: {error}") from None
-    files = locate(folder)
-    if files is None:
-        raise UserError(f"the archive downloaded from {URL} lacks {' and '.join(RAW.values())}")
-    return files
+        with (
+            zipfile.ZipFile(archive) as outer,
+            outer.open(ARCHIVE_MEMBER) as member,
+            tarfile.open(fileobj=member, mode="r:gz") as inner,
+        ):
+            for entry in inner:
+                name = pathlib.PurePosixPath(entry.name).name
+                if entry.isfile() and name in RAW.values():
+                    (folder / name).write_bytes(inner.extractfile(entry).read())
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError, *DAMAGED) as error:
+        raise UserError(f"{archive} cannot be unpacked ({error}); {again}") from None
+    lacking = [name for name in RAW.values() if not (folder / name).exists()]
+    if lacking:
+        raise UserError(f"{archive} lacks {' and '.join(lacking)}; {again}")
+    return {split: folder / name for split, name in RAW.items()}
 
 
 def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
@@ -137,7 +162,9 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
     if len(frame) != rows:
         raise UserError(f"{path}: {len(frame)} rows, but the official split has {rows}: truncated?")
     if digest(frame) != sha256:
-        raise UserError(f"{path}: the rows differ from the official split's (SHA-256 {sha256[:12]}…)")
+        raise UserError(
+            f"{path}: the rows differ from the official split's (SHA-256 {sha256[:12]}…)"
+        )
     return frame.with_columns(
         income=(pl.col("income_50k") == "50000+.").cast(pl.Int8),
         never_married=(pl.col("marital_stat") == "Never married").cast(pl.Int8),
@@ -164,23 +191,27 @@ def read_text(path: pathlib.Path) -> pl.DataFrame:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("latin-1")
-    except (OSError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    lines = [[v.strip() for v in line.split(",")] for line in text.splitlines() if line.strip()]
-    for number, values in enumerate(lines, start=1):
-        if len(values) != len(COLUMNS):
-            raise UserError(
-                f"{path}, line {number}: {len(values)} values, expected {len(COLUMNS)}: damaged?"
-            )
-    frame = pl.DataFrame(lines, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
-    numbers = {c: pl.Int64 for c in NUMERIC} | {WEIGHT: pl.Float64}
-    for column, dtype in numbers.items():
-        cast = frame[column].cast(dtype, strict=False)
-        bad = cast.is_null().arg_true()
+    lines = pl.DataFrame({"line": text.split("\n")}).with_row_index("number", offset=1)
+    lines = lines.filter(pl.col("line").str.strip_chars() != "")
+    sizes = lines["line"].str.count_matches(",", literal=True) + 1
+    bad = (sizes != len(COLUMNS)).arg_true()
+    if len(bad):
+        number, size = lines["number"][int(bad[0])], sizes[int(bad[0])]
+        raise UserError(f"{path}, line {number}: {size} values, expected {len(COLUMNS)}: damaged?")
+    values = (
+        lines["line"].str.split_exact(",", len(COLUMNS) - 1).struct.rename_fields(list(COLUMNS))
+    )
+    frame = values.struct.unnest().select(pl.all().str.strip_chars())
+    for column, dtype in {**dict.fromkeys(NUMERIC, pl.Int64), WEIGHT: pl.Float64}.items():
+        numbers = frame[column].cast(dtype, strict=False)
+        bad = numbers.is_null().arg_true()
         if len(bad):
+            at = int(bad[0])
             raise UserError(
-                f"{path}, line {int(bad[0]) + 1}: column {column!r} is {frame[column][int(bad[0])]!r}, "
+                f"{path}, line {lines['number'][at]}: column {column!r} is {frame[column][at]!r}, "
                 "expected a number"
             )
-        frame = frame.with_columns(cast.alias(column))
+        frame = frame.with_columns(numbers)
     return frame.with_columns((pl.col(WEIGHT) * 100).round().cast(pl.Int64))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -46,14 +46,7 @@ class Vocabulary:
 
     def encode(self, column: pl.Series) -> np.ndarray:
         """Returns the row of each value, int32 `[B]`."""
-        rows = pl.DataFrame(
-            {"value": pl.Series(self.values, dtype=pl.String), "row": np.arange(1, self.rows)},
-            schema_overrides={"row": pl.Int32},
-        )
-        joined = pl.DataFrame({"value": column.cast(pl.String)}).join(
-            rows, on="value", how="left", maintain_order="left"
-        )
-        return joined["row"].fill_null(0).to_numpy().astype(np.int32)
+        return _look_up(column.cast(pl.String), self.values, range(1, self.rows))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +66,9 @@ class Hashing:
 
     def encode(self, column: pl.Series) -> np.ndarray:
         """Returns the row of each value, int32 `[B]`."""
-        texts = column.cast(pl.String).to_numpy()
-        distinct, inverse = np.unique([t or "" for t in texts], return_inverse=True)
-        missing = {"", *self.unknown}
-        rows = [0 if t in missing else 1 + zlib.crc32(t.encode()) % self.buckets for t in distinct]
-        return np.asarray(rows, np.int32)[inverse]
+        texts = column.cast(pl.String)
+        known = texts.filter(~texts.is_in(list(self.unknown))).unique().to_list()
+        return _look_up(texts, known, [1 + zlib.crc32(t.encode()) % self.buckets for t in known])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +76,8 @@ class QuantileBuckets:
     """A numeric column's quantile buckets, and one bucket each for its dominating values.
 
     A value with a share of at least DOMINATING (often 0) has its own row; the others are cut at
-    the quantiles of the rest. Values beyond the fitted range fall into the outer buckets.
+    the quantiles of the rest, or where those are no more than `buckets`, between any two. Values
+    beyond the fitted range fall into the outer buckets.
     """
 
     kind: ClassVar[str] = "quantiles"
@@ -105,6 +97,8 @@ class QuantileBuckets:
         if len(rest) > 1:
             targets = mass[-1] * np.arange(1, self.buckets) / self.buckets
             at = np.minimum(np.searchsorted(mass, targets), len(rest) - 2)
+            if len(rest) <= self.buckets:  # enough for all: rare values need not share
+                at = np.arange(len(rest) - 1)
             edges = np.unique((rest[at] + rest[at + 1]) / 2)  # between two seen values
         return dataclasses.replace(
             self, dominating=tuple(values[own].tolist()), edges=tuple(edges.tolist())
@@ -134,7 +128,9 @@ class Standardise:
             return dataclasses.replace(self, mean=0.0, deviation=1.0)
         mean = np.average(values, weights=weights)
         deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
-        return dataclasses.replace(self, mean=float(mean), deviation=float(deviation) or 1.0)
+        if len(values) == 1:  # the mean's rounding would pass for a spread
+            mean, deviation = values[0], 1.0
+        return dataclasses.replace(self, mean=float(mean), deviation=float(deviation))
 
     def encode(self, column: pl.Series) -> np.ndarray:
         """Returns 1 for known values and 0 for missing ones, int32 `[B]`."""
@@ -184,12 +180,16 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
     counts: dict[str, pl.DataFrame] = {}
     for frame in frames:
         for name in wanted:
+            numeric = isinstance(encoders[name], NUMERIC)
             chunk = frame[name].rename("value").value_counts(name="count")
-            chunk = chunk.cast({"count": pl.Int64})
+            # Chunks of one column may differ in type: all null, or integers here, floats there.
+            chunk = chunk.cast({"value": pl.Float64 if numeric else pl.String, "count": pl.Int64})
+            if numeric:
+                chunk = chunk.filter(pl.col("value").is_finite())
             if name in counts:
                 both = pl.concat([counts[name], chunk])
                 chunk = both.group_by("value").agg(pl.col("count").sum())
-            if isinstance(encoders[name], NUMERIC) and len(chunk) > MAX_DISTINCT:
+            if numeric and len(chunk) > MAX_DISTINCT:
                 chunk = _thin(chunk)
             counts[name] = chunk
     if not counts:
@@ -226,13 +226,24 @@ def from_json(text: str) -> dict[str, Encoder]:
 
 def _numbers(counts: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Sorted finite values and their counts."""
-    counts = counts.with_columns(pl.col("value").cast(pl.Float64))
-    counts = counts.filter(pl.col("value").is_finite()).sort("value")
+    counts = counts.sort("value")
     return counts["value"].to_numpy(), counts["count"].to_numpy()
 
 
 def _thin(counts: pl.DataFrame) -> pl.DataFrame:
-    """Merges neighbouring numbers into a tenth as many, each at the lowest of its ten."""
-    counts = counts.sort("value").with_columns(pl.int_range(pl.len()).floordiv(10).alias("bin"))
-    counts = counts.group_by("bin").agg(pl.col("value").first(), pl.col("count").sum())
-    return counts.select("value", "count")
+    """Merges neighbouring numbers into a tenth as many, each at the most frequent of its ten.
+
+    So a dominating value stays what it is.
+    """
+    counts = counts.sort("value").with_columns(bin=pl.int_range(pl.len()) // 10)
+    most = pl.col("value").sort_by("count", "value", descending=[True, False]).first()
+    return counts.group_by("bin").agg(most, pl.col("count").sum()).select("value", "count")
+
+
+def _look_up(texts: pl.Series, values: Sequence[str], rows: Sequence[int]) -> np.ndarray:
+    """The row of each text, 0 where it is null or not among `values`: int32 `[B]`."""
+    table = {"value": pl.Series(values, dtype=pl.String), "row": pl.Series(rows, dtype=pl.Int32)}
+    joined = pl.DataFrame({"value": texts}).join(
+        pl.DataFrame(table), on="value", how="left", maintain_order="left"
+    )
+    return joined["row"].fill_null(0).to_numpy().astype(np.int32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -27,9 +28,11 @@ class Synthetic(BlockBuilder):
     space, `bayes_auc` in expectation and `test_bayes_auc` on the test split's own labels.
     """
 
-    OPTIONS = {"rows": 1_000_000, "ids": funnel.MIN_IDS, "seed": 0}
+    OPTIONS: ClassVar = {"rows": 1_000_000, "ids": funnel.MIN_IDS, "seed": 0}
 
-    def __init__(self, *, rows: int = 1_000_000, ids: int = funnel.MIN_IDS, seed: int = 0, **kwargs):
+    def __init__(
+        self, *, rows: int = 1_000_000, ids: int = funnel.MIN_IDS, seed: int = 0, **kwargs
+    ):
         self.spec = funnel.FunnelSpec(rows=rows, ids=ids, seed=seed)
         config = tfds.core.BuilderConfig(name=f"rows{rows}_ids{ids}_seed{seed}", version="1.0.0")
         super().__init__(config=config, **kwargs)
@@ -50,6 +53,10 @@ class Synthetic(BlockBuilder):
     def raw(self, dl_manager):
         return {split: functools.partial(self.frames, *self.span(split)) for split in SHARES}
 
+    def expected_rows(self):
+        spans = {split: self.span(split) for split in SHARES}
+        return {split: stop - start for split, (start, stop) in spans.items()}
+
     def span(self, split: str) -> tuple[int, int]:
         """The split's rows, [start, stop)."""
         ends = [round(share * self.spec.rows) for share in np.cumsum([0, *SHARES.values()])]
@@ -59,13 +66,13 @@ class Synthetic(BlockBuilder):
     def frames(self, start: int, stop: int):
         for first in range(start, stop, CHUNK):
             ids, labels = funnel.rows(self.spec, first, min(CHUNK, stop - first))
-            columns = dict(zip(funnel.FIELDS, ids.T)) | dict(zip(funnel.TASKS, labels.T))
-            yield pl.DataFrame(columns)
+            columns = zip((*funnel.FIELDS, *funnel.TASKS), (*ids.T, *labels.T), strict=True)
+            yield pl.DataFrame(dict(columns))
 
     def notes(self):
         start, stop = self.span("test")
         ids, labels = funnel.rows(self.spec, start, min(stop - start, TRUTH_ROWS))
-        known = dict(zip(funnel.TASKS, labels.T))
+        known = dict(zip(funnel.TASKS, labels.T, strict=True))
         everyone = np.ones(len(ids), bool)
         test = {}
         for name, scores in funnel.bayes_scores(self.spec, ids).items():

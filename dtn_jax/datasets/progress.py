@@ -1,0 +1,109 @@
+"""What the preparation of a data set shows: plain lines, and bars where a terminal can."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import rich
+import rich.progress
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """Prints a line as it is: paths are not wrapped, brackets in them are not markup."""
+    rich.get_console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Rows:
+    """Bars of the rows done, one for each pass over a split; nothing where no terminal is.
+
+    with Rows() as rows:
+        for frame in rows.count(frames, "train", total=1000):
+            ...
+    """
+
+    def __init__(self):
+        console = rich.get_console()
+        self._bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}", style="bold"),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.TextColumn("{task.completed:,}{task.fields[of]} rows"),
+            rich.progress.TimeElapsedColumn(),
+            console=console,
+            expand=True,
+            disable=not console.is_terminal or console.is_dumb_terminal,
+        )
+
+    def __enter__(self) -> Rows:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bars.stop()
+
+    def count(
+        self, items: Iterable[T], what: str, total: int = 0, rows: Callable[[T], int] = len
+    ) -> Iterator[T]:
+        """Passes `items` on; `rows` says how many rows an item holds, `total` all (0: unknown)."""
+        of = f" of {total:,}" if total else ""
+        bar = self._bars.add_task(what, total=total or None, of=of)
+        for item in items:
+            yield item
+            self._bars.advance(bar, rows(item))
+        done = self._bars.tasks[bar].completed
+        self._bars.update(bar, total=done, of="")
+
+
+@contextlib.contextmanager
+def without_tfds_bars() -> Iterator[None]:
+    """Keeps TFDS from drawing its own bars, and only as long as this lasts."""
+    before = tqdm_utils._active
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tfds.display_progress_bar(before)
+
+
+def summary(
+    name: str,
+    rows: Mapping[str, int],
+    unknown: Mapping[str, Mapping[str, int]],
+    missing_labels: Mapping[str, Mapping[str, int]],
+) -> str:
+    """What became of a data set's values, in one line.
+
+    Args:
+      name: the data set's name.
+      rows: {split: rows}.
+      unknown: {split: {field: values that became the unknown id}}.
+      missing_labels: {split: {task: rows without this label}}.
+    """
+    counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
+    shares = ", ".join(
+        f"{percent(sum(found.values()), rows[split] * len(found))} of {split}"
+        for split, found in unknown.items()
+    )
+    text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
+    labels = [
+        f"{n:,} of {task} in {split}"
+        for split, found in missing_labels.items()
+        for task, n in found.items()
+        if n
+    ]
+    return f"{text}; missing labels: {', '.join(labels)}" if labels else text
+
+
+def percent(part: int, whole: int) -> str:
+    """'1.2 %'; a few in a million don't read as none, nor all but a few as all."""
+    share = 100 * part / whole
+    if part and share < 0.01:
+        return "< 0.01 %"
+    if part < whole and share > 99.9:
+        return "> 99.9 %"
+    return f"{share:.1f} %" if share >= 1 else f"{share:.2g} %"

@@ -1,0 +1,108 @@
+"""Row updates against plain numpy loops, and that they touch nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dtn_jax import row_optimizers as ro
+
+V, D, RATE, L2 = 12, 3, 0.1, 0.01
+B1, B2, EPS = 0.9, 0.99, 1e-8
+OPTIMIZERS = {"sgd": ro.sgd(), "adagrad": ro.adagrad(EPS), "adam": ro.adam(B1, B2, EPS)}
+BATCHES = [[3, 1, 3, 3, 0], [3, 11, 12, 12, 0], [5, 5, 5, 5, 5], [12, 12, 12, 12, 12]]  # 12: padding
+
+
+def reference(name, table, batches, gradients):
+    """The same by a loop over rows, from the papers' update rules."""
+    table = table.copy()
+    total, m, v = np.zeros(V), np.zeros((V, D)), np.zeros((V, D))
+    count = np.zeros(V)
+    for ids, gradient in zip(batches, gradients, strict=True):
+        for row in sorted({i for i in ids if i < V}):
+            g = sum(gradient[k] for k, i in enumerate(ids) if i == row) + L2 * table[row]
+            if name == "sgd":
+                table[row] -= RATE * g
+            elif name == "adagrad":
+                total[row] += (g**2).mean()
+                table[row] -= RATE * g / (np.sqrt(total[row]) + EPS)
+            else:
+                count[row] += 1
+                m[row] = B1 * m[row] + (1 - B1) * g
+                v[row] = B2 * v[row] + (1 - B2) * g**2
+                m_hat, v_hat = m[row] / (1 - B1 ** count[row]), v[row] / (1 - B2 ** count[row])
+                table[row] -= RATE * m_hat / (np.sqrt(v_hat) + EPS)
+    return table
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_updates_equal_a_loop_over_rows(name, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(V, D))
+    gradients = [rng.normal(size=(5, D)) for _ in BATCHES]
+    with jax.enable_x64(dtype == "float64"):
+        table = jnp.asarray(start, dtype)
+        slots = OPTIMIZERS[name].init(table)
+        for ids, gradient in zip(BATCHES, gradients, strict=True):
+            table, slots = ro.update(
+                OPTIMIZERS[name],
+                table,
+                slots,
+                jnp.asarray(ids, jnp.int32),
+                jnp.asarray(gradient, dtype),
+                jnp.asarray(RATE, dtype),
+                jnp.asarray(L2, dtype),
+            )
+        expected = reference(name, start, BATCHES, gradients)
+        np.testing.assert_allclose(table, expected, rtol=tolerance, atol=tolerance)
+        untouched = [i for i in range(V) if i not in {3, 1, 0, 11, 5}]
+        np.testing.assert_array_equal(np.asarray(table)[untouched], start.astype(dtype)[untouched])
+
+
+@pytest.mark.parametrize("ids", [*BATCHES, [4, 3, 2, 1, 0]])
+def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids):
+    gradient = np.arange(5 * D, dtype=np.float32).reshape(5, D)
+    rows, summed = ro.unique_rows(jnp.asarray(ids, jnp.int32), jnp.asarray(gradient), V)
+    rows, summed = np.asarray(rows), np.asarray(summed)
+    assert (np.diff(rows) > 0).all()  # sorted and unique, the tail out of range included
+    for row in set(ids) - {V}:
+        expected = gradient[np.asarray(ids) == row].sum(axis=0)
+        np.testing.assert_allclose(summed[rows == row][0], expected)
+    assert set(rows[rows < V]) == set(ids) - {V}
+
+
+def test_dense_moves_untouched_rows_only_by_their_moments():
+    table = jnp.ones((V, D))
+    adam = OPTIMIZERS["adam"]
+    slots = adam.init(table)
+    args = jnp.float32(RATE), jnp.float32(0)
+    ids, gradient = jnp.asarray([2, 2, 7, V], jnp.int32), jnp.ones((4, D))
+    table, slots = ro.update_dense(adam, table, slots, ids, gradient, *args)
+    moved = np.flatnonzero((np.asarray(table) != 1).any(axis=1))
+    assert moved.tolist() == [2, 7]
+    # the gradients of equal ids are summed: m = (1 - b1) * 2
+    np.testing.assert_allclose(slots["m"][2], (1 - B1) * 2, rtol=1e-6)
+    before = np.array(table)
+    table, slots = ro.update_dense(adam, table, slots, ids[2:], gradient[2:], *args)
+    assert (np.asarray(table)[2] != before[2]).all()  # no gradient, but its moments move it
+    np.testing.assert_array_equal(np.asarray(table)[0], before[0])
+
+
+def test_an_update_copies_no_table():
+    """The compiled update writes in place: its temporaries do not grow with the table."""
+
+    def temporaries(rows):
+        table = jnp.zeros((rows, 8))
+        adam = OPTIMIZERS["adam"]
+
+        def step(table, slots, ids, gradient):
+            one = jnp.float32(1)
+            return ro.update(adam, table, slots, ids, gradient, one, one)
+
+        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
+            table, adam.init(table), jnp.zeros(64, jnp.int32), jnp.zeros((64, 8))
+        )
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(200_000) < 1.1 * temporaries(2_000) + 4096

@@ -1,0 +1,243 @@
+"""Whole runs: what they leave behind, that they resume bit by bit, and that they learn."""
+
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from configs import adult as adult_config
+from dtn_jax import train as training
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+
+STEPS = 45
+
+
+def small(prepared_dir, **changes):
+    """A run of 45 steps with validations, checkpoints and log lines at different steps."""
+    config = adult_config.get_config("dtn")
+    config.data.data_dir = prepared_dir
+    config.data.batch_size = 256
+    config.model.embedding_dim = 4
+    config.model.expert_dim = 8
+    config.model.experts = "gdcn+mlp"
+    config.model.mlp.hidden = (8,)
+    config.model.tower_hidden = (8,)
+    config.model.dropout = 0.2
+    config.model.normalisation = "batch"
+    config.optim.learning_rate = config.optim.table_learning_rate = 0.01
+    config.train.max_steps = STEPS
+    config.train.eval_every = 15
+    config.train.log_every = 20
+    config.train.checkpoint_every = 12
+    config.parallel.devices = 1
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return config
+
+
+def logged(workdir):
+    """metrics.jsonl without the speeds."""
+    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return [{k: v for k, v in r.items() if k != "examples_per_second"} for r in records]
+
+
+def last_state(config, workdir):
+    run = training.build_run(config)
+    like = training.create_state(run.config, run.model, run.plan)
+    state, progress = Checkpoints(pathlib.Path(workdir)).restore(like)
+    leaves = [np.asarray(x) for x in jax.tree.leaves(state.replace(key=None))]
+    return leaves, progress
+
+
+def assert_same_run(config, one, other):
+    assert logged(one) == logged(other)
+    (leaves, progress), (leaves2, progress2) = last_state(config, one), last_state(config, other)
+    assert progress == progress2
+    for a, b in zip(leaves, leaves2, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def cut_after(monkeypatch, saves):
+    """Makes the run end right after its `saves`-th checkpoint."""
+    save, done = Checkpoints.save, []
+
+    def save_and_end(self, *args):
+        save(self, *args)
+        done.append(1)
+        if len(done) == saves:
+            raise CutError
+
+    monkeypatch.setattr(Checkpoints, "save", save_and_end)
+
+
+@pytest.fixture(scope="module")
+def uncut(prepared_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uncut") / "run"
+    return workdir, train(small(prepared_dir), workdir)
+
+
+@pytest.mark.parametrize("placement", ["device", "stream"])
+def test_cut_and_resumed_equals_uncut_bit_by_bit(
+    uncut, prepared_dir, tmp_path, monkeypatch, placement
+):
+    config = small(prepared_dir, data__placement=placement)
+    for saves in (1, 2):  # cut at step 12, then at 36, then to the end
+        with monkeypatch.context() as patch, pytest.raises(CutError):
+            cut_after(patch, saves)
+            train(config, tmp_path / "run")
+    results = train(config, tmp_path / "run")
+    assert_same_run(config, uncut[0], tmp_path / "run")
+    for key in ("validation", "test", "test_per_task_best", "best_steps", "steps"):
+        assert results[key] == uncut[1][key]
+
+
+def test_streamed_training_equals_resident_training(uncut, prepared_dir, tmp_path):
+    config = small(prepared_dir, data__placement="stream")
+    train(config, tmp_path / "run")
+    assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+def test_a_run_cut_between_checkpoints_goes_on_from_the_last(uncut, prepared_dir, tmp_path):
+    """Killed after a validation that no checkpoint covers: it is logged once all the same."""
+    config = small(prepared_dir)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CutError):
+        validate, calls = training.validate, []
+
+        def validate_and_end(*args):
+            validate(*args)
+            calls.append(1)
+            if len(calls) == 2:  # step 30; the last checkpoint is that of step 24
+                raise CutError
+
+        patch.setattr(training, "validate", validate_and_end)
+        train(config, tmp_path / "run")
+    assert max(r["step"] for r in logged(tmp_path / "run")) == 30
+    train(config, tmp_path / "run")
+    assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+def test_what_a_run_leaves_behind(uncut):
+    workdir, results = uncut
+    names = {p.name for p in workdir.iterdir()}
+    assert names >= {
+        "config.json",
+        "schema.json",
+        "metrics.jsonl",
+        "results.json",
+        "predictions.parquet",
+        "learning_curves.png",
+        "reliability.png",
+        "tensorboard",
+        "checkpoints",
+    }
+    assert list((workdir / "tensorboard").glob("events*"))
+    assert json.loads((workdir / "results.json").read_text()) == results
+    assert results["steps"] == STEPS
+    assert set(results["test"]) == {"income@all", "never_married@all"}
+    assert results["test"]["income@all"]["examples"] == 16_281
+    assert results["test"]["income@all"]["positives"] == 3_846
+    assert [r["step"] for r in logged(workdir) if r["kind"] == "validation"] == [15, 30, 45]
+    assert [r["step"] for r in logged(workdir) if r["kind"] == "train"] == [20, 40, 45]
+
+
+def test_predictions_give_the_reported_auc(uncut):
+    from sklearn.metrics import roc_auc_score
+
+    workdir, results = uncut
+    table = pq.read_table(workdir / "predictions.parquet").to_pydict()
+    assert table["row"] == list(range(16_281))
+    for task in ("income", "never_married"):
+        auc = roc_auc_score(table[f"label/{task}"], table[f"score/{task}"])
+        np.testing.assert_allclose(results["test"][f"{task}@all"]["auc"], auc, rtol=1e-9)
+
+
+def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsys):
+    monkeypatch.setattr(training, "fit", None)
+    assert train(small(prepared_dir), uncut[0]) == uncut[1]
+    assert "is finished" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_trial_never_opens_test(prepared_dir, tmp_path, monkeypatch):
+    opened = []
+    source = training.datasets.Prepared.source
+
+    def record(self, split):
+        opened.append(split)
+        return source(self, split)
+
+    monkeypatch.setattr(training.datasets.Prepared, "source", record)
+    results = train(small(prepared_dir, train__max_steps=2), tmp_path / "run", test=False)
+    assert set(opened) == {"train", "validation"}
+    assert "test" not in results
+    assert results["validation"]["income@all"]["examples"] == 3_256
+
+
+def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeypatch):
+    """Validation values are dictated: the watched one falls after the second validation."""
+    income = iter([0.7, 0.8, 0.75, 0.74])
+    never_married = iter([0.5, 0.6, 0.7, 0.8])
+    measure = training.measure
+
+    def dictated(run, scores):
+        results = measure(run, scores)
+        results["income@all"]["auc"] = next(income, 0.0)
+        results["never_married@all"]["auc"] = next(never_married, 0.0)
+        return results
+
+    monkeypatch.setattr(training, "measure", dictated)
+    config = small(
+        prepared_dir,
+        train__eval_every=5,
+        train__max_steps=40,
+        train__patience=2,
+        train__select="income",
+    )
+    results = train(config, tmp_path / "run")
+    assert results["steps"] == 20  # two validations without a gain after that of step 10
+    assert results["best_steps"]["income"] == 10
+    assert results["best_steps"]["never_married"] == 20
+    kept = {int(p.name) for p in (tmp_path / "run/checkpoints/best").iterdir()}
+    assert kept == set(results["best_steps"].values())
+
+
+def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):
+    """Per task, the state of its best validation gives exactly `test_per_task_best`."""
+    workdir, results = uncut
+    run = training.build_run(small(prepared_dir))
+    state = training.create_state(run.config, run.model, run.plan)
+    checkpoints = Checkpoints(workdir)
+    for task in ("income", "never_married"):
+        best = checkpoints.restore_best(results["best_steps"][task], state)
+        measured = training.measure(run, training.score_split(run, best, "test"))
+        assert results["test_per_task_best"][f"{task}@all"] == measured[f"{task}@all"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(prepared_dir, tmp_path):
+    config = small(
+        prepared_dir,
+        optim__tables="sgd",
+        optim__table_learning_rate=1e30,
+        model__normalisation="none",
+        train__checkpoint_every=1,
+    )
+    with pytest.raises(UserError, match=r"loss of .* is not finite between steps \d+ and \d+"):
+        train(config, tmp_path / "run")
+    assert Checkpoints(tmp_path / "run").last.latest_step() is not None
+
+
+def test_dtn_learns_adult(prepared_dir, tmp_path):
+    """One epoch at a small width: far from chance, near what the full demo reaches."""
+    config = small(prepared_dir, train__max_steps=0, train__eval_every=0, model__dropout=0.0)
+    results = train(config, tmp_path / "run")
+    assert results["test"]["income@all"]["auc"] > 0.90
+    assert results["test"]["never_married@all"]["auc"] > 0.95
+    assert results["test"]["income@all"]["ece"] < 0.05

@@ -23,7 +23,9 @@ def get_config() -> ConfigDict:
 
     c.model = model = ConfigDict()
     model.architecture = "dtn"  # dtn | shared_bottom | single_task | mmoe | ple
-    model.experts = "gdcn+masknet"  # each group's experts: mlp gdcn masknet hcnet dcnv2, 'mlp*4+gdcn'
+    model.experts = (
+        "gdcn+masknet"  # each group's experts: mlp gdcn masknet hcnet dcnv2, 'mlp*4+gdcn'
+    )
     model.group_experts = ""  # other experts for some groups: 'shared=mlp*2,income=gdcn'
     model.embedding_dim = 16  # D
     model.expert_dim = 64  # H, the output width of every expert
@@ -33,7 +35,9 @@ def get_config() -> ConfigDict:
     model.normalisation = "none"  # of the flattened embeddings: none | batch | layer
     model.dtype = "float32"  # of the dense computation: float32 | bfloat16 | float64 (x64 only)
     model.upstream = ""  # another task graph, 'cart:click,order:click+cart'; '' keeps the schema's
-    model.fusion = "paper"  # dtn: paper (gates read the input) | released (a score from each expert)
+    model.fusion = (
+        "paper"  # dtn: paper (gates read the input) | released (a score from each expert)
+    )
     model.dtn = ConfigDict()
     model.dtn.tsn = True  # scale an upstream group by the upstream probability
     model.dtn.shared_group = True  # the group owned by all tasks
@@ -74,7 +78,9 @@ def get_config() -> ConfigDict:
     optim.clip = 0.0  # global norm of the dense gradient; 0 is off
     optim.schedule = "constant"  # of both learning rates: constant | linear | cosine (to 0)
     optim.warmup_steps = 0  # linear from 0
-    optim.tables = "adam"  # row optimizer: adagrad (row-wise) | adam (lazy) | sgd; dense: AdamW on all rows
+    optim.tables = (
+        "adam"  # row optimizer: adagrad (row-wise) | adam (lazy) | sgd; dense: AdamW on all rows
+    )
     optim.table_learning_rate = 1e-3
     optim.table_l2 = 0.0  # L2 on the rows a step touches, added to their gradient
     optim.table_init = 0.01  # standard deviation of initial embeddings

@@ -25,7 +25,9 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
             )
-            return ocp.CheckpointManager((workdir / "checkpoints" / name).absolute(), options=options)
+            return ocp.CheckpointManager(
+                (workdir / "checkpoints" / name).absolute(), options=options
+            )
 
         self.last, self.best = manager("last", KEPT), manager("best", None)
 

@@ -102,7 +102,7 @@ def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float
     }
 
 
-def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, "..."]]:
+def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
     """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
 
     Padding, and every id of a masked row, gets the array's length: out of range on purpose, so

@@ -98,7 +98,7 @@ def rows_per_lane(layout: Layout, batch_size: int) -> int:
     if batch_size % layout.lanes:
         below = batch_size // layout.lanes * layout.lanes
         raise UserError(
-            f"data.batch_size={batch_size} is not divisible by the data set's {layout.lanes} lanes; "
+            f"data.batch_size={batch_size} is not divisible by the set's {layout.lanes} lanes; "
             f"the nearest sizes are {below or layout.lanes} and {below + layout.lanes}"
         )
     return batch_size // layout.lanes
@@ -222,19 +222,24 @@ class StreamedData:
         )
         held = None
         for window in decoded.to_iter_dataset(grain.ReadOptions(1, prefetch_buffer_size=1)):
-            window = jax.tree.map(lambda a: a[:, skip:], window)
+            window = _columns(window, skip, None)
             skip = 0
             if held is not None:
                 window = jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), held, window)
             width = window.ids.shape[1]
             for at in range(0, width - share + 1, share):
-                yield jax.tree.map(lambda a: _flat(a[:, at : at + share]), window)
-            held = jax.tree.map(lambda a: a[:, width - width % share :], window)
+                yield jax.tree.map(_flat, _columns(window, at, at + share))
+            held = _columns(window, width - width % share, None)
         lanes, got = held.ids.shape[:2]
         if got:
             places = np.arange(lanes * got).reshape(lanes, got)
             places = np.pad(places, ((0, 0), (0, share - got)), constant_values=-1)
             yield take(jax.tree.map(_flat, held), places.ravel())
+
+
+def _columns(rows: Batch, start: int, stop: int | None) -> Batch:
+    """The same rows of every lane, of arrays `[lanes, R, ...]`."""
+    return jax.tree.map(lambda a: a[:, start:stop], rows)
 
 
 def _flat(a: np.ndarray) -> np.ndarray:

@@ -52,6 +52,7 @@ AT_LEAST_ONE = (
     "model.embedding_dim",
     "model.hcnet.codebook_rows",
     "model.hcnet.hashes",
+    "model.ple.levels",
 )
 NOT_NEGATIVE = (
     "seed",
@@ -139,7 +140,7 @@ def variant(
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:
-            override(config, key, value)
+            override(config, key.strip(), value)
         elif part not in named:
             choose("part of the config's argument", part, [*ARCHITECTURES, *flags, "key=value"])
             flags[part](config)
@@ -154,7 +155,9 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     """
     known = flatten(config)
     if key not in known:
-        raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: configs/base.py.")
+        raise UserError(
+            f"unknown config key {key!r}.{_hint(key, known)} All keys: configs/base.py."
+        )
     section, _, name = key.rpartition(".")
     (config[section] if section else config)[name] = _cast(key, text, type(known[key]))
 

@@ -18,9 +18,9 @@ Slots = dict[str, Array]
 
 
 class RowOptimizer(NamedTuple):
-    """`init(table) -> slots`; `step(rows, slots_of_rows, gradient, rate) -> (delta, slots_of_rows)`.
+    """`init(table) -> slots`; `step(rows, slots, gradient, rate) -> (delta, slots)`.
 
-    `step` sees the U unique rows `[U, D]` of a batch; `delta` is added to the rows.
+    `step` sees the U unique rows `[U, D]` of a batch and their slots; `delta` is added to the rows.
     """
 
     init: Callable[[Float[Array, "V D"]], Slots]

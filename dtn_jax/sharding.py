@@ -57,9 +57,9 @@ def make_placement(config: ConfigDict) -> Placement:
     possible = [n for n in range(1, len(available) + 1) if ROW_MULTIPLE % n == 0]
     if count not in possible:
         raise UserError(
-            f"parallel.devices={config.parallel.devices}: cannot use {count} devices, but "
-            f"{', '.join(map(str, possible))}: {len(available)} are there, and tables, "
-            f"a multiple of {ROW_MULTIPLE} rows, are split evenly"
+            f"parallel.devices={config.parallel.devices}: expected one of "
+            f"{', '.join(map(str, possible))} ({len(available)} devices are there, and tables, "
+            f"padded to a multiple of {ROW_MULTIPLE} rows, are split evenly)"
         )
     for key in ("batch_size", "eval_batch_size"):
         size = config.data[key]

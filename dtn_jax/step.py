@@ -63,9 +63,7 @@ def make_train_step(
         rows = embedding.row_ids(plan, batch)
         gathered = embedding.gather(state.tables, rows)
         gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
-        (dense, by_row), (task_losses, model_state) = gradient(
-            state.params, gathered, state, batch
-        )
+        (dense, by_row), (task_losses, model_state) = gradient(state.params, gathered, state, batch)
 
         factor = rate_factor(state.step)
         moves, opt_state = directions.update(dense, state.opt_state, state.params)
@@ -108,9 +106,7 @@ def make_train_chunk(step, chunk_steps: int):
 
     def train_chunk(state: State, chunk: Batch, count) -> tuple[State, Metrics]:
         def batch(i):
-            return jax.tree.map(
-                lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk
-            )
+            return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk)
 
         def body(i, carry):
             state, kept = carry

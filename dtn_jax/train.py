@@ -15,11 +15,12 @@ import rich
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax import architectures, datasets, flops, metrics, options, report
+from dtn_jax import architectures, datasets, flops, metrics, options, plots, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.embedding import TablePlan, make_plan
 from dtn_jax.evaluate import Scores, calibration, evaluate, score, write_predictions
 from dtn_jax.input_pipeline import CHUNK_STEPS, ResidentData, StreamedData, steps_per_epoch
+from dtn_jax.progress import Progress as ProgressBar
 from dtn_jax.schema import Schema, UserError, choose, task_graph
 from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, create_state, example_inputs
@@ -103,9 +104,7 @@ def build_run(config: ConfigDict) -> Run:
         data=data,
         schema=schema,
         model=architectures.build(config.model, schema),
-        plan=make_plan(
-            schema, config.model, views, architectures.codebooks(config.model, schema)
-        ),
+        plan=make_plan(schema, config.model, views, architectures.codebooks(config.model, schema)),
         at=at,
         steps_per_epoch=per_epoch,
         total_steps=min(total, config.train.max_steps or total),
@@ -162,7 +161,7 @@ def fit(
     step_function = make_train_step(config, run.model, run.plan, run.total_steps)
     train_chunk = jax.jit(make_train_chunk(step_function, CHUNK_STEPS), donate_argnums=0)
     step = int(state.step)
-    bar = report.Progress(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
+    bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
     with bar:
         log = LossLog(run, folder, progress, bar, step)
         while step < run.total_steps and not progress.stopped:
@@ -296,9 +295,7 @@ def conclude(
     """Writes results.json and the pictures."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
     history = folder.history()
-    validation = next(
-        r for r in history if r["kind"] == "validation" and r["step"] == best[MEAN]
-    )
+    validation = next(r for r in history if r["kind"] == "validation" and r["step"] == best[MEAN])
     results = {
         "dataset": run.config.data.dataset,
         "architecture": run.config.model.architecture,
@@ -314,7 +311,7 @@ def conclude(
     }
     if test:
         results |= read_test(run, folder, checkpoints, state, best)
-    report.learning_curves(history, folder.path / "learning_curves.png")
+    plots.learning_curves(history, folder.path / "learning_curves.png")
     folder.finish(results)
     return results
 
@@ -331,7 +328,7 @@ def read_test(
             write_predictions(folder.path / "predictions.parquet", scores, run.schema)
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
-            report.reliability(curves, folder.path / "reliability.png")
+            plots.reliability(curves, folder.path / "reliability.png")
     per_task = {}
     for task in run.schema.tasks:
         own = measured[best[task.name]]
@@ -356,12 +353,12 @@ def nested(record: dict) -> dict[str, dict]:
 
 def show(results: dict, schema: Schema) -> None:
     """The final table."""
-    split = "test" if "test" in results else "validation"
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}: {split} at "
-        f"step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
+        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
+        f"at step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
     )
-    rich.print(report.results_table(results[split], schema, title))
+    splits = {k: results[k] for k in ("validation", "test") if k in results}
+    rich.print(report.splits_table(splits, schema, title))
     rich.print(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {results['examples_per_second']:,.0f} examples/s in training."

@@ -13,6 +13,7 @@ from tensorboardX import SummaryWriter
 from dtn_jax import options
 from dtn_jax.schema import Schema, UserError
 
+SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -30,7 +31,9 @@ class Workdir:
         be written.
     """
 
-    def __init__(self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str):
+    def __init__(
+        self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
+    ):
         self.path = pathlib.Path(path).expanduser().absolute()
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file, expected a folder")
@@ -100,19 +103,18 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
             f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
             "be told; name another folder"
         ) from error
-    here = options.identity(config)
-    differing = [k for k in {**there, **here} if there.get(k, _ABSENT) != here.get(k, _ABSENT)]
+    there = {k: repr(v) for k, v in there.items()}
+    here = {k: repr(v) for k, v in options.identity(config).items()}
+    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
     if differing:
         lines = [
-            f"  {k}: {there.get(k, _ABSENT)!r} there, {here.get(k, _ABSENT)!r} now"
+            f"  {k}: {there.get(k, 'absent')} there, {here.get(k, 'absent')} now"
             for k in differing[:SHOWN]
         ]
         if len(differing) > SHOWN:
             lines.append(f"  and {len(differing) - SHOWN} more")
-        raise UserError(
-            f"workdir {stored.parent} belongs to another config; name another folder.\n"
-            + "\n".join(lines)
-        )
+        message = f"workdir {stored.parent} belongs to another config; name another folder."
+        raise UserError("\n".join([message, *lines]))
     if data != fingerprint:
         raise UserError(
             f"workdir {stored.parent} belongs to another version of the data set: fingerprint "

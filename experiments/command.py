@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 
 from dtn_jax import options
+from dtn_jax.architectures import ARCHITECTURES
+from dtn_jax.interactions import EXPERTS
 from dtn_jax.schema import UserError
+
+CONFIGS = pathlib.Path("configs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +27,7 @@ class Parser(argparse.ArgumentParser):
 def parser(description: str, example: str) -> Parser:
     """A parser with the options that every command has."""
     made = Parser(
+        prog=example.partition(" --")[0],
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -31,28 +37,50 @@ def parser(description: str, example: str) -> Parser:
     return made
 
 
+class AnyKey(argparse.Action):
+    """Shows `--config.KEY` in --help, where it stands for every option of a config."""
+
+    def __call__(self, *_):
+        raise UserError("--config.KEY: KEY stands for an option of configs/base.py. See --help.")
+
+
 def add_config(made: Parser) -> None:
     """Adds --config and --workdir; `--config.key=value` is read by `read_config`."""
+    made.usage = (
+        "%(prog)s --config FILE[:ARGUMENT] --workdir DIR\n"
+        "           [--config.KEY VALUE ...] [more of the options below]"
+    )
     made.add_argument(
         "--config",
-        metavar="FILE[:ARG]",
-        help="config file and its argument: an architecture, flags such as quick, key=value "
-        "pairs, comma-separated",
+        metavar="FILE[:ARGUMENT]",
+        help=f"config file, one of {', '.join(options.config_files(CONFIGS))} or your own. The "
+        f"argument, comma-separated: an architecture ({', '.join(ARCHITECTURES)}), flags of the "
+        "file such as quick, and KEY=VALUE pairs",
     )
     made.add_argument(
         "--config.KEY",
         metavar="VALUE",
-        dest="unused",
-        help="overrides an option of the config, such as --config.optim.learning_rate=3e-4; all "
-        "options with their defaults stand in configs/base.py",
+        action=AnyKey,
+        help="overrides an option, such as --config.optim.learning_rate=3e-4 or "
+        f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}); configs/base.py "
+        "lists all options, each with its default, unit and reason",
     )
-    made.add_argument("--workdir", metavar="DIR", help="the run's folder: new, or to go on in")
+    made.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="the run's folder: a new one, or the one of a run that was cut and now goes on",
+    )
 
 
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
-    """Loads the config and applies `--config.key=value` arguments."""
+    """Loads the config and applies `--config.key=value` (or `--config.key value`) arguments.
+
+    Raises:
+      UserError: no config, an unknown argument, or a bad key or value.
+    """
     if not spec:
-        raise UserError("no config: give --config=configs/adult.py:dtn (configs/ holds them all)")
+        files = ", ".join(options.config_files(CONFIGS))
+        raise UserError(f"no config: give --config=FILE:ARGUMENT, FILE one of {files}. See --help.")
     config = options.load_config(spec)
     rest = list(rest)
     while rest:

@@ -108,7 +108,7 @@ def test_hcnet_options_change_the_addresses_and_wrong_ones_are_refused():
     assert (addresses() != addresses(seed=1)).any()
     assert addresses(hashes=3).shape == (2, 1, 3)
     assert (addresses(fields=("user", "item")) == addresses()).all()
-    with pytest.raises(UserError, match="'bag'.*choices are: user, item"):
+    with pytest.raises(UserError, match=r"'bag'.*choices are: user, item"):
         addresses(fields=("user", "bag"))
     with pytest.raises(UserError, match="only 1 can form pairs"):
         addresses(fields=("user",))

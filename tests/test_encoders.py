@@ -353,9 +353,7 @@ def test_json_round_trip_is_exact(frame):
     assert enc.to_json(again) == text
     assert isinstance(again["text"].values, tuple)
     for name, encoder in again.items():
-        np.testing.assert_array_equal(
-            encoder.encode(frame[name]), fitted[name].encode(frame[name])
-        )
+        np.testing.assert_array_equal(encoder.encode(frame[name]), fitted[name].encode(frame[name]))
     thirds = fit(QuantileBuckets(buckets=3), np.arange(100) / 3)
     assert enc.from_json(enc.to_json({"x": thirds}))["x"] == thirds
 

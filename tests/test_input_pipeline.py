@@ -64,7 +64,9 @@ def test_rows_of_a_lane_are_permuted_beyond_their_block():
 
 
 def test_batch_size_must_be_divisible_by_the_lanes():
-    with pytest.raises(UserError, match=r"batch_size=100 .* 8 lanes; the nearest sizes are 96 and 104"):
+    with pytest.raises(
+        UserError, match=r"batch_size=100 .* 8 lanes; the nearest sizes are 96 and 104"
+    ):
         steps_per_epoch(Layout(8, 2), 1000, 100)
 
 
@@ -128,6 +130,11 @@ def test_rows_at_any_order_with_padding(adult):
 
 def test_scoring_reads_the_rows_in_order_and_pads_the_last_batch(adult):
     batches = list(in_order(adult, "validation", 1000))
-    assert [int(b.row_mask.sum()) for b in batches] == [1000, 1000, 1000, adult.rows["validation"] - 3000]
+    assert [int(b.row_mask.sum()) for b in batches] == [
+        1000,
+        1000,
+        1000,
+        adult.rows["validation"] - 3000,
+    ]
     ids = np.concatenate([b.ids[b.row_mask] for b in batches])
     np.testing.assert_array_equal(ids, SplitReader(adult, "validation").everything().ids)

@@ -12,7 +12,7 @@ from dtn_jax.interactions import EXPERTS, parse_experts
 from dtn_jax.interactions.dcnv2 import DCNv2
 from dtn_jax.interactions.gdcn import GDCN
 from dtn_jax.interactions.hcnet import HCNet, pair_addresses
-from dtn_jax.interactions.masknet import MaskNet
+from dtn_jax.interactions.masknet import MaskBlock, MaskNet
 from dtn_jax.interactions.mlp import MLP
 from dtn_jax.schema import UserError
 
@@ -155,6 +155,19 @@ def test_expert_properties(case, random_variables):
     assert rough.dtype == jnp.bfloat16
     scale = np.max(np.abs(out))
     np.testing.assert_allclose(rough.astype(jnp.float32), out, rtol=0, atol=0.05 * scale)
+
+
+def test_mask_block_has_an_accurate_variance(random_variables):
+    # Far from zero, E[y^2] - E[y]^2 loses in float32 what the mean of squared deviations keeps.
+    x, _ = draw(jnp.float32)
+    x = x.reshape(B, -1)
+    block = MaskBlock(7, mask_hidden=4, dtype=jnp.float32)
+    variables = random_variables(block, x, x)
+    layer = variables["params"]["hidden"]
+    layer["bias"] = layer["bias"] + 1000
+    exact = jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
+    expected = mask_block(exact, *[np.asarray(x, np.float64)] * 2)
+    np.testing.assert_allclose(block.apply(variables, x, x), expected, rtol=0, atol=0.01)
 
 
 def test_mlp_drops_hidden_units_in_training_only(random_variables):

@@ -10,7 +10,12 @@ from dtn_jax import row_optimizers as ro
 V, D, RATE, L2 = 12, 3, 0.1, 0.01
 B1, B2, EPS = 0.9, 0.99, 1e-8
 OPTIMIZERS = {"sgd": ro.sgd(), "adagrad": ro.adagrad(EPS), "adam": ro.adam(B1, B2, EPS)}
-BATCHES = [[3, 1, 3, 3, 0], [3, 11, 12, 12, 0], [5, 5, 5, 5, 5], [12, 12, 12, 12, 12]]  # 12: padding
+BATCHES = [
+    [3, 1, 3, 3, 0],
+    [3, 11, 12, 12, 0],
+    [5, 5, 5, 5, 5],
+    [12, 12, 12, 12, 12],
+]  # 12: padding
 
 
 def reference(name, table, batches, gradients):

@@ -69,7 +69,6 @@ def build(model: ConfigDict, schema: Schema) -> nn.Module:
             ModelInput,
             normalisation=_choice(model, "normalisation", NORMALISATIONS),
             dropout=_rate(model, "embedding_dropout"),
-            dtype=dtype,
         ),
         "tower": functools.partial(
             Tower, hidden=_widths(model, "tower_hidden"), dropout=dropout, dtype=dtype

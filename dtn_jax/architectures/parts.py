@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
@@ -43,19 +42,17 @@ class Architecture(nn.Module):
 
 
 class ModelInput(nn.Module):
-    """Normalises the field embeddings, drops some of them out and casts them to `dtype`."""
+    """Normalises the field embeddings and drops some of their numbers out."""
 
     normalisation: str = "none"
     dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
         self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B F D"]:
         fields = Normalisation(self.normalisation, name="normalisation")(fields, row_mask, train)
-        fields = nn.Dropout(self.dropout, deterministic=not train)(fields)
-        return fields.astype(self.dtype)
+        return nn.Dropout(self.dropout, deterministic=not train)(fields)
 
 
 class ExpertGroup(nn.Module):

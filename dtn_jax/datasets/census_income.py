@@ -11,6 +11,7 @@ import functools
 import gzip
 import hashlib
 import pathlib
+import shutil
 import tarfile
 import zipfile
 import zlib
@@ -126,9 +127,11 @@ def download(dl_manager, url: str, manual_dir: pathlib.Path | None) -> pathlib.P
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, pathlib.Path]:
-    """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair."""
+    """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair.
+
+    Discards an archive that is damaged: TFDS would take it from its cache for ever.
+    """
     folder.mkdir(exist_ok=True)
-    again = f"delete {archive} to download it anew from {url}"
     try:
         with (
             zipfile.ZipFile(archive) as outer,
@@ -140,11 +143,18 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
                 if entry.isfile() and name in RAW.values():
                     (folder / name).write_bytes(inner.extractfile(entry).read())
     except (zipfile.BadZipFile, tarfile.TarError, KeyError, *DAMAGED) as error:
-        raise UserError(f"{archive} cannot be unpacked ({error}); {again}") from None
-    lacking = [name for name in RAW.values() if not (folder / name).exists()]
-    if lacking:
-        raise UserError(f"{archive} lacks {' and '.join(lacking)}; {again}")
-    return {split: folder / name for split, name in RAW.items()}
+        problem = f"cannot be unpacked ({error})"
+    else:
+        lacking = [name for name in RAW.values() if not (folder / name).exists()]
+        if not lacking:
+            return {split: folder / name for split, name in RAW.items()}
+        problem = f"lacks {' and '.join(lacking)}"
+    shutil.rmtree(folder)
+    archive.unlink()
+    archive.with_name(f"{archive.name}.INFO").unlink(missing_ok=True)  # TFDS's note of its content
+    raise UserError(
+        f"the archive from {url} {problem}; it was discarded: the next call downloads it anew"
+    )
 
 
 def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:

@@ -1,0 +1,124 @@
+"""How far training is: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import rich.console
+import rich.progress
+import rich.text
+
+WINDOW = 120.0  # seconds over which speed is measured; wider than any pause between two updates
+
+
+class _Bar(rich.progress.Progress):
+    """A bar with a line below for the losses, which would not fit beside it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[rich.console.RenderableType]:
+        yield from super().get_renderables()
+        yield rich.text.Text(self.below, "dim")
+
+
+class Progress:
+    """Shows how far training is: a bar in a terminal, else a plain line every `interval` seconds.
+
+        with Progress(total_steps, total_epochs, start_step) as progress:
+            progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
+
+    Rates and the time left are over the last `WINDOW` seconds and begin at the first update, so
+    neither compilation nor the steps before a resume count.
+
+    Args:
+      total_steps: steps of the whole run.
+      total_epochs: epochs of the whole run.
+      start_step: the step resumed from.
+      interval: least seconds between two plain lines; the first and the last update always show.
+      console: where to write; None is stdout.
+      interactive: bar (True) or plain lines (False); None asks whether the output is a terminal.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        total_epochs: int,
+        start_step: int = 0,
+        *,
+        interval: Number = 10,
+        console: rich.console.Console | None = None,
+        interactive: bool | None = None,
+    ):
+        console = console or rich.console.Console()
+        if interactive is None:
+            interactive = console.file.isatty() and not console.is_dumb_terminal
+        self.interactive = interactive
+        self._epochs, self._step, self._interval = total_epochs, start_step, interval
+        self._rate = ""
+        self._line, self._printed_at, self._printed = "", -math.inf, ""
+        self._bar = _Bar(
+            rich.progress.TextColumn("{task.description}", style="bold"),
+            rich.progress.BarColumn(bar_width=None),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[rate]}"),
+            rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn("left", style="progress.remaining"),
+            console=console,
+            speed_estimate_period=WINDOW,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total_steps, completed=start_step, rate="")
+
+    def __enter__(self):
+        if self.interactive:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.interactive:
+            self._bar.stop()
+        elif self._line != self._printed:
+            self._print()
+
+    def update(
+        self, *, step: int, epoch: int, losses: Mapping[str, Number], examples: int = 0
+    ) -> None:
+        """Shows a new position.
+
+        Args:
+          step: steps done, those before a resume included.
+          epoch: 0 in the first epoch, which is shown as 1.
+          losses: {task: its loss}.
+          examples: examples trained on since the last update (or since the start).
+        """
+        task = self._bar.tasks[0]
+        self._bar.update(self._task, completed=step)
+        if task.speed and step > self._step:
+            self._rate = f"{task.speed * examples / (step - self._step):,.0f} examples/s"
+        self._step = step
+        where = f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}"
+        text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        self._bar.below = f"loss  {text}" if text else ""
+        self._bar.update(self._task, description=where, rate=self._rate)
+        left = task.time_remaining
+        parts = (
+            where,
+            f"step {step}/{task.total:.0f}",
+            self._rate,
+            f"loss {text}" if text else "",
+            "" if left is None or task.finished else f"{_clock(left)} left",
+        )
+        self._line = " | ".join(filter(None, parts))
+        if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:
+            self._print()
+
+    def _print(self) -> None:
+        print(self._line, file=self._bar.console.file, flush=True)
+        self._printed, self._printed_at = self._line, self._bar.get_time()
+
+
+def _clock(seconds: Number) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"

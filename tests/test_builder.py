@@ -1,0 +1,497 @@
+"""From raw frames to blocks on disk: layout, checks, and what is written and shown."""
+
+import functools
+import io
+import itertools
+import json
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+import rich
+import rich.console
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+
+from dtn_jax import datasets
+from dtn_jax.datasets import encoders as enc
+from dtn_jax.datasets import progress
+from dtn_jax.datasets.builder import (
+    BlockBuilder,
+    Layout,
+    cache_folder,
+    cut_blocks,
+    default_layout,
+    hold_out,
+)
+from dtn_jax.datasets.checks import check_frame
+from dtn_jax.schema import Task, UserError
+
+# --- layout --------------------------------------------------------------------------------------
+
+LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
+    size = layout.lanes * layout.block_rows
+    for rows in [*range(3 * size + 2), 50 * size + 1, 10**6 + 7]:
+        blocks = layout.blocks(rows)
+        assert sum(blocks) == rows
+        assert all(0 < n <= layout.block_rows for n in blocks)
+        lanes = [sum(blocks[lane :: layout.lanes]) for lane in range(layout.lanes)]
+        assert max(lanes) - min(lanes) <= 1
+        assert lanes == sorted(lanes, reverse=True)
+        # In each lane all but the last block are full.
+        for lane in range(layout.lanes):
+            assert set(blocks[lane :: layout.lanes][:-1]) <= {layout.block_rows}
+        assert len(blocks) <= (rows // size + 1) * layout.lanes
+
+
+def test_large_sets_have_more_lanes_and_longer_blocks():
+    assert default_layout(800) == Layout(1, 128)
+    assert default_layout(10_000) == Layout(4, 128)
+    assert default_layout(200_000) == Layout(64, 128)
+    assert default_layout(10**8) == Layout(64, 1024)
+    lanes = [default_layout(rows).lanes for rows in range(1_000, 300_000, 1_000)]
+    assert lanes == sorted(lanes)
+
+
+def chunks_of(rows, sizes):
+    """`rows` rows of two arrays, cut after each of `sizes`, the rest in one piece."""
+    ids = np.arange(3 * rows).reshape(rows, 3)
+    ends = [min(e, rows) for e in itertools.accumulate(sizes)]
+    for a, b in itertools.pairwise([0, *ends, rows]):
+        yield {"ids": ids[a:b], "weight": ids[a:b, 0] / 2}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 11, 12, 13, 24, 95, 96, 97, 250])
+@pytest.mark.parametrize("sizes", [[], [1] * 249, [5] * 50, [0, 40, 0, 0, 30, 1], [12] * 20])
+def test_blocks_do_not_depend_on_the_chunks(rows, sizes):
+    layout = Layout(3, 4)
+    blocks = list(cut_blocks(chunks_of(rows, sizes), layout))
+    assert [len(b["ids"]) for b in blocks] == layout.blocks(rows)
+    assert all(len(b["ids"]) == len(b["weight"]) for b in blocks)
+    joined = np.concatenate([np.empty((0, 3), int), *[b["ids"] for b in blocks]])
+    np.testing.assert_array_equal(joined, np.arange(3 * rows).reshape(rows, 3))
+    for block in blocks:
+        np.testing.assert_array_equal(block["weight"], block["ids"][:, 0] / 2)
+
+
+def test_cutting_holds_few_rows_at_a_time():
+    taken, held = 0, []
+
+    def chunks():
+        nonlocal taken
+        for chunk in chunks_of(10_000, [10] * 1_000):
+            taken += len(chunk["ids"])
+            yield chunk
+
+    given = 0
+    for block in cut_blocks(chunks(), Layout(4, 8)):
+        given += len(block["ids"])
+        held.append(taken - given)
+        base = block["ids"]
+        while base.base is not None:
+            base = base.base
+        # A block must not keep the whole split alive (chunks_of's own array aside).
+        assert len(base) in (10_000,) or len(base) <= 4 * 8 + 2 * 10
+    assert max(held) < 4 * 8 + 10
+    assert given == 10_000
+
+
+# --- splits --------------------------------------------------------------------------------------
+
+
+def test_hold_out_is_an_exact_and_fixed_share():
+    frame = pl.DataFrame({"row": range(1_234)})
+    rest, held = hold_out(frame, 0.1, seed=7)
+    assert (len(rest), len(held)) == (1_111, 123)
+    assert sorted([*rest["row"], *held["row"]]) == list(range(1_234))
+    assert rest["row"].is_sorted()
+    assert held["row"].is_sorted()
+    again = hold_out(frame, 0.1, seed=7)
+    assert again[1].equals(held)
+    assert not hold_out(frame, 0.1, seed=8)[1].equals(held)
+    # Fixed for good: a validation split that moves makes old results incomparable.
+    assert held["row"].head(5).to_list() == HELD_OUT
+    assert abs(held["row"].mean() - 617) < 100  # not all from one end
+
+
+HELD_OUT = [5, 9, 24, 31, 35]
+
+# --- checks --------------------------------------------------------------------------------------
+
+ENCODERS = {
+    "word": enc.Vocabulary(),
+    "size": enc.QuantileBuckets(),
+    "speed": enc.Standardise(),
+    "id": enc.Identity(5),
+}
+TASKS = (Task("click"), Task("seconds", "regression"))
+GOOD = {
+    "word": ["a", "b", None],
+    "size": [1, None, 3],
+    "speed": [0.5, float("nan"), None],
+    "id": [1, None, 9],
+    "click": [0, 1, 1],
+    "seconds": [0.5, -3.0, 1e9],
+    "w": [1.0, 0.0, 2.5],
+}
+
+
+def check(change, first_row=0):
+    columns = {k: v for k, v in (GOOD | change).items() if v is not None}
+    check_frame(pl.DataFrame(columns), ENCODERS, TASKS, "w", "shop/train", first_row)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"click": [None, 1, None], "seconds": [None, None, None]},
+        {"click": [float("nan"), 1.0, 0.0], "seconds": [float("nan"), 1.0, 2.0]},
+        {"click": [True, False, None]},
+        {"size": [True, False, None], "speed": [None, None, None], "id": [None, None, None]},
+        {"word": [1, 2, 3], "extra": ["x", "y", "z"]},
+        {"w": [1, 2, 3]},
+    ],
+)
+def test_a_good_frame(change):
+    check(change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": None}, r"column 'size' is missing; the columns are: word, speed, id, click, sec"),
+        ({"click": None}, r"column 'click' is missing"),
+        ({"w": None}, r"column 'w' is missing"),
+        ({"size": ["1", "?", "3"]}, r"column 'size' must be numeric, got String \(such as '1', '?'"),
+        ({"speed": ["x"] * 3}, r"column 'speed' must be numeric, got String"),
+        ({"click": ["yes", "no", "no"]}, r"column 'click' must be numeric, got String .*'yes', 'no'"),
+        ({"w": ["1"] * 3}, r"column 'w' must be numeric"),
+        ({"id": ["1"] * 3}, r"column 'id' must be of integers, got String"),
+        ({"id": [1.5, 2.0, 3.0]}, r"column 'id' must be of integers, got Float64 \(such as 1.5, 2.0"),
+        ({"click": [0, 2, 2]}, r"label 'click' is 2 in row 102 \(2 such rows .*\); expected 0, 1 or"),
+        ({"click": [0.5, 1, 0]}, r"label 'click' is 0.5 in row 101 \(1 such"),
+        ({"click": [0, 1, -1]}, r"label 'click' is -1 in row 103"),
+        ({"seconds": [1.0, 2.0, float("inf")]}, r"label 'seconds' is inf in row 103 .* a finite number or"),
+        ({"seconds": [1.0, 1e300, 3.0]}, r"label 'seconds' is 1e\+300 in row 102"),
+        ({"w": [1.0, -0.5, 1.0]}, r"weight 'w' is -0.5 in row 102 .* a finite number, 0 or more"),
+        ({"w": [1.0, None, 1.0]}, r"weight 'w' is None in row 102"),
+        ({"w": [float("nan"), 1.0, 1.0]}, r"weight 'w' is nan in row 101"),
+    ],
+)
+def test_a_bad_frame(change, message):
+    with pytest.raises(UserError, match=f"^shop/train: {message}"):
+        check(change, first_row=100)
+
+
+def test_an_empty_frame_is_judged_by_its_types():
+    empty = pl.DataFrame(GOOD).clear()
+    check_frame(empty, ENCODERS, TASKS, "w", "shop/train")
+    with pytest.raises(UserError, match="column 'size' must be numeric, got String"):
+        check_frame(empty.cast({"size": pl.String}), ENCODERS, TASKS, "w", "shop/train")
+
+
+# --- preparing -----------------------------------------------------------------------------------
+
+
+class Shop(BlockBuilder, skip_registration=True):
+    """A small set whose frames are given."""
+
+    weight = "w"
+
+    def __init__(self, splits, **kwargs):
+        self.splits = splits
+        super().__init__(**kwargs)
+
+    def encoders(self):
+        return ENCODERS
+
+    def tasks(self):
+        return TASKS
+
+    def layout(self):
+        return Layout(lanes=3, block_rows=4)
+
+    def notes(self):
+        return {"shops": 1}
+
+    def raw(self, dl_manager):
+        return {split: functools.partial(iter, frames) for split, frames in self.splits.items()}
+
+
+def shop_frame(rows, seed):
+    rng = np.random.default_rng(seed)
+    seconds = rng.normal(size=rows)
+    seconds[::5] = np.nan
+    return pl.DataFrame(
+        {
+            "w": rng.integers(1, 4, rows),
+            "id": rng.integers(0, 7, rows),
+            "word": rng.choice(["a", "b", "c"], rows),
+            "size": rng.integers(0, 9, rows),
+            "speed": rng.normal(size=rows),
+            "click": pl.Series(rng.integers(0, 2, rows)).set(pl.Series(rng.random(rows) < 0.2), None),
+            "seconds": seconds,
+            "ignored": [object.__name__] * rows,
+        }
+    )
+
+
+@pytest.fixture
+def splits():
+    sizes = {"train": 101, "validation": 24, "test": 7}
+    frames = {s: shop_frame(n, seed) for seed, (s, n) in enumerate(sizes.items())}
+    new = pl.Series("word", ["new", "b", None, "a", "a", "a", "other"])
+    return {
+        "train": [frames["train"][:40], frames["train"][40:40], frames["train"][40:]],
+        "validation": [frames["validation"]],
+        "test": [frames["test"].with_columns(new)],
+    }
+
+
+def prepare(splits, folder):
+    builder = Shop(splits, data_dir=str(folder))
+    builder.download_and_prepare()
+    return datasets.read(pathlib.Path(builder.data_dir))
+
+
+def rows_of(data, split):
+    """The split's arrays, read back and joined."""
+    records = list(data.source(split))
+    sizes = data.layout.blocks(data.rows[split])
+    assert len(records) == len(sizes)
+    assert all(len(r["ids"]) == data.layout.block_rows for r in records)
+    return {
+        k: np.concatenate([r[k][:n] for r, n in zip(records, sizes, strict=True)])
+        for k in records[0]
+    }
+
+
+def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path):
+    data = prepare(splits, tmp_path)
+    assert data.rows == {"train": 101, "validation": 24, "test": 7}
+    fitted = enc.fit(ENCODERS, splits["train"])
+    assert data.encoders() == fitted
+    assert [f.name for f in data.schema.fields] == ["word", "size", "speed", "id"]
+    assert data.schema.tasks == TASKS
+    assert data.schema.weight == "w"
+    for split, frames in splits.items():
+        frame, got = pl.concat(frames), rows_of(data, split)
+        for slot, (name, encoder) in enumerate(fitted.items()):
+            np.testing.assert_array_equal(got["ids"][:, slot], encoder.encode(frame[name]))
+        np.testing.assert_array_equal(got["numeric"][:, 0], fitted["speed"].values(frame["speed"]))
+        np.testing.assert_array_equal(got["sample_weight"], frame["w"].to_numpy())
+        click, seconds = frame["click"], frame["seconds"].fill_nan(None)
+        known = np.stack([click.is_not_null(), seconds.is_not_null()], axis=1)
+        np.testing.assert_array_equal(got["label_mask"], known)
+        labels = [click.fill_null(0).to_numpy(), seconds.fill_null(0).to_numpy()]
+        np.testing.assert_array_equal(got["labels"], np.float32(np.stack(labels, axis=1)))
+        assert {k: v.dtype.name for k, v in got.items()} == {
+            "ids": "int32",
+            "labels": "float32",
+            "label_mask": "uint8",
+            "numeric": "float32",
+            "sample_weight": "float32",
+        }
+
+
+def test_prepared_json_holds_the_facts(splits, tmp_path):
+    data = prepare(splits, tmp_path)
+    facts = json.loads((data.folder / "prepared.json").read_text())
+    assert facts["layout"] == {"lanes": 3, "block_rows": 4}
+    assert facts["rows"] == {"train": 101, "validation": 24, "test": 7}
+    unknown = {
+        split: {"word": 0, "size": 0, "speed": 0, "id": int((~frame["id"].is_between(1, 5)).sum())}
+        for split, frame in ((s, pl.concat(f)) for s, f in splits.items())
+    }
+    unknown["test"]["word"] = 3  # two that train did not show and one that is missing
+    assert facts["unknown_values"] == data.unknown_values == unknown
+    for split, frames in splits.items():
+        frame = pl.concat(frames)
+        assert facts["missing_labels"][split] == {
+            "click": frame["click"].null_count(),
+            "seconds": -(-len(frame) // 5),
+        }
+    assert len(facts["fingerprint"]) == 64
+    assert data.fingerprint == facts["fingerprint"]
+    assert data.notes == {"shops": 1}
+    on_disk = {p.name: p.stat().st_size for p in data.folder.iterdir()}
+    assert {n for n in on_disk if "array_record" in n} | {"encoders.json"} == set(facts["files"])
+    assert all(on_disk[n] == size for n, size in facts["files"].items())
+    # All that lies there is JSON or records: no pickles.
+    for name in on_disk:
+        if "array_record" not in name:
+            json.loads((data.folder / name).read_text())
+
+
+def test_row_bytes_counts_every_array_of_a_batch(splits, tmp_path):
+    data = prepare(splits, tmp_path)
+    # Four ids, one number, two labels, the weight: 4 bytes each; two label masks and the row mask.
+    assert data.row_bytes() >= 4 * (4 + 1 + 2 + 1) + 2 + 1
+
+
+def test_the_fingerprint_is_that_of_the_values(splits, tmp_path):
+    first = prepare(splits, tmp_path / "1")
+    assert prepare(splits, tmp_path / "2").fingerprint == first.fingerprint
+    # The same rows in other chunks.
+    cut = {s: list(pl.concat(f).iter_slices(5)) for s, f in splits.items()}
+    assert prepare(cut, tmp_path / "3").fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("split", "column", "value"),
+    [
+        ("train", "speed", 0.123),
+        ("train", "word", "b"),
+        ("validation", "click", 1),
+        ("validation", "seconds", None),
+        ("test", "w", 99),
+        ("test", "id", 5),
+    ],
+)
+def test_the_fingerprint_changes_with_one_value(splits, tmp_path, split, column, value):
+    before = prepare(splits, tmp_path / "1").fingerprint
+    frame = splits[split][-1]
+    row = next(i for i, v in enumerate(frame[column]) if v != value and v == v and v is not None)
+    values = frame[column].to_list()
+    values[row] = value
+    changed = frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
+    assert (changed[column].to_list() != frame[column].to_list()) or column == "seconds"
+    splits[split] = [*splits[split][:-1], changed]
+    assert prepare(splits, tmp_path / "2").fingerprint != before
+
+
+def test_encoders_see_train_alone(splits, tmp_path):
+    first = prepare(splits, tmp_path / "1")
+    other = shop_frame(24, seed=9).with_columns(word=pl.lit("zzz"), size=pl.lit(1_000))
+    second = prepare(splits | {"validation": [other]}, tmp_path / "2")
+    assert second.encoders() == first.encoders()
+    assert second.unknown_values["validation"]["word"] == 24
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("frames", ["none", "one without rows"])
+def test_an_empty_split(splits, tmp_path, split, frames):
+    splits[split] = [] if frames == "none" else [splits[split][0].clear()]
+    with pytest.raises(UserError, match=f"the {split} split is empty"):
+        prepare(splits, tmp_path)
+    assert not list(tmp_path.rglob("*.json"))  # nothing half prepared is left
+
+
+def test_train_is_checked_before_the_encoders_see_it(splits, tmp_path):
+    late = splits["train"][-1]
+    splits["train"][-1] = late.drop("size")
+    with pytest.raises(UserError, match="shop/train: column 'size' is missing"):
+        prepare(splits, tmp_path)
+    splits["train"][-1] = late.with_columns(size=pl.lit("many"))
+    with pytest.raises(UserError, match="shop/train: column 'size' must be numeric, got String"):
+        prepare(splits, tmp_path)
+
+
+def test_a_bad_label_is_found_by_its_row(splits, tmp_path):
+    frame = splits["train"][-1]
+    bad = frame["click"].to_list()
+    bad[2] = 3
+    splits["train"][-1] = frame.with_columns(click=pl.Series(bad))
+    with pytest.raises(UserError, match="shop/train: label 'click' is 3 in row 43"):
+        prepare(splits, tmp_path)
+
+
+def test_the_cache_folder_is_the_users(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == pathlib.Path("/somewhere/dtn_jax")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_folder() == pathlib.Path("/home/me/.cache/dtn_jax")
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def test_two_lines_where_no_terminal_is(splits, tmp_path, capfd):
+    folder = tmp_path / "a [bold]long[/] name, which no line of eighty characters could hold" / "x"
+    data = prepare(splits, folder)
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    first, second = shown.out.splitlines()
+    assert first == f"Preparing shop in {data.folder}"
+    assert second.startswith("shop: 101 train, 24 validation, 7 test rows; unknown values (missing,")
+    share = 100 * data.unknown_values["train"]["id"] / 404
+    assert f"{share:.1f} % of train" in second
+    clicks = pl.concat(splits["train"])["click"].null_count()
+    assert f"missing labels: {clicks} of click in train, 21 of seconds in train" in second
+
+
+def test_bars_on_a_terminal(splits, tmp_path, monkeypatch):
+    screen = io.StringIO()
+    console = rich.console.Console(file=screen, force_terminal=True, width=70)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    prepare(splits, tmp_path)
+    text = screen.getvalue()
+    for bar in ("fit on train", "train", "validation", "test"):
+        assert bar in text
+    last = text[text.rindex("fit on train") :]
+    for rows in ("101 rows", "24 rows", "7 rows"):
+        assert rows in last
+
+
+def test_a_bar_knows_the_total_or_does_not(monkeypatch):
+    screen = io.StringIO()
+    console = rich.console.Console(file=screen, force_terminal=True, width=70)
+    monkeypatch.setattr(rich, "get_console", lambda: console)
+    with progress.Rows() as rows:
+        items = rows.count(["abc", "de"], "of a known size", total=1_005)
+        assert next(items) == "abc"
+        assert next(items) == "de"
+        rows._bars.refresh()
+        assert "3 of 1,005 rows" in screen.getvalue()
+        assert list(items) == []
+        items = rows.count(["abc", "de"], "of any size", rows=lambda item: 10 * len(item))
+        assert list(items) == ["abc", "de"]
+    text = screen.getvalue()
+    last = text[text.rindex("of any size") + len("of any size") :]
+    assert "of a known size" in text
+    assert "50 rows" in last
+    assert " of " not in last  # it is done: what was expected no longer matters
+
+
+def test_tfds_bars_are_off_only_meanwhile():
+    assert tqdm_utils._active
+    with progress.without_tfds_bars():
+        assert not tqdm_utils._active
+    assert tqdm_utils._active
+    tfds.disable_progress_bar()
+    try:
+        with pytest.raises(KeyError), progress.without_tfds_bars():
+            raise KeyError
+        assert not tqdm_utils._active
+    finally:
+        tfds.enable_progress_bar()
+
+
+def test_summary_and_percent():
+    text = progress.summary(
+        "shop",
+        {"train": 29_305, "test": 10},
+        {"train": {"a": 703, "b": 0}, "test": {"a": 0, "b": 0}},
+        {"train": {"click": 0}, "test": {"click": 0}},
+    )
+    assert text == (
+        "shop: 29,305 train, 10 test rows; unknown values (missing, or not seen in train): "
+        "1.2 % of train, 0 % of test"
+    )
+    assert [progress.percent(n, 10**6) for n in (0, 1, 99, 100, 5_400, 123_000)] == [
+        "0 %",
+        "< 0.01 %",
+        "< 0.01 %",
+        "0.01 %",
+        "0.54 %",
+        "12.3 %",
+    ]
+    assert progress.percent(999_999, 10**6) == "> 99.9 %"
+    assert progress.percent(5, 5) == "100.0 %"

@@ -1,0 +1,353 @@
+"""Configs from files and command lines: what is read, what is refused, what identifies a run."""
+
+import pathlib
+import textwrap
+
+import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from configs import adult, base
+from dtn_jax import options
+from dtn_jax import train as training
+from dtn_jax.schema import UserError
+
+ROOT = pathlib.Path(__file__).parents[1]
+DEFAULTS = options.flatten(base.get_config())
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def refused(call, *arguments, **named) -> str:
+    """The message with which a call is refused."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **named)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------- config files
+
+
+def test_a_config_file_gets_its_argument():
+    config = options.load_config("configs/adult.py:mmoe,quick,seed=3,optim.tables=sgd")
+    assert config.data.dataset == "adult"
+    assert config.model.architecture == "mmoe"
+    assert config.train.epochs == adult.get_config("quick").train.epochs != 4
+    assert (config.seed, config.optim.tables) == (3, "sgd")
+
+
+def test_an_argument_may_be_empty_and_may_hold_blanks():
+    assert options.load_config("configs/adult.py") == options.load_config("configs/adult.py:")
+    assert options.load_config("configs/adult.py: ple , seed = 3 ,").model.architecture == "ple"
+
+
+def test_later_parts_of_an_argument_win():
+    assert options.load_config("configs/adult.py:quick,train.epochs=7").train.epochs == 7
+    assert options.load_config("configs/adult.py:train.epochs=7,quick").train.epochs == 1
+
+
+def test_an_argument_may_hold_a_tuple_in_brackets():
+    config = options.load_config("configs/adult.py:model.mlp.hidden=(32,16),seed=1")
+    assert (config.model.mlp.hidden, config.seed) == ((32, 16), 1)
+    config = options.load_config("configs/adult.py:seed=1,model.mlp.hidden=[32, 16]")
+    assert (config.model.mlp.hidden, config.seed) == ((32, 16), 1)
+
+
+def test_tuned_settings_of_the_architecture_apply_before_the_argument():
+    tuned = {"mmoe": {"model.experts": "mlp*4", "model.mlp.hidden": (64, 32), "train.epochs": 2}}
+    config = options.variant(base.get_config(), "mmoe,train.epochs=3", tuned=tuned)
+    assert config.model.experts == "mlp*4"
+    assert config.model.mlp.hidden == (64, 32)
+    assert config.train.epochs == 3
+    assert options.variant(base.get_config(), "ple", tuned=tuned) == options.variant(
+        base.get_config(), "ple"
+    )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["configs/adlut.py:dtn", "configs", "adult", "nowhere/adult.py", "configs/base.py", "Makefile"],
+)
+def test_a_file_that_is_no_config_is_answered_with_those_that_are(spec):
+    message = refused(options.load_config, spec)
+    assert spec.partition(":")[0] in message
+    assert "the config files are: configs/adult.py, configs/census_income.py" in message
+    assert "base.py," not in message
+    assert "__init__" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "import nowhere_to_be_found",
+            "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+        ),
+        ("def get_config(argument)", "SyntaxError"),
+        ("def get_config(argument):\n    return 1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_config_file_that_fails_is_named_with_the_reason(tmp_path, text, reason):
+    (tmp_path / "mine.py").write_text(text)
+    message = refused(options.load_config, f"{tmp_path}/mine.py")
+    assert f"config file {tmp_path}/mine.py fails: {reason}" in message
+
+
+def test_your_own_config_file_may_lie_anywhere(tmp_path):
+    text = """
+        from configs import adult
+
+        def get_config(argument):
+            config = adult.get_config(argument)
+            config.train.epochs = 9
+            return config
+    """
+    (tmp_path / "mine.py").write_text(textwrap.dedent(text))
+    config = options.load_config(f"{tmp_path}/mine.py:ple")
+    assert (config.model.architecture, config.train.epochs) == ("ple", 9)
+    assert f"{tmp_path}/mine.py" in refused(options.load_config, f"{tmp_path}/yours.py")
+
+
+def test_an_unknown_part_of_the_argument_is_answered_with_the_choices():
+    message = refused(options.load_config, "configs/adult.py:dtn,qick")
+    assert "'qick'" in message
+    assert "Did you mean 'quick'?" in message
+    for choice in (*options.ARCHITECTURES, "quick", "key=value"):
+        assert choice in message
+
+
+def test_two_architectures_are_one_too_many():
+    assert "got dtn and mmoe" in refused(options.load_config, "configs/adult.py:dtn,mmoe")
+
+
+# ---------------------------------------------------------------- overrides
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("seed", "3", 3),
+        ("seed", " 3 ", 3),
+        ("optim.learning_rate", "3e-4", 3e-4),
+        ("optim.learning_rate", "1", 1.0),
+        ("loss.sample_weights", "true", True),
+        ("loss.sample_weights", "False", False),
+        ("loss.sample_weights", "1", True),
+        ("loss.sample_weights", "0", False),
+        ("model.experts", "gdcn+mlp*2", "gdcn+mlp*2"),
+        ("loss.task_weights", "click=1,order=0.5", "click=1,order=0.5"),
+        ("model.mlp.hidden", "128,64", (128, 64)),
+        ("model.mlp.hidden", "(128,64)", (128, 64)),
+        ("model.mlp.hidden", "[128, 64]", (128, 64)),
+        ("model.mlp.hidden", "(128,)", (128,)),
+        ("model.mlp.hidden", "128", (128,)),
+        ("model.mlp.hidden", "()", ()),
+        ("model.mlp.hidden", "", ()),
+        ("model.hcnet.fields", "race,native-country", ("race", "native-country")),
+        ("model.hcnet.fields", "(race, native-country)", ("race", "native-country")),
+        ("model.hcnet.fields", "('race', \"native-country\")", ("race", "native-country")),
+        ("model.hcnet.fields", "101,205", ("101", "205")),
+        ("model.hcnet.fields", "()", ()),
+    ],
+)
+def test_an_override_is_cast_to_the_options_type(key, text, value):
+    config = base.get_config()
+    options.override(config, key, text)
+    assert repr(options.flatten(config)[key]) == repr(value)  # 1 is not 1.0, nor True, nor '1'
+
+
+def test_an_empty_tuple_does_not_forget_what_it_may_hold():
+    config = base.get_config()
+    for text, value in [("", ()), ("8,4", (8, 4))]:
+        options.override(config, "model.mlp.hidden", text)
+        assert config.model.mlp.hidden == value
+    for text, value in [("race", ("race",)), ("", ()), ("race,gender", ("race", "gender"))]:
+        options.override(config, "model.hcnet.fields", text)
+        assert config.model.hcnet.fields == value
+    tuples = {k for k, v in DEFAULTS.items() if isinstance(v, tuple)}
+    assert tuples >= set(options.NAMES)
+    assert all(DEFAULTS[k] for k in tuples - set(options.NAMES))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("seed", "1.5", "a whole number"),
+        ("seed", "1e3", "a whole number"),
+        ("seed", "", "a whole number"),
+        ("train.epochs", "many", "a whole number"),
+        ("optim.learning_rate", "fast", "a number"),
+        ("optim.learning_rate", "1,5", "a number"),
+        ("loss.sample_weights", "maybe", "true or false"),
+        ("loss.sample_weights", "2", "true or false"),
+        ("model.mlp.hidden", "wide", "whole numbers such as 128,64"),
+        ("model.mlp.hidden", "128,6.5", "whole numbers such as 128,64"),
+        ("model.mlp.hidden", "(128.0,)", "whole numbers such as 128,64"),
+        ("model.mlp.hidden", "(128", "whole numbers such as 128,64"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(key, text, expected):
+    config = base.get_config()
+    message = refused(options.override, config, key, text)
+    assert message == f"config key {key!r} expects {expected}, got {text!r}"
+    assert options.flatten(config) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("optim.learning_rat", "optim.learning_rate"),
+        ("optim.lerning_rate", "optim.learning_rate"),
+        ("learning_rate", "optim.learning_rate"),
+        ("model.learning_rate", "optim.learning_rate"),
+        ("batchsize", "data.batch_size"),
+        ("epoch", "train.epochs"),
+        ("model.hidden", "model.masknet.hidden or model.mlp.hidden"),
+        ("embedding_dims", "model.embedding_dim"),
+        ("Seed", "seed"),
+        ("model.mlp", "model.mlp.hidden"),
+        ("parallel", "parallel.devices, parallel.strategy"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest(key, nearest):
+    config = base.get_config()
+    message = refused(options.override, config, key, "1")
+    assert message.startswith(f"unknown config key {key!r}. ")
+    assert nearest in message
+    assert "All keys: configs/base.py." in message
+    assert options.flatten(config) == DEFAULTS
+
+
+def test_a_key_like_no_other_is_answered_with_the_list():
+    message = refused(options.override, base.get_config(), "xyzzy", "1")
+    assert message == "unknown config key 'xyzzy'. All keys: configs/base.py."
+
+
+# ---------------------------------------------------------------- the checked config
+
+
+def changed(key, value) -> ConfigDict:
+    config = base.get_config()
+    config.update_from_flattened_dict({key: value})
+    return config
+
+
+def test_a_checked_config_is_frozen():
+    config = options.check(base.get_config())
+    assert options.flatten(config) == DEFAULTS
+    with pytest.raises(AttributeError):
+        config.seed = 3
+    with pytest.raises(AttributeError):
+        config.model.mlp.hidden = ()
+
+
+@pytest.mark.parametrize("key", options.CHOICES)
+def test_a_choice_is_one_of_those_listed(key):
+    for choice in options.CHOICES[key]:
+        options.check(changed(key, choice))
+    message = refused(options.check, changed(key, "nonsense"))
+    assert message.startswith(f"unknown {key} 'nonsense'.")
+    assert f"The choices are: {', '.join(options.CHOICES[key])}." in message
+
+
+@pytest.mark.parametrize("key", options.AT_LEAST_ONE)
+def test_at_least_one(key):
+    options.check(changed(key, 1))
+    for value in (0, -1):
+        assert refused(options.check, changed(key, value)) == f"{key}={value}: expected at least 1"
+
+
+@pytest.mark.parametrize("key", options.NOT_NEGATIVE)
+def test_not_negative(key):
+    kind = type(DEFAULTS[key])
+    options.check(changed(key, kind(0)))
+    bad = [-1] if kind is int else [-1.0, float("nan"), float("inf")]
+    for value in bad:
+        message = refused(options.check, changed(key, value))
+        assert message == f"{key}={value}: expected a finite number of at least 0"
+
+
+@pytest.mark.parametrize("key", options.POSITIVE_BELOW_ONE)
+def test_between_zero_and_one(key):
+    options.check(changed(key, 0.5))
+    for value in (0.0, 1.0, -0.1, float("nan"), float("inf")):
+        message = refused(options.check, changed(key, value))
+        assert message == f"{key}={value}: expected a number between 0 and 1"
+
+
+def test_a_config_without_an_option_is_refused():
+    config = base.get_config()
+    del config.train.patience
+    message = refused(options.check, config)
+    assert message == "the config has no 'train.patience': a config edits that of configs/base.py"
+
+
+# ---------------------------------------------------------------- identity
+
+
+def another(value):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return (*value, *(value or ("x",)))
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
+    same = options.identity(changed(key, another(DEFAULTS[key]))) == options.identity(
+        base.get_config()
+    )
+    assert same == (key in options.RUNTIME)
+
+
+def test_runtime_options_exist():
+    assert set(options.RUNTIME) <= set(DEFAULTS)
+    assert len(set(options.RUNTIME)) == len(options.RUNTIME)
+
+
+# ---------------------------------------------------------------- every option is read
+
+
+class Recorder:
+    """A frozen config that notes which of its options are read by name.
+
+    Reading all of them at once, as for config.json, does not count.
+    """
+
+    __class__ = FrozenConfigDict  # to whoever checks its type
+
+    def __init__(self, config, read, prefix=""):
+        self._config, self._read, self._prefix = config, read, prefix
+
+    def __getattr__(self, name):
+        return self[name] if name in self._config else getattr(self._config, name)
+
+    def __getitem__(self, name):
+        value = self._config[name]
+        if isinstance(value, FrozenConfigDict):
+            return Recorder(value, self._read, f"{self._prefix}{name}.")
+        self._read.add(self._prefix + name)
+        return value
+
+
+def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
+    """By a run of two steps, and by the building of the architectures that have own options."""
+    check, read = options.check, set()
+    monkeypatch.setattr(options, "check", lambda config: Recorder(check(config), read))
+    config = adult.get_config("shared_bottom")
+    config.data.data_dir = prepared_dir
+    config.parallel.devices = 1
+    config.model.experts = "mlp"
+    config.model.embedding_dim = config.model.expert_dim = 4
+    config.model.mlp.hidden = config.model.tower_hidden = ()
+    config.train.max_steps = 2
+    training.train(config, tmp_path / "run")
+    for argument in ("ple", "dtn,model.experts=hcnet"):
+        config = adult.get_config(argument)
+        config.data.data_dir = prepared_dir
+        training.build_run(config)
+    assert sorted(set(DEFAULTS) - read) == []

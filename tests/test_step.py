@@ -1,0 +1,208 @@
+"""One step against its parts, and that every option of training is felt."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from dtn_jax import architectures, embedding
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.optimizers import apply_dense, schedule
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.state import create_state
+from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
+
+B, STEPS = 16, 4
+SCHEMA = Schema(
+    "toy",
+    fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
+    tasks=(Task("click"), Task("order", space="click", upstream=("click",))),
+    weight="w",
+)
+
+
+def config(**changes):
+    c = base.get_config()
+    c.model.embedding_dim = 4
+    c.model.expert_dim = 8
+    c.model.experts = "mlp"
+    c.model.mlp.hidden = ()
+    c.model.tower_hidden = (8,)
+    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return c
+
+
+def batches(steps=STEPS, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.sort(rng.random((steps, B, 2)) < 0.5, axis=-1)[..., ::-1]  # order implies click
+    rows = [f.rows for f in SCHEMA.fields]
+    return Batch(
+        ids=jnp.asarray(rng.integers(0, rows, (steps, B, 3)), jnp.int32),
+        numeric=jnp.zeros((steps, B, 0)),
+        labels=jnp.asarray(labels, jnp.float32),
+        label_mask=jnp.ones((steps, B, 2), bool),
+        sample_weight=jnp.asarray(rng.random((steps, B)), jnp.float32),
+        row_mask=jnp.ones((steps, B), bool),
+    )
+
+
+def build(c):
+    views = architectures.views(c.model.architecture, SCHEMA)
+    codebooks = architectures.codebooks(c.model, SCHEMA)
+    plan = embedding.make_plan(SCHEMA, c.model, views, codebooks)
+    return architectures.build(c.model, SCHEMA), plan
+
+
+def run(c, chunk=None, total_steps=10):
+    """The state and losses after the steps of a chunk."""
+    model, plan = build(c)
+    chunk = batches() if chunk is None else chunk
+    steps = chunk.row_mask.shape[0]
+    train_chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, total_steps), steps))
+    return train_chunk(create_state(c, model, plan), chunk, steps)
+
+
+def leaves(state):
+    kept = {"params": state.params, "tables": state.tables, "model_state": state.model_state}
+    return [np.asarray(x) for x in jax.tree.leaves(kept)]
+
+
+@pytest.fixture(scope="module")
+def default():
+    state, metrics = run(config())
+    return leaves(state), np.asarray(metrics["losses"])
+
+
+FELT = {
+    "seed": 1,
+    "loss.task_weights": "order=3",
+    "loss.positive_weights": "click=5",
+    "loss.sample_weights": True,
+    "optim.learning_rate": 1e-2,
+    "optim.weight_decay": 0.1,
+    "optim.b1": 0.5,
+    "optim.b2": 0.9,
+    "optim.eps": 1e-2,
+    "optim.clip": 1e-3,
+    "optim.schedule": "cosine",
+    "optim.warmup_steps": 5,
+    "optim.tables": "adagrad",
+    "optim.table_learning_rate": 1e-2,
+    "optim.table_l2": 0.1,
+    "optim.table_init": 0.1,
+    "model.dropout": 0.3,
+    "model.embedding_dropout": 0.3,
+    "model.normalisation": "batch",
+    "model.dtype": "bfloat16",
+    "model.dtn.tsn": False,
+    "model.fusion": "released",
+}
+
+
+@pytest.mark.parametrize("option", FELT)
+def test_an_option_changes_what_is_computed(option, default):
+    changed = leaves(run(config(**{option.replace(".", "__"): FELT[option]}))[0])
+    assert len(changed) != len(default[0]) or any(
+        a.shape != b.shape or (a != b).any() for a, b in zip(changed, default[0], strict=True)
+    )
+
+
+@pytest.mark.parametrize("tables", ["sgd", "dense"])
+def test_every_table_optimizer_moves_the_tables(tables, default):
+    state, _ = run(config(optim__tables=tables))
+    assert not np.array_equal(state.tables["embedding"], default[0][-1])
+
+
+def test_rows_that_no_example_names_stay_as_they_were():
+    c = config()
+    chunk = batches()
+    state, _ = run(c, chunk)
+    start = create_state(c, *build(c)).tables["embedding"]
+    touched = np.unique(np.asarray(chunk.ids) + np.asarray([0, 20, 50]))
+    moved = np.flatnonzero((np.asarray(state.tables["embedding"] != start)).any(axis=1))
+    assert moved.tolist() == touched.tolist()
+
+
+def test_padding_changes_nothing():
+    """Sixteen rows, and the same with sixteen masked ones of wild content behind them."""
+    rng = np.random.default_rng(1)
+    chunk = batches()
+    wild = batches(seed=2).replace(
+        labels=jnp.full((STEPS, B, 2), jnp.nan),
+        sample_weight=jnp.full((STEPS, B), 1e9),
+        row_mask=jnp.zeros((STEPS, B), bool),
+        ids=jnp.asarray(rng.integers(-5, 10_000, (STEPS, B, 3)), jnp.int32),
+    )
+    padded = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), chunk, wild)
+    c = config(model__normalisation="batch", loss__sample_weights=True)
+    (state, metrics), (state2, metrics2) = run(c, chunk), run(c, padded)
+    np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-5)
+    for a, b in zip(leaves(state), leaves(state2), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5)
+
+
+def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count():
+    c = config(model__dropout=0.2)
+    model, plan = build(c)
+    step = make_train_step(c, model, plan, 10)
+    state = create_state(c, model, plan)
+    chunk = batches()
+    chunked, metrics = jax.jit(make_train_chunk(step, STEPS))(state, chunk, 3)
+    one_step = jax.jit(step)
+    for i in range(3):
+        state, one = one_step(state, jax.tree.map(lambda a, i=i: a[i], chunk))
+        np.testing.assert_allclose(metrics["losses"][i], one["losses"], rtol=1e-6)
+    assert int(chunked.step) == 3
+    for a, b in zip(leaves(chunked), leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_schedules():
+    optim = config(optim__warmup_steps=4).optim
+    steps = jnp.arange(12)
+    warm = jax.vmap(schedule(optim, 12))(steps)
+    np.testing.assert_allclose(warm[:4], [0.25, 0.5, 0.75, 1.0])
+    assert (warm[4:] == 1).all()
+    optim.schedule = "linear"
+    linear = jax.vmap(schedule(optim, 12))(steps)
+    np.testing.assert_allclose(linear[4:], 1 - np.arange(8) / 8, rtol=1e-6)
+    optim.schedule = "cosine"
+    cosine = jax.vmap(schedule(optim, 12))(jnp.asarray([4, 8, 12]))
+    np.testing.assert_allclose(cosine, [1, 0.5, 0], atol=1e-6)
+
+
+def test_decay_is_decoupled_and_on_matrices_alone():
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    moved = apply_dense(params, jax.tree.map(jnp.zeros_like, params), 0.1, 0.5)
+    np.testing.assert_allclose(moved["kernel"], 1 - 0.1 * 0.5)
+    np.testing.assert_array_equal(moved["bias"], 1)
+
+
+def test_scoring_drops_nothing_out_and_keeps_the_task_order():
+    c = config(model__dropout=0.5)
+    model, plan = build(c)
+    state = create_state(c, model, plan)
+    batch = jax.tree.map(lambda a: a[0], batches())
+    score = jax.jit(make_score_step(model, plan))
+    logits = score(state, batch)
+    assert logits.shape == (B, 2)
+    np.testing.assert_array_equal(logits, score(state, batch))
+    gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
+    inputs = embedding.to_inputs(plan, gathered, batch)
+    outputs = model.apply({"params": state.params}, inputs, train=False)
+    np.testing.assert_allclose(logits[:, 1], outputs.logits["order"], rtol=1e-5)
+
+
+def test_the_debug_check_counts_ids_out_of_range():
+    chunk = batches()
+    chunk = chunk.replace(ids=chunk.ids.at[1, 0, 2].set(99))
+    _, metrics = run(config(debug__check_ids=True), chunk)
+    assert np.asarray(metrics["bad_ids"]).sum(axis=0).tolist() == [0, 0, 1]
+
+
+def test_options_by_task_are_checked():
+    with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
+        run(config(loss__task_weights="clicks=1"))
+    with pytest.raises(UserError, match="expected task=number, got 'click=x'"):
+        run(config(loss__positive_weights="click=x"))

@@ -1,0 +1,259 @@
+"""Whose a folder is, and that what is in it outlives every mistake and every crash."""
+
+import hashlib
+import json
+import pathlib
+
+import pytest
+
+from configs import adult
+from dtn_jax import options, workdir
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.workdir import Workdir
+
+SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
+FINGERPRINT = "a1" * 32
+
+
+def config(**changes):
+    made = adult.get_config("dtn")
+    made.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return options.check(made)
+
+
+def claim(path, fingerprint=FINGERPRINT, **changes):
+    return Workdir(path, config(**changes), SCHEMA, fingerprint)
+
+
+def refused(path, *arguments, **changes) -> str:
+    """The message with which a folder is refused; nothing in it may change."""
+    before = contents(path)
+    with pytest.raises(UserError) as caught:
+        claim(path, *arguments, **changes)
+    assert contents(path) == before
+    return str(caught.value)
+
+
+def contents(path) -> dict[str, str]:
+    """{file: SHA-256 of its bytes}, and the folders."""
+    found = [path, *path.rglob("*")]
+    return {
+        str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
+        for p in found
+        if p.exists()
+    }
+
+
+@pytest.fixture
+def claimed(tmp_path):
+    claim(tmp_path / "run")
+    (tmp_path / "run/results.json").write_text("{}")
+    (tmp_path / "run/checkpoints").mkdir()
+    (tmp_path / "run/checkpoints/7").write_bytes(b"\0\1")
+    return tmp_path / "run"
+
+
+# ---------------------------------------------------------------- whose a folder is
+
+
+def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
+    folder = claim(tmp_path / "runs/new")
+    assert {p.name for p in folder.path.iterdir()} == {"config.json", "schema.json"}
+    facts = json.loads((folder.path / "config.json").read_text())
+    assert options.identity(facts["config"]) == options.identity(config())
+    assert facts["data"] == FINGERPRINT
+    assert set(facts["versions"]) == {"python", *workdir.PACKAGES}
+    assert Schema.load(folder.path / "schema.json") == SCHEMA
+
+
+def test_an_empty_folder_and_one_below_home_will_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    assert claim("~/empty").path == tmp_path / "empty"
+    assert (tmp_path / "empty/config.json").exists()
+
+
+def test_the_same_config_may_come_back(claimed):
+    before = contents(claimed)
+    claim(claimed)
+    assert contents(claimed) == before
+
+
+def test_runtime_options_may_change(claimed):
+    claim(claimed, parallel__devices=2, train__log_every=7, data__placement="stream")
+    stored = json.loads((claimed / "config.json").read_text())["config"]
+    assert stored["parallel"]["devices"] == 2
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(claimed):
+    message = refused(claimed, seed=3, model__mlp__hidden=(8, 4), optim__tables="sgd")
+    assert f"workdir {claimed} belongs to another config; name another folder." in message
+    assert set(message.splitlines()[1:]) == {
+        "  seed: 0 there, 3 now",
+        "  model.mlp.hidden: (128,) there, (8, 4) now",
+        "  optim.tables: 'adam' there, 'sgd' now",
+    }
+
+
+def test_a_runtime_option_is_not_among_the_keys_that_differ(claimed):
+    assert "log_every" not in refused(claimed, seed=3, train__log_every=7)
+
+
+def test_many_keys_that_differ_are_counted(claimed):
+    keys = ("b1", "b2", "eps", "table_l2", "table_init", "codebook_init", "clip", "weight_decay")
+    message = refused(claimed, seed=3, **{f"optim__{k}": 0.125 for k in keys})
+    assert len(message.splitlines()) == 1 + workdir.SHOWN + 1
+    assert message.splitlines()[-1] == "  and 1 more"
+
+
+def test_an_option_that_a_folder_of_another_version_lacks_or_has(claimed):
+    facts = json.loads((claimed / "config.json").read_text())
+    del facts["config"]["optim"]["clip"]
+    facts["config"]["optim"]["momentum"] = 0.9
+    (claimed / "config.json").write_text(json.dumps(facts))
+    lines = refused(claimed).splitlines()[1:]
+    assert sorted(lines) == [
+        "  optim.clip: absent there, 0.0 now",
+        "  optim.momentum: 0.9 there, absent now",
+    ]
+
+
+def test_other_data_are_refused(claimed):
+    message = refused(claimed, "b2" * 32)
+    assert "belongs to another version of the data set" in message
+    assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "folder/"])
+def test_a_folder_with_other_things_is_refused(tmp_path, name):
+    if name.endswith("/"):
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text("dear")
+    message = refused(tmp_path)
+    assert f"workdir {tmp_path} is not empty and holds no run (no config.json)" in message
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("dear")
+    message = refused(tmp_path / "file")
+    assert message == f"workdir {tmp_path / 'file'} is a file, expected a folder"
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("dear")
+    message = refused(tmp_path / "file/run")
+    assert message == f"workdir {tmp_path / 'file/run'} cannot be written: Not a directory"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b'{"config": {"seed"',
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"config": {}}',
+        b'{"config": 3, "data": "x"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_damaged_config_is_refused(claimed, text):
+    (claimed / "config.json").write_bytes(text)
+    message = refused(claimed)
+    assert f"{claimed / 'config.json'} is damaged" in message
+    assert "name another folder" in message
+
+
+# ---------------------------------------------------------------- what a run writes
+
+
+@pytest.mark.parametrize("method", ["write_text", "replace"])
+def test_a_file_is_whole_or_as_it_was(claimed, monkeypatch, method):
+    """Whatever fails, the writing of the new text or its move to its place."""
+    folder = claim(claimed)
+    folder.finish({"steps": 1})
+    whole = pathlib.Path.write_text
+
+    def fail(path, text, *_):
+        if method == "write_text":
+            whole(path, str(text)[:5])
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(pathlib.Path, method, fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        folder.finish({"steps": 2})
+    assert folder.results() == {"steps": 1}
+
+
+def test_results_are_those_of_a_finished_run(tmp_path):
+    folder = claim(tmp_path / "run")
+    assert folder.results() is None
+    folder.finish({"test": {"click@all": {"auc": 0.5, "ece": None}}})
+    assert claim(tmp_path / "run").results() == {"test": {"click@all": {"auc": 0.5, "ece": None}}}
+
+
+class Scalars:
+    """Stands for the TensorBoard writer."""
+
+    def __init__(self, path, purge_step):
+        self.path, self.purge_step, self.got = path, purge_step, []
+
+    def add_scalar(self, *scalar):
+        self.got.append(scalar)
+
+    def close(self):
+        pass
+
+
+def records(*steps):
+    return [{"kind": "train", "step": s, "epoch": s / 10, "loss/click": 0.5} for s in steps]
+
+
+def logged(path, *steps) -> Workdir:
+    folder = claim(path)
+    folder.resume_log_at(0)
+    for record in records(*steps):
+        folder.log(record)
+    folder.close()
+    return folder
+
+
+def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir, "SummaryWriter", Scalars)
+    folder = claim(tmp_path / "run")
+    folder.resume_log_at(4)
+    record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
+    folder.log(record)
+    assert folder.history() == [record]
+    assert folder.writer.path == str(tmp_path / "run/tensorboard")
+    assert folder.writer.purge_step == 5  # the first step that is not yet shown
+    assert folder.writer.got == [("validation/click@all/auc", 0.7, 5)]
+
+
+def test_events_are_written(tmp_path):
+    logged(tmp_path / "run", 1, 2)
+    (events,) = (tmp_path / "run/tensorboard").iterdir()
+    assert b"train/loss/click" in events.read_bytes()
+
+
+def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path):
+    logged(tmp_path / "run", 2, 4, 6)
+    folder = claim(tmp_path / "run")
+    folder.resume_log_at(4)
+    assert folder.history() == records(2, 4)
+    folder.log(*records(6))
+    folder.close()
+    assert folder.history() == records(2, 4, 6)
+
+
+def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path):
+    folder = logged(tmp_path / "run", 2, 4)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')
+    assert folder.history() == records(2, 4)
+    folder.resume_log_at(4)
+    folder.log(*records(6))
+    folder.close()
+    assert folder.history() == records(2, 4, 6)

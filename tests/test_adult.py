@@ -39,8 +39,13 @@ def test_the_file_is_small_and_whole(frame):
 
 
 def test_rows_are_in_the_published_order(frame):
-    names = "age workclass fnlwgt education educational-num marital-status occupation relationship"
-    names = [*names.split(), *"race gender capital-gain capital-loss hours-per-week".split()]
+    # fmt: off
+    names = [
+        "age", "workclass", "fnlwgt", "education", "educational-num", "marital-status",
+        "occupation", "relationship", "race", "gender", "capital-gain", "capital-loss",
+        "hours-per-week",
+    ]
+    # fmt: on
     first_train = "39 State-gov 77516 Bachelors 13 Never-married Adm-clerical Not-in-family White"
     first_test = "25 Private 226802 11th 7 Never-married Machine-op-inspct Own-child Black"
     for row, start, rest in (
@@ -81,8 +86,10 @@ def test_test_rows_can_be_read_back(data, frame):
     for name in adult.NUMERIC:
         column = batch.ids[:, data.schema.field_names.index(name)]
         assert (column > 0).all()
-        spans = pl.DataFrame({"row": column, "value": raw[name]}).group_by("row").agg(
-            low=pl.col("value").min(), high=pl.col("value").max()
+        spans = (
+            pl.DataFrame({"row": column, "value": raw[name]})
+            .group_by("row")
+            .agg(low=pl.col("value").min(), high=pl.col("value").max())
         )
         own = {float(v) for v in encoders[name].dominating}
         plain = spans.filter(~(pl.col("low").cast(pl.Float64).is_in(own))).sort("row")
@@ -93,7 +100,7 @@ def test_most_people_have_no_capital_gain_and_that_has_its_own_bucket(data):
     encoders = data.encoders()
     assert encoders["capital-gain"].dominating == (0.0,)
     assert encoders["capital-loss"].dominating == (0.0,)
-    assert encoders["hours-per-week"].dominating[0] <= 40.0 <= encoders["hours-per-week"].dominating[-1]
+    assert 40.0 in encoders["hours-per-week"].dominating
 
 
 def test_validation_is_a_tenth_of_train_and_fixed(data, frame):

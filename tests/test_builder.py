@@ -17,14 +17,8 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from dtn_jax import datasets
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets import progress
-from dtn_jax.datasets.builder import (
-    BlockBuilder,
-    Layout,
-    cache_folder,
-    cut_blocks,
-    default_layout,
-    hold_out,
-)
+from dtn_jax.datasets.blocks import Layout, cut_blocks, default_layout
+from dtn_jax.datasets.builder import BlockBuilder, cache_folder, hold_out
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.schema import Task, UserError
 
@@ -168,16 +162,31 @@ def test_a_good_frame(change):
         ({"size": None}, r"column 'size' is missing; the columns are: word, speed, id, click, sec"),
         ({"click": None}, r"column 'click' is missing"),
         ({"w": None}, r"column 'w' is missing"),
-        ({"size": ["1", "?", "3"]}, r"column 'size' must be numeric, got String \(such as '1', '?'"),
+        (
+            {"size": ["1", "?", "3"]},
+            r"column 'size' must be numeric, got String \(such as '1', '?'",
+        ),
         ({"speed": ["x"] * 3}, r"column 'speed' must be numeric, got String"),
-        ({"click": ["yes", "no", "no"]}, r"column 'click' must be numeric, got String .*'yes', 'no'"),
+        (
+            {"click": ["yes", "no", "no"]},
+            r"column 'click' must be numeric, got String .*'yes', 'no'",
+        ),
         ({"w": ["1"] * 3}, r"column 'w' must be numeric"),
         ({"id": ["1"] * 3}, r"column 'id' must be of integers, got String"),
-        ({"id": [1.5, 2.0, 3.0]}, r"column 'id' must be of integers, got Float64 \(such as 1.5, 2.0"),
-        ({"click": [0, 2, 2]}, r"label 'click' is 2 in row 102 \(2 such rows .*\); expected 0, 1 or"),
+        (
+            {"id": [1.5, 2.0, 3.0]},
+            r"column 'id' must be of integers, got Float64 \(such as 1.5, 2.0",
+        ),
+        (
+            {"click": [0, 2, 2]},
+            r"label 'click' is 2 in row 102 \(2 such rows .*\); expected 0, 1 or",
+        ),
         ({"click": [0.5, 1, 0]}, r"label 'click' is 0.5 in row 101 \(1 such"),
         ({"click": [0, 1, -1]}, r"label 'click' is -1 in row 103"),
-        ({"seconds": [1.0, 2.0, float("inf")]}, r"label 'seconds' is inf in row 103 .* a finite number or"),
+        (
+            {"seconds": [1.0, 2.0, float("inf")]},
+            r"label 'seconds' is inf in row 103 .* a finite number or",
+        ),
         ({"seconds": [1.0, 1e300, 3.0]}, r"label 'seconds' is 1e\+300 in row 102"),
         ({"w": [1.0, -0.5, 1.0]}, r"weight 'w' is -0.5 in row 102 .* a finite number, 0 or more"),
         ({"w": [1.0, None, 1.0]}, r"weight 'w' is None in row 102"),
@@ -228,6 +237,7 @@ def shop_frame(rows, seed):
     rng = np.random.default_rng(seed)
     seconds = rng.normal(size=rows)
     seconds[::5] = np.nan
+    click = pl.Series(rng.integers(0, 2, rows)).set(pl.Series(rng.random(rows) < 0.2), None)
     return pl.DataFrame(
         {
             "w": rng.integers(1, 4, rows),
@@ -235,9 +245,9 @@ def shop_frame(rows, seed):
             "word": rng.choice(["a", "b", "c"], rows),
             "size": rng.integers(0, 9, rows),
             "speed": rng.normal(size=rows),
-            "click": pl.Series(rng.integers(0, 2, rows)).set(pl.Series(rng.random(rows) < 0.2), None),
+            "click": click,
             "seconds": seconds,
-            "ignored": [object.__name__] * rows,
+            "ignored": ["x"] * rows,
         }
     )
 
@@ -420,7 +430,9 @@ def test_two_lines_where_no_terminal_is(splits, tmp_path, capfd):
     assert shown.err == ""
     first, second = shown.out.splitlines()
     assert first == f"Preparing shop in {data.folder}"
-    assert second.startswith("shop: 101 train, 24 validation, 7 test rows; unknown values (missing,")
+    assert second.startswith(
+        "shop: 101 train, 24 validation, 7 test rows; unknown values (missing,"
+    )
     share = 100 * data.unknown_values["train"]["id"] / 404
     assert f"{share:.1f} % of train" in second
     clicks = pl.concat(splits["train"])["click"].null_count()

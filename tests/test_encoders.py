@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import polars as pl
@@ -76,9 +77,9 @@ def test_hashes_are_those_of_crc_32_forever():
     assert encode(encoder, [123456789]) == [295]
     assert encode(Hashing(buckets=10), ["123456789"]) == [1 + 3_421_780_262 % 10]
     # Umlauts are hashed in UTF-8; equal texts meet, in whatever company.
-    assert encode(encoder, ["é", "123456789", "é"]) == [encode(encoder, ["é"])[0], 295] + encode(
-        encoder, ["é"]
-    )
+    [row] = encode(encoder, ["é"])
+    assert row == 1 + zlib.crc32(b"\xc3\xa9") % 1024
+    assert encode(encoder, ["é", "123456789", "é"]) == [row, 295, row]
 
 
 def test_hashing_keeps_row_0_for_the_unknown():
@@ -364,7 +365,7 @@ def test_unfitted_encoders_go_through_json_too():
 
 def test_json_of_an_unknown_encoder():
     text = json.dumps({"x": {"kind": "vocabularies"}})
-    with pytest.raises(UserError, match="encoder of field 'x' 'vocabularies'. Did you mean"):
+    with pytest.raises(UserError, match="encoder of field 'x' 'vocabularies'"):
         enc.from_json(text)
 
 

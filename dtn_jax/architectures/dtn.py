@@ -1,4 +1,4 @@
-"""DTN, "Deep Task-specific Network" (arXiv 2408.11611).
+"""DTN, "Deep Multiple Task-specific Feature Interactions Network" (arXiv 2408.11611).
 
 Every task owns a group of diverse experts, and so do all tasks together. A task's gates choose,
 per example, among its own group (I) and among the others' and the shared group (O, S).

@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.adult import Adult
-from dtn_jax.datasets.builder import BlockBuilder, Layout, cache_folder
+from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.builder import BlockBuilder, cache_folder
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.synthetic import Synthetic
 from dtn_jax.schema import Schema, UserError, choose

@@ -7,7 +7,8 @@ import pathlib
 
 import polars as pl
 
-from dtn_jax.datasets.builder import BlockBuilder, Layout, hold_out
+from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.builder import BlockBuilder, hold_out
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task
 

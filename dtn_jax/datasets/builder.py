@@ -1,10 +1,4 @@
-"""Raw frames to a prepared data set: encoders fitted on train, rows written as blocks.
-
-A TFDS record is a *block* of rows, not a row: one-row records decode a hundred times slower.
-The prepared set fixes a number of *lanes*; record r belongs to lane r mod `lanes`. All blocks
-are full but the last one of each lane, and those share what is left evenly, so that lanes never
-differ by more than one row, and reading the records in order gives the rows in order.
-"""
+"""Raw frames to a prepared data set: encoders fitted on train, rows written as blocks."""
 
 from __future__ import annotations
 
@@ -20,40 +14,15 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets import progress
+from dtn_jax.datasets.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.schema import Schema, Task, UserError
 
 Frames = Callable[[], Iterator[pl.DataFrame]]  # each call reads the split anew
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a split's rows lie in records.
-
-    Attributes:
-      lanes: parallel streams of blocks; a batch takes the same number of rows from each.
-      block_rows: rows of a full block.
-    """
-
-    lanes: int
-    block_rows: int
-
-    def blocks(self, rows: int) -> list[int]:
-        """The number of rows of each record, in order."""
-        full, rest = divmod(rows, self.lanes * self.block_rows)
-        tail = [rest // self.lanes + (lane < rest % self.lanes) for lane in range(self.lanes)]
-        return [self.block_rows] * (full * self.lanes) + [n for n in tail if n]
-
-
-def default_layout(rows: int) -> Layout:
-    """64 lanes for large sets; fewer, and shorter blocks, for small ones."""
-    lanes = 64
-    while lanes > 1 and rows < lanes * 2048:
-        lanes //= 2
-    return Layout(lanes, 1024 if rows >= 1_000_000 else 128)
 
 
 class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -126,6 +95,32 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.digest.update(enc.to_json(self.fitted).encode())
         return {split: self._generate_examples(split, frames[split]) for split in frames}
 
+    def _generate_splits(self, dl_manager, download_config):
+        """Writes the records as they come.
+
+        TFDS would first collect a split, in memory up to a gigabyte and beyond with TensorFlow,
+        to shuffle it.
+        """
+        splits = self._split_generators(dl_manager)
+        return [self._write(split, records) for split, records in splits.items()]
+
+    def _write(self, split: str, records: Iterator[tuple[int, dict]]) -> tfds.core.SplitInfo:
+        features, template = self.info.features, self._get_filename_template(split_name=split)
+        serializer = ExampleSerializer(features.get_serialized_info())
+        sizes = []
+
+        def serialized():
+            for key, record in records:
+                data = serializer.serialize_example(features.encode_example(record))
+                sizes.append(len(data))
+                yield key, data
+
+        path = template.sharded_filepath(shard_index=0, num_shards=1)
+        self._example_writer().write(path=path, examples=serialized())
+        return tfds.core.SplitInfo(
+            name=split, shard_lengths=[len(sizes)], num_bytes=sum(sizes), filename_template=template
+        )
+
     def _generate_examples(self, split: str, frames: Frames):
         expected = self.rows[split]  # train's are known once the encoders were fitted on it
         blocks = cut_blocks((self._encode(split, frame) for frame in frames()), self.layout())
@@ -133,7 +128,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for i, block in enumerate(blocks):
             for values in block.values():
                 self.digest.update(values.tobytes())
-            yield i, {k: _pad(v, self.layout().block_rows) for k, v in block.items()}
+            yield i, {k: pad(v, self.layout().block_rows) for k, v in block.items()}
         if not self.rows[split]:
             raise UserError(f"{self.name}: the {split} split is empty")
 
@@ -202,42 +197,12 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return builder_config  # as made by the data set; TFDS would warn that it is not listed
 
 
-def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Iterator[dict]:
-    """Re-cuts arrays of any lengths into the layout's blocks; holds one block a lane at a time."""
-    size = layout.lanes * layout.block_rows
-    held: list[dict[str, np.ndarray]] = []
-    count = 0
-
-    def flush(rows: int) -> Iterator[dict]:
-        nonlocal held, count
-        joined = {k: np.concatenate([h[k] for h in held]) for k in held[0]}
-        start = 0
-        for n in layout.blocks(rows):
-            yield {k: v[start : start + n] for k, v in joined.items()}
-            start += n
-        held = [{k: v[rows:] for k, v in joined.items()}]
-        count -= rows
-
-    for chunk in chunks:
-        held.append(chunk)
-        count += len(chunk["ids"])
-        if count >= size:
-            yield from flush(count - count % size)
-    if count:
-        yield from flush(count)
-
-
 def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
     held = np.zeros(len(frame), bool)
     rng = np.random.default_rng(seed)
     held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
     return frame.filter(~held), frame.filter(held)
-
-
-def _pad(values: np.ndarray, rows: int) -> np.ndarray:
-    widths = [(0, rows - len(values))] + [(0, 0)] * (values.ndim - 1)
-    return np.pad(values, widths)
 
 
 def cache_folder() -> pathlib.Path:

@@ -20,7 +20,8 @@ import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets import progress
-from dtn_jax.datasets.builder import BlockBuilder, Layout, hold_out
+from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.builder import BlockBuilder, hold_out
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task, UserError
 

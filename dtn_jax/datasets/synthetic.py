@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 
 from dtn_jax import metrics
 from dtn_jax.datasets import funnel
-from dtn_jax.datasets.builder import BlockBuilder, default_layout
+from dtn_jax.datasets.blocks import default_layout
+from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.encoders import Identity
 from dtn_jax.schema import ALL, Task
 

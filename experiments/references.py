@@ -1,0 +1,115 @@
+"""Models from outside, on the same rows and splits, that ours must stand beside.
+
+`lightgbm`: gradient-boosted trees, one model a task, rounds by early stopping on validation
+(needs the package lightgbm: pip install '.[peers]'). Ids are features: those of quantile buckets
+keep the numbers' order, those of vocabularies are ordered by how frequent they are.
+`logistic`: logistic regression on one-hot ids, one model a task, the L2 strength by validation.
+The test AUCs go to experiments/results/<dataset>.json, for experiments.results_table.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rich
+import scipy.sparse
+from sklearn.linear_model import LogisticRegression
+
+from dtn_jax import datasets, metrics
+from dtn_jax.input_pipeline import Batch, SplitReader
+from dtn_jax.losses import space_mask
+from dtn_jax.schema import Schema, UserError, choose
+from experiments import command
+from experiments.compare import RESULTS
+
+EXAMPLE = "python -m experiments.references --dataset=adult --model=lightgbm"
+STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
+ROUNDS, PATIENCE = 1000, 50  # of `lightgbm`
+
+Scores = Callable[[Batch], np.ndarray]  # `[B]`, any increasing function of the probability
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.add_argument("--dataset", help=f"one of: {', '.join(datasets.DATASETS)}")
+    parser.add_argument("--options", default="", help="the data set's own options, 'rows=100000'")
+    parser.add_argument("--model", help=f"one of: {', '.join(MODELS)}")
+    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
+    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    known = parser.parse_args(arguments)
+    fit = MODELS[choose("model", known.model or "", MODELS)]
+    data = datasets.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
+    train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
+    scores = [fit(data.schema, train, validation, t) for t in range(len(data.schema.tasks))]
+    test = SplitReader(data, "test").everything()  # read once all is chosen
+    aucs = {}
+    for column, task in enumerate(data.schema.tasks):
+        for space in task.spaces:
+            mask = space_mask(
+                task.name, test.labels, test.label_mask, test.row_mask, data.schema, space
+            )
+            found = metrics.auc(scores[column](test)[mask], test.labels[mask, column])
+            aucs[f"{task.name}@{space}"] = found
+    rich.print(known.model, aucs)
+    path = RESULTS / f"{known.dataset}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {"entries": {}}
+    package = {"lightgbm": "lightgbm", "logistic": "scikit-learn"}[known.model]
+    kept.setdefault("reference", {})[known.model] = {
+        "test": aucs,
+        "command": " ".join(["python -m experiments.references", *arguments]),
+        "version": f"{package} {importlib.metadata.version(package)}",
+        "date": datetime.date.today().isoformat(),
+    }
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:
+    try:
+        import lightgbm as lgb
+    except ImportError:
+        raise UserError("lightgbm is not installed: pip install '.[peers]'") from None
+    ours = lgb.Dataset(train.ids.astype(np.float32), train.labels[:, task])
+    held = lgb.Dataset(
+        validation.ids.astype(np.float32), validation.labels[:, task], reference=ours
+    )
+    settings = {"objective": "binary", "metric": "auc", "learning_rate": 0.05, "num_leaves": 63}
+    stop = lgb.early_stopping(PATIENCE, verbose=False)
+    trees = lgb.train(
+        {**settings, "verbose": -1, "seed": 0}, ours, ROUNDS, [held], callbacks=[stop]
+    )
+    return lambda batch: trees.predict(batch.ids.astype(np.float32))
+
+
+def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:
+    rows = [f.rows for f in schema.slot_fields()]
+    firsts = np.cumsum([0, *rows[:-1]])
+
+    def one_hot(batch: Batch) -> scipy.sparse.csr_matrix:
+        n, slots = batch.ids.shape
+        columns = (batch.ids + firsts).ravel()
+        starts = np.arange(0, n * slots + 1, slots)
+        ones = np.ones(n * slots, np.float32)
+        return scipy.sparse.csr_matrix((ones, columns, starts), shape=(n, sum(rows)))
+
+    def fitted(strength: float) -> LogisticRegression:
+        model = LogisticRegression(C=strength, max_iter=200)
+        return model.fit(one_hot(train), train.labels[:, task])
+
+    def score(model: LogisticRegression, batch: Batch) -> np.ndarray:
+        return model.decision_function(one_hot(batch)).astype(np.float64)
+
+    def by_validation(model: LogisticRegression) -> float:
+        return metrics.auc(score(model, validation), validation.labels[:, task])
+
+    best = max((fitted(c) for c in STRENGTHS), key=by_validation)
+    return lambda batch: score(best, batch)
+
+
+MODELS = {"lightgbm": lightgbm, "logistic": logistic}
+
+if __name__ == "__main__":
+    command.run(main)

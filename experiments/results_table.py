@@ -1,0 +1,107 @@
+"""Writes the tables of README.md from the JSON that experiments.compare keeps.
+
+Each table stands between `<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched.
+With --check nothing is written, and the exit code says whether README.md is up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+
+from dtn_jax.schema import UserError
+from experiments import command
+from experiments.compare import RESULTS
+
+README = pathlib.Path("README.md")
+EXAMPLE = "python -m experiments.results_table"
+PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    known = parser.parse_args(arguments)
+    text = README.read_text()
+    written = PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
+    if known.check and written != text:
+        raise UserError(f"{README} is not what {EXAMPLE} writes; call it")
+    if not known.check:
+        README.write_text(written)
+
+
+def table(name: str) -> str:
+    """The Markdown table of experiments/results/<name>.json."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise UserError(f"{README} has a place for {name!r}, but {path} is not there")
+    found = json.loads(path.read_text())
+    entries, bayes = found["entries"], found.get("bayes_auc", {})
+    keys = list(next(iter(entries.values()))["runs"][0]["test"])
+    header = ["model", *(f"AUC {key}" for key in keys)]
+    header += ["log loss", "ECE", "parameters", "FLOPs", "examples/s"]
+    rows = [entry_row(label, entry, keys, bayes) for label, entry in entries.items()]
+    if bayes:
+        rows.append(["Bayes-optimal", *(f"{bayes[key]:.4f}" for key in keys), *[""] * 5])
+    for reference in found.get("reference", {}).values():
+        aucs = (f"{reference['test'][key]:.4f}" for key in keys)
+        rows.append([reference["version"], *aucs, *[""] * 5])
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return body + "\n" + footnote(found) + "\n"
+
+
+def entry_row(
+    label: str, entry: Mapping, keys: Sequence[str], bayes: Mapping[str, float]
+) -> list[str]:
+    """A model's mean ± standard deviation over its seeds; log loss and ECE averaged over tasks."""
+    runs = entry["runs"]
+    cells = [f"`{label}`"]
+    for key in keys:
+        values = [run["test"][key]["auc"] for run in runs]
+        cell = spread(values, 4)
+        if key in bayes:
+            share = (statistics.mean(values) - 0.5) / (bayes[key] - 0.5)
+            cell += f" ({100 * share:.1f} %)"
+        cells.append(cell)
+    for metric in ("logloss", "ece"):
+        averages = [statistics.mean(r["test"][key][metric] for key in keys) for r in runs]
+        cells.append(spread(averages, 4))
+    cells += [short(runs[0]["parameters"]), short(runs[0]["flops_per_example"])]
+    cells.append(f"{statistics.median(r['examples_per_second'] for r in runs):,.0f}")
+    return cells
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def short(number: int) -> str:
+    """1234567 as '1.23 M'."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{unit}"
+    return str(number)
+
+
+def footnote(found: Mapping) -> str:
+    """How the numbers came about."""
+    entries = list(found["entries"].values())
+    protocol, first = found["protocol"], entries[0]
+    seeds = len(protocol["seeds"])
+    dates = sorted({e["date"] for e in entries})
+    return (
+        f"Test split, mean ± standard deviation over {seeds} seeds; each model tuned on validation "
+        f"with the same {protocol['trials']} trials. Parameters without embedding tables; forward "
+        f"FLOPs of one example; training speed on {first['cores']} CPU cores. "
+        f"`{first['command']}`, {dates[-1]}, jax {first['versions']['jax']}, "
+        f"Python {first['versions']['python']}.\n"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -23,9 +23,7 @@ def get_config() -> ConfigDict:
 
     c.model = model = ConfigDict()
     model.architecture = "dtn"  # dtn | shared_bottom | single_task | mmoe | ple
-    model.experts = (
-        "gdcn+masknet"  # each group's experts: mlp gdcn masknet hcnet dcnv2, 'mlp*4+gdcn'
-    )
+    model.experts = "gdcn+masknet"  # of each group: mlp gdcn masknet hcnet dcnv2; 'mlp*4+gdcn'
     model.group_experts = ""  # other experts for some groups: 'shared=mlp*2,income=gdcn'
     model.embedding_dim = 16  # D
     model.expert_dim = 64  # H, the output width of every expert
@@ -35,9 +33,7 @@ def get_config() -> ConfigDict:
     model.normalisation = "none"  # of the flattened embeddings: none | batch | layer
     model.dtype = "float32"  # of the dense computation: float32 | bfloat16 | float64 (x64 only)
     model.upstream = ""  # another task graph, 'cart:click,order:click+cart'; '' keeps the schema's
-    model.fusion = (
-        "paper"  # dtn: paper (gates read the input) | released (a score from each expert)
-    )
+    model.fusion = "paper"  # of dtn: paper (gates read the input) | released (experts' scores)
     model.dtn = ConfigDict()
     model.dtn.tsn = True  # scale an upstream group by the upstream probability
     model.dtn.shared_group = True  # the group owned by all tasks
@@ -78,9 +74,7 @@ def get_config() -> ConfigDict:
     optim.clip = 0.0  # global norm of the dense gradient; 0 is off
     optim.schedule = "constant"  # of both learning rates: constant | linear | cosine (to 0)
     optim.warmup_steps = 0  # linear from 0
-    optim.tables = (
-        "adam"  # row optimizer: adagrad (row-wise) | adam (lazy) | sgd; dense: AdamW on all rows
-    )
+    optim.tables = "adam"  # adam (lazy) | adagrad (row-wise) | sgd; dense: Adam on every row
     optim.table_learning_rate = 1e-3
     optim.table_l2 = 0.0  # L2 on the rows a step touches, added to their gradient
     optim.table_init = 0.01  # standard deviation of initial embeddings
@@ -105,4 +99,4 @@ def get_config() -> ConfigDict:
 
     c.debug = debug = ConfigDict()
     debug.check_ids = False  # check the range of every id inside the compiled step; slow
-    return c
+    return c.lock()  # an edit of an unknown key fails, and names the nearest

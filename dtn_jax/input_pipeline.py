@@ -99,7 +99,7 @@ def rows_per_lane(layout: Layout, batch_size: int) -> int:
         below = batch_size // layout.lanes * layout.lanes
         raise UserError(
             f"data.batch_size={batch_size} is not divisible by the set's {layout.lanes} lanes; "
-            f"the nearest sizes are {below or layout.lanes} and {below + layout.lanes}"
+            f"the nearest: {' and '.join(str(n) for n in (below, below + layout.lanes) if n)}"
         )
     return batch_size // layout.lanes
 

@@ -241,8 +241,8 @@ def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> di
             values[name] = float(value)
         except ValueError:
             raise UserError(f"{what}: expected task=number, got {part!r}") from None
-        if not math.isfinite(values[name]):
-            raise UserError(f"{what}: expected a finite number, got {part!r}")
+        if not 0 <= values[name] < math.inf:
+            raise UserError(f"{what}: expected a finite number, 0 or more, got {part!r}")
     return {task: values.get(task, default) for task in tasks}
 
 

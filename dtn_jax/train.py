@@ -21,7 +21,7 @@ from dtn_jax.embedding import TablePlan, make_plan
 from dtn_jax.evaluate import Scores, calibration, evaluate, score, write_predictions
 from dtn_jax.input_pipeline import CHUNK_STEPS, ResidentData, StreamedData, steps_per_epoch
 from dtn_jax.progress import Progress as ProgressBar
-from dtn_jax.schema import Schema, UserError, choose, task_graph
+from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
 from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, create_state, example_inputs
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
@@ -96,6 +96,13 @@ def build_run(config: ConfigDict) -> Run:
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))
     choose("train.select", config.train.select, [MEAN, *schema.task_names])
+    for name in ("task_weights", "positive_weights"):  # a bad one must not claim the folder
+        per_task(config.loss[name], schema.task_names, f"loss.{name}", 1.0)
+    for section in ("loss", "evaluate"):
+        if config[section].sample_weights and not schema.weight:
+            raise UserError(
+                f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
+            )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
     total = per_epoch * config.train.epochs
     views = architectures.views(config.model.architecture, schema)
@@ -240,7 +247,8 @@ class LossLog:
             bad = names[~np.isfinite(found["losses"]).all(axis=0)]
             raise UserError(
                 f"the loss of {' and '.join(bad)} is not finite {where}: lower "
-                "optim.learning_rate or set optim.clip; the last checkpoint is kept"
+                "optim.learning_rate or optim.table_learning_rate, or set optim.clip, in a new "
+                "workdir; the last checkpoint is kept"
             )
         bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)
         if bad_ids.any():

@@ -145,7 +145,7 @@ PROTOCOLS = {
         config="configs/census_income.py",
         common={
             "data.batch_size": 512,
-            "train.epochs": 4,
+            "train.epochs": 3,
             "optim.schedule": "cosine",
             "model.embedding_dim": 16,
             "model.expert_dim": 64,
@@ -163,7 +163,7 @@ PROTOCOLS = {
             "single_task": {"model.architecture": "single_task", "model.experts": "mlp"},
         },
         space=SPACE,
-        trials=6,
+        trials=4,
     ),
 }
 

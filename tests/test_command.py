@@ -37,9 +37,6 @@ TINY = (
     "parallel.devices=1"
 )
 
-CLAIMED_FIRST = pytest.mark.xfail(reason="train() claims the folder before it reads this option")
-TFDS_READS_IT_FIRST = pytest.mark.xfail(reason="TFDS reads this file before datasets.read checks")
-
 
 @pytest.fixture(autouse=True)
 def in_the_repository(prepared_dir, monkeypatch):
@@ -277,19 +274,9 @@ def test_a_config_that_is_not_there_or_not_well_formed(refused, config, parts):
         ),
         ("parallel.devices=9", ("parallel.devices=9", "one of 1, 2, 4, 8", "8 devices")),
         ("parallel.devices=3", ("parallel.devices=3", "one of 1, 2, 4, 8")),
-        pytest.param(
-            "loss.task_weights=income",
-            ("loss.task_weights", "task=number, got 'income'"),
-            marks=CLAIMED_FIRST,
-        ),
-        pytest.param(
-            "loss.task_weights=age=2", ("'age'", "income, never_married"), marks=CLAIMED_FIRST
-        ),
-        pytest.param(
-            "loss.positive_weights=income=much",
-            ("loss.positive_weights", "'income=much'"),
-            marks=CLAIMED_FIRST,
-        ),
+        ("loss.task_weights=income", ("loss.task_weights", "task=number, got 'income'")),
+        ("loss.task_weights=age=2", ("'age'", "income, never_married")),
+        ("loss.positive_weights=income=much", ("loss.positive_weights", "'income=much'")),
     ],
 )
 def test_a_bad_option(refused, overrides, parts):
@@ -313,14 +300,7 @@ def test_a_number_out_of_range(refused, key):
         assert "expect" in message
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        pytest.param(k, marks=CLAIMED_FIRST if k.startswith("loss.") else ())
-        for k in WORDS
-        if k not in ANYTHING
-    ],
-)
+@pytest.mark.parametrize("key", [k for k in WORDS if k not in ANYTHING])
 def test_a_word_that_means_nothing(refused, key):
     assert "nonsense" in one_line(refused(TINY, f"--config.{key}=nonsense"))
 
@@ -344,7 +324,7 @@ def copied_data(prepared_dir, finished, tmp_path):
         "encoders.json",
         "notes.json",
         "features.json",
-        pytest.param("dataset_info.json", marks=TFDS_READS_IT_FIRST),
+        "dataset_info.json",
     ],
 )
 def test_a_prepared_file_that_is_missing_or_truncated(refused, copied_data, name):

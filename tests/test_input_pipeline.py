@@ -64,9 +64,7 @@ def test_rows_of_a_lane_are_permuted_beyond_their_block():
 
 
 def test_batch_size_must_be_divisible_by_the_lanes():
-    with pytest.raises(
-        UserError, match=r"batch_size=100 .* 8 lanes; the nearest sizes are 96 and 104"
-    ):
+    with pytest.raises(UserError, match=r"batch_size=100 .* 8 lanes; the nearest: 96 and 104"):
         steps_per_epoch(Layout(8, 2), 1000, 100)
 
 

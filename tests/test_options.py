@@ -110,6 +110,16 @@ def test_your_own_config_file_may_lie_anywhere(tmp_path):
     assert f"{tmp_path}/mine.py" in refused(options.load_config, f"{tmp_path}/yours.py")
 
 
+def test_a_config_file_cannot_set_an_option_that_nobody_reads(tmp_path):
+    text = (
+        "from configs import adult\n\n\ndef get_config(argument):\n    config = adult.get_config()"
+    )
+    (tmp_path / "mine.py").write_text(f"{text}\n    config.train.epoch = 9\n    return config\n")
+    message = refused(options.load_config, f"{tmp_path}/mine.py")
+    assert "epoch" in message
+    assert 'Did you mean "epochs"' in message
+
+
 def test_an_unknown_part_of_the_argument_is_answered_with_the_choices():
     message = refused(options.load_config, "configs/adult.py:dtn,qick")
     assert "'qick'" in message

@@ -16,9 +16,7 @@ def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0):
         file=io.StringIO(), width=80, force_terminal=bool(interactive), get_time=lambda: now
     )
     total = start_step + 10 * updates
-    with Progress(
-        total, 2, start_step, console=console, interactive=interactive
-    ) as progress:
+    with Progress(total, 2, start_step, console=console, interactive=interactive) as progress:
         for i in range(updates):
             now += seconds
             step = start_step + 10 * (i + 1)

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from dtn_jax.datasets import encoders as enc
@@ -60,7 +61,13 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         self.manual_dir = manual_dir
-        super().__init__(file_format="array_record", **kwargs)
+        try:
+            super().__init__(file_format="array_record", **kwargs)
+        except (ParseError, AssertionError) as error:  # TFDS reads its own file at once
+            raise UserError(
+                f"{self.data_path / 'dataset_info.json'} is damaged ({error}); delete "
+                f"{self.data_path} to prepare the data set anew"
+            ) from None
 
     def _info(self) -> tfds.core.DatasetInfo:
         n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES

@@ -14,10 +14,9 @@ import zipfile
 import numpy as np
 import polars as pl
 import pytest
-from tensorflow_datasets.core.download import downloader
 
 from dtn_jax import datasets
-from dtn_jax.datasets import census_income
+from dtn_jax.datasets import census_income, download
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
@@ -110,7 +109,7 @@ def surroundings(request, monkeypatch, small_official):
         monkeypatch.setattr(census_income, "OFFICIAL", small_official)
     # No test may reach the net, nor wait for it.
     monkeypatch.setattr(CensusIncome, "url", "http://127.0.0.1:9/nobody-listens.zip")
-    monkeypatch.setattr(downloader, "MAX_RETRIES", 0)
+    monkeypatch.setattr(download, "RETRIES", 0)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
@@ -249,8 +248,9 @@ def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, cap
     shown = capsys.readouterr()
     assert shown.err == ""
     lines = shown.out.splitlines()
-    assert len(lines) == 3
-    assert lines[1] == f"{manual}/census_income holds no raw files: downloading {server['url']}"
+    assert len(lines) == 4
+    assert lines[1] == f"{manual}/census_income holds no raw files."
+    assert lines[2] == f"Downloading {server['url']}"
     # Once is enough, also where the set itself is prepared anew.
     folder = manual.parent / "prepared"
     for path in sorted((folder / "census_income").rglob("*"), reverse=True):

@@ -8,8 +8,9 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import adult, base
 from dtn_jax import options
-from dtn_jax import train as training
+from dtn_jax.run import build_run
 from dtn_jax.schema import UserError
+from dtn_jax.train import train
 
 ROOT = pathlib.Path(__file__).parents[1]
 DEFAULTS = options.flatten(base.get_config())
@@ -368,9 +369,9 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config.model.embedding_dim = config.model.expert_dim = 4
     config.model.mlp.hidden = config.model.tower_hidden = ()
     config.train.max_steps = 2
-    training.train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     for argument in ("ple", "dtn,model.experts=hcnet"):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
-        training.build_run(config)
+        build_run(config)
     assert sorted(set(DEFAULTS) - read) == []

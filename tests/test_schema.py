@@ -199,8 +199,8 @@ def test_a_cycle_is_told_from_a_diamond():
 def test_per_task_reads_a_number_for_each_task():
     tasks = ("click", "order")
     assert per_task("", tasks, "loss.x", 1.0) == {"click": 1.0, "order": 1.0}
-    read = per_task(" order = 3e2 ,click=-0.5", tasks, "loss.x", 1.0)
-    assert list(read.items()) == [("click", -0.5), ("order", 300.0)]
+    read = per_task(" order = 3e2 ,click=0", tasks, "loss.x", 1.0)
+    assert list(read.items()) == [("click", 0.0), ("order", 300.0)]
 
 
 @pytest.mark.parametrize(

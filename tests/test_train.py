@@ -9,9 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
+from dtn_jax import selection
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.datasets import Prepared
+from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import UserError
+from dtn_jax.state import create_state
 from dtn_jax.train import train
 
 STEPS = 45
@@ -47,8 +51,8 @@ def logged(workdir):
 
 
 def last_state(config, workdir):
-    run = training.build_run(config)
-    like = training.create_state(run.config, run.model, run.plan)
+    run = build_run(config)
+    like = create_state(run.config, run.model, run.plan)
     state, progress = Checkpoints(pathlib.Path(workdir)).restore(like)
     leaves = [np.asarray(x) for x in jax.tree.leaves(state.replace(key=None))]
     return leaves, progress
@@ -168,13 +172,13 @@ def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsy
 
 def test_a_trial_never_opens_test(prepared_dir, tmp_path, monkeypatch):
     opened = []
-    source = training.datasets.Prepared.source
+    source = Prepared.source
 
     def record(self, split):
         opened.append(split)
         return source(self, split)
 
-    monkeypatch.setattr(training.datasets.Prepared, "source", record)
+    monkeypatch.setattr(Prepared, "source", record)
     results = train(small(prepared_dir, train__max_steps=2), tmp_path / "run", test=False)
     assert set(opened) == {"train", "validation"}
     assert "test" not in results
@@ -185,7 +189,6 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
     """Validation values are dictated: the watched one falls after the second validation."""
     income = iter([0.7, 0.8, 0.75, 0.74])
     never_married = iter([0.5, 0.6, 0.7, 0.8])
-    measure = training.measure
 
     def dictated(run, scores):
         results = measure(run, scores)
@@ -193,7 +196,7 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
         results["never_married@all"]["auc"] = next(never_married, 0.0)
         return results
 
-    monkeypatch.setattr(training, "measure", dictated)
+    monkeypatch.setattr(selection, "measure", dictated)
     config = small(
         prepared_dir,
         train__eval_every=5,
@@ -212,12 +215,12 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
 def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):
     """Per task, the state of its best validation gives exactly `test_per_task_best`."""
     workdir, results = uncut
-    run = training.build_run(small(prepared_dir))
-    state = training.create_state(run.config, run.model, run.plan)
+    run = build_run(small(prepared_dir))
+    state = create_state(run.config, run.model, run.plan)
     checkpoints = Checkpoints(workdir)
     for task in ("income", "never_married"):
         best = checkpoints.restore_best(results["best_steps"][task], state)
-        measured = training.measure(run, training.score_split(run, best, "test"))
+        measured = measure(run, score_split(run, best, "test"))
         assert results["test_per_task_best"][f"{task}@all"] == measured[f"{task}@all"]
 
 

@@ -17,17 +17,21 @@ import zipfile
 import zlib
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder, hold_out
+from dtn_jax.datasets.download import discard, download
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task, UserError
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
 ARCHIVE_MEMBER = "census.tar.gz"  # inside the zip; holds the two raw files
 RAW = {"train": "census-income.data", "test": "census-income.test"}
+INSTEAD = (
+    "Without a connection, give data.manual_dir (or $DTN_MANUAL_DIR), a folder whose folder "
+    f"census_income holds {' and '.join(RAW.values())}"
+)
 VALIDATION = 0.1  # of UCI's train split, by a fixed seed
 VALIDATION_SEED = 1995
 
@@ -88,7 +92,7 @@ class CensusIncome(BlockBuilder):
     def raw(self, dl_manager):
         files = locate(self.manual_dir / "census_income") if self.manual_dir else None
         if files is None:
-            archive = download(dl_manager, self.url, self.manual_dir)
+            archive = download(dl_manager, self.url, INSTEAD)
             files = unpack(archive, archive.with_suffix(".unpacked"), self.url)
         frames = {split: read(path, *OFFICIAL[split]) for split, path in files.items()}
         train, validation = hold_out(frames["train"], VALIDATION, VALIDATION_SEED)
@@ -97,12 +101,13 @@ class CensusIncome(BlockBuilder):
 
 
 def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
-    """The raw pair in `folder`, {split: path}; None where it holds no file of a pair."""
+    """The raw pair in `folder`, {split: path}; says so and gives None where it holds no file."""
     found = {}
     for split, name in RAW.items():
         candidates = [folder / f"{split}.parquet", folder / name, folder / f"{name}.gz"]
         found[split] = next((p for p in candidates if p.exists()), None)
     if not any(found.values()):
+        progress.say(f"{folder} holds no raw files.")
         return None
     for split, path in found.items():
         if path is None:
@@ -113,25 +118,8 @@ def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
     return found
 
 
-def download(dl_manager, url: str, manual_dir: pathlib.Path | None) -> pathlib.Path:
-    """Fetches UCI's archive, once: TFDS keeps it beside the prepared sets."""
-    found_none = f"{manual_dir / 'census_income'} holds no raw files: d" if manual_dir else "D"
-    progress.say(f"{found_none}ownloading {url}")
-    try:
-        return pathlib.Path(dl_manager.download(url))
-    except (tfds.download.DownloadError, OSError) as error:
-        raise UserError(
-            f"{url} cannot be downloaded ({error}). Without a connection, give data.manual_dir (or "
-            "$DTN_MANUAL_DIR), a folder whose folder census_income holds "
-            f"{' and '.join(RAW.values())}"
-        ) from None
-
-
 def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, pathlib.Path]:
-    """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair.
-
-    Discards an archive that is damaged: TFDS would take it from its cache for ever.
-    """
+    """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair; discards a damaged one."""
     folder.mkdir(exist_ok=True)
     try:
         with (
@@ -151,8 +139,7 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
             return {split: folder / name for split, name in RAW.items()}
         problem = f"lacks {' and '.join(lacking)}"
     shutil.rmtree(folder)
-    archive.unlink()
-    archive.with_name(f"{archive.name}.INFO").unlink(missing_ok=True)  # TFDS's note of its content
+    discard(archive)
     raise UserError(
         f"the archive from {url} {problem}; it was discarded: the next call downloads it anew"
     )

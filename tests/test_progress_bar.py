@@ -6,7 +6,7 @@ import re
 import pytest
 import rich.console
 
-from dtn_jax.progress import Progress
+from dtn_jax.progress_bar import ProgressBar
 
 
 def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0):
@@ -16,7 +16,7 @@ def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0):
         file=io.StringIO(), width=80, force_terminal=bool(interactive), get_time=lambda: now
     )
     total = start_step + 10 * updates
-    with Progress(total, 2, start_step, console=console, interactive=interactive) as progress:
+    with ProgressBar(total, 2, start_step, console=console, interactive=interactive) as progress:
         for i in range(updates):
             now += seconds
             step = start_step + 10 * (i + 1)
@@ -72,7 +72,7 @@ def test_progress_leaves_the_terminal_in_order_after_an_error():
     console = rich.console.Console(file=io.StringIO(), force_terminal=True)
     with (
         pytest.raises(RuntimeError, match="stop"),
-        Progress(10, 1, console=console, interactive=True),
+        ProgressBar(10, 1, console=console, interactive=True),
     ):
         raise RuntimeError("stop")
     assert console.file.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again

@@ -22,10 +22,10 @@ class _Bar(rich.progress.Progress):
         yield rich.text.Text(self.below, "dim")
 
 
-class Progress:
+class ProgressBar:
     """Shows how far training is: a bar in a terminal, else a plain line every `interval` seconds.
 
-        with Progress(total_steps, total_epochs, start_step) as progress:
+        with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
 
     Rates and the time left are over the last `WINDOW` seconds and begin at the first update, so

@@ -1,0 +1,25 @@
+"""Synthetic impressions with a known answer: click → cart → order.
+
+    python -m experiments.train --config=configs/synthetic.py:dtn --workdir=runs/synthetic_dtn
+
+A million rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
+"""
+
+from configs import base
+from dtn_jax.options import variant
+
+
+def get_config(argument: str = ""):
+    config = base.get_config()
+    config.data.dataset = "synthetic"
+    config.train.epochs = 3
+    config.optim.schedule = "cosine"
+    config.model.embedding_dim = 8
+    config.model.masknet.mask_hidden = 64
+    config.model.masknet.block_dim = 64
+    return variant(config, argument, flags={"quick": quick})
+
+
+def quick(config):
+    config.data.options = "rows=100000"
+    config.train.epochs = 1

@@ -1,0 +1,71 @@
+"""Training losses on their way from the device to the log and the progress bar."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import numpy as np
+
+from dtn_jax.progress_bar import ProgressBar
+from dtn_jax.run import Run
+from dtn_jax.schema import UserError
+from dtn_jax.selection import Progress
+from dtn_jax.workdir import Workdir
+
+
+class LossLog:
+    """Collects training losses a chunk late, so that the host never waits inside the loop."""
+
+    def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar, step: int):
+        self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
+        self.pending: list[tuple[int, dict, int]] = []
+        self.since = (step, time.monotonic())  # the last logged step and when it was
+
+    def add(self, step: int, metrics_: dict, count: int) -> None:
+        """Takes the metrics of `count` steps that end at `step`."""
+        self.pending.append((step, metrics_, count))
+        self.fetch(leave=1)
+
+    def fetch(self, leave: int) -> None:
+        """Brings all but the newest `leave` chunks to the host, checks and logs them."""
+        while len(self.pending) > leave:
+            step, device_metrics, count = self.pending.pop(0)
+            found = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
+            self._check(found, step, count)
+            progress = self.progress
+            total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
+            progress.loss_sum, progress.loss_steps = total.tolist(), progress.loss_steps + count
+            mean = total / progress.loss_steps
+            names = self.run.schema.task_names
+            epoch = (step - 1) // self.run.steps_per_epoch
+            self.bar.update(
+                step=step,
+                epoch=epoch,
+                losses=dict(zip(names, mean.tolist())),
+                examples=count * self.run.config.data.batch_size,
+            )
+            if step % self.run.config.train.log_every == 0 or step == self.run.total_steps:
+                now, (since, then) = time.monotonic(), self.since
+                rate = (step - since) * self.run.config.data.batch_size / max(now - then, 1e-9)
+                self.since = (step, now)
+                record = {"kind": "train", "step": step, "epoch": step / self.run.steps_per_epoch}
+                record |= {f"loss/{n}": v for n, v in zip(names, mean.tolist())}
+                self.folder.log(record | {"examples_per_second": rate})
+                progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
+
+    def _check(self, found: dict, step: int, count: int) -> None:
+        where = f"between steps {step - count + 1} and {step}"
+        if not np.isfinite(found["losses"]).all():
+            names = np.asarray(self.run.schema.task_names)
+            bad = names[~np.isfinite(found["losses"]).all(axis=0)]
+            raise UserError(
+                f"the loss of {' and '.join(bad)} is not finite {where}: lower "
+                "optim.learning_rate or optim.table_learning_rate, or set optim.clip, in a new "
+                "workdir; the last checkpoint is kept"
+            )
+        bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)
+        if bad_ids.any():
+            fields = [f.name for f in self.run.schema.slot_fields()]
+            bad = ", ".join(f"{n} ({int(c)})" for n, c in zip(fields, bad_ids) if c)
+            raise UserError(f"ids outside their tables {where}, by field: {bad}")

@@ -1,0 +1,96 @@
+"""What a finished run says: results.json, predictions, pictures and the final table."""
+
+from __future__ import annotations
+
+import numpy as np
+import rich
+
+from dtn_jax import plots, report
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.evaluate import calibration, write_predictions
+from dtn_jax.run import MEAN, Run, measure, score_split
+from dtn_jax.schema import Schema
+from dtn_jax.selection import Progress
+from dtn_jax.state import State
+from dtn_jax.workdir import Workdir
+
+
+def conclude(
+    run: Run,
+    folder: Workdir,
+    checkpoints: Checkpoints,
+    state: State,
+    progress: Progress,
+    test: bool,
+) -> dict:
+    """Writes results.json and the pictures."""
+    best = {name: entry["step"] for name, entry in progress.best.items()}
+    history = folder.history()
+    validation = next(r for r in history if r["kind"] == "validation" and r["step"] == best[MEAN])
+    results = {
+        "dataset": run.config.data.dataset,
+        "architecture": run.config.model.architecture,
+        "experts": run.config.model.experts,
+        "seed": run.config.seed,
+        "parameters": run.size.parameters,
+        "table_parameters": run.plan.rows * run.plan.dim * len(run.plan.views),
+        "flops_per_example": run.size.flops_per_example,
+        "steps": int(state.step),
+        "best_steps": best,
+        "examples_per_second": median_rate(history),
+        "validation": nested(validation),
+    }
+    if test:
+        results |= read_test(run, folder, checkpoints, state, best)
+    plots.learning_curves(history, folder.path / "learning_curves.png")
+    folder.finish(results)
+    return results
+
+
+def read_test(
+    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
+) -> dict:
+    """Scores test once with the state that is best by the mean, and with each task's own."""
+    measured = {}
+    for step in sorted(set(best.values())):
+        scores = score_split(run, checkpoints.restore_best(step, state), "test")
+        measured[step] = measure(run, scores)
+        if step == best[MEAN]:
+            write_predictions(folder.path / "predictions.parquet", scores, run.schema)
+            options_ = run.config.evaluate
+            curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
+            plots.reliability(curves, folder.path / "reliability.png")
+    per_task = {}
+    for task in run.schema.tasks:
+        own = measured[best[task.name]]
+        per_task |= {f"{task.name}@{space}": own[f"{task.name}@{space}"] for space in task.spaces}
+    return {"test": measured[best[MEAN]], "test_per_task_best": per_task}
+
+
+def median_rate(history: list[dict]) -> float:
+    """Examples a second in training, the median over logged spans."""
+    return float(np.median([r["examples_per_second"] for r in history if r["kind"] == "train"]))
+
+
+def nested(record: dict) -> dict[str, dict]:
+    """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
+    found = {}
+    for name, value in record.items():
+        key, slash, metric = name.partition("/")
+        if slash:
+            found.setdefault(key, {})[metric] = value
+    return found
+
+
+def show(results: dict, schema: Schema) -> None:
+    """The final table."""
+    title = (
+        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
+        f"at step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
+    )
+    splits = {k: results[k] for k in ("validation", "test") if k in results}
+    rich.print(report.splits_table(splits, schema, title))
+    rich.print(
+        f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
+        f"FLOPs an example, {results['examples_per_second']:,.0f} examples/s in training."
+    )

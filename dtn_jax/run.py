@@ -1,0 +1,89 @@
+"""What a config means on its data set: the pieces that training and evaluation work with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dtn_jax import architectures, datasets, flops, options
+from dtn_jax.embedding import TablePlan, make_plan
+from dtn_jax.evaluate import Scores, evaluate, score
+from dtn_jax.input_pipeline import steps_per_epoch
+from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
+from dtn_jax.sharding import Placement, make_placement
+from dtn_jax.state import State, example_inputs
+from dtn_jax.step import make_score_step
+
+MEAN = "mean"  # model selection by the mean over tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a config means on its data set, before any array exists."""
+
+    config: FrozenConfigDict
+    data: datasets.Prepared
+    schema: Schema
+    model: nn.Module
+    plan: TablePlan
+    at: Placement
+    steps_per_epoch: int
+    total_steps: int
+
+    @functools.cached_property
+    def score_step(self):
+        return jax.jit(make_score_step(self.model, self.plan))
+
+    @property
+    def size(self) -> flops.Size:
+        """Dense parameters (codebooks included), and forward FLOPs of one example."""
+        size = flops.count(self.model, jax.eval_shape(lambda: example_inputs(self.plan)))
+        codebooks = self.plan.codebooks * self.plan.codebook_rows * self.plan.dim
+        return size._replace(parameters=size.parameters + codebooks)
+
+
+def build_run(config: ConfigDict) -> Run:
+    """Checks the config, prepares the data where needed, and builds the model."""
+    config = options.check(config)
+    at = make_placement(config)
+    data = datasets.load(
+        config.data.dataset, config.data.options, config.data.data_dir, config.data.manual_dir
+    )
+    schema = data.schema
+    if config.model.upstream:
+        schema = schema.with_upstream(task_graph(config.model.upstream))
+    choose("train.select", config.train.select, [MEAN, *schema.task_names])
+    for name in ("task_weights", "positive_weights"):  # a bad one must not claim the folder
+        per_task(config.loss[name], schema.task_names, f"loss.{name}", 1.0)
+    for section in ("loss", "evaluate"):
+        if config[section].sample_weights and not schema.weight:
+            raise UserError(
+                f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
+            )
+    per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
+    total = per_epoch * config.train.epochs
+    views = architectures.views(config.model.architecture, schema)
+    return Run(
+        config=config,
+        data=data,
+        schema=schema,
+        model=architectures.build(config.model, schema),
+        plan=make_plan(schema, config.model, views, architectures.codebooks(config.model, schema)),
+        at=at,
+        steps_per_epoch=per_epoch,
+        total_steps=min(total, config.train.max_steps or total),
+    )
+
+
+def score_split(run: Run, state: State, split: str) -> Scores:
+    size = run.config.data.eval_batch_size
+    return score(run.score_step, state, run.data, split, size, run.at)
+
+
+def measure(run: Run, scores: Scores) -> dict[str, dict]:
+    options_ = run.config.evaluate
+    return evaluate(scores, run.schema, options_.ece_bins, options_.sample_weights)

@@ -1,0 +1,55 @@
+"""Which state is the best so far, for the mean over tasks and for each task, and when to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from dtn_jax import metrics
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.run import MEAN, Run, measure, score_split
+from dtn_jax.state import State
+from dtn_jax.workdir import Workdir
+
+
+@dataclasses.dataclass
+class Progress:
+    """The part of a run that is not arrays; saved with every checkpoint.
+
+    Attributes:
+      best: per selection (`mean` and each task) the best validation value and its step.
+      waited: validations since the watched value last rose.
+      stopped: whether early stopping has struck.
+      loss_sum, loss_steps: of the training losses since the last logged line.
+    """
+
+    best: dict[str, dict]
+    waited: int
+    stopped: bool
+    loss_sum: list[float]
+    loss_steps: int
+
+
+def validate(
+    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, step: int, progress: Progress
+) -> None:
+    """Scores validation, keeps the state where it is the best so far, minds early stopping."""
+    results = measure(run, score_split(run, state, "validation"))
+    found = {MEAN: metrics.mean_selection(results, run.schema)}
+    for task in run.schema.tasks:
+        found[task.name] = metrics.selection_value(task, results[f"{task.name}@{task.space}"])
+    better = [
+        name
+        for name, value in found.items()
+        if name not in progress.best
+        or (value is not None and value > (progress.best[name]["value"] or -math.inf))
+    ]
+    for name in better:
+        progress.best[name] = {"value": found[name], "step": step}
+    if better:
+        checkpoints.save_best(step, state)
+    progress.waited = 0 if run.config.train.select in better else progress.waited + 1
+    progress.stopped = 0 < run.config.train.patience <= progress.waited
+    record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
+    record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
+    folder.log(record | {"mean": found[MEAN]})

@@ -270,7 +270,7 @@ def test_load_reports_a_damaged_folder_and_keeps_it(folder):
 def test_load_names_a_damaged_dataset_info(folder, text):
     path = folder / "dataset_info.json"
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(UserError, match=f"{path} is .*damaged .*; delete {folder} to prepare"):
+    with pytest.raises(UserError, match=f"(?s){path} is .*damaged .*; delete {folder} to prepare"):
         datasets.load("toy", data_dir=str(folder.parent.parent))
 
 

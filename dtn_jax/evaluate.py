@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
 from dtn_jax import metrics
-from dtn_jax.datasets import Prepared
+from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema
@@ -49,7 +49,7 @@ class Scores:
 def score(
     score_step: Callable, state: State, data: Prepared, split: str, batch_size: int, at: Placement
 ) -> Scores:
-    """Scores a whole split; the ids are checked on the way (see `datasets.check_ids`)."""
+    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`)."""
     logits, labels, masks, weights = [], [], [], []
     for batch in in_order(data, split, batch_size):
         real = int(batch.row_mask.sum())

@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.datasets import Prepared, check_ids
 from dtn_jax.datasets.builder import Layout
+from dtn_jax.datasets.catalog import Prepared, check_ids
 from dtn_jax.schema import UserError
 
 WINDOW_BLOCKS = 16  # full blocks of a lane whose rows are shuffled together

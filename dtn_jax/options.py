@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.architectures import ARCHITECTURES
-from dtn_jax.datasets import DATASETS
+from dtn_jax.datasets.catalog import DATASETS
 from dtn_jax.interactions import parse_experts
 from dtn_jax.optimizers import SCHEDULES, TABLE_OPTIMIZERS
 from dtn_jax.schema import UserError, choose

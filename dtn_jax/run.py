@@ -9,7 +9,8 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax import architectures, datasets, flops, options
+from dtn_jax import architectures, flops, options
+from dtn_jax.datasets import catalog
 from dtn_jax.embedding import TablePlan, make_plan
 from dtn_jax.evaluate import Scores, evaluate, score
 from dtn_jax.input_pipeline import steps_per_epoch
@@ -26,7 +27,7 @@ class Run:
     """What a config means on its data set, before any array exists."""
 
     config: FrozenConfigDict
-    data: datasets.Prepared
+    data: catalog.Prepared
     schema: Schema
     model: nn.Module
     plan: TablePlan
@@ -50,7 +51,7 @@ def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = options.check(config)
     at = make_placement(config)
-    data = datasets.load(
+    data = catalog.load(
         config.data.dataset, config.data.options, config.data.data_dir, config.data.manual_dir
     )
     schema = data.schema

@@ -19,7 +19,8 @@ import rich
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 
-from dtn_jax import datasets, metrics
+from dtn_jax import metrics
+from dtn_jax.datasets import catalog
 from dtn_jax.input_pipeline import Batch, SplitReader
 from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema, UserError, choose
@@ -35,14 +36,14 @@ Scores = Callable[[Batch], np.ndarray]  # `[B]`, any increasing function of the 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--dataset", help=f"one of: {', '.join(datasets.DATASETS)}")
+    parser.add_argument("--dataset", help=f"one of: {', '.join(catalog.DATASETS)}")
     parser.add_argument("--options", default="", help="the data set's own options, 'rows=100000'")
     parser.add_argument("--model", help=f"one of: {', '.join(MODELS)}")
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
     known = parser.parse_args(arguments)
     fit = MODELS[choose("model", known.model or "", MODELS)]
-    data = datasets.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
+    data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
     train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
     scores = [fit(data.schema, train, validation, t) for t in range(len(data.schema.tasks))]
     test = SplitReader(data, "test").everything()  # read once all is chosen

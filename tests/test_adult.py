@@ -8,14 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax import datasets
-from dtn_jax.datasets import adult
+from dtn_jax.datasets import adult, catalog
 from dtn_jax.input_pipeline import SplitReader
 
 
 @pytest.fixture(scope="module")
 def data(prepared_dir):
-    return datasets.load("adult", data_dir=prepared_dir)
+    return catalog.load("adult", data_dir=prepared_dir)
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +127,8 @@ def test_unknown_values_are_counted(data, frame):
 def test_preparing_needs_no_tensorflow_and_says_two_lines(tmp_path):
     program = """
 import sys
-from dtn_jax import datasets
-data = datasets.load("adult", data_dir=sys.argv[1])
+from dtn_jax.datasets import catalog
+data = catalog.load("adult", data_dir=sys.argv[1])
 assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"
 """

@@ -14,9 +14,8 @@ import rich.console
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from dtn_jax import datasets
+from dtn_jax.datasets import catalog, progress
 from dtn_jax.datasets import encoders as enc
-from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout, cut_blocks, default_layout
 from dtn_jax.datasets.builder import BlockBuilder, cache_folder, hold_out
 from dtn_jax.datasets.checks import check_frame
@@ -267,7 +266,7 @@ def splits():
 def prepare(splits, folder):
     builder = Shop(splits, data_dir=str(folder))
     builder.download_and_prepare()
-    return datasets.read(pathlib.Path(builder.data_dir))
+    return catalog.read(pathlib.Path(builder.data_dir))
 
 
 def rows_of(data, split):

@@ -15,8 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax import datasets
-from dtn_jax.datasets import census_income, download
+from dtn_jax.datasets import catalog, census_income, download
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
@@ -35,7 +34,7 @@ COLUMNS = census_income.COLUMNS
 
 @needs_real_data
 def test_the_official_splits(tmp_path):
-    data = datasets.load("census_income", data_dir=str(tmp_path), manual_dir=str(REAL))
+    data = catalog.load("census_income", data_dir=str(tmp_path), manual_dir=str(REAL))
     assert data.rows == {"train": 179_571, "validation": 19_952, "test": 99_762}
     assert data.rows["train"] + data.rows["validation"] == 199_523
     assert len(data.schema.fields) == 39
@@ -135,7 +134,7 @@ def write_text(manual, pack=lambda data: data, suffix=""):
 
 def load(manual, data_dir=None):
     data_dir = data_dir or manual.parent / "prepared"
-    return datasets.load("census_income", data_dir=str(data_dir), manual_dir=str(manual))
+    return catalog.load("census_income", data_dir=str(data_dir), manual_dir=str(manual))
 
 
 def failure(manual):
@@ -262,7 +261,7 @@ def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, cap
 
 def test_the_download_needs_no_manual_folder(tmp_path, server, fingerprint, capsys):
     server["data"] = archive()
-    data = datasets.load("census_income", data_dir=str(tmp_path))
+    data = catalog.load("census_income", data_dir=str(tmp_path))
     assert data.fingerprint == fingerprint
     assert f"\nDownloading {server['url']}\n" in capsys.readouterr().out
 

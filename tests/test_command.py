@@ -21,9 +21,9 @@ import pytest
 from configs import base
 from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets import DATASETS
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
+from dtn_jax.datasets.catalog import DATASETS
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task, UserError
 from experiments import command, train

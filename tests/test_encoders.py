@@ -384,3 +384,13 @@ print(*{"grain", "tensorflow_datasets", "orbax", "jax", "flax"} & set(sys.module
     command = [sys.executable, "-c", program, enc.__file__]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_schema_and_encoders_are_light():
+    """Scoring reuses them: they must not bring the training code, or what reads and saves it."""
+    code = (
+        "import sys, dtn_jax.schema, dtn_jax.datasets.encoders; "
+        "print({'tensorflow_datasets', 'grain', 'orbax', 'jax', 'flax'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

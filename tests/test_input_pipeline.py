@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dtn_jax import datasets
+from dtn_jax.datasets import catalog
 from dtn_jax.datasets.builder import Layout
 from dtn_jax.input_pipeline import (
     CHUNK_STEPS,
@@ -70,7 +70,7 @@ def test_batch_size_must_be_divisible_by_the_lanes():
 
 @pytest.fixture(scope="module")
 def adult(prepared_dir):
-    return datasets.load("adult", data_dir=prepared_dir)
+    return catalog.load("adult", data_dir=prepared_dir)
 
 
 def chunks(source, steps, batch_size, cuts=()):

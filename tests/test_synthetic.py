@@ -9,8 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dtn_jax import datasets
-from dtn_jax.datasets import funnel, synthetic
+from dtn_jax.datasets import catalog, funnel, synthetic
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.synthetic import Synthetic
 from dtn_jax.input_pipeline import SplitReader
@@ -35,7 +34,7 @@ def folder(tmp_path_factory, small_sample):
 
 @pytest.fixture(scope="module")
 def data(folder):
-    return datasets.load("synthetic", OPTIONS, data_dir=folder)
+    return catalog.load("synthetic", OPTIONS, data_dir=folder)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_the_test_splits_own_bayes_auc(data, splits, spec):
 
 
 def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
-    again = datasets.load("synthetic", OPTIONS, data_dir=str(tmp_path))
+    again = catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path))
     assert not caplog.records
     shown = capfd.readouterr()
     assert len(shown.out.splitlines()) == 2
@@ -122,14 +121,14 @@ def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
 
 @pytest.mark.parametrize("options", ["rows=20000,seed=4", "rows=20000,seed=3,ids=20001"])
 def test_every_option_makes_another_set(data, folder, options):
-    other = datasets.load("synthetic", options, data_dir=folder)
+    other = catalog.load("synthetic", options, data_dir=folder)
     assert other.folder != data.folder
     assert other.fingerprint != data.fingerprint
 
 
 def test_a_prepared_set_is_not_prepared_again(data, folder, monkeypatch):
     monkeypatch.setattr(Synthetic, "raw", None)
-    same = datasets.load("synthetic", "seed=3, rows=2e4", data_dir=folder)
+    same = catalog.load("synthetic", "seed=3, rows=2e4", data_dir=folder)
     assert same == data
 
 
@@ -145,7 +144,7 @@ def test_a_prepared_set_is_not_prepared_again(data, folder, monkeypatch):
 )
 def test_bad_options(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        datasets.load("synthetic", options, data_dir=str(tmp_path))
+        catalog.load("synthetic", options, data_dir=str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

@@ -12,7 +12,7 @@ from configs import adult as adult_config
 from dtn_jax import selection
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets import Prepared
+from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import UserError
 from dtn_jax.state import create_state

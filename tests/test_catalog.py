@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax import datasets
-from dtn_jax.datasets import check_ids, parse_options
+from dtn_jax.datasets import catalog
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
+from dtn_jax.datasets.catalog import check_ids, parse_options
 from dtn_jax.schema import Field, Schema, Task, UserError
 
 
@@ -38,7 +38,7 @@ class Toy(BlockBuilder, skip_registration=True):
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    monkeypatch.setitem(datasets.DATASETS, "toy", Toy)
+    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
     for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
         monkeypatch.delenv(name, raising=False)
 
@@ -61,16 +61,16 @@ def folder(whole, tmp_path):
 
 
 def test_the_three_data_sets():
-    assert {"adult", "census_income", "synthetic"} <= set(datasets.DATASETS)
-    assert all(c.name == name for name, c in datasets.DATASETS.items())
+    assert {"adult", "census_income", "synthetic"} <= set(catalog.DATASETS)
+    assert all(c.name == name for name, c in catalog.DATASETS.items())
 
 
 def test_load_prepares_once(tmp_path, capsys, monkeypatch):
-    first = datasets.load("toy", data_dir=str(tmp_path))
+    first = catalog.load("toy", data_dir=str(tmp_path))
     assert first.folder == tmp_path / "toy" / "1.0.0"
     assert len(capsys.readouterr().out.splitlines()) == 2
     monkeypatch.setattr(Toy, "raw", None)
-    assert datasets.load("toy", data_dir=str(tmp_path)) == first
+    assert catalog.load("toy", data_dir=str(tmp_path)) == first
     assert capsys.readouterr().out == ""
 
 
@@ -78,13 +78,13 @@ def test_folders_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DTN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert datasets.load("toy").folder == tmp_path / "data/toy/1.0.0"
+    assert catalog.load("toy").folder == tmp_path / "data/toy/1.0.0"
     # What is given goes before the environment, the environment before the cache folder.
-    assert datasets.load("toy", data_dir="~/mine").folder == tmp_path / "mine/toy/1.0.0"
+    assert catalog.load("toy", data_dir="~/mine").folder == tmp_path / "mine/toy/1.0.0"
     monkeypatch.delenv("DTN_DATA_DIR")
-    assert datasets.load("toy").folder == tmp_path / "cache/dtn_jax/toy/1.0.0"
+    assert catalog.load("toy").folder == tmp_path / "cache/dtn_jax/toy/1.0.0"
     monkeypatch.chdir(tmp_path)
-    assert datasets.load("toy", data_dir="here").folder == tmp_path / "here/toy/1.0.0"
+    assert catalog.load("toy", data_dir="here").folder == tmp_path / "here/toy/1.0.0"
 
 
 def test_the_manual_folder_reaches_the_builder(tmp_path, monkeypatch):
@@ -97,7 +97,7 @@ def test_the_manual_folder_reaches_the_builder(tmp_path, monkeypatch):
         [("", ""), (str(tmp_path / "env"), ""), (str(tmp_path / "env"), "~/given")]
     ):
         monkeypatch.setenv("DTN_MANUAL_DIR", environment)
-        datasets.load("toy", data_dir=str(tmp_path / str(i)), manual_dir=given)
+        catalog.load("toy", data_dir=str(tmp_path / str(i)), manual_dir=given)
     assert seen == [None, tmp_path / "env", tmp_path / "given"]
 
 
@@ -109,18 +109,18 @@ def test_what_load_refuses(tmp_path):
         (("synthetic", "sead=1"), "'sead'. Did you mean 'seed'? The choices are: rows, ids, seed."),
     ]:
         with pytest.raises(UserError) as caught:
-            datasets.load(*arguments, data_dir=str(tmp_path))
+            catalog.load(*arguments, data_dir=str(tmp_path))
         assert message in str(caught.value)
     manual = str(tmp_path / "nowhere")
     with pytest.raises(UserError, match=f"data.manual_dir '{manual}' is not a folder"):
-        datasets.load("toy", data_dir=str(tmp_path), manual_dir=manual)
+        catalog.load("toy", data_dir=str(tmp_path), manual_dir=manual)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=f"toy cannot be prepared in {tmp_path}/file/toy/1.0.0: "):
-        datasets.load("toy", data_dir=str(tmp_path / "file"))
+        catalog.load("toy", data_dir=str(tmp_path / "file"))
 
 
 def test_another_process_may_be_faster(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
         return raw(self, dl_manager)
 
     monkeypatch.setattr(Toy, "raw", slow)
-    data = datasets.load("toy", data_dir=str(tmp_path))
+    data = catalog.load("toy", data_dir=str(tmp_path))
     assert len(data.source("train")) == 8
     assert [p.name for p in (tmp_path / "toy").iterdir()] == ["1.0.0"]  # no temporary one is left
 
@@ -178,7 +178,7 @@ def test_options_that_cannot_be_read(text, message):
 
 
 def test_read_gives_what_was_prepared(folder):
-    data = datasets.read(folder)
+    data = catalog.read(folder)
     assert data.folder == folder
     assert data.rows == {"train": 30, "validation": 30, "test": 30}
     assert data.layout == Layout(2, 4)
@@ -194,7 +194,7 @@ def test_read_gives_what_was_prepared(folder):
 
 def read_error(folder):
     with pytest.raises(UserError) as caught:
-        datasets.read(folder)
+        catalog.read(folder)
     assert f"delete {folder} to prepare the data set anew" in str(caught.value)
     return str(caught.value)
 
@@ -253,7 +253,7 @@ def test_damaged_encoders(folder):
     path.write_text(text[:-2])
     assert f"{path} has {len(text) - 2} bytes, expected {len(text)}" in read_error(folder)
     path.write_text(text)
-    data = datasets.read(folder)
+    data = catalog.read(folder)
     path.write_text(text.replace("vocabulary", "dictionary"))
     with pytest.raises(UserError, match="unknown encoder of field 'word' 'dictionary'"):
         data.encoders()
@@ -262,7 +262,7 @@ def test_damaged_encoders(folder):
 def test_load_reports_a_damaged_folder_and_keeps_it(folder):
     (folder / RECORDS).unlink()
     with pytest.raises(UserError, match=f"{folder / RECORDS} is missing"):
-        datasets.load("toy", data_dir=str(folder.parent.parent))
+        catalog.load("toy", data_dir=str(folder.parent.parent))
     assert (folder / "prepared.json").exists()
 
 
@@ -271,7 +271,7 @@ def test_load_names_a_damaged_dataset_info(folder, text):
     path = folder / "dataset_info.json"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(UserError, match=f"(?s){path} is .*damaged .*; delete {folder} to prepare"):
-        datasets.load("toy", data_dir=str(folder.parent.parent))
+        catalog.load("toy", data_dir=str(folder.parent.parent))
 
 
 # --- ids -----------------------------------------------------------------------------------------

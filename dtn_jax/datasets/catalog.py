@@ -1,0 +1,172 @@
+"""The data sets by name, and `load`: a prepared set, prepared first where it is not there yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets import encoders as enc
+from dtn_jax.datasets.adult import Adult
+from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.builder import BlockBuilder, cache_folder
+from dtn_jax.datasets.census_income import CensusIncome
+from dtn_jax.datasets.synthetic import Synthetic
+from dtn_jax.schema import Schema, UserError, choose
+
+T = TypeVar("T")
+
+DATASETS = {"adult": Adult, "census_income": CensusIncome, "synthetic": Synthetic}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set on disk, ready to be read in blocks.
+
+    Attributes:
+      folder: where it lies.
+      schema: its fields and tasks.
+      layout: its lanes and blocks.
+      rows: rows of each split.
+      unknown_values: per split and field, the values that became the unknown id.
+      fingerprint: SHA-256 of schema, encoders and all rows.
+      notes: further facts kept beside the data (for synthetic data, the truth).
+    """
+
+    folder: pathlib.Path
+    schema: Schema
+    layout: Layout
+    rows: dict[str, int]
+    unknown_values: dict[str, dict[str, int]]
+    fingerprint: str
+    notes: dict
+
+    def source(self, split: str):
+        """Random access to the split's records: `source[i]` is a dict of arrays, one block."""
+        choose("split", split, self.rows)
+        builder = tfds.builder_from_directory(str(self.folder))
+        return builder.as_data_source(split=split)
+
+    def encoders(self) -> dict[str, enc.Encoder]:
+        """The fitted encoders, by field."""
+        return _parse(self.folder / "encoders.json", enc.from_json)
+
+    def row_bytes(self) -> int:
+        """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
+        tasks, slots = len(self.schema.tasks), self.schema.slots
+        return 4 * (slots + tasks + len(self.schema.numeric_fields) + 2) + tasks + 1
+
+
+def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
+    """Returns the prepared data set, after preparing it where that was not done yet.
+
+    Args:
+      name: a key of DATASETS.
+      options: the builder's own options, 'rows=100000,seed=1'.
+      data_dir: where prepared sets lie; default $DTN_DATA_DIR, else the user's cache folder.
+      manual_dir: where raw files lie, a folder a data set; default $DTN_MANUAL_DIR.
+
+    Raises:
+      UserError: an unknown name or option, or missing, damaged or ill-formed files.
+    """
+    builder_class = DATASETS[choose("data set", name, DATASETS)]
+    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder()).expanduser()
+    manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
+    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
+    builder: BlockBuilder = builder_class(
+        data_dir=str(root.absolute()),
+        manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
+        **parse_options(options, builder_class.OPTIONS, name),
+    )
+    folder = pathlib.Path(builder.data_dir)
+    if not folder.exists():
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            if not folder.exists():  # where it exists, another process was faster
+                raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
+    return read(folder)
+
+
+def read(folder: pathlib.Path) -> Prepared:
+    """Opens a prepared set; raises UserError where a file is missing or damaged."""
+    facts = _parse(folder / "prepared.json", _facts)
+    for name in ("dataset_info.json", "features.json"):
+        _parse(folder / name, json.loads)
+    for name, size in facts["files"].items():
+        path = folder / name
+        got = path.stat().st_size if path.exists() else None
+        if got != size:
+            found = "is missing" if got is None else f"has {got} bytes, expected {size}"
+            raise UserError(f"{path} {found}; delete {folder} to prepare the data set anew")
+    return Prepared(
+        folder=folder,
+        schema=_parse(folder / "schema.json", Schema.from_json),
+        layout=facts["layout"],
+        rows=facts["rows"],
+        unknown_values=facts["unknown_values"],
+        fingerprint=facts["fingerprint"],
+        notes=_parse(folder / "notes.json", json.loads),
+    )
+
+
+def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
+    """What a JSON file of a prepared set says."""
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({error}); delete {path.parent} to prepare the data set "
+            "anew"
+        ) from None
+
+
+def _facts(text: str) -> dict:
+    facts = json.loads(text)
+    names = ("files", "rows", "unknown_values", "fingerprint")
+    return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
+
+
+def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, int]:
+    """Reads 'rows=100000,seed=1'; `allowed` holds the option names and their defaults."""
+    options = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if not allowed:
+            raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
+        key = choose(f"option of data set {name!r}", key.strip(), allowed)
+        if key in options:
+            raise UserError(f"data.options: {key!r} is given twice in {text!r}")
+        try:
+            number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
+            options[key] = int(number)
+            whole = options[key] == number
+        except (ValueError, OverflowError):
+            whole = False
+        if not whole:
+            raise UserError(f"data.options: {key} expects a whole number, got {value!r}")
+    return options
+
+
+def check_ids(ids: np.ndarray, schema: Schema) -> None:
+    """Raises UserError where an id is not a row of its field's table.
+
+    Args:
+      ids: `[B, L]`; -1 is padding.
+      schema: gives the field, and so the rows, of each of the L slots.
+    """
+    for slot, field in enumerate(schema.slot_fields()):
+        column = ids[:, slot]
+        bad = (column < -1) | (column >= field.rows)
+        if bad.any():
+            raise UserError(
+                f"field {field.name!r}: id {int(column[bad][0])} in row {int(bad.argmax())} is not "
+                f"in its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
+            )

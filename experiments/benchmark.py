@@ -27,6 +27,7 @@ from experiments import command
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 FIELDS = 23
+TABLE_ROWS = (200_000, 2_000_000, 20_000_000)
 ROUNDS = 15  # timed rounds; sizes take turns, so that a slow moment meets them all
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def tables(known) -> None:
     """Step time by table rows."""
-    sizes = (200_000, 2_000_000, 20_000_000)
+    sizes = TABLE_ROWS
     timers: dict[tuple[str, int], Callable[[], float]] = {}
     for rows in sizes:
         for how, timer in table_steps(rows, known.tables).items():

@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
         "version": f"{package} {importlib.metadata.version(package)}",
         "date": datetime.date.today().isoformat(),
     }
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n")
 
 

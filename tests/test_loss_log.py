@@ -1,0 +1,67 @@
+"""Training losses are averaged between log lines, fetched a chunk late, and watched."""
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import pytest
+
+from configs import base
+from dtn_jax.loss_log import LossLog
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.selection import Progress
+
+SCHEMA = Schema(
+    "toy", (Field("user", rows=5), Field("item", rows=5)), (Task("click"), Task("like"))
+)
+
+
+class Folder(list):
+    def log(self, record):
+        self.append(record)
+
+
+class Bar(list):
+    def update(self, **shown):
+        self.append(shown)
+
+
+def new_log():
+    config = base.get_config()
+    config.train.log_every = 4
+    run = SimpleNamespace(config=config, schema=SCHEMA, steps_per_epoch=8, total_steps=6)
+    progress = Progress({}, 0, False, [0.0, 0.0], 0)
+    return LossLog(run, Folder(), progress, Bar(), 0)
+
+
+def metrics(*losses, **more):
+    return {"losses": jnp.asarray(losses, jnp.float32)} | more
+
+
+def test_lines_hold_the_mean_since_the_line_before_and_come_a_chunk_late():
+    log = new_log()
+    log.add(2, metrics((1, 10), (3, 30), (99, 99)), 2)  # the third step was not taken
+    assert log.folder == log.bar == []
+    log.add(4, metrics((5, 50), (7, 70)), 2)
+    assert log.bar[0]["losses"] == {"click": 2.0, "like": 20.0}
+    assert log.folder == []
+    log.add(6, metrics((8, 80), (8, 80)), 2)
+    (line,) = log.folder
+    assert (line["step"], line["epoch"]) == (4, 0.5)
+    assert (line["loss/click"], line["loss/like"]) == (4.0, 40.0)
+    log.fetch(leave=0)
+    assert log.folder[1]["step"] == 6  # the last step always has a line
+    assert log.folder[1]["loss/click"] == 8.0
+
+
+def test_a_loss_that_is_not_finite_names_task_and_steps():
+    log = new_log()
+    log.add(5, metrics((1, 1), (1, jnp.nan)), 2)
+    with pytest.raises(UserError, match="loss of like is not finite between steps 4 and 5"):
+        log.fetch(leave=0)
+
+
+def test_ids_out_of_range_are_named_by_field():
+    log = new_log()
+    log.add(2, metrics((1, 1), (1, 1), bad_ids=jnp.asarray([[0, 2], [0, 1]])), 2)
+    with pytest.raises(UserError, match=r"between steps 1 and 2, by field: item \(3\)"):
+        log.fetch(leave=0)

@@ -104,6 +104,37 @@ def auc(
     return float(won / (weights[labels].sum() * cumulated[-1]))
 
 
+def auc_standard_error(
+    scores: Float[np.ndarray, " B"], labels: Shaped[np.ndarray, " B"]
+) -> float | None:
+    """The standard error of `auc` that comes from the sample of examples (DeLong et al. 1988).
+
+    With a_i the share of negatives that positive i beats (ties half), and b_j the share of
+    positives that beat negative j, the variance is var(a) / positives + var(b) / negatives.
+
+    Args:
+      scores, labels: as `auc`.
+
+    Returns:
+      >= 0; the 95 % interval is auc +- 1.96 times it. None with fewer than two of a class.
+
+    Raises:
+      ValueError: wrong input (see the module).
+    """
+    scores, labels, _ = _checked(scores, labels, None, binary=True)
+    positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
+    if positives.size < 2 or negatives.size < 2:
+        return None
+
+    def mean_rank(values, among):
+        low, high = (np.searchsorted(among, values, side) for side in ("left", "right"))
+        return (low + high) / (2.0 * among.size)
+
+    beaten, lost = mean_rank(positives, negatives), mean_rank(negatives, positives)
+    variance = np.var(beaten, ddof=1) / positives.size + np.var(lost, ddof=1) / negatives.size
+    return float(np.sqrt(variance))
+
+
 def log_loss(
     logits: Float[np.ndarray, " B"],
     labels: Shaped[np.ndarray, " B"],
@@ -260,8 +291,9 @@ def binary_metrics(
       bins: of the expected calibration error.
 
     Returns:
-      `auc`, `logloss` (nats), `ece`, `base_rate`, `mean_prediction` (both weighted), and the
-      numbers of rows (not weighted, those of weight 0 left out) `positives` and `examples`.
+      `auc`, `auc_se` (its standard error; None with weights), `logloss` (nats), `ece`,
+      `base_rate`, `mean_prediction` (both weighted), and the numbers of rows (not weighted, those
+      of weight 0 left out) `positives` and `examples`.
 
     Raises:
       ValueError: wrong input (see the module), bins < 1.
@@ -270,6 +302,7 @@ def binary_metrics(
     probabilities = sigmoid(logits)
     return {
         "auc": auc(logits, labels, weights),
+        "auc_se": auc_standard_error(logits, labels) if weights is None else None,
         "logloss": log_loss(logits, labels, weights),
         "ece": expected_calibration_error(probabilities, labels, bins, weights),
         "positives": int(np.count_nonzero(labels)),

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import rich
 
 from dtn_jax import options
+from dtn_jax.datasets import catalog
 from dtn_jax.schema import choose
 from dtn_jax.train import train
 from dtn_jax.workdir import versions
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str]) -> None:
     folder = pathlib.Path(known.workdir) / known.dataset
     for name in names:
         entry = run_entry(protocol, name, folder / name, places)
-        record(known.dataset, protocol, name, entry, ["experiments.compare", *arguments])
+        notes = catalog.load(known.dataset, "", known.data_dir, known.manual_dir).notes
+        arguments_ = ["experiments.compare", *arguments]
+        record(known.dataset, protocol, name, entry, notes, arguments_)
 
 
 def run_entry(
@@ -110,13 +113,19 @@ def mean_auc(results: Mapping[str, Mapping]) -> float:
 
 
 def record(
-    dataset: str, protocol: Protocol, name: str, entry: dict, arguments: Sequence[str]
+    dataset: str,
+    protocol: Protocol,
+    name: str,
+    entry: dict,
+    notes: Mapping,
+    arguments: Sequence[str],
 ) -> None:
-    """Adds the entry to the data set's JSON."""
+    """Adds the entry to the data set's JSON, and what the data set knows of itself."""
     path = RESULTS / f"{dataset}.json"
     found = json.loads(path.read_text()) if path.exists() else {"entries": {}}
     found |= {
         "dataset": dataset,
+        "notes": notes,
         "protocol": {**dataclasses.asdict(protocol), "drawn": protocol.settings()},
     }
     entry |= {
@@ -164,6 +173,27 @@ PROTOCOLS = {
         },
         space=SPACE,
         trials=4,
+    ),
+    # dtn and dtn_mlp differ in the kind of their experts alone: 179 thousand parameters a group
+    # in both.
+    "synthetic": Protocol(
+        config="configs/synthetic.py",
+        common={
+            "train.epochs": 2,
+            "optim.learning_rate": 2e-3,
+            "optim.table_learning_rate": 4e-3,
+            "optim.table_init": 0.1,
+        },
+        entries={
+            "dtn": {"model.architecture": "dtn", "model.experts": "gdcn+mlp"},
+            "dtn_mlp": {
+                "model.architecture": "dtn",
+                "model.experts": "mlp*2",
+                "model.mlp.hidden": (360,),
+            },
+        },
+        space={"optim.table_l2": (1e-4, 3e-4)},
+        trials=2,
     ),
 }
 

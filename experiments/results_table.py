@@ -39,11 +39,15 @@ def table(name: str) -> str:
     if not path.exists():
         raise UserError(f"{README} has a place for {name!r}, but {path} is not there")
     found = json.loads(path.read_text())
-    entries, bayes = found["entries"], found.get("bayes_auc", {})
+    entries, bayes = found["entries"], found.get("notes", {}).get("test_bayes_auc", {})
     keys = list(next(iter(entries.values()))["runs"][0]["test"])
     header = ["model", *(f"AUC {key}" for key in keys)]
     header += ["log loss", "ECE", "parameters", "FLOPs", "examples/s"]
     rows = [entry_row(label, entry, keys, bayes) for label, entry in entries.items()]
+    if "order@all" in keys:
+        first = next(iter(entries.values()))["runs"][0]["test"]
+        halves = (f"± {1.96 * first[key]['auc_se']:.4f}" for key in keys)
+        rows.append(["95 % interval of an AUC, by test rows", *halves, *[""] * 5])
     if bayes:
         rows.append(["Bayes-optimal", *(f"{bayes[key]:.4f}" for key in keys), *[""] * 5])
     for reference in found.get("reference", {}).values():

@@ -191,7 +191,16 @@ def test_binary_metrics():
     logits, labels, _ = example(500, seed=6)
     got = metrics.binary_metrics(logits.astype(np.float32), labels, None, 15)
     assert list(got) == [
-        *("auc", "logloss", "ece", "positives", "examples", "base_rate", "mean_prediction")
+        *(
+            "auc",
+            "auc_se",
+            "logloss",
+            "ece",
+            "positives",
+            "examples",
+            "base_rate",
+            "mean_prediction",
+        )
     ]
     assert got["examples"] == 500
     assert got["positives"] == labels.sum()
@@ -300,3 +309,22 @@ def test_selection():
     assert metrics.mean_selection(nothing, SCHEMA) is None
     with pytest.raises(KeyError, match="order@click"):
         metrics.mean_selection({k: results[k] for k in ("click@all", "seconds@all")}, SCHEMA)
+
+
+def test_the_standard_error_is_the_spread_over_samples():
+    """Against the spread of the AUC over fresh samples, and by the definition on a few rows."""
+    rng = np.random.default_rng(0)
+
+    def sample():
+        labels = rng.random(400) < 0.2
+        return np.round(rng.normal(size=400) + labels, 1), labels
+
+    drawn = [sample() for _ in range(400)]
+    spread = np.std([metrics.auc(*pair) for pair in drawn])
+    mean = np.mean([metrics.auc_standard_error(*pair) for pair in drawn])
+    np.testing.assert_allclose(mean, spread, rtol=0.1)
+    # positives 3, 1 and negatives 2, 1, 0: a = (1, 1/2), b = (1/2, 3/4, 1)
+    scores, labels = np.array([3.0, 1, 2, 1, 0]), np.array([1, 1, 0, 0, 0])
+    expected = np.sqrt(0.125 / 2 + 0.0625 / 3)
+    np.testing.assert_allclose(metrics.auc_standard_error(scores, labels), expected)
+    assert metrics.auc_standard_error(scores[1:], labels[1:]) is None

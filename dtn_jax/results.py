@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 import rich
 
@@ -82,8 +84,8 @@ def nested(record: dict) -> dict[str, dict]:
     return found
 
 
-def show(results: dict, schema: Schema) -> None:
-    """The final table."""
+def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
+    """The final table, and where the rest is."""
     title = (
         f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
         f"at step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
@@ -94,3 +96,4 @@ def show(results: dict, schema: Schema) -> None:
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {results['examples_per_second']:,.0f} examples/s in training."
     )
+    print(f"Predictions, pictures, logs and checkpoints are in {folder}")

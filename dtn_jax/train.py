@@ -43,14 +43,14 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
     folder = Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     results = folder.results()
     if results and ("test" in results or not test):
-        rich.print(f"[bold]{folder.path} is finished[/]: these are its results.")
-        show(results, run.schema)
+        rich.print("This run is finished; these are its results.")
+        show(results, run.schema, folder.path)
         return results
     with contextlib.closing(folder), contextlib.closing(Checkpoints(folder.path)) as checkpoints:
         state, progress = start(run, folder, checkpoints)
         state = fit(run, folder, checkpoints, state, progress)
         results = conclude(run, folder, checkpoints, state, progress, test)
-    show(results, run.schema)
+    show(results, run.schema, folder.path)
     return results
 
 

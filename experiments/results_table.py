@@ -98,9 +98,11 @@ def footnote(found: Mapping) -> str:
     protocol, first = found["protocol"], entries[0]
     seeds = len(protocol["seeds"])
     dates = sorted({e["date"] for e in entries})
+    tuned = "the same settings for all, found on validation"
+    if protocol["trials"]:
+        tuned = f"each model tuned on validation with the same {protocol['trials']} trials"
     return (
-        f"Test split, mean ± standard deviation over {seeds} seeds; each model tuned on validation "
-        f"with the same {protocol['trials']} trials. Parameters without embedding tables; forward "
+        f"Test split, mean ± standard deviation over {seeds} seeds; {tuned}. Parameters without embedding tables; forward "
         f"FLOPs of one example; training speed on {first['cores']} CPU cores. "
         f"`{first['command']}`, {dates[-1]}, jax {first['versions']['jax']}, "
         f"Python {first['versions']['python']}.\n"

@@ -56,7 +56,11 @@ def test_the_shipped_protocols_are_possible(prepared_dir):
     for protocol in compare.PROTOCOLS.values():
         for name in protocol.entries:
             config = options.load_config(protocol.config)
-            settings = {**protocol.common, **protocol.entries[name], **protocol.settings()[0]}
+            settings = {
+                **protocol.common,
+                **protocol.entries[name],
+                **next(iter(protocol.settings()), {}),
+            }
             for key, value in settings.items():
                 options.override(config, key, str(value))
             options.check(config)
@@ -93,6 +97,14 @@ def test_compare_and_table(prepared_dir, tmp_path, results_folder, monkeypatch):
     row = next(line for line in lines if line.startswith("| `wide` |"))
     assert f"{sum(aucs) / 2:.4f} ± " in row
     assert sum(line.startswith("| `mmoe` |") for line in lines) == 1
+
+
+def test_without_trials_the_common_settings_are_trained(prepared_dir, tmp_path):
+    protocol = dataclasses.replace(TINY, space={}, trials=0, seeds=(1,))
+    entry = compare.run_entry(protocol, "mmoe", tmp_path / "runs", {"data.data_dir": prepared_dir})
+    assert entry["settings"] == {}
+    assert entry["tuning"] == []
+    assert [run["steps"] for run in entry["runs"]] == [3]
 
 
 def test_numbers_in_tables():

@@ -167,7 +167,9 @@ def test_predictions_give_the_reported_auc(uncut):
 def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsys):
     monkeypatch.setattr(training, "fit", None)
     assert train(small(prepared_dir), uncut[0]) == uncut[1]
-    assert "is finished" in capsys.readouterr().out.replace("\n", " ")
+    shown = capsys.readouterr().out
+    assert "This run is finished" in shown
+    assert f"are in {uncut[0]}" in shown
 
 
 def test_a_trial_never_opens_test(prepared_dir, tmp_path, monkeypatch):

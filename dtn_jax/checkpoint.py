@@ -30,6 +30,7 @@ class Checkpoints:
             )
 
         self.last, self.best = manager("last", KEPT), manager("best", None)
+        self.committed: set[int] = set()  # the best steps that the last checkpoint names
 
     def save(self, step: int, state: State, progress: dict) -> None:
         """Saves state and progress, then drops best states that `progress` no longer names."""
@@ -41,7 +42,8 @@ class Checkpoints:
         )
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        self._drop_best_except(entry["step"] for entry in progress["best"].values())
+        self.committed = {entry["step"] for entry in progress["best"].values()}
+        self._drop_best_except(self.committed)
 
     def restore(self, like: State) -> tuple[State, dict] | None:
         """The last checkpoint, on `like`'s shapes and shardings; None where there is none."""
@@ -59,15 +61,23 @@ class Checkpoints:
             raise UserError(
                 f"checkpoint {self.last.directory / str(step)} cannot be read: {error}"
             ) from error
+        self.committed = {entry["step"] for entry in found.progress["best"].values()}
         return found.state, found.progress
 
-    def save_best(self, step: int, state: State) -> None:
-        """Saves what scoring needs; a step that is there already (a resumed run) is equal."""
+    def save_best(self, step: int, state: State, best: set[int]) -> None:
+        """Saves what scoring needs; a step that is there already (a resumed run) is equal.
+
+        Best states are dropped that neither `best`, the best steps now, nor the last checkpoint
+        names: a run cut here goes on from that checkpoint.
+        """
         if step not in self.best.all_steps():
             self.best.save(step, args=ocp.args.StandardSave(_weights(state)), force=True)
+        self._drop_best_except(best | self.committed)
 
     def restore_best(self, step: int, state: State) -> State:
-        """`state` with the weights of a best step."""
+        """`state` with the weights of a best step; raises UserError where they are gone."""
+        if step not in self.best.all_steps():
+            raise UserError(f"{self.best.directory / str(step)}, the best state, is not there")
         like = _abstract(_weights(state))
         return state.replace(**self.best.restore(step, args=ocp.args.StandardRestore(like)))
 

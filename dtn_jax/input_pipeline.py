@@ -134,7 +134,7 @@ class SplitReader:
 
     def everything(self) -> Batch:
         """The whole split as one Batch (row_mask all True), in row order."""
-        return self._batch(self.columns(np.arange(len(self.starts) - 1)), np.arange(self.rows))
+        return self._batch(self.columns(np.arange(len(self.starts) - 1)))
 
     def rows_at(self, numbers: np.ndarray) -> Batch:
         """The rows with these numbers, in this order; -1 gives a masked row."""
@@ -145,9 +145,9 @@ class SplitReader:
         )
         joined = np.concatenate([[0], np.cumsum(np.diff(self.starts)[records])])
         place = joined[at.reshape(known.shape)] + known - self.starts[records][at]
-        return self._batch(self.columns(records), np.where(numbers < 0, -1, place))
+        return take(self._batch(self.columns(records)), np.where(numbers < 0, -1, place))
 
-    def _batch(self, columns: dict[str, np.ndarray], place: np.ndarray) -> Batch:
+    def _batch(self, columns: dict[str, np.ndarray]) -> Batch:
         n = len(columns["ids"])
         everything = Batch(
             ids=columns["ids"],
@@ -158,7 +158,7 @@ class SplitReader:
             row_mask=np.ones(n, bool),
         )
         check_ids(everything.ids, self.schema)
-        return take(everything, place)
+        return everything
 
 
 def take(rows: Batch, place) -> Batch:

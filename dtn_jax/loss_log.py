@@ -17,10 +17,13 @@ from dtn_jax.workdir import Workdir
 class LossLog:
     """Collects training losses a chunk late, so that the host never waits inside the loop."""
 
-    def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar, step: int):
+    def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar):
         self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
         self.pending: list[tuple[int, dict, int]] = []
-        self.since = (step, time.monotonic())  # the last logged step and when it was
+        # Speed is measured from chunk to chunk: the first one, which waits for the compiler or
+        # for other work of the host to end, only starts the clock.
+        self.clock: float | None = None
+        self.seconds, self.timed = 0.0, 0  # spent on, and number of, steps since the last line
 
     def add(self, step: int, metrics_: dict, count: int) -> None:
         """Takes the metrics of `count` steps that end at `step`."""
@@ -45,14 +48,28 @@ class LossLog:
                 losses=dict(zip(names, mean.tolist())),
                 examples=count * self.run.config.data.batch_size,
             )
+            now = time.monotonic()
+            if self.clock is not None:
+                self.seconds, self.timed = self.seconds + now - self.clock, self.timed + count
+            self.clock = now
             if step % self.run.config.train.log_every == 0 or step == self.run.total_steps:
-                now, (since, then) = time.monotonic(), self.since
-                rate = (step - since) * self.run.config.data.batch_size / max(now - then, 1e-9)
-                self.since = (step, now)
-                record = {"kind": "train", "step": step, "epoch": step / self.run.steps_per_epoch}
-                record |= {f"loss/{n}": v for n, v in zip(names, mean.tolist())}
-                self.folder.log(record | {"examples_per_second": rate})
-                progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
+                self.write(step)
+        if not leave:
+            self.clock = None  # the caller does other work now, which is not training
+
+    def write(self, step: int) -> None:
+        """Logs the mean losses since the last line, and the speed of the chunks in between."""
+        progress = self.progress
+        if not progress.loss_steps:
+            return
+        record = {"kind": "train", "step": step, "epoch": step / self.run.steps_per_epoch}
+        names = self.run.schema.task_names
+        means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
+        record |= {f"loss/{n}": v for n, v in zip(names, means)}
+        rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
+        self.folder.log(record | {"examples_per_second": rate})
+        progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
+        self.seconds, self.timed = 0.0, 0
 
     def _check(self, found: dict, step: int, count: int) -> None:
         where = f"between steps {step - count + 1} and {step}"

@@ -18,8 +18,9 @@ class MaskedBatchNorm(nn.Module):
     """y = (x - mean) / sqrt(var + eps) * gamma + beta, statistics over the unmasked rows.
 
     In training they are the batch's and move the running ones of collection `batch_stats`;
-    otherwise they are the running ones. (flax's own module divides by zero when every row is
-    masked, as happens to the last, padded batches of a data set.)
+    otherwise they are the running ones. Those are the plain mean over the batches so far until
+    `momentum` takes over, so that a short run is not scored with the initial 0 and 1. (flax's
+    own module divides by zero when every row is masked, as happens to the last, padded batches.)
     """
 
     momentum: float = 0.99
@@ -36,13 +37,16 @@ class MaskedBatchNorm(nn.Module):
         beta = self.param("beta", nn.initializers.zeros, shape, dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, dtype)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, dtype)
+        batches = self.variable("batch_stats", "batches", jnp.zeros, (), dtype)
         mean, var = running_mean.value, running_var.value
         if train:
             rows = jnp.sum(row_mask, dtype=dtype)
             mean = _masked_sum(x, row_mask) / jnp.maximum(rows, 1)
             var = _masked_sum(jnp.square(x - mean[None]), row_mask) / jnp.maximum(rows, 1)
             if not self.is_initializing():
-                step = jnp.where(rows > 0, 1 - self.momentum, 0.0).astype(dtype)
+                counted = (rows > 0).astype(dtype)
+                batches.value += counted
+                step = counted * jnp.maximum(1 - self.momentum, 1 / jnp.maximum(batches.value, 1))
                 running_mean.value += step * (mean - running_mean.value)
                 running_var.value += step * (var - running_var.value)
         scale = gamma / jnp.sqrt(var + self.epsilon)

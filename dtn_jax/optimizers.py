@@ -82,16 +82,32 @@ def apply_dense(params, directions, rate, weight_decay):
 def table_updater(optim: ConfigDict):
     """Returns `(init(table) -> slots, update(table, slots, ids, gradient, rate, l2))`."""
     choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
-    adam = row_optimizers.adam(optim.b1, optim.b2, optim.eps)
+    if optim.tables == "dense":
+        return dense_table_updater(optax.scale_by_adam(optim.b1, optim.b2, optim.eps))
     optimizer = {
         "adagrad": row_optimizers.adagrad(optim.eps),
-        "adam": adam,
+        "adam": row_optimizers.adam(optim.b1, optim.b2, optim.eps),
         "sgd": row_optimizers.sgd(),
-        "dense": adam,
     }[optim.tables]
-    update = row_optimizers.update_dense if optim.tables == "dense" else row_optimizers.update
 
-    def apply(table, slots, ids, gradient, rate, l2):
-        return update(optimizer, table, slots, ids, gradient, rate, l2)
+    def update(table, slots, ids, gradient, rate, l2):
+        return row_optimizers.update(optimizer, table, slots, ids, gradient, rate, l2)
 
-    return optimizer.init, apply
+    return optimizer.init, update
+
+
+def dense_table_updater(directions: optax.GradientTransformation):
+    """An optax optimizer on every row of a table, touched or not; cost grows with the table.
+
+    This is what the published runs do (Adam on whole tables): untouched rows have a zero gradient,
+    but their moments decay and still move them. L2 stays with the touched rows.
+    """
+
+    def update(table, slots, ids, gradient, rate, l2):
+        dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
+        touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
+        dense = dense + l2 * jnp.where(touched[:, None], table, 0)
+        direction, slots = directions.update(dense, slots, table)
+        return table - rate.astype(table.dtype) * direction, slots
+
+    return directions.init, update

@@ -232,6 +232,8 @@ def check(config: ConfigDict) -> FrozenConfigDict:
     for key in NOT_NEGATIVE:
         if not 0 <= flat[key] < math.inf:  # NaN is not either
             raise UserError(f"{key}={flat[key]}: expected a finite number of at least 0")
+    if config.seed >= 2**32:
+        raise UserError(f"seed={config.seed}: expected a number below 2**32")
     for key in POSITIVE_BELOW_ONE:
         if not 0 < flat[key] < 1:
             raise UserError(f"{key}={flat[key]}: expected a number between 0 and 1")

@@ -11,7 +11,7 @@ from dtn_jax import plots, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.run import MEAN, Run, measure, score_split
-from dtn_jax.schema import Schema
+from dtn_jax.schema import Schema, UserError
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
@@ -28,7 +28,11 @@ def conclude(
     """Writes results.json and the pictures."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
     history = folder.history()
-    validation = next(r for r in history if r["kind"] == "validation" and r["step"] == best[MEAN])
+    validations = {r["step"]: r for r in history if r["kind"] == "validation"}
+    if best[MEAN] not in validations:
+        raise UserError(
+            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {best[MEAN]}: deleted?"
+        )
     results = {
         "dataset": run.config.data.dataset,
         "architecture": run.config.model.architecture,
@@ -40,7 +44,7 @@ def conclude(
         "steps": int(state.step),
         "best_steps": best,
         "examples_per_second": median_rate(history),
-        "validation": nested(validation),
+        "validation": nested(validations[best[MEAN]]),
     }
     if test:
         results |= read_test(run, folder, checkpoints, state, best)
@@ -69,9 +73,11 @@ def read_test(
     return {"test": measured[best[MEAN]], "test_per_task_best": per_task}
 
 
-def median_rate(history: list[dict]) -> float:
-    """Examples a second in training, the median over logged spans."""
-    return float(np.median([r["examples_per_second"] for r in history if r["kind"] == "train"]))
+def median_rate(history: list[dict]) -> float | None:
+    """Examples a second in training, the median over logged spans; None where none was timed."""
+    rates = [r["examples_per_second"] for r in history if r["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
+    return float(np.median(rates)) if rates else None
 
 
 def nested(record: dict) -> dict[str, dict]:
@@ -90,10 +96,12 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
         f"at step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
     )
+    rate = results["examples_per_second"]
+    speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
     rich.print(report.splits_table(splits, schema, title))
     rich.print(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
-        f"FLOPs an example, {results['examples_per_second']:,.0f} examples/s in training."
+        f"FLOPs an example, {speed} in training."
     )
     print(f"Predictions, pictures, logs and checkpoints are in {folder}")

@@ -109,18 +109,3 @@ def adam(b1: float, b2: float, eps: float) -> RowOptimizer:
         return -rate * m_hat / (jnp.sqrt(v_hat) + eps), {"m": m, "v": v, "count": count}
 
     return RowOptimizer(init, step)
-
-
-def update_dense(
-    optimizer: RowOptimizer, table, slots, ids, gradient, rate, l2
-) -> tuple[Array, Slots]:
-    """The same step on every row of the table, touched or not; cost grows with the table.
-
-    This is what the published runs do (Adam on whole tables): untouched rows have a zero gradient,
-    but their moments decay and still move them.
-    """
-    dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
-    touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
-    dense = dense + l2 * jnp.where(touched[:, None], table, 0)
-    delta, slots = optimizer.step(table, slots, dense, rate.astype(table.dtype))
-    return table + delta, slots

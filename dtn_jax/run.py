@@ -39,7 +39,7 @@ class Run:
     def score_step(self):
         return jax.jit(make_score_step(self.model, self.plan))
 
-    @property
+    @functools.cached_property
     def size(self) -> flops.Size:
         """Dense parameters (codebooks included), and forward FLOPs of one example."""
         size = flops.count(self.model, jax.eval_shape(lambda: example_inputs(self.plan)))

@@ -184,11 +184,6 @@ class Schema:
         """The fields whose value is in `Batch.numeric`, in that array's order."""
         return tuple(f for f in self.fields if f.standardised)
 
-    @property
-    def weighted(self) -> bool:
-        """Whether examples hold weighted ids (bags)."""
-        return any(f.kind == "bag" for f in self.fields)
-
     def tables(self) -> dict[str, int]:
         """{table: rows}, in order of first use."""
         return {f.table: f.rows for f in self.fields}

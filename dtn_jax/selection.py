@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
+
 from dtn_jax import metrics
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.run import MEAN, Run, measure, score_split
+from dtn_jax.schema import UserError
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 
@@ -34,7 +37,13 @@ def validate(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, step: int, progress: Progress
 ) -> None:
     """Scores validation, keeps the state where it is the best so far, minds early stopping."""
-    results = measure(run, score_split(run, state, "validation"))
+    scores = score_split(run, state, "validation")
+    if not np.isfinite(scores.logits).all():
+        raise UserError(
+            f"the scores of step {step} are not finite: lower optim.learning_rate or "
+            "optim.table_learning_rate, or set optim.clip, in a new workdir"
+        )
+    results = measure(run, scores)
     found = {MEAN: metrics.mean_selection(results, run.schema)}
     for task in run.schema.tasks:
         found[task.name] = metrics.selection_value(task, results[f"{task.name}@{task.space}"])
@@ -42,14 +51,19 @@ def validate(
         name
         for name, value in found.items()
         if name not in progress.best
-        or (value is not None and value > (progress.best[name]["value"] or -math.inf))
+        or (value is not None and value > _or_lowest(progress.best[name]["value"]))
     ]
     for name in better:
         progress.best[name] = {"value": found[name], "step": step}
     if better:
-        checkpoints.save_best(step, state)
+        checkpoints.save_best(step, state, {entry["step"] for entry in progress.best.values()})
     progress.waited = 0 if run.config.train.select in better else progress.waited + 1
     progress.stopped = 0 < run.config.train.patience <= progress.waited
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
     record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
     folder.log(record | {"mean": found[MEAN]})
+
+
+def _or_lowest(value: float | None) -> float:
+    """A metric that was not defined is beaten by any that is."""
+    return -math.inf if value is None else value

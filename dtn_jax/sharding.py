@@ -40,7 +40,9 @@ class Placement:
     def state(self, state: State) -> State:
         """The sharding of each of the state's arrays: tables and their slots by rows."""
         everywhere = jax.tree.map(lambda _: self.replicated(), state)
-        by_rows = jax.tree.map(lambda _: self.batch(), (state.tables, state.slots))
+        by_rows = jax.tree.map(
+            lambda a: self.batch() if a.ndim else self.replicated(), (state.tables, state.slots)
+        )
         return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
 
 

@@ -37,7 +37,7 @@ class State:
     model_state: Any
     opt_state: Any
     tables: dict[str, Array]
-    slots: dict[str, dict[str, Array]]
+    slots: dict[str, Any]
     hyper: optimizers.Hyper
 
 

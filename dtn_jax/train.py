@@ -82,13 +82,15 @@ def fit(
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
+    if int(state.step) == run.total_steps or progress.stopped:  # only the results are wanting
+        return state
     rows = training_data(run)
     step_function = make_train_step(config, run.model, run.plan, run.total_steps)
     train_chunk = jax.jit(make_train_chunk(step_function, CHUNK_STEPS), donate_argnums=0)
     step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
     with bar:
-        log = LossLog(run, folder, progress, bar, step)
+        log = LossLog(run, folder, progress, bar)
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)
             count = steps_to_next_stop(run, step)
@@ -100,6 +102,8 @@ def fit(
             if last or is_due(step, config.train.eval_every or run.steps_per_epoch):
                 log.fetch(leave=0)
                 validate(run, folder, checkpoints, state, step, progress)
+                if progress.stopped:
+                    log.write(step)
             if last or progress.stopped or is_due(step, config.train.checkpoint_every):
                 log.fetch(leave=0)
                 checkpoints.save(step, state, dataclasses.asdict(progress))

@@ -48,8 +48,9 @@ class Workdir:
         facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(stored, json.dumps(facts, indent=1))
-            _write(self.path / "schema.json", schema.to_json())
+            if not stored.exists():  # what began the run stays on record
+                _write(self.path / "schema.json", schema.to_json())
+                _write(stored, json.dumps(facts, indent=1))
         except OSError as error:
             raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
         self.writer = None
@@ -57,7 +58,10 @@ class Workdir:
     def results(self) -> dict | None:
         """What a finished run found."""
         path = self.path / "results.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); delete it to make it anew") from None
 
     def finish(self, results: dict) -> None:
         _write(self.path / "results.json", json.dumps(results, indent=1))

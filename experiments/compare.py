@@ -150,6 +150,16 @@ SPACE = {
     "model.embedding_dropout": (0.0, 0.1),
 }
 PROTOCOLS = {
+    "adult": Protocol(  # the settings of configs/adult.py, as `make demo` has them
+        config="configs/adult.py",
+        common={},
+        entries={
+            "dtn": {"model.architecture": "dtn"},
+            "shared_bottom": {"model.architecture": "shared_bottom", "model.experts": "mlp"},
+        },
+        space={},
+        trials=0,
+    ),
     "census_income": Protocol(
         config="configs/census_income.py",
         common={

@@ -102,7 +102,8 @@ def footnote(found: Mapping) -> str:
     if protocol["trials"]:
         tuned = f"each model tuned on validation with the same {protocol['trials']} trials"
     return (
-        f"Test split, mean ± standard deviation over {seeds} seeds; {tuned}. Parameters without embedding tables; forward "
+        f"Test split, mean ± standard deviation over {seeds} seeds; {tuned}. "
+        f"Parameters without embedding tables; forward "
         f"FLOPs of one example; training speed on {first['cores']} CPU cores. "
         f"`{first['command']}`, {dates[-1]}, jax {first['versions']['jax']}, "
         f"Python {first['versions']['python']}.\n"

@@ -74,6 +74,14 @@ def test_load_prepares_once(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+def test_a_set_prepared_by_other_rules_is_refused(tmp_path, monkeypatch):
+    catalog.load("toy", data_dir=str(tmp_path))
+    changed = {"word": enc.Vocabulary(min_count=2), "size": enc.QuantileBuckets()}
+    monkeypatch.setattr(Toy, "encoders", lambda self: changed)
+    with pytest.raises(UserError, match=r"was prepared by other rules .* delete it"):
+        catalog.load("toy", data_dir=str(tmp_path))
+
+
 def test_folders_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DTN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -30,7 +30,7 @@ def new_log():
     config.train.log_every = 4
     run = SimpleNamespace(config=config, schema=SCHEMA, steps_per_epoch=8, total_steps=6)
     progress = Progress({}, 0, False, [0.0, 0.0], 0)
-    return LossLog(run, Folder(), progress, Bar(), 0)
+    return LossLog(run, Folder(), progress, Bar())
 
 
 def metrics(*losses, **more):

@@ -77,10 +77,15 @@ def test_batch_in_training(precision, batch):
     assert 1 < len(kept) < B
     mean, var = kept.mean(0), kept.var(0)
     y = (x - mean) / np.sqrt(var + 1e-3) * p["gamma"] + p["beta"]
-    got, new = apply("batch", variables, fields, row_mask, train=True)
-    precision.assert_close(got, y.reshape(B, F, D))
-    precision.assert_close(new["mean"], 0.99 * old["mean"] + 0.01 * mean)
-    precision.assert_close(new["var"], 0.99 * old["var"] + 0.01 * var)
+    # the third batch's share is 1/3; from the hundredth on it is 1 - momentum
+    for seen, share in ((2.0, 1 / 3), (500.0, 0.01)):
+        stats = {**variables["batch_stats"]["batch"], "batches": jnp.asarray(seen, fields.dtype)}
+        here = {**variables, "batch_stats": {"batch": stats}}
+        got, new = apply("batch", here, fields, row_mask, train=True)
+        precision.assert_close(got, y.reshape(B, F, D))
+        precision.assert_close(new["mean"], (1 - share) * old["mean"] + share * mean)
+        precision.assert_close(new["var"], (1 - share) * old["var"] + share * var)
+        assert new["batches"] == seen + 1
 
 
 def test_batch_in_inference(precision, batch):

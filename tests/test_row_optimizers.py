@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from configs import base
 from dtn_jax import row_optimizers as ro
+from dtn_jax.optimizers import table_updater
 
 V, D, RATE, L2 = 12, 3, 0.1, 0.01
 B1, B2, EPS = 0.9, 0.99, 1e-8
@@ -77,21 +80,28 @@ def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids):
     assert set(rows[rows < V]) == set(ids) - {V}
 
 
-def test_dense_moves_untouched_rows_only_by_their_moments():
-    table = jnp.ones((V, D))
-    adam = OPTIMIZERS["adam"]
-    slots = adam.init(table)
-    args = jnp.float32(RATE), jnp.float32(0)
-    ids, gradient = jnp.asarray([2, 2, 7, V], jnp.int32), jnp.ones((4, D))
-    table, slots = ro.update_dense(adam, table, slots, ids, gradient, *args)
-    moved = np.flatnonzero((np.asarray(table) != 1).any(axis=1))
-    assert moved.tolist() == [2, 7]
-    # the gradients of equal ids are summed: m = (1 - b1) * 2
-    np.testing.assert_allclose(slots["m"][2], (1 - B1) * 2, rtol=1e-6)
-    before = np.array(table)
-    table, slots = ro.update_dense(adam, table, slots, ids[2:], gradient[2:], *args)
-    assert (np.asarray(table)[2] != before[2]).all()  # no gradient, but its moments move it
-    np.testing.assert_array_equal(np.asarray(table)[0], before[0])
+def test_the_dense_option_is_optax_adam_on_the_whole_table():
+    rng = np.random.default_rng(0)
+    start = jnp.asarray(rng.normal(size=(V, D)), jnp.float32)
+    optim = base.get_config().optim
+    optim.tables = "dense"
+    init, update = table_updater(optim)
+    table, slots = start, init(start)
+    adam = optax.adam(RATE, optim.b1, optim.b2, optim.eps)
+    expected, state = start, adam.init(start)
+    for ids in BATCHES[:3]:
+        gradient = rng.normal(size=(5, D)).astype(np.float32)
+        rate, l2 = jnp.float32(RATE), jnp.float32(L2)
+        table, slots = update(table, slots, jnp.asarray(ids), jnp.asarray(gradient), rate, l2)
+        dense = np.zeros((V, D), np.float32)
+        for row, g in zip(ids, gradient, strict=True):
+            if row < V:
+                dense[row] += g
+        for row in {i for i in ids if i < V}:
+            dense[row] += L2 * np.asarray(expected)[row]
+        moves, state = adam.update(jnp.asarray(dense), state)
+        expected = optax.apply_updates(expected, moves)
+        np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_an_update_copies_no_table():

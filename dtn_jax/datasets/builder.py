@@ -23,6 +23,8 @@ from dtn_jax.datasets.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.schema import Schema, Task, UserError
 
+RULES = 1  # raised whenever the same raw files would be prepared to other rows
+
 Frames = Callable[[], Iterator[pl.DataFrame]]  # each call reads the split anew
 
 
@@ -58,6 +60,16 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {}
 
     # What follows is the same for every data set.
+
+    def recipe(self) -> str:
+        """SHA-256 of what prepared rows depend on beside the raw files; kept beside them.
+
+        The rules of a builder or an encoder that changed without their options are not seen:
+        such a change raises RULES.
+        """
+        encoders = enc.to_json(self.encoders())
+        facts = (RULES, str(self.VERSION), encoders, self.tasks(), self.layout(), self.weight)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         self.manual_dir = manual_dir
@@ -184,6 +196,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         sizes = {p.name: p.stat().st_size for p in written}
         prepared = {
             "fingerprint": self.digest.hexdigest(),
+            "recipe": self.recipe(),
             "layout": dataclasses.asdict(self.layout()),
             "rows": self.rows,
             "unknown_values": self.unknown,

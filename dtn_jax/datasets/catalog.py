@@ -36,6 +36,7 @@ class Prepared:
       rows: rows of each split.
       unknown_values: per split and field, the values that became the unknown id.
       fingerprint: SHA-256 of schema, encoders and all rows.
+      recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
     """
 
@@ -45,6 +46,7 @@ class Prepared:
     rows: dict[str, int]
     unknown_values: dict[str, dict[str, int]]
     fingerprint: str
+    recipe: str
     notes: dict
 
     def source(self, split: str):
@@ -92,7 +94,13 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
         except OSError as error:
             if not folder.exists():  # where it exists, another process was faster
                 raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
-    return read(folder)
+    prepared = read(folder)
+    if prepared.recipe != builder.recipe():
+        raise UserError(
+            f"{folder} was prepared by other rules (encoders, tasks or layout) than those of this "
+            "version; delete it to prepare the data set anew"
+        )
+    return prepared
 
 
 def read(folder: pathlib.Path) -> Prepared:
@@ -113,6 +121,7 @@ def read(folder: pathlib.Path) -> Prepared:
         rows=facts["rows"],
         unknown_values=facts["unknown_values"],
         fingerprint=facts["fingerprint"],
+        recipe=facts["recipe"],
         notes=_parse(folder / "notes.json", json.loads),
     )
 
@@ -130,7 +139,7 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
 
 def _facts(text: str) -> dict:
     facts = json.loads(text)
-    names = ("files", "rows", "unknown_values", "fingerprint")
+    names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
     return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
 
 

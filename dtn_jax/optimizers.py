@@ -80,7 +80,7 @@ def apply_dense(params, directions, rate, weight_decay):
 
 
 def table_updater(optim: ConfigDict):
-    """Returns `(init(table) -> slots, update(table, slots, ids, gradient, rate, l2))`."""
+    """Returns `(init, update)`: `init(table) -> slots`, and `update` as in row_optimizers."""
     choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
     if optim.tables == "dense":
         return dense_table_updater(optax.scale_by_adam(optim.b1, optim.b2, optim.eps))
@@ -90,8 +90,8 @@ def table_updater(optim: ConfigDict):
         "sgd": row_optimizers.sgd(),
     }[optim.tables]
 
-    def update(table, slots, ids, gradient, rate, l2):
-        return row_optimizers.update(optimizer, table, slots, ids, gradient, rate, l2)
+    def update(table, slots, ids, looked_up, gradient, rate, l2):
+        return row_optimizers.update(optimizer, table, slots, ids, looked_up, gradient, rate, l2)
 
     return optimizer.init, update
 
@@ -103,7 +103,7 @@ def dense_table_updater(directions: optax.GradientTransformation):
     but their moments decay and still move them. L2 stays with the touched rows.
     """
 
-    def update(table, slots, ids, gradient, rate, l2):
+    def update(table, slots, ids, looked_up, gradient, rate, l2):
         dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
         touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
         dense = dense + l2 * jnp.where(touched[:, None], table, 0)

@@ -31,8 +31,9 @@ def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows
     """Sums the gradients of equal ids.
 
     Returns:
-      `(ids [N], gradient [N, D])`: unique ids, ascending, then a tail of distinct ids that are
-      out of range, for the places that became free. Ids out of range are dropped by writes.
+      `(ids [N], gradient [N, D], source [N])`: unique ids, ascending, then a tail of distinct ids
+      that are out of range, for the places that became free; writes drop those. `source` is a
+      place where the id stands in the input.
     """
     n = ids.shape[0]
     order = jnp.argsort(ids)
@@ -44,7 +45,8 @@ def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows
     # tail continues from there, so that all ids stay distinct: `unique_indices` must not lie.
     tail = jnp.arange(n, dtype=ids.dtype) + table_rows
     unique = tail.at[segment].set(jnp.where(ordered < table_rows, ordered, tail[segment]))
-    return unique, summed
+    source = jnp.zeros(n, order.dtype).at[segment].set(order)
+    return unique, summed, source
 
 
 def update(
@@ -52,27 +54,29 @@ def update(
     table: Float[Array, "V D"],
     slots: Slots,
     ids: Int[Array, " N"],
+    looked_up: Float[Array, "N D"],
     gradient: Float[Array, "N D"],
     rate: Float[Array, ""],
     l2: Float[Array, ""],
 ) -> tuple[Array, Slots]:
     """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
 
-    `l2` adds `l2 * row` to the gradient of the touched rows only.
+    `looked_up` are those rows as the model read them: a long table is too slow a place to read
+    them from twice. `l2` adds `l2 * row` to the gradient of the touched rows only.
     """
-    rows_at, summed = unique_rows(ids, gradient, table.shape[0])
+    rows_at, summed, source = unique_rows(ids, gradient, table.shape[0])
 
     def read(array):
         return array.at[rows_at].get(
             indices_are_sorted=True, unique_indices=True, mode="fill", fill_value=0
         )
 
-    rows = read(table)
+    rows = looked_up[source]
     delta, new_slots = optimizer.step(
         rows, jax.tree.map(read, slots), summed + l2 * rows, rate.astype(table.dtype)
     )
     write = {"indices_are_sorted": True, "unique_indices": True, "mode": "drop"}
-    table = table.at[rows_at].add(delta.astype(table.dtype), **write)
+    table = table.at[rows_at].set((rows + delta).astype(table.dtype), **write)
     slots = jax.tree.map(lambda s, new: s.at[rows_at].set(new, **write), slots, new_slots)
     return table, slots
 

@@ -76,6 +76,7 @@ def make_train_step(
                 table,
                 state.slots[name],
                 rows[name].reshape(-1),
+                gathered[name].reshape(-1, table.shape[1]),
                 by_row[name].reshape(-1, table.shape[1]),
                 factor * state.hyper.table_learning_rate,
                 state.hyper.table_l2,

@@ -42,17 +42,17 @@ def table(name: str) -> str:
     entries, bayes = found["entries"], found.get("notes", {}).get("test_bayes_auc", {})
     keys = list(next(iter(entries.values()))["runs"][0]["test"])
     header = ["model", *(f"AUC {key}" for key in keys)]
-    header += ["log loss", "ECE", "parameters", "FLOPs", "examples/s"]
+    header += ["log loss", "ECE", "parameters", "FLOPs"]
     rows = [entry_row(label, entry, keys, bayes) for label, entry in entries.items()]
     if "order@all" in keys:
         first = next(iter(entries.values()))["runs"][0]["test"]
         halves = (f"± {1.96 * first[key]['auc_se']:.4f}" for key in keys)
-        rows.append(["95 % interval of an AUC, by test rows", *halves, *[""] * 5])
+        rows.append(["95 % interval of an AUC, by test rows", *halves, *[""] * 4])
     if bayes:
-        rows.append(["Bayes-optimal", *(f"{bayes[key]:.4f}" for key in keys), *[""] * 5])
-    for reference in found.get("reference", {}).values():
+        rows.append(["Bayes-optimal", *(f"{bayes[key]:.4f}" for key in keys), *[""] * 4])
+    for label, reference in found.get("reference", {}).items():
         aucs = (f"{reference['test'][key]:.4f}" for key in keys)
-        rows.append([reference["version"], *aucs, *[""] * 5])
+        rows.append([f"{label} ({reference['version']})", *aucs, *[""] * 4])
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return body + "\n" + footnote(found) + "\n"
@@ -75,7 +75,6 @@ def entry_row(
         averages = [statistics.mean(r["test"][key][metric] for key in keys) for r in runs]
         cells.append(spread(averages, 4))
     cells += [short(runs[0]["parameters"]), short(runs[0]["flops_per_example"])]
-    cells.append(f"{statistics.median(r['examples_per_second'] for r in runs):,.0f}")
     return cells
 
 
@@ -98,13 +97,12 @@ def footnote(found: Mapping) -> str:
     protocol, first = found["protocol"], entries[0]
     seeds = len(protocol["seeds"])
     dates = sorted({e["date"] for e in entries})
-    tuned = "the same settings for all, found on validation"
+    tuned = "the same settings for all"
     if protocol["trials"]:
         tuned = f"each model tuned on validation with the same {protocol['trials']} trials"
     return (
         f"Test split, mean ± standard deviation over {seeds} seeds; {tuned}. "
-        f"Parameters without embedding tables; forward "
-        f"FLOPs of one example; training speed on {first['cores']} CPU cores. "
+        f"Parameters without embedding tables; forward FLOPs of one example. "
         f"`{first['command']}`, {dates[-1]}, jax {first['versions']['jax']}, "
         f"Python {first['versions']['python']}.\n"
     )

@@ -63,8 +63,6 @@ def test_slots_tables_and_fields():
     assert named == ["user", *["seen"] * 20, "item", *["tags"] * 4, "age", "price"]
     assert SCHEMA.tables() == {"user": 1000, "item": 500, "tags": 30, "age": 12, "price": 2}
     assert [f.name for f in SCHEMA.numeric_fields] == ["price"]
-    assert SCHEMA.weighted
-    assert not one_field(Task("y")).weighted
 
 
 def test_spaces_name_that_of_the_loss_first_and_each_once():

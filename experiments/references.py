@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     package = {"lightgbm": "lightgbm", "logistic": "scikit-learn"}[known.model]
     kept.setdefault("reference", {})[known.model] = {
         "test": aucs,
-        "command": " ".join(["python -m experiments.references", *arguments]),
+        "command": f"{EXAMPLE.partition(' --')[0]} --dataset={known.dataset} --model={known.model}",
         "version": f"{package} {importlib.metadata.version(package)}",
         "date": datetime.date.today().isoformat(),
     }

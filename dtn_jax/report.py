@@ -38,21 +38,17 @@ def _cell(value: Number | None, form: str) -> str:
     return format(value, form)
 
 
-def results_table(results: Results, schema: Schema, title: str = "") -> rich.table.Table:
-    """The metrics of one split, a row per task@space; "n/d" stands for "not defined".
-
-    Args:
-      results: {task@space: metrics}, as `metrics.binary_metrics` and `regression_metrics` give.
-      schema: tells binary tasks from regression tasks, which get a table of their own below.
-      title: stands above.
-    """
-    return splits_table({"": results}, schema, title)
-
-
 def splits_table(
     splits: Mapping[str, Results], schema: Schema, title: str = ""
 ) -> rich.table.Table:
-    """As `results_table`, with one section per split: {"validation": results, "test": results}."""
+    """The metrics of some splits, a section each, a row per task@space; "n/d": not defined.
+
+    Args:
+      splits: {split: {task@space: metrics}}, the metrics as `metrics.binary_metrics` and
+        `regression_metrics` give them.
+      schema: tells binary tasks from regression tasks, which get a table of their own below.
+      title: stands above.
+    """
     grid = rich.table.Table.grid()
     grid.title = title or None
     kinds = {task.name: task.kind for task in schema.tasks}
@@ -65,7 +61,7 @@ def splits_table(
             table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
         for split, results in splits.items():
             rows = {k: v for k, v in results.items() if kinds[k.partition("@")[0]] == kind}
-            if split and rows:
+            if rows:
                 table.add_section()
                 table.add_row(rich.text.Text(split, "italic not bold"))
             for key, metrics in rows.items():

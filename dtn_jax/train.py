@@ -12,6 +12,7 @@ import jax
 import rich
 from ml_collections import ConfigDict
 
+from dtn_jax import huge_pages
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.input_pipeline import CHUNK_STEPS, ResidentData, StreamedData
 from dtn_jax.loss_log import LossLog
@@ -65,6 +66,7 @@ def start(run: Run, folder: Workdir, checkpoints: Checkpoints) -> tuple[State, P
         state, progress = found[0], Progress(**found[1])
         rich.print(f"Going on at step {int(state.step)} of {run.total_steps}.")
     folder.resume_log_at(int(state.step))
+    huge_pages.use((state.tables, state.slots))
     return state, progress
 
 

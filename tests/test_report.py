@@ -48,8 +48,8 @@ def row(text, key):
     return next(line.split()[1:] for line in text.splitlines() if line.startswith(key))
 
 
-def test_results_table():
-    text = text_of(report.results_table(RESULTS, SCHEMA, "Test"))
+def test_a_split():
+    text = text_of(report.splits_table({"test": RESULTS}, SCHEMA, "Test"))
     assert text.splitlines()[0].strip() == "Test"
     expected = ["0.8123", "0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
     assert row(text, "click@all") == row(text, "conversion@all") == expected
@@ -63,7 +63,7 @@ def test_results_table():
 
 def test_only_the_tables_that_have_rows():
     only_click = {"click@all": BINARY}
-    text = text_of(report.results_table(only_click, schema(Task("click"))))
+    text = text_of(report.splits_table({"test": only_click}, schema(Task("click"))))
     assert "AUC" in text
     assert "RMSE" not in text
 

@@ -1,4 +1,4 @@
-"""Comparison, references, tables and benchmark, at small sizes."""
+"""Comparison, references and the tables of README.md, at small sizes."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import pytest
 from dtn_jax import architectures, options
 from dtn_jax.datasets import catalog
 from dtn_jax.schema import UserError
-from experiments import benchmark, compare, references, results_table
+from experiments import compare, references, results_table
 
 TINY = compare.Protocol(
     config="configs/adult.py",
@@ -120,12 +120,3 @@ def test_logistic_regression_as_a_reference(prepared_dir, results_folder, monkey
     kept = json.loads((results_folder / "adult.json").read_text())["reference"]["logistic"]
     assert 0.90 < kept["test"]["income@all"] < 0.93  # one-hot regression is known to reach 0.91
     assert kept["version"].startswith("scikit-learn ")
-
-
-def test_the_tables_benchmark_runs(capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "ROUNDS", 1)
-    monkeypatch.setattr(benchmark, "TABLE_ROWS", (2_300, 4_600))
-    benchmark.main(["--suite=tables", "--tables=sgd"])
-    shown = capsys.readouterr().out
-    assert "2,300" in shown
-    assert "4,600" in shown

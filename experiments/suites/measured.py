@@ -1,0 +1,83 @@
+"""What a suite found, and how it takes times."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Cell = str | int | float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the command hands to every suite.
+
+    Attributes:
+      quick: small sizes and few rounds: shows that the suite runs; its figures mean nothing.
+      data_dir, manual_dir: as in configs/base.py.
+    """
+
+    quick: bool = False
+    data_dir: str = ""
+    manual_dir: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A figure that was hoped for, beside the one that came out."""
+
+    name: str
+    wanted: float
+    got: float
+    at_least: bool = True  # False: at most
+
+    @property
+    def met(self) -> bool:
+        return self.got >= self.wanted if self.at_least else self.got <= self.wanted
+
+    def text(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        found = "met" if self.met else "missed"
+        return f"{self.name}: {self.got:.3g}, goal {sign} {self.wanted:.3g}: {found}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A table and the goals.
+
+    Attributes:
+      title: what the rows are, and the unit.
+      rows: a mapping of column name to cell each; all rows have the same columns.
+      goals: of the issue or of the design.
+      notes: what a reader must know to read the figures rightly.
+    """
+
+    title: str
+    rows: list[Mapping[str, Cell]]
+    goals: list[Goal] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def timed_in_turns(
+    functions: Mapping[object, Callable[[], float | None]], rounds: int
+) -> dict[object, np.ndarray]:
+    """Seconds of each function in each round, `[rounds]`; the functions take turns.
+
+    So a slow moment of a shared machine meets them all, and a ratio of two functions is best
+    taken round by round (`ratio`). A function that returns a number times itself.
+    """
+    seconds: dict[object, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            own = function()
+            seconds[name].append(time.perf_counter() - start if own is None else own)
+    return {name: np.asarray(s) for name, s in seconds.items()}
+
+
+def ratio(a: np.ndarray, b: np.ndarray) -> float:
+    """The median over rounds of a / b."""
+    return float(np.median(a / b))

@@ -1,0 +1,57 @@
+"""The benchmark command and its suites, at tiny sizes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dtn_jax.schema import UserError
+from experiments import benchmark
+from experiments.suites import tables
+from experiments.suites.measured import Goal, Measured, timed_in_turns
+
+
+def test_a_goal_says_whether_it_is_met():
+    assert Goal("speed", 2.0, 2.5).met
+    assert not Goal("ratio", 1.1, 1.2, at_least=False).met
+    assert Goal("ratio", 1.1, 1.2, at_least=False).text() == "ratio: 1.2, goal ≤ 1.1: missed"
+
+
+def test_functions_take_turns():
+    called = []
+    functions = {name: lambda name=name: called.append(name) for name in "ab"}
+    seconds = timed_in_turns(functions | {"own": lambda: 7.0}, 3)
+    assert called == ["a", "b"] * 3
+    np.testing.assert_array_equal(seconds["own"], [7.0] * 3)
+
+
+def test_the_command_shows_and_writes_what_a_suite_found(capsys, monkeypatch, tmp_path):
+    def measure(options):
+        assert options.quick
+        assert options.data_dir == "here"
+        return Measured("of all", [{"what": "one", "ms": 1234.5}], [Goal("g", 1, 2)], ["mind"])
+
+    monkeypatch.setattr(benchmark, "SUITES", {"own": measure})
+    benchmark.main(["--suite=all", "--quick", f"--out={tmp_path}", "--data_dir=here"])
+    shown = capsys.readouterr().out
+    for text in ("of all", "one", "1,234", "g: 2, goal ≥ 1: met", "mind"):
+        assert text in shown
+    written = json.loads((tmp_path / "own.json").read_text())
+    assert written["rows"] == [{"what": "one", "ms": 1234.5}]
+    assert {"machine", "versions", "date", "command"} <= set(written)
+
+
+def test_bad_arguments_are_named(tmp_path):
+    with pytest.raises(UserError, match="tables"):
+        benchmark.main(["--suite=tabels"])
+    with pytest.raises(UserError, match="--out"):
+        benchmark.main(["--suite=tables", "--quick"])
+
+
+def test_the_suite_tables_runs(monkeypatch, tmp_path):
+    monkeypatch.setattr(tables, "OPTIMIZERS", ("sgd",))
+    monkeypatch.setattr(tables, "IDS", ("zipf", "equal"))
+    benchmark.main(["--suite=tables", "--quick", f"--out={tmp_path}"])
+    rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
+    assert [row["ids"] for row in rows] == ["zipf", "equal"]
+    assert rows[0]["loop, 0.02 M"] > 0

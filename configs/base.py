@@ -94,8 +94,9 @@ def get_config() -> ConfigDict:
     evaluate.ece_bins = 15  # equally filled bins of the expected calibration error
 
     c.parallel = parallel = ConfigDict()
-    parallel.strategy = "shard"  # shard: batch and tables are split over the devices
+    parallel.strategy = "shard"  # shard: batch and tables split | pmap: the batch alone
     parallel.devices = 0  # how many; 0 takes all
+    parallel.table_devices = 0  # shard: devices that share a copy of the tables; 0 is all
 
     c.debug = debug = ConfigDict()
     debug.check_ids = False  # check the range of every id inside the compiled step; slow

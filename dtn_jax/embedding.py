@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
+from dtn_jax.exchange import take
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions.hcnet import pair_addresses
 from dtn_jax.interface import Inputs
@@ -128,9 +129,12 @@ def row_ids(
     return rows
 
 
-def gather(tables: dict[str, Array], rows: dict[str, Array]) -> dict[str, Array]:
+def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> dict[str, Array]:
     """Looks rows up, `[..., D]`; those out of range are zeros."""
-    return {name: tables[name].at[ids].get(mode="fill", fill_value=0) for name, ids in rows.items()}
+    return {
+        name: look_up(tables[name], ids.reshape(-1)).reshape(*ids.shape, -1)
+        for name, ids in rows.items()
+    }
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:

@@ -6,7 +6,6 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
-import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,7 +55,7 @@ def score(
         labels.append(batch.labels[:real])
         masks.append(batch.label_mask[:real])
         weights.append(batch.sample_weight[:real])
-        logits.append(score_step(state, jax.device_put(batch, at.batch())))
+        logits.append(score_step(state, at.put(batch, at.batch())))
     joined = np.concatenate([np.asarray(z, np.float32) for z in logits])
     labels = np.concatenate(labels)
     return Scores(

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from dtn_jax import batch_axis
 from dtn_jax.schema import ALL, Schema, choose
 
 
@@ -75,7 +76,9 @@ def losses(
     """Per task, the weighted mean loss over its space.
 
     Both sums are over all `B` rows: under `jax.jit` with a sharded batch they are global, so
-    the result does not depend on the number of devices. Computed in float32 or wider.
+    the result does not depend on the number of devices. Where the batch is split over a
+    `batch_axis`, the result is this device's part, and the parts add up to the loss. Computed in
+    float32 or wider.
 
     Args:
       logits: {task: `[B]`}; of a regression task, the prediction itself.
@@ -110,6 +113,7 @@ def losses(
             per_row = w * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
         else:
             per_row = jnp.square(z - y)
-        total, count = jnp.sum(jnp.where(mask, weight * per_row, 0)), jnp.sum(weight)
+        total = jnp.sum(jnp.where(mask, weight * per_row, 0))
+        count = batch_axis.total(jnp.sum(weight))
         result[task.name] = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0)
     return result

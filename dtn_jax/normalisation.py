@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from dtn_jax import batch_axis
 from dtn_jax.interactions.mlp import at_least_float32, flat
 
 NORMALISATIONS = ("none", "batch", "layer")
@@ -40,7 +41,7 @@ class MaskedBatchNorm(nn.Module):
         batches = self.variable("batch_stats", "batches", jnp.zeros, (), dtype)
         mean, var = running_mean.value, running_var.value
         if train:
-            rows = jnp.sum(row_mask, dtype=dtype)
+            rows = batch_axis.total(jnp.sum(row_mask, dtype=dtype))
             mean = _masked_sum(x, row_mask) / jnp.maximum(rows, 1)
             var = _masked_sum(jnp.square(x - mean[None]), row_mask) / jnp.maximum(rows, 1)
             if not self.is_initializing():
@@ -54,7 +55,7 @@ class MaskedBatchNorm(nn.Module):
 
 
 def _masked_sum(x: Float[Array, "B W"], row_mask: Bool[Array, " B"]) -> Float[Array, " W"]:
-    return jnp.sum(jnp.where(row_mask[:, None], x, 0), axis=0)
+    return batch_axis.total(jnp.sum(jnp.where(row_mask[:, None], x, 0), axis=0))
 
 
 class Normalisation(nn.Module):

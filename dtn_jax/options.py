@@ -30,6 +30,7 @@ RUNTIME = (
     "train.log_every",
     "parallel.strategy",
     "parallel.devices",
+    "parallel.table_devices",
     "debug.check_ids",
 )
 PLACEMENTS = ("auto", "device", "stream")
@@ -69,6 +70,7 @@ NOT_NEGATIVE = (
     "train.eval_every",
     "train.patience",
     "parallel.devices",
+    "parallel.table_devices",
 )
 POSITIVE_BELOW_ONE = ("optim.b1", "optim.b2", "optim.eps")
 NAMES = ("model.hcnet.fields",)  # tuples of names; every other tuple holds whole numbers

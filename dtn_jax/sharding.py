@@ -1,49 +1,111 @@
-"""Where arrays lie: the mesh, and the shardings of state and batches.
+"""Where arrays lie and how a chunk of steps is compiled: the mesh and the strategies.
 
-Strategy `shard`: the batch is split over all devices, and so are the tables' rows; dense
-parameters are replicated. XLA partitions the step (`AxisType.Auto`).
+`shard`: one program over a mesh with the axes `data` and `table`. The batch is split over both,
+tables by rows over `table`, dense parameters are everywhere; XLA partitions the dense part, and
+`exchange` moves the rows. `pmap`: the step runs once per device on its part of the batch, with
+everything but the batch on every device; for models whose tables fit, and as a check. Both give
+one device's numbers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from dtn_jax import batch_axis
 from dtn_jax.embedding import ROW_MULTIPLE
 from dtn_jax.schema import UserError, choose
 from dtn_jax.state import State
 
-STRATEGIES = ("shard",)
+STRATEGIES = ("shard", "pmap")
+AXES = ("data", "table")
 
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """A mesh of one axis, `data`."""
+    """A mesh with the axes `data` and `table`, and the strategy that uses it."""
 
     mesh: Mesh
+    strategy: str = "shard"
+
+    @property
+    def table_mesh(self) -> Mesh | None:
+        """What `make_train_step` must know: the mesh, where tables are looked up across it."""
+        return self.mesh if self.strategy == "shard" and self.mesh.size > 1 else None
 
     def replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
     def batch(self) -> NamedSharding:
         """Of a batch's arrays `[B, ...]`."""
-        return NamedSharding(self.mesh, PartitionSpec("data"))
+        return NamedSharding(self.mesh, PartitionSpec(AXES))
 
     def chunk(self) -> NamedSharding:
         """Of a chunk's arrays `[steps, B, ...]`."""
-        return NamedSharding(self.mesh, PartitionSpec(None, "data"))
+        return NamedSharding(self.mesh, PartitionSpec(None, AXES))
+
+    def tables(self) -> NamedSharding:
+        """Of tables and of their slots `[V, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec("table"))
 
     def state(self, state: State) -> State:
         """The sharding of each of the state's arrays: tables and their slots by rows."""
         everywhere = jax.tree.map(lambda _: self.replicated(), state)
         by_rows = jax.tree.map(
-            lambda a: self.batch() if a.ndim else self.replicated(), (state.tables, state.slots)
+            lambda a: self.tables() if a.ndim else self.replicated(), (state.tables, state.slots)
         )
         return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
+
+    def put(self, rows, sharding: NamedSharding):
+        """Places a batch or a chunk of numpy or JAX arrays.
+
+        With several processes each gives its own part of the rows: those of `own_part`.
+        """
+        if jax.process_count() == 1:
+            return jax.device_put(rows, sharding)
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), rows)
+
+    def compile(self, train_chunk: Callable, state: State) -> Callable:
+        """`train_chunk(state, chunk, count) -> (state, metrics)` as one program; the state given
+        is consumed, and metrics are the same on every device."""
+        if self.strategy == "pmap":
+            return self._compile_per_device(train_chunk)
+        shardings = (self.state(state), self.replicated())
+        return jax.jit(train_chunk, donate_argnums=0, out_shardings=shardings)
+
+    def _compile_per_device(self, train_chunk: Callable) -> Callable:
+        def on_one_device(state, chunk, count):
+            with batch_axis.split_over("batch"):
+                return train_chunk(state, chunk, count)
+
+        devices = self.mesh.devices.reshape(-1)
+        run = jax.pmap(
+            on_one_device,
+            axis_name="batch",
+            in_axes=(None, 1, None),
+            out_axes=(None, None),
+            donate_argnums=0,
+            devices=list(devices),
+        )
+
+        def split(a):
+            steps, rows = a.shape[:2]
+            return a.reshape(steps, devices.size, rows // devices.size, *a.shape[2:])
+
+        by_device = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec(None, "batch"))
+        parts = jax.jit(lambda chunk: jax.tree.map(split, chunk), out_shardings=by_device)
+        return lambda state, chunk, count: run(state, parts(chunk), count)
+
+
+def own_part(size: int) -> slice:
+    """Which of a batch's `size` rows, or of its lanes, belong to this process."""
+    each = size // jax.process_count()
+    return slice(jax.process_index() * each, (jax.process_index() + 1) * each)
 
 
 def make_placement(config: ConfigDict) -> Placement:
@@ -53,16 +115,9 @@ def make_placement(config: ConfigDict) -> Placement:
       UserError: an unknown strategy, a number of devices that is not there or that tables cannot
         be split over, or batches that cannot.
     """
-    choose("parallel.strategy", config.parallel.strategy, STRATEGIES)
-    available = jax.devices()
-    count = config.parallel.devices or len(available)
-    possible = [n for n in range(1, len(available) + 1) if ROW_MULTIPLE % n == 0]
-    if count not in possible:
-        raise UserError(
-            f"parallel.devices={config.parallel.devices}: expected one of "
-            f"{', '.join(map(str, possible))} ({len(available)} devices are there, and tables, "
-            f"padded to a multiple of {ROW_MULTIPLE} rows, are split evenly)"
-        )
+    parallel = config.parallel
+    choose("parallel.strategy", parallel.strategy, STRATEGIES)
+    count = _device_count(parallel.devices)
     for key in ("batch_size", "eval_batch_size"):
         size = config.data[key]
         if size % count:
@@ -72,4 +127,26 @@ def make_placement(config: ConfigDict) -> Placement:
                 f"data.{key}={size} is not divisible by {count} devices; the nearest: "
                 f"{' and '.join(nearest)}; or set parallel.devices"
             )
-    return Placement(Mesh(np.asarray(available[:count]), ("data",)))
+    sharers = 1 if parallel.strategy == "pmap" else parallel.table_devices or count
+    if count % sharers:
+        possible = [n for n in range(1, count + 1) if count % n == 0]
+        raise UserError(
+            f"parallel.table_devices={sharers} does not divide {count} devices; expected one of "
+            f"{', '.join(map(str, possible))}, or 0 for all"
+        )
+    devices = np.asarray(jax.devices()[:count]).reshape(count // sharers, sharers)
+    return Placement(Mesh(devices, AXES), parallel.strategy)
+
+
+def _device_count(wanted: int) -> int:
+    available = len(jax.devices())
+    possible = [n for n in range(1, available + 1) if ROW_MULTIPLE % n == 0]
+    if jax.process_count() > 1:  # a process without a device would have nothing to do
+        possible = [available] if available in possible else []
+    if (wanted or available) not in possible:
+        raise UserError(
+            f"parallel.devices={wanted}: expected one of {', '.join(map(str, possible)) or 'none'} "
+            f"({available} devices of {jax.process_count()} process(es) are there, and tables, "
+            f"padded to a multiple of {ROW_MULTIPLE} rows, are split evenly)"
+        )
+    return wanted or available

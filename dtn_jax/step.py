@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax import embedding, optimizers
+from dtn_jax import batch_axis, embedding, exchange, optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.losses import losses
 from dtn_jax.schema import per_task
@@ -19,10 +19,15 @@ Metrics = dict[str, jax.Array]
 
 
 def make_train_step(
-    config: ConfigDict, model: nn.Module, plan: embedding.TablePlan, total_steps: int
+    config: ConfigDict,
+    model: nn.Module,
+    plan: embedding.TablePlan,
+    total_steps: int,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """Returns the pure function `(state, batch) -> (state, metrics)`.
 
+    Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids
     out of range.
     """
@@ -30,6 +35,10 @@ def make_train_step(
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
     _, update_table = optimizers.table_updater(config.optim)
+    if mesh is None:
+        rows_of = exchange.replicated(update_table)
+    else:
+        rows_of = exchange.sharded(update_table, mesh)
     positive_weights = per_task(
         config.loss.positive_weights, schema.task_names, "loss.positive_weights", 1.0
     )
@@ -54,16 +63,17 @@ def make_train_step(
             positive_weights,
         )
         stacked = jnp.stack([per_task_loss[n] for n in schema.task_names])
-        real = jnp.maximum(batch.row_mask.sum(), 1)
+        real = jnp.maximum(batch_axis.total(batch.row_mask.sum()), 1)
         aux = sum(jnp.sum(jnp.where(batch.row_mask, a, 0)) / real for a in outputs.aux.values())
         total = jnp.sum(stacked * state.hyper.task_weights) + aux
         return total, (stacked, updates.get("batch_stats", {}))
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         rows = embedding.row_ids(plan, batch)
-        gathered = embedding.gather(state.tables, rows)
+        gathered = embedding.gather(state.tables, rows, rows_of.look_up)
         gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
         (dense, by_row), (task_losses, model_state) = gradient(state.params, gathered, state, batch)
+        dense, task_losses = batch_axis.total((dense, task_losses))
 
         factor = rate_factor(state.step)
         moves, opt_state = directions.update(dense, state.opt_state, state.params)
@@ -72,7 +82,7 @@ def make_train_step(
         )
         tables, slots = {}, {}
         for name, table in state.tables.items():
-            tables[name], slots[name] = update_table(
+            tables[name], slots[name] = rows_of.update(
                 table,
                 state.slots[name],
                 rows[name].reshape(-1),
@@ -83,7 +93,7 @@ def make_train_step(
             )
         metrics = {"losses": task_losses}
         if config.debug.check_ids:
-            metrics["bad_ids"] = embedding.ids_out_of_range(plan, batch)
+            metrics["bad_ids"] = batch_axis.total(embedding.ids_out_of_range(plan, batch))
         new_state = state.replace(
             step=state.step + 1,
             params=params,

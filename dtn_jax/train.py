@@ -87,8 +87,8 @@ def fit(
     if int(state.step) == run.total_steps or progress.stopped:  # only the results are wanting
         return state
     rows = training_data(run)
-    step_function = make_train_step(config, run.model, run.plan, run.total_steps)
-    train_chunk = jax.jit(make_train_chunk(step_function, CHUNK_STEPS), donate_argnums=0)
+    step_function = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
+    train_chunk = run.at.compile(make_train_chunk(step_function, CHUNK_STEPS), state)
     step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
     with bar:
@@ -97,7 +97,7 @@ def fit(
             epoch, position = divmod(step, run.steps_per_epoch)
             count = steps_to_next_stop(run, step)
             chunk = rows.chunk(config.seed, epoch, position, count, batch_size)
-            state, losses = train_chunk(state, jax.device_put(chunk, run.at.chunk()), count)
+            state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
             step += count
             log.add(step, losses, count)
             last = step == run.total_steps

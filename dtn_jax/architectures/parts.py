@@ -12,6 +12,7 @@ from typing import Any
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from dtn_jax.interactions.dropout import Dropout
 from dtn_jax.normalisation import Normalisation
 from dtn_jax.schema import Task
 
@@ -52,7 +53,7 @@ class ModelInput(nn.Module):
         self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B F D"]:
         fields = Normalisation(self.normalisation, name="normalisation")(fields, row_mask, train)
-        return nn.Dropout(self.dropout, deterministic=not train)(fields)
+        return Dropout(self.dropout)(fields, train)
 
 
 class ExpertGroup(nn.Module):
@@ -71,7 +72,7 @@ class ExpertGroup(nn.Module):
         outputs = {}
         for name, expert in self.experts:
             f = expert(name=name)(fields, codewords, train)
-            f = nn.Dropout(self.dropout, deterministic=not train)(f)
+            f = Dropout(self.dropout)(f, train)
             outputs["/".join((*self.path, name))] = f
         return outputs
 

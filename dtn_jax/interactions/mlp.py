@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dtn_jax.interactions.dropout import Dropout
+
 
 def at_least_float32(dtype: Any) -> Any:
     """The dtype of parameters, softmaxes and statistics when the products run in `dtype`."""
@@ -42,7 +44,7 @@ def hidden_layers(
     """A relu layer for each of `widths`, dropout after each."""
     for layer, width in enumerate(widths):
         x = nn.relu(dense(width, dtype, name=f"hidden_{layer}")(x))
-        x = nn.Dropout(dropout, deterministic=not train)(x)
+        x = Dropout(dropout)(x, train)
     return x
 
 

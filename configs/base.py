@@ -95,8 +95,13 @@ def get_config() -> ConfigDict:
 
     c.parallel = parallel = ConfigDict()
     parallel.strategy = "shard"  # shard: batch and tables split | pmap: the batch alone
-    parallel.devices = 0  # how many; 0 takes all
+    parallel.devices = 0  # how many, over all processes; 0 takes all
     parallel.table_devices = 0  # shard: devices that share a copy of the tables; 0 is all
+
+    parallel.processes = (
+        "off"  # off | auto (SLURM, TPU pod, Kubernetes, MPI) | HOST:PORT,COUNT,INDEX
+    )
+    parallel.heartbeat_seconds = 20  # a process silent for longer is dead, and ends the others
 
     c.debug = debug = ConfigDict()
     debug.check_ids = False  # check the range of every id inside the compiled step; slow

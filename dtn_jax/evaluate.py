@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
-from dtn_jax import metrics
+from dtn_jax import metrics, processes
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
@@ -49,20 +49,22 @@ def score(
     score_step: Callable, state: State, data: Prepared, split: str, batch_size: int, at: Placement
 ) -> Scores:
     """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`)."""
+    rows = data.rows[split]
     logits, labels, masks, weights = [], [], [], []
-    for batch in in_order(data, split, batch_size):
-        real = int(batch.row_mask.sum())
-        labels.append(batch.labels[:real])
-        masks.append(batch.label_mask[:real])
-        weights.append(batch.sample_weight[:real])
+    for batch in in_order(data, split, batch_size, processes.own_part(batch_size)):
+        labels.append(batch.labels)
+        masks.append(batch.label_mask)
+        weights.append(batch.sample_weight)
         logits.append(score_step(state, at.put(batch, at.batch())))
-    joined = np.concatenate([np.asarray(z, np.float32) for z in logits])
-    labels = np.concatenate(labels)
+
+    def joined(parts):
+        return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
+
     return Scores(
-        logits=joined[: len(labels)],
-        labels=labels,
-        label_mask=np.concatenate(masks),
-        sample_weight=np.concatenate(weights),
+        logits=np.concatenate([np.asarray(z, np.float32) for z in logits])[:rows],
+        labels=joined(labels),
+        label_mask=joined(masks),
+        sample_weight=joined(weights),
     )
 
 

@@ -20,13 +20,17 @@ from jaxtyping import Array, Float, Int
 from dtn_jax import batch_axis
 from dtn_jax.row_optimizers import Slots
 
+AXES = ("data", "table")  # of the mesh; see sharding.py
+BY_EXAMPLE, BY_ROW = PartitionSpec(AXES), PartitionSpec("table")
+
+LookUp = Callable[[Array, Array], Array]
 Update = Callable[..., tuple[Array, Slots]]  # as row_optimizers.update, without the optimizer
 
 
 class Exchange(NamedTuple):
     """`look_up(table, ids [N]) -> rows [N, D]`, zeros for ids out of range; and `update`."""
 
-    look_up: Callable[[Float[Array, "V D"], Int[Array, " N"]], Float[Array, "N D"]]
+    look_up: LookUp
     update: Update
 
 
@@ -47,36 +51,41 @@ def replicated(update: Update) -> Exchange:
 
 def sharded(update: Update, mesh: Mesh) -> Exchange:
     """For tables split by rows over the mesh's axis `table`, batches over `data` and `table`."""
-    by_example, by_row = PartitionSpec(("data", "table")), PartitionSpec("table")
-
-    def mine(table, ids):
-        """Ids as places in this device's rows; those of other devices are out of range."""
-        first = jax.lax.axis_index("table") * len(table)
-        here = (ids >= first) & (ids < first + len(table))
-        return jnp.where(here, ids - first, len(table))
-
-    def look_up(table, ids):
-        asked = jax.lax.all_gather(ids, "table", tiled=True)
-        found = take(table, mine(table, asked))
-        return jax.lax.psum_scatter(found, "table", scatter_dimension=0, tiled=True)
 
     def update_mine(table, slots, ids, gradient, rate, l2):
-        ids = mine(table, jax.lax.all_gather(ids, ("data", "table"), tiled=True))
-        gradient = jax.lax.all_gather(gradient, ("data", "table"), tiled=True)
+        ids = _mine(table, jax.lax.all_gather(ids, AXES, tiled=True))
+        gradient = jax.lax.all_gather(gradient, AXES, tiled=True)
         return update(table, slots, ids, take(table, ids), gradient, rate, l2)
 
     def sharded_update(table, slots, ids, looked_up, gradient, rate, l2):
-        kept = jax.tree.map(lambda slot: by_row if slot.ndim else PartitionSpec(), slots)
+        kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
         run = jax.shard_map(
             update_mine,
             mesh=mesh,
-            in_specs=(by_row, kept, by_example, by_example, PartitionSpec(), PartitionSpec()),
-            out_specs=(by_row, kept),
+            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec(), PartitionSpec()),
+            out_specs=(BY_ROW, kept),
             check_vma=False,  # it cannot see that what was gathered is the same everywhere
         )
         return run(table, slots, ids, gradient, rate, l2)
 
-    run = jax.shard_map(
-        look_up, mesh=mesh, in_specs=(by_row, by_example), out_specs=by_example, check_vma=False
+    return Exchange(sharded_look_up(mesh), sharded_update)
+
+
+def sharded_look_up(mesh: Mesh) -> LookUp:
+    """The look-up of `sharded`."""
+
+    def look_up(table, ids):
+        asked = jax.lax.all_gather(ids, "table", tiled=True)
+        found = take(table, _mine(table, asked))
+        return jax.lax.psum_scatter(found, "table", scatter_dimension=0, tiled=True)
+
+    return jax.shard_map(
+        look_up, mesh=mesh, in_specs=(BY_ROW, BY_EXAMPLE), out_specs=BY_EXAMPLE, check_vma=False
     )
-    return Exchange(run, sharded_update)
+
+
+def _mine(table: Float[Array, "V D"], ids: Int[Array, " N"]) -> Int[Array, " N"]:
+    """Ids as places in this device's rows; those of other devices are out of range."""
+    first = jax.lax.axis_index("table") * len(table)
+    here = (ids >= first) & (ids < first + len(table))
+    return jnp.where(here, ids - first, len(table))

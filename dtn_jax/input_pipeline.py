@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dtn_jax import processes
 from dtn_jax.datasets.builder import Layout
 from dtn_jax.datasets.catalog import Prepared, check_ids
 from dtn_jax.schema import UserError
@@ -194,7 +195,10 @@ _take_on_device = jax.jit(lambda rows, place: take(rows, place))
 
 
 class StreamedData:
-    """A split that is read from disk as the steps need it, windows ahead of them."""
+    """A split that is read from disk as the steps need it, windows ahead of them.
+
+    With several processes each reads its own lanes, and has that part of each batch.
+    """
 
     def __init__(self, data: Prepared, split: str):
         self.reader = SplitReader(data, split)
@@ -217,8 +221,9 @@ class StreamedData:
         window_rows = WINDOW_BLOCKS * self.layout.block_rows
         first = min(start * share // window_rows, count - 1)
         skip = start * share - first * window_rows
+        own = processes.own_part(self.layout.lanes)
         decoded = grain.MapDataset.range(first, count).map(
-            lambda w: self.reader.rows_at(epoch_window(self.layout, self.rows, seed, epoch, w))
+            lambda w: self.reader.rows_at(epoch_window(self.layout, self.rows, seed, epoch, w)[own])
         )
         held = None
         for window in decoded.to_iter_dataset(grain.ReadOptions(1, prefetch_buffer_size=1)):
@@ -246,9 +251,12 @@ def _flat(a: np.ndarray) -> np.ndarray:
     return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
 
 
-def in_order(data: Prepared, split: str, batch_size: int) -> Iterator[Batch]:
-    """The split's rows in their own order, for scoring; the last batch is padded."""
+def in_order(data: Prepared, split: str, batch_size: int, part: slice) -> Iterator[Batch]:
+    """The split's rows in their own order, for scoring: `part` of each batch.
+
+    The last batch is padded.
+    """
     reader = SplitReader(data, split)
     for start in range(0, reader.rows, batch_size):
-        numbers = np.arange(start, start + batch_size)
+        numbers = np.arange(start, start + batch_size)[part]
         yield reader.rows_at(np.where(numbers < reader.rows, numbers, -1))

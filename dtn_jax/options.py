@@ -31,6 +31,8 @@ RUNTIME = (
     "parallel.strategy",
     "parallel.devices",
     "parallel.table_devices",
+    "parallel.processes",
+    "parallel.heartbeat_seconds",
     "debug.check_ids",
 )
 PLACEMENTS = ("auto", "device", "stream")
@@ -54,6 +56,7 @@ AT_LEAST_ONE = (
     "model.hcnet.codebook_rows",
     "model.hcnet.hashes",
     "model.ple.levels",
+    "parallel.heartbeat_seconds",
 )
 NOT_NEGATIVE = (
     "seed",

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import rich
 
-from dtn_jax import plots, report
+from dtn_jax import plots, processes, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.run import MEAN, Run, measure, score_split
@@ -48,7 +48,8 @@ def conclude(
     }
     if test:
         results |= read_test(run, folder, checkpoints, state, best)
-    plots.learning_curves(history, folder.path / "learning_curves.png")
+    if processes.is_first():
+        plots.learning_curves(history, folder.path / "learning_curves.png")
     folder.finish(results)
     return results
 
@@ -61,7 +62,7 @@ def read_test(
     for step in sorted(set(best.values())):
         scores = score_split(run, checkpoints.restore_best(step, state), "test")
         measured[step] = measure(run, scores)
-        if step == best[MEAN]:
+        if step == best[MEAN] and processes.is_first():
             write_predictions(folder.path / "predictions.parquet", scores, run.schema)
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)

@@ -9,7 +9,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax import architectures, flops, options
+from dtn_jax import architectures, flops, options, processes
 from dtn_jax.datasets import catalog
 from dtn_jax.embedding import TablePlan, make_plan
 from dtn_jax.evaluate import Scores, evaluate, score
@@ -37,7 +37,8 @@ class Run:
 
     @functools.cached_property
     def score_step(self):
-        return jax.jit(make_score_step(self.model, self.plan))
+        score_step = make_score_step(self.model, self.plan, self.at.table_mesh)
+        return jax.jit(score_step, out_shardings=self.at.replicated())
 
     @functools.cached_property
     def size(self) -> flops.Size:
@@ -50,10 +51,17 @@ class Run:
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = options.check(config)
+    processes.join(config.parallel)
     at = make_placement(config)
-    data = catalog.load(
-        config.data.dataset, config.data.options, config.data.data_dir, config.data.manual_dir
+    source = config.data
+    data = processes.first_alone(
+        lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
+    if data.layout.lanes % jax.process_count():
+        raise UserError(
+            f"{jax.process_count()} processes cannot share the {data.layout.lanes} lanes of "
+            f"{source.dataset}; expected a number that divides them"
+        )
     schema = data.schema
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))

@@ -17,13 +17,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from dtn_jax import batch_axis
 from dtn_jax.embedding import ROW_MULTIPLE
+from dtn_jax.exchange import AXES
+from dtn_jax.per_device import compile_per_device
 from dtn_jax.schema import UserError, choose
 from dtn_jax.state import State
 
 STRATEGIES = ("shard", "pmap")
-AXES = ("data", "table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Placement:
     def put(self, rows, sharding: NamedSharding):
         """Places a batch or a chunk of numpy or JAX arrays.
 
-        With several processes each gives its own part of the rows: those of `own_part`.
+        With several processes each gives its own part of the rows: `processes.own_part`.
         """
         if jax.process_count() == 1:
             return jax.device_put(rows, sharding)
@@ -74,38 +74,9 @@ class Placement:
         """`train_chunk(state, chunk, count) -> (state, metrics)` as one program; the state given
         is consumed, and metrics are the same on every device."""
         if self.strategy == "pmap":
-            return self._compile_per_device(train_chunk)
+            return compile_per_device(train_chunk, self.mesh)
         shardings = (self.state(state), self.replicated())
         return jax.jit(train_chunk, donate_argnums=0, out_shardings=shardings)
-
-    def _compile_per_device(self, train_chunk: Callable) -> Callable:
-        def on_one_device(state, chunk, count):
-            with batch_axis.split_over("batch"):
-                return train_chunk(state, chunk, count)
-
-        devices = self.mesh.devices.reshape(-1)
-        run = jax.pmap(
-            on_one_device,
-            axis_name="batch",
-            in_axes=(None, 1, None),
-            out_axes=(None, None),
-            donate_argnums=0,
-            devices=list(devices),
-        )
-
-        def split(a):
-            steps, rows = a.shape[:2]
-            return a.reshape(steps, devices.size, rows // devices.size, *a.shape[2:])
-
-        by_device = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec(None, "batch"))
-        parts = jax.jit(lambda chunk: jax.tree.map(split, chunk), out_shardings=by_device)
-        return lambda state, chunk, count: run(state, parts(chunk), count)
-
-
-def own_part(size: int) -> slice:
-    """Which of a batch's `size` rows, or of its lanes, belong to this process."""
-    each = size // jax.process_count()
-    return slice(jax.process_index() * each, (jax.process_index() + 1) * each)
 
 
 def make_placement(config: ConfigDict) -> Placement:
@@ -141,8 +112,8 @@ def make_placement(config: ConfigDict) -> Placement:
 def _device_count(wanted: int) -> int:
     available = len(jax.devices())
     possible = [n for n in range(1, available + 1) if ROW_MULTIPLE % n == 0]
-    if jax.process_count() > 1:  # a process without a device would have nothing to do
-        possible = [available] if available in possible else []
+    if jax.process_count() > 1:  # all: a process without a device would have nothing to do
+        possible = [n for n in possible if n == available]
     if (wanted or available) not in possible:
         raise UserError(
             f"parallel.devices={wanted}: expected one of {', '.join(map(str, possible)) or 'none'} "

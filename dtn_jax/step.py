@@ -131,11 +131,17 @@ def make_train_chunk(step, chunk_steps: int):
     return train_chunk
 
 
-def make_score_step(model: nn.Module, plan: embedding.TablePlan):
-    """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order."""
+def make_score_step(
+    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
+):
+    """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order.
+
+    `mesh` is as in `make_train_step`.
+    """
+    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def score(state: State, batch: Batch) -> jax.Array:
-        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
+        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
             embedding.to_inputs(plan, gathered, batch),

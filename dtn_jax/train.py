@@ -12,13 +12,14 @@ import jax
 import rich
 from ml_collections import ConfigDict
 
-from dtn_jax import huge_pages
+from dtn_jax import huge_pages, processes
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.input_pipeline import CHUNK_STEPS, ResidentData, StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
 from dtn_jax.run import Run, build_run
+from dtn_jax.schema import UserError
 from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -41,7 +42,9 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
       UserError: config, data or folder are wrong; the message says what was expected.
     """
     run = build_run(config)
-    folder = Workdir(workdir, run.config, run.schema, run.data.fingerprint)
+    folder = processes.first_alone(
+        lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
+    )
     results = folder.results()
     if results and ("test" in results or not test):
         rich.print("This run is finished; these are its results.")
@@ -73,8 +76,11 @@ def start(run: Run, folder: Workdir, checkpoints: Checkpoints) -> tuple[State, P
 def training_data(run: Run) -> ResidentData | StreamedData:
     """The train split on the device where it fits, else streamed from disk."""
     placement = run.config.data.placement
+    alone = jax.process_count() == 1
+    if placement == "device" and not alone:
+        raise UserError("data.placement=device is for one process; several stream their lanes")
     fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
-    if placement == "device" or (placement == "auto" and fits):
+    if placement == "device" or (placement == "auto" and fits and alone):
         return ResidentData(run.data, "train", run.at.replicated())
     return StreamedData(run.data, "train")
 

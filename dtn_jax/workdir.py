@@ -10,7 +10,7 @@ import platform
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from dtn_jax import options
+from dtn_jax import options, processes
 from dtn_jax.schema import Schema, UserError
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
@@ -25,6 +25,9 @@ def versions() -> dict[str, str]:
 
 class Workdir:
     """Claims a folder for one config on one data set, and writes the run's files into it.
+
+    With several processes the first one alone writes, and must have claimed the folder before the
+    others do.
 
     Raises:
       UserError: the folder belongs to another config or data set, holds other things, or cannot
@@ -45,6 +48,9 @@ class Workdir:
                 f"workdir {self.path} is not empty and holds no run (no config.json); "
                 "name a new or an empty folder"
             )
+        self.writer = None
+        if not processes.is_first():
+            return
         facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -53,7 +59,6 @@ class Workdir:
                 _write(stored, json.dumps(facts, indent=1))
         except OSError as error:
             raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
-        self.writer = None
 
     def results(self) -> dict | None:
         """What a finished run found."""
@@ -64,10 +69,14 @@ class Workdir:
             raise UserError(f"{path} is damaged ({error}); delete it to make it anew") from None
 
     def finish(self, results: dict) -> None:
+        if not processes.is_first():
+            return
         _write(self.path / "results.json", json.dumps(results, indent=1))
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again."""
+        if not processes.is_first():
+            return
         kept = [r for r in self.history() if r["step"] <= step]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         _write(self.path / "metrics.jsonl", text)
@@ -75,6 +84,8 @@ class Workdir:
 
     def log(self, record: dict) -> None:
         """Appends a record to metrics.jsonl and its numbers to the TensorBoard events."""
+        if not processes.is_first():
+            return
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
         for name, value in record.items():

@@ -326,7 +326,10 @@ def test_runtime_options_are_these():
         "data.placement",
         "debug.check_ids",
         "parallel.devices",
+        "parallel.heartbeat_seconds",
+        "parallel.processes",
         "parallel.strategy",
+        "parallel.table_devices",
         "train.checkpoint_every",
         "train.log_every",
     ]

@@ -1,0 +1,91 @@
+"""One run on several hosts: every process runs the same program on its part of each batch.
+
+All processes must see the same workdir (checkpoints are written by all of them) and the prepared
+data. The first one prepares, logs, draws and speaks; the others keep silent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from dtn_jax.schema import UserError
+
+T = TypeVar("T")
+EXPECTED = "expected off, auto or HOST:PORT,COUNT,INDEX, such as 10.0.0.1:8476,4,0"
+
+
+def join(parallel: ConfigDict) -> None:
+    """Meets the other processes of the run, where `parallel.processes` says that there are some.
+
+    A process that dies is noticed by the others within `parallel.heartbeat_seconds`; JAX then
+    ends them too, by a signal and not by an exception: what starts processes (a cluster's
+    scheduler, or experiments.launch) must start all of them again, which resumes the run.
+
+    Raises:
+      UserError: a value that is none of the expected, no cluster found, or JAX at work already.
+    """
+    if parallel.processes == "off" or jax.distributed.is_initialized():
+        return
+    where = {} if parallel.processes == "auto" else _parse(parallel.processes)
+    try:
+        jax.distributed.initialize(**where, heartbeat_timeout_seconds=parallel.heartbeat_seconds)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"parallel.processes={parallel.processes}: {error}") from error
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _parse(text: str) -> dict:
+    address, *numbers = text.split(",")
+    if ":" not in address or len(numbers) != 2 or not all(n.strip().isdecimal() for n in numbers):
+        raise UserError(f"parallel.processes={text!r}: {EXPECTED}")
+    count, index = map(int, numbers)
+    if index >= count:
+        raise UserError(f"parallel.processes={text!r}: INDEX counts from 0 to {count - 1}")
+    return {"coordinator_address": address, "num_processes": count, "process_id": index}
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return jax.process_index() == 0
+
+
+def first_alone(do: Callable[[], T]) -> T:
+    """Calls `do` in the first process, and in the others after it is done there."""
+    if jax.process_count() == 1:
+        return do()
+    if is_first():
+        done = do()
+        multihost_utils.sync_global_devices("first_alone")
+        return done
+    multihost_utils.sync_global_devices("first_alone")
+    return do()
+
+
+def own_part(size: int) -> slice:
+    """Which of a batch's `size` rows, or of its lanes, belong to this process."""
+    each = size // jax.process_count()
+    return slice(jax.process_index() * each, (jax.process_index() + 1) * each)
+
+
+def all_parts(part: np.ndarray) -> np.ndarray:
+    """Joins the processes' parts of some batches; every process gets the whole.
+
+    Args:
+      part: this process's `[steps, B / processes, ...]`.
+
+    Returns:
+      `[steps, B, ...]`.
+    """
+    if jax.process_count() == 1:
+        return part
+    parts = multihost_utils.process_allgather(part)  # [processes, steps, ...]
+    return np.concatenate(list(parts), axis=1)

@@ -1,0 +1,116 @@
+"""Runs experiments.train as several processes of this machine, and restarts them when one dies.
+
+Everything after `--` goes to experiments.train. On a cluster each host runs experiments.train
+itself (experiments/launch.md); this command is for one machine, and for trying things out.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import rich
+
+from dtn_jax.schema import UserError
+from experiments import command
+
+EXAMPLE = (
+    "python -m experiments.launch --processes=2 -- "
+    "--config=configs/adult.py:dtn --workdir=runs/adult_two"
+)
+WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
+INTERRUPTED = 130
+PATIENCE = 60  # seconds that the others get to end by themselves when one has ended
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.usage = "%(prog)s --processes N [--restarts N] -- ARGUMENTS OF experiments.train"
+    parser.add_argument("--processes", type=int, default=2, help="how many (default 2)")
+    parser.add_argument(
+        "--restarts", type=int, default=3, help="how often to restart all when one dies (default 3)"
+    )
+    arguments = list(arguments)
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
+    if known.processes < 1 or known.restarts < 0:
+        raise UserError("expected --processes of at least 1 and --restarts of at least 0")
+    if not training:
+        raise UserError("nothing to run: give the arguments of experiments.train after --")
+    code = run_until_done(training, known.processes, known.restarts)
+    if code:
+        sys.exit(code)
+
+
+def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
+    """Starts all processes, again after a death; returns the exit code."""
+    for attempt in range(restarts + 1):
+        codes = run_once(training, count)
+        bad = [(i, code) for i, code in enumerate(codes) if code]
+        if not bad:
+            return 0
+        for wanted in (WRONG_INPUT, INTERRUPTED):
+            if wanted in codes:
+                return wanted
+        index, code = bad[0]
+        what = f"process {index} of {count} ended with {how_it_ended(code)}"
+        if attempt < restarts:
+            rich.print(
+                f"{what}; starting all again from the last checkpoint "
+                f"(restart {attempt + 1} of {restarts})",
+                flush=True,
+            )
+    rich.print(f"{what}; giving up after {restarts} restarts. The same command goes on.")
+    return 1
+
+
+def how_it_ended(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def run_once(training: Sequence[str], count: int) -> list[int]:
+    """Starts the processes and waits for all; the first to fail comes first in time, not here.
+
+    When one has ended badly the others get PATIENCE seconds: JAX ends them when the heartbeat is
+    missed. What is left then is killed.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    started = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "experiments.train", *training),
+                f"--config.parallel.processes={address},{count},{index}",
+            ]
+        )
+        for index in range(count)
+    ]
+    deadline = None
+    try:
+        while any(process.poll() is None for process in started):
+            failed = any(process.poll() for process in started)
+            if failed and deadline is None:
+                deadline = time.monotonic() + PATIENCE
+            if deadline and time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        return [INTERRUPTED]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+    return [process.returncode for process in started]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,33 @@
+"""A process of the runs in test_processes.py: trains the config of test_train, cut at a step.
+
+python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CUT_AT
+"""
+
+import sys
+
+import jax
+from test_train import small
+
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.train import train
+
+workdir, data_dir, processes, devices, strategy, cut_at = sys.argv[1:]
+jax.config.update("jax_num_cpu_devices", int(devices))
+save = Checkpoints.save
+
+
+def save_and_end(self, step, *args):
+    save(self, step, *args)
+    if step == int(cut_at):
+        sys.exit(0)
+
+
+Checkpoints.save = save_and_end
+config = small(
+    data_dir,
+    parallel__processes=processes,
+    parallel__devices=0,
+    parallel__strategy=strategy,
+    data__placement="auto",
+)
+train(config, workdir)

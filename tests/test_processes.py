@@ -1,0 +1,169 @@
+"""Several processes train one run: with one process's numbers, and on after a death."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from test_train import last_state, logged, small
+
+from dtn_jax import processes
+from dtn_jax.datasets import catalog
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+from experiments import launch
+
+TESTS = pathlib.Path(__file__).parent
+ALONE = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}  # one device a process
+
+
+def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
+    """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`."""
+    address = f"127.0.0.1:{launch.free_port()}"
+    started = [
+        subprocess.Popen(
+            [
+                *(sys.executable, TESTS / "one_process.py", workdir, data_dir),
+                *(f"{address},{count},{index}", str(devices), strategy, str(cut_at)),
+            ],
+            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(count)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * count, "\n".join(said)
+    return said
+
+
+def assert_equal_runs(config, one, other):
+    """The same rows in every step, so the same losses, metrics and parameters up to rounding."""
+    for a, b in zip(logged(one), logged(other), strict=True):
+        assert list(a) == list(b)
+        for name in a:
+            if isinstance(a[name], float):
+                assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-5), (a["step"], name)
+    (leaves, progress), (leaves2, progress2) = last_state(config, one), last_state(config, other)
+    for name, entry in progress["best"].items():
+        assert entry["step"] == progress2["best"][name]["step"]
+    for a, b in zip(leaves, leaves2, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def uncut(prepared_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uncut") / "run"
+    return workdir, train(small(prepared_dir), workdir)
+
+
+def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
+    """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
+    workdir = tmp_path / "run"
+    run_together(workdir, prepared_dir, 4, 2, cut_at=12)
+    said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
+    assert "Going on at step 12 of 45" in said[0]
+    assert "Going on" not in said[1]  # the first process alone speaks
+    config = small(prepared_dir, parallel__devices=2)
+    results = train(config, workdir)
+    assert_equal_runs(config, uncut[0], workdir)
+    for key, found in results["test"].items():
+        assert found["auc"] == pytest.approx(uncut[1]["test"][key]["auc"], abs=1e-4)
+        assert found["examples"] == uncut[1]["test"][key]["examples"]
+
+
+def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
+    run_together(tmp_path / "run", prepared_dir, 2, 2, strategy="pmap")
+    assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
+    assert (tmp_path / "run" / "predictions.parquet").exists()
+
+
+def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_path):
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=1", "--"),
+        *("--config=configs/adult.py:dtn,quick", f"--workdir={workdir}"),
+        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=160"),
+        *("--config.train.epochs=20", "--config.train.checkpoint_every=10"),
+        "--config.parallel.heartbeat_seconds=5",
+    ]
+    with log.open("w") as out:
+        launcher = subprocess.Popen(
+            command, env=ALONE, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT
+        )
+        last = workdir / "checkpoints" / "last"
+        wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 120)
+        victim, *others = children(launcher.pid)
+        os.kill(victim, signal.SIGKILL)
+        died = time.monotonic()
+        wait_for(lambda: not any(map(alive, others)), 60)  # the others end within a minute
+        assert time.monotonic() - died < 60
+        assert launcher.wait(240) == 0, log.read_text()
+    text = log.read_text()
+    assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
+    assert re.search(r"Going on at step \d+ of 160", text)
+    assert (workdir / "results.json").exists()
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def children(pid):
+    """The processes that a process has started."""
+    found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def alive(pid):
+    stat = pathlib.Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):
+    codes = [[0, -9], [0, 134], [-6, -9]]
+    monkeypatch.setattr(launch, "run_once", lambda *_: codes.pop(0))
+    assert launch.run_until_done([], 2, 2) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "process 1 of 2 ended with signal 9; starting all again" in shown
+    assert "process 1 of 2 ended with exit code 134; starting all again" in shown
+    assert "process 0 of 2 ended with signal 6; giving up after 2 restarts" in shown
+    codes = [[2, -6], [0, 0]]
+    assert launch.run_until_done([], 2, 2) == 2
+    assert launch.run_until_done([], 2, 2) == 0
+
+
+def test_what_the_launcher_needs():
+    with pytest.raises(UserError, match="after --"):
+        launch.main(["--processes=2"])
+    with pytest.raises(UserError, match="at least 1"):
+        launch.main(["--processes=0", "--", "x"])
+
+
+@pytest.mark.parametrize("text", ["on", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,2"])
+def test_how_processes_meet_is_checked(text):
+    parallel = small("x").parallel
+    parallel.processes = text
+    with pytest.raises(UserError, match=re.escape(text)):
+        processes.join(parallel)
+
+
+def test_lanes_are_shared_evenly(prepared_dir, monkeypatch, tmp_path):
+    lanes = catalog.load("adult", data_dir=prepared_dir).layout.lanes
+    monkeypatch.setattr("jax.process_count", lambda: lanes - 1)
+    monkeypatch.setattr(processes, "first_alone", lambda do: do())
+    config = small(prepared_dir, parallel__devices=8)
+    with pytest.raises(UserError, match=f"cannot share the {lanes} lanes of adult"):
+        train(config, tmp_path / "run")

@@ -86,6 +86,8 @@ def get_config() -> ConfigDict:
     train.eval_every = 0  # steps between validations; 0 is once an epoch
     train.checkpoint_every = 1000  # steps between checkpoints; the last step always has one
     train.log_every = 100  # steps between lines of metrics.jsonl
+    train.accumulate = 1  # parts that a batch is stepped through in, to save memory; same numbers
+    train.remat = False  # compute experts again in the backward pass: less memory on GPU and TPU
     train.patience = 0  # validations without a gain before stopping; 0 is never
     train.select = "mean"  # what early stopping watches: mean over tasks, or a task's name
 

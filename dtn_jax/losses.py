@@ -64,29 +64,52 @@ def space_mask(
     return mask
 
 
-def losses(
-    logits: Mapping[str, Float[Array, " B"]],
+def row_weights(
     labels: Float[Array, "B T"],
     label_mask: Bool[Array, "B T"],
     row_mask: Bool[Array, " B"],
     sample_weight: Float[Array, " B"] | None,
     schema: Schema,
+) -> Float[Array, "B T"]:
+    """What each row counts in each task's loss: 1 in all, or 0 where a space is empty.
+
+    The count is over the whole batch: under `jax.jit` with a sharded batch it is global, and where
+    the batch is split over a `batch_axis` this device's rows get their share. So the loss depends
+    neither on the number of devices nor on the parts that the rows are taken in.
+
+    Args:
+      labels: `[B, T]`, in the order of `schema.tasks`.
+      label_mask: `[B, T]`, True where the label is known.
+      row_mask: `[B]`, False for padding.
+      sample_weight: `[B]`, or None for equal weights.
+      schema: gives each task's space.
+    """
+    weights = []
+    for task in schema.tasks:
+        mask = space_mask(task.name, labels, label_mask, row_mask, schema)
+        weight = jnp.ones_like(labels[:, 0]) if sample_weight is None else sample_weight
+        weight = jnp.where(mask, weight.astype(jnp.promote_types(weight.dtype, jnp.float32)), 0)
+        count = batch_axis.total(jnp.sum(weight))
+        weights.append(jnp.where(count > 0, weight / jnp.where(count > 0, count, 1), 0))
+    return jnp.stack(weights, axis=1)
+
+
+def losses(
+    logits: Mapping[str, Float[Array, " B"]],
+    labels: Float[Array, "B T"],
+    weights: Float[Array, "B T"],
+    schema: Schema,
     positive_weights: Mapping[str, float | int],
 ) -> dict[str, Float[Array, ""]]:
-    """Per task, the weighted mean loss over its space.
+    """Per task, the mean loss over its space; computed in float32 or wider.
 
-    Both sums are over all `B` rows: under `jax.jit` with a sharded batch they are global, so
-    the result does not depend on the number of devices. Where the batch is split over a
-    `batch_axis`, the result is this device's part, and the parts add up to the loss. Computed in
-    float32 or wider.
+    Where `B` are not all rows of the batch, the parts' results add up to the loss.
 
     Args:
       logits: {task: `[B]`}; of a regression task, the prediction itself.
       labels: `[B, T]`, in the order of `schema.tasks`; 0 or 1 for binary tasks.
-      label_mask: `[B, T]`, True where the label is known.
-      row_mask: `[B]`, False for padding.
-      sample_weight: `[B]`, or None for equal weights.
-      schema: gives each task's kind and space.
+      weights: `[B, T]`, from `row_weights`.
+      schema: gives each task's kind.
       positive_weights: {binary task: w}; tasks not named have 1. The denominator stays the
         (weighted) count of rows, so w scales the positives' part of the loss.
 
@@ -102,18 +125,15 @@ def losses(
         choose("task in positive_weights", name, schema.task_names)
     result = {}
     for column, task in enumerate(schema.tasks):
-        mask = space_mask(task.name, labels, label_mask, row_mask, schema)
+        mask = weights[:, column] > 0
         z = logits[task.name]
         z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
         y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
-        weight = jnp.ones_like(z) if sample_weight is None else sample_weight.astype(z.dtype)
-        weight = jnp.where(mask, weight, 0)
         if task.kind == "binary":
             w = positive_weights.get(task.name, 1.0)
             per_row = w * y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
         else:
             per_row = jnp.square(z - y)
-        total = jnp.sum(jnp.where(mask, weight * per_row, 0))
-        count = batch_axis.total(jnp.sum(weight))
-        result[task.name] = jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0)
+        weight = weights[:, column].astype(z.dtype)
+        result[task.name] = jnp.sum(jnp.where(mask, weight * per_row, 0))
     return result

@@ -29,6 +29,8 @@ class Hyper:
     table_learning_rate: Float[Array, ""]
     table_l2: Float[Array, ""]
     task_weights: Float[Array, " T"]
+    dropout: Float[Array, ""]
+    embedding_dropout: Float[Array, ""]
 
 
 def hyper(config: ConfigDict, schema: Schema) -> Hyper:
@@ -41,6 +43,8 @@ def hyper(config: ConfigDict, schema: Schema) -> Hyper:
         table_learning_rate=jnp.float32(config.optim.table_learning_rate),
         table_l2=jnp.float32(config.optim.table_l2),
         task_weights=jnp.asarray([weights[n] for n in names], jnp.float32),
+        dropout=jnp.float32(config.model.dropout),
+        embedding_dropout=jnp.float32(config.model.embedding_dropout),
     )
 
 

@@ -26,8 +26,10 @@ RUNTIME = (
     "data.placement",
     "data.device_bytes",
     "data.eval_batch_size",
+    "train.accumulate",
     "train.checkpoint_every",
     "train.log_every",
+    "train.remat",
     "parallel.strategy",
     "parallel.devices",
     "parallel.table_devices",
@@ -49,6 +51,7 @@ AT_LEAST_ONE = (
     "data.batch_size",
     "data.eval_batch_size",
     "train.epochs",
+    "train.accumulate",
     "train.checkpoint_every",
     "train.log_every",
     "evaluate.ece_bins",
@@ -237,6 +240,11 @@ def check(config: ConfigDict) -> FrozenConfigDict:
     for key in NOT_NEGATIVE:
         if not 0 <= flat[key] < math.inf:  # NaN is not either
             raise UserError(f"{key}={flat[key]}: expected a finite number of at least 0")
+    if flat["train.accumulate"] > 1 and flat["model.normalisation"] == "batch":
+        raise UserError(
+            "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
+            "batch need all of its rows at once; use layer or none"
+        )
     if config.seed >= 2**32:
         raise UserError(f"seed={config.seed}: expected a number below 2**32")
     for key in POSITIVE_BELOW_ONE:

@@ -80,7 +80,7 @@ def build_run(config: ConfigDict) -> Run:
         config=config,
         data=data,
         schema=schema,
-        model=architectures.build(config.model, schema),
+        model=architectures.build(config.model, schema, config.train.remat),
         plan=make_plan(schema, config.model, views, architectures.codebooks(config.model, schema)),
         at=at,
         steps_per_epoch=per_epoch,

@@ -98,6 +98,12 @@ def make_placement(config: ConfigDict) -> Placement:
                 f"data.{key}={size} is not divisible by {count} devices; the nearest: "
                 f"{' and '.join(nearest)}; or set parallel.devices"
             )
+    each, parts = config.data.batch_size // count, config.train.accumulate
+    if each % parts:
+        raise UserError(
+            f"train.accumulate={parts} does not divide the {each} rows of a batch that each of "
+            f"{count} devices has"
+        )
     sharers = 1 if parallel.strategy == "pmap" else parallel.table_devices or count
     if count % sharers:
         possible = [n for n in range(1, count + 1) if count % n == 0]

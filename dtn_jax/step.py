@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,19 @@ from ml_collections import ConfigDict
 
 from dtn_jax import batch_axis, embedding, exchange, optimizers
 from dtn_jax.input_pipeline import Batch
-from dtn_jax.losses import losses
+from dtn_jax.interactions import dropout
+from dtn_jax.losses import losses, row_weights
 from dtn_jax.schema import per_task
 from dtn_jax.state import State
 
 Metrics = dict[str, jax.Array]
+
+
+class Weights(NamedTuple):
+    """What rows count: `tasks [B, T]` in each task's loss, `rows [B]` in auxiliary losses."""
+
+    tasks: jax.Array
+    rows: jax.Array
 
 
 def make_train_step(
@@ -31,7 +40,7 @@ def make_train_step(
     `metrics["losses"]` is `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids
     out of range.
     """
-    schema = plan.schema
+    schema, parts = plan.schema, config.train.accumulate
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
     _, update_table = optimizers.table_updater(config.optim)
@@ -43,36 +52,56 @@ def make_train_step(
         config.loss.positive_weights, schema.task_names, "loss.positive_weights", 1.0
     )
 
-    def loss(params, gathered, state: State, batch: Batch):
-        inputs = embedding.to_inputs(plan, gathered, batch)
-        outputs, updates = model.apply(
-            {"params": params, "batch_stats": state.model_state},
-            inputs,
-            train=True,
-            rngs={"dropout": jax.random.fold_in(state.key, state.step)},
-            mutable=["batch_stats"],
-        )
-        weight = batch.sample_weight if config.loss.sample_weights else None
-        per_task_loss = losses(
-            outputs.logits,
-            batch.labels,
-            batch.label_mask,
-            batch.row_mask,
-            weight,
-            schema,
-            positive_weights,
-        )
-        stacked = jnp.stack([per_task_loss[n] for n in schema.task_names])
-        real = jnp.maximum(batch_axis.total(batch.row_mask.sum()), 1)
-        aux = sum(jnp.sum(jnp.where(batch.row_mask, a, 0)) / real for a in outputs.aux.values())
+    def loss(params, gathered, state: State, batch: Batch, weights):
+        with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
+            outputs, updates = model.apply(
+                {"params": params, "batch_stats": state.model_state},
+                embedding.to_inputs(plan, gathered, batch),
+                train=True,
+                rngs={"dropout": jax.random.fold_in(state.key, state.step)},
+                mutable=["batch_stats"],
+            )
+        by_task = losses(outputs.logits, batch.labels, weights.tasks, schema, positive_weights)
+        stacked = jnp.stack([by_task[n] for n in schema.task_names])
+        aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
         total = jnp.sum(stacked * state.hyper.task_weights) + aux
         return total, (stacked, updates.get("batch_stats", {}))
+
+    gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
+
+    def gradients(gathered, state: State, batch: Batch):
+        """Of the whole batch: by parameter, by looked-up row; the losses; the new statistics."""
+        weights = make_weights(batch)
+        if parts == 1:
+            return gradient(state.params, gathered, state, batch, weights)
+        split = jax.tree.map(lambda a: batch_axis.split(a, parts), (gathered, batch, weights))
+
+        def one_part(sums, index):
+            gathered, batch, weights = jax.tree.map(lambda a: a[index], split)
+            with batch_axis.part(index, parts):
+                (dense, rows), (by_task, _) = gradient(
+                    state.params, gathered, state, batch, weights
+                )
+            return jax.tree.map(jnp.add, sums, (dense, by_task)), rows
+
+        shapes = jax.eval_shape(gradient, state.params, gathered, state, batch, weights)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (shapes[0][0], shapes[1][0]))
+        (dense, by_task), rows = jax.lax.scan(one_part, zeros, jnp.arange(parts))
+        rows = jax.tree.map(batch_axis.join, rows)
+        return (dense, rows), (by_task, state.model_state)
+
+    def make_weights(batch: Batch) -> Weights:
+        given = batch.sample_weight if config.loss.sample_weights else None
+        real = batch.row_mask.astype(jnp.float32)
+        return Weights(
+            tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema),
+            rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
+        )
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         rows = embedding.row_ids(plan, batch)
         gathered = embedding.gather(state.tables, rows, rows_of.look_up)
-        gradient = jax.grad(loss, argnums=(0, 1), has_aux=True)
-        (dense, by_row), (task_losses, model_state) = gradient(state.params, gathered, state, batch)
+        (dense, by_row), (task_losses, model_state) = gradients(gathered, state, batch)
         dense, task_losses = batch_axis.total((dense, task_losses))
 
         factor = rate_factor(state.step)

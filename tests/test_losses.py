@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from dtn_jax.losses import losses, space_mask
+from dtn_jax.losses import losses, row_weights, space_mask
 from dtn_jax.schema import Field, Schema, Task, UserError
 
 SCHEMA = Schema(
@@ -51,7 +51,9 @@ def batch(rows, seed=0):
 
 def run(data, positive_weights=None, schema=SCHEMA):
     data = jax.tree.map(jnp.asarray, data)
-    return losses(schema=schema, positive_weights=positive_weights or {}, **data)
+    logits, labels = data.pop("logits"), data["labels"]
+    weights = row_weights(schema=schema, **data)
+    return losses(logits, labels, weights, schema, positive_weights or {})
 
 
 def row_by_row(data, positive_weights):

@@ -219,7 +219,7 @@ def test_a_value_of_another_type_is_refused(key, text, expected):
         ("embedding_dims", "model.embedding_dim"),
         ("Seed", "seed"),
         ("model.mlp", "model.mlp.hidden"),
-        ("parallel", "parallel.devices, parallel.strategy"),
+        ("parallel", "parallel.devices, parallel.heartbeat_seconds, parallel.processes"),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_nearest(key, nearest):
@@ -330,8 +330,10 @@ def test_runtime_options_are_these():
         "parallel.processes",
         "parallel.strategy",
         "parallel.table_devices",
+        "train.accumulate",
         "train.checkpoint_every",
         "train.log_every",
+        "train.remat",
     ]
     assert set(options.RUNTIME) <= set(DEFAULTS)
 
@@ -368,6 +370,8 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config = adult.get_config("shared_bottom")
     config.data.data_dir = prepared_dir
     config.parallel.devices = 1
+    config.parallel.processes = "here:1,1,0"
+    monkeypatch.setattr("jax.distributed.initialize", lambda **_: None)
     config.model.experts = "mlp"
     config.model.embedding_dim = config.model.expert_dim = 4
     config.model.mlp.hidden = config.model.tower_hidden = ()

@@ -51,7 +51,7 @@ def build(c):
     views = architectures.views(c.model.architecture, SCHEMA)
     codebooks = architectures.codebooks(c.model, SCHEMA)
     plan = embedding.make_plan(SCHEMA, c.model, views, codebooks)
-    return architectures.build(c.model, SCHEMA), plan
+    return architectures.build(c.model, SCHEMA, c.train.remat), plan
 
 
 def run(c, chunk=None, total_steps=10):
@@ -209,3 +209,74 @@ def test_options_by_task_are_checked():
         run(config(loss__task_weights="clicks=1"))
     with pytest.raises(UserError, match="expected task=number, got 'click=x'"):
         run(config(loss__positive_weights="click=x"))
+
+
+MEMORY = {
+    "model__experts": "mlp+hcnet",
+    "model__hcnet__codebook_rows": 50,
+    "model__mlp__hidden": (8,),
+    "model__dropout": 0.3,
+    "model__embedding_dropout": 0.2,
+    "model__dtype": "float64",
+}
+
+
+@pytest.mark.parametrize("saving", [{"train__accumulate": 4}, {"train__remat": True}])
+@pytest.mark.parametrize("architecture", ["dtn", "ple"])
+def test_options_that_save_memory_leave_the_numbers_alone(saving, architecture):
+    """Dropout masks, losses over spaces and repeated rows of a table included."""
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(3)
+        known = jnp.asarray(rng.random((STEPS, B, 2)) < 0.7)
+        chunk = batches().replace(label_mask=known)
+        options = {"model__architecture": architecture, **MEMORY}
+        state, metrics = run(config(**options), chunk)
+        saved, metrics2 = run(config(**options, **saving), chunk)
+        np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-12)
+        for a, b in zip(leaves(state), leaves(saved), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def sized(**changes):
+    return config(
+        model__embedding_dim=16,
+        model__experts="mlp*3",
+        model__mlp__hidden=(256, 256, 256),
+        model__architecture="mmoe",
+        **changes,
+    )
+
+
+BIG = jax.tree.map(lambda a: jax.ShapeDtypeStruct((4096, *a.shape[2:]), a.dtype), batches())
+
+
+def test_accumulation_saves_memory():
+    def temporaries(**changes):
+        c = sized(**changes)
+        model, plan = build(c)
+        step = jax.jit(make_train_step(c, model, plan, 10), donate_argnums=0)
+        shapes = jax.eval_shape(lambda: create_state(c, model, plan))
+        return step.lower(shapes, BIG).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(train__accumulate=8) < 0.3 * temporaries()
+
+
+def test_rematerialisation_keeps_less_for_the_backward_pass():
+    def kept(**changes):
+        c = sized(**changes)
+        model, plan = build(c)
+        state = jax.eval_shape(lambda: create_state(c, model, plan))
+
+        def backward(params, gathered, batch):
+            inputs = embedding.to_inputs(plan, gathered, batch)
+
+            def logits(params):
+                return model.apply({"params": params}, inputs, train=True).logits
+
+            return jax.vjp(logits, params)[1]
+
+        gathered = {"embedding": jax.ShapeDtypeStruct((4096, 1, 3, 16), jnp.float32)}
+        residuals = jax.tree.leaves(jax.eval_shape(backward, state.params, gathered, BIG))
+        return sum(a.size * a.dtype.itemsize for a in residuals)
+
+    assert kept(train__remat=True) < 0.3 * kept()

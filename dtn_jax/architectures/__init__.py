@@ -38,15 +38,17 @@ DTYPES = ("float32", "bfloat16", "float64")
 Layout = tuple[dict[str, tuple[str, ...]], ...]  # per level {group: kinds of its experts}
 
 
-def build(model: ConfigDict, schema: Schema) -> nn.Module:
+def build(model: ConfigDict, schema: Schema, remat: bool = False) -> nn.Module:
     """The architecture that the options `model` (section `model` of a config) describe.
+
+    With `remat` the backward pass computes what is inside each expert again, and keeps none of it.
 
     Raises:
       UserError: an option outside its choices or its range.
     """
     dtype = _dtype(model)
     dropout = _rate(model, "dropout")
-    kinds = _expert_factories(model, dropout, dtype)
+    kinds = _expert_factories(model, dropout, dtype, remat)
     codebook = itertools.count()  # each HCNet expert has the next one
 
     def factories(names: tuple[str, ...]) -> Experts:
@@ -125,7 +127,7 @@ def views(architecture: str, schema: Schema) -> tuple[str, ...]:
 
 
 def _expert_factories(
-    model: ConfigDict, dropout: float, dtype: jnp.dtype
+    model: ConfigDict, dropout: float, dtype: jnp.dtype, remat: bool
 ) -> dict[str, functools.partial]:
     options = {
         "mlp": {"hidden": _widths(model, "mlp.hidden"), "dropout": dropout},
@@ -144,8 +146,14 @@ def _expert_factories(
         },
     }
     width = _size(model, "expert_dim")
+    train = 3  # the place of this argument of an expert, self counted
     return {
-        kind: functools.partial(expert, width=width, dtype=dtype, **options[kind])
+        kind: functools.partial(
+            nn.remat(expert, static_argnums=train) if remat else expert,
+            width=width,
+            dtype=dtype,
+            **options[kind],
+        )
         for kind, expert in EXPERTS.items()
     }
 

@@ -53,7 +53,7 @@ class ModelInput(nn.Module):
         self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B F D"]:
         fields = Normalisation(self.normalisation, name="normalisation")(fields, row_mask, train)
-        return Dropout(self.dropout)(fields, train)
+        return Dropout(self.dropout, "embedding_dropout")(fields, train)
 
 
 class ExpertGroup(nn.Module):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -38,6 +40,11 @@ class Run:
     @functools.cached_property
     def score_step(self):
         return jax.jit(make_score_step(self.model, self.plan))
+
+    @functools.cached_property
+    def groups(self) -> Callable[[str], np.ndarray | None]:
+        """The groups of a split's rows, read once a split."""
+        return functools.cache(self.data.groups)
 
     @functools.cached_property
     def size(self) -> flops.Size:
@@ -82,7 +89,7 @@ def build_run(config: ConfigDict) -> Run:
 
 def score_split(run: Run, state: State, split: str) -> Scores:
     size = run.config.data.eval_batch_size
-    return score(run.score_step, state, run.data, split, size, run.at)
+    return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 
 
 def measure(run: Run, scores: Scores) -> dict[str, dict]:

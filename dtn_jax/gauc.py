@@ -40,8 +40,10 @@ def gauc(
 
     A row's group and score become one integer, the group above: then the order of these keys is
     that of the scores within groups, and the Mann-Whitney count of `metrics.auc` is taken for
-    all groups at once: negatives not above a positive, less those of lower groups. Beside its
-    input it holds at most 25 bytes a row and 40 a group (with weights 56 and 40).
+    all groups at once: negatives not above a positive, less those of lower groups. Without
+    weights the count is of whole numbers; with them each AUC has an error of the order of 1e-16
+    times the weight of all rows over the group's. Beside its input it holds at most 26 bytes a
+    row, or 35 where hardly any two rows share a group (with weights 51, or 63).
 
     Args:
       scores: `[B]`, any increasing function of the prediction.
@@ -72,14 +74,16 @@ def gauc(
     positive = _sum_by_group(positives, of_positives, count)
     negative = _sum_by_group(negatives, of_negatives, count)
     won = _won(positives, of_positives, negatives, of_negatives, count)
-    both = (positive > 0) & (negative > 0)
+    del positives, negatives, of_positives, of_negatives
+    share = positive + negative
+    positive *= negative  # pairs
+    both = positive > 0
     groups = int(np.count_nonzero(both))
     if not groups:
         return Gauc(None, 0, count)
-    positive, negative, won = positive[both], negative[both], won[both]
-    share = positive + negative
-    value = (share @ (won / (positive * negative))) / share.sum()
-    return Gauc(float(value), groups, count - groups)
+    np.divide(won, positive, out=won, where=both)  # the groups' AUCs
+    share[~both] = 0
+    return Gauc(float(share @ won / share.sum()), groups, count - groups)
 
 
 def _keys(scores: Float[np.ndarray, " B"], group: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:

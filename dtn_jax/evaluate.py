@@ -9,9 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from dtn_jax import metrics, processes
+from dtn_jax.calibration import calibration_curve
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
@@ -29,26 +30,41 @@ class Scores:
       labels: `[B, T]`.
       label_mask: `[B, T]`, False where a label is missing.
       sample_weight: `[B]`.
+      group: `[B]`, the rows' groups; None where the data set has none.
     """
 
     logits: Float[np.ndarray, "B T"]
     labels: Float[np.ndarray, "B T"]
     label_mask: Bool[np.ndarray, "B T"]
     sample_weight: Float[np.ndarray, " B"]
+    group: Int[np.ndarray, " B"] | None = None
 
     def of(self, task: str, space: str, schema: Schema):
-        """(logits, labels, weights) of a task on the rows of a space."""
+        """(logits, labels, weights, group) of a task on the rows of a space.
+
+        Views where the space is every row: nothing is copied then.
+        """
         column = schema.task_names.index(task)
         everything = np.ones(len(self.logits), bool)
         mask = space_mask(task, self.labels, self.label_mask, everything, schema, space)
-        picked = (self.logits[mask, column], self.labels[mask, column], self.sample_weight[mask])
-        return picked
+        rows = slice(None) if mask.all() else mask
+        group = None if self.group is None else self.group[rows]
+        return self.logits[rows, column], self.labels[rows, column], self.sample_weight[rows], group
 
 
 def score(
-    score_step: Callable, state: State, data: Prepared, split: str, batch_size: int, at: Placement
+    score_step: Callable,
+    state: State,
+    data: Prepared,
+    split: str,
+    batch_size: int,
+    at: Placement,
+    group: Int[np.ndarray, " B"] | None = None,
 ) -> Scores:
-    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`)."""
+    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`).
+
+    The split's groups (`Prepared.groups`) are handed over: they are the same for every state.
+    """
     rows = data.rows[split]
     logits, labels, masks, weights = [], [], [], []
     for batch in in_order(data, split, batch_size, processes.own_part(batch_size)):
@@ -65,6 +81,7 @@ def score(
         labels=joined(labels),
         label_mask=joined(masks),
         sample_weight=joined(weights),
+        group=group,
     )
 
 
@@ -80,10 +97,10 @@ def evaluate(scores: Scores, schema: Schema, bins: int, weighted: bool) -> dict[
     results = {}
     for task in schema.tasks:
         for space in task.spaces:
-            logits, labels, weights = scores.of(task.name, space, schema)
+            logits, labels, weights, group = scores.of(task.name, space, schema)
             weights = weights if weighted else None
             if task.kind == "binary":
-                found = metrics.binary_metrics(logits, labels, weights, bins)
+                found = metrics.binary_metrics(logits, labels, weights, bins, group)
             else:
                 found = metrics.regression_metrics(logits, labels, weights)
             results[f"{task.name}@{space}"] = found
@@ -95,8 +112,8 @@ def calibration(scores: Scores, schema: Schema, bins: int, weighted: bool):
     curves = {}
     for task in schema.tasks:
         if task.kind == "binary":
-            logits, labels, weights = scores.of(task.name, task.space, schema)
-            curves[f"{task.name}@{task.space}"] = metrics.calibration_curve(
+            logits, labels, weights, _ = scores.of(task.name, task.space, schema)
+            curves[f"{task.name}@{task.space}"] = calibration_curve(
                 metrics.sigmoid(logits), labels, bins, weights if weighted else None
             )
     return curves
@@ -105,10 +122,13 @@ def calibration(scores: Scores, schema: Schema, bins: int, weighted: bool):
 def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> None:
     """A row an example: `row`, `sample_weight`, and per task `score/`, `logit/` and `label/`.
 
-    Scores are probabilities (a regression task's prediction); a missing label is null.
+    Scores are probabilities (a regression task's prediction); a missing label is null. Where the
+    data set has groups, a row's is in `group`, as stored (see datasets/groups.py).
     """
     columns = {"row": pa.array(np.arange(len(scores.logits)))}
     columns["sample_weight"] = pa.array(scores.sample_weight)
+    if scores.group is not None:
+        columns["group"] = pa.array(scores.group)
     for i, task in enumerate(schema.tasks):
         logits = scores.logits[:, i]
         if task.kind == "binary":

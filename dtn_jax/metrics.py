@@ -1,67 +1,33 @@
-"""Metrics on the host, in numpy and float64: ranking, log loss, calibration, regression.
+"""Metrics on the host, in numpy and float64: ranking, log loss, regression; all of a task.
+
+AUC within groups is in gauc.py, calibration in calibration.py.
 
 A metric that is not defined is None, never NaN: the AUC of one class, the log loss of no
 example, the R2 of a constant label. Wrong input (scores that are not finite, labels that are
 neither 0 nor 1, negative weights, lengths that differ) raises ValueError. Rows of weight 0 count
-as absent everywhere.
+as absent everywhere. The arrays that a metric of a binary task makes beside its input stay
+within 32 bytes a row without weights (eight times float32 scores) and 64 with them, as long as
+there are two rows or more to a group.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from dtn_jax.schema import Schema, Task
-
-LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
+from dtn_jax.calibration import expected_calibration_error
+from dtn_jax.gauc import gauc
+from dtn_jax.metric_inputs import checked, chunks, mean
 
 Metrics = dict[str, float | int | None]
 
 
-def _checked(
-    scores: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    weights: Float[np.ndarray, " B"] | None,
-    binary: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """The three arrays without rows of weight 0: labels bool if binary, else float64."""
-    if scores.shape != labels.shape or (weights is not None and weights.shape != scores.shape):
-        got = [a.shape for a in (scores, labels, weights) if a is not None]
-        raise ValueError(f"scores, labels and weights differ in shape: {got}")
-    _finite("scores", scores)
-    if binary:
-        wrong = np.count_nonzero((labels != 0) & (labels != 1))
-        if wrong:
-            raise ValueError(f"{wrong} of {labels.size} labels are neither 0 nor 1")
-        labels = labels == 1
-    else:
-        labels = labels.astype(np.float64)
-        _finite("labels", labels)
-    if weights is None:
-        return scores, labels, None
-    _finite("weights", weights)
-    if (weights < 0).any():
-        raise ValueError(f"{np.count_nonzero(weights < 0)} of {weights.size} weights are negative")
-    keep = weights > 0
-    return scores[keep], labels[keep], weights[keep].astype(np.float64)
-
-
-def _finite(what: str, values: np.ndarray) -> None:
-    bad = values.size - np.count_nonzero(np.isfinite(values))
-    if bad:
-        raise ValueError(f"{bad} of {values.size} {what} are not finite (NaN or infinite)")
-
-
-def _mean(values: np.ndarray, weights: np.ndarray | None) -> float | None:
-    return float(np.average(values, weights=weights)) if values.size else None
-
-
 def sigmoid(logits: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:
     """1 / (1 + exp(-z)) in float64, without overflow."""
-    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+    probabilities = np.empty(logits.shape)
+    for at in chunks(logits.size):
+        probabilities[at] = np.exp(-np.logaddexp(0.0, -logits[at].astype(np.float64)))
+    return probabilities
 
 
 def auc(
@@ -85,23 +51,38 @@ def auc(
     Raises:
       ValueError: wrong input (see the module).
     """
-    scores, labels, weights = _checked(scores, labels, weights, binary=True)
+    scores, labels, weights = checked(scores, labels, weights, binary=True)
     positives, negatives = scores[labels], scores[~labels]
     if not positives.size or not negatives.size:
         return None
     if weights is None:
-        positives, negatives = np.sort(positives), np.sort(negatives)
-        below = np.searchsorted(negatives, positives, "left").sum(dtype=np.int64)
-        not_above = np.searchsorted(negatives, positives, "right").sum(dtype=np.int64)
-        return float((below + not_above) / (2.0 * positives.size * negatives.size))
+        positives.sort()
+        negatives.sort()
+        return _auc_of_sorted(positives, negatives)
     order = np.argsort(negatives)
     negatives = negatives[order]
-    # cumulated[i]: the weight of the i lowest negatives
-    cumulated = np.concatenate([[0.0], np.cumsum(weights[~labels][order])])
-    below = cumulated[np.searchsorted(negatives, positives, "left")]
-    not_above = cumulated[np.searchsorted(negatives, positives, "right")]
-    won = np.sum(weights[labels] * (below + not_above)) / 2
-    return float(won / (weights[labels].sum() * cumulated[-1]))
+    cumulated = np.zeros(len(negatives) + 1)  # [i]: the weight of the i lowest negatives
+    np.cumsum(weights[~labels][order], out=cumulated[1:])
+    weights, won = weights[labels], 0.0
+    for at in chunks(positives.size):
+        low, high = _places(positives[at], negatives)
+        won += weights[at] @ (cumulated[low] + cumulated[high]) / 2
+    return float(won / (weights.sum() * cumulated[-1]))
+
+
+def _places(
+    values: Float[np.ndarray, " N"], among: Float[np.ndarray, " M"]
+) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """How many of the rising `among` are below each value, and how many not above it."""
+    return np.searchsorted(among, values, "left"), np.searchsorted(among, values, "right")
+
+
+def _auc_of_sorted(positives: Float[np.ndarray, " P"], negatives: Float[np.ndarray, " N"]) -> float:
+    twice_won = 0  # an integer of Python: exact whatever the number of pairs
+    for at in chunks(positives.size):
+        low, high = _places(positives[at], negatives)
+        twice_won += int(low.sum()) + int(high.sum())
+    return twice_won / (2 * positives.size * negatives.size)
 
 
 def auc_standard_error(
@@ -121,18 +102,28 @@ def auc_standard_error(
     Raises:
       ValueError: wrong input (see the module).
     """
-    scores, labels, _ = _checked(scores, labels, None, binary=True)
-    positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
+    scores, labels, _ = checked(scores, labels, None, binary=True)
+    positives, negatives = scores[labels], scores[~labels]
     if positives.size < 2 or negatives.size < 2:
         return None
+    positives.sort()
+    negatives.sort()
+    area = _auc_of_sorted(positives, negatives)  # the mean of the a; that of the b is 1 - area
+    beaten = _rank_deviation(positives, negatives, area) / (positives.size - 1)
+    lost = _rank_deviation(negatives, positives, 1 - area) / (negatives.size - 1)
+    return float(np.sqrt(beaten / positives.size + lost / negatives.size))
 
-    def mean_rank(values, among):
-        low, high = (np.searchsorted(among, values, side) for side in ("left", "right"))
-        return (low + high) / (2.0 * among.size)
 
-    beaten, lost = mean_rank(positives, negatives), mean_rank(negatives, positives)
-    variance = np.var(beaten, ddof=1) / positives.size + np.var(lost, ddof=1) / negatives.size
-    return float(np.sqrt(variance))
+def _rank_deviation(
+    values: Float[np.ndarray, " N"], among: Float[np.ndarray, " M"], center: float
+) -> float:
+    """Sum of squares of (the share of `among` below a value, ties half) - center."""
+    total = 0.0
+    for at in chunks(values.size):
+        low, high = _places(values[at], among)
+        away = (low + high) / (2.0 * among.size) - center
+        total += away @ away
+    return float(total)
 
 
 def log_loss(
@@ -153,127 +144,15 @@ def log_loss(
     Raises:
       ValueError: wrong input (see the module).
     """
-    logits, labels, weights = _checked(logits, labels, weights, binary=True)
-    signed = np.where(labels, -logits.astype(np.float64), logits.astype(np.float64))
-    return _mean(np.logaddexp(0.0, signed), weights)
-
-
-@dataclasses.dataclass(frozen=True)
-class CalibrationCurve:
-    """Predicted against observed rates in K non-empty bins, lowest predictions first.
-
-    Attributes:
-      prediction: `[K]`, the mean predicted probability.
-      rate: `[K]`, the share of positives.
-      count: `[K]`, examples.
-      weight: `[K]`, their summed weight; equal to `count` without weights.
-      effective: `[K]`, Kish's effective number of examples, (sum w)^2 / sum w^2, for intervals;
-        equal to `count` without weights.
-      base_rate: the share of positives over all examples.
-      edges: `[E]`, edges of a histogram of the predictions: equally wide over [0, 1], or, for
-        base rates under `LOW_RATE`, equal ratios from the lowest prediction to the highest (or
-        ten times the lowest).
-      histogram: `[E - 1]`, the summed weight of the predictions between them.
-    """
-
-    prediction: Float[np.ndarray, " K"]
-    rate: Float[np.ndarray, " K"]
-    count: Int[np.ndarray, " K"]
-    weight: Float[np.ndarray, " K"]
-    effective: Float[np.ndarray, " K"]
-    base_rate: float
-    edges: Float[np.ndarray, " E"]
-    histogram: Float[np.ndarray, " N"]
-
-
-def calibration_curve(
-    probabilities: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    bins: int,
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> CalibrationCurve | None:
-    """Predicted against observed rates in equally filled bins that never part tied predictions.
-
-    The examples are ordered by prediction. All examples of one predicted value, which take up
-    the span [a, b] of the cumulated weight (total W), go to bin floor(bins (a + b) / (2 W)):
-    that of the middle of their span. Without ties the bins' sizes differ by at most 1; a value
-    shared by many leaves neighbouring bins empty, and empty bins are left out. An example of
-    weight k is the same as k copies of it.
-
-    Args:
-      probabilities: `[B]`, in [0, 1].
-      labels: `[B]`, 0 or 1 in any dtype.
-      bins: how many bins, >= 1.
-      weights: `[B]`, >= 0.
-
-    Returns:
-      The curve; None without examples.
-
-    Raises:
-      ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
-    """
-    if bins < 1:
-        raise ValueError(f"got {bins} bins, expected >= 1")
-    p, labels, weights = _checked(probabilities, labels, weights, binary=True)
-    outside = np.count_nonzero((p < 0) | (p > 1))
-    if outside:
-        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
-    if not p.size:
+    logits, labels, weights = checked(logits, labels, weights, binary=True)
+    if not logits.size:
         return None
-    p = p.astype(np.float64)
-    w = np.ones_like(p) if weights is None else weights
-    _, value = np.unique(p, return_inverse=True)
-    end = np.cumsum(np.bincount(value, w))
-    start = np.concatenate([[0.0], end[:-1]])
-    of_value = np.floor(bins * ((start + end) / 2) / end[-1]).astype(np.int64)
-    of_row = np.minimum(of_value, bins - 1)[value]
-
-    def per_bin(values):
-        return np.bincount(of_row, values, minlength=bins)[filled]
-
-    count = np.bincount(of_row, minlength=bins)
-    filled = count > 0
-    weight = per_bin(w)
-    rate = per_bin(w * labels) / weight
-    base_rate = float(np.average(labels, weights=weights))
-    if base_rate < LOW_RATE:
-        low = max(p.min(), 1e-9)
-        edges = np.geomspace(low, max(p.max(), 10 * low), 41)
-        inside = np.clip(p, edges[0], edges[-1])
-    else:
-        edges = np.linspace(0, 1, 41)
-        inside = p
-    return CalibrationCurve(
-        prediction=per_bin(w * p) / weight,
-        rate=rate,
-        count=count[filled],
-        weight=weight,
-        effective=weight**2 / per_bin(w * w),
-        base_rate=base_rate,
-        edges=edges,
-        histogram=np.histogram(inside, edges, weights=w)[0],
-    )
-
-
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, " B"],
-    labels: Shaped[np.ndarray, " B"],
-    bins: int,
-    weights: Float[np.ndarray, " B"] | None = None,
-) -> float | None:
-    """Mean over examples of |mean prediction - rate| of the example's bin.
-
-    The bins are those of `calibration_curve`: equally filled, tied predictions together.
-
-    Args, errors: as `calibration_curve`.
-
-    Returns:
-      In [0, 1]; None without examples.
-    """
-    curve = calibration_curve(probabilities, labels, bins, weights)
-    if curve is None:
-        return None
-    return float(np.average(np.abs(curve.prediction - curve.rate), weights=curve.weight))
+    total = 0.0
+    for at in chunks(logits.size):
+        z = logits[at].astype(np.float64)
+        losses = np.logaddexp(0.0, np.where(labels[at], -z, z))
+        total += losses.sum() if weights is None else losses @ weights[at]
+    return float(total / (logits.size if weights is None else weights.sum()))
 
 
 def binary_metrics(
@@ -281,6 +160,7 @@ def binary_metrics(
     labels: Shaped[np.ndarray, " B"],
     weights: Float[np.ndarray, " B"] | None,
     bins: int,
+    group: Int[np.ndarray, " B"] | None = None,
 ) -> Metrics:
     """Every metric of a binary task.
 
@@ -289,27 +169,39 @@ def binary_metrics(
       labels: `[B]`, 0 or 1 in any dtype.
       weights: `[B]`, >= 0, or None.
       bins: of the expected calibration error.
+      group: `[B]`, the rows' groups (users, sessions), or None where the data have none.
 
     Returns:
       `auc`, `auc_se` (its standard error; None with weights), `logloss` (nats), `ece`,
       `base_rate`, `mean_prediction` (both weighted), and the numbers of rows (not weighted, those
-      of weight 0 left out) `positives` and `examples`.
+      of weight 0 left out) `positives` and `examples`. With groups also `gauc`, the number of
+      groups that it is over, `gauc_groups`, and of those left out, `gauc_skipped`.
 
     Raises:
       ValueError: wrong input (see the module), bins < 1.
     """
-    logits, labels, weights = _checked(logits, labels, weights, binary=True)
-    probabilities = sigmoid(logits)
-    return {
+    within = None if group is None else gauc(logits, labels, group, weights)
+    logits, labels, weights = checked(logits, labels, weights, binary=True)
+    found = {
         "auc": auc(logits, labels, weights),
         "auc_se": auc_standard_error(logits, labels) if weights is None else None,
         "logloss": log_loss(logits, labels, weights),
+    }
+    probabilities = sigmoid(logits)  # float64: only now, when the sorted copies are gone
+    found |= {
         "ece": expected_calibration_error(probabilities, labels, bins, weights),
         "positives": int(np.count_nonzero(labels)),
         "examples": int(labels.size),
-        "base_rate": _mean(labels, weights),
-        "mean_prediction": _mean(probabilities, weights),
+        "base_rate": mean(labels, weights),
+        "mean_prediction": mean(probabilities, weights),
     }
+    if within is not None:
+        found |= {
+            "gauc": within.value,
+            "gauc_groups": within.groups,
+            "gauc_skipped": within.skipped,
+        }
+    return found
 
 
 def regression_metrics(
@@ -331,41 +223,16 @@ def regression_metrics(
     Raises:
       ValueError: wrong input (see the module).
     """
-    predictions, labels, weights = _checked(predictions, labels, weights, binary=False)
+    predictions, labels, weights = checked(predictions, labels, weights, binary=False)
     error = predictions.astype(np.float64) - labels
-    squared = _mean(error**2, weights)
+    squared = mean(error**2, weights)
     r2 = None
     if labels.size and labels.min() < labels.max():
         deviation = labels - np.average(labels, weights=weights)
         r2 = float(1 - squared / np.average(deviation**2, weights=weights))
     return {
         "rmse": None if squared is None else float(np.sqrt(squared)),
-        "mae": _mean(np.abs(error), weights),
+        "mae": mean(np.abs(error), weights),
         "r2": r2,
         "examples": int(labels.size),
     }
-
-
-def selection_value(task: Task, metrics: Mapping[str, float | int | None]) -> float | None:
-    """The metric that model selection maximises: AUC of a binary task, R2 of a regression."""
-    return metrics["auc" if task.kind == "binary" else "r2"]
-
-
-def mean_selection(
-    results: Mapping[str, Mapping[str, float | int | None]], schema: Schema
-) -> float | None:
-    """Mean of the tasks' `selection_value`, each in the space of its own loss.
-
-    Args:
-      results: {task@space: metrics}; every task's own space must be among the keys.
-      schema: names the tasks.
-
-    Returns:
-      The mean of those that are defined; None when none is.
-
-    Raises:
-      KeyError: a task's own space is missing.
-    """
-    values = [selection_value(t, results[f"{t.name}@{t.space}"]) for t in schema.tasks]
-    values = [v for v in values if v is not None]
-    return float(np.mean(values)) if values else None

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dtn_jax.metrics import LOW_RATE, CalibrationCurve
+from dtn_jax.calibration import LOW_RATE, CalibrationCurve
 
 Number = float | int
 
@@ -156,11 +156,11 @@ def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathl
     """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
 
     Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
-    calibration. Axes are logarithmic when the base rate is under `metrics.LOW_RATE`. A bin
+    calibration. Axes are logarithmic when the base rate is under `calibration.LOW_RATE`. A bin
     without a positive has no place on a logarithmic axis and stands, hollow, at its foot.
 
     Args:
-      curves: {task@space: `metrics.calibration_curve`}, None where there is no example.
+      curves: {task@space: `calibration.calibration_curve`}, None where there is no example.
       path: the PNG to write; its folder is made.
     """
     columns = min(max(len(curves), 1), 3)

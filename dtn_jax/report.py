@@ -15,6 +15,7 @@ Results = Mapping[str, Mapping[str, Number | None]]
 
 _BINARY = {
     "AUC": ("auc", ".4f"),
+    "GAUC": ("gauc", ".4f"),  # left out where no row has it: without groups
     "log\nloss": ("logloss", ".4f"),
     "ECE": ("ece", ".4f"),
     "mean\npred.": ("mean_prediction", "%"),
@@ -52,7 +53,9 @@ def splits_table(
     grid = rich.table.Table.grid()
     grid.title = title or None
     kinds = {task.name: task.kind for task in schema.tasks}
-    for kind, columns in (("binary", _BINARY), ("regression", _REGRESSION)):
+    grouped = any("gauc" in metrics for results in splits.values() for metrics in results.values())
+    binary = {k: v for k, v in _BINARY.items() if grouped or k != "GAUC"}
+    for kind, columns in (("binary", binary), ("regression", _REGRESSION)):
         table = rich.table.Table(
             box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
         )

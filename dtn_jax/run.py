@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -39,6 +41,11 @@ class Run:
     def score_step(self):
         score_step = make_score_step(self.model, self.plan, self.at.table_mesh)
         return jax.jit(score_step, out_shardings=self.at.replicated())
+
+    @functools.cached_property
+    def groups(self) -> Callable[[str], np.ndarray | None]:
+        """The groups of a split's rows, read once a split."""
+        return functools.cache(self.data.groups)
 
     @functools.cached_property
     def size(self) -> flops.Size:
@@ -90,7 +97,7 @@ def build_run(config: ConfigDict) -> Run:
 
 def score_split(run: Run, state: State, split: str) -> Scores:
     size = run.config.data.eval_batch_size
-    return score(run.score_step, state, run.data, split, size, run.at)
+    return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 
 
 def measure(run: Run, scores: Scores) -> dict[str, dict]:

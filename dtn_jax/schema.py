@@ -120,11 +120,13 @@ class Schema:
       fields: the input columns.
       tasks: the labels.
       weight: the column stored as the example's weight, if any.
-      group: the column stored as the example's group (a user, a session), if any.
+      group: the column stored as the example's group (a user, a session), if any; it may be a
+        field too. Metrics are then also taken within groups.
 
     Raises:
-      UserError: a name used twice, a label listed as a field, an unknown or non-binary space,
-        an unknown upstream task, a cycle in the task graph, tables that disagree on their rows.
+      UserError: a name used twice, a label listed as a field or as the group, an unknown or
+        non-binary space, an unknown upstream task, a cycle in the task graph, tables that
+        disagree on their rows.
     """
 
     name: str
@@ -147,6 +149,10 @@ class Schema:
             raise UserError(
                 f"{leaks[0]!r} is a label and cannot also be a field: the model would read the "
                 "answer"
+            )
+        if self.group in self.task_names:
+            raise UserError(
+                f"the group {self.group!r} is a label: all rows of a group would have one class"
             )
         kinds = {t.name: t.kind for t in self.tasks}
         for task in self.tasks:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
-from dtn_jax import metrics
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.run import MEAN, Run, measure, score_split
-from dtn_jax.schema import UserError
+from dtn_jax.schema import Schema, Task, UserError
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 
@@ -44,9 +44,9 @@ def validate(
             "optim.table_learning_rate, or set optim.clip, in a new workdir"
         )
     results = measure(run, scores)
-    found = {MEAN: metrics.mean_selection(results, run.schema)}
+    found = {MEAN: mean_selection(results, run.schema)}
     for task in run.schema.tasks:
-        found[task.name] = metrics.selection_value(task, results[f"{task.name}@{task.space}"])
+        found[task.name] = selection_value(task, results[f"{task.name}@{task.space}"])
     better = [
         name
         for name, value in found.items()
@@ -67,3 +67,28 @@ def validate(
 def _or_lowest(value: float | None) -> float:
     """A metric that was not defined is beaten by any that is."""
     return -math.inf if value is None else value
+
+
+def selection_value(task: Task, metrics: Mapping[str, float | int | None]) -> float | None:
+    """The metric that model selection maximises: AUC of a binary task, R2 of a regression."""
+    return metrics["auc" if task.kind == "binary" else "r2"]
+
+
+def mean_selection(
+    results: Mapping[str, Mapping[str, float | int | None]], schema: Schema
+) -> float | None:
+    """Mean of the tasks' `selection_value`, each in the space of its own loss.
+
+    Args:
+      results: {task@space: metrics}; every task's own space must be among the keys.
+      schema: names the tasks.
+
+    Returns:
+      The mean of those that are defined; None when none is.
+
+    Raises:
+      KeyError: a task's own space is missing.
+    """
+    values = [selection_value(t, results[f"{t.name}@{t.space}"]) for t in schema.tasks]
+    values = [v for v in values if v is not None]
+    return float(np.mean(values)) if values else None

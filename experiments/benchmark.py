@@ -21,12 +21,13 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import tables
+from experiments.suites import evaluation, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
+    "evaluation": evaluation.measure,
     "tables": tables.measure,
 }
 

@@ -7,8 +7,8 @@ import pytest
 
 from dtn_jax.schema import UserError
 from experiments import benchmark
-from experiments.suites import tables
-from experiments.suites.measured import Goal, Measured, timed_in_turns
+from experiments.suites import evaluation, tables
+from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
 
 def test_a_goal_says_whether_it_is_met():
@@ -55,3 +55,28 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
     rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
     assert [row["ids"] for row in rows] == ["zipf", "equal"]
     assert rows[0]["loop, 0.02 M"] > 0
+
+
+def test_the_suite_evaluation_runs_and_its_values_agree(tmp_path):
+    benchmark.main(["--suite=evaluation", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    rows = {row["metric"]: row for row in found["rows"]}
+    assert rows["AUC"]["value"] == pytest.approx(rows["AUC, scikit-learn"]["value"], rel=1e-12)
+    assert rows["GAUC"]["value"] == pytest.approx(rows["GAUC, polars"]["value"], rel=1e-12)
+    assert rows["GAUC"]["value"] != rows["AUC"]["value"]
+    differences = [g for g in found["goals"] if "difference" in g["name"]]
+    assert len(differences) == 4
+    assert all(g["got"] <= g["wanted"] == evaluation.SAME for g in differences)
+    assert all(row["seconds"] > 0 for row in found["rows"])
+    assert rows["GAUC"]["extra memory, x scores"] > 1
+    assert rows["GAUC, polars"]["extra memory, x scores"] is None
+
+
+def test_the_loop_over_groups_is_extrapolated(monkeypatch):
+    monkeypatch.setattr(
+        evaluation, "timed_in_turns", lambda f, rounds: {k: f[k]() or np.ones(1) for k in f}
+    )
+    rows = {r["metric"]: r for r in evaluation.measure(Options(quick=True)).rows}
+    groups = np.unique(evaluation.random_rows(20_000, 2_000).group).size
+    assert rows["GAUC, loop over groups"]["seconds"] == pytest.approx(groups / 100)
+    assert rows["GAUC"]["seconds"] == 1

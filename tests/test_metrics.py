@@ -1,24 +1,16 @@
 """Metrics against scikit-learn, brute force over pairs, and hand-computed numbers."""
 
 import math
+import tracemalloc
 
 import jaxtyping
 import numpy as np
 import pytest
 import sklearn.metrics
 
-from dtn_jax import metrics
-from dtn_jax.schema import Field, Schema, Task
+from dtn_jax import calibration, metric_inputs, metrics
+from dtn_jax.gauc import gauc
 
-SCHEMA = Schema(
-    "shop",
-    fields=(Field("item", rows=3),),
-    tasks=(
-        Task("click"),
-        Task("order", space="click", also_report=("all",)),
-        Task("seconds", kind="regression"),
-    ),
-)
 SHAPES = (ValueError, jaxtyping.TypeCheckError)  # the latter where annotations are checked
 
 
@@ -36,16 +28,6 @@ def pairs(scores, labels, weights):
     won = (scores[:, None] > scores) + 0.5 * (scores[:, None] == scores)
     weight = np.outer(weights * (labels == 1), weights * (labels == 0))
     return (won * weight).sum() / weight.sum()
-
-
-def by_hand_bins(p, labels, bins, weights):
-    """{bin: rows} from the definition: the middle of a value's span of cumulated weight."""
-    rows = {}
-    for value in sorted(set(p)):
-        tied = np.flatnonzero(p == value)
-        middle = weights[p < value].sum() + weights[tied].sum() / 2
-        rows.setdefault(math.floor(bins * middle / weights.sum()), []).extend(tied)
-    return rows
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -107,69 +89,6 @@ def test_float32_logits_are_summed_in_float64():
     np.testing.assert_allclose(metrics.log_loss(logits, np.zeros(10**6)), expected, rtol=1e-12)
 
 
-def test_calibration_by_hand():
-    # 4 examples, 2 bins: (.1, 0), (.2, 1) and (.6, 1), (.9, 1)
-    # means .15 and .75, rates .5 and 1: ece = (2 * .35 + 2 * .25) / 4 = .3
-    p, labels = np.array([0.9, 0.1, 0.6, 0.2]), np.array([1, 0, 1, 1])
-    curve = metrics.calibration_curve(p, labels, 2)
-    np.testing.assert_allclose(curve.prediction, [0.15, 0.75])
-    np.testing.assert_allclose(curve.rate, [0.5, 1])
-    np.testing.assert_array_equal(curve.count, [2, 2])
-    np.testing.assert_allclose(metrics.expected_calibration_error(p, labels, 2), 0.3)
-    # one bin: |.45 - .75|; four bins: (.1 + .8 + .4 + .1) / 4
-    np.testing.assert_allclose(metrics.expected_calibration_error(p, labels, 1), 0.3)
-    np.testing.assert_allclose(metrics.expected_calibration_error(p, labels, 4), 0.35)
-
-
-def test_tied_predictions_share_a_bin():
-    # the six .5 span ranks 1..7 of 8, middle 4: bin floor(4 * 4 / 8) = 2; .1 to 0, .9 to 3
-    p = np.array([0.1, *[0.5] * 6, 0.9])
-    curve = metrics.calibration_curve(p, np.array([0, 1, 0, 1, 0, 1, 0, 1]), 4)
-    np.testing.assert_array_equal(curve.count, [1, 6, 1])
-    np.testing.assert_allclose(curve.rate, [0, 0.5, 1])
-    # a constant prediction: one bin, so the error is |mean - rate|
-    error = metrics.expected_calibration_error(np.full(10, 0.3), np.arange(10) < 4, 15)
-    np.testing.assert_allclose(error, 0.1)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_calibration_follows_its_definition(ties, weighted):
-    logits, labels, weights = example(100, seed=3, ties=ties)
-    w = weights if weighted else np.ones(100)
-    p = metrics.sigmoid(logits)
-    bins = by_hand_bins(p, labels, 7, w)
-    gap = sum(abs((w[rows] * (p[rows] - labels[rows])).sum()) for rows in bins.values())
-    given = weights if weighted else None
-    error = metrics.expected_calibration_error(p, labels, 7, given)
-    np.testing.assert_allclose(error, gap / w.sum(), rtol=1e-10)
-    curve = metrics.calibration_curve(p, labels, 7, given)
-    for k, b in enumerate(sorted(bins)):
-        rows = bins[b]
-        assert curve.count[k] == len(rows)
-        np.testing.assert_allclose(curve.weight[k], w[rows].sum(), rtol=1e-10)
-        expected = w[rows].sum() ** 2 / (w[rows] ** 2).sum()
-        np.testing.assert_allclose(curve.effective[k], expected, rtol=1e-10)
-        expected = np.average(labels[rows], weights=w[rows])
-        np.testing.assert_allclose(curve.rate[k], expected, rtol=1e-10, atol=1e-15)
-    if not ties and not weighted:
-        assert np.ptp(curve.count) <= 1  # 100 examples in 7 bins: 14 or 15 each
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.45])
-def test_histogram_holds_every_prediction(rate):
-    rng = np.random.default_rng(4)
-    labels = (rng.random(2000) < rate).astype(float)
-    p = np.clip(rng.beta(2, 2 / rate - 2, size=2000), 0, 1)
-    p[0] = 0.0
-    weights = rng.random(2000) + 0.1
-    curve = metrics.calibration_curve(p, labels, 10, weights)
-    np.testing.assert_allclose(curve.histogram.sum(), weights.sum(), rtol=1e-10)
-    np.testing.assert_allclose(curve.base_rate, np.average(labels, weights=weights), rtol=1e-10)
-    ratios = curve.edges[2:] / curve.edges[1:-1]
-    assert np.allclose(ratios, ratios[0]) == (rate < metrics.LOW_RATE)
-
-
 def test_a_weight_counts_as_copies_and_weight_0_as_absence():
     logits, labels, _ = example(60, seed=5, ties=True)
     weights = np.random.default_rng(0).integers(0, 4, size=60)
@@ -209,6 +128,50 @@ def test_binary_metrics():
     assert all(type(v) in (float, int) for v in got.values())  # JSON takes them
 
 
+def test_groups_add_their_metrics():
+    logits, labels, weights = example(500, seed=6)
+    group = np.random.default_rng(0).integers(0, 60, 500)
+    for w in (None, weights):
+        plain = metrics.binary_metrics(logits, labels, w, 15)
+        got = metrics.binary_metrics(logits, labels, w, 15, group)
+        within = gauc(logits, labels, group, w)
+        assert got == plain | {
+            "gauc": within.value,
+            "gauc_groups": within.groups,
+            "gauc_skipped": within.skipped,
+        }
+        assert within.groups > 50
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_is_bounded(weighted):
+    """As metrics.py says: 32 bytes a row, and twice that with weights, beside what is given."""
+    rows = 600_000
+    logits, labels, weights = example(rows, seed=8)
+    logits, weights = logits.astype(np.float32), weights.astype(np.float32)
+    group = np.random.default_rng(0).integers(0, rows // 2, rows)
+    tracemalloc.start()
+    metrics.binary_metrics(logits, labels, weights if weighted else None, 15, group)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    chunk = 6 * 8 * metric_inputs.CHUNK
+    assert peak < (64 if weighted else 32) * rows + chunk
+
+
+def test_chunks_change_no_metric(monkeypatch):
+    logits, labels, weights = example(300, seed=9, ties=True)
+    group = np.random.default_rng(1).integers(0, 20, 300)
+    for w in (None, weights):
+        whole = metrics.binary_metrics(logits, labels, w, 7, group)
+        with monkeypatch.context() as patched:
+            patched.setattr(metric_inputs, "CHUNK", 7)
+            cut = metrics.binary_metrics(logits, labels, w, 7, group)
+        assert whole.keys() == cut.keys()
+        for name, value in whole.items():
+            if value is not None:
+                np.testing.assert_allclose(cut[name], value, rtol=1e-12, err_msg=name)
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class(label):
     logits = example(20)[0]
@@ -226,7 +189,7 @@ def test_no_example_is_none_never_nan(weights):
     assert got["examples"] == got["positives"] == 0
     for name in ("auc", "logloss", "ece", "base_rate", "mean_prediction"):
         assert got[name] is None
-    assert metrics.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
+    assert calibration.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
     got = metrics.regression_metrics(np.zeros(rows), np.zeros(rows), weights)
     assert got == {"rmse": None, "mae": None, "r2": None, "examples": 0}
 
@@ -286,29 +249,9 @@ def test_wrong_labels_probabilities_and_bins_are_named():
     with pytest.raises(ValueError, match="1 of 3 labels are not finite"):
         metrics.regression_metrics(half, np.array([0, 1, np.nan]))
     with pytest.raises(ValueError, match="2 of 3 probabilities are outside"):
-        metrics.calibration_curve(np.array([-0.1, 0.5, 1.1]), np.zeros(3), 5)
+        calibration.calibration_curve(np.array([-0.1, 0.5, 1.1]), np.zeros(3), 5)
     with pytest.raises(ValueError, match="got 0 bins"):
-        metrics.expected_calibration_error(half, np.zeros(3), 0)
-
-
-def test_selection():
-    click, order, seconds = SCHEMA.tasks
-    results = {
-        "click@all": {"auc": 0.7, "logloss": 0.1},
-        "order@click": {"auc": 0.8},
-        "order@all": {"auc": 0.99},  # not the order task's own space
-        "seconds@all": {"r2": 0.3, "rmse": 9.0},
-    }
-    assert metrics.selection_value(click, results["click@all"]) == 0.7
-    assert metrics.selection_value(seconds, results["seconds@all"]) == 0.3
-    np.testing.assert_allclose(metrics.mean_selection(results, SCHEMA), (0.7 + 0.8 + 0.3) / 3)
-    results["order@click"] = {"auc": None}
-    assert metrics.selection_value(order, results["order@click"]) is None
-    np.testing.assert_allclose(metrics.mean_selection(results, SCHEMA), (0.7 + 0.3) / 2)
-    nothing = {k: {"auc": None, "r2": None} for k in results}
-    assert metrics.mean_selection(nothing, SCHEMA) is None
-    with pytest.raises(KeyError, match="order@click"):
-        metrics.mean_selection({k: results[k] for k in ("click@all", "seconds@all")}, SCHEMA)
+        calibration.expected_calibration_error(half, np.zeros(3), 0)
 
 
 def test_the_standard_error_is_the_spread_over_samples():

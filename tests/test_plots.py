@@ -4,7 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dtn_jax import metrics, plots
+from dtn_jax import calibration, metrics, plots
 
 
 def picture(path):
@@ -61,12 +61,12 @@ def curve(rate, rows, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
     labels = (rng.random(rows) < metrics.sigmoid(logits)).astype(float)
-    return metrics.calibration_curve(metrics.sigmoid(logits), labels, 15)
+    return calibration.calibration_curve(metrics.sigmoid(logits), labels, 15)
 
 
 def test_reliability(tmp_path):
-    zeros = metrics.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
-    ones = metrics.calibration_curve(np.ones(9), np.ones(9), 15)
+    zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
+    ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
     curves = {"click@all": curve(0.45, 2000), "order@click": curve(0.01, 2000), "none@all": None}
     plots.reliability(curves, tmp_path / "three.png")
     three = picture(tmp_path / "three.png")

@@ -38,8 +38,8 @@ RESULTS = {
 }
 
 
-def text_of(table):
-    console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=False)
+def text_of(table, width=80):
+    console = rich.console.Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(table)
     return console.file.getvalue()
 
@@ -66,6 +66,20 @@ def test_only_the_tables_that_have_rows():
     text = text_of(report.splits_table({"test": only_click}, schema(Task("click"))))
     assert "AUC" in text
     assert "RMSE" not in text
+
+
+def test_within_groups_only_where_there_are_groups():
+    few = {"gauc": 0.7071, "positives": 4321, "examples": 98_765}
+    grouped = {k: v | few for k, v in RESULTS.items() if "click" in k}
+    grouped["conversion@click"]["gauc"] = None  # no group has both classes
+    table = report.splits_table({"test": grouped | {"seconds@all": REGRESSION}}, SCHEMA)
+    text = text_of(table, width=100)
+    assert "GAUC" in text
+    assert row(text, "click@all")[:3] == ["0.8123", "0.7071", "0.3211"]
+    assert row(text, "conversion@click")[1] == "n/d"
+    assert row(text, "seconds@all") == ["12.35", "9.87", "-0.2500", "77"]
+    assert "…" not in text_of(table)  # long keys are folded
+    assert "GAUC" not in text_of(report.splits_table({"test": RESULTS}, SCHEMA))
 
 
 def test_splits_stand_below_each_other():

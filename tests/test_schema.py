@@ -104,6 +104,11 @@ def test_with_upstream_replaces_the_whole_graph():
 # --- what it refuses -----------------------------------------------------------------------------
 
 
+def test_a_label_cannot_be_the_group_but_a_field_can():
+    assert "group 'click' is a label" in error(Schema, "shop", FIELDS, TASKS, group="click")
+    assert Schema("shop", FIELDS, TASKS, group="user").group == "user"
+
+
 def test_choose_names_the_choices_and_the_nearest():
     assert choose("split", "train", ["train", "test"]) == "train"
     assert error(choose, "split", "tran", iter(["train", "test"])) == (

@@ -21,6 +21,7 @@ from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.checks import check_frame
+from dtn_jax.datasets.groups import check_group, group_numbers
 from dtn_jax.schema import Schema, Task, UserError
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
@@ -49,6 +50,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         raise NotImplementedError
 
     weight = ""  # the column stored as the example's weight
+    group = ""  # the column stored as the example's group: see groups.py
     OPTIONS: ClassVar[dict[str, int]] = {}  # options of the builder, with their defaults
 
     def notes(self) -> dict[str, object]:
@@ -69,6 +71,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """
         encoders = enc.to_json(self.encoders())
         facts = (RULES, str(self.VERSION), encoders, self.tasks(), self.layout(), self.weight)
+        facts += (self.group,) if self.group else ()  # sets without one keep their recipe
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
@@ -90,6 +93,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "label_mask": ((n, len(self.tasks())), np.uint8),
             **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
             **({"sample_weight": ((n,), np.float32)} if self.weight else {}),
+            **({"group": ((n,), np.int64)} if self.group else {}),
         }
         features = {
             k: tfds.features.Tensor(shape=s, dtype=d, encoding=bytes_)
@@ -157,6 +161,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.rows[split] = 0
         for frame in frames():
             check_frame(frame, encoders, tasks, self.weight, where, self.rows[split])
+            if self.group:
+                check_group(frame, self.group, where, self.rows[split])
             self.rows[split] += len(frame)
             yield frame
 
@@ -179,11 +185,13 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
         if self.weight:
             block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
+        if self.group:
+            block["group"] = group_numbers(frame[self.group])
         return block
 
     def schema(self) -> Schema:
         fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
-        return Schema(self.name, fields, self.tasks(), weight=self.weight)
+        return Schema(self.name, fields, self.tasks(), weight=self.weight, group=self.group)
 
     def _download_and_prepare(self, *args, **kwargs):
         with progress.without_tfds_bars(), progress.Rows() as self.bars:

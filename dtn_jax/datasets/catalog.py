@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from jaxtyping import Int
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.adult import Adult
@@ -54,6 +55,17 @@ class Prepared:
         choose("split", split, self.rows)
         builder = tfds.builder_from_directory(str(self.folder))
         return builder.as_data_source(split=split)
+
+    def groups(self, split: str) -> Int[np.ndarray, " B"] | None:
+        """The groups of a split's rows, int64 `[B]` in row order; None where it has none.
+
+        Only evaluation needs them, so batches do not carry them.
+        """
+        if not self.schema.group:
+            return None
+        lengths = self.layout.blocks(self.rows[split])
+        records = self.source(split)
+        return np.concatenate([records[i]["group"][:n] for i, n in enumerate(lengths)])
 
     def encoders(self) -> dict[str, enc.Encoder]:
         """The fitted encoders, by field."""

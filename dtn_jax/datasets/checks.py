@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -31,12 +31,7 @@ def check_frame(
     """
     weights = [weight] if weight else []
     wanted = [*encoders, *(t.name for t in tasks), *weights]
-    missing = [c for c in wanted if c not in frame.columns]
-    if missing:
-        raise UserError(
-            f"{where}: column {missing[0]!r} is missing; the columns are: "
-            f"{', '.join(frame.columns)}"
-        )
+    check_columns(frame, wanted, where)
     for name in wanted:
         encoder, dtype = encoders.get(name), frame[name].dtype
         if isinstance(encoder, enc.Identity):
@@ -57,14 +52,24 @@ def check_frame(
         else:
             good, expected = column.is_finite(), "a finite number or missing"
         good = good.fill_null(True)
-        _check_values(frame[task.name], good, "label", expected, where, first_row)
+        check_values(frame[task.name], good, "label", expected, where, first_row)
     for name in weights:
         column = frame[name].cast(pl.Float32).fill_null(np.nan)
         good = column.is_finite() & (column >= 0)
-        _check_values(frame[name], good, "weight", "a finite number, 0 or more", where, first_row)
+        check_values(frame[name], good, "weight", "a finite number, 0 or more", where, first_row)
 
 
-def _check_values(
+def check_columns(frame: pl.DataFrame, wanted: Sequence[str], where: str) -> None:
+    """Raises UserError that names the first missing column."""
+    missing = [c for c in wanted if c not in frame.columns]
+    if missing:
+        raise UserError(
+            f"{where}: column {missing[0]!r} is missing; the columns are: "
+            f"{', '.join(frame.columns)}"
+        )
+
+
+def check_values(
     column: pl.Series, good: pl.Series, what: str, expected: str, where: str, first_row: int
 ) -> None:
     """Raises UserError that shows the first row where `good` is False."""

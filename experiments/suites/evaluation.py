@@ -1,0 +1,214 @@
+"""Exact metrics of ten million ready scores: seconds and memory beside scikit-learn's.
+
+One task, 5 % positive, float32 scores as a run has them, one million groups whose sizes fall as
+Zipf's law has it. scikit-learn knows no AUC within groups: beside ours stand a loop over a sample
+of the groups, extrapolated to all of them, and the same formula by polars (ranks within groups).
+Memory is the peak of what numpy holds beside the input, counted by tracemalloc in a run of its
+own, without the clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+import sklearn.calibration
+import sklearn.metrics
+
+from dtn_jax import metrics
+from dtn_jax.calibration import expected_calibration_error
+from dtn_jax.evaluate import Scores, evaluate
+from dtn_jax.gauc import gauc
+from dtn_jax.schema import Field, Schema, Task
+from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
+
+ROWS, GROUPS = 10_000_000, 1_000_000
+POSITIVE = 0.05
+BINS = 15  # of the expected calibration error, as configs/base.py has it
+SAMPLE = 2_000  # groups of the plain loop
+ROUNDS = 3
+SAME = 1e-12  # how far two ways to the same value may be apart, relative to it
+# Scores are 4 bytes. Sorting rows by group takes an order and the sorted groups (8 each) and the
+# groups' numbers (4, and 4 on the way), which with two masks makes 6.5 times the scores. 8 times
+# is what four arrays of float64 take; an ordinary computation in float64 goes beyond that.
+MEMORY = 8
+BY_LOOP = "GAUC, loop over groups"
+BY_POLARS = "GAUC, polars"
+BY_QUANTILES = "ECE, scikit-learn"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Ready scores of one task.
+
+    Attributes:
+      logits: float32 `[B]`.
+      probabilities: float64 `[B]`, of the logits.
+      labels: float32 `[B]`, drawn from the probabilities.
+      group: int64 `[B]`.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    labels: np.ndarray
+    group: np.ndarray
+
+    def of(self, mask: np.ndarray) -> Rows:
+        return Rows(
+            self.logits[mask], self.probabilities[mask], self.labels[mask], self.group[mask]
+        )
+
+
+def measure(options: Options) -> Measured:
+    size = (20_000, 2_000) if options.quick else (ROWS, GROUPS)
+    rounds = 1 if options.quick else ROUNDS
+    data = random_rows(*size)
+    sampled = sample_of_groups(data, 100 if options.quick else SAMPLE)
+    part = data.of(np.isin(data.group, sampled))
+    ours, others = own_metrics(data), other_metrics(data, part)
+    functions = ours | others
+    values = {}
+
+    def keep(name: str) -> Callable[[], None]:
+        return lambda: values.__setitem__(name, functions[name]())
+
+    seconds = timed_in_turns({name: keep(name) for name in functions}, rounds)
+    score_bytes = data.logits.nbytes
+    peaks = {name: peak(f) / score_bytes for name, f in functions.items() if name != BY_POLARS}
+    every = sampled.size / np.unique(data.group).size
+    rows = []
+    for name in functions:
+        taken = float(np.median(seconds[name]))
+        rows.append(
+            {
+                "metric": name,
+                "value": values[name],
+                "seconds": taken / every if name == BY_LOOP else taken,
+                "extra memory, x scores": peaks.get(name),
+            }
+        )
+    goals = [
+        Goal(f"{ours_} in the time of {other}", 1.0, ratio(seconds[ours_], seconds[other]), False)
+        for ours_, other in (("AUC", "AUC, scikit-learn"), ("log loss", "log loss, scikit-learn"))
+    ]
+    goals += [
+        Goal(f"extra memory of {name}, x scores", MEMORY, peaks[name], at_least=False)
+        for name in ours
+    ]
+    pairs = {name: (values[name.partition(",")[0]], value) for name, value in values.items()}
+    pairs[BY_LOOP] = (gauc(part.logits, part.labels, part.group).value, values[BY_LOOP])
+    goals += [
+        Goal(f"{name}: relative difference", SAME, abs(a / b - 1), at_least=False)
+        for name, (a, b) in pairs.items()
+        if name in others and name != BY_QUANTILES
+    ]
+    return Measured(title(data), rows, goals, notes(data, sampled.size, every))
+
+
+def own_metrics(data: Rows) -> dict[str, Callable[[], float]]:
+    z, y, p, group = data.logits, data.labels, data.probabilities, data.group
+    schema = Schema("ready", (Field("item"),), (Task("click"),), group="user")
+    known = np.ones((len(z), 1), bool)
+    scores = Scores(z[:, None], y[:, None], known, np.ones(len(z), np.float32), group)
+    return {
+        "AUC": lambda: metrics.auc(z, y),
+        "GAUC": lambda: gauc(z, y, group).value,
+        "log loss": lambda: metrics.log_loss(z, y),
+        "ECE": lambda: expected_calibration_error(p, y, BINS),
+        "all of a task": lambda: evaluate(scores, schema, BINS, False)["click@all"]["auc"],
+    }
+
+
+def other_metrics(data: Rows, part: Rows) -> dict[str, Callable[[], float]]:
+    z, y, p = data.logits, data.labels, data.probabilities
+    return {
+        "AUC, scikit-learn": lambda: float(sklearn.metrics.roc_auc_score(y, z)),
+        "log loss, scikit-learn": lambda: float(sklearn.metrics.log_loss(y, p)),
+        BY_QUANTILES: lambda: quantile_ece(p, y),
+        BY_LOOP: lambda: loop_gauc(part),
+        BY_POLARS: lambda: polars_gauc(data),
+    }
+
+
+def random_rows(rows: int, groups: int) -> Rows:
+    """Scores of which POSITIVE are positive in the mean; group k has a share of rows as 1 / k."""
+    rng = np.random.default_rng(0)
+    shares = np.cumsum(1 / np.arange(1, groups + 1))
+    at = np.searchsorted(shares, rng.random(rows) * shares[-1])
+    names = rng.permutation(groups) * 7919 + 10**12  # as user ids are: large, in no order
+    logits = (rng.normal(size=rows) - 3.37).astype(np.float32)
+    probabilities = metrics.sigmoid(logits)
+    labels = (rng.random(rows) < probabilities).astype(np.float32)
+    return Rows(logits, probabilities, labels, names[at])
+
+
+def sample_of_groups(data: Rows, count: int) -> np.ndarray:
+    return np.random.default_rng(1).choice(np.unique(data.group), count, replace=False)
+
+
+def loop_gauc(data: Rows) -> float:
+    """The mean of scikit-learn's AUC over groups, one after another."""
+    order = np.argsort(data.group)
+    ends = np.flatnonzero(np.diff(data.group[order])) + 1
+    total = share = 0.0
+    for rows in np.split(order, ends):
+        labels = data.labels[rows]
+        if 0 < labels.sum() < len(rows):
+            total += len(rows) * sklearn.metrics.roc_auc_score(labels, data.logits[rows])
+            share += len(rows)
+    return float(total / share)
+
+
+def polars_gauc(data: Rows) -> float:
+    """By the ranks of the positives within their group."""
+    positive = pl.col("label") == 1
+    ranked = pl.DataFrame({"group": data.group, "score": data.logits, "label": data.labels})
+    ranked = ranked.with_columns(rank=pl.col("score").rank("average").over("group"))
+    sums = ranked.group_by("group").agg(
+        ranks=pl.col("rank").filter(positive).sum(), p=positive.sum(), rows=pl.len()
+    )
+    sums = sums.cast({"p": pl.Float64, "rows": pl.Float64}).filter(
+        (pl.col("p") > 0) & (pl.col("p") < pl.col("rows"))
+    )
+    p, n = pl.col("p"), pl.col("rows") - pl.col("p")
+    area = (pl.col("ranks") - p * (p + 1) / 2) / (p * n)
+    return sums.select((area * pl.col("rows")).sum() / pl.col("rows").sum()).item()
+
+
+def quantile_ece(p: np.ndarray, labels: np.ndarray) -> float:
+    """Over the quantile bins of scikit-learn, which tells no sizes: they are taken as equal."""
+    rate, mean = sklearn.calibration.calibration_curve(labels, p, n_bins=BINS, strategy="quantile")
+    return float(np.abs(rate - mean).mean())
+
+
+def peak(function: Callable[[], object]) -> int:
+    """Most bytes that numpy held at once during the call, beside what was there before."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def title(data: Rows) -> str:
+    sizes = np.unique(data.group, return_counts=True)[1]
+    return (
+        f"Metrics of {len(data.logits):,} ready scores, {100 * data.labels.mean():.3g} % positive, "
+        f"{sizes.size:,} groups of 1 to {sizes.max():,} rows"
+    )
+
+
+def notes(data: Rows, sampled: int, share: float) -> list[str]:
+    _, groups, skipped = gauc(data.logits, data.labels, data.group)
+    return [
+        f"GAUC is over {groups:,} groups; {skipped:,} have one class. 'All of a task' is those "
+        "metrics, the standard error of the AUC, counts and means; its value is the AUC.",
+        f"The loop over groups saw {sampled:,} of them ({100 * share:.3g} %): its seconds are "
+        "divided by that share, its value is compared with ours on the same rows.",
+        "polars uses all cores, the others one; its memory is not numpy's, so not counted. "
+        "scikit-learn's quantile bins are cut by value: its ECE is near ours, not the same.",
+    ]

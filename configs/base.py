@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
     optim.tables = "adam"  # adam (lazy) | adagrad (row-wise) | sgd; dense: Adam on every row
     optim.table_learning_rate = 1e-3
     optim.table_l2 = 0.0  # L2 on the rows a step touches, added to their gradient
+    optim.table_dtype = "float32"  # bfloat16 halves tables, not their slots; rounded at random
     optim.table_init = 0.01  # standard deviation of initial embeddings
     optim.codebook_init = 0.01  # standard deviation of initial codewords
 

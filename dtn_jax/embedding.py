@@ -130,11 +130,12 @@ def row_ids(
 
 
 def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> dict[str, Array]:
-    """Looks rows up, `[..., D]`; those out of range are zeros."""
-    return {
-        name: look_up(tables[name], ids.reshape(-1)).reshape(*ids.shape, -1)
-        for name, ids in rows.items()
-    }
+    """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros."""
+    gathered = {}
+    for name, ids in rows.items():
+        found = look_up(tables[name], ids.reshape(-1)).reshape(*ids.shape, -1)
+        gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    return gathered
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:

@@ -42,9 +42,9 @@ def take(table: Float[Array, "V D"], ids: Int[Array, " N"]) -> Float[Array, "N D
 def replicated(update: Update) -> Exchange:
     """For one device, and for pmap, where every device has all rows."""
 
-    def everywhere(table, slots, ids, looked_up, gradient, rate, l2):
+    def everywhere(table, slots, ids, looked_up, gradient, scalars):
         ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
-        return update(table, slots, ids, looked_up, gradient, rate, l2)
+        return update(table, slots, ids, looked_up, gradient, scalars)
 
     return Exchange(take, everywhere)
 
@@ -52,21 +52,21 @@ def replicated(update: Update) -> Exchange:
 def sharded(update: Update, mesh: Mesh) -> Exchange:
     """For tables split by rows over the mesh's axis `table`, batches over `data` and `table`."""
 
-    def update_mine(table, slots, ids, gradient, rate, l2):
+    def update_mine(table, slots, ids, gradient, scalars):
         ids = _mine(table, jax.lax.all_gather(ids, AXES, tiled=True))
         gradient = jax.lax.all_gather(gradient, AXES, tiled=True)
-        return update(table, slots, ids, take(table, ids), gradient, rate, l2)
+        return update(table, slots, ids, take(table, ids), gradient, scalars)
 
-    def sharded_update(table, slots, ids, looked_up, gradient, rate, l2):
+    def sharded_update(table, slots, ids, looked_up, gradient, scalars):
         kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
         run = jax.shard_map(
             update_mine,
             mesh=mesh,
-            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec(), PartitionSpec()),
+            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec()),
             out_specs=(BY_ROW, kept),
             check_vma=False,  # it cannot see that what was gathered is the same everywhere
         )
-        return run(table, slots, ids, gradient, rate, l2)
+        return run(table, slots, ids, gradient, scalars)
 
     return Exchange(sharded_look_up(mesh), sharded_update)
 

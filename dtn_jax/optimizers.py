@@ -18,6 +18,7 @@ from dtn_jax.schema import Schema, choose, per_task
 
 SCHEDULES = ("constant", "linear", "cosine")
 TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
+TABLE_DTYPES = ("float32", "bfloat16")
 
 
 @flax.struct.dataclass
@@ -94,8 +95,8 @@ def table_updater(optim: ConfigDict):
         "sgd": row_optimizers.sgd(),
     }[optim.tables]
 
-    def update(table, slots, ids, looked_up, gradient, rate, l2):
-        return row_optimizers.update(optimizer, table, slots, ids, looked_up, gradient, rate, l2)
+    def update(table, slots, ids, looked_up, gradient, scalars):
+        return row_optimizers.update(optimizer, table, slots, ids, looked_up, gradient, scalars)
 
     return optimizer.init, update
 
@@ -107,11 +108,11 @@ def dense_table_updater(directions: optax.GradientTransformation):
     but their moments decay and still move them. L2 stays with the touched rows.
     """
 
-    def update(table, slots, ids, looked_up, gradient, rate, l2):
+    def update(table, slots, ids, looked_up, gradient, scalars):
         dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
         touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
-        dense = dense + l2 * jnp.where(touched[:, None], table, 0)
+        dense = dense + scalars.l2 * jnp.where(touched[:, None], table, 0)
         direction, slots = directions.update(dense, slots, table)
-        return table - rate.astype(table.dtype) * direction, slots
+        return table - scalars.rate.astype(table.dtype) * direction, slots
 
     return directions.init, update

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax.architectures import ARCHITECTURES
 from dtn_jax.datasets.catalog import DATASETS
 from dtn_jax.interactions import parse_experts
-from dtn_jax.optimizers import SCHEDULES, TABLE_OPTIMIZERS
+from dtn_jax.optimizers import SCHEDULES, TABLE_DTYPES, TABLE_OPTIMIZERS
 from dtn_jax.schema import UserError, choose
 from dtn_jax.sharding import STRATEGIES
 
@@ -45,6 +45,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "model.architecture": ARCHITECTURES,
     "optim.schedule": SCHEDULES,
     "optim.tables": TABLE_OPTIMIZERS,
+    "optim.table_dtype": TABLE_DTYPES,
     "parallel.strategy": STRATEGIES,
 }
 AT_LEAST_ONE = (
@@ -245,6 +246,8 @@ def check(config: ConfigDict) -> FrozenConfigDict:
             "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
             "batch need all of its rows at once; use layer or none"
         )
+    if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
+        raise UserError("optim.tables=dense needs optim.table_dtype=float32")
     if config.seed >= 2**32:
         raise UserError(f"seed={config.seed}: expected a number below 2**32")
     for key in POSITIVE_BELOW_ONE:

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
+
+from dtn_jax.hashing import scramble
 
 Slots = dict[str, Array]
 
@@ -24,6 +27,20 @@ class RowOptimizer(NamedTuple):
 
     init: Callable[[Float[Array, "V D"]], Slots]
     step: Callable[[Array, Slots, Array, Array], tuple[Array, Slots]]
+
+
+class Scalars(NamedTuple):
+    """What an update takes besides arrays of rows.
+
+    Attributes:
+      rate: the learning rate.
+      l2: `l2 * row` is added to the gradient of the rows that are touched.
+      step: steps done.
+    """
+
+    rate: Float[Array, ""]
+    l2: Float[Array, ""]
+    step: Int[Array, ""]
 
 
 def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int):
@@ -55,13 +72,12 @@ def update(
     ids: Int[Array, " N"],
     looked_up: Float[Array, "N D"],
     gradient: Float[Array, "N D"],
-    rate: Float[Array, ""],
-    l2: Float[Array, ""],
+    scalars: Scalars,
 ) -> tuple[Array, Slots]:
     """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
 
     `looked_up` are those rows as the model read them: a long table is too slow a place to read
-    them from twice. `l2` adds `l2 * row` to the gradient of the touched rows only.
+    them from twice.
     """
     rows_at, summed, source = unique_rows(ids, gradient, table.shape[0])
 
@@ -70,14 +86,37 @@ def update(
             indices_are_sorted=True, unique_indices=True, mode="fill", fill_value=0
         )
 
-    rows = looked_up[source]
+    rows = looked_up[source].astype(gradient.dtype)
     delta, new_slots = optimizer.step(
-        rows, jax.tree.map(read, slots), summed + l2 * rows, rate.astype(table.dtype)
+        rows, jax.tree.map(read, slots), summed + scalars.l2 * rows, scalars.rate.astype(rows.dtype)
     )
     write = {"indices_are_sorted": True, "unique_indices": True, "mode": "drop"}
-    table = table.at[rows_at].set((rows + delta).astype(table.dtype), **write)
+    table = table.at[rows_at].set(rounded(rows + delta, rows, scalars.step, table.dtype), **write)
     slots = jax.tree.map(lambda s, new: s.at[rows_at].set(new, **write), slots, new_slots)
     return table, slots
+
+
+def rounded(
+    values: Float[Array, "N D"], old: Float[Array, "N D"], step: Int[Array, ""], dtype
+) -> Float[Array, "N D"]:
+    """New values of rows in a table's dtype; bfloat16 is rounded at random, up or down by how near
+    each is.
+
+    Rounded to the nearest, a row would never feel the many steps that are smaller than half of
+    bfloat16's spacing (0.4 %). The random bits are a hash of the row's old values and of the step,
+    so that they depend neither on the devices nor on where in a batch a row stands.
+    """
+    if dtype != jnp.bfloat16:
+        return values.astype(dtype)
+
+    def bits(x):
+        return jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+
+    column = jnp.arange(values.shape[1], dtype=jnp.uint32) * np.uint32(0x9E3779B9)
+    salt = scramble(column + step.astype(jnp.uint32))
+    noise = scramble(bits(old) ^ salt[None]) >> 16
+    kept = (bits(values) + noise) >> 16
+    return jax.lax.bitcast_convert_type(kept.astype(jnp.uint16), jnp.bfloat16)
 
 
 def sgd() -> RowOptimizer:

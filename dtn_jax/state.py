@@ -73,7 +73,12 @@ def create_state(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan
         params=params,
         model_state=variables.get("batch_stats", {}),
         opt_state=optimizers.dense_directions(optim).init(params),
-        tables=tables,
+        tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
         slots={name: init_slots(table) for name, table in tables.items()},
         hyper=optimizers.hyper(config, plan.schema),
     )
+
+
+def _stored(table: Array, dtype: str) -> Array:
+    """A table in the dtype it is kept in; float32 stands for the default float."""
+    return table.astype(jnp.bfloat16) if dtype == "bfloat16" else table

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax import batch_axis, embedding, exchange, optimizers
+from dtn_jax import batch_axis, embedding, exchange, optimizers, row_optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions import dropout
 from dtn_jax.losses import losses, row_weights
@@ -110,6 +110,9 @@ def make_train_step(
             state.params, moves, factor * state.hyper.learning_rate, state.hyper.weight_decay
         )
         tables, slots = {}, {}
+        scalars = row_optimizers.Scalars(
+            factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
+        )
         for name, table in state.tables.items():
             tables[name], slots[name] = rows_of.update(
                 table,
@@ -117,8 +120,7 @@ def make_train_step(
                 rows[name].reshape(-1),
                 gathered[name].reshape(-1, table.shape[1]),
                 by_row[name].reshape(-1, table.shape[1]),
-                factor * state.hyper.table_learning_rate,
-                state.hyper.table_l2,
+                scalars,
             )
         metrics = {"losses": task_losses}
         if config.debug.check_ids:

@@ -43,6 +43,10 @@ def reference(name, table, batches, gradients):
     return table
 
 
+def scalars(rate, l2, dtype="float32", step=0):
+    return ro.Scalars(jnp.asarray(rate, dtype), jnp.asarray(l2, dtype), jnp.int32(step))
+
+
 def look_up(table, ids):
     return table.at[jnp.asarray(ids)].get(mode="fill", fill_value=0)
 
@@ -64,8 +68,7 @@ def test_updates_equal_a_loop_over_rows(name, dtype, tolerance):
                 jnp.asarray(ids, jnp.int32),
                 look_up(table, ids),
                 jnp.asarray(gradient, dtype),
-                jnp.asarray(RATE, dtype),
-                jnp.asarray(L2, dtype),
+                scalars(RATE, L2, dtype),
             )
         expected = reference(name, start, BATCHES, gradients)
         np.testing.assert_allclose(table, expected, rtol=tolerance, atol=tolerance)
@@ -97,9 +100,8 @@ def test_the_dense_option_is_optax_adam_on_the_whole_table():
     expected, state = start, adam.init(start)
     for ids in BATCHES[:3]:
         gradient = rng.normal(size=(5, D)).astype(np.float32)
-        rate, l2 = jnp.float32(RATE), jnp.float32(L2)
         given = jnp.asarray(ids), look_up(table, ids), jnp.asarray(gradient)
-        table, slots = update(table, slots, *given, rate, l2)
+        table, slots = update(table, slots, *given, scalars(RATE, L2))
         dense = np.zeros((V, D), np.float32)
         for row, g in zip(ids, gradient, strict=True):
             if row < V:
@@ -119,9 +121,8 @@ def test_an_update_copies_no_table():
         adam = OPTIMIZERS["adam"]
 
         def step(table, slots, ids, gradient):
-            one = jnp.float32(1)
             looked_up = look_up(table, ids)
-            return ro.update(adam, table, slots, ids, looked_up, gradient, one, one)
+            return ro.update(adam, table, slots, ids, looked_up, gradient, scalars(1, 1))
 
         lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
             table, adam.init(table), jnp.zeros(64, jnp.int32), jnp.zeros((64, 8))
@@ -129,3 +130,38 @@ def test_an_update_copies_no_table():
         return lowered.compile().memory_analysis().temp_size_in_bytes
 
     assert temporaries(200_000) < 1.1 * temporaries(2_000) + 4096
+
+
+def test_bfloat16_rounds_at_random_and_right_on_average():
+    """To one of the two neighbours, each as often as it is near; the same wherever a row stands."""
+    rng = np.random.default_rng(0)
+    old, values = (jnp.asarray(rng.uniform(1.0, 2.0, (20_000, 8)), jnp.float32) for _ in "ab")
+    step = jnp.int32(7)
+    stored = ro.rounded(values, old, step, jnp.bfloat16)
+    assert stored.dtype == jnp.bfloat16
+    spacing = 2.0**-7  # of bfloat16 in [1, 2)
+    error = np.asarray(stored, np.float64) - np.asarray(values)
+    assert np.abs(error).max() < spacing
+    assert abs(error.mean()) < 4 * spacing / np.sqrt(error.size)
+    part = (np.asarray(values) / spacing) % 1  # the share of the way to the upper neighbour
+    up = np.asarray(stored, np.float64) > np.asarray(values)
+    for low in np.arange(0, 1, 0.1):
+        inside = (part >= low) & (part < low + 0.1)
+        assert abs(up[inside].mean() - part[inside].mean()) < 0.02
+    backwards = ro.rounded(values[::-1], old[::-1], step, jnp.bfloat16)
+    np.testing.assert_array_equal(backwards[::-1], stored)
+    assert (np.asarray(ro.rounded(values, old, step + 1, jnp.bfloat16)) != stored).any()
+
+
+def test_small_steps_are_not_lost_in_bfloat16():
+    start = np.random.default_rng(0).uniform(1.0, 1.5, (1000, 4))
+    table = jnp.asarray(start, jnp.bfloat16)
+    ids = jnp.arange(1000, dtype=jnp.int32)
+    gradient = jnp.full((1000, 4), 1e-3)  # an eighth of the spacing above 1
+    before = np.asarray(table, np.float64).mean()
+    for step in range(20):
+        looked_up = look_up(table, ids).astype(jnp.float32)
+        table, _ = ro.update(
+            ro.sgd(), table, {}, ids, looked_up, gradient, scalars(-1.0, 0.0, step=step)
+        )
+    assert np.asarray(table, np.float64).mean() == pytest.approx(before + 0.02, abs=0.0015)

@@ -91,6 +91,7 @@ FELT = {
     "optim.table_learning_rate": 1e-2,
     "optim.table_l2": 0.1,
     "optim.table_init": 0.1,
+    "optim.table_dtype": "bfloat16",
     "model.dropout": 0.3,
     "model.embedding_dropout": 0.3,
     "model.normalisation": "batch",

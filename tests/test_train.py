@@ -16,6 +16,7 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import UserError
+from dtn_jax.sharding import Placement
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 
@@ -309,3 +310,30 @@ def test_dtn_learns_adult(prepared_dir, tmp_path):
     for key in ("income@all", "never_married@all"):  # batch normalisation scores as it trained
         assert results["test"][key]["ece"] < 0.05
         assert results["test"][key]["logloss"] < 0.36
+
+
+def test_the_host_waits_for_nothing_inside_the_loop(prepared_dir, tmp_path, monkeypatch):
+    """Metrics come through one function, each chunk once, when the next one is on its way."""
+    events = []
+    compile_, fetch = Placement.compile, jax.device_get
+
+    def noting_compile(self, *args):
+        run = compile_(self, *args)
+
+        def noting_run(*given):
+            events.append("step")
+            return run(*given)
+
+        return noting_run
+
+    def noting_fetch(what):
+        events.append("fetch")
+        return fetch(what)
+
+    monkeypatch.setattr(Placement, "compile", noting_compile)
+    monkeypatch.setattr("dtn_jax.loss_log.jax.device_get", noting_fetch)
+    config = small(prepared_dir, train__eval_every=1000, train__checkpoint_every=1000)
+    config.train.max_steps = 64
+    config.train.log_every = 1000
+    train(config, tmp_path / "run")
+    assert events == ["step", "step", "fetch", "step", "fetch", "step", "fetch", "fetch"]

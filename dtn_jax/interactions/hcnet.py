@@ -16,8 +16,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Int32, UInt32
+from jaxtyping import Array, Float, Int32
 
+from dtn_jax.hashing import scramble
 from dtn_jax.interactions.mlp import dense, flat
 
 SHRINKINGS = ("none", "sum")
@@ -26,16 +27,6 @@ SHRINKINGS = ("none", "sum")
 def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
     """The first and the second field of each of the P pairs i < j, in lexicographic order."""
     return np.triu_indices(size, 1)
-
-
-def scramble(
-    x: UInt32[Array | np.ndarray, "*shape"],
-) -> UInt32[Array | np.ndarray, "*shape"]:
-    """A bijection of 32 bits in which every input bit flips every output bit half of the time."""
-    # The constants of MurmurHash3's finaliser; arithmetic wraps at 2^32.
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))
 
 
 def pair_addresses(

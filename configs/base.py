@@ -11,6 +11,9 @@ def get_config() -> ConfigDict:
     c = ConfigDict()
     c.seed = 0  # initial weights, dropout, epoch order; never the split, which is the data set's
 
+    c.replicas = ""  # runs in one program: '4' takes seeds seed, seed+1, …; or values of scalar
+    # options, 'optim.learning_rate=1e-3,3e-4' (several with ';', as many values each)
+
     c.data = data = ConfigDict()
     data.dataset = "adult"  # a name in dtn_jax.datasets
     data.options = ""  # the builder's own options, 'rows=100000,seed=1'; '' takes its defaults

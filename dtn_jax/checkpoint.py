@@ -45,8 +45,14 @@ class Checkpoints:
         self.committed = {entry["step"] for entry in progress["best"].values()}
         self._drop_best_except(self.committed)
 
-    def restore(self, like: State) -> tuple[State, dict] | None:
-        """The last checkpoint, on `like`'s shapes and shardings; None where there is none."""
+    def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
+        """The last checkpoint on `like`'s shapes and shardings; None where there is none.
+
+        Given a `step`, its checkpoint: later ones are dropped, for the run will make them again.
+        """
+        if step is not None:
+            for later in [s for s in self.last.all_steps() if s > step]:
+                self.last.delete(later)
         step = self.last.latest_step()
         if step is None:
             return None

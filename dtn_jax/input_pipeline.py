@@ -175,10 +175,14 @@ def take(rows: Batch, place) -> Batch:
 class ResidentData:
     """A split that lies on the device; chunks are gathered there."""
 
-    def __init__(self, data: Prepared, split: str, sharding: jax.sharding.Sharding):
+    shared = True  # several runs may take their chunks from one
+
+    def __init__(
+        self, data: Prepared, split: str, sharding: jax.sharding.Sharding, orders: int = 1
+    ):
         self.layout, self.rows = data.layout, data.rows[split]
         self.batch = jax.device_put(SplitReader(data, split).everything(), sharding)
-        self.order = functools.lru_cache(maxsize=1)(self._order)
+        self.order = functools.lru_cache(maxsize=orders)(self._order)
 
     def _order(self, seed: int, epoch: int, batch_size: int) -> np.ndarray:
         batches = batch_rows(self.layout, self.rows, seed, epoch, batch_size)
@@ -199,6 +203,8 @@ class StreamedData:
 
     With several processes each reads its own lanes, and has that part of each batch.
     """
+
+    shared = False  # it reads ahead, in one order
 
     def __init__(self, data: Prepared, split: str):
         self.reader = SplitReader(data, split)

@@ -17,7 +17,7 @@ from dtn_jax.workdir import Workdir
 class LossLog:
     """Collects training losses a chunk late, so that the host never waits inside the loop."""
 
-    def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar):
+    def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar | None):
         self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
         self.pending: list[tuple[int, dict, int]] = []
         # Speed is measured from chunk to chunk: the first one, which waits for the compiler or
@@ -42,12 +42,13 @@ class LossLog:
             mean = total / progress.loss_steps
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
-            self.bar.update(
-                step=step,
-                epoch=epoch,
-                losses=dict(zip(names, mean.tolist())),
-                examples=count * self.run.config.data.batch_size,
-            )
+            if self.bar:
+                self.bar.update(
+                    step=step,
+                    epoch=epoch,
+                    losses=dict(zip(names, mean.tolist())),
+                    examples=count * self.run.config.data.batch_size,
+                )
             now = time.monotonic()
             if self.clock is not None:
                 self.seconds, self.timed = self.seconds + now - self.clock, self.timed + count

@@ -41,6 +41,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
     """
+    if config.replicas:
+        raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     run = build_run(config)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
@@ -58,13 +60,15 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
     return results
 
 
-def start(run: Run, folder: Workdir, checkpoints: Checkpoints) -> tuple[State, Progress]:
-    """The state of the last checkpoint, or a new one; logs are cut to match."""
+def start(
+    run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
+) -> tuple[State, Progress]:
+    """The state of the last checkpoint (or that of `step`), or a new one; logs are cut to match."""
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))
     state = jax.jit(create, out_shardings=sharding)()
     progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
-    found = checkpoints.restore(state)
+    found = checkpoints.restore(state, step)
     if found:
         state, progress = found[0], Progress(**found[1])
         rich.print(f"Going on at step {int(state.step)} of {run.total_steps}.")
@@ -73,15 +77,18 @@ def start(run: Run, folder: Workdir, checkpoints: Checkpoints) -> tuple[State, P
     return state, progress
 
 
-def training_data(run: Run) -> ResidentData | StreamedData:
-    """The train split on the device where it fits, else streamed from disk."""
+def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
+    """The train split on the device where it fits, else streamed from disk.
+
+    `orders`: how many seeds' orders of it are asked for in turns.
+    """
     placement = run.config.data.placement
     alone = jax.process_count() == 1
     if placement == "device" and not alone:
         raise UserError("data.placement=device is for one process; several stream their lanes")
     fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
     if placement == "device" or (placement == "auto" and fits and alone):
-        return ResidentData(run.data, "train", run.at.replicated())
+        return ResidentData(run.data, "train", run.at.replicated(), orders)
     return StreamedData(run.data, "train")
 
 
@@ -106,20 +113,32 @@ def fit(
             state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
             step += count
             log.add(step, losses, count)
-            last = step == run.total_steps
-            if last or is_due(step, config.train.eval_every or run.steps_per_epoch):
-                log.fetch(leave=0)
-                validate(run, folder, checkpoints, state, step, progress)
-                if progress.stopped:
-                    log.write(step)
-            if last or progress.stopped or is_due(step, config.train.checkpoint_every):
-                log.fetch(leave=0)
-                checkpoints.save(step, state, dataclasses.asdict(progress))
+            if validation_is_due(run, step) or checkpoint_is_due(run, step):
+                pause(run, folder, checkpoints, log, state, step)
     return state
 
 
-def is_due(step: int, every: int) -> bool:
-    return step % every == 0
+def pause(
+    run: Run, folder: Workdir, checkpoints: Checkpoints, log: LossLog, state: State, step: int
+) -> None:
+    """What is due between two chunks: the validation, early stopping, the checkpoint."""
+    progress = log.progress
+    log.fetch(leave=0)
+    if validation_is_due(run, step):
+        validate(run, folder, checkpoints, state, step, progress)
+        if progress.stopped:
+            log.write(step)
+    if progress.stopped or checkpoint_is_due(run, step):
+        checkpoints.save(step, state, dataclasses.asdict(progress))
+
+
+def validation_is_due(run: Run, step: int) -> bool:
+    every = run.config.train.eval_every or run.steps_per_epoch
+    return step == run.total_steps or step % every == 0
+
+
+def checkpoint_is_due(run: Run, step: int) -> bool:
+    return step == run.total_steps or step % run.config.train.checkpoint_every == 0
 
 
 def steps_to_next_stop(run: Run, step: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import UserError
 from dtn_jax.train import train
 from experiments import command
@@ -18,7 +19,10 @@ def main(arguments: Sequence[str]) -> None:
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, a folder for the run's files")
-    train(config, known.workdir)
+    if config.replicas:
+        train_replicas(config, known.workdir)
+    else:
+        train(config, known.workdir)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,247 @@
+"""Many runs in one program: seeds, or values of scalar options, trained side by side by `vmap`.
+
+Each replica is a run of its own in a folder of its own, with its data order, dropout, early
+stopping and results, as if it had been done alone; only the compiled steps are shared. Tables
+are not sharded: all replicas lie on one device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import rich
+import rich.table
+from ml_collections import ConfigDict
+
+from dtn_jax import architectures, huge_pages, options
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.input_pipeline import CHUNK_STEPS
+from dtn_jax.loss_log import LossLog
+from dtn_jax.progress_bar import ProgressBar
+from dtn_jax.results import conclude
+from dtn_jax.run import MEAN, Run, build_run
+from dtn_jax.schema import UserError, choose
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.train import (
+    checkpoint_is_due,
+    pause,
+    start,
+    steps_to_next_stop,
+    training_data,
+    validation_is_due,
+)
+from dtn_jax.workdir import Workdir
+
+# What may differ between replicas: traced scalars of the state, and the seed.
+SCALARS = (
+    "seed",
+    "optim.learning_rate",
+    "optim.weight_decay",
+    "optim.table_learning_rate",
+    "optim.table_l2",
+    "model.dropout",
+    "model.embedding_dropout",
+    "loss.task_weights",
+)
+
+
+def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
+    """What `config.replicas` sets in each replica, {option: text}.
+
+    Raises:
+      UserError: an option that replicas cannot differ in, or lists of different lengths.
+    """
+    text = config.replicas.strip()
+    if text.isdecimal() and int(text) > 0:
+        return [{"seed": str(config.seed + i)} for i in range(int(text))]
+    values = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, listed = part.partition("=")
+        if not equals:
+            raise UserError(
+                f"replicas={text!r}: expected a number of seeds or OPTION=VALUE,VALUE, got {part!r}"
+            )
+        choose("option in replicas", key.strip(), SCALARS)
+        # Task weights are themselves separated by commas: '|' separates their lists.
+        split = "|" if key.strip() == "loss.task_weights" else ","
+        values[key.strip()] = [value.strip() for value in listed.split(split)]
+    counts = {key: len(v) for key, v in values.items()}
+    if not values or len(set(counts.values())) > 1:
+        raise UserError(f"replicas={text!r}: expected as many values for each option, got {counts}")
+    return [dict(zip(values, row)) for row in zip(*values.values())]
+
+
+def train_replicas(
+    config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True
+) -> list[dict]:
+    """Trains the replicas that `config.replicas` names, and returns the results of each.
+
+    The same call on the same folder goes on where it stopped. Folder `replica_I` can also be gone
+    on with alone, by `train` with that replica's config.
+
+    Args:
+      config: see configs/base.py; `parallel.devices` is taken as 1.
+      workdir: holds the folders `replica_0`, `replica_1`, ….
+      test: as in `train`.
+    """
+    settings = parse_replicas(config)
+    root = pathlib.Path(workdir)
+    with contextlib.ExitStack() as stack:
+        members = [
+            Member(replica_config(config, given), root / f"replica_{i}", stack)
+            for i, given in enumerate(settings)
+        ]
+        training = [m for m in members if m.results is None]
+        fit(training)
+        for member in training:
+            member.results = conclude(
+                member.run,
+                member.folder,
+                member.checkpoints,
+                member.state,
+                member.progress,
+                test,
+            )
+    show(members, settings, root)
+    return [member.results for member in members]
+
+
+def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
+    """The config of one replica, as it would be given for a run done alone."""
+    own = ConfigDict(config.to_dict()).lock()
+    own.replicas = ""
+    own.parallel.devices = 1
+    for key, value in given.items():
+        options.override(own, key, value)
+    return own
+
+
+class Member:
+    """A replica: its run, folder, checkpoints, and how far it is."""
+
+    def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
+        self.run: Run = build_run(config)
+        self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
+        self.results = self.folder.results()
+        stack.enter_context(contextlib.closing(self.folder))
+        self.checkpoints = stack.enter_context(contextlib.closing(Checkpoints(self.folder.path)))
+
+    def start(self, step: int | None) -> None:
+        self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
+
+    def pause(self, log: LossLog, step: int) -> None:
+        pause(self.run, self.folder, self.checkpoints, log, self.state, step)
+
+    @property
+    def done(self) -> bool:
+        return self.progress.stopped or int(self.state.step) == self.run.total_steps
+
+
+def fit(members: list[Member]) -> None:
+    """The training loop of `train.fit`, for all members at once; leaves each its last state."""
+    start_together(members)
+    active = [m for m in members if not m.done]
+    if not active:
+        return
+    if jax.default_backend() == "cpu":
+        rich.print(
+            f"{len(active)} replicas in one program. On a CPU this can take up to 30 % longer than "
+            "one after another (experiments.benchmark --suite=replicas)."
+        )
+    first = active[0].run
+    step, batch_size = int(active[0].state.step), first.config.data.batch_size
+    states = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in active))
+    huge_pages.use((states.tables, states.slots))
+    train_chunk = compile_together([m.run for m in active])
+    resident = training_data(first, orders=len(active))
+    sources = [resident] + [
+        resident if resident.shared else training_data(m.run) for m in active[1:]
+    ]
+    with ProgressBar(
+        first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step
+    ) as bar:
+        logs = [
+            LossLog(m.run, m.folder, m.progress, bar if m is active[0] else None) for m in active
+        ]
+        while step < first.total_steps and not all(m.progress.stopped for m in active):
+            epoch, position = divmod(step, first.steps_per_epoch)
+            count = steps_to_next_stop(first, step)
+            chunks = [
+                rows.chunk(m.run.config.seed, epoch, position, count, batch_size)
+                for rows, m in zip(sources, active)
+            ]
+            chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
+            states, metrics = train_chunk(states, chunk, count)
+            step += count
+            for i, (member, log) in enumerate(zip(active, logs)):
+                if member.progress.stopped:  # it is stepped on with the others, and not looked at
+                    continue
+                try:
+                    log.add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
+                    if validation_is_due(first, step) or checkpoint_is_due(first, step):
+                        member.state = jax.tree.map(lambda a, i=i: a[i], states)
+                        member.pause(log, step)
+                except UserError as error:
+                    raise UserError(f"{member.folder.path}: {error}") from error
+
+
+def start_together(members: list[Member]) -> None:
+    """Starts all members; those that go on do so at a step that all of them have a checkpoint of.
+
+    A death between two members' saves leaves some a checkpoint ahead.
+    """
+    for member in members:
+        member.start(None)
+    going = [m for m in members if not m.progress.stopped]
+    if not going:
+        return
+    common = min(int(m.state.step) for m in going)
+    for member in going:
+        if int(member.state.step) != common:
+            if common == 0:
+                raise UserError(
+                    f"{member.folder.path} is ahead of other replicas, which have no checkpoint; "
+                    "delete it, or go on with it alone"
+                )
+            member.start(common)
+
+
+def compile_together(runs: list[Run]):
+    """`(states, chunks, count) -> (states, metrics)`, each with a leading axis of replicas."""
+    model = ConfigDict(runs[0].config.model.to_dict())
+    for rate in ("dropout", "embedding_dropout"):  # 0 would leave it out for all
+        model[rate] = max(run.config.model[rate] for run in runs)
+    first = runs[0]
+    step = make_train_step(
+        first.config,
+        architectures.build(model, first.schema, first.config.train.remat),
+        first.plan,
+        first.total_steps,
+    )
+    together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
+    return jax.jit(together, donate_argnums=0)
+
+
+def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Path) -> None:
+    """A row a replica: what it was given, and its AUCs."""
+    table = rich.table.Table(title=f"{members[0].run.config.model.architecture}, by replica")
+    table.add_column("replica")
+    table.add_column("with")
+    split = "test" if "test" in members[0].results else "validation"
+    keys = list(members[0].results[split])
+    table.add_column("best step", justify="right")
+    for key in keys:
+        task, _, space = key.partition("@")
+        table.add_column(f"{split} AUC\n{task}\n@{space}", justify="right")
+    for i, (member, given) in enumerate(zip(members, settings)):
+        aucs = (member.results[split][key].get("auc") for key in keys)
+        best = f"{member.results['best_steps'][MEAN]} of {member.results['steps']}"
+        cells = ("n/d" if a is None else f"{a:.4f}" for a in aucs)
+        own = "\n".join(f"{key}={value}" for key, value in given.items())
+        table.add_row(f"{i}", own, best, *cells)
+    rich.print(table)
+    print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -1,0 +1,120 @@
+"""Replicas are the runs that they would be alone."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+from test_train import CutError, cut_after, last_state, logged, small
+
+from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+
+REPLICAS = (
+    "seed=0,5,7;optim.learning_rate=0.01,0.003,0.02;optim.weight_decay=0,0.1,0.01;"
+    "optim.table_learning_rate=0.01,0.02,0.003;optim.table_l2=0,1e-4,1e-3;"
+    "model.dropout=0.2,0,0.4;model.embedding_dropout=0,0.1,0.1;"
+    "loss.task_weights=|income=2|never_married=0.5"
+)
+
+
+def config(prepared_dir, **changes):
+    # Validations often and little patience: the replicas stop at different steps.
+    return small(
+        prepared_dir,
+        replicas=REPLICAS,
+        train__eval_every=5,
+        train__patience=1,
+        optim__eps=1e-4,  # Adam's first steps would blow rounding up
+        **changes,
+    )
+
+
+def alone(c, i):
+    return replica_config(c, parse_replicas(c)[i])
+
+
+@pytest.fixture(scope="module")
+def each_alone(prepared_dir, tmp_path_factory):
+    root = tmp_path_factory.mktemp("alone")
+    c = config(prepared_dir)
+    results = [train(alone(c, i), root / f"replica_{i}") for i in range(3)]
+    return root, results
+
+
+def assert_the_same(c, root, results, expected_root, expected):
+    for i in range(3):
+        name = f"replica_{i}"
+        for a, b in zip(logged(root / name), logged(expected_root / name), strict=True):
+            assert list(a) == list(b)
+            for key, value in b.items():
+                if isinstance(value, str):
+                    continue
+                assert a[key] == pytest.approx(value, rel=1e-3, abs=1e-5), (i, a["step"], key)
+        (leaves, progress), (leaves2, progress2) = (
+            last_state(alone(c, i), r / name) for r in (root, expected_root)
+        )
+        assert progress["stopped"] == progress2["stopped"]
+        for a, b in zip(leaves, leaves2, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4)
+        assert results[i]["steps"] == expected[i]["steps"]
+        assert results[i]["best_steps"] == expected[i]["best_steps"]
+        for key, found in expected[i]["test"].items():
+            assert results[i]["test"][key]["auc"] == pytest.approx(found["auc"], abs=1e-4)
+
+
+@pytest.mark.parametrize("placement", ["device", "stream"])
+def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone, placement):
+    c = config(prepared_dir, data__placement=placement)
+    results = train_replicas(c, tmp_path)
+    assert len({r["steps"] for r in results}) > 1  # they stopped at different steps
+    assert_the_same(c, tmp_path, results, *each_alone)
+
+
+def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone, monkeypatch):
+    """One replica has a checkpoint that the next one lacks."""
+    c = config(prepared_dir)
+    for saves in (4, 2):
+        with monkeypatch.context() as patch, pytest.raises(CutError):
+            cut_after(patch, saves)
+            train_replicas(c, tmp_path)
+    assert_the_same(c, tmp_path, train_replicas(c, tmp_path), *each_alone)
+
+
+def test_a_finished_set_of_replicas_says_what_it_found(prepared_dir, tmp_path, capsys):
+    c = small(prepared_dir, replicas="2", train__max_steps=3)
+    results = train_replicas(c, tmp_path)
+    capsys.readouterr()
+    assert train_replicas(c, tmp_path) == results
+    shown = capsys.readouterr().out
+    assert f"{results[1]['test']['income@all']['auc']:.4f}" in shown
+    assert [r["seed"] for r in results] == [0, 1]
+    assert not (tmp_path / "replica_2").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", "got '0'"),
+        ("many", "expected a number of seeds or OPTION=VALUE,VALUE, got 'many'"),
+        ("optim.b1=0.8,0.9", "option in replicas 'optim.b1'"),
+        ("seed=1,2;model.dropout=0.1", re.escape("{'seed': 2, 'model.dropout': 1}")),
+        ("seed=1,x", "expects a whole number, got 'x'"),
+    ],
+)
+def test_what_replicas_can_be(prepared_dir, tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        train_replicas(small(prepared_dir, replicas=text), tmp_path)
+
+
+def test_a_replica_that_diverges_is_named(prepared_dir, tmp_path):
+    c = small(prepared_dir, replicas="optim.learning_rate=1e-3,1e30")
+    with pytest.raises(UserError, match=r"replica_1: the (loss|scores)"):
+        train_replicas(c, tmp_path)
+
+
+def test_train_refuses_replicas(prepared_dir, tmp_path):
+    with pytest.raises(UserError, match="train_replicas"):
+        train(small(prepared_dir, replicas="2"), tmp_path / "run")
+    assert jax.device_count() > 1  # replicas lie on one device all the same

@@ -21,14 +21,16 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import evaluation, tables
+from experiments.suites import evaluation, replicas, step, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
-    "evaluation": evaluation.measure,
+    "step": step.measure,
     "tables": tables.measure,
+    "evaluation": evaluation.measure,
+    "replicas": replicas.measure,
 }
 
 

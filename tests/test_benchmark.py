@@ -80,3 +80,10 @@ def test_the_loop_over_groups_is_extrapolated(monkeypatch):
     groups = np.unique(evaluation.random_rows(20_000, 2_000).group).size
     assert rows["GAUC, loop over groups"]["seconds"] == pytest.approx(groups / 100)
     assert rows["GAUC"]["seconds"] == 1
+
+
+@pytest.mark.parametrize("suite", ["step", "replicas"])
+def test_the_suite_runs(suite, tmp_path):
+    benchmark.main([f"--suite={suite}", "--quick", f"--out={tmp_path}"])
+    for row in json.loads((tmp_path / f"{suite}.json").read_text())["rows"]:
+        assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))

@@ -1,0 +1,156 @@
+"""The training step of DTN at the released run's sizes: its share of the machine's product rate.
+
+E = 64, 23 fields, batch 1024, 2.1 M table rows, row update included. FLOPs are 3 times the forward
+matrix products counted by dtn_jax.flops; the machine's own rate is that of one large matrix
+product, measured between the steps of the same run. Memory is the compiled program's own account.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import base
+from dtn_jax import architectures, embedding, flops, huge_pages
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import State, create_state, example_inputs
+from dtn_jax.step import make_train_step
+from experiments.suites.measured import Cell, Goal, Measured, Options, timed_in_turns
+from experiments.suites.tables import random_chunk
+
+FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
+ROWS = 2_100_000
+EXPERTS = {
+    "gdcn+masknet": 0.80,  # the goal: a share of the machine's rate
+    "gdcn+masknet+hcnet": 0.65,
+    "hcnet": None,
+}
+ROUNDS = 7
+COMPILE_SECONDS = 20.0
+RESIDUALS = 1.3  # what a step's peak may hold of JAX's saved residuals, beside the state
+
+
+def measure(options: Options) -> Measured:
+    rows, goals = [], []
+    for experts, goal in EXPERTS.items():
+        row = measure_step(released_config(experts, options.quick), options)
+        name = "bf16" if on_accelerator() else "f32"
+        rows.append({"experts": experts, "dtype": name, **row})
+        if goal and not on_accelerator():
+            goals.append(Goal(f"{experts}, share of the product rate", goal, row["share"]))
+        if experts == "gdcn+masknet" and on_accelerator():
+            goals.append(Goal(f"{experts}, share of the bf16 product rate", 0.40, row["share"]))
+        goals.append(Goal(f"{experts}, first step s", COMPILE_SECONDS, row["first step s"], False))
+        goals.append(Goal(f"{experts}, peak residuals", RESIDUALS, row["peak"], False))
+    title = "a training step of DTN at the released sizes (E = 64, 23 fields, batch 1024)"
+    note = (
+        "share: FLOP/s of the step over those of one large matrix product. peak: bytes of the "
+        "step's temporaries over the bytes of JAX's saved residuals."
+    )
+    return Measured(title, rows, goals, [note])
+
+
+def on_accelerator() -> bool:
+    return jax.default_backend() != "cpu"
+
+
+def released_config(experts: str, quick: bool) -> ConfigDict:
+    """The released run's model; see PAPER's section on its defaults in tests/test_flops.py."""
+    config = base.get_config()
+    model = config.model
+    model.architecture, model.experts = "dtn", experts
+    model.embedding_dim, model.expert_dim = 64, 256
+    model.tower_hidden, model.normalisation = (128, 64), "batch"
+    model.masknet.hidden = (256,)
+    model.hcnet.codebook_rows = 100_000
+    model.hcnet.fields = tuple(f"f{i}" for i in range(PAIRED))
+    model.dtype = "bfloat16" if on_accelerator() else "float32"
+    if quick:
+        config.data.batch_size, model.embedding_dim = 32, 4
+        model.hcnet.codebook_rows = 100
+    return config
+
+
+def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
+    rows = 23_000 if options.quick else ROWS
+    fields = tuple(Field(f"f{i}", rows=rows // FIELDS) for i in range(FIELDS))
+    tasks = (Task("click"), Task("order", upstream=("click",)))
+    schema = Schema("benchmark", fields, tasks)
+    model = architectures.build(config.model, schema)
+    codebooks = architectures.codebooks(config.model, schema)
+    plan = embedding.make_plan(schema, config.model, ("shared",), codebooks)
+    batch = jax.tree.map(lambda a: a[0], random_chunk(schema, config.data.batch_size, "zipf"))
+    state = jax.jit(lambda: create_state(config, model, plan))()
+    huge_pages.use((state.tables, state.slots))
+    size = flops.count(model, jax.eval_shape(lambda: example_inputs(plan)))
+    work = 3 * size.flops_per_example * config.data.batch_size
+
+    start = time.perf_counter()
+    step = make_train_step(config, model, plan, total_steps=1000)
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
+    state, _ = jax.block_until_ready(compiled(state, batch))
+    first_step = time.perf_counter() - start
+    held = {"state": state}
+
+    def advance():
+        held["state"], metrics = compiled(held["state"], batch)
+        jax.block_until_ready((held["state"], metrics))
+
+    product, product_flops = large_product(model.dtype, options.quick)
+    turns = {"step": advance, "product": product}
+    seconds = timed_in_turns(turns, 2 if options.quick else ROUNDS)
+    rates = work / seconds["step"], product_flops / seconds["product"]
+    residuals = residual_bytes(model, plan, held["state"], batch)
+    temporaries = compiled.memory_analysis().temp_size_in_bytes
+    return {
+        "ms a step": 1e3 * float(np.median(seconds["step"])),
+        "GFLOP/s": float(np.median(rates[0])) / 1e9,
+        "product GFLOP/s": float(np.median(rates[1])) / 1e9,
+        "share": float(np.median(rates[0] / rates[1])),
+        "first step s": first_step,
+        "temporaries MB": temporaries / 1e6,
+        "residuals MB": residuals / 1e6,
+        "peak": temporaries / residuals,
+    }
+
+
+def large_product(dtype, quick: bool) -> tuple[Callable[[], None], float]:
+    """A function that makes matrix products, and the FLOPs that it does."""
+    size, times = (64, 1) if quick else (8192 if on_accelerator() else 2048, 4)
+    a = jnp.ones((size, size), dtype)
+    multiply = jax.jit(lambda a, b: a @ b)
+    multiply(a, a).block_until_ready()
+
+    def run():
+        for _ in range(times):
+            multiply(a, a).block_until_ready()
+
+    return run, times * 2 * size**3
+
+
+def residual_bytes(model, plan, state: State, batch: Batch) -> int:
+    """What JAX keeps from the forward for the backward pass, parameters left out."""
+
+    def backward(params, gathered):
+        def logits(params, gathered):
+            outputs, _ = model.apply(
+                {"params": params, "batch_stats": state.model_state},
+                embedding.to_inputs(plan, gathered, batch),
+                train=True,
+                rngs={"dropout": state.key},
+                mutable=["batch_stats"],
+            )
+            return outputs.logits
+
+        return jax.vjp(logits, params, gathered)[1]
+
+    gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
+    kept = jax.tree.leaves(jax.eval_shape(backward, state.params, gathered))
+    parameters = {a.shape for a in jax.tree.leaves(state.params)}
+    return sum(a.size * a.dtype.itemsize for a in kept if a.shape not in parameters)

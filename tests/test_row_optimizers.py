@@ -52,8 +52,10 @@ def look_up(table, ids):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("short", [0, V])  # rows by sort, and the table as a whole
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
-def test_updates_equal_a_loop_over_rows(name, dtype, tolerance):
+def test_updates_equal_a_loop_over_rows(name, short, dtype, tolerance, monkeypatch):
+    monkeypatch.setattr(ro, "SHORT", short)
     rng = np.random.default_rng(0)
     start = rng.normal(size=(V, D))
     gradients = [rng.normal(size=(5, D)) for _ in BATCHES]

@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.schema import UserError
 from experiments import command
 from experiments.compare import RESULTS
+from experiments.suites.measured import Goal
 
 README = pathlib.Path("README.md")
 EXAMPLE = "python -m experiments.results_table"
+BENCHMARK = "benchmark"
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table of experiments/results/<name>.json."""
+    """The Markdown table of experiments/results/<name>.json, or of all benchmarks."""
+    if name == BENCHMARK:
+        return performance_table()
     path = RESULTS / f"{name}.json"
     if not path.exists():
         raise UserError(f"{README} has a place for {name!r}, but {path} is not there")
@@ -56,6 +60,29 @@ def table(name: str) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return body + "\n" + footnote(found) + "\n"
+
+
+def performance_table() -> str:
+    """A row for each goal of each suite in experiments/results/benchmark, met or missed."""
+    files = sorted((RESULTS / BENCHMARK).glob("*.json"))
+    if not files:
+        raise UserError(f"{README} has a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
+    lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]
+    conditions = []
+    for path in files:
+        found = json.loads(path.read_text())
+        for goal in (Goal(**given) for given in found["goals"]):
+            sign = "≥" if goal.at_least else "≤"
+            met = "" if goal.met else "missed"
+            cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}", met)
+            lines.append(f"| {' | '.join(cells)} |")
+        versions = found["versions"]
+        conditions.append(
+            f"{path.stem}: {found['machine']}, jax {versions['jax']}, {found['date']}, "
+            f"{found['seconds']} s"
+        )
+    how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
+    return "\n".join(lines) + f"\n\n{how}\n\n"
 
 
 def entry_row(

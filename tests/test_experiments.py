@@ -8,7 +8,8 @@ import pytest
 from dtn_jax import architectures, options
 from dtn_jax.datasets import catalog
 from dtn_jax.schema import UserError
-from experiments import compare, references, results_table
+from experiments import benchmark, compare, references, results_table
+from experiments.suites.measured import Goal, Measured
 
 TINY = compare.Protocol(
     config="configs/adult.py",
@@ -120,3 +121,19 @@ def test_logistic_regression_as_a_reference(prepared_dir, results_folder, monkey
     kept = json.loads((results_folder / "adult.json").read_text())["reference"]["logistic"]
     assert 0.90 < kept["test"]["income@all"] < 0.93  # one-hot regression is known to reach 0.91
     assert kept["version"].startswith("scikit-learn ")
+
+
+def test_the_performance_table_has_every_goal(results_folder, monkeypatch, tmp_path):
+    folder = results_folder / "benchmark"
+    goals = [Goal("share", 0.8, 0.9), Goal("ratio", 1.1, 1.25, at_least=False)]
+    benchmark.write(folder, "step", Measured("ms", [{"a": 1}], goals), 12.3)
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results: benchmark -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(results_table, "README", readme)
+    results_table.main([])
+    lines = readme.read_text().splitlines()
+    assert "| step | share | 0.9 | ≥ 0.8 |  |" in lines
+    assert "| step | ratio | 1.25 | ≤ 1.1 | missed |" in lines
+    assert any("12 s" in line and "jax " in line for line in lines)
+    assert lines[0] == "before"
+    assert "old" not in lines

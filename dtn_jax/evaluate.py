@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -16,9 +18,12 @@ from dtn_jax import metrics
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
+from dtn_jax.prefetch import prefetched
 from dtn_jax.schema import Schema
 from dtn_jax.sharding import Placement
 from dtn_jax.state import State
+
+IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +54,25 @@ class Scores:
 def score(
     score_step: Callable, state: State, data: Prepared, split: str, batch_size: int, at: Placement
 ) -> Scores:
-    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`)."""
-    logits, labels, masks, weights = [], [], [], []
-    for batch in in_order(data, split, batch_size):
-        real = int(batch.row_mask.sum())
-        labels.append(batch.labels[:real])
-        masks.append(batch.label_mask[:real])
-        weights.append(batch.sample_weight[:real])
-        logits.append(score_step(state, jax.device_put(batch, at.batch())))
-    joined = np.concatenate([np.asarray(z, np.float32) for z in logits])
+    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`).
+
+    The next batch is read while the device works on the last ones, of which only a few wait there.
+    """
+    labels, masks, weights, logits = [], [], [], []
+    in_flight: collections.deque[jax.Array] = collections.deque()
+    with contextlib.closing(prefetched(in_order(data, split, batch_size))) as batches:
+        for batch in batches:
+            real = int(batch.row_mask.sum())
+            labels.append(batch.labels[:real])
+            masks.append(batch.label_mask[:real])
+            weights.append(batch.sample_weight[:real])
+            in_flight.append(score_step(state, jax.device_put(batch, at.batch())))
+            if len(in_flight) == IN_FLIGHT:
+                logits.append(np.asarray(in_flight.popleft(), np.float32))
+    logits += [np.asarray(z, np.float32) for z in in_flight]
     labels = np.concatenate(labels)
     return Scores(
-        logits=joined[: len(labels)],
+        logits=np.concatenate(logits)[: len(labels)],
         labels=labels,
         label_mask=np.concatenate(masks),
         sample_weight=np.concatenate(weights),

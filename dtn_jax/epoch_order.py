@@ -8,7 +8,7 @@ last one is padded. Devices, processes and placement play no part, so a run goes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -24,32 +24,39 @@ def window_count(layout: Layout, rows: int) -> int:
     return max(1, -(-full // WINDOW_BLOCKS))
 
 
-def lane_window(
-    layout: Layout, rows: int, seed: int, epoch: int, window: int, lane: int
+def window_order(
+    layout: Layout, rows: int, seed: int, epoch: int, window: int, lanes: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A lane's part of a window: the records to read, and the order of their joined rows.
+    """These lanes' part of a window: the records to read, and the order of their joined rows.
 
-    The last window also takes the lane's last, shorter block.
+    The order is `[lanes, R]`, shuffled; -1 where a lane has one row less. The last window also
+    takes the lanes' last, shorter blocks.
     """
     full, rest = divmod(rows, layout.lanes * layout.block_rows)
-    blocks = _rng(seed, epoch, lane).permutation(full)
-    blocks = blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
-    records, count = blocks * layout.lanes + lane, len(blocks) * layout.block_rows
-    tail = rest // layout.lanes + (lane < rest % layout.lanes)
-    if tail and window == window_count(layout, rows) - 1:
-        records, count = np.append(records, full * layout.lanes + lane), count + tail
-    return records, _rng(seed, epoch, lane, window).permutation(count)
+    records, places, joined = [], [], 0
+    for lane in lanes:
+        blocks = _rng(seed, epoch, lane).permutation(full)
+        blocks = blocks[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
+        records.append(blocks * layout.lanes + lane)
+        count = len(blocks) * layout.block_rows
+        tail = rest // layout.lanes + (lane < rest % layout.lanes)
+        if tail and window == window_count(layout, rows) - 1:
+            records.append([full * layout.lanes + lane])
+            count += tail
+        places.append(joined + _rng(seed, epoch, lane, window).permutation(count))
+        joined += count
+    width = max(len(n) for n in places)
+    places = [np.pad(n, (0, width - len(n)), constant_values=-1) for n in places]
+    return np.concatenate(records), np.stack(places)
 
 
 def epoch_window(layout: Layout, rows: int, seed: int, epoch: int, window: int) -> np.ndarray:
     """Row numbers `[lanes, R]` of a window, shuffled; -1 where a lane has one row less."""
-    starts, lanes = layout.starts(rows), []
-    for lane in range(layout.lanes):
-        records, order = lane_window(layout, rows, seed, epoch, window, lane)
-        numbers = [np.arange(starts[r], starts[r + 1]) for r in records]
-        lanes.append(np.concatenate([np.empty(0, np.int64), *numbers])[order])
-    width = max(len(n) for n in lanes)
-    return np.stack([np.pad(n, (0, width - len(n)), constant_values=-1) for n in lanes])
+    every = range(layout.lanes)
+    records, places = window_order(layout, rows, seed, epoch, window, every)
+    starts = layout.starts(rows)
+    numbers = np.concatenate([np.arange(starts[r], starts[r + 1]) for r in records])
+    return np.where(places < 0, -1, numbers[places])
 
 
 def batch_rows(
@@ -83,13 +90,6 @@ def steps_per_epoch(layout: Layout, rows: int, batch_size: int) -> int:
     """Steps of an epoch: the longest lane's rows over the rows that a batch takes from a lane."""
     longest = -(-rows // layout.lanes)
     return -(-longest // rows_per_lane(layout, batch_size))
-
-
-def steps_by_window(layout: Layout, rows: int, batch_size: int, window: int) -> int:
-    """Steps of an epoch whose rows are all read once this window is."""
-    if window == window_count(layout, rows) - 1:
-        return steps_per_epoch(layout, rows, batch_size)
-    return (window + 1) * window_rows(layout) // rows_per_lane(layout, batch_size)
 
 
 def window_rows(layout: Layout) -> int:

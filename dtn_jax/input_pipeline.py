@@ -21,11 +21,10 @@ import numpy as np
 from dtn_jax.datasets.catalog import Prepared, check_ids
 from dtn_jax.epoch_order import (
     batch_rows,
-    lane_window,
     rows_per_lane,
-    steps_by_window,
     steps_per_epoch,
     window_count,
+    window_order,
     window_rows,
 )
 from dtn_jax.prefetch import prefetched
@@ -159,7 +158,7 @@ class StreamedData:
         """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
         if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
             self.close()
-            self.windows = prefetched(self._windows(seed, epoch, start, batch_size))
+            self.windows = prefetched(self.steps(seed, epoch, start, batch_size))
             self.window, self.used = next(self.windows), 0
         pieces, wanted = [], steps
         while wanted:
@@ -175,51 +174,40 @@ class StreamedData:
         )
         return jax.tree.map(lambda *a: np.concatenate(a), *pieces, never_stepped_on)
 
-    def _windows(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
-        """The steps from here on, epoch after epoch: arrays `[steps, B, ...]`."""
+    def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
         epochs = itertools.count(epoch) if self.epochs is None else range(epoch, self.epochs)
         for later in epochs:
             yield from self._epoch(seed, later, start if later == epoch else 0, batch_size)
 
     def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from `start` on, as many at a time as a window completes."""
-        lanes = [self._lane(seed, epoch, start, batch_size, lane) for lane in self.lanes]
-        for parts in zip(*lanes):
-            yield jax.tree.map(lambda *a: _side_by_side(a), *parts)
-
-    def _lane(
-        self, seed: int, epoch: int, start: int, batch_size: int, lane: int
-    ) -> Iterator[Batch]:
-        """A lane's share of these steps: arrays `[steps, B / lanes, ...]`."""
         share, size = rows_per_lane(self.layout, batch_size), window_rows(self.layout)
         count = window_count(self.layout, self.rows)
         first = min(start * share // size, count - 1)
-        skip, done, held = start * share - first * size, start, None
+        skip, held = start * share - first * size, None
         for window in range(first, count):
-            records, order = lane_window(self.layout, self.rows, seed, epoch, window, lane)
-            some = records if len(records) else np.zeros(1, np.int64)  # a lane without rows
-            rows, order = self.reader.read(some), order[skip:]
-            if held is not None:  # rows of the window before that made no whole step
+            records, places = window_order(self.layout, self.rows, seed, epoch, window, self.lanes)
+            rows, places = self.reader.read(records), places[:, skip:]
+            if held is not None:  # rows that made no whole step with those before them
                 rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
-                order = np.concatenate([np.arange(len(held.ids)), len(held.ids) + order])
-            until = steps_by_window(self.layout, self.rows, batch_size, window)
-            length = (until - done) * share
-            now = take(rows, _padded(order[:length], length))
-            held = take(rows, order[length:]) if length < len(order) else None
-            skip, done = 0, until
-            yield jax.tree.map(lambda a: a.reshape(len(a) // share, share, *a.shape[1:]), now)
+                before = np.arange(len(held.ids)).reshape(len(self.lanes), -1)
+                after = np.where(places < 0, -1, places + before.size)
+                places = np.concatenate([before, after], axis=1)
+            if window == count - 1:
+                padding = ((0, 0), (0, -places.shape[1] % share))
+                places = np.pad(places, padding, constant_values=-1)
+            steps = places.shape[1] // share
+            now, later = places[:, : steps * share], places[:, steps * share :]
+            now = now.reshape(len(self.lanes), steps, share).swapaxes(0, 1)
+            yield take(rows, now.reshape(steps, len(self.lanes) * share))
+            skip, held = 0, take(rows, later.ravel()) if later.size else None
 
     def close(self) -> None:
         """Ends the thread that reads ahead."""
         if self.windows is not None:
             self.windows.close()
         self.at, self.windows, self.window = None, None, None
-
-
-def _side_by_side(lanes: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Arrays `[steps, B / lanes, ...]`, one a lane, as one `[steps, B, ...]`."""
-    a = np.stack(lanes, axis=1)
-    return a.reshape(a.shape[0], a.shape[1] * a.shape[2], *a.shape[3:])
 
 
 def in_order(data: Prepared, split: str, batch_size: int) -> Iterator[Batch]:

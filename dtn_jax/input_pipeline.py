@@ -138,8 +138,8 @@ class ResidentData:
 _take_on_device = jax.jit(lambda rows, place: take(rows, place))
 
 
-class StreamedData:
-    """A split that is read from disk as the steps need it, a window ahead of them.
+class EpochReader:
+    """The steps of one epoch after another, read from disk.
 
     Args:
       data: the set.
@@ -151,28 +151,6 @@ class StreamedData:
         self.reader = SplitReader(data, split)
         self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
         self.lanes = range(self.layout.lanes)  # those that are read here, in a batch's order
-        self.at, self.windows = None, None
-        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
-
-    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
-        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
-        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
-            self.close()
-            self.windows = prefetched(self.steps(seed, epoch, start, batch_size))
-            self.window, self.used = next(self.windows), 0
-        pieces, wanted = [], steps
-        while wanted:
-            got = _part(self.window, self.used, self.used + wanted)
-            pieces.append(got)
-            wanted, self.used = wanted - len(got.ids), self.used + len(got.ids)
-            if wanted:
-                self.window, self.used = next(self.windows), 0
-        ends = start + steps == steps_per_epoch(self.layout, self.rows, batch_size)
-        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
-        never_stepped_on = jax.tree.map(
-            lambda a: np.zeros((CHUNK_STEPS - steps, *a.shape[1:]), a.dtype), self.window
-        )
-        return jax.tree.map(lambda *a: np.concatenate(a), *pieces, never_stepped_on)
 
     def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
@@ -202,6 +180,39 @@ class StreamedData:
             now = now.reshape(len(self.lanes), steps, share).swapaxes(0, 1)
             yield take(rows, now.reshape(steps, len(self.lanes) * share))
             skip, held = 0, take(rows, later.ravel()) if later.size else None
+
+
+class StreamedData:
+    """A split that is read from disk as the steps need it, a window ahead of them."""
+
+    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
+        self.reader = EpochReader(data, split, epochs)
+        self.layout, self.rows = data.layout, data.rows[split]
+        self.at, self.windows = None, None
+        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
+
+    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
+        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
+        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
+            self.close()
+            self.windows = prefetched(self.reader.steps(seed, epoch, start, batch_size))
+            self.window, self.used = next(self.windows), 0
+        pieces, wanted = [], steps
+        while wanted:
+            if self.used == len(self.window.ids):
+                self.window, self.used = next(self.windows), 0
+            pieces.append(_part(self.window, self.used, self.used + wanted))
+            got = len(pieces[-1].ids)
+            wanted, self.used = wanted - got, self.used + got
+        if steps < CHUNK_STEPS:  # never stepped on
+            shape = (CHUNK_STEPS - steps,)
+            pieces.append(
+                jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
+            )
+        ends = start + steps == steps_per_epoch(self.layout, self.rows, batch_size)
+        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
+        # Within a window a chunk is a view: nothing is ever written to a window.
+        return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]
 
     def close(self) -> None:
         """Ends the thread that reads ahead."""

@@ -21,13 +21,14 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import tables
+from experiments.suites import pipeline, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "tables": tables.measure,
+    "pipeline": pipeline.measure,
 }
 
 

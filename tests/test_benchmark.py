@@ -7,7 +7,7 @@ import pytest
 
 from dtn_jax.schema import UserError
 from experiments import benchmark
-from experiments.suites import tables
+from experiments.suites import pipeline, tables
 from experiments.suites.measured import Goal, Measured, timed_in_turns
 
 
@@ -55,3 +55,16 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
     rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
     assert [row["ids"] for row in rows] == ["zipf", "equal"]
     assert rows[0]["loop, 0.02 M"] > 0
+
+
+def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
+    monkeypatch.setattr(pipeline, "MODELS", {"shared_bottom": pipeline.MODELS["shared_bottom"]})
+    monkeypatch.setattr(pipeline, "QUICK", 5_000)
+    arguments = [f"--out={tmp_path}", f"--data_dir={prepared_dir}"]
+    benchmark.main(["--suite=pipeline", "--quick", *arguments])
+    rows = json.loads((tmp_path / "pipeline.json").read_text())["rows"]
+    assert [row["what"] for row in rows][-2:] == [
+        "shared_bottom, on device",
+        "shared_bottom, streamed",
+    ]
+    assert all(row["wall"] > 0 for row in rows)

@@ -1,6 +1,7 @@
 """The two ways that bring an epoch to the step, and the rows for scoring."""
 
 import pathlib
+import threading
 
 import jax
 import numpy as np
@@ -18,6 +19,16 @@ from dtn_jax.input_pipeline import (
     take,
 )
 from dtn_jax.schema import Field, Schema, Task, UserError
+
+
+@pytest.fixture(autouse=True)
+def _every_thread_ends():
+    """That of a stream which is closed, came to its end, failed, or is merely forgotten."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("prefetch"):
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")

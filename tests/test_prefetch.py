@@ -15,9 +15,8 @@ def threads():
 @pytest.fixture(autouse=True)
 def _every_thread_ends():
     yield
-    deadline = time.monotonic() + 10
-    while threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    for thread in threads():
+        thread.join(10)
     assert not threads()
 
 

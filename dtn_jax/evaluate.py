@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable
@@ -16,9 +18,12 @@ from dtn_jax.calibration import calibration_curve
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
+from dtn_jax.prefetch import prefetched
 from dtn_jax.schema import Schema
 from dtn_jax.sharding import Placement
 from dtn_jax.state import State
+
+IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +68,28 @@ def score(
 ) -> Scores:
     """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`).
 
-    The split's groups (`Prepared.groups`) are handed over: they are the same for every state.
+    The split's groups (`Prepared.groups`) are handed over: they are the same for every state. The
+    next batch is read while the device works on the last ones, of which only a few wait there.
     """
     rows = data.rows[split]
-    logits, labels, masks, weights = [], [], [], []
-    for batch in in_order(data, split, batch_size, processes.own_part(batch_size)):
-        labels.append(batch.labels)
-        masks.append(batch.label_mask)
-        weights.append(batch.sample_weight)
-        logits.append(score_step(state, at.put(batch, at.batch())))
+    labels, masks, weights, logits = [], [], [], []
+    in_flight: collections.deque[jax.Array] = collections.deque()
+    own = in_order(data, split, batch_size, processes.own_part(batch_size))
+    with contextlib.closing(prefetched(own)) as batches:
+        for batch in batches:
+            labels.append(batch.labels)
+            masks.append(batch.label_mask)
+            weights.append(batch.sample_weight)
+            in_flight.append(score_step(state, at.put(batch, at.batch())))
+            if len(in_flight) == IN_FLIGHT:
+                logits.append(np.asarray(in_flight.popleft(), np.float32))
+    logits += [np.asarray(z, np.float32) for z in in_flight]
 
     def joined(parts):
         return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
 
     return Scores(
-        logits=np.concatenate([np.asarray(z, np.float32) for z in logits])[:rows],
+        logits=np.concatenate(logits)[:rows],
         labels=joined(labels),
         label_mask=joined(masks),
         sample_weight=joined(weights),

@@ -1,34 +1,35 @@
-"""Blocks to batches. The order of an epoch is a pure function of (data set, seed, epoch).
+"""Blocks to batches, in the epoch's order (`epoch_order.py`) or, for scoring, in that of the rows.
 
-An epoch is read lane by lane: each lane permutes its full blocks, and rows are shuffled within
-windows of WINDOW_BLOCKS of them. A batch takes the same number of rows from every lane, and the
-last one is padded with masked rows. Devices, processes and placement play no part, so a run goes
-on at (epoch, step) wherever it was cut.
-
-Two ways bring the batches to the step, in the same order with the same content: `ResidentData`
-keeps the whole split on the device and gathers rows there; `StreamedData` reads blocks from disk,
-a window ahead of the step.
+Two ways bring the batches of an epoch to the step, in the same order with the same content:
+`ResidentData` keeps the whole split on the device and gathers rows there; `StreamedData` reads
+blocks from disk, a window ahead of the step.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import flax.struct
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax import processes
-from dtn_jax.datasets.builder import Layout
 from dtn_jax.datasets.catalog import Prepared, check_ids
-from dtn_jax.schema import UserError
+from dtn_jax.epoch_order import (
+    batch_rows,
+    rows_per_lane,
+    steps_per_epoch,
+    window_count,
+    window_order,
+    window_rows,
+)
+from dtn_jax.prefetch import prefetched
 
-WINDOW_BLOCKS = 16  # full blocks of a lane whose rows are shuffled together
 CHUNK_STEPS = 16  # batches handed to the device at once
 
 
@@ -53,104 +54,25 @@ class Batch:
     row_mask: Any
 
 
-def window_count(layout: Layout, rows: int) -> int:
-    """Windows of an epoch; all but the last hold WINDOW_BLOCKS full blocks of every lane."""
-    full = rows // (layout.lanes * layout.block_rows)
-    return max(1, -(-full // WINDOW_BLOCKS))
-
-
-def epoch_window(layout: Layout, rows: int, seed: int, epoch: int, window: int) -> np.ndarray:
-    """Row numbers `[lanes, R]` of a window, shuffled; -1 where a lane has one row less.
-
-    The last window also takes the lanes' last, shorter blocks.
-    """
-    full = rows // (layout.lanes * layout.block_rows)
-    tails = layout.blocks(rows)[full * layout.lanes :]
-    tail_ends = full * layout.lanes * layout.block_rows + np.cumsum([0, *tails])
-    lanes = []
-    for lane in range(layout.lanes):
-        order = _rng(seed, epoch, lane).permutation(full)
-        chosen = order[window * WINDOW_BLOCKS : (window + 1) * WINDOW_BLOCKS]
-        first = (chosen * layout.lanes + lane) * layout.block_rows
-        numbers = (first[:, None] + np.arange(layout.block_rows)).ravel()
-        if window == window_count(layout, rows) - 1 and lane < len(tails):
-            numbers = np.concatenate([numbers, np.arange(tail_ends[lane], tail_ends[lane + 1])])
-        lanes.append(_rng(seed, epoch, lane, window).permutation(numbers))
-    width = max(len(n) for n in lanes)
-    return np.stack([np.pad(n, (0, width - len(n)), constant_values=-1) for n in lanes])
-
-
-def batch_rows(layout: Layout, rows: int, seed: int, epoch: int, batch_size: int):
-    """Yields, for each step of the epoch, the row numbers `[B]`; -1 is padding."""
-    share = rows_per_lane(layout, batch_size)
-    held = np.empty((layout.lanes, 0), np.int64)
-    for index in range(window_count(layout, rows)):
-        held = np.concatenate([held, epoch_window(layout, rows, seed, epoch, index)], axis=1)
-        while held.shape[1] >= share:
-            yield held[:, :share].ravel()
-            held = held[:, share:]
-    if held.shape[1]:
-        padding = ((0, 0), (0, share - held.shape[1]))
-        yield np.pad(held, padding, constant_values=-1).ravel()
-
-
-def rows_per_lane(layout: Layout, batch_size: int) -> int:
-    """How many rows of a batch come from each lane; raises UserError unless it is whole."""
-    if batch_size % layout.lanes:
-        below = batch_size // layout.lanes * layout.lanes
-        raise UserError(
-            f"data.batch_size={batch_size} is not divisible by the set's {layout.lanes} lanes; "
-            f"the nearest: {' and '.join(str(n) for n in (below, below + layout.lanes) if n)}"
-        )
-    return batch_size // layout.lanes
-
-
-def steps_per_epoch(layout: Layout, rows: int, batch_size: int) -> int:
-    """Steps of an epoch: the longest lane's rows over the rows that a batch takes from a lane."""
-    longest = -(-rows // layout.lanes)
-    return -(-longest // rows_per_lane(layout, batch_size))
-
-
-def _rng(*key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
-
-
 class SplitReader:
-    """Random access to a split's rows by number, block by block."""
+    """Random access to a split's records; their ids are checked at every read."""
 
     def __init__(self, data: Prepared, split: str):
         self.schema, self.layout, self.rows = data.schema, data.layout, data.rows[split]
         self.records = data.source(split)
-        blocks = self.layout.blocks(self.rows)
-        self.starts = np.concatenate([[0], np.cumsum(blocks)]).astype(np.int64)
+        self.starts = self.layout.starts(self.rows)
 
-    def columns(self, records: np.ndarray) -> dict[str, np.ndarray]:
-        """The rows of these records, joined, as arrays `[rows, ...]`."""
+    def read(self, records: np.ndarray) -> Batch:
+        """The rows of these records, joined; row_mask all True."""
         blocks = self.records.__getitems__(records.tolist())
-        lengths = np.diff(self.starts)[records]
-        return {
+        lengths = self.starts[records + 1] - self.starts[records]
+        columns = {
             k: np.concatenate([np.asarray(b[k])[:n] for b, n in zip(blocks, lengths)])
             for k in blocks[0]
         }
-
-    def everything(self) -> Batch:
-        """The whole split as one Batch (row_mask all True), in row order."""
-        return self._batch(self.columns(np.arange(len(self.starts) - 1)))
-
-    def rows_at(self, numbers: np.ndarray) -> Batch:
-        """The rows with these numbers, in this order; -1 gives a masked row."""
-        numbers = np.asarray(numbers)
-        known = np.maximum(numbers, 0)
-        records, at = np.unique(
-            np.searchsorted(self.starts, known, side="right") - 1, return_inverse=True
-        )
-        joined = np.concatenate([[0], np.cumsum(np.diff(self.starts)[records])])
-        place = joined[at.reshape(known.shape)] + known - self.starts[records][at]
-        return take(self._batch(self.columns(records)), np.where(numbers < 0, -1, place))
-
-    def _batch(self, columns: dict[str, np.ndarray]) -> Batch:
+        check_ids(columns["ids"], self.schema)
         n = len(columns["ids"])
-        everything = Batch(
+        return Batch(
             ids=columns["ids"],
             numeric=columns.get("numeric", np.empty((n, 0), np.float32)),
             labels=columns["labels"],
@@ -158,18 +80,37 @@ class SplitReader:
             sample_weight=columns.get("sample_weight", np.ones(n, np.float32)),
             row_mask=np.ones(n, bool),
         )
-        check_ids(everything.ids, self.schema)
-        return everything
+
+    def everything(self) -> Batch:
+        """The whole split, in row order."""
+        return self.read(np.arange(len(self.starts) - 1))
+
+    def between(self, start: int, stop: int) -> Batch:
+        """The rows start ... stop - 1, in order."""
+        first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
+        begin = int(self.starts[first])
+        return _part(self.read(np.arange(first, last + 1)), start - begin, stop - begin)
 
 
 def take(rows: Batch, place) -> Batch:
     """Picks rows by position, numpy or jax; -1 gives a padding row: masked, its ids -1."""
     xp = jnp if isinstance(place, jax.Array) else np
+    picked = jax.tree.map(lambda a: xp.take(a, place, axis=0, mode="clip"), rows)
     real = place >= 0
-    batch = jax.tree.map(lambda a: a[xp.maximum(place, 0)], rows)
+    if xp is np and real.all():
+        return picked
     return dataclasses.replace(
-        batch, ids=xp.where(real[..., None], batch.ids, -1), row_mask=batch.row_mask & real
+        picked, ids=xp.where(real[..., None], picked.ids, -1), row_mask=picked.row_mask & real
     )
+
+
+def _part(rows: Batch, start: int, stop: int | None = None) -> Batch:
+    return jax.tree.map(lambda a: a[start:stop], rows)
+
+
+def _padded(place: np.ndarray, length: int) -> np.ndarray:
+    """Positions for `take`, filled up with padding rows."""
+    return np.pad(place, (0, length - len(place)), constant_values=-1)
 
 
 class ResidentData:
@@ -194,67 +135,99 @@ class ResidentData:
         order = np.pad(order, ((0, CHUNK_STEPS - len(order)), (0, 0)), constant_values=-1)
         return _take_on_device(self.batch, order)
 
+    def close(self) -> None:
+        """Frees the device's memory."""
+        self.batch = None
+
 
 _take_on_device = jax.jit(lambda rows, place: take(rows, place))
 
 
-class StreamedData:
-    """A split that is read from disk as the steps need it, windows ahead of them.
+class EpochReader:
+    """The steps of one epoch after another, read from disk.
 
     With several processes each reads its own lanes, and has that part of each batch.
+
+    Args:
+      data: the set.
+      split: which of its splits.
+      epochs: how many there will be, so that none is read ahead in vain; None: endless.
     """
+
+    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
+        self.reader = SplitReader(data, split)
+        self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
+        self.lanes = range(self.layout.lanes)[processes.own_part(self.layout.lanes)]
+
+    def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
+        epochs = itertools.count(epoch) if self.epochs is None else range(epoch, self.epochs)
+        for later in epochs:
+            yield from self._epoch(seed, later, start if later == epoch else 0, batch_size)
+
+    def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        """The steps from `start` on, as many at a time as a window completes."""
+        share, size = rows_per_lane(self.layout, batch_size), window_rows(self.layout)
+        count = window_count(self.layout, self.rows)
+        first = min(start * share // size, count - 1)
+        skip, held = start * share - first * size, None
+        for window in range(first, count):
+            records, places = window_order(self.layout, self.rows, seed, epoch, window, self.lanes)
+            rows, places = self.reader.read(records), places[:, skip:]
+            if held is not None:  # rows that made no whole step with those before them
+                rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
+                before = np.arange(len(held.ids)).reshape(len(self.lanes), -1)
+                after = np.where(places < 0, -1, places + before.size)
+                places = np.concatenate([before, after], axis=1)
+            if window == count - 1:
+                padding = ((0, 0), (0, -places.shape[1] % share))
+                places = np.pad(places, padding, constant_values=-1)
+            steps = places.shape[1] // share
+            now, later = places[:, : steps * share], places[:, steps * share :]
+            now = now.reshape(len(self.lanes), steps, share).swapaxes(0, 1)
+            yield take(rows, now.reshape(steps, len(self.lanes) * share))
+            skip, held = 0, take(rows, later.ravel()) if later.size else None
+
+
+class StreamedData:
+    """A split that is read from disk as the steps need it, a window ahead of them."""
 
     shared = False  # it reads ahead, in one order
 
-    def __init__(self, data: Prepared, split: str):
-        self.reader = SplitReader(data, split)
+    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
+        self.reader = EpochReader(data, split, epochs)
         self.layout, self.rows = data.layout, data.rows[split]
-        self.at, self.batches = None, None
+        self.at, self.windows = None, None
+        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
 
     def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
         """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
-        if self.at != (seed, epoch, start, batch_size):  # a new epoch, or a resumed run
-            self.batches = self._read(seed, epoch, start, batch_size)
-        chunk = [next(self.batches) for _ in range(steps)]
-        self.at = (seed, epoch, start + steps, batch_size)
-        chunk += [chunk[-1]] * (CHUNK_STEPS - steps)  # never stepped on
-        return jax.tree.map(lambda *a: np.stack(a), *chunk)
+        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
+            self.close()
+            self.windows = prefetched(self.reader.steps(seed, epoch, start, batch_size))
+            self.window, self.used = next(self.windows), 0
+        pieces, wanted = [], steps
+        while wanted:
+            if self.used == len(self.window.ids):
+                self.window, self.used = next(self.windows), 0
+            pieces.append(_part(self.window, self.used, self.used + wanted))
+            got = len(pieces[-1].ids)
+            wanted, self.used = wanted - got, self.used + got
+        if steps < CHUNK_STEPS:  # never stepped on
+            shape = (CHUNK_STEPS - steps,)
+            pieces.append(
+                jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
+            )
+        ends = start + steps == steps_per_epoch(self.layout, self.rows, batch_size)
+        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
+        # Within a window a chunk is a view: nothing is ever written to a window.
+        return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]
 
-    def _read(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
-        """Windows decoded in the background by grain, cut into batches here."""
-        share = rows_per_lane(self.layout, batch_size)
-        count = window_count(self.layout, self.rows)
-        window_rows = WINDOW_BLOCKS * self.layout.block_rows
-        first = min(start * share // window_rows, count - 1)
-        skip = start * share - first * window_rows
-        own = processes.own_part(self.layout.lanes)
-        decoded = grain.MapDataset.range(first, count).map(
-            lambda w: self.reader.rows_at(epoch_window(self.layout, self.rows, seed, epoch, w)[own])
-        )
-        held = None
-        for window in decoded.to_iter_dataset(grain.ReadOptions(1, prefetch_buffer_size=1)):
-            window = _columns(window, skip, None)
-            skip = 0
-            if held is not None:
-                window = jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), held, window)
-            width = window.ids.shape[1]
-            for at in range(0, width - share + 1, share):
-                yield jax.tree.map(_flat, _columns(window, at, at + share))
-            held = _columns(window, width - width % share, None)
-        lanes, got = held.ids.shape[:2]
-        if got:
-            places = np.arange(lanes * got).reshape(lanes, got)
-            places = np.pad(places, ((0, 0), (0, share - got)), constant_values=-1)
-            yield take(jax.tree.map(_flat, held), places.ravel())
-
-
-def _columns(rows: Batch, start: int, stop: int | None) -> Batch:
-    """The same rows of every lane, of arrays `[lanes, R, ...]`."""
-    return jax.tree.map(lambda a: a[:, start:stop], rows)
-
-
-def _flat(a: np.ndarray) -> np.ndarray:
-    return a.reshape(a.shape[0] * a.shape[1], *a.shape[2:])
+    def close(self) -> None:
+        """Ends the thread that reads ahead."""
+        if self.windows is not None:
+            self.windows.close()
+        self.at, self.windows, self.window = None, None, None
 
 
 def in_order(data: Prepared, split: str, batch_size: int, part: slice) -> Iterator[Batch]:
@@ -264,5 +237,9 @@ def in_order(data: Prepared, split: str, batch_size: int, part: slice) -> Iterat
     """
     reader = SplitReader(data, split)
     for start in range(0, reader.rows, batch_size):
-        numbers = np.arange(start, start + batch_size)[part]
-        yield reader.rows_at(np.where(numbers < reader.rows, numbers, -1))
+        first, last, _ = part.indices(batch_size)
+        stop = min(start + last, reader.rows)
+        rows = reader.between(min(start + first, stop - 1), stop)
+        real = max(stop - start - first, 0)
+        full = real == last - first
+        yield rows if full else take(rows, _padded(np.arange(real), last - first))

@@ -157,13 +157,13 @@ def fit(members: list[Member]) -> None:
     states = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in active))
     huge_pages.use((states.tables, states.slots))
     train_chunk = compile_together([m.run for m in active])
-    resident = training_data(first, orders=len(active))
-    sources = [resident] + [
-        resident if resident.shared else training_data(m.run) for m in active[1:]
-    ]
-    with ProgressBar(
-        first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step
-    ) as bar:
+    bar = ProgressBar(first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step)
+    with bar, contextlib.ExitStack() as stack:
+        sources = [training_data(first, orders=len(active))]
+        for member in active[1:]:
+            sources.append(sources[0] if sources[0].shared else training_data(member.run))
+        for source in sources:
+            stack.callback(source.close)
         logs = [
             LossLog(m.run, m.folder, m.progress, bar if m is active[0] else None) for m in active
         ]

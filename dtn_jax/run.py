@@ -14,8 +14,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax import architectures, flops, options, processes
 from dtn_jax.datasets import catalog
 from dtn_jax.embedding import TablePlan, make_plan
+from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
-from dtn_jax.input_pipeline import steps_per_epoch
 from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
 from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs

@@ -89,7 +89,7 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
     if placement == "device" or (placement == "auto" and fits and alone):
         return ResidentData(run.data, "train", run.at.replicated(), orders)
-    return StreamedData(run.data, "train")
+    return StreamedData(run.data, "train", math.ceil(run.total_steps / run.steps_per_epoch))
 
 
 def fit(
@@ -99,12 +99,11 @@ def fit(
     config, batch_size = run.config, run.config.data.batch_size
     if int(state.step) == run.total_steps or progress.stopped:  # only the results are wanting
         return state
-    rows = training_data(run)
     step_function = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
     train_chunk = run.at.compile(make_train_chunk(step_function, CHUNK_STEPS), state)
     step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
-    with bar:
+    with bar, contextlib.closing(training_data(run)) as rows:
         log = LossLog(run, folder, progress, bar)
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)

@@ -21,7 +21,7 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import evaluation, replicas, step, tables
+from experiments.suites import evaluation, pipeline, replicas, step, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
@@ -29,6 +29,7 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "step": step.measure,
     "tables": tables.measure,
+    "pipeline": pipeline.measure,
     "evaluation": evaluation.measure,
     "replicas": replicas.measure,
 }

@@ -7,7 +7,7 @@ import pytest
 
 from dtn_jax.schema import UserError
 from experiments import benchmark
-from experiments.suites import evaluation, tables
+from experiments.suites import evaluation, pipeline, tables
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
 
@@ -87,3 +87,16 @@ def test_the_suite_runs(suite, tmp_path):
     benchmark.main([f"--suite={suite}", "--quick", f"--out={tmp_path}"])
     for row in json.loads((tmp_path / f"{suite}.json").read_text())["rows"]:
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
+
+
+def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
+    monkeypatch.setattr(pipeline, "MODELS", {"shared_bottom": pipeline.MODELS["shared_bottom"]})
+    monkeypatch.setattr(pipeline, "QUICK", 5_000)
+    arguments = [f"--out={tmp_path}", f"--data_dir={prepared_dir}"]
+    benchmark.main(["--suite=pipeline", "--quick", *arguments])
+    rows = json.loads((tmp_path / "pipeline.json").read_text())["rows"]
+    assert [row["what"] for row in rows][-2:] == [
+        "shared_bottom, on device",
+        "shared_bottom, streamed",
+    ]
+    assert all(row["wall"] > 0 for row in rows)

@@ -1,4 +1,7 @@
-"""The epoch's order, and the two ways that bring it to the step."""
+"""The two ways that bring an epoch to the step, and the rows for scoring."""
+
+import pathlib
+import threading
 
 import jax
 import numpy as np
@@ -6,66 +9,26 @@ import pytest
 
 from dtn_jax.datasets import catalog
 from dtn_jax.datasets.builder import Layout
+from dtn_jax.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input_pipeline import (
     CHUNK_STEPS,
     ResidentData,
     SplitReader,
     StreamedData,
-    batch_rows,
-    epoch_window,
     in_order,
-    steps_per_epoch,
     take,
-    window_count,
 )
-from dtn_jax.schema import UserError
-
-LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
+from dtn_jax.schema import Field, Schema, Task, UserError
 
 
-@pytest.mark.parametrize(("layout", "rows"), LAYOUTS)
-def test_an_epoch_holds_every_row_once(layout, rows):
-    batch = 2 * layout.lanes
-    steps = list(batch_rows(layout, rows, seed=3, epoch=1, batch_size=batch))
-    assert all(len(s) == batch for s in steps)
-    assert len(steps) == steps_per_epoch(layout, rows, batch)
-    numbers = np.concatenate(steps)
-    assert sorted(numbers[numbers >= 0]) == list(range(rows))
-    for step in steps[:-1]:  # lanes differ by one row at most: only the end is padded
-        assert (step < 0).sum() <= layout.lanes
-
-
-@pytest.mark.parametrize(("layout", "rows"), LAYOUTS)
-def test_a_batch_takes_the_same_number_of_rows_from_every_lane(layout, rows):
-    blocks = layout.blocks(rows)
-    lane_of = np.repeat(np.arange(len(blocks)) % layout.lanes, blocks)
-    for step in batch_rows(layout, rows, seed=0, epoch=0, batch_size=3 * layout.lanes):
-        lanes = step.reshape(layout.lanes, 3)
-        for lane, numbers in enumerate(lanes):
-            assert (lane_of[numbers[numbers >= 0]] == lane).all()
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    def order(seed, epoch):
-        return np.stack(list(batch_rows(Layout(4, 8), 1000, seed, epoch, 32)))
-
-    np.testing.assert_array_equal(order(0, 0), order(0, 0))
-    assert (order(0, 0) != order(0, 1)).mean() > 0.9
-    assert (order(0, 0) != order(1, 0)).mean() > 0.9
-
-
-def test_rows_of_a_lane_are_permuted_beyond_their_block():
-    layout = Layout(2, 4)  # 16 blocks of a lane are one window of 64 rows
-    window = epoch_window(layout, 128, seed=0, epoch=0, window=0)
-    assert window.shape == (2, 64)
-    assert window_count(layout, 128) == 1
-    neighbours = np.abs(np.diff(window[0]))
-    assert (neighbours > layout.block_rows).mean() > 0.5
-
-
-def test_batch_size_must_be_divisible_by_the_lanes():
-    with pytest.raises(UserError, match=r"batch_size=100 .* 8 lanes; the nearest: 96 and 104"):
-        steps_per_epoch(Layout(8, 2), 1000, 100)
+@pytest.fixture(autouse=True)
+def _every_thread_ends():
+    """That of a stream which is closed, came to its end, failed, or is merely forgotten."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("prefetch"):
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +77,99 @@ def test_a_stream_goes_on_anywhere(adult):
     np.testing.assert_array_equal(first[2].ids[:4], again.ids[:4])
 
 
-def test_rows_at_any_order_with_padding(adult):
+@pytest.mark.parametrize("size", [800, 8 * 3000])  # neither divides a window's rows; one exceeds
+def test_rows_left_over_by_a_window_come_first_in_the_next(adult, size):
+    layout, rows = adult.layout, adult.rows["train"]
+    assert window_count(layout, rows) > 1
+    everything = SplitReader(adult, "train").everything()
+    order = np.stack(list(batch_rows(layout, rows, 5, 1, size)))
+    expected = take(everything, order)
+    steps = steps_per_epoch(layout, rows, size)
+    for cuts in ((), (1, 2, steps - 1)):
+        assert_same_rows(chunks(StreamedData(adult, "train"), steps, size, cuts), expected)
+
+
+def assert_same_rows(got, expected):
+    mask = expected.row_mask
+    np.testing.assert_array_equal(got.row_mask, mask)
+    np.testing.assert_array_equal(got.ids, expected.ids)
+    np.testing.assert_array_equal(got.labels[mask], expected.labels[mask])
+    np.testing.assert_array_equal(got.label_mask[mask], expected.label_mask[mask])
+
+
+def test_a_stream_goes_on_into_the_next_epoch(adult, monkeypatch):
+    """Without a stop: the next epoch's first window is read while this epoch ends."""
+    size, rows = 1024, adult.rows["train"]
+    steps = steps_per_epoch(adult.layout, rows, size)
+    expected = StreamedData(adult, "train").chunk(5, 2, 0, 4, size)
+    stream = StreamedData(adult, "train", epochs=3)
+    chunks(stream, steps, size)
+    assert stream.at == (5, 2, 0, size)
+    monkeypatch.setattr(stream, "close", None)  # what a restart would call
+    got = stream.chunk(5, 2, 0, 4, size)
+    np.testing.assert_array_equal(got.ids, expected.ids)
+
+
+def test_nothing_is_read_after_the_last_epoch(adult):
+    size = 1024
+    stream = StreamedData(adult, "train", epochs=2)
+    chunks(stream, steps_per_epoch(adult.layout, adult.rows["train"], size), size)
+    assert next(stream.windows, None) is None
+
+
+def test_a_lane_without_rows():
+    """Three rows on four lanes: the fourth gives padding alone."""
+    layout, rows = Layout(4, 8), 3
+    data = stored_rows(layout, rows)
+    stream = StreamedData(data, "train")
+    got = stream.chunk(0, 0, 0, 1, 8)
+    order = next(batch_rows(layout, rows, 0, 0, 8))
+    np.testing.assert_array_equal(got.ids[0, :, 0], np.where(order < 0, -1, order + 1))
+    np.testing.assert_array_equal(got.row_mask[0], order >= 0)
+
+
+def stored_rows(layout, rows):
+    """A set in memory whose one id is the row's number plus one."""
+    schema = Schema("s", (Field("number", rows=rows + 1),), (Task("click"),))
+    ids = [np.arange(a, a + layout.block_rows)[:, None] + 1 for a in layout.starts(rows)[:-1]]
+    ids = [i.astype(np.int32) for i in ids]
+    records = Records([{"ids": i, "labels": 0.0 * i, "label_mask": i > 0} for i in ids])
+    return InMemory(pathlib.Path(), schema, layout, {"train": rows}, {}, "", "", {"train": records})
+
+
+class InMemory(catalog.Prepared):
+    def source(self, split):
+        return self.notes[split]
+
+
+class Records(list):
+    def __getitems__(self, keys):
+        return [self[k] for k in keys]
+
+
+def test_damaged_ids_are_named_where_they_are_read():
+    data = stored_rows(Layout(2, 8), 600)
+    data.source("train")[70]["ids"][3] = 7777
+    with pytest.raises(UserError, match="field 'number': id 7777"):
+        list(in_order(data, "train", 64))
+    stream = StreamedData(data, "train")
+    with pytest.raises(UserError, match="field 'number': id 7777"):  # in another thread
+        for start in range(75):
+            stream.chunk(0, 0, start, 1, 8)
+
+
+def test_rows_between(adult):
     reader = SplitReader(adult, "validation")
     everything = reader.everything()
-    numbers = np.asarray([[700, 3], [-1, 129]])
-    got = reader.rows_at(numbers)
+    for start, stop in ((0, 1), (700, 900), (127, 128), (128, 257), (3000, reader.rows)):
+        got = reader.between(start, stop)
+        np.testing.assert_array_equal(got.ids, everything.ids[start:stop])
+        np.testing.assert_array_equal(got.labels, everything.labels[start:stop])
+
+
+def test_taken_rows_with_padding(adult):
+    everything = SplitReader(adult, "validation").everything()
+    got = take(everything, np.asarray([[700, 3], [-1, 129]]))
     assert got.ids.shape == (2, 2, adult.schema.slots)
     np.testing.assert_array_equal(got.ids[0, 0], everything.ids[700])
     np.testing.assert_array_equal(got.labels[1, 1], everything.labels[129])

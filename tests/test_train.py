@@ -1,8 +1,10 @@
 """Whole runs: what they leave behind, that they resume bit by bit, and that they learn."""
 
+import contextlib
 import json
 import pathlib
 import shutil
+import threading
 
 import jax
 import numpy as np
@@ -10,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
-from dtn_jax import selection
+from dtn_jax import evaluate, input_pipeline, selection
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.catalog import Prepared
@@ -110,6 +112,69 @@ def test_streamed_training_equals_resident_training(uncut, prepared_dir, tmp_pat
     config = small(prepared_dir, data__placement="stream")
     train(config, tmp_path / "run")
     assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_thread_that_reads_ahead_ends_with_the_run(prepared_dir, tmp_path, monkeypatch, fails):
+    at_work = []
+    fetch = training.LossLog.fetch
+
+    def fetch_and_end(self, leave):
+        at_work.append(readers())
+        if fails and len(at_work) == 3:
+            raise CutError
+        fetch(self, leave)
+
+    monkeypatch.setattr(training.LossLog, "fetch", fetch_and_end)
+    config = small(prepared_dir, data__placement="stream")
+    with contextlib.nullcontext() if not fails else pytest.raises(CutError):
+        train(config, tmp_path / "run")
+    assert any(at_work)
+    for thread in readers():
+        thread.join(10)
+    assert not readers()
+
+
+def readers():
+    return [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+def test_what_the_reading_thread_meets_ends_the_run(prepared_dir, tmp_path, monkeypatch):
+    def damaged(ids, schema):
+        if threading.current_thread() is not threading.main_thread():
+            raise UserError("field 'age': id 7777")
+
+    monkeypatch.setattr(input_pipeline, "check_ids", damaged)
+    with pytest.raises(UserError, match="id 7777"):
+        train(small(prepared_dir, data__placement="stream"), tmp_path / "run")
+
+
+def test_scoring_keeps_few_batches_on_the_device(prepared_dir, monkeypatch):
+    """The logits come in row order, and at most IN_FLIGHT batches of them are not yet fetched."""
+    run = build_run(small(prepared_dir, data__eval_batch_size=256))
+    state = create_state(run.config, run.model, run.plan)
+    whole = score_split(build_run(small(prepared_dir)), state, "validation")
+    made, waiting = [], []
+
+    class Late:
+        """Logits that note when they are fetched."""
+
+        def __init__(self, logits):
+            self.logits, self.fetched = logits, False
+            made.append(self)
+            waiting.append(sum(not m.fetched for m in made))
+
+        def __array__(self, *args, **kwargs):
+            self.fetched = True
+            return np.asarray(self.logits)
+
+    step = run.score_step
+    run.__dict__["score_step"] = lambda *args: Late(step(*args))
+    found = score_split(run, state, "validation")
+    assert len(made) == 13
+    assert max(waiting) == evaluate.IN_FLIGHT
+    np.testing.assert_allclose(found.logits, whole.logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, whole.labels)
 
 
 def test_a_run_cut_between_checkpoints_goes_on_from_the_last(uncut, prepared_dir, tmp_path):

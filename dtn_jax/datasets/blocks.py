@@ -32,6 +32,10 @@ class Layout:
         tail = [rest // self.lanes + (lane < rest % self.lanes) for lane in range(self.lanes)]
         return [self.block_rows] * (full * self.lanes) + [n for n in tail if n]
 
+    def starts(self, rows: int) -> np.ndarray:
+        """The row at which each record starts, in order, and at the end the number of rows."""
+        return np.cumsum([0, *self.blocks(rows)])
+
 
 def default_layout(rows: int) -> Layout:
     """64 lanes for large sets; fewer, and shorter blocks, for small ones."""

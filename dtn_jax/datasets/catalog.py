@@ -183,11 +183,13 @@ def check_ids(ids: np.ndarray, schema: Schema) -> None:
       ids: `[B, L]`; -1 is padding.
       schema: gives the field, and so the rows, of each of the L slots.
     """
-    for slot, field in enumerate(schema.slot_fields()):
-        column = ids[:, slot]
-        bad = (column < -1) | (column >= field.rows)
-        if bad.any():
-            raise UserError(
-                f"field {field.name!r}: id {int(column[bad][0])} in row {int(bad.argmax())} is not "
-                f"in its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
-            )
+    limits = np.asarray([field.rows for field in schema.slot_fields()], ids.dtype)
+    if not ids.size or (ids.min() >= -1 and not (ids >= limits).any()):  # at every read: be quick
+        return
+    bad = (ids < -1) | (ids >= limits)
+    slot = int(bad.any(axis=0).argmax())
+    row, field = int(bad[:, slot].argmax()), schema.slot_fields()[slot]
+    raise UserError(
+        f"field {field.name!r}: id {int(ids[row, slot])} in row {row} is not "
+        f"in its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
+    )

@@ -230,7 +230,9 @@ class StreamedData:
         self.at, self.windows, self.window = None, None, None
 
 
-def in_order(data: Prepared, split: str, batch_size: int, part: slice) -> Iterator[Batch]:
+def in_order(
+    data: Prepared, split: str, batch_size: int, part: slice = slice(None)
+) -> Iterator[Batch]:
     """The split's rows in their own order, for scoring: `part` of each batch.
 
     The last batch is padded.

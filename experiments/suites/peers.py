@@ -260,15 +260,15 @@ class Ours:
     def __init__(self, run: Run, batch: Batch):
         self.run, self.epoch, self.loss = run, 0, math.nan
         self.rows = ResidentData(run.data, "train", run.at.replicated())
-        self.rows.batch, self.rows.rows = jax.device_put(batch, run.at.replicated()), len(batch.ids)
+        self.rows.batch, self.rows.rows = run.at.put(batch, run.at.replicated()), len(batch.ids)
         config = run.config
         self.steps = steps_per_epoch(run.data.layout, self.rows.rows, config.data.batch_size)
-        step = make_train_step(config, run.model, run.plan, run.total_steps)
-        self.train_chunk = jax.jit(make_train_chunk(step, CHUNK_STEPS), donate_argnums=0)
+        step = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
         create = functools.partial(create_state, config, run.model, run.plan)
         sharding = run.at.state(jax.eval_shape(create))
         self.state = jax.jit(create, out_shardings=sharding)()
         huge_pages.use((self.state.tables, self.state.slots))
+        self.train_chunk = run.at.compile(make_train_chunk(step, CHUNK_STEPS), self.state)
         tables = sum(run.schema.tables().values()) * run.plan.dim  # without the padding
         self.about = {
             "parameters": run.size.parameters + tables,
@@ -282,7 +282,7 @@ class Ours:
         for first in range(0, self.steps, CHUNK_STEPS):
             count = min(CHUNK_STEPS, self.steps - first)
             chunk = self.rows.chunk(config.seed, self.epoch, first, count, config.data.batch_size)
-            chunk = jax.device_put(chunk, self.run.at.chunk())
+            chunk = self.run.at.put(chunk, self.run.at.chunk())
             self.state, metrics = self.train_chunk(self.state, chunk, count)
             pending.append((metrics["losses"], count))
             if len(pending) > 1:

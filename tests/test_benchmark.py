@@ -135,7 +135,7 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
     assert "experiments.peers.absent" in rows["mmoe", "absent"]["version"]
     assert rows["mmoe", "not installed"]["version"] == "failed: no such release"
     assert [goal["name"] for goal in found["goals"]] == [
-        f"mmoe, {ours['table rows']:,} rows, over fake"
+        f"mmoe, {ours['table rows']:,} table rows: speed over fake"
     ]
     wide = rows["ple", "dtn_jax"]
     assert 19_000 < wide["table rows"] <= 20_000

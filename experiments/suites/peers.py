@@ -186,7 +186,9 @@ def compare(
         )
         if ran and name != OURS:
             rival = setting.rivals[name]
-            what = f"{setting.architecture}, {rows[0]['table rows']:,} rows, over {name}"
+            what = (
+                f"{setting.architecture}, {rows[0]['table rows']:,} table rows: speed over {name}"
+            )
             goal = Goal(what, rival.goal, times)
             goals[rival.package] = min(goals.get(rival.package, goal), goal, key=lambda g: g.got)
     return rows, list(goals.values())

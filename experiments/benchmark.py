@@ -21,7 +21,7 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import evaluation, pipeline, replicas, step, tables
+from experiments.suites import evaluation, peers, pipeline, replicas, step, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
@@ -32,6 +32,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "pipeline": pipeline.measure,
     "evaluation": evaluation.measure,
     "replicas": replicas.measure,
+    "peers": peers.measure,
 }
 
 
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", default="", help=f"folder of the JSON; default {RESULTS.name}/")
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    parser.add_argument(
+        "--peers_venv", default="", help="venv of other frameworks, made where it is not there"
+    )
     known = parser.parse_args(arguments)
     names = list(SUITES) if known.suite == "all" else (known.suite or "").split(",")
     for name in names:
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     if known.quick and not known.out:
         raise UserError("--quick figures mean nothing: give --out=FOLDER, away from the real ones")
     folder = pathlib.Path(known.out) if known.out else RESULTS
-    options = Options(known.quick, known.data_dir, known.manual_dir)
+    options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in names:
         start = time.monotonic()
         found = SUITES[name](options)

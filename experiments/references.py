@@ -1,8 +1,8 @@
 """Models from outside, on the same rows and splits, that ours must stand beside.
 
 `lightgbm`: gradient-boosted trees, one model a task, rounds by early stopping on validation
-(needs the package lightgbm: pip install '.[peers]'). Ids are features: those of quantile buckets
-keep the numbers' order, those of vocabularies are ordered by how frequent they are.
+(needs the package lightgbm: pip install '.[references]'). Ids are features: those of quantile
+buckets keep the numbers' order, those of vocabularies are ordered by how frequent they are.
 `logistic`: logistic regression on one-hot ids, one model a task, the L2 strength by validation.
 The test AUCs go to experiments/results/<dataset>.json, for experiments.results_table.
 """
@@ -73,7 +73,7 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scor
     try:
         import lightgbm as lgb
     except ImportError:
-        raise UserError("lightgbm is not installed: pip install '.[peers]'") from None
+        raise UserError("lightgbm is not installed: pip install '.[references]'") from None
     ours = lgb.Dataset(train.ids.astype(np.float32), train.labels[:, task])
     held = lgb.Dataset(
         validation.ids.astype(np.float32), validation.labels[:, task], reference=ours

@@ -593,3 +593,21 @@ def test_counting_codebooks():
     mixed = options(experts="mlp", group_experts="shared=hcnet*2+mlp,click=hcnet")
     assert architectures.codebooks(mixed, PAIR) == 3
     assert architectures.codebooks(options(), PAIR) == 0
+
+
+@pytest.mark.parametrize("architecture", ["mmoe", "ple"])
+def test_first_layers_that_read_the_same_input_are_one_product(model, monkeypatch, architecture):
+    def widths(made):  # of the products with the flat fields
+        traced = jax.make_jaxpr(lambda: made.module.apply(made.variables, made.inputs, False))()
+        dots = [e for e in traced.jaxpr.eqns if e.primitive.name == "dot_general"]
+        return [e.outvars[0].aval.shape[1] for e in dots if e.invars[0].aval.shape == (B, F * D)]
+
+    joined = model(PAIR, architecture=architecture, mlp__hidden=(7,))
+    found, one = joined(), widths(joined)
+    monkeypatch.setattr(architectures.parts, "WIDEST_JOINED", 0)
+    apart = model(PAIR, architecture=architecture, mlp__hidden=(7,))
+    assert len(one) == 1
+    assert one[0] == sum(widths(apart))
+    assert len(widths(apart)) > 2
+    for task, logit in apart().logits.items():
+        np.testing.assert_allclose(found.logits[task], logit, rtol=1e-5, atol=1e-6)

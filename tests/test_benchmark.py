@@ -1,13 +1,16 @@
 """The benchmark command and its suites, at tiny sizes."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from dtn_jax.schema import UserError
+from configs import adult
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments import benchmark
-from experiments.suites import evaluation, pipeline, tables
+from experiments.suites import evaluation, peers, pipeline, tables
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
 
@@ -100,3 +103,78 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
         "shared_bottom, streamed",
     ]
     assert all(row["wall"] > 0 for row in rows)
+
+
+FAKE_PEER = """
+import sys
+from experiments.peers import session
+
+job, arrays = session.read(sys.argv[1])
+assert arrays["ids"].shape == (4096, len(job.field_rows))
+assert (arrays["ids"].max(axis=0) < job.field_rows).all()
+assert arrays["labels"].shape == (4096, job.tasks)
+
+def train():
+    print("what a library says")
+    return 0.5
+
+session.serve({"parameters": 7, "version": f"fake {job.architecture}"}, train)
+"""
+
+
+def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir, tmp_path):
+    broken = FAKE_PEER.replace("return 0.5", "raise ValueError('no epoch today')")
+    rivals = {
+        "fake": peers.Rival(("-c", FAKE_PEER), "torch", 1.0),
+        "broken": peers.Rival(("-c", broken), "torch", 1.0),
+        "absent": peers.Rival(peers.module("absent"), "fuxictr", 1.0),
+        "not installed": peers.Rival(peers.module("rechub"), "torch-rechub", 1.0),
+    }
+    settings = (peers.Setting("mmoe", 2, rivals), peers.Setting("ple", 1, {}, table_rows=20_000))
+    monkeypatch.setattr(peers, "SETTINGS", settings)
+    monkeypatch.setattr(peers, "census_income", adult)  # which needs no download
+    missing = {"torch-rechub": "no such release"}
+    monkeypatch.setattr(peers, "install", lambda venv: (sys.executable, missing))
+    benchmark.main(["--suite=peers", "--quick", f"--out={tmp_path}", f"--data_dir={prepared_dir}"])
+    found = json.loads((tmp_path / "peers.json").read_text())
+    rows = {(row["model"], row["framework"]): row for row in found["rows"]}
+    ours, fake = rows["mmoe", "dtn_jax"], rows["mmoe", "fake"]
+    assert 0 < ours["of the product"] < 1
+    assert ours["times"] == 1
+    assert np.isfinite(ours["loss"])
+    assert (fake["parameters"], fake["loss"], fake["version"]) == (7, 0.5, "fake mmoe")
+    assert rows["mmoe", "broken"]["examples/s"] is None
+    assert rows["mmoe", "broken"]["version"] == "failed: ValueError: no epoch today"
+    assert "experiments.peers.absent" in rows["mmoe", "absent"]["version"]
+    assert rows["mmoe", "not installed"]["version"] == "failed: no such release"
+    assert [goal["name"] for goal in found["goals"]] == [
+        f"mmoe, {ours['table rows']:,} table rows: speed over fake"
+    ]
+    wide = rows["ple", "dtn_jax"]
+    assert 19_000 < wide["table rows"] <= 20_000
+    assert wide["parameters"] > 16 * wide["table rows"]
+
+
+def test_widened_tables_keep_the_ids_apart():
+    schema = Schema("s", (Field("a", rows=3), Field("b", rows=5)), (Task("click"),))
+    ids = np.stack([np.arange(900) % 3, np.arange(900) % 5], axis=1).astype(np.int32)
+    rest = dict.fromkeys(("numeric", "labels", "label_mask", "sample_weight", "row_mask"))
+    batch = Batch(ids=ids, **rest)
+    assert peers.widen(schema, batch, 0) == (schema, batch)
+    wide, spread = peers.widen(schema, batch, 90)
+    assert [f.rows for f in wide.fields] == [45, 45]
+    np.testing.assert_array_equal(spread.ids // [15, 9], ids)
+    assert len(np.unique(spread.ids[:, 0])) > 40
+
+
+def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
+    def failure(command):
+        return "no such release" if "fuxictr>=2.3.10" in command else ""
+
+    monkeypatch.setattr(peers, "failure", failure)
+    python, missing = peers.install(tmp_path)
+    assert missing == {"fuxictr": "no such release"}
+    assert python.startswith(str(tmp_path))
+    monkeypatch.undo()
+    assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
+    assert peers.failure([sys.executable, "-c", ""]) == ""

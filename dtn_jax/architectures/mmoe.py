@@ -22,11 +22,15 @@ class MMoE(Architecture):
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         ((group, experts),) = self.groups
-        outputs = ExpertGroup(experts, self.dropout, name=group)(fields, inputs.codewords, train)
+        x = flat(fields)
+        products = self.first_products(x, self.groups, [f"gate_{t.name}" for t in self.tasks])
+        run = ExpertGroup(experts, self.dropout, name=group)
+        outputs = run(fields, inputs.codewords, train, products)
         logits, gates = {}, {}
         for task in self.tasks:
-            gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=f"gate_{task.name}")
-            weights = gate(flat(fields))
+            name = f"gate_{task.name}"
+            gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=name)
+            weights = gate(x, products.get(name))
             z = mix(weights, list(outputs.values()))
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             gates[task.name] = by_expert(weights, outputs)

@@ -6,13 +6,16 @@ width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float
 
 from dtn_jax.interactions.dropout import Dropout
+from dtn_jax.interactions.mlp import MLP, side_by_side
 from dtn_jax.normalisation import Normalisation
 from dtn_jax.schema import Task
 
@@ -22,6 +25,8 @@ SHARED = "shared"  # the group, and the view, of all tasks
 # than mappings: they are hashable and keep their order.
 Experts = tuple[tuple[str, Callable[..., nn.Module]], ...]  # (expert's name, factory)
 Groups = tuple[tuple[str, Experts], ...]  # (group's name, its experts)
+
+WIDEST_JOINED = 256  # columns of a first layer; there is less to gain with wider ones
 
 
 class Architecture(nn.Module):
@@ -40,6 +45,29 @@ class Architecture(nn.Module):
     tower: Callable[..., nn.Module]
     dropout: float
     dtype: Any
+
+    def first_products(
+        self, x: Float[Array, "B W"], groups: Groups, gates: Sequence[str]
+    ) -> dict[str, Float[Array, "B _"]]:
+        """x W for the first layers W of the MLP experts and gates that read x: {path: `[B, K]`}.
+
+        They are computed side by side where there are several and none is wide; a module whose
+        path is missing makes its own product. Only the product is shared: each module keeps its
+        parameters.
+        """
+        first = {
+            f"{group}/{name}": "hidden_0"
+            for group, experts in groups
+            for name, expert in experts
+            if expert.func is MLP and expert.keywords.get("hidden")
+        } | dict.fromkeys(gates, "scores")
+        if self.is_initializing() or len(first) < 2:
+            return {}
+        params = flatten_dict(self.variables["params"], sep="/")
+        kernels = [params[f"{path}/{layer}/kernel"] for path, layer in first.items()]
+        if max(kernel.shape[1] for kernel in kernels) > WIDEST_JOINED:
+            return {}
+        return dict(zip(first, side_by_side(x, kernels, self.dtype)))
 
 
 class ModelInput(nn.Module):
@@ -68,12 +96,15 @@ class ExpertGroup(nn.Module):
         fields: Float[Array, "B F D"],
         codewords: Float[Array, "B P N C D2"] | None,
         train: bool,
+        products: Mapping[str, Float[Array, "B _"]] = MappingProxyType({}),
     ) -> dict[str, Float[Array, "B H"]]:
+        """`products` are those of `Architecture.first_products`."""
         outputs = {}
         for name, expert in self.experts:
-            f = expert(name=name)(fields, codewords, train)
-            f = Dropout(self.dropout)(f, train)
-            outputs["/".join((*self.path, name))] = f
+            path = "/".join((*self.path, name))
+            known = {"first": products[path]} if path in products else {}
+            f = expert(name=name)(fields, codewords, train, **known)
+            outputs[path] = Dropout(self.dropout)(f, train)
         return outputs
 
 

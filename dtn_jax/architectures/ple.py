@@ -31,26 +31,32 @@ class PLE(Architecture):
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        streams = {group: fields for group, _ in self.levels[0]}
+        streams = {group: fields for group, _ in self.levels[0]}  # all groups read the one input
         gates, experts = {}, {}
         for level, groups in enumerate(self.levels):
-            outputs = {}
+            outputs, products = {}, {}
+            last = level == len(self.levels) - 1
+            for readers in [groups] if level == 0 else [(group,) for group in groups]:
+                products |= self.first_products(
+                    flat(streams[readers[0][0]]),
+                    tuple((f"level_{level}_{group}", members) for group, members in readers),
+                    [f"gate_{level}_{g}" for g, _ in readers if not (last and g == SHARED)],
+                )
             for group, members in groups:
                 run = ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")
-                outputs[group] = run(streams[group], inputs.codewords, train)
+                outputs[group] = run(streams[group], inputs.codewords, train, products)
                 experts |= outputs[group]
             mixed = {}
             for group, own in outputs.items():
-                if group == SHARED and level == len(self.levels) - 1:
+                if group == SHARED and last:
                     continue
                 if group == SHARED:
                     seen = {name: f for named in outputs.values() for name, f in named.items()}
                 else:
                     seen = own | outputs[SHARED]
-                gate = Gate(
-                    len(seen), use_bias=False, dtype=self.dtype, name=f"gate_{level}_{group}"
-                )
-                weights = gate(flat(streams[group]))
+                name = f"gate_{level}_{group}"
+                gate = Gate(len(seen), use_bias=False, dtype=self.dtype, name=name)
+                weights = gate(flat(streams[group]), products.get(name))
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
                 gates[f"level_{level}/{group}"] = by_expert(weights, seen)
             streams = mixed

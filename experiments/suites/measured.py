@@ -18,11 +18,13 @@ class Options:
     Attributes:
       quick: small sizes and few rounds: shows that the suite runs; its figures mean nothing.
       data_dir, manual_dir: as in configs/base.py.
+      peers_venv: the virtual environment of other frameworks; '' means .venv-peers.
     """
 
     quick: bool = False
     data_dir: str = ""
     manual_dir: str = ""
+    peers_venv: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

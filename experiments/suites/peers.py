@@ -104,7 +104,7 @@ class Setting:
     rivals: Mapping[str, Rival]
     table_rows: int = 0
     rows: int = 0
-    rounds: int = 5
+    rounds: int = 3
 
 
 SETTINGS = (

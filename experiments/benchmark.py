@@ -21,13 +21,15 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import evaluation, tables
+from experiments.suites import evaluation, plan, sharded, tables
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "evaluation": evaluation.measure,
+    "plan": plan.measure,
+    "sharded": sharded.measure,
     "tables": tables.measure,
 }
 

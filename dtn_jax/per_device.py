@@ -25,18 +25,7 @@ def compile_per_device(train_chunk: Callable, mesh: Mesh) -> Callable:
     own = Mesh(np.asarray(mesh.local_devices), (AXIS,))
     whole, parts = PartitionSpec(), PartitionSpec(None, AXIS)
 
-    def on_one_device(state, chunk, count):
-        with batch_axis.split_over(AXIS):
-            return train_chunk(state, chunk, count)
-
-    run = jax.pmap(
-        on_one_device,
-        axis_name=AXIS,
-        in_axes=(None, 1, None),
-        out_axes=(None, None),
-        donate_argnums=0,
-        devices=list(mesh.devices.reshape(-1)),
-    )
+    run = on_each_device(train_chunk, list(mesh.devices.reshape(-1)))
 
     def split(a):
         steps, rows = a.shape[:2]
@@ -64,3 +53,21 @@ def compile_per_device(train_chunk: Callable, mesh: Mesh) -> Callable:
         return jax.tree.map(everywhere, run(state, chunk, count))
 
     return pmapped
+
+
+def on_each_device(train_chunk: Callable, devices: list[jax.Device]) -> Callable:
+    """The chunk by `jax.pmap` alone: `chunk` has `[steps, devices, B / devices, ...]`, and the
+    state given is consumed."""
+
+    def on_one_device(state, chunk, count):
+        with batch_axis.split_over(AXIS):
+            return train_chunk(state, chunk, count)
+
+    return jax.pmap(
+        on_one_device,
+        axis_name=AXIS,
+        in_axes=(None, 1, None),
+        out_axes=(None, None),
+        donate_argnums=0,
+        devices=devices,
+    )

@@ -21,7 +21,16 @@ import rich.table
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
-from experiments.suites import evaluation, peers, pipeline, replicas, step, tables
+from experiments.suites import (
+    evaluation,
+    peers,
+    pipeline,
+    plan,
+    replicas,
+    sharded,
+    step,
+    tables,
+)
 from experiments.suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
@@ -32,6 +41,8 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "pipeline": pipeline.measure,
     "evaluation": evaluation.measure,
     "replicas": replicas.measure,
+    "sharded": sharded.measure,
+    "plan": plan.measure,
     "peers": peers.measure,
 }
 

@@ -1,0 +1,187 @@
+"""A chunk of training steps on given devices, compiled from shapes alone, and what can be read off
+the compiled program: memory of a device, and what its collectives carry."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dtn_jax import architectures
+from dtn_jax.embedding import TablePlan, make_plan
+from dtn_jax.input_pipeline import CHUNK_STEPS, Batch
+from dtn_jax.per_device import on_each_device
+from dtn_jax.plan import Collective
+from dtn_jax.schema import Schema
+from dtn_jax.sharding import Placement, make_placement
+from dtn_jax.state import State, create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+
+SIMULATED = 8  # devices, where a suite needs several
+ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The training of a config on a schema, placed on devices.
+
+    Attributes:
+      by_hand: rows travel as `exchange` has it; False leaves even the tables to XLA's own
+        partitioning, with all arrays placed the same.
+    """
+
+    config: ConfigDict
+    schema: Schema
+    by_hand: bool = True
+
+    @property
+    def model(self):
+        return architectures.build(self.config.model, self.schema, self.config.train.remat)
+
+    @property
+    def tables(self) -> TablePlan:
+        model = self.config.model
+        views = architectures.views(model.architecture, self.schema)
+        codebooks = architectures.codebooks(model, self.schema)
+        return make_plan(self.schema, model, views, codebooks)
+
+    @property
+    def at(self) -> Placement:
+        return make_placement(self.config)
+
+    def create(self) -> State:
+        return create_state(self.config, self.model, self.tables)
+
+    def chunk_function(self) -> Callable:
+        mesh = self.at.table_mesh if self.by_hand else None
+        step = make_train_step(self.config, self.model, self.tables, 1000, mesh)
+        return make_train_chunk(step, CHUNK_STEPS)
+
+
+def compile_from_shapes(program: Program) -> jax.stages.Compiled:
+    """The program of a chunk; no array is made."""
+    at, function = program.at, program.chunk_function()
+    state = jax.eval_shape(program.create)
+    chunk = chunk_shapes(program.schema, program.config.data.batch_size)
+    if at.strategy == "pmap":
+        n = at.mesh.size
+
+        def split(a):
+            steps, rows, *rest = a.shape
+            return jax.ShapeDtypeStruct((steps, n, rows // n, *rest), a.dtype)
+
+        compiled = on_each_device(function, list(at.mesh.devices.reshape(-1)))
+        return compiled.lower(state, jax.tree.map(split, chunk), CHUNK_STEPS).compile()
+
+    def placed(shape, sharding):
+        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
+
+    compiled = at.compile(function, state)
+    state = jax.tree.map(placed, state, at.state(state))
+    chunk = jax.tree.map(lambda s: placed(s, at.chunk()), chunk)
+    return compiled.lower(state, chunk, CHUNK_STEPS).compile()
+
+
+def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
+    """Of a chunk's arrays `[CHUNK_STEPS, B, ...]`."""
+
+    def shape(dtype, *rest):
+        return jax.ShapeDtypeStruct((CHUNK_STEPS, batch_size, *rest), dtype)
+
+    return Batch(
+        ids=shape(jnp.int32, schema.slots),
+        numeric=shape(jnp.float32, len(schema.numeric_fields)),
+        labels=shape(jnp.float32, len(schema.tasks)),
+        label_mask=shape(jnp.bool, len(schema.tasks)),
+        sample_weight=shape(jnp.float32),
+        row_mask=shape(jnp.bool),
+    )
+
+
+def collectives(compiled: jax.stages.Compiled) -> list[Collective]:
+    return read_collectives(compiled.as_text())
+
+
+def read_collectives(text: str) -> list[Collective]:
+    """The collectives of a compiled program's text, each once however often its loop runs."""
+    found = []
+    kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
+    for line in text.splitlines():
+        match = re.search(rf"= (.*?) ({kinds})(-start)?\(", line)
+        if not match:
+            continue
+        result, kind, start = match.groups()
+        sizes = [shape_bytes(*s) for s in re.findall(r"([a-z]+\d*)\[([\d,]*)\]", result)]
+        if start and kind != "all-reduce":  # its result is (what goes in, what comes out)
+            sizes = sizes[len(sizes) // 2 :]
+        devices = group_size(line)
+        whole = sum(sizes) * (devices if kind == "reduce-scatter" else 1)
+        name = re.search(r'op_name="([^"]*)"', line)
+        found.append(Collective(name[1] if name else "", kind, whole, devices))
+    return found
+
+
+def shape_bytes(dtype: str, shape: str) -> int:
+    return ITEM_BYTES.get(dtype, 4) * int(np.prod([int(n) for n in shape.split(",") if n]))
+
+
+def group_size(line: str) -> int:
+    """How many devices take part in a group of a collective, from its `replica_groups`."""
+    listed = re.search(r"replica_groups=\{\{([\d,]+)\}", line)
+    if listed:
+        return len(listed[1].split(","))
+    counted = re.search(r"replica_groups=\[\d+,(\d+)\]", line)
+    if counted:
+        return int(counted[1])
+    mesh = re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line)
+    if not mesh:
+        raise ValueError(f"cannot read the groups of {line}")
+    sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
+    return int(np.prod([int(sizes[name]) for name in re.findall(r"'(\w+)'", mesh[2])]))
+
+
+def total_bytes(carried: Iterable[Collective]) -> dict[str, int]:
+    """Bytes by kind, of those between devices."""
+    sums: dict[str, int] = {}
+    for one in carried:
+        if one.devices > 1:
+            sums[one.kind] = sums.get(one.kind, 0) + one.bytes
+    return sums
+
+
+def on_many_devices(
+    module: str, measurements: Callable[[bool], Iterable[Mapping[str, Any]]], quick: bool
+) -> list[dict[str, Any]]:
+    """What `measurements(quick)` yields where there are SIMULATED devices.
+
+    Where there are fewer, `python -m module` is run with that many simulated ones: it must call
+    `print_lines(measurements)`.
+    """
+    if len(jax.devices()) >= SIMULATED:
+        return [dict(m) for m in measurements(quick)]
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += f" --xla_force_host_platform_device_count={SIMULATED}"
+    done = subprocess.run(
+        [sys.executable, "-m", module, *(["--quick"] if quick else [])],
+        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def print_lines(measurements: Callable[[bool], Iterable[Mapping[str, Any]]]) -> None:
+    """Prints what `measurements` yields as lines of JSON, for `on_many_devices`."""
+    for one in measurements("--quick" in sys.argv[1:]):
+        print(json.dumps(one), flush=True)

@@ -1,43 +1,43 @@
-"""What a training step will need on many devices, from formulas: memory, bytes sent, arithmetic.
+"""What a training step needs on many devices, from formulas: memory, bytes sent, arithmetic.
 
-Nothing is compiled and no array is made, so a run that fits no machine at hand can be sized. Letters:
-n devices, of which K hold a copy of the tables together (K = 1 with `pmap`); B examples in a batch
-over all devices; for each packed array of tables V rows of D numbers, and M ids that a batch looks
-up in it, repeats counted: B times the slots (times the views), or B times HCNet's pairs and hashes.
-Numbers have 4 bytes. Bytes, a device:
+Nothing is compiled and no array is made, so a run that fits no machine at hand can be sized.
+Letters: n devices, of which K hold a copy of the tables together (K = 1 with `pmap`); B examples
+in a batch over all devices; for each packed array V rows of D numbers, and M ids that a batch looks
+up in it, repeats counted: B times the slots and views, or B times HCNet's pairs and hashes.
+Numbers have 4 bytes. Bytes, on a device:
 
 | part | held between steps |
 |---|---|
 | tables | 4 V D / K |
-| slots | adam 4 V (2 D + 1) / K, adagrad 4 V / K, sgd 0, dense 8 V D / K |
-| dense | 3 times the parameters (Adam's two moments), and the normalisation statistics |
-| batch | a chunk's steps times its B / n examples |
+| slots | adam 4 V (2 D + 1) / K, adagrad 4 V / K, sgd none, dense 8 V D / K |
+| dense | 3 times the dense parameters (Adam has two moments), normalisation statistics |
+| batch | a chunk's steps times B / n examples |
 
 | part | held within a step |
 |---|---|
-| rows | 8 D M / n: rows looked up and their gradients |
-| gradients | 4 times the dense parameters |
-| activations | what JAX saves for the backward pass of B / n examples |
-| update | 4 M (D (3 + 2 moments) + 8): every device sorts and sums the whole batch's ids and gradients |
+| rows | 8 D M / n: rows looked up, and their gradients |
+| gradients | of the dense parameters |
+| activations | what JAX saves of B / n examples for the backward pass |
+| update | 4 M (D (3 + 2 moments) + 8), 2 moments with adam; dense 4 M (D + 8) + V (4 D + 1) / K |
 
-`update` falls with neither n nor K: the exchange sends every id and gradient to every device. The
-parts within a step are summed, though they are not all held at once: an upper bound of what the
-compiler will take. It leaves out dropout's masks under `pmap` (drawn for all B examples on every
-device), and workspace of the kernels.
+`update` falls with neither n nor K: every device sorts and sums the ids and gradients of the whole
+batch. The parts within a step are added up, though not all are held at once: an upper bound of what
+the compiler takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every
+device.
 
-Collectives, with the bytes of the whole array that they make or reduce:
+Collectives of a step, with the bytes of the whole array that each makes or reduces:
 
-| step | `shard` | `pmap` |
+| for | `shard` | `pmap` |
 |---|---|---|
-| look-up | all-gather of ids over K: 4 M K / n; reduce-scatter of rows over K: 4 D M K / n | none |
-| update | all-gather over n of ids 4 M (where K = n, the look-up's serve) and gradients 4 D M | \
-the same, ids always; the row optimizers also gather the rows: 4 D M |
-| dense | all-reduce over n of gradients, losses and weight sums: 4 (parameters + 2 T) | the same |
-| `batch` normalisation | all-reduce over n of statistics and their gradients: 8 (2 W + 1) | \
+| look-up | all-gather of ids over K, 4 M K / n; reduce-scatter of rows over K, 4 D M K / n | none |
+| update | all-gather over n of ids, 4 M (the look-up's serve where K = n), and gradients, 4 D M | \
+the same, and but for dense the rows looked up, 4 D M |
+| dense parameters | all-reduce over n of gradients, losses and sums of weights | the same |
+| batch normalisation | all-reduce over n of statistics and their gradients, twice their size | \
 the same |
 
 A device sends (g - 1) / g of those bytes in a group of g, as a ring does, and twice that for an
-all-reduce. Metrics' and clipping's few bytes are left out.
+all-reduce. The few bytes of the checked ids and of the counts beside statistics are left out.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
             lambda: row_ids(tables, _zeros(tables.schema, batch_size))
         ).items()
     }
+    for name, ids in looked_up.items():
+        _check_update(state.tables[name].shape[0] // sharers, ids)
     own = batch_size // devices
     example = _bytes(jax.eval_shape(lambda: _zeros(tables.schema, 1)))
     memory = Memory(
@@ -191,12 +193,19 @@ def _check(config: ConfigDict, tables: TablePlan, devices: int, sharers: int) ->
         )
     if config.train.accumulate > 1:
         raise UserError("train.accumulate is not planned for; expected 1")
-    # A device gives the places of repeated ids numbers beyond its rows, one an id of the batch.
-    beyond = config.data.batch_size * len(tables.views) * tables.schema.slots
-    if max(tables.rows, tables.rows // sharers + beyond) > LARGEST_ID:
+    if tables.rows > LARGEST_ID:
         raise UserError(
-            f"{tables.rows:,} table rows: ids are int32 numbers of rows of one packed array, and "
-            f"reach {LARGEST_ID:,} (a device's own rows and a batch's {beyond:,} ids together, too)"
+            f"{tables.rows:,} table rows: ids are int32, and number the rows of all tables of one "
+            f"width together; the most are {LARGEST_ID:,}"
+        )
+
+
+def _check_update(rows: int, ids: int) -> None:
+    """An update numbers the places of repeated ids from the end of the device's rows."""
+    if rows + ids > LARGEST_ID:
+        raise UserError(
+            f"a device's {rows:,} table rows and a batch's {ids:,} ids: numbers up to their sum "
+            f"are int32, at most {LARGEST_ID:,}; split the tables over more devices"
         )
 
 

@@ -1,6 +1,7 @@
 """The benchmark command and its suites, at tiny sizes."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from configs import adult
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments import benchmark
-from experiments.suites import evaluation, peers, pipeline, tables
+from experiments.suites import evaluation, peers, pipeline, programs, tables
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
 
@@ -178,3 +179,43 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
     monkeypatch.undo()
     assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
     assert peers.failure([sys.executable, "-c", ""]) == ""
+
+
+def test_the_suite_sharded_runs(tmp_path):
+    benchmark.main(["--suite=sharded", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "sharded.json").read_text())
+    rows = {row["strategy"]: row for row in found["rows"]}
+    assert list(rows) == ["shard", "pmap", "XLA alone"]
+    assert all(row["ms a step"] > 0 for row in found["rows"])
+    for name, devices in (("shard", 2), ("pmap", 1), ("XLA alone", 2)):
+        part = rows[name]["of all, MB"] / devices
+        assert rows[name]["tables and slots, MB"] == pytest.approx(part, rel=0.02)
+    assert rows["shard"]["reduce-scatter, MB"] > 0
+    assert [g["wanted"] for g in found["goals"]] == [1.02, 1, 1]
+
+
+def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
+    benchmark.main(["--suite=plan", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "plan.json").read_text())
+    assert all(Goal(**goal).met for goal in found["goals"])
+    checked, *planned = found["rows"]
+    assert checked["held, compiled"] > 0
+    assert checked["hours an epoch"] is None
+    assert len(planned) == 3
+    assert all(row["hours an epoch"] > 0 for row in planned)
+    assert all(row["tables and slots, MB"] > 3000 for row in planned)
+
+
+def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
+    (tmp_path / "counting.py").write_text(
+        "import jax\n"
+        "from experiments.suites.programs import print_lines\n"
+        "print_lines(lambda quick: [{'devices': len(jax.devices()), 'quick': quick}])\n"
+    )
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setattr(programs, "SIMULATED", 9)
+    found = programs.on_many_devices("counting", lambda quick: [], True)
+    assert found == [{"devices": 9, "quick": True}]
+    monkeypatch.setattr(programs, "SIMULATED", 8)
+    assert programs.on_many_devices("counting", lambda quick: [{"here": 1}], True) == [{"here": 1}]

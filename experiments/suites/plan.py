@@ -1,9 +1,9 @@
 """A plan for 6.3 billion training rows and 10^9 table rows on 64 to 1024 devices, and its check.
 
 DTN with GDCN and MaskNet experts (23 fields, lazy Adam), 1024 examples a device. Memory and bytes
-come from `dtn_jax.plan`; the first rows hold them against compiled programs on 2, 4 and 8 devices
-(simulated where there are fewer). Times are arithmetic over a rate, traffic over a rate and sent
-bytes over a rate, one after another: nothing overlaps. The rates are RATES, and this machine's.
+come from `dtn_jax.plan`; the first rows hold them against compiled programs of the same experts on
+2, 4 and 8 devices (simulated where there are fewer). A step's time is arithmetic, row update and
+network one after another, each at a rate of RATES or of this machine: nothing overlaps.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ def notes(
         "Not modelled: sorting ids, overlap of arithmetic and network, latencies, kernels' "
         "workspace, reading data. Float32 throughout.",
         f"The exchange hands every gradient to every device: at E = {dim} on {devices} devices "
-        f"{gathered:,.0f} MB a step reach each. Sent to their owners alone, {routed:,.1f} MB would.",
+        f"{gathered:,.0f} MB a step reach each; {routed:,.1f} MB would if each went to its owner.",
         *described,
     ]
 

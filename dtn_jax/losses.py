@@ -88,7 +88,7 @@ def row_weights(
     for task in schema.tasks:
         mask = space_mask(task.name, labels, label_mask, row_mask, schema)
         weight = jnp.ones_like(labels[:, 0]) if sample_weight is None else sample_weight
-        weight = jnp.where(mask, weight.astype(jnp.promote_types(weight.dtype, jnp.float32)), 0)
+        weight = jnp.where(mask, weight.astype(jnp.result_type(float)), 0)  # float64 with x64
         count = batch_axis.total(jnp.sum(weight))
         weights.append(jnp.where(count > 0, weight / jnp.where(count > 0, count, 1), 0))
     return jnp.stack(weights, axis=1)

@@ -58,6 +58,8 @@ class Run:
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = options.check(config)
+    if config.replicas:
+        raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     processes.join(config.parallel)
     at = make_placement(config)
     source = config.data

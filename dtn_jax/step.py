@@ -92,7 +92,7 @@ def make_train_step(
 
     def make_weights(batch: Batch) -> Weights:
         given = batch.sample_weight if config.loss.sample_weights else None
-        real = batch.row_mask.astype(jnp.float32)
+        real = batch.row_mask.astype(jnp.result_type(float))
         return Weights(
             tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema),
             rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),

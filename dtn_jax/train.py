@@ -41,8 +41,6 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
     """
-    if config.replicas:
-        raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     run = build_run(config)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)

@@ -51,6 +51,8 @@ class Checkpoints:
         Given a `step`, its checkpoint: later ones are dropped, for the run will make them again.
         """
         if step is not None:
+            if step not in self.last.all_steps():
+                raise UserError(f"{self.last.directory} has no checkpoint of step {step}")
             for later in [s for s in self.last.all_steps() if s > step]:
                 self.last.delete(later)
         step = self.last.latest_step()
@@ -69,6 +71,14 @@ class Checkpoints:
             ) from error
         self.committed = {entry["step"] for entry in found.progress["best"].values()}
         return found.state, found.progress
+
+    def steps(self) -> list[int]:
+        """The steps that there is a last checkpoint of."""
+        return sorted(self.last.all_steps())
+
+    def drop(self, step: int) -> None:
+        """Drops a last checkpoint."""
+        self.last.delete(step)
 
     def save_best(self, step: int, state: State, best: set[int]) -> None:
         """Saves what scoring needs; a step that is there already (a resumed run) is equal.

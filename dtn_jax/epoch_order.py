@@ -33,6 +33,9 @@ def window_order(
     takes the lanes' last, shorter blocks.
     """
     full, rest = divmod(rows, layout.lanes * layout.block_rows)
+    last = window == window_count(layout, rows) - 1
+    longest = min(full - window * WINDOW_BLOCKS, WINDOW_BLOCKS) * layout.block_rows
+    longest += -(-rest // layout.lanes) if last else 0  # of all lanes: steps are counted by it
     records, places, joined = [], [], 0
     for lane in lanes:
         blocks = _rng(seed, epoch, lane).permutation(full)
@@ -40,13 +43,12 @@ def window_order(
         records.append(blocks * layout.lanes + lane)
         count = len(blocks) * layout.block_rows
         tail = rest // layout.lanes + (lane < rest % layout.lanes)
-        if tail and window == window_count(layout, rows) - 1:
+        if tail and last:
             records.append([full * layout.lanes + lane])
             count += tail
         places.append(joined + _rng(seed, epoch, lane, window).permutation(count))
         joined += count
-    width = max(len(n) for n in places)
-    places = [np.pad(n, (0, width - len(n)), constant_values=-1) for n in places]
+    places = [np.pad(n, (0, longest - len(n)), constant_values=-1) for n in places]
     return np.concatenate(records), np.stack(places)
 
 

@@ -42,7 +42,7 @@ class LossLog:
             mean = total / progress.loss_steps
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
-            if self.bar:
+            if self.bar is not None:
                 self.bar.update(
                     step=step,
                     epoch=epoch,

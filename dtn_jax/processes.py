@@ -30,15 +30,18 @@ def join(parallel: ConfigDict) -> None:
     scheduler, or experiments.launch) must start all of them again, which resumes the run.
 
     Raises:
-      UserError: a value that is none of the expected, no cluster found, or JAX at work already.
+      UserError: a value that is none of the expected, or no cluster found.
+      RuntimeError: JAX is at work already, or the others cannot be reached.
     """
     if parallel.processes == "off" or jax.distributed.is_initialized():
         return
     where = {} if parallel.processes == "auto" else _parse(parallel.processes)
     try:
         jax.distributed.initialize(**where, heartbeat_timeout_seconds=parallel.heartbeat_seconds)
-    except (RuntimeError, ValueError) as error:
+    except ValueError as error:  # no cluster; what fails in a cluster may succeed next time
         raise UserError(f"parallel.processes={parallel.processes}: {error}") from error
+    # The first meeting may take seconds, a later one as long as it needs: meet now.
+    multihost_utils.sync_global_devices("joined")
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def train_replicas(
             Member(replica_config(config, given), root / f"replica_{i}", stack)
             for i, given in enumerate(settings)
         ]
-        training = [m for m in members if m.results is None]
+        training = [m for m in members if not m.finished(test)]
         fit(training)
         for member in training:
             member.results = conclude(
@@ -133,8 +134,16 @@ class Member:
     def start(self, step: int | None) -> None:
         self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
 
-    def pause(self, log: LossLog, step: int) -> None:
-        pause(self.run, self.folder, self.checkpoints, log, self.state, step)
+    @contextlib.contextmanager
+    def named(self) -> Iterator[None]:
+        """Errors inside name the replica's folder."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self.folder.path}: {error}") from error
+
+    def finished(self, test: bool) -> bool:
+        return self.results is not None and ("test" in self.results or not test)
 
     @property
     def done(self) -> bool:
@@ -155,6 +164,8 @@ def fit(members: list[Member]) -> None:
     first = active[0].run
     step, batch_size = int(active[0].state.step), first.config.data.batch_size
     states = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in active))
+    for member in active:
+        member.state = None  # the tables are in `states` now; once is enough
     huge_pages.use((states.tables, states.slots))
     train_chunk = compile_together([m.run for m in active])
     bar = ProgressBar(first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step)
@@ -177,16 +188,19 @@ def fit(members: list[Member]) -> None:
             chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
             states, metrics = train_chunk(states, chunk, count)
             step += count
-            for i, (member, log) in enumerate(zip(active, logs)):
-                if member.progress.stopped:  # it is stepped on with the others, and not looked at
-                    continue
-                try:
-                    log.add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
-                    if validation_is_due(first, step) or checkpoint_is_due(first, step):
-                        member.state = jax.tree.map(lambda a, i=i: a[i], states)
-                        member.pause(log, step)
-                except UserError as error:
-                    raise UserError(f"{member.folder.path}: {error}") from error
+            due = validation_is_due(first, step) or checkpoint_is_due(first, step)
+            going = [i for i, m in enumerate(active) if not m.progress.stopped]
+            for i in going:  # a stopped one is stepped on with the others, and not looked at
+                with active[i].named():
+                    logs[i].add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
+                    if due:  # before any replica's validation, which is not training time
+                        logs[i].fetch(leave=0)
+            for i in going if due else ():
+                member, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
+                with member.named():
+                    pause(member.run, member.folder, member.checkpoints, logs[i], state, step)
+                if member.progress.stopped or step == first.total_steps:
+                    member.state = state
 
 
 def start_together(members: list[Member]) -> None:
@@ -197,17 +211,19 @@ def start_together(members: list[Member]) -> None:
     for member in members:
         member.start(None)
     going = [m for m in members if not m.progress.stopped]
-    if not going:
+    if len({int(m.state.step) for m in going}) <= 1:
         return
-    common = min(int(m.state.step) for m in going)
+    common = set.intersection(*(set(m.checkpoints.steps()) for m in going))
+    if not common and any(len(m.checkpoints.steps()) > 1 for m in going):
+        raise UserError(
+            "these replicas have no checkpoint in common, so they cannot go on together: "
+            + ", ".join(f"{m.folder.path.name} at {m.checkpoints.steps() or 'none'}" for m in going)
+        )
     for member in going:
-        if int(member.state.step) != common:
-            if common == 0:
-                raise UserError(
-                    f"{member.folder.path} is ahead of other replicas, which have no checkpoint; "
-                    "delete it, or go on with it alone"
-                )
-            member.start(common)
+        if not common:  # cut while the first checkpoints were written
+            for step in member.checkpoints.steps():
+                member.checkpoints.drop(step)
+        member.start(max(common) if common else None)
 
 
 def compile_together(runs: list[Run]):

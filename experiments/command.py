@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
+import jax
 from ml_collections import ConfigDict
 
 from dtn_jax import options
@@ -103,9 +106,24 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     except UserError as error:
         if "--debug" in arguments:
             raise
-        sys.exit(_fail(f"error: {error}", 2))
+        leave(_fail(f"error: {error}", 2))
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        leave(1)
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted; the same command goes on from the last checkpoint", 130))
+
+
+def leave(code: int) -> None:
+    """Ends the process; where there are others, at once: an orderly end would wait for them, who
+    wait for this one."""
+    if jax.distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail(message: str, code: int) -> int:

@@ -6,6 +6,7 @@ itself (experiments/launch.md); this command is for one machine, and for trying 
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("expected --processes of at least 1 and --restarts of at least 0")
     if not training:
         raise UserError("nothing to run: give the arguments of experiments.train after --")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the processes on the way
     code = run_until_done(training, known.processes, known.restarts)
     if code:
         sys.exit(code)
@@ -78,17 +80,13 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
     missed. What is left then is killed.
     """
     address = f"127.0.0.1:{free_port()}"
-    started = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "experiments.train", *training),
-                f"--config.parallel.processes={address},{count},{index}",
-            ]
-        )
-        for index in range(count)
-    ]
+    started: list[subprocess.Popen] = []
     deadline = None
     try:
+        for index in range(count):
+            where = f"--config.parallel.processes={address},{count},{index}"
+            run = [sys.executable, "-m", "experiments.train", *training, where]
+            started.append(subprocess.Popen(run))
         while any(process.poll() is None for process in started):
             failed = any(process.poll() for process in started)
             if failed and deadline is None:

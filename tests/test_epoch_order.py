@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from dtn_jax.datasets.blocks import Layout
-from dtn_jax.epoch_order import batch_rows, epoch_window, steps_per_epoch, window_count
+from dtn_jax.epoch_order import (
+    batch_rows,
+    epoch_window,
+    steps_per_epoch,
+    window_count,
+    window_order,
+)
 from dtn_jax.schema import UserError
 
 LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
@@ -59,3 +65,16 @@ def test_the_order_of_a_known_epoch():
     """Written down when it was first made: if it changes, runs can't go on where they were."""
     first = next(batch_rows(Layout(4, 8), 1000, seed=3, epoch=1, batch_size=8))
     np.testing.assert_array_equal(first, [257, 295, 686, 488, 306, 791, 700, 669])
+
+
+@pytest.mark.parametrize("rows", [64, 65, 100, 130])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_every_process_has_as_many_steps_as_the_whole(rows, processes):
+    """Also where the lanes with a row more all belong to others."""
+    layout = Layout(4, 8)
+    each = layout.lanes // processes
+    for window in range(window_count(layout, rows)):
+        whole = window_order(layout, rows, 0, 0, window, range(layout.lanes))[1]
+        for process in range(processes):
+            own = range(process * each, (process + 1) * each)
+            assert window_order(layout, rows, 0, 0, window, own)[1].shape == (each, whole.shape[1])

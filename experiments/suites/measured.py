@@ -53,7 +53,7 @@ class Measured:
     Attributes:
       title: what the rows are, and the unit.
       rows: a mapping of column name to cell each; all rows have the same columns.
-      goals: of the issue or of the design.
+      goals: what was hoped for.
       notes: what a reader must know to read the figures rightly.
     """
 

@@ -135,7 +135,7 @@ def measure(options: Options) -> Measured:
 
 
 def make_config(setting: Setting, options: Options) -> ConfigDict:
-    """Sizes of the issue: embeddings of 16, experts 64-32, towers of 16, Adam."""
+    """Usual sizes: embeddings of 16, experts 64-32, towers of 16, Adam."""
     config = census_income.get_config()
     config.data.data_dir, config.data.manual_dir = options.data_dir, options.manual_dir
     config.model.architecture = setting.architecture

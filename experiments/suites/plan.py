@@ -229,10 +229,10 @@ def measured_traffic(rows: int) -> float:
     p = program(16, rows, 1, PER_DEVICE, {"model.architecture": "shared_bottom"})
     ids = jnp.asarray(np.random.default_rng(0).integers(0, rows, PER_DEVICE * FIELDS), jnp.int32)
     gradient = jnp.ones((len(ids), 16))
-    zero = jnp.zeros(())
+    scalars = row_optimizers.Scalars(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
     def step(table, slots):
-        return row_optimizers.update(optimizer, table, slots, ids, gradient, gradient, zero, zero)
+        return row_optimizers.update(optimizer, table, slots, ids, gradient, gradient, scalars)
 
     update = jax.jit(step, donate_argnums=(0, 1))
     table = jnp.zeros((rows, 16))

@@ -61,7 +61,7 @@ def on_accelerator() -> bool:
 
 
 def released_config(experts: str, quick: bool) -> ConfigDict:
-    """The released run's model; see PAPER's section on its defaults in tests/test_flops.py."""
+    """The sizes of the run that DTN's authors released (Ali-CCP, MaskNet + MemoNet + GDCN)."""
     config = base.get_config()
     model = config.model
     model.architecture, model.experts = "dtn", experts

@@ -53,11 +53,12 @@ def test_bad_arguments_are_named(tmp_path):
 
 
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(tables, "OPTIMIZERS", ("sgd",))
+    monkeypatch.setattr(tables, "OPTIMIZERS", ("sgd", "adam, bfloat16"))
     monkeypatch.setattr(tables, "IDS", ("zipf", "equal"))
     benchmark.main(["--suite=tables", "--quick", f"--out={tmp_path}"])
     rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
-    assert [row["ids"] for row in rows] == ["zipf", "equal"]
+    assert [row["ids"] for row in rows] == ["zipf", "equal"] * 2
+    assert [row["bytes a row"] for row in rows] == [64, 64, 164, 164]  # m, v and a count
     assert rows[0]["loop, 0.02 M"] > 0
 
 

@@ -89,7 +89,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
     command = [
         *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=1", "--"),
         *("--config=configs/adult.py:dtn,quick", f"--workdir={workdir}"),
-        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=160"),
+        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=80"),
         *("--config.train.epochs=20", "--config.train.checkpoint_every=10"),
         "--config.parallel.heartbeat_seconds=5",
     ]
@@ -107,7 +107,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
         assert launcher.wait(240) == 0, log.read_text()
     text = log.read_text()
     assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
-    assert re.search(r"Going on at step \d+ of 160", text)
+    assert re.search(r"Going on at step \d+ of 80", text)
     assert (workdir / "results.json").exists()
 
 

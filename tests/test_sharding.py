@@ -99,8 +99,10 @@ def test_losses_equal_one_devices_in_float32(way, on_one_device):
     np.testing.assert_allclose(losses, on_one_device["float32"][1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", ["shard over 8", "pmap over 8"])
-@pytest.mark.parametrize("tables", ["adagrad", "sgd", "dense"])
+@pytest.mark.parametrize(
+    ("way", "tables"),
+    [("shard over 8", "adagrad"), ("shard over 8", "dense"), ("pmap over 2", "sgd")],
+)
 def test_every_table_optimizer_gives_one_devices_tables(way, tables):
     with jax.enable_x64(True):
         options = {"optim__tables": tables, "model__dtype": "float64"}

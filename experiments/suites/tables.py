@@ -19,6 +19,7 @@ from configs import base
 from dtn_jax import architectures, huge_pages
 from dtn_jax.embedding import make_plan
 from dtn_jax.input_pipeline import CHUNK_STEPS, Batch
+from dtn_jax.optimizers import table_updater
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -26,7 +27,7 @@ from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in
 
 FIELDS = 23
 ROWS = (200_000, 2_000_000, 20_000_000)
-OPTIMIZERS = ("adam", "adagrad", "sgd")
+OPTIMIZERS = ("adam", "adagrad", "sgd", "adam, bfloat16")
 IDS = ("zipf", "different", "equal")
 ZIPF = 1.1  # the exponent
 ROUNDS = 21
@@ -44,7 +45,7 @@ def measure(options: Options) -> Measured:
                 for how, timer in table_steps(rows, optimizer, ids).items()
             }
             seconds = timed_in_turns(timers, 2 if options.quick else ROUNDS)
-            row = {"optimizer": optimizer, "ids": ids}
+            row = {"optimizer": optimizer, "ids": ids, "bytes a row": bytes_a_row(optimizer)}
             for how in ("loop", "single"):
                 for rows in sizes:
                     row[f"{how}, {rows / 1e6:g} M"] = 1e3 * float(np.median(seconds[how, rows]))
@@ -60,7 +61,8 @@ def table_steps(rows: int, optimizer: str, ids: str) -> dict[str, Callable[[], f
     """Per way of stepping, a function that makes steps and returns seconds a step."""
     config = base.get_config()
     config.model.architecture, config.model.experts = "shared_bottom", "mlp"
-    config.optim.tables = optimizer
+    config.optim.tables, _, dtype = optimizer.partition(", ")
+    config.optim.table_dtype = dtype or "float32"
     fields = tuple(Field(f"f{i}", rows=rows // FIELDS) for i in range(FIELDS))
     schema = Schema("benchmark", fields, (Task("click"), Task("order")))
     model = architectures.build(config.model, schema)
@@ -88,6 +90,17 @@ def table_steps(rows: int, optimizer: str, ids: str) -> dict[str, Callable[[], f
         "loop": lambda: timed(loop, CHUNK_STEPS),
         "single": lambda: timed(single, SINGLE_STEPS),
     }
+
+
+def bytes_a_row(optimizer: str) -> int:
+    """Of a table of width 16 with its slots."""
+    config = base.get_config()
+    config.optim.tables, _, dtype = optimizer.partition(", ")
+    init, _ = table_updater(config.optim)
+    table = jax.ShapeDtypeStruct((1, 16), jnp.float32)
+    slots = jax.tree.leaves(jax.eval_shape(init, table))
+    stored = 2 if dtype == "bfloat16" else 4
+    return 16 * stored + sum(slot.size * slot.dtype.itemsize for slot in slots)
 
 
 def random_chunk(schema: Schema, batch_size: int, ids: str) -> Batch:

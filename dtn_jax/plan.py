@@ -52,9 +52,9 @@ from ml_collections import ConfigDict
 
 from dtn_jax import flops
 from dtn_jax.embedding import ROW_MULTIPLE, TablePlan, row_ids
-from dtn_jax.input_pipeline import CHUNK_STEPS, Batch
-from dtn_jax.schema import Schema, UserError
-from dtn_jax.state import State, create_state, example_inputs
+from dtn_jax.input_pipeline import CHUNK_STEPS
+from dtn_jax.schema import UserError
+from dtn_jax.state import State, create_state, example_batch, example_inputs
 
 LARGEST_ID = 2**31 - 1  # ids are int32
 
@@ -149,13 +149,13 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
     looked_up = {
         name: math.prod(ids.shape)
         for name, ids in jax.eval_shape(
-            lambda: row_ids(tables, _zeros(tables.schema, batch_size))
+            lambda: row_ids(tables, example_batch(tables.schema, batch_size))
         ).items()
     }
     for name, ids in looked_up.items():
         _check_update(state.tables[name].shape[0] // sharers, ids)
     own = batch_size // devices
-    example = _bytes(jax.eval_shape(lambda: _zeros(tables.schema, 1)))
+    example = _bytes(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
     memory = Memory(
         tables=_bytes(state.tables) // sharers,
         slots=_bytes(state.slots) // sharers,
@@ -215,18 +215,6 @@ def _bytes(shapes) -> int:
         a for a in jax.tree.leaves(shapes) if not jnp.issubdtype(a.dtype, jax.dtypes.extended)
     ]
     return sum(a.size * a.dtype.itemsize for a in arrays)
-
-
-def _zeros(schema: Schema, rows: int) -> Batch:
-    tasks = len(schema.tasks)
-    return Batch(
-        ids=jnp.zeros((rows, schema.slots), jnp.int32),
-        numeric=jnp.zeros((rows, len(schema.numeric_fields))),
-        labels=jnp.zeros((rows, tasks)),
-        label_mask=jnp.zeros((rows, tasks), bool),
-        sample_weight=jnp.zeros(rows),
-        row_mask=jnp.zeros(rows, bool),
-    )
 
 
 def saved_bytes(config: ConfigDict, model: nn.Module, tables: TablePlan) -> int:

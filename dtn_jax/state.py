@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from dtn_jax import embedding, optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interface import Inputs
+from dtn_jax.schema import Schema
 
 
 @flax.struct.dataclass
@@ -41,11 +42,10 @@ class State:
     hyper: optimizers.Hyper
 
 
-def example_inputs(plan: embedding.TablePlan, batch_size: int = 1) -> Inputs:
-    """Inputs of zeros, for shapes."""
-    schema = plan.schema
+def example_batch(schema: Schema, batch_size: int) -> Batch:
+    """A batch of unknown ids and zeros, for shapes."""
     tasks = len(schema.tasks)
-    batch = Batch(
+    return Batch(
         ids=jnp.zeros((batch_size, schema.slots), jnp.int32),
         numeric=jnp.zeros((batch_size, len(schema.numeric_fields))),
         labels=jnp.zeros((batch_size, tasks)),
@@ -53,6 +53,11 @@ def example_inputs(plan: embedding.TablePlan, batch_size: int = 1) -> Inputs:
         sample_weight=jnp.ones(batch_size),
         row_mask=jnp.ones(batch_size, bool),
     )
+
+
+def example_inputs(plan: embedding.TablePlan, batch_size: int = 1) -> Inputs:
+    """Inputs of zeros, for shapes."""
+    batch = example_batch(plan.schema, batch_size)
     rows = embedding.row_ids(plan, batch)
     widths = {"embedding": plan.dim, "codebook": plan.codebooks * plan.dim}
     gathered = {name: jnp.zeros((*ids.shape, widths[name])) for name, ids in rows.items()}

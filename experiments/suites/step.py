@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 
 from configs import base
 from dtn_jax import architectures, embedding, flops, huge_pages
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.plan import saved_bytes
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import State, create_state, example_inputs
+from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
 from experiments.suites.measured import Cell, Goal, Measured, Options, timed_in_turns
 from experiments.suites.tables import random_chunk
@@ -106,7 +106,7 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     turns = {"step": advance, "product": product}
     seconds = timed_in_turns(turns, 2 if options.quick else ROUNDS)
     rates = work / seconds["step"], product_flops / seconds["product"]
-    residuals = residual_bytes(model, plan, held["state"], batch)
+    residuals = saved_bytes(config, model, plan) * config.data.batch_size
     temporaries = compiled.memory_analysis().temp_size_in_bytes
     return {
         "ms a step": 1e3 * float(np.median(seconds["step"])),
@@ -132,25 +132,3 @@ def large_product(dtype, quick: bool) -> tuple[Callable[[], None], float]:
             multiply(a, a).block_until_ready()
 
     return run, times * 2 * size**3
-
-
-def residual_bytes(model, plan, state: State, batch: Batch) -> int:
-    """What JAX keeps from the forward for the backward pass, parameters left out."""
-
-    def backward(params, gathered):
-        def logits(params, gathered):
-            outputs, _ = model.apply(
-                {"params": params, "batch_stats": state.model_state},
-                embedding.to_inputs(plan, gathered, batch),
-                train=True,
-                rngs={"dropout": state.key},
-                mutable=["batch_stats"],
-            )
-            return outputs.logits
-
-        return jax.vjp(logits, params, gathered)[1]
-
-    gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
-    kept = jax.tree.leaves(jax.eval_shape(backward, state.params, gathered))
-    parameters = {a.shape for a in jax.tree.leaves(state.params)}
-    return sum(a.size * a.dtype.itemsize for a in kept if a.shape not in parameters)

@@ -118,3 +118,9 @@ def test_train_refuses_replicas(prepared_dir, tmp_path):
     with pytest.raises(UserError, match="train_replicas"):
         train(small(prepared_dir, replicas="2"), tmp_path / "run")
     assert jax.device_count() > 1  # replicas lie on one device all the same
+
+
+def test_replicas_that_did_not_read_test_read_it_when_asked(prepared_dir, tmp_path):
+    c = small(prepared_dir, replicas="2", train__max_steps=3)
+    assert all("test" not in r for r in train_replicas(c, tmp_path, test=False))
+    assert all("test" in r for r in train_replicas(c, tmp_path))

@@ -23,6 +23,7 @@ from dtn_jax.interface import Inputs
 from dtn_jax.schema import Schema, UserError, choose
 
 ROW_MULTIPLE = 1024  # tables are padded to it, so that any usual device count divides them
+LARGEST_ID = 2**31 - 1  # ids are int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +55,22 @@ class TablePlan:
 
 
 def make_plan(schema: Schema, model: ConfigDict, views: tuple[str, ...], codebooks: int):
-    """Lays out the tables of a model; raises UserError on impossible HCNet options."""
+    """Lays out the tables of a model.
+
+    Raises:
+      UserError: impossible HCNet options, or more rows than int32 ids can tell apart.
+    """
     starts, offsets = 0, []
     for _ in views:
         first = {}
         for table, rows in schema.tables().items():
             first[table], starts = starts, starts + rows
         offsets.append(tuple(first[f.table] for f in schema.slot_fields()))
+    if _padded(starts) > LARGEST_ID:
+        raise UserError(
+            f"{_padded(starts):,} table rows: ids are int32, and number the rows of all tables of "
+            f"one width together; the most are {LARGEST_ID:,}"
+        )
     plan = TablePlan(schema, model.embedding_dim, views, tuple(offsets), _padded(starts))
     if not codebooks:
         return plan
@@ -73,6 +83,26 @@ def make_plan(schema: Schema, model: ConfigDict, views: tuple[str, ...], codeboo
         hashes=model.hcnet.hashes,
         hash_seed=model.hcnet.seed,
     )
+
+
+def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
+    """Raises UserError where the updates of a batch have no int32 numbers left.
+
+    An update numbers the places of repeated ids on from a device's last row; `sharers` devices
+    hold the tables together.
+    """
+    pairs = len(plan.codebook_slots) * (len(plan.codebook_slots) - 1) // 2
+    arrays = {
+        "embedding": (plan.rows, len(plan.views) * plan.schema.slots),
+        "codebook": (_padded(plan.codebook_rows), pairs * plan.hashes),
+    }
+    for rows, each in arrays.values():
+        if rows // sharers + each * batch_size > LARGEST_ID:
+            raise UserError(
+                f"a device's {rows // sharers:,} table rows and a batch's {each * batch_size:,} "
+                f"ids: numbers up to their sum are int32, at most {LARGEST_ID:,}; split the tables "
+                "over more devices (parallel.table_devices)"
+            )
 
 
 def _padded(rows: int) -> int:

@@ -51,12 +51,10 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax import flops
-from dtn_jax.embedding import ROW_MULTIPLE, TablePlan, row_ids
+from dtn_jax.embedding import ROW_MULTIPLE, TablePlan, check_updates, row_ids
 from dtn_jax.input_pipeline import CHUNK_STEPS
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state, example_batch, example_inputs
-
-LARGEST_ID = 2**31 - 1  # ids are int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +142,8 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
     pmap = config.parallel.strategy == "pmap"
     sharers = 1 if pmap else config.parallel.table_devices or devices
     batch_size = config.data.batch_size
-    _check(config, tables, devices, sharers)
+    _check(config, devices, sharers)
+    check_updates(tables, batch_size, sharers)
     state = jax.eval_shape(lambda: create_state(config, model, tables))
     looked_up = {
         name: math.prod(ids.shape)
@@ -152,8 +151,6 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
             lambda: row_ids(tables, example_batch(tables.schema, batch_size))
         ).items()
     }
-    for name, ids in looked_up.items():
-        _check_update(state.tables[name].shape[0] // sharers, ids)
     own = batch_size // devices
     example = _bytes(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
     memory = Memory(
@@ -183,7 +180,7 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
     )
 
 
-def _check(config: ConfigDict, tables: TablePlan, devices: int, sharers: int) -> None:
+def _check(config: ConfigDict, devices: int, sharers: int) -> None:
     if config.data.batch_size % devices:
         raise UserError(f"data.batch_size={config.data.batch_size} does not divide by {devices}")
     if devices % sharers or ROW_MULTIPLE % sharers:
@@ -193,20 +190,6 @@ def _check(config: ConfigDict, tables: TablePlan, devices: int, sharers: int) ->
         )
     if config.train.accumulate > 1:
         raise UserError("train.accumulate is not planned for; expected 1")
-    if tables.rows > LARGEST_ID:
-        raise UserError(
-            f"{tables.rows:,} table rows: ids are int32, and number the rows of all tables of one "
-            f"width together; the most are {LARGEST_ID:,}"
-        )
-
-
-def _check_update(rows: int, ids: int) -> None:
-    """An update numbers the places of repeated ids from the end of the device's rows."""
-    if rows + ids > LARGEST_ID:
-        raise UserError(
-            f"a device's {rows:,} table rows and a batch's {ids:,} ids: numbers up to their sum "
-            f"are int32, at most {LARGEST_ID:,}; split the tables over more devices"
-        )
 
 
 def _bytes(shapes) -> int:

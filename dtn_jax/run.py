@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax import architectures, flops, options, processes
 from dtn_jax.datasets import catalog
-from dtn_jax.embedding import TablePlan, make_plan
+from dtn_jax.embedding import TablePlan, check_updates, make_plan
 from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
 from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
@@ -87,12 +87,15 @@ def build_run(config: ConfigDict) -> Run:
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
     total = per_epoch * config.train.epochs
     views = architectures.views(config.model.architecture, schema)
+    plan = make_plan(schema, config.model, views, architectures.codebooks(config.model, schema))
+    sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
+    check_updates(plan, config.data.batch_size, sharers)
     return Run(
         config=config,
         data=data,
         schema=schema,
         model=architectures.build(config.model, schema, config.train.remat),
-        plan=make_plan(schema, config.model, views, architectures.codebooks(config.model, schema)),
+        plan=plan,
         at=at,
         steps_per_epoch=per_epoch,
         total_steps=min(total, config.train.max_steps or total),

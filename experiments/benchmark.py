@@ -23,6 +23,7 @@ from dtn_jax.workdir import versions
 from experiments import command
 from experiments.suites import (
     evaluation,
+    gpu,
     peers,
     pipeline,
     plan,
@@ -44,6 +45,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "sharded": sharded.measure,
     "plan": plan.measure,
     "peers": peers.measure,
+    "gpu": gpu.measure,
 }
 
 
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
         "--peers_venv", default="", help="venv of other frameworks, made where it is not there"
     )
     known = parser.parse_args(arguments)
-    names = list(SUITES) if known.suite == "all" else (known.suite or "").split(",")
+    names = every_suite() if known.suite == "all" else (known.suite or "").split(",")
     for name in names:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
@@ -71,6 +73,13 @@ def main(arguments: Sequence[str]) -> None:
         show(found)
         path = write(folder, name, found, time.monotonic() - start)
         rich.print(f"{path}, {time.monotonic() - start:.0f} s\n")
+
+
+def every_suite() -> list[str]:
+    """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU."""
+    leave = "gpu" if jax.default_backend() == "cpu" else "peers"
+    rich.print(f"{leave} is left out: JAX's devices are {jax.default_backend()}")
+    return [name for name in SUITES if name != leave]
 
 
 def show(found: Measured) -> None:

@@ -11,7 +11,16 @@ from configs import adult
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments import benchmark
-from experiments.suites import evaluation, peers, pipeline, programs, tables
+from experiments.suites import (
+    evaluation,
+    gpu,
+    peers,
+    pipeline,
+    programs,
+    replicas,
+    step,
+    tables,
+)
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
 
@@ -53,12 +62,15 @@ def test_bad_arguments_are_named(tmp_path):
 
 
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(tables, "OPTIMIZERS", ("sgd", "adam, bfloat16"))
+    monkeypatch.setattr(tables, "census_income", adult)
+    monkeypatch.setattr(tables, "SEEDS", 2)
+    monkeypatch.setattr(tables, "OPTIMIZERS", ("adam, bfloat16",))
     monkeypatch.setattr(tables, "IDS", ("zipf", "equal"))
     benchmark.main(["--suite=tables", "--quick", f"--out={tmp_path}"])
     rows = json.loads((tmp_path / "tables.json").read_text())["rows"]
-    assert [row["ids"] for row in rows] == ["zipf", "equal"] * 2
-    assert [row["bytes a row"] for row in rows] == [64, 64, 164, 164]  # m, v and a count
+    assert [row["ids"] for row in rows] == ["zipf", "equal"]
+    assert [row["bytes a row"] for row in rows] == [164, 164]  # bfloat16; m, v and a count
+    assert tables.bytes_a_row("sgd") == 64
     assert rows[0]["loop, 0.02 M"] > 0
 
 
@@ -88,7 +100,9 @@ def test_the_loop_over_groups_is_extrapolated(monkeypatch):
 
 
 @pytest.mark.parametrize("suite", ["step", "replicas"])
-def test_the_suite_runs(suite, tmp_path):
+def test_the_suite_runs(suite, monkeypatch, tmp_path):
+    monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
+    monkeypatch.setattr(replicas, "SIZES", {"small": replicas.SIZES["small"]})
     benchmark.main([f"--suite={suite}", "--quick", f"--out={tmp_path}"])
     for row in json.loads((tmp_path / f"{suite}.json").read_text())["rows"]:
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
@@ -205,6 +219,22 @@ def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     assert len(planned) == 3
     assert all(row["hours an epoch"] > 0 for row in planned)
     assert all(row["tables and slots, MB"] > 3000 for row in planned)
+
+
+def test_the_suite_gpu_needs_one_and_runs_small_without(monkeypatch, tmp_path):
+    with pytest.raises(UserError, match="needs a GPU"):
+        gpu.measure(Options())
+    monkeypatch.setattr(gpu, "EXPERTS", ("gdcn+masknet",))
+    benchmark.main(["--suite=gpu", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert [row["dtype"] for row in found["rows"]] == ["bfloat16", "float32"]
+    assert [goal["wanted"] for goal in found["goals"]] == [gpu.SHARE]
+
+
+def test_all_suites_are_those_that_the_machine_can_run(monkeypatch):
+    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"gpu"}
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"peers"}
 
 
 def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_train import small
 
 from dtn_jax import huge_pages
+from dtn_jax.train import train
 
 
 def huge_bytes(array) -> int:
@@ -43,3 +45,11 @@ def test_a_long_table_moves_to_huge_pages_and_a_donated_step_leaves_it_there():
 
 def test_short_arrays_are_left_alone():
     assert huge_pages.use([jnp.zeros((1000, 16)), jnp.zeros(7)]) == 0
+
+
+def test_a_run_asks_for_them(monkeypatch, prepared_dir, tmp_path):
+    asked = []
+    monkeypatch.setattr(huge_pages, "use", lambda arrays: asked.append(arrays))
+    train(small(prepared_dir, train__max_steps=1), tmp_path / "run")
+    tables, slots = asked[0]
+    assert set(tables) == set(slots) == {"embedding"}

@@ -3,8 +3,8 @@
 import pytest
 
 from configs import base
-from dtn_jax.embedding import ROW_MULTIPLE
-from dtn_jax.plan import LARGEST_ID, Collective, predict
+from dtn_jax.embedding import LARGEST_ID, ROW_MULTIPLE
+from dtn_jax.plan import Collective, predict
 from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments.suites import programs
 from experiments.suites.programs import Program

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
+from conftest import FLAGS
 from test_train import last_state, logged, small
 
 from dtn_jax import processes
@@ -19,7 +21,12 @@ from dtn_jax.train import train
 from experiments import launch
 
 TESTS = pathlib.Path(__file__).parent
-ALONE = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}  # one device a process
+# One device a process, and programs compiled in one test are at hand in the next.
+ALONE = os.environ | {
+    "XLA_FLAGS": FLAGS,
+    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+}
 
 
 def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
@@ -89,9 +96,11 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
     command = [
         *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=1", "--"),
         *("--config=configs/adult.py:dtn,quick", f"--workdir={workdir}"),
-        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=80"),
-        *("--config.train.epochs=20", "--config.train.checkpoint_every=10"),
-        "--config.parallel.heartbeat_seconds=5",
+        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=400"),
+        *("--config.train.epochs=20", "--config.train.checkpoint_every=100"),
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(8,)"),
+        *("--config.model.embedding_dim=4", "--config.model.expert_dim=8"),
+        *("--config.data.batch_size=256", "--config.parallel.heartbeat_seconds=5"),
     ]
     with log.open("w") as out:
         launcher = subprocess.Popen(
@@ -107,8 +116,59 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
         assert launcher.wait(240) == 0, log.read_text()
     text = log.read_text()
     assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
-    assert re.search(r"Going on at step \d+ of 80", text)
+    assert re.search(r"Going on at step \d+ of 400", text)
     assert (workdir / "results.json").exists()
+
+
+FAILING = """
+import sys
+from configs import base
+from dtn_jax import processes
+from experiments import command
+
+def main(arguments):
+    parallel = base.get_config().parallel
+    parallel.processes, parallel.heartbeat_seconds = arguments[0], 5
+    processes.join(parallel)
+    if not processes.is_first():
+        raise RuntimeError("out of disk")
+    processes.first_alone(lambda: None)  # waits for the other
+
+command.run(main)
+"""
+
+
+def test_an_error_in_one_process_is_told_and_ends_all():
+    address = f"127.0.0.1:{launch.free_port()}"
+    start = time.monotonic()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", FAILING, f"{address},2,{index}"],
+            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=100)[1] for process in started]
+    assert time.monotonic() - start < 60
+    assert "out of disk" in said[1]
+    assert started[1].returncode == 1
+    assert started[0].returncode != 0
+
+
+def test_a_launcher_that_is_ended_ends_its_processes(prepared_dir, tmp_path):
+    command = [
+        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--"),
+        *("--config=configs/adult.py:dtn,quick", f"--workdir={tmp_path / 'run'}"),
+        f"--config.data.data_dir={prepared_dir}",
+    ]
+    launcher = subprocess.Popen(command, env=ALONE, cwd=TESTS.parent)
+    wait_for(lambda: len(children(launcher.pid)) == 2, 60)
+    started = children(launcher.pid)
+    launcher.terminate()
+    assert launcher.wait(20) == 143
+    wait_for(lambda: not any(map(alive, started)), 20)
 
 
 def wait_for(condition, seconds):

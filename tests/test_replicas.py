@@ -25,7 +25,6 @@ def config(prepared_dir, **changes):
         prepared_dir,
         replicas=REPLICAS,
         train__eval_every=5,
-        train__max_steps=35,
         train__patience=1,
         optim__eps=1e-4,  # Adam's first steps would blow rounding up
         **changes,

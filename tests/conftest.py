@@ -9,8 +9,10 @@ import tempfile
 
 # Before JAX is imported, which reads its flags once. Programs here run for moments and compile for
 # seconds: level 0 leaves LLVM's optimisations out, a third of the suite's time.
-FLAGS = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = FLAGS + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+)
 
 import beartype
 import jax

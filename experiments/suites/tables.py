@@ -53,7 +53,8 @@ def measure(options: Options) -> Measured:
             row = {"optimizer": optimizer, "ids": ids, "bytes a row": bytes_a_row(optimizer)}
             for how in ("loop", "single"):
                 for rows in sizes:
-                    row[f"{how}, {rows / 1e6:g} M"] = 1e3 * float(np.median(seconds[ids, how, rows]))
+                    median = float(np.median(seconds[ids, how, rows]))
+                    row[f"{how}, {rows / 1e6:g} M"] = 1e3 * median
                 longest = ratio(seconds[ids, how, sizes[-1]], seconds[ids, how, sizes[0]])
                 row[f"{how}, ratio"] = longest
                 goals.append(Goal(f"{optimizer}, {ids} ids, {how}", 1.1, longest, at_least=False))

@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     data.device_bytes = 4_000_000_000  # with auto, a set up to this size is placed on the device
 
     c.model = model = ConfigDict()
-    model.architecture = "dtn"  # dtn | shared_bottom | single_task | mmoe | ple
+    model.architecture = "dtn"  # dtn | shared_bottom | single_task | mmoe | ple | esmm | aitm
+    # | stem | adatt
     model.experts = "gdcn+masknet"  # of each group: mlp gdcn masknet hcnet dcnv2; 'mlp*4+gdcn'
     model.group_experts = ""  # other experts for some groups: 'shared=mlp*2,income=gdcn'
     model.embedding_dim = 16  # D
@@ -43,6 +44,13 @@ def get_config() -> ConfigDict:
     model.dtn.task_groups = True  # a group a task
     model.ple = ConfigDict()
     model.ple.levels = 2  # extraction levels
+    model.aitm = ConfigDict()
+    model.aitm.calibrator = 0.6  # weight of the loss where a task is likelier than its upstream
+    model.stem = ConfigDict()
+    model.stem.levels = 1
+    model.adatt = ConfigDict()
+    model.adatt.levels = 2  # fusion levels
+    model.adatt.shared_group = True  # False is AdaTT-sp
     model.mlp = ConfigDict()
     model.mlp.hidden = (128,)  # hidden widths before the output layer of width H
     model.gdcn = ConfigDict()

@@ -60,6 +60,8 @@ AT_LEAST_ONE = (
     "model.hcnet.codebook_rows",
     "model.hcnet.hashes",
     "model.ple.levels",
+    "model.stem.levels",
+    "model.adatt.levels",
     "parallel.heartbeat_seconds",
 )
 NOT_NEGATIVE = (
@@ -78,6 +80,7 @@ NOT_NEGATIVE = (
     "train.patience",
     "parallel.devices",
     "parallel.table_devices",
+    "model.aitm.calibrator",
 )
 POSITIVE_BELOW_ONE = ("optim.b1", "optim.b2", "optim.eps")
 NAMES = ("model.hcnet.fields",)  # tuples of names; every other tuple holds whole numbers

@@ -29,5 +29,7 @@ config = small(
     parallel__devices=0,
     parallel__strategy=strategy,
     data__placement="auto",
+    model__architecture="shared_bottom",  # quick to compile
+    model__experts="mlp",
 )
 train(config, workdir)

@@ -485,6 +485,10 @@ FLIPS = {
     "dtn.shared_group": ({}, False),
     "dtn.task_groups": ({}, False),
     "ple.levels": ({"architecture": "ple"}, 3),
+    "aitm.calibrator": ({"architecture": "aitm", "experts": "mlp*3"}, 0.3),
+    "stem.levels": ({"architecture": "stem"}, 2),
+    "adatt.levels": ({"architecture": "adatt"}, 3),
+    "adatt.shared_group": ({"architecture": "adatt"}, False),
     "mlp.hidden": ({}, ()),
     "gdcn.layers": ({"experts": "gdcn"}, 3),
     "masknet.kind": ({"experts": "masknet"}, "serial"),
@@ -516,9 +520,9 @@ def test_flipping_an_option_changes_the_model(key, model):
     before, after = model(PAIR, **base), model(PAIR, **{**base, key: value})
     shapes = [jax.tree.map(jnp.shape, built.variables) for built in (before, after)]
     if shapes[0] == shapes[1]:  # then the numbers differ
-        assert not np.array_equal(
-            before(train=True).logits["order"], after(train=True).logits["order"]
-        )
+        a, b = before(train=True), after(train=True)
+        same = jax.tree.map(np.array_equal, (a.logits, a.aux), (b.logits, b.aux))
+        assert not all(jax.tree.leaves(same))
 
 
 @pytest.mark.parametrize(
@@ -574,12 +578,16 @@ def test_groups_of_each_architecture():
         "mmoe": ["shared"],
         "shared_bottom": ["shared"],
         "single_task": ["click", "order"],
+        "esmm": ["click", "order"],
+        "aitm": ["click", "order"],
+        "stem": ["click", "order", "shared"],
+        "adatt": ["click", "order", "shared"],
     }
+    views = {"single_task": ("click", "order"), "stem": ("click", "order", "shared")}
     assert set(groups) == set(architectures.ARCHITECTURES)
     for name, expected in groups.items():
         assert list(architectures.layout(options(architecture=name), PAIR)[0]) == expected
-        views = architectures.views(name, PAIR)
-        assert views == (("click", "order") if name == "single_task" else ("shared",))
+        assert architectures.views(name, PAIR) == views.get(name, ("shared",))
     with pytest.raises(UserError, match="unknown architecture"):
         architectures.views("moe", PAIR)
 

@@ -377,7 +377,7 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config.model.mlp.hidden = config.model.tower_hidden = ()
     config.train.max_steps = 2
     train(config, tmp_path / "run")
-    for argument in ("ple", "dtn,model.experts=hcnet"):
+    for argument in ("ple", "aitm", "stem", "adatt", "dtn,model.experts=hcnet"):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)

@@ -28,6 +28,10 @@ ALONE = os.environ | {
 }
 
 
+def config_of_a_process(data_dir, **changes):
+    return small(data_dir, model__architecture="shared_bottom", model__experts="mlp", **changes)
+
+
 def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
     """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`."""
     address = f"127.0.0.1:{launch.free_port()}"
@@ -66,7 +70,7 @@ def assert_equal_runs(config, one, other):
 @pytest.fixture(scope="module")
 def uncut(prepared_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir), workdir)
+    return workdir, train(config_of_a_process(prepared_dir), workdir)
 
 
 def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
@@ -76,7 +80,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
     assert "Going on at step 12 of 45" in said[0]
     assert "Going on" not in said[1]  # the first process alone speaks
-    config = small(prepared_dir, parallel__devices=2)
+    config = config_of_a_process(prepared_dir, parallel__devices=2)
     results = train(config, workdir)
     assert_equal_runs(config, uncut[0], workdir)
     for key, found in results["test"].items():
@@ -86,7 +90,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
 
 def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
     run_together(tmp_path / "run", prepared_dir, 2, 2, strategy="pmap")
-    assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
+    assert_equal_runs(config_of_a_process(prepared_dir), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
 
 

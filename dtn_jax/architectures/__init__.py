@@ -13,17 +13,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.architectures.adatt import AdaTT
+from dtn_jax.architectures.aitm import AITM
 from dtn_jax.architectures.dtn import DTN, FUSIONS
+from dtn_jax.architectures.esmm import ESMM
 from dtn_jax.architectures.mmoe import MMoE
 from dtn_jax.architectures.parts import SHARED, Experts, ModelInput
 from dtn_jax.architectures.ple import PLE
 from dtn_jax.architectures.shared_bottom import SharedBottom
 from dtn_jax.architectures.single_task import SingleTask
+from dtn_jax.architectures.stem import STEM
 from dtn_jax.interactions import EXPERTS, parse_experts
 from dtn_jax.interactions.hcnet import SHRINKINGS
 from dtn_jax.interactions.masknet import KINDS
 from dtn_jax.normalisation import NORMALISATIONS
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import ALL, Schema, UserError, choose
 from dtn_jax.tower import Tower
 
 ARCHITECTURES = {
@@ -32,7 +36,12 @@ ARCHITECTURES = {
     "single_task": SingleTask,
     "mmoe": MMoE,
     "ple": PLE,
+    "esmm": ESMM,
+    "aitm": AITM,
+    "stem": STEM,
+    "adatt": AdaTT,
 }
+LEVELLED = ("ple", "stem", "adatt")  # their option `levels` stands under their own name
 DTYPES = ("float32", "bfloat16", "float64")
 
 Layout = tuple[dict[str, tuple[str, ...]], ...]  # per level {group: kinds of its experts}
@@ -81,15 +90,22 @@ def build(model: ConfigDict, schema: Schema, remat: bool = False) -> nn.Module:
     fusion = _choice(model, "fusion", FUSIONS)
     if model.architecture == "dtn":
         return DTN(groups=levels[0], fusion=fusion, tsn=model.dtn.tsn, **parts)
-    if model.architecture == "ple":
-        return PLE(levels=levels, **parts)
+    if model.architecture == "aitm":
+        weight = model.aitm.calibrator
+        if weight < 0:
+            raise UserError(f"model.aitm.calibrator: expected a weight >= 0, got {weight}")
+        return AITM(groups=levels[0], calibrator=weight, **parts)
+    if model.architecture in LEVELLED:
+        return ARCHITECTURES[model.architecture](levels=levels, **parts)
     return ARCHITECTURES[model.architecture](groups=levels[0], **parts)
 
 
 def layout(model: ConfigDict, schema: Schema) -> Layout:
     """Which experts each group of each level has."""
     architecture = choose("architecture", model.architecture, ARCHITECTURES)
-    levels = _size(model, "ple.levels") if architecture == "ple" else 1
+    levels = _size(model, f"{architecture}.levels") if architecture in LEVELLED else 1
+    if architecture == "esmm":
+        _check_funnel(schema)
     taken = [name for name in schema.task_names if name in (SHARED, "input")]
     if taken:
         raise UserError(f"a task cannot be called {taken[0]!r}: the model has a part of that name")
@@ -99,9 +115,9 @@ def layout(model: ConfigDict, schema: Schema) -> Layout:
         )
         if not groups:
             raise UserError("model.dtn: task_groups and shared_group are both off: no expert")
-    elif architecture == "ple":
+    elif architecture in ("ple", "stem") or (architecture == "adatt" and model.adatt.shared_group):
         groups = (*schema.task_names, SHARED)
-    elif architecture == "single_task":
+    elif architecture in ("single_task", "esmm", "aitm", "adatt"):
         groups = schema.task_names
     else:
         groups = (SHARED,)
@@ -123,7 +139,31 @@ def codebooks(model: ConfigDict, schema: Schema) -> int:
 def views(architecture: str, schema: Schema) -> tuple[str, ...]:
     """The views of the fields, each with its own embedding tables, that an architecture reads."""
     choose("architecture", architecture, ARCHITECTURES)
-    return schema.task_names if architecture == "single_task" else (SHARED,)
+    if architecture == "single_task":
+        return schema.task_names
+    return (*schema.task_names, SHARED) if architecture == "stem" else (SHARED,)
+
+
+def _check_funnel(schema: Schema) -> None:
+    """ESMM multiplies probabilities along a funnel, so there must be one."""
+    edges = [(task, upstream) for task in schema.tasks for upstream in task.upstream]
+    if not edges:
+        raise UserError(
+            f"esmm needs a funnel, and the tasks of {schema.name} have no upstream tasks; "
+            "model.upstream='order:click' would say that an order needs a click"
+        )
+    kinds = {task.name: task.kind for task in schema.tasks}
+    for task, upstream in edges:
+        if len(task.upstream) > 1 or {task.kind, kinds[upstream]} != {"binary"}:
+            raise UserError(
+                f"esmm needs a funnel: task {task.name!r} must be binary and follow one binary "
+                f"task, got {task.kind} after {', '.join(task.upstream)}"
+            )
+        if task.space != ALL:
+            raise UserError(
+                f"esmm trains on all impressions, but the loss of {task.name!r} is taken in the "
+                f"space {task.space!r}"
+            )
 
 
 def _expert_factories(

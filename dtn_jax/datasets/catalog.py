@@ -18,12 +18,18 @@ from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder, cache_folder
 from dtn_jax.datasets.census_income import CensusIncome
+from dtn_jax.datasets.kuairand import KuaiRand
 from dtn_jax.datasets.synthetic import Synthetic
 from dtn_jax.schema import Schema, UserError, choose
 
 T = TypeVar("T")
 
-DATASETS = {"adult": Adult, "census_income": CensusIncome, "synthetic": Synthetic}
+DATASETS = {
+    "adult": Adult,
+    "census_income": CensusIncome,
+    "kuairand": KuaiRand,
+    "synthetic": Synthetic,
+}
 
 
 @dataclasses.dataclass(frozen=True)

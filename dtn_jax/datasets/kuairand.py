@@ -1,0 +1,163 @@
+"""KuaiRand's standard log (Gao et al., CIKM 2022): a short-video recommender's impressions.
+
+Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiRand-1K, -27K or
+-Pure) or Parquet files with the same columns, such as a subset of them; columns that are not read
+may be missing. The days decide the split: the first ten train, the next two validation, the next
+two test; later days are counted and left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+import polars as pl
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets import progress
+from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.builder import BlockBuilder
+from dtn_jax.datasets.checks import check_columns
+from dtn_jax.datasets.encoders import Identity, QuantileBuckets, Vocabulary
+from dtn_jax.schema import Task, UserError
+
+HOME = "https://kuairand.com"
+DAYS = {"train": 10, "validation": 2, "test": 2}
+LABELS = {  # task: column
+    "click": "is_click",
+    "long_view": "long_view",
+    "profile_enter": "is_profile_enter",
+    "comment": "is_comment",
+    "forward": "is_forward",
+    "follow": "is_follow",
+}
+WHOLE = ("user_id", "video_id", "date", "hourmin")  # hourmin is HHMM
+COLUMNS = (*WHOLE, "duration_ms", *LABELS.values())
+
+
+class KuaiRand(BlockBuilder):
+    """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow.
+
+    Fields: user, video, hour, weekday, duration. Users and videos seen less than `min_count` times
+    in train share the unknown id. The group of a row, for GAUC, is its user.
+    """
+
+    name = "kuairand"  # TFDS would make it kuai_rand
+    OPTIONS: ClassVar = {"min_count": 2}
+    group = "user_id"
+
+    def __init__(self, *, min_count: int = 2, **kwargs):
+        self.min_count = min_count
+        config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")
+        super().__init__(config=config, **kwargs)
+
+    def encoders(self):
+        vocabulary = Vocabulary(min_count=self.min_count)
+        return {
+            "user": vocabulary,
+            "video": vocabulary,
+            "hour": Identity(24),
+            "weekday": Identity(7),
+            "duration": QuantileBuckets(buckets=32),
+        }
+
+    def tasks(self):
+        follows = {"long_view": {"upstream": ("click",), "also_report": ("click",)}}
+        return tuple(Task(name, **follows.get(name, {})) for name in LABELS)
+
+    def layout(self):
+        return Layout(lanes=32, block_rows=128)
+
+    @functools.cached_property
+    def log(self) -> pl.LazyFrame:
+        """The rows of all files, in the files' order."""
+        if not self.manual_dir:
+            raise UserError(
+                f"kuairand is not downloaded: get it from {HOME} and give data.manual_dir (or "
+                "$DTN_MANUAL_DIR), a folder whose folder kuairand holds log_standard*.csv"
+            )
+        paths = locate(self.manual_dir / "kuairand")
+        return pl.concat([read(path) for path in paths], how="vertical_relaxed")
+
+    @functools.cached_property
+    def days(self) -> pl.DataFrame:
+        """Columns `date` and `len`, in order of time."""
+        days = collect(self.log.group_by("date").len().sort("date"))
+        if days["date"].null_count():
+            raise UserError(f"kuairand: {days['len'][0]:,} rows have no date")
+        if len(days) < sum(DAYS.values()):
+            raise UserError(
+                f"kuairand: the files in {self.manual_dir / 'kuairand'} hold {len(days)} days; "
+                f"expected at least {sum(DAYS.values())}, to split by time"
+            )
+        return days
+
+    def expected_rows(self):
+        return {split: self.days["len"][span].sum() for split, span in spans().items()}
+
+    def raw(self, dl_manager):
+        later = self.days[sum(DAYS.values()) :]
+        if len(later):
+            progress.say(
+                f"kuairand: {later['len'].sum():,} rows of {len(later)} later days left out"
+            )
+        dates = self.days["date"]
+        return {
+            split: functools.partial(self.frames, dates[span].to_list())
+            for split, span in spans().items()
+        }
+
+    def frames(self, dates: list[int]) -> Iterator[pl.DataFrame]:
+        """A frame a day: a day is held in memory, the log is not."""
+        for date in dates:
+            day = pl.col("date").cast(pl.String).str.to_date("%Y%m%d")
+            yield collect(
+                self.log.filter(pl.col("date") == date).select(
+                    "user_id",
+                    pl.col("user_id").alias("user"),
+                    pl.col("video_id").alias("video"),
+                    (pl.col("hourmin") // 100 + 1).alias("hour"),
+                    day.dt.weekday().alias("weekday"),
+                    pl.col("duration_ms").alias("duration"),
+                    *(pl.col(column).alias(task) for task, column in LABELS.items()),
+                )
+            )
+
+
+def spans() -> dict[str, slice]:
+    """The days of each split, counted from the first."""
+    found, start = {}, 0
+    for split, days in DAYS.items():
+        found[split], start = slice(start, start + days), start + days
+    return found
+
+
+def locate(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The log's files, in order of time by their names: CSV as published, else Parquet."""
+    for pattern in ("log_standard*.csv", "*.parquet"):
+        if found := sorted(folder.glob(pattern)):
+            return found
+    raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
+
+
+def read(path: pathlib.Path) -> pl.LazyFrame:
+    """The columns that are used, opened and not read."""
+    log = pl.scan_csv(path) if path.suffix == ".csv" else pl.scan_parquet(path)
+    empty = collect(log.head(0))
+    check_columns(empty, COLUMNS, str(path))
+    for name in WHOLE:
+        if not empty[name].dtype.is_integer():
+            raise UserError(
+                f"{path}: column {name!r} must hold whole numbers, got {empty[name].dtype}"
+            )
+    return log.select(COLUMNS)
+
+
+def collect(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Reads rows; raises UserError where a file is damaged."""
+    try:
+        return rows.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"kuairand's log cannot be read: {error}") from error

@@ -1,0 +1,140 @@
+"""KuaiRand's reader: days decide the split, files as published or a subset, damage is named."""
+
+import datetime
+import os
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dtn_jax.datasets import catalog, kuairand
+from dtn_jax.schema import UserError
+
+SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
+FIRST = datetime.date(2022, 4, 8)  # a Friday
+
+
+def log(days=15, rows=40, seed=0):
+    """A small log; every day has `rows` impressions."""
+    rng = np.random.default_rng(seed)
+    dates = [int((FIRST + datetime.timedelta(d)).strftime("%Y%m%d")) for d in range(days)]
+    n = days * rows
+    click = rng.integers(0, 2, n)
+    columns = {
+        "user_id": rng.integers(0, 12, n),
+        "video_id": rng.integers(0, 60, n),
+        "date": np.repeat(dates, rows),
+        "hourmin": rng.integers(0, 24, n) * 100,
+        "duration_ms": rng.integers(1_000, 90_000, n),
+        "is_click": click,
+        "long_view": click * rng.integers(0, 2, n),
+        "tab": rng.integers(0, 3, n),  # not read
+    }
+    rare = ("is_profile_enter", "is_comment", "is_forward", "is_follow")
+    return pl.DataFrame(columns | {name: rng.integers(0, 2, n) for name in rare})
+
+
+def prepare(frames, tmp_path, **kwargs):
+    """Writes {file name: frame} and prepares them."""
+    folder = tmp_path / "manual" / "kuairand"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        if name.endswith(".csv"):
+            frame.write_csv(folder / name)
+        else:
+            frame.write_parquet(folder / name)
+    return catalog.load(
+        "kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "manual"), **kwargs
+    )
+
+
+def rows(prepared, split):
+    """The ids, labels and groups of a split, in file order."""
+    source = prepared.source(split)
+    lengths = prepared.layout.blocks(prepared.rows[split])
+    read = [{k: source[i][k][:n] for k in ("ids", "labels")} for i, n in enumerate(lengths)]
+    joined = {k: np.concatenate([r[k] for r in read]) for k in read[0]}
+    return joined | {"group": prepared.groups(split)}
+
+
+def test_days_decide_the_split(tmp_path, capsys):
+    frame = log()
+    published = {  # two files, as published
+        "log_standard_4_08_to_4_21_1k.csv": frame[:400],
+        "log_standard_4_22_to_5_08_1k.csv": frame[400:],
+    }
+    prepared = prepare(published, tmp_path)
+    assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
+    assert "40 rows of 1 later days left out" in capsys.readouterr().out
+    assert [t.name for t in prepared.schema.tasks] == list(kuairand.LABELS)
+    long_view = prepared.schema.tasks[1]
+    assert long_view.upstream == long_view.also_report == ("click",)
+    test, expected = rows(prepared, "test"), frame[480:560]
+    np.testing.assert_array_equal(test["group"], expected["user_id"])
+    labels = expected.select(kuairand.LABELS.values()).to_numpy()
+    np.testing.assert_array_equal(test["labels"], labels)
+    np.testing.assert_array_equal(test["ids"][:, 2], expected["hourmin"] // 100 + 1)
+    # The thirteenth and fourteenth days are a Wednesday and a Thursday.
+    np.testing.assert_array_equal(test["ids"][:, 3], [3] * 40 + [4] * 40)
+
+
+def test_rare_videos_share_the_unknown_id(tmp_path):
+    frame = log()
+    prepared = prepare({"log_standard.csv": frame}, tmp_path, options="min_count=8")
+    counts = frame[:400]["video_id"].value_counts()
+    often = counts.filter(pl.col("count") >= 8)["video_id"].to_list()
+    assert 0 < len(often) < 60
+    assert prepared.schema.fields[1].rows == 1 + len(often)
+    unknown = rows(prepared, "train")["ids"][:, 1] == 0
+    np.testing.assert_array_equal(unknown, ~frame[:400]["video_id"].is_in(often).to_numpy())
+
+
+def test_a_subset_in_parquet_gives_the_same(tmp_path):
+    csv = prepare({"log_standard.csv": log()}, tmp_path / "csv")
+    parquet = prepare({"subset.parquet": log().drop("tab")}, tmp_path / "parquet")
+    assert csv.fingerprint == parquet.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (log(days=13), r"hold 13 days; expected at least 14"),
+        (log().drop("is_follow"), "is_follow"),
+        (log().with_columns(is_click=pl.lit(2)), r"click.* 0, 1 or missing"),
+        (log().with_columns(pl.col("date") / 1), "'date' must hold whole numbers, got Float64"),
+        (log().with_columns(pl.lit(None, pl.Int64).alias("user_id")), "user_id"),
+    ],
+)
+def test_bad_files_are_named(frame, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        prepare({"subset.parquet": frame}, tmp_path)
+
+
+def test_rows_without_a_date_are_not_dropped_in_silence(tmp_path):
+    frame = log().with_columns(
+        pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("date")).alias("date")
+    )
+    with pytest.raises(UserError, match="1 rows have no date"):
+        prepare({"subset.parquet": frame}, tmp_path)
+
+
+def test_what_is_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
+    with pytest.raises(UserError, match="not downloaded: get it from https://kuairand.com"):
+        catalog.load("kuairand", data_dir=str(tmp_path))
+    (tmp_path / "kuairand").mkdir()
+    with pytest.raises(UserError, match="holds neither log_standard"):
+        catalog.load("kuairand", data_dir=str(tmp_path), manual_dir=str(tmp_path))
+    (tmp_path / "kuairand" / "x.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(UserError, match="cannot be read"):
+        catalog.load("kuairand", data_dir=str(tmp_path), manual_dir=str(tmp_path))
+
+
+@pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")
+def test_the_real_subset(tmp_path):
+    prepared = catalog.load("kuairand", data_dir=str(tmp_path), manual_dir=str(SHARED))
+    assert sum(prepared.rows.values()) == 41_828
+    labels = np.concatenate([rows(prepared, split)["labels"] for split in prepared.rows])
+    assert labels[:, 1].sum() == 19_320
+    np.testing.assert_allclose(labels[:, 0].mean(), 0.657, atol=5e-4)

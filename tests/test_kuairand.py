@@ -121,14 +121,14 @@ def test_rows_without_a_date_are_not_dropped_in_silence(tmp_path):
 
 def test_what_is_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
-    with pytest.raises(UserError, match="not downloaded: get it from https://kuairand.com"):
-        catalog.load("kuairand", data_dir=str(tmp_path))
+    with pytest.raises(UserError, match=r"not downloaded: get it from https://kuairand\.com"):
+        catalog.load("kuairand", data_dir=str(tmp_path / "data"))
     (tmp_path / "kuairand").mkdir()
     with pytest.raises(UserError, match="holds neither log_standard"):
-        catalog.load("kuairand", data_dir=str(tmp_path), manual_dir=str(tmp_path))
+        catalog.load("kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
     (tmp_path / "kuairand" / "x.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(UserError, match="cannot be read"):
-        catalog.load("kuairand", data_dir=str(tmp_path), manual_dir=str(tmp_path))
+        catalog.load("kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 
 
 @pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")

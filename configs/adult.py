@@ -2,8 +2,8 @@
 
     python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn
 
-The argument names an architecture (dtn, shared_bottom, single_task, mmoe, ple), flags (`quick`:
-a minute's work for a look) and key=value pairs.
+The argument names an architecture (dtn, shared_bottom, mmoe, ...), flags (`quick`: a minute's work
+for a look) and key=value pairs.
 """
 
 from configs import base

@@ -35,8 +35,11 @@ class Progress:
 
 def validate(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, step: int, progress: Progress
-) -> None:
-    """Scores validation, keeps the state where it is the best so far, minds early stopping."""
+) -> dict[str, float | None]:
+    """Scores validation, keeps the state where it is the best so far, minds early stopping.
+
+    Returns {`mean` and each task: the value that selection maximises}.
+    """
     scores = score_split(run, state, "validation")
     if not np.isfinite(scores.logits).all():
         raise UserError(
@@ -62,6 +65,7 @@ def validate(
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
     record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
     folder.log(record | {"mean": found[MEAN]})
+    return found
 
 
 def _or_lowest(value: float | None) -> float:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+from collections.abc import Callable
 
 import jax
 import rich
@@ -25,8 +26,16 @@ from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.workdir import Workdir
 
+Watch = Callable[[int, dict[str, float | None]], None]
 
-def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True) -> dict:
+
+def train(
+    config: ConfigDict,
+    workdir: str | pathlib.Path,
+    *,
+    test: bool = True,
+    after_validation: Watch | None = None,
+) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
     The same call on the same folder goes on where it stopped, bit by bit, or returns the results
@@ -37,6 +46,8 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
       workdir: the run's folder; made if it is not there.
       test: False for a trial of a search: the test split is not opened, and the results hold
         what validation says alone.
+      after_validation: called with the step and {`mean` and each task: what selection maximises}
+        after each validation; what it raises ends the run.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
@@ -52,7 +63,7 @@ def train(config: ConfigDict, workdir: str | pathlib.Path, *, test: bool = True)
         return results
     with contextlib.closing(folder), contextlib.closing(Checkpoints(folder.path)) as checkpoints:
         state, progress = start(run, folder, checkpoints)
-        state = fit(run, folder, checkpoints, state, progress)
+        state = fit(run, folder, checkpoints, state, progress, after_validation)
         results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     return results
@@ -91,7 +102,12 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
 
 
 def fit(
-    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, progress: Progress
+    run: Run,
+    folder: Workdir,
+    checkpoints: Checkpoints,
+    state: State,
+    progress: Progress,
+    after_validation: Watch | None = None,
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
@@ -111,22 +127,28 @@ def fit(
             step += count
             log.add(step, losses, count)
             if validation_is_due(run, step) or checkpoint_is_due(run, step):
-                pause(run, folder, checkpoints, log, state, step)
+                found = pause(run, folder, checkpoints, log, state, step)
+                if found and after_validation:
+                    after_validation(step, found)
     return state
 
 
 def pause(
     run: Run, folder: Workdir, checkpoints: Checkpoints, log: LossLog, state: State, step: int
-) -> None:
-    """What is due between two chunks: the validation, early stopping, the checkpoint."""
-    progress = log.progress
+) -> dict[str, float | None] | None:
+    """What is due between two chunks: the validation, early stopping, the checkpoint.
+
+    Returns what the validation found, where one was due.
+    """
+    progress, found = log.progress, None
     log.fetch(leave=0)
     if validation_is_due(run, step):
-        validate(run, folder, checkpoints, state, step, progress)
+        found = validate(run, folder, checkpoints, state, step, progress)
         if progress.stopped:
             log.write(step)
     if progress.stopped or checkpoint_is_due(run, step):
         checkpoints.save(step, state, dataclasses.asdict(progress))
+    return found
 
 
 def validation_is_due(run: Run, step: int) -> bool:

@@ -86,7 +86,7 @@ def show(found: Measured) -> None:
     table = rich.table.Table(title=found.title)
     for column in found.rows[0]:
         number = isinstance(found.rows[0][column], int | float)
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in found.rows:
         table.add_row(*map(cell_text, row.values()))
     rich.print(table)

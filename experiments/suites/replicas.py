@@ -21,7 +21,7 @@ from experiments.suites.tables import random_chunk
 REPLICAS = 4
 SIZES = {"small": (8, 16, 256), "usual": (16, 64, 1024)}  # E, H, batch
 ROWS = 23_000
-ROUNDS = 9
+ROUNDS = 5
 
 
 def measure(options: Options) -> Measured:

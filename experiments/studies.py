@@ -1,0 +1,226 @@
+"""Optuna's studies as experiments.sweep needs them: shared, resumable, each trial done once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import optuna
+from ml_collections import ConfigDict
+from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from dtn_jax import options
+from dtn_jax.schema import UserError
+
+SAMPLERS = ("tpe", "random", "grid")
+PRUNERS = ("none", "median", "asha")
+JOURNAL = "journal:"
+HEARTBEAT = 30  # seconds between a worker's signs of life
+DEAD = 120  # a trial whose worker was silent for longer is done again
+RETRIES = 5
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+# Attributes of trials: what one sets, which other one does the same, why it could not be done;
+# and of studies: what they were begun with.
+SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
+HOPELESS = 3  # errors before the first success: the sweep ends
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a study may spend, and how; the same for all architectures of a sweep.
+
+    Attributes:
+      trials: finished ones, over all workers.
+      sampler: of SAMPLERS; a grid is gone through by `grid`.
+      pruner: of PRUNERS.
+      seed: the sampler's.
+      grid: {option: values}; empty without a grid.
+    """
+
+    trials: int
+    sampler: str
+    pruner: str
+    seed: int
+    grid: Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """An Optuna study of an architecture.
+
+    Attributes:
+      name: the architecture.
+      optuna: the study in its storage.
+      objective: the task (or `mean`) whose validation value it raises.
+      budget: what it may spend.
+      deaths_noticed: whether the storage tells which workers live; a journal does not.
+    """
+
+    name: str
+    optuna: optuna.Study
+    objective: str
+    budget: Budget
+    deaths_noticed: bool
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """All but those that only noticed that another worker does the same."""
+        return [t for t in self.optuna.get_trials(deepcopy=False) if TWIN not in t.user_attrs]
+
+    def wants_more(self) -> bool:
+        """Whether a trial is left to begin; those that others do now are counted."""
+        with experimental():
+            optuna.storages.fail_stale_trials(self.optuna)
+        begun = [t for t in self.trials() if t.state in (*DONE, TrialState.RUNNING)]
+        waiting = any(t.state == TrialState.WAITING for t in self.trials())
+        return waiting or len(begun) < self.budget.trials
+
+    def others_run(self) -> bool:
+        """Whether a trial is being done by another worker, whose death would be noticed."""
+        return self.deaths_noticed and any(t.state == TrialState.RUNNING for t in self.trials())
+
+    def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
+        """Does a trial; returns whether it was one that no other worker does or did.
+
+        Raises:
+          UserError: the first HOPELESS trials all ended with an error.
+        """
+        number = None
+
+        def own(trial: optuna.Trial) -> float:
+            nonlocal number
+            number = trial.number
+            return objective(trial)
+
+        try:
+            self.optuna.optimize(own, n_trials=1)
+        except KeyboardInterrupt:  # then it waits to be gone on with, as after a kill
+            if number is not None:
+                retry_later()(self.optuna, self.optuna.get_trials()[number])
+            raise
+        errors = [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
+        if len(errors) >= HOPELESS and not self.best():
+            raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
+        return TWIN not in self.optuna.get_trials(deepcopy=False)[number].user_attrs
+
+    def claim(self, trial: optuna.Trial, settings: Mapping[str, str]) -> int:
+        """Says what a trial does, and returns the number under which it is done.
+
+        That is its own, or that of the trial whose worker died. A trial that does what another
+        one has done or does is ended: of two, the older goes on.
+        """
+        text = json.dumps(settings, sort_keys=True)
+        trial.set_user_attr(SETTINGS, text)
+        trials = self.optuna.get_trials(deepcopy=False)
+        with experimental():
+            number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
+        if number is not None:
+            return number
+        alive = (*DONE, TrialState.RUNNING)
+        for other in trials:
+            same = other.user_attrs.get(SETTINGS) == text and other.state in alive
+            if same and other.number < trial.number and TWIN not in other.user_attrs:
+                trial.set_user_attr(TWIN, other.number)
+                raise optuna.TrialPruned(f"trial {other.number} has the same settings")
+        return trial.number
+
+    def watch(self, trial: optuna.Trial) -> Callable[[int, Mapping[str, float | None]], None]:
+        """Reports each validation to the pruner, and ends the trial when that says so."""
+
+        def after_validation(step: int, found: Mapping[str, float | None]) -> None:
+            if found[self.objective] is None:
+                return
+            trial.report(found[self.objective], step)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"behind the others at step {step}")
+
+        return after_validation
+
+    def best(self) -> optuna.trial.FrozenTrial | None:
+        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
+        return max(complete, key=lambda t: t.value, default=None)
+
+
+def open_study(
+    storage: str, name: str, config: ConfigDict, objective: str, budget: Budget
+) -> Study:
+    """Opens the study of that name, or makes it.
+
+    Raises:
+      UserError: the storage cannot be opened, or the study there is of another config, objective
+        or space.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = make_sampler(budget)
+    identity = {k: str(v) for k, v in options.identity(config).items()}
+    owner = {"config": identity, "objective": objective, "grid": dict(budget.grid)}
+    try:
+        study = optuna.create_study(
+            storage=open_storage(storage),
+            study_name=name,
+            direction="maximize",
+            sampler=sampler,
+            pruner=make_pruner(budget.pruner),
+            load_if_exists=True,
+        )
+    except Exception as error:  # each kind of storage has its own
+        raise UserError(f"storage {storage!r} cannot be opened: {error}") from error
+    stored = study.user_attrs.get(OWNER)
+    if stored is None:
+        study.set_user_attr(OWNER, owner)
+    elif stored != owner:
+        differing = [k for k, v in identity.items() if stored["config"].get(k) != v]
+        differing += [k for k in ("objective", "grid") if stored[k] != owner[k]]
+        raise UserError(
+            f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "
+            "another --workdir or --storage"
+        )
+    return Study(name, study, objective, budget, not storage.startswith(JOURNAL))
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    if url.startswith(JOURNAL):
+        return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
+    with experimental():
+        return RDBStorage(
+            url,
+            heartbeat_interval=HEARTBEAT,
+            grace_period=DEAD,
+            heartbeat_stale_trial_callback=retry_later(),
+        )
+
+
+def retry_later() -> RetryHeartbeatStaleTrialCallback:
+    """Lets a trial that ended before its time wait to be gone on with."""
+    with experimental():
+        return RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+
+
+@contextlib.contextmanager
+def experimental() -> Iterator[None]:
+    """Optuna warns that what it does about dead workers may change; the lower bound is pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
+def make_sampler(budget: Budget) -> optuna.samplers.BaseSampler:
+    if budget.grid:
+        return optuna.samplers.GridSampler(dict(budget.grid), seed=budget.seed)
+    if budget.sampler == "grid":
+        raise UserError("--sampler=grid needs a --grid")
+    if budget.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=budget.seed)
+    return optuna.samplers.TPESampler(seed=budget.seed)
+
+
+def make_pruner(name: str) -> optuna.pruners.BasePruner:
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=5)
+    if name == "asha":
+        return optuna.pruners.SuccessiveHalvingPruner()
+    return optuna.pruners.NopPruner()

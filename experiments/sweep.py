@@ -1,0 +1,193 @@
+"""Searches for settings: trials of a config, judged on validation alone, test stays shut.
+
+What is searched is a function `sweep(trial)` that returns {option: value}: that of --sweep=FILE,
+else of the config's file, else of configs/space.py; or a --grid. Optuna keeps the trials in a
+storage. The same command goes on where it stopped; called on several machines with one storage they
+share the work, and a trial whose worker died goes on from its last checkpoint (but not with a
+journal, which does not tell who lives).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+import rich
+from ml_collections import ConfigDict
+
+from dtn_jax import options
+from dtn_jax.architectures import ARCHITECTURES
+from dtn_jax.datasets import catalog
+from dtn_jax.run import MEAN
+from dtn_jax.schema import UserError, choose
+from dtn_jax.train import train
+from experiments import command, sweep_report
+from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+
+EXAMPLE = (
+    "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
+)
+SPACE = pathlib.Path("configs/space.py")
+TRIALS = 20
+SEARCHED = 30  # draws in a row of settings that were tried before: the space is exhausted
+WAIT = 5  # seconds between two looks at what other workers do
+Space = Callable[[object], Mapping[str, object]]
+
+
+def main(arguments: Sequence[str]) -> None:
+    known, rest = make_parser().parse_known_args(arguments)
+    config = command.read_config(known.config, rest)
+    if not known.workdir:
+        raise UserError("no workdir: give --workdir=DIR, a folder for the trials")
+    choose("sampler", known.sampler, SAMPLERS)
+    choose("pruner", known.pruner, PRUNERS)
+    if known.trials < 0:
+        raise UserError(f"--trials={known.trials}: expected at least 1, or 0 for the default")
+    architectures = [a for a in known.architectures.split(",") if a] or [config.model.architecture]
+    for name in architectures:
+        choose("architecture", name, ARCHITECTURES)
+    grid = read_grid(known.grid, config) if known.grid else {}
+    space = grid_space(grid) if grid else load_space(known.sweep, known.config)
+    points = math.prod(map(len, grid.values()))
+    trials = min(known.trials or points, points) if grid else known.trials or TRIALS
+    budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
+    check_objective(known.objective, config)
+    workdir = pathlib.Path(known.workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    studies = {}
+    for name in architectures:
+        own = ConfigDict(config.to_dict()).lock()
+        own.model.architecture = name
+        storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
+        study = studies[name] = open_study(storage, name, own, known.objective, budget)
+        work(study, own, space, workdir / name)
+    sweep_report.write(workdir, studies, known.config, rest)
+
+
+def make_parser() -> command.Parser:
+    parser = command.parser(__doc__, EXAMPLE)
+    command.add_config(parser)
+
+    def add(name: str, default: str, help: str) -> None:
+        parser.add_argument(f"--{name}", default=default, help=help)
+
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=0,
+        help=f"of each architecture, over all workers (default {TRIALS}; of a grid all its points)",
+    )
+    add(
+        "storage",
+        "",
+        "as Optuna takes it: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
+        "database server, or journal:FILE",
+    )
+    add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
+    add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
+    add("architectures", "", "search each of these with an equal budget, comma-separated")
+    add("objective", MEAN, "mean, or a task: whose validation metric is raised (default mean)")
+    add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
+    add("pruner", "none", f"what ends bad trials early: {', '.join(PRUNERS)} (default none)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
+    return parser
+
+
+def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -> None:
+    """Does trials until the study has had its budget, with whoever else works on it."""
+
+    def objective(trial) -> float:
+        settings = {key: str(value) for key, value in space(trial).items()}
+        number = study.claim(trial, settings)
+        given = ConfigDict(config.to_dict()).lock()
+        for key, value in settings.items():
+            options.override(given, key, value)
+        rich.print(f"[bold]{study.name}: trial {number}[/] of {study.budget.trials}: {settings}")
+        at, watch = folder / f"trial_{number}", study.watch(trial)
+        try:
+            results = train(given, at, test=False, after_validation=watch)
+        except UserError as error:  # such as a loss that is not finite
+            rich.print(f"trial {number} cannot be done: {error}")
+            trial.set_user_attr(ERROR, str(error))
+            raise optuna.TrialPruned(str(error)) from error
+        return value_of(results["validation"], study.objective)
+
+    twins = 0  # in a row
+    while True:
+        if study.wants_more() and twins < SEARCHED:
+            twins = 0 if study.run_one(objective) else twins + 1
+            if not twins:
+                sweep_report.show(study)
+        elif twins < SEARCHED and study.others_run():
+            time.sleep(WAIT)  # they may die
+        else:
+            break
+    if twins:
+        rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
+
+
+def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
+    """The mean over tasks, or a task's, of AUC (R2 of a regression) in the space of its loss."""
+    first: dict[str, float] = {}
+    for key, found in validation.items():  # a task's own space is the first reported
+        first.setdefault(key.partition("@")[0], found.get("auc", found.get("r2")))
+    return sum(first.values()) / len(first) if objective == MEAN else first[objective]
+
+
+def check_objective(objective: str, config: ConfigDict) -> None:
+    source = config.data
+    data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+    choose("objective", objective, [MEAN, *data.schema.task_names])
+
+
+def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
+    """Reads 'KEY=VALUE,VALUE;KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
+    grid: dict[str, list[str]] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, listed = part.partition("=")
+        if not equals:
+            raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
+        values = split_outside_brackets(listed)
+        for value in values:  # a bad one is told before any trial
+            options.override(ConfigDict(config.to_dict()).lock(), key.strip(), value)
+        grid[key.strip()] = values
+    return grid
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    found, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [value.strip() for value in found]
+
+
+def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
+    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
+
+
+def load_space(file: str, config: str) -> Space:
+    """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
+    for path in [pathlib.Path(file)] if file else [pathlib.Path(config.partition(":")[0]), SPACE]:
+        if not path.is_file():
+            raise UserError(f"no file {str(path)!r} with a function sweep(trial)")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever a file of the user's may raise
+            raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
+        if found := getattr(module, "sweep", None):
+            return found
+    raise UserError(f"{path} has no function sweep(trial)")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,129 @@
+"""What a sweep found: the table in the terminal, sweep.json, pictures, the winner's command."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import optuna
+import rich
+import rich.table
+from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as pictures
+
+from dtn_jax.workdir import versions
+from experiments.studies import ERROR, SETTINGS, Study
+
+SHOWN = 10  # trials of the table
+
+
+def settings(trial: FrozenTrial) -> dict[str, str]:
+    """The options that a trial sets; what it suggested, where it died before it said so."""
+    text = trial.user_attrs.get(SETTINGS)
+    return json.loads(text) if text else {k: str(v) for k, v in trial.params.items()}
+
+
+def seconds(trial: FrozenTrial) -> float:
+    return trial.duration.total_seconds() if trial.duration else 0.0
+
+
+def show(study: Study) -> None:
+    """The best trials, and how many there are of each kind."""
+    trials = study.trials()
+    ranked = sorted(
+        (t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: t.value, reverse=True
+    )
+    table = rich.table.Table(title=f"{study.name}: validation AUC ({study.objective})")
+    for column in ("trial", "value", "seconds", "settings"):
+        table.add_column(column, justify="left" if column == "settings" else "right")
+    for trial in ranked[:SHOWN]:
+        described = " ".join(f"{k}={v}" for k, v in settings(trial).items())
+        table.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
+    rich.print(table)
+    counts = counted(trials)
+    rich.print(", ".join(f"{n} {name}" for name, n in counts.items()))
+
+
+def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for trial in trials:
+        name = "failed" if ERROR in trial.user_attrs else trial.state.name.lower()
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def write(
+    workdir: pathlib.Path, studies: Mapping[str, Study], config: str, rest: Sequence[str]
+) -> None:
+    """Writes sweep.json and the pictures, and prints the winners' commands."""
+    found = {name: summary(study, config, rest) for name, study in studies.items()}
+    content = {"studies": found, "versions": versions()}
+    (workdir / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
+    for name, study in studies.items():
+        draw(workdir, name, study)
+        if found[name]["command"]:
+            rich.print(f"\n[bold]{name}[/], best validation value {found[name]['value']:.5f}:")
+            print(found[name]["command"])  # not wrapped: ready to paste
+    rich.print(f"\nAll trials and pictures are in {workdir}")
+
+
+def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
+    """What sweep.json keeps of a study: the budget that it had, its trials, the winner."""
+    best, trials = study.best(), study.trials()
+    return {
+        "objective": study.objective,
+        "budget": {
+            "trials": study.budget.trials,
+            "sampler": "grid" if study.budget.grid else study.budget.sampler,
+            "pruner": study.budget.pruner,
+            "seconds": round(sum(map(seconds, trials))),
+            **counted(trials),
+        },
+        "value": best.value if best else None,
+        "settings": settings(best) if best else {},
+        "command": winning_command(study.name, best, config, rest) if best else "",
+        "trials": [
+            {
+                "number": t.number,
+                "state": t.state.name.lower(),
+                "value": t.value,
+                "settings": settings(t),
+            }
+            for t in trials
+        ],
+    }
+
+
+def winning_command(name: str, best: FrozenTrial, config: str, rest: Sequence[str]) -> str:
+    """Trains the winner in full, test included."""
+    given = [*rest, f"--config.model.architecture={name}"]
+    given += [f"--config.{key}={value}" for key, value in settings(best).items()]
+    words = ["python", "-m", "experiments.train", f"--config={config}", *given]
+    return shlex.join([*words, f"--workdir=runs/{name}_best"])
+
+
+def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
+    """History, parallel coordinates and importance of each hyper-parameter, where they exist."""
+    complete = [t for t in study.trials() if t.state == TrialState.COMPLETE]
+    varied = {k for t in complete for k in t.params}
+    varied = {k for k in varied if len({t.params.get(k) for t in complete}) > 1}
+    plots = {"history": pictures.plot_optimization_history}
+    if len(complete) > 1 and varied:
+        plots["parallel"] = pictures.plot_parallel_coordinate
+        plots["importance"] = pictures.plot_param_importances
+    for kind, plot in plots.items() if complete else ():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
+            try:
+                plot(study.optuna)
+            except (ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
+                rich.print(f"no picture of {kind}: {error}")
+                continue
+            plt.gcf().set_size_inches(9, 5)
+            plt.tight_layout()
+            plt.savefig(workdir / f"{name}_{kind}.png", dpi=120)
+            plt.close("all")

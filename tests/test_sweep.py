@@ -1,0 +1,249 @@
+"""Sweeps: every trial once, whoever does it; deaths, twins, errors; test stays shut."""
+
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from dtn_jax.schema import UserError
+from experiments import studies, sweep, sweep_report
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIG = "--config=configs/adult.py:dtn"
+GRID = "--grid=optim.learning_rate=1e-3,3e-3;model.dropout=0,0.1,0.2"
+
+
+def run(workdir, prepared_dir, *arguments):
+    sweep.main(
+        [CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}", *arguments]
+    )
+    return json.loads((workdir / "sweep.json").read_text())["studies"]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What was trained, by a training that knows which setting is best: dropout 0.1 and 3e-3."""
+    done = []
+
+    def train(config, workdir, *, test, after_validation):
+        assert not test
+        done.append((config.model.architecture, pathlib.Path(workdir).name, config))
+        value = 0.9 - abs(config.model.dropout - 0.1) - abs(config.optim.learning_rate - 3e-3)
+        for step in (1, 2, 3):
+            after_validation(step, {"mean": value, "income": value, "never_married": 0.5})
+        keys = ("income@all", "never_married@all")
+        return {"validation": {key: {"auc": value} for key in keys}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    return done
+
+
+def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
+    found = run(tmp_path, prepared_dir, GRID)["dtn"]
+    assert len(trained) == 6
+    points = {(c.optim.learning_rate, c.model.dropout) for _, _, c in trained}
+    assert len(points) == 6
+    assert found["settings"] == {"optim.learning_rate": "3e-3", "model.dropout": "0.1"}
+    spent = {"trials": 6, "sampler": "grid", "pruner": "none", "complete": 6}
+    assert found["budget"] | {"seconds": 0} == spent | {"seconds": 0}
+    shown = capsys.readouterr().out
+    (command,) = [line for line in shown.splitlines() if line.startswith("python -m")]
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "experiments.train"]
+    assert {CONFIG, "--config.model.dropout=0.1", "--config.optim.learning_rate=3e-3"} <= set(words)
+    for kind in ("history", "parallel", "importance"):
+        assert (tmp_path / f"dtn_{kind}.png").stat().st_size > 5_000
+    run(tmp_path, prepared_dir, GRID)
+    assert len(trained) == 6  # nothing is done again
+
+
+def test_architectures_have_equal_budgets(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, "--architectures=mmoe,ple", "--trials=3")
+    assert [name for name, _, _ in trained] == ["mmoe"] * 3 + ["ple"] * 3
+    assert found["mmoe"]["budget"]["complete"] == found["ple"]["budget"]["complete"] == 3
+    more = run(tmp_path, prepared_dir, "--architectures=mmoe,ple", "--trials=4")
+    assert len(trained) == 8
+    assert more["ple"]["budget"]["trials"] == 4
+
+
+def test_the_space_may_be_a_file_of_ones_own(trained, prepared_dir, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def sweep(trial):\n    d = trial.suggest_categorical('d', [0.1, 0.3])\n"
+        "    return {'model.dropout': d, 'seed': 4}\n"
+    )
+    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=9")["dtn"]
+    # Two settings exist; draws of one that was tried before cost nothing, and end.
+    assert sorted(c.model.dropout for _, _, c in trained) == [0.1, 0.3]
+    assert found["settings"] == {"model.dropout": "0.1", "seed": "4"}
+
+
+def test_a_task_may_be_the_objective(trained, prepared_dir, tmp_path):
+    run(tmp_path, prepared_dir, GRID, "--objective=income")
+    with pytest.raises(UserError, match="unknown objective 'age'"):
+        run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
+    validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
+    assert sweep.value_of(validation, "mean") == pytest.approx(0.6)
+    assert sweep.value_of(validation, "a") == 0.5
+
+
+def test_bad_trials_are_pruned(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, "--trials=12", "--sampler=random", "--pruner=median")
+    budget = found["dtn"]["budget"]
+    assert budget["pruned"] > 0
+    assert budget["pruned"] + budget["complete"] == len(trained) == 12
+
+
+def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_path, capsys):
+    def train(config, workdir, *, test, after_validation):
+        if config.model.dropout == 0.1:
+            raise UserError("the loss is not finite")
+        return {"validation": {"income@all": {"auc": 0.8}}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    found = run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")["dtn"]
+    assert found["budget"]["failed"] == 1
+    assert found["budget"]["complete"] == 2
+    assert "cannot be done: the loss is not finite" in " ".join(capsys.readouterr().out.split())
+
+    def hopeless(*_, **__):
+        raise UserError("the loss is not finite")
+
+    monkeypatch.setattr(sweep, "train", hopeless)
+    with pytest.raises(UserError, match="no trial succeeded; the last one: the loss"):
+        run(tmp_path / "hopeless", prepared_dir, "--trials=9")
+
+
+WORKER = """
+import pathlib, sys, time
+from experiments import studies, sweep
+studies.HEARTBEAT, studies.DEAD, sweep.WAIT = 1, 3, 0.2
+log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+
+def train(config, workdir, *, test, after_validation):
+    with log.open("a") as out:
+        out.write(f"begin {config.model.dropout} {pathlib.Path(workdir).name}\\n")
+    time.sleep(seconds)
+    with log.open("a") as out:
+        out.write(f"end {config.model.dropout}\\n")
+    return {"validation": {"income@all": {"auc": config.model.dropout}}}
+
+sweep.train = train
+sweep.main(sys.argv[3:])
+"""
+
+
+def worker(log, seconds, workdir, prepared_dir, storage):
+    arguments = [
+        *(CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}"),
+        *("--grid=model.dropout=0,0.1,0.2,0.3", f"--storage={storage}"),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, log, str(seconds), *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
+    log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
+    started = [worker(log, 0.3, tmp_path / str(i), prepared_dir, storage) for i in range(2)]
+    assert [process.wait(120) for process in started] == [0, 0]
+    lines = log.read_text().splitlines()
+    assert sorted(line for line in lines if line.startswith("end")) == [
+        f"end {dropout}" for dropout in (0.0, 0.1, 0.2, 0.3)
+    ]
+    assert len(lines) == 8
+
+
+def test_a_killed_workers_trial_goes_on(prepared_dir, tmp_path):
+    log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"
+    victim = worker(log, 60, tmp_path, prepared_dir, storage)
+    end = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    victim.kill()
+    victim.wait()
+    assert worker(log, 0, tmp_path, prepared_dir, storage).wait(120) == 0
+    lines = log.read_text().splitlines()
+    assert lines.count(lines[0]) == 2  # the same settings in the same folder
+    assert sorted(line for line in lines if line.startswith("end")) == [
+        f"end {dropout}" for dropout in (0.0, 0.1, 0.2, 0.3)
+    ]
+
+
+def test_an_interrupted_trial_waits_to_be_gone_on_with(
+    monkeypatch, trained, prepared_dir, tmp_path
+):
+    once = sweep.train
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, prepared_dir, GRID)
+    monkeypatch.setattr(sweep, "train", once)
+    run(tmp_path, prepared_dir, GRID)
+    assert trained[0][1] == "trial_0"
+    assert len(trained) == 6
+
+
+def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
+    tiny = [
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(4,)"),
+        *("--config.model.architecture=shared_bottom", "--config.train.max_steps=2"),
+        *("--config.model.embedding_dim=2", "--config.parallel.devices=1"),
+    ]
+    found = run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,1e-2", *tiny)
+    assert 0.3 < found["shared_bottom"]["value"] < 1
+    results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())
+    assert "test" not in results
+    assert not list(tmp_path.rglob("predictions.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sampler=tp"], "unknown sampler 'tp'"),
+        (["--pruner=hyper"], "unknown pruner 'hyper'"),
+        (["--architectures=moe"], "unknown architecture 'moe'"),
+        (["--trials=-1"], "--trials=-1"),
+        (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
+        (["--grid=seed"], "expected OPTION=VALUE,VALUE, got 'seed'"),
+        (["--grid=seed=x"], "seed"),
+        (["--sampler=grid"], "--sampler=grid needs a --grid"),
+        (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),
+        (["--storage=nosql://x"], "storage 'nosql://x' cannot be opened"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, prepared_dir, *arguments)
+
+
+def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
+    run(tmp_path, prepared_dir, GRID)
+    with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
+        run(tmp_path, prepared_dir, GRID, "--config.train.epochs=9")
+
+
+def test_values_with_commas_stand_in_brackets():
+    assert sweep.split_outside_brackets("(64,),(128,64), 3") == ["(64,)", "(128,64)", "3"]
+
+
+def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: 0.5, n_trials=2)
+    budget = studies.Budget(2, "tpe", "none", 0, {})
+    sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, True))
+    assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]

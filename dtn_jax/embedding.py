@@ -21,6 +21,7 @@ from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions.hcnet import pair_addresses
 from dtn_jax.interface import Inputs
 from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.stored_rows import numbers
 
 ROW_MULTIPLE = 1024  # tables are padded to it, so that any usual device count divides them
 LARGEST_ID = 2**31 - 1  # ids are int32
@@ -163,7 +164,7 @@ def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> di
     """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros."""
     gathered = {}
     for name, ids in rows.items():
-        found = look_up(tables[name], ids.reshape(-1)).reshape(*ids.shape, -1)
+        found = numbers(look_up(tables[name], ids.reshape(-1))).reshape(*ids.shape, -1)
         gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
     return gathered
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Shaped
 
 from dtn_jax import batch_axis
 from dtn_jax.row_optimizers import Slots
@@ -34,7 +34,7 @@ class Exchange(NamedTuple):
     update: Update
 
 
-def take(table: Float[Array, "V D"], ids: Int[Array, " N"]) -> Float[Array, "N D"]:
+def take(table: Shaped[Array, "V D"], ids: Int[Array, " N"]) -> Shaped[Array, "N D"]:
     """Rows of a table that lies here; those out of range are zeros."""
     return table.at[ids].get(mode="fill", fill_value=0)
 
@@ -84,7 +84,7 @@ def sharded_look_up(mesh: Mesh) -> LookUp:
     )
 
 
-def _mine(table: Float[Array, "V D"], ids: Int[Array, " N"]) -> Int[Array, " N"]:
+def _mine(table: Shaped[Array, "V D"], ids: Int[Array, " N"]) -> Int[Array, " N"]:
     """Ids as places in this device's rows; those of other devices are out of range."""
     first = jax.lax.axis_index("table") * len(table)
     here = (ids >= first) & (ids < first + len(table))

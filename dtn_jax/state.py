@@ -15,6 +15,7 @@ from dtn_jax import embedding, optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interface import Inputs
 from dtn_jax.schema import Schema
+from dtn_jax.stored_rows import to_bits
 
 
 @flax.struct.dataclass
@@ -86,4 +87,4 @@ def create_state(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan
 
 def _stored(table: Array, dtype: str) -> Array:
     """A table in the dtype it is kept in; float32 stands for the default float."""
-    return table.astype(jnp.bfloat16) if dtype == "bfloat16" else table
+    return to_bits(table) if dtype == "bfloat16" else table

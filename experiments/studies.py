@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dtn_jax import options
 from dtn_jax.schema import UserError
@@ -27,6 +29,8 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done;
 # and of studies: what they were begun with.
 SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
+OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
+SETTLED = 50  # looks, 0.1 s apart, at trials that have not yet said what they do
 HOPELESS = 3  # errors before the first success: the sweep ends
 
 
@@ -111,22 +115,34 @@ class Study:
         """Says what a trial does, and returns the number under which it is done.
 
         That is its own, or that of the trial whose worker died. A trial that does what another
-        one has done or does is ended: of two, the older goes on.
+        one has done or does, or that is beyond the budget, is ended: of two, the older goes on.
         """
         text = json.dumps(settings, sort_keys=True)
         trial.set_user_attr(SETTINGS, text)
-        trials = self.optuna.get_trials(deepcopy=False)
+        trials = self.settled(trial.number)
         with experimental():
             number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
         if number is not None:
             return number
-        alive = (*DONE, TrialState.RUNNING)
-        for other in trials:
-            same = other.user_attrs.get(SETTINGS) == text and other.state in alive
-            if same and other.number < trial.number and TWIN not in other.user_attrs:
-                trial.set_user_attr(TWIN, other.number)
-                raise optuna.TrialPruned(f"trial {other.number} has the same settings")
+        others = [t for t in trials if TWIN not in t.user_attrs and t.number != trial.number]
+        older = [t for t in others if t.number < trial.number]
+        begun = [t for t in older if t.state in (*DONE, TrialState.RUNNING)]
+        waiting = [t for t in others if t.state == TrialState.WAITING]
+        same = [t for t in (*begun, *waiting) if t.user_attrs.get(SETTINGS) == text]
+        if same or len(begun) + len(waiting) >= self.budget.trials:
+            trial.set_user_attr(TWIN, same[0].number if same else None)
+            raise optuna.TrialPruned("done elsewhere")
         return trial.number
+
+    def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
+        """All trials, once those before `number` have said what they do, or do not say it."""
+        for _ in range(SETTLED):
+            trials = self.optuna.get_trials(deepcopy=False)
+            running = [t for t in trials[:number] if t.state == TrialState.RUNNING]
+            if all(SETTINGS in t.user_attrs for t in running):
+                break
+            time.sleep(0.1)
+        return trials
 
     def watch(self, trial: optuna.Trial) -> Callable[[int, Mapping[str, float | None]], None]:
         """Reports each validation to the pruner, and ends the trial when that says so."""
@@ -152,34 +168,44 @@ def open_study(
 
     Raises:
       UserError: the storage cannot be opened, or the study there is of another config, objective
-        or space.
+        or grid.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = make_sampler(budget)
+    make_sampler(budget, 0)
     identity = {k: str(v) for k, v in options.identity(config).items()}
     owner = {"config": identity, "objective": objective, "grid": dict(budget.grid)}
-    try:
-        study = optuna.create_study(
-            storage=open_storage(storage),
-            study_name=name,
-            direction="maximize",
-            sampler=sampler,
-            pruner=make_pruner(budget.pruner),
-            load_if_exists=True,
-        )
-    except Exception as error:  # each kind of storage has its own
-        raise UserError(f"storage {storage!r} cannot be opened: {error}") from error
+    study = create_study(storage, name, budget)
+    study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
         study.set_user_attr(OWNER, owner)
     elif stored != owner:
-        differing = [k for k, v in identity.items() if stored["config"].get(k) != v]
+        keys = sorted({*identity, *stored["config"]})
+        differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
         differing += [k for k in ("objective", "grid") if stored[k] != owner[k]]
         raise UserError(
             f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "
             "another --workdir or --storage"
         )
     return Study(name, study, objective, budget, not storage.startswith(JOURNAL))
+
+
+def create_study(storage: str, name: str, budget: Budget) -> optuna.Study:
+    """Makes or loads a study; workers that make a new database at the same time try again."""
+    for attempt in range(OPENINGS):
+        try:
+            return optuna.create_study(
+                storage=open_storage(storage),
+                study_name=name,
+                direction="maximize",
+                pruner=make_pruner(budget.pruner),
+                load_if_exists=True,
+            )
+        except Exception as error:  # each kind of storage has its own
+            again = isinstance(error, IntegrityError | OperationalError)
+            if not again or attempt == OPENINGS - 1:
+                raise UserError(f"storage {storage!r} cannot be opened: {error}") from error
+            time.sleep(0.5)
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
@@ -208,14 +234,16 @@ def experimental() -> Iterator[None]:
         yield
 
 
-def make_sampler(budget: Budget) -> optuna.samplers.BaseSampler:
+def make_sampler(budget: Budget, begun: int) -> optuna.samplers.BaseSampler:
+    """`begun` trials are there already: their draws are not made again."""
     if budget.grid:
         return optuna.samplers.GridSampler(dict(budget.grid), seed=budget.seed)
     if budget.sampler == "grid":
         raise UserError("--sampler=grid needs a --grid")
+    seed = budget.seed + 1_000_003 * begun
     if budget.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=budget.seed)
-    return optuna.samplers.TPESampler(seed=budget.seed)
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed)
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:

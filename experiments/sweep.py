@@ -45,6 +45,13 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("no workdir: give --workdir=DIR, a folder for the trials")
     choose("sampler", known.sampler, SAMPLERS)
     choose("pruner", known.pruner, PRUNERS)
+    if known.grid and known.sweep:
+        raise UserError("--grid and --sweep both say what to search; give one")
+    if config.parallel.processes != "off":
+        raise UserError(
+            "a trial is one process: leave parallel.processes off, and call this command on each "
+            "machine with one --storage"
+        )
     if known.trials < 0:
         raise UserError(f"--trials={known.trials}: expected at least 1, or 0 for the default")
     architectures = [a for a in known.architectures.split(",") if a] or [config.model.architecture]
@@ -58,14 +65,19 @@ def main(arguments: Sequence[str]) -> None:
     check_objective(known.objective, config)
     workdir = pathlib.Path(known.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    studies = {}
+    studies, problems = {}, []
     for name in architectures:
         own = ConfigDict(config.to_dict()).lock()
         own.model.architecture = name
         storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-        study = studies[name] = open_study(storage, name, own, known.objective, budget)
-        work(study, own, space, workdir / name)
+        studies[name] = open_study(storage, name, own, known.objective, budget)
+        try:
+            work(studies[name], own, space, workdir / name)
+        except UserError as error:  # the others' trials are not lost for it
+            problems.append(f"{name}: {error}")
     sweep_report.write(workdir, studies, known.config, rest)
+    if problems:
+        raise UserError("; ".join(problems))
 
 
 def make_parser() -> command.Parser:
@@ -110,11 +122,11 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         at, watch = folder / f"trial_{number}", study.watch(trial)
         try:
             results = train(given, at, test=False, after_validation=watch)
+            return value_of(results["validation"], study.objective)
         except UserError as error:  # such as a loss that is not finite
             rich.print(f"trial {number} cannot be done: {error}")
             trial.set_user_attr(ERROR, str(error))
             raise optuna.TrialPruned(str(error)) from error
-        return value_of(results["validation"], study.objective)
 
     twins = 0  # in a row
     while True:
@@ -132,10 +144,13 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
     """The mean over tasks, or a task's, of AUC (R2 of a regression) in the space of its loss."""
-    first: dict[str, float] = {}
+    first: dict[str, float | None] = {}
     for key, found in validation.items():  # a task's own space is the first reported
         first.setdefault(key.partition("@")[0], found.get("auc", found.get("r2")))
-    return sum(first.values()) / len(first) if objective == MEAN else first[objective]
+    values = [v for t, v in first.items() if v is not None and objective in (MEAN, t)]
+    if not values:
+        raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
+    return sum(values) / len(values)
 
 
 def check_objective(objective: str, config: ConfigDict) -> None:
@@ -155,6 +170,8 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
         for value in values:  # a bad one is told before any trial
             options.override(ConfigDict(config.to_dict()).lock(), key.strip(), value)
         grid[key.strip()] = values
+    if not grid:
+        raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
     return grid
 
 

@@ -9,6 +9,7 @@ import pytest
 from configs import base
 from dtn_jax import row_optimizers as ro
 from dtn_jax.optimizers import table_updater
+from dtn_jax.stored_rows import BITS, numbers, to_bits
 
 V, D, RATE, L2 = 12, 3, 0.1, 0.01
 B1, B2, EPS = 0.9, 0.99, 1e-8
@@ -139,8 +140,8 @@ def test_bfloat16_rounds_at_random_and_right_on_average():
     rng = np.random.default_rng(0)
     old, values = (jnp.asarray(rng.uniform(1.0, 2.0, (20_000, 8)), jnp.float32) for _ in "ab")
     step = jnp.int32(7)
-    stored = ro.rounded(values, old, step, jnp.bfloat16)
-    assert stored.dtype == jnp.bfloat16
+    stored = numbers(ro.rounded(values, old, step, BITS))
+    np.testing.assert_array_equal(stored, stored.astype(jnp.bfloat16).astype(jnp.float32))
     spacing = 2.0**-7  # of bfloat16 in [1, 2)
     error = np.asarray(stored, np.float64) - np.asarray(values)
     assert np.abs(error).max() < spacing
@@ -150,20 +151,36 @@ def test_bfloat16_rounds_at_random_and_right_on_average():
     for low in np.arange(0, 1, 0.1):
         inside = (part >= low) & (part < low + 0.1)
         assert abs(up[inside].mean() - part[inside].mean()) < 0.02
-    backwards = ro.rounded(values[::-1], old[::-1], step, jnp.bfloat16)
+    backwards = numbers(ro.rounded(values[::-1], old[::-1], step, BITS))
     np.testing.assert_array_equal(backwards[::-1], stored)
-    assert (np.asarray(ro.rounded(values, old, step + 1, jnp.bfloat16)) != stored).any()
+    assert (np.asarray(numbers(ro.rounded(values, old, step + 1, BITS))) != stored).any()
 
 
 def test_small_steps_are_not_lost_in_bfloat16():
     start = np.random.default_rng(0).uniform(1.0, 1.5, (1000, 4))
-    table = jnp.asarray(start, jnp.bfloat16)
+    table = to_bits(jnp.asarray(start))
     ids = jnp.arange(1000, dtype=jnp.int32)
     gradient = jnp.full((1000, 4), 1e-3)  # an eighth of the spacing above 1
-    before = np.asarray(table, np.float64).mean()
+    before = np.asarray(numbers(table), np.float64).mean()
     for step in range(20):
-        looked_up = look_up(table, ids).astype(jnp.float32)
         table, _ = ro.update(
-            ro.sgd(), table, {}, ids, looked_up, gradient, scalars(-1.0, 0.0, step=step)
+            ro.sgd(), table, {}, ids, look_up(table, ids), gradient, scalars(-1.0, 0.0, step=step)
         )
-    assert np.asarray(table, np.float64).mean() == pytest.approx(before + 0.02, abs=0.0015)
+    assert np.asarray(numbers(table), np.float64).mean() == pytest.approx(before + 0.02, abs=0.0015)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, BITS])
+def test_a_step_makes_no_copy_of_the_table(dtype):
+    """Nor does its time grow with the table: XLA would write into bfloat16 through such a copy."""
+    rows, n = 100_000, 64
+    table = jax.ShapeDtypeStruct((rows, 16), dtype)
+    optimizer = ro.adam(0.9, 0.999, 1e-8)
+    slots = jax.eval_shape(optimizer.init, jax.ShapeDtypeStruct((rows, 16), jnp.float32))
+
+    def step(table, slots, ids, gradient):
+        looked_up = look_up(table, ids)
+        return ro.update(optimizer, table, slots, ids, looked_up, gradient, scalars(0.1, 0.0))
+
+    shapes = (jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n, 16), jnp.float32))
+    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(table, slots, *shapes).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < rows

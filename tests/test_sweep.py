@@ -221,6 +221,9 @@ def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
         (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
         (["--grid=seed"], "expected OPTION=VALUE,VALUE, got 'seed'"),
         (["--grid=seed=x"], "seed"),
+        (["--grid=;"], "expected OPTION=VALUE,VALUE, got ';'"),
+        (["--grid=seed=1", "--sweep=x.py"], "give one"),
+        (["--config.parallel.processes=auto"], "a trial is one process"),
         (["--sampler=grid"], "--sampler=grid needs a --grid"),
         (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),
         (["--storage=nosql://x"], "storage 'nosql://x' cannot be opened"),
@@ -229,6 +232,33 @@ def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
 def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
     with pytest.raises(UserError, match=message):
         run(tmp_path, prepared_dir, *arguments)
+
+
+def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
+    for trials in (35, 40):  # more than are drawn in vain before a space counts as exhausted
+        run(tmp_path, prepared_dir, "--sampler=random", f"--trials={trials}")
+        assert len({c.optim.learning_rate for _, _, c in trained}) == trials
+
+
+def test_an_architecture_that_cannot_be_does_not_lose_the_others(trained, prepared_dir, tmp_path):
+    def train(config, workdir, **kwargs):
+        if config.model.architecture == "esmm":
+            raise UserError("esmm needs a funnel")
+        return once(config, workdir, **kwargs)
+
+    once, sweep.train = sweep.train, train  # the fixture puts the true one back
+    with pytest.raises(UserError, match=r"esmm: no trial succeeded.*funnel"):
+        run(tmp_path, prepared_dir, "--architectures=dtn,esmm,ple", "--trials=3")
+    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
+    assert found["dtn"]["budget"]["complete"] == found["ple"]["budget"]["complete"] == 3
+    assert found["esmm"]["command"] == ""
+
+
+def test_a_metric_that_is_not_defined_is_no_value():
+    validation = {"a@all": {"auc": None}, "b@all": {"auc": 0.7}}
+    assert sweep.value_of(validation, "mean") == 0.7
+    with pytest.raises(UserError, match="of a is not defined"):
+        sweep.value_of(validation, "a")
 
 
 def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):

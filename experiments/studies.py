@@ -62,14 +62,20 @@ class Study:
       optuna: the study in its storage.
       objective: the task (or `mean`) whose validation value it raises.
       budget: what it may spend.
-      deaths_noticed: whether the storage tells which workers live; a journal does not.
+      storage: where the trials are; a database tells which workers live, a journal does not.
     """
 
     name: str
     optuna: optuna.Study
     objective: str
     budget: Budget
-    deaths_noticed: bool
+    storage: optuna.storages.BaseStorage
+
+    def close(self) -> None:
+        """Ends the connections to the storage."""
+        if isinstance(self.storage, RDBStorage):
+            self.storage.remove_session()
+            self.storage.engine.dispose()
 
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """All but those that only noticed that another worker does the same."""
@@ -85,7 +91,8 @@ class Study:
 
     def others_run(self) -> bool:
         """Whether a trial is being done by another worker, whose death would be noticed."""
-        return self.deaths_noticed and any(t.state == TrialState.RUNNING for t in self.trials())
+        noticed = isinstance(self.storage, RDBStorage)
+        return noticed and any(t.state == TrialState.RUNNING for t in self.trials())
 
     def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
         """Does a trial; returns whether it was one that no other worker does or did.
@@ -174,7 +181,7 @@ def open_study(
     make_sampler(budget, 0)
     identity = {k: str(v) for k, v in options.identity(config).items()}
     owner = {"config": identity, "objective": objective, "grid": dict(budget.grid)}
-    study = create_study(storage, name, budget)
+    opened, study = create_study(storage, name, budget)
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
@@ -183,19 +190,23 @@ def open_study(
         keys = sorted({*identity, *stored["config"]})
         differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
         differing += [k for k in ("objective", "grid") if stored[k] != owner[k]]
+        Study(name, study, objective, budget, opened).close()
         raise UserError(
             f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "
             "another --workdir or --storage"
         )
-    return Study(name, study, objective, budget, not storage.startswith(JOURNAL))
+    return Study(name, study, objective, budget, opened)
 
 
-def create_study(storage: str, name: str, budget: Budget) -> optuna.Study:
+def create_study(
+    storage: str, name: str, budget: Budget
+) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
     """Makes or loads a study; workers that make a new database at the same time try again."""
     for attempt in range(OPENINGS):
         try:
-            return optuna.create_study(
-                storage=open_storage(storage),
+            opened = open_storage(storage)
+            return opened, optuna.create_study(
+                storage=opened,
                 study_name=name,
                 direction="maximize",
                 pruner=make_pruner(budget.pruner),

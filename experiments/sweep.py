@@ -9,6 +9,7 @@ journal, which does not tell who lives).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import pathlib
@@ -66,16 +67,18 @@ def main(arguments: Sequence[str]) -> None:
     workdir = pathlib.Path(known.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     studies, problems = {}, []
-    for name in architectures:
-        own = ConfigDict(config.to_dict()).lock()
-        own.model.architecture = name
-        storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-        studies[name] = open_study(storage, name, own, known.objective, budget)
-        try:
-            work(studies[name], own, space, workdir / name)
-        except UserError as error:  # the others' trials are not lost for it
-            problems.append(f"{name}: {error}")
-    sweep_report.write(workdir, studies, known.config, rest)
+    with contextlib.ExitStack() as opened:
+        for name in architectures:
+            own = ConfigDict(config.to_dict()).lock()
+            own.model.architecture = name
+            storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
+            study = open_study(storage, name, own, known.objective, budget)
+            studies[name] = opened.enter_context(contextlib.closing(study))
+            try:
+                work(study, own, space, workdir / name)
+            except UserError as error:  # the others' trials are not lost for it
+                problems.append(f"{name}: {error}")
+        sweep_report.write(workdir, studies, known.config, rest)
     if problems:
         raise UserError("; ".join(problems))
 

@@ -275,5 +275,5 @@ def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
     study = optuna.create_study(direction="maximize")
     study.optimize(lambda trial: 0.5, n_trials=2)
     budget = studies.Budget(2, "tpe", "none", 0, {})
-    sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, True))
+    sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, study._storage))
     assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]

@@ -6,10 +6,12 @@ import pathlib
 import shlex
 import subprocess
 import sys
+import threading
 import time
 
 import optuna
 import pytest
+from test_train import small
 
 from dtn_jax.schema import UserError
 from experiments import studies, sweep, sweep_report
@@ -277,3 +279,40 @@ def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
     budget = studies.Budget(2, "tpe", "none", 0, {})
     sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, study._storage))
     assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]
+
+
+def in_memory(trials):
+    study = optuna.create_study(direction="maximize")
+    budget = studies.Budget(trials, "tpe", "none", 0, {})
+    return studies.Study("dtn", study, "mean", budget, study._storage)
+
+
+def test_of_two_workers_that_draw_the_same_the_older_goes_on():
+    study = in_memory(9)
+    older, younger = study.optuna.ask(), study.optuna.ask()
+    late = threading.Timer(0.3, study.claim, (older, {"seed": "1"}))  # it has not said so yet
+    late.start()
+    with pytest.raises(optuna.TrialPruned):
+        study.claim(younger, {"seed": "1"})
+    late.join()
+    assert [t.number for t in study.trials()] == [older.number]
+    assert study.claim(study.optuna.ask(), {"seed": "2"}) == 2
+
+
+def test_a_trial_beyond_the_budget_is_not_done():
+    study = in_memory(2)
+    for number in range(2):  # both are running
+        assert study.claim(study.optuna.ask(), {"seed": str(number)}) == number
+    with pytest.raises(optuna.TrialPruned):
+        study.claim(study.optuna.ask(), {"seed": "2"})
+    assert len(study.trials()) == 2
+
+
+def test_a_study_ends_its_connections(tmp_path):
+    budget = studies.Budget(1, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    pool = study.storage.engine.pool
+    study.close()
+    assert study.storage.engine.pool is not pool
+    assert pool.checkedin() == 0

@@ -201,3 +201,11 @@ def test_esmm_needs_a_funnel(data, message):
 def test_aitms_weight_is_checked():
     with pytest.raises(UserError, match="calibrator: expected a weight >= 0"):
         architectures.build(options(architecture="aitm", aitm__calibrator=-1.0), PAIR)
+
+
+def test_adatts_native_weights_start_small(model):  # noqa: F811
+    built = model(PAIR, architecture="adatt", experts="mlp*4")
+    params = jax.jit(lambda k: built.module.init(k, built.inputs, train=False))(jax.random.key(0))
+    native = [np.asarray(v) for k, v in params["params"].items() if k.startswith("native")]
+    assert len(native) == 3 + 2  # both tasks and the shared group, then the tasks
+    assert 0.25 < np.abs(native).max() <= 0.5  # 1 / sqrt(4)

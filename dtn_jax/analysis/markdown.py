@@ -1,0 +1,158 @@
+"""What was found, as Markdown: importance.md in a run's folder, and a section of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dtn_jax.analysis.figures import UNITS
+from dtn_jax.analysis.tables import cell, decimals, divergences, ranked
+
+SHOWN = 12  # fields of a table; the heat map and the CSV have more
+PICTURES = {  # in the order that they stand in, with what they show
+    "importance_permutation": "Permutation importance, fields × tasks",
+    "divergence": "Divergence between tasks",
+    "gates": "Mean gate weights",
+    "over_training": "Gate weights and gradient conflict over training",
+    "pairs": "Field pairs in GDCN's first layer",
+}
+
+
+def section(found: Mapping, pictures: Mapping[str, str]) -> str:
+    """The found as Markdown without a heading of its own.
+
+    Args:
+      found: what importance.json holds.
+      pictures: {name in PICTURES: where it lies}; those that are absent are left out.
+    """
+    parts = [*importances(found), *divergence(found), *truth(found), *gates(found)]
+    parts += [*conflict(found), *pairs(found)]
+    shown = [f"![{PICTURES[name]}]({pictures[name]})" for name in PICTURES if name in pictures]
+    return "\n\n".join([*parts, *shown]) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def importances(found: Mapping) -> Iterator[str]:
+    for method, facts in found["methods"].items():
+        if method != "permutation":
+            continue
+        factor, unit = UNITS[method]
+        by_key = facts["importance"]
+        fields = ranked(by_key)
+        bases = ", ".join(f"{key} {base:.4f}" for key, base in facts["base"].items())
+        yield (
+            f"The {min(SHOWN, len(fields))} most important of {len(fields)} fields: {unit}, ± half "
+            f"its 95 % interval. AUC of the {found['rows']:,} {found['split']} rows: {bases}."
+        )
+        rows = [
+            [f"`{field}`", *(cell(by_field[field], factor) for by_field in by_key.values())]
+            for field in fields[:SHOWN]
+        ]
+        yield table(["field", *by_key], rows)
+    if found["undefined"]:
+        yield f"Not defined on these rows (one class): {', '.join(found['undefined'])}."
+
+
+def divergence(found: Mapping) -> Iterator[str]:
+    rows = [
+        [f"{left}, {right}", method, value, ends, noise]
+        for method, facts in found["methods"].items()
+        for left, right, value, ends, noise in divergences(facts["divergence"])
+    ]
+    if rows:
+        yield (
+            "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
+            "fields, 1: unrelated, 2: reversed). Last column: what each task's own importances "
+            "would diverge by between two such samples, by noise alone."
+        )
+        yield table(["tasks", "by", "divergence", "95 % interval", "noise alone"], rows)
+
+
+def truth(found: Mapping) -> Iterator[str]:
+    if not found["truth"]:
+        return
+    agreement = found["truth"]["agreement"]
+    keys = list(next(iter(agreement.values())))
+    yield (
+        "Rank correlation with the permutation importance of the Bayes-optimal score on the same "
+        "rows, over the fields above its noise (their number in brackets). The model ranks with "
+        "one score a task, trained on all impressions; in narrower spaces the Bayes-optimal score "
+        "is another."
+    )
+    rows = []
+    for method, by_key in agreement.items():
+        ones = [by_key[key] for key in keys]
+        cells = (f"{decimals(o['rank_correlation'])} ({o['fields']})" for o in ones)
+        rows.append([method, *cells])
+    yield table(["method", *keys], rows)
+
+
+def gates(found: Mapping) -> Iterator[str]:
+    if not found["gates"]:
+        yield "This architecture has no gates."
+        return
+    relations = found["gates"]["relations"]
+    kinds = list(dict.fromkeys(kind for sums in relations.values() for kind in sums))
+    yield "Mean gate weights, by whose the experts are:"
+    rows = [
+        [f"`{gate}`", *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds)]
+        for gate, sums in relations.items()
+    ]
+    yield table(["gate", *kinds], rows)
+    warnings = found["gates"]["collapse"]
+    yield (
+        "\n".join(f"- Collapse: {warning}." for warning in warnings)
+        if warnings
+        else "No expert has collapsed: each is used by a gate, and no gate uses one alone."
+    )
+
+
+def conflict(found: Mapping) -> Iterator[str]:
+    if found["conflict"]:
+        words = [
+            f"{pair} {decimals(one['mean'])}"
+            + (f" ± {decimals(one['deviation'])}" if one["deviation"] is not None else "")
+            for pair, one in found["conflict"].items()
+        ]
+        one = next(iter(found["conflict"].values()))
+        yield (
+            "Cosine of two tasks' gradients at the shared embeddings, best state, mean ± standard "
+            f"deviation over {one['batches']} batches of {one['batch_rows']:,} rows: "
+            f"{'; '.join(words)}."
+        )
+
+
+def pairs(found: Mapping) -> Iterator[str]:
+    if not found["pairs"]:
+        return
+    known = [e for e, facts in found["pairs"].items() if "all" in facts["term"]]
+    if known:
+        yield (
+            "Field pairs in GDCN's first layer against the known ones, as AUC over all pairs and "
+            "share of the strongest that are known: those of the group's own stage, and of that "
+            "and the stages before it. `norm` reads the weights alone, `term` the layer's output "
+            "on data."
+        )
+        rows = []
+        for expert in known:
+            for strength in ("norm", "term"):
+                cells = []
+                for which in ("own", "all"):
+                    one = found["pairs"][expert][strength][which]
+                    cells += [
+                        decimals(one["auc"]),
+                        f"{decimals(one['precision'])} of {one['known']}",
+                    ]
+                rows.append([f"`{expert}`", strength, *cells])
+        header = ["expert", "by", "own: AUC", "precision", "own and before: AUC", "precision"]
+        yield table(header, rows)
+        return
+    lines = []
+    for expert, facts in found["pairs"].items():
+        top = facts["term"]["strongest"][:3]
+        strongest = ", ".join(f"{left} × {right}" for left, right, _ in top)
+        lines.append(f"- `{expert}`: {strongest}")
+    yield "Strongest field pairs in GDCN's first layer:\n\n" + "\n".join(lines)

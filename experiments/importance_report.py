@@ -29,7 +29,9 @@ HEAD = """\
 Which fields each task's predictions depend on, how far the tasks differ in that, and what goes on
 inside the model. Written by `experiments.importance_report` from the JSON files beside it; what the
 measures are stands in `dtn_jax/analysis/`. Every number is of one trained model: intervals are over
-rows and permutations, not over seeds.
+rows and permutations, not over seeds. Fields that say the same share their importance: permuting
+one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
+need not be a cause.
 """
 
 

@@ -224,7 +224,7 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
 def test_gradient_importance_is_that_of_a_loop_over_rows(architecture):
     """Embeddings looked up, pooled and differentiated one row at a time."""
     with jax.enable_x64(True):
-        model = tiny(architecture)
+        model = tiny(architecture, model__experts="mlp")
         found = gradients.moves(model.passes)
         table = np.asarray(model.state.tables["embedding"])
         views, plan = model.run.plan.views, model.run.plan

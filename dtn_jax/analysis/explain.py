@@ -117,7 +117,7 @@ def method_facts(found: Importance, between: rank.Divergence) -> dict:
             field: {
                 "mean": found.mean[f, k],
                 "error": found.error[f, k],
-                "repeats": found.values[:, f, k].tolist(),
+                "spread": found.values[:, f, k].std(ddof=1) if len(found.values) > 1 else None,
             }
             for f, field in enumerate(names)
         }

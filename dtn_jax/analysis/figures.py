@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import PIL.Image
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +18,8 @@ from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.rank import Divergence
 from dtn_jax.plots import NOTE
 
-DPI = 90
+DPI = 100
+PALETTE = 128
 MOST = 40  # fields in a heat map; the least important of more are left out
 UNITS = {  # of a method: the factor of the numbers shown, and what they are
     "permutation": (1000, "drop of AUC × 1000 when permuted"),
@@ -24,14 +27,19 @@ UNITS = {  # of a method: the factor of the numbers shown, and what they are
     "gradient": (1000, "mean change of the logit × 1000, to first order"),
 }
 COLOURS = "Blues"
+ROOMY = 3  # keys of a matrix with large cells
 LETTERS = 14  # of a grey line, an inch
 DARK = 0.55  # of the colour scale: from here on text is white
 
 
 def save(figure: Figure, path: str | pathlib.Path) -> None:
+    """As a PNG of few colours, a third of the size of one of all colours."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, facecolor="white", format="png", pil_kwargs={"optimize": True})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, facecolor="white", format="png")
+    picture = PIL.Image.open(drawn).convert("RGB")
+    picture.quantize(PALETTE, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
 
 
 def header(figure: Figure, text: str, below: str = "") -> None:
@@ -102,8 +110,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
 def divergence(found: Mapping[str, Divergence], path: str | pathlib.Path) -> None:
     """A matrix of divergences for each method; on the diagonals, what noise alone makes."""
     size = len(next(iter(found.values())).keys)
-    side = 1.0 + 0.95 * size
-    rows, columns = grid(len(found), max(1, int(14 / side)))
+    side = 1.0 + (0.95 if size <= ROOMY else 0.7) * size
+    rows, columns = grid(len(found), 3)
     figure = Figure(
         figsize=(max(side * columns, 5.4), 0.7 + (side + 0.2) * rows), layout="constrained"
     )
@@ -122,7 +130,7 @@ def divergence(found: Mapping[str, Divergence], path: str | pathlib.Path) -> Non
 
 
 def _matrix(axes: Axes, found: Divergence) -> None:
-    keys = found.keys
+    keys, font = found.keys, 7.5 if len(found.keys) <= ROOMY else 6.5
     shown = np.where(np.isfinite(found.value), found.value, 0)
     axes.pcolormesh(shown, cmap="Oranges", vmin=0, vmax=1.2, edgecolors="white", linewidth=1.5)
     axes.invert_yaxis()
@@ -134,7 +142,7 @@ def _matrix(axes: Axes, found: Divergence) -> None:
                 ends = f"{found.low[i, j]:.2f} – {found.high[i, j]:.2f}"
                 text, ink = f"{found.value[i, j]:.2f}\n{ends}", "#222222"
                 ink = "white" if shown[i, j] > 0.75 else ink
-            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=7.5, color=ink)
+            axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=font, color=ink)
     places = np.arange(len(keys)) + 0.5
     labels = [wrapped(key) for key in keys]
     axes.set_xticks(places, labels, fontsize=8)

@@ -21,19 +21,26 @@ SHADES = {  # of the sources of one relation, in turns
     SHARED: ("#009E73", "#4DBB9C", "#8FD4C0", "#C2E8DD"),
     OTHER: ("#E69F00", "#F0BC4D", "#F6D68F", "#FAE8C2"),
 }
+STROKES = {  # the same for lines, none of them pale
+    OWN: ("#0072B2", "#56B4E9", "#003F66", "#4A9BCB"),
+    SHARED: ("#009E73", "#4DBB9C", "#00573F", "#8FD4C0"),
+    OTHER: ("#E69F00", "#8A5F00", "#D55E00", "#F0BC4D"),
+}
 DARK = {shades[0] for shades in SHADES.values()}  # whose text is white
 WIDE = 0.09  # a part of a bar with room for its name
 ALL_ROWS = "all rows"
 
 
-def colours(gate: str, sources: Sequence[str], tasks: Sequence[str]) -> dict[str, str]:
+def colours(
+    gate: str, sources: Sequence[str], tasks: Sequence[str], shades: Mapping = SHADES
+) -> dict[str, str]:
     """A colour a source, in shades of its relation's."""
     seen: dict[str, int] = {}
     found = {}
     for source in sources:
         whose = relation(gate, source, tasks)
         place = seen[whose] = seen.get(whose, -1) + 1
-        found[source] = SHADES[whose][place % len(SHADES[whose])]
+        found[source] = shades[whose][place % len(shades[whose])]
     return found
 
 
@@ -136,10 +143,12 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
     figure = Figure(figsize=(4.3 * columns, 0.6 + 3.2 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (gate, lines) in zip(panels, by_gate.items()):
-        paint = colours(gate, list(lines), tasks)
+        paint = colours(gate, list(lines), tasks, STROKES)
         for i, (source, points) in enumerate(lines.items()):
             _line(axes, points, source, color=paint[source], linestyle=LINES[i % len(LINES)])
         axes.set_ylim(0, 1.15 * max(value for points in lines.values() for _, value in points))
+        axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
+        axes.locator_params(axis="y", nbins=5)
         _finish(axes, gate)
     if found[COSINE]:
         axes = panels[count - 1]

@@ -62,6 +62,19 @@ def mean_use(gates: Mapping, mask: Bool[np.ndarray, " B"] | slice = slice(None))
     }
 
 
+def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
+    """The mean over rows of a gate's entropy, over that of equal weights.
+
+    1: all sources weigh the same in every row; 0: one has all, not always the same one. None where
+    there is one source.
+    """
+    if len(weights) < 2:
+        return None
+    each = np.stack(list(weights.values())).astype(np.float64)
+    entropy = -(each * np.log(np.maximum(each, 1e-30))).sum(axis=0)
+    return float(entropy.mean() / np.log(len(each)))
+
+
 def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
     """Whose a source is to the reader of a gate: `own`, `shared` or `other`.
 

@@ -39,6 +39,7 @@ def gate_facts(passes: Passes, sample: Sample, segment: str, folder: pathlib.Pat
     return {
         "use": use,
         "relations": gate_use.relations(use, tasks),
+        "evenness": {gate: gate_use.evenness(own) for gate, own in weights.items()},
         "segment": segment,
         "segments": {
             name: {"rows": int(mask.sum()), "use": by_segment[name]} for name, mask in parts.items()
@@ -84,7 +85,9 @@ def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
     found = pair_strengths(passes)
     if not found or len(fields) < 2:
         return {}
-    truth = {expert: known_pairs(run, expert.partition("/")[0]) for expert in found}
+    groups = [*run.schema.task_names, SHARED]
+    found = dict(sorted(found.items(), key=lambda item: groups.index(group_of(item[0]))))
+    truth = {expert: known_pairs(run, group_of(expert)) for expert in found}
     facts, words = {}, {}
     for expert, own in found.items():
         facts[expert] = expert_facts(own, fields, truth[expert])
@@ -95,6 +98,11 @@ def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
     known = {expert: own.get("all", {}) for expert, own in truth.items()}
     gate_figures.pairs(drawn, fields, known, words, folder / "pairs.png")
     return facts
+
+
+def group_of(expert: str) -> str:
+    """Whose a GDCN expert on the fields is: `click/gdcn_0`, `level_0_click/gdcn_0`: click's."""
+    return expert.partition("/")[0].removeprefix("level_0_")
 
 
 def expert_facts(found: Pairs, fields: Sequence[str], truth: Mapping[str, Mapping]) -> dict:
@@ -116,13 +124,12 @@ def expert_facts(found: Pairs, fields: Sequence[str], truth: Mapping[str, Mappin
 def known_pairs(run: Run, group: str) -> dict[str, dict[tuple[str, str], float]]:
     """On synthetic data {own: pairs of the group's stage, all: and of the stages before it}.
 
-    A pair's value is its weight in the stage's logit; `shared` and levels' groups have all.
+    A pair's value is its weight in the stage's logit; the group `shared` has all.
     """
     stages = run.data.notes.get("pairs", {}) if run.config.data.dataset == "synthetic" else {}
     if not stages:
         return {}
     names = list(stages)
-    group = group.removeprefix("level_0_")
     own = names if group == SHARED else [group]
     before = names if group == SHARED else names[: names.index(group) + 1]
     return {

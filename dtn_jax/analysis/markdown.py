@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from dtn_jax.analysis.figures import UNITS
-from dtn_jax.analysis.tables import cell, decimals, divergences, ranked
+from dtn_jax.analysis.tables import (
+    cell,
+    decimals,
+    divergences,
+    gate_rows,
+    known_pair_rows,
+    ranked,
+    strongest,
+)
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
 PICTURES = {  # in the order that they stand in, with what they show
@@ -57,18 +65,19 @@ def importances(found: Mapping) -> Iterator[str]:
 
 
 def divergence(found: Mapping) -> Iterator[str]:
-    rows = [
-        [f"{left}, {right}", method, value, ends, noise]
-        for method, facts in found["methods"].items()
-        for left, right, value, ends, noise in divergences(facts["divergence"])
-    ]
+    rows: dict[str, list[str]] = {}
+    for facts in found["methods"].values():
+        for left, right, value, ends, noise in divergences(facts["divergence"]):
+            cells = rows.setdefault(f"{left}, {right}", [f"{left}, {right}"])
+            cells += [f"{value} ({ends})", noise]
     if rows:
         yield (
             "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
-            "fields, 1: unrelated, 2: reversed). Last column: what each task's own importances "
-            "would diverge by between two such samples, by noise alone."
+            "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
+            "own importances would diverge by between two such samples."
         )
-        yield table(["tasks", "by", "divergence", "95 % interval", "noise alone"], rows)
+        header = ["tasks", *(h for method in found["methods"] for h in (f"by {method}", "noise"))]
+        yield table(header, list(rows.values()))
 
 
 def truth(found: Mapping) -> Iterator[str]:
@@ -94,14 +103,11 @@ def gates(found: Mapping) -> Iterator[str]:
     if not found["gates"]:
         yield "This architecture has no gates."
         return
-    relations = found["gates"]["relations"]
-    kinds = list(dict.fromkeys(kind for sums in relations.values() for kind in sums))
-    yield "Mean gate weights, by whose the experts are:"
-    rows = [
-        [f"`{gate}`", *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds)]
-        for gate, sums in relations.items()
-    ]
-    yield table(["gate", *kinds], rows)
+    yield (
+        "Mean gate weights, by whose the experts are. Evenness is the mean entropy of a row's "
+        "weights over that of equal ones: 1, the gate does not choose; 0, it takes one expert."
+    )
+    yield table(*gate_rows(found["gates"]))
     warnings = found["gates"]["collapse"]
     yield (
         "\n".join(f"- Collapse: {warning}." for warning in warnings)
@@ -126,33 +132,15 @@ def conflict(found: Mapping) -> Iterator[str]:
 
 
 def pairs(found: Mapping) -> Iterator[str]:
-    if not found["pairs"]:
-        return
-    known = [e for e, facts in found["pairs"].items() if "all" in facts["term"]]
-    if known:
+    pairs = found["pairs"]
+    if any("all" in facts["term"] for facts in pairs.values()):
         yield (
-            "Field pairs in GDCN's first layer against the known ones, as AUC over all pairs and "
-            "share of the strongest that are known: those of the group's own stage, and of that "
-            "and the stages before it. `norm` reads the weights alone, `term` the layer's output "
-            "on data."
+            "Field pairs in GDCN's first layer against the known ones: AUC over all pairs, and how "
+            "many of the strongest are known; first for the pairs of the group's own stage, then "
+            "for those of all stages up to it, on which its label depends too. `norm` reads the "
+            "weights alone, `term` the layer's output on data."
         )
-        rows = []
-        for expert in known:
-            for strength in ("norm", "term"):
-                cells = []
-                for which in ("own", "all"):
-                    one = found["pairs"][expert][strength][which]
-                    cells += [
-                        decimals(one["auc"]),
-                        f"{decimals(one['precision'])} of {one['known']}",
-                    ]
-                rows.append([f"`{expert}`", strength, *cells])
-        header = ["expert", "by", "own: AUC", "precision", "own and before: AUC", "precision"]
-        yield table(header, rows)
-        return
-    lines = []
-    for expert, facts in found["pairs"].items():
-        top = facts["term"]["strongest"][:3]
-        strongest = ", ".join(f"{left} × {right}" for left, right, _ in top)
-        lines.append(f"- `{expert}`: {strongest}")
-    yield "Strongest field pairs in GDCN's first layer:\n\n" + "\n".join(lines)
+        yield table(*known_pair_rows(pairs))
+    elif pairs:
+        lines = [f"- `{expert}`: {strongest(facts)}" for expert, facts in pairs.items()]
+        yield "Strongest field pairs in GDCN's first layer:\n\n" + "\n".join(lines)

@@ -165,8 +165,8 @@ def found_pairs(
     """How well strengths rank the known pairs above the others.
 
     Returns:
-      `auc` over all pairs (None where none is known); of the strongest `known` ones, the share
-      `precision` that is known; and the number `known`.
+      `auc` over all pairs (None where none is known); how many are `known`, and how many of the
+      so many strongest are, `found`.
     """
     rows, columns = np.triu_indices(len(fields), 1)
     wanted = {frozenset(pair) for pair in known}
@@ -176,6 +176,6 @@ def found_pairs(
     top = np.argsort(-scores, kind="stable")[: is_known.sum()]
     return {
         "auc": auc(scores, is_known),
-        "precision": float(is_known[top].mean()) if len(top) else None,
         "known": int(is_known.sum()),
+        "found": int(is_known[top].sum()),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -58,20 +59,15 @@ class Passes:
             make_score_step(run.model, run.plan, run.at.table_mesh), run.at, self.size
         )
 
-        def score(state, rows):
-            found = by_batches(state, rows)
+        def score(state, rows, other, slots, numbers):
+            found = by_batches(state, replaced(rows, other, slots, numbers))
             return found.reshape(len(rows.ids), -1)[: self.count]
 
-        def permuted(state, rows, order, *where):
-            return score(state, replaced(rows, take(rows, order), *where))
-
-        def forgotten(state, rows, *where):
-            return score(state, replaced(rows, unknown(rows), *where))
-
+        # One program for every field and method: it takes the rows that the field's values are of.
         everywhere = run.at.replicated()
-        self._plain, self._permuted, self._unknown = (
-            jax.jit(function, out_shardings=everywhere) for function in (score, permuted, forgotten)
-        )
+        self._score = jax.jit(score, out_shardings=everywhere)
+        self._take = jax.jit(take, out_shardings=everywhere)
+        self._forgotten = jax.jit(unknown, out_shardings=everywhere)(self.rows)
 
     def map(self, function: Function, *more):
         """What `function(state, batch, *more)` gives, arrays `[B, ...]`, for all rows: numpy."""
@@ -92,18 +88,21 @@ class Passes:
         return run(self.state, self.rows, *more)
 
     def plain(self) -> Float[Array, "B T"]:
-        return self._plain(self.state, self.rows)
+        return self._with(self.rows, self.run.schema.field_names[0])
 
     def permuted(self, field: str, order: Int[np.ndarray, " B"]) -> Float[Array, "B T"]:
         """Row i has the field's values of row `order[i]`."""
         padding = np.arange(self.count, len(self.rows.ids))
-        order = np.concatenate([order, padding]).astype(np.int32)
-        where = columns(self.run.schema, field)
-        return self._permuted(self.state, self.rows, order, *where)
+        order = jnp.asarray(np.concatenate([order, padding]), jnp.int32)
+        return self._with(self._take(self.rows, order), field)
 
     def unknown(self, field: str) -> Float[Array, "B T"]:
         """Every value of the field is the unknown id."""
-        return self._unknown(self.state, self.rows, *columns(self.run.schema, field))
+        return self._with(self._forgotten, field)
+
+    def _with(self, other: Batch, field: str) -> Float[Array, "B T"]:
+        """The field's values are those of `other`."""
+        return self._score(self.state, self.rows, other, *columns(self.run.schema, field))
 
     def _joined(self, found: Array) -> np.ndarray:
         """Results by batch, `[steps, size, ...]`, as those of the real rows."""

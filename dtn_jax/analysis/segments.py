@@ -62,7 +62,8 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
 
 def by_value(ids: Int[np.ndarray, " B"], named: Mapping[int, str]) -> Segments:
     values, counts = np.unique(ids, return_counts=True)
-    frequent = values[np.argsort(-counts, kind="stable")][:SHOWN]
+    most = SHOWN if len(values) > SHOWN + 1 else len(values)
+    frequent = values[np.argsort(-counts, kind="stable")][:most]
     if not len(frequent):
         raise UserError("no row to make segments of")
     found = {named.get(int(v), f"id {v}"): ids == v for v in np.sort(frequent)}

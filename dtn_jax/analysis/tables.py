@@ -9,10 +9,11 @@ import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.analysis.figures import UNITS, number
+from dtn_jax.analysis.figures import UNITS, number, wrapped
 from dtn_jax.analysis.importance import Z
 
 SHOWN = 20  # fields
+ROOMY = 3  # keys, at most, whose intervals fit a terminal of 80 columns
 
 
 def ranked(by_key: Mapping[str, Mapping[str, Mapping]]) -> list[str]:
@@ -36,9 +37,11 @@ def tables(found: Mapping) -> Iterator[rich.console.Group]:
     if found["truth"]:
         yield agreement_table(found["truth"]["agreement"])
     if found["gates"]:
-        yield relations_table(found["gates"]["relations"])
+        yield gates_table(found["gates"])
     if found["conflict"]:
         yield conflict_table(found["conflict"])
+    if found["pairs"]:
+        yield pairs_table(found["pairs"])
 
 
 def titled(
@@ -61,16 +64,25 @@ def cell(one: Mapping, factor: float | int) -> str:
 
 
 def importance_table(method: str, facts: Mapping) -> rich.console.Group:
+    """With intervals where there is room for them; elsewhere what is within noise is dim."""
     factor, unit = UNITS[method]
     by_key = facts["importance"]
-    fields = ranked(by_key)
+    fields, roomy = ranked(by_key), len(by_key) <= ROOMY
+
+    def text(one: Mapping) -> str:
+        if roomy:
+            return cell(one, factor)
+        sure = one["mean"] > Z * one["error"]
+        return number(factor * one["mean"]) if sure else f"[dim]{number(factor * one['mean'])}[/]"
+
     rows = [
-        [field, *(cell(by_field[field], factor) for by_field in by_key.values())]
+        [field, *(text(by_field[field]) for by_field in by_key.values())]
         for field in fields[:SHOWN]
     ]
     rest = len(fields) - len(rows)
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
-    return titled(f"{method}: {unit}, ± half its 95 % interval", ["field", *by_key], rows, below)
+    what = "± half its 95 % interval" if roomy else "dim: within noise of 0"
+    return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
 
 
 def divergence_table(method: str, facts: Mapping) -> rich.console.Group:
@@ -92,8 +104,8 @@ def divergences(facts: Mapping) -> Iterator[tuple[str, str, str, str, str]]:
             yield left, keys[j], value, f"{low} to {high}", noise
 
 
-def decimals(value: float | int | None) -> str:
-    return "n/d" if value is None else f"{value:.3f}"
+def decimals(value: float | int | None, absent: str = "n/d") -> str:
+    return absent if value is None else f"{value:.3f}"
 
 
 def agreement_table(agreement: Mapping[str, Mapping[str, Mapping]]) -> rich.console.Group:
@@ -101,20 +113,58 @@ def agreement_table(agreement: Mapping[str, Mapping[str, Mapping]]) -> rich.cons
     rows = [
         [
             method,
-            *(f"{decimals(o['rank_correlation'])} ({o['fields']})" for o in by_key.values()),
+            *(f"{decimals(o['rank_correlation'])}\n({o['fields']})" for o in by_key.values()),
         ]
         for method, by_key in agreement.items()
     ]
-    return titled(title, ["method", *next(iter(agreement.values()))], rows)
+    return titled(title, ["method", *map(wrapped, next(iter(agreement.values())))], rows)
 
 
-def relations_table(relations: Mapping[str, Mapping[str, float]]) -> rich.console.Group:
+def gate_rows(gates: Mapping) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each gate's weights by whose the experts are, and its evenness."""
+    relations = gates["relations"]
     kinds = list(dict.fromkeys(kind for sums in relations.values() for kind in sums))
     rows = [
-        [gate, *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds)]
+        [
+            gate,
+            *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds),
+            decimals(gates["evenness"][gate], ""),
+        ]
         for gate, sums in relations.items()
     ]
-    return titled("mean gate weights, by whose the experts are", ["gate", *kinds], rows)
+    return ["gate", *kinds, "evenness"], rows
+
+
+def gates_table(gates: Mapping) -> rich.console.Group:
+    title = "mean gate weights, by whose the experts are; evenness 1: equal weights in every row"
+    return titled(title, *gate_rows(gates))
+
+
+def pairs_table(pairs: Mapping) -> rich.console.Group:
+    """Where pairs are known, how well each GDCN's first layer has them; else its strongest."""
+    known = any("all" in facts["term"] for facts in pairs.values())
+    if known:
+        title = "GDCN's first layer: AUC of known pairs, and how many of the strongest are known"
+        return titled(title, *known_pair_rows(pairs))
+    rows = [[expert, strongest(facts)] for expert, facts in pairs.items()]
+    return titled("GDCN's first layer: its strongest field pairs", ["expert", "pairs"], rows)
+
+
+def known_pair_rows(pairs: Mapping) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, for the pairs of a group's own stage, and of all up to it."""
+    rows = []
+    for expert, facts in pairs.items():
+        for strength in ("norm", "term"):
+            cells = []
+            for which in ("own", "all"):
+                one = facts[strength][which]
+                cells += [decimals(one["auc"]), f"{one['found']} of {one['known']}"]
+            rows.append([expert, strength, *cells])
+    return ["expert", "by", "own: AUC", "found", "up to it: AUC", "found"], rows
+
+
+def strongest(facts: Mapping) -> str:
+    return ", ".join(f"{left} × {right}" for left, right, _ in facts["term"]["strongest"][:3])
 
 
 def conflict_table(conflict: Mapping[str, Mapping]) -> rich.console.Group:

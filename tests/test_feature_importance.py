@@ -233,6 +233,7 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
         ("--rows=-1", "--rows=-1: expected at least 1"),
         ("--rows=many", "invalid int value: 'many'"),
         ("--split=dev", "unknown split 'dev'. The choices are: train, validation, test."),
+        ("--segment=color", "unknown segment 'color'. The choices are: workclass, education"),
         ("--rows=1", "no task has both classes in 1 rows of validation"),
         ("--config=x", "unrecognized arguments: --config=x"),
     ],

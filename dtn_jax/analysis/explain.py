@@ -14,6 +14,7 @@ from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
+from dtn_jax.analysis.segments import default_segment, segments
 from dtn_jax.datasets.funnel import FIELDS, FunnelSpec
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
@@ -70,6 +71,8 @@ def explain(
             f"no task has both classes in {len(sample.rows.ids):,} rows of {settings.split}: "
             "nothing to measure; take more rows"
         )
+    segment = settings.segment or default_segment(run.schema)
+    parts = segments(sample, run.schema, run.data.encoders(), segment) if segment else {}
     passes = Passes(run, state, sample.rows)
     found = importances(passes, measured, settings, bar)
     between = {method: rank.divergence(one, settings.seed) for method, one in found.items()}
@@ -83,7 +86,7 @@ def explain(
         "undefined": undefined,
         "methods": {m: method_facts(found[m], between[m]) for m in found},
         "truth": truth_facts(run, sample, measured, found, settings, bar),
-        "gates": inside.gate_facts(passes, sample, settings.segment, folder),
+        "gates": inside.gate_facts(passes, segment, parts, folder),
         "conflict": inside.conflict_facts(passes),
         "over_training": inside.training_facts(history, run.schema, folder),
         "pairs": inside.pair_facts(passes, folder),

@@ -12,8 +12,7 @@ from dtn_jax.analysis import gate_figures, gate_use, watch
 from dtn_jax.analysis.conflict import make_conflict
 from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.analysis.sample import Sample
-from dtn_jax.analysis.segments import default_segment, segments
+from dtn_jax.analysis.segments import Segments
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
@@ -21,15 +20,13 @@ from dtn_jax.schema import Schema
 TOP = 15  # pairs that the JSON names
 
 
-def gate_facts(passes: Passes, sample: Sample, segment: str, folder: pathlib.Path) -> dict:
-    """Mean gate weights over all rows and by segment, and what to warn of."""
+def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Path) -> dict:
+    """Mean gate weights over all rows and in each part, by `segment`, and what to warn of."""
     run, tasks = passes.run, passes.run.schema.task_names
     weights = passes.map(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
     weights = gate_use.in_order(weights, tasks)
     if not weights:
         return {}
-    segment = segment or default_segment(run.schema)
-    parts = segments(sample, run.schema, run.data.encoders(), segment) if segment else {}
     use = gate_use.mean_use(weights)
     by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
     gate_figures.gates(use, by_segment, segment, tasks, folder / "gates.png")

@@ -34,6 +34,30 @@ def by_batch(function: Function, at: Placement, size: int) -> Function:
     return over_rows
 
 
+def rescored(step: Function, at: Placement, size: int) -> Function:
+    """(state, rows, plain, other, slots, numbers) -> scores with `other`'s values of a field.
+
+    Only the rows whose values differ are scored; the others keep `plain`, their scores before.
+    Many fields have one value in most rows, and then this is most of the work saved. How many
+    there are is traced: one program serves every field and method.
+    """
+
+    def rescore(state, rows, plain, other, slots, numbers):
+        moved = replaced(rows, other, slots, numbers)
+        differs = (moved.ids != rows.ids).any(axis=1) | (moved.numeric != rows.numeric).any(axis=1)
+        differs = differs & rows.row_mask
+        order = jnp.argsort(~differs, stable=True)  # those that differ first
+
+        def one(i, scores):
+            place = jax.lax.dynamic_slice_in_dim(order, i * size, size)
+            batch = jax.lax.with_sharding_constraint(take(moved, place), at.batch())
+            return scores.at[place].set(step(state, batch))
+
+        return jax.lax.fori_loop(0, -(-differs.sum() // size), one, plain)
+
+    return rescore
+
+
 class Passes:
     """A state's scores on a sample, as it is or with other values of one field.
 
@@ -55,19 +79,14 @@ class Passes:
         padding = -self.count % self.size
         place = np.pad(np.arange(self.count), (0, padding), constant_values=-1)
         self.rows = jax.device_put(take(rows, place), run.at.replicated())
-        by_batches = by_batch(
-            make_score_step(run.model, run.plan, run.at.table_mesh), run.at, self.size
-        )
-
-        def score(state, rows, other, slots, numbers):
-            found = by_batches(state, replaced(rows, other, slots, numbers))
-            return found.reshape(len(rows.ids), -1)[: self.count]
-
-        # One program for every field and method: it takes the rows that the field's values are of.
+        step = make_score_step(run.model, run.plan, run.at.table_mesh)
         everywhere = run.at.replicated()
-        self._score = jax.jit(score, out_shardings=everywhere)
         self._take = jax.jit(take, out_shardings=everywhere)
         self._forgotten = jax.jit(unknown, out_shardings=everywhere)(self.rows)
+        found = self._stacked(step)
+        self._plain = found.reshape(len(self.rows.ids), -1)
+        rescore = rescored(step, run.at, self.size)
+        self._rescore = jax.jit(rescore, out_shardings=everywhere)
 
     def map(self, function: Function, *more):
         """What `function(state, batch, *more)` gives, arrays `[B, ...]`, for all rows: numpy."""
@@ -88,7 +107,7 @@ class Passes:
         return run(self.state, self.rows, *more)
 
     def plain(self) -> Float[Array, "B T"]:
-        return self._with(self.rows, self.run.schema.field_names[0])
+        return self._plain[: self.count]
 
     def permuted(self, field: str, order: Int[np.ndarray, " B"]) -> Float[Array, "B T"]:
         """Row i has the field's values of row `order[i]`."""
@@ -102,7 +121,8 @@ class Passes:
 
     def _with(self, other: Batch, field: str) -> Float[Array, "B T"]:
         """The field's values are those of `other`."""
-        return self._score(self.state, self.rows, other, *columns(self.run.schema, field))
+        where = columns(self.run.schema, field)
+        return self._rescore(self.state, self.rows, self._plain, other, *where)[: self.count]
 
     def _joined(self, found: Array) -> np.ndarray:
         """Results by batch, `[steps, size, ...]`, as those of the real rows."""

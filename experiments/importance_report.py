@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from dtn_jax import options
 from dtn_jax.analysis import markdown
+from dtn_jax.analysis.tables import decimals, divergences
 from dtn_jax.schema import UserError
 from experiments import command
 from experiments.compare import RESULTS
@@ -95,9 +96,10 @@ def report() -> str:
     files = sorted(KEPT.glob("*.json"))
     if not files:
         raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,...")
-    parts = [HEAD]
+    by_name = {path.stem: json.loads(path.read_text()) for path in files}
+    parts = [HEAD, summary(by_name)]
     for path in files:
-        found = json.loads(path.read_text())
+        found = by_name[path.stem]
         pictures = {
             name: f"{path.stem}_{name}.png"
             for name in markdown.PICTURES
@@ -105,6 +107,32 @@ def report() -> str:
         }
         parts += [f"## {path.stem}\n", how(found), markdown.section(found, pictures)]
     return "\n".join(parts)
+
+
+def summary(by_name: Mapping[str, Mapping]) -> str:
+    """A row for each two tasks of each data set, in the spaces of their losses, by permutation."""
+    rows = []
+    for name, found in by_name.items():
+        if "permutation" not in found["methods"]:
+            continue
+        facts = found["methods"]["permutation"]
+        agreement = found["truth"].get("agreement", {}).get("permutation", {})
+        first: dict[str, str] = {}  # a task's first key is in the space of its loss
+        for key in facts["importance"]:
+            first.setdefault(key.partition("@")[0], key)
+        for left, right, value, ends, noise in divergences(facts["divergence"]):
+            if {left, right} <= set(first.values()):
+                known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
+                agreed = ", ".join(map(decimals, known))
+                rows.append([name, f"{left}, {right}", value, ends, noise, agreed])
+    header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "agreement"]
+    return (
+        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances; "
+        "agreement, where the answer is known, each task's rank correlation with that of the "
+        "Bayes-optimal score, over the fields above its noise.\n\n"
+        + markdown.table(header, rows)
+        + "\n"
+    )
 
 
 def how(found: Mapping) -> str:

@@ -19,7 +19,7 @@ from dtn_jax.analysis.rank import Divergence
 from dtn_jax.plots import NOTE
 
 DPI = 100
-PALETTE = 128
+PALETTE = 256
 MOST = 40  # fields in a heat map; the least important of more are left out
 UNITS = {  # of a method: the factor of the numbers shown, and what they are
     "permutation": (1000, "drop of AUC × 1000 when permuted"),

@@ -74,7 +74,9 @@ def divergence(found: Mapping) -> Iterator[str]:
         yield (
             "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
             "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
-            "own importances would diverge by between two such samples."
+            "own importances would diverge by between two such samples. It is in the ranks of "
+            "fields that hardly matter, and pushes a divergence up: intervals reach further up than "
+            "down."
         )
         header = ["tasks", *(h for method in found["methods"] for h in (f"by {method}", "noise"))]
         yield table(header, list(rows.values()))
@@ -117,18 +119,21 @@ def gates(found: Mapping) -> Iterator[str]:
 
 
 def conflict(found: Mapping) -> Iterator[str]:
-    if found["conflict"]:
-        words = [
-            f"{pair} {decimals(one['mean'])}"
-            + (f" ± {decimals(one['deviation'])}" if one["deviation"] is not None else "")
-            for pair, one in found["conflict"].items()
-        ]
-        one = next(iter(found["conflict"].values()))
-        yield (
-            "Cosine of two tasks' gradients at the shared embeddings, best state, mean ± standard "
-            f"deviation over {one['batches']} batches of {one['batch_rows']:,} rows: "
-            f"{'; '.join(words)}."
-        )
+    if not found["conflict"]:
+        return
+    one = next(iter(found["conflict"].values()))
+    several = one["batches"] > 1
+    words = [
+        f"{pair} {decimals(own['mean'])}" + (f" ± {decimals(own['deviation'])}" if several else "")
+        for pair, own in found["conflict"].items()
+    ]
+    over = f"{one['batch_rows']:,} rows"
+    if several:
+        over = f"batches of {over}, mean ± standard deviation over {one['batches']}"
+    yield (
+        "Cosine of two tasks' gradients at the shared embeddings, in the best state, on "
+        f"{over}: {'; '.join(words)}."
+    )
 
 
 def pairs(found: Mapping) -> Iterator[str]:

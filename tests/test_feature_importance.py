@@ -14,7 +14,7 @@ from test_train import small
 
 from configs import base
 from dtn_jax import options
-from dtn_jax.analysis import explain, figures, gate_figures, inside, watch, written
+from dtn_jax.analysis import bayes, explain, figures, gate_figures, inside, watch, written
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
@@ -171,6 +171,8 @@ def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, mo
     importance = facts["importance"]["click@all"]
     assert importance["f206"]["mean"] > 0.01
     assert importance["f122"]["mean"] == 0
+    same = bayes.bayes_importance(spec, sample.rows.ids, measured, 1, settings.seed)
+    assert importance["f206"]["mean"] != same.mean[funnel.FIELDS.index("f206"), 0]  # the model's
     assert facts["agreement"]["unknown"]["click@all"]["rank_correlation"] > 0.7
     known = {group: inside.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
     counts = {g: (len(pairs["own"]), len(pairs["all"])) for g, pairs in known.items()}

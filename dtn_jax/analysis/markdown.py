@@ -75,7 +75,7 @@ def divergence(found: Mapping) -> Iterator[str]:
             "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
             "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
             "own importances would diverge by between two such samples. It is in the ranks of "
-            "fields that hardly matter, and pushes a divergence up: intervals reach further up than "
+            "fields that hardly matter, and pushes divergences up: intervals reach further up than "
             "down."
         )
         header = ["tasks", *(h for method in found["methods"] for h in (f"by {method}", "noise"))]

@@ -224,7 +224,7 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
 def test_gradient_importance_is_that_of_a_loop_over_rows(architecture):
     """Embeddings looked up, pooled and differentiated one row at a time."""
     with jax.enable_x64(True):
-        model = tiny(architecture, model__experts="mlp")
+        model = tiny(architecture, model__experts="mlp", parallel__devices=1)
         found = gradients.moves(model.passes)
         table = np.asarray(model.state.tables["embedding"])
         views, plan = model.run.plan.views, model.run.plan
@@ -369,9 +369,9 @@ def test_draws_have_the_covariance():
 
 @pytest.fixture(scope="module")
 def truth():
-    """30,000 rows, their keys, and the Bayes-optimal score's importance."""
-    spec = funnel.FunnelSpec(rows=30_000)
-    ids, labels = funnel.rows(spec, 0, 30_000)
+    """12,000 rows, their keys, and the Bayes-optimal score's importance."""
+    spec = funnel.FunnelSpec(rows=12_000)
+    ids, labels = funnel.rows(spec, 0, 12_000)
     tasks = (
         Task("click"),
         Task("cart", also_report=("click",), upstream=("click",)),
@@ -380,11 +380,11 @@ def truth():
     schema = Schema("synthetic", [Field(f) for f in funnel.FIELDS], tasks)
     batch = Batch(
         ids=ids,
-        numeric=np.zeros((30_000, 0), np.float32),
+        numeric=np.zeros((12_000, 0), np.float32),
         labels=labels.astype(np.float32),
         label_mask=np.ones(labels.shape, bool),
-        sample_weight=np.ones(30_000, np.float32),
-        row_mask=np.ones(30_000, bool),
+        sample_weight=np.ones(12_000, np.float32),
+        row_mask=np.ones(12_000, bool),
     )
     keys, _ = quality.keys(schema, batch, weighted=False)
     return spec, ids, keys, bayes.bayes_importance(spec, ids, keys, 2, 0)

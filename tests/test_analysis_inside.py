@@ -23,7 +23,7 @@ from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.state import State
 
 TASKS = ("click", "order")
-LAYER = {"model__gdcn__layers": 1}  # quick to compile
+QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ def test_only_layers_that_read_the_fields_have_pairs():
 def test_pairs_are_read_through_views_and_normalisation():
     """Of `stem`, whose groups read tables of their own, and with layer normalisation."""
     with jax.enable_x64(True):
-        model = tiny("stem", model__normalisation="layer", model__experts="gdcn", **LAYER)
+        model = tiny("stem", model__normalisation="layer", model__experts="gdcn", **QUICK)
         experts = pairs.gdcn_experts(model.state.params, 4 * D)
         assert set(experts) == {f"level_0_{g}/gdcn_0" for g in (*SCHEMA.task_names, "shared")}
         run = model.run

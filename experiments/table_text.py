@@ -1,0 +1,269 @@
+"""A table's content as Markdown, LaTeX (booktabs) and CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+
+from experiments.table_content import TOO_FEW
+
+LEVEL = 0.05  # of significance
+NAMES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "logloss": "log loss",
+    "ece": "calibration error (ECE)",
+    "rmse": "RMSE",
+    "r2": "R²",
+}
+LOWEST_IS_BEST = ("logloss", "ece", "rmse")
+TITLES = {
+    "overall": "All architectures",
+    "ablation": "DTN without each of its parts",
+    "interactions": "Every kind of expert in every routing",
+    "matched": "All architectures at DTN's size",
+    "sensitivity": "DTN at other sizes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A printed table: the first column names the rows; **bold** cells are marked so."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def texts(found: Mapping) -> list[Text]:
+    """The printed tables of a table: AUC and size first, then what else was measured."""
+    rows, keys = found["rows"], keys_of(found)
+    if not rows:
+        return []
+    main = [metric_column(rows, key, "auc") for key in keys if has(rows, key, "auc")]
+    header = [f"AUC {key}" for key in keys if has(rows, key, "auc")]
+    main = [
+        [cell + mark(row, key) for cell, row in zip(column, rows)]
+        for column, key in zip(main, [k for k in keys if has(rows, k, "auc")])
+    ]
+    sizes = [
+        [short(r["parameters"]) for r in rows],
+        [short(r["flops"]) for r in rows],
+        [seconds(r["train_seconds"]) for r in rows],
+    ]
+    published = [published_column(rows, p) for p in found["published"]]
+    names = [f"`{r['name']}`" for r in rows]
+    made = [
+        Text(
+            f"{TITLES[found['table']]}, {found['dataset']}",
+            (
+                "",
+                *header,
+                "parameters",
+                "FLOPs",
+                "train s",
+                *(f"published: {p['source']}" for p in found["published"]),
+            ),
+            tuple(zip(names, *main, *sizes, *published, strict=True)),
+        )
+    ]
+    compared = [r for r in rows if r["comparison"]]
+    if compared:
+        tested = [k for k in keys if any(k in r["comparison"] for r in compared)]
+        columns = [[difference(r["comparison"].get(k)) for r in compared] for k in tested]
+        against = sorted({r["against"] for r in compared})
+        less = against[0] if len(against) == 1 else "DTN with the same experts"
+        labels = [f"`{r['name']}`" for r in compared]
+        made.append(
+            Text(
+                f"AUC less that of {less}: difference × 1000, 95 % interval, Holm's p",
+                ("", *tested),
+                tuple(zip(labels, *columns, strict=True)),
+            )
+        )
+    for metric in NAMES:
+        shown = [k for k in keys if has(rows, k, metric)] if metric != "auc" else []
+        if shown:
+            columns = [metric_column(rows, key, metric) for key in shown]
+            body = tuple(zip(names, *columns, strict=True))
+            made.append(Text(NAMES[metric], ("", *shown), body))
+    return made
+
+
+def keys_of(found: Mapping) -> list[str]:
+    """The task@space of the table, in order."""
+    return list(found["rows"][0]["metrics"]) if found["rows"] else []
+
+
+def has(rows: Sequence[Mapping], key: str, metric: str) -> bool:
+    return any(v is not None for r in rows for v in r["metrics"][key].get(metric, ()))
+
+
+def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
+    """Mean ± standard deviation over seeds; the best mean is bold."""
+    values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
+    means = [statistics.mean(v) if v else None for v in values]
+    best = (min if metric in LOWEST_IS_BEST else max)(m for m in means if m is not None)
+    cells = [spread(v) if v else "not defined" for v in values]
+    bold = [len(rows) > 1 and m == best for m in means]
+    return [f"**{cell}**" if b else cell for cell, b in zip(cells, bold)]
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def mark(row: Mapping, key: str) -> str:
+    """↓ and ↑: significantly below and above what the row is tested against."""
+    found = row["comparison"].get(key)
+    if found in (None, TOO_FEW) or found["p_holm"] >= LEVEL:
+        return ""
+    return " ↑" if found["difference"] > 0 else " ↓"
+
+
+def difference(found: Mapping | str | None) -> str:
+    if found is None or found == TOO_FEW:
+        return found or ""
+    low, high = 1000 * found["low"], 1000 * found["high"]
+    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p = {found['p_holm']:.3f}"
+    text = f"{1000 * found['difference']:+.2f} [{low:+.2f}, {high:+.2f}], {p}"
+    return text.replace("-", "−")
+
+
+def published_column(rows: Sequence[Mapping], published: Mapping) -> list[str]:
+    found = [published["auc"].get(r["name"], {}) for r in rows]
+    return [" / ".join(f"{v:.4f}" for v in f.values()) for f in found]
+
+
+def seconds(values: Sequence[float | None]) -> str:
+    known = [v for v in values if v is not None]
+    return f"{statistics.median(known):.0f}" if known else ""
+
+
+def short(number: int) -> str:
+    """1234567 as '1.23 M'."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= factor:
+            return f"{number / factor:.3g}{unit}"
+    return str(number)
+
+
+def footnotes(found: Mapping) -> list[str]:
+    """How the numbers came about, and what the signs mean."""
+    tuned = f"{found['trials']} trials each on validation"
+    if found["tuned_with"]:
+        tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
+    notes = [
+        f"Test split, mean ± standard deviation over {found['seeds']} seeds that tuned nothing. "
+        f"Settings: {tuned}, the same space for all"
+        + (
+            "."
+            if found["table"] in ("overall", "matched", "interactions")
+            else "; those found for dtn."
+        ),
+        "↓ ↑: below or above at p < 0.05 (hierarchical bootstrap over seeds and test examples, "
+        "Holm-corrected over the table).",
+        "Parameters without embedding tables; forward FLOPs of one example; seconds of training, "
+        "median over seeds.",
+    ]
+    notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
+    if found["missing"]:
+        notes.append(f"Not finished: {found['missing']} runs are still missing.")
+    where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"
+    notes.append(f"`{found['command']}`, {found['date']}; {where}.")
+    return notes
+
+
+def markdown(found: Mapping) -> str:
+    parts = [f"# {TITLES[found['table']]}: {found['dataset']}\n"]
+    for i, text in enumerate(texts(found)):
+        parts.append((f"## {text.title}\n\n" if i else "") + markdown_table(text))
+    return "\n".join(parts) + "\n" + "".join(f"- {note}\n" for note in footnotes(found))
+
+
+def markdown_table(text: Text) -> str:
+    lines = [text.header, ["---", *["---:"] * (len(text.header) - 1)], *text.rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "×": r"$\times$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "²": r"$^2$",
+    "<": "$<$",
+    ">": "$>$",
+}
+
+
+def escaped(text: str) -> str:
+    return "".join(ESCAPES.get(letter, letter) for letter in text)
+
+
+def latex(found: Mapping) -> str:
+    r"""Tables for \usepackage{booktabs}."""
+    return "\n".join(latex_table(t, found) for t in texts(found))
+
+
+def latex_table(text: Text, found: Mapping) -> str:
+    def cell(content: str) -> str:
+        inner = content.replace("`", "")
+        if inner.startswith("**"):
+            bold, _, rest = inner[2:].partition("**")
+            return rf"\textbf{{{escaped(bold)}}}{escaped(rest)}"
+        return escaped(inner)
+
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(text.title)}. Mean $\pm$ standard deviation over "
+        rf"{found['seeds']} seeds.}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(text.header) - 1)}}}",
+        r"\toprule",
+        " & ".join(cell(c) for c in text.header) + r" \\",
+        r"\midrule",
+        *(" & ".join(cell(c) for c in row) + r" \\" for row in text.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(found: Mapping) -> str:
+    """A line per row, task@space and metric; numbers in full."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    compared = ("difference", "low", "high", "p", "p_holm")
+    labels = ("table", "row", "group", "at", "task@space", "metric", "mean", "sd", "seeds")
+    sizes = ("parameters", "flops_per_example", "train_seconds")
+    writer.writerow([*labels, "against", *compared, *sizes])
+    for row in found["rows"]:
+        timed = [v for v in row["train_seconds"] if v is not None]
+        size = (row["parameters"], row["flops"], statistics.median(timed) if timed else "")
+        for key, metrics in row["metrics"].items():
+            for metric, values in metrics.items():
+                known = [v for v in values if v is not None]
+                mean = statistics.mean(known) if known else ""
+                deviation = statistics.stdev(known) if len(known) > 1 else ""
+                test = row["comparison"].get(key) if metric == "auc" else None
+                tested = (
+                    [test[c] for c in compared]
+                    if test and test != TOO_FEW
+                    else [test or "", *[""] * 4]
+                )
+                against = row["against"] if test else ""
+                named = (found["table"], row["name"], row["group"], row["at"], key, metric)
+                writer.writerow([*named, mean, deviation, len(known), against, *tested, *size])
+    return out.getvalue()

@@ -62,10 +62,12 @@ def main(arguments: Sequence[str]) -> None:
     problems = []
     for table in tables:
         entries = TABLES[table](protocol, work.data.schema, work.size)
+        entries = chosen(entries, known.entries)
+        found = None
         for failed in work.do(entries):
             problems += failed
             found = write(work, table, entries, arguments)
-        show(found, folder / f"{table}.md")
+        show(found or write(work, table, entries, arguments), folder / f"{table}.md")
     if problems:
         raise UserError("\n".join(["some runs could not be done:", *problems]))
 
@@ -83,6 +85,7 @@ def make_parser() -> command.Parser:
     parser.add_argument(
         "--set", default="", metavar="KEY=VALUE;...", help="settings of all entries, by ';'"
     )
+    parser.add_argument("--entries", default="", help="only these rows, by ';' (default: all)")
     parser.add_argument(
         "--together",
         default="auto",
@@ -92,6 +95,14 @@ def make_parser() -> command.Parser:
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
     return parser
+
+
+def chosen(entries: Sequence[Entry], names: str) -> list[Entry]:
+    """The entries of these names, separated by semicolons; '' takes all."""
+    wanted = [n.strip() for n in names.split(";") if n.strip()]
+    for name in wanted:
+        choose("entry", name, [e.name for e in entries])
+    return [e for e in entries if not wanted or e.name in wanted]
 
 
 def given_settings(text: str) -> dict[str, str]:
@@ -108,7 +119,7 @@ def keep_compiled(runs: pathlib.Path) -> None:
     """Trials and seeds compile the same programs: they are kept on disk, unless already so."""
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str((runs / "compiled").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:

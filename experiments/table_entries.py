@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from dtn_jax.flops import Size
 from dtn_jax.interactions import EXPERTS, parse_experts
-from dtn_jax.schema import Schema
+from dtn_jax.schema import Schema, UserError
 from experiments.protocols import OURS, Entry, Protocol, Settings
 
 SizeOf = Callable[[Entry], Size]
@@ -93,6 +93,8 @@ def matched_to(
     (low, high), best = WIDTHS, WIDTHS[0]
     for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
         few, many = count(size(at(low))), count(size(at(high)))
+        if few == many:
+            raise UserError(f"{entry.name}: {width} does not change its size")
         best = max(1, round(low + (wanted - few) * (high - low) / (many - few)))
         if abs(count(size(at(best))) - wanted) <= NEAR * wanted or best == 1:
             break

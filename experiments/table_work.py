@@ -96,12 +96,14 @@ class Work:
         """Tunes, then trains seed by seed; yields when all entries have one more, or all seeds.
 
         What is yielded is what could not be done. Jobs that other processes do are waited for.
+        Nothing is yielded where all is there.
         """
         names = list(dict.fromkeys(e.tuned_as for e in entries))
         tunings = {
             f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
         }
-        yield self.share(tunings)
+        if tunings:
+            yield self.share(tunings)
         entries = [e for e in entries if self.tuning(e.tuned_as)]
         seeds = tuple(range(1, self.protocol.seeds + 1))
         for some in [seeds] if self.together else [(seed,) for seed in seeds]:
@@ -111,7 +113,8 @@ class Work:
                 if missing:
                     label = f"{entry.name}, seed {', '.join(map(str, missing))}"
                     jobs[label] = functools.partial(self.train, entry, missing)
-            yield self.share(jobs)
+            if jobs:
+                yield self.share(jobs)
 
     def share(self, jobs: Mapping[str, Job]) -> list[str]:
         """Does each job that no other process does; returns what failed."""

@@ -31,7 +31,7 @@ from dtn_jax.run import MEAN
 from dtn_jax.schema import UserError
 from dtn_jax.significance import resampled_aucs
 from dtn_jax.train import train
-from dtn_jax.workdir import versions
+from dtn_jax.workdir import versions, write_whole
 from experiments import sweep, sweep_report
 from experiments.protocols import Protocol, Settings
 from experiments.studies import Budget, open_study
@@ -84,11 +84,9 @@ def read_own(path: pathlib.Path, config: ConfigDict) -> dict | None:
 
 
 def keep(path: pathlib.Path, content: Mapping) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a JSON file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 @contextlib.contextmanager
@@ -167,9 +165,12 @@ def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict
 
 
 def tuning_name(protocol: Protocol, name: str, config: ConfigDict, data: Prepared) -> str:
-    space = inspect.getsource(sweep.load_space("", protocol.config))
-    own = digest(changed(config), data.fingerprint, space, protocol.trials)
+    own = digest(changed(config), data.fingerprint, space_source(protocol), protocol.trials)
     return f"{name}-{own}"
+
+
+def space_source(protocol: Protocol) -> str:
+    return inspect.getsource(sweep.load_space("", protocol.config))
 
 
 def tune(
@@ -178,7 +179,8 @@ def tune(
     """Searches an entry's settings on validation; returns what is kept of it."""
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
-    study = open_study(f"sqlite:///{run / 'sweep.db'}", name, config, MEAN, budget)
+    storage = f"sqlite:///{run / 'sweep.db'}"
+    study = open_study(storage, name, config, MEAN, budget, space_source(protocol))
     with contextlib.closing(study):
         sweep.work(study, config, sweep.load_space("", protocol.config), run)
         jax.clear_caches()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import math
 import pathlib
 import time
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            study = open_study(storage, name, own, known.objective, budget)
+            source = "" if grid else inspect.getsource(space)
+            study = open_study(storage, name, own, known.objective, budget, source)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
                 work(study, own, space, workdir / name)

@@ -15,7 +15,7 @@ import rich.table
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.workdir import versions
+from dtn_jax.workdir import versions, write_whole
 from experiments.studies import ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
@@ -62,7 +62,7 @@ def write(
     """Writes sweep.json and the pictures, and prints the winners' commands."""
     found = {name: summary(study, config, rest) for name, study in studies.items()}
     content = {"studies": found, "versions": versions()}
-    (workdir / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(workdir / "sweep.json", json.dumps(content, indent=1) + "\n")
     for name, study in studies.items():
         draw(workdir, name, study)
         if found[name]["command"]:

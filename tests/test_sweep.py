@@ -183,16 +183,17 @@ def test_a_killed_workers_trial_goes_on(prepared_dir, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
-    monkeypatch, trained, prepared_dir, tmp_path
+    error, monkeypatch, trained, prepared_dir, tmp_path
 ):
     once = sweep.train
 
     def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(sweep, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         run(tmp_path, prepared_dir, GRID)
     monkeypatch.setattr(sweep, "train", once)
     run(tmp_path, prepared_dir, GRID)
@@ -263,6 +264,24 @@ def test_a_metric_that_is_not_defined_is_no_value():
         sweep.value_of(validation, "a")
 
 
+def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
+    space = tmp_path / "mine.py"
+    source = "def sweep(trial):\n    return {'seed': trial.suggest_int('seed', 0, HIGH)}\n"
+    space.write_text(source.replace("HIGH", "9"))
+    run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=2")
+    space.write_text(source.replace("HIGH", "8"))
+    with pytest.raises(UserError, match="begun with another space"):
+        run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=3")
+
+
+def test_no_sampler_learns_from_a_twin():
+    study = in_memory(9)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    states = [t.state.name for t in study.optuna.get_trials()]
+    assert states == ["COMPLETE", "FAIL"]
+
+
 def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
     run(tmp_path, prepared_dir, GRID)
     with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
@@ -292,7 +311,7 @@ def test_of_two_workers_that_draw_the_same_the_older_goes_on():
     older, younger = study.optuna.ask(), study.optuna.ask()
     late = threading.Timer(0.3, study.claim, (older, {"seed": "1"}))  # it has not said so yet
     late.start()
-    with pytest.raises(optuna.TrialPruned):
+    with pytest.raises(studies.Twin):
         study.claim(younger, {"seed": "1"})
     late.join()
     assert [t.number for t in study.trials()] == [older.number]
@@ -303,7 +322,7 @@ def test_a_trial_beyond_the_budget_is_not_done():
     study = in_memory(2)
     for number in range(2):  # both are running
         assert study.claim(study.optuna.ask(), {"seed": str(number)}) == number
-    with pytest.raises(optuna.TrialPruned):
+    with pytest.raises(studies.Twin):
         study.claim(study.optuna.ask(), {"seed": "2"})
     assert len(study.trials()) == 2
 

@@ -9,10 +9,14 @@ import sys
 import threading
 import time
 
+import numpy as np
 import optuna
+import polars as pl
 import pytest
 from test_train import small
 
+from dtn_jax.datasets import adult, catalog
+from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
 from experiments import studies, sweep, sweep_report
 
@@ -212,6 +216,35 @@ def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
     results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())
     assert "test" not in results
     assert not list(tmp_path.rglob("predictions.parquet"))
+
+
+def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):
+    """With the test split's labels shuffled, the same trials have the same values."""
+    tiny = [
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(4,)"),
+        *("--config.model.architecture=shared_bottom", "--config.train.max_steps=3"),
+        *("--config.model.embedding_dim=2", "--config.parallel.devices=1"),
+        "--grid=optim.learning_rate=1e-3,1e-2,1e-1",
+    ]
+    as_they_are = run(tmp_path / "a", prepared_dir, *tiny)["shared_bottom"]
+    read = adult.read
+
+    def shuffled():
+        frame, tasks = read(), ("income", "never_married")
+        order = np.random.default_rng(0).permutation(adult.TEST_ROWS)
+        mixed = frame[: adult.TEST_ROWS].with_columns(
+            **{task: frame[task][: adult.TEST_ROWS].gather(order) for task in tasks}
+        )
+        return pl.concat([mixed, frame[adult.TEST_ROWS :]])
+
+    monkeypatch.setattr(adult, "read", shuffled)
+    mixed_dir = str(tmp_path / "prepared")
+    mixed, before = (catalog.load("adult", data_dir=d) for d in (mixed_dir, prepared_dir))
+    labels = [SplitReader(data, "test").everything().labels for data in (mixed, before)]
+    assert (labels[0] != labels[1]).mean() > 0.2
+    found = run(tmp_path / "b", mixed_dir, *tiny)["shared_bottom"]
+    assert found["settings"] == as_they_are["settings"]
+    assert found["trials"] == as_they_are["trials"]
 
 
 @pytest.mark.parametrize(

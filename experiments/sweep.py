@@ -134,15 +134,16 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             raise optuna.TrialPruned(str(error)) from error
 
     twins = 0  # in a row
-    while True:
-        if study.wants_more() and twins < SEARCHED:
-            twins = 0 if study.run_one(objective) else twins + 1
-            if not twins:
-                sweep_report.show(study)
-        elif twins < SEARCHED and study.others_run():
-            time.sleep(WAIT)  # they may die
-        else:
-            break
+    with sweep_report.live(study) as show:
+        while True:
+            if study.wants_more() and twins < SEARCHED:
+                twins = 0 if study.run_one(objective) else twins + 1
+                if not twins:
+                    show()
+            elif twins < SEARCHED and study.others_run():
+                time.sleep(WAIT)  # they may die
+            else:
+                break
     if twins:
         rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
 

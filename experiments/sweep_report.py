@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import optuna
 import rich
+import rich.live
 import rich.table
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
@@ -31,21 +33,40 @@ def seconds(trial: FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else 0.0
 
 
-def show(study: Study) -> None:
+@contextlib.contextmanager
+def live(study: Study) -> Iterator[Callable[[], None]]:
+    """Shows the study's table: in place in a terminal, else anew at each call of what it yields."""
+    console = rich.get_console()
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield lambda: rich.print(table(study))
+        return
+    with rich.live.Live(table(study), console=console, refresh_per_second=2) as shown:
+        yield lambda: shown.update(table(study))
+
+
+def table(study: Study) -> rich.table.Table:
     """The best trials, and how many there are of each kind."""
     trials = study.trials()
     ranked = sorted(
         (t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: t.value, reverse=True
     )
-    table = rich.table.Table(title=f"{study.name}: validation AUC ({study.objective})")
+    title = f"{study.name}: validation AUC ({study.objective})"
+    counts = ", ".join(f"{n} {name}" for name, n in counted(trials).items())
+    made = rich.table.Table(title=title, caption=f"of {study.budget.trials} trials: {counts}")
     for column in ("trial", "value", "seconds", "settings"):
-        table.add_column(column, justify="left" if column == "settings" else "right")
+        made.add_column(column, justify="left" if column == "settings" else "right")
     for trial in ranked[:SHOWN]:
-        described = " ".join(f"{k}={v}" for k, v in settings(trial).items())
-        table.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
-    rich.print(table)
-    counts = counted(trials)
-    rich.print(", ".join(f"{n} {name}" for name, n in counts.items()))
+        described = " ".join(f"{k}={short(v)}" for k, v in settings(trial).items())
+        made.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
+    return made
+
+
+def short(value: str) -> str:
+    """0.0020554062603827007 as 0.002055, to be read; the winner's command has it in full."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:

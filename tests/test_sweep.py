@@ -1,5 +1,6 @@
 """Sweeps: every trial once, whoever does it; deaths, twins, errors; test stays shut."""
 
+import io
 import json
 import os
 import pathlib
@@ -13,6 +14,8 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
+import rich
+import rich.console
 from test_train import small
 
 from dtn_jax.datasets import adult, catalog
@@ -368,3 +371,19 @@ def test_a_study_ends_its_connections(tmp_path):
     study.close()
     assert study.storage.engine.pool is not pool
     assert pool.checkedin() == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    monkeypatch.setattr(rich, "_console", console)
+    study = in_memory(2)
+    with sweep_report.live(study) as show:
+        for number in range(2):
+            study.run_one(lambda trial, n=number: 0 * study.claim(trial, {"seed": str(n)}) + 0.5)
+            show()
+    shown = console.file.getvalue()
+    assert "seed=1" in shown
+    assert "of 2 trials: 2 complete" in shown
+    moves_up = "\x1b[1A"
+    assert (moves_up in shown) == terminal

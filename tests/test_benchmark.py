@@ -174,7 +174,9 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
 def test_widened_tables_keep_the_ids_apart():
     schema = Schema("s", (Field("a", rows=3), Field("b", rows=5)), (Task("click"),))
     ids = np.stack([np.arange(900) % 3, np.arange(900) % 5], axis=1).astype(np.int32)
-    rest = dict.fromkeys(("numeric", "labels", "label_mask", "sample_weight", "row_mask"))
+    rest = dict.fromkeys(
+        ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
+    )
     batch = Batch(ids=ids, **rest)
     assert peers.widen(schema, batch, 0) == (schema, batch)
     wide, spread = peers.widen(schema, batch, 90)

@@ -1,5 +1,7 @@
 """Pooling of bags against loops, what must not change it, and the gradients that reach the rows."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,8 +60,9 @@ def rows_of(b, seed=1, dim=3):
     return np.where(b.ids[:, :, None] >= 0, drawn, 0)
 
 
+@jax.jit
 def pooled(b, rows):
-    return pool(SCHEMA, jnp.asarray(rows), jax.tree.map(jnp.asarray, b))
+    return pool(SCHEMA, rows, b)
 
 
 def pooled_by_loops(b, rows):
@@ -145,7 +148,7 @@ def test_a_mean_of_weights_that_sum_to_zero_is_the_zero_vector():
         vectors = pooled(b.replace(ids=ids, weights=weights), rows)
         return vectors[:, 2].sum(), vectors
 
-    gradient, vectors = jax.grad(summed, has_aux=True)(jnp.asarray(rows_of(b)))
+    gradient, vectors = jax.jit(jax.grad(summed, has_aux=True))(jnp.asarray(rows_of(b)))
     np.testing.assert_array_equal(vectors[3, 2], 0)
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[3], 0)
@@ -156,7 +159,7 @@ def test_gradients_are_weighted_as_the_rows_are():
     rows = rows_of(b)
     scale = np.random.default_rng(3).normal(size=(64, len(SCHEMA.fields), 3))
     with jax.enable_x64(True):
-        got = jax.grad(lambda r: (scale * pooled(b, r)).sum())(jnp.asarray(rows))
+        got = jax.jit(jax.grad(lambda r: (scale * pooled(b, r)).sum()))(jnp.asarray(rows))
     got = np.where(b.ids[:, :, None] >= 0, got, 0)  # padding has no row to update
     present = b.ids >= 0
     expected, weight = np.zeros_like(rows), 0
@@ -179,47 +182,53 @@ def test_gradients_are_weighted_as_the_rows_are():
     np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
-STEPS = 3
+def test_hcnet_pairs_the_slots_of_fields_of_one_id():
+    plan = embedding.make_plan(SCHEMA, config().model, ("shared",), 1)
+    assert plan.codebook_slots == (FIRST["user"], FIRST["one"])
+
+
+STEPS, RATE = 3, 0.5
 
 
 def train(way, **changes):
     """The state before and after some steps on bags, and the losses."""
     c = config(
-        model__dtype="float64", model__architecture="shared_bottom", model__experts="mlp+hcnet",
-        model__hcnet__codebook_rows=50, data__batch_size=64, data__eval_batch_size=64, **way,
-        **changes,
+        model__dtype="float64", model__architecture="shared_bottom", model__experts="mlp",
+        optim__tables="sgd", optim__table_learning_rate=RATE,
+        optim__table_init=1.0,  # near 0 a difference would step over the kinks of ReLU
+        data__batch_size=64, data__eval_batch_size=64, **way, **changes,
     )  # fmt: skip
-    codebooks = architectures.codebooks(c.model, SCHEMA)
-    plan = embedding.make_plan(SCHEMA, c.model, ("shared",), codebooks)
-    assert plan.codebook_slots == (FIRST["user"], FIRST["one"])
-    at = make_placement(c)
-    state = create_state(c, architectures.build(c.model, SCHEMA, False), plan)
-    before = jax.tree.map(np.array, state.tables)
+    plan = embedding.make_plan(SCHEMA, c.model, ("shared",), 0)
     model = architectures.build(c.model, SCHEMA, False)
+    at = make_placement(c)
+    state = create_state(c, model, plan)
+    before = jax.tree.map(np.array, state.tables)
     step = make_train_step(c, model, plan, 10, at.table_mesh)
     chunk = jax.tree.map(lambda *a: np.stack(a), *(batch(seed=s) for s in range(STEPS)))
     state = jax.device_put(state, at.state(state))
     compiled = at.compile(make_train_chunk(step, STEPS), state)
 
     def run(tables, count):
-        started = jax.device_put(state.replace(tables=tables), at.state(state))
-        copied = jax.tree.map(jnp.copy, started)
-        after, metrics = compiled(copied, at.put(chunk, at.chunk()), count)
+        started = jax.tree.map(jnp.copy, state.replace(tables=tables))  # it is consumed
+        started = jax.device_put(started, at.state(state))
+        after, metrics = compiled(started, at.put(chunk, at.chunk()), count)
         return after, np.asarray(metrics["losses"])
 
     return before, run
 
 
+@functools.cache
+def on_one_device():
+    return train({"parallel__devices": 1})
+
+
 def test_a_step_moves_the_rows_of_bags_against_the_loss():
     """The move of plain SGD against differences of the loss, in a random direction."""
     with jax.enable_x64(True):
-        rate = 0.5
-        sgd = {"optim__tables": "sgd", "optim__table_learning_rate": rate}
-        # Rows of usual size: near 0 a difference would step over the kinks of ReLU.
-        before, run = train({"parallel__devices": 1}, optim__table_init=1.0, **sgd)
+        before, run = on_one_device()
         after, _ = run(before, 1)
         direction = np.random.default_rng(4).normal(size=before["embedding"].shape)
-        slope = -(np.asarray(after.tables["embedding"]) - before["embedding"]) / rate
+        slope = -(np.asarray(after.tables["embedding"]) - before["embedding"]) / RATE
         moved = [
             run(before | {"embedding": before["embedding"] + e * direction}, 1)[1][0].sum()
             for e in (1e-5, -1e-5)
@@ -238,7 +247,7 @@ def test_a_step_moves_the_rows_of_bags_against_the_loss():
 )
 def test_bags_on_many_devices_and_in_parts_give_one_devices_numbers(way):
     with jax.enable_x64(True):
-        before, run = train({"parallel__devices": 1})
+        before, run = on_one_device()
         one, losses = run(before, STEPS)
         _, run = train(way, train__accumulate=2)
         many, losses2 = run(before, STEPS)

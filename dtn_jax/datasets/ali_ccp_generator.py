@@ -1,5 +1,5 @@
-"""Generated files in Ali-CCP's published format, from a known law: for tests, for measuring the
-reader, and for a look without the data set.
+"""Impressions as Ali-CCP's, from a known law: for tests, for measuring the reader, and for a look
+without the data set. ali_ccp_files.py writes them as files.
 
 Vocabularies have Ali-CCP's relative sizes (see funnel.py), ids are unique and contiguous by field,
 and frequent ones come first. Behaviours of a user have `behaviours` times the lengths of the one
@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gzip
-import pathlib
 import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dtn_jax.datasets.ali_ccp_text import FIELDS
 from dtn_jax.datasets.funnel import FunnelSpec
@@ -30,19 +27,19 @@ from dtn_jax.datasets.ragged import Ragged
 from dtn_jax.schema import UserError
 
 PARTS = ("train", "test")
-BLOCK_ROWS, BLOCK_LINES = 65_536, 4_096  # of a skeleton and of common features
+BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features
 SKEW = 3  # an id is V u^SKEW, u uniform
 
 # The share of lines that have a field of one value, and the mean number of values of the others.
 COMMON_ONE = {"101": 1.0, "121": 1.0, "122": 1.0, "124": 0.95, "125": 0.9, "126": 0.5, "127": 0.9,
               "128": 1.0, "129": 0.9}  # fmt: skip
-COMMON_MANY = {"109_14": 117, "110_14": 342, "127_14": 209, "150_14": 191}
+COMMON_MANY = {"109_14": 117.0, "110_14": 342.0, "127_14": 209.0, "150_14": 191.0}
 OWN_ONE = {"205": 1.0, "206": 1.0, "207": 1.0, "216": 1.0, "301": 1.0, "508": 0.5, "509": 0.4,
            "702": 0.4}  # fmt: skip
-OWN_MANY = {"210": 5, "853": 1}
+OWN_MANY = {"210": 5.0, "853": 1.0}
 WEIGHTED = (*COMMON_MANY, "508", "509", "702", "853")  # the others' values weigh 1
 
-BIAS = {"click": -1.5, "conversion": -1.5}
+BIAS = {"click": -2.0, "conversion": -1.5}
 EFFECTS = {
     "click": {"206": 0.9, "121": 0.7, "301": 0.6, "109_14": 0.8, "210": 0.6, "205": 0.3},
     "conversion": {"122": 0.8, "129": 0.7, "508": 0.7, "150_14": 0.8, "853": 0.4, "216": 0.3},
@@ -97,7 +94,7 @@ class PairSpec:
 
     def effects(self, task: str, field: str) -> np.ndarray:
         """The effect of each of a field's ids, `[V_f]`."""
-        rng = _random(self, "effects", task, field)
+        rng = random(self, "effects", task, field)
         return EFFECTS[task][field] * rng.standard_normal(self.sizes[field])
 
 
@@ -124,7 +121,7 @@ def common_blocks(spec: PairSpec, part: str) -> Iterator[Block]:
     """The common features of a part."""
     many = {name: spec.behaviours * mean for name, mean in COMMON_MANY.items()}
     for start in range(0, spec.lines[part], BLOCK_LINES):
-        rng = _random(spec, "common", part, str(start))
+        rng = random(spec, "common", part, str(start))
         count = min(BLOCK_LINES, spec.lines[part] - start)
         yield _block(spec, rng, count, COMMON_ONE, many)
 
@@ -132,7 +129,7 @@ def common_blocks(spec: PairSpec, part: str) -> Iterator[Block]:
 def skeleton_blocks(spec: PairSpec, part: str, common: Mapping[str, np.ndarray]) -> Iterator[Rows]:
     """The skeleton of a part; `common` are the logits `[lines]` of its common features."""
     for start in range(0, spec.rows[part], BLOCK_ROWS):
-        rng = _random(spec, "skeleton", part, str(start))
+        rng = random(spec, "skeleton", part, str(start))
         count = min(BLOCK_ROWS, spec.rows[part] - start)
         block = _block(spec, rng, BLOCK_ROWS, OWN_ONE, OWN_MANY)
         at = rng.integers(0, spec.lines[part], BLOCK_ROWS)
@@ -161,46 +158,6 @@ def common_of(spec: PairSpec, part: str) -> Block:
     return Block(features, logits)
 
 
-def index_texts(spec: PairSpec, part: str) -> list[str]:
-    """The common_index of each line of common features."""
-    numbers = _random(spec, "index", part).integers(0, 2**64, spec.lines[part], np.uint64)
-    return [f"{number:016x}" for number in numbers.tolist()]
-
-
-def write(spec: PairSpec, folder: pathlib.Path, compressed: bool = False) -> list[pathlib.Path]:
-    """Writes the four files, as `.gz` where they shall be; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for part in PARTS:
-        index = pa.array(index_texts(spec, part))
-        logits: dict[str, list[np.ndarray]] = {task: [] for task in EFFECTS}
-
-        def common_lines(part=part, index=index, logits=logits):
-            start = 0
-            for block in common_blocks(spec, part):
-                texts, counts = feature_texts(block.features)
-                yield _joined(index[start : start + len(texts)], counts, texts)
-                start += len(texts)
-                for task, found in block.logits.items():
-                    logits[task].append(found)
-
-        def skeleton_lines(part=part, index=index, logits=logits):
-            common = {task: np.concatenate(found) for task, found in logits.items()}
-            for rows in skeleton_blocks(spec, part, common):
-                texts, counts = feature_texts(rows.own)
-                labels = (_text(label.astype(np.int8)) for label in (rows.click, rows.conversion))
-                at = index.take(pa.array(rows.at))
-                yield _joined(_text(rows.numbers), *labels, at, counts, texts)
-
-        files = {"common_features": common_lines, "sample_skeleton": skeleton_lines}
-        for name, lines in files.items():  # the logits of the first are used by the second
-            paths.append(folder / f"{name}_{part}.csv{'.gz' if compressed else ''}")
-            with gzip.open(paths[-1], "wb") if compressed else paths[-1].open("wb") as file:
-                for piece in lines():
-                    file.write(piece)
-    return paths
-
-
 def joined_rows(spec: PairSpec, part: str) -> pl.DataFrame:
     """The rows themselves: `click`, `conversion`, and of each field the lists of its ids and, as
     `<field>_weights`, of their weights."""
@@ -217,26 +174,6 @@ def joined_rows(spec: PairSpec, part: str) -> pl.DataFrame:
                 columns[column] = pl.from_arrow(lists)
         frames.append(pl.DataFrame(columns))
     return pl.concat(frames)
-
-
-def feature_texts(features: list[Ragged]) -> tuple[pa.Array, pa.Array]:
-    """The columns of features, in the order of FIELDS, and of their number: texts `[n]`."""
-    rows = np.arange(len(features[0]))
-    owner = np.concatenate([np.repeat(rows, values.lengths) for values in features])
-    field = np.repeat(np.arange(len(features), dtype=np.uint8), [len(v.ids) for v in features])
-    order = np.argsort(owner, kind="stable")
-    ids = np.concatenate([values.ids for values in features])[order]
-    weights, which = np.unique(
-        np.concatenate([values.weights for values in features])[order], return_inverse=True
-    )
-    weights = pa.array([str(float(str(weight))) for weight in weights])  # a float32's short text
-    texts = pc.binary_join_element_wise(
-        pa.array(FIELDS).take(pa.array(field[order])), _text(ids), "\x02"
-    )
-    texts = pc.binary_join_element_wise(texts, weights.take(pa.array(which)), "\x03")
-    counts = np.bincount(owner, minlength=len(rows))
-    ends = pa.array(np.cumsum([0, *counts]))
-    return pc.binary_join(pa.LargeListArray.from_arrays(ends, texts), "\x01"), _text(counts)
 
 
 def _block(
@@ -270,17 +207,6 @@ def _block(
     return Block(features, logits)
 
 
-def _random(spec: PairSpec, *stream: str) -> np.random.Generator:
+def random(spec: PairSpec, *stream: str) -> np.random.Generator:
     """A generator for one use."""
     return np.random.default_rng([spec.seed, zlib.crc32("/".join(stream).encode())])
-
-
-def _text(numbers: np.ndarray) -> pa.Array:
-    return pa.array(numbers).cast(pa.string())
-
-
-def _joined(*columns: pa.Array) -> bytes:
-    """Columns of text to the bytes of lines."""
-    lines = pc.binary_join_element_wise(*(c.cast(pa.string()) for c in columns), ",")
-    lists = pa.LargeListArray.from_arrays(pa.array([0, len(lines)]), lines)
-    return pc.binary_join(lists, "\n")[0].as_py().encode() + b"\n"

@@ -99,7 +99,8 @@ def check_values(
     bad = (~good).arg_true()
     if len(bad):
         at = int(bad[0])
+        value = column[at : at + 1].to_list()[0]  # of a list column a list
         raise UserError(
-            f"{where}: {what} {column.name!r} is {column[at]!r} in row {first_row + at + 1} "
+            f"{where}: {what} {column.name!r} is {value!r} in row {first_row + at + 1} "
             f"({len(bad)} such rows in this chunk); expected {expected}"
         )

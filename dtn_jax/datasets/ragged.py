@@ -86,7 +86,7 @@ def places(starts: Int[np.ndarray, " n"], lengths: Int[np.ndarray, " n"]) -> Int
 
 
 def pad(
-    values: Shaped[np.ndarray, " N"], lengths: Int[np.ndarray, " n"], slots: int, fill: float
+    values: Shaped[np.ndarray, " N"], lengths: Int[np.ndarray, " n"], slots: int, fill: int
 ) -> Shaped[np.ndarray, "n S"]:
     """The first S = `slots` values of each row, `fill` where there are fewer."""
     padded = np.full((len(lengths), slots), fill, values.dtype)

@@ -1,21 +1,27 @@
 """Ali-CCP's reader: generated files come back as the generator's own rows, damage is counted."""
 
 import collections
+import dataclasses
 import functools
 import gzip
 import json
 
+import jax
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from configs import ali_ccp as config_file
+from dtn_jax import architectures, embedding, flops, options
 from dtn_jax.datasets import ali_ccp, ali_ccp_files, ali_ccp_text, catalog, text_lines
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.ali_ccp import BAGS, CROSSES, AliCCP, held_out
 from dtn_jax.datasets.ali_ccp_generator import PairSpec, joined_rows
 from dtn_jax.datasets.ali_ccp_text import FIELDS
 from dtn_jax.input_pipeline import SplitReader
-from dtn_jax.schema import UserError
+from dtn_jax.schema import Field, Schema, UserError
+from dtn_jax.state import example_inputs
 from experiments import generate_ali_ccp, train
 
 SPEC = PairSpec(
@@ -376,8 +382,6 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
 
 def test_a_line_counts_for_its_first_fault_and_the_good_ones_beside_it_are_kept():
     """All of a chunk at once, damaged lines between good ones."""
-    import pyarrow as pa
-
     several = GOOD.replace(b"\x026\x031.0", b"\x026x\x03nan")
     lines = [GOOD, several, *SKELETON_DAMAGE.values(), GOOD.replace(b"205\x025", b"216\x029")]
     lines = [line for line in lines if b"\xff" not in line]
@@ -451,15 +455,70 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
     (tmp_path / "empty" / "ali_ccp").mkdir(parents=True)
     with pytest.raises(UserError, match=r"holds neither sample_skeleton_train\.csv, .* nor train_"):
         load(tmp_path / "empty", tmp_path)
-    for options in ("min_count=0", "max_values=0"):
+    for option in ("min_count=0", "max_values=0"):
         with pytest.raises(UserError, match="expected min_count and max_values of at least 1"):
-            load(manual, tmp_path, options)
+            load(manual, tmp_path, option)
     with pytest.raises(UserError, match=r"pooling of data set 'ali_ccp' 'summ'. Did you mean 'sum"):
         load(manual, tmp_path, "pooling=summ")
     assert ali_ccp.locate(manual / "ali_ccp").keys() == {
         f"{name}_{part}.csv" for name in ("sample_skeleton", "common_features")
         for part in ("train", "test")
     }  # fmt: skip
+
+
+# --- configs and generated files -----------------------------------------------------------------
+
+
+def model_of(argument):
+    """The config, and the model's size on the 23 fields."""
+    config = config_file.get_config(argument)
+    options.check(config)
+    builder = AliCCP(
+        data_dir="nowhere", **catalog.parse_options(config.data.options, AliCCP.OPTIONS, "ali_ccp")
+    )
+    bags = {name: 7 if name in BAGS else 1 for name in (*BAGS, *CROSSES)}
+    fields = tuple(
+        Field(name, "bag" if name in bags else "categorical", rows=9, slots=bags.get(name, 1))
+        for name in FIELDS
+    )
+    schema = Schema("ali_ccp", fields, builder.tasks())
+    model, count = config.model, architectures.codebooks(config.model, schema)
+    views = architectures.views(model.architecture, schema)
+    plan = embedding.make_plan(schema, model, views, count)
+    inputs = jax.eval_shape(lambda: example_inputs(plan))
+    size = flops.count(architectures.build(model, schema), inputs)
+    return config, size.parameters + count * plan.codebook_rows * plan.dim, size
+
+
+def test_the_released_settings_make_a_model_of_the_released_size():
+    config, parameters, size = model_of("dtn,released")
+    affine = 2 * 23 * 64  # what is left of their batch normalisation
+    assert parameters == 60_331_924 - affine
+    assert size.flops_per_example == 88_843_520
+    assert config.data.options == "min_count=1,max_values=1000,pooling=unweighted"
+    assert model_of("mmoe,released")[0].model.embedding_dim == 16
+    assert model_of("ple,released")[0].model.group_experts == "shared=mlp*2"
+    assert model_of("stem,released")[0].model.experts == "mlp"
+
+
+def test_without_flags_all_architectures_have_the_same_settings():
+    configs = [options.flatten(config_file.get_config(name)) for name in ("dtn", "mmoe", "ple")]
+    for config in configs:
+        config.pop("model.architecture")
+    assert configs[0] == configs[1] == configs[2]
+
+
+def test_generated_rows_do_not_depend_on_how_many_there_are():
+    few = dataclasses.replace(SPEC, rows={"train": 90, "test": 1}, odd=0.0)
+    many = dataclasses.replace(few, rows={"train": 140, "test": 1})
+    rows = joined_rows(many, "train")
+    assert joined_rows(few, "train").equals(rows[:90])
+    assert not (rows["conversion"] & ~rows["click"]).any()
+    assert rows["conversion"].any()
+    assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
+    for bad in ({"rows": {"train": 5}}, {"lines": {"train": 0, "test": 1}}, {"odd": 1.5}):
+        with pytest.raises(UserError, match="expected"):
+            dataclasses.replace(SPEC, **bad)
 
 
 # --- training ------------------------------------------------------------------------------------

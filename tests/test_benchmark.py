@@ -12,6 +12,7 @@ from dtn_jax.input_pipeline import Batch
 from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments import benchmark
 from experiments.suites import (
+    ali_ccp,
     evaluation,
     gpu,
     peers,
@@ -119,6 +120,24 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
         "shared_bottom, streamed",
     ]
     assert all(row["wall"] > 0 for row in rows)
+
+
+def test_the_suite_ali_ccp_runs(monkeypatch, tmp_path):
+    apart = ali_ccp.apart  # each stage in a process of its own; here one of them is
+
+    def most_here(stage, *folders):
+        return (apart if stage == ali_ccp.PREPARED else ali_ccp.alone)(stage, *folders)
+
+    monkeypatch.setattr(ali_ccp, "apart", most_here)
+    benchmark.main(["--suite=ali_ccp", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "ali_ccp.json").read_text())
+    assert [row["stage"] for row in found["rows"]] == [
+        *ali_ccp.REPEATED,
+        ali_ccp.PREPARED,
+        *ali_ccp.REPEATED,
+    ]
+    assert all(row["rows/s a core"] > 0 and row["peak MB"] > 50 for row in found["rows"])
+    assert [goal["wanted"] for goal in found["goals"]] == [1e5, 1.1, 1.1, 1e5, 1.1]
 
 
 FAKE_PEER = """

@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.adult import Adult
+from dtn_jax.datasets.ali_ccp import AliCCP
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder, cache_folder
 from dtn_jax.datasets.census_income import CensusIncome
@@ -27,6 +28,7 @@ PART = 20  # seeds the draw of a part of train
 
 DATASETS = {
     "adult": Adult,
+    "ali_ccp": AliCCP,
     "census_income": CensusIncome,
     "kuairand": KuaiRand,
     "synthetic": Synthetic,
@@ -110,8 +112,9 @@ class Prepared:
 
     def row_bytes(self) -> int:
         """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
-        tasks, slots = len(self.schema.tasks), self.schema.slots
-        return 4 * (slots + tasks + len(self.schema.numeric_fields) + 2) + tasks + 1
+        schema, tasks = self.schema, len(self.schema.tasks)
+        numbers = schema.slots + schema.weighted_slots + len(schema.numeric_fields) + tasks + 2
+        return 4 * numbers + tasks + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,8 +209,10 @@ def _facts(text: str) -> dict:
     return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
 
 
-def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, int]:
-    """Reads 'rows=100000,seed=1'; `allowed` holds the option names and their defaults."""
+def parse_options(
+    text: str, allowed: dict[str, int | tuple[str, ...]], name: str
+) -> dict[str, int | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
     options = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
@@ -216,6 +221,9 @@ def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, in
         key = choose(f"option of data set {name!r}", key.strip(), allowed)
         if key in options:
             raise UserError(f"data.options: {key!r} is given twice in {text!r}")
+        if isinstance(allowed[key], tuple):
+            options[key] = choose(f"{key} of data set {name!r}", value.strip(), allowed[key])
+            continue
         try:
             number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
             options[key] = int(number)

@@ -227,7 +227,11 @@ class Schema:
         return dataclasses.replace(self, tasks=tuple(tasks))
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        facts = dataclasses.asdict(self)
+        for field in facts["fields"]:  # sets without weighted bags keep their fingerprint
+            if not field["weighted"]:
+                del field["weighted"]
+        return json.dumps(facts, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:

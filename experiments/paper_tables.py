@@ -25,7 +25,7 @@ import rich
 from rich.markdown import Markdown
 
 from dtn_jax.schema import UserError, choose
-from experiments import cells, command, table_plots, table_report, table_text
+from experiments import cells, command, table_latex, table_plots, table_report, table_text
 from experiments.protocols import PROTOCOLS, Entry
 from experiments.table_content import content
 from experiments.table_entries import TABLES
@@ -138,7 +138,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     stem = work.folder / table
     cells.keep(stem.with_suffix(".json"), found)
     stem.with_suffix(".md").write_text(table_text.markdown(found))
-    stem.with_suffix(".tex").write_text(table_text.latex(found))
+    stem.with_suffix(".tex").write_text(table_latex.latex(found))
     stem.with_suffix(".csv").write_text(table_text.csv_text(found))
     table_plots.draw(found, stem)
     made = [cells.read(work.folder / f"{t}.json") for t in TABLES]

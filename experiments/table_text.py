@@ -1,4 +1,4 @@
-"""A table's content as Markdown, LaTeX (booktabs) and CSV."""
+"""A table's content as text: printed tables, Markdown, CSV; LaTeX is made in table_latex.py."""
 
 from __future__ import annotations
 
@@ -39,58 +39,52 @@ class Text:
 
 
 def texts(found: Mapping) -> list[Text]:
-    """The printed tables of a table: AUC and size first, then what else was measured."""
-    rows, keys = found["rows"], keys_of(found)
-    if not rows:
+    """The printed tables of a table: AUC and size, differences, what else was measured."""
+    if not found["rows"]:
         return []
-    main = [metric_column(rows, key, "auc") for key in keys if has(rows, key, "auc")]
-    header = [f"AUC {key}" for key in keys if has(rows, key, "auc")]
-    main = [
-        [cell + mark(row, key) for cell, row in zip(column, rows)]
-        for column, key in zip(main, [k for k in keys if has(rows, k, "auc")])
-    ]
-    sizes = [
-        [short(r["parameters"]) for r in rows],
-        [short(r["flops"]) for r in rows],
-        [seconds(r["train_seconds"]) for r in rows],
-    ]
-    published = [published_column(rows, p) for p in found["published"]]
+    others = [metric_text(found, metric) for metric in NAMES if metric != "auc"]
+    return [t for t in (main_text(found), difference_text(found), *others) if t]
+
+
+def main_text(found: Mapping) -> Text:
+    """AUC with its marks, size, and what others published."""
+    rows = found["rows"]
+    keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    columns = {
+        f"AUC {key}": [c + mark(r, key) for c, r in zip(metric_column(rows, key, "auc"), rows)]
+        for key in keys
+    }
+    columns |= {
+        "parameters": [short(r["parameters"]) for r in rows],
+        "FLOPs": [short(r["flops"]) for r in rows],
+        "train s": [seconds(r["train_seconds"]) for r in rows],
+    }
+    columns |= {f"published: {p['source']}": published_column(rows, p) for p in found["published"]}
+    return as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns)
+
+
+def difference_text(found: Mapping) -> Text | None:
+    """Differences from what each row is tested against; None where nothing is tested."""
+    rows = [r for r in found["rows"] if r["comparison"]]
+    keys = [k for k in keys_of(found) if any(k in r["comparison"] for r in rows)]
+    columns = {key: [difference(r["comparison"].get(key)) for r in rows] for key in keys}
+    against = sorted({r["against"] for r in rows})
+    other = against[0] if len(against) == 1 else "dtn with the same experts"
+    title = f"AUC less that of {other}: difference × 1000, 95 % interval, Holm's p"
+    return as_text(title, rows, columns) if rows else None
+
+
+def metric_text(found: Mapping, metric: str) -> Text | None:
+    """A metric by task@space; None where it is nowhere defined."""
+    rows = found["rows"]
+    keys = [k for k in keys_of(found) if has(rows, k, metric)]
+    columns = {key: metric_column(rows, key, metric) for key in keys}
+    return as_text(NAMES[metric], rows, columns) if keys else None
+
+
+def as_text(title: str, rows: Sequence[Mapping], columns: Mapping[str, Sequence[str]]) -> Text:
     names = [f"`{r['name']}`" for r in rows]
-    made = [
-        Text(
-            f"{TITLES[found['table']]}, {found['dataset']}",
-            (
-                "",
-                *header,
-                "parameters",
-                "FLOPs",
-                "train s",
-                *(f"published: {p['source']}" for p in found["published"]),
-            ),
-            tuple(zip(names, *main, *sizes, *published, strict=True)),
-        )
-    ]
-    compared = [r for r in rows if r["comparison"]]
-    if compared:
-        tested = [k for k in keys if any(k in r["comparison"] for r in compared)]
-        columns = [[difference(r["comparison"].get(k)) for r in compared] for k in tested]
-        against = sorted({r["against"] for r in compared})
-        less = against[0] if len(against) == 1 else "DTN with the same experts"
-        labels = [f"`{r['name']}`" for r in compared]
-        made.append(
-            Text(
-                f"AUC less that of {less}: difference × 1000, 95 % interval, Holm's p",
-                ("", *tested),
-                tuple(zip(labels, *columns, strict=True)),
-            )
-        )
-    for metric in NAMES:
-        shown = [k for k in keys if has(rows, k, metric)] if metric != "auc" else []
-        if shown:
-            columns = [metric_column(rows, key, metric) for key in shown]
-            body = tuple(zip(names, *columns, strict=True))
-            made.append(Text(NAMES[metric], ("", *shown), body))
-    return made
+    return Text(title, ("", *columns), tuple(zip(names, *columns.values(), strict=True)))
 
 
 def keys_of(found: Mapping) -> list[str]:
@@ -188,57 +182,6 @@ def markdown(found: Mapping) -> str:
 def markdown_table(text: Text) -> str:
     lines = [text.header, ["---", *["---:"] * (len(text.header) - 1)], *text.rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "²": r"$^2$",
-    "<": "$<$",
-    ">": "$>$",
-}
-
-
-def escaped(text: str) -> str:
-    return "".join(ESCAPES.get(letter, letter) for letter in text)
-
-
-def latex(found: Mapping) -> str:
-    r"""Tables for \usepackage{booktabs}."""
-    return "\n".join(latex_table(t, found) for t in texts(found))
-
-
-def latex_table(text: Text, found: Mapping) -> str:
-    def cell(content: str) -> str:
-        inner = content.replace("`", "")
-        if inner.startswith("**"):
-            bold, _, rest = inner[2:].partition("**")
-            return rf"\textbf{{{escaped(bold)}}}{escaped(rest)}"
-        return escaped(inner)
-
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escaped(text.title)}. Mean $\pm$ standard deviation over "
-        rf"{found['seeds']} seeds.}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(text.header) - 1)}}}",
-        r"\toprule",
-        " & ".join(cell(c) for c in text.header) + r" \\",
-        r"\midrule",
-        *(" & ".join(cell(c) for c in row) + r" \\" for row in text.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def csv_text(found: Mapping) -> str:

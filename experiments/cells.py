@@ -182,6 +182,7 @@ def tune(
     storage = f"sqlite:///{run / 'sweep.db'}"
     study = open_study(storage, name, config, MEAN, budget, space_source(protocol))
     with contextlib.closing(study):
+        study.alone()  # the caller holds the lock
         sweep.work(study, config, sweep.load_space("", protocol.config), run)
         jax.clear_caches()
         if not study.best():

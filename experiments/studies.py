@@ -98,6 +98,13 @@ class Study:
         noticed = isinstance(self.storage, RDBStorage)
         return noticed and any(t.state == TrialState.RUNNING for t in self.trials())
 
+    def alone(self) -> None:
+        """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING:
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+                retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
+
     def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
         """Does a trial; returns whether it was one that no other worker does or did.
 

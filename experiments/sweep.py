@@ -28,7 +28,7 @@ from dtn_jax.run import MEAN
 from dtn_jax.schema import UserError, choose
 from dtn_jax.train import train
 from experiments import command, sweep_report
-from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+from experiments.studies import DEAD, ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -133,15 +133,21 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             trial.set_user_attr(ERROR, str(error))
             raise optuna.TrialPruned(str(error)) from error
 
-    twins = 0  # in a row
+    twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
             if study.wants_more() and twins < SEARCHED:
                 twins = 0 if study.run_one(objective) else twins + 1
                 if not twins:
                     show()
-            elif twins < SEARCHED and study.others_run():
-                time.sleep(WAIT)  # they may die
+            elif twins < SEARCHED and study.others_run():  # they may die
+                if not told:
+                    rich.print(
+                        f"{study.name}: waiting for trials of other workers; those of a dead one "
+                        f"are gone on with {DEAD} s after it was last heard of"
+                    )
+                told = True
+                time.sleep(WAIT)
             else:
                 break
     if twins:

@@ -363,6 +363,20 @@ def test_a_trial_beyond_the_budget_is_not_done():
     assert len(study.trials()) == 2
 
 
+def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
+    budget = studies.Budget(2, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.claim(study.optuna.ask(), {"seed": "1"})  # and its worker dies
+    study.alone()
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study.close()
+
+
 def test_a_study_ends_its_connections(tmp_path):
     budget = studies.Budget(1, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"

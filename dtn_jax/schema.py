@@ -227,7 +227,11 @@ class Schema:
         return dataclasses.replace(self, tasks=tuple(tasks))
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        data = dataclasses.asdict(self)
+        for field in data["fields"]:
+            if not field["weighted"]:  # so a set without weights keeps its fingerprint
+                del field["weighted"]
+        return json.dumps(data, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:

@@ -1,8 +1,8 @@
 """Ali-CCP's impressions and the common features that they point to.
 
-Common features are read once and held, at 8 bytes for each value kept; impressions stream by in chunks and point to
-them by number, so that memory does not grow with the impressions. Their values are counted and
-encoded once for each line of common features, not once for each impression.
+Common features are read once and held, at 8 bytes for each value kept; impressions stream by in
+chunks and point to them by number, so that memory does not grow with the impressions. Their values
+are counted and encoded once for each line of common features, not once for each impression.
 """
 
 from __future__ import annotations

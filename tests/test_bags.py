@@ -131,11 +131,12 @@ def test_a_bag_keeps_its_first_values_and_has_the_slots_that_train_needs():
     expected = [[2, 3, 2, 0], none, none, [3, 0, 1, -1], [2, -1, -1, -1], [1, 1, 1, 1]]
     assert fitted.encode(column).tolist() == expected
     assert fitted.cut(column) == 1
-    assert fit(Bag(max_values=50), LISTS).slots == 5
+    roomy = fit(Bag(max_values=50), LISTS)
+    assert (roomy.slots, roomy.cut(column)) == (5, 0)
     assert fit(Bag(), [[], None]).slots == 1
     longer = pl.Series([["a"] * 9], dtype=pl.List(pl.String))  # than any bag of train
     assert fitted.encode(longer).tolist() == [[2] * 4]
-    assert fitted.cut(longer) == 5
+    assert (fitted.cut(longer), roomy.cut(longer)) == (5, 4)
 
 
 def test_weights_go_with_their_values():
@@ -237,7 +238,10 @@ def test_prepared_bags_are_those_of_the_frames(tmp_path, capsys):
         assert facts["cut_values"][split] == {"tags": cut, "words": 0}
         assert cut > 0
         start += rows
-    assert "values beyond the slots of their bag: " in capsys.readouterr().out
+    shown, train = capsys.readouterr().out, SplitReader(data, "train").everything().ids
+    share = progress.percent(int((train == 0).sum()), int((train >= 0).sum()))
+    assert f"missing, or not seen in train): {share} of train" in shown
+    assert "values beyond the slots of their bag: " in shown
     # ids, weights, label, sample weight and group; the masks of label and row.
     assert data.row_bytes() == 4 * (6 + 3 + 1 + 2) + 2
 

@@ -35,10 +35,10 @@ FIRST = dict(zip(SCHEMA.field_names, np.cumsum([0, *[f.slots for f in SCHEMA.fie
 
 
 def batch(size=64, seed=0, dtype=np.float64):
-    """Random bags, padded anywhere; the first rows' are empty."""
+    """Random bags, padded anywhere; the first rows' are empty. No id is 0."""
     rng = np.random.default_rng(seed)
     limits = np.asarray([f.rows for f in SCHEMA.slot_fields()])
-    ids = rng.integers(0, limits, (size, SCHEMA.slots))
+    ids = rng.integers(1, limits, (size, SCHEMA.slots))
     slots = np.asarray([f.kind == "bag" for f in SCHEMA.slot_fields()])
     ids[(rng.random(ids.shape) < 0.4) & slots] = -1
     ids[:2, slots] = -1
@@ -227,6 +227,12 @@ def test_a_step_moves_the_rows_of_bags_against_the_loss():
     with jax.enable_x64(True):
         before, run = on_one_device()
         after, _ = run(before, 1)
+        changed = (np.asarray(after.tables["embedding"]) != before["embedding"]).any(axis=1)
+        firsts = np.cumsum([0, *[f.rows for f in SCHEMA.fields]])
+        tables = np.repeat(firsts[:-1], [f.slots for f in SCHEMA.fields])
+        named = (batch().ids + tables)[batch().ids >= 0]
+        assert set(np.flatnonzero(changed)) <= set(named.tolist())
+        assert changed.sum() > 50
         direction = np.random.default_rng(4).normal(size=before["embedding"].shape)
         slope = -(np.asarray(after.tables["embedding"]) - before["embedding"]) / RATE
         moved = [

@@ -23,6 +23,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow.compute as pc
 import tensorflow_datasets as tfds
+from jaxtyping import Bool, Int
 
 from dtn_jax.datasets import ali_ccp_join, progress
 from dtn_jax.datasets.ali_ccp_join import NOBODY, Common, Impressions, nothing, read_common
@@ -91,6 +92,7 @@ class AliCCP(BlockBuilder):
         self.without_click, self.damaged = conversion_without_click, damaged
         self.damage: dict[str, Damage] = {}  # by split, and of files of common features by name
         self.odd: dict[str, int] = {}  # conversions without a click, by split
+        self._held: tuple[str, Common] = ("", nothing())  # the part whose common features are held
         words = (pooling, f"min_count{min_count}", f"max_values{max_values}", self.without_click)
         config = tfds.core.BuilderConfig(name="_".join(words), version="1.0.0")
         super().__init__(config=config, **kwargs)
@@ -174,14 +176,13 @@ class AliCCP(BlockBuilder):
 
     def common(self, part: str) -> Common:
         """The common features of a part; held until another part's are asked for."""
-        held = getattr(self, "_common", ("", None))
-        if held[0] != part:
-            self._common = held = None  # before the next are read
-            path = self.files[COMMON.format(part)]
-            damage = self.damage[COMMON.format(part)] = Damage(path)
-            self._common = held = (part, read_common(path, self.encoders(), damage))
+        if self._held[0] != part:
+            self._held = ("", nothing())  # before the next are read
+            name = COMMON.format(part)
+            damage = self.damage[name] = Damage(self.files[name])
+            self._held = (part, read_common(self.files[name], self.encoders(), damage))
             damage.check(self.damaged)
-        return held[1]
+        return self._held[1]
 
     def check(self, frame: Impressions, where: str, first_row: int) -> None:
         """Lines were checked when they were read."""
@@ -215,7 +216,7 @@ class AliCCP(BlockBuilder):
                 progress.say(f"ali_ccp: values of {split} that found no slot: {counts}")
 
 
-def held_out(numbers: np.ndarray) -> np.ndarray:
+def held_out(numbers: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
     """A mask of the train file's lines, by number, that are validation's."""
     hashed = scramble(numbers.astype(np.uint32) ^ np.uint32(VALIDATION_SEED))
     return hashed < np.uint32(VALIDATION * 2**32)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from jaxtyping import Float64
 
 from dtn_jax.datasets.ali_ccp_text import FIELDS
 from dtn_jax.datasets.funnel import FunnelSpec
@@ -92,7 +93,7 @@ class PairSpec:
         sizes = list(self.sizes.values())
         return dict(zip(FIELDS, (1 + np.cumsum([0, *sizes[:-1]])).tolist()))
 
-    def effects(self, task: str, field: str) -> np.ndarray:
+    def effects(self, task: str, field: str) -> Float64[np.ndarray, " V"]:
         """The effect of each of a field's ids, `[V_f]`."""
         rng = random(self, "effects", task, field)
         return EFFECTS[task][field] * rng.standard_normal(self.sizes[field])

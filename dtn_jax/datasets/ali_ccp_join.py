@@ -1,8 +1,8 @@
 """Ali-CCP's impressions and the common features that they point to.
 
-Common features are read once and held, compactly; impressions stream by in chunks and point to
-them by number, so that memory does not grow with the impressions. Their values are counted and
-encoded once for each line of common features, not once for each impression.
+Common features are read once and held, at 8 bytes for each value kept; impressions stream by in
+chunks and point to them by number, so that memory does not grow with the impressions. Their values
+are counted and encoded once for each line of common features, not once for each impression.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from jaxtyping import Int
 
 from dtn_jax.datasets.ali_ccp_text import FIELDS, TWICE, USER, common_rows
 from dtn_jax.datasets.encoders import Bag, Encoded, Encoder
@@ -29,6 +30,8 @@ PART = 100_000  # lines of common features whose values are counted at once
 
 class Common:
     """C lines of common features, and an empty one at the end: number -1 is none.
+
+    An index is known by 64 bits of a hash: two of a million share theirs in 1 of 37 million sets.
 
     Attributes:
       features: of each field the values kept, `[C + 1]` rows; raw ids until `encode`.
@@ -56,7 +59,7 @@ class Common:
     def __len__(self) -> int:
         return len(self.users)
 
-    def find(self, index: pa.Array) -> np.ndarray:
+    def find(self, index: pa.Array) -> Int[np.ndarray, " B"]:
         """The number of each index's line, -1 where there is none, `[B]`."""
         if not len(self._keys):
             return np.full(len(index), -1)
@@ -124,7 +127,7 @@ class Impressions:
         columns = {name: values[mask] for name, values in self.columns.items()}
         return Impressions(columns, [v.take(mask) for v in self.own], self.at[mask], self.common)
 
-    def sizes(self, field: int) -> np.ndarray:
+    def sizes(self, field: int) -> Int[np.ndarray, " B"]:
         """How many values of a field each row has, `[B]`."""
         return self.own[field].lengths + self.common.sizes[field][self.at]
 
@@ -191,7 +194,7 @@ def fit(encoders: Mapping[str, Encoder], chunks: Iterator[Impressions]) -> dict[
     return fitted
 
 
-def _uses(at: np.ndarray, common: Common) -> np.ndarray:
+def _uses(at: Int[np.ndarray, " B"], common: Common) -> Int[np.ndarray, " C"]:
     """How often each line of `common` is named."""
     return np.bincount(at % len(common), minlength=len(common))
 

@@ -7,7 +7,7 @@ from experiments import prepare
 
 
 def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
-    arguments = ["--dataset=synthetic", "--options=rows=4000,ids=2000", f"--data_dir={tmp_path}"]
+    arguments = ["--dataset=synthetic", "--options=rows=1000", f"--data_dir={tmp_path}"]
     prepare.main(arguments)
     shown = capsys.readouterr().out
     assert "Preparing synthetic" in shown

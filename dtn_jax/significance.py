@@ -6,9 +6,13 @@ draws of examples (whole groups where the data have them: a user's rows are not 
 that what is easy or hard about the examples cancels in a difference; a run keeps its AUC under
 each of them, and models are compared from these numbers alone. The seeds are then drawn per model.
 
-A bootstrap of S seeds has (S - 1)/S of their variance and no account of how badly few seeds tell
-it. Deviations from the mean over seeds are therefore scaled, draw by draw, by sqrt(S / chi2) with
-chi2 of S - 1 degrees of freedom: the mean of few seeds then varies as Student's t says it does.
+A draw of the examples moves the mean over seeds; which seeds there are moves it by the deviations
+of their AUCs on the whole test split. Few seeds tell little of how far that is, and a bootstrap of
+S of them has (S - 1)/S of their variance. So the deviations of both models are taken together,
+scaled by sqrt(S / (S - 1)), drawn with replacement, and scaled, repeat by repeat, by sqrt(n / chi2)
+with chi2 of n = S + Q - 2 degrees of freedom: the difference of means then varies as Student's t
+says it does for samples of one variance, with the seeds' own distribution in place of the normal.
+Of simulated comparisons of equal models with 2, 3 or 5 seeds, 2.6 to 5.6 % have p < 0.05.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from dtn_jax.evaluate import Scores
 from dtn_jax.schema import Schema
 
 Name = TypeVar("Name", bound=Hashable)
-DRAWS = 1000  # of the test examples, the same for all models of a data set
+DRAWS = 2000  # of the test examples, the same for all models of a data set
 REPEATS = 20_000  # of a comparison: an example draw and seeds each
 FEW = 100  # positives below which no significance is told
 
@@ -114,7 +118,8 @@ def compare(
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
-    With one seed of each, only the examples are drawn.
+    p is no lower than 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
+    each, seeds do not vary.
 
     Args:
       ours, theirs: the `resampled_aucs` of each seed's run; draws in the same order.
@@ -122,27 +127,33 @@ def compare(
       repeats: of the bootstrap.
     """
     rng = np.random.default_rng(1)
-    defined = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
-    draw = rng.choice(np.flatnonzero(defined), size=repeats)
-    differences = _mean_of_drawn_seeds(ours, draw, rng) - _mean_of_drawn_seeds(theirs, draw, rng)
+    defined = np.flatnonzero(np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0))
+    draw = rng.choice(defined, size=repeats)
+    differences = (ours.mean(axis=0) - theirs.mean(axis=0))[draw]
+    differences += _drawn_seeds(our_aucs, their_aucs, repeats, rng)
     low, high = np.quantile(differences, [0.025, 0.975])
-    tail = min((differences <= 0).sum(), (differences >= 0).sum())
+    tail = min((differences <= 0).mean(), (differences >= 0).mean())
+    p = min(1.0, max(2 * tail, 2 / (len(defined) + 1)))
     difference = float(our_aucs.mean() - their_aucs.mean())
-    return Comparison(difference, float(low), float(high), min(1.0, 2 * (tail + 1) / (repeats + 1)))
+    return Comparison(difference, float(low), float(high), float(p))
 
 
-def _mean_of_drawn_seeds(
-    aucs: Float[np.ndarray, "S R"], draw: Int[np.ndarray, " N"], rng: np.random.Generator
+def _drawn_seeds(
+    our_aucs: Float[np.ndarray, " S"],
+    their_aucs: Float[np.ndarray, " Q"],
+    repeats: int,
+    rng: np.random.Generator,
 ) -> Float[np.ndarray, " N"]:
-    """Per repeat, the mean over as many seeds drawn with replacement, as Student's t spreads it."""
-    seeds = len(aucs)
-    center = aucs.mean(axis=0)
-    if seeds == 1:
-        return center[draw]
-    picked = rng.integers(seeds, size=(seeds, len(draw)))
-    deviation = (aucs - center)[picked, draw].mean(axis=0)
-    scale = np.sqrt(seeds / rng.chisquare(seeds - 1, size=len(draw)))
-    return center[draw] + scale * deviation
+    """How far the difference of means moves when the seeds are drawn again: see the module."""
+    both = (our_aucs, their_aucs)
+    freedom = sum(len(aucs) - 1 for aucs in both)
+    if not freedom:
+        return np.zeros(repeats)
+    deviations = np.concatenate(
+        [(a - a.mean()) * np.sqrt(len(a) / (len(a) - 1)) for a in both if len(a) > 1]
+    )
+    ours, theirs = (rng.choice(deviations, size=(repeats, len(a))).mean(axis=1) for a in both)
+    return (ours - theirs) * np.sqrt(freedom / rng.chisquare(freedom, size=repeats))
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:

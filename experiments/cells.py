@@ -11,6 +11,7 @@ import base64
 import contextlib
 import datetime
 import fcntl
+import functools
 import hashlib
 import inspect
 import json
@@ -20,8 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
+import optuna
 from ml_collections import ConfigDict
 
+import dtn_jax
 from configs import base
 from dtn_jax import options
 from dtn_jax.datasets.catalog import Prepared
@@ -57,6 +60,11 @@ def name_of(config: ConfigDict, data: Prepared) -> str:
     """The name of the cell of a config: readable, and of what it computes alone."""
     own = digest(changed(config), data.fingerprint)
     return f"{config.model.architecture}-seed{config.seed}-{own}"
+
+
+def run_name(config: ConfigDict, data: Prepared) -> str:
+    """The name of a run's own folder, which refuses a config with any other option."""
+    return f"{name_of(config, data)}-{digest(options.identity(config), data.fingerprint)[:6]}"
 
 
 def changed(config: ConfigDict) -> dict[str, str]:
@@ -120,10 +128,14 @@ def compute_together(
     together.replicas = "seed=" + ",".join(str(c.seed) for c in configs)
     every = train_replicas(together, run)
     jax.clear_caches()
-    return [
+    made = [
         found(config, data, run / f"replica_{i}", results)
         for i, (config, results) in enumerate(zip(configs, every))
     ]
+    for cell in made:  # they shared the time
+        if cell["train_seconds"]:
+            cell["train_seconds"] /= len(made)
+    return made
 
 
 def found(config: ConfigDict, data: Prepared, run: pathlib.Path, results: dict) -> dict:
@@ -131,10 +143,11 @@ def found(config: ConfigDict, data: Prepared, run: pathlib.Path, results: dict) 
     scores = read_predictions(run / "predictions.parquet", data.schema)
     rate = results["examples_per_second"]
     examples = results["steps"] * config.data.batch_size
+    draws = resampled_aucs(scores, data.schema)
     return {
         "results": results,
         "train_seconds": examples / rate if rate else None,
-        "draws": {k: packed(v) for k, v in resampled_aucs(scores, data.schema).items()},
+        "draws": {k: packed(v, results["test"][k]["auc"]) for k, v in draws.items()},
         **origin(config, data),
     }
 
@@ -144,19 +157,31 @@ def origin(config: ConfigDict, data: Prepared) -> dict:
     return {
         "config": {k: str(v) for k, v in options.identity(config).items()},
         "data": data.fingerprint,
+        "code": code(),
         "versions": versions(),
         "date": datetime.date.today().isoformat(),
         "device": f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores",
     }
 
 
-def packed(values: np.ndarray) -> str:
-    """float32 as text."""
-    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+@functools.cache
+def code() -> str:
+    """The hash of the library's sources: cells of several versions of it are told as such."""
+    root = pathlib.Path(dtn_jax.__file__).parent
+    sources = sorted(root.rglob("*.py"))
+    return digest([(str(p.relative_to(root)), p.read_text()) for p in sources])
 
 
-def unpacked(text: str) -> np.ndarray:
-    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float64)
+def packed(draws: np.ndarray, center: float | None) -> str:
+    """The draws' distances from the AUC of all examples, as text of float16: 3 digits of each."""
+    away = draws - (center or 0.0)
+    return base64.b64encode(away.astype("<f2").tobytes()).decode()
+
+
+def unpacked(cell: Mapping, key: str) -> np.ndarray:
+    """A cell's AUC under each draw of the test examples, `[draws]`."""
+    away = np.frombuffer(base64.b64decode(cell["draws"][key]), "<f2").astype(np.float64)
+    return away + (cell["results"]["test"][key]["auc"] or 0.0)
 
 
 def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict:
@@ -167,6 +192,12 @@ def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict
 def tuning_name(protocol: Protocol, name: str, config: ConfigDict, data: Prepared) -> str:
     own = digest(changed(config), data.fingerprint, space_source(protocol), protocol.trials)
     return f"{name}-{own}"
+
+
+def searched(protocol: Protocol) -> set[str]:
+    """The options that the space of a protocol suggests."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return set(sweep.load_space("", protocol.config)(optuna.create_study().ask()))
 
 
 def space_source(protocol: Protocol) -> str:
@@ -187,4 +218,6 @@ def tune(
         jax.clear_caches()
         if not study.best():
             raise UserError(f"{name}: none of {protocol.trials} trials succeeded")
-        return sweep_report.summary(study, protocol.config, []) | origin(config, data)
+        kept = sweep_report.summary(study, protocol.config, [])
+        del kept["command"]  # it would lack the protocol's settings
+        return kept | origin(config, data)

@@ -25,8 +25,10 @@ import rich
 from rich.markdown import Markdown
 
 from dtn_jax.schema import UserError, choose
+from dtn_jax.workdir import write_whole
 from experiments import cells, command, table_latex, table_plots, table_report, table_text
-from experiments.protocols import PROTOCOLS, Entry
+from experiments.compare import RESULTS
+from experiments.protocols import PROTOCOLS, Entry, Protocol
 from experiments.table_content import content
 from experiments.table_entries import TABLES
 from experiments.table_work import Work
@@ -43,14 +45,14 @@ def main(arguments: Sequence[str]) -> None:
     protocol = PROTOCOLS[choose("dataset", known.dataset or "", PROTOCOLS)]
     tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
     for table in tables:
-        choose("table", table, [*TABLES, "all"])
+        choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
     for name in ("seeds", "trials"):
         if getattr(known, name) is not None:
             if getattr(known, name) < 1:
                 raise UserError(f"--{name}={getattr(known, name)}: expected at least 1")
             protocol = dataclasses.replace(protocol, **{name: getattr(known, name)})
-    overrides = given_settings(known.set)
+    overrides = given_settings(known.set, protocol)
     protocol = dataclasses.replace(protocol, common={**protocol.common, **overrides})
     folder = pathlib.Path(known.workdir) / known.dataset
     runs = pathlib.Path(known.runs) / known.dataset if known.runs else folder / "runs"
@@ -62,9 +64,8 @@ def main(arguments: Sequence[str]) -> None:
     problems = []
     for table in tables:
         entries = TABLES[table](protocol, work.data.schema, work.size)
-        entries = chosen(entries, known.entries)
         found = None
-        for failed in work.do(entries):
+        for failed in work.do(chosen(entries, known.entries)):
             problems += failed
             found = write(work, table, entries, arguments)
         show(found or write(work, table, entries, arguments), folder / f"{table}.md")
@@ -85,7 +86,12 @@ def make_parser() -> command.Parser:
     parser.add_argument(
         "--set", default="", metavar="KEY=VALUE;...", help="settings of all entries, by ';'"
     )
-    parser.add_argument("--entries", default="", help="only these rows, by ';' (default: all)")
+    parser.add_argument(
+        "--entries",
+        default="",
+        metavar="NAME;...",
+        help="do only these rows' runs; the table still has all that are there",
+    )
     parser.add_argument(
         "--together",
         default="auto",
@@ -105,12 +111,19 @@ def chosen(entries: Sequence[Entry], names: str) -> list[Entry]:
     return [e for e in entries if not wanted or e.name in wanted]
 
 
-def given_settings(text: str) -> dict[str, str]:
+def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
+    """Reads --set; refuses what an entry, the tuning or the table itself sets later."""
     found = {}
+    later = {key for own in protocol.entries.values() for key in own} | {*protocol.tuning, "seed"}
+    later |= cells.searched(protocol)
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, value = part.partition("=")
         if not equals:
             raise UserError(f"--set: expected KEY=VALUE, got {part!r}")
+        if key.strip() in later:
+            raise UserError(
+                f"--set: {key.strip()} is set by the protocol (experiments/protocols.py)"
+            )
         found[key.strip()] = value
     return found
 
@@ -132,14 +145,14 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
         entries,
         {e.name: work.cells(e) for e in entries},
         {n: t for n, t in tunings.items() if t},
-        work.protocol.seeds,
+        (cells.read(RESULTS / f"{work.dataset}.json") or {}).get("reference", {}),
     )
     found["command"] = shlex.join(["python", "-m", "experiments.paper_tables", *arguments])
     stem = work.folder / table
     cells.keep(stem.with_suffix(".json"), found)
-    stem.with_suffix(".md").write_text(table_text.markdown(found))
-    stem.with_suffix(".tex").write_text(table_latex.latex(found))
-    stem.with_suffix(".csv").write_text(table_text.csv_text(found))
+    write_whole(stem.with_suffix(".md"), table_text.markdown(found))
+    write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
+    write_whole(stem.with_suffix(".csv"), table_text.csv_text(found))
     table_plots.draw(found, stem)
     made = [cells.read(work.folder / f"{t}.json") for t in TABLES]
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}

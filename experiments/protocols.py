@@ -1,4 +1,4 @@
-"""What is fixed for the paper's tables before any test row is read: per data set, per table.
+"""What is fixed for the paper's tables before they are made: per data set, per table.
 
 A table is a list of entries. Those of `overall` are tuned, each with as many trials of the same
 space on the same part of train; the entries of every other table take the settings that one of
@@ -35,6 +35,7 @@ class Protocol:
       tuning: settings of the trials alone: less data, fewer epochs.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
       tested: the tasks whose differences are tested; () is all of them.
+      note: what a reader of the tables should know beside that.
       width: the option that `matched` turns to make entries equally large.
       sensitivity: {option: values}; the tuned value of each other option stays.
       published: what others printed, shown beside ours and never mixed with it.
@@ -49,6 +50,7 @@ class Protocol:
     width: str
     sensitivity: Mapping[str, tuple]
     tested: tuple[str, ...] = ()
+    note: str = ""
     published: tuple[Published, ...] = ()
 
 
@@ -128,6 +130,7 @@ PROTOCOLS = {
                 "masknet*2+dcnv2*2+mlp*2",
             ),
         },
+        note="Sizes and common settings were settled on validation, with DTN.",
     ),
     "census_income": Protocol(
         config="configs/census_income.py",
@@ -152,6 +155,7 @@ PROTOCOLS = {
             "model.dcnv2.layers": (1, 2, 3),
             "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
         },
+        note="Sizes and common settings were settled on validation, with DTN.",
         published=CENSUS_PUBLISHED,
     ),
     "kuairand": Protocol(
@@ -194,5 +198,6 @@ PROTOCOLS = {
             "model.experts": ("gdcn+masknet+mlp", "gdcn*2+masknet*2+mlp*2"),
             "model.gdcn.layers": (1, 2, 3),
         },
+        note="Sizes and common settings were settled on validation, with DTN.",
     ),
 }

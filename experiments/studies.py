@@ -175,7 +175,9 @@ class Study:
         return after_validation
 
     def best(self) -> optuna.trial.FrozenTrial | None:
-        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
+        """Of the trials within the budget; an earlier call may have had a larger one."""
+        within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
+        complete = [t for t in within if t.state == TrialState.COMPLETE]
         return max(complete, key=lambda t: t.value, default=None)
 
 
@@ -201,6 +203,7 @@ def open_study(
     identity = {k: str(v) for k, v in options.identity(config).items()}
     grid = dict(budget.grid)
     owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
+    owner |= {"sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     opened, study = create_study(storage, name, budget)
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
@@ -209,7 +212,7 @@ def open_study(
     elif stored != owner:
         keys = sorted({*identity, *stored["config"]})
         differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
-        differing += [k for k in ("objective", "grid", "space") if stored.get(k) != owner[k]]
+        differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(
             f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "

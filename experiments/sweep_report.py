@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import pathlib
 import shlex
 import warnings
@@ -18,9 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.workdir import versions, write_whole
-from experiments.studies import ERROR, SETTINGS, Study
+from experiments.studies import DONE, ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
+EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
 
 
 def settings(trial: FrozenTrial) -> dict[str, str]:
@@ -89,6 +91,8 @@ def write(
         if found[name]["command"]:
             rich.print(f"\n[bold]{name}[/], best validation value {found[name]['value']:.5f}:")
             print(found[name]["command"])  # not wrapped: ready to paste
+            for option in found[name]["at_edge"]:
+                rich.print(f"{option} is at the edge of its range: a better one may lie beyond")
     rich.print(f"\nAll trials and pictures are in {workdir}")
 
 
@@ -101,10 +105,11 @@ def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
             "trials": study.budget.trials,
             "sampler": "grid" if study.budget.grid else study.budget.sampler,
             "pruner": study.budget.pruner,
-            "seconds": round(sum(map(seconds, trials))),
+            "seconds": round(sum(seconds(t) for t in trials if t.state in DONE)),
             **counted(trials),
         },
         "value": best.value if best else None,
+        "at_edge": at_edge(best) if best else [],
         "settings": settings(best) if best else {},
         "command": winning_command(study.name, best, config, rest) if best else "",
         "trials": [
@@ -117,6 +122,21 @@ def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
             for t in trials
         ],
     }
+
+
+def at_edge(trial: FrozenTrial) -> list[str]:
+    """The options that a trial has within a twentieth of their range from its end; 0 is no end."""
+    found = []
+    for name, space in trial.distributions.items():
+        if isinstance(space, optuna.distributions.CategoricalDistribution):
+            continue
+        low, value, high = (
+            math.log(v) if space.log else v for v in (space.low, trial.params[name], space.high)
+        )
+        edge = EDGE * (high - low)
+        if high - value < edge or (space.low != 0 and value - low < edge):
+            found.append(name)
+    return found
 
 
 def winning_command(name: str, best: FrozenTrial, config: str, rest: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def content(
     entries: Sequence[Entry],
     cells: Mapping[str, Sequence[dict]],
     tunings: Mapping[str, dict],
-    seeds: int,
+    references: Mapping[str, dict],
 ) -> dict:
     """The table as data; what is written, drawn and reported is made from it alone.
 
@@ -31,31 +31,34 @@ def content(
       protocol, entries: what was asked for.
       cells: {entry: the cells of its seeds that are there}; entries without one have no row.
       tunings: {entry of `overall`: its tuning}.
-      seeds: how many cells an entry should have.
+      references: models from outside, {name: {"test": {task@space: AUC}, "version": …}}.
     """
     rows = [row(e, cells[e.name]) for e in entries if cells.get(e.name)]
     compare_all(rows, entries, cells, protocol.tested)
-    missing = sum(seeds - len(cells.get(e.name, ())) for e in entries)
+    missing = {e.name: protocol.seeds - len(cells.get(e.name, ())) for e in entries}
     found = [cell for e in entries for cell in cells.get(e.name, ())]
     return {
         "dataset": dataset,
         "table": table,
         "rows": rows,
-        "missing": missing,
-        "seeds": seeds,
+        "missing": {name: count for name, count in missing.items() if count},
+        "seeds": protocol.seeds,
         "trials": protocol.trials,
         "tuning": {
-            name: {k: kept[k] for k in ("settings", "value", "budget")}
+            name: {k: kept[k] for k in ("settings", "value", "budget", "at_edge")}
             for name, kept in tunings.items()
         },
         "tuned_with": {k: str(v) for k, v in protocol.tuning.items()},
+        "tested": list(protocol.tested),
+        "note": protocol.note,
+        "references": dict(references) if table == "overall" else {},
         "published": [
             {"source": p.source, "note": p.note, "auc": {k: dict(v) for k, v in p.auc.items()}}
             for p in protocol.published
-        ]
-        if table == "overall"
-        else [],
+            if table == "overall"
+        ],
         "versions": sorted({f"jax {c['versions']['jax']}" for c in found}),
+        "code": sorted({c["code"] for c in found}),
         "devices": sorted({c["device"] for c in found}),
         "cell_dates": sorted({c["date"] for c in found}),
         "date": datetime.date.today().isoformat(),
@@ -98,27 +101,26 @@ def compare_all(
     cells: Mapping[str, Sequence[dict]],
     tested: Sequence[str],
 ) -> None:
-    """Gives every row its difference from the one it is tested against, per task@space.
+    """Gives every row its difference from the one it is tested against, per task.
 
-    Holm's correction is over all of them together: rows x task@space.
+    A task is tested in the space of its loss, and only where both sides have seeds that differ.
+    Holm's correction is over all of them together: rows x tasks.
     """
     p_values = {}
     for row_, entry in zip(rows, [e for e in entries if cells.get(e.name)], strict=True):
-        if entry.name == entry.against or not cells.get(entry.against):
+        own, other = cells[entry.name], cells.get(entry.against, ())
+        if min(len(own), len(other)) < 2 or same(own, other):
             continue
-        for key in row_["metrics"]:
-            if tested and key.partition("@")[0] not in tested:
-                continue
-            own, other = cells[entry.name], cells[entry.against]
-            if key not in own[0]["draws"]:
-                continue  # a regression
+        for key in own_spaces(row_["metrics"]):
+            if (tested and key.partition("@")[0] not in tested) or key not in own[0]["draws"]:
+                continue  # or it is a regression
             if classes(own[0], key) < FEW:
                 row_["comparison"][key] = TOO_FEW
                 continue
-            draws = [np.stack([unpacked(c["draws"][key]) for c in side]) for side in (own, other)]
-            aucs = [
+            draws = (np.stack([unpacked(c, key) for c in side]) for side in (own, other))
+            aucs = (
                 np.array([c["results"]["test"][key]["auc"] for c in side]) for side in (own, other)
-            ]
+            )
             found = compare(*draws, *aucs)
             row_["comparison"][key] = found._asdict()
             p_values[entry.name, key] = found.p
@@ -127,6 +129,16 @@ def compare_all(
         for key, found in row_["comparison"].items():
             if found != TOO_FEW:
                 found["p_holm"] = adjusted[row_["name"], key]
+
+
+def same(own: Sequence[dict], other: Sequence[dict]) -> bool:
+    """Whether two rows are of the same runs, under two names."""
+    return [c["config"] for c in own] == [c["config"] for c in other]
+
+
+def own_spaces(keys: Iterable[str]) -> list[str]:
+    """The first task@space of each task: that of its loss."""
+    return list({key.partition("@")[0]: key for key in reversed(list(keys))}.values())[::-1]
 
 
 def classes(cell: Mapping, key: str) -> int:

@@ -90,16 +90,18 @@ def matched_to(
     def at(number: int) -> Entry:
         return dataclasses.replace(entry, settings={**entry.settings, width: (number,)})
 
-    (low, high), best = WIDTHS, WIDTHS[0]
+    low, high = WIDTHS
     for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
         few, many = count(size(at(low))), count(size(at(high)))
         if few == many:
             raise UserError(f"{entry.name}: {width} does not change its size")
         best = max(1, round(low + (wanted - few) * (high - low) / (many - few)))
-        if abs(count(size(at(best))) - wanted) <= NEAR * wanted or best == 1:
+        off = abs(count(size(at(best))) - wanted) / wanted
+        if off <= NEAR or best == 1:
             break
         low, high = best, best + max(1, best // 10)
-    return at(best)
+    name = entry.name if off <= NEAR else f"{entry.name} (off by {100 * off:.0f} %)"
+    return dataclasses.replace(at(best), name=name)
 
 
 def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:

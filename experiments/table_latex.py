@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.table_text import Text, texts
+from experiments.table_text import Text, footnotes, texts
 
+ARROWS = {"↓", "↑"}
+LEGEND = (
+    r"$\downarrow$, $\uparrow$: below or above dtn at $p < 0.05$ (hierarchical bootstrap over "
+    r"seeds and test examples, Holm-corrected)."
+)
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -28,7 +33,9 @@ def escaped(text: str) -> str:
 
 
 def latex(found: Mapping) -> str:
-    return "\n".join(latex_table(t, found) for t in texts(found))
+    notes = [escaped(note.replace("`", "")) for note in footnotes(found)]
+    tables = [latex_table(t, found) for t in texts(found)]
+    return "\n".join([*tables, *(f"% {note}" for note in notes)]) + "\n"
 
 
 def latex_table(text: Text, found: Mapping) -> str:
@@ -51,6 +58,11 @@ def latex_table(text: Text, found: Mapping) -> str:
         *(" & ".join(cell(c) for c in row) + r" \\" for row in text.rows),
         r"\bottomrule",
         r"\end{tabular}",
+        *(
+            [rf"\\[2pt] {{\footnotesize {LEGEND}}}"]
+            if any(ARROWS & set("".join(r)) for r in text.rows)
+            else []
+        ),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -9,25 +10,34 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 from experiments.table_content import TOO_FEW
 from experiments.table_text import LEVEL, has, keys_of
 
 GREY = "#888888"
+MARKERS = "osD^vPX*"  # as many as make, with 7 colours, 56 pairs
 
 
 def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
-    """Draws what suits the table; returns the files, `<stem>_<kind>.png` and `.pdf`."""
+    """Draws what suits the table; returns the files, `<stem>_<kind>.png` and `.pdf`.
+
+    Each appears whole; what an earlier state of the table had and this one has not is deleted.
+    """
     written = []
     for kind, picture in PICTURES[found["table"]].items():
         figure = picture(found) if len(found["rows"]) > 1 else None
-        if figure is None:
-            continue
         for suffix in ("png", "pdf"):
             path = stem.with_name(f"{stem.name}_{kind}.{suffix}")
-            figure.savefig(path, dpi=140, facecolor="white", bbox_inches="tight")
+            if figure is None:
+                path.unlink(missing_ok=True)
+                continue
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            figure.savefig(
+                temporary, format=suffix, dpi=140, facecolor="white", bbox_inches="tight"
+            )
+            temporary.replace(path)
             written.append(path)
     return written
 
@@ -80,16 +90,18 @@ def cost(found: Mapping) -> Figure | None:
             values = defined(row, key)
             if not values:
                 continue
-            colour = COLOURS[at % len(COLOURS)]
-            marker = "osD^v"[at // len(COLOURS) % 5]
+            colour, marker = COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]
             axes.errorbar(
                 row["flops"], statistics.mean(values), yerr=deviation(values), fmt=marker,
                 color=colour, capsize=2, label=row["name"],
             )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("forward FLOPs an example", fontsize=9)
         style(axes, f"AUC {key}")
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    title = f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
     return figure
 
 
@@ -122,7 +134,8 @@ def heat(found: Mapping) -> Figure | None:
 
 def bands(found: Mapping) -> Figure | None:
     """AUC over each option's values, mean ± standard deviation over seeds; dashed: as tuned."""
-    base, rows = found["rows"][0], found["rows"][1:]
+    base = next((r for r in found["rows"] if not r["group"]), None)
+    rows = [r for r in found["rows"] if r["group"]]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
     axes_of = list(dict.fromkeys(r["group"] for r in rows))
     figure = Figure(figsize=(3.3 * len(axes_of), 2.5 * len(keys)), layout="constrained")
@@ -136,7 +149,7 @@ def bands(found: Mapping) -> Figure | None:
             spreads = np.array([deviation(defined(r, key)) for r in own])
             axes.fill_between(at, means - spreads, means + spreads, color=COLOURS[0], alpha=0.2)
             axes.plot(at, means, "o-", color=COLOURS[0], ms=4)
-            if defined(base, key):
+            if base and defined(base, key):
                 level = statistics.mean(defined(base, key))
                 axes.axhline(level, color=GREY, ls=LINES[1], lw=1)
             labels = [r["at"].replace("+", "+\n") for r in own]

@@ -8,6 +8,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
+from dtn_jax.workdir import write_whole
 from experiments.table_text import TITLES, Text, footnotes, texts
 
 STYLE = """
@@ -39,12 +40,11 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
     contents = "".join(f'<li><a href="#{t["table"]}">{TITLES[t["table"]]}</a></li>' for t in tables)
     sections = "".join(section(t, pictures.get(t["table"], [])) for t in tables)
     title = f"dtn_jax: tables of {html.escape(dataset)}"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(
+    page = (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style>\n<h1>{title}</h1>\n<ul>{contents}</ul>\n{sections}</html>\n"
     )
-    temporary.replace(path)
+    write_whole(path, page)
 
 
 def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:

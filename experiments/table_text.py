@@ -59,8 +59,15 @@ def main_text(found: Mapping) -> Text:
         "FLOPs": [short(r["flops"]) for r in rows],
         "train s": [seconds(r["train_seconds"]) for r in rows],
     }
-    columns |= {f"published: {p['source']}": published_column(rows, p) for p in found["published"]}
-    return as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns)
+    columns |= published_columns(rows, found["published"])
+    made = as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns, found["seeds"])
+    empty = ("",) * (len(columns) - len(keys))
+    references = []
+    for name, reference in found["references"].items():
+        aucs = (reference["test"].get(key) for key in keys)
+        aucs = ("" if auc is None else f"{auc:.4f}" for auc in aucs)
+        references.append((f"{name} ({reference['version']})", *aucs, *empty))
+    return dataclasses.replace(made, rows=(*made.rows, *references))
 
 
 def difference_text(found: Mapping) -> Text | None:
@@ -82,8 +89,15 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
     return as_text(NAMES[metric], rows, columns) if keys else None
 
 
-def as_text(title: str, rows: Sequence[Mapping], columns: Mapping[str, Sequence[str]]) -> Text:
-    names = [f"`{r['name']}`" for r in rows]
+def as_text(
+    title: str, rows: Sequence[Mapping], columns: Mapping[str, Sequence[str]], seeds: int = 0
+) -> Text:
+    """Rows are named, with their number of seeds where it is below `seeds`."""
+    names = [
+        f"`{r['name']}`"
+        + (f" ({len(r['seeds'])} of {seeds} seeds)" if len(r["seeds"]) < seeds else "")
+        for r in rows
+    ]
     return Text(title, ("", *columns), tuple(zip(names, *columns.values(), strict=True)))
 
 
@@ -128,9 +142,16 @@ def difference(found: Mapping | str | None) -> str:
     return text.replace("-", "−")
 
 
-def published_column(rows: Sequence[Mapping], published: Mapping) -> list[str]:
-    found = [published["auc"].get(r["name"], {}) for r in rows]
-    return [" / ".join(f"{v:.4f}" for v in f.values()) for f in found]
+def published_columns(rows: Sequence[Mapping], published: Sequence[Mapping]) -> dict[str, list]:
+    """A column for each source and task."""
+    columns = {}
+    for source in published:
+        tasks = dict.fromkeys(task for aucs in source["auc"].values() for task in aucs)
+        for task in tasks:
+            values = [source["auc"].get(r["name"], {}).get(task) for r in rows]
+            cells = ["" if v is None else f"{v:.4f}" for v in values]
+            columns[f"{task}, published: {source['source']}"] = cells
+    return columns
 
 
 def seconds(values: Sequence[float | None]) -> str:
@@ -146,29 +167,53 @@ def short(number: int) -> str:
     return str(number)
 
 
+SETTINGS = {
+    "overall": "each row tuned by",
+    "ablation": "all rows have those of dtn, tuned by",
+    "interactions": "each row has those of its routing in `overall`, tuned by",
+    "matched": "each row has those of its architecture in `overall`, tuned by",
+    "sensitivity": "all rows have those of dtn, tuned by",
+}
+
+
+def counted(seeds: int) -> str:
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
 def footnotes(found: Mapping) -> list[str]:
     """How the numbers came about, and what the signs mean."""
-    tuned = f"{found['trials']} trials each on validation"
+    tuned = f"{found['trials']} trials on validation"
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
+    tested = f" of {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
-        f"Test split, mean ± standard deviation over {found['seeds']} seeds that tuned nothing. "
-        f"Settings: {tuned}, the same space for all"
-        + (
-            "."
-            if found["table"] in ("overall", "matched", "interactions")
-            else "; those found for dtn."
-        ),
-        "↓ ↑: below or above at p < 0.05 (hierarchical bootstrap over seeds and test examples, "
-        "Holm-corrected over the table).",
-        "Parameters without embedding tables; forward FLOPs of one example; seconds of training, "
-        "median over seeds.",
+        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that tuned "
+        f"nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of one "
+        f"space. {found['note']}".rstrip(),
+        f"↓ ↑: below or above{tested} at p < {LEVEL}, each task in the space of its loss "
+        "(hierarchical bootstrap over seeds and test examples, Holm-corrected over the table; the "
+        "one tuning that there was is taken as given); too few: below 100 of a class.",
+        "Parameters without embedding tables; forward FLOPs of one example; train s: seconds of "
+        "training, median over seeds, on a machine that may have had other work.",
+    ]
+    edges: dict[str, list[str]] = {}
+    for name, kept in found["tuning"].items():
+        for option in kept["at_edge"]:
+            edges.setdefault(option, []).append(name)
+    notes += [
+        f"At the edge of its range: `{o}` of {', '.join(names)}." for o, names in edges.items()
     ]
     notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
     if found["missing"]:
-        notes.append(f"Not finished: {found['missing']} runs are still missing.")
+        count = sum(found["missing"].values())
+        notes.append(
+            f"Not finished: {count} runs are still missing ({', '.join(found['missing'])})."
+        )
+    dates = found["cell_dates"] or [found["date"]]
+    dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"
-    notes.append(f"`{found['command']}`, {found['date']}; {where}.")
+    versions = f"; {len(found['code'])} versions of the code" if len(found["code"]) > 1 else ""
+    notes.append(f"`{found['command']}`; runs of {dates}; {where}{versions}.")
     return notes
 
 

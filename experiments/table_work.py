@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import rich
@@ -20,7 +22,7 @@ from experiments.cells import configured
 from experiments.protocols import Entry, Protocol, Settings
 
 LOOK = 2  # seconds between two looks at work that another process does
-Job = Callable[[], bool]  # does it, or returns False where another process does it now
+Job = Callable[[str], bool]  # says the text and does it; False where another process does it
 
 
 class Work:
@@ -117,52 +119,67 @@ class Work:
                 yield self.share(jobs)
 
     def share(self, jobs: Mapping[str, Job]) -> list[str]:
-        """Does each job that no other process does; returns what failed."""
-        problems, left, took = [], dict(jobs), []
+        """Does each job that no other process does; returns what failed.
+
+        Whatever one run dies of, the others are done.
+        """
+        problems, left, took, told = [], dict(jobs), [], False
         while left:
             for number, (label, job) in enumerate(list(left.items())):
                 about = ""
                 if took:
                     minutes = statistics.median(took) * (len(left) - number) / 60
                     about = f" (with those after it about {minutes:.0f} min)"
-                rich.print(f"[bold]{label}[/]{about}")
                 start = time.monotonic()
                 try:
-                    if not job():
+                    if not job(f"[bold]{label}[/]{about}"):
                         continue
                     took.append(time.monotonic() - start)
                 except UserError as error:
-                    rich.print(f"[red]{label}: {error}[/]")
                     problems.append(f"  {label}: {error}")
+                except Exception as error:
+                    traceback.print_exc()
+                    problems.append(f"  {label}: {type(error).__name__}: {error}")
                 del left[label]
             if left:
-                rich.print(f"another process does {', '.join(left)}: waiting for it")
+                if not told:
+                    rich.print(f"another process does {', '.join(left)}: waiting for it")
+                told = True
                 time.sleep(LOOK)
         return problems
 
-    def tune(self, name: str) -> bool:
+    @contextlib.contextmanager
+    def alone(self, names: Sequence[str]) -> Iterator[bool]:
+        """Holds the locks of these names, or yields False where another process has one."""
+        with contextlib.ExitStack() as stack:
+            locks = [self.folder / "locks" / f"{name}.lock" for name in names]
+            yield all(stack.enter_context(cells.alone(lock)) for lock in locks)
+
+    def tune(self, name: str, label: str) -> bool:
         """Tunes an entry; False where another process does."""
         path, config = self.tuning_file(name)
-        run = self.runs / path.stem
-        with cells.alone(run.with_suffix(".lock")) as held:
+        with self.alone([path.stem]) as held:
             if held and not self.tuning(name):
+                rich.print(label)
+                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
                 cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
         return held
 
-    def train(self, entry: Entry, seeds: Sequence[int]) -> bool:
-        """Trains an entry's seeds; False where another process does."""
-        first = self.runs / self.cell_file(entry, seeds[0])[0].stem
-        with cells.alone(first.with_suffix(".lock")) as held:
-            left = [self.cell_file(entry, s) for s in seeds if not self.cell(entry, s)]
+    def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool:
+        """Trains an entry's seeds; False where another process does one of them."""
+        files = {seed: self.cell_file(entry, seed) for seed in seeds}
+        with self.alone([path.stem for path, _ in files.values()]) as held:
+            left = [seed for seed in seeds if not self.cell(entry, seed)]
             if not held or not left:
                 return held
-            configs = [config for _, config in left]
+            rich.print(label)
+            configs = [files[seed][1] for seed in left]
+            run = self.runs / cells.run_name(configs[0], self.data)
             if len(left) > 1:
-                together = first.with_name(f"{first.name}-together")
+                together = run.with_name(f"{run.name}-{len(left)}-together")
                 found = cells.compute_together(configs, self.data, together)
             else:
-                run = self.runs / left[0][0].stem
                 found = [cells.compute(configs[0], self.data, run)]
-            for (path, _), cell in zip(left, found):
-                cells.keep(path, cell)
+            for seed, cell in zip(left, found):
+                cells.keep(files[seed][0], cell)
         return held

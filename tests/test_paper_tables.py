@@ -70,15 +70,14 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
     found = call("--seeds=1")
     assert [row["name"] for row in found["rows"]] == ["dtn", "shared_bottom"]
     assert [row["seeds"] for row in found["rows"]] == [[1], [1]]
-    assert found["missing"] == 0
+    assert found["missing"] == {}
     assert len(list((folder / "tuning").glob("*.json"))) == 2
     first = kept(tmp_path)
     assert len(first) == 2
     for name in ("overall.md", "overall.tex", "overall.csv", "report.html"):
         assert (folder / name).stat().st_size > 500
-    for kind in ("differences", "cost"):
-        assert (folder / f"overall_{kind}.png").exists()
-        assert (folder / f"overall_{kind}.pdf").exists()
+    assert (folder / "overall_cost.pdf").exists()
+    assert not (folder / "overall_differences.png").exists()  # of one seed
     assert "AUC income@all" in capsys.readouterr().out
 
     with monkeypatch.context() as patched:  # nothing is done again
@@ -91,6 +90,8 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
     assert first.items() <= kept(tmp_path).items()
     assert len(kept(tmp_path)) == 4
+
+    assert (folder / "overall_differences.png").exists()
 
     varied = call("--seeds=1", table="sensitivity")  # 4 is what ours has: one run is new
     assert [row["name"] for row in varied["rows"]] == [
@@ -109,15 +110,15 @@ def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, undrawn):
 
     def fails(config, run):
         if config.model.architecture == "dtn" and config.seed == 2:
-            raise UserError("the scores are not finite")
+            raise MemoryError("the device is full")
         return train(config, run)
 
     monkeypatch.setattr(cells, "train", fails)
-    with pytest.raises(UserError, match=r"(?s)could not be done.*dtn, seed 2.*not finite"):
+    with pytest.raises(UserError, match=r"(?s)could not be done.*dtn, seed 2.*device is full"):
         call()
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())
     assert [row["seeds"] for row in found["rows"]] == [[1], [1, 2]]
-    assert found["missing"] == 1
+    assert found["missing"] == {"dtn": 1}
     assert "1 runs are still missing" in (tmp_path / "adult" / "overall.md").read_text()
     first = kept(tmp_path)
 
@@ -130,8 +131,33 @@ def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, undrawn):
         call()
     assert kept(tmp_path) == first
     monkeypatch.setattr(cells, "train", train)
-    assert call()["missing"] == 0
+    assert call()["missing"] == {}
     assert first.items() <= kept(tmp_path).items()
+
+
+def test_doing_some_rows_leaves_the_others_in_the_table(call, undrawn):
+    call("--seeds=1")
+    later = call("--seeds=2", "--entries=dtn")
+    assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
+
+
+def test_a_new_option_stops_no_run_that_was_cut(call, tmp_path, monkeypatch, undrawn):
+    """What was cut under other options is begun anew: its folder would refuse to go on."""
+    train = cells.train
+
+    def cut(config, run):
+        train(config, run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "train", cut)
+    with pytest.raises(KeyboardInterrupt):
+        call("--entries=shared_bottom", "--seeds=1")
+    monkeypatch.setattr(cells, "train", train)
+    identity = cells.options.identity
+    with_another = lambda config: identity(config) | {"model.another": 1}  # noqa: E731
+    monkeypatch.setattr(cells.options, "identity", with_another)
+    monkeypatch.setattr(cells, "changed", lambda config: {"seed": str(config.seed)})
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"]
 
 
 def test_seeds_together_find_what_they_find_alone(call, tmp_path, undrawn):
@@ -168,6 +194,9 @@ def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, undrawn):
         (["--dataset=adult", "--table=overall", "--together=yes"], "unknown --together 'yes'"),
         (["--dataset=adult", "--table=overall", "--set=seed"], "expected KEY=VALUE, got 'seed'"),
         (["--dataset=adult", "--table=overall", "--set=sead=1"], "Did you mean seed"),
+        (["--dataset=adult", "--table=overall", "--set=model.experts=mlp"], "set by the protocol"),
+        (["--dataset=adult", "--table=overall", "--set=model.dropout=0"], "set by the protocol"),
+        (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
         (["--dataset=adult", "--table=overall", "--entries=ple"], "unknown entry 'ple'"),
     ],
 )
@@ -182,7 +211,7 @@ def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
     done, held = [], threading.Event()
 
     def job(name):
-        def do():
+        def do(label):
             with cells.alone(tmp_path / f"{name}.lock") as alone:
                 if alone:
                     done.append(name)

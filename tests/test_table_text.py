@@ -10,7 +10,7 @@ from dtn_jax.significance import DRAWS
 from experiments import table_latex, table_plots, table_report, table_text
 from experiments.cells import packed
 from experiments.protocols import Entry, Protocol, Published, entry
-from experiments.table_content import content
+from experiments.table_content import content, own_spaces
 
 PROTOCOL = Protocol(
     config="configs/adult.py",
@@ -42,7 +42,9 @@ def cell(architecture, seed, auc, positives=500):
             "flops_per_example": 2_000,
         },
         "train_seconds": 60.0 + seed,
-        "draws": {k: packed(own + EXAMPLES) for k in ("click@all", "order@click")},
+        "draws": {k: packed(own + EXAMPLES, own) for k in ("click@all", "order@click")},
+        "config": {"model.architecture": architecture, "seed": str(seed)},
+        "code": "abc",
         "versions": {"jax": "1.2"},
         "device": "cpu x 1, 2 cores",
         "date": "2026-01-01",
@@ -55,8 +57,10 @@ def found(aucs, table="overall", **missing):
         for name, auc in aucs.items()
     }
     entries = [Entry(name, name) for name in PROTOCOL.entries]
-    tunings = {name: {"settings": {"seed": "1"}, "value": 0.5, "budget": {}} for name in aucs}
-    made = content("adult", table, PROTOCOL, entries, cells, tunings, 3)
+    tuned = {"settings": {"seed": "1"}, "value": 0.5, "budget": {}, "at_edge": ["optim.b1"]}
+    tunings = dict.fromkeys(aucs, tuned)
+    references = {"trees": {"version": "trees 1.0", "test": {"click@all": 0.7, "order@click": 0.6}}}
+    made = content("adult", table, PROTOCOL, entries, cells, tunings, references)
     return made | {"command": "python -m x --a='b & c'"}
 
 
@@ -74,18 +78,43 @@ def test_signs_say_what_is_significant(made):
     assert rows["`ple`"][column] == "**0.8100 ± 0.0000** ↑"
     few = main.header.index("AUC click@all")
     assert rows["`mmoe`"][few] == "0.7900 ± 0.0000"
-    assert main.header[-1] == "published: A paper"
-    assert [row[-1] for row in main.rows] == ["", "", "0.7000 / 0.8000"]
+    assert main.header[-2:] == (
+        "click, published: A paper",
+        "order, published: A paper",
+    )
+    assert [row[-1] for row in main.rows] == ["", "", "0.8000", ""]
+    assert main.rows[-1][:3] == ("trees (trees 1.0)", "0.7000", "0.6000")
     assert rows["`dtn`"][main.header.index("parameters")] == "1.23 M"
     assert rows["`dtn`"][main.header.index("train s")] == "62"
     assert [row[1] for row in difference.rows] == ["too few", "too few"]
     assert difference.rows[0][2].startswith("−10.00 [")
-    assert "p < 0.001" in difference.rows[0][2]
+    assert difference.rows[0][2].endswith("p = 0.002")  # the least of 2000 draws, of two rivals
 
 
 def test_a_difference_that_seeds_could_make_has_no_sign():
     main = table_text.texts(found({"dtn": 0.80, "mmoe": 0.800001, "ple": 0.80}))[0]
     assert not {"↑", "↓"} & set("".join(sum(main.rows, ())))
+
+
+def test_one_seed_is_not_tested():
+    made = found({"dtn": 0.80, "mmoe": 0.70, "ple": 0.9}, mmoe=2)
+    assert made["rows"][1]["comparison"] == {}
+    assert made["rows"][2]["comparison"]["order@click"]["p_holm"] < 0.01
+    assert found({"dtn": 0.80, "ple": 0.9}, dtn=2)["rows"][1]["comparison"] == {}
+
+
+def test_a_task_is_tested_once_and_a_run_not_against_itself():
+    made = content(
+        "adult",
+        "sensitivity",
+        PROTOCOL,
+        [Entry("dtn", "dtn"), Entry("the same", "dtn", group="g")],
+        {name: [cell("dtn", seed, 0.8) for seed in (1, 2)] for name in ("dtn", "the same")},
+        {},
+        {},
+    )
+    assert made["rows"][1]["comparison"] == {}
+    assert own_spaces(["a@all", "b@a", "b@all", "c@b"]) == ["a@all", "b@a", "c@b"]
 
 
 def test_the_best_log_loss_is_the_lowest_and_metrics_that_are_not_there_are_left_out(made):
@@ -127,8 +156,11 @@ def test_latex_escapes_and_closes_what_it_opens(made):
 def test_what_is_missing_is_said():
     made = found({"dtn": 0.8, "mmoe": 0.79}, mmoe=1)
     assert [row["name"] for row in made["rows"]] == ["dtn", "mmoe"]
-    assert made["missing"] == 4
-    assert "4 runs are still missing" in table_text.markdown(made)
+    assert made["missing"] == {"mmoe": 1, "ple": 3}
+    shown = table_text.markdown(made)
+    assert "4 runs are still missing (mmoe, ple)" in shown
+    assert "`mmoe` (2 of 3 seeds)" in shown
+    assert "At the edge of its range: `optim.b1` of dtn, mmoe." in shown
     assert found({})["rows"] == []
     assert table_text.texts(found({})) == []
 
@@ -136,8 +168,9 @@ def test_what_is_missing_is_said():
 @pytest.mark.parametrize("table", list(table_plots.PICTURES))
 def test_every_table_has_its_pictures(table, made, tmp_path):
     made["table"] = table
-    for row in made["rows"]:
+    for row in made["rows"][1:]:
         row["group"], row["at"] = row["name"], "1"
+    made["rows"][0]["group"] = "dtn" if table == "interactions" else ""
     written = table_plots.draw(made, tmp_path / table)
     kinds = table_plots.PICTURES[table]
     assert sorted(p.name for p in written) == sorted(
@@ -154,7 +187,7 @@ def test_regressions_are_shown_and_not_tested():
     for (found_,) in cells.values():
         found_["results"]["test"]["time@all"] = {"rmse": 2.0, "r2": 0.5, "examples": 10}
     entries = [Entry(name, name) for name in cells]
-    made = content("adult", "overall", PROTOCOL, entries, cells, {}, 1)
+    made = content("adult", "overall", PROTOCOL, entries, cells, {}, {})
     titles = {t.title: t for t in table_text.texts(made | {"command": ""})}
     assert titles["RMSE"].rows[0] == ("`dtn`", "**2.0000**")
     assert "time@all" not in made["rows"][1]["comparison"]

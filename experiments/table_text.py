@@ -187,9 +187,9 @@ def footnotes(found: Mapping) -> list[str]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
     tested = f" of {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
-        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that tuned "
-        f"nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of one "
-        f"space. {found['note']}".rstrip(),
+        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
+        f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
+        f"one space. {found['note']}".rstrip(),
         f"↓ ↑: below or above{tested} at p < {LEVEL}, each task in the space of its loss "
         "(hierarchical bootstrap over seeds and test examples, Holm-corrected over the table; the "
         "one tuning that there was is taken as given); too few: below 100 of a class.",

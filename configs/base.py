@@ -108,6 +108,10 @@ def get_config() -> ConfigDict:
     evaluate.sample_weights = False  # weight examples in metrics too
     evaluate.ece_bins = 15  # equally filled bins of the expected calibration error
 
+    c.analysis = analysis = ConfigDict()
+    analysis.rows = 0  # validation rows on which each validation also logs gate use and the cosines
+    # of the tasks' gradients (dtn_jax/analysis/watch.py); 0 is off, 2048 costs about two steps
+
     c.parallel = parallel = ConfigDict()
     parallel.strategy = "shard"  # shard: batch and tables split | pmap: the batch alone
     parallel.devices = 0  # how many, over all processes; 0 takes all

@@ -31,7 +31,11 @@ class Outputs:
     Attributes:
       logits: per task `[B]`.
       aux: auxiliary losses per example, `[B]` each, added to the loss.
-      intermediates: gate weights, expert outputs and the like, by name; free when unused.
+      intermediates: `experts`, their outputs by name, and what else there is to look at; free
+        when unused. An architecture with gates has `gates`, {gate: {source: `[B]`}}, whose weights
+        sum to 1 in each gate. A gate is called by who reads through it, a task or `shared`, and
+        where that one has several by which it is (`click/own`, `click/level_0`); a source is an
+        expert, or in AITM a task.
     """
 
     logits: dict[str, Float[Array, " B"]]

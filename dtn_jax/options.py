@@ -35,6 +35,7 @@ RUNTIME = (
     "parallel.table_devices",
     "parallel.processes",
     "parallel.heartbeat_seconds",
+    "analysis.rows",
     "debug.check_ids",
 )
 PLACEMENTS = ("auto", "device", "stream")
@@ -78,6 +79,7 @@ NOT_NEGATIVE = (
     "train.max_steps",
     "train.eval_every",
     "train.patience",
+    "analysis.rows",
     "parallel.devices",
     "parallel.table_devices",
     "model.aitm.calibrator",

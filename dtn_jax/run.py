@@ -12,6 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax import architectures, flops, options, processes
+from dtn_jax.analysis.watch import Watch
 from dtn_jax.datasets import catalog
 from dtn_jax.embedding import TablePlan, check_updates, make_plan
 from dtn_jax.epoch_order import steps_per_epoch
@@ -41,6 +42,13 @@ class Run:
     def score_step(self):
         score_step = make_score_step(self.model, self.plan, self.at.table_mesh)
         return jax.jit(score_step, out_shardings=self.at.replicated())
+
+    @functools.cached_property
+    def watch(self) -> Watch | None:
+        """What looks at gates and gradients at each validation; None where none is asked for."""
+        if not self.config.analysis.rows:
+            return None
+        return Watch(self.config, self.data, self.model, self.plan, self.at)
 
     @functools.cached_property
     def groups(self) -> Callable[[str], np.ndarray | None]:

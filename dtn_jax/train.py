@@ -136,7 +136,7 @@ def fit(
 def pause(
     run: Run, folder: Workdir, checkpoints: Checkpoints, log: LossLog, state: State, step: int
 ) -> dict[str, float | None] | None:
-    """What is due between two chunks: the validation, early stopping, the checkpoint.
+    """What is due between two chunks: validation, a look inside, early stopping, the checkpoint.
 
     Returns what the validation found, where one was due.
     """
@@ -144,6 +144,8 @@ def pause(
     log.fetch(leave=0)
     if validation_is_due(run, step):
         found = validate(run, folder, checkpoints, state, step, progress)
+        if run.watch:
+            folder.log(run.watch.record(state, step, step / run.steps_per_epoch))
         if progress.stopped:
             log.write(step)
     if progress.stopped or checkpoint_is_due(run, step):

@@ -147,7 +147,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
         {n: t for n, t in tunings.items() if t},
         (cells.read(RESULTS / f"{work.dataset}.json") or {}).get("reference", {}),
     )
-    found["command"] = shlex.join(["python", "-m", "experiments.paper_tables", *arguments])
+    found["command"] = remade(arguments)
     stem = work.folder / table
     cells.keep(stem.with_suffix(".json"), found)
     write_whole(stem.with_suffix(".md"), table_text.markdown(found))
@@ -158,6 +158,19 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
     table_report.write(work.folder / "report.html", [t for t in made if t], pictures)
     return found
+
+
+def remade(arguments: Sequence[str]) -> str:
+    """The command that makes the table; where things lie is no part of it."""
+    places = ("--workdir", "--runs", "--data_dir", "--manual_dir")
+    kept, given = [], iter(arguments)
+    for argument in given:
+        name, equals, _ = argument.partition("=")
+        if name not in places:
+            kept.append(argument)
+        elif not equals:
+            next(given)  # its value
+    return shlex.join(["python", "-m", "experiments.paper_tables", *kept])
 
 
 def show(found: dict, path: pathlib.Path) -> None:

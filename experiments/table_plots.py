@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 from experiments.table_content import TOO_FEW
@@ -66,6 +66,7 @@ def differences(found: Mapping) -> Figure | None:
         axes.axvline(0, color="black", lw=0.8)
         style(axes, key)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
     panels[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
     panels[0].invert_yaxis()
     against = sorted({r["against"] for r in rows})

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from experiments.table_content import TOO_FEW
 
 LEVEL = 0.05  # of significance
+FINE = 5e-5  # a spread that 4 digits would hide
 NAMES = {
     "auc": "AUC",
     "gauc": "GAUC",
@@ -115,7 +116,9 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
     means = [statistics.mean(v) if v else None for v in values]
     best = (min if metric in LOWEST_IS_BEST else max)(m for m in means if m is not None)
-    cells = [spread(v) if v else "not defined" for v in values]
+    deviations = [statistics.stdev(v) for v in values if len(v) > 1]
+    digits = 5 if deviations and statistics.median(deviations) < FINE else 4
+    cells = [spread(v, digits) if v else "not defined" for v in values]
     bold = [len(rows) > 1 and m == best for m in means]
     return [f"**{cell}**" if b else cell for cell, b in zip(cells, bold)]
 

@@ -328,9 +328,25 @@ def test_permuting_examples_permutes_outputs(architecture, fusion, model):
     permuted = built(inputs=jax.tree.map(lambda leaf: leaf[order], built.inputs))
     for t in PAIR.task_names:
         np.testing.assert_allclose(permuted.logits[t], out.logits[t][order], rtol=1e-4, atol=1e-6)
-    for experts in out.intermediates.get("gates", {}).values():
-        assert set(experts) <= set(out.intermediates["experts"])
-        assert all(np.all(weights >= 0) for weights in experts.values())
+
+
+@pytest.mark.parametrize(("architecture", "fusion"), ALL)
+def test_gates_are_reported_alike(architecture, fusion, model):
+    """Named by who reads through them; of experts (in AITM of tasks); weights that sum to 1."""
+    out = model(CHAIN, architecture=architecture, fusion=fusion)()
+    gates = out.intermediates.get("gates", {})
+    readers = {"order", "cart"} if architecture == "aitm" else {"order", "cart", "click"}
+    levelled = {"ple", "adatt"}  # with a second level, and so a stream that is shared
+    if architecture in ("shared_bottom", "single_task", "esmm"):
+        readers = set()
+    assert {gate.partition("/")[0] for gate in gates} == readers | (
+        {"shared"} if architecture in levelled else set()
+    )
+    sources = CHAIN.task_names if architecture == "aitm" else out.intermediates["experts"]
+    for weights in gates.values():
+        assert set(weights) <= set(sources)
+        assert all(np.all(w >= 0) for w in weights.values())
+        np.testing.assert_allclose(sum(weights.values()), np.ones(B), rtol=1e-5)
 
 
 def test_gate_weights_are_reported_by_expert(model):
@@ -338,10 +354,9 @@ def test_gate_weights_are_reported_by_expert(model):
     out = built()
     own = ["order/mlp_0", "order/mlp_1"]
     others = ["click/mlp_0", "click/mlp_1", *(f"shared/mlp_{m}" for m in range(3))]
-    weights = out.intermediates["gates"]["order"]
-    assert sorted(weights) == sorted(own + others)
-    for side in (own, others):
-        np.testing.assert_allclose(sum(weights[name] for name in side), np.ones(B), rtol=1e-5)
+    gates = out.intermediates["gates"]
+    assert list(gates["order/own"]) == own
+    assert list(gates["order/others"]) == others
     assert set(out.intermediates["experts"]) == set(own + others)
     p, views = built.exact
     _, second = group(p["click"], views["shared"])
@@ -364,7 +379,7 @@ def test_a_group_with_zero_gate_weight_changes_nothing(model):
         params["shared"] = jax.tree.map(lambda leaf: leaf + 1, params["shared"])
 
     closed, changed = built(built.edited(close)), built(built.edited(close_and_change))
-    assert np.all(closed.intermediates["gates"]["order"]["shared/mlp_0"] == 0)
+    assert np.all(closed.intermediates["gates"]["order/others"]["shared/mlp_0"] == 0)
     np.testing.assert_array_equal(changed.logits["order"], closed.logits["order"])
     assert np.all(changed.logits["click"] != closed.logits["click"])
 
@@ -397,7 +412,7 @@ def test_what_the_upstream_probability_moves(fusion, model):
     low, high = built(), built(built.edited(raise_click))
     for name in ("click", "cart", "order"):  # order through cart's probability
         assert np.all(high.logits[name] != low.logits[name])
-    gates = [out.intermediates["gates"]["cart"] for out in (low, high)]
+    gates = [out.intermediates["gates"]["cart/others"] for out in (low, high)]
     moved = any(np.any(gates[1][name] != gates[0][name]) for name in gates[0])
     assert moved == (fusion == "released")
     # Order's view of click's experts: click is not a direct upstream task.

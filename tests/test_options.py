@@ -319,6 +319,7 @@ def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
 def test_runtime_options_are_these():
     """One more would let runs that differ share a folder; one less keeps a run from its own."""
     assert sorted(options.RUNTIME) == [
+        "analysis.rows",
         "data.data_dir",
         "data.device_bytes",
         "data.eval_batch_size",

@@ -73,11 +73,11 @@ def test_signs_say_what_is_significant(made):
     main, difference, *_ = table_text.texts(made)
     rows = {row[0]: row for row in main.rows}
     column = main.header.index("AUC order@click")
-    assert rows["`dtn`"][column] == "0.8000 ± 0.0000"
-    assert rows["`mmoe`"][column] == "0.7900 ± 0.0000 ↓"
-    assert rows["`ple`"][column] == "**0.8100 ± 0.0000** ↑"
+    assert rows["`dtn`"][column] == "0.80002 ± 0.00001"
+    assert rows["`mmoe`"][column] == "0.79002 ± 0.00001 ↓"
+    assert rows["`ple`"][column] == "**0.81002 ± 0.00001** ↑"
     few = main.header.index("AUC click@all")
-    assert rows["`mmoe`"][few] == "0.7900 ± 0.0000"
+    assert rows["`mmoe`"][few] == "0.79002 ± 0.00001"
     assert main.header[-2:] == (
         "click, published: A paper",
         "order, published: A paper",
@@ -147,7 +147,7 @@ def test_latex_escapes_and_closes_what_it_opens(made):
     text = table_latex.latex(made)
     assert text.count(r"\begin{") == text.count(r"\end{")
     assert text.count("{") == text.count("}")
-    assert r"\textbf{0.8100 $\pm$ 0.0000} $\uparrow$" in text
+    assert r"\textbf{0.81002 $\pm$ 0.00001} $\uparrow$" in text
     assert not [line for line in text.splitlines() if "_" in line.replace(r"\_", "")]
     widths = {line.count("&") for line in text.split("\\toprule")[1].splitlines() if "&" in line}
     assert widths == {len(table_text.texts(made)[0].header) - 1}
@@ -179,7 +179,7 @@ def test_every_table_has_its_pictures(table, made, tmp_path):
     table_report.write(tmp_path / "report.html", [made], {table: written[:1]})
     page = (tmp_path / "report.html").read_text()
     assert "b &amp; c" in page
-    assert "<b>0.8100 ± 0.0000</b> ↑" in page
+    assert "<b>0.81002 ± 0.00001</b> ↑" in page
 
 
 def test_regressions_are_shown_and_not_tested():

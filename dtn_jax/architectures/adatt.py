@@ -56,7 +56,7 @@ class AdaTT(Architecture):
                 native = self.native(f"native_{level}_{group}", len(own), len(seen) > len(outputs))
                 residual = sum(v * f for v, f in zip(native, own.values()))
                 mixed[group] = (fused + residual.astype(fused.dtype))[:, None, :]
-                gates[f"level_{level}/{group}"] = by_expert(weights, seen)
+                gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             experts |= seen
             streams = mixed
         logits = {

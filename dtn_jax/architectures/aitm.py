@@ -27,7 +27,7 @@ from dtn_jax.interface import Inputs, Outputs
 
 
 class AITM(Architecture):
-    """Groups: the tasks. Intermediates: `attention`, a task's weights of itself and its upstream.
+    """Groups: the tasks. A gate is a task's attention; it weighs tasks, itself and its upstream.
 
     Attributes:
       calibrator: weight of the calibrator's loss; alpha in the paper, there 0.6.
@@ -41,7 +41,7 @@ class AITM(Architecture):
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         products = self.first_products(flat(fields), self.groups, [])
         groups, binary = dict(self.groups), {t.name for t in self.tasks if t.kind == "binary"}
-        z, logits, attention, outputs, excess = {}, {}, {}, {}, []
+        z, logits, gates, outputs, excess = {}, {}, {}, {}, []
         for task in self.tasks:
             run = ExpertGroup(groups[task.name], self.dropout, name=task.name)
             own = run(fields, inputs.codewords, train, products)
@@ -50,7 +50,7 @@ class AITM(Architecture):
                 transfer = Transfer(task.upstream, self.dtype, name=f"transfer_{task.name}")
                 above = [z[name] for name in task.upstream]
                 z[task.name], weights = transfer(z[task.name], above)
-                attention[task.name] = dict(zip((task.name, *task.upstream), weights.T))
+                gates[task.name] = dict(zip((task.name, *task.upstream), weights.T))
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z[task.name], train)
             outputs |= own
             for upstream in task.upstream:
@@ -60,7 +60,7 @@ class AITM(Architecture):
         return Outputs(
             logits=logits,
             aux={"calibrator": sum(excess)} if excess else {},
-            intermediates={"attention": attention, "experts": outputs},
+            intermediates={"gates": gates, "experts": outputs},
         )
 
 

@@ -28,6 +28,7 @@ from dtn_jax.schema import Task
 
 FUSIONS = ("paper", "released")
 Named = dict[str, Float[Array, "B H"]]  # experts' outputs by name
+Weights = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {expert: its weight}}
 
 
 class DTN(Architecture):
@@ -56,7 +57,8 @@ class DTN(Architecture):
                 "own": groups.get(task.name, {}),
                 "others": self.others(task, groups, probabilities),
             }
-            z, gates[task.name] = self.fuse(task, flat(fields), sides)
+            z, own_gates = self.fuse(task, flat(fields), sides)
+            gates |= own_gates
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             if task.kind == "binary":
                 probabilities[task.name] = nn.sigmoid(logits[task.name])
@@ -80,8 +82,8 @@ class DTN(Architecture):
 
     def fuse(
         self, task: Task, x: Float[Array, "B W"], sides: dict[str, Named]
-    ) -> tuple[Float[Array, "B K"], dict[str, Float[Array, " B"]]]:
-        """The tower's input z, and the gate weights by expert."""
+    ) -> tuple[Float[Array, "B K"], Weights]:
+        """The tower's input z, and the weights of the gates `task/own` and `task/others`."""
         mixed, gates = [], {}
         for side, experts in sides.items():
             if not experts:
@@ -93,6 +95,6 @@ class DTN(Architecture):
             else:
                 weights = ScoreGate(self.dtype, name=name)(outputs)
             mixed.append(mix(weights, outputs))
-            gates |= by_expert(weights, experts)
+            gates[f"{task.name}/{side}"] = by_expert(weights, experts)
         z = jnp.concatenate(mixed, axis=-1) if self.fusion == "paper" else sum(mixed)
         return z, gates

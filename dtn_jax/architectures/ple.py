@@ -58,7 +58,7 @@ class PLE(Architecture):
                 gate = Gate(len(seen), use_bias=False, dtype=self.dtype, name=name)
                 weights = gate(flat(streams[group]), products.get(name))
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
-                gates[f"level_{level}/{group}"] = by_expert(weights, seen)
+                gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             streams = mixed
         logits = {
             task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)

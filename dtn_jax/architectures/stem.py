@@ -60,7 +60,7 @@ class STEM(Architecture):
                 name = f"gate_{level}_{group}"
                 weights = Gate(len(seen), use_bias=True, dtype=self.dtype, name=name)(read)
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
-                gates[f"level_{level}/{group}"] = by_expert(weights, seen)
+                gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             for named in outputs.values():
                 experts |= named
             streams = mixed

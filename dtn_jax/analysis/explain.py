@@ -1,0 +1,162 @@
+"""explain(run, state, ...): all that this package has to say of a finished run, as JSON says it.
+
+Pictures and tables are made from the same numbers: see figures.py, tables.py and markdown.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from dtn_jax.analysis import bayes, figures, gradients, importance, inside, rank
+from dtn_jax.analysis.importance import Importance
+from dtn_jax.analysis.passes import Passes
+from dtn_jax.analysis.quality import Key, keys
+from dtn_jax.analysis.sample import Sample, read_sample
+from dtn_jax.analysis.segments import default_segment, segments
+from dtn_jax.datasets.funnel import FIELDS, FunnelSpec
+from dtn_jax.run import Run
+from dtn_jax.schema import UserError
+from dtn_jax.state import State
+
+OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is asked.
+
+    Attributes:
+      split: whose rows are read.
+      methods: of importance.METHODS.
+      repeats: permutations of each field.
+      rows: of the sample, at most.
+      segment: a field, `group`, or '' for the default.
+      seed: of the sample and the permutations.
+    """
+
+    split: str = "validation"
+    methods: tuple[str, ...] = importance.METHODS
+    repeats: int = 5
+    rows: int = 50_000
+    segment: str = ""
+    seed: int = 0
+
+
+Bar = Callable[[str, int], Callable[[], object]]  # (what, how many) -> called after each
+
+
+def explain(
+    run: Run,
+    state: State,
+    settings: Settings,
+    history: Sequence[Mapping],
+    folder: pathlib.Path,
+    bar: Bar = lambda what, count: lambda: None,
+) -> dict:
+    """Measures everything, writes the pictures into `folder`, and returns the numbers.
+
+    Args:
+      run, state: a finished run and the state to be explained.
+      settings: see there.
+      history: the run's records of metrics.jsonl.
+      folder: for the PNG files.
+      bar: shows how far the long parts are.
+    """
+    sample = read_sample(run.data, settings.split, settings.rows, settings.seed)
+    measured, undefined = keys(run.schema, sample.rows, run.config.evaluate.sample_weights)
+    if not measured:
+        raise UserError(
+            f"no task has both classes in {len(sample.rows.ids):,} rows of {settings.split}: "
+            "nothing to measure; take more rows"
+        )
+    segment = settings.segment or default_segment(run.schema)
+    parts = segments(sample, run.schema, run.data.encoders(), segment) if segment else {}
+    passes = Passes(run, state, sample.rows)
+    found = importances(passes, measured, settings, bar)
+    between = {method: rank.divergence(one, settings.seed) for method, one in found.items()}
+    for method, one in found.items():
+        figures.importance(one, folder / f"importance_{method}.png")
+    if len(measured) > 1:
+        figures.divergence(between, folder / "divergence.png")
+    return {
+        "split": settings.split,
+        "rows": len(sample.rows.ids),
+        "undefined": undefined,
+        "methods": {m: method_facts(found[m], between[m]) for m in found},
+        "truth": truth_facts(run, sample, measured, found, settings, bar),
+        "gates": inside.gate_facts(passes, segment, parts, folder),
+        "conflict": inside.conflict_facts(passes),
+        "over_training": inside.training_facts(history, run.schema, folder),
+        "pairs": inside.pair_facts(passes, folder),
+    }
+
+
+def importances(
+    passes: Passes, measured: Sequence[Key], settings: Settings, bar: Bar
+) -> dict[str, Importance]:
+    fields, plain = passes.run.schema.field_names, passes.plain()
+    found = {}
+    for method in settings.methods:
+        if method == "permutation":
+            done = bar("permuting fields", len(fields) * settings.repeats)
+            found[method] = importance.permutation(
+                passes.permuted, plain, measured, fields, settings.repeats, settings.seed, done
+            )
+        elif method == "unknown":
+            done = bar("forgetting fields", len(fields))
+            found[method] = importance.unknown(passes.unknown, plain, measured, fields, done)
+        else:
+            moves = gradients.moves(passes)
+            found[method] = importance.gradient(moves, plain, measured, fields)
+    return found
+
+
+def method_facts(found: Importance, between: rank.Divergence) -> dict:
+    names = found.fields
+    by_key = {
+        key: {
+            field: {
+                "mean": found.mean[f, k],
+                "error": found.error[f, k],
+                "spread": found.values[:, f, k].std(ddof=1) if len(found.values) > 1 else None,
+            }
+            for f, field in enumerate(names)
+        }
+        for k, key in enumerate(found.keys)
+    }
+    return {
+        "base": dict(zip(found.keys, found.base.tolist())),
+        "importance": by_key,
+        "divergence": dataclasses.asdict(between),
+    }
+
+
+def truth_facts(
+    run: Run,
+    sample: Sample,
+    measured: Sequence[Key],
+    found: Mapping[str, Importance],
+    settings: Settings,
+    bar: Bar,
+) -> dict:
+    """On synthetic data: the Bayes-optimal score's importance, and each method's agreement."""
+    if run.config.data.dataset != "synthetic":
+        return {}
+    spec = FunnelSpec(**run.data.notes["spec"])
+    ids = sample.rows.ids[:, [run.schema.field_names.index(field) for field in FIELDS]]
+    done = bar("permuting fields of the truth", len(FIELDS) * settings.repeats)
+    seed = settings.seed + OTHER_SEED
+    truth = bayes.bayes_importance(spec, ids, measured, settings.repeats, seed, done)
+    return {
+        "base": dict(zip(truth.keys, truth.base.tolist())),
+        "importance": {
+            key: {
+                field: {"mean": truth.mean[f, k], "error": truth.error[f, k]}
+                for f, field in enumerate(FIELDS)
+            }
+            for k, key in enumerate(truth.keys)
+        },
+        "agreement": {method: bayes.agreement(one, truth) for method, one in found.items()},
+    }

@@ -1,0 +1,86 @@
+"""A finished run, from its folder: what it was asked for, what it found, its best state."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import pathlib
+
+import jax
+from ml_collections import ConfigDict
+
+from dtn_jax import options
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.run import MEAN, Run
+from dtn_jax.schema import UserError
+from dtn_jax.state import State, create_state
+from dtn_jax.workdir import check_owner
+
+
+def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
+    """The config of the finished run in a folder.
+
+    Args:
+      folder: the run's workdir.
+      defaults: every option with its default, as configs/base.py has them; an option that is
+        younger than the run has its default.
+
+    Raises:
+      UserError: no run, one that is not finished, or one of another version.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not there; expected the workdir of a finished run")
+    if not (folder / "config.json").exists():
+        replicas = sorted(p.parent.name for p in folder.glob("replica_*/config.json"))
+        hint = f": name one of its replicas, {', '.join(replicas)}" if replicas else ""
+        raise UserError(
+            f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
+        )
+    if not (folder / "results.json").exists():
+        raise UserError(
+            f"the run in {folder} is not finished (no results.json): the command that began it "
+            "goes on with it"
+        )
+    stored = options.flatten(_parse(folder / "config.json", "config"))
+    config = ConfigDict(defaults.to_dict())
+    known = options.flatten(config)
+    strange = [key for key in stored if key not in known]
+    if strange:
+        raise UserError(
+            f"{folder / 'config.json'} has options that this version does not know: "
+            f"{', '.join(strange)}"
+        )
+    config.update_from_flattened_dict(stored)
+    return config.lock()
+
+
+def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
+    """The state that is best by the mean over tasks on validation, and its step.
+
+    Raises:
+      UserError: the folder is another run's, or the state is gone.
+    """
+    check_owner(folder / "config.json", run.config, run.data.fingerprint)
+    step = int(_parse(folder / "results.json", "best_steps")[MEAN])
+    create = functools.partial(create_state, run.config, run.model, run.plan)
+    sharding = run.at.state(jax.eval_shape(create))
+    state = jax.jit(create, out_shardings=sharding)()
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        return checkpoints.restore_best(step, state), step
+
+
+def read_history(folder: pathlib.Path) -> list[dict]:
+    """The run's records of metrics.jsonl; none where that is gone."""
+    path = folder / "metrics.jsonl"
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error})") from None
+
+
+def _parse(path: pathlib.Path, part: str):
+    try:
+        return json.loads(path.read_text())[part]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

@@ -1,0 +1,124 @@
+"""How each task uses each expert: gate weights, whose they are, and when experts have collapsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax import embedding, exchange
+from dtn_jax.architectures.parts import SHARED
+from dtn_jax.input_pipeline import Batch
+from dtn_jax.state import State
+
+OWN, OTHER = "own", "other"
+UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
+ALONE = 0.95  # a gate that gives one of several experts this much uses that one alone
+
+Gates = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {source: weight}}, see interface.Outputs
+Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
+
+
+def make_gates(
+    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
+) -> Callable[[State, Batch], Gates]:
+    """Returns `(state, batch) -> {gate: {source: weights [B]}}`, empty where there are no gates."""
+    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+
+    def gates(state: State, batch: Batch) -> Gates:
+        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
+        outputs = model.apply(
+            {"params": state.params, "batch_stats": state.model_state},
+            embedding.to_inputs(plan, gathered, batch),
+            train=False,
+        )
+        return outputs.intermediates.get("gates", {})
+
+    return gates
+
+
+def in_order(gates: Mapping[str, Mapping], tasks: Sequence[str]) -> dict[str, dict]:
+    """The gates by reader, in the tasks' order and `shared` last, the own experts' gate first.
+
+    What comes from a compiled program is in the order of the alphabet.
+    """
+
+    def place(gate: str):
+        reader, _, which = gate.partition("/")
+        return [*tasks, SHARED].index(reader), which != OWN, which
+
+    return {gate: dict(gates[gate]) for gate in sorted(gates, key=place)}
+
+
+def mean_use(gates: Mapping, mask: Bool[np.ndarray, " B"] | slice = slice(None)) -> dict:
+    """The mean weights over some rows, in the structure of `gates`."""
+    return {
+        gate: {source: float(np.mean(w[mask], dtype=np.float64)) for source, w in weights.items()}
+        for gate, weights in gates.items()
+    }
+
+
+def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
+    """The mean over rows of a gate's entropy, over that of equal weights.
+
+    1: all sources weigh the same in every row; 0: one has all, not always the same one. None where
+    there is one source.
+    """
+    if len(weights) < 2:
+        return None
+    each = np.stack(list(weights.values())).astype(np.float64)
+    entropy = -(each * np.log(np.maximum(each, 1e-30))).sum(axis=0)
+    return float(entropy.mean() / np.log(len(each)))
+
+
+def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
+    """Whose a source is to the reader of a gate: `own`, `shared` or `other`.
+
+    `click/own` and `click/level_0` are read by click. The experts `order/mlp_0` and
+    `level_1_order/mlp_0` are order's, and so is AITM's source `order`.
+    """
+    group = source.partition("/")[0]
+    if group not in (*tasks, SHARED):
+        group = re.sub(r"^level_\d+_", "", group)
+    if group == gate.partition("/")[0]:
+        return OWN
+    return SHARED if group == SHARED else OTHER
+
+
+def relations(use: Use, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """{gate: {own, shared, other: the weight of all such sources}}; absent ones are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for gate, weights in use.items():
+        sums = found.setdefault(gate, {})
+        for source, weight in weights.items():
+            whose = relation(gate, source, tasks)
+            sums[whose] = sums.get(whose, 0.0) + weight
+    return found
+
+
+def collapse(use: Use) -> list[str]:
+    """What there is to warn of; empty where every expert is used and no gate has one alone."""
+    warnings = []
+    for gate, weights in use.items():
+        source = max(weights, key=weights.get)
+        if len(weights) > 1 and weights[source] > ALONE:
+            warnings.append(
+                f"gate {gate} gives {source} {100 * weights[source]:.1f} % of its weight: "
+                f"its other {len(weights) - 1} sources are hardly used"
+            )
+    shares: dict[str, dict[str, float]] = {}
+    for gate, weights in use.items():
+        for source, weight in weights.items():  # in equal shares, so that gates compare
+            shares.setdefault(source, {})[gate] = weight * len(weights)
+    for source, by_gate in shares.items():
+        if max(by_gate.values()) < UNUSED:
+            most = max(by_gate, key=by_gate.get)
+            warnings.append(
+                f"{source} is hardly used: no gate gives it {UNUSED:g} of an equal share, the most "
+                f"is {100 * use[most][source]:.2g} % ({most})"
+            )
+    return warnings

@@ -1,0 +1,165 @@
+"""How much each task depends on each field, three ways, with what is uncertain about it.
+
+- `permutation`: the drop of AUC when the field's values are permuted among the rows (Breiman 2001;
+  Fisher, Rudin and Dominici 2019), all slots and the number of a field moving together; the mean
+  over the repeats.
+- `unknown`: the drop of AUC when every value of the field becomes the unknown id.
+- `gradient`: the mean over rows of |sum over views v and d of (dz/de_vd) (e_vd - m_vd)|: how far
+  the task's logit z would move, to first order, if the field's embedding e became its mean m over
+  the sample. HCNet's codewords, whose addresses have no gradient, are not counted.
+
+A regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
+importances; it makes the intervals (see quality.py). They say how far another sample of as many
+rows, permuted anew, would differ; not how far another training would. Left out of them is what the
+values given have in common over repeats, which is of second order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from dtn_jax.analysis.quality import Key
+
+METHODS = ("permutation", "gradient", "unknown")
+Z = 1.96  # standard errors of a 95 % interval
+Scores = Float[Array | np.ndarray, "B C"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """Importances of F fields for K keys.
+
+    Attributes:
+      method: one of METHODS.
+      fields, keys: their names.
+      base: `[K]`, the metric of the unchanged rows.
+      values: `[R, F, K]`, one for each repeat.
+      covariance: `[F K, F K]`, of the means over repeats, fields outermost.
+    """
+
+    method: str
+    fields: tuple[str, ...]
+    keys: tuple[str, ...]
+    base: Float[np.ndarray, " K"]
+    values: Float[np.ndarray, "R F K"]
+    covariance: Float[np.ndarray, "FK FK"]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "F K"]:
+        return self.values.mean(axis=0)
+
+    @property
+    def error(self) -> Float[np.ndarray, "F K"]:
+        """Standard errors; the 95 % interval of a mean is +- Z of them."""
+        return np.sqrt(np.diag(self.covariance)).reshape(len(self.fields), len(self.keys))
+
+    @property
+    def above_noise(self) -> np.ndarray:
+        """bool `[F, K]`: the interval lies above 0."""
+        return self.mean > Z * self.error
+
+
+def permutation(
+    scores: Callable[[str, Int[np.ndarray, " B"]], Scores],
+    plain: Scores,
+    keys: Sequence[Key],
+    fields: Sequence[str],
+    repeats: int,
+    seed: int,
+    done: Callable[[], object] = lambda: None,
+) -> Importance:
+    """Permutation importance of whatever gives scores.
+
+    Args:
+      scores: `(field, order) -> [B, C]`, where row i has the field's values of row order[i].
+      plain: `[B, C]`, of the unchanged rows.
+      keys: name the columns of the scores.
+      fields: in whose order the result is.
+      repeats: R; the permutation of repeat r of a field depends on the seed, the field's place
+        and r alone.
+      done: called after each field and repeat.
+    """
+
+    def changed() -> Iterator[Scores]:
+        for f, field in enumerate(fields):
+            for r in range(repeats):
+                order = np.random.default_rng([seed, f, r]).permutation(len(plain))
+                yield scores(field, order)
+
+    return _drops("permutation", changed(), plain, keys, fields, repeats, done)
+
+
+def unknown(
+    scores: Callable[[str], Scores],
+    plain: Scores,
+    keys: Sequence[Key],
+    fields: Sequence[str],
+    done: Callable[[], object] = lambda: None,
+) -> Importance:
+    """`scores(field) -> [B, C]` where every value of the field is unknown; else as above."""
+    changed = (scores(field) for field in fields)
+    return _drops("unknown", changed, plain, keys, fields, 1, done)
+
+
+def _drops(
+    method: str,
+    changed: Iterator[Scores],
+    plain: Scores,
+    keys: Sequence[Key],
+    fields: Sequence[str],
+    repeats: int,
+    done: Callable[[], object],
+) -> Importance:
+    """The drops of the metric under changed scores, field by field and repeat by repeat."""
+    measured = [key.measure(np.asarray(plain)) for key in keys]
+    base = np.array([value for value, _ in measured])
+    values = np.empty((repeats, len(fields), len(keys)))
+    psi = np.zeros((len(plain), len(fields), len(keys)), np.float32)
+    for i, scores in enumerate(one_ahead(changed)):
+        field, repeat = divmod(i, repeats)
+        for k, key in enumerate(keys):
+            value, influence = key.measure(np.asarray(scores))
+            values[repeat, field, k] = base[k] - value
+            psi[key.rows, field, k] += (measured[k][1] - influence) / repeats
+        done()
+    return Importance(method, tuple(fields), _names(keys), base, values, _covariance(psi))
+
+
+def one_ahead(scores: Iterator[Scores]) -> Iterator[Scores]:
+    """Asks for the next ones before it hands one out: the device is at work meanwhile."""
+    held = next(scores, None)
+    while held is not None:
+        coming = next(scores, None)
+        yield held
+        held = coming
+
+
+def gradient(
+    moves: Float[np.ndarray, "B F C"], plain: Scores, keys: Sequence[Key], fields: Sequence[str]
+) -> Importance:
+    """The mean of `moves`, how far each field moves each score, over the rows of each key."""
+    values = np.empty((1, len(fields), len(keys)))
+    psi = np.zeros((len(plain), len(fields), len(keys)), np.float32)
+    for k, key in enumerate(keys):
+        own = moves[key.rows, :, key.column].astype(np.float64)
+        weight = np.ones(len(own)) if key.weights is None else key.weights
+        weight = weight / weight.sum()
+        values[0, :, k] = weight @ own
+        psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
+    base = np.array([key.measure(np.asarray(plain))[0] for key in keys])
+    return Importance("gradient", tuple(fields), _names(keys), base, values, _covariance(psi))
+
+
+def _names(keys: Sequence[Key]) -> tuple[str, ...]:
+    return tuple(key.name for key in keys)
+
+
+def _covariance(psi: Float[np.ndarray, "B F K"]) -> Float[np.ndarray, "FK FK"]:
+    """Sums of products of the rows' influences, in pieces that stay exact enough in float64."""
+    flat = psi.reshape(len(psi), -1)
+    pieces = (flat[i : i + 4096].astype(np.float64) for i in range(0, len(flat), 4096))
+    return sum(piece.T @ piece for piece in pieces)

@@ -1,0 +1,135 @@
+"""What goes on inside a model, as JSON says it and as pictures: gates, gradients, pairs."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import rich
+
+from dtn_jax.analysis import gate_figures, gate_use, watch
+from dtn_jax.analysis.conflict import make_conflict
+from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
+from dtn_jax.analysis.passes import Passes
+from dtn_jax.analysis.segments import Segments
+from dtn_jax.architectures.parts import SHARED
+from dtn_jax.run import Run
+from dtn_jax.schema import Schema
+
+TOP = 15  # pairs that the JSON names
+
+
+def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Path) -> dict:
+    """Mean gate weights over all rows and in each part, by `segment`, and what to warn of."""
+    run, tasks = passes.run, passes.run.schema.task_names
+    weights = passes.map(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
+    weights = gate_use.in_order(weights, tasks)
+    if not weights:
+        return {}
+    use = gate_use.mean_use(weights)
+    by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
+    gate_figures.gates(use, by_segment, segment, tasks, folder / "gates.png")
+    warnings = gate_use.collapse(use)
+    for warning in warnings:
+        rich.print(f"[bold yellow]collapse:[/] {warning}")
+    return {
+        "use": use,
+        "relations": gate_use.relations(use, tasks),
+        "evenness": {gate: gate_use.evenness(own) for gate, own in weights.items()},
+        "segment": segment,
+        "segments": {
+            name: {"rows": int(mask.sum()), "use": by_segment[name]} for name, mask in parts.items()
+        },
+        "collapse": warnings,
+    }
+
+
+def conflict_facts(passes: Passes) -> dict:
+    """{task, task: mean and standard deviation over batches of their gradients' cosine}."""
+    run = passes.run
+    conflict = make_conflict(run.config.loss, run.model, run.plan, run.at.table_mesh)
+    by_batch = passes.each(conflict)
+    whole = max(passes.count // passes.size, 1)  # a last batch of few rows is not like the others
+    return {
+        f"{task}, {other}": {
+            "mean": cosines[:whole].mean(),
+            "deviation": cosines[:whole].std(ddof=1) if whole > 1 else None,
+            "batches": whole,
+            "batch_rows": min(passes.size, passes.count),
+        }
+        for (task, other), cosines in by_batch.items()
+    }
+
+
+def training_facts(history: Sequence[Mapping], schema: Schema, folder: pathlib.Path) -> dict:
+    """What was logged at validations, where analysis.rows was set."""
+    found = watch.over_training(history)
+    if not any(found.values()):
+        return {}
+    gate_figures.over_training(found, schema.task_names, folder / "over_training.png")
+    return {
+        "gates": {
+            f"{gate} → {source}": points for (gate, source), points in found[watch.GATE].items()
+        },
+        "cosines": {f"{a}, {b}": points for (a, b), points in found[watch.COSINE].items()},
+    }
+
+
+def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
+    """GDCN's strongest pairs by expert and, where pairs are known, how well those were found."""
+    run, fields = passes.run, passes.run.schema.field_names
+    found = pair_strengths(passes)
+    if not found or len(fields) < 2:
+        return {}
+    groups = [*run.schema.task_names, SHARED]
+    found = dict(sorted(found.items(), key=lambda item: groups.index(group_of(item[0]))))
+    truth = {expert: known_pairs(run, group_of(expert)) for expert in found}
+    facts, words = {}, {}
+    for expert, own in found.items():
+        facts[expert] = expert_facts(own, fields, truth[expert])
+        judged = facts[expert]["term"].get("all", {})
+        if judged.get("auc") is not None:
+            words[expert] = f"{judged['known']} known pairs: AUC {judged['auc']:.2f}"
+    drawn = {expert: own.strengths["term"] for expert, own in found.items()}
+    known = {expert: own.get("all", {}) for expert, own in truth.items()}
+    gate_figures.pairs(drawn, fields, known, words, folder / "pairs.png")
+    return facts
+
+
+def group_of(expert: str) -> str:
+    """Whose a GDCN expert on the fields is: `click/gdcn_0`, `level_0_click/gdcn_0`: click's."""
+    return expert.partition("/")[0].removeprefix("level_0_")
+
+
+def expert_facts(found: Pairs, fields: Sequence[str], truth: Mapping[str, Mapping]) -> dict:
+    facts: dict = {"gates": dict(zip(fields, found.gates.tolist()))}
+    rows, columns = np.triu_indices(len(fields), 1)
+    for name in STRENGTHS:
+        strengths = found.strengths[name]
+        top = np.argsort(-strengths[rows, columns], kind="stable")[:TOP]
+        facts[name] = {
+            "strongest": [
+                [fields[i], fields[j], float(strengths[i, j])]
+                for i, j in zip(rows[top], columns[top])
+            ],
+            **{which: found_pairs(strengths, fields, list(own)) for which, own in truth.items()},
+        }
+    return facts
+
+
+def known_pairs(run: Run, group: str) -> dict[str, dict[tuple[str, str], float]]:
+    """On synthetic data {own: pairs of the group's stage, all: and of the stages before it}.
+
+    A pair's value is its weight in the stage's logit; the group `shared` has all.
+    """
+    stages = run.data.notes.get("pairs", {}) if run.config.data.dataset == "synthetic" else {}
+    if not stages:
+        return {}
+    names = list(stages)
+    own = names if group == SHARED else [group]
+    before = names if group == SHARED else names[: names.index(group) + 1]
+    return {
+        which: {(left, right): weight for n in chosen for left, right, _, weight in stages[n]}
+        for which, chosen in (("own", own), ("all", before))
+    }

@@ -1,0 +1,151 @@
+"""What was found, as Markdown: importance.md in a run's folder, and a section of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dtn_jax.analysis.figures import UNITS
+from dtn_jax.analysis.tables import (
+    cell,
+    decimals,
+    divergences,
+    gate_rows,
+    known_pair_rows,
+    ranked,
+    strongest,
+)
+
+SHOWN = 12  # fields of a table; the heat map and the CSV have more
+PICTURES = {  # in the order that they stand in, with what they show
+    "importance_permutation": "Permutation importance, fields × tasks",
+    "divergence": "Divergence between tasks",
+    "gates": "Mean gate weights",
+    "over_training": "Gate weights and gradient conflict over training",
+    "pairs": "Field pairs in GDCN's first layer",
+}
+
+
+def section(found: Mapping, pictures: Mapping[str, str]) -> str:
+    """The found as Markdown without a heading of its own.
+
+    Args:
+      found: what importance.json holds.
+      pictures: {name in PICTURES: where it lies}; those that are absent are left out.
+    """
+    parts = [*importances(found), *divergence(found), *truth(found), *gates(found)]
+    parts += [*conflict(found), *pairs(found)]
+    shown = [f"![{PICTURES[name]}]({pictures[name]})" for name in PICTURES if name in pictures]
+    return "\n\n".join([*parts, *shown]) + "\n"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def importances(found: Mapping) -> Iterator[str]:
+    for method, facts in found["methods"].items():
+        if method != "permutation":
+            continue
+        factor, unit = UNITS[method]
+        by_key = facts["importance"]
+        fields = ranked(by_key)
+        bases = ", ".join(f"{key} {base:.4f}" for key, base in facts["base"].items())
+        yield (
+            f"The {min(SHOWN, len(fields))} most important of {len(fields)} fields: {unit}, ± half "
+            f"its 95 % interval. AUC of the {found['rows']:,} {found['split']} rows: {bases}."
+        )
+        rows = [
+            [f"`{field}`", *(cell(by_field[field], factor) for by_field in by_key.values())]
+            for field in fields[:SHOWN]
+        ]
+        yield table(["field", *by_key], rows)
+    if found["undefined"]:
+        yield f"Not defined on these rows (one class): {', '.join(found['undefined'])}."
+
+
+def divergence(found: Mapping) -> Iterator[str]:
+    rows: dict[str, list[str]] = {}
+    for facts in found["methods"].values():
+        for left, right, value, ends, noise in divergences(facts["divergence"]):
+            cells = rows.setdefault(f"{left}, {right}", [f"{left}, {right}"])
+            cells += [f"{value} ({ends})", noise]
+    if rows:
+        yield (
+            "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
+            "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
+            "own importances would diverge by between two such samples. It is in the ranks of "
+            "fields that hardly matter, and pushes divergences up: intervals reach further up than "
+            "down."
+        )
+        header = ["tasks", *(h for method in found["methods"] for h in (f"by {method}", "noise"))]
+        yield table(header, list(rows.values()))
+
+
+def truth(found: Mapping) -> Iterator[str]:
+    if not found["truth"]:
+        return
+    agreement = found["truth"]["agreement"]
+    keys = list(next(iter(agreement.values())))
+    yield (
+        "Rank correlation with the permutation importance of the Bayes-optimal score on the same "
+        "rows, over the fields above its noise (their number in brackets). The model ranks with "
+        "one score a task, trained on all impressions; in narrower spaces the Bayes-optimal score "
+        "is another."
+    )
+    rows = []
+    for method, by_key in agreement.items():
+        ones = [by_key[key] for key in keys]
+        cells = (f"{decimals(o['rank_correlation'])} ({o['fields']})" for o in ones)
+        rows.append([method, *cells])
+    yield table(["method", *keys], rows)
+
+
+def gates(found: Mapping) -> Iterator[str]:
+    if not found["gates"]:
+        yield "This architecture has no gates."
+        return
+    yield (
+        "Mean gate weights, by whose the experts are. Evenness is the mean entropy of a row's "
+        "weights over that of equal ones: 1, the gate does not choose; 0, it takes one expert."
+    )
+    yield table(*gate_rows(found["gates"]))
+    warnings = found["gates"]["collapse"]
+    yield (
+        "\n".join(f"- Collapse: {warning}." for warning in warnings)
+        if warnings
+        else "No expert has collapsed: each is used by a gate, and no gate uses one alone."
+    )
+
+
+def conflict(found: Mapping) -> Iterator[str]:
+    if not found["conflict"]:
+        return
+    one = next(iter(found["conflict"].values()))
+    several = one["batches"] > 1
+    words = [
+        f"{pair} {decimals(own['mean'])}" + (f" ± {decimals(own['deviation'])}" if several else "")
+        for pair, own in found["conflict"].items()
+    ]
+    over = f"{one['batch_rows']:,} rows"
+    if several:
+        over = f"batches of {over}, mean ± standard deviation over {one['batches']}"
+    yield (
+        "Cosine of two tasks' gradients at the shared embeddings, in the best state, on "
+        f"{over}: {'; '.join(words)}."
+    )
+
+
+def pairs(found: Mapping) -> Iterator[str]:
+    pairs = found["pairs"]
+    if any("all" in facts["term"] for facts in pairs.values()):
+        yield (
+            "Field pairs in GDCN's first layer against the known ones: AUC over all pairs, and how "
+            "many of the strongest are known; first for the pairs of the group's own stage, then "
+            "for those of all stages up to it, on which its label depends too. `norm` reads the "
+            "weights alone, `term` the layer's output on data."
+        )
+        yield table(*known_pair_rows(pairs))
+    elif pairs:
+        lines = [f"- `{expert}`: {strongest(facts)}" for expert, facts in pairs.items()]
+        yield "Strongest field pairs in GDCN's first layer:\n\n" + "\n".join(lines)

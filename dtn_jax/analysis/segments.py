@@ -1,0 +1,86 @@
+"""Parts of a sample by which the use of gates is told apart: values of a field, or of the group."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from dtn_jax.analysis.sample import Sample
+from dtn_jax.datasets.encoders import Encoder, QuantileBuckets, Vocabulary
+from dtn_jax.schema import Schema, UserError, choose
+
+GROUP = "group"  # names the group column, whatever the data set calls it
+FEW = 12  # rows of a table, at most, of a field that makes segments unasked
+SHOWN = 8  # segments; rarer values are one together
+Segments = dict[str, Bool[np.ndarray, " B"]]
+
+
+def default_segment(schema: Schema) -> str:
+    """The group where there is one, else the first categorical field of few values."""
+    if schema.group:
+        return GROUP
+    few = [f.name for f in schema.fields if f.kind == "categorical" and f.rows <= FEW]
+    return few[0] if few else ""
+
+
+def segments(
+    sample: Sample, schema: Schema, encoders: Mapping[str, Encoder], segment: str
+) -> Segments:
+    """{segment: its rows}.
+
+    Of the group: the quarters of the rows by how many rows of the sample their group has, so the
+    activity of users. Of a field: its most frequent values.
+
+    Raises:
+      UserError: an unknown field, or one of several ids a row.
+    """
+    if segment == GROUP and sample.group is not None:
+        return by_activity(sample.group)
+    single = [f.name for f in schema.fields if f.slots == 1 and not f.standardised]
+    choices = [GROUP, *single] if schema.group else single
+    choose("segment", segment, choices)
+    slot = [f.name for f in schema.slot_fields()].index(segment)
+    return by_value(sample.rows.ids[:, slot], names(encoders.get(segment)))
+
+
+def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
+    _, which, counts = np.unique(group, return_inverse=True, return_counts=True)
+    rows = counts[which]
+    edges = np.unique(np.quantile(rows, [0.25, 0.5, 0.75], method="lower"))
+    place = np.searchsorted(edges, rows)  # 0 up to the first edge, itself included
+    found = {}
+    for i in np.unique(place):
+        mask = place == i
+        low, high = rows[mask].min(), rows[mask].max()
+        span = f"{low}" if low == high else f"{low} to {high}"
+        found[f"{span} rows of the group"] = mask
+    return found
+
+
+def by_value(ids: Int[np.ndarray, " B"], named: Mapping[int, str]) -> Segments:
+    values, counts = np.unique(ids, return_counts=True)
+    most = SHOWN if len(values) > SHOWN + 1 else len(values)
+    frequent = values[np.argsort(-counts, kind="stable")][:most]
+    if not len(frequent):
+        raise UserError("no row to make segments of")
+    found = {named.get(int(v), f"id {v}"): ids == v for v in np.sort(frequent)}
+    rest = ~np.isin(ids, frequent)
+    return found | ({f"{len(values) - SHOWN} rarer values": rest} if rest.any() else {})
+
+
+def names(encoder: Encoder | None) -> dict[int, str]:
+    """What the ids of a field stand for, where its encoder knows."""
+    found = {0: "unknown"}
+    if isinstance(encoder, Vocabulary):
+        found |= {i + 1: value for i, value in enumerate(encoder.values)}
+    if isinstance(encoder, QuantileBuckets):
+        own = len(encoder.dominating)
+        found |= {i + 1: f"{value:g}" for i, value in enumerate(encoder.dominating)}
+        ends = ["", *(f"{edge:g}" for edge in encoder.edges), ""]
+        for i, (low, high) in enumerate(itertools.pairwise(ends)):
+            text = f"{low} to {high}" if low and high else f"from {low}" if low else f"below {high}"
+            found[own + 1 + i] = text if low or high else "other"
+    return found

@@ -1,0 +1,181 @@
+"""What was found, in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from dtn_jax.analysis.figures import UNITS, number, wrapped
+from dtn_jax.analysis.importance import Z
+
+SHOWN = 20  # fields
+ROOMY = 3  # keys, at most, whose intervals fit a terminal of 80 columns
+
+
+def ranked(by_key: Mapping[str, Mapping[str, Mapping]]) -> list[str]:
+    """The fields, the one with the largest mean share of a key's largest first."""
+    keys = list(by_key)
+    largest = {key: max((one["mean"] for one in by_key[key].values()), default=0) for key in keys}
+
+    def share(field: str) -> float:
+        return sum(max(by_key[k][field]["mean"], 0) / largest[k] for k in keys if largest[k] > 0)
+
+    return sorted(by_key[keys[0]], key=share, reverse=True)
+
+
+def tables(found: Mapping) -> Iterator[rich.console.Group]:
+    """Every table of what `explain` found, each under its title."""
+    for method, facts in found["methods"].items():
+        yield importance_table(method, facts)
+    for method, facts in found["methods"].items():
+        if len(facts["divergence"]["keys"]) > 1:
+            yield divergence_table(method, facts["divergence"])
+    if found["truth"]:
+        yield agreement_table(found["truth"]["agreement"])
+    if found["gates"]:
+        yield gates_table(found["gates"])
+    if found["conflict"]:
+        yield conflict_table(found["conflict"])
+    if found["pairs"]:
+        yield pairs_table(found["pairs"])
+
+
+def titled(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], below: str = ""
+) -> rich.console.Group:
+    """A table under a title, which may be wider than it."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left", vertical="bottom", no_wrap=not i)
+    for cells in rows:
+        table.add_row(*cells)
+    parts = [rich.text.Text(title, "bold"), table, rich.text.Text(below, "dim")]
+    return rich.console.Group(*parts)
+
+
+def cell(one: Mapping, factor: float | int) -> str:
+    """An importance and half its 95 % interval."""
+    half = factor * Z * one["error"]
+    return f"{number(factor * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
+
+
+def importance_table(method: str, facts: Mapping) -> rich.console.Group:
+    """With intervals where there is room for them; elsewhere what is within noise is dim."""
+    factor, unit = UNITS[method]
+    by_key = facts["importance"]
+    fields, roomy = ranked(by_key), len(by_key) <= ROOMY
+
+    def text(one: Mapping) -> str:
+        if roomy:
+            return cell(one, factor)
+        sure = one["mean"] > Z * one["error"]
+        return number(factor * one["mean"]) if sure else f"[dim]{number(factor * one['mean'])}[/]"
+
+    rows = [
+        [field, *(text(by_field[field]) for by_field in by_key.values())]
+        for field in fields[:SHOWN]
+    ]
+    rest = len(fields) - len(rows)
+    below = f"{rest} less important fields are in importance.csv\n" if rest else ""
+    what = "± half its 95 % interval" if roomy else "dim: within noise of 0"
+    return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
+
+
+def divergence_table(method: str, facts: Mapping) -> rich.console.Group:
+    columns = ["tasks", "1 − Spearman", "95 % interval", "noise alone"]
+    rows = [
+        [f"{left}, {right}", value, ends, noise]
+        for left, right, value, ends, noise in divergences(facts)
+    ]
+    return titled(f"divergence between tasks, by {method}", columns, rows)
+
+
+def divergences(facts: Mapping) -> Iterator[tuple[str, str, str, str, str]]:
+    """(key, key, divergence, interval, divergence of each from itself) of every two keys."""
+    keys = facts["keys"]
+    for i, left in enumerate(keys):
+        for j in range(i + 1, len(keys)):
+            value, low, high = (decimals(facts[what][i][j]) for what in ("value", "low", "high"))
+            noise = f"{decimals(facts['itself'][i])}, {decimals(facts['itself'][j])}"
+            yield left, keys[j], value, f"{low} to {high}", noise
+
+
+def decimals(value: float | int | None, absent: str = "n/d") -> str:
+    return absent if value is None else f"{value:.3f}"
+
+
+def agreement_table(agreement: Mapping[str, Mapping[str, Mapping]]) -> rich.console.Group:
+    title = "rank correlation with the importance of the Bayes-optimal score (fields above noise)"
+    rows = [
+        [
+            method,
+            *(f"{decimals(o['rank_correlation'])}\n({o['fields']})" for o in by_key.values()),
+        ]
+        for method, by_key in agreement.items()
+    ]
+    return titled(title, ["method", *map(wrapped, next(iter(agreement.values())))], rows)
+
+
+def gate_rows(gates: Mapping) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each gate's weights by whose the experts are, and its evenness."""
+    relations = gates["relations"]
+    kinds = list(dict.fromkeys(kind for sums in relations.values() for kind in sums))
+    rows = [
+        [
+            gate,
+            *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds),
+            decimals(gates["evenness"][gate], ""),
+        ]
+        for gate, sums in relations.items()
+    ]
+    return ["gate", *kinds, "evenness"], rows
+
+
+def gates_table(gates: Mapping) -> rich.console.Group:
+    title = "mean gate weights, by whose the experts are; evenness 1: equal weights in every row"
+    return titled(title, *gate_rows(gates))
+
+
+def pairs_table(pairs: Mapping) -> rich.console.Group:
+    """Where pairs are known, how well each GDCN's first layer has them; else its strongest."""
+    known = any("all" in facts["term"] for facts in pairs.values())
+    if known:
+        title = "GDCN's first layer: AUC of known pairs, and how many of the strongest are known"
+        return titled(title, *known_pair_rows(pairs))
+    rows = [[expert, strongest(facts)] for expert, facts in pairs.items()]
+    return titled("GDCN's first layer: its strongest field pairs", ["expert", "pairs"], rows)
+
+
+def known_pair_rows(pairs: Mapping) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, for the pairs of a group's own stage, and of all up to it."""
+    rows = []
+    for expert, facts in pairs.items():
+        for strength in ("norm", "term"):
+            cells = []
+            for which in ("own", "all"):
+                one = facts[strength][which]
+                cells += [decimals(one["auc"]), f"{one['found']} of {one['known']}"]
+            rows.append([expert, strength, *cells])
+    return ["expert", "by", "own: AUC", "found", "up to it: AUC", "found"], rows
+
+
+def strongest(facts: Mapping) -> str:
+    return ", ".join(f"{left} × {right}" for left, right, _ in facts["term"]["strongest"][:3])
+
+
+def conflict_table(conflict: Mapping[str, Mapping]) -> rich.console.Group:
+    rows = [
+        [
+            pair,
+            decimals(one["mean"]),
+            decimals(one["deviation"]),
+            f"{one['batches']} of {one['batch_rows']:,} rows",
+        ]
+        for pair, one in conflict.items()
+    ]
+    columns = ["tasks", "cosine", "deviation", "batches"]
+    return titled("gradients at the shared embeddings, best state", columns, rows)

@@ -1,0 +1,93 @@
+"""Use of gates and gradient conflict over training: measured at each validation, on fixed rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import FrozenConfigDict
+
+from dtn_jax import embedding, processes
+from dtn_jax.analysis.conflict import make_conflict
+from dtn_jax.analysis.gate_use import make_gates
+from dtn_jax.analysis.sample import read_sample
+from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.input_pipeline import Batch, take
+from dtn_jax.sharding import Placement
+from dtn_jax.state import State
+
+SEED = 0  # of the rows: the same ones in every run on a data set, so that runs compare
+KIND = "analysis"  # of the records in metrics.jsonl
+GATE, COSINE = "gate", "cosine"  # gate:GATE:SOURCE and cosine:TASK:TASK; no task's name has a ":"
+
+
+class Watch:
+    """Measures a state on `analysis.rows` fixed validation rows, which stay on the device.
+
+    It reads the state alone: training is the same with and without it.
+    """
+
+    def __init__(
+        self,
+        config: FrozenConfigDict,
+        data: Prepared,
+        model: nn.Module,
+        plan: embedding.TablePlan,
+        at: Placement,
+    ):
+        rows = read_sample(data, "validation", config.analysis.rows, SEED).rows
+        self.batch = at.put(own_rows(rows, at.mesh.size), at.batch())
+        gates = make_gates(model, plan, at.table_mesh)
+        conflict = make_conflict(config.loss, model, plan, at.table_mesh)
+
+        def measure(state: State, batch: Batch):
+            count = batch.row_mask.sum()
+            use = jax.tree.map(
+                lambda w: jnp.where(batch.row_mask, w, 0).sum() / count, gates(state, batch)
+            )
+            return use, conflict(state, batch)
+
+        self.measure = jax.jit(measure, out_shardings=at.replicated())
+
+    def record(self, state: State, step: int, epoch: float | int) -> dict:
+        """What metrics.jsonl gets of this state; a cosine that is not defined is None."""
+        use, cosines = jax.device_get(self.measure(state, self.batch))
+        found = {
+            f"{GATE}:{gate}:{source}": float(weight)
+            for gate, weights in use.items()
+            for source, weight in weights.items()
+        }
+        for (task, other), cosine in cosines.items():
+            found[f"{COSINE}:{task}:{other}"] = float(cosine) if math.isfinite(cosine) else None
+        return {"kind": KIND, "step": step, "epoch": epoch} | found
+
+
+def own_rows(rows: Batch, devices: int) -> Batch:
+    """This process's part of the rows, padded to a multiple of the devices."""
+    count = len(rows.ids)
+    place = np.pad(np.arange(count), (0, -count % devices), constant_values=-1)
+    return take(rows, place[processes.own_part(len(place))])
+
+
+def over_training(history: Sequence[Mapping]) -> dict[str, dict[tuple[str, str], list]]:
+    """The records of metrics.jsonl as {gate | cosine: {(gate, source) | (task, task): points}}.
+
+    A point is [step, value]. A step that was logged twice, by a resumed run, has its later value.
+    """
+    found: dict[str, dict[tuple[str, str], dict]] = {GATE: {}, COSINE: {}}
+    for record in history:
+        if record["kind"] != KIND:
+            continue
+        for name, value in record.items():
+            what, *pair = name.split(":")
+            if what in found and len(pair) == 2:
+                found[what].setdefault(tuple(pair), {})[record["step"]] = value
+
+    def points(by_step: dict) -> list[list]:
+        return [list(point) for point in sorted(by_step.items())]
+
+    return {what: {pair: points(p) for pair, p in own.items()} for what, own in found.items()}

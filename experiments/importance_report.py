@@ -1,0 +1,153 @@
+"""Keeps what experiments.feature_importance found, and writes a report of all that is kept.
+
+Each run's importance.json goes to experiments/results/importance/DATASET.json and its main pictures
+beside it; README.md there is written anew from all JSON files. Without --workdirs, or with --check,
+nothing is taken over; with --check nothing is written, and the exit code says whether the report is
+up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+
+from dtn_jax import options
+from dtn_jax.analysis import markdown
+from dtn_jax.analysis.tables import decimals, divergences
+from dtn_jax.schema import UserError
+from experiments import command
+from experiments.compare import RESULTS
+from experiments.feature_importance import FOLDER
+
+EXAMPLE = "python -m experiments.importance_report --workdirs=runs/adult_dtn,runs/census_dtn"
+KEPT = RESULTS / "importance"
+REPORT = "README.md"
+HEAD = """\
+# Importance by task
+
+Which fields each task's predictions depend on, how far the tasks differ in that, and what goes on
+inside the model. Written by `experiments.importance_report` from the JSON files beside it; what the
+measures are stands in `dtn_jax/analysis/`. Every number is of one trained model: intervals are over
+rows and permutations, not over seeds. Fields that say the same share their importance: permuting
+one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
+need not be a cause.
+"""
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.add_argument("--workdirs", default="", help="folders of finished runs, comma-separated")
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    known = parser.parse_args(arguments)
+    for workdir in filter(None, known.workdirs.split(",") if not known.check else []):
+        keep(pathlib.Path(workdir))
+    text = report()
+    path = KEPT / REPORT
+    if known.check:
+        if not path.exists() or path.read_text() != text:
+            raise UserError(f"{path} is not what {EXAMPLE.partition(' --')[0]} writes; call it")
+    else:
+        path.write_text(text)
+
+
+def keep(workdir: pathlib.Path) -> None:
+    """Takes over a run's importance.json, with the command that trained it, and its pictures."""
+    source = workdir / FOLDER / "importance.json"
+    if not source.exists():
+        raise UserError(f"{source} is not there: call experiments.feature_importance first")
+    found = json.loads(source.read_text())
+    found["trained_by"] = training_command(json.loads((workdir / "config.json").read_text()))
+    KEPT.mkdir(parents=True, exist_ok=True)
+    name = found["dataset"]
+    for old in KEPT.glob(f"{name}_*.png"):
+        old.unlink()
+    for picture in markdown.PICTURES:
+        path = source.with_name(f"{picture}.png")
+        if path.exists():
+            shutil.copy(path, KEPT / f"{name}_{picture}.png")
+    text = json.dumps(found, ensure_ascii=False, indent=None, separators=(",", ":"))
+    (KEPT / f"{name}.json").write_text(text.replace('},"', '},\n"') + "\n")
+
+
+def training_command(facts: Mapping) -> str:
+    """The command that trains a run: its config file, and where it departs from that."""
+    stored = options.identity(facts["config"])
+    stored["analysis.rows"] = options.flatten(facts["config"]).get("analysis.rows", 0)
+    dataset, architecture = stored["data.dataset"], stored["model.architecture"]
+    spec = f"configs/{dataset}.py:{architecture}"
+    usual = options.flatten(options.load_config(spec))
+    given = [
+        f"--config.{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in stored.items()
+        if usual.get(key) != value
+    ]
+    words = ["python -m experiments.train", f"--config={spec}", f"--workdir={folder(facts)}"]
+    return " ".join([*words, *given])
+
+
+def folder(facts: Mapping) -> str:
+    config = options.flatten(facts["config"])
+    return f"runs/{config['data.dataset']}_{config['model.architecture']}"
+
+
+def report() -> str:
+    files = sorted(KEPT.glob("*.json"))
+    if not files:
+        raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,...")
+    by_name = {path.stem: json.loads(path.read_text()) for path in files}
+    parts = [HEAD, summary(by_name)]
+    for path in files:
+        found = by_name[path.stem]
+        pictures = {
+            name: f"{path.stem}_{name}.png"
+            for name in markdown.PICTURES
+            if (KEPT / f"{path.stem}_{name}.png").exists()
+        }
+        parts += [f"## {path.stem}\n", how(found), markdown.section(found, pictures)]
+    return "\n".join(parts)
+
+
+def summary(by_name: Mapping[str, Mapping]) -> str:
+    """A row for each two tasks of each data set, in the spaces of their losses, by permutation."""
+    rows = []
+    for name, found in by_name.items():
+        if "permutation" not in found["methods"]:
+            continue
+        facts = found["methods"]["permutation"]
+        agreement = found["truth"].get("agreement", {}).get("permutation", {})
+        first: dict[str, str] = {}  # a task's first key is in the space of its loss
+        for key in facts["importance"]:
+            first.setdefault(key.partition("@")[0], key)
+        for left, right, value, ends, noise in divergences(facts["divergence"]):
+            if {left, right} <= set(first.values()):
+                known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
+                agreed = ", ".join(map(decimals, known))
+                rows.append([name, f"{left}, {right}", value, ends, noise, agreed])
+    header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "agreement"]
+    return (
+        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances; "
+        "agreement, where the answer is known, each task's rank correlation with that of the "
+        "Bayes-optimal score, over the fields above its noise.\n\n"
+        + markdown.table(header, rows)
+        + "\n"
+    )
+
+
+def how(found: Mapping) -> str:
+    """The commands and versions behind a section."""
+    workdir = f"runs/{found['dataset']}_{found['architecture']}"
+    words = ["python -m experiments.feature_importance", f"--workdir={workdir}"]
+    explained = " ".join([*words, *found["arguments"]])
+    versions = found["versions"]
+    return (
+        f"`{found['architecture']}` with experts `{found['experts']}`, its best state (step "
+        f"{found['step']:,}), {found['rows']:,} rows of {found['split']}. {found['date']}, jax "
+        f"{versions['jax']}, Python {versions['python']}.\n\n"
+        f"```bash\n{found['trained_by']}\n{explained}\n```\n"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -34,8 +34,14 @@ def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
                 path.unlink(missing_ok=True)
                 continue
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            facts = {"CreationDate": None} if suffix == "pdf" else None  # equal tables, equal files
             figure.savefig(
-                temporary, format=suffix, dpi=140, facecolor="white", bbox_inches="tight"
+                temporary,
+                format=suffix,
+                dpi=140,
+                facecolor="white",
+                bbox_inches="tight",
+                metadata=facts,
             )
             temporary.replace(path)
             written.append(path)

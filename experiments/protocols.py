@@ -92,6 +92,9 @@ RIVALS = {
 }
 FUNNEL_RIVALS = RIVALS | {"esmm": entry("esmm", "mlp")}
 
+SETTLED = "Sizes and common settings were settled on validation, with DTN."
+NO_FUNNEL = " No task is upstream of another: AITM hands nothing down, and DTN's TSN does nothing."
+
 CENSUS_PUBLISHED = (
     Published(
         "PLE (Tang et al. 2020), table 5",
@@ -130,7 +133,7 @@ PROTOCOLS = {
                 "masknet*2+dcnv2*2+mlp*2",
             ),
         },
-        note="Sizes and common settings were settled on validation, with DTN.",
+        note=SETTLED + NO_FUNNEL,
     ),
     "census_income": Protocol(
         config="configs/census_income.py",
@@ -155,7 +158,7 @@ PROTOCOLS = {
             "model.dcnv2.layers": (1, 2, 3),
             "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
         },
-        note="Sizes and common settings were settled on validation, with DTN.",
+        note=SETTLED + NO_FUNNEL,
         published=CENSUS_PUBLISHED,
     ),
     "kuairand": Protocol(
@@ -198,6 +201,6 @@ PROTOCOLS = {
             "model.experts": ("gdcn+masknet+mlp", "gdcn*2+masknet*2+mlp*2"),
             "model.gdcn.layers": (1, 2, 3),
         },
-        note="Sizes and common settings were settled on validation, with DTN.",
+        note=SETTLED,
     ),
 }

@@ -13,13 +13,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from dtn_jax.exchange import take
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions.hcnet import pair_addresses
 from dtn_jax.interface import Inputs
+from dtn_jax.pooling import pool
 from dtn_jax.schema import Schema, UserError, choose
 from dtn_jax.stored_rows import numbers
 
@@ -170,33 +171,14 @@ def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> di
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
-    """Rows to field embeddings: pools the slots of a bag, scales standardised numbers."""
+    """Rows to field embeddings and codewords."""
     embedded = gathered["embedding"]  # [B, views, L, D]
-    fields = {view: _pool(plan, embedded[:, v], batch) for v, view in enumerate(plan.views)}
+    fields = {view: pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)}
     codewords = None
     if plan.codebooks:
         words = gathered["codebook"]
         codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
     return Inputs(fields=fields, codewords=codewords, row_mask=batch.row_mask)
-
-
-def _pool(plan: TablePlan, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
-    fields = plan.schema.fields
-    if len(fields) == plan.schema.slots and not plan.schema.numeric_fields:
-        return rows  # one id a field: nothing to pool
-    pooled, slot, number = [], 0, 0
-    for field in fields:
-        vectors = rows[:, slot : slot + field.slots]
-        vector = vectors.sum(axis=1)
-        if field.pooling == "mean" and field.slots > 1:
-            count = (batch.ids[:, slot : slot + field.slots] >= 0).sum(axis=1)
-            vector = vector / jnp.maximum(count, 1)[:, None]
-        if field.standardised:
-            vector = vector * batch.numeric[:, number][:, None]
-            number += 1
-        pooled.append(vector)
-        slot += field.slots
-    return jnp.stack(pooled, axis=1)
 
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:

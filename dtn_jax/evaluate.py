@@ -44,14 +44,18 @@ class Scores:
     sample_weight: Float[np.ndarray, " B"]
     group: Int[np.ndarray, " B"] | None = None
 
+    def rows(self, task: str, space: str, schema: Schema) -> Bool[np.ndarray, " B"]:
+        """Which rows have a task's label and belong to a space."""
+        everything = np.ones(len(self.logits), bool)
+        return space_mask(task, self.labels, self.label_mask, everything, schema, space)
+
     def of(self, task: str, space: str, schema: Schema):
         """(logits, labels, weights, group) of a task on the rows of a space.
 
         Views where the space is every row: nothing is copied then.
         """
         column = schema.task_names.index(task)
-        everything = np.ones(len(self.logits), bool)
-        mask = space_mask(task, self.labels, self.label_mask, everything, schema, space)
+        mask = self.rows(task, space, schema)
         rows = slice(None) if mask.all() else mask
         group = None if self.group is None else self.group[rows]
         return self.logits[rows, column], self.labels[rows, column], self.sample_weight[rows], group
@@ -151,3 +155,21 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
         missing = ~scores.label_mask[:, i]
         columns[f"label/{task.name}"] = pa.array(scores.labels[:, i], mask=missing)
     pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
+    """The scores that `write_predictions` wrote."""
+    table = pq.read_table(path)
+
+    def matrix(columns):
+        return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)
+
+    logits = ["logit/" if task.kind == "binary" else "score/" for task in schema.tasks]
+    labels = matrix([f"label/{task.name}" for task in schema.tasks])
+    return Scores(
+        logits=matrix([kind + task.name for kind, task in zip(logits, schema.tasks)]),
+        labels=np.nan_to_num(labels),
+        label_mask=~np.isnan(labels),
+        sample_weight=table["sample_weight"].to_numpy().astype(np.float32),
+        group=table["group"].to_numpy() if "group" in table.column_names else None,
+    )

@@ -39,6 +39,8 @@ class Batch:
 
     Attributes:
       ids: int32 `[B, L]`, rows of each slot's table; -1 is padding, 0 the unknown id.
+      weights: float32 `[B, W]`, of the W slots of weighted bags, in the slots' order; a set
+        without such bags has W = 0.
       numeric: float32 `[B, N]`, values of standardised numeric fields.
       labels: float32 `[B, T]`.
       label_mask: bool `[B, T]`, False where a label is missing.
@@ -47,6 +49,7 @@ class Batch:
     """
 
     ids: Any
+    weights: Any
     numeric: Any
     labels: Any
     label_mask: Any
@@ -74,6 +77,7 @@ class SplitReader:
         n = len(columns["ids"])
         return Batch(
             ids=columns["ids"],
+            weights=columns.get("weights", np.empty((n, 0), np.float32)),
             numeric=columns.get("numeric", np.empty((n, 0), np.float32)),
             labels=columns["labels"],
             label_mask=columns["label_mask"].astype(bool),

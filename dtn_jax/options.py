@@ -258,5 +258,7 @@ def check(config: ConfigDict) -> FrozenConfigDict:
     for key in POSITIVE_BELOW_ONE:
         if not 0 < flat[key] < 1:
             raise UserError(f"{key}={flat[key]}: expected a number between 0 and 1")
+    if not 0 < config.data.train_share <= 1:
+        raise UserError(f"data.train_share={config.data.train_share}: expected above 0, at most 1")
     parse_experts(config.model.experts)
     return FrozenConfigDict(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+import rich
 import rich.console
 import rich.progress
 import rich.text
@@ -36,7 +37,7 @@ class ProgressBar:
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
       interval: least seconds between two plain lines; the first and the last update always show.
-      console: where to write; None is stdout.
+      console: where to write; None is that of rich.print.
       interactive: bar (True) or plain lines (False); None asks whether the output is a terminal.
     """
 
@@ -50,7 +51,7 @@ class ProgressBar:
         console: rich.console.Console | None = None,
         interactive: bool | None = None,
     ):
-        console = console or rich.console.Console()
+        console = console or rich.get_console()
         if interactive is None:
             interactive = console.file.isatty() and not console.is_dumb_terminal
         self.interactive = interactive

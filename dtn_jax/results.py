@@ -105,4 +105,5 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."
     )
-    print(f"Predictions, pictures, logs and checkpoints are in {folder}")
+    kept = "Predictions, pictures" if "test" in results else "Pictures"
+    print(f"{kept}, logs and checkpoints are in {folder}")

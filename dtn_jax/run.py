@@ -74,6 +74,7 @@ def build_run(config: ConfigDict) -> Run:
     data = processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
+    data = data.part_of_train(source.train_share)
     if jax.process_count() > 1 and data.rows["train"] < data.layout.lanes:
         raise UserError(f"{source.dataset} has too few train rows for several processes")
     if data.layout.lanes % jax.process_count():

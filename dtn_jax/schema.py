@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 
 FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
 TASK_KINDS = ("binary", "regression")
-POOLINGS = ("sum", "mean")
+POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
 RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
 
@@ -45,7 +45,8 @@ class Field:
       rows: rows of its table, the unknown row 0 included.
       table: the table's name; fields that name the same table share its rows. Default: the name.
       slots: how many ids an example holds (1 for a plain column; a bag's or sequence's cap).
-      pooling: how a bag's rows become one vector.
+      pooling: how a bag's rows become one vector: see pooling.py.
+      weighted: each of a bag's ids has a weight, which its pooling uses.
       standardised: a numeric field whose value, standardised, scales row 1 of its table
         (instead of the default, the id of a quantile bucket).
     """
@@ -56,6 +57,7 @@ class Field:
     table: str = ""
     slots: int = 1
     pooling: str = "sum"
+    weighted: bool = False
     standardised: bool = False
 
     def __post_init__(self):
@@ -72,6 +74,10 @@ class Field:
                 f"field {self.name!r} is {self.kind} but has {self.slots} slots; "
                 "only a bag or a sequence holds several ids"
             )
+        if self.weighted and self.kind != "bag":
+            raise UserError(f"field {self.name!r} is {self.kind}; only a bag's ids have weights")
+        if self.weighted and self.pooling == "max":
+            raise UserError(f"field {self.name!r}: max pooling has no use for weights")
         if self.standardised and self.kind != "numeric":
             raise UserError(
                 f"field {self.name!r} is {self.kind}; only a numeric field is standardised"
@@ -186,6 +192,11 @@ class Schema:
         return sum(f.slots for f in self.fields)
 
     @property
+    def weighted_slots(self) -> int:
+        """The slots that have a weight in `Batch.weights`, in that array's order."""
+        return sum(f.slots for f in self.fields if f.weighted)
+
+    @property
     def numeric_fields(self) -> tuple[Field, ...]:
         """The fields whose value is in `Batch.numeric`, in that array's order."""
         return tuple(f for f in self.fields if f.standardised)
@@ -216,7 +227,11 @@ class Schema:
         return dataclasses.replace(self, tasks=tuple(tasks))
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        facts = dataclasses.asdict(self)
+        for field in facts["fields"]:  # sets without weighted bags keep their fingerprint
+            if not field["weighted"]:
+                del field["weighted"]
+        return json.dumps(facts, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 
@@ -55,8 +56,8 @@ class Workdir:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not stored.exists():  # what began the run stays on record
-                _write(self.path / "schema.json", schema.to_json())
-                _write(stored, json.dumps(facts, indent=1))
+                write_whole(self.path / "schema.json", schema.to_json())
+                write_whole(stored, json.dumps(facts, indent=1))
         except OSError as error:
             raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
 
@@ -71,7 +72,7 @@ class Workdir:
     def finish(self, results: dict) -> None:
         if not processes.is_first():
             return
-        _write(self.path / "results.json", json.dumps(results, indent=1))
+        write_whole(self.path / "results.json", json.dumps(results, indent=1))
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again."""
@@ -79,7 +80,7 @@ class Workdir:
             return
         kept = [r for r in self.history() if r["step"] <= step]
         text = "".join(json.dumps(r) + "\n" for r in kept)
-        _write(self.path / "metrics.jsonl", text)
+        write_whole(self.path / "metrics.jsonl", text)
         self.writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def log(self, record: dict) -> None:
@@ -137,8 +138,8 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
         )
 
 
-def _write(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that it is whole or as it was before."""
-    temporary = path.with_name(path.name + ".tmp")
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a file so that it is whole or as it was before, whatever other processes write."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text)
     temporary.replace(path)

@@ -22,6 +22,7 @@ from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 from experiments import command
 from experiments.suites import (
+    ali_ccp,
     evaluation,
     gpu,
     peers,
@@ -40,6 +41,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "step": step.measure,
     "tables": tables.measure,
     "pipeline": pipeline.measure,
+    "ali_ccp": ali_ccp.measure,
     "evaluation": evaluation.measure,
     "replicas": replicas.measure,
     "sharded": sharded.measure,

@@ -2,8 +2,10 @@
 
 `lightgbm`: gradient-boosted trees, one model a task, rounds by early stopping on validation
 (needs the package lightgbm: pip install '.[references]'). Ids are features: those of quantile
-buckets keep the numbers' order, those of vocabularies are ordered by how frequent they are.
-`logistic`: logistic regression on one-hot ids, one model a task, the L2 strength by validation.
+buckets keep the numbers' order, those of vocabularies are ordered by how frequent they are; a bag's
+slots are features in their order.
+`logistic`: logistic regression on one-hot ids, those of a bag counted without weights, one model a
+task, the L2 strength by validation.
 The test AUCs go to experiments/results/<dataset>.json, for experiments.results_table.
 """
 
@@ -91,11 +93,11 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> Scor
     firsts = np.cumsum([0, *rows[:-1]])
 
     def one_hot(batch: Batch) -> scipy.sparse.csr_matrix:
-        n, slots = batch.ids.shape
-        columns = (batch.ids + firsts).ravel()
-        starts = np.arange(0, n * slots + 1, slots)
-        ones = np.ones(n * slots, np.float32)
-        return scipy.sparse.csr_matrix((ones, columns, starts), shape=(n, sum(rows)))
+        real = batch.ids >= 0  # a bag may have fewer values than slots
+        columns = (batch.ids + firsts)[real]
+        starts = np.cumsum([0, *real.sum(axis=1)])
+        ones = np.ones(len(columns), np.float32)
+        return scipy.sparse.csr_matrix((ones, columns, starts), shape=(len(real), sum(rows)))
 
     def fitted(strength: float) -> LogisticRegression:
         model = LogisticRegression(C=strength, max_iter=200)

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md from the JSON that experiments.compare keeps.
+"""Writes the tables of README.md from the JSON that paper_tables, compare and benchmark keep.
 
 Each table stands between `<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched.
 With --check nothing is written, and the exit code says whether README.md is up to date.
@@ -13,13 +13,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.schema import UserError
-from experiments import command
+from experiments import command, table_text
 from experiments.compare import RESULTS
 from experiments.suites.measured import Goal
+from experiments.table_entries import TABLES
+from experiments.table_text import short, spread
 
 README = pathlib.Path("README.md")
 EXAMPLE = "python -m experiments.results_table"
-BENCHMARK = "benchmark"
+BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,9 +38,12 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table of experiments/results/<name>.json, or of all benchmarks."""
+    """The Markdown table of a name: benchmark, TABLE_DATASET of the paper's, or a comparison."""
     if name == BENCHMARK:
         return performance_table()
+    kind, _, dataset = name.partition("_")
+    if kind in TABLES:
+        return paper_table(kind, dataset)
     path = RESULTS / f"{name}.json"
     if not path.exists():
         raise UserError(f"{README} has a place for {name!r}, but {path} is not there")
@@ -60,6 +65,16 @@ def table(name: str) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
     return body + "\n" + footnote(found) + "\n"
+
+
+def paper_table(kind: str, dataset: str) -> str:
+    """The first of the tables that experiments/results/paper/<dataset>/<kind>.json makes."""
+    path = RESULTS / PAPER / dataset / f"{kind}.json"
+    if not path.exists():
+        raise UserError(f"{README} has a place for {kind}_{dataset}, but {path} is not there")
+    found = json.loads(path.read_text())
+    notes = " ".join(table_text.footnotes(found))
+    return f"{table_text.markdown_table(table_text.texts(found)[0])}\n{notes}\n\n"
 
 
 def performance_table() -> str:
@@ -103,19 +118,6 @@ def entry_row(
         cells.append(spread(averages, 4))
     cells += [short(runs[0]["parameters"]), short(runs[0]["flops_per_example"])]
     return cells
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def short(number: int) -> str:
-    """1234567 as '1.23 M'."""
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
-            return f"{number / factor:.3g}{unit}"
-    return str(number)
 
 
 def footnote(found: Mapping) -> str:

@@ -34,6 +34,10 @@ SETTLED = 50  # looks, 0.1 s apart, at trials that have not yet said what they d
 HOPELESS = 3  # errors before the first success: the sweep ends
 
 
+class Twin(Exception):
+    """Ends a trial as failed: no sampler learns from it, as it would from a pruned one."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """What a study may spend, and how; the same for all architectures of a sweep.
@@ -94,6 +98,13 @@ class Study:
         noticed = isinstance(self.storage, RDBStorage)
         return noticed and any(t.state == TrialState.RUNNING for t in self.trials())
 
+    def alone(self) -> None:
+        """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
+        for trial in self.trials():
+            if trial.state == TrialState.RUNNING:
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+                retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
+
     def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
         """Does a trial; returns whether it was one that no other worker does or did.
 
@@ -108,8 +119,8 @@ class Study:
             return objective(trial)
 
         try:
-            self.optuna.optimize(own, n_trials=1)
-        except KeyboardInterrupt:  # then it waits to be gone on with, as after a kill
+            self.optuna.optimize(own, n_trials=1, catch=Twin)
+        except BaseException:  # then it waits to be gone on with, as after a kill
             if number is not None:
                 retry_later()(self.optuna, self.optuna.get_trials()[number])
             raise
@@ -138,7 +149,7 @@ class Study:
         same = [t for t in (*begun, *waiting) if t.user_attrs.get(SETTINGS) == text]
         if same or len(begun) + len(waiting) >= self.budget.trials:
             trial.set_user_attr(TWIN, same[0].number if same else None)
-            raise optuna.TrialPruned("done elsewhere")
+            raise Twin
         return trial.number
 
     def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
@@ -164,23 +175,35 @@ class Study:
         return after_validation
 
     def best(self) -> optuna.trial.FrozenTrial | None:
-        complete = [t for t in self.trials() if t.state == TrialState.COMPLETE]
+        """Of the trials within the budget; an earlier call may have had a larger one."""
+        within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
+        complete = [t for t in within if t.state == TrialState.COMPLETE]
         return max(complete, key=lambda t: t.value, default=None)
 
 
 def open_study(
-    storage: str, name: str, config: ConfigDict, objective: str, budget: Budget
+    storage: str, name: str, config: ConfigDict, objective: str, budget: Budget, space: str = ""
 ) -> Study:
     """Opens the study of that name, or makes it.
 
+    Args:
+      storage: as Optuna takes it, or a journal.
+      name: of the study.
+      config: what its trials start from.
+      objective: `mean` or a task.
+      budget: what it may spend.
+      space: the source of what suggests settings.
+
     Raises:
-      UserError: the storage cannot be opened, or the study there is of another config, objective
-        or grid.
+      UserError: the storage cannot be opened, or the study there is of another config, objective,
+        space or grid.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_sampler(budget, 0)
     identity = {k: str(v) for k, v in options.identity(config).items()}
-    owner = {"config": identity, "objective": objective, "grid": dict(budget.grid)}
+    grid = dict(budget.grid)
+    owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
+    owner |= {"sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     opened, study = create_study(storage, name, budget)
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
@@ -189,7 +212,7 @@ def open_study(
     elif stored != owner:
         keys = sorted({*identity, *stored["config"]})
         differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
-        differing += [k for k in ("objective", "grid") if stored[k] != owner[k]]
+        differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(
             f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import math
 import pathlib
 import time
@@ -27,7 +28,7 @@ from dtn_jax.run import MEAN
 from dtn_jax.schema import UserError, choose
 from dtn_jax.train import train
 from experiments import command, sweep_report
-from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+from experiments.studies import DEAD, ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            study = open_study(storage, name, own, known.objective, budget)
+            source = "" if grid else inspect.getsource(space)
+            study = open_study(storage, name, own, known.objective, budget, source)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
                 work(study, own, space, workdir / name)
@@ -131,16 +133,23 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             trial.set_user_attr(ERROR, str(error))
             raise optuna.TrialPruned(str(error)) from error
 
-    twins = 0  # in a row
-    while True:
-        if study.wants_more() and twins < SEARCHED:
-            twins = 0 if study.run_one(objective) else twins + 1
-            if not twins:
-                sweep_report.show(study)
-        elif twins < SEARCHED and study.others_run():
-            time.sleep(WAIT)  # they may die
-        else:
-            break
+    twins, told = 0, False  # twins: in a row
+    with sweep_report.live(study) as show:
+        while True:
+            if study.wants_more() and twins < SEARCHED:
+                twins = 0 if study.run_one(objective) else twins + 1
+                if not twins:
+                    show()
+            elif twins < SEARCHED and study.others_run():  # they may die
+                if not told:
+                    rich.print(
+                        f"{study.name}: waiting for trials of other workers; those of a dead one "
+                        f"are gone on with {DEAD} s after it was last heard of"
+                    )
+                told = True
+                time.sleep(WAIT)
+            else:
+                break
     if twins:
         rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
 

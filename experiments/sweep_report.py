@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import pathlib
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import optuna
 import rich
+import rich.live
 import rich.table
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
-from dtn_jax.workdir import versions
-from experiments.studies import ERROR, SETTINGS, Study
+from dtn_jax.workdir import versions, write_whole
+from experiments.studies import DONE, ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
+EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
 
 
 def settings(trial: FrozenTrial) -> dict[str, str]:
@@ -31,21 +35,40 @@ def seconds(trial: FrozenTrial) -> float:
     return trial.duration.total_seconds() if trial.duration else 0.0
 
 
-def show(study: Study) -> None:
+@contextlib.contextmanager
+def live(study: Study) -> Iterator[Callable[[], None]]:
+    """Shows the study's table: in place in a terminal, else anew at each call of what it yields."""
+    console = rich.get_console()
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield lambda: rich.print(table(study))
+        return
+    with rich.live.Live(table(study), console=console, refresh_per_second=2) as shown:
+        yield lambda: shown.update(table(study))
+
+
+def table(study: Study) -> rich.table.Table:
     """The best trials, and how many there are of each kind."""
     trials = study.trials()
     ranked = sorted(
         (t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: t.value, reverse=True
     )
-    table = rich.table.Table(title=f"{study.name}: validation AUC ({study.objective})")
+    title = f"{study.name}: validation AUC ({study.objective})"
+    counts = ", ".join(f"{n} {name}" for name, n in counted(trials).items())
+    made = rich.table.Table(title=title, caption=f"of {study.budget.trials} trials: {counts}")
     for column in ("trial", "value", "seconds", "settings"):
-        table.add_column(column, justify="left" if column == "settings" else "right")
+        made.add_column(column, justify="left" if column == "settings" else "right")
     for trial in ranked[:SHOWN]:
-        described = " ".join(f"{k}={v}" for k, v in settings(trial).items())
-        table.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
-    rich.print(table)
-    counts = counted(trials)
-    rich.print(", ".join(f"{n} {name}" for name, n in counts.items()))
+        described = " ".join(f"{k}={short(v)}" for k, v in settings(trial).items())
+        made.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
+    return made
+
+
+def short(value: str) -> str:
+    """0.0020554062603827007 as 0.002055, to be read; the winner's command has it in full."""
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
@@ -62,12 +85,14 @@ def write(
     """Writes sweep.json and the pictures, and prints the winners' commands."""
     found = {name: summary(study, config, rest) for name, study in studies.items()}
     content = {"studies": found, "versions": versions()}
-    (workdir / "sweep.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(workdir / "sweep.json", json.dumps(content, indent=1) + "\n")
     for name, study in studies.items():
         draw(workdir, name, study)
         if found[name]["command"]:
             rich.print(f"\n[bold]{name}[/], best validation value {found[name]['value']:.5f}:")
             print(found[name]["command"])  # not wrapped: ready to paste
+            for option in found[name]["at_edge"]:
+                rich.print(f"{option} is at the edge of its range: a better one may lie beyond")
     rich.print(f"\nAll trials and pictures are in {workdir}")
 
 
@@ -80,10 +105,11 @@ def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
             "trials": study.budget.trials,
             "sampler": "grid" if study.budget.grid else study.budget.sampler,
             "pruner": study.budget.pruner,
-            "seconds": round(sum(map(seconds, trials))),
+            "seconds": round(sum(seconds(t) for t in trials if t.state in DONE)),
             **counted(trials),
         },
         "value": best.value if best else None,
+        "at_edge": at_edge(best) if best else [],
         "settings": settings(best) if best else {},
         "command": winning_command(study.name, best, config, rest) if best else "",
         "trials": [
@@ -96,6 +122,21 @@ def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
             for t in trials
         ],
     }
+
+
+def at_edge(trial: FrozenTrial) -> list[str]:
+    """The options that a trial has within a twentieth of their range from its end; 0 is no end."""
+    found = []
+    for name, space in trial.distributions.items():
+        if isinstance(space, optuna.distributions.CategoricalDistribution):
+            continue
+        low, value, high = (
+            math.log(v) if space.log else v for v in (space.low, trial.params[name], space.high)
+        )
+        edge = EDGE * (high - low)
+        if high - value < edge or (space.low != 0 and value - low < edge):
+            found.append(name)
+    return found
 
 
 def winning_command(name: str, best: FrozenTrial, config: str, rest: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from dtn_jax.input_pipeline import Batch
 from dtn_jax.schema import Field, Schema, Task, UserError
 from experiments import benchmark
 from experiments.suites import (
+    ali_ccp,
     evaluation,
     gpu,
     peers,
@@ -121,6 +122,24 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
     assert all(row["wall"] > 0 for row in rows)
 
 
+def test_the_suite_ali_ccp_runs(monkeypatch, tmp_path):
+    apart = ali_ccp.apart  # each stage in a process of its own; here one of them is
+
+    def most_here(stage, *folders):
+        return (apart if stage == ali_ccp.PREPARED else ali_ccp.alone)(stage, *folders)
+
+    monkeypatch.setattr(ali_ccp, "apart", most_here)
+    benchmark.main(["--suite=ali_ccp", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "ali_ccp.json").read_text())
+    assert [row["stage"] for row in found["rows"]] == [
+        *ali_ccp.REPEATED,
+        ali_ccp.PREPARED,
+        *ali_ccp.REPEATED,
+    ]
+    assert all(row["rows/s a core"] > 0 and row["peak MB"] > 50 for row in found["rows"])
+    assert [goal["wanted"] for goal in found["goals"]] == [1e5, 1.1, 1.1, 1e5, 1.1]
+
+
 FAKE_PEER = """
 import sys
 from experiments.peers import session
@@ -174,7 +193,9 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
 def test_widened_tables_keep_the_ids_apart():
     schema = Schema("s", (Field("a", rows=3), Field("b", rows=5)), (Task("click"),))
     ids = np.stack([np.arange(900) % 3, np.arange(900) % 5], axis=1).astype(np.int32)
-    rest = dict.fromkeys(("numeric", "labels", "label_mask", "sample_weight", "row_mask"))
+    rest = dict.fromkeys(
+        ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
+    )
     batch = Batch(ids=ids, **rest)
     assert peers.widen(schema, batch, 0) == (schema, batch)
     wide, spread = peers.widen(schema, batch, 90)

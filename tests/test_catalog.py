@@ -162,6 +162,16 @@ def test_options(text, options):
     assert all(type(v) is int for v in got.values())
 
 
+def test_options_that_are_words():
+    allowed = {"min_count": 2, "pooling": ("sum", "mean")}
+    got = parse_options("pooling= mean ,min_count=3", allowed, "shop")
+    assert got == {"pooling": "mean", "min_count": 3}
+    with pytest.raises(UserError, match=r"'meen'\. Did you mean 'mean'\? The choices are: sum"):
+        parse_options("pooling=meen", allowed, "shop")
+    with pytest.raises(UserError, match="'pooling' is given twice"):
+        parse_options("pooling=sum,pooling=sum", allowed, "shop")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -29,6 +29,7 @@ def batch(ids=IDS, row_mask=(True, True)):
     b = len(ids)
     return Batch(
         ids=jnp.asarray(ids),
+        weights=jnp.zeros((b, 0)),
         numeric=jnp.asarray(PRICE),
         labels=jnp.zeros((b, 2)),
         label_mask=jnp.ones((b, 2), bool),

@@ -128,6 +128,42 @@ def test_a_lane_without_rows():
     np.testing.assert_array_equal(got.row_mask[0], order >= 0)
 
 
+@pytest.mark.parametrize("rows", [11, 4 * 8 * 20, 4 * 8 * 20 + 13])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
+def test_a_part_of_train_is_fixed_and_of_the_asked_size(rows, share):
+    layout = Layout(4, 8)
+    part = stored_rows(layout, rows).part_of_train(share)
+    everything = SplitReader(part, "train").everything().ids[:, 0]
+    assert len(everything) == part.rows["train"] == round(share * rows)
+    assert len(set(everything)) == len(everything)
+    assert set(everything) <= set(range(1, rows + 1))
+    again = stored_rows(layout, rows).part_of_train(share)
+    np.testing.assert_array_equal(everything, SplitReader(again, "train").everything().ids[:, 0])
+    for seed in (0, 1):  # and a run's order is of these rows
+        order = np.concatenate(list(batch_rows(layout, len(everything), seed, 0, 8)))
+        stream = StreamedData(part, "train", epochs=1)
+        steps = steps_per_epoch(layout, len(everything), 8)
+        got = [stream.chunk(seed, 0, step, 1, 8).ids[0, :, 0] for step in range(steps)]
+        np.testing.assert_array_equal(
+            np.concatenate(got), np.where(order < 0, -1, everything[order])
+        )
+
+
+def test_a_part_of_train_is_spread_over_it():
+    """Where rows lie in the order of time, their first part would not stand for all."""
+    part = stored_rows(Layout(4, 8), 4 * 8 * 100).part_of_train(0.2)
+    numbers = SplitReader(part, "train").everything().ids[:, 0]
+    counts = np.histogram(numbers, bins=4, range=(1, 3200))[0]
+    assert counts.min() > 100  # of 160 on average
+
+
+def test_all_of_train_or_none():
+    data = stored_rows(Layout(4, 8), 100)
+    assert data.part_of_train(1.0) is data
+    with pytest.raises(UserError, match="none of 100 train rows"):
+        data.part_of_train(0.001)
+
+
 def stored_rows(layout, rows):
     """A set in memory whose one id is the row's number plus one."""
     schema = Schema("s", (Field("number", rows=rows + 1),), (Task("click"),))
@@ -138,7 +174,7 @@ def stored_rows(layout, rows):
 
 
 class InMemory(catalog.Prepared):
-    def source(self, split):
+    def stored(self, split):
         return self.notes[split]
 
 

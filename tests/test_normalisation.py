@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,14 +121,14 @@ def test_masked_rows_change_nothing(batch):
         return jnp.sum(jnp.where(row_mask[:, None, None], y, 0) ** 2), (y[rows], new)
 
     clean, dirty = (step(variables["params"], x) for x in (fields, spoilt))
-    jax.tree.map(np.testing.assert_array_equal, dirty, clean)
+    chex.assert_trees_all_equal(dirty, clean)
 
 
 def test_a_batch_of_padding_leaves_the_statistics(batch):
     variables, fields, _ = batch()
     y, new = apply("batch", variables, fields, jnp.zeros(B, bool), train=True)
     assert np.all(np.isfinite(y))
-    jax.tree.map(np.testing.assert_array_equal, new, variables["batch_stats"]["batch"])
+    chex.assert_trees_all_equal(new, variables["batch_stats"]["batch"])
 
 
 def test_statistics_are_global_over_devices(batch):

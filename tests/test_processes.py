@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
+import chex
 import jax
-import numpy as np
 import pytest
 from test_train import last_state, logged, small
 
@@ -60,11 +60,10 @@ def assert_equal_runs(config, one, other):
         for name in a:
             if isinstance(a[name], float):
                 assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-5), (a["step"], name)
-    (leaves, progress), (leaves2, progress2) = last_state(config, one), last_state(config, other)
+    (state, progress), (state2, progress2) = last_state(config, one), last_state(config, other)
     for name, entry in progress["best"].items():
         assert entry["step"] == progress2["best"][name]["step"]
-    for a, b in zip(leaves, leaves2, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4)
+    chex.assert_trees_all_close(state, state2, rtol=1e-2, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import re
 
+import chex
 import jax
-import numpy as np
 import pytest
 from test_train import CutError, cut_after, last_state, logged, small
 
@@ -55,12 +55,11 @@ def assert_the_same(c, root, results, expected_root, expected):
                 if isinstance(value, str):
                     continue
                 assert a[key] == pytest.approx(value, rel=1e-3, abs=1e-5), (i, a["step"], key)
-        (leaves, progress), (leaves2, progress2) = (
+        (state, progress), (state2, progress2) = (
             last_state(alone(c, i), r / name) for r in (root, expected_root)
         )
         assert progress["stopped"] == progress2["stopped"]
-        for a, b in zip(leaves, leaves2, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4)
+        chex.assert_trees_all_close(state, state2, rtol=1e-2, atol=2e-4)
         assert results[i]["steps"] == expected[i]["steps"]
         assert results[i]["best_steps"] == expected[i]["best_steps"]
         for key, found in expected[i]["test"].items():

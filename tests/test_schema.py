@@ -11,7 +11,7 @@ FIELDS = (
     Field("user", rows=1000),
     Field("seen", "sequence", rows=500, table="item", slots=20),
     Field("item", rows=500),
-    Field("tags", "bag", rows=30, slots=4, pooling="mean"),
+    Field("tags", "bag", rows=30, slots=4, pooling="mean", weighted=True),
     Field("age", "numeric", rows=12),
     Field("price", "numeric", rows=2, standardised=True),
 )
@@ -63,6 +63,7 @@ def test_slots_tables_and_fields():
     assert named == ["user", *["seen"] * 20, "item", *["tags"] * 4, "age", "price"]
     assert SCHEMA.tables() == {"user": 1000, "item": 500, "tags": 30, "age": 12, "price": 2}
     assert [f.name for f in SCHEMA.numeric_fields] == ["price"]
+    assert SCHEMA.weighted_slots == 4
 
 
 def test_spaces_name_that_of_the_loss_first_and_each_once():
@@ -123,7 +124,12 @@ def test_choose_names_the_choices_and_the_nearest():
     ("options", "message"),
     [
         ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, sequence"),
-        ({"pooling": "max"}, "unknown pooling of field 'x' 'max'. .* sum, mean"),
+        ({"pooling": "min"}, "unknown pooling of field 'x' 'min'. .* sum, mean, max"),
+        ({"weighted": True}, "field 'x' is categorical; only a bag's ids have weights"),
+        (
+            {"kind": "bag", "weighted": True, "pooling": "max"},
+            "field 'x': max pooling has no use for weights",
+        ),
         ({"rows": 0}, "field 'x': its table has 0 rows, expected >= 1"),
         ({"slots": 0}, "field 'x' has 0 slots, expected >= 1"),
         ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag or a sequence"),

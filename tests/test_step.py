@@ -39,6 +39,7 @@ def batches(steps=STEPS, seed=0):
     rows = [f.rows for f in SCHEMA.fields]
     return Batch(
         ids=jnp.asarray(rng.integers(0, rows, (steps, B, 3)), jnp.int32),
+        weights=jnp.zeros((steps, B, 0)),
         numeric=jnp.zeros((steps, B, 0)),
         labels=jnp.asarray(labels, jnp.float32),
         label_mask=jnp.ones((steps, B, 2), bool),

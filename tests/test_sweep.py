@@ -1,5 +1,6 @@
 """Sweeps: every trial once, whoever does it; deaths, twins, errors; test stays shut."""
 
+import io
 import json
 import os
 import pathlib
@@ -9,10 +10,16 @@ import sys
 import threading
 import time
 
+import numpy as np
 import optuna
+import polars as pl
 import pytest
+import rich
+import rich.console
 from test_train import small
 
+from dtn_jax.datasets import adult, catalog
+from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
 from experiments import studies, sweep, sweep_report
 
@@ -183,16 +190,17 @@ def test_a_killed_workers_trial_goes_on(prepared_dir, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
-    monkeypatch, trained, prepared_dir, tmp_path
+    error, monkeypatch, trained, prepared_dir, tmp_path
 ):
     once = sweep.train
 
     def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr(sweep, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         run(tmp_path, prepared_dir, GRID)
     monkeypatch.setattr(sweep, "train", once)
     run(tmp_path, prepared_dir, GRID)
@@ -211,6 +219,35 @@ def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
     results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())
     assert "test" not in results
     assert not list(tmp_path.rglob("predictions.parquet"))
+
+
+def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):
+    """With the test split's labels shuffled, the same trials have the same values."""
+    tiny = [
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(4,)"),
+        *("--config.model.architecture=shared_bottom", "--config.train.max_steps=3"),
+        *("--config.model.embedding_dim=2", "--config.parallel.devices=1"),
+        "--grid=optim.learning_rate=1e-3,1e-2,1e-1",
+    ]
+    as_they_are = run(tmp_path / "a", prepared_dir, *tiny)["shared_bottom"]
+    read = adult.read
+
+    def shuffled():
+        frame, tasks = read(), ("income", "never_married")
+        order = np.random.default_rng(0).permutation(adult.TEST_ROWS)
+        mixed = frame[: adult.TEST_ROWS].with_columns(
+            **{task: frame[task][: adult.TEST_ROWS].gather(order) for task in tasks}
+        )
+        return pl.concat([mixed, frame[adult.TEST_ROWS :]])
+
+    monkeypatch.setattr(adult, "read", shuffled)
+    mixed_dir = str(tmp_path / "prepared")
+    mixed, before = (catalog.load("adult", data_dir=d) for d in (mixed_dir, prepared_dir))
+    labels = [SplitReader(data, "test").everything().labels for data in (mixed, before)]
+    assert (labels[0] != labels[1]).mean() > 0.2
+    found = run(tmp_path / "b", mixed_dir, *tiny)["shared_bottom"]
+    assert found["settings"] == as_they_are["settings"]
+    assert found["trials"] == as_they_are["trials"]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +300,24 @@ def test_a_metric_that_is_not_defined_is_no_value():
         sweep.value_of(validation, "a")
 
 
+def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
+    space = tmp_path / "mine.py"
+    source = "def sweep(trial):\n    return {'seed': trial.suggest_int('seed', 0, HIGH)}\n"
+    space.write_text(source.replace("HIGH", "9"))
+    run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=2")
+    space.write_text(source.replace("HIGH", "8"))
+    with pytest.raises(UserError, match="begun with another space"):
+        run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=3")
+
+
+def test_no_sampler_learns_from_a_twin():
+    study = in_memory(9)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    states = [t.state.name for t in study.optuna.get_trials()]
+    assert states == ["COMPLETE", "FAIL"]
+
+
 def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
     run(tmp_path, prepared_dir, GRID)
     with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
@@ -292,7 +347,7 @@ def test_of_two_workers_that_draw_the_same_the_older_goes_on():
     older, younger = study.optuna.ask(), study.optuna.ask()
     late = threading.Timer(0.3, study.claim, (older, {"seed": "1"}))  # it has not said so yet
     late.start()
-    with pytest.raises(optuna.TrialPruned):
+    with pytest.raises(studies.Twin):
         study.claim(younger, {"seed": "1"})
     late.join()
     assert [t.number for t in study.trials()] == [older.number]
@@ -303,9 +358,23 @@ def test_a_trial_beyond_the_budget_is_not_done():
     study = in_memory(2)
     for number in range(2):  # both are running
         assert study.claim(study.optuna.ask(), {"seed": str(number)}) == number
-    with pytest.raises(optuna.TrialPruned):
+    with pytest.raises(studies.Twin):
         study.claim(study.optuna.ask(), {"seed": "2"})
     assert len(study.trials()) == 2
+
+
+def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
+    budget = studies.Budget(2, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.claim(study.optuna.ask(), {"seed": "1"})  # and its worker dies
+    study.alone()
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study.close()
 
 
 def test_a_study_ends_its_connections(tmp_path):
@@ -316,3 +385,19 @@ def test_a_study_ends_its_connections(tmp_path):
     study.close()
     assert study.storage.engine.pool is not pool
     assert pool.checkedin() == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    monkeypatch.setattr(rich, "_console", console)
+    study = in_memory(2)
+    with sweep_report.live(study) as show:
+        for number in range(2):
+            study.run_one(lambda trial, n=number: 0 * study.claim(trial, {"seed": str(n)}) + 0.5)
+            show()
+    shown = console.file.getvalue()
+    assert "seed=1" in shown
+    assert "of 2 trials: 2 complete" in shown
+    moves_up = "\x1b[1A"
+    assert (moves_up in shown) == terminal

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import threading
 
+import chex
 import jax
 import numpy as np
 import pyarrow.parquet as pq
@@ -58,16 +59,14 @@ def last_state(config, workdir):
     run = build_run(config)
     like = create_state(run.config, run.model, run.plan)
     state, progress = Checkpoints(pathlib.Path(workdir)).restore(like)
-    leaves = [np.asarray(x) for x in jax.tree.leaves(state.replace(key=None))]
-    return leaves, progress
+    return jax.tree.map(np.asarray, state.replace(key=None)), progress
 
 
 def assert_same_run(config, one, other):
     assert logged(one) == logged(other)
-    (leaves, progress), (leaves2, progress2) = last_state(config, one), last_state(config, other)
+    (state, progress), (state2, progress2) = last_state(config, one), last_state(config, other)
     assert progress == progress2
-    for a, b in zip(leaves, leaves2, strict=True):
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_equal(state, state2)
 
 
 class CutError(Exception):

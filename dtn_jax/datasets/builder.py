@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,17 @@ from dtn_jax.schema import Schema, Task, UserError
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
 
-Frames = Callable[[], Iterator[pl.DataFrame]]  # each call reads the split anew
+
+@runtime_checkable
+class Frame(Protocol):
+    """Rows that were read: a polars frame, or what a builder encodes in its own way."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
+
+
+Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
 class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -51,7 +61,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     weight = ""  # the column stored as the example's weight
     group = ""  # the column stored as the example's group: see groups.py
-    OPTIONS: ClassVar[dict[str, int]] = {}  # options of the builder, with their defaults
+    # Options of the builder: a whole number's default, or a word's choices, the default first.
+    OPTIONS: ClassVar[dict[str, int | tuple[str, ...]]] = {}
 
     def notes(self) -> dict[str, object]:
         """Further facts to keep beside the data, JSON-able, written to notes.json."""
@@ -60,6 +71,22 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def expected_rows(self) -> dict[str, int]:
         """Rows of the splits whose size is known beforehand; only shown."""
         return {}
+
+    # What a data set may do in its own way where its frames are not tables of values.
+
+    def check(self, frame: Frame, where: str, first_row: int) -> None:
+        """Raises UserError where a frame is not as the encoders, tasks and weight want it."""
+        check_frame(frame, self.encoders(), self.tasks(), self.weight, where, first_row)
+        if self.group:
+            check_group(frame, self.group, where, first_row)
+
+    def fit(self, frames: Iterator[Frame]) -> dict[str, enc.Encoder]:
+        """The fitted encoders, from the frames of train."""
+        return enc.fit(self.encoders(), frames)
+
+    def encode(self, frame: Frame) -> dict[str, enc.Encoded]:
+        """The slots of each field of a frame."""
+        return {name: enc.encode(name, e, frame) for name, e in self.fitted.items()}
 
     # What follows is the same for every data set.
 
@@ -86,9 +113,12 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
-        numeric = sum(isinstance(e, enc.Standardise) for e in self.encoders().values())
+        encoders = self.encoders().values()
+        numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
+        bags = [e for e in encoders if isinstance(e, enc.Bag)]
         shapes = {
-            "ids": ((n, len(self.encoders())), np.int32),
+            "ids": ((n, None if bags else len(encoders)), np.int32),  # the slots are fitted
+            **({"weights": ((n, None), np.float32)} if any(b.weights for b in bags) else {}),
             "labels": ((n, len(self.tasks())), np.float32),
             "label_mask": ((n, len(self.tasks())), np.uint8),
             **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
@@ -111,8 +141,11 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         frames = {s: functools.partial(self._checked, s, f) for s, f in raw.items()}
         self.rows = dict.fromkeys(frames, 0) | self.expected_rows()
         fitting = self.bars.count(frames["train"](), "fit on train", self.rows["train"])
-        self.fitted = enc.fit(self.encoders(), fitting)
+        self.fitted = self.fit(fitting)
         self.unknown = {s: dict.fromkeys(self.fitted, 0) for s in frames}
+        self.values = dict.fromkeys(frames, 0)
+        bags = [name for name, encoder in self.fitted.items() if isinstance(encoder, enc.Bag)]
+        self.cut = {s: dict.fromkeys(bags, 0) for s in frames}
         self.missing = {s: {t.name: 0 for t in self.tasks()} for s in frames}
         self.digest = hashlib.sha256(self.schema().to_json().encode())
         self.digest.update(enc.to_json(self.fitted).encode())
@@ -155,34 +188,37 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not self.rows[split]:
             raise UserError(f"{self.name}: the {split} split is empty")
 
-    def _checked(self, split: str, frames: Frames) -> Iterator[pl.DataFrame]:
+    def _checked(self, split: str, frames: Frames) -> Iterator[Frame]:
         """The split's frames, each checked before anything reads it; counts the rows."""
-        encoders, tasks, where = self.encoders(), self.tasks(), f"{self.name}/{split}"
         self.rows[split] = 0
         for frame in frames():
-            check_frame(frame, encoders, tasks, self.weight, where, self.rows[split])
-            if self.group:
-                check_group(frame, self.group, where, self.rows[split])
+            self.check(frame, f"{self.name}/{split}", self.rows[split])
             self.rows[split] += len(frame)
             yield frame
 
-    def _encode(self, split: str, frame: pl.DataFrame) -> dict[str, np.ndarray]:
+    def _encode(self, split: str, frame: Frame) -> dict[str, np.ndarray]:
         """Columns to arrays `[rows, ...]`; counts unknown values and labels on the way."""
-        columns = [encoder.encode(frame[name]) for name, encoder in self.fitted.items()]
-        for name, column in zip(self.fitted, columns, strict=True):
-            self.unknown[split][name] += int((column == 0).sum())
+        columns = self.encode(frame)
+        for name, column in columns.items():
+            self.unknown[split][name] += int((column.ids == 0).sum())
+            self.values[split] += int((column.ids >= 0).sum())
+            if column.cut:
+                self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
         labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
         labels = np.stack(labels, axis=1)
         for task, missing in zip(self.tasks(), np.isnan(labels).sum(axis=0), strict=True):
             self.missing[split][task.name] += int(missing)
         block = {
-            "ids": np.stack(columns, axis=1),
+            "ids": np.concatenate([c.ids for c in columns.values()], axis=1),
             "labels": np.nan_to_num(labels, nan=0.0),
             "label_mask": (~np.isnan(labels)).astype(np.uint8),
         }
         scaled = {n: e for n, e in self.fitted.items() if isinstance(e, enc.Standardise)}
         if scaled:
             block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
+        weights = [c.weights for c in columns.values() if c.weights is not None]
+        if weights:
+            block["weights"] = np.concatenate(weights, axis=1)
         if self.weight:
             block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
         if self.group:
@@ -211,6 +247,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "missing_labels": self.missing,
             "files": sizes,
         }
+        if any(self.cut.values()):
+            prepared["cut_values"] = self.cut
         (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
 
     # What TFDS would say at these places speaks of its own folders, sizes and configs.
@@ -219,7 +257,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         progress.say(f"Preparing {self.name} in {self.data_dir}")
 
     def _log_download_done(self) -> None:
-        progress.say(progress.summary(self.name, self.rows, self.unknown, self.missing))
+        counts = (self.rows, self.unknown, self.missing, self.values, self.cut)
+        progress.say(progress.summary(self.name, *counts))
 
     def _create_builder_config(self, builder_config, version):
         return builder_config  # as made by the data set; TFDS would warn that it is not listed

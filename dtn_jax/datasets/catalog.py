@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.adult import Adult
+from dtn_jax.datasets.ali_ccp import AliCCP
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder, cache_folder
 from dtn_jax.datasets.census_income import CensusIncome
@@ -23,9 +24,11 @@ from dtn_jax.datasets.synthetic import Synthetic
 from dtn_jax.schema import Schema, UserError, choose
 
 T = TypeVar("T")
+PART = 20  # seeds the draw of a part of train
 
 DATASETS = {
     "adult": Adult,
+    "ali_ccp": AliCCP,
     "census_income": CensusIncome,
     "kuairand": KuaiRand,
     "synthetic": Synthetic,
@@ -45,6 +48,8 @@ class Prepared:
       fingerprint: SHA-256 of schema, encoders and all rows.
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
+      records: per split that is only a part of what is stored, the stored records that stand for
+        its own, of which the first rows are taken.
     """
 
     folder: pathlib.Path
@@ -55,12 +60,40 @@ class Prepared:
     fingerprint: str
     recipe: str
     notes: dict
+    records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def part_of_train(self, share: float) -> Prepared:
+        """The same set with a fixed share of its train rows, whatever a run's seed.
+
+        They are whole blocks drawn in each lane, and the first rows of one more.
+        """
+        stored = self.rows["train"]
+        rows = round(share * stored)
+        if rows == stored:
+            return self
+        if rows < 1:
+            raise UserError(f"data.train_share={share}: none of {stored} train rows is left")
+        lanes, layout = self.layout.lanes, self.layout
+        full = stored // (lanes * layout.block_rows)
+        drawn = np.stack([np.random.default_rng((PART, n)).permutation(full) for n in range(lanes)])
+        drawn = np.append(drawn, np.full((lanes, 1), full), axis=1)  # at last the shorter blocks
+        taken = -(-len(layout.blocks(rows)) // lanes)
+        records = (drawn[:, :taken] * lanes + np.arange(lanes)[:, None]).T.ravel()
+        return dataclasses.replace(
+            self,
+            rows=self.rows | {"train": rows},
+            records=self.records | {"train": records[: len(layout.blocks(rows))]},
+        )
 
     def source(self, split: str):
         """Random access to the split's records: `source[i]` is a dict of arrays, one block."""
         choose("split", split, self.rows)
-        builder = tfds.builder_from_directory(str(self.folder))
-        return builder.as_data_source(split=split)
+        stored = self.stored(split)
+        return Part(stored, self.records[split]) if split in self.records else stored
+
+    def stored(self, split: str):
+        """All records of a split, as they lie on disk."""
+        return tfds.builder_from_directory(str(self.folder)).as_data_source(split=split)
 
     def groups(self, split: str) -> Int[np.ndarray, " B"] | None:
         """The groups of a split's rows, int64 `[B]` in row order; None where it has none.
@@ -79,8 +112,23 @@ class Prepared:
 
     def row_bytes(self) -> int:
         """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
-        tasks, slots = len(self.schema.tasks), self.schema.slots
-        return 4 * (slots + tasks + len(self.schema.numeric_fields) + 2) + tasks + 1
+        schema, tasks = self.schema, len(self.schema.tasks)
+        numbers = schema.slots + schema.weighted_slots + len(schema.numeric_fields) + tasks + 2
+        return 4 * numbers + tasks + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some of a source's records, numbered anew."""
+
+    source: Sequence
+    records: np.ndarray
+
+    def __getitem__(self, index: int):
+        return self.source[int(self.records[index])]
+
+    def __getitems__(self, indices: Sequence[int]):
+        return self.source.__getitems__(self.records[np.asarray(indices)].tolist())
 
 
 def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
@@ -161,8 +209,10 @@ def _facts(text: str) -> dict:
     return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
 
 
-def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, int]:
-    """Reads 'rows=100000,seed=1'; `allowed` holds the option names and their defaults."""
+def parse_options(
+    text: str, allowed: dict[str, int | tuple[str, ...]], name: str
+) -> dict[str, int | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
     options = {}
     for part in filter(None, text.split(",")):
         key, _, value = part.partition("=")
@@ -171,6 +221,9 @@ def parse_options(text: str, allowed: dict[str, int], name: str) -> dict[str, in
         key = choose(f"option of data set {name!r}", key.strip(), allowed)
         if key in options:
             raise UserError(f"data.options: {key!r} is given twice in {text!r}")
+        if isinstance(allowed[key], tuple):
+            options[key] = choose(f"{key} of data set {name!r}", value.strip(), allowed[key])
+            continue
         try:
             number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
             options[key] = int(number)

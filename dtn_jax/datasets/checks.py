@@ -32,6 +32,9 @@ def check_frame(
     weights = [weight] if weight else []
     wanted = [*encoders, *(t.name for t in tasks), *weights]
     check_columns(frame, wanted, where)
+    for name, encoder in encoders.items():
+        if isinstance(encoder, enc.Bag):
+            check_bag(frame, name, encoder.weights, where, first_row)
     for name in wanted:
         encoder, dtype = encoders.get(name), frame[name].dtype
         if isinstance(encoder, enc.Identity):
@@ -59,6 +62,26 @@ def check_frame(
         check_values(frame[name], good, "weight", "a finite number, 0 or more", where, first_row)
 
 
+def check_bag(frame: pl.DataFrame, name: str, weights: str, where: str, first_row: int) -> None:
+    """Raises UserError where a column does not hold lists, or its weights, another column, aren't
+    as many finite numbers."""
+    for column in filter(None, (name, weights)):
+        check_columns(frame, [column], where)
+        dtype = frame[column].dtype
+        lists, numbers = dtype == pl.List, column == weights
+        if not lists or (numbers and not (dtype.inner.is_numeric() or dtype.inner == pl.Null)):
+            expected = "lists of numbers" if numbers else "lists"
+            raise UserError(f"{where}: column {column!r} must hold {expected}, got {dtype}")
+    if weights:
+        finite = pl.element().cast(pl.Float32).is_finite().fill_null(False)
+        good = frame.select(
+            (pl.col(name).list.len().fill_null(0) == pl.col(weights).list.len().fill_null(0))
+            & pl.col(weights).list.eval(finite).list.all().fill_null(True)
+        ).to_series()
+        expected = f"a finite number for each value of {name!r}"
+        check_values(frame[weights], good, "weights", expected, where, first_row)
+
+
 def check_columns(frame: pl.DataFrame, wanted: Sequence[str], where: str) -> None:
     """Raises UserError that names the first missing column."""
     missing = [c for c in wanted if c not in frame.columns]
@@ -76,7 +99,8 @@ def check_values(
     bad = (~good).arg_true()
     if len(bad):
         at = int(bad[0])
+        value = column[at : at + 1].to_list()[0]  # of a list column a list
         raise UserError(
-            f"{where}: {what} {column.name!r} is {column[at]!r} in row {first_row + at + 1} "
+            f"{where}: {what} {column.name!r} is {value!r} in row {first_row + at + 1} "
             f"({len(bad)} such rows in this chunk); expected {expected}"
         )

@@ -9,66 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets import bags
+from dtn_jax.datasets.bags import Bag
+from dtn_jax.datasets.vocabulary import Counter, Hashing, Vocabulary
 from dtn_jax.schema import Field, UserError, choose
 
 DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
 MAX_DISTINCT = 1_000_000  # distinct numeric values kept while fitting; beyond, they are thinned
-
-
-@dataclasses.dataclass(frozen=True)
-class Vocabulary:
-    """Values seen at least `min_count` times in train get rows 1, 2, ... by falling count."""
-
-    kind: ClassVar[str] = "vocabulary"
-    min_count: int = 1
-    unknown: tuple[str, ...] = ()
-    values: tuple[str, ...] | None = None
-
-    @property
-    def rows(self) -> int:
-        return 1 + len(self.values)
-
-    def fit(self, counts: pl.DataFrame) -> Vocabulary:
-        counts = counts.with_columns(pl.col("value").cast(pl.String)).filter(
-            pl.col("value").is_not_null()
-            & ~pl.col("value").is_in(list(self.unknown))
-            & (pl.col("count") >= self.min_count)
-        )
-        counts = counts.sort(["count", "value"], descending=[True, False])
-        return dataclasses.replace(self, values=tuple(counts["value"].to_list()))
-
-    def encode(self, column: pl.Series) -> np.ndarray:
-        """Returns the row of each value, int32 `[B]`."""
-        return _look_up(column.cast(pl.String), self.values, range(1, self.rows))
-
-
-@dataclasses.dataclass(frozen=True)
-class Hashing:
-    """Values share `buckets` rows by a hash (CRC-32 of the text); needs no fitting."""
-
-    kind: ClassVar[str] = "hashing"
-    buckets: int = 1024
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        return 1 + self.buckets
-
-    def fit(self, counts: pl.DataFrame) -> Hashing:
-        return self
-
-    def encode(self, column: pl.Series) -> np.ndarray:
-        """Returns the row of each value, int32 `[B]`."""
-        texts = column.cast(pl.String)
-        known = texts.filter(~texts.is_in(list(self.unknown))).unique().to_list()
-        return _look_up(texts, known, [1 + zlib.crc32(t.encode()) % self.buckets for t in known])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,8 +116,8 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Hashing | QuantileBuckets | Standardise | Identity
-ENCODERS = {e.kind: e for e in (Vocabulary, Hashing, QuantileBuckets, Standardise, Identity)}
+Encoder = Vocabulary | Bag | Hashing | QuantileBuckets | Standardise | Identity
+ENCODERS = {e.kind: e for e in (Vocabulary, Bag, Hashing, QuantileBuckets, Standardise, Identity)}
 NUMERIC = (QuantileBuckets, Standardise)
 
 
@@ -174,31 +127,76 @@ def needs_fitting(encoder: Encoder) -> bool:
 
 def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict[str, Encoder]:
     """Fits every encoder, by column name, in one pass over the train rows in `frames`."""
-    wanted = [name for name, encoder in encoders.items() if needs_fitting(encoder)]
+    wanted = {name: encoder for name, encoder in encoders.items() if needs_fitting(encoder)}
     if not wanted:
         return dict(encoders)
-    counts: dict[str, pl.DataFrame] = {}
+    numbers: dict[str, pl.DataFrame] = {}
+    counters = {n: Counter() for n, e in wanted.items() if not isinstance(e, NUMERIC)}
+    longest = {n: 0 for n, e in wanted.items() if isinstance(e, Bag)}
+    empty = True
     for frame in frames:
-        for name in wanted:
-            numeric = isinstance(encoders[name], NUMERIC)
-            chunk = frame[name].rename("value").value_counts(name="count")
-            # Chunks of one column may differ in type: all null, or integers here, floats there.
-            chunk = chunk.cast({"value": pl.Float64 if numeric else pl.String, "count": pl.Int64})
-            if numeric:
-                chunk = chunk.filter(pl.col("value").is_finite())
-            if name in counts:
-                both = pl.concat([counts[name], chunk])
-                chunk = both.group_by("value").agg(pl.col("count").sum())
-            if numeric and len(chunk) > MAX_DISTINCT:
-                chunk = _thin(chunk)
-            counts[name] = chunk
-    if not counts:
+        empty = False
+        for name, encoder in wanted.items():
+            if isinstance(encoder, NUMERIC):
+                numbers[name] = _add_numbers(numbers.get(name), frame[name])
+            elif isinstance(encoder, Bag):
+                counters[name].add(encoder.kept(frame[name]))
+                longest[name] = max(longest[name], bags.lengths(frame[name]).max(initial=0))
+            else:
+                counters[name].add(frame[name])
+    if empty:
         raise UserError("the train split is empty: nothing to fit the encoders on")
-    return {n: e.fit(counts[n]) if n in counts else e for n, e in encoders.items()}
+    known = numbers | {name: counter.counts() for name, counter in counters.items()}
+    sizes = {name: {"longest": int(most)} for name, most in longest.items()}
+    fitted = {n: e.fit(known[n], **sizes.get(n, {})) for n, e in wanted.items()}
+    return {name: fitted.get(name, encoder) for name, encoder in encoders.items()}
+
+
+def _add_numbers(counts: pl.DataFrame | None, column: pl.Series) -> pl.DataFrame:
+    """Counts a column's finite numbers, with those counted before."""
+    chunk = column.rename("value").value_counts(name="count")
+    chunk = chunk.cast({"value": pl.Float64, "count": pl.Int64})
+    chunk = chunk.filter(pl.col("value").is_finite())
+    if counts is not None:
+        chunk = pl.concat([counts, chunk]).group_by("value").agg(pl.col("count").sum())
+    return _thin(chunk) if len(chunk) > MAX_DISTINCT else chunk
+
+
+@dataclasses.dataclass
+class Encoded:
+    """A field's slots of B rows.
+
+    Attributes:
+      ids: int32 `[B, S]`; -1 pads, 0 is the unknown id.
+      weights: float32 `[B, S]` of a weighted bag, else None.
+      cut: values that found no slot.
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray | None = None
+    cut: int = 0
+
+
+def encode(name: str, encoder: Encoder, frame: pl.DataFrame) -> Encoded:
+    """The slots of one field; `encoder` is fitted."""
+    ids = encoder.encode(frame[name])
+    if not isinstance(encoder, Bag):
+        return Encoded(ids[:, None])
+    weights = encoder.encode_weights(frame[encoder.weights]) if encoder.weights else None
+    return Encoded(ids, weights, encoder.cut(frame[name]))
 
 
 def field(name: str, encoder: Encoder) -> Field:
     """The schema's field of a fitted encoder."""
+    if isinstance(encoder, Bag):
+        return Field(
+            name,
+            kind="bag",
+            rows=encoder.rows,
+            slots=encoder.slots,
+            pooling=encoder.pooling,
+            weighted=bool(encoder.weights),
+        )
     numeric = isinstance(encoder, NUMERIC)
     return Field(
         name,
@@ -209,9 +207,10 @@ def field(name: str, encoder: Encoder) -> Field:
 
 
 def to_json(encoders: Mapping[str, Encoder]) -> str:
-    return json.dumps(
-        {n: {"kind": e.kind, **dataclasses.asdict(e)} for n, e in encoders.items()}, indent=1
-    )
+    def options(encoder: Encoder) -> dict:  # not asdict, which copies millions of values
+        return {f.name: getattr(encoder, f.name) for f in dataclasses.fields(encoder)}
+
+    return json.dumps({n: {"kind": e.kind, **options(e)} for n, e in encoders.items()}, indent=1)
 
 
 def from_json(text: str) -> dict[str, Encoder]:
@@ -238,12 +237,3 @@ def _thin(counts: pl.DataFrame) -> pl.DataFrame:
     counts = counts.sort("value").with_columns(bin=pl.int_range(pl.len()) // 10)
     most = pl.col("value").sort_by("count", "value", descending=[True, False]).first()
     return counts.group_by("bin").agg(most, pl.col("count").sum()).select("value", "count")
-
-
-def _look_up(texts: pl.Series, values: Sequence[str], rows: Sequence[int]) -> np.ndarray:
-    """The row of each text, 0 where it is null or not among `values`: int32 `[B]`."""
-    table = {"value": pl.Series(values, dtype=pl.String), "row": pl.Series(rows, dtype=pl.Int32)}
-    joined = pl.DataFrame({"value": texts}).join(
-        pl.DataFrame(table), on="value", how="left", maintain_order="left"
-    )
-    return joined["row"].fill_null(0).to_numpy().astype(np.int32)

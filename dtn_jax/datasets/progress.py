@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import rich
@@ -75,6 +76,8 @@ def summary(
     rows: Mapping[str, int],
     unknown: Mapping[str, Mapping[str, int]],
     missing_labels: Mapping[str, Mapping[str, int]],
+    values: Mapping[str, int] = MappingProxyType({}),
+    cut: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> str:
     """What became of a data set's values, in one line.
 
@@ -83,10 +86,12 @@ def summary(
       rows: {split: rows}.
       unknown: {split: {field: values that became the unknown id}}.
       missing_labels: {split: {task: rows without this label}}.
+      values: {split: values kept}; by default one for each row and field.
+      cut: {split: {field: values that found no slot}}.
     """
     counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
     shares = ", ".join(
-        f"{percent(sum(found.values()), rows[split] * len(found))} of {split}"
+        f"{percent(sum(found.values()), values.get(split, rows[split] * len(found)))} of {split}"
         for split, found in unknown.items()
     )
     text = f"{name}: {counts} rows; unknown values (missing, or not seen in train): {shares}"
@@ -96,12 +101,17 @@ def summary(
         for task, n in found.items()
         if n
     ]
-    return f"{text}; missing labels: {', '.join(labels)}" if labels else text
+    text += f"; missing labels: {', '.join(labels)}" if labels else ""
+    lost = {split: sum(found.values()) for split, found in cut.items()}
+    if any(lost.values()):
+        shares = (f"{percent(n, n + values[split])} of {split}" for split, n in lost.items())
+        text += f"; values beyond the slots of their bag: {', '.join(shares)}"
+    return text
 
 
 def percent(part: int, whole: int) -> str:
     """'1.2 %'; a few in a million don't read as none, nor all but a few as all."""
-    share = 100 * part / whole
+    share = 100 * part / max(whole, 1)
     if part and share < 0.01:
         return "< 0.01 %"
     if part < whole and share > 99.9:

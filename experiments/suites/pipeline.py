@@ -38,7 +38,7 @@ SMALL = 40_960  # 2^15 train rows: blocks of 128 rows, an epoch is one window
 QUICK = 20_000
 MODELS = {"shared_bottom": ("mlp", LARGE), "dtn": ("gdcn+masknet", SMALL)}
 BATCH = 1024
-ROUNDS = 15
+ROUNDS = 11
 WANTED_RATE, WANTED_RATIO = 2e6, 1.05
 
 

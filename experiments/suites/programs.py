@@ -100,6 +100,7 @@ def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
 
     return Batch(
         ids=shape(jnp.int32, schema.slots),
+        weights=shape(jnp.float32, schema.weighted_slots),
         numeric=shape(jnp.float32, len(schema.numeric_fields)),
         labels=shape(jnp.float32, len(schema.tasks)),
         label_mask=shape(jnp.bool, len(schema.tasks)),

@@ -25,7 +25,7 @@ from experiments.suites.tables import FIELDS, random_chunk
 
 ROWS, BATCH, QUICK_BATCH = 1_000_000, 1024, 64
 DEVICES = (1, 2, 4, 8)
-ROUNDS = 15
+ROUNDS = 11
 SHARD, ALONE = "shard", "XLA alone"
 NOTES = [
     "Simulated devices share this machine's cores, and each sorts the whole batch's ids: their "

@@ -156,6 +156,7 @@ def random_chunk(schema: Schema, batch_size: int, ids: str) -> Batch:
         drawn = np.zeros_like(drawn)
     return Batch(
         ids=jnp.asarray(np.minimum(drawn * limits, limits - 1), jnp.int32),
+        weights=jnp.zeros((*shape, 0)),
         numeric=jnp.zeros((*shape, 0)),
         labels=jnp.asarray(rng.random((*shape, tasks)) < 0.2, jnp.float32),
         label_mask=jnp.ones((*shape, tasks), bool),

@@ -1,0 +1,157 @@
+"""Lines of large text files, plain or gzip, in chunks; and the account of damaged ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import pathlib
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dtn_jax.schema import UserError
+
+CHUNK_BYTES = 4 << 20  # read at a time; more is slower, out of the processor's caches
+SHOWN = 60  # characters of a damaged line
+NUMBER, TEXT = "number", "text"  # the columns of a chunk of lines
+
+
+class Reason(NamedTuple):
+    """What is wrong with a line.
+
+    Attributes:
+      text: for the reader of the account.
+      left_out: the whole line is; else the rest of it is used.
+    """
+
+    text: str
+    left_out: bool = True
+
+
+ENCODING = Reason("not UTF-8")
+
+
+@dataclasses.dataclass
+class Found:
+    """Lines with one reason: how many, the number of the first, and how that one begins."""
+
+    lines: int
+    first: int
+    begins: str
+
+
+class Damage:
+    """The account of one file.
+
+    Attributes:
+      path: the file.
+      lines: how many lines were read.
+      found: what was wrong, by reason.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path, self.lines, self.found = path, 0, {}
+
+    def add(self, reason: Reason, numbers: np.ndarray, texts: pa.Array) -> None:
+        """Counts these lines."""
+        if not len(numbers):
+            return
+        if reason not in self.found:
+            text = texts[0].as_py()
+            text = text.decode(errors="replace") if isinstance(text, bytes) else text
+            begins = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
+            self.found[reason] = Found(0, int(numbers[0]), begins)
+        self.found[reason].lines += len(numbers)
+
+    @property
+    def left_out(self) -> int:
+        return sum(found.lines for reason, found in self.found.items() if reason.left_out)
+
+    def account(self) -> list[str]:
+        """A line of text for each reason, the most frequent first."""
+        return [
+            f"{self.path.name}: {found.lines:,} of {self.lines:,} lines "
+            f"{'left out' if reason.left_out else 'used in part'}: {reason.text}; "
+            f"the first is line {found.first}: {found.begins!r}"
+            for reason, found in sorted(self.found.items(), key=lambda kv: -kv[1].lines)
+        ]
+
+    def check(self, percent: int) -> None:
+        """Raises UserError where nothing is left, or more than `percent` of the lines left out."""
+        if self.left_out and self.left_out * 100 > percent * self.lines:
+            raise UserError(
+                f"{self.path}: {self.left_out:,} of {self.lines:,} lines are not as expected; at "
+                f"most {percent} % may be (option damaged). " + " ".join(self.account())
+            )
+        if not self.lines - self.left_out:
+            raise UserError(f"{self.path} holds no lines")
+
+    def facts(self) -> dict:
+        """For notes.json."""
+        reasons = {reason.text: dataclasses.asdict(f) for reason, f in self.found.items()}
+        return {"lines": self.lines, "left_out": self.left_out, "damage": reasons}
+
+
+def read_lines(
+    path: pathlib.Path, damage: Damage, wanted: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Chunks of lines, columns NUMBER (int64, from 1) and TEXT.
+
+    Args:
+      path: the file; `.gz` is unpacked on the way.
+      damage: counts the lines, and those that are not UTF-8, which are left out.
+      wanted: a mask of the lines to read, from their numbers; the others are not looked at.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    number = 1
+    for chunk in _chunks(path):
+        texts = pc.split_pattern(pa.array([chunk.removesuffix(b"\n")]), "\n").flatten()
+        numbers = np.arange(number, number + len(texts))
+        number += len(texts)
+        if wanted is not None:
+            mask = wanted(numbers)
+            texts, numbers = texts.filter(pa.array(mask)), numbers[mask]
+        damage.lines += len(numbers)
+        try:
+            texts = texts.cast(pa.string())
+        except pa.ArrowInvalid:
+            good = np.asarray([_is_utf8(text.as_py()) for text in texts], bool)
+            damage.add(ENCODING, numbers[~good], texts.filter(pa.array(~good)))
+            texts, numbers = texts.filter(pa.array(good)).cast(pa.string()), numbers[good]
+        yield pa.RecordBatch.from_arrays([pa.array(numbers), texts], [NUMBER, TEXT])
+
+
+def _chunks(path: pathlib.Path) -> Iterator[bytes]:
+    """The file's bytes in pieces of whole lines."""
+    rest = []
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while data := file.read(CHUNK_BYTES):
+                end = data.rfind(b"\n") + 1
+                if end:
+                    yield _unix(b"".join([*rest, data[:end]]))
+                    rest = []
+                rest.append(data[end:])
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if any(rest):
+        yield _unix(b"".join(rest)).removesuffix(b"\r")
+
+
+def _unix(text: bytes) -> bytes:
+    """Lines without the carriage return that some systems end them with."""
+    return text.replace(b"\r\n", b"\n") if b"\r" in text else text
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

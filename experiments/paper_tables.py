@@ -1,0 +1,182 @@
+"""Makes the paper's tables: tunes, trains over seeds, tests differences, writes and draws.
+
+  overall       all architectures, each tuned with as many trials
+  ablation      DTN without each of its parts
+  interactions  every kind of expert in every routing
+  matched       all architectures with DTN's parameters, and with DTN's FLOPs
+  sensitivity   DTN at other sizes
+
+What is fixed beforehand stands in experiments/protocols.py. A finished run is a small file, a cell,
+under WORKDIR/DATASET/cells; nothing that has its cell is done again, so the command can be stopped,
+called again, called with more seeds or other tables, or called in several processes at once: they
+share the work. Each table is WORKDIR/DATASET/TABLE.md, .tex, .csv and pictures; report.html beside
+them holds all. Trials never open test; each final run reads it once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+import jax
+import rich
+from rich.markdown import Markdown
+
+from dtn_jax.schema import UserError, choose
+from dtn_jax.workdir import write_whole
+from experiments import cells, command, table_latex, table_plots, table_report, table_text
+from experiments.compare import RESULTS
+from experiments.protocols import PROTOCOLS, Entry, Protocol
+from experiments.table_content import content
+from experiments.table_entries import TABLES
+from experiments.table_work import Work
+
+EXAMPLE = (
+    "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
+    "--workdir=runs/paper"
+)
+TOGETHER = ("auto", "always", "never")
+
+
+def main(arguments: Sequence[str]) -> None:
+    known = make_parser().parse_args(arguments)
+    protocol = PROTOCOLS[choose("dataset", known.dataset or "", PROTOCOLS)]
+    tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
+    for table in tables:
+        choose("table", table, [*TABLES, "all (alone)"])
+    choose("--together", known.together, TOGETHER)
+    for name in ("seeds", "trials"):
+        if getattr(known, name) is not None:
+            if getattr(known, name) < 1:
+                raise UserError(f"--{name}={getattr(known, name)}: expected at least 1")
+            protocol = dataclasses.replace(protocol, **{name: getattr(known, name)})
+    overrides = given_settings(known.set, protocol)
+    protocol = dataclasses.replace(protocol, common={**protocol.common, **overrides})
+    folder = pathlib.Path(known.workdir) / known.dataset
+    runs = pathlib.Path(known.runs) / known.dataset if known.runs else folder / "runs"
+    keep_compiled(runs)
+    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    on_cpu = jax.default_backend() == "cpu"
+    together = known.together == "always" or (known.together == "auto" and not on_cpu)
+    work = Work(known.dataset, protocol, folder, runs, places, together)
+    problems = []
+    for table in tables:
+        entries = TABLES[table](protocol, work.data.schema, work.size)
+        found = None
+        for failed in work.do(chosen(entries, known.entries)):
+            problems += failed
+            found = write(work, table, entries, arguments)
+        show(found or write(work, table, entries, arguments), folder / f"{table}.md")
+    if problems:
+        raise UserError("\n".join(["some runs could not be done:", *problems]))
+
+
+def make_parser() -> command.Parser:
+    parser = command.parser(__doc__, EXAMPLE)
+    parser.add_argument("--dataset", help=f"one of: {', '.join(PROTOCOLS)}")
+    parser.add_argument("--table", help=f"{', '.join(TABLES)}, several with commas, or all")
+    parser.add_argument("--seeds", type=int, help="final runs of an entry (default: protocols.py)")
+    parser.add_argument("--trials", type=int, help="of an entry's tuning (default: protocols.py)")
+    parser.add_argument(
+        "--workdir", default="runs/paper", help="tables and cells (default %(default)s)"
+    )
+    parser.add_argument("--runs", default="", help="the runs' folders (default: runs/ in there)")
+    parser.add_argument(
+        "--set", default="", metavar="KEY=VALUE;...", help="settings of all entries, by ';'"
+    )
+    parser.add_argument(
+        "--entries",
+        default="",
+        metavar="NAME;...",
+        help="do only these rows' runs; the table still has all that are there",
+    )
+    parser.add_argument(
+        "--together",
+        default="auto",
+        help="an entry's seeds as replicas in one program: always, never, or auto (default): not "
+        "on a CPU, where they are faster one after another",
+    )
+    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
+    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    return parser
+
+
+def chosen(entries: Sequence[Entry], names: str) -> list[Entry]:
+    """The entries of these names, separated by semicolons; '' takes all."""
+    wanted = [n.strip() for n in names.split(";") if n.strip()]
+    for name in wanted:
+        choose("entry", name, [e.name for e in entries])
+    return [e for e in entries if not wanted or e.name in wanted]
+
+
+def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
+    """Reads --set; refuses what an entry, the tuning or the table itself sets later."""
+    found = {}
+    later = {key for own in protocol.entries.values() for key in own} | {*protocol.tuning, "seed"}
+    later |= cells.searched(protocol)
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"--set: expected KEY=VALUE, got {part!r}")
+        if key.strip() in later:
+            raise UserError(
+                f"--set: {key.strip()} is set by the protocol (experiments/protocols.py)"
+            )
+        found[key.strip()] = value
+    return found
+
+
+def keep_compiled(runs: pathlib.Path) -> None:
+    """Trials and seeds compile the same programs: they are kept on disk, unless already so."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str((runs / "compiled").absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:
+    """Writes the table from the cells that there are; returns its content."""
+    tunings = {n: work.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    found = content(
+        work.dataset,
+        table,
+        work.protocol,
+        entries,
+        {e.name: work.cells(e) for e in entries},
+        {n: t for n, t in tunings.items() if t},
+        (cells.read(RESULTS / f"{work.dataset}.json") or {}).get("reference", {}),
+    )
+    found["command"] = remade(arguments)
+    stem = work.folder / table
+    cells.keep(stem.with_suffix(".json"), found)
+    write_whole(stem.with_suffix(".md"), table_text.markdown(found))
+    write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
+    write_whole(stem.with_suffix(".csv"), table_text.csv_text(found))
+    table_plots.draw(found, stem)
+    made = [cells.read(work.folder / f"{t}.json") for t in TABLES]
+    pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
+    table_report.write(work.folder / "report.html", [t for t in made if t], pictures)
+    return found
+
+
+def remade(arguments: Sequence[str]) -> str:
+    """The command that makes the table; where things lie is no part of it."""
+    places = ("--workdir", "--runs", "--data_dir", "--manual_dir")
+    kept, given = [], iter(arguments)
+    for argument in given:
+        name, equals, _ = argument.partition("=")
+        if name not in places:
+            kept.append(argument)
+        elif not equals:
+            next(given)  # its value
+    return shlex.join(["python", "-m", "experiments.paper_tables", *kept])
+
+
+def show(found: dict, path: pathlib.Path) -> None:
+    rich.print(Markdown(table_text.markdown(found)))
+    rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+
+
+if __name__ == "__main__":
+    command.run(main)

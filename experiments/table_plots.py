@@ -1,0 +1,196 @@
+"""The pictures of the paper's tables, as PNG and PDF."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
+from experiments.table_content import TOO_FEW
+from experiments.table_text import LEVEL, has, keys_of
+
+GREY = "#888888"
+MARKERS = "osD^vPX*"  # as many as make, with 7 colours, 56 pairs
+
+
+def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
+    """Draws what suits the table; returns the files, `<stem>_<kind>.png` and `.pdf`.
+
+    Each appears whole; what an earlier state of the table had and this one has not is deleted.
+    """
+    written = []
+    for kind, picture in PICTURES[found["table"]].items():
+        figure = picture(found) if len(found["rows"]) > 1 else None
+        for suffix in ("png", "pdf"):
+            path = stem.with_name(f"{stem.name}_{kind}.{suffix}")
+            if figure is None:
+                path.unlink(missing_ok=True)
+                continue
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            facts = {"CreationDate": None} if suffix == "pdf" else None  # equal tables, equal files
+            figure.savefig(
+                temporary,
+                format=suffix,
+                dpi=140,
+                facecolor="white",
+                bbox_inches="tight",
+                metadata=facts,
+            )
+            temporary.replace(path)
+            written.append(path)
+    return written
+
+
+def differences(found: Mapping) -> Figure | None:
+    """Each row's AUC less that of what it is tested against, with 95 % intervals."""
+    rows = [r for r in found["rows"] if any(c != TOO_FEW for c in r["comparison"].values())]
+    keys = [
+        k
+        for k in keys_of(found)
+        if any(r["comparison"].get(k) not in (None, TOO_FEW) for r in rows)
+    ]
+    if not rows:
+        return None
+    figure = Figure(figsize=(1.6 + 3.1 * len(keys), 1.0 + 0.34 * len(rows)), layout="constrained")
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys):
+        for at, row in enumerate(rows):
+            test = row["comparison"].get(key)
+            if test in (None, TOO_FEW):
+                continue
+            sure = test["p_holm"] < LEVEL
+            colour = (COLOURS[0] if test["difference"] > 0 else COLOURS[1]) if sure else GREY
+            axes.plot([1000 * test["low"], 1000 * test["high"]], [at, at], color=colour, lw=2)
+            axes.plot(1000 * test["difference"], at, "o", color=colour, ms=5)
+        axes.axvline(0, color="black", lw=0.8)
+        style(axes, key)
+        axes.set_xlabel("AUC difference × 1000", fontsize=9)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    panels[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
+    panels[0].invert_yaxis()
+    against = sorted({r["against"] for r in rows})
+    other = against[0] if len(against) == 1 else "dtn with the same experts"
+    figure.suptitle(
+        f"{found['dataset']}: AUC less that of {other}, 95 % interval\n", fontsize=11, x=0.01,
+        ha="left", fontweight="bold",
+    )  # fmt: skip
+    figure.text(
+        0.99, 0.0, f"coloured: p < {LEVEL} after Holm's correction", ha="right", va="top", **NOTE
+    )
+    return figure
+
+
+def cost(found: Mapping) -> Figure | None:
+    """AUC against forward FLOPs."""
+    rows = found["rows"]
+    keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    figure = Figure(figsize=(4.2 * len(keys), 3.6), layout="constrained")
+    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys):
+        for at, row in enumerate(rows):
+            values = defined(row, key)
+            if not values:
+                continue
+            colour, marker = COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]
+            axes.errorbar(
+                row["flops"], statistics.mean(values), yerr=deviation(values), fmt=marker,
+                color=colour, capsize=2, label=row["name"],
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("forward FLOPs an example", fontsize=9)
+        style(axes, f"AUC {key}")
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    title = f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def heat(found: Mapping) -> Figure | None:
+    """Mean AUC, kinds of experts by routings."""
+    rows = found["rows"]
+    keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    kinds, routings = (list(dict.fromkeys(r[what] for r in rows)) for what in ("at", "group"))
+    figure = Figure(figsize=(0.8 + 4.0 * len(keys), 1.2 + 0.5 * len(kinds)), layout="constrained")
+    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys):
+        values = np.full((len(kinds), len(routings)), np.nan)
+        for row in rows:
+            known = defined(row, key)
+            if known:
+                at = kinds.index(row["at"]), routings.index(row["group"])
+                values[at] = statistics.mean(known)
+        axes.imshow(values, cmap="Blues", aspect="auto")
+        middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
+        for (i, j), value in np.ndenumerate(values):
+            text = "" if np.isnan(value) else f"{value:.4f}"
+            colour = "white" if value > middle else "black"
+            axes.text(j, i, text, ha="center", va="center", fontsize=9, color=colour)
+        axes.set_xticks(range(len(routings)), routings, fontsize=9)
+        axes.set_yticks(range(len(kinds)), kinds, fontsize=9)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"AUC {key}", fontsize=10.5, loc="left", fontweight="bold")
+    return figure
+
+
+def bands(found: Mapping) -> Figure | None:
+    """AUC over each option's values, mean ± standard deviation over seeds; dashed: as tuned."""
+    base = next((r for r in found["rows"] if not r["group"]), None)
+    rows = [r for r in found["rows"] if r["group"]]
+    keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    axes_of = list(dict.fromkeys(r["group"] for r in rows))
+    figure = Figure(figsize=(3.3 * len(axes_of), 2.5 * len(keys)), layout="constrained")
+    grid = figure.subplots(len(keys), len(axes_of), squeeze=False, sharey="row")
+    for i, key in enumerate(keys):
+        for j, option in enumerate(axes_of):
+            axes = grid[i, j]
+            own = [r for r in rows if r["group"] == option and defined(r, key)]
+            at = np.arange(len(own))
+            means = np.array([statistics.mean(defined(r, key)) for r in own])
+            spreads = np.array([deviation(defined(r, key)) for r in own])
+            axes.fill_between(at, means - spreads, means + spreads, color=COLOURS[0], alpha=0.2)
+            axes.plot(at, means, "o-", color=COLOURS[0], ms=4)
+            if base and defined(base, key):
+                level = statistics.mean(defined(base, key))
+                axes.axhline(level, color=GREY, ls=LINES[1], lw=1)
+            labels = [r["at"].replace("+", "+\n") for r in own]
+            axes.set_xticks(at, labels, fontsize=8)
+            axes.margins(x=0.15)
+            style(axes, f"AUC {key}" if j == 0 else "")
+            if i == len(keys) - 1:
+                axes.set_xlabel(option, fontsize=9)
+    return figure
+
+
+def defined(row: Mapping, key: str) -> list[float]:
+    return [v for v in row["metrics"][key].get("auc", ()) if v is not None]
+
+
+def deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def style(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=10.5, loc="left", fontweight="bold")
+    axes.grid(True, **GRID)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8.5)
+    if isinstance(axes.yaxis.get_major_formatter(), ScalarFormatter):
+        axes.ticklabel_format(axis="y", useOffset=False)
+
+
+Picture = Callable[[Mapping], Figure | None]
+PICTURES: Mapping[str, Mapping[str, Picture]] = {
+    "overall": {"differences": differences, "cost": cost},
+    "ablation": {"differences": differences},
+    "interactions": {"heat": heat, "differences": differences},
+    "matched": {"differences": differences, "cost": cost},
+    "sensitivity": {"bands": bands},
+}

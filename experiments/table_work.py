@@ -1,0 +1,185 @@
+"""The runs of a data set's tables: which there are, and how the others are done."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import rich
+from ml_collections import ConfigDict
+
+from dtn_jax.datasets import catalog
+from dtn_jax.flops import Size
+from dtn_jax.run import build_run
+from dtn_jax.schema import UserError
+from experiments import cells
+from experiments.cells import configured
+from experiments.protocols import Entry, Protocol, Settings
+
+LOOK = 2  # seconds between two looks at work that another process does
+Job = Callable[[str], bool]  # says the text and does it; False where another process does it
+
+
+class Work:
+    """A data set's runs.
+
+    Args:
+      dataset: its name.
+      protocol: of it.
+      folder: of tables, cells and tunings.
+      runs: of the runs' own folders.
+      places: where the data lie.
+      together: whether an entry's seeds are replicas in one program.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        protocol: Protocol,
+        folder: pathlib.Path,
+        runs: pathlib.Path,
+        places: Settings,
+        together: bool,
+    ):
+        self.dataset, self.protocol, self.folder = dataset, protocol, folder
+        self.runs, self.places = runs, places
+        self.together = together
+        source = configured(protocol, places).data
+        self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+        self.sizes: dict[str, Size] = {}
+
+    def size(self, entry: Entry) -> Size:
+        """Of an entry's model, trained or not."""
+        own = self.protocol.entries[entry.tuned_as]
+        key = cells.digest(own, entry.settings)
+        if key not in self.sizes:
+            config = configured(self.protocol, own, entry.settings, self.places)
+            self.sizes[key] = build_run(config).size
+        return self.sizes[key]
+
+    # What there is.
+
+    def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
+        """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
+        config = cells.tuning_config(self.protocol, name, self.places)
+        found = cells.tuning_name(self.protocol, name, config, self.data)
+        return self.folder / "tuning" / f"{found}.json", config
+
+    def tuning(self, name: str) -> dict | None:
+        return cells.read_own(*self.tuning_file(name))
+
+    def cell_file(self, entry: Entry, seed: int) -> tuple[pathlib.Path, ConfigDict]:
+        """Where a final run's cell is kept, and the run's config; it must have been tuned."""
+        own = self.protocol.entries[entry.tuned_as]
+        tuned = self.tuning(entry.tuned_as)["settings"]
+        last = {"seed": seed, **self.places}
+        config = configured(self.protocol, own, tuned, entry.settings, last)
+        name = cells.name_of(config, self.data)
+        return self.folder / "cells" / f"{name}.json", config
+
+    def cell(self, entry: Entry, seed: int) -> dict | None:
+        return cells.read_own(*self.cell_file(entry, seed))
+
+    def cells(self, entry: Entry) -> list[dict]:
+        """Those of an entry that there are."""
+        if not self.tuning(entry.tuned_as):
+            return []
+        found = [self.cell(entry, seed) for seed in range(1, self.protocol.seeds + 1)]
+        return [cell for cell in found if cell]
+
+    # What is done.
+
+    def do(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
+        """Tunes, then trains seed by seed; yields when all entries have one more, or all seeds.
+
+        What is yielded is what could not be done. Jobs that other processes do are waited for.
+        Nothing is yielded where all is there.
+        """
+        names = list(dict.fromkeys(e.tuned_as for e in entries))
+        tunings = {
+            f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
+        }
+        if tunings:
+            yield self.share(tunings)
+        entries = [e for e in entries if self.tuning(e.tuned_as)]
+        seeds = tuple(range(1, self.protocol.seeds + 1))
+        for some in [seeds] if self.together else [(seed,) for seed in seeds]:
+            jobs = {}
+            for entry in entries:
+                missing = tuple(s for s in some if not self.cell(entry, s))
+                if missing:
+                    label = f"{entry.name}, seed {', '.join(map(str, missing))}"
+                    jobs[label] = functools.partial(self.train, entry, missing)
+            if jobs:
+                yield self.share(jobs)
+
+    def share(self, jobs: Mapping[str, Job]) -> list[str]:
+        """Does each job that no other process does; returns what failed.
+
+        Whatever one run dies of, the others are done.
+        """
+        problems, left, took, told = [], dict(jobs), [], False
+        while left:
+            for number, (label, job) in enumerate(list(left.items())):
+                about = ""
+                if took:
+                    minutes = statistics.median(took) * (len(left) - number) / 60
+                    about = f" (with those after it about {minutes:.0f} min)"
+                start = time.monotonic()
+                try:
+                    if not job(f"[bold]{label}[/]{about}"):
+                        continue
+                    took.append(time.monotonic() - start)
+                except UserError as error:
+                    problems.append(f"  {label}: {error}")
+                except Exception as error:
+                    traceback.print_exc()
+                    problems.append(f"  {label}: {type(error).__name__}: {error}")
+                del left[label]
+            if left:
+                if not told:
+                    rich.print(f"another process does {', '.join(left)}: waiting for it")
+                told = True
+                time.sleep(LOOK)
+        return problems
+
+    @contextlib.contextmanager
+    def alone(self, names: Sequence[str]) -> Iterator[bool]:
+        """Holds the locks of these names, or yields False where another process has one."""
+        with contextlib.ExitStack() as stack:
+            locks = [self.folder / "locks" / f"{name}.lock" for name in names]
+            yield all(stack.enter_context(cells.alone(lock)) for lock in locks)
+
+    def tune(self, name: str, label: str) -> bool:
+        """Tunes an entry; False where another process does."""
+        path, config = self.tuning_file(name)
+        with self.alone([path.stem]) as held:
+            if held and not self.tuning(name):
+                rich.print(label)
+                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
+                cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+        return held
+
+    def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool:
+        """Trains an entry's seeds; False where another process does one of them."""
+        files = {seed: self.cell_file(entry, seed) for seed in seeds}
+        with self.alone([path.stem for path, _ in files.values()]) as held:
+            left = [seed for seed in seeds if not self.cell(entry, seed)]
+            if not held or not left:
+                return held
+            rich.print(label)
+            configs = [files[seed][1] for seed in left]
+            run = self.runs / cells.run_name(configs[0], self.data)
+            if len(left) > 1:
+                together = run.with_name(f"{run.name}-{len(left)}-together")
+                found = cells.compute_together(configs, self.data, together)
+            else:
+                found = [cells.compute(configs[0], self.data, run)]
+            for seed, cell in zip(left, found):
+                cells.keep(files[seed][0], cell)
+        return held

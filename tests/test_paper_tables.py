@@ -1,0 +1,301 @@
+"""Paper tables: each run once, kept when things go wrong, and the same whoever does them."""
+
+import functools
+import json
+import threading
+
+import pytest
+from rich.console import Console
+
+from dtn_jax.flops import Size
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.significance import resampled_aucs
+from experiments import cells, paper_tables
+from experiments.protocols import PROTOCOLS, Protocol, entry
+from experiments.table_entries import TABLES, ablation, interactions, matched, sensitivity
+from experiments.table_work import Work
+
+TINY = Protocol(
+    config="configs/adult.py",
+    common={
+        "train.max_steps": 4,
+        "train.epochs": 1,
+        "model.embedding_dim": 4,
+        "model.expert_dim": 8,
+        "model.tower_hidden": (8,),
+        "model.mlp.hidden": (8,),
+        "optim.learning_rate": 3e-2,
+        "optim.table_learning_rate": 3e-2,
+        "parallel.devices": 1,
+    },
+    entries={"dtn": entry("dtn", "mlp"), "shared_bottom": entry("shared_bottom", "mlp")},
+    trials=1,
+    tuning={"data.train_share": 0.1, "train.max_steps": 2},
+    seeds=2,
+    width="model.mlp.hidden",
+    sensitivity={"model.embedding_dim": (2, 4)},
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "adult", TINY)
+    monkeypatch.setattr(paper_tables.rich, "print", Console(width=100).print)
+    few = functools.partial(resampled_aucs, draws=20)
+    monkeypatch.setattr(cells, "resampled_aucs", few)
+
+
+@pytest.fixture
+def call(prepared_dir, tmp_path):
+    def run(*arguments, table="overall"):
+        workdir = f"--workdir={tmp_path}"
+        given = ["--dataset=adult", f"--table={table}", f"--data_dir={prepared_dir}", workdir]
+        paper_tables.main([*given, *arguments])
+        return json.loads((tmp_path / "adult" / f"{table}.json").read_text())
+
+    return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
+
+
+def kept(tmp_path):
+    return {p: p.stat().st_mtime_ns for p in sorted((tmp_path / "adult" / "cells").glob("*"))}
+
+
+def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "adult"
+    found = call("--seeds=1")
+    assert [row["name"] for row in found["rows"]] == ["dtn", "shared_bottom"]
+    assert [row["seeds"] for row in found["rows"]] == [[1], [1]]
+    assert found["missing"] == {}
+    assert len(list((folder / "tuning").glob("*.json"))) == 2
+    first = kept(tmp_path)
+    assert len(first) == 2
+    for name in ("overall.md", "overall.tex", "overall.csv", "report.html"):
+        assert (folder / name).stat().st_size > 500
+    assert (folder / "overall_cost.pdf").exists()
+    assert not (folder / "overall_differences.png").exists()  # of one seed
+    assert "AUC income@all" in capsys.readouterr().out
+
+    with monkeypatch.context() as patched:  # nothing is done again
+        patched.setattr(cells, "train", None)
+        again = call("--seeds=1")
+    assert again["rows"] == found["rows"]
+    assert kept(tmp_path) == first
+
+    later = call("--seeds=2")
+    assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
+    assert first.items() <= kept(tmp_path).items()
+    assert len(kept(tmp_path)) == 4
+
+    assert (folder / "overall_differences.png").exists()
+
+    varied = call("--seeds=1", table="sensitivity")  # 4 is what ours has: one run is new
+    assert [row["name"] for row in varied["rows"]] == [
+        "dtn",
+        *(f"embedding_dim = {n}" for n in (2, 4)),
+    ]
+    assert len(kept(tmp_path)) == 5
+    report = (folder / "report.html").read_text()
+    assert "All architectures" in report
+    assert "DTN at other sizes" in report
+    assert report.count("data:image/png;base64") == 3
+
+
+def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, undrawn):
+    train = cells.train
+
+    def fails(config, run):
+        if config.model.architecture == "dtn" and config.seed == 2:
+            raise MemoryError("the device is full")
+        return train(config, run)
+
+    monkeypatch.setattr(cells, "train", fails)
+    with pytest.raises(UserError, match=r"(?s)could not be done.*dtn, seed 2.*device is full"):
+        call()
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["seeds"] for row in found["rows"]] == [[1], [1, 2]]
+    assert found["missing"] == {"dtn": 1}
+    assert "1 runs are still missing" in (tmp_path / "adult" / "overall.md").read_text()
+    first = kept(tmp_path)
+
+    def interrupted(config, run):
+        train(config, run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    assert kept(tmp_path) == first
+    monkeypatch.setattr(cells, "train", train)
+    assert call()["missing"] == {}
+    assert first.items() <= kept(tmp_path).items()
+
+
+def test_doing_some_rows_leaves_the_others_in_the_table(call, undrawn):
+    call("--seeds=1")
+    later = call("--seeds=2", "--entries=dtn")
+    assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
+
+
+def test_a_new_option_stops_no_run_that_was_cut(call, tmp_path, monkeypatch, undrawn):
+    """What was cut under other options is begun anew: its folder would refuse to go on."""
+    train = cells.train
+
+    def cut(config, run):
+        train(config, run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "train", cut)
+    with pytest.raises(KeyboardInterrupt):
+        call("--entries=shared_bottom", "--seeds=1")
+    monkeypatch.setattr(cells, "train", train)
+    identity = cells.options.identity
+    with_another = lambda config: identity(config) | {"model.another": 1}  # noqa: E731
+    monkeypatch.setattr(cells.options, "identity", with_another)
+    monkeypatch.setattr(cells, "changed", lambda config: {"seed": str(config.seed)})
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"]
+
+
+def test_seeds_together_find_what_they_find_alone(call, tmp_path, undrawn):
+    alone = call("--entries=shared_bottom")
+    for path in kept(tmp_path):
+        path.unlink()
+    together = call("--entries=shared_bottom", "--together=always")
+    assert any(p.name.endswith("-together") for p in (tmp_path / "adult" / "runs").iterdir())
+    for one, other in zip(alone["rows"], together["rows"], strict=True):
+        for key, metrics in one["metrics"].items():
+            assert metrics["auc"] == pytest.approx(other["metrics"][key]["auc"], abs=2e-4)
+            assert len(set(metrics["auc"])) == 2  # seeds
+
+
+def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, undrawn):
+    call("--entries=shared_bottom", "--seeds=1")
+    (path,) = kept(tmp_path)
+    cell = json.loads(path.read_text())
+    cell["config"]["optim.b1"] = "0.8"  # the default of another version
+    path.write_text(json.dumps(cell))
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"]
+    assert json.loads(path.read_text())["config"]["optim.b1"] == "0.9"
+    path.write_text("{")
+    with pytest.raises(UserError, match=f"{path.name} is damaged"):
+        call("--entries=shared_bottom", "--seeds=1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=adults"], "Did you mean 'adult'"),
+        (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
+        (["--dataset=adult", "--table=overall", "--seeds=0"], "--seeds=0: expected at least 1"),
+        (["--dataset=adult", "--table=overall", "--together=yes"], "unknown --together 'yes'"),
+        (["--dataset=adult", "--table=overall", "--set=seed"], "expected KEY=VALUE, got 'seed'"),
+        (["--dataset=adult", "--table=overall", "--set=sead=1"], "Did you mean seed"),
+        (["--dataset=adult", "--table=overall", "--set=model.experts=mlp"], "set by the protocol"),
+        (["--dataset=adult", "--table=overall", "--set=model.dropout=0"], "set by the protocol"),
+        (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
+        (["--dataset=adult", "--table=overall", "--entries=ple"], "unknown entry 'ple'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
+    with pytest.raises(UserError, match=message):
+        paper_tables.main([*arguments, f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"])
+
+
+def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
+    """What another one does is left to it, and looked at again when it is done."""
+    work = Work("adult", TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
+    done, held = [], threading.Event()
+
+    def job(name):
+        def do(label):
+            with cells.alone(tmp_path / f"{name}.lock") as alone:
+                if alone:
+                    done.append(name)
+                    held.set()
+            return alone
+
+        return do
+
+    with cells.alone(tmp_path / "a.lock") as alone:
+        assert alone
+        sharing = threading.Thread(target=work.share, args=({"a": job("a"), "b": job("b")},))
+        sharing.start()
+        assert held.wait(10)
+        assert done == ["b"]
+    sharing.join(10)
+    assert done == ["b", "a"]
+
+
+FUNNEL = Schema(
+    "s", (Field("f", rows=5),), (Task("click"), Task("order", upstream=("click",), space="click"))
+)
+FLAT = Schema("s", (Field("f", rows=5),), (Task("a"), Task("b"), Task("c")))
+
+
+def straight(entry):
+    """A size that is a straight line in the width."""
+    width = entry.settings.get("model.mlp.hidden", (100,))[0]
+    slope = 1 + len(entry.tuned_as)
+    return Size(1000 + 10 * slope * width, 500 + 7 * slope * width)
+
+
+def test_tsn_is_left_out_only_where_there_is_one():
+    names = [e.name for e in ablation(TINY, FUNNEL, straight)]
+    assert "without TSN" in names
+    assert set(names) - {e.name for e in ablation(TINY, FLAT, straight)} == {"without TSN"}
+    assert names[0] == "dtn"
+    assert {"gdcn alone", "masknet alone", "hcnet alone", "mlp alone, as large"} < set(names)
+
+
+@pytest.mark.parametrize("name", ["ablation", "matched"])
+def test_matched_entries_are_as_large(name):
+    protocol = PROTOCOLS["census_income"]
+    entries = TABLES[name](protocol, FLAT, straight)
+    wanted = straight(entries[0])
+    sized = [e for e in entries if e.group or "as large" in e.name]
+    assert len(sized) == (1 if name == "ablation" else 2 * (len(protocol.entries) - 1))
+    for e in sized:
+        at = 1 if e.group == "FLOPs" else 0
+        step = 10 * (1 + len(e.tuned_as))  # that one more of the width makes
+        assert straight(e)[at] == pytest.approx(wanted[at], abs=step)
+
+
+def test_matched_finds_a_curve_too():
+    def bent(entry):
+        width = entry.settings.get("model.mlp.hidden", (100,))[0]
+        return Size(3 * width**2 + 50 * width, width)
+
+    found = matched(TINY, FLAT, lambda e: bent(e) if e.tuned_as != "dtn" else Size(1_000_000, 1))
+    (own,) = [e for e in found if e.group == "parameters"]
+    assert bent(own).parameters == pytest.approx(1_000_000, rel=0.05)
+
+
+def test_interactions_compare_routings_of_the_same_experts():
+    entries = interactions(PROTOCOLS["census_income"], FLAT, straight)
+    assert len(entries) == 20
+    for e in entries:
+        assert e.against == f"dtn, {e.at}"
+        count = {"shared_bottom": 4, "mmoe": 4, "ple": 1, "dtn": 1}[e.tuned_as]
+        assert e.settings == {"model.experts": f"{e.at}*{count}"}
+
+
+def test_sensitivity_to_an_expert_has_that_expert():
+    entries = sensitivity(PROTOCOLS["census_income"], FLAT, straight)
+    hcnet = [e for e in entries if e.group == "hcnet.codebook_rows"]
+    assert {e.settings["model.experts"] for e in hcnet} == {"masknet+dcnv2+mlp+hcnet"}
+    dcnv2 = [e for e in entries if e.group == "dcnv2.layers"]
+    assert all("model.experts" not in e.settings for e in dcnv2)
+
+
+def test_every_protocol_is_one_that_can_be_configured():
+    for protocol in PROTOCOLS.values():
+        for name, own in protocol.entries.items():
+            config = cells.configured(protocol, own, protocol.tuning)
+            assert config.model.architecture == name
+        for option, values in protocol.sensitivity.items():
+            for value in values:
+                cells.configured(protocol, {option: value})

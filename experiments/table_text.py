@@ -209,9 +209,7 @@ def footnotes(found: Mapping) -> list[str]:
     notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
     if found["missing"]:
         count = sum(found["missing"].values())
-        notes.append(
-            f"Not finished: {count} runs are still missing ({', '.join(found['missing'])})."
-        )
+        notes.append(f"Not finished, runs still missing: {count} ({', '.join(found['missing'])}).")
     dates = found["cell_dates"] or [found["date"]]
     dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"

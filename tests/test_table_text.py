@@ -158,7 +158,7 @@ def test_what_is_missing_is_said():
     assert [row["name"] for row in made["rows"]] == ["dtn", "mmoe"]
     assert made["missing"] == {"mmoe": 1, "ple": 3}
     shown = table_text.markdown(made)
-    assert "4 runs are still missing (mmoe, ple)" in shown
+    assert "runs still missing: 4 (mmoe, ple)" in shown
     assert "`mmoe` (2 of 3 seeds)" in shown
     assert "At the edge of its range: `optim.b1` of dtn, mmoe." in shown
     assert found({})["rows"] == []

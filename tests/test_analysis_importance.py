@@ -36,7 +36,7 @@ SCHEMA = Schema(
     "shop",
     fields=(
         Field("item", rows=7),
-        Field("words", kind="bag", rows=9, slots=3, pooling="mean"),
+        Field("words", kind="bag", rows=9, slots=3, pooling="mean", weighted=True),
         Field("price", kind="numeric", rows=2, standardised=True),
         Field("hour", rows=5),
     ),
@@ -45,7 +45,7 @@ SCHEMA = Schema(
 
 
 def rows(seed=0, count=B):
-    """A bag of 0 to 3 words; some prices are missing."""
+    """A weighted bag of 0 to 3 words; some prices are missing."""
     rng = np.random.default_rng(seed)
     ids = np.stack([rng.integers(0, f.rows, count) for f in SCHEMA.slot_fields()], axis=1)
     ids[:, 1:4][np.arange(3)[None] >= rng.integers(0, 4, count)[:, None]] = -1
@@ -54,6 +54,7 @@ def rows(seed=0, count=B):
     labels[:, 2] = rng.normal(size=count)
     return Batch(
         ids=ids.astype(np.int32),
+        weights=rng.random((count, 3)).astype(np.float32),
         numeric=price[:, None].astype(np.float32),
         labels=labels,
         label_mask=np.ones((count, 3), bool),
@@ -157,14 +158,40 @@ def test_keys_are_the_tasks_in_their_spaces():
 # ---------------------------------------------------------------- against loops
 
 
-def naive_scores(model, ids, numeric):
+def embedded(model):
+    """Embeddings `[B, views, F, D]`, looked up and pooled one row at a time."""
+    table, plan, given = np.asarray(model.state.tables["embedding"]), model.run.plan, model.rows
+    e = np.zeros((B, len(plan.views), 4, D))
+    for i, v in np.ndindex(e.shape[:2]):
+        for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):
+            known = [s for s in slots if given.ids[i, s] >= 0]
+            vectors = [table[plan.offsets[v][s] + given.ids[i, s]] for s in known]
+            weights = given.weights[i, [s - 1 for s in known]] if f == 1 else None
+            e[i, v, f] = np.average(vectors, axis=0, weights=weights) if known else 0
+        e[i, v, 2] *= given.numeric[i, 0]
+    return e
+
+
+def naive_scores(model, **changed):
     """Scores of all rows at once, on one device's plain program."""
-    batch = model.rows.replace(ids=ids, numeric=numeric)
+    batch = model.rows.replace(**changed)
     return np.asarray(model.naive(jax.device_get(model.state), batch))
 
 
+def test_rows_of_which_the_weights_alone_differ_are_scored_again(model):
+    """Every row has the same words, of other weights."""
+    given = model.rows
+    ids = given.ids.copy()
+    ids[:, 1:4] = [3, 5, 7]
+    same = Passes(model.run, model.state, given.replace(ids=ids))
+    order = np.random.default_rng(0).permutation(B)
+    expected = naive_scores(model, ids=ids, weights=given.weights[order])
+    np.testing.assert_allclose(same.permuted("words", order), expected, rtol=1e-10)
+    assert np.abs(expected - np.asarray(same.plain())).max() > 1e-3
+
+
 def test_scores_are_those_of_the_model(model):
-    expected = naive_scores(model, model.rows.ids, model.rows.numeric)
+    expected = naive_scores(model)
     assert model.passes.size == 32  # 90 rows: the last batch is padded
     np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
 
@@ -188,13 +215,17 @@ def test_permutation_importance_is_that_of_a_loop(model):
     for f, field in enumerate(fields):
         for r in range(2):
             order = np.random.default_rng([7, f, r]).permutation(B)
-            ids, numeric = model.rows.ids.copy(), model.rows.numeric.copy()
+            ids, weights, numeric = (
+                a.copy() for a in (model.rows.ids, model.rows.weights, model.rows.numeric)
+            )
             for i in range(B):
                 for slot in slots[field]:
                     ids[i, slot] = model.rows.ids[order[i], slot]
+                if field == "words":
+                    weights[i] = model.rows.weights[order[i]]
                 if field == "price":
                     numeric[i] = model.rows.numeric[order[i]]
-            scores = naive_scores(model, ids, numeric)
+            scores = naive_scores(model, ids=ids, weights=weights, numeric=numeric)
             expected = measured(plain) - measured(scores)
             np.testing.assert_allclose(found.values[r, f], expected, rtol=1e-5, atol=1e-10)
     np.testing.assert_allclose(found.mean, found.values.mean(axis=0))
@@ -208,7 +239,7 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
         ids[:, slots] = np.where(own >= 0, 0, own)
         if field == "price":
             numeric[:] = 1  # as the encoder leaves a missing one
-        expected = naive_scores(model, ids, numeric)
+        expected = naive_scores(model, ids=ids, numeric=numeric)
         np.testing.assert_allclose(model.passes.unknown(field), expected, rtol=1e-10)
     keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
     plain = model.passes.plain()
@@ -220,22 +251,13 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
     assert found.values[0, 1, 0] == pytest.approx(before - after, abs=1e-12)
 
 
-@pytest.mark.parametrize("architecture", ["shared_bottom", "single_task"])
-def test_gradient_importance_is_that_of_a_loop_over_rows(architecture):
-    """Embeddings looked up, pooled and differentiated one row at a time."""
+def test_gradient_importance_is_that_of_a_loop_over_rows():
+    """Of single_task, whose tasks have views of their own: a field's moves are summed over them."""
     with jax.enable_x64(True):
-        model = tiny(architecture, model__experts="mlp", parallel__devices=1)
+        model = tiny("single_task", model__experts="mlp", parallel__devices=1)
         found = gradients.moves(model.passes)
-        table = np.asarray(model.state.tables["embedding"])
-        views, plan = model.run.plan.views, model.run.plan
-        assert len(views) == (1 if architecture == "shared_bottom" else 3)
-        e = np.zeros((B, len(views), 4, D))
-        for i, v in np.ndindex(B, len(views)):
-            ids, at = model.rows.ids[i], plan.offsets[v]
-            for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):
-                vectors = [table[at[s] + ids[s]] for s in slots if ids[s] >= 0]
-                e[i, v, f] = np.mean(vectors, axis=0) if vectors else 0
-            e[i, v, 2] *= model.rows.numeric[i, 0]
+        views, e = model.run.plan.views, embedded(model)
+        assert len(views) == 3
 
         def logits(fields):
             inputs = {view: fields[None, v] for v, view in enumerate(views)}
@@ -380,6 +402,7 @@ def truth():
     schema = Schema("synthetic", [Field(f) for f in funnel.FIELDS], tasks)
     batch = Batch(
         ids=ids,
+        weights=np.zeros((12_000, 0), np.float32),
         numeric=np.zeros((12_000, 0), np.float32),
         labels=labels.astype(np.float32),
         label_mask=np.ones(labels.shape, bool),

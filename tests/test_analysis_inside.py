@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from ml_collections import ConfigDict
-from test_analysis_importance import SCHEMA, B, D, rows, tiny
+from test_analysis_importance import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
 from dtn_jax.analysis import gate_use, pairs, watch
@@ -165,7 +165,8 @@ def test_cosines_are_those_of_the_gradients_summed_by_row():
     gradients = rng.normal(size=(3, 8, 2, 4))
     ids = rng.integers(0, 6, (8, 2))
     ids[0], ids[1, 1] = 6, 6  # masked, and padding
-    found = table_cosines(jnp.asarray(gradients), jnp.asarray(ids), 6, ("a", "b", "c"))
+    cosines = jax.jit(table_cosines, static_argnums=(2, 3))
+    found = cosines(gradients, ids, 6, ("a", "b", "c"))
     tables = np.zeros((3, 6, 4))
     for b, slot in np.ndindex(8, 2):
         if ids[b, slot] < 6:
@@ -195,6 +196,7 @@ def test_conflict_of_equal_and_of_opposite_tasks(order, cosine):
     labels = {"same": click, "opposite": 1 - click, "one class": click}[order]
     batch = Batch(
         ids=rng.integers(0, 5, (16, 1)).astype(np.int32),
+        weights=np.zeros((16, 0), np.float32),
         numeric=np.zeros((16, 0), np.float32),
         labels=np.stack([click, labels], axis=1),
         label_mask=np.stack([np.ones(16, bool), np.full(16, cosine is not None)], axis=1),
@@ -260,17 +262,7 @@ def test_a_step_logged_twice_has_its_later_value():
 def test_pair_terms_are_those_of_a_loop(gated):
     found = pairs.pair_strengths(gated.passes)
     assert list(found) == ["shared/gdcn_0"]
-    state, plan = gated.state, gated.run.plan
-    table, offsets = np.asarray(state.tables["embedding"]), plan.offsets[0]
-    x = np.zeros((B, 4, D))
-    for i in range(B):
-        for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):
-            vectors = [
-                table[offsets[s] + gated.rows.ids[i, s]] for s in slots if gated.rows.ids[i, s] >= 0
-            ]
-            x[i, f] = np.mean(vectors, axis=0) if vectors else 0
-        x[i, 2] *= gated.rows.numeric[i, 0]
-    own = state.params["shared"]["gdcn_0"]
+    x, own = embedded(gated)[:, 0], gated.state.params["shared"]["gdcn_0"]
     W, V = (np.asarray(own[f"{name}_0"]["kernel"]) for name in ("cross", "gate"))
     gate = 1 / (1 + np.exp(-x.reshape(B, -1) @ V)).reshape(B, 4, D)
     away = x - x.mean(axis=0)

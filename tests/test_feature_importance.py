@@ -44,7 +44,7 @@ def config(prepared_dir, **changes):
 def finished(prepared_dir, tmp_path_factory):
     """The folder of a finished, watched run; no test may change it."""
     workdir = tmp_path_factory.mktemp("finished") / "adult_mmoe"
-    results = train(config(prepared_dir, analysis__rows=100), workdir)
+    results = train(config(prepared_dir, analysis__rows=100), workdir, test=False)
     return workdir, results
 
 
@@ -76,7 +76,7 @@ def logged(workdir, kind):
 
 
 def test_a_run_watched_is_the_same_run(finished, prepared_dir, tmp_path):
-    train(config(prepared_dir), tmp_path / "run")
+    train(config(prepared_dir), tmp_path / "run", test=False)
     assert logged(tmp_path / "run", watch.KIND) == []
     for kind in ("train", "validation"):
         assert logged(tmp_path / "run", kind) == logged(finished[0], kind) != []

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dtn_jax.analysis.sample import columns, replaced, unknown
+from dtn_jax.analysis.sample import columns, differ, replaced, unknown
 from dtn_jax.input_pipeline import Batch, take
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
@@ -35,17 +35,16 @@ def by_batch(function: Function, at: Placement, size: int) -> Function:
 
 
 def rescored(step: Function, at: Placement, size: int) -> Function:
-    """(state, rows, plain, other, slots, numbers) -> scores with `other`'s values of a field.
+    """(state, rows, plain, other, where) -> scores with `other`'s values of a field.
 
     Only the rows whose values differ are scored; the others keep `plain`, their scores before.
     Many fields have one value in most rows, and then this is most of the work saved. How many
     there are is traced: one program serves every field and method.
     """
 
-    def rescore(state, rows, plain, other, slots, numbers):
-        moved = replaced(rows, other, slots, numbers)
-        differs = (moved.ids != rows.ids).any(axis=1) | (moved.numeric != rows.numeric).any(axis=1)
-        differs = differs & rows.row_mask
+    def rescore(state, rows, plain, other, where):
+        moved = replaced(rows, other, where)
+        differs = differ(moved, rows) & rows.row_mask
         order = jnp.argsort(~differs, stable=True)  # those that differ first
 
         def one(i, scores):
@@ -122,7 +121,7 @@ class Passes:
     def _with(self, other: Batch, field: str) -> Float[Array, "B T"]:
         """The field's values are those of `other`."""
         where = columns(self.run.schema, field)
-        return self._rescore(self.state, self.rows, self._plain, other, *where)[: self.count]
+        return self._rescore(self.state, self.rows, self._plain, other, where)[: self.count]
 
     def _joined(self, found: Array) -> np.ndarray:
         """Results by batch, `[steps, size, ...]`, as those of the real rows."""

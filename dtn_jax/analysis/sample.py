@@ -57,34 +57,48 @@ def read_sample(data: Prepared, split: str, most: int, seed: int) -> Sample:
 
 
 class Columns(NamedTuple):
-    """Where a field stands in a batch: its slots `[L]`, and its number `[N]` if standardised."""
+    """Where a field stands in a batch.
 
-    slots: Bool[np.ndarray, " L"]
-    numbers: Bool[np.ndarray, " N"]
+    Attributes:
+      slots: `[L]`, its ids.
+      weights: `[W]`, those of its ids where it is a weighted bag.
+      numbers: `[N]`, its number where it is standardised.
+    """
+
+    slots: Bool[Array | np.ndarray, " L"]
+    weights: Bool[Array | np.ndarray, " W"]
+    numbers: Bool[Array | np.ndarray, " N"]
 
 
 def columns(schema: Schema, field: str) -> Columns:
     choose("field", field, schema.field_names)
-    return Columns(
-        slots=np.array([f.name == field for f in schema.slot_fields()], bool),
-        numbers=np.array([f.name == field for f in schema.numeric_fields], bool),
-    )
+
+    def own(fields) -> np.ndarray:
+        return np.array([f.name == field for f in fields], bool)
+
+    slots = schema.slot_fields()
+    return Columns(own(slots), own(f for f in slots if f.weighted), own(schema.numeric_fields))
 
 
-def replaced(
-    rows: Batch, other: Batch, slots: Bool[Array, " L"], numbers: Bool[Array, " N"]
-) -> Batch:
-    """`rows` with what `other` has in these columns; everything of a field moves together."""
+def replaced(rows: Batch, other: Batch, where: Columns) -> Batch:
+    """`rows` with what `other` has of a field; everything of it moves together."""
     return dataclasses.replace(
         rows,
-        ids=jnp.where(slots[None], other.ids, rows.ids),
-        numeric=jnp.where(numbers[None], other.numeric, rows.numeric),
+        ids=jnp.where(where.slots[None], other.ids, rows.ids),
+        weights=jnp.where(where.weights[None], other.weights, rows.weights),
+        numeric=jnp.where(where.numbers[None], other.numeric, rows.numeric),
     )
+
+
+def differ(rows: Batch, other: Batch) -> Bool[Array, " B"]:
+    """The rows of which any field differs."""
+    pairs = zip((rows.ids, rows.weights, rows.numeric), (other.ids, other.weights, other.numeric))
+    return jnp.stack([(a != b).any(axis=1) for a, b in pairs]).any(axis=0)
 
 
 def unknown(rows: Batch) -> Batch:
     """The rows as they would be if no value were known: id 0, and 1 as a standardised number,
-    which scales row 0. Padding stays padding: a bag keeps its length."""
+    which scales row 0. Padding stays padding: a bag keeps its length, and its weights."""
     return dataclasses.replace(
         rows, ids=jnp.where(rows.ids >= 0, 0, rows.ids), numeric=jnp.ones_like(rows.numeric)
     )

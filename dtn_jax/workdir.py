@@ -131,10 +131,15 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
             lines.append(f"  and {len(differing) - SHOWN} more")
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise UserError("\n".join([message, *lines]))
-    if data != fingerprint:
+    check_data(stored, data, fingerprint)
+
+
+def check_data(stored: pathlib.Path, there: str, here: str) -> None:
+    """Raises UserError unless the fingerprints of the data, there and here, are the same."""
+    if there != here:
         raise UserError(
             f"workdir {stored.parent} belongs to another version of the data set: fingerprint "
-            f"{data[:12]} there, {fingerprint[:12]} now; name another folder"
+            f"{there[:12]} there, {here[:12]} now; name another folder"
         )
 
 

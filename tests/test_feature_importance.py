@@ -259,10 +259,16 @@ def test_another_version_of_the_data_is_refused(finished, tmp_path):
 
 
 def test_a_run_older_than_an_option_has_its_default(finished, tmp_path):
-    edited(finished, tmp_path, "config.json", lambda facts: facts["config"].pop("analysis"))
+    def younger(facts):
+        del facts["config"]["analysis"]
+        del facts["config"]["model"]["stem"]  # part of a run's identity
+
+    edited(finished, tmp_path, "config.json", younger)
     found = feature_importance.read_config(tmp_path / "run", base.get_config())
     assert found.analysis.rows == 0
-    assert found.train.max_steps == 4
+    assert (found.train.max_steps, found.model.stem.levels) == (4, 1)
+    _, step = feature_importance.best_state(build_run(found), tmp_path / "run")
+    assert step == finished[1]["best_steps"]["mean"]
 
 
 # ---------------------------------------------------------------- what is kept

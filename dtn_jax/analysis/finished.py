@@ -15,7 +15,7 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.run import MEAN, Run
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
-from dtn_jax.workdir import check_owner
+from dtn_jax.workdir import check_data
 
 
 def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
@@ -59,9 +59,10 @@ def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     """The state that is best by the mean over tasks on validation, and its step.
 
     Raises:
-      UserError: the folder is another run's, or the state is gone.
+      UserError: the data set is another version of the run's, or the state is gone.
     """
-    check_owner(folder / "config.json", run.config, run.data.fingerprint)
+    stored = folder / "config.json"  # its config is the run's, but for options younger than it
+    check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
     step = int(_parse(folder / "results.json", "best_steps")[MEAN])
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))

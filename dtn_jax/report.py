@@ -11,6 +11,7 @@ import rich.text
 from dtn_jax.schema import Schema
 
 Number = float | int
+ROOM = 11  # letters of task@space that a terminal of 80 columns has room for beside GAUC
 Results = Mapping[str, Mapping[str, Number | None]]
 
 _BINARY = {
@@ -37,6 +38,11 @@ def _cell(value: Number | None, form: str) -> str:
     if form == "%":  # three digits, whatever the rate
         return f"{100 * value:#.3g}%" if value >= 1e-4 else f"{100 * value:.1g}%"
     return format(value, form)
+
+
+def label(key: str) -> str:
+    """task@space in two lines where 80 columns would cut it: with GAUC beside it."""
+    return key if len(key) <= ROOM else key.replace("@", "\n@")
 
 
 def splits_table(
@@ -68,7 +74,10 @@ def splits_table(
                 table.add_section()
                 table.add_row(rich.text.Text(split, "italic not bold"))
             for key, metrics in rows.items():
-                table.add_row(key, *(_cell(metrics[m], form) for m, form in columns.values()))
+                table.add_row(
+                    label(key) if grouped else key,
+                    *(_cell(metrics[m], form) for m, form in columns.values()),
+                )
         if table.row_count:
             if grid.row_count:
                 grid.add_row("")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
@@ -32,7 +33,10 @@ inside the model. Written by `experiments.importance_report` from the JSON files
 measures are stands in `dtn_jax/analysis/`. Every number is of one trained model: intervals are over
 rows and permutations, not over seeds. Fields that say the same share their importance: permuting
 one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
-need not be a cause.
+need not be a cause. The interval of a divergence is the middle 95 % of resampled ones, which noise
+pushes up: it is no test against 0, and is to be read beside what noise alone makes. Where train has
+no unknown value of a field, its row 0 was never trained: setting the field to unknown then takes it
+away rather than says that it is unknown.
 """
 
 
@@ -79,7 +83,9 @@ def training_command(facts: Mapping) -> str:
     spec = f"configs/{dataset}.py:{architecture}"
     usual = options.flatten(options.load_config(spec))
     given = [
-        f"--config.{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        shlex.quote(
+            f"--config.{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        )
         for key, value in stored.items()
         if usual.get(key) != value
     ]

@@ -385,6 +385,7 @@ def test_a_line_counts_for_its_first_fault_and_the_good_ones_beside_it_are_kept(
     several = GOOD.replace(b"\x026\x031.0", b"\x026x\x03nan")
     lines = [GOOD, several, *SKELETON_DAMAGE.values(), GOOD.replace(b"205\x025", b"216\x029")]
     lines = [line for line in lines if b"\xff" not in line]
+    lines.insert(1, GOOD.replace(b"\x026\x031.0", b"\x020x6\x031.0"))
     damage = text_lines.Damage("x")
     batch = pa.RecordBatch.from_arrays(
         [pa.array(range(1, len(lines) + 1)), pa.array([line.decode() for line in lines])],
@@ -392,11 +393,27 @@ def test_a_line_counts_for_its_first_fault_and_the_good_ones_beside_it_are_kept(
     )
     rows, features = ali_ccp_text.skeleton_rows(batch, damage)
     assert rows[text_lines.NUMBER].to_pylist() == [1, len(lines)]
-    assert damage.found[TEXT.ID].lines == 2
+    assert damage.found[TEXT.ID].lines == 3
     assert damage.found[TEXT.VALUE].lines == 1
     found = {n: v.ids.tolist() for n, v in zip(FIELDS, features) if len(v.ids)}
     assert found == {"205": [5], "206": [6, 6], "216": [9]}
     assert features[FIELDS.index("205")].lengths.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0x1F", None), ("31", 31), ("+31", None), ("1e1", None)]
+)
+def test_a_number_is_one_whatever_stands_beside_it(text, number):
+    for others in (["1"], ["1", "y"]):
+        numbers, good = ali_ccp_text._numbers(pa.array([text, *others]), pa.int32(), TEXT.WHOLE)
+        assert (numbers[0] if good[0] else None) == number
+
+
+def test_no_file_that_is_there_is_written_over(tmp_path):
+    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
+    with pytest.raises(UserError, match="is there, and is not written over"):
+        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
 
 
 def test_damage_of_the_released_readers_files(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import pathlib
+import shlex
 import shutil
 import sys
 
@@ -297,7 +298,7 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
 
 def test_the_command_that_trained_a_run_trains_it_again(finished):
     facts = json.loads((finished[0] / "config.json").read_text())
-    words = importance_report.training_command(facts).split()
+    words = shlex.split(importance_report.training_command(facts))
     assert words[:3] == ["python", "-m", "experiments.train"]
     assert words[4] == "--workdir=runs/adult_mmoe"
     again = command.read_config(words[3].removeprefix("--config="), words[5:])

@@ -67,7 +67,7 @@ class AliCCP(BlockBuilder):
     group = FIELDS[USER]
     OPTIONS: ClassVar = {
         "min_count": 2,
-        "max_values": 50,
+        "max_values": 20,
         "pooling": POOLINGS,
         "conversion_without_click": WITHOUT_CLICK,
         "damaged": 20,
@@ -77,7 +77,7 @@ class AliCCP(BlockBuilder):
         self,
         *,
         min_count: int = 2,
-        max_values: int = 50,
+        max_values: int = 20,
         pooling: str = "sum",
         conversion_without_click: str = "drop",
         damaged: int = 20,

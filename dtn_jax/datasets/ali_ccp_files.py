@@ -19,6 +19,7 @@ from dtn_jax.datasets.ali_ccp_generator import (
 )
 from dtn_jax.datasets.ali_ccp_text import FIELDS
 from dtn_jax.datasets.ragged import Ragged
+from dtn_jax.schema import UserError
 
 
 def index_texts(spec: PairSpec, part: str) -> list[str]:
@@ -28,8 +29,16 @@ def index_texts(spec: PairSpec, part: str) -> list[str]:
 
 
 def write(spec: PairSpec, folder: pathlib.Path, compressed: bool = False) -> list[pathlib.Path]:
-    """Writes the four files, as `.gz` where they shall be; returns their paths."""
+    """Writes the four files, as `.gz` where they shall be; returns their paths.
+
+    Raises:
+      UserError: one of them is there, plain or as `.gz`: it may be the data set's own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("common_features", "sample_skeleton"):
+        there = sorted(folder.glob(f"{name}_*.csv*"))
+        if there:
+            raise UserError(f"{there[0]} is there, and is not written over; name another folder")
     paths = []
     for part in PARTS:
         index = pa.array(index_texts(spec, part))

@@ -187,7 +187,10 @@ def _by_field(
 
 def _numbers(texts: pa.Array, dtype: pa.DataType, pattern: str) -> tuple[np.ndarray, np.ndarray]:
     """The numbers, and a mask of the texts that are one; others are 0."""
+    hexadecimal = pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py()
     try:
+        if hexadecimal:  # which the cast would take for whole numbers
+            raise pa.ArrowInvalid
         return texts.cast(dtype).to_numpy(), np.ones(len(texts), bool)
     except pa.ArrowInvalid:
         good = pc.match_substring_regex(texts, pattern)

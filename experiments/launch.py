@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ EXAMPLE = (
 )
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 INTERRUPTED = 130
+ended = threading.Event()  # this command was told to end
 PATIENCE = 60  # seconds that the others get to end by themselves when one has ended
 
 
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("expected --processes of at least 1 and --restarts of at least 0")
     if not training:
         raise UserError("nothing to run: give the arguments of experiments.train after --")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the processes on the way
+    # Only noted here: an exception between a process's start and its place in the list of those
+    # started would leave it alive.
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     code = run_until_done(training, known.processes, known.restarts)
     if code:
         sys.exit(code)
@@ -88,6 +92,8 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
             run = [sys.executable, "-m", "experiments.train", *training, where]
             started.append(subprocess.Popen(run))
         while any(process.poll() is None for process in started):
+            if ended.is_set():
+                sys.exit(143)
             failed = any(process.poll() for process in started)
             if failed and deadline is None:
                 deadline = time.monotonic() + PATIENCE

@@ -45,8 +45,7 @@ def content(
         "seeds": protocol.seeds,
         "trials": protocol.trials,
         "tuning": {
-            name: {k: kept[k] for k in ("settings", "value", "budget", "at_edge")}
-            for name, kept in tunings.items()
+            name: {k: kept[k] for k in ("settings", "at_edge")} for name, kept in tunings.items()
         },
         "tuned_with": {k: str(v) for k, v in protocol.tuning.items()},
         "tested": list(protocol.tested),
@@ -83,10 +82,7 @@ def row(entry: Entry, cells: Sequence[dict]) -> dict:
         "against": entry.against,
         "seeds": [c["results"]["seed"] for c in cells],
         "metrics": metrics,
-        "positives": {key: found.get("positives") for key, found in first["test"].items()},
-        "examples": {key: found["examples"] for key, found in first["test"].items()},
         "parameters": first["parameters"],
-        "table_parameters": first["table_parameters"],
         "flops": first["flops_per_example"],
         "train_seconds": [c["train_seconds"] for c in cells],
         "settings": {k: str(v) for k, v in entry.settings.items()},

@@ -317,3 +317,12 @@ def test_every_protocol_is_one_that_can_be_configured():
         for option, values in protocol.sensitivity.items():
             for value in values:
                 cells.configured(protocol, {option: value})
+
+
+def test_the_command_of_a_table_names_no_place():
+    given = ["--dataset=adult", "--workdir=/a", "--runs", "/b", "--table=overall", "--data_dir=/c"]
+    command = paper_tables.remade([*given, "--set=optim.b1=0.8;optim.b2=0.9"])
+    assert command == (
+        "python -m experiments.paper_tables --dataset=adult --table=overall "
+        "'--set=optim.b1=0.8;optim.b2=0.9'"
+    )

@@ -401,3 +401,21 @@ def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
     assert "of 2 trials: 2 complete" in shown
     moves_up = "\x1b[1A"
     assert (moves_up in shown) == terminal
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"rate": 9.9e-3, "dropout": 0.25}, ["rate"]),
+        ({"rate": 3.1e-4, "dropout": 0.01}, ["rate"]),  # no dropout is below 0
+        ({"rate": 2e-3, "dropout": 0.49}, ["dropout"]),
+        ({"rate": 2e-3, "dropout": 0.25}, []),
+    ],
+)
+def test_winners_at_the_edge_of_a_range_are_told(params, expected):
+    ranges = {
+        "rate": optuna.distributions.FloatDistribution(3e-4, 1e-2, log=True),
+        "dropout": optuna.distributions.FloatDistribution(0.0, 0.5),
+    }
+    trial = optuna.trial.create_trial(params=params, distributions=ranges, value=0.5)
+    assert sweep_report.at_edge(trial) == expected

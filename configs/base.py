@@ -102,7 +102,8 @@ def get_config() -> ConfigDict:
     train.accumulate = 1  # parts that a batch is stepped through in, to save memory; same numbers
     train.remat = False  # compute experts again in the backward pass: less memory on GPU and TPU
     train.patience = 0  # validations without a gain before stopping; 0 is never
-    train.select = "mean"  # what early stopping watches: mean over tasks, or a task's name
+    train.select = "mean"  # whose validation metric picks the state that is reported, and is what
+    # early stopping watches: mean (over tasks), a task, or the mean of some: 'click+order'
 
     c.evaluate = evaluate = ConfigDict()
     evaluate.sample_weights = False  # weight examples in metrics too

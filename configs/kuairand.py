@@ -1,11 +1,20 @@
 """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow."""
 
-from configs import base
+from configs import base, space
 from dtn_jax.options import variant
 
 
 def get_config(argument: str = ""):
     config = base.get_config()
     config.data.dataset = "kuairand"
-    config.train.epochs = 2
+    config.data.batch_size = 256
+    config.train.epochs = 3
+    config.train.select = "click+long_view"  # the others have few positives
+    config.optim.table_learning_rate = 5e-3  # most ids are seen a few times
     return variant(config, argument)
+
+
+def sweep(trial) -> dict[str, object]:
+    """How fast tables should move is searched too: it differs by architecture, and decides."""
+    table_rate = trial.suggest_float("optim.table_learning_rate", 1e-3, 3e-2, log=True)
+    return space.sweep(trial) | {"optim.table_learning_rate": table_rate}

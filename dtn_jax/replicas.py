@@ -23,8 +23,8 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.input_pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.progress_bar import ProgressBar
-from dtn_jax.results import conclude
-from dtn_jax.run import MEAN, Run, build_run
+from dtn_jax.results import best_step, conclude
+from dtn_jax.run import Run, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import (
@@ -255,7 +255,7 @@ def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Pa
         table.add_column(f"{split} AUC\n{task}\n@{space}", justify="right")
     for i, (member, given) in enumerate(zip(members, settings)):
         aucs = (member.results[split][key].get("auc") for key in keys)
-        best = f"{member.results['best_steps'][MEAN]} of {member.results['steps']}"
+        best = f"{best_step(member.results)} of {member.results['steps']}"
         cells = ("n/d" if a is None else f"{a:.4f}" for a in aucs)
         own = "\n".join(f"{key}={value}" for key, value in given.items())
         table.add_row(f"{i}", own, best, *cells)

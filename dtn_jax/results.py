@@ -10,7 +10,7 @@ import rich
 from dtn_jax import plots, processes, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
-from dtn_jax.run import MEAN, Run, measure, score_split
+from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import Schema, UserError
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
@@ -27,11 +27,12 @@ def conclude(
 ) -> dict:
     """Writes results.json and the pictures."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
+    chosen = best[run.config.train.select]
     history = folder.history()
     validations = {r["step"]: r for r in history if r["kind"] == "validation"}
-    if best[MEAN] not in validations:
+    if chosen not in validations:
         raise UserError(
-            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {best[MEAN]}: deleted?"
+            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}: deleted?"
         )
     results = {
         "dataset": run.config.data.dataset,
@@ -42,9 +43,10 @@ def conclude(
         "table_parameters": run.plan.rows * run.plan.dim * len(run.plan.views),
         "flops_per_example": run.size.flops_per_example,
         "steps": int(state.step),
+        "selected_by": run.config.train.select,
         "best_steps": best,
         "examples_per_second": median_rate(history),
-        "validation": nested(validations[best[MEAN]]),
+        "validation": nested(validations[chosen]),
     }
     if test:
         results |= read_test(run, folder, checkpoints, state, best)
@@ -57,12 +59,12 @@ def conclude(
 def read_test(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
 ) -> dict:
-    """Scores test once with the state that is best by the mean, and with each task's own."""
-    measured = {}
+    """Scores test once with the state that is best by `train.select`, and with each task's own."""
+    measured, chosen = {}, best[run.config.train.select]
     for step in sorted(set(best.values())):
         scores = score_split(run, checkpoints.restore_best(step, state), "test")
         measured[step] = measure(run, scores)
-        if step == best[MEAN] and processes.is_first():
+        if step == chosen and processes.is_first():
             write_predictions(folder.path / "predictions.parquet", scores, run.schema)
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
@@ -71,7 +73,7 @@ def read_test(
     for task in run.schema.tasks:
         own = measured[best[task.name]]
         per_task |= {f"{task.name}@{space}": own[f"{task.name}@{space}"] for space in task.spaces}
-    return {"test": measured[best[MEAN]], "test_per_task_best": per_task}
+    return {"test": measured[chosen], "test_per_task_best": per_task}
 
 
 def median_rate(history: list[dict]) -> float | None:
@@ -91,11 +93,16 @@ def nested(record: dict) -> dict[str, dict]:
     return found
 
 
+def best_step(results: dict) -> int:
+    """The step whose state a run reports."""
+    return results["best_steps"][results["selected_by"]]
+
+
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """The final table, and where the rest is."""
     title = (
         f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
-        f"at step {results['best_steps'][MEAN]} of {results['steps']}, the best by validation"
+        f"at step {best_step(results)} of {results['steps']}, the best by validation"
     )
     rate = results["examples_per_second"]
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"

@@ -22,7 +22,7 @@ from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 
-MEAN = "mean"  # model selection by the mean over tasks
+MEAN = "mean"  # of train.select: the mean over all tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ def build_run(config: ConfigDict) -> Run:
     schema = data.schema
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))
-    choose("train.select", config.train.select, [MEAN, *schema.task_names])
+    selected_tasks("train.select", config.train.select, schema)
     for name in ("task_weights", "positive_weights"):  # a bad one must not claim the folder
         per_task(config.loss[name], schema.task_names, f"loss.{name}", 1.0)
     for section in ("loss", "evaluate"):
@@ -109,6 +109,24 @@ def build_run(config: ConfigDict) -> Run:
         steps_per_epoch=per_epoch,
         total_steps=min(total, config.train.max_steps or total),
     )
+
+
+def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
+    """The tasks over whose mean a state is chosen: all for `mean`, else those joined by '+'.
+
+    Args:
+      what: the option's name, for the error.
+      select: the option's value.
+      schema: names the tasks.
+
+    Raises:
+      UserError: no such task.
+    """
+    if select == MEAN:
+        return list(schema.task_names)
+    names = select.split("+")
+    choices = [MEAN, *schema.task_names] if len(names) == 1 else schema.task_names
+    return [choose(what, name, choices) for name in names]
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

@@ -1,16 +1,16 @@
-"""Which state is the best so far, for the mean over tasks and for each task, and when to stop."""
+"""Which state is the best so far, by `train.select` and for each task, and when to stop."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.run import MEAN, Run, measure, score_split
-from dtn_jax.schema import Schema, Task, UserError
+from dtn_jax.run import Run, measure, score_split, selected_tasks
+from dtn_jax.schema import Task, UserError
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 
@@ -20,7 +20,7 @@ class Progress:
     """The part of a run that is not arrays; saved with every checkpoint.
 
     Attributes:
-      best: per selection (`mean` and each task) the best validation value and its step.
+      best: per selection (`train.select` and each task) the best validation value and its step.
       waited: validations since the watched value last rose.
       stopped: whether early stopping has struck.
       loss_sum, loss_steps: of the training losses since the last logged line.
@@ -38,7 +38,7 @@ def validate(
 ) -> dict[str, float | None]:
     """Scores validation, keeps the state where it is the best so far, minds early stopping.
 
-    Returns {`mean` and each task: the value that selection maximises}.
+    Returns {`train.select` and each task: the value that selection maximises}.
     """
     scores = score_split(run, state, "validation")
     if not np.isfinite(scores.logits).all():
@@ -47,9 +47,10 @@ def validate(
             "optim.table_learning_rate, or set optim.clip, in a new workdir"
         )
     results = measure(run, scores)
-    found = {MEAN: mean_selection(results, run.schema)}
-    for task in run.schema.tasks:
-        found[task.name] = selection_value(task, results[f"{task.name}@{task.space}"])
+    values = {t.name: selection_value(t, results[f"{t.name}@{t.space}"]) for t in run.schema.tasks}
+    select = run.config.train.select
+    chosen = selected_tasks("train.select", select, run.schema)
+    found = {select: mean_of([values[name] for name in chosen])} | values
     better = [
         name
         for name, value in found.items()
@@ -60,11 +61,11 @@ def validate(
         progress.best[name] = {"value": found[name], "step": step}
     if better:
         checkpoints.save_best(step, state, {entry["step"] for entry in progress.best.values()})
-    progress.waited = 0 if run.config.train.select in better else progress.waited + 1
+    progress.waited = 0 if select in better else progress.waited + 1
     progress.stopped = 0 < run.config.train.patience <= progress.waited
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
     record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
-    folder.log(record | {"mean": found[MEAN]})
+    folder.log(record | {"mean": mean_of(values.values())})
     return found
 
 
@@ -78,21 +79,7 @@ def selection_value(task: Task, metrics: Mapping[str, float | int | None]) -> fl
     return metrics["auc" if task.kind == "binary" else "r2"]
 
 
-def mean_selection(
-    results: Mapping[str, Mapping[str, float | int | None]], schema: Schema
-) -> float | None:
-    """Mean of the tasks' `selection_value`, each in the space of its own loss.
-
-    Args:
-      results: {task@space: metrics}; every task's own space must be among the keys.
-      schema: names the tasks.
-
-    Returns:
-      The mean of those that are defined; None when none is.
-
-    Raises:
-      KeyError: a task's own space is missing.
-    """
-    values = [selection_value(t, results[f"{t.name}@{t.space}"]) for t in schema.tasks]
-    values = [v for v in values if v is not None]
-    return float(np.mean(values)) if values else None
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are defined; None when none is."""
+    defined = [v for v in values if v is not None]
+    return float(np.mean(defined)) if defined else None

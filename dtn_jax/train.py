@@ -46,8 +46,8 @@ def train(
       workdir: the run's folder; made if it is not there.
       test: False for a trial of a search: the test split is not opened, and the results hold
         what validation says alone.
-      after_validation: called with the step and {`mean` and each task: what selection maximises}
-        after each validation; what it raises ends the run.
+      after_validation: called after each validation with the step and {`train.select` and each
+        task: what selection maximises}; what it raises ends the run.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.

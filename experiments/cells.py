@@ -30,7 +30,6 @@ from dtn_jax import options
 from dtn_jax.datasets.catalog import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.replicas import train_replicas
-from dtn_jax.run import MEAN
 from dtn_jax.schema import UserError
 from dtn_jax.significance import resampled_aucs
 from dtn_jax.train import train
@@ -211,7 +210,7 @@ def tune(
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
-    study = open_study(storage, name, config, MEAN, budget, space_source(protocol))
+    study = open_study(storage, name, config, config.train.select, budget, space_source(protocol))
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
         sweep.work(study, config, sweep.load_space("", protocol.config), run)

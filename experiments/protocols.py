@@ -164,10 +164,7 @@ PROTOCOLS = {
     "kuairand": Protocol(
         config="configs/kuairand.py",
         common={
-            "data.batch_size": 512,
-            "train.epochs": 3,
             "optim.schedule": "cosine",
-            "model.embedding_dim": 8,
             "model.mlp.hidden": (128,),
             "model.masknet.mask_hidden": 64,
             "model.masknet.block_dim": 64,
@@ -182,6 +179,7 @@ PROTOCOLS = {
             "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),
         },
         tested=("click", "long_view"),
+        note=SETTLED + " Trials and states are chosen by the mean of click and long_view.",
     ),
     "synthetic": Protocol(
         config="configs/synthetic.py",

@@ -64,7 +64,7 @@ class Study:
     Attributes:
       name: the architecture.
       optuna: the study in its storage.
-      objective: the task (or `mean`) whose validation value it raises.
+      objective: whose validation value it raises, as `train.select` names it.
       budget: what it may spend.
       storage: where the trials are; a database tells which workers live, a journal does not.
     """
@@ -190,7 +190,7 @@ def open_study(
       storage: as Optuna takes it, or a journal.
       name: of the study.
       config: what its trials start from.
-      objective: `mean` or a task.
+      objective: as `train.select` names it.
       budget: what it may spend.
       space: the source of what suggests settings.
 

@@ -24,8 +24,9 @@ from ml_collections import ConfigDict
 from dtn_jax import options
 from dtn_jax.architectures import ARCHITECTURES
 from dtn_jax.datasets import catalog
-from dtn_jax.run import MEAN
+from dtn_jax.run import MEAN, selected_tasks
 from dtn_jax.schema import UserError, choose
+from dtn_jax.selection import mean_of
 from dtn_jax.train import train
 from experiments import command, sweep_report
 from experiments.studies import DEAD, ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
@@ -64,7 +65,10 @@ def main(arguments: Sequence[str]) -> None:
     points = math.prod(map(len, grid.values()))
     trials = min(known.trials or points, points) if grid else known.trials or TRIALS
     budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
-    check_objective(known.objective, config)
+    if known.objective:
+        config.train.select = known.objective
+        rest.append(f"--config.train.select={known.objective}")
+    check_objective(config)
     workdir = pathlib.Path(known.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     studies, problems = {}, []
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
             source = "" if grid else inspect.getsource(space)
-            study = open_study(storage, name, own, known.objective, budget, source)
+            study = open_study(storage, name, own, own.train.select, budget, source)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
                 work(study, own, space, workdir / name)
@@ -107,7 +111,12 @@ def make_parser() -> command.Parser:
     add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
     add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
     add("architectures", "", "search each of these with an equal budget, comma-separated")
-    add("objective", MEAN, "mean, or a task: whose validation metric is raised (default mean)")
+    add(
+        "objective",
+        "",
+        "whose validation metric is raised: mean, a task, or several, click+order (default: the "
+        "config's train.select, which it sets)",
+    )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
     add("pruner", "none", f"what ends bad trials early: {', '.join(PRUNERS)} (default none)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
@@ -123,6 +132,8 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             options.override(given, key, value)
+        if given.train.select != study.objective:
+            raise UserError("a space cannot set train.select: trials would not be comparable")
         rich.print(f"[bold]{study.name}: trial {number}[/] of {study.budget.trials}: {settings}")
         at, watch = folder / f"trial_{number}", study.watch(trial)
         try:
@@ -155,20 +166,20 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
 
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
-    """The mean over tasks, or a task's, of AUC (R2 of a regression) in the space of its loss."""
+    """The objective's mean over tasks of AUC (R2 of a regression) in the space of their losses."""
     first: dict[str, float | None] = {}
     for key, found in validation.items():  # a task's own space is the first reported
         first.setdefault(key.partition("@")[0], found.get("auc", found.get("r2")))
-    values = [v for t, v in first.items() if v is not None and objective in (MEAN, t)]
-    if not values:
+    value = mean_of(first[name] for name in (first if objective == MEAN else objective.split("+")))
+    if value is None:
         raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
-    return sum(values) / len(values)
+    return value
 
 
-def check_objective(objective: str, config: ConfigDict) -> None:
+def check_objective(config: ConfigDict) -> None:
     source = config.data
     data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-    choose("objective", objective, [MEAN, *data.schema.task_names])
+    selected_tasks("objective", config.train.select, data.schema)
 
 
 def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:

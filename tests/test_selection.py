@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dtn_jax import selection
-from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.run import selected_tasks
+from dtn_jax.schema import Field, Schema, Task, UserError
 
 SCHEMA = Schema(
     "shop",
@@ -17,21 +18,32 @@ SCHEMA = Schema(
 )
 
 
-def test_selection():
+def test_a_task_is_selected_by_auc_or_r2():
     click, order, seconds = SCHEMA.tasks
-    results = {
-        "click@all": {"auc": 0.7, "logloss": 0.1},
-        "order@click": {"auc": 0.8},
-        "order@all": {"auc": 0.99},  # not the order task's own space
-        "seconds@all": {"r2": 0.3, "rmse": 9.0},
-    }
-    assert selection.selection_value(click, results["click@all"]) == 0.7
-    assert selection.selection_value(seconds, results["seconds@all"]) == 0.3
-    np.testing.assert_allclose(selection.mean_selection(results, SCHEMA), (0.7 + 0.8 + 0.3) / 3)
-    results["order@click"] = {"auc": None}
-    assert selection.selection_value(order, results["order@click"]) is None
-    np.testing.assert_allclose(selection.mean_selection(results, SCHEMA), (0.7 + 0.3) / 2)
-    nothing = {k: {"auc": None, "r2": None} for k in results}
-    assert selection.mean_selection(nothing, SCHEMA) is None
-    with pytest.raises(KeyError, match="order@click"):
-        selection.mean_selection({k: results[k] for k in ("click@all", "seconds@all")}, SCHEMA)
+    assert selection.selection_value(click, {"auc": 0.7, "logloss": 0.1}) == 0.7
+    assert selection.selection_value(seconds, {"r2": 0.3, "rmse": 9.0}) == 0.3
+    assert selection.selection_value(order, {"auc": None}) is None
+
+
+def test_the_mean_is_over_what_is_defined():
+    np.testing.assert_allclose(selection.mean_of([0.7, None, 0.3]), 0.5)
+    assert selection.mean_of([None, None]) is None
+    assert selection.mean_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("select", "tasks"),
+    [
+        ("mean", ["click", "order", "seconds"]),
+        ("order", ["order"]),
+        ("seconds+click", ["seconds", "click"]),
+    ],
+)
+def test_a_state_is_selected_by_all_tasks_one_or_some(select, tasks):
+    assert selected_tasks("train.select", select, SCHEMA) == tasks
+
+
+@pytest.mark.parametrize("select", ["", "orders", "click+", "click+mean"])
+def test_a_task_that_is_not_there_cannot_select(select):
+    with pytest.raises(UserError, match=r"unknown train\.select .*click, order, seconds"):
+        selected_tasks("train.select", select, SCHEMA)

@@ -45,7 +45,7 @@ def trained(monkeypatch):
         done.append((config.model.architecture, pathlib.Path(workdir).name, config))
         value = 0.9 - abs(config.model.dropout - 0.1) - abs(config.optim.learning_rate - 3e-3)
         for step in (1, 2, 3):
-            after_validation(step, {"mean": value, "income": value, "never_married": 0.5})
+            after_validation(step, {config.train.select: value})
         keys = ("income@all", "never_married@all")
         return {"validation": {key: {"auc": value} for key in keys}}
 
@@ -93,13 +93,25 @@ def test_the_space_may_be_a_file_of_ones_own(trained, prepared_dir, tmp_path):
     assert found["settings"] == {"model.dropout": "0.1", "seed": "4"}
 
 
-def test_a_task_may_be_the_objective(trained, prepared_dir, tmp_path):
-    run(tmp_path, prepared_dir, GRID, "--objective=income")
+def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, GRID, "--objective=income")["dtn"]
+    assert {c.train.select for _, _, c in trained} == {"income"}
+    assert "--config.train.select=income" in shlex.split(found["command"])
     with pytest.raises(UserError, match="unknown objective 'age'"):
         run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
     validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
     assert sweep.value_of(validation, "mean") == pytest.approx(0.6)
     assert sweep.value_of(validation, "a") == 0.5
+    assert sweep.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
+
+
+def test_the_objective_is_what_the_config_selects_by(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, GRID, "--config.train.select=income+never_married")
+    assert found["dtn"]["objective"] == "income+never_married"
+    space = tmp_path / "space.py"
+    space.write_text("def sweep(trial):\n    return {'train.select': 'income'}\n")
+    with pytest.raises(UserError, match=r"cannot set train\.select"):
+        run(tmp_path / "other", prepared_dir, f"--sweep={space}")
 
 
 def test_bad_trials_are_pruned(trained, prepared_dir, tmp_path):

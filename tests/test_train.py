@@ -276,6 +276,9 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
     assert results["steps"] == 20  # two validations without a gain after that of step 10
     assert results["best_steps"]["income"] == 10
     assert results["best_steps"]["never_married"] == 20
+    # Validation and test are those of the state that income picked.
+    assert results["validation"]["income@all"]["auc"] == 0.8
+    assert results["test"]["income@all"] == results["test_per_task_best"]["income@all"]
     kept = {int(p.name) for p in (tmp_path / "run/checkpoints/best").iterdir()}
     assert kept == set(results["best_steps"].values())
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.run import MEAN, Run
+from dtn_jax.run import Run
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
 from dtn_jax.workdir import check_data
@@ -56,14 +56,14 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
 
 
 def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
-    """The state that is best by the mean over tasks on validation, and its step.
+    """The state that the run reports, the best by `train.select`, and its step.
 
     Raises:
       UserError: the data set is another version of the run's, or the state is gone.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
-    step = int(_parse(folder / "results.json", "best_steps")[MEAN])
+    step = int(_parse(folder / "results.json", "best_steps")[run.config.train.select])
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))
     state = jax.jit(create, out_shardings=sharding)()

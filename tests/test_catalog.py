@@ -82,6 +82,43 @@ def test_a_set_prepared_by_other_rules_is_refused(tmp_path, monkeypatch):
         catalog.load("toy", data_dir=str(tmp_path))
 
 
+class Manual(Toy, skip_registration=True):
+    """The toy, read from the user's own files."""
+
+    name = "manual"
+
+    def raw_files(self):
+        if not self.manual_dir:
+            raise UserError("manual is not downloaded")
+        return sorted((self.manual_dir / "manual").glob("*.csv"))
+
+
+def test_other_raw_files_than_those_that_were_prepared_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
+    raw = tmp_path / "raw" / "manual"
+    raw.mkdir(parents=True)
+    for name in ("a.csv", "b.csv"):
+        (raw / name).write_text("12345")
+
+    def load(manual_dir=str(tmp_path / "raw")):
+        return catalog.load("manual", data_dir=str(tmp_path / "data"), manual_dir=manual_dir)
+
+    first = load()
+    assert first.raw_files == {"a.csv": 5, "b.csv": 5}
+    assert load() == first
+    (raw / "b.csv").write_text("123456")
+    with pytest.raises(UserError, match=r"other raw files .*b\.csv was 5 bytes, is 6 bytes"):
+        load()
+    (raw / "b.csv").unlink()
+    with pytest.raises(UserError, match=r"b\.csv was 5 bytes, is absent"):
+        load()
+    (raw / "b.csv").write_text("54321")
+    (raw / "c.csv").write_text("")
+    with pytest.raises(UserError, match=r"c\.csv was absent, is 0 bytes"):
+        load()
+    assert load(manual_dir="") == first  # a prepared set needs no raw files
+
+
 def test_folders_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DTN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -129,6 +129,9 @@ class AliCCP(BlockBuilder):
             )
         return locate(self.manual_dir / "ali_ccp")
 
+    def raw_files(self):
+        return list(self.files.values())
+
     def raw(self, dl_manager):
         self.published = SKELETON.format("train") in self.files
         return {s: functools.partial(self.frames, s) for s in ("train", "validation", "test")}

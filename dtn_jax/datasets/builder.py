@@ -68,6 +68,14 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Further facts to keep beside the data, JSON-able, written to notes.json."""
         return {}
 
+    def raw_files(self) -> list[pathlib.Path]:
+        """The user's own files that `raw` reads; their names and sizes are kept beside the data.
+
+        Raises:
+          UserError: they are not there.
+        """
+        return []
+
     def expected_rows(self) -> dict[str, int]:
         """Rows of the splits whose size is known beforehand; only shown."""
         return {}
@@ -100,6 +108,10 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         facts = (RULES, str(self.VERSION), encoders, self.tasks(), self.layout(), self.weight)
         facts += (self.group,) if self.group else ()  # sets without one keep their recipe
         return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def raw_sizes(self) -> dict[str, int]:
+        """Bytes of the files that `raw` reads, by name."""
+        return {path.name: path.stat().st_size for path in self.raw_files()}
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         self.manual_dir = manual_dir
@@ -246,6 +258,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "unknown_values": self.unknown,
             "missing_labels": self.missing,
             "files": sizes,
+            "raw_files": self.raw_sizes(),
         }
         if any(self.cut.values()):
             prepared["cut_values"] = self.cut

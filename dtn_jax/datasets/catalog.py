@@ -48,6 +48,7 @@ class Prepared:
       fingerprint: SHA-256 of schema, encoders and all rows.
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
+      raw_files: bytes of the user's own files that it was prepared from, by name.
       records: per split that is only a part of what is stored, the stored records that stand for
         its own, of which the first rows are taken.
     """
@@ -60,6 +61,7 @@ class Prepared:
     fingerprint: str
     recipe: str
     notes: dict
+    raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
     records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def part_of_train(self, share: float) -> Prepared:
@@ -166,7 +168,29 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
             f"{folder} was prepared by other rules (encoders, tasks or layout) than those of this "
             "version; delete it to prepare the data set anew"
         )
+    if builder.manual_dir and prepared.raw_files:
+        check_raw(prepared, builder)
     return prepared
+
+
+def check_raw(prepared: Prepared, builder: BlockBuilder) -> None:
+    """Raises UserError where the raw files that are there are not those that were prepared.
+
+    They need not be there any more.
+    """
+    try:
+        now = builder.raw_sizes()
+    except UserError:
+        return
+    for name in {**prepared.raw_files, **now}:
+        was, is_ = (found.get(name) for found in (prepared.raw_files, now))
+        if was != is_:
+            was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
+            raise UserError(
+                f"{prepared.folder} was prepared from other raw files than those in "
+                f"{builder.manual_dir / prepared.schema.name}: {name} was {was}, is {is_}. Delete "
+                "it to prepare the data set anew, or give another data.data_dir"
+            )
 
 
 def read(folder: pathlib.Path) -> Prepared:
@@ -189,6 +213,7 @@ def read(folder: pathlib.Path) -> Prepared:
         fingerprint=facts["fingerprint"],
         recipe=facts["recipe"],
         notes=_parse(folder / "notes.json", json.loads),
+        raw_files=facts["raw_files"],
     )
 
 
@@ -206,7 +231,8 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
 def _facts(text: str) -> dict:
     facts = json.loads(text)
     names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
-    return {name: facts[name] for name in names} | {"layout": Layout(**facts["layout"])}
+    found = {name: facts[name] for name in names}
+    return found | {"layout": Layout(**facts["layout"]), "raw_files": facts.get("raw_files", {})}
 
 
 def parse_options(

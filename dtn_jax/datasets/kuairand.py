@@ -70,16 +70,18 @@ class KuaiRand(BlockBuilder):
     def layout(self):
         return Layout(lanes=32, block_rows=128)
 
-    @functools.cached_property
-    def log(self) -> pl.LazyFrame:
-        """The rows of all files, in the files' order."""
+    def raw_files(self):
         if not self.manual_dir:
             raise UserError(
                 f"kuairand is not downloaded: get it from {HOME} and give data.manual_dir (or "
                 "$DTN_MANUAL_DIR), a folder whose folder kuairand holds log_standard*.csv"
             )
-        paths = locate(self.manual_dir / "kuairand")
-        return pl.concat([read(path) for path in paths], how="vertical_relaxed")
+        return locate(self.manual_dir / "kuairand")
+
+    @functools.cached_property
+    def log(self) -> pl.LazyFrame:
+        """The rows of all files, in the files' order."""
+        return pl.concat([read(path) for path in self.raw_files()], how="vertical_relaxed")
 
     @functools.cached_property
     def days(self) -> pl.DataFrame:

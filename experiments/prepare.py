@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def show(data: Prepared) -> None:
-    """The fields, the tasks, the splits and the place of a prepared set."""
+    """The fields, the tasks, the splits and the place of a prepared set, and what it left out."""
     fields = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Fields of {data.schema.name}")
     for column in ("field", "kind", "table rows", "slots", "pooling", "unknown in train"):
         fields.add_column(column, justify="left" if column in ("field", "kind") else "right")
@@ -61,6 +61,8 @@ def show(data: Prepared) -> None:
     rich.print(tasks)
     rows = ", ".join(f"{n:,} {split}" for split, n in data.rows.items())
     rich.print(f"{rows} rows; fingerprint {data.fingerprint[:16]}")
+    for line in data.notes.get("account", ()):
+        print(line)
     print(f"In {data.folder}")
 
 

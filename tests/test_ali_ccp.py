@@ -22,7 +22,7 @@ from dtn_jax.datasets.ali_ccp_text import FIELDS
 from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import Field, Schema, UserError
 from dtn_jax.state import example_inputs
-from experiments import generate_ali_ccp, train
+from experiments import generate_ali_ccp, prepare, train
 
 SPEC = PairSpec(
     rows={"train": 1_500, "test": 400},
@@ -364,6 +364,10 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
                 assert f"{name}: {n} of {len(lines)} lines {what}: {reason.text}; the first is" in (
                     shown
                 )
+    prepare.show(data)  # again whenever it is looked at, not only when it is prepared
+    again = capsys.readouterr().out
+    assert len(data.notes["account"]) >= 20
+    assert all(line in again and line in shown for line in data.notes["account"])
     assert len(count) >= 20
     for key in ("train", "validation", "common_features_train.csv"):
         assert notes[key]["damage"] == {}

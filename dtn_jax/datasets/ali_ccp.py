@@ -201,22 +201,27 @@ class AliCCP(BlockBuilder):
             "lines": {name: damage.facts() for name, damage in self.damage.items()},
             "conversions_without_click": self.odd,
             "values_that_found_no_slot": self.cut,
+            "account": self.account(),
         }
 
-    def _log_download_done(self) -> None:
-        super()._log_download_done()
-        for damage in self.damage.values():
-            for line in damage.account():
-                progress.say(f"ali_ccp: {line}")
+    def account(self) -> list[str]:
+        """What was not taken as it stood in the files, a line of text each."""
+        lines = [line for damage in self.damage.values() for line in damage.account()]
         done = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
         done = done[self.without_click]
         if any(self.odd.values()):
             counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
-            progress.say(f"ali_ccp: conversions without a click {done}: {counts}")
+            lines.append(f"conversions without a click {done}: {counts}")
         for split, fields in self.cut.items():
             counts = ", ".join(f"{n:,} of {field}" for field, n in fields.items() if n)
             if counts:
-                progress.say(f"ali_ccp: values of {split} that found no slot: {counts}")
+                lines.append(f"values of {split} that found no slot: {counts}")
+        return lines
+
+    def _log_download_done(self) -> None:
+        super()._log_download_done()
+        for line in self.account():
+            progress.say(f"ali_ccp: {line}")
 
 
 def held_out(numbers: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

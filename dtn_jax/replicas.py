@@ -127,8 +127,8 @@ class Member:
     def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
         self.run: Run = build_run(config)
         self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
-        self.results = self.folder.results()
         stack.enter_context(contextlib.closing(self.folder))
+        self.results = self.folder.results()
         self.checkpoints = stack.enter_context(contextlib.closing(Checkpoints(self.folder.path)))
 
     def start(self, step: int | None) -> None:

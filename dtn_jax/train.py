@@ -56,15 +56,15 @@ def train(
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
-    results = folder.results()
-    if results and ("test" in results or not test):
-        rich.print("This run is finished; these are its results.")
-        show(results, run.schema, folder.path)
-        return results
-    with contextlib.closing(folder), contextlib.closing(Checkpoints(folder.path)) as checkpoints:
-        state, progress = start(run, folder, checkpoints)
-        state = fit(run, folder, checkpoints, state, progress, after_validation)
-        results = conclude(run, folder, checkpoints, state, progress, test)
+    with contextlib.closing(folder):
+        results = folder.results()
+        if results and ("test" in results or not test):
+            rich.print("This run is finished; these are its results.")
+        else:
+            with contextlib.closing(Checkpoints(folder.path)) as checkpoints:
+                state, progress = start(run, folder, checkpoints)
+                state = fit(run, folder, checkpoints, state, progress, after_validation)
+                results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     return results
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
+from typing import IO
 
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
@@ -15,6 +17,7 @@ from dtn_jax import options, processes
 from dtn_jax.schema import Schema, UserError
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
+LOCK = "lock"  # the file that the process holds which works in a workdir
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -24,13 +27,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
 class Workdir:
     """Claims a folder for one config on one data set, and writes the run's files into it.
+
+    Until it is closed, or the process ends, no other process can claim the folder.
 
     With several processes the first one alone writes, and must have claimed the folder before the
     others do.
 
     Raises:
+      Busy: another process works in the folder.
       UserError: the folder belongs to another config or data set, holds other things, or cannot
         be written.
     """
@@ -39,26 +49,26 @@ class Workdir:
         self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
     ):
         self.path = pathlib.Path(path).expanduser().absolute()
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"workdir {self.path} is a file, expected a folder")
-        stored = self.path / "config.json"
-        if stored.exists():
-            check_owner(stored, config, fingerprint)
-        elif self.path.exists() and any(self.path.iterdir()):
-            raise UserError(
-                f"workdir {self.path} is not empty and holds no run (no config.json); "
-                "name a new or an empty folder"
-            )
-        self.writer = None
+        self.writer = self.lock = None
+        check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
         facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = locked(self.path / LOCK)
+            if not self.lock:
+                raise Busy(f"another process works in workdir {self.path}; wait, or name another")
+            check_folder(self.path, config, fingerprint)  # another one may have just left it
+            stored = self.path / "config.json"
             if not stored.exists():  # what began the run stays on record
                 write_whole(self.path / "schema.json", schema.to_json())
                 write_whole(stored, json.dumps(facts, indent=1))
+        except UserError:
+            self.close()
+            raise
         except OSError as error:
+            self.close()
             raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
 
     def results(self) -> dict | None:
@@ -107,6 +117,21 @@ class Workdir:
     def close(self) -> None:
         if self.writer:
             self.writer.close()
+        if self.lock:
+            self.lock.close()
+
+
+def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
+    """Raises UserError unless the folder is free, or a run's of this config on these data."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"workdir {path} is a file, expected a folder")
+    if (path / "config.json").exists():
+        check_owner(path / "config.json", config, fingerprint)
+    elif path.exists() and any(found.name != LOCK for found in path.iterdir()):
+        raise UserError(
+            f"workdir {path} is not empty and holds no run (no config.json); "
+            "name a new or an empty folder"
+        )
 
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
@@ -141,6 +166,22 @@ def check_data(stored: pathlib.Path, there: str, here: str) -> None:
             f"workdir {stored.parent} belongs to another version of the data set: fingerprint "
             f"{there[:12]} there, {here[:12]} now; name another folder"
         )
+
+
+def locked(path: pathlib.Path) -> IO | None:
+    """Locks a file until it is closed or the process ends; None where another one holds it.
+
+    On a file system without locks nothing is held, and nothing refused.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        pass
+    return file
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
-import fcntl
 import functools
 import hashlib
 import inspect
@@ -33,7 +32,7 @@ from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import UserError
 from dtn_jax.significance import resampled_aucs
 from dtn_jax.train import train
-from dtn_jax.workdir import versions, write_whole
+from dtn_jax.workdir import locked, versions, write_whole
 from experiments import sweep, sweep_report
 from experiments.protocols import Protocol, Settings
 from experiments.studies import Budget, open_study
@@ -103,13 +102,9 @@ def alone(path: pathlib.Path) -> Iterator[bool]:
     Processes on one machine, or on one file system that has locks, share a table's work by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    held = locked(path)
+    with held or contextlib.nullcontext():
+        yield held is not None
 
 
 def compute(config: ConfigDict, data: Prepared, run: pathlib.Path) -> dict:

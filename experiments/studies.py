@@ -111,18 +111,23 @@ class Study:
         Raises:
           UserError: the first HOPELESS trials all ended with an error.
         """
-        number = None
+        number, taken = None, False
 
         def own(trial: optuna.Trial) -> float:
-            nonlocal number
+            nonlocal number, taken
             number = trial.number
-            return objective(trial)
+            try:
+                return objective(trial)
+            finally:
+                taken = self.optuna.get_trials(deepcopy=False)[number].state.is_finished()
 
         try:
             self.optuna.optimize(own, n_trials=1, catch=Twin)
-        except BaseException:  # then it waits to be gone on with, as after a kill
+        except BaseException as error:
+            if taken and isinstance(error, Exception):
+                return False  # this worker was silent for so long that another one has the trial
             if number is not None:
-                retry_later()(self.optuna, self.optuna.get_trials()[number])
+                retry_later()(self.optuna, self.optuna.get_trials()[number])  # as after a kill
             raise
         errors = [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
         if len(errors) >= HOPELESS and not self.best():

@@ -27,7 +27,8 @@ from dtn_jax.datasets import catalog
 from dtn_jax.run import MEAN, selected_tasks
 from dtn_jax.schema import UserError, choose
 from dtn_jax.selection import mean_of
-from dtn_jax.train import train
+from dtn_jax.train import Watch, train
+from dtn_jax.workdir import Busy
 from experiments import command, sweep_report
 from experiments.studies import DEAD, ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
 
@@ -137,7 +138,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         rich.print(f"[bold]{study.name}: trial {number}[/] of {study.budget.trials}: {settings}")
         at, watch = folder / f"trial_{number}", study.watch(trial)
         try:
-            results = train(given, at, test=False, after_validation=watch)
+            results = train_when_free(given, at, watch)
             return value_of(results["validation"], study.objective)
         except UserError as error:  # such as a loss that is not finite
             rich.print(f"trial {number} cannot be done: {error}")
@@ -163,6 +164,16 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 break
     if twins:
         rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
+
+
+def train_when_free(config: ConfigDict, folder: pathlib.Path, watch: Watch) -> dict:
+    """A trial's results; a worker that was taken for dead may still be at work in its folder."""
+    while True:
+        try:
+            return train(config, folder, test=False, after_validation=watch)
+        except Busy:
+            rich.print(f"another worker is still at work in {folder}: waiting for it")
+            time.sleep(WAIT)
 
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:

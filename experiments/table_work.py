@@ -125,10 +125,10 @@ class Work:
         """
         problems, left, took, told = [], dict(jobs), [], False
         while left:
-            for number, (label, job) in enumerate(list(left.items())):
+            for label, job in list(left.items()):
                 about = ""
                 if took:
-                    minutes = statistics.median(took) * (len(left) - number) / 60
+                    minutes = statistics.median(took) * len(left) / 60
                     about = f" (with those after it about {minutes:.0f} min)"
                 start = time.monotonic()
                 try:

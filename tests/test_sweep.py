@@ -21,6 +21,7 @@ from test_train import small
 from dtn_jax.datasets import adult, catalog
 from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
+from dtn_jax.workdir import Busy
 from experiments import studies, sweep, sweep_report
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -387,6 +388,33 @@ def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
     study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
     assert numbers == [0]
     study.close()
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other():
+    study = in_memory(2)
+
+    def silent(trial):
+        study.claim(trial, {"seed": "1"})
+        study.optuna.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # said by another one
+        return 0.5
+
+    assert not study.run_one(silent)
+    assert [t.state.name for t in study.trials()] == ["FAIL"]
+
+
+def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, tmp_path):
+    tries = []
+
+    def train(config, folder, *, test, after_validation):
+        tries.append(folder)
+        if len(tries) < 3:
+            raise Busy("another process works there")
+        return {"validation": {}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(sweep, "WAIT", 0)
+    assert sweep.train_when_free(small(""), tmp_path, None) == {"validation": {}}
+    assert tries == [tmp_path] * 3
 
 
 def test_a_study_ends_its_connections(tmp_path):

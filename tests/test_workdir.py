@@ -22,7 +22,9 @@ def config(**changes):
 
 
 def claim(path, fingerprint=FINGERPRINT, **changes):
-    return Workdir(path, config(**changes), SCHEMA, fingerprint)
+    folder = Workdir(path, config(**changes), SCHEMA, fingerprint)
+    folder.close()  # the test may claim it again
+    return folder
 
 
 def refused(path, *arguments, **changes) -> str:
@@ -58,12 +60,47 @@ def claimed(tmp_path):
 
 def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     folder = claim(tmp_path / "runs/new")
-    assert {p.name for p in folder.path.iterdir()} == {"config.json", "schema.json"}
+    assert {p.name for p in folder.path.iterdir()} == {"config.json", "schema.json", "lock"}
     facts = json.loads((folder.path / "config.json").read_text())
     assert options.identity(facts["config"]) == options.identity(config())
     assert facts["data"] == FINGERPRINT
     assert set(facts["versions"]) == {"python", *workdir.PACKAGES}
     assert Schema.load(folder.path / "schema.json") == SCHEMA
+
+
+def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
+    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    with pytest.raises(workdir.Busy, match=r"another process works in workdir .*run"):
+        Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    first.close()
+    claim(tmp_path / "run")
+
+
+def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock").touch()
+    assert (claim(tmp_path / "run").path / "config.json").exists()
+
+
+def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkeypatch):
+    def slow(path):
+        monkeypatch.undo()
+        claim(tmp_path / "run", seed=5)
+        return workdir.locked(path)
+
+    monkeypatch.setattr(workdir, "locked", slow)
+    with pytest.raises(UserError, match="seed: 5 there, 0 now"):
+        claim(tmp_path / "run")
+
+
+def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
+    def absent(*_):
+        raise OSError("no locks here")
+
+    monkeypatch.setattr(workdir.fcntl, "flock", absent)
+    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    claim(tmp_path / "run")
+    first.close()
 
 
 def test_an_empty_folder_and_one_below_home_will_do(tmp_path, monkeypatch):

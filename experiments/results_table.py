@@ -1,7 +1,8 @@
-"""Writes the tables of README.md from the JSON that paper_tables, compare and benchmark keep.
+"""Writes the tables of the documents from the JSON that paper_tables, compare and benchmark keep.
 
-Each table stands between `<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched.
-With --check nothing is written, and the exit code says whether README.md is up to date.
+The documents are README.md and experiments/results/benchmark/README.md. Each table stands between
+`<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched. With --check nothing is
+written, and the exit code says whether they are up to date.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from experiments.suites.measured import Goal
 from experiments.table_entries import TABLES
 from experiments.table_text import short, spread
 
-README = pathlib.Path("README.md")
 EXAMPLE = "python -m experiments.results_table"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
+ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
+DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS)
+SUMMED = "peers"  # the suite that the summary shows whole
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -29,24 +32,28 @@ def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     known = parser.parse_args(arguments)
-    text = README.read_text()
-    written = PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
-    if known.check and written != text:
-        raise UserError(f"{README} is not what {EXAMPLE} writes; call it")
-    if not known.check:
-        README.write_text(written)
+    for document in DOCUMENTS:
+        text = document.read_text()
+        written = PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
+        if known.check and written != text:
+            raise UserError(f"{document} is not what {EXAMPLE} writes; call it")
+        if not known.check:
+            document.write_text(written)
 
 
 def table(name: str) -> str:
-    """The Markdown table of a name: benchmark, TABLE_DATASET of the paper's, or a comparison."""
+    """The Markdown table of a name: benchmark or its summary, TABLE_DATASET of the paper's, or a
+    comparison."""
     if name == BENCHMARK:
-        return performance_table()
+        return performance_table(every=True)
+    if name == "benchmark_summary":
+        return performance_table(every=False)
     kind, _, dataset = name.partition("_")
     if kind in TABLES:
         return paper_table(kind, dataset)
     path = RESULTS / f"{name}.json"
     if not path.exists():
-        raise UserError(f"{README} has a place for {name!r}, but {path} is not there")
+        raise UserError(f"a document has a place for {name!r}, but {path} is not there")
     found = json.loads(path.read_text())
     entries, bayes = found["entries"], found.get("notes", {}).get("test_bayes_auc", {})
     keys = list(next(iter(entries.values()))["runs"][0]["test"])
@@ -71,22 +78,28 @@ def paper_table(kind: str, dataset: str) -> str:
     """The first of the tables that experiments/results/paper/<dataset>/<kind>.json makes."""
     path = RESULTS / PAPER / dataset / f"{kind}.json"
     if not path.exists():
-        raise UserError(f"{README} has a place for {kind}_{dataset}, but {path} is not there")
+        raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
     found = json.loads(path.read_text())
     notes = " ".join(table_text.footnotes(found))
     return f"{table_text.markdown_table(table_text.texts(found)[0])}\n{notes}\n\n"
 
 
-def performance_table() -> str:
-    """A row for each goal of each suite in experiments/results/benchmark, met or missed."""
+def performance_table(every: bool) -> str:
+    """A row for each goal of each suite in experiments/results/benchmark, met or missed.
+
+    Without `every` the goals of SUMMED and those missed have one.
+    """
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
     if not files:
-        raise UserError(f"{README} has a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
+        raise UserError(f"a document has a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]
-    conditions = []
+    conditions, goals = [], []
     for path in files:
         found = json.loads(path.read_text())
         for goal in (Goal(**given) for given in found["goals"]):
+            goals.append(goal)
+            if goal.met and not every and path.stem != SUMMED:
+                continue
             sign = "≥" if goal.at_least else "≤"
             met = "" if goal.met else "missed"
             cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}", met)
@@ -96,7 +109,14 @@ def performance_table() -> str:
             f"{path.stem}: {found['machine']}, jax {versions['jax']}, {found['date']}, "
             f"{found['seconds']} s"
         )
-    how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
+    if every:
+        how = "`python -m experiments.benchmark --suite=all`. " + "; ".join(conditions) + "."
+    else:
+        met = sum(goal.met for goal in goals)
+        how = (
+            f"{met} of {len(goals)} goals are met; beside `{SUMMED}` only what is missed stands "
+            f"here. [All goals, how they were measured and what was tried]({ALL_GOALS})."
+        )
     return "\n".join(lines) + f"\n\n{how}\n\n"
 
 

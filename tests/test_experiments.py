@@ -86,7 +86,7 @@ def test_compare_and_table(prepared_dir, tmp_path, results_folder, monkeypatch):
 
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results: adult -->\nold\n<!-- end -->\nafter\n")
-    monkeypatch.setattr(results_table, "README", readme)
+    monkeypatch.setattr(results_table, "DOCUMENTS", (readme,))
     with pytest.raises(UserError, match="is not what"):
         results_table.main(["--check"])
     results_table.main([])
@@ -123,13 +123,18 @@ def test_logistic_regression_as_a_reference(prepared_dir, results_folder, monkey
     assert kept["version"].startswith("scikit-learn ")
 
 
+def test_the_documents_say_what_the_results_say(monkeypatch):
+    monkeypatch.undo()  # the true results
+    results_table.main(["--check"])
+
+
 def test_the_performance_table_has_every_goal(results_folder, monkeypatch, tmp_path):
     folder = results_folder / "benchmark"
     goals = [Goal("share", 0.8, 0.9), Goal("ratio", 1.1, 1.25, at_least=False)]
     benchmark.write(folder, "step", Measured("ms", [{"a": 1}], goals), 12.3)
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results: benchmark -->\nold\n<!-- end -->\nafter\n")
-    monkeypatch.setattr(results_table, "README", readme)
+    monkeypatch.setattr(results_table, "DOCUMENTS", (readme,))
     results_table.main([])
     lines = readme.read_text().splitlines()
     assert "| step | share | 0.9 | ≥ 0.8 |  |" in lines
@@ -137,3 +142,9 @@ def test_the_performance_table_has_every_goal(results_folder, monkeypatch, tmp_p
     assert any("12 s" in line and "jax " in line for line in lines)
     assert lines[0] == "before"
     assert "old" not in lines
+    readme.write_text("<!-- results: benchmark_summary -->\n<!-- end -->\n")
+    results_table.main([])
+    lines = readme.read_text().splitlines()
+    assert "| step | ratio | 1.25 | ≤ 1.1 | missed |" in lines
+    assert not any("| step | share |" in line for line in lines)  # met
+    assert any(line.startswith("1 of 2 goals are met") for line in lines)

@@ -248,6 +248,15 @@ def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
     assert done == ["b", "a"]
 
 
+def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_path, monkeypatch):
+    work = Work("adult", TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
+    monkeypatch.setattr("time.monotonic", functools.partial(next, iter(range(0, 9_000, 120))))
+    labels = []
+    work.share({name: lambda label: not labels.append(label) for name in "abc"})
+    about = [label.partition("about ")[2] for label in labels]
+    assert about == ["", "4 min)", "2 min)"]
+
+
 FUNNEL = Schema(
     "s", (Field("f", rows=5),), (Task("click"), Task("order", upstream=("click",), space="click"))
 )

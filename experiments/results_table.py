@@ -91,7 +91,7 @@ def performance_table(every: bool) -> str:
     """
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
     if not files:
-        raise UserError(f"a document has a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
+        raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]
     conditions, goals = [], []
     for path in files:

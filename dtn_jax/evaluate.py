@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from dtn_jax import metrics, processes
 from dtn_jax.calibration import calibration_curve
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.input_pipeline import in_order
 from dtn_jax.losses import space_mask
 from dtn_jax.prefetch import prefetched
@@ -70,7 +70,7 @@ def score(
     at: Placement,
     group: Int[np.ndarray, " B"] | None = None,
 ) -> Scores:
-    """Scores a whole split; the ids are checked on the way (see `catalog.check_ids`).
+    """Scores a whole split; the ids are checked on the way (see `prepared.check_ids`).
 
     The split's groups (`Prepared.groups`) are handed over: they are the same for every state. The
     next batch is read while the device works on the last ones, of which only a few wait there.

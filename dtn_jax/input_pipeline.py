@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax import processes
-from dtn_jax.datasets.catalog import Prepared, check_ids
+from dtn_jax.datasets.prepared import Prepared, check_ids
 from dtn_jax.epoch_order import (
     batch_rows,
     rows_per_lane,

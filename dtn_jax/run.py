@@ -14,6 +14,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dtn_jax import architectures, flops, options, processes
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.datasets import catalog
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.embedding import TablePlan, check_updates, make_plan
 from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
@@ -30,7 +31,7 @@ class Run:
     """What a config means on its data set, before any array exists."""
 
     config: FrozenConfigDict
-    data: catalog.Prepared
+    data: Prepared
     schema: Schema
     model: nn.Module
     plan: TablePlan

@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 import dtn_jax
 from configs import base
 from dtn_jax import options
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import UserError

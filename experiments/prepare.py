@@ -12,7 +12,8 @@ import rich.box
 import rich.table
 
 from dtn_jax.datasets import catalog
-from dtn_jax.datasets.catalog import DATASETS, Prepared
+from dtn_jax.datasets.catalog import DATASETS
+from dtn_jax.datasets.prepared import Prepared
 from experiments import command
 
 EXAMPLE = "python -m experiments.prepare --dataset=census_income --manual_dir=raw"

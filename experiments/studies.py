@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from ml_collections import ConfigDict
-from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dtn_jax import options
 from dtn_jax.schema import UserError
+from experiments.trial_storage import create_study, experimental, retry_later
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("none", "median", "asha")
-JOURNAL = "journal:"
-HEARTBEAT = 30  # seconds between a worker's signs of life
-DEAD = 120  # a trial whose worker was silent for longer is done again
-RETRIES = 5
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done;
 # and of studies: what they were begun with.
 SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
-OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 SETTLED = 50  # looks, 0.1 s apart, at trials that have not yet said what they do
 HOPELESS = 3  # errors before the first success: the sweep ends
 
@@ -209,7 +201,7 @@ def open_study(
     grid = dict(budget.grid)
     owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
     owner |= {"sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
-    opened, study = create_study(storage, name, budget)
+    opened, study = create_study(storage, name, make_pruner(budget.pruner))
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
@@ -224,53 +216,6 @@ def open_study(
             "another --workdir or --storage"
         )
     return Study(name, study, objective, budget, opened)
-
-
-def create_study(
-    storage: str, name: str, budget: Budget
-) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
-    """Makes or loads a study; workers that make a new database at the same time try again."""
-    for attempt in range(OPENINGS):
-        try:
-            opened = open_storage(storage)
-            return opened, optuna.create_study(
-                storage=opened,
-                study_name=name,
-                direction="maximize",
-                pruner=make_pruner(budget.pruner),
-                load_if_exists=True,
-            )
-        except Exception as error:  # each kind of storage has its own
-            again = isinstance(error, IntegrityError | OperationalError)
-            if not again or attempt == OPENINGS - 1:
-                raise UserError(f"storage {storage!r} cannot be opened: {error}") from error
-            time.sleep(0.5)
-
-
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    if url.startswith(JOURNAL):
-        return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
-    with experimental():
-        return RDBStorage(
-            url,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=DEAD,
-            heartbeat_stale_trial_callback=retry_later(),
-        )
-
-
-def retry_later() -> RetryHeartbeatStaleTrialCallback:
-    """Lets a trial that ended before its time wait to be gone on with."""
-    with experimental():
-        return RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
-
-
-@contextlib.contextmanager
-def experimental() -> Iterator[None]:
-    """Optuna warns that what it does about dead workers may change; the lower bound is pinned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
 
 
 def make_sampler(budget: Budget, begun: int) -> optuna.samplers.BaseSampler:

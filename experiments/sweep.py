@@ -30,7 +30,8 @@ from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
 from dtn_jax.workdir import Busy
 from experiments import command, sweep_report
-from experiments.studies import DEAD, ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+from experiments.trial_storage import DEAD
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"

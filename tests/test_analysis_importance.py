@@ -22,6 +22,7 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets import catalog, funnel
 from dtn_jax.datasets.blocks import Layout
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.embedding import make_plan
 from dtn_jax.input_pipeline import Batch, SplitReader
 from dtn_jax.interface import Inputs
@@ -84,7 +85,7 @@ def tiny(architecture="shared_bottom", **changes):
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     config = options.check(config)
     views = architectures.views(architecture, SCHEMA)
-    data = catalog.Prepared(pathlib.Path(), SCHEMA, Layout(1, 8), {"train": B}, {}, "", "", {})
+    data = Prepared(pathlib.Path(), SCHEMA, Layout(1, 8), {"train": B}, {}, "", "", {})
     run = Run(
         config=config,
         data=data,

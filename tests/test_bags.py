@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets import catalog, progress
 from dtn_jax.datasets import encoders as enc
+from dtn_jax.datasets import prepared, progress
 from dtn_jax.datasets.bags import Bag
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
@@ -210,7 +210,7 @@ def test_prepared_bags_are_those_of_the_frames(tmp_path, capsys):
     frame = shelf()
     builder = Shelf(frame, data_dir=str(tmp_path))
     builder.download_and_prepare()
-    data = catalog.read(pathlib.Path(builder.data_dir))
+    data = prepared.read(pathlib.Path(builder.data_dir))
     assert [(f.kind, f.slots, f.weighted) for f in data.schema.fields] == [
         ("categorical", 1, False),
         ("bag", 3, True),

@@ -15,12 +15,15 @@ import rich.console
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from dtn_jax.datasets import catalog, progress
 from dtn_jax.datasets import encoders as enc
+from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout, cut_blocks, default_layout
-from dtn_jax.datasets.builder import RULES, BlockBuilder, cache_folder, hold_out
+from dtn_jax.datasets.builder import RULES, BlockBuilder
+from dtn_jax.datasets.catalog import cache_folder
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.datasets.groups import check_group, group_numbers
+from dtn_jax.datasets.hold_out import hold_out
+from dtn_jax.datasets.prepared import read
 from dtn_jax.schema import Task, UserError
 
 # --- layout --------------------------------------------------------------------------------------
@@ -268,7 +271,7 @@ def splits():
 def prepare(splits, folder):
     builder = Shop(splits, data_dir=str(folder))
     builder.download_and_prepare()
-    return catalog.read(pathlib.Path(builder.data_dir))
+    return read(pathlib.Path(builder.data_dir))
 
 
 def rows_of(data, split):
@@ -523,7 +526,7 @@ def test_groups_are_stored_in_row_order(splits, tmp_path):
     splits["test"][0] = splits["test"][0].with_columns(pl.col("word").fill_null("nobody"))
     builder = Grouped(splits, data_dir=str(tmp_path))
     builder.download_and_prepare()
-    data = catalog.read(pathlib.Path(builder.data_dir))
+    data = read(pathlib.Path(builder.data_dir))
     assert data.schema.group == "word"
     numbers = {}
     for split, frames in splits.items():

@@ -13,7 +13,8 @@ from dtn_jax.datasets import catalog
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
-from dtn_jax.datasets.catalog import check_ids, parse_options
+from dtn_jax.datasets.catalog import parse_options
+from dtn_jax.datasets.prepared import check_ids, read
 from dtn_jax.schema import Field, Schema, Task, UserError
 
 
@@ -233,7 +234,7 @@ def test_options_that_cannot_be_read(text, message):
 
 
 def test_read_gives_what_was_prepared(folder):
-    data = catalog.read(folder)
+    data = read(folder)
     assert data.folder == folder
     assert data.rows == {"train": 30, "validation": 30, "test": 30}
     assert data.layout == Layout(2, 4)
@@ -249,7 +250,7 @@ def test_read_gives_what_was_prepared(folder):
 
 def read_error(folder):
     with pytest.raises(UserError) as caught:
-        catalog.read(folder)
+        read(folder)
     assert f"delete {folder} to prepare the data set anew" in str(caught.value)
     return str(caught.value)
 
@@ -308,7 +309,7 @@ def test_damaged_encoders(folder):
     path.write_text(text[:-2])
     assert f"{path} has {len(text) - 2} bytes, expected {len(text)}" in read_error(folder)
     path.write_text(text)
-    data = catalog.read(folder)
+    data = read(folder)
     path.write_text(text.replace("vocabulary", "dictionary"))
     with pytest.raises(UserError, match="unknown encoder of field 'word' 'dictionary'"):
         data.encoders()

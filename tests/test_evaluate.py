@@ -14,6 +14,7 @@ from dtn_jax.datasets import catalog
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.evaluate import Scores, evaluate, write_predictions
 from dtn_jax.gauc import gauc
 from dtn_jax.schema import Field, Schema, Task
@@ -113,13 +114,13 @@ class Visits(BlockBuilder, skip_registration=True):
 def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(catalog.DATASETS, "visits", Visits)
     reads = []
-    groups = catalog.Prepared.groups
+    groups = Prepared.groups
 
     def read(self, split):
         reads.append(split)
         return groups(self, split)
 
-    monkeypatch.setattr(catalog.Prepared, "groups", read)
+    monkeypatch.setattr(Prepared, "groups", read)
     config = adult_config.get_config("shared_bottom")
     config.data.dataset, config.data.data_dir = "visits", str(tmp_path / "data")
     config.data.batch_size = 64

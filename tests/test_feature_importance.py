@@ -20,7 +20,7 @@ from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.datasets import funnel
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError
 from dtn_jax.train import train

@@ -9,6 +9,7 @@ import pytest
 
 from dtn_jax.datasets import catalog
 from dtn_jax.datasets.builder import Layout
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input_pipeline import (
     CHUNK_STEPS,
@@ -173,7 +174,7 @@ def stored_rows(layout, rows):
     return InMemory(pathlib.Path(), schema, layout, {"train": rows}, {}, "", "", {"train": records})
 
 
-class InMemory(catalog.Prepared):
+class InMemory(Prepared):
     def stored(self, split):
         return self.notes[split]
 

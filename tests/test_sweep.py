@@ -144,8 +144,8 @@ def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_p
 
 WORKER = """
 import pathlib, sys, time
-from experiments import studies, sweep
-studies.HEARTBEAT, studies.DEAD, sweep.WAIT = 1, 3, 0.2
+from experiments import sweep, trial_storage
+trial_storage.HEARTBEAT, trial_storage.DEAD, sweep.WAIT = 1, 3, 0.2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
 def train(config, workdir, *, test, after_validation):

@@ -16,7 +16,7 @@ from configs import adult as adult_config
 from dtn_jax import evaluate, input_pipeline, selection
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import UserError
 from dtn_jax.sharding import Placement

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.input_pipeline import Batch, in_order, take
 from dtn_jax.schema import Schema, UserError, choose
 

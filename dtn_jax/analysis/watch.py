@@ -15,7 +15,7 @@ from dtn_jax import embedding, processes
 from dtn_jax.analysis.conflict import make_conflict
 from dtn_jax.analysis.gate_use import make_gates
 from dtn_jax.analysis.sample import read_sample
-from dtn_jax.datasets.catalog import Prepared
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.input_pipeline import Batch, take
 from dtn_jax.sharding import Placement
 from dtn_jax.state import State

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol, runtime_checkable
@@ -275,17 +274,3 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _create_builder_config(self, builder_config, version):
         return builder_config  # as made by the data set; TFDS would warn that it is not listed
-
-
-def hold_out(frame: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Splits off a fixed, seeded share of the rows: (the rest, the held-out rows)."""
-    held = np.zeros(len(frame), bool)
-    rng = np.random.default_rng(seed)
-    held[rng.permutation(len(frame))[: round(share * len(frame))]] = True
-    return frame.filter(~held), frame.filter(held)
-
-
-def cache_folder() -> pathlib.Path:
-    """The user's cache folder for prepared sets."""
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(root) / "dtn_jax"

@@ -20,9 +20,10 @@ import polars as pl
 
 from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout
-from dtn_jax.datasets.builder import BlockBuilder, hold_out
+from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.download import discard, download
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.hold_out import hold_out
 from dtn_jax.schema import Task, UserError
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"

@@ -8,7 +8,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 
-from experiments.table_content import TOO_FEW
+from experiments.table_content import OPTIMAL, TOO_FEW
 
 LEVEL = 0.05  # of significance
 FINE = 5e-5  # a spread that 4 digits would hide
@@ -44,7 +44,7 @@ def texts(found: Mapping) -> list[Text]:
     if not found["rows"]:
         return []
     others = [metric_text(found, metric) for metric in NAMES if metric != "auc"]
-    return [t for t in (main_text(found), difference_text(found), *others) if t]
+    return [t for t in (main_text(found), difference_text(found), share_text(found), *others) if t]
 
 
 def main_text(found: Mapping) -> Text:
@@ -80,6 +80,22 @@ def difference_text(found: Mapping) -> Text | None:
     other = against[0] if len(against) == 1 else "dtn with the same experts"
     title = f"AUC less that of {other}: difference × 1000, 95 % interval, Holm's p"
     return as_text(title, rows, columns) if rows else None
+
+
+def share_text(found: Mapping) -> Text | None:
+    """How far each row is from 0.5 towards the best possible AUC; None where that is not known."""
+    if OPTIMAL not in found["references"]:
+        return None
+    rows, best = found["rows"], found["references"][OPTIMAL]["test"]
+    columns = {
+        key: [
+            spread([100 * (v - 0.5) / (best[key] - 0.5) for v in r["metrics"][key]["auc"]], 1)
+            for r in rows
+        ]
+        for key in keys_of(found)
+        if key in best
+    }
+    return as_text("AUC: % of the way from 0.5 to the Bayes-optimal one", rows, columns)
 
 
 def metric_text(found: Mapping, metric: str) -> Text | None:

@@ -96,6 +96,17 @@ def test_a_difference_that_seeds_could_make_has_no_sign():
     assert not {"↑", "↓"} & set("".join(sum(main.rows, ())))
 
 
+def test_where_the_optimum_is_known_it_is_told_how_far_each_row_came(made):
+    titles = [t.title for t in table_text.texts(made)]
+    assert not any("way from" in title for title in titles)
+    best = {"test": {"click@all": 0.9, "order@click": 0.9}, "version": "known"}
+    made["references"]["Bayes-optimal"] = best
+    (share,) = [t for t in table_text.texts(made) if "way from" in t.title]
+    assert share.header == ("", "click@all", "order@click")
+    assert share.rows[0] == ("`dtn`", "75.0 ± 0.0", "75.0 ± 0.0")
+    assert table_text.texts(made)[0].rows[-1][:2] == ("Bayes-optimal (known)", "0.9000")
+
+
 def test_one_seed_is_not_tested():
     made = found({"dtn": 0.80, "mmoe": 0.70, "ple": 0.9}, mmoe=2)
     assert made["rows"][1]["comparison"] == {}

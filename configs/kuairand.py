@@ -14,7 +14,4 @@ def get_config(argument: str = ""):
     return variant(config, argument)
 
 
-def sweep(trial) -> dict[str, object]:
-    """How fast tables should move is searched too: it differs by architecture, and decides."""
-    table_rate = trial.suggest_float("optim.table_learning_rate", 1e-3, 3e-2, log=True)
-    return space.sweep(trial) | {"optim.table_learning_rate": table_rate}
+sweep = space.with_table_rate

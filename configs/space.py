@@ -11,3 +11,9 @@ def sweep(trial) -> dict[str, object]:
         "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.5),
         "model.embedding_dropout": trial.suggest_float("model.embedding_dropout", 0.0, 0.3),
     }
+
+
+def with_table_rate(trial) -> dict[str, object]:
+    """For data whose ids are seen a few times: there it matters how fast tables move."""
+    table_rate = trial.suggest_float("optim.table_learning_rate", 1e-3, 3e-2, log=True)
+    return sweep(trial) | {"optim.table_learning_rate": table_rate}

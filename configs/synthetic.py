@@ -5,7 +5,7 @@
 A million rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
 """
 
-from configs import base
+from configs import base, space
 from dtn_jax.options import variant
 
 
@@ -23,3 +23,6 @@ def get_config(argument: str = ""):
 def quick(config):
     config.data.options = "rows=100000"
     config.train.epochs = 1
+
+
+sweep = space.with_table_rate

@@ -21,6 +21,7 @@ from dtn_jax.losses import space_mask
 from dtn_jax.prefetch import prefetched
 from dtn_jax.schema import Schema
 from dtn_jax.sharding import Placement
+from dtn_jax.spaces import logits_in
 from dtn_jax.state import State
 
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
@@ -52,13 +53,15 @@ class Scores:
     def of(self, task: str, space: str, schema: Schema):
         """(logits, labels, weights, group) of a task on the rows of a space.
 
-        Views where the space is every row: nothing is copied then.
+        The logits are of its probability in that space (spaces.py). Views where the space is that
+        of its loss, and every row: nothing is copied then.
         """
         column = schema.task_names.index(task)
         mask = self.rows(task, space, schema)
         rows = slice(None) if mask.all() else mask
         group = None if self.group is None else self.group[rows]
-        return self.logits[rows, column], self.labels[rows, column], self.sample_weight[rows], group
+        logits = logits_in(space, task, self.logits, schema, rows)
+        return logits, self.labels[rows, column], self.sample_weight[rows], group
 
 
 def score(

@@ -172,6 +172,13 @@ class Schema:
             for up in task.upstream:
                 choose(f"upstream task of {task.name!r}", up, kinds)
         self.task_order()  # raises on a cycle
+        spaces = {t.name: t.space for t in self.tasks}
+        for name in spaces:
+            chain = [name]
+            while chain[-1] != ALL and len(chain) <= len(spaces):
+                chain.append(spaces[chain[-1]])
+            if chain[-1] != ALL:
+                raise UserError(f"the spaces of tasks lead in a circle: {' -> '.join(chain)}")
         for table in self.tables():
             rows = {f.name: f.rows for f in self.fields if f.table == table}
             if len(set(rows.values())) > 1:

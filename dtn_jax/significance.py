@@ -39,12 +39,14 @@ class Comparison(NamedTuple):
       difference: of the mean AUCs over seeds.
       low, high: its 95 % interval.
       p: two-sided, of no difference.
+      least: the lowest p that the draws can tell.
     """
 
     difference: float
     low: float
     high: float
     p: float
+    least: float
 
 
 def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[str, np.ndarray]:
@@ -63,12 +65,11 @@ def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[s
         names, unit = np.unique(scores.group, return_inverse=True)
         units = len(names)
     ranked = {}
-    for column, task in enumerate(schema.tasks):
+    for task in schema.tasks:
         for space in task.spaces if task.kind == "binary" else ():
+            logits, labels, *_ = scores.of(task.name, space, schema)
             rows = scores.rows(task.name, space, schema)
-            ranked[f"{task.name}@{space}"] = Ranking(
-                scores.logits[rows, column], scores.labels[rows, column], unit[rows]
-            )
+            ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit[rows])
     rng = np.random.default_rng(0)
     found = {key: np.empty(draws) for key in ranked}
     for i in range(draws):
@@ -118,7 +119,7 @@ def compare(
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
-    p is no lower than 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
+    `least` is 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
     each, seeds do not vary.
 
     Args:
@@ -133,9 +134,10 @@ def compare(
     differences += _drawn_seeds(our_aucs, their_aucs, repeats, rng)
     low, high = np.quantile(differences, [0.025, 0.975])
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
-    p = min(1.0, max(2 * tail, 2 / (len(defined) + 1)))
+    least = 2 / (len(defined) + 1)
+    p = min(1.0, max(2 * tail, least))
     difference = float(our_aucs.mean() - their_aucs.mean())
-    return Comparison(difference, float(low), float(high), float(p))
+    return Comparison(difference, float(low), float(high), float(p), least)
 
 
 def _drawn_seeds(

@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import functools
 import hashlib
-import inspect
 import json
 import os
 import pathlib
@@ -20,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-import optuna
 from ml_collections import ConfigDict
 
 import dtn_jax
@@ -184,18 +182,17 @@ def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict
 
 
 def tuning_name(protocol: Protocol, name: str, config: ConfigDict, data: Prepared) -> str:
-    own = digest(changed(config), data.fingerprint, space_source(protocol), protocol.trials)
+    own = digest(changed(config), data.fingerprint, asked(protocol), protocol.trials)
     return f"{name}-{own}"
 
 
 def searched(protocol: Protocol) -> set[str]:
     """The options that the space of a protocol suggests."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return set(sweep.load_space("", protocol.config)(optuna.create_study().ask()))
+    return set(json.loads(asked(protocol))["options"])
 
 
-def space_source(protocol: Protocol) -> str:
-    return inspect.getsource(sweep.load_space("", protocol.config))
+def asked(protocol: Protocol) -> str:
+    return sweep.described(sweep.load_space("", protocol.config))
 
 
 def tune(
@@ -205,7 +202,7 @@ def tune(
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
-    study = open_study(storage, name, config, config.train.select, budget, space_source(protocol))
+    study = open_study(storage, name, config, config.train.select, budget, asked(protocol))
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
         sweep.work(study, config, sweep.load_space("", protocol.config), run)

@@ -185,7 +185,6 @@ PROTOCOLS = {
         config="configs/synthetic.py",
         common={
             "train.epochs": 3,
-            "optim.table_learning_rate": 4e-3,
             "optim.table_init": 0.1,
             "model.mlp.hidden": (256,),
         },

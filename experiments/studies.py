@@ -189,7 +189,7 @@ def open_study(
       config: what its trials start from.
       objective: as `train.select` names it.
       budget: what it may spend.
-      space: the source of what suggests settings.
+      space: what suggests settings, as text.
 
     Raises:
       UserError: the storage cannot be opened, or the study there is of another config, objective,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import inspect
+import json
 import math
 import pathlib
 import time
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            source = "" if grid else inspect.getsource(space)
-            study = open_study(storage, name, own, own.train.select, budget, source)
+            asked = "" if grid else described(space)
+            study = open_study(storage, name, own, own.train.select, budget, asked)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
                 work(study, own, space, workdir / name)
@@ -239,6 +239,18 @@ def load_space(file: str, config: str) -> Space:
         if found := getattr(module, "sweep", None):
             return found
     raise UserError(f"{path} has no function sweep(trial)")
+
+
+def described(space: Space) -> str:
+    """What a space asks for: its options and their ranges, as it suggests them in a first trial."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    options_ = sorted(space(trial))
+    ranges = {
+        name: json.loads(optuna.distributions.distribution_to_json(found))
+        for name, found in sorted(trial.distributions.items())
+    }
+    return json.dumps({"options": options_, "ranges": ranges})
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     variants |= {
         "without task-specific groups": {"model.dtn.task_groups": False},
         "without the shared group": {"model.dtn.shared_group": False},
+        "the paper's three kinds": {"model.experts": "+".join(KINDS)},
         **{f"{kind} alone": {"model.experts": f"{kind}*{count}"} for kind in KINDS},
         "mlp alone, as large": {"model.experts": f"mlp*{count}"},
         "fusion of the released code": {"model.fusion": "released"},
@@ -52,11 +53,12 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
     """Every kind of expert in every routing, as many experts in all of them."""
     groups = len(schema.tasks) + 1
     counts = {"shared_bottom": groups, "mmoe": groups, "ple": 1, OURS: 1}
+    own = {"ple": {"model.ple.levels": 1}}  # a second one would have as many experts again
     return [
         Entry(
             f"{routing}, {kind}",
             routing,
-            {"model.experts": f"{kind}*{counts[routing]}"},
+            {"model.experts": f"{kind}*{counts[routing]}"} | own.get(routing, {}),
             group=routing,
             at=kind,
             against=f"{OURS}, {kind}",

@@ -6,11 +6,6 @@ from collections.abc import Mapping
 
 from experiments.table_text import Text, footnotes, texts
 
-ARROWS = {"↓", "↑"}
-LEGEND = (
-    r"$\downarrow$, $\uparrow$: below or above dtn at $p < 0.05$ (hierarchical bootstrap over "
-    r"seeds and test examples, Holm-corrected)."
-)
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -23,6 +18,7 @@ ESCAPES = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "²": r"$^2$",
+    "≤": r"$\leq$",
     "<": "$<$",
     ">": "$>$",
 }
@@ -33,12 +29,12 @@ def escaped(text: str) -> str:
 
 
 def latex(found: Mapping) -> str:
-    notes = [escaped(note.replace("`", "")) for note in footnotes(found)]
-    tables = [latex_table(t, found) for t in texts(found)]
-    return "\n".join([*tables, *(f"% {note}" for note in notes)]) + "\n"
+    """A table environment for each printed table; the notes stand under the first."""
+    notes = escaped(" ".join(footnotes(found)).replace("`", ""))
+    return "\n".join(latex_table(t, "" if i else notes) for i, t in enumerate(texts(found)))
 
 
-def latex_table(text: Text, found: Mapping) -> str:
+def latex_table(text: Text, notes: str = "") -> str:
     def cell(content: str) -> str:
         inner = content.replace("`", "")
         if inner.startswith("**"):
@@ -49,8 +45,7 @@ def latex_table(text: Text, found: Mapping) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escaped(text.title)}. Mean $\pm$ standard deviation over "
-        rf"{found['seeds']} seeds.}}",
+        rf"\caption{{{escaped(f'{text.title}. {text.caption}'.rstrip())}}}",
         rf"\begin{{tabular}}{{l{'r' * (len(text.header) - 1)}}}",
         r"\toprule",
         " & ".join(cell(c) for c in text.header) + r" \\",
@@ -58,11 +53,7 @@ def latex_table(text: Text, found: Mapping) -> str:
         *(" & ".join(cell(c) for c in row) + r" \\" for row in text.rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(
-            [rf"\\[2pt] {{\footnotesize {LEGEND}}}"]
-            if any(ARROWS & set("".join(r)) for r in text.rows)
-            else []
-        ),
+        *([rf"\\[2pt] \parbox{{\linewidth}}{{\footnotesize {notes}}}"] if notes else []),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -59,13 +59,13 @@ def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
 
 
 def settings_text(found: Mapping) -> Text:
-    """Each row's settings: those it was tuned to, then its own."""
+    """Each row's settings: those of the protocol, those it was tuned to, then its own."""
     rows = []
     for row in found["rows"]:
         tuned = found["tuning"].get(row["tuned_as"], {}).get("settings", {})
-        given = {**tuned, **row["settings"]}
+        given = {**row["common"], **tuned, **row["settings"]}
         rows.append((f"`{row['name']}`", " ".join(f"`{k}={v}`" for k, v in given.items())))
-    return Text("Settings", ("", "tuned and own"), tuple(rows))
+    return Text("Settings", ("", "of the protocol, tuned, and its own"), tuple(rows))
 
 
 def html_table(text: Text) -> str:

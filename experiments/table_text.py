@@ -37,6 +37,7 @@ class Text:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    caption: str = "Mean ± standard deviation over seeds."  # where it is printed alone
 
 
 def texts(found: Mapping) -> list[Text]:
@@ -51,7 +52,8 @@ def main_text(found: Mapping) -> Text:
     """AUC with its marks, size, and what others published."""
     rows = found["rows"]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
-    columns = {
+    columns = {"experts": [f"`{r['experts']}`" for r in rows]}
+    columns |= {
         f"AUC {key}": [c + mark(r, key) for c, r in zip(metric_column(rows, key, "auc"), rows)]
         for key in keys
     }
@@ -62,12 +64,12 @@ def main_text(found: Mapping) -> Text:
     }
     columns |= published_columns(rows, found["published"])
     made = as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns, found["seeds"])
-    empty = ("",) * (len(columns) - len(keys))
+    empty = ("",) * (len(columns) - len(keys) - 1)
     references = []
     for name, reference in found["references"].items():
         aucs = (reference["test"].get(key) for key in keys)
         aucs = ("" if auc is None else f"{auc:.4f}" for auc in aucs)
-        references.append((f"{name} ({reference['version']})", *aucs, *empty))
+        references.append((f"{name} ({reference['version']})", "", *aucs, *empty))
     return dataclasses.replace(made, rows=(*made.rows, *references))
 
 
@@ -76,10 +78,16 @@ def difference_text(found: Mapping) -> Text | None:
     rows = [r for r in found["rows"] if r["comparison"]]
     keys = [k for k in keys_of(found) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(r["comparison"].get(key)) for r in rows] for key in keys}
-    against = sorted({r["against"] for r in rows})
-    other = against[0] if len(against) == 1 else "dtn with the same experts"
-    title = f"AUC less that of {other}: difference × 1000, 95 % interval, Holm's p"
-    return as_text(title, rows, columns) if rows else None
+    if not rows:
+        return None
+    title = f"AUC less that of {opponent(found)}: difference × 1000, 95 % interval, Holm's p"
+    return dataclasses.replace(as_text(title, rows, columns), caption="")
+
+
+def opponent(found: Mapping) -> str:
+    """What rows are tested against."""
+    against = {r["against"] for r in found["rows"]}
+    return against.pop() if len(against) == 1 else "dtn with the same experts"
 
 
 def share_text(found: Mapping) -> Text | None:
@@ -156,7 +164,8 @@ def difference(found: Mapping | str | None) -> str:
     if found is None or found == TOO_FEW:
         return found or ""
     low, high = 1000 * found["low"], 1000 * found["high"]
-    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p = {found['p_holm']:.3f}"
+    sign = "≤" if found["p"] <= found["least"] else "="
+    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p {sign} {found['p_holm']:.3f}"
     text = f"{1000 * found['difference']:+.2f} [{low:+.2f}, {high:+.2f}], {p}"
     return text.replace("-", "−")
 
@@ -189,7 +198,8 @@ def short(number: int) -> str:
 SETTINGS = {
     "overall": "each row tuned by",
     "ablation": "all rows have those of dtn, tuned by",
-    "interactions": "each row has those of its routing in `overall`, tuned by",
+    "interactions": "each row has those of its routing in `overall` (PLE one level here, so that "
+    "all have as many experts), tuned by",
     "matched": "each row has those of its architecture in `overall`, tuned by",
     "sensitivity": "all rows have those of dtn, tuned by",
 }
@@ -197,6 +207,18 @@ SETTINGS = {
 
 def counted(seeds: int) -> str:
     return f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def powerless(found: Mapping) -> list[str]:
+    """Says so where there are too many comparisons for the draws to tell any."""
+    tests = [c for r in found["rows"] for c in r["comparison"].values() if c != TOO_FEW]
+    least = len(tests) * max((c["least"] for c in tests), default=0.0)
+    if least < LEVEL:
+        return []
+    return [
+        f"{len(tests)} comparisons: after Holm's correction the draws tell no p below {least:.2f}, "
+        "so there are no signs."
+    ]
 
 
 def footnotes(found: Mapping) -> list[str]:
@@ -209,12 +231,13 @@ def footnotes(found: Mapping) -> list[str]:
         f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
         f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
         f"one space. {found['note']}".rstrip(),
-        f"↓ ↑: below or above{tested} at p < {LEVEL}, each task in the space of its loss "
-        "(hierarchical bootstrap over seeds and test examples, Holm-corrected over the table; the "
-        "one tuning that there was is taken as given); too few: below 100 of a class.",
+        f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
+        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
+        "table; the one tuning that there was is taken as given); too few: below 100 of a class.",
         "Parameters without embedding tables; forward FLOPs of one example; train s: seconds of "
         "training, median over seeds, on a machine that may have had other work.",
     ]
+    notes += powerless(found)
     edges: dict[str, list[str]] = {}
     for name, kept in found["tuning"].items():
         for option in kept["at_edge"]:

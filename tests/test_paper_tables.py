@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dtn_jax import architectures
 from dtn_jax.flops import Size
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.significance import resampled_aucs
@@ -65,7 +66,8 @@ def untrained(monkeypatch):
         auc = 0.8 + config.seed / 1000
         found = {"auc": auc, "logloss": 0.3, "ece": 0.1, "positives": 500, "examples": 1000}
         results = {"seed": config.seed, "test": {f"{t}@all": found for t in data.schema.task_names}}
-        results |= {"parameters": 1, "table_parameters": 1, "flops_per_example": 1}
+        results |= {"experts": "mlp", "parameters": 1}
+        results |= {"table_parameters": 1, "flops_per_example": 1}
         draws = cells.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
         return {
             "results": results,
@@ -306,8 +308,10 @@ def test_interactions_compare_routings_of_the_same_experts():
     assert len(entries) == 20
     for e in entries:
         assert e.against == f"dtn, {e.at}"
-        count = {"shared_bottom": 4, "mmoe": 4, "ple": 1, "dtn": 1}[e.tuned_as]
-        assert e.settings == {"model.experts": f"{e.at}*{count}"}
+        config = cells.configured(PROTOCOLS["census_income"], entry(e.tuned_as, "mlp"), e.settings)
+        levels = architectures.layout(config.model, FLAT)
+        experts = [kind for level in levels for group in level.values() for kind in group]
+        assert experts == [e.at] * 4  # in all groups and levels together
 
 
 def test_sensitivity_to_an_expert_has_that_expert():

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from dtn_jax.evaluate import Scores, read_predictions, write_predictions
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.significance import Ranking, compare, holm, resampled_aucs
+from dtn_jax.spaces import logits_in
 
 SCHEMA = Schema(
     "s",
@@ -41,7 +42,8 @@ def test_resampled_aucs_are_those_of_the_rows_drawn(grouped):
             kept = rows[scores.label_mask[rows, column]]
             if space == "click":
                 kept = kept[scores.label_mask[kept, 0] & (scores.labels[kept, 0] == 1)]
-            expected = roc_auc_score(scores.labels[kept, column], scores.logits[kept, column])
+            logits = logits_in(space, task, scores.logits, SCHEMA, kept)
+            expected = roc_auc_score(scores.labels[kept, column], logits)
             np.testing.assert_allclose(values[i], expected, rtol=1e-12)
 
 

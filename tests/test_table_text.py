@@ -37,6 +37,7 @@ def cell(architecture, seed, auc, positives=500):
                 "click@all": metrics | {"positives": 99},
                 "order@click": metrics | {"positives": positives, "gauc": own - 0.1},
             },
+            "experts": "mlp*2",
             "parameters": 1_234_567,
             "table_parameters": 10,
             "flops_per_example": 2_000,
@@ -83,12 +84,13 @@ def test_signs_say_what_is_significant(made):
         "order, published: A paper",
     )
     assert [row[-1] for row in main.rows] == ["", "", "0.8000", ""]
-    assert main.rows[-1][:3] == ("trees (trees 1.0)", "0.7000", "0.6000")
+    assert main.rows[-1][:4] == ("trees (trees 1.0)", "", "0.7000", "0.6000")
+    assert {row[1] for row in main.rows[:-1]} == {"`mlp*2`"}
     assert rows["`dtn`"][main.header.index("parameters")] == "1.23 M"
     assert rows["`dtn`"][main.header.index("train s")] == "62"
     assert [row[1] for row in difference.rows] == ["too few", "too few"]
     assert difference.rows[0][2].startswith("−10.00 [")
-    assert difference.rows[0][2].endswith("p = 0.002")  # the least of 2000 draws, of two rivals
+    assert difference.rows[0][2].endswith("p ≤ 0.002")  # the least of 2000 draws, of two rivals
 
 
 def test_a_difference_that_seeds_could_make_has_no_sign():
@@ -104,7 +106,18 @@ def test_where_the_optimum_is_known_it_is_told_how_far_each_row_came(made):
     (share,) = [t for t in table_text.texts(made) if "way from" in t.title]
     assert share.header == ("", "click@all", "order@click")
     assert share.rows[0] == ("`dtn`", "75.0 ± 0.0", "75.0 ± 0.0")
-    assert table_text.texts(made)[0].rows[-1][:2] == ("Bayes-optimal (known)", "0.9000")
+    assert table_text.texts(made)[0].rows[-1][:3] == ("Bayes-optimal (known)", "", "0.9000")
+
+
+def test_where_the_draws_are_too_few_for_the_comparisons_it_is_said(made):
+    assert not table_text.powerless(made)
+    for row in made["rows"]:
+        for tested in row["comparison"].values():
+            if tested != "too few":
+                tested["least"] = 0.03
+    assert "2 comparisons: after Holm's correction the draws tell no p below 0.06" in (
+        table_text.markdown(made)
+    )
 
 
 def test_one_seed_is_not_tested():
@@ -160,7 +173,12 @@ def test_latex_escapes_and_closes_what_it_opens(made):
     assert text.count("{") == text.count("}")
     assert r"\textbf{0.81002 $\pm$ 0.00001} $\uparrow$" in text
     assert not [line for line in text.splitlines() if "_" in line.replace(r"\_", "")]
-    widths = {line.count("&") for line in text.split("\\toprule")[1].splitlines() if "&" in line}
+    captions = [line for line in text.splitlines() if r"\caption" in line]
+    spread = r"Mean $\pm$ standard deviation"
+    assert [spread in c for c in captions] == ["Holm" not in c for c in captions]
+    assert text.count("Settings: each row tuned by 7 trials") == 1  # the notes can be read
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    widths = {line.count("&") for line in body.splitlines() if "&" in line}
     assert widths == {len(table_text.texts(made)[0].header) - 1}
 
 

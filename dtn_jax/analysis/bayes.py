@@ -32,7 +32,7 @@ def bayes_importance(
       keys: of the sample; each is measured by its own score on the labels that were drawn.
       repeats, seed, done: as in `importance.permutation`.
     """
-    keys = [dataclasses.replace(key, column=k) for k, key in enumerate(keys)]
+    keys = [dataclasses.replace(key, column=k, score=None) for k, key in enumerate(keys)]
 
     def scores(ids: np.ndarray) -> np.ndarray:
         found = bayes_scores(spec, ids)

@@ -89,9 +89,9 @@ def truth(found: Mapping) -> Iterator[str]:
     keys = list(next(iter(agreement.values())))
     yield (
         "Rank correlation with the permutation importance of the Bayes-optimal score on the same "
-        "rows, over the fields above its noise (their number in brackets). The model ranks with "
-        "one score a task, trained on all impressions; in narrower spaces the Bayes-optimal score "
-        "is another."
+        "rows, over the fields above its noise (their number in brackets). In a narrower space "
+        "than that of its loss a task is ranked by the quotient of two of the model's "
+        "probabilities."
     )
     rows = []
     for method, by_key in agreement.items():

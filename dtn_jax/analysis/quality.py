@@ -14,6 +14,8 @@ ties counting half.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -21,6 +23,7 @@ from jaxtyping import Float, Int, Shaped
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.spaces import logits_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +33,12 @@ class Key:
     Attributes:
       name: `task@space`.
       kind: the task's.
-      column: of the scores.
+      column: of the scores: the task's own logit, or what `score` reads.
       rows: their places in the sample.
       labels: of those rows.
       weights: of those rows; None where all count the same.
+      score: from all tasks' logits `[B, T]` that of the task in the space, `[N]` (spaces.py);
+        None takes the column as it is.
     """
 
     name: str
@@ -42,10 +47,11 @@ class Key:
     rows: Int[np.ndarray, " N"]
     labels: Float[np.ndarray, " N"]
     weights: Float[np.ndarray, " N"] | None
+    score: Callable[[Float[np.ndarray, "B T"]], Float[np.ndarray, " N"]] | None = None
 
     def measure(self, scores: Float[np.ndarray, "B C"]) -> tuple[float, Float[np.ndarray, " N"]]:
         """The metric, and the influence of each of the key's rows on it."""
-        own = scores[self.rows, self.column]
+        own = self.score(scores) if self.score else scores[self.rows, self.column]
         measure = auc if self.kind == "binary" else r2
         return measure(own, self.labels, self.weights)
 
@@ -65,9 +71,10 @@ def keys(schema: Schema, rows: Batch, weighted: bool) -> tuple[list[Key], list[s
             weights = rows.sample_weight[mask].astype(np.float64) if weighted else None
             labels = rows.labels[mask, column]
             counted = labels if weights is None else labels[weights > 0]
-            key = Key(
-                f"{task.name}@{space}", task.kind, column, np.flatnonzero(mask), labels, weights
-            )
+            name, own = f"{task.name}@{space}", np.flatnonzero(mask)
+            score = functools.partial(logits_in, space, task.name, schema=schema, rows=own)
+            other = score if space != task.space else None
+            key = Key(name, task.kind, column, own, labels, weights, other)
             if len(np.unique(counted)) > 1:
                 found.append(key)
             else:

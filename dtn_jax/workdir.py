@@ -18,6 +18,8 @@ from dtn_jax.schema import Schema, UserError
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
+UNCLAIMED = (LOCK, "schema.json")  # what a process that died while it claimed a folder leaves
+TEMPORARY = ".tmp"  # the suffix of a file that is being written
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -127,7 +129,9 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         raise UserError(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
         check_owner(path / "config.json", config, fingerprint)
-    elif path.exists() and any(found.name != LOCK for found in path.iterdir()):
+    elif path.exists() and any(
+        found.name not in UNCLAIMED and found.suffix != TEMPORARY for found in path.iterdir()
+    ):
         raise UserError(
             f"workdir {path} is not empty and holds no run (no config.json); "
             "name a new or an empty folder"
@@ -186,6 +190,6 @@ def locked(path: pathlib.Path) -> IO | None:
 
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is whole or as it was before, whatever other processes write."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     temporary.write_text(text)
     temporary.replace(path)

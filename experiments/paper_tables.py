@@ -124,6 +124,8 @@ def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
             raise UserError(
                 f"--set: {key.strip()} is set by the protocol (experiments/protocols.py)"
             )
+        if key.strip() == "evaluate.sample_weights":
+            raise UserError(f"--set: {key.strip()}: differences are tested without weights")
         found[key.strip()] = value
     return found
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from dtn_jax import options
 from dtn_jax.schema import UserError
-from experiments.trial_storage import create_study, experimental, retry_later
+from experiments.trial_storage import DEAD, create_study, experimental, retry_later
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("none", "median", "asha")
@@ -22,7 +22,6 @@ DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done;
 # and of studies: what they were begun with.
 SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
-SETTLED = 50  # looks, 0.1 s apart, at trials that have not yet said what they do
 HOPELESS = 3  # errors before the first success: the sweep ends
 
 
@@ -135,10 +134,8 @@ class Study:
         text = json.dumps(settings, sort_keys=True)
         trial.set_user_attr(SETTINGS, text)
         trials = self.settled(trial.number)
-        with experimental():
-            number = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
-        if number is not None:
-            return number
+        if TWIN in trials[trial.number].user_attrs:  # its worker died before it could say so
+            raise Twin
         others = [t for t in trials if TWIN not in t.user_attrs and t.number != trial.number]
         older = [t for t in others if t.number < trial.number]
         begun = [t for t in older if t.state in (*DONE, TrialState.RUNNING)]
@@ -147,11 +144,13 @@ class Study:
         if same or len(begun) + len(waiting) >= self.budget.trials:
             trial.set_user_attr(TWIN, same[0].number if same else None)
             raise Twin
-        return trial.number
+        with experimental():
+            died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
+        return trial.number if died is None else died
 
     def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
-        """All trials, once those before `number` have said what they do, or do not say it."""
-        for _ in range(SETTLED):
+        """All trials, once those before `number` have said what they do, or are dead."""
+        for _ in range(10 * DEAD):
             trials = self.optuna.get_trials(deepcopy=False)
             running = [t for t in trials[:number] if t.state == TrialState.RUNNING]
             if all(SETTINGS in t.user_attrs for t in running):

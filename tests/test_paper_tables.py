@@ -216,6 +216,10 @@ def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
         (["--dataset=adult", "--table=overall", "--set=sead=1"], "Did you mean seed"),
         (["--dataset=adult", "--table=overall", "--set=model.experts=mlp"], "set by the protocol"),
         (["--dataset=adult", "--table=overall", "--set=model.dropout=0"], "set by the protocol"),
+        (
+            ["--dataset=adult", "--table=overall", "--set=evaluate.sample_weights=True"],
+            "differences are tested without weights",
+        ),
         (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
         (["--dataset=adult", "--table=overall", "--entries=ple"], "unknown entry 'ple'"),
     ],

@@ -376,6 +376,26 @@ def test_a_trial_beyond_the_budget_is_not_done():
     assert len(study.trials()) == 2
 
 
+def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
+    """A worker that died before it could end its trial as a twin, or as one too many."""
+    for budget, states in ((9, ["COMPLETE"]), (1, ["COMPLETE"])):
+        study = in_memory(budget)
+        settings = {"seed": "1" if budget == 9 else "2"}
+        study.run_one(lambda trial, s=study: s.claim(trial, {"seed": "1"}) + 0.5)
+        dead = study.optuna.ask()
+        dead.set_user_attr(studies.SETTINGS, json.dumps(settings))
+        study.alone()
+        assert not study.run_one(lambda trial, s=study, given=settings: s.claim(trial, given) + 0.5)
+        assert [t.state.name for t in study.trials() if t.state in studies.DONE] == states
+    study = in_memory(9)
+    dead = study.optuna.ask()
+    dead.set_user_attr(studies.TWIN, None)  # it had said so, and no more
+    study.alone()
+    study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+    studies.retry_later()(study.optuna, study.optuna.get_trials()[dead.number])
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "3"}) + 0.5)
+
+
 def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
     budget = studies.Budget(2, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"

@@ -78,7 +78,8 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
 
 def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/lock").touch()
+    for name in ("lock", "schema.json.17.tmp", "schema.json", "config.json.17.tmp"):
+        (tmp_path / "run" / name).touch()
     assert (claim(tmp_path / "run").path / "config.json").exists()
 
 

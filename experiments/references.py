@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dtn_jax import metrics
 from dtn_jax.datasets import catalog
-from dtn_jax.input_pipeline import Batch, SplitReader
+from dtn_jax.input_pipeline import Batch, SplitReader, take
 from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema, UserError, choose
 from experiments import command
@@ -48,16 +48,16 @@ def main(arguments: Sequence[str]) -> None:
     fit = MODELS[choose("model", known.model or "", MODELS)]
     data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
     train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
-    scores = [fit(data.schema, train, validation, t) for t in range(len(data.schema.tasks))]
+    scores = [
+        fit(data.schema, in_space(train, data.schema, t), in_space(validation, data.schema, t), t)
+        for t in range(len(data.schema.tasks))
+    ]
     test = SplitReader(data, "test").everything()  # read once all is chosen
     aucs = {}
     for column, task in enumerate(data.schema.tasks):
         for space in task.spaces:
-            mask = space_mask(
-                task.name, test.labels, test.label_mask, test.row_mask, data.schema, space
-            )
-            found = metrics.auc(scores[column](test)[mask], test.labels[mask, column])
-            aucs[f"{task.name}@{space}"] = found
+            rows = in_space(test, data.schema, column, space)
+            aucs[f"{task.name}@{space}"] = metrics.auc(scores[column](rows), rows.labels[:, column])
     rich.print(known.model, aucs)
     path = REFERENCES / f"{known.dataset}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -70,6 +70,13 @@ def main(arguments: Sequence[str]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def in_space(rows: Batch, schema: Schema, task: int, space: str = "") -> Batch:
+    """The rows that have a task's label and are in a space, by default that of its loss."""
+    name = schema.task_names[task]
+    masks = (rows.labels, rows.label_mask, rows.row_mask, schema)
+    return take(rows, np.flatnonzero(space_mask(name, *masks, space or schema.tasks[task].space)))
 
 
 def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:

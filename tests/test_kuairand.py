@@ -66,7 +66,8 @@ def test_days_decide_the_split(tmp_path, capsys):
     }
     prepared = prepare(published, tmp_path)
     assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
-    assert "40 rows of 1 later days left out" in capsys.readouterr().out
+    assert "kuairand: 40 rows of 1 later days left out" in capsys.readouterr().out
+    assert prepared.notes["account"] == ["40 rows of 1 later days left out"]
     assert [t.name for t in prepared.schema.tasks] == list(kuairand.LABELS)
     long_view = prepared.schema.tasks[1]
     assert long_view.upstream == long_view.also_report == ("click",)
@@ -77,6 +78,18 @@ def test_days_decide_the_split(tmp_path, capsys):
     np.testing.assert_array_equal(test["ids"][:, 2], expected["hourmin"] // 100 + 1)
     # The thirteenth and fourteenth days are a Wednesday and a Thursday.
     np.testing.assert_array_equal(test["ids"][:, 3], [3] * 40 + [4] * 40)
+
+
+def test_long_views_without_a_click_are_kept_and_counted(tmp_path, capsys):
+    frame = log().with_columns(long_view=pl.lit(1))
+    prepared = prepare({"log_standard.csv": frame}, tmp_path)
+    odd = (frame["is_click"] == 0).to_numpy()
+    counts = f"{odd[:400].sum()} of train, {odd[400:480].sum()} of validation, "
+    counts += f"{odd[480:560].sum()} of test"
+    line = f"long views without a click, kept as they are: {counts}"
+    assert line in capsys.readouterr().out
+    assert line in prepared.notes["account"]
+    assert rows(prepared, "train")["labels"][:, 1].all()
 
 
 def test_rare_videos_share_the_unknown_id(tmp_path):

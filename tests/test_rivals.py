@@ -124,6 +124,8 @@ def test_aitms_calibrator_asks_that_a_task_is_no_likelier_than_its_upstream(mode
     np.testing.assert_allclose(out.aux["calibrator"], expected, rtol=1e-5)
     watch = schema(CLICK, Task("watch", kind="regression", upstream=("click",)))
     assert not model(watch, architecture="aitm")().aux
+    among = schema(CLICK, Task("order", upstream=("click",), space="click"))
+    assert not model(among, architecture="aitm")().aux  # p(order | click) may exceed p(click)
 
 
 @pytest.mark.parametrize(("levels", "precision"), in_float64(2, 1), indirect=["precision"])

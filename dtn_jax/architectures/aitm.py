@@ -8,7 +8,8 @@ upstream tasks has z_t = q_t. Another attends to q_t and to what its upstream ta
 
 with K, Q, V of the task and without bias. A task's logit is tower_t(z_t). The behavioural
 expectation calibrator adds `calibrator` times max(p(t) - p(u), 0) to the loss, for every upstream
-task u: an order cannot be likelier than its click.
+task u with t's space of the loss: an order cannot be likelier than its click, but may be
+so among clicks.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class AITM(Architecture):
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         products = self.first_products(flat(fields), self.groups, [])
-        groups, binary = dict(self.groups), {t.name for t in self.tasks if t.kind == "binary"}
+        groups, tasks = dict(self.groups), {task.name: task for task in self.tasks}
         z, logits, gates, outputs, excess = {}, {}, {}, {}, []
         for task in self.tasks:
             run = ExpertGroup(groups[task.name], self.dropout, name=task.name)
@@ -54,7 +55,9 @@ class AITM(Architecture):
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z[task.name], train)
             outputs |= own
             for upstream in task.upstream:
-                if {task.name, upstream} <= binary:
+                if task.kind == tasks[upstream].kind == "binary" and (
+                    task.space == tasks[upstream].space
+                ):
                     p, p_u = nn.sigmoid(logits[task.name]), nn.sigmoid(logits[upstream])
                     excess.append(self.calibrator * nn.relu(p - p_u))
         return Outputs(

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Int
 
-from dtn_jax.datasets import ali_ccp_join, progress
+from dtn_jax.datasets import ali_ccp_join
 from dtn_jax.datasets.ali_ccp_join import NOBODY, Common, Impressions, nothing, read_common
 from dtn_jax.datasets.ali_ccp_text import (
     FIELDS,
@@ -201,11 +201,9 @@ class AliCCP(BlockBuilder):
             "lines": {name: damage.facts() for name, damage in self.damage.items()},
             "conversions_without_click": self.odd,
             "values_that_found_no_slot": self.cut,
-            "account": self.account(),
         }
 
-    def account(self) -> list[str]:
-        """What was not taken as it stood in the files, a line of text each."""
+    def account(self):
         lines = [line for damage in self.damage.values() for line in damage.account()]
         done = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
         done = done[self.without_click]
@@ -217,11 +215,6 @@ class AliCCP(BlockBuilder):
             if counts:
                 lines.append(f"values of {split} that found no slot: {counts}")
         return lines
-
-    def _log_download_done(self) -> None:
-        super()._log_download_done()
-        for line in self.account():
-            progress.say(f"ali_ccp: {line}")
 
 
 def held_out(numbers: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

@@ -67,6 +67,11 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Further facts to keep beside the data, JSON-able, written to notes.json."""
         return {}
 
+    def account(self) -> list[str]:
+        """What was not taken as it stood in the raw files: a line of text each, shown and kept in
+        notes.json."""
+        return []
+
     def raw_files(self) -> list[pathlib.Path]:
         """The user's own files that `raw` reads; their names and sizes are kept beside the data.
 
@@ -246,7 +251,9 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
         (folder / "schema.json").write_text(self.schema().to_json())
         (folder / "encoders.json").write_text(enc.to_json(self.fitted))
-        (folder / "notes.json").write_text(json.dumps(self.notes(), indent=1))
+        account = self.account()
+        notes = self.notes() | ({"account": account} if account else {})
+        (folder / "notes.json").write_text(json.dumps(notes, indent=1))
         written = [*sorted(folder.glob("*.array_record*")), folder / "encoders.json"]
         sizes = {p.name: p.stat().st_size for p in written}
         prepared = {
@@ -271,6 +278,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _log_download_done(self) -> None:
         counts = (self.rows, self.unknown, self.missing, self.values, self.cut)
         progress.say(progress.summary(self.name, *counts))
+        for line in self.account():
+            progress.say(f"{self.name}: {line}")
 
     def _create_builder_config(self, builder_config, version):
         return builder_config  # as made by the data set; TFDS would warn that it is not listed

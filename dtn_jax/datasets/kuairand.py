@@ -16,7 +16,6 @@ from typing import ClassVar
 import polars as pl
 import tensorflow_datasets as tfds
 
-from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.checks import check_columns
@@ -50,6 +49,7 @@ class KuaiRand(BlockBuilder):
 
     def __init__(self, *, min_count: int = 2, **kwargs):
         self.min_count = min_count
+        self.odd: dict[str, int] = {}  # long views without a click, by split
         config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")
         super().__init__(config=config, **kwargs)
 
@@ -100,22 +100,27 @@ class KuaiRand(BlockBuilder):
         return {split: self.days["len"][span].sum() for split, span in spans().items()}
 
     def raw(self, dl_manager):
-        later = self.days[sum(DAYS.values()) :]
-        if len(later):
-            progress.say(
-                f"kuairand: {later['len'].sum():,} rows of {len(later)} later days left out"
-            )
         dates = self.days["date"]
         return {
-            split: functools.partial(self.frames, dates[span].to_list())
+            split: functools.partial(self.frames, split, dates[span].to_list())
             for split, span in spans().items()
         }
 
-    def frames(self, dates: list[int]) -> Iterator[pl.DataFrame]:
+    def account(self):
+        lines, later = [], self.days[sum(DAYS.values()) :]
+        if len(later):
+            lines.append(f"{later['len'].sum():,} rows of {len(later)} later days left out")
+        if any(self.odd.values()):
+            counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
+            lines.append(f"long views without a click, kept as they are: {counts}")
+        return lines
+
+    def frames(self, split: str, dates: list[int]) -> Iterator[pl.DataFrame]:
         """A frame a day: a day is held in memory, the log is not."""
+        self.odd[split] = 0
         for date in dates:
             day = pl.col("date").cast(pl.String).str.to_date("%Y%m%d")
-            yield collect(
+            frame = collect(
                 self.log.filter(pl.col("date") == date).select(
                     "user_id",
                     pl.col("user_id").alias("user"),
@@ -126,6 +131,8 @@ class KuaiRand(BlockBuilder):
                     *(pl.col(column).alias(task) for task, column in LABELS.items()),
                 )
             )
+            self.odd[split] += len(frame.filter(pl.col("long_view") > pl.col("click")))
+            yield frame
 
 
 def spans() -> dict[str, slice]:

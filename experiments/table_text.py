@@ -226,7 +226,7 @@ def footnotes(found: Mapping) -> list[str]:
     tuned = f"{found['trials']} trials on validation"
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
-    tested = f" of {' and '.join(found['tested'])}" if found["tested"] else ""
+    tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
         f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
         f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "

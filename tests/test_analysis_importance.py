@@ -29,6 +29,7 @@ from dtn_jax.interface import Inputs
 from dtn_jax.run import Run
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.sharding import make_placement
+from dtn_jax.spaces import SURE
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step
 
@@ -209,8 +210,11 @@ def test_permutation_importance_is_that_of_a_loop(model):
 
     def measured(scores):
         y, z = model.rows.labels, np.asarray(scores)
-        masks = [(0, y[:, 0] >= 0), (1, y[:, 0] >= 0), (1, y[:, 0] == 1)]
-        aucs = (roc_auc_score(y[mask, task], z[mask, task]) for task, mask in masks)
+        p = 1 / (1 + np.exp(-z))
+        among = np.minimum(p[:, 1] / p[:, 0], SURE)  # of an order among clicks
+        clicks = y[:, 0] == 1
+        aucs = [roc_auc_score(y[:, task], z[:, task]) for task in (0, 1)]
+        aucs.append(roc_auc_score(y[clicks, 1], among[clicks]))
         return np.array([*aucs, 1 - ((z[:, 2] - y[:, 2]) ** 2).mean() / y[:, 2].var()])
 
     for f, field in enumerate(fields):
@@ -337,6 +341,33 @@ def test_the_intervals_cover_what_other_samples_give():
     np.testing.assert_allclose(
         np.mean(covariances, axis=0), np.cov(np.transpose(means)), atol=0.25 * spread.max() ** 2
     )
+
+
+@pytest.mark.parametrize("method", ["permutation", "unknown", "gradient"])
+def test_rows_of_a_group_count_as_one(method):
+    """Each row four times, as a group, tells no more than once."""
+    rng = np.random.default_rng(2)
+    labels, moves = rng.integers(0, 2, 500).astype(float), rng.random((500, 2, 1))
+    plain, changed = rng.normal(size=(2, 500, 1)) + labels[:, None]
+
+    def errors(times, group=None):
+        def often(rows):
+            return np.repeat(rows, times, axis=0)
+
+        keys, fields = one_key(often(labels)), ("a", "b")
+        if method == "gradient":
+            return importance.gradient(often(moves), often(plain), keys, fields, group).error
+        scores = lambda *_: often(changed)  # noqa: E731
+        more = () if method == "unknown" else (2, 0)
+        measure = getattr(importance, method)
+        return measure(scores, often(plain), keys, fields, *more, group=group).error
+
+    once = errors(1)
+    assert (once > 0).all()
+    np.testing.assert_allclose(errors(4), once / 2, rtol=1e-4)  # as if they were independent
+    shuffled = np.repeat(rng.permutation(500) * 7, 4)
+    np.testing.assert_allclose(errors(4, shuffled), once, rtol=1e-4)
+    np.testing.assert_allclose(errors(1, np.arange(500)), once, rtol=1e-5)
 
 
 def given(means, error=1e-9):

@@ -9,6 +9,9 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from jaxtyping import Int
+
 from dtn_jax.analysis import bayes, figures, gradients, importance, inside, rank
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.passes import Passes
@@ -74,7 +77,7 @@ def explain(
     segment = settings.segment or default_segment(run.schema)
     parts = segments(sample, run.schema, run.data.encoders(), segment) if segment else {}
     passes = Passes(run, state, sample.rows)
-    found = importances(passes, measured, settings, bar)
+    found = importances(passes, measured, settings, sample.group, bar)
     between = {method: rank.divergence(one, settings.seed) for method, one in found.items()}
     for method, one in found.items():
         figures.importance(one, folder / f"importance_{method}.png")
@@ -94,7 +97,11 @@ def explain(
 
 
 def importances(
-    passes: Passes, measured: Sequence[Key], settings: Settings, bar: Bar
+    passes: Passes,
+    measured: Sequence[Key],
+    settings: Settings,
+    group: Int[np.ndarray, " B"] | None,
+    bar: Bar,
 ) -> dict[str, Importance]:
     fields, plain = passes.run.schema.field_names, passes.plain()
     found = {}
@@ -102,14 +109,21 @@ def importances(
         if method == "permutation":
             done = bar("permuting fields", len(fields) * settings.repeats)
             found[method] = importance.permutation(
-                passes.permuted, plain, measured, fields, settings.repeats, settings.seed, done
+                passes.permuted,
+                plain,
+                measured,
+                fields,
+                settings.repeats,
+                settings.seed,
+                done,
+                group,
             )
         elif method == "unknown":
             done = bar("forgetting fields", len(fields))
-            found[method] = importance.unknown(passes.unknown, plain, measured, fields, done)
+            found[method] = importance.unknown(passes.unknown, plain, measured, fields, done, group)
         else:
             moves = gradients.moves(passes)
-            found[method] = importance.gradient(moves, plain, measured, fields)
+            found[method] = importance.gradient(moves, plain, measured, fields, group)
     return found
 
 

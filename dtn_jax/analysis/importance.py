@@ -9,7 +9,8 @@
   the sample. HCNet's codewords, whose addresses have no gradient, are not counted.
 
 A regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
-importances; it makes the intervals (see quality.py). They say how far another sample of as many
+importances; it makes the intervals (see quality.py). The rows of a group, such as a user's, are not
+independent: their influences are summed first. Intervals say how far another sample of as many
 rows, permuted anew, would differ; not how far another training would. Left out of them is what the
 values given have in common over repeats, which is of second order.
 """
@@ -71,6 +72,7 @@ def permutation(
     repeats: int,
     seed: int,
     done: Callable[[], object] = lambda: None,
+    group: Int[np.ndarray, " B"] | None = None,
 ) -> Importance:
     """Permutation importance of whatever gives scores.
 
@@ -82,6 +84,7 @@ def permutation(
       repeats: R; the permutation of repeat r of a field depends on the seed, the field's place
         and r alone.
       done: called after each field and repeat.
+      group: the rows' groups, where there are any.
     """
 
     def changed() -> Iterator[Scores]:
@@ -90,7 +93,7 @@ def permutation(
                 order = np.random.default_rng([seed, f, r]).permutation(len(plain))
                 yield scores(field, order)
 
-    return _drops("permutation", changed(), plain, keys, fields, repeats, done)
+    return _drops("permutation", changed(), plain, keys, fields, repeats, done, group)
 
 
 def unknown(
@@ -99,10 +102,11 @@ def unknown(
     keys: Sequence[Key],
     fields: Sequence[str],
     done: Callable[[], object] = lambda: None,
+    group: Int[np.ndarray, " B"] | None = None,
 ) -> Importance:
     """`scores(field) -> [B, C]` where every value of the field is unknown; else as above."""
     changed = (scores(field) for field in fields)
-    return _drops("unknown", changed, plain, keys, fields, 1, done)
+    return _drops("unknown", changed, plain, keys, fields, 1, done, group)
 
 
 def _drops(
@@ -113,6 +117,7 @@ def _drops(
     fields: Sequence[str],
     repeats: int,
     done: Callable[[], object],
+    group: Int[np.ndarray, " B"] | None,
 ) -> Importance:
     """The drops of the metric under changed scores, field by field and repeat by repeat."""
     measured = [key.measure(np.asarray(plain)) for key in keys]
@@ -126,7 +131,7 @@ def _drops(
             values[repeat, field, k] = base[k] - value
             psi[key.rows, field, k] += (measured[k][1] - influence) / repeats
         done()
-    return Importance(method, tuple(fields), _names(keys), base, values, _covariance(psi))
+    return Importance(method, tuple(fields), _names(keys), base, values, _covariance(psi, group))
 
 
 def one_ahead(scores: Iterator[Scores]) -> Iterator[Scores]:
@@ -139,7 +144,11 @@ def one_ahead(scores: Iterator[Scores]) -> Iterator[Scores]:
 
 
 def gradient(
-    moves: Float[np.ndarray, "B F C"], plain: Scores, keys: Sequence[Key], fields: Sequence[str]
+    moves: Float[np.ndarray, "B F C"],
+    plain: Scores,
+    keys: Sequence[Key],
+    fields: Sequence[str],
+    group: Int[np.ndarray, " B"] | None = None,
 ) -> Importance:
     """The mean of `moves`, how far each field moves each score, over the rows of each key."""
     values = np.empty((1, len(fields), len(keys)))
@@ -151,15 +160,22 @@ def gradient(
         values[0, :, k] = weight @ own
         psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
     base = np.array([key.measure(np.asarray(plain))[0] for key in keys])
-    return Importance("gradient", tuple(fields), _names(keys), base, values, _covariance(psi))
+    covariance = _covariance(psi, group)
+    return Importance("gradient", tuple(fields), _names(keys), base, values, covariance)
 
 
 def _names(keys: Sequence[Key]) -> tuple[str, ...]:
     return tuple(key.name for key in keys)
 
 
-def _covariance(psi: Float[np.ndarray, "B F K"]) -> Float[np.ndarray, "FK FK"]:
-    """Sums of products of the rows' influences, in pieces that stay exact enough in float64."""
+def _covariance(
+    psi: Float[np.ndarray, "B F K"], group: Int[np.ndarray, " B"] | None
+) -> Float[np.ndarray, "FK FK"]:
+    """Sums of products of the rows' (or groups') influences, in pieces, each in float64."""
     flat = psi.reshape(len(psi), -1)
+    if group is not None:
+        order = np.argsort(group, kind="stable")
+        starts = np.flatnonzero(np.diff(group[order], prepend=group[order][0] - 1))
+        flat = np.add.reduceat(flat[order], starts, axis=0)
     pieces = (flat[i : i + 4096].astype(np.float64) for i in range(0, len(flat), 4096))
     return sum(piece.T @ piece for piece in pieces)

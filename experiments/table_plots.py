@@ -17,6 +17,8 @@ from experiments.table_content import TOO_FEW
 from experiments.table_text import LEVEL, has, keys_of
 
 GREY = "#888888"
+LEGEND = {"fontsize": 8, "frameon": False}
+PER_ROW = 4  # panels side by side
 MARKERS = "osD^vPX*"  # as many as make, with 7 colours, 56 pairs
 
 
@@ -58,9 +60,8 @@ def differences(found: Mapping) -> Figure | None:
     ]
     if not rows:
         return None
-    figure = Figure(figsize=(1.6 + 3.1 * len(keys), 1.0 + 0.34 * len(rows)), layout="constrained")
-    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
-    for axes, key in zip(panels, keys):
+    figure, axes_of = panels(len(keys), 3.1, 0.6 + 0.34 * len(rows), sharey=True)
+    for axes, key in zip(axes_of, keys):
         for at, row in enumerate(rows):
             test = row["comparison"].get(key)
             if test in (None, TOO_FEW):
@@ -73,8 +74,8 @@ def differences(found: Mapping) -> Figure | None:
         style(axes, key)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    panels[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
-    panels[0].invert_yaxis()
+    axes_of[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
+    axes_of[0].invert_yaxis()
     against = sorted({r["against"] for r in rows})
     other = against[0] if len(against) == 1 else "dtn with the same experts"
     figure.suptitle(
@@ -91,8 +92,8 @@ def cost(found: Mapping) -> Figure | None:
     """AUC against forward FLOPs."""
     rows = found["rows"]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
-    figure = Figure(figsize=(4.2 * len(keys), 3.6), layout="constrained")
-    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys):
+    figure, axes_of = panels(len(keys), 3.6, 3.2)
+    for axes, key in zip(axes_of, keys):
         for at, row in enumerate(rows):
             values = defined(row, key)
             if not values:
@@ -106,7 +107,7 @@ def cost(found: Mapping) -> Figure | None:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("forward FLOPs an example", fontsize=9)
         style(axes, f"AUC {key}")
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", **LEGEND)
     title = f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
     return figure
@@ -117,8 +118,8 @@ def heat(found: Mapping) -> Figure | None:
     rows = found["rows"]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
     kinds, routings = (list(dict.fromkeys(r[what] for r in rows)) for what in ("at", "group"))
-    figure = Figure(figsize=(0.8 + 4.0 * len(keys), 1.2 + 0.5 * len(kinds)), layout="constrained")
-    for axes, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys):
+    figure, axes_of = panels(len(keys), 4.0, 0.8 + 0.5 * len(kinds))
+    for axes, key in zip(axes_of, keys):
         values = np.full((len(kinds), len(routings)), np.nan)
         for row in rows:
             known = defined(row, key)
@@ -166,6 +167,17 @@ def bands(found: Mapping) -> Figure | None:
             if i == len(keys) - 1:
                 axes.set_xlabel(option, fontsize=9)
     return figure
+
+
+def panels(count: int, width: float, height: float, **shared) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, each of that size in inches, PER_ROW side by side."""
+    columns, lines = min(count, PER_ROW), -(-count // PER_ROW)
+    size = (1.6 + width * columns, 0.4 + height * lines)
+    figure = Figure(figsize=size, layout="constrained")
+    every = figure.subplots(lines, columns, squeeze=False, **shared).ravel()
+    for axes in every[count:]:
+        axes.set_visible(False)
+    return figure, list(every[:count])
 
 
 def defined(row: Mapping, key: str) -> list[float]:

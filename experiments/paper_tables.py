@@ -152,10 +152,10 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     found["command"] = remade(arguments)
     stem = work.folder / table
     cells.keep(stem.with_suffix(".json"), found)
-    write_whole(stem.with_suffix(".md"), table_text.markdown(found))
+    drawn = [p.name for p in table_plots.draw(found, stem) if p.suffix == ".png"]
+    write_whole(stem.with_suffix(".md"), table_text.markdown(found, drawn))
     write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
     write_whole(stem.with_suffix(".csv"), table_text.csv_text(found))
-    table_plots.draw(found, stem)
     made = [cells.read(work.folder / f"{t}.json") for t in TABLES]
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
     table_report.write(work.folder / "report.html", [t for t in made if t], pictures)

@@ -140,11 +140,12 @@ def at_edge(trial: FrozenTrial) -> list[str]:
 
 
 def winning_command(name: str, best: FrozenTrial, config: str, rest: Sequence[str]) -> str:
-    """Trains the winner in full, test included."""
+    """Trains the winner as its trial was, test included."""
     given = [*rest, f"--config.model.architecture={name}"]
     given += [f"--config.{key}={value}" for key, value in settings(best).items()]
     words = ["python", "-m", "experiments.train", f"--config={config}", *given]
-    return shlex.join([*words, f"--workdir=runs/{name}_best"])
+    dataset = pathlib.Path(config.partition(":")[0]).stem
+    return shlex.join([*words, f"--workdir=runs/{dataset}_{name}_best"])
 
 
 def draw(workdir: pathlib.Path, name: str, study: Study) -> None:

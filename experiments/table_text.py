@@ -257,10 +257,12 @@ def footnotes(found: Mapping) -> list[str]:
     return notes
 
 
-def markdown(found: Mapping) -> str:
+def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
+    """The tables, the names of PNG files beside them as pictures, and the notes."""
     parts = [f"# {TITLES[found['table']]}: {found['dataset']}\n"]
     for i, text in enumerate(texts(found)):
         parts.append((f"## {text.title}\n\n" if i else "") + markdown_table(text))
+    parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]
     return "\n".join(parts) + "\n" + "".join(f"- {note}\n" for note in footnotes(found))
 
 

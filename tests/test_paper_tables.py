@@ -2,7 +2,12 @@
 
 import functools
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +22,8 @@ from experiments.protocols import PROTOCOLS, Protocol, entry
 from experiments.table_entries import TABLES, ablation, interactions, matched, sensitivity
 from experiments.table_work import Work
 
+ROOT = pathlib.Path(__file__).parents[1]
+PROTOCOLS_AS_SHIPPED = dict(PROTOCOLS)
 TINY = Protocol(
     config="configs/adult.py",
     common={
@@ -58,32 +65,34 @@ def call(prepared_dir, tmp_path):
     return run
 
 
+def invented(config, data, run):
+    """A cell that costs nothing; what it says depends on the seed alone."""
+    auc = 0.8 + config.seed / 1000
+    found = {"auc": auc, "logloss": 0.3, "ece": 0.1, "positives": 500, "examples": 1000}
+    results = {"seed": config.seed, "test": {f"{t}@all": found for t in data.schema.task_names}}
+    results |= {"experts": "mlp", "parameters": 1}
+    results |= {"table_parameters": 1, "flops_per_example": 1}
+    draws = cells.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
+    return {
+        "results": results,
+        "train_seconds": 1.0,
+        "draws": dict.fromkeys(results["test"], draws),
+        **cells.origin(config, data),
+    }
+
+
+def untuned(protocol, name, config, data, run):
+    kept = {"settings": {}, "value": 0.5, "budget": {}, "at_edge": []}
+    return kept | cells.origin(config, data)
+
+
 @pytest.fixture
 def untrained(monkeypatch):
-    """Runs and tunings that cost nothing; what they find depends on the seed alone."""
-
-    def compute(config, data, run):
-        auc = 0.8 + config.seed / 1000
-        found = {"auc": auc, "logloss": 0.3, "ece": 0.1, "positives": 500, "examples": 1000}
-        results = {"seed": config.seed, "test": {f"{t}@all": found for t in data.schema.task_names}}
-        results |= {"experts": "mlp", "parameters": 1}
-        results |= {"table_parameters": 1, "flops_per_example": 1}
-        draws = cells.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
-        return {
-            "results": results,
-            "train_seconds": 1.0,
-            "draws": dict.fromkeys(results["test"], draws),
-            **cells.origin(config, data),
-        }
-
-    def tune(protocol, name, config, data, run):
-        kept = {"settings": {}, "value": 0.5, "budget": {}, "at_edge": []}
-        return kept | cells.origin(config, data)
-
-    monkeypatch.setattr(cells, "compute", compute)
-    monkeypatch.setattr(cells, "tune", tune)
+    """Runs and tunings that cost nothing."""
+    monkeypatch.setattr(cells, "compute", invented)
+    monkeypatch.setattr(cells, "tune", untuned)
     monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
-    return compute
+    return invented
 
 
 def kept(tmp_path):
@@ -102,6 +111,7 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
     for name in ("overall.md", "overall.tex", "overall.csv", "report.html"):
         assert (folder / name).stat().st_size > 500
     assert (folder / "overall_cost.pdf").exists()
+    assert "![overall_cost](overall_cost.png)" in (folder / "overall.md").read_text()
     assert not (folder / "overall_differences.png").exists()  # of one seed
     assert "AUC income@all" in capsys.readouterr().out
 
@@ -261,6 +271,61 @@ def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_
     work.share({name: lambda label: not labels.append(label) for name in "abc"})
     about = [label.partition("about ")[2] for label in labels]
     assert about == ["", "4 min)", "2 min)"]
+
+
+WORKER = """
+import pathlib, sys, time
+from experiments import cells, paper_tables
+from tests.test_paper_tables import invented, untuned
+log = pathlib.Path(sys.argv[1])
+
+def noted(job):
+    def do(*arguments):
+        config = next(a for a in arguments if hasattr(a, "model"))
+        name = f"{job.__name__} {config.model.architecture} {config.seed}"
+        with log.open("a") as out:
+            out.write(f"begin {name}\\n")
+        time.sleep(0.3)
+        return job(*arguments)
+    return do
+
+cells.compute, cells.tune = noted(invented), noted(untuned)
+paper_tables.main(sys.argv[2:])
+"""
+
+
+def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir, tmp_path):
+    log, table = tmp_path / "log", tmp_path / "adult" / "overall.json"
+
+    def start():
+        given = ["--dataset=adult", "--table=overall", "--seeds=3", "--trials=1"]
+        given += [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
+        return subprocess.Popen(
+            [sys.executable, "-c", WORKER, log, *given],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+        )
+
+    victim, other = start(), start()
+    end = time.monotonic() + 120
+    while not log.exists() or len(log.read_text().splitlines()) < 12:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    victim.kill()
+    victim.wait()
+    assert other.wait(120) == 0
+    begun = log.read_text().splitlines()
+    architectures_ = {
+        a["model.architecture"] for a in PROTOCOLS_AS_SHIPPED["adult"].entries.values()
+    }
+    wanted = {f"begin untuned {a} 0" for a in architectures_}
+    wanted |= {f"begin invented {a} {seed}" for a in architectures_ for seed in (1, 2, 3)}
+    assert set(begun) == wanted
+    assert len(begun) <= len(wanted) + 1  # that of the killed one was begun twice
+    found = json.loads(table.read_text())
+    assert found["missing"] == {}
+    assert len(found["rows"]) == len(architectures_)
 
 
 FUNNEL = Schema(

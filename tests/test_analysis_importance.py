@@ -396,6 +396,18 @@ def test_divergence_of_equal_and_of_reversed_orders():
     np.testing.assert_allclose(found.itself, 0, atol=1e-12)
 
 
+def test_the_interval_of_a_divergence_has_the_true_one_in_it():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(100):
+        true = rng.lognormal(0, 1.5, (12, 2))
+        error = 0.3 * np.median(true)
+        seen = true + error * rng.normal(size=true.shape)
+        found = rank.divergence(given(seen, error), draws=200)
+        inside += found.low[0, 1] <= 1 - rank.spearman(*true.T) <= found.high[0, 1]
+    assert inside >= 85  # 92 % of 200 with more draws
+
+
 def test_noise_widens_the_interval_and_shows_in_the_divergence_of_a_task_from_itself():
     up = np.arange(8.0)
     wide, wider = (

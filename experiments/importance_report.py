@@ -35,8 +35,9 @@ rows and permutations, not over seeds. Fields that say the same share their impo
 one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
 need not be a cause. The interval of a divergence is the middle 95 % of resampled ones; in
 simulations 86 to 98 % hold the true one. Noise pushes divergences up: the interval is no test
-against 0, and is to be read beside what noise alone makes. Where train has no unknown value of a field, its row 0 was never trained: setting the field to unknown then takes it
-away rather than says that it is unknown.
+against 0, and is to be read beside what noise alone makes. Where train has no unknown value of a
+field, its row 0 was never trained: setting the field to unknown then takes it away rather than says
+that it is unknown.
 """
 
 

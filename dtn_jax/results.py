@@ -10,7 +10,7 @@ import rich
 from dtn_jax import plots, processes, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
-from dtn_jax.run import Run, measure, score_split
+from dtn_jax.run import MEAN, Run, measure, score_split
 from dtn_jax.schema import Schema, UserError
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
@@ -94,8 +94,8 @@ def nested(record: dict) -> dict[str, dict]:
 
 
 def best_step(results: dict) -> int:
-    """The step whose state a run reports."""
-    return results["best_steps"][results["selected_by"]]
+    """The step whose state a run reports; runs that do not say by what picked it by the mean."""
+    return results["best_steps"][results.get("selected_by", MEAN)]
 
 
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:

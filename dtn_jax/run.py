@@ -127,6 +127,8 @@ def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
         return list(schema.task_names)
     names = select.split("+")
     choices = [MEAN, *schema.task_names] if len(names) == 1 else schema.task_names
+    if len(set(names)) < len(names):
+        raise UserError(f"{what}: a task is named twice in {select!r}")
     return [choose(what, name, choices) for name in names]
 
 

@@ -93,7 +93,8 @@ class Task:
       kind: `binary` or `regression`.
       space: the rows of its loss and its first metric: `all`, or those where this other
         (binary) task's label is 1.
-      also_report: further spaces in which its metrics are reported.
+      also_report: further spaces in which its metrics are reported. The task is taken to happen
+        only there (spaces.py), as an order only where there was a click.
       upstream: the tasks whose prediction it may look at (click for order).
     """
 

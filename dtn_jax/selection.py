@@ -65,7 +65,7 @@ def validate(
     progress.stopped = 0 < run.config.train.patience <= progress.waited
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
     record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
-    folder.log(record | {"mean": mean_of(values.values())})
+    folder.log(record | {"mean": mean_of(values.values()), "selected": found[select]})
     return found
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
+import re
+import uuid
 from typing import IO
 
 from ml_collections import ConfigDict
@@ -18,7 +19,6 @@ from dtn_jax.schema import Schema, UserError
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
-UNCLAIMED = (LOCK, "schema.json")  # what a process that died while it claimed a folder leaves
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -71,6 +71,8 @@ class Workdir:
             raise
         except OSError as error:
             self.close()
+            if (self.path / "results.json").exists():  # a finished run can be looked at
+                return
             raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
 
     def results(self) -> dict | None:
@@ -129,9 +131,7 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         raise UserError(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
         check_owner(path / "config.json", config, fingerprint)
-    elif path.exists() and any(
-        found.name not in UNCLAIMED and found.suffix != TEMPORARY for found in path.iterdir()
-    ):
+    elif path.exists() and not half_claimed({found.name for found in path.iterdir()}):
         raise UserError(
             f"workdir {path} is not empty and holds no run (no config.json); "
             "name a new or an empty folder"
@@ -172,6 +172,13 @@ def check_data(stored: pathlib.Path, there: str, here: str) -> None:
         )
 
 
+def half_claimed(names: set[str]) -> bool:
+    """Whether these are what a process leaves that died while it claimed a folder, or none."""
+    begun = re.compile(r"(schema|config)\.json\.\w+\.tmp")
+    left = {name for name in names - {LOCK, "schema.json"} if not begun.fullmatch(name)}
+    return not left and (LOCK in names or not names)
+
+
 def locked(path: pathlib.Path) -> IO | None:
     """Locks a file until it is closed or the process ends; None where another one holds it.
 
@@ -190,6 +197,11 @@ def locked(path: pathlib.Path) -> IO | None:
 
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is whole or as it was before, whatever other processes write."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = temporary_for(path)
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def temporary_for(path: pathlib.Path) -> pathlib.Path:
+    """Where a file is written before it takes its place; no two processes have the same."""
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")

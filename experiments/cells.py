@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import functools
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -202,10 +203,12 @@ def tune(
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
-    study = open_study(storage, name, config, config.train.select, budget, asked(protocol))
+    space = sweep.load_space("", protocol.config)
+    asked_ = asked(protocol) + inspect.getsource(space)
+    study = open_study(storage, name, config, config.train.select, budget, asked_)
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
-        sweep.work(study, config, sweep.load_space("", protocol.config), run)
+        sweep.work(study, config, space, run)
         jax.clear_caches()
         if not study.best():
             raise UserError(f"{name}: none of {protocol.trials} trials succeeded")

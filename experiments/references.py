@@ -15,6 +15,7 @@ import datetime
 import importlib.metadata
 import json
 import pathlib
+import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,6 +28,7 @@ from dtn_jax.datasets import catalog
 from dtn_jax.input_pipeline import Batch, SplitReader, take
 from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.spaces import logits_in
 from experiments import command
 
 REFERENCES = pathlib.Path(__file__).parent / "results" / "references"
@@ -34,7 +36,7 @@ EXAMPLE = "python -m experiments.references --dataset=adult --model=lightgbm"
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
 ROUNDS, PATIENCE = 1000, 50  # of `lightgbm`
 
-Scores = Callable[[Batch], np.ndarray]  # `[B]`, any increasing function of the probability
+Scores = Callable[[Batch], np.ndarray]  # `[B]`, logits in the space of the task's loss
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,18 +55,23 @@ def main(arguments: Sequence[str]) -> None:
         for t in range(len(data.schema.tasks))
     ]
     test = SplitReader(data, "test").everything()  # read once all is chosen
+    logits = np.stack([score(test) for score in scores], axis=1)
     aucs = {}
     for column, task in enumerate(data.schema.tasks):
         for space in task.spaces:
-            rows = in_space(test, data.schema, column, space)
-            aucs[f"{task.name}@{space}"] = metrics.auc(scores[column](rows), rows.labels[:, column])
+            rows = mask_of(test, data.schema, column, space)
+            found = logits_in(space, task.name, logits, data.schema, rows)
+            aucs[f"{task.name}@{space}"] = metrics.auc(found, test.labels[rows, column])
     rich.print(known.model, aucs)
     path = REFERENCES / f"{known.dataset}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
+    given = [f"--dataset={known.dataset}", f"--model={known.model}"]
+    given += [f"--options={known.options}"] if known.options else []
     package = {"lightgbm": "lightgbm", "logistic": "scikit-learn"}[known.model]
     kept[known.model] = {
         "test": aucs,
-        "command": f"{EXAMPLE.partition(' --')[0]} --dataset={known.dataset} --model={known.model}",
+        "command": shlex.join(["python", "-m", "experiments.references", *given]),
+        "data": data.fingerprint,
         "version": f"{package} {importlib.metadata.version(package)}",
         "date": datetime.date.today().isoformat(),
     }
@@ -72,11 +79,16 @@ def main(arguments: Sequence[str]) -> None:
     path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def in_space(rows: Batch, schema: Schema, task: int, space: str = "") -> Batch:
-    """The rows that have a task's label and are in a space, by default that of its loss."""
-    name = schema.task_names[task]
+def mask_of(rows: Batch, schema: Schema, task: int, space: str) -> np.ndarray:
+    """The rows that have a task's label and are in a space."""
     masks = (rows.labels, rows.label_mask, rows.row_mask, schema)
-    return take(rows, np.flatnonzero(space_mask(name, *masks, space or schema.tasks[task].space)))
+    return space_mask(schema.task_names[task], *masks, space)
+
+
+def in_space(rows: Batch, schema: Schema, task: int) -> Batch:
+    """The rows of a task's loss."""
+    mask = mask_of(rows, schema, task, schema.tasks[task].space)
+    return take(rows, np.flatnonzero(mask))
 
 
 def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:
@@ -93,7 +105,7 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scor
     trees = lgb.train(
         {**settings, "verbose": -1, "seed": 0}, ours, ROUNDS, [held], callbacks=[stop]
     )
-    return lambda batch: trees.predict(batch.ids.astype(np.float32))
+    return lambda batch: trees.predict(batch.ids.astype(np.float32), raw_score=True)
 
 
 def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:

@@ -14,7 +14,8 @@ from optuna.trial import TrialState
 
 from dtn_jax import options
 from dtn_jax.schema import UserError
-from experiments.trial_storage import DEAD, create_study, experimental, retry_later
+from experiments import trial_storage
+from experiments.trial_storage import create_study, experimental, retry_later
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("none", "median", "asha")
@@ -150,7 +151,7 @@ class Study:
 
     def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
         """All trials, once those before `number` have said what they do, or are dead."""
-        for _ in range(10 * DEAD):
+        for _ in range(10 * trial_storage.DEAD):
             trials = self.optuna.get_trials(deepcopy=False)
             running = [t for t in trials[:number] if t.state == TrialState.RUNNING]
             if all(SETTINGS in t.user_attrs for t in running):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import json
 import math
 import pathlib
@@ -29,9 +30,8 @@ from dtn_jax.schema import UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
 from dtn_jax.workdir import Busy
-from experiments import command, sweep_report
+from experiments import command, sweep_report, trial_storage
 from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
-from experiments.trial_storage import DEAD
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            asked = "" if grid else described(space)
+            asked = "" if grid else described(space) + inspect.getsource(space)
             study = open_study(storage, name, own, own.train.select, budget, asked)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
@@ -134,8 +134,6 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             options.override(given, key, value)
-        if given.train.select != study.objective:
-            raise UserError("a space cannot set train.select: trials would not be comparable")
         rich.print(f"[bold]{study.name}: trial {number}[/] of {study.budget.trials}: {settings}")
         at, watch = folder / f"trial_{number}", study.watch(trial)
         try:
@@ -157,7 +155,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 if not told:
                     rich.print(
                         f"{study.name}: waiting for trials of other workers; those of a dead one "
-                        f"are gone on with {DEAD} s after it was last heard of"
+                        f"are gone on with {trial_storage.DEAD} s after it was last heard of"
                     )
                 told = True
                 time.sleep(WAIT)
@@ -169,11 +167,14 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
 
 def train_when_free(config: ConfigDict, folder: pathlib.Path, watch: Watch) -> dict:
     """A trial's results; a worker that was taken for dead may still be at work in its folder."""
+    told = False
     while True:
         try:
             return train(config, folder, test=False, after_validation=watch)
         except Busy:
-            rich.print(f"another worker is still at work in {folder}: waiting for it")
+            if not told:
+                rich.print(f"another worker is still at work in {folder}: waiting for it")
+            told = True
             time.sleep(WAIT)
 
 
@@ -191,7 +192,7 @@ def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
 def check_objective(config: ConfigDict) -> None:
     source = config.data
     data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-    selected_tasks("objective", config.train.select, data.schema)
+    selected_tasks("train.select (the objective)", config.train.select, data.schema)
 
 
 def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
@@ -242,15 +243,26 @@ def load_space(file: str, config: str) -> Space:
 
 
 def described(space: Space) -> str:
-    """What a space asks for: its options and their ranges, as it suggests them in a first trial."""
+    """What a space asks for, from two draws: its options, their ranges, and what it fixes.
+
+    Raises:
+      UserError: the space fails, or asks for what trials are compared by.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-    options_ = sorted(space(trial))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask(), study.ask()]
+    try:
+        first, second = ({k: str(v) for k, v in space(trial).items()} for trial in trials)
+    except Exception as error:  # whatever a function of the user's may raise
+        raise UserError(f"the space fails: {type(error).__name__}: {error}") from error
+    if "train.select" in first:
+        raise UserError("a space cannot set train.select: trials would not be comparable")
     ranges = {
         name: json.loads(optuna.distributions.distribution_to_json(found))
-        for name, found in sorted(trial.distributions.items())
+        for name, found in sorted(trials[0].distributions.items())
     }
-    return json.dumps({"options": options_, "ranges": ranges})
+    fixed = {k: v for k, v in sorted(first.items()) if second.get(k) == v and k not in ranges}
+    return json.dumps({"options": sorted(first), "ranges": ranges, "fixed": fixed})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
+from dtn_jax.workdir import temporary_for
 from experiments.table_content import TOO_FEW
 from experiments.table_text import LEVEL, has, keys_of
 
@@ -35,7 +35,7 @@ def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
             if figure is None:
                 path.unlink(missing_ok=True)
                 continue
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary = temporary_for(path)
             facts = {"CreationDate": None} if suffix == "pdf" else None  # equal tables, equal files
             figure.savefig(
                 temporary,

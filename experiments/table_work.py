@@ -22,7 +22,8 @@ from experiments.cells import configured
 from experiments.protocols import Entry, Protocol, Settings
 
 LOOK = 2  # seconds between two looks at work that another process does
-Job = Callable[[str], bool]  # says the text and does it; False where another process does it
+# Says the text and does it: True; None where it was done, False where another process does it.
+Job = Callable[[str], bool | None]
 
 
 class Work:
@@ -132,9 +133,11 @@ class Work:
                     about = f" (with those after it about {minutes:.0f} min)"
                 start = time.monotonic()
                 try:
-                    if not job(f"[bold]{label}[/]{about}"):
+                    done = job(f"[bold]{label}[/]{about}")
+                    if done is False:
                         continue
-                    took.append(time.monotonic() - start)
+                    if done:
+                        took.append(time.monotonic() - start)
                 except UserError as error:
                     problems.append(f"  {label}: {error}")
                 except Exception as error:
@@ -155,23 +158,24 @@ class Work:
             locks = [self.folder / "locks" / f"{name}.lock" for name in names]
             yield all(stack.enter_context(cells.alone(lock)) for lock in locks)
 
-    def tune(self, name: str, label: str) -> bool:
-        """Tunes an entry; False where another process does."""
+    def tune(self, name: str, label: str) -> bool | None:
+        """Tunes an entry; a Job."""
         path, config = self.tuning_file(name)
         with self.alone([path.stem]) as held:
-            if held and not self.tuning(name):
-                rich.print(label)
-                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
-                cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
-        return held
+            if not held or self.tuning(name):
+                return None if held else False
+            rich.print(label)
+            run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
+            cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+        return True
 
-    def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool:
-        """Trains an entry's seeds; False where another process does one of them."""
+    def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool | None:
+        """Trains an entry's seeds; a Job."""
         files = {seed: self.cell_file(entry, seed) for seed in seeds}
         with self.alone([path.stem for path, _ in files.values()]) as held:
             left = [seed for seed in seeds if not self.cell(entry, seed)]
             if not held or not left:
-                return held
+                return None if held else False
             rich.print(label)
             configs = [files[seed][1] for seed in left]
             run = self.runs / cells.run_name(configs[0], self.data)
@@ -182,4 +186,4 @@ class Work:
                 found = [cells.compute(configs[0], self.data, run)]
             for seed, cell in zip(left, found):
                 cells.keep(files[seed][0], cell)
-        return held
+        return True

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import pytest
 
@@ -126,6 +128,17 @@ def test_logistic_regression_as_a_reference(prepared_dir, results_folder, monkey
 def test_the_documents_say_what_the_results_say(monkeypatch):
     monkeypatch.undo()  # the true results
     results_table.main(["--check"])
+
+
+def test_links_lead_somewhere():
+    documents = [pathlib.Path("README.md"), *pathlib.Path("experiments").rglob("*.md")]
+    links = [
+        (document, link)
+        for document in documents
+        for link in re.findall(r"\]\(([^):]+)\)", document.read_text())
+    ]
+    assert len(links) > 20
+    assert [(d, link) for d, link in links if not (d.parent / link).exists()] == []
 
 
 def test_the_performance_table_has_every_goal(results_folder, monkeypatch, tmp_path):

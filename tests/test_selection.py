@@ -43,6 +43,11 @@ def test_a_state_is_selected_by_all_tasks_one_or_some(select, tasks):
     assert selected_tasks("train.select", select, SCHEMA) == tasks
 
 
+def test_a_task_selects_once():
+    with pytest.raises(UserError, match="a task is named twice in 'click\\+order\\+click'"):
+        selected_tasks("train.select", "click+order+click", SCHEMA)
+
+
 @pytest.mark.parametrize("select", ["", "orders", "click+", "click+mean"])
 def test_a_task_that_is_not_there_cannot_select(select):
     with pytest.raises(UserError, match=r"unknown train\.select .*click, order, seconds"):

@@ -78,9 +78,27 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
 
 def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
     (tmp_path / "run").mkdir()
-    for name in ("lock", "schema.json.17.tmp", "schema.json", "config.json.17.tmp"):
+    for name in ("lock", "schema.json.a7.tmp", "schema.json", "config.json.a7.tmp"):
         (tmp_path / "run" / name).touch()
     assert (claim(tmp_path / "run").path / "config.json").exists()
+
+
+@pytest.mark.parametrize("names", [("schema.json",), ("lock", "notes.tmp"), ("lock", "mine")])
+def test_what_no_run_left_is_not_taken(names, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in names:
+        (tmp_path / "run" / name).touch()
+    assert "holds no run" in refused(tmp_path / "run")
+
+
+def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
+    def refuses(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(workdir, "locked", refuses)
+    assert claim(claimed).results() == {}
+    (claimed / "results.json").unlink()
+    assert "cannot be written: Permission denied" in refused(claimed)
 
 
 def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkeypatch):

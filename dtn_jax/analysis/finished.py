@@ -6,12 +6,14 @@ import contextlib
 import functools
 import json
 import pathlib
+from collections.abc import Callable
 
 import jax
 from ml_collections import ConfigDict
 
 from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
@@ -56,14 +58,14 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
 
 
 def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
-    """The state that the run reports, the best by `train.select`, and its step.
+    """The state that the run reports, and its step.
 
     Raises:
       UserError: the data set is another version of the run's, or the state is gone.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
-    step = int(_parse(folder / "results.json", "best_steps")[run.config.train.select])
+    step = _parse(folder / "results.json", lambda results: int(best_step(results)))
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))
     state = jax.jit(create, out_shardings=sharding)()
@@ -80,8 +82,10 @@ def read_history(folder: pathlib.Path) -> list[dict]:
         raise UserError(f"{path} is damaged ({error})") from None
 
 
-def _parse(path: pathlib.Path, part: str):
+def _parse(path: pathlib.Path, part: str | Callable[[dict], object]):
+    """A part of a JSON file, by its name or by what makes it of the whole."""
     try:
-        return json.loads(path.read_text())[part]
+        found = json.loads(path.read_text())
+        return found[part] if isinstance(part, str) else part(found)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error})") from None

@@ -6,7 +6,8 @@
 - `unknown`: the drop of AUC when every value of the field becomes the unknown id.
 - `gradient`: the mean over rows of |sum over views v and d of (dz/de_vd) (e_vd - m_vd)|: how far
   the task's logit z would move, to first order, if the field's embedding e became its mean m over
-  the sample. HCNet's codewords, whose addresses have no gradient, are not counted.
+  the sample. HCNet's codewords, whose addresses have no gradient, are not counted. In every space
+  the logit is that of the task's loss, on the rows of the space.
 
 A regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
 importances; it makes the intervals (see quality.py). The rows of a group, such as a user's, are not

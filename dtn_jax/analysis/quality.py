@@ -33,7 +33,7 @@ class Key:
     Attributes:
       name: `task@space`.
       kind: the task's.
-      column: of the scores: the task's own logit, or what `score` reads.
+      column: of the scores: the task's own logit, in the space of its loss.
       rows: their places in the sample.
       labels: of those rows.
       weights: of those rows; None where all count the same.

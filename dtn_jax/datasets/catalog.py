@@ -64,7 +64,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
 
 
 def check_raw(prepared: Prepared, builder: BlockBuilder) -> None:
-    """Raises UserError where the raw files that are there are not those that were prepared.
+    """Raises UserError where raw files have other names or sizes than those that were prepared.
 
     They need not be there any more.
     """

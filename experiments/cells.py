@@ -12,7 +12,6 @@ import contextlib
 import datetime
 import functools
 import hashlib
-import inspect
 import json
 import os
 import pathlib
@@ -34,6 +33,7 @@ from dtn_jax.train import train
 from dtn_jax.workdir import locked, versions, write_whole
 from experiments import sweep, sweep_report
 from experiments.protocols import Protocol, Settings
+from experiments.search_space import described, load_space
 from experiments.studies import Budget, open_study
 
 SHORT = 16  # digits of a hash in a file's name
@@ -193,7 +193,7 @@ def searched(protocol: Protocol) -> set[str]:
 
 
 def asked(protocol: Protocol) -> str:
-    return sweep.described(sweep.load_space("", protocol.config))
+    return described(load_space("", protocol.config))
 
 
 def tune(
@@ -203,9 +203,8 @@ def tune(
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
-    space = sweep.load_space("", protocol.config)
-    asked_ = asked(protocol) + inspect.getsource(space)
-    study = open_study(storage, name, config, config.train.select, budget, asked_)
+    space = load_space("", protocol.config)
+    study = open_study(storage, name, config, config.train.select, budget, asked(protocol))
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
         sweep.work(study, config, space, run)

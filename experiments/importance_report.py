@@ -19,11 +19,10 @@ from dtn_jax.analysis import markdown
 from dtn_jax.analysis.tables import decimals, divergences
 from dtn_jax.schema import UserError
 from experiments import command
-from experiments.compare import RESULTS
 from experiments.feature_importance import FOLDER
 
 EXAMPLE = "python -m experiments.importance_report --workdirs=runs/adult_dtn,runs/census_dtn"
-KEPT = RESULTS / "importance"
+KEPT = pathlib.Path(__file__).parent / "results" / "importance"
 REPORT = "README.md"
 HEAD = """\
 # Importance by task

@@ -26,7 +26,15 @@ from rich.markdown import Markdown
 
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
-from experiments import cells, command, table_latex, table_plots, table_report, table_text
+from experiments import (
+    cells,
+    command,
+    table_csv,
+    table_latex,
+    table_markdown,
+    table_plots,
+    table_report,
+)
 from experiments.protocols import PROTOCOLS, Entry, Protocol
 from experiments.references import REFERENCES
 from experiments.table_content import FORMAT, OPTIMAL, content
@@ -153,9 +161,9 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     stem = work.folder / table
     cells.keep(stem.with_suffix(".json"), found)
     drawn = [p.name for p in table_plots.draw(found, stem) if p.suffix == ".png"]
-    write_whole(stem.with_suffix(".md"), table_text.markdown(found, drawn))
+    write_whole(stem.with_suffix(".md"), table_markdown.markdown(found, drawn))
     write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
-    write_whole(stem.with_suffix(".csv"), table_text.csv_text(found))
+    write_whole(stem.with_suffix(".csv"), table_csv.csv_text(found))
     made = [cells.read(work.folder / f"{t}.json") for t in TABLES]
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
     made = [t for t in made if t and t.get("format") == FORMAT]  # others wait to be made again
@@ -185,7 +193,7 @@ def remade(arguments: Sequence[str]) -> str:
 
 
 def show(found: dict, path: pathlib.Path) -> None:
-    rich.print(Markdown(table_text.markdown(found)))
+    rich.print(Markdown(table_markdown.markdown(found)))
     rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 

@@ -1,4 +1,4 @@
-"""Writes the tables of the documents from the JSON that paper_tables, compare and benchmark keep.
+"""Writes the tables of the documents from the JSON that paper_tables and benchmark keep.
 
 The documents are README.md and experiments/results/benchmark/README.md. Each table stands between
 `<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched. With --check nothing is
@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from dtn_jax.schema import UserError
-from experiments import command, table_text
-from experiments.compare import RESULTS
+from dtn_jax.schema import UserError, choose
+from experiments import command
 from experiments.suites.measured import Goal
 from experiments.table_entries import TABLES
-from experiments.table_text import short, spread
+from experiments.table_markdown import markdown_table
+from experiments.table_notes import footnotes
+from experiments.table_text import texts
 
 EXAMPLE = "python -m experiments.results_table"
+RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS)
@@ -42,36 +43,18 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table of a name: benchmark or its summary, TABLE_DATASET of the paper's, or a
-    comparison."""
+    """The Markdown table of a name: the benchmark's, its summary, or TABLE_DATASET of the paper's.
+
+    Raises:
+      UserError: there is no table of that name, or nothing to make it from.
+    """
     if name == BENCHMARK:
         return performance_table(every=True)
     if name == "benchmark_summary":
         return performance_table(every=False)
     kind, _, dataset = name.partition("_")
-    if kind in TABLES:
-        return paper_table(kind, dataset)
-    path = RESULTS / f"{name}.json"
-    if not path.exists():
-        raise UserError(f"a document has a place for {name!r}, but {path} is not there")
-    found = json.loads(path.read_text())
-    entries, bayes = found["entries"], found.get("notes", {}).get("test_bayes_auc", {})
-    keys = list(next(iter(entries.values()))["runs"][0]["test"])
-    header = ["model", *(f"AUC {key}" for key in keys)]
-    header += ["log loss", "ECE", "parameters", "FLOPs"]
-    rows = [entry_row(label, entry, keys, bayes) for label, entry in entries.items()]
-    if "order@all" in keys:
-        first = next(iter(entries.values()))["runs"][0]["test"]
-        halves = (f"± {1.96 * first[key]['auc_se']:.4f}" for key in keys)
-        rows.append(["95 % interval of an AUC, by test rows", *halves, *[""] * 4])
-    if bayes:
-        rows.append(["Bayes-optimal", *(f"{bayes[key]:.4f}" for key in keys), *[""] * 4])
-    for label, reference in found.get("reference", {}).items():
-        aucs = (f"{reference['test'][key]:.4f}" for key in keys)
-        rows.append([f"{label} ({reference['version']})", *aucs, *[""] * 4])
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-    return body + "\n" + footnote(found) + "\n"
+    choose("table in a document", kind, TABLES)
+    return paper_table(kind, dataset)
 
 
 def paper_table(kind: str, dataset: str) -> str:
@@ -80,8 +63,7 @@ def paper_table(kind: str, dataset: str) -> str:
     if not path.exists():
         raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
     found = json.loads(path.read_text())
-    notes = " ".join(table_text.footnotes(found))
-    return f"{table_text.markdown_table(table_text.texts(found)[0])}\n{notes}\n\n"
+    return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
 
 
 def performance_table(every: bool) -> str:
@@ -118,43 +100,6 @@ def performance_table(every: bool) -> str:
             f"here. [All goals, how they were measured and what was tried]({ALL_GOALS})."
         )
     return "\n".join(lines) + f"\n\n{how}\n\n"
-
-
-def entry_row(
-    label: str, entry: Mapping, keys: Sequence[str], bayes: Mapping[str, float]
-) -> list[str]:
-    """A model's mean ± standard deviation over its seeds; log loss and ECE averaged over tasks."""
-    runs = entry["runs"]
-    cells = [f"`{label}`"]
-    for key in keys:
-        values = [run["test"][key]["auc"] for run in runs]
-        cell = spread(values, 4)
-        if key in bayes:
-            share = (statistics.mean(values) - 0.5) / (bayes[key] - 0.5)
-            cell += f" ({100 * share:.1f} %)"
-        cells.append(cell)
-    for metric in ("logloss", "ece"):
-        averages = [statistics.mean(r["test"][key][metric] for key in keys) for r in runs]
-        cells.append(spread(averages, 4))
-    cells += [short(runs[0]["parameters"]), short(runs[0]["flops_per_example"])]
-    return cells
-
-
-def footnote(found: Mapping) -> str:
-    """How the numbers came about."""
-    entries = list(found["entries"].values())
-    protocol, first = found["protocol"], entries[0]
-    seeds = len(protocol["seeds"])
-    dates = sorted({e["date"] for e in entries})
-    tuned = "the same settings for all"
-    if protocol["trials"]:
-        tuned = f"each model tuned on validation with the same {protocol['trials']} trials"
-    return (
-        f"Test split, mean ± standard deviation over {seeds} seeds; {tuned}. "
-        f"Parameters without embedding tables; forward FLOPs of one example. "
-        f"`{first['command']}`, {dates[-1]}, jax {first['versions']['jax']}, "
-        f"Python {first['versions']['python']}.\n"
-    )
 
 
 if __name__ == "__main__":

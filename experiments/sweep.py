@@ -10,13 +10,10 @@ journal, which does not tell who lives).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import inspect
-import json
 import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import optuna
 import rich
@@ -31,16 +28,15 @@ from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
 from dtn_jax.workdir import Busy
 from experiments import command, sweep_report, trial_storage
+from experiments.search_space import Space, described, grid_space, load_space, read_grid
 from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
-SPACE = pathlib.Path("configs/space.py")
 TRIALS = 20
 SEARCHED = 30  # draws in a row of settings that were tried before: the space is exhausted
 WAIT = 5  # seconds between two looks at what other workers do
-Space = Callable[[object], Mapping[str, object]]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -79,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            asked = "" if grid else described(space) + inspect.getsource(space)
+            asked = "" if grid else described(space)
             study = open_study(storage, name, own, own.train.select, budget, asked)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
@@ -193,76 +189,6 @@ def check_objective(config: ConfigDict) -> None:
     source = config.data
     data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     selected_tasks("train.select (the objective)", config.train.select, data.schema)
-
-
-def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
-    """Reads 'KEY=VALUE,VALUE;KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
-    grid: dict[str, list[str]] = {}
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        key, equals, listed = part.partition("=")
-        if not equals:
-            raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
-        values = split_outside_brackets(listed)
-        for value in values:  # a bad one is told before any trial
-            options.override(ConfigDict(config.to_dict()).lock(), key.strip(), value)
-        grid[key.strip()] = values
-    if not grid:
-        raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
-    return grid
-
-
-def split_outside_brackets(text: str) -> list[str]:
-    found, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            found.append("")
-        else:
-            found[-1] += letter
-    return [value.strip() for value in found]
-
-
-def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
-    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
-
-
-def load_space(file: str, config: str) -> Space:
-    """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
-    for path in [pathlib.Path(file)] if file else [pathlib.Path(config.partition(":")[0]), SPACE]:
-        if not path.is_file():
-            raise UserError(f"no file {str(path)!r} with a function sweep(trial)")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # whatever a file of the user's may raise
-            raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
-        if found := getattr(module, "sweep", None):
-            return found
-    raise UserError(f"{path} has no function sweep(trial)")
-
-
-def described(space: Space) -> str:
-    """What a space asks for, from two draws: its options, their ranges, and what it fixes.
-
-    Raises:
-      UserError: the space fails, or asks for what trials are compared by.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trials = [study.ask(), study.ask()]
-    try:
-        first, second = ({k: str(v) for k, v in space(trial).items()} for trial in trials)
-    except Exception as error:  # whatever a function of the user's may raise
-        raise UserError(f"the space fails: {type(error).__name__}: {error}") from error
-    if "train.select" in first:
-        raise UserError("a space cannot set train.select: trials would not be comparable")
-    ranges = {
-        name: json.loads(optuna.distributions.distribution_to_json(found))
-        for name, found in sorted(trials[0].distributions.items())
-    }
-    fixed = {k: v for k, v in sorted(first.items()) if second.get(k) == v and k not in ranges}
-    return json.dumps({"options": sorted(first), "ranges": ranges, "fixed": fixed})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.table_text import Text, footnotes, texts
+from experiments.table_notes import footnotes
+from experiments.table_text import Text, texts
 
 ESCAPES = {
     "\\": r"\textbackslash{}",

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.workdir import write_whole
-from experiments.table_text import TITLES, Text, footnotes, texts
+from experiments.table_notes import footnotes
+from experiments.table_text import TITLES, Text, texts
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em;

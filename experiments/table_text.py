@@ -1,10 +1,8 @@
-"""A table's content as text: printed tables, Markdown, CSV; LaTeX is made in table_latex.py."""
+"""A table's content as text: what stands in which cell of the printed tables."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -193,107 +191,3 @@ def short(number: int) -> str:
         if number >= factor:
             return f"{number / factor:.3g}{unit}"
     return str(number)
-
-
-SETTINGS = {
-    "overall": "each row tuned by",
-    "ablation": "all rows have those of dtn, tuned by",
-    "interactions": "each row has those of its routing in `overall` (PLE one level here, so that "
-    "all have as many experts), tuned by",
-    "matched": "each row has those of its architecture in `overall`, tuned by",
-    "sensitivity": "all rows have those of dtn, tuned by",
-}
-
-
-def counted(seeds: int) -> str:
-    return f"{seeds} seed{'s' if seeds > 1 else ''}"
-
-
-def powerless(found: Mapping) -> list[str]:
-    """Says so where there are too many comparisons for the draws to tell any."""
-    tests = [c for r in found["rows"] for c in r["comparison"].values() if c != TOO_FEW]
-    least = len(tests) * max((c["least"] for c in tests), default=0.0)
-    if least < LEVEL:
-        return []
-    return [
-        f"{len(tests)} comparisons: after Holm's correction the draws tell no p below {least:.2f}, "
-        "so there are no signs."
-    ]
-
-
-def footnotes(found: Mapping) -> list[str]:
-    """How the numbers came about, and what the signs mean."""
-    tuned = f"{found['trials']} trials on validation"
-    if found["tuned_with"]:
-        tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
-    tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
-    notes = [
-        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
-        f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
-        f"one space. {found['note']}".rstrip(),
-        f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
-        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
-        "table; the one tuning that there was is taken as given); too few: below 100 of a class.",
-        "Parameters without embedding tables; forward FLOPs of one example; train s: seconds of "
-        "training, median over seeds, on a machine that may have had other work.",
-    ]
-    notes += powerless(found)
-    edges: dict[str, list[str]] = {}
-    for name, kept in found["tuning"].items():
-        for option in kept["at_edge"]:
-            edges.setdefault(option, []).append(name)
-    notes += [
-        f"At the edge of its range: `{o}` of {', '.join(names)}." for o, names in edges.items()
-    ]
-    notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
-    if found["missing"]:
-        count = sum(found["missing"].values())
-        notes.append(f"Not finished, runs still missing: {count} ({', '.join(found['missing'])}).")
-    dates = found["cell_dates"] or [found["date"]]
-    dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"
-    versions = f"; {len(found['code'])} versions of the code" if len(found["code"]) > 1 else ""
-    notes.append(f"`{found['command']}`; runs of {dates}; {where}{versions}.")
-    return notes
-
-
-def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
-    """The tables, the names of PNG files beside them as pictures, and the notes."""
-    parts = [f"# {TITLES[found['table']]}: {found['dataset']}\n"]
-    for i, text in enumerate(texts(found)):
-        parts.append((f"## {text.title}\n\n" if i else "") + markdown_table(text))
-    parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]
-    return "\n".join(parts) + "\n" + "".join(f"- {note}\n" for note in footnotes(found))
-
-
-def markdown_table(text: Text) -> str:
-    lines = [text.header, ["---", *["---:"] * (len(text.header) - 1)], *text.rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def csv_text(found: Mapping) -> str:
-    """A line per row, task@space and metric; numbers in full."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    compared = ("difference", "low", "high", "p", "p_holm")
-    labels = ("table", "row", "group", "at", "task@space", "metric", "mean", "sd", "seeds")
-    sizes = ("parameters", "flops_per_example", "train_seconds")
-    writer.writerow([*labels, "against", *compared, *sizes])
-    for row in found["rows"]:
-        timed = [v for v in row["train_seconds"] if v is not None]
-        size = (row["parameters"], row["flops"], statistics.median(timed) if timed else "")
-        for key, metrics in row["metrics"].items():
-            for metric, values in metrics.items():
-                known = [v for v in values if v is not None]
-                mean = statistics.mean(known) if known else ""
-                deviation = statistics.stdev(known) if len(known) > 1 else ""
-                test = row["comparison"].get(key) if metric == "auc" else None
-                tested = (
-                    [test[c] for c in compared]
-                    if test and test != TOO_FEW
-                    else [test or "", *[""] * 4]
-                )
-                against = row["against"] if test else ""
-                named = (found["table"], row["name"], row["group"], row["at"], key, metric)
-                writer.writerow([*named, mean, deviation, len(known), against, *tested, *size])
-    return out.getvalue()

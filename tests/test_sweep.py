@@ -323,22 +323,6 @@ def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
         run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=3")
 
 
-def test_a_space_is_told_by_its_options_ranges_and_what_it_fixes():
-    def space(high=9, fixed="cosine", more=1.0):
-        return lambda trial: {
-            "seed": trial.suggest_int("seed", 0, high),
-            "optim.schedule": fixed,
-            "model.dropout": more * trial.suggest_float("half", 0, 0.2),
-        }
-
-    told = sweep.described(space())
-    assert told == sweep.described(space())
-    assert told != sweep.described(space(high=8))
-    assert told != sweep.described(space(fixed="linear"))
-    with pytest.raises(UserError, match="the space fails: ZeroDivisionError"):
-        sweep.described(lambda trial: 1 / 0)
-
-
 def test_no_sampler_learns_from_a_twin():
     study = in_memory(9)
     study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
@@ -351,10 +335,6 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
     run(tmp_path, prepared_dir, GRID)
     with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
         run(tmp_path, prepared_dir, GRID, "--config.train.epochs=9")
-
-
-def test_values_with_commas_stand_in_brackets():
-    assert sweep.split_outside_brackets("(64,),(128,64), 3") == ["(64,)", "(128,64)", "3"]
 
 
 def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):

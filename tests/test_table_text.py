@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from dtn_jax.significance import DRAWS
-from experiments import table_latex, table_plots, table_report, table_text
+from experiments import (
+    table_csv,
+    table_latex,
+    table_markdown,
+    table_notes,
+    table_plots,
+    table_report,
+    table_text,
+)
 from experiments.cells import packed
 from experiments.protocols import Entry, Protocol, Published, entry
 from experiments.table_content import content, own_spaces
@@ -110,13 +118,13 @@ def test_where_the_optimum_is_known_it_is_told_how_far_each_row_came(made):
 
 
 def test_where_the_draws_are_too_few_for_the_comparisons_it_is_said(made):
-    assert not table_text.powerless(made)
+    assert not table_notes.powerless(made)
     for row in made["rows"]:
         for tested in row["comparison"].values():
             if tested != "too few":
                 tested["least"] = 0.03
     assert "2 comparisons: after Holm's correction the draws tell no p below 0.06" in (
-        table_text.markdown(made)
+        table_markdown.markdown(made)
     )
 
 
@@ -149,7 +157,7 @@ def test_the_best_log_loss_is_the_lowest_and_metrics_that_are_not_there_are_left
 
 
 def test_csv_has_every_number_in_full(made):
-    rows = list(csv.DictReader(io.StringIO(table_text.csv_text(made))))
+    rows = list(csv.DictReader(io.StringIO(table_csv.csv_text(made))))
     (row,) = [
         r
         for r in rows
@@ -186,7 +194,7 @@ def test_what_is_missing_is_said():
     made = found({"dtn": 0.8, "mmoe": 0.79}, mmoe=1)
     assert [row["name"] for row in made["rows"]] == ["dtn", "mmoe"]
     assert made["missing"] == {"mmoe": 1, "ple": 3}
-    shown = table_text.markdown(made)
+    shown = table_markdown.markdown(made)
     assert "runs still missing: 4 (mmoe, ple)" in shown
     assert "`mmoe` (2 of 3 seeds)" in shown
     assert "At the edge of its range: `optim.b1` of dtn, mmoe." in shown

@@ -1,0 +1,69 @@
+"""The notes below a table: how its numbers came about, and what its signs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from experiments.table_content import TOO_FEW
+from experiments.table_text import LEVEL, opponent
+
+SETTINGS = {
+    "overall": "each row tuned by",
+    "ablation": "all rows have those of dtn, tuned by",
+    "interactions": "each row has those of its routing in `overall` (PLE one level here, so that "
+    "all have as many experts), tuned by",
+    "matched": "each row has those of its architecture in `overall`, tuned by",
+    "sensitivity": "all rows have those of dtn, tuned by",
+}
+
+
+def counted(seeds: int) -> str:
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def powerless(found: Mapping) -> list[str]:
+    """Says so where there are too many comparisons for the draws to tell any."""
+    tests = [c for r in found["rows"] for c in r["comparison"].values() if c != TOO_FEW]
+    least = len(tests) * max((c["least"] for c in tests), default=0.0)
+    if least < LEVEL:
+        return []
+    return [
+        f"{len(tests)} comparisons: after Holm's correction the draws tell no p below {least:.2f}, "
+        "so there are no signs."
+    ]
+
+
+def footnotes(found: Mapping) -> list[str]:
+    """How the numbers came about, and what the signs mean."""
+    tuned = f"{found['trials']} trials on validation"
+    if found["tuned_with"]:
+        tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
+    tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
+    notes = [
+        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
+        f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
+        f"one space. {found['note']}".rstrip(),
+        f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
+        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
+        "table; the one tuning that there was is taken as given); too few: below 100 of a class.",
+        "Parameters without embedding tables; forward FLOPs of one example; train s: seconds of "
+        "training, median over seeds, on a machine that may have had other work.",
+    ]
+    notes += powerless(found)
+    edges: dict[str, list[str]] = {}
+    for name, kept in found["tuning"].items():
+        for option in kept["at_edge"]:
+            edges.setdefault(option, []).append(name)
+    notes += [
+        f"At the edge of its range: `{o}` of {', '.join(names)}." for o, names in edges.items()
+    ]
+    notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
+    if found["missing"]:
+        count = sum(found["missing"].values())
+        notes.append(f"Not finished, runs still missing: {count} ({', '.join(found['missing'])}).")
+    dates = found["cell_dates"] or [found["date"]]
+    dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"
+    versions = f"; {len(found['code'])} versions of the code" if len(found["code"]) > 1 else ""
+    notes.append(f"`{found['command']}`; runs of {dates}; {where}{versions}.")
+    return notes

@@ -1,0 +1,81 @@
+"""The tables and the links of the documents."""
+
+import pathlib
+import re
+
+import pytest
+
+from dtn_jax.schema import UserError
+from experiments import benchmark, results_table
+from experiments.suites.measured import Goal, Measured
+
+
+@pytest.fixture
+def readme(tmp_path, monkeypatch):
+    """A document with a place for a table, `fill(name)`; what stands there after that."""
+    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
+    path = tmp_path / "README.md"
+    monkeypatch.setattr(results_table, "DOCUMENTS", (path,))
+
+    def fill(name: str) -> list[str]:
+        path.write_text(f"before\n<!-- results: {name} -->\nold\n<!-- end -->\nafter\n")
+        results_table.main([])
+        results_table.main(["--check"])
+        lines = path.read_text().splitlines()
+        assert (lines[0], lines[-1]) == ("before", "after")
+        assert "old" not in lines
+        return lines
+
+    return fill
+
+
+def test_the_documents_say_what_the_results_say():
+    results_table.main(["--check"])
+
+
+def test_links_lead_somewhere():
+    documents = [pathlib.Path("README.md"), *pathlib.Path("experiments").rglob("*.md")]
+    links = [
+        (document, link)
+        for document in documents
+        for link in re.findall(r"\]\(([^):]+)\)", document.read_text())
+    ]
+    assert len(links) > 20
+    assert [(d, link) for d, link in links if not (d.parent / link).exists()] == []
+
+
+def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):
+    folder = tmp_path / "results" / "benchmark"
+    for got in (0.9, 0.7):
+        benchmark.write(folder, "step", Measured("ms", [], [Goal("share", 0.8, got)]), 1.0)
+        if got == 0.9:
+            readme("benchmark")
+    with pytest.raises(UserError, match=r"README\.md is not what .*results_table writes"):
+        results_table.main(["--check"])
+
+
+def test_the_performance_table_has_every_goal(readme, tmp_path):
+    goals = [Goal("share", 0.8, 0.9), Goal("ratio", 1.1, 1.25, at_least=False)]
+    folder = tmp_path / "results" / "benchmark"
+    benchmark.write(folder, "step", Measured("ms", [{"a": 1}], goals), 12.3)
+    lines = readme("benchmark")
+    assert "| step | share | 0.9 | ≥ 0.8 |  |" in lines
+    assert "| step | ratio | 1.25 | ≤ 1.1 | missed |" in lines
+    assert any("12 s" in line and "jax " in line for line in lines)
+    lines = readme("benchmark_summary")
+    assert "| step | ratio | 1.25 | ≤ 1.1 | missed |" in lines
+    assert not any("| step | share |" in line for line in lines)  # met
+    assert any(line.startswith("1 of 2 goals are met") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("overal_adult", "unknown table in a document 'overal'. Did you mean 'overall'"),
+        ("overall_adult", "a place for overall_adult, but .* is not there"),
+        ("benchmark", "a place for benchmarks, but .* is empty"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_an_error(name, message, readme):
+    with pytest.raises(UserError, match=message):
+        readme(name)

@@ -21,6 +21,7 @@ Number = float | int
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS += ("#8C510A", "#7B3FB5")  # beyond those of Okabe and Ito
 LINES = ("-", "--", ":", "-.")
 GRID = {"color": "#DDDDDD", "linewidth": 0.7}
 NOTE = {"color": "#666666", "fontsize": 9}

@@ -19,7 +19,7 @@ from experiments.table_text import LEVEL, has, keys_of
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
 PER_ROW = 4  # panels side by side
-MARKERS = "osD^vPX*"  # as many as make, with 7 colours, 56 pairs
+MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 
 
 def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:

@@ -1,11 +1,13 @@
-"""A table's content as LaTeX, for \\usepackage{booktabs}."""
+"""A table's content as LaTeX, for \\usepackage{booktabs,graphicx}."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from experiments.table_notes import footnotes
-from experiments.table_text import Text, texts
+from experiments.table_text import Text, published_text, texts
+
+WIDE = 70  # letters of a row beyond which a table is shrunk to the width of the page
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -22,17 +24,24 @@ ESCAPES = {
     "≤": r"$\leq$",
     "<": "$<$",
     ">": "$>$",
+    "|": "$|$",
 }
 
 
 def escaped(text: str) -> str:
-    return "".join(ESCAPES.get(letter, letter) for letter in text)
+    return "".join(ESCAPES.get(letter, letter) for letter in text).replace("--", "-{}-")
 
 
 def latex(found: Mapping) -> str:
-    """A table environment for each printed table; the notes stand under the first."""
+    """A table environment for each printed table; the notes stand under the first.
+
+    What others published has a table of its own: one page has no room for both.
+    """
     notes = escaped(" ".join(footnotes(found)).replace("`", ""))
-    return "\n".join(latex_table(t, "" if i else notes) for i, t in enumerate(texts(found)))
+    shown = texts(found | {"published": []})
+    if published := published_text(found):
+        shown.insert(1, published)
+    return "\n".join(latex_table(t, "" if i else notes) for i, t in enumerate(shown))
 
 
 def latex_table(text: Text, notes: str = "") -> str:
@@ -43,17 +52,25 @@ def latex_table(text: Text, notes: str = "") -> str:
             return rf"\textbf{{{escaped(bold)}}}{escaped(rest)}"
         return escaped(inner)
 
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cell(c) for c in cells) + r" \\"
+
+    rows = [line(cells) for cells in text.rows]
+    if text.outside:
+        rows.insert(len(rows) - text.outside, r"\midrule")
+    wide = max(sum(map(len, cells)) for cells in (text.header, *text.rows)) > WIDE
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escaped(f'{text.title}. {text.caption}'.rstrip())}}}",
+        *([r"\resizebox{\linewidth}{!}{%"] if wide else []),
         rf"\begin{{tabular}}{{l{'r' * (len(text.header) - 1)}}}",
         r"\toprule",
-        " & ".join(cell(c) for c in text.header) + r" \\",
+        line(text.header),
         r"\midrule",
-        *(" & ".join(cell(c) for c in row) + r" \\" for row in text.rows),
+        *rows,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}" + ("}" if wide else ""),
         *([rf"\\[2pt] \parbox{{\linewidth}}{{\footnotesize {notes}}}"] if notes else []),
         r"\end{table}",
     ]

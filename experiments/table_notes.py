@@ -17,8 +17,8 @@ SETTINGS = {
 }
 
 
-def counted(seeds: int) -> str:
-    return f"{seeds} seed{'s' if seeds > 1 else ''}"
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def powerless(found: Mapping) -> list[str]:
@@ -35,13 +35,13 @@ def powerless(found: Mapping) -> list[str]:
 
 def footnotes(found: Mapping) -> list[str]:
     """How the numbers came about, and what the signs mean."""
-    tuned = f"{found['trials']} trials on validation"
+    tuned = f"{counted(found['trials'], 'trial')} on validation"
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
-        f"AUC on the test split, mean ± standard deviation over {counted(found['seeds'])} that "
-        f"tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
+        "AUC on the test split, mean ± standard deviation over "
+        f"{counted(found['seeds'], 'seed')} that tuned nothing; bold: the highest mean. Settings: {SETTINGS[found['table']]} {tuned} of "
         f"one space. {found['note']}".rstrip(),
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
@@ -63,7 +63,8 @@ def footnotes(found: Mapping) -> list[str]:
         notes.append(f"Not finished, runs still missing: {count} ({', '.join(found['missing'])}).")
     dates = found["cell_dates"] or [found["date"]]
     dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    where = f"{', '.join(found['versions'])}; {'; '.join(found['devices'])}"
+    jax = ", ".join(found["versions"].get("jax", ()))
+    where = f"jax {jax}; {'; '.join(found['devices'])}"
     versions = f"; {len(found['code'])} versions of the code" if len(found["code"]) > 1 else ""
     notes.append(f"`{found['command']}`; runs of {dates}; {where}{versions}.")
     return notes

@@ -56,6 +56,8 @@ def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
     parts += [f'<img alt="{p.stem}" src="{embedded(p)}">' for p in pictures]
     parts += [f'<p class="note">{formatted(n)}</p>' for n in footnotes(found)]
     parts.append("<h3>Settings</h3>" + html_table(settings_text(found)))
+    versions = ", ".join(f"{name} {' and '.join(v)}" for name, v in found["versions"].items())
+    parts.append(f'<p class="note">{html.escape(versions)}</p>')
     return "\n".join(parts) + "\n"
 
 

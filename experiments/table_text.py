@@ -36,6 +36,7 @@ class Text:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = "Mean ± standard deviation over seeds."  # where it is printed alone
+    outside: int = 0  # how many of the last rows are no runs of ours
 
 
 def texts(found: Mapping) -> list[Text]:
@@ -68,7 +69,19 @@ def main_text(found: Mapping) -> Text:
         aucs = (reference["test"].get(key) for key in keys)
         aucs = ("" if auc is None else f"{auc:.4f}" for auc in aucs)
         references.append((f"{name} ({reference['version']})", "", *aucs, *empty))
-    return dataclasses.replace(made, rows=(*made.rows, *references))
+    return dataclasses.replace(made, rows=(*made.rows, *references), outside=len(references))
+
+
+def published_text(found: Mapping) -> Text | None:
+    """What others published, for where the main table has no room for it; None if nothing."""
+    columns = published_columns(found["rows"], found["published"])
+    if not columns or not found["rows"]:
+        return None
+    title = f"AUC as others published it, {found['dataset']}"
+    made = as_text(title, found["rows"], columns)
+    header = tuple(name.replace("published: ", "") for name in made.header)
+    known = tuple(row for row in made.rows if any(row[1:]))
+    return dataclasses.replace(made, header=header, rows=known, caption="")
 
 
 def difference_text(found: Mapping) -> Text | None:
@@ -134,10 +147,12 @@ def has(rows: Sequence[Mapping], key: str, metric: str) -> bool:
 
 
 def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
-    """Mean ± standard deviation over seeds; the best mean is bold."""
+    """Mean ± standard deviation over seeds; the best mean is bold, unless there are too few."""
     values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
     means = [statistics.mean(v) if v else None for v in values]
     best = (min if metric in LOWEST_IS_BEST else max)(m for m in means if m is not None)
+    if any(r["comparison"].get(key) == TOO_FEW for r in rows):
+        best = None  # what so few examples rank highest means nothing
     deviations = [statistics.stdev(v) for v in values if len(v) > 1]
     digits = 5 if deviations and statistics.median(deviations) < FINE else 4
     cells = [spread(v, digits) if v else "not defined" for v in values]
@@ -182,7 +197,10 @@ def published_columns(rows: Sequence[Mapping], published: Sequence[Mapping]) -> 
 
 def seconds(values: Sequence[float | None]) -> str:
     known = [v for v in values if v is not None]
-    return f"{statistics.median(known):.0f}" if known else ""
+    if not known:
+        return ""
+    median = statistics.median(known)
+    return f"{median:.0f}" if median >= 9.95 else f"{median:.1f}"
 
 
 def short(number: int) -> str:

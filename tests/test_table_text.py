@@ -86,7 +86,7 @@ def test_signs_say_what_is_significant(made):
     assert rows["`mmoe`"][column] == "0.79002 ± 0.00001 ↓"
     assert rows["`ple`"][column] == "**0.81002 ± 0.00001** ↑"
     few = main.header.index("AUC click@all")
-    assert rows["`mmoe`"][few] == "0.79002 ± 0.00001"
+    assert [row[few] for row in main.rows[1:3]] == ["0.79002 ± 0.00001", "0.81002 ± 0.00001"]
     assert main.header[-2:] == (
         "click, published: A paper",
         "order, published: A paper",
@@ -151,7 +151,8 @@ def test_a_task_is_tested_once_and_a_run_not_against_itself():
 
 def test_the_best_log_loss_is_the_lowest_and_metrics_that_are_not_there_are_left_out(made):
     tables = {t.title: t for t in table_text.texts(made)}
-    assert "**" in tables["log loss"].rows[2][1]
+    assert "**" in tables["log loss"].rows[2][2]
+    assert not any("**" in row[1] for row in tables["log loss"].rows)  # too few clicks
     assert "RMSE" not in tables
     assert tables["GAUC"].header == ("", "order@click")
 
@@ -183,11 +184,28 @@ def test_latex_escapes_and_closes_what_it_opens(made):
     assert not [line for line in text.splitlines() if "_" in line.replace(r"\_", "")]
     captions = [line for line in text.splitlines() if r"\caption" in line]
     spread = r"Mean $\pm$ standard deviation"
-    assert [spread in c for c in captions] == ["Holm" not in c for c in captions]
+    assert [spread in c for c in captions] == [
+        "Holm" not in c and "published" not in c for c in captions
+    ]
     assert text.count("Settings: each row tuned by 7 trials") == 1  # the notes can be read
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     widths = {line.count("&") for line in body.splitlines() if "&" in line}
-    assert widths == {len(table_text.texts(made)[0].header) - 1}
+    assert widths == {len(table_text.texts(made)[0].header) - 1 - 2}  # published: another table
+    assert "click, A paper & order, A paper" in text.split(r"\toprule")[2]
+    assert "-{}-a='b" in text  # two hyphens, no dash
+    assert body.splitlines()[-2] == r"\midrule"
+    assert body.splitlines()[-1].startswith("trees (trees 1.0) &  & 0.7000 & 0.6000")
+    assert body.count(r"\midrule") == 2
+    assert table_latex.latex(found({})) == ""
+
+
+def test_latex_of_a_wide_table_is_shrunk_to_the_page():
+    narrow = table_text.Text("t", ("", "a"), (("x", "1"),))
+    wide = table_text.Text("t", ("", *["a column"] * 20), (("x", *["1"] * 20),))
+    assert r"\resizebox{\linewidth}" not in table_latex.latex_table(narrow)
+    text = table_latex.latex_table(wide)
+    assert r"\resizebox{\linewidth}" in text
+    assert text.count("{") == text.count("}")
 
 
 def test_what_is_missing_is_said():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import re
@@ -198,7 +199,10 @@ def locked(path: pathlib.Path) -> IO | None:
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is whole or as it was before, whatever other processes write."""
     temporary = temporary_for(path)
-    temporary.write_text(text)
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the new name and none of the text
     temporary.replace(path)
 
 

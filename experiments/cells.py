@@ -37,6 +37,9 @@ from experiments.search_space import described, load_space
 from experiments.studies import Budget, open_study
 
 SHORT = 16  # digits of a hash in a file's name
+ORIGIN = ("config", "data", "code", "versions", "date", "device")
+CELL = ("results", "train_seconds", "draws", *ORIGIN)  # what a cell's file holds
+TUNING = ("settings", "at_edge", *ORIGIN)  # and at least a tuning's
 
 
 def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
@@ -78,14 +81,22 @@ def read(path: pathlib.Path) -> dict | None:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); delete it to compute it anew") from None
+        raise UserError(f"{path} is damaged ({error})") from None
 
 
-def read_own(path: pathlib.Path, config: ConfigDict) -> dict | None:
-    """The cell or tuning of a config; None where it is not there, or of other defaults."""
+def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
+    """The cell or tuning of a config; None where it is not there, or of other defaults.
+
+    Raises:
+      UserError: it is damaged, or lacks one of its parts.
+    """
     found = read(path)
+    if found is None:
+        return None
+    if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
+        raise UserError(f"{path} is damaged (it lacks {', '.join(lacking)})")
     now = {k: str(v) for k, v in options.identity(config).items()}
-    return found if found and found["config"].items() <= now.items() else None
+    return found if found["config"].items() <= now.items() else None
 
 
 def keep(path: pathlib.Path, content: Mapping) -> None:

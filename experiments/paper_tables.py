@@ -164,11 +164,22 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     write_whole(stem.with_suffix(".md"), table_markdown.markdown(found, drawn))
     write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
     write_whole(stem.with_suffix(".csv"), table_csv.csv_text(found))
-    made = [cells.read(work.folder / f"{t}.json") for t in TABLES]
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
-    made = [t for t in made if t and t.get("format") == FORMAT]  # others wait to be made again
-    table_report.write(work.folder / "report.html", made, pictures)
+    table_report.write(work.folder / "report.html", tables_made(work.folder), pictures)
     return found
+
+
+def tables_made(folder: pathlib.Path) -> list[dict]:
+    """The contents of the tables that are there; older or damaged ones wait to be made again."""
+    made = []
+    for table in TABLES:
+        try:
+            found = cells.read(folder / f"{table}.json")
+        except UserError as error:
+            rich.print(f"{error}: left out of the report until --table={table} makes it again")
+        else:
+            made += [found] if found and found.get("format") == FORMAT else []
+    return made
 
 
 def references(work: Work) -> dict[str, dict]:

@@ -72,7 +72,7 @@ class Work:
         return self.folder / "tuning" / f"{found}.json", config
 
     def tuning(self, name: str) -> dict | None:
-        return cells.read_own(*self.tuning_file(name))
+        return self.kept(*self.tuning_file(name), cells.TUNING)
 
     def cell_file(self, entry: Entry, seed: int) -> tuple[pathlib.Path, ConfigDict]:
         """Where a final run's cell is kept, and the run's config; it must have been tuned."""
@@ -84,7 +84,16 @@ class Work:
         return self.folder / "cells" / f"{name}.json", config
 
     def cell(self, entry: Entry, seed: int) -> dict | None:
-        return cells.read_own(*self.cell_file(entry, seed))
+        return self.kept(*self.cell_file(entry, seed), cells.CELL)
+
+    def kept(self, path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
+        """What is kept of a config; a damaged file is set aside, so that its run is done again."""
+        try:
+            return cells.read_own(path, config, parts)
+        except UserError as error:
+            aside = path.replace(path.with_suffix(".damaged"))
+            rich.print(f"{error}: it is now {aside.name}, and what it held is computed anew")
+            return None
 
     def cells(self, entry: Entry) -> list[dict]:
         """Those of an entry that there are."""

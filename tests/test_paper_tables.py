@@ -211,9 +211,22 @@ def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
     path.write_text(json.dumps(cell))
     assert call("--entries=shared_bottom", "--seeds=1")["rows"]
     assert json.loads(path.read_text())["config"]["optim.b1"] == "0.9"
-    path.write_text("{")
-    with pytest.raises(UserError, match=f"{path.name} is damaged"):
-        call("--entries=shared_bottom", "--seeds=1")
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", '{"config": {}}'])
+@pytest.mark.parametrize("what", ["cells", "tuning"])
+def test_a_damaged_file_is_set_aside_and_computed_anew(
+    what, text, call, tmp_path, untrained, capsys
+):
+    whole = call("--entries=shared_bottom", "--seeds=1")
+    (path,) = (tmp_path / "adult" / what).glob("*.json")
+    path.write_text(text)
+    (tmp_path / "adult" / "ablation.json").write_text(text)
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"] == whole["rows"]
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert f"{path.name} is damaged" in printed
+    assert path.with_suffix(".damaged").read_text() == text
+    assert ("left out of the report" in printed) == (text in ("{", ""))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 
 import pytest
@@ -225,19 +226,16 @@ def test_a_damaged_config_is_refused(claimed, text):
 # ---------------------------------------------------------------- what a run writes
 
 
-@pytest.mark.parametrize("method", ["write_text", "replace"])
-def test_a_file_is_whole_or_as_it_was(claimed, monkeypatch, method):
+@pytest.mark.parametrize(("owner", "step"), [(os, "fsync"), (pathlib.Path, "replace")])
+def test_a_file_is_whole_or_as_it_was(claimed, monkeypatch, owner, step):
     """Whatever fails, the writing of the new text or its move to its place."""
     folder = claim(claimed)
     folder.finish({"steps": 1})
-    whole = pathlib.Path.write_text
 
-    def fail(path, text, *_):
-        if method == "write_text":
-            whole(path, str(text)[:5])
+    def fail(*_):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(pathlib.Path, method, fail)
+    monkeypatch.setattr(owner, step, fail)
     with pytest.raises(OSError, match="the disk is full"):
         folder.finish({"steps": 2})
     assert folder.results() == {"steps": 1}

@@ -180,6 +180,18 @@ def half_claimed(names: set[str]) -> bool:
     return not left and (LOCK in names or not names)
 
 
+def in_use(folder: pathlib.Path) -> bool | None:
+    """Whether a process works in a workdir; None where that is not known, or it is no workdir."""
+    try:
+        with (folder / LOCK).open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def locked(path: pathlib.Path) -> IO | None:
     """Locks a file until it is closed or the process ends; None where another one holds it.
 

@@ -32,9 +32,10 @@ from dtn_jax.significance import resampled_aucs
 from dtn_jax.train import train
 from dtn_jax.workdir import locked, versions, write_whole
 from experiments import sweep, sweep_report
+from experiments.budget import Budget
 from experiments.protocols import Protocol, Settings
 from experiments.search_space import described, load_space
-from experiments.studies import Budget, open_study
+from experiments.studies import open_study
 
 SHORT = 16  # digits of a hash in a file's name
 ORIGIN = ("config", "data", "code", "versions", "date", "device")
@@ -204,7 +205,7 @@ def searched(protocol: Protocol) -> set[str]:
 
 
 def asked(protocol: Protocol) -> str:
-    return described(load_space("", protocol.config))
+    return described(load_space("", protocol.config), configured(protocol))
 
 
 def tune(

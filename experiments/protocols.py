@@ -128,10 +128,9 @@ PROTOCOLS = {
         width="model.mlp.hidden",
         sensitivity={
             "model.embedding_dim": (4, 8, 16, 32),
-            "model.experts": (
-                "masknet+dcnv2+mlp",
-                "masknet*2+dcnv2*2+mlp*2",
-            ),
+            "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),
+            "model.dcnv2.layers": (1, 2, 3),
+            "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
         },
         note=SETTLED + NO_FUNNEL,
     ),
@@ -177,6 +176,8 @@ PROTOCOLS = {
         sensitivity={
             "model.embedding_dim": (4, 8, 16),
             "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),
+            "model.dcnv2.layers": (1, 2, 3),
+            "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
         },
         tested=("click", "long_view"),
         note=SETTLED + " Trials and states are chosen by the mean of click and long_view. One long "
@@ -198,6 +199,7 @@ PROTOCOLS = {
             "model.embedding_dim": (4, 8, 16),
             "model.experts": ("gdcn+masknet+mlp", "gdcn*2+masknet*2+mlp*2"),
             "model.gdcn.layers": (1, 2, 3),
+            "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
         },
         note=SETTLED,
     ),

@@ -15,6 +15,14 @@ from dtn_jax.schema import UserError
 
 SPACE = pathlib.Path("configs/space.py")  # searched unless the user has a space
 DRAWS = 32  # by which a space is told from another
+# What trials are compared by, or on, is the same for all of them.
+FIXED = (
+    "train.select",
+    "model.architecture",
+    "data.dataset",
+    "replicas",
+    "evaluate.sample_weights",
+)
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
@@ -25,10 +33,12 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
         key, equals, listed = part.partition("=")
         if not equals:
             raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
-        values = split_outside_brackets(listed)
-        for value in values:  # a bad one is told before any trial
-            options.override(ConfigDict(config.to_dict()).lock(), key.strip(), value)
-        grid[key.strip()] = values
+        key, values = key.strip(), list(dict.fromkeys(split_outside_brackets(listed)))
+        if key in grid:
+            raise UserError(f"--grid: {key} is there twice; give its values in one list")
+        for value in values:
+            check_settings({key: value}, config)
+        grid[key] = values
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
     return grid
@@ -65,11 +75,20 @@ def load_space(file: str, config: str) -> Space:
     raise UserError(f"{path} has no function sweep(trial)")
 
 
-def described(space: Space) -> str:
+def check_settings(settings: Mapping[str, str], config: ConfigDict) -> None:
+    """Raises UserError where a trial cannot have these settings; it is told before any trial."""
+    for key, value in settings.items():
+        if key in FIXED:
+            hint = "; use --architectures" if key == "model.architecture" else ""
+            raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
+        options.override(ConfigDict(config.to_dict()).lock(), key, value)
+
+
+def described(space: Space, config: ConfigDict) -> str:
     """What a space asks for, seen in some draws: its options, their ranges, and what it fixes.
 
     Raises:
-      UserError: the space fails, or asks for what trials are compared by.
+      UserError: the space fails, or asks for what no trial can have.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -81,12 +100,11 @@ def described(space: Space) -> str:
             settings = {key: str(value) for key, value in space(trial).items()}
         except Exception as error:  # whatever a function of the user's may raise
             raise UserError(f"the space fails: {type(error).__name__}: {error}") from error
+        check_settings(settings, config)
         for key, value in settings.items():
             seen.setdefault(key, set()).add(value)
         for name, found in trial.distributions.items():
             ranges[name] = json.loads(optuna.distributions.distribution_to_json(found))
-    if "train.select" in seen:
-        raise UserError("a space cannot set train.select: trials would not be comparable")
     fixed = {key: min(values) for key, values in seen.items() if len(values) == 1}
     facts = {
         "options": sorted(seen),

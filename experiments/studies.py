@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
+import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import optuna
 from ml_collections import ConfigDict
@@ -14,39 +16,21 @@ from optuna.trial import TrialState
 
 from dtn_jax import options
 from dtn_jax.schema import UserError
+from dtn_jax.workdir import in_use
 from experiments import trial_storage
+from experiments.budget import Budget, make_pruner, make_sampler
 from experiments.trial_storage import create_study, experimental, retry_later
 
-SAMPLERS = ("tpe", "random", "grid")
-PRUNERS = ("none", "median", "asha")
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done;
 # and of studies: what they were begun with.
 SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
+BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
 HOPELESS = 3  # errors before the first success: the sweep ends
 
 
 class Twin(Exception):
     """Ends a trial as failed: no sampler learns from it, as it would from a pruned one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """What a study may spend, and how; the same for all architectures of a sweep.
-
-    Attributes:
-      trials: finished ones, over all workers.
-      sampler: of SAMPLERS; a grid is gone through by `grid`.
-      pruner: of PRUNERS.
-      seed: the sampler's.
-      grid: {option: values}; empty without a grid.
-    """
-
-    trials: int
-    sampler: str
-    pruner: str
-    seed: int
-    grid: Mapping[str, Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,25 +61,50 @@ class Study:
         """All but those that only noticed that another worker does the same."""
         return [t for t in self.optuna.get_trials(deepcopy=False) if TWIN not in t.user_attrs]
 
-    def wants_more(self) -> bool:
+    def wants_more(self, folder: pathlib.Path) -> bool:
         """Whether a trial is left to begin; those that others do now are counted."""
-        with experimental():
-            optuna.storages.fail_stale_trials(self.optuna)
+        self.bury(folder)
         begun = [t for t in self.trials() if t.state in (*DONE, TrialState.RUNNING)]
         waiting = any(t.state == TrialState.WAITING for t in self.trials())
         return waiting or len(begun) < self.budget.trials
 
-    def others_run(self) -> bool:
+    def running(self) -> list[optuna.trial.FrozenTrial]:
+        """Trials that a worker does, or died of."""
+        return [t for t in self.trials() if t.state == TrialState.RUNNING]
+
+    def others_run(self, folder: pathlib.Path) -> bool:
         """Whether a trial is being done by another worker, whose death would be noticed."""
-        noticed = isinstance(self.storage, RDBStorage)
-        return noticed and any(t.state == TrialState.RUNNING for t in self.trials())
+        if isinstance(self.storage, RDBStorage):
+            return bool(self.running())
+        return any(in_use(trial_folder(folder, t)) is not None for t in self.running())
+
+    def bury(self, folder: pathlib.Path) -> None:
+        """Lets the trials of dead workers wait to be gone on with.
+
+        A database tells them by their heartbeats. A journal does not: with it a trial is dead
+        whose folder is in this one and which no process works in.
+        """
+        if isinstance(self.storage, RDBStorage):
+            with experimental():
+                optuna.storages.fail_stale_trials(self.optuna)
+            return
+        for trial in self.running():
+            since = datetime.datetime.now() - trial.datetime_start
+            if since.total_seconds() > BEGINNING and in_use(trial_folder(folder, trial)) is False:
+                self.give_up(trial)
+
+    def give_up(self, trial: optuna.trial.FrozenTrial) -> None:
+        """Says that a trial's worker is dead, unless another one just did."""
+        try:
+            self.optuna.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            return
+        retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
 
     def alone(self) -> None:
         """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
-        for trial in self.trials():
-            if trial.state == TrialState.RUNNING:
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
-                retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
+        for trial in self.running():
+            self.give_up(trial)
 
     def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
         """Does a trial; returns whether it was one that no other worker does or did.
@@ -145,9 +154,7 @@ class Study:
         if same or len(begun) + len(waiting) >= self.budget.trials:
             trial.set_user_attr(TWIN, same[0].number if same else None)
             raise Twin
-        with experimental():
-            died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
-        return trial.number if died is None else died
+        return number_of(trials[trial.number])
 
     def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
         """All trials, once those before `number` have said what they do, or are dead."""
@@ -178,18 +185,36 @@ class Study:
         return max(complete, key=lambda t: t.value, default=None)
 
 
+def number_of(trial: optuna.trial.FrozenTrial) -> int:
+    """The number under which a trial is done: its own, or that of the one it goes on with."""
+    with experimental():
+        died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if died is None else died
+
+
+def trial_folder(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
+    return folder / f"trial_{number_of(trial)}"
+
+
 def open_study(
-    storage: str, name: str, config: ConfigDict, objective: str, budget: Budget, space: str = ""
+    storage: str,
+    name: str,
+    config: ConfigDict,
+    objective: str,
+    budget: Budget,
+    space: str = "",
+    search: str = "",
 ) -> Study:
-    """Opens the study of that name, or makes it.
+    """Opens the study of an architecture, or makes it.
 
     Args:
       storage: as Optuna takes it, or a journal.
-      name: of the study.
+      name: of the architecture.
       config: what its trials start from.
       objective: as `train.select` names it.
       budget: what it may spend.
       space: what suggests settings, as text.
+      search: tells studies of one architecture apart that share a storage.
 
     Raises:
       UserError: the storage cannot be opened, or the study there is of another config, objective,
@@ -201,7 +226,8 @@ def open_study(
     grid = dict(budget.grid)
     owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
     owner |= {"sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
-    opened, study = create_study(storage, name, make_pruner(budget.pruner))
+    stored_as = f"{search}/{name}" if search else name
+    opened, study = create_study(storage, stored_as, make_pruner(budget.pruner))
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
@@ -212,27 +238,7 @@ def open_study(
         differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(
-            f"the study {name!r} in {storage} was begun with another {', '.join(differing)}; give "
-            "another --workdir or --storage"
+            f"the study {stored_as!r} in {storage} was begun with another {', '.join(differing)}; "
+            "give another --study, --workdir or --storage"
         )
     return Study(name, study, objective, budget, opened)
-
-
-def make_sampler(budget: Budget, begun: int) -> optuna.samplers.BaseSampler:
-    """`begun` trials are there already: their draws are not made again."""
-    if budget.grid:
-        return optuna.samplers.GridSampler(dict(budget.grid), seed=budget.seed)
-    if budget.sampler == "grid":
-        raise UserError("--sampler=grid needs a --grid")
-    seed = budget.seed + 1_000_003 * begun
-    if budget.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed)
-
-
-def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5)
-    if name == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner()
-    return optuna.pruners.NopPruner()

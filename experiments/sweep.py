@@ -3,8 +3,8 @@
 What is searched is a function `sweep(trial)` that returns {option: value}: that of --sweep=FILE,
 else of the config's file, else of configs/space.py; or a --grid. Optuna keeps the trials in a
 storage. The same command goes on where it stopped; called on several machines with one storage they
-share the work, and a trial whose worker died goes on from its last checkpoint (but not with a
-journal, which does not tell who lives).
+share the work, and a trial whose worker died goes on from its last checkpoint (with a journal,
+which does not tell who lives, only where the workers share the workdir too).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
 from dtn_jax.workdir import Busy
 from experiments import command, sweep_report, trial_storage
+from experiments.budget import PRUNERS, SAMPLERS, Budget
 from experiments.search_space import Space, described, grid_space, load_space, read_grid
-from experiments.studies import ERROR, PRUNERS, SAMPLERS, Budget, Study, open_study
+from experiments.studies import ERROR, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
@@ -75,8 +76,9 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
-            asked = "" if grid else described(space)
-            study = open_study(storage, name, own, own.train.select, budget, asked)
+            asked = "" if grid else described(space, own)
+            search = known.study or own.data.dataset
+            study = open_study(storage, name, own, own.train.select, budget, asked, search)
             studies[name] = opened.enter_context(contextlib.closing(study))
             try:
                 work(study, own, space, workdir / name)
@@ -106,6 +108,7 @@ def make_parser() -> command.Parser:
         "as Optuna takes it: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
         "database server, or journal:FILE",
     )
+    add("study", "", "tells searches that share a storage apart (default: the data set's name)")
     add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
     add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
     add("architectures", "", "search each of these with an equal budget, comma-separated")
@@ -143,15 +146,15 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
     twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
-            if study.wants_more() and twins < SEARCHED:
+            if study.wants_more(folder) and twins < SEARCHED:
                 twins = 0 if study.run_one(objective) else twins + 1
                 if not twins:
                     show()
-            elif twins < SEARCHED and study.others_run():  # they may die
+            elif twins < SEARCHED and study.others_run(folder):  # they may die
                 if not told:
                     rich.print(
                         f"{study.name}: waiting for trials of other workers; those of a dead one "
-                        f"are gone on with {trial_storage.DEAD} s after it was last heard of"
+                        f"are gone on with within {trial_storage.DEAD} s"
                     )
                 told = True
                 time.sleep(WAIT)
@@ -159,6 +162,11 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 break
     if twins:
         rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
+    if left := [str(t.number) for t in study.running()]:
+        rich.print(
+            f"[bold]{study.name}[/]: trial {', '.join(left)} is done by a worker with another "
+            "workdir, or died there: a journal does not tell. Call this command there again."
+        )
 
 
 def train_when_free(config: ConfigDict, folder: pathlib.Path, watch: Watch) -> dict:

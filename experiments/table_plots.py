@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.workdir import temporary_for
 from experiments.table_content import TOO_FEW
-from experiments.table_text import LEVEL, has, keys_of
+from experiments.table_text import LEVEL, has, keys_of, short
 
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
@@ -104,13 +104,15 @@ def cost(found: Mapping) -> Figure | None:
                 color=colour, capsize=2, label=row["name"],
             )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda flops, _: short(round(flops)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("forward FLOPs an example", fontsize=9)
         style(axes, f"AUC {key}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", **LEGEND)
-    title = f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", fontweight="bold")
-    return figure
+    return titled(
+        figure, f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
+    )
 
 
 def heat(found: Mapping) -> Figure | None:
@@ -137,7 +139,7 @@ def heat(found: Mapping) -> Figure | None:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"AUC {key}", fontsize=10.5, loc="left", fontweight="bold")
-    return figure
+    return titled(figure, f"{found['dataset']}: mean test AUC, kinds of experts in each routing")
 
 
 def bands(found: Mapping) -> Figure | None:
@@ -166,6 +168,13 @@ def bands(found: Mapping) -> Figure | None:
             style(axes, f"AUC {key}" if j == 0 else "")
             if i == len(keys) - 1:
                 axes.set_xlabel(option, fontsize=9)
+    figure.text(0.99, 0.0, "dashed: as tuned", ha="right", va="top", **NOTE)
+    title = f"{found['dataset']}: test AUC of dtn at other sizes, mean ± standard deviation"
+    return titled(figure, title)
+
+
+def titled(figure: Figure, text: str) -> Figure:
+    figure.suptitle(text, fontsize=11, x=0.01, ha="left", fontweight="bold")
     return figure
 
 

@@ -18,11 +18,13 @@ import rich
 import rich.console
 from test_train import small
 
+from dtn_jax import workdir
 from dtn_jax.datasets import adult, catalog
 from dtn_jax.input_pipeline import SplitReader
 from dtn_jax.schema import UserError
 from dtn_jax.workdir import Busy
 from experiments import studies, sweep, sweep_report
+from experiments.budget import Budget
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "--config=configs/adult.py:dtn"
@@ -144,11 +146,14 @@ def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_p
 
 WORKER = """
 import pathlib, sys, time
-from experiments import sweep, trial_storage
-trial_storage.HEARTBEAT, trial_storage.DEAD, sweep.WAIT = 1, 3, 0.2
+from dtn_jax.workdir import locked
+from experiments import studies, sweep, trial_storage
+trial_storage.HEARTBEAT, trial_storage.DEAD, sweep.WAIT, studies.BEGINNING = 1, 3, 0.2, 2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
 def train(config, workdir, *, test, after_validation):
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock = locked(workdir / "lock")  # as a run has it
     with log.open("a") as out:
         out.write(f"begin {config.model.dropout} {pathlib.Path(workdir).name}\\n")
     time.sleep(seconds)
@@ -186,8 +191,9 @@ def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     assert len(lines) == 8
 
 
-def test_a_killed_workers_trial_goes_on(prepared_dir, tmp_path):
-    log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"
+@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
+    log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
     victim = worker(log, 60, tmp_path, prepared_dir, storage)
     end = time.monotonic() + 60
     while not log.exists():
@@ -340,14 +346,34 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
 def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
     study = optuna.create_study(direction="maximize")
     study.optimize(lambda trial: 0.5, n_trials=2)
-    budget = studies.Budget(2, "tpe", "none", 0, {})
+    budget = Budget(2, "tpe", "none", 0, {})
     sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, study._storage))
     assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]
 
 
+def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp_path):
+    """An Optuna storage in memory has no heartbeats either."""
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"})
+    folder = tmp_path / "trial_0"
+    assert not study.others_run(tmp_path)  # it is not to be seen from here
+    folder.mkdir()
+    with workdir.locked(folder / "lock"):
+        assert study.others_run(tmp_path)
+        monkeypatch.setattr(studies, "BEGINNING", 0)
+        study.bury(tmp_path)
+        assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    monkeypatch.setattr(studies, "BEGINNING", 20)
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]  # it may not have begun
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    assert study.wants_more(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+
+
 def in_memory(trials):
     study = optuna.create_study(direction="maximize")
-    budget = studies.Budget(trials, "tpe", "none", 0, {})
+    budget = Budget(trials, "tpe", "none", 0, {})
     return studies.Study("dtn", study, "mean", budget, study._storage)
 
 
@@ -392,7 +418,7 @@ def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
 
 
 def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
-    budget = studies.Budget(2, "tpe", "none", 0, {})
+    budget = Budget(2, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     study = studies.open_study(url, "dtn", small(""), "mean", budget)
     with pytest.warns(UserWarning, match="Heartbeat"):
@@ -433,7 +459,7 @@ def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, t
 
 
 def test_a_study_ends_its_connections(tmp_path):
-    budget = studies.Budget(1, "tpe", "none", 0, {})
+    budget = Budget(1, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
     study = studies.open_study(url, "dtn", small(""), "mean", budget)
     pool = study.storage.engine.pool

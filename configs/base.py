@@ -74,7 +74,7 @@ def get_config() -> ConfigDict:
 
     c.loss = loss = ConfigDict()
     loss.task_weights = ""  # 'click=1,order=0.5'; tasks not named have 1
-    loss.positive_weights = ""  # weight of positives in cross-entropy; spoils calibration
+    loss.positive_weights = ""  # w of positives in cross-entropy; scores have log w taken off
     loss.sample_weights = False  # weight examples by the schema's weight column
 
     c.optim = optim = ConfigDict()

@@ -20,7 +20,21 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from dtn_jax import batch_axis
-from dtn_jax.schema import ALL, Schema, choose
+from dtn_jax.schema import ALL, Schema, UserError, choose, per_task
+
+
+def read_positive_weights(text: str, schema: Schema) -> dict[str, float]:
+    """{task: its w}, from 'click=200,order=3000'; 1 where a task is not named.
+
+    Raises:
+      UserError: an unknown task, or no number above 0.
+    """
+    what = "loss.positive_weights"
+    weights = per_task(text, schema.task_names, what, 1.0)
+    for task, weight in weights.items():
+        if not weight:
+            raise UserError(f"{what}: expected a number above 0 for {task}, got {text!r}")
+    return weights
 
 
 def space_mask(

@@ -18,6 +18,7 @@ from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.embedding import TablePlan, check_updates, make_plan
 from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
+from dtn_jax.losses import read_positive_weights
 from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
 from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs
@@ -41,7 +42,8 @@ class Run:
 
     @functools.cached_property
     def score_step(self):
-        score_step = make_score_step(self.model, self.plan, self.at.table_mesh)
+        weights = read_positive_weights(self.config.loss.positive_weights, self.schema)
+        score_step = make_score_step(self.model, self.plan, self.at.table_mesh, weights)
         return jax.jit(score_step, out_shardings=self.at.replicated())
 
     @functools.cached_property
@@ -87,8 +89,9 @@ def build_run(config: ConfigDict) -> Run:
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))
     selected_tasks("train.select", config.train.select, schema)
-    for name in ("task_weights", "positive_weights"):  # a bad one must not claim the folder
-        per_task(config.loss[name], schema.task_names, f"loss.{name}", 1.0)
+    # Bad ones must not claim the folder.
+    per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
+    read_positive_weights(config.loss.positive_weights, schema)
     for section in ("loss", "evaluate"):
         if config[section].sample_weights and not schema.weight:
             raise UserError(

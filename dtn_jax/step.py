@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax import batch_axis, embedding, exchange, optimizers, row_optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions import dropout
-from dtn_jax.losses import losses, row_weights
-from dtn_jax.schema import per_task
+from dtn_jax.losses import losses, read_positive_weights, row_weights
 from dtn_jax.state import State
 
 Metrics = dict[str, jax.Array]
@@ -48,9 +48,7 @@ def make_train_step(
         rows_of = exchange.replicated(update_table)
     else:
         rows_of = exchange.sharded(update_table, mesh)
-    positive_weights = per_task(
-        config.loss.positive_weights, schema.task_names, "loss.positive_weights", 1.0
-    )
+    positive_weights = read_positive_weights(config.loss.positive_weights, schema)
 
     def loss(params, gathered, state: State, batch: Batch, weights):
         with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
@@ -163,12 +161,25 @@ def make_train_chunk(step, chunk_steps: int):
 
 
 def make_score_step(
-    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
+    model: nn.Module,
+    plan: embedding.TablePlan,
+    mesh: jax.sharding.Mesh | None = None,
+    positive_weights: Mapping[str, float] | None = None,
 ):
     """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order.
 
+    Where positives weighed w in the loss, its optimum is the logit plus log w: that is taken off
+    again, so that scores are of probabilities and may be divided by each other (spaces.py).
     `mesh` is as in `make_train_step`.
     """
+    weighed = positive_weights or {}
+    inflation = np.array(
+        [
+            np.log(weighed.get(task.name, 1.0)) if task.kind == "binary" else 0.0
+            for task in plan.schema.tasks
+        ],
+        np.float32,
+    )
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def score(state: State, batch: Batch) -> jax.Array:
@@ -178,6 +189,7 @@ def make_score_step(
             embedding.to_inputs(plan, gathered, batch),
             train=False,
         )
-        return jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)
+        logits = jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)
+        return logits - inflation[None] if inflation.any() else logits
 
     return score

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from dtn_jax.losses import losses, row_weights, space_mask
+from dtn_jax.losses import losses, read_positive_weights, row_weights, space_mask
 from dtn_jax.schema import Field, Schema, Task, UserError
 
 SCHEMA = Schema(
@@ -54,6 +54,26 @@ def run(data, positive_weights=None, schema=SCHEMA):
     logits, labels = data.pop("logits"), data["labels"]
     weights = row_weights(schema=schema, **data)
     return losses(logits, labels, weights, schema, positive_weights or {})
+
+
+@pytest.mark.parametrize("weight", [0.2, 1.0, 3000.0])
+def test_the_optimum_is_the_logit_plus_the_log_of_the_positives_weight(weight):
+    labels = jnp.array([1.0, 0.0, 0.0, 0.0])[:, None]
+    schema = Schema("s", (Field("f", rows=2),), (Task("click"),))
+
+    def loss(z):
+        every = {"click": jnp.full(4, z)}
+        return losses(every, labels, jnp.full((4, 1), 0.25), schema, {"click": weight})["click"]
+
+    best = np.log(0.25 / 0.75) + np.log(weight)
+    assert abs(jax.grad(loss)(best)) < 1e-5 * weight
+    assert abs(jax.grad(loss)(best + 0.1)) > 1e-3
+
+
+def test_weights_of_positives_are_above_0():
+    assert read_positive_weights("click=2", SCHEMA)["click"] == 2
+    with pytest.raises(UserError, match="expected a number above 0 for click, got 'click=0'"):
+        read_positive_weights("click=0", SCHEMA)
 
 
 def row_by_row(data, positive_weights):

@@ -199,6 +199,17 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
     np.testing.assert_allclose(logits[:, 1], outputs.logits["order"], rtol=1e-5)
 
 
+def test_scores_have_the_weight_of_positives_taken_off():
+    c = config()
+    model, plan = build(c)
+    state = create_state(c, model, plan)
+    batch = jax.tree.map(lambda a: a[0], batches())
+    plain = make_score_step(model, plan)(state, batch)
+    weighed = make_score_step(model, plan, None, {"click": 200.0, "order": 1.0})(state, batch)
+    np.testing.assert_allclose(weighed[:, 0], plain[:, 0] - np.log(200), rtol=1e-6)
+    np.testing.assert_array_equal(weighed[:, 1], plain[:, 1])
+
+
 def test_the_debug_check_counts_ids_out_of_range():
     chunk = batches()
     chunk = chunk.replace(ids=chunk.ids.at[1, 0, 2].set(99))

@@ -21,9 +21,8 @@ from ml_collections import ConfigDict
 from dtn_jax import embedding, exchange
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.input_pipeline import Batch
-from dtn_jax.losses import losses, row_weights
+from dtn_jax.losses import losses, read_positive_weights, row_weights
 from dtn_jax.row_optimizers import unique_rows
-from dtn_jax.schema import per_task
 from dtn_jax.state import State
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
@@ -42,9 +41,7 @@ def make_conflict(
     """
     schema = plan.schema
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
-    positive_weights = per_task(
-        loss.positive_weights, schema.task_names, "loss.positive_weights", 1.0
-    )
+    positive_weights = read_positive_weights(loss.positive_weights, schema)
 
     def cosines(state: State, batch: Batch) -> Cosines:
         if SHARED not in plan.views:

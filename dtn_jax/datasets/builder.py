@@ -108,8 +108,12 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         The rules of a builder or an encoder that changed without their options are not seen:
         such a change raises RULES.
         """
-        encoders = enc.to_json(self.encoders())
-        facts = (RULES, str(self.VERSION), encoders, self.tasks(), self.layout(), self.weight)
+        return self.recipe_of(self.encoders(), self.tasks())
+
+    def recipe_of(self, encoders: dict[str, enc.Encoder], tasks: tuple[Task, ...]) -> str:
+        """The recipe with these; for a data set whose raw files decide which of them it has."""
+        text = enc.to_json(encoders)
+        facts = (RULES, str(self.VERSION), text, tasks, self.layout(), self.weight)
         facts += (self.group,) if self.group else ()  # sets without one keep their recipe
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 

@@ -1,9 +1,10 @@
 """KuaiRand's standard log (Gao et al., CIKM 2022): a short-video recommender's impressions.
 
 Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiRand-1K, -27K or
--Pure) or Parquet files with the same columns, such as a subset of them; columns that are not read
-may be missing. The days decide the split: the first ten train, the next two validation, the next
-two test; later days are counted and left out.
+-Pure) or Parquet files with the same columns, such as a subset of them. Any column may be missing
+but NEEDED: without a label there is no such task, without a feature's source no such field, and
+that is said. The days decide the split: the first ten train, the next two validation, the next two
+test; later days are counted and left out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tensorflow_datasets as tfds
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.checks import check_columns
-from dtn_jax.datasets.encoders import Identity, QuantileBuckets, Vocabulary
+from dtn_jax.datasets.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
 from dtn_jax.schema import Task, UserError
 
 HOME = "https://kuairand.com"
@@ -32,8 +33,16 @@ LABELS = {  # task: column
     "forward": "is_forward",
     "follow": "is_follow",
 }
-WHOLE = ("user_id", "video_id", "date", "hourmin")  # hourmin is HHMM
-COLUMNS = (*WHOLE, "duration_ms", *LABELS.values())
+FEATURES = {  # field: column; hourmin is HHMM
+    "user": "user_id",
+    "video": "video_id",
+    "hour": "hourmin",
+    "weekday": "date",
+    "duration": "duration_ms",
+}
+SOURCES = FEATURES | LABELS
+WHOLE = ("user_id", "video_id", "date", "hourmin")
+NEEDED = ("user_id", "video_id", "date", "is_click")
 
 
 class KuaiRand(BlockBuilder):
@@ -54,18 +63,15 @@ class KuaiRand(BlockBuilder):
         super().__init__(config=config, **kwargs)
 
     def encoders(self):
-        vocabulary = Vocabulary(min_count=self.min_count)
-        return {
-            "user": vocabulary,
-            "video": vocabulary,
-            "hour": Identity(24),
-            "weekday": Identity(7),
-            "duration": QuantileBuckets(buckets=32),
-        }
+        every = every_encoder(self.min_count)
+        return {name: e for name, e in every.items() if name not in self.absent}
 
     def tasks(self):
-        follows = {"long_view": {"upstream": ("click",), "also_report": ("click",)}}
-        return tuple(Task(name, **follows.get(name, {})) for name in LABELS)
+        return tuple(task for task in every_task() if task.name not in self.absent)
+
+    def recipe(self):
+        # Which columns are missing is a fact of the raw files, which need not be there any more.
+        return self.recipe_of(every_encoder(self.min_count), every_task())
 
     def layout(self):
         return Layout(lanes=32, block_rows=128)
@@ -79,9 +85,18 @@ class KuaiRand(BlockBuilder):
         return locate(self.manual_dir / "kuairand")
 
     @functools.cached_property
+    def absent(self) -> dict[str, str]:
+        """The fields and tasks whose columns no file has, {name: column}."""
+        try:
+            known = {name for path in self.raw_files() for name in read(path).collect_schema()}
+        except UserError:  # a prepared set needs no raw files; `log` says what is wrong with them
+            return {}
+        return {name: column for name, column in SOURCES.items() if column not in known}
+
+    @functools.cached_property
     def log(self) -> pl.LazyFrame:
-        """The rows of all files, in the files' order."""
-        return pl.concat([read(path) for path in self.raw_files()], how="vertical_relaxed")
+        """The rows of all files, in the files' order; null where a file lacks a column."""
+        return pl.concat([read(path) for path in self.raw_files()], how="diagonal_relaxed")
 
     @functools.cached_property
     def days(self) -> pl.DataFrame:
@@ -108,6 +123,14 @@ class KuaiRand(BlockBuilder):
 
     def account(self):
         lines, later = [], self.days[sum(DAYS.values()) :]
+        for name, column in self.absent.items():
+            what = "task" if name in LABELS else "field"
+            lines.append(f"no column {column!r}: {what} {name!r} left out")
+        for path in self.raw_files():
+            known = read(path).collect_schema()
+            lacking = [c for n, c in SOURCES.items() if n not in self.absent and c not in known]
+            if lacking:
+                lines.append(f"no column {', '.join(map(repr, lacking))} in {path.name}: no values")
         if len(later):
             lines.append(f"{later['len'].sum():,} rows of {len(later)} later days left out")
         if any(self.odd.values()):
@@ -119,20 +142,33 @@ class KuaiRand(BlockBuilder):
         """A frame a day: a day is held in memory, the log is not."""
         self.odd[split] = 0
         for date in dates:
-            day = pl.col("date").cast(pl.String).str.to_date("%Y%m%d")
-            frame = collect(
-                self.log.filter(pl.col("date") == date).select(
-                    "user_id",
-                    pl.col("user_id").alias("user"),
-                    pl.col("video_id").alias("video"),
-                    (pl.col("hourmin") // 100 + 1).alias("hour"),
-                    day.dt.weekday().alias("weekday"),
-                    pl.col("duration_ms").alias("duration"),
-                    *(pl.col(column).alias(task) for task, column in LABELS.items()),
-                )
-            )
-            self.odd[split] += len(frame.filter(pl.col("long_view") > pl.col("click")))
+            columns = {name: pl.col(column) for name, column in SOURCES.items()}
+            columns["hour"] = columns["hour"] // 100 + 1
+            columns["weekday"] = as_day(columns["weekday"]).dt.weekday()
+            columns = {name: c for name, c in columns.items() if name not in self.absent}
+            rows = self.log.filter(pl.col("date") == date).select("user_id", **columns)
+            frame = collect(rows)
+            if "long_view" in columns:
+                self.odd[split] += len(frame.filter(pl.col("long_view") > pl.col("click")))
             yield frame
+
+
+def every_encoder(min_count: int) -> dict[str, Encoder]:
+    """The encoders of a log that has all columns."""
+    vocabulary = Vocabulary(min_count=min_count)
+    return {
+        "user": vocabulary,
+        "video": vocabulary,
+        "hour": Identity(24),
+        "weekday": Identity(7),
+        "duration": QuantileBuckets(buckets=32),
+    }
+
+
+def every_task() -> tuple[Task, ...]:
+    """The tasks of a log that has all columns."""
+    follows = {"long_view": {"upstream": ("click",), "also_report": ("click",)}}
+    return tuple(Task(name, **follows.get(name, {})) for name in LABELS)
 
 
 def spans() -> dict[str, slice]:
@@ -151,17 +187,26 @@ def locate(folder: pathlib.Path) -> list[pathlib.Path]:
     raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
 
 
+def as_day(dates: pl.Expr) -> pl.Expr:
+    """Whole numbers such as 20220408 to dates; null where there is no such day."""
+    return dates.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+
+
 def read(path: pathlib.Path) -> pl.LazyFrame:
-    """The columns that are used, opened and not read."""
-    log = pl.scan_csv(path) if path.suffix == ".csv" else pl.scan_parquet(path)
+    """The columns that are used and there, opened and not read."""
+    if path.suffix == ".csv":  # an empty column, or empty first rows, would be taken for text
+        log = pl.scan_csv(path, schema_overrides=dict.fromkeys(SOURCES.values(), pl.Int64))
+    else:
+        log = pl.scan_parquet(path)
     empty = collect(log.head(0))
-    check_columns(empty, COLUMNS, str(path))
-    for name in WHOLE:
-        if not empty[name].dtype.is_integer():
-            raise UserError(
-                f"{path}: column {name!r} must hold whole numbers, got {empty[name].dtype}"
-            )
-    return log.select(COLUMNS)
+    check_columns(empty, NEEDED, str(path))
+    columns = [name for name in SOURCES.values() if name in empty.columns]
+    for name in columns:
+        dtype = empty[name].dtype
+        if name in WHOLE and not dtype.is_integer() and dtype != pl.Null:
+            raise UserError(f"{path}: column {name!r} must hold whole numbers, got {dtype}")
+    nothing = [name for name in columns if empty[name].dtype == pl.Null]
+    return log.select(columns).with_columns(pl.col(nothing).cast(pl.Int64))
 
 
 def collect(rows: pl.LazyFrame) -> pl.DataFrame:

@@ -4,13 +4,13 @@ Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiR
 -Pure) or Parquet files with the same columns, such as a subset of them. Any column may be missing
 but NEEDED: without a label there is no such task, without a feature's source no such field, and
 that is said. The days decide the split: the first ten train, the next two validation, the next two
-test; later days are counted and left out.
+test, and these must follow one another; later days are counted and left out. See kuairand_files.py
+for what else is checked.
 """
 
 from __future__ import annotations
 
 import functools
-import pathlib
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -19,30 +19,21 @@ import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
-from dtn_jax.datasets.checks import check_columns
 from dtn_jax.datasets.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
+from dtn_jax.datasets.kuairand_files import (
+    HOME,
+    LABELS,
+    SOURCES,
+    as_day,
+    check_csv,
+    collect,
+    first_row,
+    locate,
+    read,
+)
 from dtn_jax.schema import Task, UserError
 
-HOME = "https://kuairand.com"
 DAYS = {"train": 10, "validation": 2, "test": 2}
-LABELS = {  # task: column
-    "click": "is_click",
-    "long_view": "long_view",
-    "profile_enter": "is_profile_enter",
-    "comment": "is_comment",
-    "forward": "is_forward",
-    "follow": "is_follow",
-}
-FEATURES = {  # field: column; hourmin is HHMM
-    "user": "user_id",
-    "video": "video_id",
-    "hour": "hourmin",
-    "weekday": "date",
-    "duration": "duration_ms",
-}
-SOURCES = FEATURES | LABELS
-WHOLE = ("user_id", "video_id", "date", "hourmin")
-NEEDED = ("user_id", "video_id", "date", "is_click")
 
 
 class KuaiRand(BlockBuilder):
@@ -96,18 +87,39 @@ class KuaiRand(BlockBuilder):
     @functools.cached_property
     def log(self) -> pl.LazyFrame:
         """The rows of all files, in the files' order; null where a file lacks a column."""
-        return pl.concat([read(path) for path in self.raw_files()], how="diagonal_relaxed")
+        files = {path: read(path) for path in self.raw_files()}
+        for path, rows in files.items():
+            if path.suffix == ".csv":
+                check_csv(path, rows.collect_schema().names())
+        return pl.concat(files.values(), how="diagonal_relaxed")
 
     @functools.cached_property
     def days(self) -> pl.DataFrame:
-        """Columns `date` and `len`, in order of time."""
+        """Columns `date`, `day` (that date) and `len`, in order of time."""
         days = collect(self.log.group_by("date").len().sort("date"))
-        if days["date"].null_count():
-            raise UserError(f"kuairand: {days['len'][0]:,} rows have no date")
-        if len(days) < sum(DAYS.values()):
+        days = days.with_columns(day=as_day(pl.col("date")))
+        for date, rows in days.filter(pl.col("day").is_null()).select("date", "len").iter_rows():
+            got = "missing" if date is None else date
+            raise UserError(
+                f"{first_row(self.raw_files(), date)}: date is {got}, expected a calendar date, "
+                f"such as 20220408 (so in {rows:,} rows)"
+            )
+        wanted = sum(DAYS.values())
+        gaps = (days["day"].diff().dt.total_days()[:wanted] > 1).arg_true()
+        if len(gaps):
+            # A stray date would move the days of each split, and nothing else would show it.
+            sides = days[int(gaps[0]) - 1 : int(gaps[0]) + 1]
+            before, after = (f"{day} ({n:,} rows)" for day, n in sides["day", "len"].iter_rows())
+            fewer = sides.sort("len", maintain_order=True)["date"][0]
+            raise UserError(
+                f"kuairand: {before} is followed by {after}; expected {wanted} days that follow "
+                f"one another, to split by time. The first row of {fewer} is "
+                f"{first_row(self.raw_files(), fewer)}"
+            )
+        if len(days) < wanted:
             raise UserError(
                 f"kuairand: the files in {self.manual_dir / 'kuairand'} hold {len(days)} days; "
-                f"expected at least {sum(DAYS.values())}, to split by time"
+                f"expected at least {wanted}, to split by time"
             )
         return days
 
@@ -132,7 +144,9 @@ class KuaiRand(BlockBuilder):
             if lacking:
                 lines.append(f"no column {', '.join(map(repr, lacking))} in {path.name}: no values")
         if len(later):
-            lines.append(f"{later['len'].sum():,} rows of {len(later)} later days left out")
+            first, last = later["day"][0], later["day"][-1]
+            rows, dates = f"{later['len'].sum():,} rows", f"{first} to {last}"
+            lines.append(f"{rows} of {len(later)} later days ({dates}) left out")
         if any(self.odd.values()):
             counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
             lines.append(f"long views without a click, kept as they are: {counts}")
@@ -177,41 +191,3 @@ def spans() -> dict[str, slice]:
     for split, days in DAYS.items():
         found[split], start = slice(start, start + days), start + days
     return found
-
-
-def locate(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The log's files, in order of time by their names: CSV as published, else Parquet."""
-    for pattern in ("log_standard*.csv", "*.parquet"):
-        if found := sorted(folder.glob(pattern)):
-            return found
-    raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
-
-
-def as_day(dates: pl.Expr) -> pl.Expr:
-    """Whole numbers such as 20220408 to dates; null where there is no such day."""
-    return dates.cast(pl.String).str.to_date("%Y%m%d", strict=False)
-
-
-def read(path: pathlib.Path) -> pl.LazyFrame:
-    """The columns that are used and there, opened and not read."""
-    if path.suffix == ".csv":  # an empty column, or empty first rows, would be taken for text
-        log = pl.scan_csv(path, schema_overrides=dict.fromkeys(SOURCES.values(), pl.Int64))
-    else:
-        log = pl.scan_parquet(path)
-    empty = collect(log.head(0))
-    check_columns(empty, NEEDED, str(path))
-    columns = [name for name in SOURCES.values() if name in empty.columns]
-    for name in columns:
-        dtype = empty[name].dtype
-        if name in WHOLE and not dtype.is_integer() and dtype != pl.Null:
-            raise UserError(f"{path}: column {name!r} must hold whole numbers, got {dtype}")
-    nothing = [name for name in columns if empty[name].dtype == pl.Null]
-    return log.select(columns).with_columns(pl.col(nothing).cast(pl.Int64))
-
-
-def collect(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Reads rows; raises UserError where a file is damaged."""
-    try:
-        return rows.collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"kuairand's log cannot be read: {error}") from error

@@ -453,12 +453,36 @@ def test_damage_of_the_released_readers_files(tmp_path):
         ("common_features_test", [b"x"] * 9, r"9 of 9 lines .* not 3 columns; the first is line 1"),
         ("sample_skeleton_test", [GOOD, GOOD, b"x"], r"1 of 3 lines .* at most 20 % may be"),
         ("sample_skeleton_test", [], r"holds no lines"),
+        (
+            "sample_skeleton_train",
+            [GOOD] * 9,
+            r"none of its 9 lines falls into validation",
+        ),
     ],
 )
 def test_a_file_with_too_much_damage_is_refused(manual, tmp_path, name, lines, message):
     folder = copied(manual, tmp_path, **{name: lines})
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
+
+
+def test_a_file_of_two_splits_has_one_account(manual, tmp_path, capsys):
+    lines = [*lines_of(manual, "sample_skeleton_train.csv"), *[b"x", GOOD[1:]] * 100]
+    data = load(copied(manual, tmp_path, sample_skeleton_train=lines), tmp_path)
+    split = [data.notes["lines"][s]["lines"] for s in ("train", "validation")]
+    assert sum(split) == len(lines) == 1_700
+    assert min(split) > 100
+    account = [line for line in data.notes["account"] if line.startswith("sample_skeleton_train")]
+    assert [line.partition(": ")[2] for line in account] == [
+        "100 of 1,700 lines left out: not 6 columns; the first is line 1501: 'x'",
+        f"100 of 1,700 lines left out: no sample_id; the first is line 1502: {GOOD[1:].decode()!r}",
+    ]
+
+
+def test_a_file_without_a_good_line_is_not_called_empty(manual, tmp_path):
+    folder = copied(manual, tmp_path, sample_skeleton_test=[b"x"] * 3)
+    with pytest.raises(UserError, match=r"holds no line that is as expected\. .*3 of 3 lines"):
+        load(folder, tmp_path, f"{OPTIONS},damaged=100")
 
 
 def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.encoders import Bag, Vocabulary
 from dtn_jax.datasets.ragged import pad
-from dtn_jax.datasets.text_lines import NUMBER, Damage, read_lines
+from dtn_jax.datasets.text_lines import NUMBER, Damage, by_file, read_lines
 from dtn_jax.hashing import scramble
 from dtn_jax.schema import Task, UserError
 
@@ -141,7 +141,7 @@ class AliCCP(BlockBuilder):
         part = "test" if split == "test" else "train"
         common = self.common(part) if self.published else nothing()
         path = self.files[(SKELETON if self.published else RELEASED).format(part)]
-        damage = self.damage[split] = Damage(path)
+        damage = self.damage[split] = Damage(path, split)
         self.odd[split] = 0
         wanted = {
             "train": lambda numbers: ~held_out(numbers),
@@ -204,7 +204,7 @@ class AliCCP(BlockBuilder):
         }
 
     def account(self):
-        lines = [line for damage in self.damage.values() for line in damage.account()]
+        lines = [line for damage in by_file(self.damage.values()) for line in damage.account()]
         done = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
         done = done[self.without_click]
         if any(self.odd.values()):

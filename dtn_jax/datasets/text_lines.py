@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -45,16 +45,19 @@ class Found:
 
 
 class Damage:
-    """The account of one file.
+    """The account of one file, or of the lines of it that a split has.
 
     Attributes:
       path: the file.
+      split: the split, where the file holds more than one.
       lines: how many lines were read.
+      passed: how many were passed over, as another split's.
       found: what was wrong, by reason.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path, self.lines, self.found = path, 0, {}
+    def __init__(self, path: pathlib.Path, split: str = ""):
+        self.path, self.split = path, split
+        self.lines, self.passed, self.found = 0, 0, {}
 
     def add(self, reason: Reason, numbers: np.ndarray, texts: pa.Array) -> None:
         """Counts these lines."""
@@ -66,6 +69,15 @@ class Damage:
             begins = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
             self.found[reason] = Found(0, int(numbers[0]), begins)
         self.found[reason].lines += len(numbers)
+
+    def include(self, other: Damage) -> None:
+        """Adds the account of other lines of the same file."""
+        self.lines += other.lines
+        for reason, found in other.found.items():
+            known = self.found.get(reason, found)
+            lines = found.lines + (known.lines if reason in self.found else 0)
+            first = min(known, found, key=lambda f: f.first)
+            self.found[reason] = dataclasses.replace(first, lines=lines)
 
     @property
     def left_out(self) -> int:
@@ -88,12 +100,28 @@ class Damage:
                 f"most {percent} % may be (option damaged). " + " ".join(self.account())
             )
         if not self.lines - self.left_out:
-            raise UserError(f"{self.path} holds no lines")
+            problem = "holds no lines"
+            if self.lines:
+                problem = f"holds no line that is as expected. {' '.join(self.account())}"
+            elif self.passed:
+                problem = (
+                    f"is too small: none of its {self.passed:,} lines falls into {self.split}, "
+                    "which has a fixed share of them; expected a file of more lines"
+                )
+            raise UserError(f"{self.path} {problem}")
 
     def facts(self) -> dict:
         """For notes.json."""
         reasons = {reason.text: dataclasses.asdict(f) for reason, f in self.found.items()}
         return {"lines": self.lines, "left_out": self.left_out, "damage": reasons}
+
+
+def by_file(accounts: Iterable[Damage]) -> list[Damage]:
+    """One account for each file, in the order of their first."""
+    files: dict[pathlib.Path, Damage] = {}
+    for account in accounts:
+        files.setdefault(account.path, Damage(account.path)).include(account)
+    return list(files.values())
 
 
 def read_lines(
@@ -116,6 +144,7 @@ def read_lines(
         number += len(texts)
         if wanted is not None:
             mask = wanted(numbers)
+            damage.passed += int((~mask).sum())
             texts, numbers = texts.filter(pa.array(mask)), numbers[mask]
         damage.lines += len(numbers)
         try:

@@ -189,6 +189,31 @@ def test_other_ends_of_lines_give_the_same(manual, whole, tmp_path):
     assert load(folder, tmp_path).fingerprint == whole.fingerprint
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(whole, tmp_path, compressed):
+    opened = gzip.open if compressed else open
+    for path in ali_ccp_files.write(SPEC, tmp_path / "manual" / "ali_ccp", compressed):
+        with opened(path, "rb") as file:
+            text = file.read()
+        with opened(path, "wb") as file:
+            file.write(b"\xef\xbb\xbf" + text)
+    data = load(tmp_path / "manual", tmp_path)
+    assert data.fingerprint == whole.fingerprint
+    assert not any(found["damage"] for found in data.notes["lines"].values())
+
+
+@pytest.mark.parametrize("text", ["", "7a", "-7", "+7", "0x7", "7.0", " 7", "7" * 19])
+def test_a_sample_id_is_a_whole_number_whatever_stands_beside_it(text):
+    for others in ([], ["x"]):
+        ids = ["7", text, *others, "1" * 18]
+        lines = pa.array([f"{number},1,0,c,0," for number in ids])
+        batch = pa.RecordBatch.from_arrays([pa.array(range(len(ids))), lines], ["number", "text"])
+        damage = text_lines.Damage("x")
+        rows, _ = ali_ccp_text.skeleton_rows(batch, damage)
+        assert rows["sample_id"].to_pylist() == ["7", "1" * 18]
+        assert damage.left_out == 1 + len(others)
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 @pytest.mark.parametrize("text", [b"a\nbcd\n\nefghijkl\nm", b"a\r\n\r\nb\r", b"\n", b"\na\n", b""])
 def test_lines_do_not_depend_on_the_chunks(tmp_path, monkeypatch, size, text):
@@ -303,6 +328,7 @@ TEXT = ali_ccp_text
 SKELETON_DAMAGE = {  # reason: a line with it
     TEXT.COLUMNS[TEXT.SKELETON]: b"1,0,0,abc",
     TEXT.EMPTY["sample_id"]: GOOD[1:],
+    TEXT.SAMPLE: GOOD.replace(b"7,1", b"7a,1"),
     TEXT.LABEL["click"]: GOOD.replace(b"7,1,", b"7,2,"),
     TEXT.LABEL["conversion"]: GOOD.replace(b"7,1,0", b"7,1,no"),
     TEXT.COUNT: GOOD.replace(b",2,", b",two,"),
@@ -314,6 +340,7 @@ SKELETON_DAMAGE = {  # reason: a line with it
 }
 USED = {
     TEXT.NOT_FOUND: GOOD,
+    TEXT.NO_INDEX: GOOD.replace(b"nowhere", b""),
     TEXT.UNKNOWN: GOOD.replace(b"205\x025", b"999\x025").replace(b"nowhere", b"%s"),
 }
 COMMON_DAMAGE = {
@@ -378,7 +405,7 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
     np.testing.assert_array_equal(got.ids[:rows], usual.ids)
     np.testing.assert_array_equal(got.weights[:rows], usual.weights)
     users = got.ids[rows:, 0]  # unknown where no common features were found
-    nowhere = count[id(skeleton), TEXT.NOT_FOUND]
+    nowhere = sum(count[id(skeleton), reason] for reason in (TEXT.NOT_FOUND, TEXT.NO_INDEX))
     assert (users[:nowhere] == 0).all()
     np.testing.assert_array_equal(data.groups("test")[rows : rows + nowhere] < 0, True)
     assert (data.groups("test")[rows + nowhere :] > 0).all()

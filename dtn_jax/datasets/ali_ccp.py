@@ -29,6 +29,7 @@ from dtn_jax.datasets import ali_ccp_join
 from dtn_jax.datasets.ali_ccp_join import NOBODY, Common, Impressions, nothing, read_common
 from dtn_jax.datasets.ali_ccp_text import (
     FIELDS,
+    NO_INDEX,
     NOT_FOUND,
     USER,
     keep,
@@ -152,7 +153,9 @@ class AliCCP(BlockBuilder):
             if self.published:
                 rows, own = skeleton_rows(lines, damage)
                 at = common.find(rows["common_index"])
-                keep(rows, at >= 0, NOT_FOUND, damage)
+                named = pc.not_equal(rows["common_index"], "").to_numpy(zero_copy_only=False)
+                keep(rows, named, NO_INDEX, damage)
+                keep(rows, (at >= 0) | ~named, NOT_FOUND, damage)
             else:
                 rows, own = released_rows(lines, damage)
                 at = np.full(len(rows), -1)

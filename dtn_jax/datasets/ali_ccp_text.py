@@ -37,6 +37,7 @@ DECIMAL = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
 
 COLUMNS = {names: Reason(f"not {len(names)} columns") for names in (SKELETON, COMMON, RELEASED)}
 EMPTY = {name: Reason(f"no {name}") for name in ("sample_id", "common_index")}
+SAMPLE = Reason("sample_id is not a whole number of at most 18 digits")
 LABEL = {name: Reason(f"{name} is not 0 or 1") for name in ("click", "conversion")}
 COUNT = Reason("the number of features is not a whole number")
 MISCOUNT = Reason("another number of features than it says")
@@ -45,6 +46,7 @@ ID = Reason(f"an id that is not a whole number up to {LARGEST_ID:,}")
 VALUE = Reason("a value that is not a finite number")
 PLACE = Reason("a column without the field that belongs there")
 UNKNOWN = Reason("a field that is not one of the 23", left_out=False)
+NO_INDEX = Reason("no common_index", left_out=False)  # of a skeleton
 NOT_FOUND = Reason("its common_index has no line of common features", left_out=False)
 TWICE = Reason("a common_index that an earlier line has")
 
@@ -112,6 +114,8 @@ def split_columns(lines: pa.RecordBatch, names: tuple[str, ...], damage: Damage)
 def _labelled(rows: pa.RecordBatch, damage: Damage) -> pa.RecordBatch:
     """The rows with a sample_id and two labels."""
     rows = keep(rows, pc.not_equal(rows["sample_id"], ""), EMPTY["sample_id"], damage)
+    ids, good = _numbers(rows["sample_id"], pa.uint64(), WHOLE)
+    rows = keep(rows, good & (ids < 10**18), SAMPLE, damage)
     for name, reason in LABEL.items():
         rows = keep(rows, pc.is_in(rows[name], value_set=BITS), reason, damage)
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import gzip
 import pathlib
@@ -157,10 +158,11 @@ def read_lines(
 
 
 def _chunks(path: pathlib.Path) -> Iterator[bytes]:
-    """The file's bytes in pieces of whole lines."""
+    """The file's bytes in pieces of whole lines, without the mark that some editors begin with."""
     rest = []
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            rest.append(file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8))
             while data := file.read(CHUNK_BYTES):
                 end = data.rfind(b"\n") + 1
                 if end:

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow_datasets as tfds
-from jaxtyping import Bool, Int
 
 from dtn_jax.datasets import ali_ccp_join
 from dtn_jax.datasets.ali_ccp_join import NOBODY, Common, Impressions, nothing, read_common
@@ -32,24 +32,23 @@ from dtn_jax.datasets.ali_ccp_text import (
     NO_INDEX,
     NOT_FOUND,
     USER,
+    held_out,
     keep,
     released_rows,
+    sample_ids,
     skeleton_rows,
 )
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.encoders import Bag, Vocabulary
 from dtn_jax.datasets.ragged import pad
-from dtn_jax.datasets.text_lines import NUMBER, Damage, by_file, read_lines
-from dtn_jax.hashing import scramble
+from dtn_jax.datasets.text_lines import Damage, by_file, read_lines
 from dtn_jax.schema import Task, UserError
 
 HOME = "https://tianchi.aliyun.com/dataset/408"
 SKELETON, COMMON, RELEASED = "sample_skeleton_{}.csv", "common_features_{}.csv", "{}_data.csv"
 BAGS = ("109_14", "110_14", "127_14", "150_14", "210", "853")
 CROSSES = ("508", "509", "702")
-VALIDATION = 0.1  # of the train file's lines, by a hash of their number
-VALIDATION_SEED = 2018
 POOLINGS = ("sum", "mean", "max", "unweighted")
 WITHOUT_CLICK = ("drop", "keep", "click")
 
@@ -64,6 +63,7 @@ class AliCCP(BlockBuilder):
     file's lines that may be left out. The group of a row, for GAUC, is its user.
     """
 
+    VERSION = tfds.core.Version("2.0.0")  # raised whenever its files would give other rows
     name = "ali_ccp"
     group = FIELDS[USER]
     OPTIONS: ClassVar = {
@@ -95,7 +95,7 @@ class AliCCP(BlockBuilder):
         self.odd: dict[str, int] = {}  # conversions without a click, by split
         self._held: tuple[str, Common] = ("", nothing())  # the part whose common features are held
         words = (pooling, f"min_count{min_count}", f"max_values{max_values}", self.without_click)
-        config = tfds.core.BuilderConfig(name="_".join(words), version="1.0.0")
+        config = tfds.core.BuilderConfig(name="_".join(words), version=self.VERSION)
         super().__init__(config=config, **kwargs)
 
     def encoders(self):
@@ -145,8 +145,8 @@ class AliCCP(BlockBuilder):
         damage = self.damage[split] = Damage(path, split)
         self.odd[split] = 0
         wanted = {
-            "train": lambda numbers: ~held_out(numbers),
-            "validation": held_out,
+            "train": lambda lines: ~held_out(sample_ids(lines)),
+            "validation": lambda lines: held_out(sample_ids(lines)),
             "test": None,
         }[split]
         for lines in read_lines(path, damage, wanted):
@@ -161,7 +161,7 @@ class AliCCP(BlockBuilder):
                 at = np.full(len(rows), -1)
             user = pad(own[USER].ids.astype(np.int64), own[USER].lengths, 1, NOBODY)[:, 0]
             user = np.where(user == NOBODY, common.users[at], user)
-            nobody = NOBODY - rows[NUMBER].to_numpy()  # a group of its own
+            nobody = NOBODY - rows["sample_id"].cast(pa.int64()).to_numpy()  # a group of its own
             click, conversion = (
                 pc.equal(rows[label], "1").to_numpy(zero_copy_only=False)
                 for label in ("click", "conversion")
@@ -218,12 +218,6 @@ class AliCCP(BlockBuilder):
             if counts:
                 lines.append(f"values of {split} that found no slot: {counts}")
         return lines
-
-
-def held_out(numbers: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-    """A mask of the train file's lines, by number, that are validation's."""
-    hashed = scramble(numbers.astype(np.uint32) ^ np.uint32(VALIDATION_SEED))
-    return hashed < np.uint32(VALIDATION * 2**32)
 
 
 def locate(folder: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -126,14 +126,14 @@ def by_file(accounts: Iterable[Damage]) -> list[Damage]:
 
 
 def read_lines(
-    path: pathlib.Path, damage: Damage, wanted: Callable[[np.ndarray], np.ndarray] | None = None
+    path: pathlib.Path, damage: Damage, wanted: Callable[[pa.Array], np.ndarray] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Chunks of lines, columns NUMBER (int64, from 1) and TEXT.
 
     Args:
       path: the file; `.gz` is unpacked on the way.
       damage: counts the lines, and those that are not UTF-8, which are left out.
-      wanted: a mask of the lines to read, from their numbers; the others are not looked at.
+      wanted: a mask of the lines to read, from their bytes; the others are passed over.
 
     Raises:
       UserError: the file cannot be read.
@@ -144,7 +144,7 @@ def read_lines(
         numbers = np.arange(number, number + len(texts))
         number += len(texts)
         if wanted is not None:
-            mask = wanted(numbers)
+            mask = wanted(texts)
             damage.passed += int((~mask).sum())
             texts, numbers = texts.filter(pa.array(mask)), numbers[mask]
         damage.lines += len(numbers)

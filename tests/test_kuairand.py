@@ -111,6 +111,12 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
     np.testing.assert_array_equal(unknown, ~frame[:400]["video_id"].is_in(often).to_numpy())
 
 
+@pytest.mark.parametrize("count", [0, -2])
+def test_a_min_count_that_cannot_be(count, tmp_path):
+    with pytest.raises(UserError, match=f"min_count is {count}, expected at least 1"):
+        prepare({"log_standard.csv": log()}, tmp_path, options=f"min_count={count}")
+
+
 def test_a_subset_in_parquet_gives_the_same(tmp_path):
     csv = prepare({"log_standard.csv": log()}, tmp_path / "csv")
     parquet = prepare({"subset.parquet": log().drop("tab")}, tmp_path / "parquet")

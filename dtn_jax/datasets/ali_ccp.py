@@ -89,6 +89,8 @@ class AliCCP(BlockBuilder):
                 f"ali_ccp: expected min_count and max_values of at least 1, got {min_count} and "
                 f"{max_values}"
             )
+        if not 0 <= damaged <= 100:
+            raise UserError(f"ali_ccp: damaged is {damaged}, expected a percentage from 0 to 100")
         self.min_count, self.max_values, self.pooling = min_count, max_values, pooling
         self.without_click, self.damaged = conversion_without_click, damaged
         self.damage: dict[str, Damage] = {}  # by split, and of files of common features by name

@@ -48,6 +48,8 @@ class KuaiRand(BlockBuilder):
     group = "user_id"
 
     def __init__(self, *, min_count: int = 2, **kwargs):
+        if min_count < 1:
+            raise UserError(f"kuairand: min_count is {min_count}, expected at least 1")
         self.min_count = min_count
         self.odd: dict[str, int] = {}  # long views without a click, by split
         config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")

@@ -5,6 +5,7 @@ What is there already is not done again. Shows what the set holds.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import rich
@@ -16,14 +17,15 @@ from dtn_jax.datasets.catalog import DATASETS
 from dtn_jax.datasets.prepared import Prepared
 from experiments import command
 
-EXAMPLE = "python -m experiments.prepare --dataset=census_income --manual_dir=raw"
+EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
+    parser.epilog = f"{options_help()}\n\n{parser.epilog}"
     parser.add_argument("--dataset", default="", help=f"one of: {', '.join(DATASETS)}")
     parser.add_argument(
-        "--options", default="", help="the data set's own options, such as rows=100000,seed=1"
+        "--options", default="", help="the data set's own options, KEY=VALUE,...: see below"
     )
     parser.add_argument(
         "--manual_dir", default="", help="raw files, a folder a data set (default $DTN_MANUAL_DIR)"
@@ -34,6 +36,19 @@ def main(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     data = catalog.load(known.dataset, known.options, known.data_dir, known.manual_dir)
     show(data)
+
+
+def options_help() -> str:
+    """Each data set's own options with their defaults, as --help shows them."""
+    lines = ["the data sets' own options, with their defaults (what they mean: dtn_jax/datasets):"]
+    for name, builder in DATASETS.items():
+        words = []
+        for key, default in builder.OPTIONS.items():
+            default, *others = default if isinstance(default, tuple) else (default,)
+            words.append(f"{key}={default}" + (f" (or {', '.join(others)})" if others else ""))
+        text = f"  {name:<15}{', '.join(words) or 'none'}"
+        lines += textwrap.wrap(text, 79, subsequent_indent=" " * 17, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def show(data: Prepared) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import re
 
 import jax
 import numpy as np
@@ -139,6 +140,9 @@ def test_fields_tasks_and_split(whole):
     assert abs(held.mean() - 0.1) < 0.005
     # Fixed for good: a validation split that moves makes old results incomparable.
     assert (np.flatnonzero(held[:60]) + 1).tolist() == [35, 39, 51]
+    high = np.arange(1, 100_001) << 32
+    assert abs(held_out(high).mean() - 0.1) < 0.005
+    assert not held_out(np.asarray([-1])).any()
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,31 @@ def test_other_ends_of_lines_give_the_same(manual, whole, tmp_path):
     assert load(folder, tmp_path).fingerprint == whole.fingerprint
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(whole, tmp_path, compressed):
+    opened = gzip.open if compressed else open
+    for path in ali_ccp_files.write(SPEC, tmp_path / "manual" / "ali_ccp", compressed):
+        with opened(path, "rb") as file:
+            text = file.read()
+        with opened(path, "wb") as file:
+            file.write(b"\xef\xbb\xbf" + text)
+    data = load(tmp_path / "manual", tmp_path)
+    assert data.fingerprint == whole.fingerprint
+    assert not any(found["damage"] for found in data.notes["lines"].values())
+
+
+@pytest.mark.parametrize("text", ["", "7a", "-7", "+7", "0x7", "7.0", " 7", "7" * 19])
+def test_a_sample_id_is_a_whole_number_whatever_stands_beside_it(text):
+    for others in ([], ["x"]):
+        ids = ["7", text, *others, "1" * 18]
+        lines = pa.array([f"{number},1,0,c,0," for number in ids])
+        batch = pa.RecordBatch.from_arrays([pa.array(range(len(ids))), lines], ["number", "text"])
+        damage = text_lines.Damage("x")
+        rows, _ = ali_ccp_text.skeleton_rows(batch, damage)
+        assert rows["sample_id"].to_pylist() == ["7", "1" * 18]
+        assert damage.left_out == 1 + len(others)
+
+
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 @pytest.mark.parametrize("text", [b"a\nbcd\n\nefghijkl\nm", b"a\r\n\r\nb\r", b"\n", b"\na\n", b""])
 def test_lines_do_not_depend_on_the_chunks(tmp_path, monkeypatch, size, text):
@@ -231,6 +260,27 @@ def test_files_of_the_released_reader_give_the_same_rows(manual, tmp_path):
     assert len(set(lost)) == 1
 
 
+def test_what_the_released_reader_leaves_out_does_not_move_the_split(manual, tmp_path):
+    """It drops conversions without a click, so that its lines have other numbers."""
+    write_released(
+        tmp_path / "released" / "ali_ccp",
+        lambda lines: [line for line in lines if line.split(",")[1:3] != ["0", "1"]],
+    )
+    options = "max_values=4,pooling=unweighted"
+    published = load(manual, tmp_path / "1", options)
+    released = load(tmp_path / "released", tmp_path / "2", options)
+    assert released.rows == published.rows
+    assert released.fingerprint == published.fingerprint
+
+
+def test_sample_ids_of_lines():
+    texts = [b"7,1,0", b"", b"x,1", b"\xff7,1", b"9" * 18 + b",0", b"9" * 19 + b",0", b"8", b"0x1,"]
+    expected = [7, -1, -1, -1, 10**18 - 1, -1, 8, -1]
+    np.testing.assert_array_equal(ali_ccp_text.sample_ids(pa.array(texts)), expected)
+    for text, number in zip(texts, expected, strict=True):  # whatever stands beside it
+        assert ali_ccp_text.sample_ids(pa.array([text])).tolist() == [number]
+
+
 def raw_line(head, features):
     texts = [f"{f}\x02{i}\x03{w}" for f, i, w in features]
     return ",".join([*head, str(len(texts)), "\x01".join(texts)])
@@ -270,7 +320,7 @@ def test_a_field_may_be_in_both_files_and_lines_may_point_nowhere(tmp_path, monk
         (folder / f"sample_skeleton_{part}.csv").write_text("\n".join(lines) + "\n")
         frames[part] = pl.DataFrame(rows)
     data = load(tmp_path, tmp_path, "min_count=12,max_values=4")
-    frame = frames["train"].filter(~held_out(np.arange(1, 401)))
+    frame = frames["train"].filter(~held_out(np.arange(400)))
     single = [name for name in FIELDS if name not in (*BAGS, *CROSSES)]
 
     def firsts(frame):
@@ -303,6 +353,7 @@ TEXT = ali_ccp_text
 SKELETON_DAMAGE = {  # reason: a line with it
     TEXT.COLUMNS[TEXT.SKELETON]: b"1,0,0,abc",
     TEXT.EMPTY["sample_id"]: GOOD[1:],
+    TEXT.SAMPLE: GOOD.replace(b"7,1", b"7a,1"),
     TEXT.LABEL["click"]: GOOD.replace(b"7,1,", b"7,2,"),
     TEXT.LABEL["conversion"]: GOOD.replace(b"7,1,0", b"7,1,no"),
     TEXT.COUNT: GOOD.replace(b",2,", b",two,"),
@@ -314,6 +365,7 @@ SKELETON_DAMAGE = {  # reason: a line with it
 }
 USED = {
     TEXT.NOT_FOUND: GOOD,
+    TEXT.NO_INDEX: GOOD.replace(b"nowhere", b""),
     TEXT.UNKNOWN: GOOD.replace(b"205\x025", b"999\x025").replace(b"nowhere", b"%s"),
 }
 COMMON_DAMAGE = {
@@ -378,7 +430,7 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
     np.testing.assert_array_equal(got.ids[:rows], usual.ids)
     np.testing.assert_array_equal(got.weights[:rows], usual.weights)
     users = got.ids[rows:, 0]  # unknown where no common features were found
-    nowhere = count[id(skeleton), TEXT.NOT_FOUND]
+    nowhere = sum(count[id(skeleton), reason] for reason in (TEXT.NOT_FOUND, TEXT.NO_INDEX))
     assert (users[:nowhere] == 0).all()
     np.testing.assert_array_equal(data.groups("test")[rows : rows + nowhere] < 0, True)
     assert (data.groups("test")[rows + nowhere :] > 0).all()
@@ -421,7 +473,13 @@ def test_no_file_that_is_there_is_written_over(tmp_path):
 
 
 def test_damage_of_the_released_readers_files(tmp_path):
+    def nobody(lines):  # every fifth, whose group must not depend on the lines before it
+        return [
+            re.sub(",101:[0-9]+", ",101:0", t) if i % 5 == 0 else t for i, t in enumerate(lines)
+        ]
+
     def change(lines):
+        lines = nobody(lines)
         bad = [
             lines[0].rpartition(",")[0],
             lines[0].replace("121:", "122:", 1),
@@ -430,14 +488,10 @@ def test_damage_of_the_released_readers_files(tmp_path):
         ]
         return [*lines[:3], *bad, *lines[3:]]
 
-    write_released(tmp_path / "good" / "ali_ccp")
+    write_released(tmp_path / "good" / "ali_ccp", nobody)
     write_released(tmp_path / "bad" / "ali_ccp", change)
     good, bad = (load(tmp_path / n, tmp_path / n) for n in ("good", "bad"))
-    assert bad.rows["test"] == good.rows["test"]
-    rows = [SplitReader(data, "test").everything() for data in (good, bad)]
-    # Validation takes other lines of train now, so vocabularies differ a little; no more than that.
-    np.testing.assert_array_equal(rows[0].labels, rows[1].labels)
-    np.testing.assert_array_equal(rows[0].ids >= 0, rows[1].ids >= 0)
+    assert bad.fingerprint == good.fingerprint
     wanted = (TEXT.COLUMNS[TEXT.RELEASED], TEXT.PLACE, TEXT.ID, TEXT.EMPTY["sample_id"])
     found = bad.notes["lines"]["test"]["damage"]
     assert {reason: f["lines"] for reason, f in found.items()} == {r.text: 1 for r in wanted}
@@ -453,12 +507,36 @@ def test_damage_of_the_released_readers_files(tmp_path):
         ("common_features_test", [b"x"] * 9, r"9 of 9 lines .* not 3 columns; the first is line 1"),
         ("sample_skeleton_test", [GOOD, GOOD, b"x"], r"1 of 3 lines .* at most 20 % may be"),
         ("sample_skeleton_test", [], r"holds no lines"),
+        (
+            "sample_skeleton_train",
+            [GOOD] * 9,
+            r"none of its 9 lines falls into validation",
+        ),
     ],
 )
 def test_a_file_with_too_much_damage_is_refused(manual, tmp_path, name, lines, message):
     folder = copied(manual, tmp_path, **{name: lines})
     with pytest.raises(UserError, match=message):
         load(folder, tmp_path)
+
+
+def test_a_file_of_two_splits_has_one_account(manual, tmp_path, capsys):
+    lines = [*lines_of(manual, "sample_skeleton_train.csv"), *[b"x", GOOD[1:]] * 100]
+    data = load(copied(manual, tmp_path, sample_skeleton_train=lines), tmp_path)
+    split = [data.notes["lines"][s]["lines"] for s in ("train", "validation")]
+    assert sum(split) == len(lines) == 1_700
+    assert min(split) > 100
+    account = [line for line in data.notes["account"] if line.startswith("sample_skeleton_train")]
+    assert [line.partition(": ")[2] for line in account] == [
+        "100 of 1,700 lines left out: not 6 columns; the first is line 1501: 'x'",
+        f"100 of 1,700 lines left out: no sample_id; the first is line 1502: {GOOD[1:].decode()!r}",
+    ]
+
+
+def test_a_file_without_a_good_line_is_not_called_empty(manual, tmp_path):
+    folder = copied(manual, tmp_path, sample_skeleton_test=[b"x"] * 3)
+    with pytest.raises(UserError, match=r"holds no line that is as expected\. .*3 of 3 lines"):
+        load(folder, tmp_path, f"{OPTIONS},damaged=100")
 
 
 def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatch):
@@ -480,6 +558,9 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
     for option in ("min_count=0", "max_values=0"):
         with pytest.raises(UserError, match="expected min_count and max_values of at least 1"):
             load(manual, tmp_path, option)
+    for value in (-5, 200):
+        with pytest.raises(UserError, match=f"damaged is {value}, expected a percentage from 0"):
+            load(manual, tmp_path, f"damaged={value}")
     with pytest.raises(UserError, match=r"pooling of data set 'ali_ccp' 'summ'. Did you mean 'sum"):
         load(manual, tmp_path, "pooling=summ")
     assert ali_ccp.locate(manual / "ali_ccp").keys() == {

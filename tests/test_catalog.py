@@ -91,7 +91,10 @@ class Manual(Toy, skip_registration=True):
     def raw_files(self):
         if not self.manual_dir:
             raise UserError("manual is not downloaded")
-        return sorted((self.manual_dir / "manual").glob("*.csv"))
+        found = sorted((self.manual_dir / "manual").glob("*.csv"))
+        if not found:
+            raise UserError(f"{self.manual_dir} holds no csv")
+        return found
 
 
 def test_other_raw_files_than_those_that_were_prepared_are_refused(tmp_path, monkeypatch):
@@ -113,11 +116,53 @@ def test_other_raw_files_than_those_that_were_prepared_are_refused(tmp_path, mon
     (raw / "b.csv").unlink()
     with pytest.raises(UserError, match=r"b\.csv was 5 bytes, is absent"):
         load()
-    (raw / "b.csv").write_text("54321")
+    (raw / "b.csv").write_text("12345")
     (raw / "c.csv").write_text("")
     with pytest.raises(UserError, match=r"c\.csv was absent, is 0 bytes"):
         load()
     assert load(manual_dir="") == first  # a prepared set needs no raw files
+
+
+ENDS = 64 << 10
+
+
+@pytest.mark.parametrize("at", [0, ENDS - 1, 2 * ENDS, 3 * ENDS - 1])
+def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
+    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
+    (tmp_path / "manual").mkdir()
+    path, text = tmp_path / "manual" / "a.csv", bytearray(3 * ENDS)
+    path.write_bytes(text)
+    load = functools.partial(catalog.load, "manual", "", f"{tmp_path}/data", str(tmp_path))
+    first = load()
+    text[at] = 1
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size but "):
+        load()
+    # A set that was prepared before there were hashes: what is known of it is compared.
+    prepared = first.folder / "prepared.json"
+    facts = json.loads(prepared.read_text())
+    del facts["raw_hashes"]
+    prepared.write_text(json.dumps(facts))
+    assert load().fingerprint == first.fingerprint
+    path.write_bytes(text + b"1")
+    with pytest.raises(UserError, match=r"a\.csv was 196,608 bytes, is 196,609"):
+        load()
+
+
+def test_a_given_folder_without_the_data_set_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
+    (tmp_path / "raw" / "manual").mkdir(parents=True)
+    (tmp_path / "raw" / "manual" / "a.csv").write_text("12345")
+    (tmp_path / "empty").mkdir()
+    load = functools.partial(catalog.load, "manual", "", f"{tmp_path}/data")
+    first = load(f"{tmp_path}/raw")
+    capsys.readouterr()
+    assert load(f"{tmp_path}/empty") == first
+    said = f"using the set prepared earlier in {first.folder}; {tmp_path}/empty holds no csv"
+    assert capsys.readouterr().out == f"manual: {said}\n"
+    monkeypatch.setenv("DTN_MANUAL_DIR", f"{tmp_path}/empty")  # for all data sets: it may lack some
+    assert load() == load(f"{tmp_path}/raw") == first
+    assert capsys.readouterr().out == ""
 
 
 def test_folders_from_the_environment(tmp_path, monkeypatch):

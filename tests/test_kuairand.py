@@ -1,6 +1,7 @@
 """KuaiRand's reader: days decide the split, files as published or a subset, damage is named."""
 
 import datetime
+import json
 import os
 import pathlib
 
@@ -8,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets import catalog, kuairand
+from configs import kuairand as kuairand_config
+from dtn_jax.datasets import catalog, kuairand_files
 from dtn_jax.schema import UserError
+from dtn_jax.train import train
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
 FIRST = datetime.date(2022, 4, 8)  # a Friday
@@ -66,14 +69,19 @@ def test_days_decide_the_split(tmp_path, capsys):
     }
     prepared = prepare(published, tmp_path)
     assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
-    assert "kuairand: 40 rows of 1 later days left out" in capsys.readouterr().out
-    assert prepared.notes["account"] == ["40 rows of 1 later days left out"]
-    assert [t.name for t in prepared.schema.tasks] == list(kuairand.LABELS)
+    assert (
+        "kuairand: 40 rows of 1 later days (2022-04-22 to 2022-04-22) left out"
+        in capsys.readouterr().out
+    )
+    assert prepared.notes["account"] == [
+        "40 rows of 1 later days (2022-04-22 to 2022-04-22) left out"
+    ]
+    assert [t.name for t in prepared.schema.tasks] == list(kuairand_files.LABELS)
     long_view = prepared.schema.tasks[1]
     assert long_view.upstream == long_view.also_report == ("click",)
     test, expected = rows(prepared, "test"), frame[480:560]
     np.testing.assert_array_equal(test["group"], expected["user_id"])
-    labels = expected.select(kuairand.LABELS.values()).to_numpy()
+    labels = expected.select(kuairand_files.LABELS.values()).to_numpy()
     np.testing.assert_array_equal(test["labels"], labels)
     np.testing.assert_array_equal(test["ids"][:, 2], expected["hourmin"] // 100 + 1)
     # The thirteenth and fourteenth days are a Wednesday and a Thursday.
@@ -103,17 +111,81 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
     np.testing.assert_array_equal(unknown, ~frame[:400]["video_id"].is_in(often).to_numpy())
 
 
+@pytest.mark.parametrize("count", [0, -2])
+def test_a_min_count_that_cannot_be(count, tmp_path):
+    with pytest.raises(UserError, match=f"min_count is {count}, expected at least 1"):
+        prepare({"log_standard.csv": log()}, tmp_path, options=f"min_count={count}")
+
+
 def test_a_subset_in_parquet_gives_the_same(tmp_path):
     csv = prepare({"log_standard.csv": log()}, tmp_path / "csv")
     parquet = prepare({"subset.parquet": log().drop("tab")}, tmp_path / "parquet")
     assert csv.fingerprint == parquet.fingerprint
 
 
+def account_of(prepared, capsys):
+    """What was said of a set when it was prepared, which is also kept."""
+    lines = prepared.notes.get("account", [])
+    shown = capsys.readouterr().out
+    assert all(f"kuairand: {line}" in shown for line in lines)
+    return lines
+
+
+OPTIONAL = {n: c for n, c in kuairand_files.SOURCES.items() if c not in kuairand_files.NEEDED}
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_missing_column_drops_its_task_or_field(name, tmp_path, capsys):
+    prepared = prepare({"log_standard.csv": log().drop(OPTIONAL[name])}, tmp_path)
+    what = "task" if name in kuairand_files.LABELS else "field"
+    lines = account_of(prepared, capsys)
+    assert f"no column {OPTIONAL[name]!r}: {what} {name!r} left out" in lines
+    known = (*prepared.schema.field_names, *(t.name for t in prepared.schema.tasks))
+    assert known == tuple(n for n in kuairand_files.SOURCES if n != name)
+    whole = rows(prepare({"log_standard.csv": log()}, tmp_path / "whole"), "test")
+    part, key = rows(prepared, "test"), "ids" if what == "field" else "labels"
+    at = list(kuairand_files.FEATURES if what == "field" else kuairand_files.LABELS).index(name)
+    np.testing.assert_array_equal(part[key], np.delete(whole[key], at, axis=1))
+
+
+def test_a_set_with_missing_columns_needs_no_raw_files_any_more(tmp_path, monkeypatch):
+    monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
+    first = prepare({"log_standard.csv": log().drop("long_view", "hourmin")}, tmp_path)
+    assert catalog.load("kuairand", data_dir=str(tmp_path / "data")) == first
+
+
+def test_the_config_names_the_tasks_that_there_are(tmp_path):
+    prepare({"log_standard.csv": log().drop("long_view")}, tmp_path)
+    config = kuairand_config.get_config("shared_bottom")
+    config.data.data_dir, config.data.manual_dir = f"{tmp_path}/data", f"{tmp_path}/manual"
+    with pytest.raises(UserError, match=r"'long_view'.* choices are: click, profile_enter"):
+        train(config, tmp_path / "run")
+
+
+def test_a_column_that_one_of_two_files_lacks_has_no_values_there(tmp_path, capsys):
+    files = {"log_standard_1.csv": log()[:400], "log_standard_2.csv": log()[400:].drop("long_view")}
+    prepared = prepare(files, tmp_path)
+    line = "no column 'long_view' in log_standard_2.csv: no values"
+    assert line in account_of(prepared, capsys)
+    facts = json.loads((prepared.folder / "prepared.json").read_text())
+    assert [found["long_view"] for found in facts["missing_labels"].values()] == [0, 80, 80]
+
+
+@pytest.mark.parametrize("file", ["log_standard.csv", "subset.parquet"])
+def test_empty_columns_hold_missing_values(file, tmp_path):
+    empty = {name: pl.lit(None) for name in ("hourmin", "duration_ms", "long_view", "is_follow")}
+    prepared = prepare({file: log().with_columns(**empty)}, tmp_path)
+    assert not rows(prepared, "test")["ids"][:, [2, 4]].any()
+    facts = json.loads((prepared.folder / "prepared.json").read_text())
+    missing = {name: n for name, n in facts["missing_labels"]["train"].items() if n}
+    assert missing == {"long_view": 400, "follow": 400}
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
         (log(days=13), r"hold 13 days; expected at least 14"),
-        (log().drop("is_follow"), "is_follow"),
+        *((log().drop(name), f"column '{name}' is missing") for name in kuairand_files.NEEDED),
         (log().with_columns(is_click=pl.lit(2)), r"click.* 0, 1 or missing"),
         (log().with_columns(pl.col("date") / 1), "'date' must hold whole numbers, got Float64"),
         (log().with_columns(pl.lit(None, pl.Int64).alias("user_id")), "user_id"),
@@ -124,12 +196,56 @@ def test_bad_files_are_named(frame, message, tmp_path):
         prepare({"subset.parquet": frame}, tmp_path)
 
 
-def test_rows_without_a_date_are_not_dropped_in_silence(tmp_path):
-    frame = log().with_columns(
-        pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise(pl.col("date")).alias("date")
-    )
-    with pytest.raises(UserError, match="1 rows have no date"):
-        prepare({"subset.parquet": frame}, tmp_path)
+def with_date(row, date):
+    """The log with another date in one row."""
+    changed = pl.when(pl.int_range(pl.len()) == row).then(date).otherwise(pl.col("date"))
+    return log().with_columns(changed.alias("date"))
+
+
+@pytest.mark.parametrize("date", [None, 20220230, 2022048, 0, -20220408, 202204081])
+def test_what_is_no_date_is_named_with_its_row(date, tmp_path):
+    frame, got = with_date(407, date), "missing" if date is None else date
+    message = rf"subset.parquet, row 408: date is {got}, expected a calendar date"
+    with pytest.raises(UserError, match=message):
+        prepare({"subset.parquet": frame}, tmp_path / "parquet")
+    message = rf"log_standard_2.csv, line 9: date is {got}, expected a calendar date"
+    files = {"log_standard_1.csv": frame[:400], "log_standard_2.csv": frame[400:]}
+    with pytest.raises(UserError, match=message):
+        prepare(files, tmp_path / "csv")
+
+
+def test_a_stray_date_does_not_shift_the_split(tmp_path, capsys):
+    message = r"2022-01-05 \(1 rows\) is followed by 2022-04-08 \(40 rows\); expected 14 days that"
+    with pytest.raises(UserError, match=message + r".* of 20220105 is .*subset.parquet, row 408"):
+        prepare({"subset.parquet": with_date(407, 20220105)}, tmp_path / "early")
+    gap = log(days=16).filter(pl.col("date") != 20220412)
+    with pytest.raises(UserError, match=r"2022-04-11 \(40 rows\) is followed by 2022-04-13"):
+        prepare({"subset.parquet": gap}, tmp_path / "gap")
+    late = prepare({"subset.parquet": with_date(570, 20991231)}, tmp_path / "late")
+    line = "40 rows of 2 later days (2022-04-22 to 2099-12-31) left out"
+    assert line in account_of(late, capsys)
+    assert late.rows == {"train": 400, "validation": 80, "test": 80}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda line: line.rpartition(",")[0], r"Row #8: Expected 12 columns, got 11"),
+        (lambda line: line + ",1", r"Row #8: Expected 12 columns, got 13"),
+        (lambda line: "", r"line 8: date is missing"),
+        (lambda line: "u" + line, r"Row #8: CSV conversion error to int64: invalid value 'u"),
+        (lambda line: line.replace(",2022", ",2022-"), r"Row #8: .*invalid value '2022-0408'"),
+    ],
+)
+def test_a_line_that_is_not_as_the_header_is_named(change, message, tmp_path):
+    prepare({"log_standard.csv": log()}, tmp_path)
+    path = tmp_path / "manual" / "kuairand" / "log_standard.csv"
+    lines = path.read_text().splitlines()
+    lines[7] = change(lines[7])
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=rf"log_standard\.csv.*{message}") as caught:
+        catalog.load("kuairand", data_dir=str(tmp_path / "2"), manual_dir=str(tmp_path / "manual"))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_is_not_there_is_said(tmp_path, monkeypatch):

@@ -21,34 +21,34 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow_datasets as tfds
-from jaxtyping import Bool, Int
 
 from dtn_jax.datasets import ali_ccp_join
 from dtn_jax.datasets.ali_ccp_join import NOBODY, Common, Impressions, nothing, read_common
 from dtn_jax.datasets.ali_ccp_text import (
     FIELDS,
+    NO_INDEX,
     NOT_FOUND,
     USER,
+    held_out,
     keep,
     released_rows,
+    sample_ids,
     skeleton_rows,
 )
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.encoders import Bag, Vocabulary
 from dtn_jax.datasets.ragged import pad
-from dtn_jax.datasets.text_lines import NUMBER, Damage, read_lines
-from dtn_jax.hashing import scramble
+from dtn_jax.datasets.text_lines import Damage, by_file, read_lines
 from dtn_jax.schema import Task, UserError
 
 HOME = "https://tianchi.aliyun.com/dataset/408"
 SKELETON, COMMON, RELEASED = "sample_skeleton_{}.csv", "common_features_{}.csv", "{}_data.csv"
 BAGS = ("109_14", "110_14", "127_14", "150_14", "210", "853")
 CROSSES = ("508", "509", "702")
-VALIDATION = 0.1  # of the train file's lines, by a hash of their number
-VALIDATION_SEED = 2018
 POOLINGS = ("sum", "mean", "max", "unweighted")
 WITHOUT_CLICK = ("drop", "keep", "click")
 
@@ -63,6 +63,7 @@ class AliCCP(BlockBuilder):
     file's lines that may be left out. The group of a row, for GAUC, is its user.
     """
 
+    VERSION = tfds.core.Version("2.0.0")  # raised whenever its files would give other rows
     name = "ali_ccp"
     group = FIELDS[USER]
     OPTIONS: ClassVar = {
@@ -88,13 +89,15 @@ class AliCCP(BlockBuilder):
                 f"ali_ccp: expected min_count and max_values of at least 1, got {min_count} and "
                 f"{max_values}"
             )
+        if not 0 <= damaged <= 100:
+            raise UserError(f"ali_ccp: damaged is {damaged}, expected a percentage from 0 to 100")
         self.min_count, self.max_values, self.pooling = min_count, max_values, pooling
         self.without_click, self.damaged = conversion_without_click, damaged
         self.damage: dict[str, Damage] = {}  # by split, and of files of common features by name
         self.odd: dict[str, int] = {}  # conversions without a click, by split
         self._held: tuple[str, Common] = ("", nothing())  # the part whose common features are held
         words = (pooling, f"min_count{min_count}", f"max_values{max_values}", self.without_click)
-        config = tfds.core.BuilderConfig(name="_".join(words), version="1.0.0")
+        config = tfds.core.BuilderConfig(name="_".join(words), version=self.VERSION)
         super().__init__(config=config, **kwargs)
 
     def encoders(self):
@@ -141,24 +144,26 @@ class AliCCP(BlockBuilder):
         part = "test" if split == "test" else "train"
         common = self.common(part) if self.published else nothing()
         path = self.files[(SKELETON if self.published else RELEASED).format(part)]
-        damage = self.damage[split] = Damage(path)
+        damage = self.damage[split] = Damage(path, split)
         self.odd[split] = 0
         wanted = {
-            "train": lambda numbers: ~held_out(numbers),
-            "validation": held_out,
+            "train": lambda lines: ~held_out(sample_ids(lines)),
+            "validation": lambda lines: held_out(sample_ids(lines)),
             "test": None,
         }[split]
         for lines in read_lines(path, damage, wanted):
             if self.published:
                 rows, own = skeleton_rows(lines, damage)
                 at = common.find(rows["common_index"])
-                keep(rows, at >= 0, NOT_FOUND, damage)
+                named = pc.not_equal(rows["common_index"], "").to_numpy(zero_copy_only=False)
+                keep(rows, named, NO_INDEX, damage)
+                keep(rows, (at >= 0) | ~named, NOT_FOUND, damage)
             else:
                 rows, own = released_rows(lines, damage)
                 at = np.full(len(rows), -1)
             user = pad(own[USER].ids.astype(np.int64), own[USER].lengths, 1, NOBODY)[:, 0]
             user = np.where(user == NOBODY, common.users[at], user)
-            nobody = NOBODY - rows[NUMBER].to_numpy()  # a group of its own
+            nobody = NOBODY - rows["sample_id"].cast(pa.int64()).to_numpy()  # a group of its own
             click, conversion = (
                 pc.equal(rows[label], "1").to_numpy(zero_copy_only=False)
                 for label in ("click", "conversion")
@@ -204,7 +209,7 @@ class AliCCP(BlockBuilder):
         }
 
     def account(self):
-        lines = [line for damage in self.damage.values() for line in damage.account()]
+        lines = [line for damage in by_file(self.damage.values()) for line in damage.account()]
         done = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
         done = done[self.without_click]
         if any(self.odd.values()):
@@ -215,12 +220,6 @@ class AliCCP(BlockBuilder):
             if counts:
                 lines.append(f"values of {split} that found no slot: {counts}")
         return lines
-
-
-def held_out(numbers: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-    """A mask of the train file's lines, by number, that are validation's."""
-    hashed = scramble(numbers.astype(np.uint32) ^ np.uint32(VALIDATION_SEED))
-    return hashed < np.uint32(VALIDATION * 2**32)
 
 
 def locate(folder: pathlib.Path) -> dict[str, pathlib.Path]:

@@ -15,9 +15,11 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Bool, Int
 
 from dtn_jax.datasets.ragged import Ragged
 from dtn_jax.datasets.text_lines import NUMBER, TEXT, Damage, Reason
+from dtn_jax.hashing import scramble
 
 # In the order of the released reader.
 # fmt: off
@@ -31,12 +33,16 @@ SKELETON = ("sample_id", "click", "conversion", "common_index", "count", "featur
 COMMON = ("common_index", "count", "features")
 RELEASED = (*SKELETON[:3], *FIELDS)
 LARGEST_ID = 2**31 - 1
+VALIDATION = 0.1  # of the train file's lines, by a hash of their sample_id
+VALIDATION_SEED = 2018
 BITS = pa.array(["0", "1"])
-WHOLE = r"^[0-9]{1,18}$"
+DIGITS = 18  # of a whole number, at most: it fits 64 bits
+WHOLE = rf"^[0-9]{{1,{DIGITS}}}$"
 DECIMAL = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?$"
 
 COLUMNS = {names: Reason(f"not {len(names)} columns") for names in (SKELETON, COMMON, RELEASED)}
 EMPTY = {name: Reason(f"no {name}") for name in ("sample_id", "common_index")}
+SAMPLE = Reason(f"sample_id is not a whole number of at most {DIGITS} digits")
 LABEL = {name: Reason(f"{name} is not 0 or 1") for name in ("click", "conversion")}
 COUNT = Reason("the number of features is not a whole number")
 MISCOUNT = Reason("another number of features than it says")
@@ -45,6 +51,7 @@ ID = Reason(f"an id that is not a whole number up to {LARGEST_ID:,}")
 VALUE = Reason("a value that is not a finite number")
 PLACE = Reason("a column without the field that belongs there")
 UNKNOWN = Reason("a field that is not one of the 23", left_out=False)
+NO_INDEX = Reason("no common_index", left_out=False)  # of a skeleton
 NOT_FOUND = Reason("its common_index has no line of common features", left_out=False)
 TWICE = Reason("a common_index that an earlier line has")
 
@@ -52,7 +59,7 @@ Rows = tuple[pa.RecordBatch, list[Ragged]]  # the lines that are good, and each 
 
 
 def skeleton_rows(lines: pa.RecordBatch, damage: Damage) -> Rows:
-    """Lines of a skeleton file: columns `click` and `conversion` ('0' or '1'), `common_index`."""
+    """Lines of a skeleton file: columns `sample_id`, `click`, `conversion`, `common_index`."""
     return features_of(_labelled(split_columns(lines, SKELETON, damage), damage), damage)
 
 
@@ -64,7 +71,7 @@ def common_rows(lines: pa.RecordBatch, damage: Damage) -> Rows:
 
 
 def released_rows(lines: pa.RecordBatch, damage: Damage) -> Rows:
-    """Lines of a file of the released reader: columns `click` and `conversion`; weights are 1."""
+    """Lines of a file of the released reader: columns as of a skeleton's; weights are 1."""
     rows = _labelled(split_columns(lines, RELEASED, damage), damage)
     for name in FIELDS:
         rows = keep(rows, pc.starts_with(rows[name], f"{name}:"), PLACE, damage)
@@ -84,6 +91,25 @@ def released_rows(lines: pa.RecordBatch, damage: Damage) -> Rows:
         lengths = np.bincount(kept[owner[used]], minlength=len(rows))
         values.append(Ragged(lengths, ids[used].astype(np.int32), np.ones(used.sum(), np.float32)))
     return rows, values
+
+
+def sample_ids(lines: pa.Array) -> Int[np.ndarray, " B"]:
+    """The sample_id of each line of a skeleton or of the released reader; -1 for what is none."""
+    starts = pc.binary_slice(lines, 0, DIGITS + 1)  # splitting whole lines takes far longer
+    texts = pc.list_element(pc.split_pattern(starts, ",", max_splits=1), 0)
+    ids, good = _numbers(texts, pa.uint64(), WHOLE)
+    return np.where(good & (ids < 10**DIGITS), ids.astype(np.int64), -1)
+
+
+def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
+    """A mask of the train file's lines, by sample_id, that are validation's.
+
+    The published and the released reader's files share the ids, not the numbers of the lines: that
+    reader leaves lines out. A line without an id (-1), damaged, is train's.
+    """
+    low, high = (part.astype(np.uint32) for part in (ids & 0xFFFFFFFF, ids >> 32))
+    hashed = scramble(low ^ scramble(high) ^ np.uint32(VALIDATION_SEED))
+    return hashed < np.uint32(VALIDATION * 2**32)
 
 
 def keep(
@@ -112,6 +138,8 @@ def split_columns(lines: pa.RecordBatch, names: tuple[str, ...], damage: Damage)
 def _labelled(rows: pa.RecordBatch, damage: Damage) -> pa.RecordBatch:
     """The rows with a sample_id and two labels."""
     rows = keep(rows, pc.not_equal(rows["sample_id"], ""), EMPTY["sample_id"], damage)
+    ids, good = _numbers(rows["sample_id"], pa.uint64(), WHOLE)
+    rows = keep(rows, good & (ids < 10**DIGITS), SAMPLE, damage)
     for name, reason in LABEL.items():
         rows = keep(rows, pc.is_in(rows[name], value_set=BITS), reason, damage)
     return rows

@@ -21,6 +21,7 @@ from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.datasets.groups import check_group, group_numbers
+from dtn_jax.datasets.prepared import hash_ends
 from dtn_jax.schema import Schema, Task, UserError
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
@@ -73,7 +74,8 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return []
 
     def raw_files(self) -> list[pathlib.Path]:
-        """The user's own files that `raw` reads; their names and sizes are kept beside the data.
+        """The user's own files that `raw` reads; what tells others from them is kept
+        beside the data: their names, sizes and ends.
 
         Raises:
           UserError: they are not there.
@@ -108,14 +110,22 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         The rules of a builder or an encoder that changed without their options are not seen:
         such a change raises RULES.
         """
-        encoders = enc.to_json(self.encoders())
-        facts = (RULES, str(self.VERSION), encoders, self.tasks(), self.layout(), self.weight)
+        return self.recipe_of(self.encoders(), self.tasks())
+
+    def recipe_of(self, encoders: dict[str, enc.Encoder], tasks: tuple[Task, ...]) -> str:
+        """The recipe with these; for a data set whose raw files decide which of them it has."""
+        text = enc.to_json(encoders)
+        facts = (RULES, str(self.VERSION), text, tasks, self.layout(), self.weight)
         facts += (self.group,) if self.group else ()  # sets without one keep their recipe
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def raw_sizes(self) -> dict[str, int]:
         """Bytes of the files that `raw` reads, by name."""
         return {path.name: path.stat().st_size for path in self.raw_files()}
+
+    def raw_hashes(self) -> dict[str, str]:
+        """A hash of the ends of the files that `raw` reads, by name."""
+        return {path.name: hash_ends(path) for path in self.raw_files()}
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         self.manual_dir = manual_dir
@@ -265,6 +275,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "missing_labels": self.missing,
             "files": sizes,
             "raw_files": self.raw_sizes(),
+            "raw_hashes": self.raw_hashes(),
         }
         if any(self.cut.values()):
             prepared["cut_values"] = self.cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
+from dtn_jax.datasets import progress
 from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp import AliCCP
 from dtn_jax.datasets.builder import BlockBuilder
@@ -59,28 +60,36 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
             "version; delete it to prepare the data set anew"
         )
     if builder.manual_dir and prepared.raw_files:
-        check_raw(prepared, builder)
+        check_raw(prepared, builder, given=bool(manual_dir))
     return prepared
 
 
-def check_raw(prepared: Prepared, builder: BlockBuilder) -> None:
-    """Raises UserError where raw files have other names or sizes than those that were prepared.
+def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
+    """Raises UserError where raw files differ from those that were prepared in name, size or ends.
 
-    They need not be there any more.
+    They need not be there any more; where their folder is `given` for this run, that is said.
     """
+    name = prepared.schema.name
     try:
-        now = builder.raw_sizes()
-    except UserError:
+        sizes, hashes = builder.raw_sizes(), builder.raw_hashes()
+    except UserError as error:
+        if given:
+            progress.say(f"{name}: using the set prepared earlier in {prepared.folder}; {error}")
         return
-    for name in {**prepared.raw_files, **now}:
-        was, is_ = (found.get(name) for found in (prepared.raw_files, now))
+    for file in {**prepared.raw_files, **sizes}:
+        was, is_ = (found.get(file) for found in (prepared.raw_files, sizes))
         if was != is_:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
-            raise UserError(
-                f"{prepared.folder} was prepared from other raw files than those in "
-                f"{builder.manual_dir / prepared.schema.name}: {name} was {was}, is {is_}. Delete "
-                "it to prepare the data set anew, or give another data.data_dir"
-            )
+            change = f"{file} was {was}, is {is_}"
+        elif prepared.raw_hashes.get(file, hashes[file]) != hashes[file]:
+            change = f"{file} has the same size but begins or ends in other bytes"
+        else:
+            continue
+        raise UserError(
+            f"{prepared.folder} was prepared from other raw files than those in "
+            f"{builder.manual_dir / name}: {change}. Delete it to prepare the data set anew, or "
+            "give another data.data_dir"
+        )
 
 
 def parse_options(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from dtn_jax.datasets.blocks import Layout
 from dtn_jax.schema import Schema, UserError, choose
 
 T = TypeVar("T")
+ENDS = 64 << 10  # bytes of each end of a raw file that are hashed
 PART = 20  # seeds the draw of a part of train
 
 
@@ -34,6 +36,7 @@ class Prepared:
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
       raw_files: bytes of the user's own files that it was prepared from, by name.
+      raw_hashes: of those files' ends, by name; sets prepared by an earlier version have none.
       records: per split that is only a part of what is stored, the stored records that stand for
         its own, of which the first rows are taken.
     """
@@ -47,6 +50,7 @@ class Prepared:
     recipe: str
     notes: dict
     raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
+    raw_hashes: dict[str, str] = dataclasses.field(default_factory=dict)
     records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def part_of_train(self, share: float) -> Prepared:
@@ -139,6 +143,7 @@ def read(folder: pathlib.Path) -> Prepared:
         recipe=facts["recipe"],
         notes=_parse(folder / "notes.json", json.loads),
         raw_files=facts["raw_files"],
+        raw_hashes=facts["raw_hashes"],
     )
 
 
@@ -157,7 +162,21 @@ def _facts(text: str) -> dict:
     facts = json.loads(text)
     names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
     found = {name: facts[name] for name in names}
-    return found | {"layout": Layout(**facts["layout"]), "raw_files": facts.get("raw_files", {})}
+    found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes")}
+    return found | {"layout": Layout(**facts["layout"])}
+
+
+def hash_ends(path: pathlib.Path) -> str:
+    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and most edits show."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            digest.update(file.read(ENDS))
+            file.seek(max(0, path.stat().st_size - ENDS))
+            digest.update(file.read(ENDS))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    return digest.hexdigest()
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import gzip
 import pathlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -45,16 +46,19 @@ class Found:
 
 
 class Damage:
-    """The account of one file.
+    """The account of one file, or of the lines of it that a split has.
 
     Attributes:
       path: the file.
+      split: the split, where the file holds more than one.
       lines: how many lines were read.
+      passed: how many were passed over, as another split's.
       found: what was wrong, by reason.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path, self.lines, self.found = path, 0, {}
+    def __init__(self, path: pathlib.Path, split: str = ""):
+        self.path, self.split = path, split
+        self.lines, self.passed, self.found = 0, 0, {}
 
     def add(self, reason: Reason, numbers: np.ndarray, texts: pa.Array) -> None:
         """Counts these lines."""
@@ -66,6 +70,15 @@ class Damage:
             begins = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
             self.found[reason] = Found(0, int(numbers[0]), begins)
         self.found[reason].lines += len(numbers)
+
+    def include(self, other: Damage) -> None:
+        """Adds the account of other lines of the same file."""
+        self.lines += other.lines
+        for reason, found in other.found.items():
+            known = self.found.get(reason, found)
+            lines = found.lines + (known.lines if reason in self.found else 0)
+            first = min(known, found, key=lambda f: f.first)
+            self.found[reason] = dataclasses.replace(first, lines=lines)
 
     @property
     def left_out(self) -> int:
@@ -88,7 +101,15 @@ class Damage:
                 f"most {percent} % may be (option damaged). " + " ".join(self.account())
             )
         if not self.lines - self.left_out:
-            raise UserError(f"{self.path} holds no lines")
+            problem = "holds no lines"
+            if self.lines:
+                problem = f"holds no line that is as expected. {' '.join(self.account())}"
+            elif self.passed:
+                problem = (
+                    f"is too small: none of its {self.passed:,} lines falls into {self.split}, "
+                    "which has a fixed share of them; expected a file of more lines"
+                )
+            raise UserError(f"{self.path} {problem}")
 
     def facts(self) -> dict:
         """For notes.json."""
@@ -96,15 +117,23 @@ class Damage:
         return {"lines": self.lines, "left_out": self.left_out, "damage": reasons}
 
 
+def by_file(accounts: Iterable[Damage]) -> list[Damage]:
+    """One account for each file, in the order of their first."""
+    files: dict[pathlib.Path, Damage] = {}
+    for account in accounts:
+        files.setdefault(account.path, Damage(account.path)).include(account)
+    return list(files.values())
+
+
 def read_lines(
-    path: pathlib.Path, damage: Damage, wanted: Callable[[np.ndarray], np.ndarray] | None = None
+    path: pathlib.Path, damage: Damage, wanted: Callable[[pa.Array], np.ndarray] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Chunks of lines, columns NUMBER (int64, from 1) and TEXT.
 
     Args:
       path: the file; `.gz` is unpacked on the way.
       damage: counts the lines, and those that are not UTF-8, which are left out.
-      wanted: a mask of the lines to read, from their numbers; the others are not looked at.
+      wanted: a mask of the lines to read, from their bytes; the others are passed over.
 
     Raises:
       UserError: the file cannot be read.
@@ -115,7 +144,8 @@ def read_lines(
         numbers = np.arange(number, number + len(texts))
         number += len(texts)
         if wanted is not None:
-            mask = wanted(numbers)
+            mask = wanted(texts)
+            damage.passed += int((~mask).sum())
             texts, numbers = texts.filter(pa.array(mask)), numbers[mask]
         damage.lines += len(numbers)
         try:
@@ -128,10 +158,11 @@ def read_lines(
 
 
 def _chunks(path: pathlib.Path) -> Iterator[bytes]:
-    """The file's bytes in pieces of whole lines."""
+    """The file's bytes in pieces of whole lines, without the mark that some editors begin with."""
     rest = []
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            rest.append(file.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8))
             while data := file.read(CHUNK_BYTES):
                 end = data.rfind(b"\n") + 1
                 if end:

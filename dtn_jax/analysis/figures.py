@@ -58,6 +58,11 @@ def number(value: float | int) -> str:
     return f"{value if abs(value) >= 0.005 else 0:.{digits}f}"
 
 
+def marked(value: float | int, sure: bool) -> str:
+    """The number, in brackets where it is within noise of 0: seen on a cell of any colour."""
+    return number(value) if sure else f"({number(value)})"
+
+
 def shares(found: Importance) -> Float[np.ndarray, "F K"]:
     """Each key's importances over its largest; below 0 is 0."""
     positive = np.maximum(found.mean, 0)
@@ -87,8 +92,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     axes.invert_yaxis()
     for f in range(rows):
         for k in range(columns):
-            ink = "white" if share[f, k] > DARK else "#222222" if sure[f, k] else "#999999"
-            text = number(factor * mean[f, k])
+            ink = "white" if share[f, k] > DARK else "#222222"
+            text = marked(factor * mean[f, k], bool(sure[f, k]))
             axes.text(k + 0.5, f + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink)
     axes.set_yticks(np.arange(rows) + 0.5, [found.fields[f] for f in places], fontsize=8.5)
     named = [f"{wrapped(key)}\n{base:.4f}" for key, base in zip(found.keys, found.base)]
@@ -102,7 +107,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     bar.outline.set_visible(False)
     left_out = len(found.fields) - rows
     more = f"; {left_out} less important fields left out" if left_out else ""
-    below = f"{unit}; grey: within noise of 0{more}; below each task its AUC on the sample"
+    noise = "" if sure.all() else "; in brackets: within noise of 0"
+    below = f"{unit}{noise}{more}; below each task its AUC on the sample"
     header(figure, f"Importance by task: {found.method}", below)
     save(figure, path)
 

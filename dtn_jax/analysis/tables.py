@@ -9,7 +9,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.analysis.figures import UNITS, number, wrapped
+from dtn_jax.analysis.figures import UNITS, marked, number, wrapped
 from dtn_jax.analysis.importance import Z
 
 SHOWN = 20  # fields
@@ -63,25 +63,25 @@ def cell(one: Mapping, factor: float | int) -> str:
     return f"{number(factor * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
 
 
+def bare(one: Mapping, factor: float | int) -> str:
+    """An importance without its interval."""
+    return marked(factor * one["mean"], one["mean"] > Z * one["error"])
+
+
 def importance_table(method: str, facts: Mapping) -> rich.console.Group:
-    """With intervals where there is room for them; elsewhere what is within noise is dim."""
+    """With intervals where there is room for them; else what is within noise is in brackets."""
     factor, unit = UNITS[method]
     by_key = facts["importance"]
     fields, roomy = ranked(by_key), len(by_key) <= ROOMY
 
-    def text(one: Mapping) -> str:
-        if roomy:
-            return cell(one, factor)
-        sure = one["mean"] > Z * one["error"]
-        return number(factor * one["mean"]) if sure else f"[dim]{number(factor * one['mean'])}[/]"
-
+    text = cell if roomy else bare
     rows = [
-        [field, *(text(by_field[field]) for by_field in by_key.values())]
+        [field, *(text(by_field[field], factor) for by_field in by_key.values())]
         for field in fields[:SHOWN]
     ]
     rest = len(fields) - len(rows)
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
-    what = "± half its 95 % interval" if roomy else "dim: within noise of 0"
+    what = "± half its 95 % interval" if roomy else "in brackets: within noise of 0"
     return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
 
 

@@ -15,7 +15,16 @@ from test_train import small
 
 from configs import base
 from dtn_jax import options
-from dtn_jax.analysis import bayes, explain, figures, gate_figures, inside, watch, written
+from dtn_jax.analysis import (
+    bayes,
+    explain,
+    figures,
+    gate_figures,
+    inside,
+    markdown,
+    watch,
+    written,
+)
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
@@ -129,6 +138,26 @@ def test_what_the_command_leaves(explained, finished):
     text = (folder / "importance.md").read_text()
     assert "| `relationship` |" in text
     assert "(importance_permutation.png)" in text
+
+
+def test_every_method_that_was_asked_for_has_its_table_and_its_picture(explained):
+    """Permutation first, whatever order they were asked for in."""
+    found = explained[1]
+    given = {name: f"{name}.png" for name in markdown.PICTURES}
+    methods = ("unknown", "gradient", "permutation")
+    text = markdown.section(found | {"methods": {m: found["methods"][m] for m in methods}}, given)
+    places = [text.index(f"By {m}, the ") for m in ("permutation", "gradient", "unknown")]
+    places += [text.index(f"(importance_{m}.png)") for m in ("permutation", "gradient", "unknown")]
+    assert places == sorted(places)
+    one = markdown.section(
+        found | {"methods": {"gradient": found["methods"]["gradient"]}},
+        {"importance_gradient": "importance_gradient.png"},
+    )
+    assert "By gradient, the 8 most important of 12 fields: mean change of the logit" in one
+    assert one.count("| `") >= 8
+    assert "(importance_gradient.png)" in one
+    assert "By permutation" not in one
+    assert "rows: income@all 0." in one  # the AUC
 
 
 def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch, capsys):
@@ -283,10 +312,11 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
         importance_report.main([f"--workdirs={tmp_path}"])
     importance_report.main([f"--workdirs={explained[0]}"])
     names = {p.name for p in tmp_path.iterdir()}
-    assert names >= {"adult.json", "README.md", "adult_importance_permutation.png"}
+    heat_maps = {f"adult_importance_{m}.png" for m in ("permutation", "gradient", "unknown")}
+    assert names >= {"adult.json", "README.md", *heat_maps}
     text = (tmp_path / "README.md").read_text()
     assert "## adult" in text
-    assert "(adult_gates.png)" in text
+    assert all(f"({name})" in text for name in (*heat_maps, "adult_gates.png"))
     assert "python -m experiments.feature_importance --workdir=runs/adult_mmoe" in text
     importance_report.main(["--check"])
     found = json.loads((tmp_path / "adult.json").read_text())

@@ -45,8 +45,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--workdirs", default="", help="folders of finished runs, comma-separated")
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     known = parser.parse_args(arguments)
-    for workdir in filter(None, known.workdirs.split(",") if not known.check else []):
-        keep(pathlib.Path(workdir))
+    given = [] if known.check else filter(None, known.workdirs.split(","))
+    found = {workdir: read(workdir) for workdir in map(pathlib.Path, given)}  # all, or none is kept
+    for workdir in found:
+        keep(workdir, found[workdir])
     text = report()
     path = KEPT / REPORT
     if known.check:
@@ -56,21 +58,26 @@ def main(arguments: Sequence[str]) -> None:
         path.write_text(text)
 
 
-def keep(workdir: pathlib.Path) -> None:
-    """Takes over a run's importance.json, with the command that trained it, and its pictures."""
+def read(workdir: pathlib.Path) -> dict:
+    """A run's importance.json, with the command that trained it."""
     source = workdir / FOLDER / "importance.json"
     if not source.exists():
         raise UserError(f"{source} is not there: call experiments.feature_importance first")
     found = json.loads(source.read_text())
-    found["trained_by"] = training_command(json.loads((workdir / "config.json").read_text()))
+    trained_by = training_command(json.loads((workdir / "config.json").read_text()))
+    return found | {"trained_by": trained_by}
+
+
+def keep(workdir: pathlib.Path, found: Mapping) -> None:
+    """Puts what was found, and the run's pictures, among what is kept."""
     KEPT.mkdir(parents=True, exist_ok=True)
     name = found["dataset"]
-    for old in KEPT.glob(f"{name}_*.png"):
-        old.unlink()
     for picture in markdown.PICTURES:
-        path = source.with_name(f"{picture}.png")
+        path, kept = workdir / FOLDER / f"{picture}.png", KEPT / f"{name}_{picture}.png"
         if path.exists():
-            shutil.copy(path, KEPT / f"{name}_{picture}.png")
+            shutil.copy(path, kept)
+        else:
+            kept.unlink(missing_ok=True)
     text = json.dumps(found, ensure_ascii=False, indent=None, separators=(",", ":"))
     (KEPT / f"{name}.json").write_text(text.replace('},"', '},\n"') + "\n")
 

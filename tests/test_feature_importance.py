@@ -275,6 +275,42 @@ def test_bad_arguments_are_refused(finished, argument, message):
     assert logged(finished[0], "validation")
 
 
+def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatch):
+    """Nor does what fails or is interrupted on the way."""
+    workdir = tmp_path / "run"
+    shutil.copytree(explained[0], workdir)
+    (workdir / "importance/notes.png").write_bytes(b"the user's own")
+
+    def contents():
+        files = [p for p in workdir.rglob("*") if p.is_file() and p.parent.name != "checkpoints"]
+        return {path.relative_to(workdir): path.read_bytes() for path in files}
+
+    before = contents()
+    assert "unknown segment 'agee'" in refused(f"--workdir={workdir}", *QUICK, "--segment=agee")
+    assert "unknown split 'valid'" in refused(f"--workdir={workdir}", *QUICK, "--split=valid")
+    assert "nothing to measure" in refused(f"--workdir={workdir}", *QUICK, "--rows=1")
+    assert contents() == before
+
+    def stopped(run, state, settings, history, folder, bar):
+        (folder / "gates.png").write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(feature_importance, "explain", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        feature_importance.main([f"--workdir={workdir}", *QUICK])
+    assert contents() == before
+
+
+def test_what_is_made_takes_the_place_of_another_calls(tmp_path):
+    for name in ("made", "folder"):
+        (tmp_path / name).mkdir()
+    for name in ("folder/gates.png", "folder/pairs.png", "folder/mine.png", "made/gates.png"):
+        (tmp_path / name).write_text(name)
+    written.swap(tmp_path / "made", tmp_path / "folder", ["gates.png", "pairs.png"])
+    found = {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()}
+    assert found == {"gates.png": "made/gates.png", "mine.png": "folder/mine.png"}
+
+
 def test_a_run_of_another_version_or_data_set_is_refused(finished, tmp_path):
     def strange(facts):
         facts["config"]["model"]["depth"] = 3
@@ -309,7 +345,8 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     with pytest.raises(UserError, match="holds no JSON"):
         importance_report.main([])
     with pytest.raises(UserError, match=r"call experiments.feature_importance first"):
-        importance_report.main([f"--workdirs={tmp_path}"])
+        importance_report.main([f"--workdirs={explained[0]},{tmp_path}"])
+    assert not list(tmp_path.iterdir())
     importance_report.main([f"--workdirs={explained[0]}"])
     names = {p.name for p in tmp_path.iterdir()}
     heat_maps = {f"adult_importance_{m}.png" for m in ("permutation", "gradient", "unknown")}

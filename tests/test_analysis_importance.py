@@ -276,18 +276,39 @@ def test_gradient_importance_is_that_of_a_loop_over_rows():
         params = jax.device_get(model.state.params)
         away, slopes = e - e.mean(axis=0), jax.jit(jax.jacrev(logits))
         for i in (0, 11, B - 1):
-            expected = np.abs((np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3)))
+            expected = (np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3))
             np.testing.assert_allclose(found[i], expected.T, rtol=1e-9, atol=1e-12)
 
 
 def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
+    """Among clicks it is that of the logit of p(order) / p(click), held to SURE, by JAX."""
     given = rows()
     keys, _ = quality.keys(SCHEMA, given, weighted=False)
-    moves = np.random.default_rng(0).random((B, 4, 3)).astype(np.float32)
-    found = importance.gradient(moves, np.asarray(moves[:, 0]), keys, SCHEMA.field_names)
-    own = moves[given.labels[:, 0] == 1, 1, 1]
-    assert found.mean[1, 2] == pytest.approx(own.mean(), rel=1e-6)
-    assert found.error[1, 2] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
+    rng = np.random.default_rng(0)
+    moves, plain = rng.normal(size=(B, 4, 3)), rng.normal((1, -1, 0), size=(B, 3))
+    found = importance.gradient(moves, plain, keys, SCHEMA.field_names)
+
+    def among_clicks(z):
+        p = jnp.minimum(jax.nn.sigmoid(z[1]) / jax.nn.sigmoid(z[0]), SURE)
+        return jnp.log(p / (1 - p))
+
+    with jax.enable_x64(True):
+        slopes = np.asarray(jax.jit(jax.vmap(jax.grad(among_clicks)))(plain))
+    held = plain[:, 1] > plain[:, 0]
+    assert 0 < held.sum() < B  # where the two contradict each other, nothing moves
+    np.testing.assert_array_equal(slopes[held], 0)
+    clicks, size = given.labels[:, 0] == 1, np.abs(moves)
+    quotient = np.abs((moves * slopes[:, None]).sum(axis=2))
+    expected = {
+        "click@all": size[:, 1, 0],
+        "order@all": size[:, 1, 1],
+        "order@click": quotient[clicks, 1],
+        "stars@all": size[:, 1, 2],
+    }
+    for k, key in enumerate(keys):
+        own = expected[key.name]
+        assert found.mean[1, k] == pytest.approx(own.mean(), rel=1e-6)
+        assert found.error[1, k] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
 
 
 # ---------------------------------------------------------------- where the answer is known

@@ -1,9 +1,12 @@
 """What pictures and tables of importance show: texts and cells, as a reader sees them."""
 
+import itertools
+import pathlib
+
 import numpy as np
 import pytest
 
-from dtn_jax.analysis import figures, tables
+from dtn_jax.analysis import figures, gate_figures, tables
 from dtn_jax.analysis.importance import Importance
 
 
@@ -13,9 +16,10 @@ def drawn(monkeypatch):
     kept = {}
 
     def keep(figure, path):
-        kept[path] = figure
+        kept[str(path)] = figure
 
-    monkeypatch.setattr(figures, "save", keep)
+    for module in (figures, gate_figures):
+        monkeypatch.setattr(module, "save", keep)
     return kept
 
 
@@ -53,3 +57,32 @@ def test_a_terminal_without_room_for_intervals_has_the_same_brackets():
     title, table, _ = tables.importance_table("permutation", facts).renderables
     assert list(table.columns[1].cells) == ["100", "(10.0)"]
     assert "in brackets: within noise of 0" in title.plain
+
+
+# ---------------------------------------------------------------- gates
+
+
+def test_names_of_segments_are_wrapped_and_nothing_is_cut(drawn):
+    use = {"click": {"level_0_click/mlp_0": 0.5, "shared/mlp_0": 0.5}, "order": {"order": 1.0}}
+    named = ["Private", "Self-employed-not incorporated, or unpaid in the business of a relative"]
+    gate_figures.gates(
+        use, dict.fromkeys(named, use), "rows of its group", ("click",), pathlib.Path("a")
+    )
+    figure = drawn["a"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert [label.replace("\n", " ").replace("- ", "-") for label in labels] == ["all rows", *named]
+    assert max(len(line) for label in labels for line in label.split("\n")) <= gate_figures.LABEL
+    assert figure.texts[0].get_text().endswith("over all rows and by rows of its group")
+    assert "click\nmlp_0 50%" in [text.get_text() for text in figure.axes[0].texts]
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+    title, legend = figure.texts[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert not title.overlaps(legend)
+    gate_figures.gates(
+        {"order": use["click"]}, {}, "", ("click",), pathlib.Path("one")
+    )  # half as wide
+    figure = drawn["one"]
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dtn_jax.analysis.figures import grid, header, save, triangles
-from dtn_jax.analysis.gate_use import OTHER, OWN, Use, in_order, relation
+from dtn_jax.analysis.gate_use import OTHER, OWN, Use, in_order, relation, without_level
 from dtn_jax.analysis.watch import COSINE, GATE
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
@@ -27,6 +28,7 @@ STROKES = {  # the same for lines, none of them pale
     OTHER: ("#E69F00", "#8A5F00", "#D55E00", "#F0BC4D"),
 }
 DARK = {shades[0] for shades in SHADES.values()}  # whose text is white
+LABEL = 24  # letters of a line of a segment's name
 WIDE = 0.09  # a part of a bar with room for its name
 ALL_ROWS = "all rows"
 
@@ -57,18 +59,19 @@ def gates(
       path: the PNG to write.
     """
     bars = {ALL_ROWS: use, **by_segment}
+    lines = [textwrap.wrap(name, LABEL) for name in bars]
+    high = max(0.25, *(0.14 * len(own) for own in lines))  # inches of a bar
     rows, columns = grid(len(use), 2)
-    figure = Figure(
-        figsize=(5.6 * columns, 0.7 + rows * (0.75 + 0.25 * len(bars))), layout="constrained"
-    )
+    height = 0.7 + rows * (0.75 + high * len(bars))
+    figure = Figure(figsize=(5.6 * columns, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (axes, gate) in enumerate(zip(panels, use)):
         paint = colours(gate, list(use[gate]), tasks)
         for y, weights in enumerate(bars.values()):
             _stack(axes, y, weights[gate], paint, named=not y)
         axes.set(xlim=(0, 1.001), ylim=(len(bars) - 0.5, -0.9))
-        labels = list(bars) if panel % columns == 0 else [""] * len(bars)
-        axes.set_yticks([-0.2, *range(1, len(bars))], [_cut(n) for n in labels], fontsize=8)
+        labels = ["\n".join(own) if panel % columns == 0 else "" for own in lines]
+        axes.set_yticks([-0.2, *range(1, len(bars))], labels, fontsize=8)
         axes.get_yticklabels()[0].set_fontweight("bold")
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=8)
@@ -77,12 +80,12 @@ def gates(
     for axes in panels[len(use) :]:
         axes.remove()
     by = f", over all rows and by {segment}" if by_segment else ""
-    below = "colours tell own experts, shared ones and those of other tasks"
-    header(figure, f"Mean weights that each gate gives to experts{by}", below)
+    header(figure, f"Mean gate weights{by}", "colours: whose the experts are")
     names = {OWN: "own", SHARED: "shared", OTHER: "of other tasks"}
     figure.legend(
         handles=[Patch(color=SHADES[k][0], label=v) for k, v in names.items()],
         loc="upper right",
+        bbox_to_anchor=(1, 1 - 0.28 / height),  # beside the line that speaks of colours
         ncols=3,
         frameon=False,
         fontsize=8.5,
@@ -117,13 +120,9 @@ def _stack(
 
 
 def _short(source: str) -> str:
-    """The expert's name, under its group's: bars are narrow."""
-    group, slash, expert = source.partition("/")
-    return f"{_cut(group, 14)}\n{expert}" if slash else f"{_cut(group, 14)}\n"
-
-
-def _cut(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """The expert's name, under its group's, without the level: it is in the gate's name."""
+    group, _, expert = source.partition("/")
+    return f"{without_level(group)}\n{expert}"
 
 
 def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from configs.base import get_config
 from dtn_jax import architectures, metrics, options
@@ -417,16 +418,34 @@ def test_divergence_of_equal_and_of_reversed_orders():
     np.testing.assert_allclose(found.itself, 0, atol=1e-12)
 
 
-def test_the_interval_of_a_divergence_has_the_true_one_in_it():
+@pytest.mark.parametrize(
+    ("fields", "noise", "covered", "mirrored"),
+    [
+        (8, 0.1, 96, 71),
+        (8, 1.0, 88, 64),
+        (12, 0.3, 92, 80),
+        (39, 0.1, 93, 82),
+        (39, 1.0, 88, 81),
+    ],
+)
+def test_the_interval_of_a_divergence_has_the_true_one_in_it(fields, noise, covered, mirrored):
+    """In so many % of 200 simulated pairs; fewer, were the draws mirrored at the estimate.
+
+    `noise` is the standard error of every importance over the median one. rank.py and the report
+    quote the figures.
+    """
     rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(100):
-        true = rng.lognormal(0, 1.5, (12, 2))
-        error = 0.3 * np.median(true)
-        seen = true + error * rng.normal(size=true.shape)
-        found = rank.divergence(given(seen, error), draws=200)
-        inside += found.low[0, 1] <= 1 - rank.spearman(*true.T) <= found.high[0, 1]
-    assert inside >= 85  # 92 % of 200 with more draws
+    inside = np.zeros(2)
+    with threadpool_limits(1):  # threads only wait for each other on matrices this small
+        for _ in range(200):
+            true = rng.lognormal(0, 1.5, (fields, 2))
+            error = noise * np.median(true)
+            seen = true + error * rng.normal(size=true.shape)
+            found = rank.divergence(given(seen, error), draws=200)
+            value, low, high = (x[0, 1] for x in (found.value, found.low, found.high))
+            wanted = 1 - rank.spearman(*true.T)
+            inside += low <= wanted <= high, 2 * value - high <= wanted <= 2 * value - low
+    np.testing.assert_allclose(inside / 2, [covered, mirrored], atol=2.5)
 
 
 def test_noise_widens_the_interval_and_shows_in_the_divergence_of_a_task_from_itself():

@@ -86,3 +86,51 @@ def test_names_of_segments_are_wrapped_and_nothing_is_cut(drawn):
     figure.draw_without_rendering()
     legend = figure.legends[0].get_window_extent()
     assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def symmetric(upper):
+    upper = np.triu(upper, 1)
+    return upper + upper.T
+
+
+def test_of_many_fields_the_pairs_shown_are_the_strongest_ones(drawn):
+    """One triangle of 24 of 39 fields, with names of a size to be read."""
+    fields = [f"field_{i}" for i in range(39)]
+    rng = np.random.default_rng(0)
+    strengths = {"a/gdcn_0": symmetric(rng.random((39, 39))), "b/gdcn_0": np.zeros((39, 39))}
+    strengths["a/gdcn_0"][[3, 38], [38, 3]] = 5
+    strengths["b/gdcn_0"][[7, 30], [30, 7]] = 1e-3  # the strongest of its expert
+    gate_figures.pairs(strengths, fields, {}, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert 22 < len(names) <= 24
+    assert {"field_3", "field_38", "field_7", "field_30"} <= set(names)
+    assert names == sorted(names, key=fields.index)
+    assert min(label.get_fontsize() for label in axes.get_yticklabels()) >= 8
+    assert f"the {len(names)} of 39 fields with" in below(drawn["a"])
+    cells = axes.collections[0].get_array().reshape(len(names), -1)
+    np.testing.assert_array_equal(cells.mask, np.triu(np.ones_like(cells.mask)))
+    assert cells[names.index("field_38"), names.index("field_3")] == 1
+
+
+def test_few_fields_are_all_shown_and_known_pairs_stand_above_the_diagonal(drawn):
+    fields = ("a", "b", "c")
+    found = symmetric(np.array([[0, 4, 1], [0, 0, 2], [0, 0, 0]], float))
+    known = {"x/gdcn_0": {("c", "a"): 0.5, ("b", "c"): 1.0}}
+    gate_figures.pairs({"x/gdcn_0": found}, fields, known, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    cells = axes.collections[0].get_array().reshape(3, 3)
+    np.testing.assert_allclose(cells.filled(-1), [[0, 0, 0.5], [1, 0, 1], [0.25, 0.5, 0]])
+    rings = {(float(x), float(y)) for line in axes.lines for x, y in [line.get_xydata()[0]]}
+    assert {(0.5, 2.5), (1.5, 2.5)} <= rings
+    assert "the known pairs above it" in below(drawn["a"])
+    assert "fields with" not in below(drawn["a"])
+
+
+def test_fields_of_known_pairs_are_shown_though_they_were_not_found():
+    strengths = {"x": symmetric(np.triu(np.arange(36.0).reshape(6, 6)))}
+    assert gate_figures.in_strong_pairs(strengths, [0, 1], most=4) == [0, 1, 4, 5]
+    assert gate_figures.in_strong_pairs(strengths, most=6) == [0, 1, 2, 3, 4, 5]

@@ -176,24 +176,23 @@ def triangles(
     fields: Sequence[str],
     known: Mapping[tuple[str, str], float] | None,
 ) -> None:
-    """Pairs found above the diagonal; below it the known ones, or where none are, the same again.
+    """Pairs found below the diagonal, beside the fields' names; above it the known ones, if any.
 
     Each side is over its largest. A known pair's place among the found has a ring.
     """
     size = len(fields)
-    upper = np.triu(found, 1) / max(float(found.max()), 1e-30)
-    lower = np.zeros((size, size))
+    shown = np.tril(found, -1) / max(float(found.max()), 1e-30)
+    largest = max((known or {}).values(), default=1)
     for pair, weight in (known or {}).items():
         i, j = sorted((fields.index(pair[0]), fields.index(pair[1])))
-        lower[j, i] = weight
-        axes.plot(j + 0.5, i + 0.5, "o", ms=6.5, mfc="none", mec="#D55E00", mew=1.3)
-    lower = lower / max(float(lower.max()), 1e-30) if known else upper.T
-    shown = np.where(np.triu(np.ones((size, size), bool), 1), upper, lower)
+        shown[i, j] = weight / largest
+        axes.plot(i + 0.5, j + 0.5, "o", ms=6.5, mfc="none", mec="#D55E00", mew=1.3)
+    shown = np.ma.array(shown, mask=np.triu(np.full((size, size), not known)))
     axes.pcolormesh(shown, cmap=COLOURS, vmin=0, vmax=1, edgecolors="#EEEEEE", linewidth=0.3)
     axes.plot([0, size], [0, size], color="#BBBBBB", linewidth=0.8)
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
     places = np.arange(size) + 0.5
-    axes.set_xticks(places, fields, rotation=90, fontsize=6)
-    axes.set_yticks(places, fields, fontsize=6)
+    axes.set_xticks(places, fields, rotation=90, fontsize=9)
+    axes.set_yticks(places, fields, fontsize=9)
     axes.tick_params(length=0, pad=1)
     axes.spines[:].set_visible(False)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from dtn_jax import options
 from dtn_jax.analysis import markdown
-from dtn_jax.analysis.tables import decimals, divergences
+from dtn_jax.analysis.tables import decimals, divergences, own_spaces
 from dtn_jax.schema import UserError
 from experiments import command
 from experiments.feature_importance import FOLDER
@@ -130,14 +130,11 @@ def summary(by_name: Mapping[str, Mapping]) -> str:
             continue
         facts = found["methods"]["permutation"]
         agreement = found["truth"].get("agreement", {}).get("permutation", {})
-        first: dict[str, str] = {}  # a task's first key is in the space of its loss
-        for key in facts["importance"]:
-            first.setdefault(key.partition("@")[0], key)
-        for left, right, value, ends, noise in divergences(facts["divergence"]):
-            if {left, right} <= set(first.values()):
-                known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
-                agreed = ", ".join(map(decimals, known))
-                rows.append([name, f"{left}, {right}", value, ends, noise, agreed])
+        own = own_spaces(list(facts["importance"]))
+        for left, right, value, ends, noise in divergences(facts["divergence"], own):
+            known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
+            agreed = ", ".join(map(decimals, known))
+            rows.append([name, f"{left}, {right}", value, ends, noise, agreed])
     header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "agreement"]
     return (
         "Divergence is 1 − Spearman's correlation of two tasks' permutation importances; "

@@ -1,10 +1,12 @@
 """What pictures and tables of importance show: texts and cells, as a reader sees them."""
 
+import io
 import itertools
 import pathlib
 
 import numpy as np
 import pytest
+import rich.console
 
 from dtn_jax.analysis import figures, gate_figures, tables
 from dtn_jax.analysis.importance import Importance
@@ -57,6 +59,36 @@ def test_a_terminal_without_room_for_intervals_has_the_same_brackets():
     title, table, _ = tables.importance_table("permutation", facts).renderables
     assert list(table.columns[1].cells) == ["100", "(10.0)"]
     assert "in brackets: within noise of 0" in title.plain
+
+
+# ---------------------------------------------------------------- divergence
+
+
+def divergence_facts(keys):
+    by_pair = np.full((len(keys), len(keys)), 0.4).tolist()
+    ends = {"low": np.full_like(by_pair, 0.218).tolist(), "high": by_pair}
+    return {"keys": keys, "value": by_pair, **ends, "itself": [0.1] * len(keys)}
+
+
+def test_a_terminal_of_80_columns_has_an_interval_in_one_line():
+    """Of the tasks in the spaces of their losses; of the three tasks here are six keys."""
+    tasks = ("long_view", "profile_enter_from_a_page", "comment_on_a_shared_video")
+    facts = divergence_facts([f"{task}@{space}" for task in tasks for space in ("click", "all")])
+    console = rich.console.Console(width=80, file=io.StringIO())
+    console.print(tables.divergence_table("permutation", facts))
+    shown = console.file.getvalue()
+    assert shown.count("0.218 to 0.400") == 3
+    assert shown.count("0.100, 0.100") == 3
+    assert "@all" not in shown
+    assert "12 pairs in other spaces are in importance.json" in shown
+    assert "…" not in shown  # the tasks' names are wrapped
+    assert len(list(tables.divergences(facts))) == 15
+    one = divergence_facts(["long_view@click", "long_view@all"])  # a task alone
+    found = {"truth": {}, "gates": {}, "conflict": {}, "pairs": {}}
+    by_field = {"age": {"mean": 0.1, "error": 0.01}}
+    importance = dict.fromkeys(one["keys"], by_field)
+    method = {"importance": importance, "divergence": one}
+    assert len(list(tables.tables(found | {"methods": {"permutation": method}}))) == 1
 
 
 # ---------------------------------------------------------------- gates

@@ -363,6 +363,10 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
         importance_report.main(["--check"])
 
 
+def test_the_committed_report_is_what_is_written_from_the_committed_json():
+    importance_report.main(["--check"])
+
+
 def test_the_command_that_trained_a_run_trains_it_again(finished):
     facts = json.loads((finished[0] / "config.json").read_text())
     words = shlex.split(importance_report.training_command(facts))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
@@ -65,30 +66,31 @@ def main(arguments: Sequence[str]) -> None:
 
     run = build_run(config)
     state, step = best_state(run, workdir)
-    folder = workdir / FOLDER
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.png"):  # another call's, of other methods perhaps
-        old.unlink()
-    with bars() as bar:
-        found = explain(run, state, settings, read_history(workdir), folder, bar)
-    found = written.plain(
-        {
-            "dataset": config.data.dataset,
-            "architecture": config.model.architecture,
-            "experts": config.model.experts,
-            "step": step,
-            "run": workdir.name,
-            "arguments": list(arguments_of(settings)),
-            "date": datetime.date.today().isoformat(),
-            "versions": versions(),
-            **found,
-        }
-    )
-    written.write_json(found, folder / "importance.json")
-    written.write_csv(found, folder / "importance.csv")
-    pictures = {p.stem: p.name for p in folder.glob("*.png")}
-    text = f"# Importance by task: {workdir.name}\n\n{markdown.section(found, pictures)}"
-    (folder / "importance.md").write_text(text)
+    # What another call has written stays until all of this one's is made.
+    with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
+        made = pathlib.Path(made)
+        with bars() as bar:
+            found = explain(run, state, settings, read_history(workdir), made, bar)
+        found = written.plain(
+            {
+                "dataset": config.data.dataset,
+                "architecture": config.model.architecture,
+                "experts": config.model.experts,
+                "step": step,
+                "run": workdir.name,
+                "arguments": list(arguments_of(settings)),
+                "date": datetime.date.today().isoformat(),
+                "versions": versions(),
+                **found,
+            }
+        )
+        written.write_json(found, made / "importance.json")
+        written.write_csv(found, made / "importance.csv")
+        pictures = {p.stem: p.name for p in made.glob("*.png")}
+        text = f"# Importance by task: {workdir.name}\n\n{markdown.section(found, pictures)}"
+        (made / "importance.md").write_text(text)
+        folder = workdir / FOLDER
+        written.swap(made, folder, [f"{name}.png" for name in markdown.PICTURES])
     for table in tables.tables(found):
         rich.print(table)
     print(f"Numbers and pictures are in {folder}")

@@ -13,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from configs.base import get_config
 from dtn_jax import architectures, metrics, options
@@ -276,18 +277,39 @@ def test_gradient_importance_is_that_of_a_loop_over_rows():
         params = jax.device_get(model.state.params)
         away, slopes = e - e.mean(axis=0), jax.jit(jax.jacrev(logits))
         for i in (0, 11, B - 1):
-            expected = np.abs((np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3)))
+            expected = (np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3))
             np.testing.assert_allclose(found[i], expected.T, rtol=1e-9, atol=1e-12)
 
 
 def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
+    """Among clicks it is that of the logit of p(order) / p(click), held to SURE, by JAX."""
     given = rows()
     keys, _ = quality.keys(SCHEMA, given, weighted=False)
-    moves = np.random.default_rng(0).random((B, 4, 3)).astype(np.float32)
-    found = importance.gradient(moves, np.asarray(moves[:, 0]), keys, SCHEMA.field_names)
-    own = moves[given.labels[:, 0] == 1, 1, 1]
-    assert found.mean[1, 2] == pytest.approx(own.mean(), rel=1e-6)
-    assert found.error[1, 2] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
+    rng = np.random.default_rng(0)
+    moves, plain = rng.normal(size=(B, 4, 3)), rng.normal((1, -1, 0), size=(B, 3))
+    found = importance.gradient(moves, plain, keys, SCHEMA.field_names)
+
+    def among_clicks(z):
+        p = jnp.minimum(jax.nn.sigmoid(z[1]) / jax.nn.sigmoid(z[0]), SURE)
+        return jnp.log(p / (1 - p))
+
+    with jax.enable_x64(True):
+        slopes = np.asarray(jax.jit(jax.vmap(jax.grad(among_clicks)))(plain))
+    held = plain[:, 1] > plain[:, 0]
+    assert 0 < held.sum() < B  # where the two contradict each other, nothing moves
+    np.testing.assert_array_equal(slopes[held], 0)
+    clicks, size = given.labels[:, 0] == 1, np.abs(moves)
+    quotient = np.abs((moves * slopes[:, None]).sum(axis=2))
+    expected = {
+        "click@all": size[:, 1, 0],
+        "order@all": size[:, 1, 1],
+        "order@click": quotient[clicks, 1],
+        "stars@all": size[:, 1, 2],
+    }
+    for k, key in enumerate(keys):
+        own = expected[key.name]
+        assert found.mean[1, k] == pytest.approx(own.mean(), rel=1e-6)
+        assert found.error[1, k] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
 
 
 # ---------------------------------------------------------------- where the answer is known
@@ -396,16 +418,34 @@ def test_divergence_of_equal_and_of_reversed_orders():
     np.testing.assert_allclose(found.itself, 0, atol=1e-12)
 
 
-def test_the_interval_of_a_divergence_has_the_true_one_in_it():
+@pytest.mark.parametrize(
+    ("fields", "noise", "covered", "mirrored"),
+    [
+        (8, 0.1, 96, 71),
+        (8, 1.0, 88, 64),
+        (12, 0.3, 92, 80),
+        (39, 0.1, 93, 82),
+        (39, 1.0, 88, 81),
+    ],
+)
+def test_the_interval_of_a_divergence_has_the_true_one_in_it(fields, noise, covered, mirrored):
+    """In so many % of 200 simulated pairs; fewer, were the draws mirrored at the estimate.
+
+    `noise` is the standard error of every importance over the median one. rank.py and the report
+    quote the figures.
+    """
     rng = np.random.default_rng(0)
-    inside = 0
-    for _ in range(100):
-        true = rng.lognormal(0, 1.5, (12, 2))
-        error = 0.3 * np.median(true)
-        seen = true + error * rng.normal(size=true.shape)
-        found = rank.divergence(given(seen, error), draws=200)
-        inside += found.low[0, 1] <= 1 - rank.spearman(*true.T) <= found.high[0, 1]
-    assert inside >= 85  # 92 % of 200 with more draws
+    inside = np.zeros(2)
+    with threadpool_limits(1):  # threads only wait for each other on matrices this small
+        for _ in range(200):
+            true = rng.lognormal(0, 1.5, (fields, 2))
+            error = noise * np.median(true)
+            seen = true + error * rng.normal(size=true.shape)
+            found = rank.divergence(given(seen, error), draws=200)
+            value, low, high = (x[0, 1] for x in (found.value, found.low, found.high))
+            wanted = 1 - rank.spearman(*true.T)
+            inside += low <= wanted <= high, 2 * value - high <= wanted <= 2 * value - low
+    np.testing.assert_allclose(inside / 2, [covered, mirrored], atol=2.5)
 
 
 def test_noise_widens_the_interval_and_shows_in_the_divergence_of_a_task_from_itself():

@@ -12,7 +12,7 @@ from configs.base import get_config
 from dtn_jax.analysis import gate_use, pairs, watch
 from dtn_jax.analysis.conflict import make_conflict, table_cosines
 from dtn_jax.analysis.sample import Sample
-from dtn_jax.analysis.segments import default_segment, names, segments
+from dtn_jax.analysis.segments import default_segment, described, names, segments
 from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.embedding import make_plan
 from dtn_jax.input_pipeline import Batch
@@ -146,8 +146,10 @@ def test_segments_by_group_are_its_activity():
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")], group="user")
     assert default_segment(schema) == "group"
     found = segments(Sample("test", rows(count=20), group), schema, {}, "group")
-    assert list(found) == ["1 to 5 rows of the group", "12 rows of the group"]
-    np.testing.assert_array_equal(found["12 rows of the group"], group == 3)
+    assert list(found) == ["1 to 5 rows", "12 rows"]
+    np.testing.assert_array_equal(found["12 rows"], group == 3)
+    assert described("group") == "rows of its group"
+    assert described("plan") == "plan"
 
 
 def test_names_of_quantile_buckets_are_their_spans():

@@ -15,7 +15,16 @@ from test_train import small
 
 from configs import base
 from dtn_jax import options
-from dtn_jax.analysis import bayes, explain, figures, gate_figures, inside, watch, written
+from dtn_jax.analysis import (
+    bayes,
+    explain,
+    figures,
+    gate_figures,
+    inside,
+    markdown,
+    watch,
+    written,
+)
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
@@ -129,6 +138,26 @@ def test_what_the_command_leaves(explained, finished):
     text = (folder / "importance.md").read_text()
     assert "| `relationship` |" in text
     assert "(importance_permutation.png)" in text
+
+
+def test_every_method_that_was_asked_for_has_its_table_and_its_picture(explained):
+    """Permutation first, whatever order they were asked for in."""
+    found = explained[1]
+    given = {name: f"{name}.png" for name in markdown.PICTURES}
+    methods = ("unknown", "gradient", "permutation")
+    text = markdown.section(found | {"methods": {m: found["methods"][m] for m in methods}}, given)
+    places = [text.index(f"By {m}, the ") for m in ("permutation", "gradient", "unknown")]
+    places += [text.index(f"(importance_{m}.png)") for m in ("permutation", "gradient", "unknown")]
+    assert places == sorted(places)
+    one = markdown.section(
+        found | {"methods": {"gradient": found["methods"]["gradient"]}},
+        {"importance_gradient": "importance_gradient.png"},
+    )
+    assert "By gradient, the 8 most important of 12 fields: mean change of the logit" in one
+    assert one.count("| `") >= 8
+    assert "(importance_gradient.png)" in one
+    assert "By permutation" not in one
+    assert "rows: income@all 0." in one  # the AUC
 
 
 def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch, capsys):
@@ -246,6 +275,42 @@ def test_bad_arguments_are_refused(finished, argument, message):
     assert logged(finished[0], "validation")
 
 
+def test_bad_input_costs_nothing_that_is_written(explained, tmp_path, monkeypatch):
+    """Nor does what fails or is interrupted on the way."""
+    workdir = tmp_path / "run"
+    shutil.copytree(explained[0], workdir)
+    (workdir / "importance/notes.png").write_bytes(b"the user's own")
+
+    def contents():
+        files = [p for p in workdir.rglob("*") if p.is_file() and p.parent.name != "checkpoints"]
+        return {path.relative_to(workdir): path.read_bytes() for path in files}
+
+    before = contents()
+    assert "unknown segment 'agee'" in refused(f"--workdir={workdir}", *QUICK, "--segment=agee")
+    assert "unknown split 'valid'" in refused(f"--workdir={workdir}", *QUICK, "--split=valid")
+    assert "nothing to measure" in refused(f"--workdir={workdir}", *QUICK, "--rows=1")
+    assert contents() == before
+
+    def stopped(run, state, settings, history, folder, bar):
+        (folder / "gates.png").write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(feature_importance, "explain", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        feature_importance.main([f"--workdir={workdir}", *QUICK])
+    assert contents() == before
+
+
+def test_what_is_made_takes_the_place_of_another_calls(tmp_path):
+    for name in ("made", "folder"):
+        (tmp_path / name).mkdir()
+    for name in ("folder/gates.png", "folder/pairs.png", "folder/mine.png", "made/gates.png"):
+        (tmp_path / name).write_text(name)
+    written.swap(tmp_path / "made", tmp_path / "folder", ["gates.png", "pairs.png"])
+    found = {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()}
+    assert found == {"gates.png": "made/gates.png", "mine.png": "folder/mine.png"}
+
+
 def test_a_run_of_another_version_or_data_set_is_refused(finished, tmp_path):
     def strange(facts):
         facts["config"]["model"]["depth"] = 3
@@ -280,13 +345,15 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     with pytest.raises(UserError, match="holds no JSON"):
         importance_report.main([])
     with pytest.raises(UserError, match=r"call experiments.feature_importance first"):
-        importance_report.main([f"--workdirs={tmp_path}"])
+        importance_report.main([f"--workdirs={explained[0]},{tmp_path}"])
+    assert not list(tmp_path.iterdir())
     importance_report.main([f"--workdirs={explained[0]}"])
     names = {p.name for p in tmp_path.iterdir()}
-    assert names >= {"adult.json", "README.md", "adult_importance_permutation.png"}
+    heat_maps = {f"adult_importance_{m}.png" for m in ("permutation", "gradient", "unknown")}
+    assert names >= {"adult.json", "README.md", *heat_maps}
     text = (tmp_path / "README.md").read_text()
     assert "## adult" in text
-    assert "(adult_gates.png)" in text
+    assert all(f"({name})" in text for name in (*heat_maps, "adult_gates.png"))
     assert "python -m experiments.feature_importance --workdir=runs/adult_mmoe" in text
     importance_report.main(["--check"])
     found = json.loads((tmp_path / "adult.json").read_text())
@@ -294,6 +361,10 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     (tmp_path / "README.md").write_text(text + "by hand")
     with pytest.raises(UserError, match=r"is not what python -m experiments.importance_report"):
         importance_report.main(["--check"])
+
+
+def test_the_committed_report_is_what_is_written_from_the_committed_json():
+    importance_report.main(["--check"])
 
 
 def test_the_command_that_trained_a_run_trains_it_again(finished):

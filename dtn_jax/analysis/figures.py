@@ -58,6 +58,11 @@ def number(value: float | int) -> str:
     return f"{value if abs(value) >= 0.005 else 0:.{digits}f}"
 
 
+def marked(value: float | int, sure: bool) -> str:
+    """The number, in brackets where it is within noise of 0: seen on a cell of any colour."""
+    return number(value) if sure else f"({number(value)})"
+
+
 def shares(found: Importance) -> Float[np.ndarray, "F K"]:
     """Each key's importances over its largest; below 0 is 0."""
     positive = np.maximum(found.mean, 0)
@@ -87,8 +92,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     axes.invert_yaxis()
     for f in range(rows):
         for k in range(columns):
-            ink = "white" if share[f, k] > DARK else "#222222" if sure[f, k] else "#999999"
-            text = number(factor * mean[f, k])
+            ink = "white" if share[f, k] > DARK else "#222222"
+            text = marked(factor * mean[f, k], bool(sure[f, k]))
             axes.text(k + 0.5, f + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink)
     axes.set_yticks(np.arange(rows) + 0.5, [found.fields[f] for f in places], fontsize=8.5)
     named = [f"{wrapped(key)}\n{base:.4f}" for key, base in zip(found.keys, found.base)]
@@ -102,7 +107,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     bar.outline.set_visible(False)
     left_out = len(found.fields) - rows
     more = f"; {left_out} less important fields left out" if left_out else ""
-    below = f"{unit}; grey: within noise of 0{more}; below each task its AUC on the sample"
+    noise = "" if sure.all() else "; in brackets: within noise of 0"
+    below = f"{unit}{noise}{more}; below each task its AUC on the sample"
     header(figure, f"Importance by task: {found.method}", below)
     save(figure, path)
 
@@ -170,24 +176,23 @@ def triangles(
     fields: Sequence[str],
     known: Mapping[tuple[str, str], float] | None,
 ) -> None:
-    """Pairs found above the diagonal; below it the known ones, or where none are, the same again.
+    """Pairs found below the diagonal, beside the fields' names; above it the known ones, if any.
 
     Each side is over its largest. A known pair's place among the found has a ring.
     """
     size = len(fields)
-    upper = np.triu(found, 1) / max(float(found.max()), 1e-30)
-    lower = np.zeros((size, size))
+    shown = np.tril(found, -1) / max(float(found.max()), 1e-30)
+    largest = max((known or {}).values(), default=1)
     for pair, weight in (known or {}).items():
         i, j = sorted((fields.index(pair[0]), fields.index(pair[1])))
-        lower[j, i] = weight
-        axes.plot(j + 0.5, i + 0.5, "o", ms=6.5, mfc="none", mec="#D55E00", mew=1.3)
-    lower = lower / max(float(lower.max()), 1e-30) if known else upper.T
-    shown = np.where(np.triu(np.ones((size, size), bool), 1), upper, lower)
+        shown[i, j] = weight / largest
+        axes.plot(i + 0.5, j + 0.5, "o", ms=6.5, mfc="none", mec="#D55E00", mew=1.3)
+    shown = np.ma.array(shown, mask=np.triu(np.full((size, size), not known)))
     axes.pcolormesh(shown, cmap=COLOURS, vmin=0, vmax=1, edgecolors="#EEEEEE", linewidth=0.3)
     axes.plot([0, size], [0, size], color="#BBBBBB", linewidth=0.8)
     axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal")
     places = np.arange(size) + 0.5
-    axes.set_xticks(places, fields, rotation=90, fontsize=6)
-    axes.set_yticks(places, fields, fontsize=6)
+    axes.set_xticks(places, fields, rotation=90, fontsize=9)
+    axes.set_yticks(places, fields, fontsize=9)
     axes.tick_params(length=0, pad=1)
     axes.spines[:].set_visible(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dtn_jax.analysis.figures import grid, header, save, triangles
-from dtn_jax.analysis.gate_use import OTHER, OWN, Use, in_order, relation
+from dtn_jax.analysis.gate_use import OTHER, OWN, Use, in_order, relation, without_level
 from dtn_jax.analysis.watch import COSINE, GATE
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
@@ -27,8 +28,10 @@ STROKES = {  # the same for lines, none of them pale
     OTHER: ("#E69F00", "#8A5F00", "#D55E00", "#F0BC4D"),
 }
 DARK = {shades[0] for shades in SHADES.values()}  # whose text is white
+LABEL = 24  # letters of a line of a segment's name
 WIDE = 0.09  # a part of a bar with room for its name
 ALL_ROWS = "all rows"
+PAIRED = 24  # fields, at most, whose names can be read in two panels beside each other
 
 
 def colours(
@@ -57,18 +60,19 @@ def gates(
       path: the PNG to write.
     """
     bars = {ALL_ROWS: use, **by_segment}
+    lines = [textwrap.wrap(name, LABEL) for name in bars]
+    high = max(0.25, *(0.14 * len(own) for own in lines))  # inches of a bar
     rows, columns = grid(len(use), 2)
-    figure = Figure(
-        figsize=(5.6 * columns, 0.7 + rows * (0.75 + 0.25 * len(bars))), layout="constrained"
-    )
+    height = 0.7 + rows * (0.75 + high * len(bars))
+    figure = Figure(figsize=(5.6 * columns, height), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (axes, gate) in enumerate(zip(panels, use)):
         paint = colours(gate, list(use[gate]), tasks)
         for y, weights in enumerate(bars.values()):
             _stack(axes, y, weights[gate], paint, named=not y)
         axes.set(xlim=(0, 1.001), ylim=(len(bars) - 0.5, -0.9))
-        labels = list(bars) if panel % columns == 0 else [""] * len(bars)
-        axes.set_yticks([-0.2, *range(1, len(bars))], [_cut(n) for n in labels], fontsize=8)
+        labels = ["\n".join(own) if panel % columns == 0 else "" for own in lines]
+        axes.set_yticks([-0.2, *range(1, len(bars))], labels, fontsize=8)
         axes.get_yticklabels()[0].set_fontweight("bold")
         axes.set_xticks([])
         axes.tick_params(length=0, labelsize=8)
@@ -77,12 +81,12 @@ def gates(
     for axes in panels[len(use) :]:
         axes.remove()
     by = f", over all rows and by {segment}" if by_segment else ""
-    below = "colours tell own experts, shared ones and those of other tasks"
-    header(figure, f"Mean weights that each gate gives to experts{by}", below)
+    header(figure, f"Mean gate weights{by}", "colours: whose the experts are")
     names = {OWN: "own", SHARED: "shared", OTHER: "of other tasks"}
     figure.legend(
         handles=[Patch(color=SHADES[k][0], label=v) for k, v in names.items()],
         loc="upper right",
+        bbox_to_anchor=(1, 1 - 0.28 / height),  # beside the line that speaks of colours
         ncols=3,
         frameon=False,
         fontsize=8.5,
@@ -117,13 +121,9 @@ def _stack(
 
 
 def _short(source: str) -> str:
-    """The expert's name, under its group's: bars are narrow."""
-    group, slash, expert = source.partition("/")
-    return f"{_cut(group, 14)}\n{expert}" if slash else f"{_cut(group, 14)}\n"
-
-
-def _cut(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """The expert's name, under its group's, without the level: it is in the gate's name."""
+    group, _, expert = source.partition("/")
+    return f"{without_level(group)}\n{expert}"
 
 
 def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: pathlib.Path) -> None:
@@ -190,29 +190,52 @@ def pairs(
     found: Mapping[str, str],
     path: pathlib.Path,
 ) -> None:
-    """A panel an expert: the strengths of its pairs above the diagonal, the truth below it.
+    """A panel an expert: the strengths of its pairs below the diagonal, the truth above it.
 
     Args:
       strengths: {expert: `[F, F]`}.
-      fields: names of the F.
+      fields: names of the F; of more than PAIRED, those in no strong pair are left out.
       known: {expert: {(field, field): weight}}, empty where nothing is known.
       found: {expert: how well the pairs were found, in words}.
       path: the PNG to write.
     """
+    told = {field for own in known.values() for pair in own for field in pair}
+    places = in_strong_pairs(strengths, [fields.index(field) for field in told])
+    shown = [fields[place] for place in places]
     rows, columns = grid(len(strengths), 2)
-    side = 1.4 + 0.125 * len(fields)
+    side = 1.6 + 0.17 * len(shown)
     figure = Figure(
         figsize=((side + 0.3) * columns, 0.7 + (side + 0.3) * rows), layout="constrained"
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (expert, matrix) in zip(panels, strengths.items()):
-        triangles(axes, matrix, fields, known.get(expert))
+        triangles(axes, matrix[np.ix_(places, places)], shown, known.get(expert))
         axes.set_title(expert, fontsize=10, loc="left", fontweight="bold", pad=18)
         axes.text(0, 1.01, found.get(expert, ""), transform=axes.transAxes, va="bottom", **NOTE)
     for axes in panels[len(strengths) :]:
         axes.remove()
     below = "strength of each pair's term on data, over the largest"
     if any(known.values()):
-        below += ": above the diagonal; the known pairs below it, and ringed"
+        below += ": below the diagonal; the known pairs above it, and ringed"
+    if len(shown) < len(fields):
+        below += f"; the {len(shown)} of {len(fields)} fields with the strongest pairs"
     header(figure, "Field pairs in GDCN's first layer", below)
     save(figure, path)
+
+
+def in_strong_pairs(
+    strengths: Mapping[str, np.ndarray], needed: Sequence[int] = (), most: int = PAIRED
+) -> list[int]:
+    """Places of at most so many fields: those needed, and those of any expert's strongest pairs.
+
+    In their own order; a pair's strength is over the largest of its expert.
+    """
+    largest = np.max([own / max(float(own.max()), 1e-30) for own in strengths.values()], axis=0)
+    rows, columns = np.triu_indices(len(largest), 1)
+    chosen = set(needed)
+    for pair in np.argsort(-largest[rows, columns], kind="stable"):
+        more = chosen | {int(rows[pair]), int(columns[pair])}
+        if len(more) > most:
+            break
+        chosen = more
+    return sorted(chosen)

@@ -83,10 +83,15 @@ def relation(gate: str, source: str, tasks: Sequence[str]) -> str:
     """
     group = source.partition("/")[0]
     if group not in (*tasks, SHARED):
-        group = re.sub(r"^level_\d+_", "", group)
+        group = without_level(group)
     if group == gate.partition("/")[0]:
         return OWN
     return SHARED if group == SHARED else OTHER
+
+
+def without_level(group: str) -> str:
+    """`level_1_order` is of the group `order`."""
+    return re.sub(r"^level_\d+_", "", group)
 
 
 def relations(use: Use, tasks: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ Views = dict[str, Float[Array, "B F D"]]
 
 
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
-    """|sum over views and d of (dz_t/de_fd) (e_fd - m_fd)|, m the mean embedding of the rows."""
+    """The sum over views and d of (dz_t/de_fd) (e_fd - m_fd), m the mean embedding of the rows."""
     run = passes.run
     summed, moved = make_moves(run.model, run.plan, run.at.table_mesh)
     means = jax.tree.map(lambda total: total / passes.count, passes.total(summed))
@@ -57,7 +57,7 @@ def make_moves(
                 (by_view[view] * (fields - means[view])).sum(axis=-1)
                 for view, fields in given.fields.items()
             ]
-            found.append(jnp.abs(sum(parts)))
+            found.append(sum(parts))
         return jnp.stack(found, axis=-1)
 
     def summed(state: State, batch: Batch) -> Views:

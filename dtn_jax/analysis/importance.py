@@ -6,10 +6,11 @@
 - `unknown`: the drop of AUC when every value of the field becomes the unknown id.
 - `gradient`: the mean over rows of |sum over views v and d of (dz/de_vd) (e_vd - m_vd)|: how far
   the task's logit z would move, to first order, if the field's embedding e became its mean m over
-  the sample. HCNet's codewords, whose addresses have no gradient, are not counted. In every space
-  the logit is that of the task's loss, on the rows of the space.
+  the sample. HCNet's codewords, whose addresses have no gradient, are not counted.
 
-A regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
+In a space that is not that of its loss a task is ranked by the quotient of two of the model's
+probabilities (spaces.py), and every method is of that quotient: `gradient` of its logit. A
+regression has R² in AUC's place. Each row's influence is kept as far as the covariance of all
 importances; it makes the intervals (see quality.py). The rows of a group, such as a user's, are not
 independent: their influences are summed first. Intervals say how far another sample of as many
 rows, permuted anew, would differ; not how far another training would. Left out of them is what the
@@ -151,16 +152,22 @@ def gradient(
     fields: Sequence[str],
     group: Int[np.ndarray, " B"] | None = None,
 ) -> Importance:
-    """The mean of `moves`, how far each field moves each score, over the rows of each key."""
+    """The mean over the rows of each key of how far each field moves the key's score.
+
+    Args:
+      moves: how far each field moves each column of the scores, with its sign.
+      plain, keys, fields, group: as above.
+    """
+    plain = np.asarray(plain)
     values = np.empty((1, len(fields), len(keys)))
     psi = np.zeros((len(plain), len(fields), len(keys)), np.float32)
     for k, key in enumerate(keys):
-        own = moves[key.rows, :, key.column].astype(np.float64)
+        own = np.abs(np.einsum("nfc,nc->nf", moves[key.rows], key.slopes(plain)))
         weight = np.ones(len(own)) if key.weights is None else key.weights
         weight = weight / weight.sum()
         values[0, :, k] = weight @ own
         psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
-    base = np.array([key.measure(np.asarray(plain))[0] for key in keys])
+    base = np.array([key.measure(plain)[0] for key in keys])
     covariance = _covariance(psi, group)
     return Importance("gradient", tuple(fields), _names(keys), base, values, covariance)
 

@@ -12,7 +12,7 @@ from dtn_jax.analysis import gate_figures, gate_use, watch
 from dtn_jax.analysis.conflict import make_conflict
 from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.analysis.segments import Segments
+from dtn_jax.analysis.segments import Segments, described
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
@@ -29,7 +29,7 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
         return {}
     use = gate_use.mean_use(weights)
     by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
-    gate_figures.gates(use, by_segment, segment, tasks, folder / "gates.png")
+    gate_figures.gates(use, by_segment, described(segment), tasks, folder / "gates.png")
     warnings = gate_use.collapse(use)
     for warning in warnings:
         rich.print(f"[bold yellow]collapse:[/] {warning}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from dtn_jax.analysis.figures import UNITS
+from dtn_jax.analysis.importance import METHODS
 from dtn_jax.analysis.tables import (
+    bare,
     cell,
     decimals,
     divergences,
@@ -16,8 +18,9 @@ from dtn_jax.analysis.tables import (
 )
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
+FEWER = 8  # of a method's beside permutation
 PICTURES = {  # in the order that they stand in, with what they show
-    "importance_permutation": "Permutation importance, fields × tasks",
+    **{f"importance_{m}": f"Importance by {m}, fields × tasks" for m in METHODS},
     "divergence": "Divergence between tasks",
     "gates": "Mean gate weights",
     "over_training": "Gate weights and gradient conflict over training",
@@ -44,24 +47,31 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def importances(found: Mapping) -> Iterator[str]:
-    for method, facts in found["methods"].items():
-        if method != "permutation":
-            continue
-        factor, unit = UNITS[method]
-        by_key = facts["importance"]
-        fields = ranked(by_key)
-        bases = ", ".join(f"{key} {base:.4f}" for key, base in facts["base"].items())
-        yield (
-            f"The {min(SHOWN, len(fields))} most important of {len(fields)} fields: {unit}, ± half "
-            f"its 95 % interval. AUC of the {found['rows']:,} {found['split']} rows: {bases}."
-        )
-        rows = [
-            [f"`{field}`", *(cell(by_field[field], factor) for by_field in by_key.values())]
-            for field in fields[:SHOWN]
-        ]
-        yield table(["field", *by_key], rows)
+    """A table for each method that was asked for: permutation first, the others in brief."""
+    methods = found["methods"]
+    bases = next(iter(methods.values()))["base"]  # those of the unchanged rows: the same for all
+    aucs = ", ".join(f"{key} {base:.4f}" for key, base in bases.items())
+    yield f"AUC of the {found['rows']:,} {found['split']} rows: {aucs}."
+    for method in (m for m in METHODS if m in methods):
+        yield from importance(method, methods[method]["importance"])
     if found["undefined"]:
         yield f"Not defined on these rows (one class): {', '.join(found['undefined'])}."
+
+
+def importance(method: str, by_key: Mapping) -> Iterator[str]:
+    factor, unit = UNITS[method]
+    fields = ranked(by_key)
+    if method == "permutation":
+        text, most, what = cell, SHOWN, "± half its 95 % interval"
+    else:
+        text, most, what = bare, FEWER, "in brackets what is within noise of 0"
+    count = min(most, len(fields))
+    yield f"By {method}, the {count} most important of {len(fields)} fields: {unit}, {what}."
+    rows = [
+        [f"`{field}`", *(text(by_field[field], factor) for by_field in by_key.values())]
+        for field in fields[:most]
+    ]
+    yield table(["field", *by_key], rows)
 
 
 def divergence(found: Mapping) -> Iterator[str]:

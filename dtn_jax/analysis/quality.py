@@ -25,6 +25,8 @@ from dtn_jax.losses import space_mask
 from dtn_jax.schema import Schema
 from dtn_jax.spaces import logits_in
 
+STEP = 1e-6  # of the logits, for differences in float64
+
 
 @dataclasses.dataclass(frozen=True)
 class Key:
@@ -54,6 +56,18 @@ class Key:
         own = self.score(scores) if self.score else scores[self.rows, self.column]
         measure = auc if self.kind == "binary" else r2
         return measure(own, self.labels, self.weights)
+
+    def slopes(self, scores: Float[np.ndarray, "B C"]) -> Float[np.ndarray, "N C"]:
+        """The derivatives of the score of each of the key's rows with respect to each column.
+
+        By differences, so that they are those of `score`'s own formula, whatever it is.
+        """
+        steps = STEP * np.eye(scores.shape[1])
+        if self.score is None:
+            return np.tile(steps[self.column] / STEP, (len(self.rows), 1))
+        scores = scores.astype(np.float64)
+        ends = ((self.score(scores + step), self.score(scores - step)) for step in steps)
+        return np.stack([(high - low) / (2 * STEP) for high, low in ends], axis=1)
 
 
 def keys(schema: Schema, rows: Batch, weighted: bool) -> tuple[list[Key], list[str]]:

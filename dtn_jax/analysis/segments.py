@@ -26,6 +26,11 @@ def default_segment(schema: Schema) -> str:
     return few[0] if few else ""
 
 
+def described(segment: str) -> str:
+    """What the names of the segments are values of."""
+    return "rows of its group" if segment == GROUP else segment
+
+
 def segments(
     sample: Sample, schema: Schema, encoders: Mapping[str, Encoder], segment: str
 ) -> Segments:
@@ -56,7 +61,7 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
         mask = place == i
         low, high = rows[mask].min(), rows[mask].max()
         span = f"{low}" if low == high else f"{low} to {high}"
-        found[f"{span} rows of the group"] = mask
+        found[f"{span} row{'s' if high > 1 else ''}"] = mask
     return found
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import rich.box
 import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.analysis.figures import UNITS, number, wrapped
+from dtn_jax.analysis.figures import UNITS, marked, number, wrapped
 from dtn_jax.analysis.importance import Z
 
 SHOWN = 20  # fields
@@ -32,7 +33,7 @@ def tables(found: Mapping) -> Iterator[rich.console.Group]:
     for method, facts in found["methods"].items():
         yield importance_table(method, facts)
     for method, facts in found["methods"].items():
-        if len(facts["divergence"]["keys"]) > 1:
+        if len(own_spaces(facts["divergence"]["keys"])) > 1:
             yield divergence_table(method, facts["divergence"])
     if found["truth"]:
         yield agreement_table(found["truth"]["agreement"])
@@ -45,12 +46,22 @@ def tables(found: Mapping) -> Iterator[rich.console.Group]:
 
 
 def titled(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], below: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    below: str = "",
+    whole: Collection[int] = (0,),
 ) -> rich.console.Group:
-    """A table under a title, which may be wider than it."""
+    """A table under a title, which may be wider than it; cells of `whole` columns stay one line."""
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False)
     for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", vertical="bottom", no_wrap=not i)
+        table.add_column(
+            name,
+            justify="right" if i else "left",
+            vertical="bottom",
+            no_wrap=i in whole,
+            overflow="ellipsis" if i in whole else "fold",
+        )
     for cells in rows:
         table.add_row(*cells)
     parts = [rich.text.Text(title, "bold"), table, rich.text.Text(below, "dim")]
@@ -63,45 +74,59 @@ def cell(one: Mapping, factor: float | int) -> str:
     return f"{number(factor * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
 
 
+def bare(one: Mapping, factor: float | int) -> str:
+    """An importance without its interval."""
+    return marked(factor * one["mean"], one["mean"] > Z * one["error"])
+
+
 def importance_table(method: str, facts: Mapping) -> rich.console.Group:
-    """With intervals where there is room for them; elsewhere what is within noise is dim."""
+    """With intervals where there is room for them; else what is within noise is in brackets."""
     factor, unit = UNITS[method]
     by_key = facts["importance"]
     fields, roomy = ranked(by_key), len(by_key) <= ROOMY
 
-    def text(one: Mapping) -> str:
-        if roomy:
-            return cell(one, factor)
-        sure = one["mean"] > Z * one["error"]
-        return number(factor * one["mean"]) if sure else f"[dim]{number(factor * one['mean'])}[/]"
-
+    text = cell if roomy else bare
     rows = [
-        [field, *(text(by_field[field]) for by_field in by_key.values())]
+        [field, *(text(by_field[field], factor) for by_field in by_key.values())]
         for field in fields[:SHOWN]
     ]
     rest = len(fields) - len(rows)
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
-    what = "± half its 95 % interval" if roomy else "dim: within noise of 0"
+    what = "± half its 95 % interval" if roomy else "in brackets: within noise of 0"
     return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
 
 
 def divergence_table(method: str, facts: Mapping) -> rich.console.Group:
+    """Of the tasks in the spaces of their losses: of all spaces there are many pairs."""
     columns = ["tasks", "1 − Spearman", "95 % interval", "noise alone"]
     rows = [
         [f"{left}, {right}", value, ends, noise]
-        for left, right, value, ends, noise in divergences(facts)
+        for left, right, value, ends, noise in divergences(facts, own_spaces(facts["keys"]))
     ]
-    return titled(f"divergence between tasks, by {method}", columns, rows)
+    rest = len(list(divergences(facts))) - len(rows)
+    below = f"{rest} pairs in other spaces are in importance.json\n" if rest else ""
+    title = f"divergence between tasks, by {method}"
+    return titled(title, columns, rows, below, whole=(1, 2, 3))
 
 
-def divergences(facts: Mapping) -> Iterator[tuple[str, str, str, str, str]]:
-    """(key, key, divergence, interval, divergence of each from itself) of every two keys."""
+def own_spaces(keys: Sequence[str]) -> list[str]:
+    """Each task's first key: in the space of its loss, unless its metric is not defined there."""
+    first: dict[str, str] = {}
+    for key in keys:
+        first.setdefault(key.partition("@")[0], key)
+    return list(first.values())
+
+
+def divergences(
+    facts: Mapping, shown: Collection[str] | None = None
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """(key, key, divergence, interval, divergence of each from itself) of every two keys shown."""
     keys = facts["keys"]
-    for i, left in enumerate(keys):
-        for j in range(i + 1, len(keys)):
+    for (i, left), (j, right) in itertools.combinations(enumerate(keys), 2):
+        if shown is None or {left, right} <= set(shown):
             value, low, high = (decimals(facts[what][i][j]) for what in ("value", "low", "high"))
             noise = f"{decimals(facts['itself'][i])}, {decimals(facts['itself'][j])}"
-            yield left, keys[j], value, f"{low} to {high}", noise
+            yield left, right, value, f"{low} to {high}", noise
 
 
 def decimals(value: float | int | None, absent: str = "n/d") -> str:

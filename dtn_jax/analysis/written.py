@@ -1,4 +1,4 @@
-"""What was found, as files: importance.json and importance.csv."""
+"""What was found, as files: importance.json, importance.csv, and how they get into place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -28,10 +28,21 @@ def plain(value):
     return value
 
 
+def swap(made: pathlib.Path, folder: pathlib.Path, names: Iterable[str]) -> None:
+    """Moves all files that were made into a folder of the same file system.
+
+    Of `names`, those that were not made are another call's, and go; other files of the folder stay.
+    """
+    folder.mkdir(exist_ok=True)
+    stale = set(names) - {path.name for path in made.iterdir()}
+    for path in list(made.iterdir()):
+        path.replace(folder / path.name)
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_json(found: Mapping, path: pathlib.Path) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_csv(found: Mapping, path: pathlib.Path) -> None:

@@ -1,0 +1,168 @@
+"""What pictures and tables of importance show: texts and cells, as a reader sees them."""
+
+import io
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+import rich.console
+
+from dtn_jax.analysis import figures, gate_figures, tables
+from dtn_jax.analysis.importance import Importance
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, {file's name: figure}."""
+    kept = {}
+
+    def keep(figure, path):
+        kept[str(path)] = figure
+
+    for module in (figures, gate_figures):
+        monkeypatch.setattr(module, "save", keep)
+    return kept
+
+
+def measured(means, error, method="permutation"):
+    means = np.asarray(means, float)
+    fields = tuple(f"f{i}" for i in range(len(means)))
+    keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
+    covariance = np.diag(np.broadcast_to(error, means.shape).ravel() ** 2)
+    return Importance(method, fields, keys, np.zeros(len(keys)), means[None], covariance)
+
+
+def below(figure):
+    """A figure's grey lines, as one."""
+    return figure.texts[1].get_text().replace("\n", " ")
+
+
+# ---------------------------------------------------------------- importance
+
+
+def test_what_is_within_noise_is_in_brackets_on_cells_of_any_colour(drawn):
+    """f1 of t1 is within noise and the largest of its column, so on the darkest cell."""
+    error = np.array([[0.001, 0.05], [0.001, 0.05]])
+    figures.importance(measured([[0.1, 0.01], [0.02, 0.09]], error), "a")
+    cells = [text.get_text() for text in drawn["a"].axes[0].texts]
+    assert cells == ["20.0", "(90.0)", "100", "(10.0)"]
+    assert drawn["a"].axes[0].texts[1].get_color() == "white"
+    assert "in brackets: within noise of 0" in below(drawn["a"])
+    figures.importance(measured([[0.1, 0.01], [0.02, 0.09]], 1e-4), "b")
+    assert "brackets" not in below(drawn["b"])  # there are none
+
+
+def test_a_terminal_without_room_for_intervals_has_the_same_brackets():
+    by_field = {"age": {"mean": 0.1, "error": 0.01}, "race": {"mean": 0.01, "error": 0.01}}
+    facts = {"importance": {f"t{k}@all": by_field for k in range(4)}}
+    title, table, _ = tables.importance_table("permutation", facts).renderables
+    assert list(table.columns[1].cells) == ["100", "(10.0)"]
+    assert "in brackets: within noise of 0" in title.plain
+
+
+# ---------------------------------------------------------------- divergence
+
+
+def divergence_facts(keys):
+    by_pair = np.full((len(keys), len(keys)), 0.4).tolist()
+    ends = {"low": np.full_like(by_pair, 0.218).tolist(), "high": by_pair}
+    return {"keys": keys, "value": by_pair, **ends, "itself": [0.1] * len(keys)}
+
+
+def test_a_terminal_of_80_columns_has_an_interval_in_one_line():
+    """Of the tasks in the spaces of their losses; of the three tasks here are six keys."""
+    tasks = ("long_view", "profile_enter_from_a_page", "comment_on_a_shared_video")
+    facts = divergence_facts([f"{task}@{space}" for task in tasks for space in ("click", "all")])
+    console = rich.console.Console(width=80, file=io.StringIO())
+    console.print(tables.divergence_table("permutation", facts))
+    shown = console.file.getvalue()
+    assert shown.count("0.218 to 0.400") == 3
+    assert shown.count("0.100, 0.100") == 3
+    assert "@all" not in shown
+    assert "12 pairs in other spaces are in importance.json" in shown
+    assert "…" not in shown  # the tasks' names are wrapped
+    assert len(list(tables.divergences(facts))) == 15
+    one = divergence_facts(["long_view@click", "long_view@all"])  # a task alone
+    found = {"truth": {}, "gates": {}, "conflict": {}, "pairs": {}}
+    by_field = {"age": {"mean": 0.1, "error": 0.01}}
+    importance = dict.fromkeys(one["keys"], by_field)
+    method = {"importance": importance, "divergence": one}
+    assert len(list(tables.tables(found | {"methods": {"permutation": method}}))) == 1
+
+
+# ---------------------------------------------------------------- gates
+
+
+def test_names_of_segments_are_wrapped_and_nothing_is_cut(drawn):
+    use = {"click": {"level_0_click/mlp_0": 0.5, "shared/mlp_0": 0.5}, "order": {"order": 1.0}}
+    named = ["Private", "Self-employed-not incorporated, or unpaid in the business of a relative"]
+    gate_figures.gates(
+        use, dict.fromkeys(named, use), "rows of its group", ("click",), pathlib.Path("a")
+    )
+    figure = drawn["a"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert [label.replace("\n", " ").replace("- ", "-") for label in labels] == ["all rows", *named]
+    assert max(len(line) for label in labels for line in label.split("\n")) <= gate_figures.LABEL
+    assert figure.texts[0].get_text().endswith("over all rows and by rows of its group")
+    assert "click\nmlp_0 50%" in [text.get_text() for text in figure.axes[0].texts]
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+    title, legend = figure.texts[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert not title.overlaps(legend)
+    gate_figures.gates(
+        {"order": use["click"]}, {}, "", ("click",), pathlib.Path("one")
+    )  # half as wide
+    figure = drawn["one"]
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def symmetric(upper):
+    upper = np.triu(upper, 1)
+    return upper + upper.T
+
+
+def test_of_many_fields_the_pairs_shown_are_the_strongest_ones(drawn):
+    """One triangle of 24 of 39 fields, with names of a size to be read."""
+    fields = [f"field_{i}" for i in range(39)]
+    rng = np.random.default_rng(0)
+    strengths = {"a/gdcn_0": symmetric(rng.random((39, 39))), "b/gdcn_0": np.zeros((39, 39))}
+    strengths["a/gdcn_0"][[3, 38], [38, 3]] = 5
+    strengths["b/gdcn_0"][[7, 30], [30, 7]] = 1e-3  # the strongest of its expert
+    gate_figures.pairs(strengths, fields, {}, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert 22 < len(names) <= 24
+    assert {"field_3", "field_38", "field_7", "field_30"} <= set(names)
+    assert names == sorted(names, key=fields.index)
+    assert min(label.get_fontsize() for label in axes.get_yticklabels()) >= 8
+    assert f"the {len(names)} of 39 fields with" in below(drawn["a"])
+    cells = axes.collections[0].get_array().reshape(len(names), -1)
+    np.testing.assert_array_equal(cells.mask, np.triu(np.ones_like(cells.mask)))
+    assert cells[names.index("field_38"), names.index("field_3")] == 1
+
+
+def test_few_fields_are_all_shown_and_known_pairs_stand_above_the_diagonal(drawn):
+    fields = ("a", "b", "c")
+    found = symmetric(np.array([[0, 4, 1], [0, 0, 2], [0, 0, 0]], float))
+    known = {"x/gdcn_0": {("c", "a"): 0.5, ("b", "c"): 1.0}}
+    gate_figures.pairs({"x/gdcn_0": found}, fields, known, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    cells = axes.collections[0].get_array().reshape(3, 3)
+    np.testing.assert_allclose(cells.filled(-1), [[0, 0, 0.5], [1, 0, 1], [0.25, 0.5, 0]])
+    rings = {(float(x), float(y)) for line in axes.lines for x, y in [line.get_xydata()[0]]}
+    assert {(0.5, 2.5), (1.5, 2.5)} <= rings
+    assert "the known pairs above it" in below(drawn["a"])
+    assert "fields with" not in below(drawn["a"])
+
+
+def test_fields_of_known_pairs_are_shown_though_they_were_not_found():
+    strengths = {"x": symmetric(np.triu(np.arange(36.0).reshape(6, 6)))}
+    assert gate_figures.in_strong_pairs(strengths, [0, 1], most=4) == [0, 1, 4, 5]
+    assert gate_figures.in_strong_pairs(strengths, most=6) == [0, 1, 2, 3, 4, 5]

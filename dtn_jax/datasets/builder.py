@@ -13,8 +13,6 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 import tensorflow_datasets as tfds
-from google.protobuf.json_format import ParseError
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets import progress
@@ -22,6 +20,7 @@ from dtn_jax.datasets.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.checks import check_frame
 from dtn_jax.datasets.groups import check_group, group_numbers
 from dtn_jax.datasets.prepared import hash_ends
+from dtn_jax.datasets.record_writer import RecordWriter
 from dtn_jax.schema import Schema, Task, UserError
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
@@ -39,11 +38,10 @@ class Frame(Protocol):
 Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
-class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class BlockBuilder(RecordWriter, skip_registration=True):
     """The common part of every data set; a data set's file fills in the four methods below."""
 
     VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = None  # manual files are optional: see `raw`
 
     def encoders(self) -> dict[str, enc.Encoder]:
         """The unfitted encoder of each field, in field order."""
@@ -129,13 +127,7 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         self.manual_dir = manual_dir
-        try:
-            super().__init__(file_format="array_record", **kwargs)
-        except (ParseError, AssertionError) as error:  # TFDS reads its own file at once
-            raise UserError(
-                f"{self.data_path / 'dataset_info.json'} is damaged ({error}); delete "
-                f"{self.data_path} to prepare the data set anew"
-            ) from None
+        super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
@@ -176,32 +168,6 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.digest = hashlib.sha256(self.schema().to_json().encode())
         self.digest.update(enc.to_json(self.fitted).encode())
         return {split: self._generate_examples(split, frames[split]) for split in frames}
-
-    def _generate_splits(self, dl_manager, download_config):
-        """Writes the records as they come.
-
-        TFDS would first collect a split, in memory up to a gigabyte and beyond with TensorFlow,
-        to shuffle it.
-        """
-        splits = self._split_generators(dl_manager)
-        return [self._write(split, records) for split, records in splits.items()]
-
-    def _write(self, split: str, records: Iterator[tuple[int, dict]]) -> tfds.core.SplitInfo:
-        features, template = self.info.features, self._get_filename_template(split_name=split)
-        serializer = ExampleSerializer(features.get_serialized_info())
-        sizes = []
-
-        def serialized():
-            for key, record in records:
-                data = serializer.serialize_example(features.encode_example(record))
-                sizes.append(len(data))
-                yield key, data
-
-        path = template.sharded_filepath(shard_index=0, num_shards=1)
-        self._example_writer().write(path=path, examples=serialized())
-        return tfds.core.SplitInfo(
-            name=split, shard_lengths=[len(sizes)], num_bytes=sum(sizes), filename_template=template
-        )
 
     def _generate_examples(self, split: str, frames: Frames):
         expected = self.rows[split]  # train's are known once the encoders were fitted on it
@@ -291,6 +257,3 @@ class BlockBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         progress.say(progress.summary(self.name, *counts))
         for line in self.account():
             progress.say(f"{self.name}: {line}")
-
-    def _create_builder_config(self, builder_config, version):
-        return builder_config  # as made by the data set; TFDS would warn that it is not listed

@@ -150,13 +150,15 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     """Mean ± standard deviation over seeds; the best mean is bold, unless there are too few."""
     values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
     means = [statistics.mean(v) if v else None for v in values]
-    best = (min if metric in LOWEST_IS_BEST else max)(m for m in means if m is not None)
+    most = max(len(r["seeds"]) for r in rows)  # a row that lacks seeds is not compared yet
+    compared = [m for m, r in zip(means, rows) if m is not None and len(r["seeds"]) == most]
+    best = (min if metric in LOWEST_IS_BEST else max)(compared, default=None)
     if any(r["comparison"].get(key) == TOO_FEW for r in rows):
         best = None  # what so few examples rank highest means nothing
     deviations = [statistics.stdev(v) for v in values if len(v) > 1]
     digits = 5 if deviations and statistics.median(deviations) < FINE else 4
     cells = [spread(v, digits) if v else "not defined" for v in values]
-    bold = [len(rows) > 1 and m == best for m in means]
+    bold = [len(rows) > 1 and m is not None and m == best for m in means]
     return [f"**{cell}**" if b else cell for cell, b in zip(cells, bold)]
 
 

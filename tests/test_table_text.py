@@ -215,6 +215,10 @@ def test_what_is_missing_is_said():
     shown = table_markdown.markdown(made)
     assert "runs still missing: 4 (mmoe, ple)" in shown
     assert "`mmoe` (2 of 3 seeds)" in shown
+    highest = found({"dtn": 0.8, "mmoe": 0.9}, mmoe=1)
+    column = table_text.texts(highest)[0].header.index("AUC order@click")
+    cells = [row[column] for row in table_text.texts(highest)[0].rows]
+    assert cells[0].startswith("**0.8")  # of those that have all seeds
     assert "At the edge of its range: `optim.b1` of dtn, mmoe." in shown
     assert found({})["rows"] == []
     assert table_text.texts(found({})) == []

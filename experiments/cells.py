@@ -195,17 +195,19 @@ def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict
 
 
 def tuning_name(protocol: Protocol, name: str, config: ConfigDict, data: Prepared) -> str:
-    own = digest(changed(config), data.fingerprint, asked(protocol), protocol.trials)
+    own = digest(changed(config), data.fingerprint, asked(protocol.config), protocol.trials)
     return f"{name}-{own}"
 
 
 def searched(protocol: Protocol) -> set[str]:
     """The options that the space of a protocol suggests."""
-    return set(json.loads(asked(protocol))["options"])
+    return set(json.loads(asked(protocol.config))["options"])
 
 
-def asked(protocol: Protocol) -> str:
-    return described(load_space("", protocol.config), configured(protocol))
+@functools.cache
+def asked(config: str) -> str:
+    """What the space of a config file asks for."""
+    return described(load_space("", config), options.load_config(config))
 
 
 def tune(
@@ -216,7 +218,7 @@ def tune(
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
     space = load_space("", protocol.config)
-    study = open_study(storage, name, config, config.train.select, budget, asked(protocol))
+    study = open_study(storage, name, config, config.train.select, budget, asked(protocol.config))
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
         sweep.work(study, config, space, run)

@@ -29,6 +29,7 @@ Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     """Reads 'KEY=VALUE,VALUE;KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
     grid: dict[str, list[str]] = {}
+    scratch = ConfigDict(config.to_dict()).lock()
     for part in filter(None, (p.strip() for p in text.split(";"))):
         key, equals, listed = part.partition("=")
         if not equals:
@@ -37,7 +38,7 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
         if key in grid:
             raise UserError(f"--grid: {key} is there twice; give its values in one list")
         for value in values:
-            check_settings({key: value}, config)
+            check_settings({key: value}, scratch)
         grid[key] = values
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
@@ -75,13 +76,18 @@ def load_space(file: str, config: str) -> Space:
     raise UserError(f"{path} has no function sweep(trial)")
 
 
-def check_settings(settings: Mapping[str, str], config: ConfigDict) -> None:
-    """Raises UserError where a trial cannot have these settings; it is told before any trial."""
+def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
+    """Raises UserError where a trial cannot have these settings; it is told before any trial.
+
+    Args:
+      settings: {option: value}.
+      scratch: a copy of the config, which gets them.
+    """
     for key, value in settings.items():
         if key in FIXED:
             hint = "; use --architectures" if key == "model.architecture" else ""
             raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
-        options.override(ConfigDict(config.to_dict()).lock(), key, value)
+        options.override(scratch, key, value)
 
 
 def described(space: Space, config: ConfigDict) -> str:
@@ -92,6 +98,7 @@ def described(space: Space, config: ConfigDict) -> str:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    scratch = ConfigDict(config.to_dict()).lock()
     seen: dict[str, set[str]] = {}  # {option: its values}
     ranges: dict[str, dict] = {}
     for _ in range(DRAWS):
@@ -100,7 +107,7 @@ def described(space: Space, config: ConfigDict) -> str:
             settings = {key: str(value) for key, value in space(trial).items()}
         except Exception as error:  # whatever a function of the user's may raise
             raise UserError(f"the space fails: {type(error).__name__}: {error}") from error
-        check_settings(settings, config)
+        check_settings(settings, scratch)
         for key, value in settings.items():
             seen.setdefault(key, set()).add(value)
         for name, found in trial.distributions.items():

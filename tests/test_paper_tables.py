@@ -213,8 +213,10 @@ def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
     assert json.loads(path.read_text())["config"]["optim.b1"] == "0.9"
 
 
-@pytest.mark.parametrize("text", ["{", "", "[]", '{"config": {}}'])
-@pytest.mark.parametrize("what", ["cells", "tuning"])
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [("cells", "{"), ("cells", "[]"), ("cells", '{"config": {}}'), ("tuning", "")],
+)
 def test_a_damaged_file_is_set_aside_and_computed_anew(
     what, text, call, tmp_path, untrained, capsys
 ):

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.workdir import temporary_for
 from experiments.table_content import TOO_FEW
-from experiments.table_text import LEVEL, has, keys_of, short
+from experiments.table_text import LEVEL, fine, has, keys_of, short, spread
 
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
@@ -116,30 +116,33 @@ def cost(found: Mapping) -> Figure | None:
 
 
 def heat(found: Mapping) -> Figure | None:
-    """Mean AUC, kinds of experts by routings."""
+    """Mean AUC and its deviation over seeds, kinds of experts by routings."""
     rows = found["rows"]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
     kinds, routings = (list(dict.fromkeys(r[what] for r in rows)) for what in ("at", "group"))
-    figure, axes_of = panels(len(keys), 4.0, 0.8 + 0.5 * len(kinds))
+    figure, axes_of = panels(len(keys), 4.0, 0.8 + 0.55 * len(kinds))
     for axes, key in zip(axes_of, keys):
-        values = np.full((len(kinds), len(routings)), np.nan)
+        values, texts = np.full((len(kinds), len(routings)), np.nan), {}
+        digits = 5 if fine(rows, key) else 4
         for row in rows:
             known = defined(row, key)
             if known:
                 at = kinds.index(row["at"]), routings.index(row["group"])
                 values[at] = statistics.mean(known)
+                texts[at] = spread(known, digits).replace(" ± ", "\n± ")
         axes.imshow(values, cmap="Blues", aspect="auto")
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
         for (i, j), value in np.ndenumerate(values):
-            text = "" if np.isnan(value) else f"{value:.4f}"
             colour = "white" if value > middle else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=9, color=colour)
+            axes.text(
+                j, i, texts.get((i, j), ""), ha="center", va="center", fontsize=8.5, color=colour
+            )
         axes.set_xticks(range(len(routings)), routings, fontsize=9)
         axes.set_yticks(range(len(kinds)), kinds, fontsize=9)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"AUC {key}", fontsize=10.5, loc="left", fontweight="bold")
-    return titled(figure, f"{found['dataset']}: mean test AUC, kinds of experts in each routing")
+    return titled(figure, f"{found['dataset']}: test AUC, mean ± deviation, kinds in each routing")
 
 
 def bands(found: Mapping) -> Figure | None:

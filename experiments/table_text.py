@@ -155,11 +155,17 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     best = (min if metric in LOWEST_IS_BEST else max)(compared, default=None)
     if any(r["comparison"].get(key) == TOO_FEW for r in rows):
         best = None  # what so few examples rank highest means nothing
-    deviations = [statistics.stdev(v) for v in values if len(v) > 1]
-    digits = 5 if deviations and statistics.median(deviations) < FINE else 4
+    digits = 5 if fine(rows, key, metric) else 4
     cells = [spread(v, digits) if v else "not defined" for v in values]
     bold = [len(rows) > 1 and m is not None and m == best for m in means]
     return [f"**{cell}**" if b else cell for cell, b in zip(cells, bold)]
+
+
+def fine(rows: Sequence[Mapping], key: str, metric: str = "auc") -> bool:
+    """Whether 4 digits would hide how the values of most rows scatter."""
+    values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
+    deviations = [statistics.stdev(v) for v in values if len(v) > 1]
+    return bool(deviations) and statistics.median(deviations) < FINE
 
 
 def spread(values: Sequence[float], digits: int = 4) -> str:

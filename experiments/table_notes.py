@@ -60,7 +60,7 @@ def footnotes(found: Mapping) -> list[str]:
     notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
     if found["missing"]:
         count = sum(found["missing"].values())
-        notes.append(f"Not finished, runs still missing: {count} ({', '.join(found['missing'])}).")
+        notes.append(f"Not finished, runs still missing: {count} ({'; '.join(found['missing'])}).")
     dates = found["cell_dates"] or [found["date"]]
     dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     jax = ", ".join(found["versions"].get("jax", ()))

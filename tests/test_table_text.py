@@ -213,7 +213,7 @@ def test_what_is_missing_is_said():
     assert [row["name"] for row in made["rows"]] == ["dtn", "mmoe"]
     assert made["missing"] == {"mmoe": 1, "ple": 3}
     shown = table_markdown.markdown(made)
-    assert "runs still missing: 4 (mmoe, ple)" in shown
+    assert "runs still missing: 4 (mmoe; ple)" in shown
     assert "`mmoe` (2 of 3 seeds)" in shown
     highest = found({"dtn": 0.8, "mmoe": 0.9}, mmoe=1)
     column = table_text.texts(highest)[0].header.index("AUC order@click")

@@ -94,10 +94,13 @@ class Study:
                 self.give_up(trial)
 
     def give_up(self, trial: optuna.trial.FrozenTrial) -> None:
-        """Says that a trial's worker is dead, unless another one just did."""
+        """Says that a trial's worker is dead, unless another one just did.
+
+        To the storage: `tell` would let a sampler of grids stop the study, and fail in that.
+        """
         try:
-            self.optuna.tell(trial.number, state=TrialState.FAIL)
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except optuna.exceptions.UpdateFinishedTrialError:
             return
         retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
 

@@ -371,6 +371,19 @@ def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp
     assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
 
 
+def test_the_last_point_of_a_grid_is_gone_on_with_too():
+    grid = {"seed": ["1", "2"]}
+    sampler = optuna.samplers.GridSampler(grid)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    known = studies.Study("dtn", study, "mean", Budget(2, "grid", "none", 0, grid), study._storage)
+    trials = [study.ask(), study.ask()]
+    for trial in trials:
+        trial.suggest_categorical("seed", grid["seed"])
+    study.tell(trials[0], 0.1)
+    known.alone()
+    assert [t.state.name for t in known.trials()] == ["COMPLETE", "FAIL", "WAITING"]
+
+
 def in_memory(trials):
     study = optuna.create_study(direction="maximize")
     budget = Budget(trials, "tpe", "none", 0, {})

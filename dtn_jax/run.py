@@ -18,6 +18,7 @@ from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.embedding import TablePlan, check_updates, make_plan
 from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
+from dtn_jax.input_pipeline import Batch
 from dtn_jax.losses import read_positive_weights
 from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
 from dtn_jax.sharding import Placement, make_placement
@@ -41,10 +42,15 @@ class Run:
     total_steps: int
 
     @functools.cached_property
-    def score_step(self):
+    def score_batch(self) -> Callable[[State, Batch], jax.Array]:
+        """(state, batch) -> logits `[B, T]`, to be traced: see step.make_score_step."""
         weights = read_positive_weights(self.config.loss.positive_weights, self.schema)
-        score_step = make_score_step(self.model, self.plan, self.at.table_mesh, weights)
-        return jax.jit(score_step, out_shardings=self.at.replicated())
+        return make_score_step(self.model, self.plan, self.at.table_mesh, weights)
+
+    @functools.cached_property
+    def score_step(self) -> Callable[[State, Batch], jax.Array]:
+        """`score_batch`, compiled; every device has the logits."""
+        return jax.jit(self.score_batch, out_shardings=self.at.replicated())
 
     @functools.cached_property
     def watch(self) -> Watch | None:

@@ -25,7 +25,7 @@ from dtn_jax.datasets import catalog, funnel
 from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.embedding import make_plan
-from dtn_jax.input_pipeline import Batch, SplitReader
+from dtn_jax.input_pipeline import Batch, SplitReader, take
 from dtn_jax.interface import Inputs
 from dtn_jax.run import Run
 from dtn_jax.schema import Field, Schema, Task, UserError
@@ -197,6 +197,16 @@ def test_scores_are_those_of_the_model(model):
     expected = naive_scores(model)
     assert model.passes.size == 32  # 90 rows: the last batch is padded
     np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
+
+
+def test_scores_of_a_run_have_the_weight_of_positives_taken_off():
+    with jax.enable_x64(True):
+        run, state, given, passes, naive = tiny(loss__positive_weights="order=200")
+        expected = np.array(naive(state, given))
+        expected[:, 1] -= np.log(200)
+        batch = run.at.put(take(given, np.arange(32)), run.at.batch())
+        np.testing.assert_allclose(run.score_step(state, batch), expected[:32], rtol=1e-6)
+        np.testing.assert_allclose(passes.plain(), expected, rtol=1e-6)
 
 
 def test_permutation_importance_is_that_of_a_loop(model):

@@ -11,12 +11,10 @@ from jaxtyping import Array, Float, Int
 
 from dtn_jax.analysis.sample import columns, differ, replaced, unknown
 from dtn_jax.input_pipeline import Batch, take
-from dtn_jax.losses import read_positive_weights
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
 from dtn_jax.sharding import Placement
 from dtn_jax.state import State
-from dtn_jax.step import make_score_step
 
 Function = Callable[..., object]  # (state, batch, *more) -> a pytree of arrays
 
@@ -79,8 +77,7 @@ class Passes:
         padding = -self.count % self.size
         place = np.pad(np.arange(self.count), (0, padding), constant_values=-1)
         self.rows = jax.device_put(take(rows, place), run.at.replicated())
-        weights = read_positive_weights(run.config.loss.positive_weights, run.schema)
-        step = make_score_step(run.model, run.plan, run.at.table_mesh, weights)
+        step = run.score_batch
         everywhere = run.at.replicated()
         self._take = jax.jit(take, out_shardings=everywhere)
         self._forgotten = jax.jit(unknown, out_shardings=everywhere)(self.rows)

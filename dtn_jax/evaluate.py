@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq

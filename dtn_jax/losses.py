@@ -12,6 +12,7 @@ after: a product with 0 would keep NaN).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import jax
@@ -35,6 +36,14 @@ def read_positive_weights(text: str, schema: Schema) -> dict[str, float]:
         if not weight:
             raise UserError(f"{what}: expected a number above 0 for {task}, got {text!r}")
     return weights
+
+
+def inflation(positive_weights: Mapping[str, float], schema: Schema) -> dict[str, float]:
+    """{task: log w}: how far weighing positives by w moves the best logit off that of p."""
+    return {
+        task.name: math.log(positive_weights.get(task.name, 1)) if task.kind == "binary" else 0.0
+        for task in schema.tasks
+    }
 
 
 def space_mask(

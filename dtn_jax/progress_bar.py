@@ -47,7 +47,7 @@ class ProgressBar:
         total_epochs: int,
         start_step: int = 0,
         *,
-        interval: Number = 10,
+        interval: float | int = 10,
         console: rich.console.Console | None = None,
         interactive: bool | None = None,
     ):
@@ -83,7 +83,7 @@ class ProgressBar:
             self._print()
 
     def update(
-        self, *, step: int, epoch: int, losses: Mapping[str, Number], examples: int = 0
+        self, *, step: int, epoch: int, losses: Mapping[str, float | int], examples: int = 0
     ) -> None:
         """Shows a new position.
 
@@ -119,7 +119,7 @@ class ProgressBar:
         self._printed, self._printed_at = self._line, self._bar.get_time()
 
 
-def _clock(seconds: Number) -> str:
+def _clock(seconds: float | int) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -18,13 +18,13 @@ import rich
 import rich.table
 from ml_collections import ConfigDict
 
-from dtn_jax import architectures, huge_pages, options
+from dtn_jax import huge_pages, options
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.input_pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.progress_bar import ProgressBar
 from dtn_jax.results import best_step, conclude
-from dtn_jax.run import Run, build_run
+from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import (
@@ -228,13 +228,13 @@ def start_together(members: list[Member]) -> None:
 
 def compile_together(runs: list[Run]):
     """`(states, chunks, count) -> (states, metrics)`, each with a leading axis of replicas."""
-    model = ConfigDict(runs[0].config.model.to_dict())
-    for rate in ("dropout", "embedding_dropout"):  # 0 would leave it out for all
-        model[rate] = max(run.config.model[rate] for run in runs)
     first = runs[0]
+    config = ConfigDict(first.config.to_dict())
+    for rate in ("dropout", "embedding_dropout"):  # 0 would leave it out for all
+        config.model[rate] = max(run.config.model[rate] for run in runs)
     step = make_train_step(
         first.config,
-        architectures.build(model, first.schema, first.config.train.remat),
+        build_model(config, first.schema),
         first.plan,
         first.total_steps,
     )

@@ -113,12 +113,18 @@ def build_run(config: ConfigDict) -> Run:
         config=config,
         data=data,
         schema=schema,
-        model=architectures.build(config.model, schema, config.train.remat),
+        model=build_model(config, schema),
         plan=plan,
         at=at,
         steps_per_epoch=per_epoch,
         total_steps=min(total, config.train.max_steps or total),
     )
+
+
+def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
+    """The architecture that a config describes."""
+    weights = read_positive_weights(config.loss.positive_weights, schema)
+    return architectures.build(config.model, schema, config.train.remat, weights)
 
 
 def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
@@ -138,7 +144,13 @@ def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
     choices = [MEAN, *schema.task_names] if len(names) == 1 else schema.task_names
     if len(set(names)) < len(names):
         raise UserError(f"{what}: a task is named twice in {select!r}")
-    return [choose(what, name, choices) for name in names]
+    try:
+        return [choose(what, name, choices) for name in names]
+    except UserError as error:
+        known = "+".join(name for name in names if name in schema.task_names)
+        if not known:
+            raise
+        raise UserError(f"{error} Without it, {what}={known} is left.") from None
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

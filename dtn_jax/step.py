@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from dtn_jax import batch_axis, embedding, exchange, optimizers, row_optimizers
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.interactions import dropout
-from dtn_jax.losses import losses, read_positive_weights, row_weights
+from dtn_jax.losses import inflation, losses, read_positive_weights, row_weights
 from dtn_jax.state import State
 
 Metrics = dict[str, jax.Array]
@@ -172,14 +172,8 @@ def make_score_step(
     again, so that scores are of probabilities and may be divided by each other (spaces.py).
     `mesh` is as in `make_train_step`.
     """
-    weighed = positive_weights or {}
-    inflation = np.array(
-        [
-            np.log(weighed.get(task.name, 1.0)) if task.kind == "binary" else 0.0
-            for task in plan.schema.tasks
-        ],
-        np.float32,
-    )
+    moved = inflation(positive_weights or {}, plan.schema)
+    moved = np.array([moved[name] for name in plan.schema.task_names], np.float32)
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def score(state: State, batch: Batch) -> jax.Array:
@@ -190,6 +184,6 @@ def make_score_step(
             train=False,
         )
         logits = jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)
-        return logits - inflation[None] if inflation.any() else logits
+        return logits - moved[None] if moved.any() else logits
 
     return score

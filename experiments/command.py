@@ -98,8 +98,13 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     return config
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs a command: a UserError is one message and exit code 2, without a traceback."""
+def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
+    """Runs a command: a UserError is one message and exit code 2, without a traceback.
+
+    Args:
+      main: takes the arguments.
+      resumes: an interrupted command goes on where it stopped, which is said then.
+    """
     arguments = sys.argv[1:]
     try:
         main(arguments)
@@ -113,7 +118,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        sys.exit(_fail("interrupted; the same command goes on from the last checkpoint", 130))
+        more = "; the same command goes on from where it was" if resumes else ""
+        sys.exit(_fail(f"interrupted{more}", 130))
 
 
 def leave(code: int) -> None:

@@ -117,4 +117,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, resumes=True)

@@ -209,4 +209,4 @@ def show(found: dict, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, resumes=True)

@@ -5,6 +5,7 @@ What is there already is not done again. Shows what the set holds.
 
 from __future__ import annotations
 
+import pathlib
 import textwrap
 from collections.abc import Sequence
 
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str]) -> None:
         "--data_dir", default="", help="prepared sets (default $DTN_DATA_DIR, else a cache folder)"
     )
     known = parser.parse_args(arguments)
-    data = catalog.load(known.dataset, known.options, known.data_dir, known.manual_dir)
-    show(data)
+    source = (known.dataset, known.options, known.data_dir, known.manual_dir)
+    told = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()  # while it is prepared
+    show(catalog.load(*source), account=not told)
 
 
 def options_help() -> str:
@@ -51,8 +53,8 @@ def options_help() -> str:
     return "\n".join(lines)
 
 
-def show(data: Prepared) -> None:
-    """The fields, the tasks, the splits and the place of a prepared set, and what it left out."""
+def show(data: Prepared, account: bool) -> None:
+    """The fields, the tasks, the splits and the place of a prepared set; its account, if asked."""
     fields = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Fields of {data.schema.name}")
     for column in ("field", "kind", "table rows", "slots", "pooling", "unknown in train"):
         fields.add_column(column, justify="left" if column in ("field", "kind") else "right")
@@ -77,7 +79,7 @@ def show(data: Prepared) -> None:
     rich.print(tasks)
     rows = ", ".join(f"{n:,} {split}" for split, n in data.rows.items())
     rich.print(f"{rows} rows; fingerprint {data.fingerprint[:16]}")
-    for line in data.notes.get("account", ()):
+    for line in data.notes.get("account", ()) if account else ():
         print(line)
     print(f"In {data.folder}")
 

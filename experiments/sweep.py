@@ -200,4 +200,4 @@ def check_objective(config: ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, resumes=True)

@@ -4,7 +4,9 @@ Eight simulated devices; an error where arrays of different rank would be broadc
 and the shapes in the annotations of every function of dtn_jax checked at each call.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 
 # Before JAX is imported, which reads its flags once. Programs here run for moments and compile for
@@ -24,7 +26,9 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Runs of one config compile the same programs: keep them for the session.
-jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="compiled-"))
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", COMPILED)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 flags.FLAGS.mark_as_parsed()
 
@@ -90,3 +94,19 @@ def random_variables():
 def prepared_dir(tmp_path_factory):
     """A folder of prepared data sets, filled as tests need them."""
     return str(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture
+def model(random_variables):
+    """(schema, **options) -> a small built architecture with random variables and inputs."""
+    from built_models import Model  # after the hook above
+
+    return lambda data, **changes: Model(data, random_variables, **changes)
+
+
+@pytest.fixture(scope="module")
+def quick_to_compile():
+    """For hundreds of tiny models: nearly all of their time is XLA's."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -1,9 +1,8 @@
-"""From raw frames to blocks on disk: layout, checks, and what is written and shown."""
+"""From raw frames to a prepared set on disk: what is written and shown."""
 
 import functools
 import hashlib
 import io
-import itertools
 import json
 import pathlib
 
@@ -14,200 +13,16 @@ import rich
 import rich.console
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
+from test_checks import ENCODERS, TASKS
 
 from dtn_jax.datasets import encoders as enc
 from dtn_jax.datasets import progress
-from dtn_jax.datasets.blocks import Layout, cut_blocks, default_layout
+from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import RULES, BlockBuilder
 from dtn_jax.datasets.catalog import cache_folder
-from dtn_jax.datasets.checks import check_frame
 from dtn_jax.datasets.groups import check_group, group_numbers
-from dtn_jax.datasets.hold_out import hold_out
 from dtn_jax.datasets.prepared import read
-from dtn_jax.schema import Task, UserError
-
-# --- layout --------------------------------------------------------------------------------------
-
-LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
-    size = layout.lanes * layout.block_rows
-    for rows in [*range(3 * size + 2), 50 * size + 1, 10**6 + 7]:
-        blocks = layout.blocks(rows)
-        assert sum(blocks) == rows
-        assert all(0 < n <= layout.block_rows for n in blocks)
-        lanes = [sum(blocks[lane :: layout.lanes]) for lane in range(layout.lanes)]
-        assert max(lanes) - min(lanes) <= 1
-        assert lanes == sorted(lanes, reverse=True)
-        # In each lane all but the last block are full.
-        for lane in range(layout.lanes):
-            assert set(blocks[lane :: layout.lanes][:-1]) <= {layout.block_rows}
-        assert len(blocks) <= (rows // size + 1) * layout.lanes
-
-
-def test_large_sets_have_more_lanes_and_longer_blocks():
-    assert default_layout(800) == Layout(1, 128)
-    assert default_layout(10_000) == Layout(4, 128)
-    assert default_layout(200_000) == Layout(64, 128)
-    assert default_layout(10**8) == Layout(64, 1024)
-    lanes = [default_layout(rows).lanes for rows in range(1_000, 300_000, 1_000)]
-    assert lanes == sorted(lanes)
-
-
-def chunks_of(rows, sizes):
-    """`rows` rows of two arrays, cut after each of `sizes`, the rest in one piece."""
-    ids = np.arange(3 * rows).reshape(rows, 3)
-    ends = [min(e, rows) for e in itertools.accumulate(sizes)]
-    for a, b in itertools.pairwise([0, *ends, rows]):
-        yield {"ids": ids[a:b], "weight": ids[a:b, 0] / 2}
-
-
-@pytest.mark.parametrize("rows", [0, 1, 11, 12, 13, 24, 95, 96, 97, 250])
-@pytest.mark.parametrize("sizes", [[], [1] * 249, [5] * 50, [0, 40, 0, 0, 30, 1], [12] * 20])
-def test_blocks_do_not_depend_on_the_chunks(rows, sizes):
-    layout = Layout(3, 4)
-    blocks = list(cut_blocks(chunks_of(rows, sizes), layout))
-    assert [len(b["ids"]) for b in blocks] == layout.blocks(rows)
-    assert all(len(b["ids"]) == len(b["weight"]) for b in blocks)
-    joined = np.concatenate([np.empty((0, 3), int), *[b["ids"] for b in blocks]])
-    np.testing.assert_array_equal(joined, np.arange(3 * rows).reshape(rows, 3))
-    for block in blocks:
-        np.testing.assert_array_equal(block["weight"], block["ids"][:, 0] / 2)
-
-
-def test_cutting_holds_few_rows_at_a_time():
-    taken, held = 0, []
-
-    def chunks():
-        nonlocal taken
-        for chunk in chunks_of(10_000, [10] * 1_000):
-            taken += len(chunk["ids"])
-            yield chunk
-
-    given = 0
-    for block in cut_blocks(chunks(), Layout(4, 8)):
-        given += len(block["ids"])
-        held.append(taken - given)
-        base = block["ids"]
-        while base.base is not None:
-            base = base.base
-        # A block must not keep the whole split alive (chunks_of's own array aside).
-        assert len(base) in (10_000,) or len(base) <= 4 * 8 + 2 * 10
-    assert max(held) < 4 * 8 + 10
-    assert given == 10_000
-
-
-# --- splits --------------------------------------------------------------------------------------
-
-
-def test_hold_out_is_an_exact_and_fixed_share():
-    frame = pl.DataFrame({"row": range(1_234)})
-    rest, held = hold_out(frame, 0.1, seed=7)
-    assert (len(rest), len(held)) == (1_111, 123)
-    assert sorted([*rest["row"], *held["row"]]) == list(range(1_234))
-    assert rest["row"].is_sorted()
-    assert held["row"].is_sorted()
-    again = hold_out(frame, 0.1, seed=7)
-    assert again[1].equals(held)
-    assert not hold_out(frame, 0.1, seed=8)[1].equals(held)
-    # Fixed for good: a validation split that moves makes old results incomparable.
-    assert held["row"].head(5).to_list() == HELD_OUT
-    assert abs(held["row"].mean() - 617) < 100  # not all from one end
-
-
-HELD_OUT = [5, 9, 24, 31, 35]
-
-# --- checks --------------------------------------------------------------------------------------
-
-ENCODERS = {
-    "word": enc.Vocabulary(),
-    "size": enc.QuantileBuckets(),
-    "speed": enc.Standardise(),
-    "id": enc.Identity(5),
-}
-TASKS = (Task("click"), Task("seconds", "regression"))
-GOOD = {
-    "word": ["a", "b", None],
-    "size": [1, None, 3],
-    "speed": [0.5, float("nan"), None],
-    "id": [1, None, 9],
-    "click": [0, 1, 1],
-    "seconds": [0.5, -3.0, 1e9],
-    "w": [1.0, 0.0, 2.5],
-}
-
-
-def check(change, first_row=0):
-    columns = {k: v for k, v in (GOOD | change).items() if v is not None}
-    check_frame(pl.DataFrame(columns), ENCODERS, TASKS, "w", "shop/train", first_row)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"click": [None, 1, None], "seconds": [None, None, None]},
-        {"click": [float("nan"), 1.0, 0.0], "seconds": [float("nan"), 1.0, 2.0]},
-        {"click": [True, False, None]},
-        {"size": [True, False, None], "speed": [None, None, None], "id": [None, None, None]},
-        {"word": [1, 2, 3], "extra": ["x", "y", "z"]},
-        {"w": [1, 2, 3]},
-    ],
-)
-def test_a_good_frame(change):
-    check(change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"size": None}, r"column 'size' is missing; the columns are: word, speed, id, click, sec"),
-        ({"click": None}, r"column 'click' is missing"),
-        ({"w": None}, r"column 'w' is missing"),
-        (
-            {"size": ["1", "?", "3"]},
-            r"column 'size' must be numeric, got String \(such as '1', '?'",
-        ),
-        ({"speed": ["x"] * 3}, r"column 'speed' must be numeric, got String"),
-        (
-            {"click": ["yes", "no", "no"]},
-            r"column 'click' must be numeric, got String .*'yes', 'no'",
-        ),
-        ({"w": ["1"] * 3}, r"column 'w' must be numeric"),
-        ({"id": ["1"] * 3}, r"column 'id' must be of integers, got String"),
-        (
-            {"id": [1.5, 2.0, 3.0]},
-            r"column 'id' must be of integers, got Float64 \(such as 1.5, 2.0",
-        ),
-        (
-            {"click": [0, 2, 2]},
-            r"label 'click' is 2 in row 102 \(2 such rows .*\); expected 0, 1 or",
-        ),
-        ({"click": [0.5, 1, 0]}, r"label 'click' is 0.5 in row 101 \(1 such"),
-        ({"click": [0, 1, -1]}, r"label 'click' is -1 in row 103"),
-        (
-            {"seconds": [1.0, 2.0, float("inf")]},
-            r"label 'seconds' is inf in row 103 .* a finite number or",
-        ),
-        ({"seconds": [1.0, 1e300, 3.0]}, r"label 'seconds' is 1e\+300 in row 102"),
-        ({"w": [1.0, -0.5, 1.0]}, r"weight 'w' is -0.5 in row 102 .* a finite number, 0 or more"),
-        ({"w": [1.0, None, 1.0]}, r"weight 'w' is None in row 102"),
-        ({"w": [float("nan"), 1.0, 1.0]}, r"weight 'w' is nan in row 101"),
-    ],
-)
-def test_a_bad_frame(change, message):
-    with pytest.raises(UserError, match=f"^shop/train: {message}"):
-        check(change, first_row=100)
-
-
-def test_an_empty_frame_is_judged_by_its_types():
-    empty = pl.DataFrame(GOOD).clear()
-    check_frame(empty, ENCODERS, TASKS, "w", "shop/train")
-    with pytest.raises(UserError, match="column 'size' must be numeric, got String"):
-        check_frame(empty.cast({"size": pl.String}), ENCODERS, TASKS, "w", "shop/train")
-
+from dtn_jax.schema import UserError
 
 # --- preparing -----------------------------------------------------------------------------------
 

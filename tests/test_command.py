@@ -66,12 +66,12 @@ class Outcome:
 def shell(capsys, monkeypatch):
     """Calls `python -m experiments.train` with arguments, in this process."""
 
-    def call(*arguments):
+    def call(*arguments, resumes=True):
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:
-            command.run(train.main)
+            command.run(train.main, resumes)
         except SystemExit as end:
             code = end.code
         return Outcome(code, *capsys.readouterr())
@@ -527,9 +527,10 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "main", interrupt)
+    assert shell(resumes=False).err == "interrupted\n"
     outcome = shell()
     assert outcome.code == 130
-    assert outcome.err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert outcome.err == "interrupted; the same command goes on from where it was\n"
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch):

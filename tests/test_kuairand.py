@@ -248,6 +248,41 @@ def test_a_line_that_is_not_as_the_header_is_named(change, message, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("is_click", 2, "label is_click is 2, expected 0, 1 or missing"),
+        ("is_follow", -1, "label is_follow is -1, expected 0, 1 or missing"),
+        ("user_id", None, "user_id is missing, expected a user"),
+    ],
+)
+def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp_path):
+    frame = log()
+    changed = [value if i in (301, 305) else v for i, v in enumerate(frame[column])]
+    frame = frame.with_columns(pl.Series(column, changed, pl.Int64))
+    where = "b.csv, line 3" if kind == "csv" else "b.parquet, row 2"
+    with pytest.raises(UserError, match=rf"standard_{where}: {message} \(so in 2 rows\)"):
+        prepare(
+            {f"log_standard_a.{kind}": frame[:300], f"log_standard_b.{kind}": frame[300:]}, tmp_path
+        )
+
+
+def test_a_stray_day_beside_the_others_is_refused(tmp_path):
+    stray = log(1, 1).with_columns(date=pl.lit(20220407))
+    with pytest.raises(UserError, match=r"20220407 has 1 rows, .* has 400 .*_a\.csv, line 2$"):
+        prepare({"log_standard_a.csv": stray, "log_standard_b.csv": log(15, 400)}, tmp_path)
+
+
+def test_without_a_task_the_default_choice_of_states_says_what_is_left(tmp_path):
+    (tmp_path / "kuairand").mkdir()
+    log().drop("long_view").write_csv(tmp_path / "kuairand" / "log_standard.csv")
+    config = kuairand_config.get_config("mmoe")
+    config.data.manual_dir, config.data.data_dir = str(tmp_path), str(tmp_path / "data")
+    with pytest.raises(UserError, match=r"'long_view'.* Without it, train.select=click is left"):
+        train(config, tmp_path / "run")
+
+
 def test_what_is_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
     with pytest.raises(UserError, match=r"not downloaded: get it from https://kuairand\.com"):

@@ -6,7 +6,7 @@ import pytest
 
 from dtn_jax.datasets import catalog
 from dtn_jax.schema import UserError
-from experiments import prepare
+from experiments import generate_ali_ccp, prepare
 
 
 def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
@@ -18,6 +18,16 @@ def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
         assert text in shown
     prepare.main(arguments)
     assert "Preparing" not in capsys.readouterr().out
+
+
+def test_the_account_is_shown_once(tmp_path, capsys):
+    generate_ali_ccp.main([f"--out={tmp_path}/raw/ali_ccp", "--rows=300", "--odd=0.5"])
+    for _ in range(2):  # the second time the set is there
+        capsys.readouterr()
+        prepare.main(
+            ["--dataset=ali_ccp", f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}"]
+        )
+        assert capsys.readouterr().out.count("conversions without a click left out: ") == 1
 
 
 def test_help_lists_the_options_of_every_data_set(capsys):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_architectures import (  # noqa: F401 (fixtures)
+from built_models import (
     CHAIN,
     CLICK,
     PAIR,
@@ -13,9 +13,7 @@ from test_architectures import (  # noqa: F401 (fixtures)
     dense,
     group,
     in_float64,
-    model,
     options,
-    quick_to_compile,
     relu,
     schema,
     sigmoid,
@@ -27,6 +25,8 @@ from test_architectures import (  # noqa: F401 (fixtures)
 from dtn_jax import architectures
 from dtn_jax.architectures.esmm import both
 from dtn_jax.schema import Task, UserError
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 BOTH = Task("order", upstream=("click", "cart"))
 JOINED = schema(CLICK, Task("cart"), BOTH)
@@ -87,13 +87,30 @@ def adatt(p, x, data, levels, shared=True):
 
 
 @pytest.mark.parametrize(("data", "precision"), in_float64(CHAIN, PAIR), indirect=["precision"])
-def test_esmm(data, precision, model):  # noqa: F811
+def test_esmm(data, precision, model):
     built = model(data, dtype=precision.dtype.name, architecture="esmm")
     p, views = built.exact
     assert_logits(precision, built, esmm(p, views["shared"], data))
     out = built()
     own = out.intermediates["conditional"]["order"]
     assert np.all(sigmoid(out.logits["order"]) < sigmoid(own))
+
+
+WEIGHTS = {"click": 20.0, "cart": 300.0, "order": 7.0}
+
+
+def taken_off(logits):
+    """The probabilities that logits say where positives weigh WEIGHTS."""
+    return {t: sigmoid(np.asarray(z) - np.log(WEIGHTS[t])) for t, z in logits.items()}
+
+
+def test_esmms_product_is_of_probabilities_whatever_positives_weigh(model):
+    out = model(CHAIN, positive_weights=WEIGHTS, architecture="esmm")()
+    p = taken_off(out.logits)
+    for task, upstream in (("cart", "click"), ("order", "cart")):
+        own = sigmoid(np.asarray(out.intermediates["conditional"][task]))
+        np.testing.assert_allclose(p[task], p[upstream] * own, rtol=1e-5)
+    np.testing.assert_array_equal(out.logits["click"], out.intermediates["conditional"]["click"])
 
 
 def test_the_product_of_probabilities_overflows_nowhere():
@@ -110,18 +127,23 @@ def test_the_product_of_probabilities_overflows_nowhere():
 @pytest.mark.parametrize(
     ("data", "precision"), in_float64(CHAIN, JOINED, schema(CLICK)), indirect=["precision"]
 )
-def test_aitm(data, precision, model):  # noqa: F811
+def test_aitm(data, precision, model):
     built = model(data, dtype=precision.dtype.name, architecture="aitm", group_experts="click=mlp")
     p, views = built.exact
     assert_logits(precision, built, aitm(p, views["shared"], data))
 
 
-def test_aitms_calibrator_asks_that_a_task_is_no_likelier_than_its_upstream(model):  # noqa: F811
+def test_aitms_calibrator_asks_that_a_task_is_no_likelier_than_its_upstream(model):
     out = model(JOINED, architecture="aitm", aitm__calibrator=0.25)()
     p = {t: sigmoid(np.asarray(out.logits[t])) for t in JOINED.task_names}
     expected = 0.25 * (relu(p["order"] - p["click"]) + relu(p["order"] - p["cart"]))
     assert np.any(expected > 0)
     np.testing.assert_allclose(out.aux["calibrator"], expected, rtol=1e-5)
+    weighed = model(JOINED, architecture="aitm", aitm__calibrator=0.25, positive_weights=WEIGHTS)()
+    p = taken_off(weighed.logits)
+    weighed_expected = 0.25 * (relu(p["order"] - p["click"]) + relu(p["order"] - p["cart"]))
+    np.testing.assert_allclose(weighed.aux["calibrator"], weighed_expected, rtol=1e-5)
+    assert np.any(np.abs(weighed_expected - expected) > 1e-3)
     watch = schema(CLICK, Task("watch", kind="regression", upstream=("click",)))
     assert not model(watch, architecture="aitm")().aux
     among = schema(CLICK, Task("order", upstream=("click",), space="click"))
@@ -129,7 +151,7 @@ def test_aitms_calibrator_asks_that_a_task_is_no_likelier_than_its_upstream(mode
 
 
 @pytest.mark.parametrize(("levels", "precision"), in_float64(2, 1), indirect=["precision"])
-def test_stem(levels, precision, model):  # noqa: F811
+def test_stem(levels, precision, model):
     built = model(
         CHAIN,
         dtype=precision.dtype.name,
@@ -142,7 +164,7 @@ def test_stem(levels, precision, model):  # noqa: F811
     assert_logits(precision, built, stem(p, views, CHAIN, levels))
 
 
-def test_a_tasks_tables_in_stem_feel_its_own_loss_alone(model):  # noqa: F811
+def test_a_tasks_tables_in_stem_feel_its_own_loss_alone(model):
     built = model(PAIR, architecture="stem")
 
     def order(fields):
@@ -165,7 +187,7 @@ def test_a_tasks_tables_in_stem_feel_its_own_loss_alone(model):  # noqa: F811
     ],
 )
 @pytest.mark.parametrize("precision", ["float64", "float32"], indirect=True)
-def test_adatt(levels, changes, precision, model):  # noqa: F811
+def test_adatt(levels, changes, precision, model):
     changes = {"architecture": "adatt", "adatt__levels": levels, **changes}
     built = model(CHAIN, dtype=precision.dtype.name, **changes)
     p, views = built.exact
@@ -175,7 +197,7 @@ def test_adatt(levels, changes, precision, model):  # noqa: F811
     assert_logits(precision, built, adatt(p, views["shared"], CHAIN, levels, shared))
 
 
-def test_a_stream_of_adatt_has_the_experts_width(model):  # noqa: F811
+def test_a_stream_of_adatt_has_the_experts_width(model):
     p, _ = model(PAIR, architecture="adatt").exact
     assert p["gate_1_order"]["scores"]["kernel"].shape == (H, 6)
 
@@ -205,7 +227,7 @@ def test_aitms_weight_is_checked():
         architectures.build(options(architecture="aitm", aitm__calibrator=-1.0), PAIR)
 
 
-def test_adatts_native_weights_start_small(model):  # noqa: F811
+def test_adatts_native_weights_start_small(model):
     built = model(PAIR, architecture="adatt", experts="mlp*4")
     params = jax.jit(lambda k: built.module.init(k, built.inputs, train=False))(jax.random.key(0))
     native = [np.asarray(v) for k, v in params["params"].items() if k.startswith("native")]

@@ -92,6 +92,16 @@ def uncut(prepared_dir, tmp_path_factory):
     return workdir, train(small(prepared_dir), workdir)
 
 
+def test_a_model_knows_what_positives_weigh(prepared_dir):
+    config = small(
+        prepared_dir,
+        model__architecture="aitm",
+        model__upstream="income:never_married",
+        loss__positive_weights="income=3",
+    )
+    assert dict(build_run(config).model.inflation) == {"income": np.log(3), "never_married": 0}
+
+
 @pytest.mark.parametrize("placement", ["device", "stream"])
 def test_cut_and_resumed_equals_uncut_bit_by_bit(
     uncut, prepared_dir, tmp_path, monkeypatch, placement

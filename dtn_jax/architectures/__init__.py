@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from dtn_jax.architectures.stem import STEM
 from dtn_jax.interactions import EXPERTS, parse_experts
 from dtn_jax.interactions.hcnet import SHRINKINGS
 from dtn_jax.interactions.masknet import KINDS
+from dtn_jax.losses import inflation
 from dtn_jax.normalisation import NORMALISATIONS
 from dtn_jax.schema import ALL, Schema, UserError, choose
 from dtn_jax.tower import Tower
@@ -47,10 +49,20 @@ DTYPES = ("float32", "bfloat16", "float64")
 Layout = tuple[dict[str, tuple[str, ...]], ...]  # per level {group: kinds of its experts}
 
 
-def build(model: ConfigDict, schema: Schema, remat: bool = False) -> nn.Module:
+def build(
+    model: ConfigDict,
+    schema: Schema,
+    remat: bool = False,
+    positive_weights: Mapping[str, float] | None = None,
+) -> nn.Module:
     """The architecture that the options `model` (section `model` of a config) describe.
 
-    With `remat` the backward pass computes what is inside each expert again, and keeps none of it.
+    Args:
+      model: the options.
+      schema: names the tasks and fields.
+      remat: the backward pass computes what is inside each expert again, and keeps none of it.
+      positive_weights: {task: w of its positives in the loss}, for those architectures that
+        multiply or compare probabilities (ESMM, AITM); 1 where not named.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -86,6 +98,7 @@ def build(model: ConfigDict, schema: Schema, remat: bool = False) -> nn.Module:
         ),
         "dropout": dropout,
         "dtype": dtype,
+        "inflation": tuple(inflation(positive_weights or {}, schema).items()),
     }
     fusion = _choice(model, "fusion", FUSIONS)
     if model.architecture == "dtn":

@@ -9,7 +9,7 @@ upstream tasks has z_t = q_t. Another attends to q_t and to what its upstream ta
 with K, Q, V of the task and without bias. A task's logit is tower_t(z_t). The behavioural
 expectation calibrator adds `calibrator` times max(p(t) - p(u), 0) to the loss, for every upstream
 task u with t's space of the loss: an order cannot be likelier than its click, but may be
-so among clicks.
+so among clicks. Where positives weigh w in a loss, log w is taken off before p is.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ class AITM(Architecture):
                 if task.kind == tasks[upstream].kind == "binary" and (
                     task.space == tasks[upstream].space
                 ):
-                    p, p_u = nn.sigmoid(logits[task.name]), nn.sigmoid(logits[upstream])
+                    p, p_u = (
+                        nn.sigmoid(self.logit_of_p(name, logits[name]))
+                        for name in (task.name, upstream)
+                    )
                     excess.append(self.calibrator * nn.relu(p - p_u))
         return Outputs(
             logits=logits,

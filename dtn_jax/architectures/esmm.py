@@ -10,7 +10,8 @@ upstream tower through the product. With a, z the logits of p_u and of the tower
 
     logit(p_t) = -log(exp(-a) + exp(-z) + exp(-a - z)),
 
-which is exact and overflows nowhere.
+which is exact and overflows nowhere. Where positives of a task weigh w in its loss, its logit is
+log w above that of p_t; both products are of probabilities all the same.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ESMM(Architecture):
             logit = self.tower(name=f"tower_{task.name}")(z, train)
             conditional[task.name] = logits[task.name] = logit
             for upstream in task.upstream:  # one at most
-                logits[task.name] = both(logits[upstream], logit)
+                product = both(self.logit_of_p(upstream, logits[upstream]), logit)
+                logits[task.name] = product + dict(self.inflation)[task.name]
             outputs |= own
         return Outputs(
             logits=logits, intermediates={"conditional": conditional, "experts": outputs}

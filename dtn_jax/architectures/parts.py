@@ -38,6 +38,7 @@ class Architecture(nn.Module):
       tower: makes a task's tower.
       dropout: rate on the experts' outputs.
       dtype: of the gates' computation.
+      inflation: (task, log w) where its positives weigh w in the loss.
     """
 
     tasks: tuple[Task, ...]
@@ -45,6 +46,11 @@ class Architecture(nn.Module):
     tower: Callable[..., nn.Module]
     dropout: float
     dtype: Any
+    inflation: tuple[tuple[str, float], ...]
+
+    def logit_of_p(self, task: str, logit: Float[Array, " B"]) -> Float[Array, " B"]:
+        """The logit of the task's probability, of one that its weighted loss is taken of."""
+        return logit - dict(self.inflation)[task]
 
     def first_products(
         self, x: Float[Array, "B W"], groups: Groups, gates: Sequence[str]

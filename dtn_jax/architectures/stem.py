@@ -8,7 +8,8 @@ Every task has embedding tables of its own beside the shared ones. With s_g the 
 
 where no gradient reaches the experts of other tasks through s'_t (all forward, task-specific
 backward): with one level, a task's tables are moved by its own loss alone. The last level has no
-shared stream; a task's logit is tower_t(s_t).
+shared stream; a task's logit is tower_t(s_t). Gates are one linear layer, as everywhere here; the
+authors' code has small MLPs for them by default.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ from dtn_jax.datasets.blocks import Layout
 from dtn_jax.datasets.builder import BlockBuilder
 from dtn_jax.datasets.encoders import Bag, Vocabulary
 from dtn_jax.datasets.ragged import pad
-from dtn_jax.datasets.text_lines import Damage, by_file, read_lines
+from dtn_jax.datasets.text_lines import Damage, by_file, read_lines, too_many
 from dtn_jax.schema import Task, UserError
 
 HOME = "https://tianchi.aliyun.com/dataset/408"
@@ -60,7 +60,8 @@ class AliCCP(BlockBuilder):
     bags, by their weights (sum, mean) or without them (max; unweighted, the released run's sum);
     `conversion_without_click`, of rows with one but not the other: drop them, as the released
     reader does, keep them as they are, or count them as clicks; `damaged`, the percentage of a
-    file's lines that may be left out. The group of a row, for GAUC, is its user.
+    file's lines that may be left out, or lack their common features. The group of a row, for GAUC,
+    is its user.
     """
 
     VERSION = tfds.core.Version("2.0.0")  # raised whenever its files would give other rows
@@ -181,6 +182,23 @@ class AliCCP(BlockBuilder):
             if len(chunk):
                 yield chunk
         damage.check(self.damaged)
+        rows = damage.lines - damage.left_out
+        if self.without_click == "drop" and self.odd[split] == rows:
+            raise UserError(
+                f"{path}: each of the {rows:,} impressions of {split} is a conversion without a "
+                "click, and conversion_without_click=drop leaves none"
+            )
+
+    def check_notes(self, notes):
+        """A set that was prepared with a higher `damaged` is the same, and may be too poor."""
+        for name, found in notes["lines"].items():
+            problem = too_many(
+                found.get("limited", found["left_out"]), found["lines"], self.damaged
+            )
+            if problem:
+                raise UserError(f"when {name} was prepared, {problem}")
+        lines = sum(found["left_out"] for found in notes["lines"].values())
+        return f"{lines:,} damaged lines were left out when it was prepared" if lines else ""
 
     def common(self, part: str) -> Common:
         """The common features of a part; held until another part's are asked for."""

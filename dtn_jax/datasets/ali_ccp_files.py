@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pathlib
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +32,8 @@ def index_texts(spec: PairSpec, part: str) -> list[str]:
 def write(spec: PairSpec, folder: pathlib.Path, compressed: bool = False) -> list[pathlib.Path]:
     """Writes the four files, as `.gz` where they shall be; returns their paths.
 
+    They appear when all are written: what an interruption leaves cannot be taken for them.
+
     Raises:
       UserError: one of them is there, plain or as `.gz`: it may be the data set's own.
     """
@@ -39,6 +42,17 @@ def write(spec: PairSpec, folder: pathlib.Path, compressed: bool = False) -> lis
         there = sorted(folder.glob(f"{name}_*.csv*"))
         if there:
             raise UserError(f"{there[0]} is there, and is not written over; name another folder")
+    unfinished = folder / "unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        written = _write(spec, unfinished, compressed)
+        return [path.rename(folder / path.name) for path in written]
+    finally:
+        shutil.rmtree(unfinished)
+
+
+def _write(spec: PairSpec, folder: pathlib.Path, compressed: bool) -> list[pathlib.Path]:
     paths = []
     for part in PARTS:
         index = pa.array(index_texts(spec, part))

@@ -29,6 +29,7 @@ from dtn_jax.schema import UserError
 
 PARTS = ("train", "test")
 BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features
+LONGEST = 100  # times the published row's behaviours: 86,000 values a user
 SKEW = 3  # an id is V u^SKEW, u uniform
 
 # The share of lines that have a field of one value, and the mean number of values of the others.
@@ -76,9 +77,12 @@ class PairSpec:
             counts = getattr(self, name)
             if set(counts) != set(PARTS) or min(counts.values()) < 1:
                 raise UserError(f"{name} is {counts}, expected at least 1 of {' and '.join(PARTS)}")
-        if not (self.behaviours > 0 and 0 <= self.odd <= 1):
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}, expected a whole number of 0 or more")
+        if not (0 < self.behaviours <= LONGEST and 0 <= self.odd <= 1):
             raise UserError(
-                f"expected behaviours above 0 and odd in [0, 1], got {self.behaviours}, {self.odd}"
+                f"expected behaviours above 0, at most {LONGEST}, and odd in [0, 1], got "
+                f"{self.behaviours}, {self.odd}"
             )
 
     @functools.cached_property

@@ -50,7 +50,7 @@ PARTS = Reason("a feature without field, id and value")
 ID = Reason(f"an id that is not a whole number up to {LARGEST_ID:,}")
 VALUE = Reason("a value that is not a finite number")
 PLACE = Reason("a column without the field that belongs there")
-UNKNOWN = Reason("a field that is not one of the 23", left_out=False)
+UNKNOWN = Reason("a field that is not one of the 23", left_out=False, limited=False)
 NO_INDEX = Reason("no common_index", left_out=False)  # of a skeleton
 NOT_FOUND = Reason("its common_index has no line of common features", left_out=False)
 TWICE = Reason("a common_index that an earlier line has")
@@ -215,9 +215,11 @@ def _by_field(
 
 def _numbers(texts: pa.Array, dtype: pa.DataType, pattern: str) -> tuple[np.ndarray, np.ndarray]:
     """The numbers, and a mask of the texts that are one; others are 0."""
-    hexadecimal = pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py()
+    # The cast would take hexadecimal and very long texts for numbers.
+    odd = pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py()
+    odd = odd or (pattern == WHOLE and (pc.max(pc.binary_length(texts)).as_py() or 0) > DIGITS)
     try:
-        if hexadecimal:  # which the cast would take for whole numbers
+        if odd:
             raise pa.ArrowInvalid
         return texts.cast(dtype).to_numpy(), np.ones(len(texts), bool)
     except pa.ArrowInvalid:

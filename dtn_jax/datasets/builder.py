@@ -71,6 +71,14 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         notes.json."""
         return []
 
+    def check_notes(self, notes: dict) -> str:
+        """What to say of a set that was prepared earlier, of which these are the notes.
+
+        Raises:
+          UserError: it is not fit for use with the options of this builder.
+        """
+        return ""
+
     def raw_files(self) -> list[pathlib.Path]:
         """The user's own files that `raw` reads; what tells others from them is kept
         beside the data: their names, sizes and ends.

@@ -36,18 +36,10 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     Raises:
       UserError: an unknown name or option, or missing, damaged or ill-formed files.
     """
-    builder_class = DATASETS[choose("data set", name, DATASETS)]
-    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder()).expanduser()
-    manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
-    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
-        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
-    builder: BlockBuilder = builder_class(
-        data_dir=str(root.absolute()),
-        manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
-        **parse_options(options, builder_class.OPTIONS, name),
-    )
+    builder = make_builder(name, options, data_dir, manual_dir)
     folder = pathlib.Path(builder.data_dir)
-    if not folder.exists():
+    fresh = not folder.exists()
+    if fresh:
         try:
             builder.download_and_prepare()
         except OSError as error:
@@ -61,7 +53,24 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
         )
     if builder.manual_dir and prepared.raw_files:
         check_raw(prepared, builder, given=bool(manual_dir))
+    remark = "" if fresh else builder.check_notes(prepared.notes)
+    if remark:
+        progress.say(f"{name}: {remark}; python -m experiments.prepare shows which")
     return prepared
+
+
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> BlockBuilder:
+    """The builder of a data set; its `data_dir` is the folder of the prepared set."""
+    builder_class = DATASETS[choose("data set", name, DATASETS)]
+    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder()).expanduser()
+    manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
+    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
+    return builder_class(
+        data_dir=str(root.absolute()),
+        manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
+        **parse_options(options, builder_class.OPTIONS, name),
+    )
 
 
 def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:

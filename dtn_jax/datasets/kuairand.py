@@ -26,6 +26,7 @@ from dtn_jax.datasets.kuairand_files import (
     SOURCES,
     as_day,
     check_csv,
+    check_labels,
     collect,
     first_row,
     locate,
@@ -34,6 +35,7 @@ from dtn_jax.datasets.kuairand_files import (
 from dtn_jax.schema import Task, UserError
 
 DAYS = {"train": 10, "validation": 2, "test": 2}
+FEW = 0.01  # of a usual day's rows: fewer can only be stray
 
 
 class KuaiRand(BlockBuilder):
@@ -123,6 +125,14 @@ class KuaiRand(BlockBuilder):
                 f"kuairand: the files in {self.manual_dir / 'kuairand'} hold {len(days)} days; "
                 f"expected at least {wanted}, to split by time"
             )
+        usual = days["len"][:wanted].median()
+        for date, rows in days[:wanted].filter(pl.col("len") < FEW * usual)["date", "len"].rows():
+            raise UserError(
+                f"kuairand: {date} has {rows:,} rows, and a day of the first {wanted} has "
+                f"{usual:,.0f} (median): a stray date, which would move the days of each split? "
+                f"Its first row is {first_row(self.raw_files(), date)}"
+            )
+        check_labels(self.raw_files())
         return days
 
     def expected_rows(self):

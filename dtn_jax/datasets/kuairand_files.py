@@ -53,7 +53,7 @@ def read(path: pathlib.Path) -> pl.LazyFrame:
         log = pl.scan_csv(path, schema_overrides=dict.fromkeys(SOURCES.values(), pl.Int64))
     else:
         log = pl.scan_parquet(path)
-    empty = collect(log.head(0))
+    empty = collect(log.head(0), path)
     check_columns(empty, NEEDED, str(path))
     columns = [name for name in SOURCES.values() if name in empty.columns]
     for name in columns:
@@ -88,19 +88,45 @@ def check_csv(path: pathlib.Path, columns: Sequence[str]) -> None:
         ) from None
 
 
+def check_labels(paths: Sequence[pathlib.Path]) -> None:
+    """Raises UserError that names the first label that is neither 0, 1 nor missing, and the first
+    row without a user."""
+    for path in paths:
+        log = read(path)
+        labels = [name for name in LABELS.values() if name in log.collect_schema()]
+        wrong = {name: ~pl.col(name).cast(pl.Float32).is_in([0.0, 1.0]) for name in labels}
+        wrong["user_id"] = pl.col("user_id").is_null()
+        log = log.select(**{name: bad.fill_null(False) for name, bad in wrong.items()})
+        for name, count in collect(log.sum(), path).row(0, named=True).items():
+            if not count:
+                continue
+            at = collect(log.select(pl.col(name).arg_true().first()), path).item()
+            value = collect(read(path).select(name).slice(at, 1), path).item()
+            what, wanted = ("label ", "0, 1 or missing") if name in labels else ("", "a user")
+            raise UserError(
+                f"{place(path, at)}: {what}{name} is {'missing' if value is None else value}, "
+                f"expected {wanted} (so in {count:,} rows)"
+            )
+
+
+def place(path: pathlib.Path, row: int) -> str:
+    """Where a row is, counted from 0, for a message; a CSV's first line is its header."""
+    return f"{path}, " + (f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}")
+
+
 def first_row(paths: Sequence[pathlib.Path], date: int | None) -> str:
     """Where the first row with this date is, for a message."""
     for path in paths:
         same = read(path).select(pl.col("date").eq_missing(date)).with_row_index("row")
-        row = collect(same.filter("date").select(pl.col("row").min())).item()
-        if row is not None:  # a CSV's first line is its header
-            return f"{path}, " + (f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}")
+        row = collect(same.filter("date").select(pl.col("row").min()), path).item()
+        if row is not None:
+            return place(path, row)
     return f"in none of {len(paths)} files"
 
 
-def collect(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Reads rows; raises UserError where a file is damaged."""
+def collect(rows: pl.LazyFrame, path: pathlib.Path | None = None) -> pl.DataFrame:
+    """Reads rows, of one file or all; raises UserError where a file is damaged."""
     try:
         return rows.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"kuairand's log cannot be read: {error}") from error
+        raise UserError(f"{path or 'kuairand: the log'} cannot be read: {error}") from error

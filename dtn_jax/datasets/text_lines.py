@@ -27,10 +27,12 @@ class Reason(NamedTuple):
     Attributes:
       text: for the reader of the account.
       left_out: the whole line is; else the rest of it is used.
+      limited: such lines count towards the percentage that may be damaged.
     """
 
     text: str
     left_out: bool = True
+    limited: bool = True
 
 
 ENCODING = Reason("not UTF-8")
@@ -84,6 +86,10 @@ class Damage:
     def left_out(self) -> int:
         return sum(found.lines for reason, found in self.found.items() if reason.left_out)
 
+    @property
+    def limited(self) -> int:
+        return sum(found.lines for reason, found in self.found.items() if reason.limited)
+
     def account(self) -> list[str]:
         """A line of text for each reason, the most frequent first."""
         return [
@@ -94,12 +100,10 @@ class Damage:
         ]
 
     def check(self, percent: int) -> None:
-        """Raises UserError where nothing is left, or more than `percent` of the lines left out."""
-        if self.left_out and self.left_out * 100 > percent * self.lines:
-            raise UserError(
-                f"{self.path}: {self.left_out:,} of {self.lines:,} lines are not as expected; at "
-                f"most {percent} % may be (option damaged). " + " ".join(self.account())
-            )
+        """Raises UserError where no line is left, or more than `percent` of them are damaged."""
+        problem = too_many(self.limited, self.lines, percent)
+        if problem:
+            raise UserError(f"{self.path}: {problem}. {' '.join(self.account())}")
         if not self.lines - self.left_out:
             problem = "holds no lines"
             if self.lines:
@@ -114,7 +118,18 @@ class Damage:
     def facts(self) -> dict:
         """For notes.json."""
         reasons = {reason.text: dataclasses.asdict(f) for reason, f in self.found.items()}
-        return {"lines": self.lines, "left_out": self.left_out, "damage": reasons}
+        counts = {"lines": self.lines, "left_out": self.left_out, "limited": self.limited}
+        return counts | {"damage": reasons}
+
+
+def too_many(damaged: int, lines: int, percent: int) -> str:
+    """What is wrong with so many damaged lines; nothing where they may be."""
+    if damaged * 100 <= percent * lines:
+        return ""
+    return (
+        f"{damaged:,} of {lines:,} lines are not as expected; at most {percent} % may be "
+        "(option damaged)"
+    )
 
 
 def by_file(accounts: Iterable[Damage]) -> list[Damage]:

@@ -1,0 +1,65 @@
+"""A small generated pair of Ali-CCP, its files and its rows, for the tests."""
+
+import functools
+
+import numpy as np
+
+from dtn_jax.datasets import catalog
+from dtn_jax.datasets.ali_ccp import held_out
+from dtn_jax.datasets.ali_ccp_generator import PairSpec, joined_rows
+from dtn_jax.datasets.ali_ccp_text import FIELDS
+
+SPEC = PairSpec(
+    rows={"train": 1_500, "test": 400},
+    lines={"train": 60, "test": 40},
+    behaviours=0.04,
+    odd=0.05,
+    seed=1,
+)
+OPTIONS = "min_count=2,max_values=4,conversion_without_click=keep"
+
+
+def load(manual, tmp_path, options=OPTIONS):
+    return catalog.load("ali_ccp", options, str(tmp_path / "data"), str(manual))
+
+
+def lines_of(manual, name):
+    return (manual / "ali_ccp" / name).read_bytes().splitlines()
+
+
+def copied(manual, tmp_path, **changed):
+    """Another folder with the same files, but for {name: lines}."""
+    folder = tmp_path / "manual" / "ali_ccp"
+    folder.mkdir(parents=True)
+    for path in (manual / "ali_ccp").iterdir():
+        lines = changed.get(path.stem, path.read_bytes().splitlines())
+        (folder / path.name).write_bytes(b"".join(line + b"\n" for line in lines))
+    return folder.parent
+
+
+@functools.cache
+def own_rows():
+    """The generator's rows by split."""
+    rows = joined_rows(SPEC, "train")
+    held = held_out(np.arange(1, len(rows) + 1))
+    parts = {"train": rows.filter(~held), "validation": rows.filter(held)}
+    return parts | {"test": joined_rows(SPEC, "test")}
+
+
+def released_lines(part):
+    """As the reader released with DTN writes them."""
+    for number, row in enumerate(joined_rows(SPEC, part).iter_rows(named=True), 1):
+        columns = [f"{name}:{'#'.join(map(str, row[name])) or '0'}" for name in FIELDS]
+        yield ",".join([str(number), str(int(row["click"])), str(int(row["conversion"])), *columns])
+
+
+def write_released(folder, change=lambda lines: lines):
+    folder.mkdir(parents=True)
+    for part in ("train", "test"):
+        lines = change(list(released_lines(part)))
+        (folder / f"{part}_data.csv").write_text("\n".join(lines) + "\n")
+
+
+def raw_line(head, features):
+    texts = [f"{f}\x02{i}\x03{w}" for f, i, w in features]
+    return ",".join([*head, str(len(texts)), "\x01".join(texts)])

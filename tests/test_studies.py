@@ -1,0 +1,135 @@
+"""Studies that workers share: twins, deaths, trials beyond the budget."""
+
+import json
+import threading
+
+import optuna
+import pytest
+from test_train import small
+
+from dtn_jax import workdir
+from experiments import studies
+from experiments.budget import Budget
+
+
+def in_memory(trials):
+    study = optuna.create_study(direction="maximize")
+    budget = Budget(trials, "tpe", "none", 0, {})
+    return studies.Study("dtn", study, "mean", budget, study._storage)
+
+
+def test_no_sampler_learns_from_a_twin():
+    study = in_memory(9)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    states = [t.state.name for t in study.optuna.get_trials()]
+    assert states == ["COMPLETE", "FAIL"]
+
+
+def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp_path):
+    """An Optuna storage in memory has no heartbeats either."""
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"})
+    folder = tmp_path / "trial_0"
+    assert not study.others_run(tmp_path)  # it is not to be seen from here
+    folder.mkdir()
+    with workdir.locked(folder / "lock"):
+        assert study.others_run(tmp_path)
+        monkeypatch.setattr(studies, "BEGINNING", 0)
+        study.bury(tmp_path)
+        assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    monkeypatch.setattr(studies, "BEGINNING", 20)
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]  # it may not have begun
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    assert study.wants_more(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+
+
+def test_the_last_point_of_a_grid_is_gone_on_with_too():
+    grid = {"seed": ["1", "2"]}
+    sampler = optuna.samplers.GridSampler(grid)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    known = studies.Study("dtn", study, "mean", Budget(2, "grid", "none", 0, grid), study._storage)
+    trials = [study.ask(), study.ask()]
+    for trial in trials:
+        trial.suggest_categorical("seed", grid["seed"])
+    study.tell(trials[0], 0.1)
+    known.alone()
+    assert [t.state.name for t in known.trials()] == ["COMPLETE", "FAIL", "WAITING"]
+
+
+def test_of_two_workers_that_draw_the_same_the_older_goes_on():
+    study = in_memory(9)
+    older, younger = study.optuna.ask(), study.optuna.ask()
+    late = threading.Timer(0.3, study.claim, (older, {"seed": "1"}))  # it has not said so yet
+    late.start()
+    with pytest.raises(studies.Twin):
+        study.claim(younger, {"seed": "1"})
+    late.join()
+    assert [t.number for t in study.trials()] == [older.number]
+    assert study.claim(study.optuna.ask(), {"seed": "2"}) == 2
+
+
+def test_a_trial_beyond_the_budget_is_not_done():
+    study = in_memory(2)
+    for number in range(2):  # both are running
+        assert study.claim(study.optuna.ask(), {"seed": str(number)}) == number
+    with pytest.raises(studies.Twin):
+        study.claim(study.optuna.ask(), {"seed": "2"})
+    assert len(study.trials()) == 2
+
+
+def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
+    """A worker that died before it could end its trial as a twin, or as one too many."""
+    for budget in (9, 1):
+        study = in_memory(budget)
+        settings = {"seed": "1" if budget == 9 else "2"}
+        study.run_one(lambda trial, s=study: s.claim(trial, {"seed": "1"}) + 0.5)
+        dead = study.optuna.ask()
+        dead.set_user_attr(studies.SETTINGS, json.dumps(settings))
+        study.alone()
+        assert not study.run_one(lambda trial, s=study, given=settings: s.claim(trial, given) + 0.5)
+        assert len([t for t in study.trials() if t.state in studies.DONE]) == 1
+    study = in_memory(9)
+    dead = study.optuna.ask()
+    dead.set_user_attr(studies.TWIN, None)  # it had said so, and no more
+    study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL)
+    studies.retry_later()(study.optuna, study.optuna.get_trials()[dead.number])
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "3"}) + 0.5)
+
+
+def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
+    budget = Budget(2, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.claim(study.optuna.ask(), {"seed": "1"})  # and its worker dies
+    study.alone()
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study.close()
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other():
+    study = in_memory(2)
+
+    def silent(trial):
+        study.claim(trial, {"seed": "1"})
+        study.optuna.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # said by another one
+        return 0.5
+
+    assert not study.run_one(silent)
+    assert [t.state.name for t in study.trials()] == ["FAIL"]
+
+
+def test_a_study_ends_its_connections(tmp_path):
+    budget = Budget(1, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    pool = study.storage.engine.pool
+    study.close()
+    assert study.storage.engine.pool is not pool
+    assert pool.checkedin() == 0

@@ -1,0 +1,54 @@
+"""What a sweep shows: its table, its pictures, winners at the edge of a range."""
+
+import io
+
+import optuna
+import pytest
+import rich
+import rich.console
+from test_studies import in_memory
+
+from experiments import studies, sweep_report
+from experiments.budget import Budget
+
+
+def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
+    study = optuna.create_study(direction="maximize")
+    study.optimize(lambda trial: 0.5, n_trials=2)
+    budget = Budget(2, "tpe", "none", 0, {})
+    sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, study._storage))
+    assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
+    console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    monkeypatch.setattr(rich, "_console", console)
+    study = in_memory(2)
+    with sweep_report.live(study) as show:
+        for number in range(2):
+            study.run_one(lambda trial, n=number: 0 * study.claim(trial, {"seed": str(n)}) + 0.5)
+            show()
+    shown = console.file.getvalue()
+    assert "seed=1" in shown
+    assert "of 2 trials: 2 complete" in shown
+    moves_up = "\x1b[1A"
+    assert (moves_up in shown) == terminal
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"rate": 9.9e-3, "dropout": 0.25}, ["rate"]),
+        ({"rate": 3.1e-4, "dropout": 0.01}, ["rate"]),  # no dropout is below 0
+        ({"rate": 2e-3, "dropout": 0.49}, ["dropout"]),
+        ({"rate": 2e-3, "dropout": 0.25}, []),
+    ],
+)
+def test_winners_at_the_edge_of_a_range_are_told(params, expected):
+    ranges = {
+        "rate": optuna.distributions.FloatDistribution(3e-4, 1e-2, log=True),
+        "dropout": optuna.distributions.FloatDistribution(0.0, 0.5),
+    }
+    trial = optuna.trial.create_trial(params=params, distributions=ranges, value=0.5)
+    assert sweep_report.at_edge(trial) == expected

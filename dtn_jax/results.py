@@ -40,7 +40,7 @@ def conclude(
         "experts": run.config.model.experts,
         "seed": run.config.seed,
         "parameters": run.size.parameters,
-        "table_parameters": run.plan.rows * run.plan.dim * len(run.plan.views),
+        "table_parameters": run.table_parameters,
         "flops_per_example": run.size.flops_per_example,
         "steps": int(state.step),
         "selected_by": run.config.train.select,

@@ -64,6 +64,11 @@ class Run:
         """The groups of a split's rows, read once a split."""
         return functools.cache(self.data.groups)
 
+    @property
+    def table_parameters(self) -> int:
+        """Numbers in the embedding tables of all views, without padding."""
+        return sum(self.schema.tables().values()) * len(self.plan.views) * self.plan.dim
+
     @functools.cached_property
     def size(self) -> flops.Size:
         """Dense parameters (codebooks included), and forward FLOPs of one example."""

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 import jax
 import rich
-from rich.markdown import Markdown
 
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
@@ -34,6 +33,7 @@ from experiments import (
     table_markdown,
     table_plots,
     table_report,
+    table_terminal,
 )
 from experiments.protocols import PROTOCOLS, Entry, Protocol
 from experiments.references import REFERENCES
@@ -204,7 +204,10 @@ def remade(arguments: Sequence[str]) -> str:
 
 
 def show(found: dict, path: pathlib.Path) -> None:
-    rich.print(Markdown(table_markdown.markdown(found)))
+    for table in table_terminal.tables(found, rich.get_console().width):
+        rich.print(table)
+    for note in table_terminal.notes(found):
+        rich.get_console().print(note, style="dim", markup=False, highlight=False)
     rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.table_content import TOO_FEW
+from experiments.table_content import comparisons
 from experiments.table_text import LEVEL, opponent
 
 SETTINGS = {
@@ -12,7 +12,8 @@ SETTINGS = {
     "ablation": "all rows have those of dtn, tuned by",
     "interactions": "each row has those of its routing in `overall` (PLE one level here, so that "
     "all have as many experts), tuned by",
-    "matched": "each row has those of its architecture in `overall`, tuned by",
+    "matched": "each row has those of its architecture in `overall`, with the width of its MLPs at "
+    "which its parameters without tables, and its FLOPs, are DTN's; tuned by",
     "sensitivity": "all rows have those of dtn, tuned by",
 }
 
@@ -23,7 +24,7 @@ def counted(number: int, noun: str) -> str:
 
 def powerless(found: Mapping) -> list[str]:
     """Says so where there are too many comparisons for the draws to tell any."""
-    tests = [c for r in found["rows"] for c in r["comparison"].values() if c != TOO_FEW]
+    tests = [c for r in found["rows"] for c in comparisons(r).values()]
     least = len(tests) * max((c["least"] for c in tests), default=0.0)
     if least < LEVEL:
         return []
@@ -46,8 +47,9 @@ def footnotes(found: Mapping) -> list[str]:
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
         "table; the one tuning that there was is taken as given); too few: below 100 of a class.",
-        "Parameters without embedding tables; forward FLOPs of one example; train s: seconds of "
-        "training, median over seeds, on a machine that may have had other work.",
+        "Parameters without embedding tables, theirs beside them (of all views: stem and "
+        "single_task have tables of each task's own); forward FLOPs of one example; train s: "
+        "seconds of training, median over seeds, on a machine that may have had other work.",
     ]
     notes += powerless(found)
     edges: dict[str, list[str]] = {}
@@ -61,7 +63,9 @@ def footnotes(found: Mapping) -> list[str]:
     if found["missing"]:
         count = sum(found["missing"].values())
         notes.append(f"Not finished, runs still missing: {count} ({'; '.join(found['missing'])}).")
-    dates = found["cell_dates"] or [found["date"]]
+    if not found["rows"]:
+        return [*notes, f"`{found['command']}`: no run is finished yet."]
+    dates = found["cell_dates"]
     dates = " to ".join(dict.fromkeys((dates[0], dates[-1])))
     jax = ", ".join(found["versions"].get("jax", ()))
     where = f"jax {jax}; {'; '.join(found['devices'])}"

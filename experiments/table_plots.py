@@ -13,8 +13,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.workdir import temporary_for
-from experiments.table_content import TOO_FEW
-from experiments.table_text import LEVEL, fine, has, keys_of, short, spread
+from experiments.table_content import comparisons
+from experiments.table_notes import counted
+from experiments.table_text import LEVEL, fine, has, keys_of, opponent, short, spread
 
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
@@ -52,19 +53,15 @@ def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
 
 def differences(found: Mapping) -> Figure | None:
     """Each row's AUC less that of what it is tested against, with 95 % intervals."""
-    rows = [r for r in found["rows"] if any(c != TOO_FEW for c in r["comparison"].values())]
-    keys = [
-        k
-        for k in keys_of(found)
-        if any(r["comparison"].get(k) not in (None, TOO_FEW) for r in rows)
-    ]
+    rows = [r for r in found["rows"] if comparisons(r)]
+    keys = [k for k in keys_of(found) if any(k in comparisons(r) for r in rows)]
     if not rows:
         return None
     figure, axes_of = panels(len(keys), 3.1, 0.6 + 0.34 * len(rows), sharey=True)
     for axes, key in zip(axes_of, keys):
         for at, row in enumerate(rows):
-            test = row["comparison"].get(key)
-            if test in (None, TOO_FEW):
+            test = comparisons(row).get(key)
+            if not test:
                 continue
             sure = test["p_holm"] < LEVEL
             colour = (COLOURS[0] if test["difference"] > 0 else COLOURS[1]) if sure else GREY
@@ -76,12 +73,13 @@ def differences(found: Mapping) -> Figure | None:
         axes.xaxis.set_major_locator(MaxNLocator(5))
     axes_of[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
     axes_of[0].invert_yaxis()
-    against = sorted({r["against"] for r in rows})
-    other = against[0] if len(against) == 1 else "dtn with the same experts"
     figure.suptitle(
-        f"{found['dataset']}: AUC less that of {other}, 95 % interval\n", fontsize=11, x=0.01,
-        ha="left", fontweight="bold",
-    )  # fmt: skip
+        f"{found['dataset']}: AUC less that of {opponent(found)}, 95 % interval\n",
+        fontsize=11,
+        x=0.01,
+        ha="left",
+        fontweight="bold",
+    )
     figure.text(
         0.99, 0.0, f"coloured: p < {LEVEL} after Holm's correction", ha="right", va="top", **NOTE
     )
@@ -91,7 +89,10 @@ def differences(found: Mapping) -> Figure | None:
 def cost(found: Mapping) -> Figure | None:
     """AUC against forward FLOPs."""
     rows = found["rows"]
-    keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    few = {key for row in rows for key in row["few"]}
+    keys = [k for k in keys_of(found) if has(rows, k, "auc") and k not in few]
+    if not keys:
+        return None
     figure, axes_of = panels(len(keys), 3.6, 3.2)
     for axes, key in zip(axes_of, keys):
         for at, row in enumerate(rows):
@@ -119,6 +120,7 @@ def heat(found: Mapping) -> Figure | None:
     """Mean AUC and its deviation over seeds, kinds of experts by routings."""
     rows = found["rows"]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    most = max(len(r["seeds"]) for r in rows)
     kinds, routings = (list(dict.fromkeys(r[what] for r in rows)) for what in ("at", "group"))
     figure, axes_of = panels(len(keys), 4.0, 0.8 + 0.55 * len(kinds))
     for axes, key in zip(axes_of, keys):
@@ -130,6 +132,8 @@ def heat(found: Mapping) -> Figure | None:
                 at = kinds.index(row["at"]), routings.index(row["group"])
                 values[at] = statistics.mean(known)
                 texts[at] = spread(known, digits).replace(" ± ", "\n± ")
+                if len(known) < most:
+                    texts[at] += f"\n({counted(len(known), 'seed')})"
         axes.imshow(values, cmap="Blues", aspect="auto")
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
         for (i, j), value in np.ndenumerate(values):
@@ -151,6 +155,7 @@ def bands(found: Mapping) -> Figure | None:
     rows = [r for r in found["rows"] if r["group"]]
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
     axes_of = list(dict.fromkeys(r["group"] for r in rows))
+    most = max(len(r["seeds"]) for r in found["rows"])
     figure = Figure(figsize=(3.3 * len(axes_of), 2.5 * len(keys)), layout="constrained")
     grid = figure.subplots(len(keys), len(axes_of), squeeze=False, sharey="row")
     for i, key in enumerate(keys):
@@ -161,8 +166,12 @@ def bands(found: Mapping) -> Figure | None:
             means = np.array([statistics.mean(defined(r, key)) for r in own])
             spreads = np.array([deviation(defined(r, key)) for r in own])
             axes.fill_between(at, means - spreads, means + spreads, color=COLOURS[0], alpha=0.2)
-            axes.plot(at, means, "o-", color=COLOURS[0], ms=4)
-            if base and defined(base, key):
+            axes.plot(at, means, "-", color=COLOURS[0])
+            for place, row in enumerate(own):
+                filled = COLOURS[0] if len(row["seeds"]) == most else "white"
+                axes.plot(place, means[place], "o", color=COLOURS[0], mfc=filled, ms=4.5)
+            alike = any(base and r["experts"] == base["experts"] for r in own)
+            if alike and defined(base, key):
                 level = statistics.mean(defined(base, key))
                 axes.axhline(level, color=GREY, ls=LINES[1], lw=1)
             labels = [r["at"].replace("+", "+\n") for r in own]
@@ -170,8 +179,12 @@ def bands(found: Mapping) -> Figure | None:
             axes.margins(x=0.15)
             style(axes, f"AUC {key}" if j == 0 else "")
             if i == len(keys) - 1:
-                axes.set_xlabel(option, fontsize=9)
-    figure.text(0.99, 0.0, "dashed: as tuned", ha="right", va="top", **NOTE)
+                other = f"\n({own[0]['experts']})" if own and not alike else ""
+                axes.set_xlabel(option + other, fontsize=9)
+    note = "dashed: as tuned"
+    if any(len(r["seeds"]) < most for r in rows):
+        note += f"; hollow: fewer than {most} seeds"
+    figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
     title = f"{found['dataset']}: test AUC of dtn at other sizes, mean ± standard deviation"
     return titled(figure, title)
 
@@ -215,6 +228,6 @@ PICTURES: Mapping[str, Mapping[str, Picture]] = {
     "overall": {"differences": differences, "cost": cost},
     "ablation": {"differences": differences},
     "interactions": {"heat": heat, "differences": differences},
-    "matched": {"differences": differences, "cost": cost},
+    "matched": {"differences": differences},
     "sensitivity": {"bands": bands},
 }

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-from experiments.table_content import OPTIMAL, TOO_FEW
+from experiments.table_content import OPTIMAL, comparisons, own_spaces
 
 LEVEL = 0.05  # of significance
 FINE = 5e-5  # a spread that 4 digits would hide
@@ -18,6 +18,8 @@ NAMES = {
     "rmse": "RMSE",
     "r2": "R²",
 }
+WITH_THE_SAME = "dtn with the same experts (dtn itself: with mlp)"  # of `interactions`
+SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 LOWEST_IS_BEST = ("logloss", "ece", "rmse")
 TITLES = {
     "overall": "All architectures",
@@ -49,18 +51,17 @@ def texts(found: Mapping) -> list[Text]:
 
 def main_text(found: Mapping) -> Text:
     """AUC with its marks, size, and what others published."""
-    rows = found["rows"]
+    rows = shown(found)
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
     columns = {"experts": [f"`{r['experts']}`" for r in rows]}
     columns |= {
         f"AUC {key}": [c + mark(r, key) for c, r in zip(metric_column(rows, key, "auc"), rows)]
         for key in keys
     }
-    columns |= {
-        "parameters": [short(r["parameters"]) for r in rows],
-        "FLOPs": [short(r["flops"]) for r in rows],
-        "train s": [seconds(r["train_seconds"]) for r in rows],
-    }
+    counts = ("parameters", "table_parameters", "flops")
+    sizes = [[short(r[count]) for r in rows] for count in counts]
+    sizes.append([seconds(r["train_seconds"]) for r in rows])
+    columns |= dict(zip(SIZES, sizes, strict=True))
     columns |= published_columns(rows, found["published"])
     made = as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns, found["seeds"])
     empty = ("",) * (len(columns) - len(keys) - 1)
@@ -86,8 +87,8 @@ def published_text(found: Mapping) -> Text | None:
 
 def difference_text(found: Mapping) -> Text | None:
     """Differences from what each row is tested against; None where nothing is tested."""
-    rows = [r for r in found["rows"] if r["comparison"]]
-    keys = [k for k in keys_of(found) if any(k in r["comparison"] for r in rows)]
+    rows = [r for r in found["rows"] if comparisons(r)]
+    keys = [k for k in own_spaces(keys_of(found)) if any(k in r["comparison"] for r in rows)]
     columns = {key: [difference(r["comparison"].get(key)) for r in rows] for key in keys}
     if not rows:
         return None
@@ -98,14 +99,14 @@ def difference_text(found: Mapping) -> Text | None:
 def opponent(found: Mapping) -> str:
     """What rows are tested against."""
     against = {r["against"] for r in found["rows"]}
-    return against.pop() if len(against) == 1 else "dtn with the same experts"
+    return against.pop() if len(against) == 1 else WITH_THE_SAME
 
 
 def share_text(found: Mapping) -> Text | None:
     """How far each row is from 0.5 towards the best possible AUC; None where that is not known."""
     if OPTIMAL not in found["references"]:
         return None
-    rows, best = found["rows"], found["references"][OPTIMAL]["test"]
+    rows, best = shown(found), found["references"][OPTIMAL]["test"]
     columns = {
         key: [
             spread([100 * (v - 0.5) / (best[key] - 0.5) for v in r["metrics"][key]["auc"]], 1)
@@ -119,7 +120,7 @@ def share_text(found: Mapping) -> Text | None:
 
 def metric_text(found: Mapping, metric: str) -> Text | None:
     """A metric by task@space; None where it is nowhere defined."""
-    rows = found["rows"]
+    rows = shown(found)
     keys = [k for k in keys_of(found) if has(rows, k, metric)]
     columns = {key: metric_column(rows, key, metric) for key in keys}
     return as_text(NAMES[metric], rows, columns) if keys else None
@@ -135,6 +136,12 @@ def as_text(
         for r in rows
     ]
     return Text(title, ("", *columns), tuple(zip(names, *columns.values(), strict=True)))
+
+
+def shown(found: Mapping) -> list[Mapping]:
+    """The rows without those that are other names of a row that is shown."""
+    names = {r["name"] for r in found["rows"]}
+    return [r for r in found["rows"] if r["same_as"] not in names]
 
 
 def keys_of(found: Mapping) -> list[str]:
@@ -153,7 +160,7 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     most = max(len(r["seeds"]) for r in rows)  # a row that lacks seeds is not compared yet
     compared = [m for m, r in zip(means, rows) if m is not None and len(r["seeds"]) == most]
     best = (min if metric in LOWEST_IS_BEST else max)(compared, default=None)
-    if any(r["comparison"].get(key) == TOO_FEW for r in rows):
+    if any(key in r["few"] for r in rows):
         best = None  # what so few examples rank highest means nothing
     digits = 5 if fine(rows, key, metric) else 4
     cells = [spread(v, digits) if v else "not defined" for v in values]
@@ -170,19 +177,23 @@ def fine(rows: Sequence[Mapping], key: str, metric: str = "auc") -> bool:
 
 def spread(values: Sequence[float], digits: int = 4) -> str:
     mean = f"{statistics.mean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    if len(values) < 2:
+        return mean
+    deviation = statistics.stdev(values)
+    hidden = 0.05 * 10**-digits < deviation < 0.5 * 10**-digits
+    return f"{mean} ± {deviation:.{digits + hidden}f}"
 
 
 def mark(row: Mapping, key: str) -> str:
     """↓ and ↑: significantly below and above what the row is tested against."""
-    found = row["comparison"].get(key)
-    if found in (None, TOO_FEW) or found["p_holm"] >= LEVEL:
+    found = comparisons(row).get(key)
+    if not found or found["p_holm"] >= LEVEL:
         return ""
     return " ↑" if found["difference"] > 0 else " ↓"
 
 
 def difference(found: Mapping | str | None) -> str:
-    if found is None or found == TOO_FEW:
+    if not isinstance(found, Mapping):
         return found or ""
     low, high = 1000 * found["low"], 1000 * found["high"]
     sign = "≤" if found["p"] <= found["least"] else "="

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.significance import resampled_aucs
 from experiments import cells, paper_tables
 from experiments.protocols import PROTOCOLS, Protocol, entry
-from experiments.table_entries import TABLES, ablation, interactions, matched, sensitivity
+from experiments.table_entries import NEAR, TABLES, ablation, interactions, matched, sensitivity
 from experiments.table_work import Work
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -114,7 +115,8 @@ def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, 
     assert (folder / "overall_cost.pdf").exists()
     assert "![overall_cost](overall_cost.png)" in (folder / "overall.md").read_text()
     assert not (folder / "overall_differences.png").exists()  # of one seed
-    assert "AUC income@all" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert re.search(r"income +never_married", shown)
 
     with monkeypatch.context() as patched:  # nothing is done again
         patched.setattr(cells, "train", None)
@@ -375,12 +377,27 @@ def test_matched_entries_are_as_large(name):
     protocol = PROTOCOLS["census_income"]
     entries = TABLES[name](protocol, FLAT, straight)
     wanted = straight(entries[0])
-    sized = [e for e in entries if e.group or "as large" in e.name]
-    assert len(sized) == (1 if name == "ablation" else 2 * (len(protocol.entries) - 1))
+    sized = [e for e in entries if "as large" in e.name or "equal" in e.name]
+    tuned_as = {e.tuned_as for e in sized}
+    assert tuned_as == ({"dtn"} if name == "ablation" else set(protocol.entries) - {"dtn"})
     for e in sized:
-        at = 1 if e.group == "FLOPs" else 0
         step = 10 * (1 + len(e.tuned_as))  # that one more of the width makes
-        assert straight(e)[at] == pytest.approx(wanted[at], abs=step)
+        if "equal FLOPs" not in e.name:
+            assert straight(e).parameters == pytest.approx(wanted.parameters, abs=step)
+        if name == "matched" and "equal parameters" not in e.name:
+            assert straight(e)[1] == pytest.approx(wanted[1], abs=step, rel=NEAR)
+
+
+def test_where_no_width_gives_both_sizes_there_is_a_row_for_each():
+    def size(entry):
+        width = entry.settings.get("model.mlp.hidden", (100,))[0]
+        return Size(1_000 * width, (900 if entry.tuned_as == "shared_bottom" else 1_000) * width)
+
+    entries = matched(TINY, FLAT, size)
+    names = ["dtn", "shared_bottom, equal parameters", "shared_bottom, equal FLOPs"]
+    assert [e.name for e in entries] == names
+    assert size(entries[1]).parameters == 100_000
+    assert size(entries[2]).flops_per_example == pytest.approx(100_000, rel=NEAR)
 
 
 def test_matched_finds_a_curve_too():
@@ -389,7 +406,7 @@ def test_matched_finds_a_curve_too():
         return Size(3 * width**2 + 50 * width, width)
 
     found = matched(TINY, FLAT, lambda e: bent(e) if e.tuned_as != "dtn" else Size(1_000_000, 1))
-    (own,) = [e for e in found if e.group == "parameters"]
+    (own,) = [e for e in found if "equal parameters" in e.name]
     assert bent(own).parameters == pytest.approx(1_000_000, rel=0.05)
 
 
@@ -397,7 +414,7 @@ def test_interactions_compare_routings_of_the_same_experts():
     entries = interactions(PROTOCOLS["census_income"], FLAT, straight)
     assert len(entries) == 20
     for e in entries:
-        assert e.against == f"dtn, {e.at}"
+        assert e.against == f"dtn, {'mlp' if e.tuned_as == 'dtn' else e.at}"
         config = cells.configured(PROTOCOLS["census_income"], entry(e.tuned_as, "mlp"), e.settings)
         levels = architectures.layout(config.model, FLAT)
         experts = [kind for level in levels for group in level.values() for kind in group]

@@ -1,10 +1,12 @@
 """What the paper's tables print: signs of significance, best values, numbers in full, LaTeX."""
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
 import pytest
+import rich.console
 
 from dtn_jax.significance import DRAWS
 from experiments import (
@@ -14,6 +16,7 @@ from experiments import (
     table_notes,
     table_plots,
     table_report,
+    table_terminal,
     table_text,
 )
 from experiments.cells import packed
@@ -241,6 +244,36 @@ def test_every_table_has_its_pictures(table, made, tmp_path):
     assert "<b>0.81002 ± 0.00001</b> ↑" in page
 
 
+def test_few_examples_are_so_with_one_seed_and_in_every_space():
+    cells = {name: [cell(name, 1, auc, positives=20)] for name, auc in (("dtn", 0.8), ("ple", 0.7))}
+    made = content("adult", "overall", PROTOCOL, [Entry(n, n) for n in cells], cells, {}, {})
+    assert made["rows"][0]["few"] == ["click@all", "order@click"]
+    assert "**" not in str(table_text.main_text(made | {"command": ""}).rows)
+
+
+def test_what_the_protocol_does_not_test_is_said():
+    protocol = dataclasses.replace(PROTOCOL, tested=("click",))
+    cells = {n: [cell(n, seed, auc) for seed in (1, 2)] for n, auc in (("dtn", 0.8), ("ple", 0.7))}
+    made = content("adult", "overall", protocol, [Entry(n, n) for n in cells], cells, {}, {})
+    assert made["rows"][1]["comparison"] == {"click@all": "too few", "order@click": "not tested"}
+    assert "too few,,,," in table_csv.csv_text(made)
+    assert "not tested,,,," in table_csv.csv_text(made)
+
+
+def test_another_name_of_the_same_runs_is_shown_once():
+    cells = {name: [cell("dtn", s, 0.8) for s in (1, 2, 3)] for name in ("dtn", "dim = 8")}
+    entries = [Entry("dtn", "dtn"), Entry("dim = 8", "dtn", group="dim", at="8")]
+    made = content("adult", "sensitivity", PROTOCOL, entries, cells, {}, {}) | {"command": ""}
+    assert [row["name"] for row in made["rows"]] == ["dtn", "dim = 8"]  # as a picture's point
+    assert [row[0] for row in table_text.main_text(made).rows] == ["`dtn`"]
+
+
+def test_a_table_without_a_run_says_so():
+    made = found({})
+    assert table_notes.footnotes(made)[-1].endswith("no run is finished yet.")
+    assert list(table_terminal.tables(made, 80)) == []
+
+
 def test_regressions_are_shown_and_not_tested():
     cells = {name: [cell(name, 1, 0.8)] for name in ("dtn", "mmoe")}
     for (found_,) in cells.values():
@@ -250,3 +283,21 @@ def test_regressions_are_shown_and_not_tested():
     titles = {t.title: t for t in table_text.texts(made | {"command": ""})}
     assert titles["RMSE"].rows[0] == ("`dtn`", "**2.0000**")
     assert "time@all" not in made["rows"][1]["comparison"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 300])
+def test_a_terminal_shows_every_auc_whole(width, made):
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, width=width)
+    for table in table_terminal.tables(made, width):
+        console.print(table)
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in shown.getvalue()
+    auc = table_text.main_text(made).rows[0][3].replace("*", "")
+    assert auc in shown.getvalue()
+
+
+def test_terminals_have_bold_for_the_best():
+    assert table_terminal.styled("**0.9 ± 0.1** ↑").spans[0].style == "bold"
+    assert table_terminal.styled("**0.9 ± 0.1** ↑").plain == "0.9 ± 0.1 ↑"

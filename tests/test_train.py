@@ -92,6 +92,14 @@ def uncut(prepared_dir, tmp_path_factory):
     return workdir, train(small(prepared_dir), workdir)
 
 
+def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
+    for architecture, views in (("dtn", 1), ("single_task", 2), ("stem", 3)):
+        run = build_run(small(prepared_dir, model__architecture=architecture))
+        rows = sum(field.rows for field in run.schema.fields)
+        assert run.table_parameters == 4 * views * rows
+        assert run.plan.rows * run.plan.dim - run.table_parameters < 4 * 1024  # padding
+
+
 def test_a_model_knows_what_positives_weigh(prepared_dir):
     config = small(
         prepared_dir,

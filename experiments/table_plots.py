@@ -195,8 +195,9 @@ def titled(figure: Figure, text: str) -> Figure:
 
 
 def panels(count: int, width: float, height: float, **shared) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, each of that size in inches, PER_ROW side by side."""
-    columns, lines = min(count, PER_ROW), -(-count // PER_ROW)
+    """A figure of `count` panels, each of that size in inches, at most PER_ROW side by side."""
+    lines = -(-count // PER_ROW)
+    columns = -(-count // lines)
     size = (1.6 + width * columns, 0.4 + height * lines)
     figure = Figure(figsize=size, layout="constrained")
     every = figure.subplots(lines, columns, squeeze=False, **shared).ravel()

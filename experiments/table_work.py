@@ -107,35 +107,42 @@ class Work:
     def do(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
         """Tunes, then trains seed by seed; yields when all entries have one more, or all seeds.
 
-        What is yielded is what could not be done. Jobs that other processes do are waited for.
-        Nothing is yielded where all is there.
+        What is yielded is what could not be done. Nothing is yielded where all is there.
         """
         names = list(dict.fromkeys(e.tuned_as for e in entries))
         tunings = {
             f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
         }
-        if tunings:
-            yield self.share(tunings)
+        yield from self.share([tunings])
         entries = [e for e in entries if self.tuning(e.tuned_as)]
         seeds = tuple(range(1, self.protocol.seeds + 1))
+        rounds = []
         for some in [seeds] if self.together else [(seed,) for seed in seeds]:
-            jobs = {}
+            rounds.append({})
             for entry in entries:
                 missing = tuple(s for s in some if not self.cell(entry, s))
                 if missing:
                     label = f"{entry.name}, seed {', '.join(map(str, missing))}"
-                    jobs[label] = functools.partial(self.train, entry, missing)
-            if jobs:
-                yield self.share(jobs)
+                    rounds[-1][label] = functools.partial(self.train, entry, missing)
+        yield from self.share(rounds)
 
-    def share(self, jobs: Mapping[str, Job]) -> list[str]:
-        """Does each job that no other process does; returns what failed.
+    def share(self, rounds: Sequence[Mapping[str, Job]]) -> Iterator[list[str]]:
+        """Does each job that no other process does, round by round; yields what failed whenever a
+        round is all done. What another process does is waited for when nothing else is left.
 
         Whatever one run dies of, the others are done.
         """
-        problems, left, took, told = [], dict(jobs), [], False
+        left = {(i, label): job for i, jobs in enumerate(rounds) for label, job in jobs.items()}
+        problems, took, told, idle = [], [], False, False
         while left:
-            for label, job in list(left.items()):
+            if idle:
+                if not told:
+                    others = ", ".join(label for _, label in left)
+                    rich.print(f"another process does {others}: waiting for it")
+                told = True
+                time.sleep(LOOK)
+            idle = True
+            for (i, label), job in list(left.items()):
                 about = ""
                 if took:
                     minutes = statistics.median(took) * len(left) / 60
@@ -152,13 +159,11 @@ class Work:
                 except Exception as error:
                     traceback.print_exc()
                     problems.append(f"  {label}: {type(error).__name__}: {error}")
-                del left[label]
-            if left:
-                if not told:
-                    rich.print(f"another process does {', '.join(left)}: waiting for it")
-                told = True
-                time.sleep(LOOK)
-        return problems
+                del left[i, label]
+                idle = False
+                if all(other != i for other, _ in left):
+                    yield problems
+                    problems = []
 
     @contextlib.contextmanager
     def alone(self, names: Sequence[str]) -> Iterator[bool]:

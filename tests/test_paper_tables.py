@@ -258,7 +258,7 @@ def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
 
 
 def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
-    """What another one does is left to it, and looked at again when it is done."""
+    """What another one does is left to it, and looked at again when all else is done."""
     work = Work("adult", TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
     done, held = [], threading.Event()
 
@@ -267,26 +267,33 @@ def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
             with cells.alone(tmp_path / f"{name}.lock") as alone:
                 if alone:
                     done.append(name)
-                    held.set()
+                    if name == "c":
+                        held.set()
             return alone
 
         return do
 
+    rounds = [{"a": job("a"), "b": job("b")}, {"c": job("c")}]
+    yielded = []
     with cells.alone(tmp_path / "a.lock") as alone:
         assert alone
-        sharing = threading.Thread(target=work.share, args=({"a": job("a"), "b": job("b")},))
+        sharing = threading.Thread(
+            target=lambda: yielded.extend((*done, problems) for problems in work.share(rounds))
+        )
         sharing.start()
         assert held.wait(10)
-        assert done == ["b"]
+        assert done == ["b", "c"]  # of the next round too, rather than wait
     sharing.join(10)
-    assert done == ["b", "a"]
+    assert yielded == [("b", "c", []), ("b", "c", "a", [])]
 
 
 def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_path, monkeypatch):
     work = Work("adult", TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
     monkeypatch.setattr("time.monotonic", functools.partial(next, iter(range(0, 9_000, 120))))
     labels = []
-    work.share({name: lambda label: not labels.append(label) for name in "abc"})
+    assert list(work.share([{name: lambda label: not labels.append(label) for name in "abc"}])) == [
+        []
+    ]
     about = [label.partition("about ")[2] for label in labels]
     assert about == ["", "4 min)", "2 min)"]
 

@@ -46,8 +46,8 @@ def train(
       workdir: the run's folder; made if it is not there.
       test: False for a trial of a search: the test split is not opened, and the results hold
         what validation says alone.
-      after_validation: called after each validation with the step and {`train.select` and each
-        task: what selection maximises}; what it raises ends the run.
+      after_validation: called after each validation but the last with its number, from 1, and
+        {`train.select` and each task: what selection maximises}; what it raises ends the run.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
@@ -128,8 +128,8 @@ def fit(
             log.add(step, losses, count)
             if validation_is_due(run, step) or checkpoint_is_due(run, step):
                 found = pause(run, folder, checkpoints, log, state, step)
-                if found and after_validation:
-                    after_validation(step, found)
+                if found and after_validation and step < run.total_steps and not progress.stopped:
+                    after_validation(step // validation_interval(run), found)
     return state
 
 
@@ -153,9 +153,13 @@ def pause(
     return found
 
 
+def validation_interval(run: Run) -> int:
+    """Steps from one validation to the next."""
+    return run.config.train.eval_every or run.steps_per_epoch
+
+
 def validation_is_due(run: Run, step: int) -> bool:
-    every = run.config.train.eval_every or run.steps_per_epoch
-    return step == run.total_steps or step % every == 0
+    return step == run.total_steps or step % validation_interval(run) == 0
 
 
 def checkpoint_is_due(run: Run, step: int) -> bool:
@@ -165,6 +169,6 @@ def checkpoint_is_due(run: Run, step: int) -> bool:
 def steps_to_next_stop(run: Run, step: int) -> int:
     """How many steps the next chunk has: it ends where the host has something to do."""
     train = run.config.train
-    every = (train.log_every, train.checkpoint_every, train.eval_every or run.steps_per_epoch)
+    every = (train.log_every, train.checkpoint_every, validation_interval(run))
     stops = [n - step % n for n in (*every, run.steps_per_epoch)]
     return min(*stops, run.total_steps - step, CHUNK_STEPS)

@@ -34,6 +34,10 @@ class Busy(UserError):
     """Another process works in the folder."""
 
 
+class OtherConfig(UserError):
+    """The folder belongs to another config or data set."""
+
+
 class Workdir:
     """Claims a folder for one config on one data set, and writes the run's files into it.
 
@@ -44,7 +48,8 @@ class Workdir:
 
     Raises:
       Busy: another process works in the folder.
-      UserError: the folder belongs to another config or data set, holds other things, or cannot
+      OtherConfig: the folder belongs to another config or data set.
+      UserError: it holds other things, or cannot
         be written.
     """
 

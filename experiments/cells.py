@@ -218,13 +218,20 @@ def tune(
     run.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{run / 'sweep.db'}"
     space = load_space("", protocol.config)
-    study = open_study(storage, name, config, config.train.select, budget, asked(protocol.config))
+    study = open_study(
+        storage,
+        name,
+        config,
+        config.train.select,
+        budget,
+        asked(protocol.config),
+        data=data.fingerprint,
+    )
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
         sweep.work(study, config, space, run)
         jax.clear_caches()
         if not study.best():
             raise UserError(f"{name}: none of {protocol.trials} trials succeeded")
-        kept = sweep_report.summary(study, protocol.config, [])
-        del kept["command"]  # it would lack the protocol's settings
+        kept = sweep_report.summary(study)
         return kept | origin(config, data)

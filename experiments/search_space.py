@@ -11,6 +11,7 @@ import optuna
 from ml_collections import ConfigDict
 
 from dtn_jax import options
+from dtn_jax.datasets.catalog import DATASETS, parse_options
 from dtn_jax.schema import UserError
 
 SPACE = pathlib.Path("configs/space.py")  # searched unless the user has a space
@@ -23,6 +24,7 @@ FIXED = (
     "replicas",
     "evaluate.sample_weights",
 )
+FIXED_SECTIONS = ("parallel", "debug")  # what changes no result is not searched
 Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
@@ -34,12 +36,13 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
         key, equals, listed = part.partition("=")
         if not equals:
             raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
-        key, values = key.strip(), list(dict.fromkeys(split_outside_brackets(listed)))
+        key, values = key.strip(), {}
         if key in grid:
             raise UserError(f"--grid: {key} is there twice; give its values in one list")
-        for value in values:
+        for value in split_outside_brackets(listed):
             check_settings({key: value}, scratch)
-        grid[key] = values
+            values.setdefault(repr(options.flatten(scratch)[key]), value)  # 1e-3 is 0.001
+        grid[key] = list(values.values())
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
     return grid
@@ -84,10 +87,28 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
       scratch: a copy of the config, which gets them.
     """
     for key, value in settings.items():
-        if key in FIXED:
+        if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
             hint = "; use --architectures" if key == "model.architecture" else ""
             raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
+        if key == "data.options":
+            check_rows(scratch.data.dataset, scratch.data.options, value)
         options.override(scratch, key, value)
+
+
+def check_rows(dataset: str, before: str, after: str) -> None:
+    """Raises UserError where data sets of these options have other rows or labels."""
+    builder = DATASETS[dataset]
+    kept, given = (
+        {k: v for k, v in parse_options(text, builder.OPTIONS, dataset).items()
+         if k not in builder.FIELD_OPTIONS}
+        for text in (before, after)
+    )  # fmt: skip
+    if kept != given:
+        free = ", ".join(builder.FIELD_OPTIONS) or "none"
+        raise UserError(
+            f"what is searched cannot set data.options={after}: trials would be judged on other "
+            f"rows than with {before or 'none'}. Options of {dataset} that keep the rows: {free}"
+        )
 
 
 def described(space: Space, config: ConfigDict) -> str:

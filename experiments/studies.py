@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -22,9 +23,9 @@ from experiments.budget import Budget, make_pruner, make_sampler
 from experiments.trial_storage import create_study, experimental, retry_later
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-# Attributes of trials: what one sets, which other one does the same, why it could not be done;
-# and of studies: what they were begun with.
-SETTINGS, TWIN, ERROR, OWNER = "settings", "twin", "error", "config"
+# Attributes of trials: what one sets, which other one does the same, why it could not be done,
+# in which folder; and of studies: what they were begun with.
+SETTINGS, TWIN, ERROR, PLACE, OWNER = "settings", "twin", "error", "place", "config"
 BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
 HOPELESS = 3  # errors before the first success: the sweep ends
 
@@ -61,12 +62,23 @@ class Study:
         """All but those that only noticed that another worker does the same."""
         return [t for t in self.optuna.get_trials(deepcopy=False) if TWIN not in t.user_attrs]
 
+    def begun(self) -> int:
+        """Trials that are done or being done."""
+        return sum(t.state in (*DONE, TrialState.RUNNING) for t in self.trials())
+
+    def errors(self) -> list[str]:
+        """Why trials could not be done."""
+        return [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
+
+    def reports(self) -> int:
+        """Validations that the pruner was told of."""
+        return sum(len(t.intermediate_values) for t in self.trials())
+
     def wants_more(self, folder: pathlib.Path) -> bool:
         """Whether a trial is left to begin; those that others do now are counted."""
         self.bury(folder)
-        begun = [t for t in self.trials() if t.state in (*DONE, TrialState.RUNNING)]
         waiting = any(t.state == TrialState.WAITING for t in self.trials())
-        return waiting or len(begun) < self.budget.trials
+        return waiting or self.begun() < self.budget.trials
 
     def running(self) -> list[optuna.trial.FrozenTrial]:
         """Trials that a worker does, or died of."""
@@ -82,15 +94,17 @@ class Study:
         """Lets the trials of dead workers wait to be gone on with.
 
         A database tells them by their heartbeats. A journal does not: with it a trial is dead
-        whose folder is in this one and which no process works in.
+        whose folder is in this one and which no process works in, or that never said what it does.
         """
         if isinstance(self.storage, RDBStorage):
             with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
             return
         for trial in self.running():
-            since = datetime.datetime.now() - trial.datetime_start
-            if since.total_seconds() > BEGINNING and in_use(trial_folder(folder, trial)) is False:
+            used = in_use(trial_folder(folder, trial))
+            begun_here = trial.user_attrs.get(PLACE) == str(folder.absolute())
+            dead = used is False or (used is None and begun_here)
+            if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
 
     def give_up(self, trial: optuna.trial.FrozenTrial) -> None:
@@ -133,18 +147,22 @@ class Study:
             if number is not None:
                 retry_later()(self.optuna, self.optuna.get_trials()[number])  # as after a kill
             raise
-        errors = [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
+        errors = self.errors()
         if len(errors) >= HOPELESS and not self.best():
             raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
         return TWIN not in self.optuna.get_trials(deepcopy=False)[number].user_attrs
 
-    def claim(self, trial: optuna.Trial, settings: Mapping[str, str]) -> int:
-        """Says what a trial does, and returns the number under which it is done.
+    def claim(
+        self, trial: optuna.Trial, settings: Mapping[str, str], folder: pathlib.Path | None = None
+    ) -> int:
+        """Says what a trial does, and returns the number under which it is done, in `folder`.
 
         That is its own, or that of the trial whose worker died. A trial that does what another
         one has done or does, or that is beyond the budget, is ended: of two, the older goes on.
         """
         text = json.dumps(settings, sort_keys=True)
+        if folder:
+            trial.set_user_attr(PLACE, str(folder.absolute()))
         trial.set_user_attr(SETTINGS, text)
         trials = self.settled(trial.number)
         if TWIN in trials[trial.number].user_attrs:  # its worker died before it could say so
@@ -161,31 +179,64 @@ class Study:
 
     def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
         """All trials, once those before `number` have said what they do, or are dead."""
-        for _ in range(10 * trial_storage.DEAD):
+        end = time.monotonic() + trial_storage.DEAD  # other machines' clocks may differ
+        while True:
             trials = self.optuna.get_trials(deepcopy=False)
             running = [t for t in trials[:number] if t.state == TrialState.RUNNING]
-            if all(SETTINGS in t.user_attrs for t in running):
-                break
+            told = all(SETTINGS in t.user_attrs or forgotten(t) for t in running)
+            if told or time.monotonic() > end:
+                return trials
             time.sleep(0.1)
-        return trials
 
     def watch(self, trial: optuna.Trial) -> Callable[[int, Mapping[str, float | None]], None]:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
-        def after_validation(step: int, found: Mapping[str, float | None]) -> None:
+        def after_validation(number: int, found: Mapping[str, float | None]) -> None:
             if found[self.objective] is None:
                 return
-            trial.report(found[self.objective], step)
+            trial.report(found[self.objective], number)
             if trial.should_prune():
-                raise optuna.TrialPruned(f"behind the others at step {step}")
+                raise optuna.TrialPruned(f"behind the others at validation {number}")
 
         return after_validation
+
+    def draw_anew(self, anew: bool) -> None:
+        """Whether the next draw is a random one, which no other worker and no twin before made."""
+        if self.budget.grid:  # each of its draws is another
+            return
+        begun = len(self.optuna.get_trials(deepcopy=False))
+        if anew or isinstance(self.optuna.sampler, optuna.samplers.RandomSampler):
+            self.optuna.sampler = make_sampler(self.budget, begun, anew)
+
+    def exhausted(self) -> bool:
+        """Whether every point of a space of choices and whole numbers has been tried."""
+        trials = self.trials()
+        spaces = {name: d for t in trials for name, d in t.distributions.items()}
+        if any(isinstance(d, optuna.distributions.FloatDistribution) for d in spaces.values()):
+            return False
+        points = math.prod(
+            len(d.choices)
+            if isinstance(d, optuna.distributions.CategoricalDistribution)
+            else 1 + (d.high - d.low) // d.step
+            for d in spaces.values()
+        )
+        return len({t.user_attrs.get(SETTINGS) for t in trials}) >= points
 
     def best(self) -> optuna.trial.FrozenTrial | None:
         """Of the trials within the budget; an earlier call may have had a larger one."""
         within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
         complete = [t for t in within if t.state == TrialState.COMPLETE]
         return max(complete, key=lambda t: t.value, default=None)
+
+
+def age(trial: optuna.trial.FrozenTrial) -> float:
+    """Seconds since a trial began."""
+    return (datetime.datetime.now() - trial.datetime_start).total_seconds()
+
+
+def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether its worker died before it could say what it does, which takes moments."""
+    return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
 
 
 def number_of(trial: optuna.trial.FrozenTrial) -> int:
@@ -207,6 +258,7 @@ def open_study(
     budget: Budget,
     space: str = "",
     search: str = "",
+    data: str = "",
 ) -> Study:
     """Opens the study of an architecture, or makes it.
 
@@ -218,17 +270,18 @@ def open_study(
       budget: what it may spend.
       space: what suggests settings, as text.
       search: tells studies of one architecture apart that share a storage.
+      data: the data set's fingerprint.
 
     Raises:
-      UserError: the storage cannot be opened, or the study there is of another config, objective,
-        space or grid.
+      UserError: the storage cannot be opened, or the study there is of another config, data set,
+        objective, space or grid.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_sampler(budget, 0)
     identity = {k: str(v) for k, v in options.identity(config).items()}
     grid = dict(budget.grid)
     owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
-    owner |= {"sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
+    owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     stored_as = f"{search}/{name}" if search else name
     opened, study = create_study(storage, stored_as, make_pruner(budget.pruner))
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))

@@ -13,6 +13,7 @@ import contextlib
 import math
 import pathlib
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 
 import optuna
@@ -22,11 +23,12 @@ from ml_collections import ConfigDict
 from dtn_jax import options
 from dtn_jax.architectures import ARCHITECTURES
 from dtn_jax.datasets import catalog
+from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.run import MEAN, selected_tasks
 from dtn_jax.schema import UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
-from dtn_jax.workdir import Busy
+from dtn_jax.workdir import Busy, OtherConfig
 from experiments import command, sweep_report, trial_storage
 from experiments.budget import PRUNERS, SAMPLERS, Budget
 from experiments.search_space import Space, described, grid_space, load_space, read_grid
@@ -36,7 +38,8 @@ EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
 TRIALS = 20
-SEARCHED = 30  # draws in a row of settings that were tried before: the space is exhausted
+SEARCHED = 200  # draws in a row of settings that were tried before: there are hardly others
+STUBBORN = 2  # such draws, after which the sampler is not asked again before a new one is found
 WAIT = 5  # seconds between two looks at what other workers do
 
 
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str]) -> None:
             "a trial is one process: leave parallel.processes off, and call this command on each "
             "machine with one --storage"
         )
+    if config.replicas:
+        raise UserError("a trial is one run: leave config.replicas out")
     if known.trials < 0:
         raise UserError(f"--trials={known.trials}: expected at least 1, or 0 for the default")
     architectures = [a for a in known.architectures.split(",") if a] or [config.model.architecture]
@@ -67,24 +72,31 @@ def main(arguments: Sequence[str]) -> None:
     if known.objective:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
-    check_objective(config)
-    workdir = pathlib.Path(known.workdir)
+    data = read_data(config)
+    workdir = pathlib.Path(known.workdir) / known.study
     workdir.mkdir(parents=True, exist_ok=True)
-    studies, problems = {}, []
+    configs, studies, problems = {}, {}, []
     with contextlib.ExitStack() as opened:
         for name in architectures:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
+            configs[name] = own
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
             asked = "" if grid else described(space, own)
             search = known.study or own.data.dataset
-            study = open_study(storage, name, own, own.train.select, budget, asked, search)
+            study = open_study(
+                storage, name, own, own.train.select, budget, asked, search, data.fingerprint
+            )
             studies[name] = opened.enter_context(contextlib.closing(study))
-            try:
-                work(study, own, space, workdir / name)
-            except UserError as error:  # the others' trials are not lost for it
-                problems.append(f"{name}: {error}")
-        sweep_report.write(workdir, studies, known.config, rest)
+        try:
+            for name, study in studies.items():
+                try:
+                    work(study, configs[name], space, workdir / name)
+                except UserError as error:  # the others' trials are not lost for it
+                    problems.append(f"{name}: {error}")
+        finally:  # whatever ended the work, what it found is shown
+            if any(study.best() for study in studies.values()):
+                sweep_report.write(workdir, studies, known.config, rest)
     if problems:
         raise UserError("; ".join(problems))
 
@@ -108,7 +120,12 @@ def make_parser() -> command.Parser:
         "as Optuna takes it: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
         "database server, or journal:FILE",
     )
-    add("study", "", "tells searches that share a storage apart (default: the data set's name)")
+    add(
+        "study",
+        "",
+        "tells searches that share a storage or a workdir apart: a folder in the workdir (default: "
+        "the workdir itself; in the storage the data set's name)",
+    )
     add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
     add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
     add("architectures", "", "search each of these with an equal budget, comma-separated")
@@ -129,28 +146,37 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
 
     def objective(trial) -> float:
         settings = {key: str(value) for key, value in space(trial).items()}
-        number = study.claim(trial, settings)
+        number = study.claim(trial, settings, folder)
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             options.override(given, key, value)
-        rich.print(f"[bold]{study.name}: trial {number}[/] of {study.budget.trials}: {settings}")
+        done = f"{study.begun()} of {study.budget.trials}"
+        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {settings}")
         at, watch = folder / f"trial_{number}", study.watch(trial)
         try:
             results = train_when_free(given, at, watch)
             return value_of(results["validation"], study.objective)
-        except UserError as error:  # such as a loss that is not finite
-            rich.print(f"trial {number} cannot be done: {error}")
-            trial.set_user_attr(ERROR, str(error))
-            raise optuna.TrialPruned(str(error)) from error
+        except (optuna.TrialPruned, OtherConfig, OSError):
+            raise  # the last two are no fault of the settings: they would end every trial
+        except Exception as error:  # such as a loss that is not finite, or memory that runs out
+            reason = str(error)
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+                reason = f"{type(error).__name__}: {error}"
+            rich.print(f"trial {number} cannot be done: {reason}")
+            trial.set_user_attr(ERROR, reason)
+            raise optuna.TrialPruned(reason) from error
 
     twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
-            if study.wants_more(folder) and twins < SEARCHED:
+            searched = twins == SEARCHED or (twins and study.exhausted())
+            if study.wants_more(folder) and not searched:
+                study.draw_anew(twins >= STUBBORN)
                 twins = 0 if study.run_one(objective) else twins + 1
                 if not twins:
                     show()
-            elif twins < SEARCHED and study.others_run(folder):  # they may die
+            elif not searched and study.others_run(folder):  # they may die
                 if not told:
                     rich.print(
                         f"{study.name}: waiting for trials of other workers; those of a dead one "
@@ -161,7 +187,15 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             else:
                 break
     if twins:
-        rich.print(f"[bold]{study.name}[/]: the space has no further settings to try.")
+        why = "the space has no" if study.exhausted() else f"{twins} draws found no"
+        rich.print(f"[bold]{study.name}[/]: {why} further settings to try.")
+    if study.budget.pruner != "none" and not study.reports():
+        rich.print(
+            f"[bold]{study.name}[/]: {study.budget.pruner} had nothing to judge by: a trial has "
+            "one validation, its last; train.eval_every=STEPS makes more."
+        )
+    if not study.best() and (errors := study.errors()):
+        raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
     if left := [str(t.number) for t in study.running()]:
         rich.print(
             f"[bold]{study.name}[/]: trial {', '.join(left)} is done by a worker with another "
@@ -193,10 +227,12 @@ def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
     return value
 
 
-def check_objective(config: ConfigDict) -> None:
+def read_data(config: ConfigDict) -> Prepared:
+    """The data of all trials; raises UserError where they lack a task of the objective."""
     source = config.data
     data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     selected_tasks("train.select (the objective)", config.train.select, data.schema)
+    return data
 
 
 if __name__ == "__main__":

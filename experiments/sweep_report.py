@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -77,29 +78,40 @@ def short(value: str) -> str:
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for trial in trials:
-        name = "failed" if ERROR in trial.user_attrs else trial.state.name.lower()
-        counts[name] = counts.get(name, 0) + 1
+        counts[kind(trial)] = counts.get(kind(trial), 0) + 1
     return counts
+
+
+def kind(trial: FrozenTrial) -> str:
+    """How a trial ended: what Optuna calls a failed one is gone on with under another number."""
+    if ERROR in trial.user_attrs:
+        return "failed"
+    return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()
 
 
 def write(
     workdir: pathlib.Path, studies: Mapping[str, Study], config: str, rest: Sequence[str]
 ) -> None:
     """Writes sweep.json and the pictures, and prints the winners' commands."""
-    found = {name: summary(study, config, rest) for name, study in studies.items()}
+    found = {name: summary(study) for name, study in studies.items()}
+    for name, study in studies.items():
+        best, folder = study.best(), workdir / f"{name}_best"
+        found[name]["command"] = winning_command(name, best, config, rest, folder) if best else ""
     content = {"studies": found, "versions": versions()}
     write_whole(workdir / "sweep.json", json.dumps(content, indent=1) + "\n")
     for name, study in studies.items():
-        draw(workdir, name, study)
         if found[name]["command"]:
             rich.print(f"\n[bold]{name}[/], best validation value {found[name]['value']:.5f}:")
             print(found[name]["command"])  # not wrapped: ready to paste
             for option in found[name]["at_edge"]:
                 rich.print(f"{option} is at the edge of its range: a better one may lie beyond")
+            if (more := found[name]["budget"].get("complete", 0)) > study.budget.trials:
+                rich.print(f"(of the first {study.budget.trials} trials; there are {more})")
+        draw(workdir, name, study)
     rich.print(f"\nAll trials and pictures are in {workdir}")
 
 
-def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
+def summary(study: Study) -> dict:
     """What sweep.json keeps of a study: the budget that it had, its trials, the winner."""
     best, trials = study.best(), study.trials()
     return {
@@ -114,13 +126,13 @@ def summary(study: Study, config: str, rest: Sequence[str]) -> dict:
         "value": best.value if best else None,
         "at_edge": at_edge(best) if best else [],
         "settings": settings(best) if best else {},
-        "command": winning_command(study.name, best, config, rest) if best else "",
         "trials": [
             {
                 "number": t.number,
-                "state": t.state.name.lower(),
+                "state": kind(t),
                 "value": t.value,
                 "settings": settings(t),
+                **({ERROR: t.user_attrs[ERROR]} if ERROR in t.user_attrs else {}),
             }
             for t in trials
         ],
@@ -142,30 +154,35 @@ def at_edge(trial: FrozenTrial) -> list[str]:
     return found
 
 
-def winning_command(name: str, best: FrozenTrial, config: str, rest: Sequence[str]) -> str:
+def winning_command(
+    name: str, best: FrozenTrial, config: str, rest: Sequence[str], folder: pathlib.Path
+) -> str:
     """Trains the winner as its trial was, test included."""
     given = [*rest, f"--config.model.architecture={name}"]
     given += [f"--config.{key}={value}" for key, value in settings(best).items()]
     words = ["python", "-m", "experiments.train", f"--config={config}", *given]
-    dataset = pathlib.Path(config.partition(":")[0]).stem
-    return shlex.join([*words, f"--workdir=runs/{dataset}_{name}_best"])
+    return shlex.join([*words, f"--workdir={folder}"])
 
 
 def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
     """History, parallel coordinates and importance of each hyper-parameter, where they exist."""
     complete = [t for t in study.trials() if t.state == TrialState.COMPLETE]
     varied = {k for t in complete for k in t.params}
-    varied = {k for k in varied if len({t.params.get(k) for t in complete}) > 1}
-    plots = {"history": pictures.plot_optimization_history}
+    varied = {k for k in varied if len({str(t.params.get(k)) for t in complete}) > 1}
+    value = {"target": lambda t: t.value, "target_name": f"AUC ({study.objective})"}
+    plots = {"history": functools.partial(pictures.plot_optimization_history, study.optuna)}
     if len(complete) > 1 and varied:
-        plots["parallel"] = pictures.plot_parallel_coordinate
-        plots["importance"] = pictures.plot_param_importances
+        for kind, plot in (
+            ("parallel", pictures.plot_parallel_coordinate),
+            ("importance", pictures.plot_param_importances),
+        ):
+            plots[kind] = functools.partial(plot, study.optuna, **value)
     for kind, plot in plots.items() if complete else ():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
             try:
-                plot(study.optuna, target=lambda t: t.value, target_name=f"AUC ({study.objective})")
-            except (ValueError, RuntimeError, optuna.exceptions.OptunaError) as error:
+                plot()
+            except Exception as error:  # of a picture, whose want must not cost the others
                 rich.print(f"no picture of {kind}: {error}")
                 continue
             figure = plt.gcf()

@@ -54,6 +54,25 @@ def test_what_no_trial_can_have_is_told_before_the_first(key, value, message):
         read_grid(f"{key}={value}", base.get_config())
 
 
+def test_equal_values_of_a_grid_are_one():
+    grid = read_grid(
+        "optim.learning_rate=1e-3,0.001,2e-3;model.mlp.hidden=(8,),(8, )", base.get_config()
+    )
+    assert grid == {"optim.learning_rate": ["1e-3", "2e-3"], "model.mlp.hidden": ["(8,)"]}
+
+
+def test_options_of_the_data_are_searched_where_the_rows_stay(tmp_path):
+    config = base.get_config()
+    config.data.dataset, config.data.options = "ali_ccp", "max_values=20,damaged=5"
+    grid = "data.options=damaged=5"
+    assert read_grid(grid, config) == {"data.options": ["damaged=5"]}
+    with pytest.raises(UserError, match=r"judged on other rows .* keep the rows: min_count, max_v"):
+        read_grid("data.options=conversion_without_click=keep", config)
+    config.data.dataset, config.data.options = "synthetic", ""
+    with pytest.raises(UserError, match=r"judged on other rows .* keep the rows: none"):
+        read_grid("data.options=rows=20000", config)
+
+
 def test_the_shipped_space_is_found_behind_a_config_without_one():
     found = load_space("", "configs/adult.py:dtn")
     assert pathlib.Path(found.__code__.co_filename).name == "space.py"

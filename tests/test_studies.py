@@ -9,7 +9,9 @@ from test_train import small
 
 from dtn_jax import workdir
 from experiments import studies
-from experiments.budget import Budget
+from experiments.budget import Budget, make_pruner, make_sampler
+
+RANDOM = Budget(99, "random", "asha", 0, {})
 
 
 def in_memory(trials):
@@ -123,6 +125,72 @@ def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other():
 
     assert not study.run_one(silent)
     assert [t.state.name for t in study.trials()] == ["FAIL"]
+
+
+def test_a_worker_that_died_before_it_had_a_folder_is_noticed(monkeypatch, tmp_path):
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    study.claim(study.optuna.ask(), {"seed": "2"}, tmp_path / "of another worker")
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"] * 2  # they may have just begun
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "RUNNING", "WAITING"]
+
+
+def test_a_worker_that_died_before_it_said_what_it_does_is_not_waited_for(monkeypatch, tmp_path):
+    study = in_memory(9)
+    study.optuna.ask()
+    monkeypatch.setattr(studies.trial_storage, "DEAD", 0)
+    assert study.claim(study.optuna.ask(), {"seed": "2"}) == 1
+    study.bury(tmp_path)
+    assert study.trials()[0].state.name == "FAIL"
+
+
+def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):
+    """Each has the same seed, and draws the same at first."""
+    monkeypatch.setattr(studies.trial_storage, "DEAD", 0)  # here one claims after the other
+    storage, budget = f"journal:{tmp_path / 'journal'}", Budget(99, "tpe", "none", 0, {})
+    workers = [studies.open_study(storage, "dtn", small(""), "mean", budget) for _ in range(35)]
+    settings = lambda trial: {"rate": str(trial.suggest_float("rate", 0, 1))}  # noqa: E731
+    asked = [(worker, worker.optuna.ask()) for worker in workers]
+    drawn = [settings(trial) for _, trial in asked]
+    assert len({d["rate"] for d in drawn}) == 1
+    draws = []
+    for (worker, trial), own in zip(asked, drawn):
+        for twins in range(99):
+            try:
+                worker.claim(trial, own)
+                break
+            except studies.Twin:
+                worker.optuna.tell(trial, state=optuna.trial.TrialState.FAIL)
+                worker.draw_anew(twins >= 2)
+                trial = worker.optuna.ask()
+                own = settings(trial)
+        draws.append(twins)
+    assert max(draws) <= 4
+    assert len({t.user_attrs[studies.SETTINGS] for t in workers[0].trials()}) == 35
+
+
+def test_asha_judges_at_several_validations():
+    study = optuna.create_study(
+        direction="maximize", pruner=make_pruner("asha"), sampler=make_sampler(RANDOM, 0)
+    )
+    known = studies.Study("dtn", study, "mean", RANDOM, study._storage)
+
+    def objective(trial):
+        value = trial.suggest_float("value", 0, 1)
+        after_validation = known.watch(trial)
+        for number in (1, 2, 3, 4):
+            after_validation(number, {"mean": value + number / 100})
+        return value
+
+    study.optimize(objective, n_trials=60)
+    ends = [max(t.intermediate_values) for t in study.trials if t.state.name == "PRUNED"]
+    assert 30 < ends.count(1) < 55  # about two thirds, and more at first
+    assert 2 < ends.count(3) < 20
+    assert set(ends) == {1, 3}
+    assert study.best_value > 0.95
 
 
 def test_a_study_ends_its_connections(tmp_path):

@@ -1,5 +1,6 @@
 """Sweeps by command: every trial once, whoever does it; deaths, errors; test stays shut."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -24,11 +25,11 @@ CONFIG = "--config=configs/adult.py:dtn"
 GRID = "--grid=optim.learning_rate=1e-3,3e-3;model.dropout=0,0.1,0.2"
 
 
-def run(workdir, prepared_dir, *arguments):
+def run(workdir, prepared_dir, *arguments, folder="."):
     sweep.main(
         [CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}", *arguments]
     )
-    return json.loads((workdir / "sweep.json").read_text())["studies"]
+    return json.loads((workdir / folder / "sweep.json").read_text())["studies"]
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left on device")])
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, monkeypatch, trained, prepared_dir, tmp_path
 ):
@@ -218,6 +219,95 @@ def test_an_interrupted_trial_waits_to_be_gone_on_with(
     run(tmp_path, prepared_dir, GRID)
     assert trained[0][1] == "trial_0"
     assert len(trained) == 6
+
+
+def test_settings_that_run_out_of_memory_cost_one_trial(monkeypatch, prepared_dir, tmp_path):
+    def train(config, workdir, *, test, after_validation):
+        if config.model.dropout == 0.1 or config.model.architecture == "ple":
+            raise MemoryError("RESOURCE_EXHAUSTED: 80 GiB")
+        return {"validation": {"income@all": {"auc": 0.8}}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    with pytest.raises(UserError, match="ple: no trial succeeded; the last one: MemoryError: RES"):
+        run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1", "--architectures=ple,dtn")
+    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
+    assert found["dtn"]["budget"]["complete"] == found["dtn"]["budget"]["failed"] == 1
+    (failed,) = [t for t in found["dtn"]["trials"] if t["state"] == "failed"]
+    assert failed["error"] == "MemoryError: RESOURCE_EXHAUSTED: 80 GiB"
+    assert "--config.model.dropout=0" in found["dtn"]["command"]
+
+
+def test_what_was_found_before_an_interruption_is_written(monkeypatch, prepared_dir, tmp_path):
+    done = []
+
+    def train(config, workdir, *, test, after_validation):
+        if done:
+            raise KeyboardInterrupt
+        done.append(config.model.dropout)
+        return {"validation": {"income@all": {"auc": 0.8}}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
+    found = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]
+    assert (found["value"], found["settings"]) == (0.8, {"model.dropout": f"{done[0]:g}"})
+
+
+def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, capsys):
+    """TPE alone would draw its best ones again and again."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def sweep(trial):\n"
+        "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2, 0.3, 0.4])\n"
+        "    return {'model.dropout': d, 'seed': trial.suggest_int('seed', 0, 3)}\n"
+    )
+    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=99")["dtn"]
+    assert found["budget"]["complete"] == len(trained) == 20
+    assert "the space has no further settings to try" in capsys.readouterr().out
+
+
+def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
+    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
+    run(tmp_path, prepared_dir, "--grid=seed=1,2", "--study=second", folder="second")
+    assert len(trained) == 4
+    commands = [
+        json.loads((folder / "sweep.json").read_text())["studies"]["dtn"]["command"]
+        for folder in (tmp_path, tmp_path / "second")
+    ]
+    folders = [shlex.split(c)[-1] for c in commands]
+    assert folders == [f"--workdir={tmp_path / at}" for at in ("dtn_best", "second/dtn_best")]
+
+
+def test_a_folder_of_other_trials_is_no_trial(prepared_dir, tmp_path):
+    """The first sweep's report stays."""
+    tiny = [
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(4,)"),
+        *("--config.model.architecture=shared_bottom", "--config.train.max_steps=2"),
+        *("--config.model.embedding_dim=2", "--config.parallel.devices=1"),
+    ]
+    first = run(tmp_path, prepared_dir, "--grid=seed=1", *tiny)
+    storage = f"--storage=sqlite:///{tmp_path / 'other.db'}"
+    with pytest.raises(UserError, match="belongs to another config"):
+        run(tmp_path, prepared_dir, "--grid=seed=2", storage, *tiny)
+    assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
+
+
+def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
+    run(tmp_path, prepared_dir, GRID)
+    read = sweep.read_data
+    other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
+    monkeypatch.setattr(sweep, "read_data", other)
+    with pytest.raises(UserError, match="was begun with another data"):
+        run(tmp_path, prepared_dir, GRID)
+
+
+def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
+    run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
+    told = "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
+    assert not told  # the fixture reports some
+    sweep.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
+    run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
+    assert "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
 
 
 def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
@@ -275,6 +365,8 @@ def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):
         (["--grid=;"], "expected OPTION=VALUE,VALUE, got ';'"),
         (["--grid=seed=1", "--sweep=x.py"], "give one"),
         (["--config.parallel.processes=auto"], "a trial is one process"),
+        (["--config.replicas=2"], "a trial is one run"),
+        (["--grid=parallel.processes=off,auto"], "cannot set parallel.processes"),
         (["--sampler=grid"], "--sampler=grid needs a --grid"),
         (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),
         (["--storage=nosql://x"], "storage 'nosql://x' cannot be opened"),

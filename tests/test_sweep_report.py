@@ -20,6 +20,27 @@ def test_trials_that_suggest_nothing_have_no_pictures_of_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["dtn_history.png"]
 
 
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
+def test_choices_that_are_lists_cost_no_picture_and_no_winner(tmp_path):
+    """A storage gives tuples back as lists."""
+    study = optuna.create_study(direction="maximize")
+    study.optimize(
+        lambda trial: len(trial.suggest_categorical("h", [[64], [128, 64]])) / 3, n_trials=9
+    )
+    budget = Budget(9, "tpe", "none", 0, {})
+    sweep_report.draw(tmp_path, "dtn", studies.Study("dtn", study, "mean", budget, study._storage))
+    assert (tmp_path / "dtn_history.png").exists()
+
+
+def test_kinds_of_ends():
+    study = in_memory(9)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    study.claim(study.optuna.ask(), {"seed": "2"})
+    study.alone()  # it died, and waits
+    assert sweep_report.counted(study.trials()) == {"complete": 1, "retried": 1, "waiting": 1}
+    assert sweep_report.summary(study)["trials"][1]["state"] == "retried"
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
     console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)

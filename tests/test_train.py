@@ -110,6 +110,14 @@ def test_a_model_knows_what_positives_weigh(prepared_dir):
     assert dict(build_run(config).model.inflation) == {"income": np.log(3), "never_married": 0}
 
 
+def test_validations_but_the_last_are_told_by_their_number(prepared_dir, tmp_path):
+    told = []
+    config = small(prepared_dir, train__max_steps=20, train__eval_every=8)
+    train(config, tmp_path, test=False, after_validation=lambda n, found: told.append((n, found)))
+    assert [number for number, _ in told] == [1, 2]  # at steps 8 and 16; nothing is saved at 20
+    assert all(set(found) == {"mean", "income", "never_married"} for _, found in told)
+
+
 @pytest.mark.parametrize("placement", ["device", "stream"])
 def test_cut_and_resumed_equals_uncut_bit_by_bit(
     uncut, prepared_dir, tmp_path, monkeypatch, placement

@@ -74,6 +74,7 @@ class AliCCP(BlockBuilder):
         "conversion_without_click": WITHOUT_CLICK,
         "damaged": 20,
     }
+    FIELD_OPTIONS: ClassVar = ("min_count", "max_values", "pooling")
 
     def __init__(
         self,

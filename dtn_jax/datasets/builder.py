@@ -61,6 +61,9 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     group = ""  # the column stored as the example's group: see groups.py
     # Options of the builder: a whole number's default, or a word's choices, the default first.
     OPTIONS: ClassVar[dict[str, int | tuple[str, ...]]] = {}
+    FIELD_OPTIONS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that leave the rows and labels as they are
 
     def notes(self) -> dict[str, object]:
         """Further facts to keep beside the data, JSON-able, written to notes.json."""

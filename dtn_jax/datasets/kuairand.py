@@ -47,6 +47,7 @@ class KuaiRand(BlockBuilder):
 
     name = "kuairand"  # TFDS would make it kuai_rand
     OPTIONS: ClassVar = {"min_count": 2}
+    FIELD_OPTIONS: ClassVar = ("min_count",)
     group = "user_id"
 
     def __init__(self, *, min_count: int = 2, **kwargs):

@@ -325,6 +325,30 @@ def test_the_intervals_cover_what_other_samples_give():
     )
 
 
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
+    """One row in 50 has a value that says much. By the rows' own part alone the error is less
+    than 0.9 of the spread over fresh samples."""
+    rng = np.random.default_rng(0)
+    means, errors = [], []
+    for _ in range(400):
+        columns = {"plain": rng.normal(size=500), "rare": 7.0 * (rng.random(500) < 0.02)}
+        chance = 1 / (1 + np.exp(1.5 - sum(columns.values())))
+        labels = (rng.random(500) < chance).astype(float)
+        score, seed = scorer(columns), int(rng.integers(2**31))
+        plain, key = score("rare", np.arange(500)), one_key(labels)
+        found = importance.permutation(score, plain, key, ("rare",), repeats, seed)
+        means.append(found.mean[0, 0])
+        errors.append(found.error[0, 0])
+    assert np.sqrt(np.mean(np.square(errors))) / np.std(means) == pytest.approx(1, abs=0.07)
+
+
+def test_a_field_that_the_model_ignores_has_no_interval():
+    labels, plain = np.arange(40.0) % 2, np.random.default_rng(0).normal(size=(40, 1))
+    found = importance.permutation(lambda *_: plain, plain, one_key(labels), ("a",), 2, 0)
+    assert (found.mean[0, 0], found.error[0, 0]) == (0, 0)
+
+
 @pytest.mark.parametrize("method", ["permutation", "unknown", "gradient"])
 def test_rows_of_a_group_count_as_one(method):
     """Each row four times, as a group, tells no more than once."""
@@ -346,9 +370,10 @@ def test_rows_of_a_group_count_as_one(method):
 
     once = errors(1)
     assert (once > 0).all()
-    np.testing.assert_allclose(errors(4), once / 2, rtol=1e-4)  # as if they were independent
+    near = 0.15 if method == "permutation" else 1e-4  # by chance other rows receive the values
+    np.testing.assert_allclose(errors(4), once / 2, rtol=near)  # as if they were independent
     shuffled = np.repeat(rng.permutation(500) * 7, 4)
-    np.testing.assert_allclose(errors(4, shuffled), once, rtol=1e-4)
+    np.testing.assert_allclose(errors(4, shuffled), once, rtol=near)
     np.testing.assert_allclose(errors(1, np.arange(500)), once, rtol=1e-5)
 
 

@@ -111,7 +111,8 @@ def get_config() -> ConfigDict:
 
     c.analysis = analysis = ConfigDict()
     analysis.rows = 0  # validation rows on which each validation also logs gate use and the cosines
-    # of the tasks' gradients (dtn_jax/analysis/watch.py); 0 is off, 2048 costs about two steps
+    # of the tasks' gradients (dtn_jax/analysis/watch.py); 0 is off, 2048 costs about two steps; a
+    # cosine is the mean over batches of data.batch_size, so several batches' rows say more
 
     c.parallel = parallel = ConfigDict()
     parallel.strategy = "shard"  # shard: batch and tables split | pmap: the batch alone

@@ -120,6 +120,18 @@ def test_names_of_segments_are_wrapped_and_nothing_is_cut(drawn):
     assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)
 
 
+def test_a_cosine_over_training_has_a_band_of_its_interval(drawn):
+    lines = {
+        "gate": {},
+        "cosine": {("a", "b"): [[1, 0.1], [2, None], [3, 0.3]], ("a", "c"): [[1, 0.2]]},
+        "cosine_half": {("a", "b"): [[1, 0.05], [2, None], [3, 0.1]]},
+    }
+    gate_figures.over_training(lines, ("a", "b", "c"), pathlib.Path("a"))
+    (band,) = drawn["a"].axes[0].collections  # of the one pair that has intervals
+    corners = {(float(x), round(float(y), 3)) for x, y in band.get_paths()[0].vertices}
+    assert corners == {(1.0, 0.05), (1.0, 0.15), (3.0, 0.2), (3.0, 0.4)}
+
+
 # ---------------------------------------------------------------- pairs
 
 

@@ -5,6 +5,10 @@ dropout, with respect to the rows of the view `shared` that a batch looks up; gr
 rows are summed, as in an update. So 1 says that two tasks would move the table alike, -1 that one
 undoes the other (Yu et al. 2020, "Gradient Surgery", speak of conflict below 0). HCNet's codebooks
 are left out, and so are architectures without shared embeddings.
+
+It is measured on batches of data.batch_size rows, drawn at random: what the rows of a batch have of
+their own lengthens both gradients, so a cosine depends on the size of the batch, and an update of
+training has this one. One batch tells little; `over_batches` says how much several do.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
+from scipy.special import stdtrit
 
 from dtn_jax import embedding, exchange
 from dtn_jax.architectures.parts import SHARED
@@ -26,6 +32,8 @@ from dtn_jax.row_optimizers import unique_rows
 from dtn_jax.state import State
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
+MIDDLE = 0.95  # of an interval
+SEED = 0  # of the batches' rows
 
 
 def make_conflict(
@@ -85,3 +93,26 @@ def table_cosines(
         (tasks[t], tasks[s]): products[t, s] / (length[t] * length[s])
         for t, s in itertools.combinations(range(len(tasks)), 2)
     }
+
+
+def batches_of(rows: int, size: int) -> Int[np.ndarray, "P N"]:
+    """The rows of P whole batches of `size`, in random order; of one smaller batch where there
+    are no more rows. Rows that fill no batch are left out."""
+    size = min(rows, size)
+    order = np.random.default_rng(SEED).permutation(rows)
+    return order[: rows // size * size].reshape(-1, size)
+
+
+def over_batches(cosines: Float[np.ndarray, " P"]) -> tuple[float | None, float | None]:
+    """The mean, and half its 95 % interval, by Student's law for the spread over batches.
+
+    Batches in which the cosine is not defined are left out. None: no batch; and for the interval,
+    fewer than two.
+    """
+    found = cosines[np.isfinite(cosines)].astype(np.float64)
+    if not len(found):
+        return None, None
+    if len(found) < 2:
+        return float(found.mean()), None
+    factor = stdtrit(len(found) - 1, (1 + MIDDLE) / 2)
+    return float(found.mean()), float(factor * found.std(ddof=1) / np.sqrt(len(found)))

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from dtn_jax.analysis.figures import grid, header, save, triangles
 from dtn_jax.analysis.gate_use import OTHER, OWN, Use, in_order, relation, without_level
-from dtn_jax.analysis.watch import COSINE, GATE
+from dtn_jax.analysis.watch import COSINE, GATE, HALF
 from dtn_jax.architectures.parts import SHARED
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
 
@@ -153,7 +153,9 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
     if found[COSINE]:
         axes = panels[count - 1]
         for i, ((task, other), points) in enumerate(found[COSINE].items()):
-            _line(axes, points, f"{task}, {other}", color=COLOURS[i % len(COLOURS)])
+            colour = COLOURS[i % len(COLOURS)]
+            _line(axes, points, f"{task}, {other}", color=colour)
+            _band(axes, points, found[HALF].get((task, other), []), colour)
         axes.axhline(0, color="#888888", linewidth=1, linestyle="--")
         _finish(axes, "cosine of the tasks' gradients")
     for axes in panels[count:]:
@@ -161,8 +163,8 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
     header(
         figure,
         "Over training",
-        "mean gate weights, and the cosine between tasks' gradients at the shared embeddings, on "
-        "fixed validation rows",
+        "mean gate weights, and the cosine between tasks' gradients at the shared embeddings with "
+        "its 95 % interval, on fixed validation rows",
     )
     save(figure, path)
 
@@ -170,6 +172,17 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
 def _line(axes: Axes, points: Sequence, label: str, **style) -> None:
     steps, values = zip(*[(s, v) for s, v in points if v is not None] or [(0, np.nan)])
     axes.plot(steps, values, marker="o", ms=3, linewidth=1.6, label=label, **style)
+
+
+def _band(axes: Axes, points: Sequence, halves: Sequence, colour: str) -> None:
+    """An interval around a line, at the steps where there is one."""
+    half = dict(map(tuple, halves))
+    known = [(s, v, half[s]) for s, v in points if v is not None and half.get(s) is not None]
+    if known:
+        steps, values, halves = map(np.array, zip(*known))
+        axes.fill_between(
+            steps, values - halves, values + halves, color=colour, alpha=0.15, linewidth=0
+        )
 
 
 def _finish(axes: Axes, text: str) -> None:

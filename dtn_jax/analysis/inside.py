@@ -9,7 +9,7 @@ import numpy as np
 import rich
 
 from dtn_jax.analysis import gate_figures, gate_use, watch
-from dtn_jax.analysis.conflict import make_conflict
+from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.segments import Segments, described
@@ -46,20 +46,16 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
 
 
 def conflict_facts(passes: Passes) -> dict:
-    """{task, task: mean and standard deviation over batches of their gradients' cosine}."""
+    """{task, task: their gradients' cosine, the mean over batches, with half its interval}."""
     run = passes.run
     conflict = make_conflict(run.config.loss, run.model, run.plan, run.at.table_mesh)
-    by_batch = passes.each(conflict)
-    whole = max(passes.count // passes.size, 1)  # a last batch of few rows is not like the others
-    return {
-        f"{task}, {other}": {
-            "mean": cosines[:whole].mean(),
-            "deviation": cosines[:whole].std(ddof=1) if whole > 1 else None,
-            "batches": whole,
-            "batch_rows": min(passes.size, passes.count),
-        }
-        for (task, other), cosines in by_batch.items()
-    }
+    batches = batches_of(passes.count, run.config.data.batch_size)
+    facts = {}
+    for (task, other), cosines in passes.each(conflict, batches).items():
+        mean, half = over_batches(cosines)
+        shape = {"batches": batches.shape[0], "batch_rows": batches.shape[1]}
+        facts[f"{task}, {other}"] = {"mean": mean, "half": half, **shape}
+    return facts
 
 
 def training_facts(history: Sequence[Mapping], schema: Schema, folder: pathlib.Path) -> dict:
@@ -73,6 +69,7 @@ def training_facts(history: Sequence[Mapping], schema: Schema, folder: pathlib.P
             f"{gate} → {source}": points for (gate, source), points in found[watch.GATE].items()
         },
         "cosines": {f"{a}, {b}": points for (a, b), points in found[watch.COSINE].items()},
+        "cosine_halves": {f"{a}, {b}": points for (a, b), points in found[watch.HALF].items()},
     }
 
 

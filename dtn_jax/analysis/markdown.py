@@ -9,6 +9,7 @@ from dtn_jax.analysis.importance import METHODS
 from dtn_jax.analysis.tables import (
     bare,
     cell,
+    cosine,
     decimals,
     divergences,
     gate_rows,
@@ -132,17 +133,17 @@ def conflict(found: Mapping) -> Iterator[str]:
     if not found["conflict"]:
         return
     one = next(iter(found["conflict"].values()))
-    several = one["batches"] > 1
-    words = [
-        f"{pair} {decimals(own['mean'])}" + (f" ± {decimals(own['deviation'])}" if several else "")
-        for pair, own in found["conflict"].items()
-    ]
-    over = f"{one['batch_rows']:,} rows"
-    if several:
-        over = f"batches of {over}, mean ± standard deviation over {one['batches']}"
+    words = [f"{pair} {cosine(own)}" for pair, own in found["conflict"].items()]
+    over = f"one batch of {one['batch_rows']:,} rows, which tells little"
+    if one["batches"] > 1:
+        over = (
+            f"{one['batches']} batches of {one['batch_rows']:,} rows, as in training, ± half its "
+            "95 % interval"
+        )
     yield (
-        "Cosine of two tasks' gradients at the shared embeddings, in the best state, on "
-        f"{over}: {'; '.join(words)}."
+        "Cosine of two tasks' gradients at the shared embeddings, in the best state, the mean over "
+        f"{over}: {'; '.join(words)}. It is of updates: more rows a batch, less noise in each "
+        "gradient, another cosine."
     )
 
 

@@ -90,19 +90,22 @@ class Passes:
         """What `function(state, batch, *more)` gives, arrays `[B, ...]`, for all rows: numpy."""
         return jax.tree.map(self._joined, self._stacked(function, *more))
 
-    def each(self, function: Function, *more):
-        """What it gives for each batch, arrays `[steps, ...]`; the last batch may have padding."""
-        return jax.tree.map(np.asarray, self._stacked(function, *more))
-
     def total(self, function: Function, *more):
         """The sums over all batches of the arrays that it gives."""
-        return jax.tree.map(lambda a: a.sum(axis=0), self.each(function, *more))
+        return jax.tree.map(lambda a: np.asarray(a).sum(axis=0), self._stacked(function, *more))
 
-    def _stacked(self, function: Function, *more):
-        run = jax.jit(
-            by_batch(function, self.run.at, self.size), out_shardings=self.run.at.replicated()
-        )
-        return run(self.state, self.rows, *more)
+    def each(self, function: Function, batches: Int[np.ndarray, "P N"]):
+        """What it gives for each batch of these rows, arrays `[P, ...]`."""
+        padding = -batches.shape[1] % self.run.at.mesh.size
+        place = np.pad(batches, ((0, 0), (0, padding)), constant_values=-1)
+        rows = take(self.rows, jnp.asarray(place.reshape(-1)))
+        return jax.tree.map(np.asarray, self._stacked(function, rows=rows, size=place.shape[1]))
+
+    def _stacked(self, function: Function, *more, rows: Batch | None = None, size: int = 0):
+        """For each `size` of the rows; by default, of all, as many as a scoring step has."""
+        stacked = by_batch(function, self.run.at, size or self.size)
+        run = jax.jit(stacked, out_shardings=self.run.at.replicated())
+        return run(self.state, self.rows if rows is None else rows, *more)
 
     def plain(self) -> Float[Array, "B T"]:
         return self._plain[: self.count]

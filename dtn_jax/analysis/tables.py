@@ -196,11 +196,16 @@ def conflict_table(conflict: Mapping[str, Mapping]) -> rich.console.Group:
     rows = [
         [
             pair,
-            decimals(one["mean"]),
-            decimals(one["deviation"]),
+            cosine(one),
             f"{one['batches']} of {one['batch_rows']:,} rows",
         ]
         for pair, one in conflict.items()
     ]
-    columns = ["tasks", "cosine", "deviation", "batches"]
-    return titled("gradients at the shared embeddings, best state", columns, rows)
+    title = "cosine of gradients at the shared embeddings, best state, ± half its 95 % interval"
+    return titled(title, ["tasks", "cosine", "batches"], rows)
+
+
+def cosine(one: Mapping) -> str:
+    """A cosine and half its 95 % interval, where several batches give one."""
+    half = "" if one["half"] is None else f" ± {decimals(one['half'])}"
+    return decimals(one["mean"]) + half

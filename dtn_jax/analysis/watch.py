@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -12,7 +11,7 @@ from flax import linen as nn
 from ml_collections import FrozenConfigDict
 
 from dtn_jax import embedding, processes
-from dtn_jax.analysis.conflict import make_conflict
+from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import make_gates
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.prepared import Prepared
@@ -22,11 +21,13 @@ from dtn_jax.state import State
 
 SEED = 0  # of the rows: the same ones in every run on a data set, so that runs compare
 KIND = "analysis"  # of the records in metrics.jsonl
-GATE, COSINE = "gate", "cosine"  # gate:GATE:SOURCE and cosine:TASK:TASK; no task's name has a ":"
+GATE = "gate"  # gate:GATE:SOURCE; no task's name has a ":"
+COSINE, HALF = "cosine", "cosine_half"  # cosine:TASK:TASK, and half its 95 % interval
 
 
 class Watch:
-    """Measures a state on `analysis.rows` fixed validation rows, which stay on the device.
+    """Measures a state on `analysis.rows` fixed validation rows, which stay on the device, in
+    batches of data.batch_size; rows that fill no batch are left out.
 
     It reads the state alone: training is the same with and without it.
     """
@@ -40,7 +41,10 @@ class Watch:
         at: Placement,
     ):
         rows = read_sample(data, "validation", config.analysis.rows, SEED).rows
-        self.batch = at.put(own_rows(rows, at.mesh.size), at.batch())
+        self.batches = [
+            at.put(own_rows(take(rows, place), at.mesh.size), at.batch())
+            for place in batches_of(len(rows.ids), config.data.batch_size)
+        ]
         gates = make_gates(model, plan, at.table_mesh)
         conflict = make_conflict(config.loss, model, plan, at.table_mesh)
 
@@ -55,14 +59,16 @@ class Watch:
 
     def record(self, state: State, step: int, epoch: float | int) -> dict:
         """What metrics.jsonl gets of this state; a cosine that is not defined is None."""
-        use, cosines = jax.device_get(self.measure(state, self.batch))
+        each = [jax.device_get(self.measure(state, batch)) for batch in self.batches]
+        use, cosines = jax.tree.map(lambda *a: np.stack(a), *each)
         found = {
-            f"{GATE}:{gate}:{source}": float(weight)
+            f"{GATE}:{gate}:{source}": float(weight.mean())
             for gate, weights in use.items()
             for source, weight in weights.items()
         }
-        for (task, other), cosine in cosines.items():
-            found[f"{COSINE}:{task}:{other}"] = float(cosine) if math.isfinite(cosine) else None
+        for (task, other), by_batch in cosines.items():
+            mean, half = over_batches(by_batch)
+            found |= {f"{COSINE}:{task}:{other}": mean, f"{HALF}:{task}:{other}": half}
         return {"kind": KIND, "step": step, "epoch": epoch} | found
 
 
@@ -74,11 +80,12 @@ def own_rows(rows: Batch, devices: int) -> Batch:
 
 
 def over_training(history: Sequence[Mapping]) -> dict[str, dict[tuple[str, str], list]]:
-    """The records of metrics.jsonl as {gate | cosine: {(gate, source) | (task, task): points}}.
+    """The records of metrics.jsonl as {gate | cosine | cosine_half: {its pair: points}}.
 
-    A point is [step, value]. A step that was logged twice, by a resumed run, has its later value.
+    A pair is (gate, source) or (task, task), a point [step, value]. A step that was logged twice,
+    by a resumed run, has its later value.
     """
-    found: dict[str, dict[tuple[str, str], dict]] = {GATE: {}, COSINE: {}}
+    found: dict[str, dict[tuple[str, str], dict]] = {GATE: {}, COSINE: {}, HALF: {}}
     for record in history:
         if record["kind"] != KIND:
             continue

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from test_analysis_importance import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import gate_use, inside, pairs, watch
+from dtn_jax.analysis import gate_use, inside, markdown, pairs, tables, watch
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
@@ -87,6 +87,11 @@ def test_gates_are_in_the_tasks_order_with_the_own_first():
             {"click": {"a": 0.99, "b": 0.01}, "order": {"a": 0.97, "b": 0.03}},
             ["gate click gives a", "gate order gives a", "b is hardly used"],
         ),
+        # Effective weights: click is rare, and TSN leaves little of its experts for order.
+        ({"click/own": {"a": 1.0}, "order/others": {"a": 0.01, "b": 0.5}}, ["gate order/others"]),
+        # Effective weights: a stream that has its own expert through AdaTT's native weights.
+        ({"click": {"a": 1.02, "b": 0.49, "c": 0.49}, "order": {"a": 0.0, "b": 1.5, "c": 0.5}}, []),
+        ({"click": {"a": -0.5, "b": 0.5}}, []),
     ],
 )
 def test_collapse_is_warned_of(use, warned):
@@ -105,9 +110,11 @@ def test_evenness_is_the_entropy_of_a_row():
 
 
 def test_gate_weights_of_a_sample_are_the_models(gated):
-    weights = gated.passes.map(
+    found = gated.passes.map(
         gate_use.make_gates(gated.run.model, gated.run.plan, gated.run.at.table_mesh)
     )
+    weights = found["gates"]
+    assert found["effective"] == {}
     experts = {"shared/gdcn_0", "shared/mlp_0"}
     assert {gate: set(w) for gate, w in weights.items()} == dict.fromkeys(
         SCHEMA.task_names, experts
@@ -233,6 +240,29 @@ def test_a_cosine_is_over_batches_as_large_as_in_training_whatever_scoring_steps
     assert pair["half"] > abs(each[0] - each[1])
 
 
+def test_effective_weights_are_reported_beside_the_gates(tmp_path, monkeypatch):
+    """Of AdaTT, whose experts a constant reaches too: of one expert a group it is 1."""
+    asked, collapse = [], gate_use.collapse
+    monkeypatch.setattr(gate_use, "collapse", lambda use: asked.append(use) or collapse(use))
+    with jax.enable_x64(True):
+        model = tiny("adatt", model__experts="mlp", model__adatt__levels=1, **QUICK)
+        facts = inside.gate_facts(model.passes, "", {}, tmp_path)
+    use, scaled = facts["use"], facts["effective"]["use"]
+    for gate, weights in use.items():
+        own = f"level_0_{gate.partition('/')[0]}/mlp_0"
+        for source, weight in weights.items():
+            assert scaled[gate][source] == pytest.approx(weight + (source == own))
+        relations = facts["effective"]["relations"][gate]
+        assert relations["own"] == pytest.approx(facts["relations"][gate]["own"] + 1)
+    assert asked == [scaled]
+    _, rows = tables.gate_rows(facts)
+    assert [row[0] for row in rows[:2]] == ["click/level_0", "click/level_0, effective"]
+    assert float(rows[1][1].split()[0]) == pytest.approx(float(rows[0][1].split()[0]) + 100)
+    text = "".join(markdown.gates({"gates": facts}))
+    assert "AdaTT's native weights" in text
+    assert "How large the experts' outputs are is not in these numbers" in text
+
+
 def test_batches_are_disjoint_and_one_where_there_are_few_rows():
     assert len(np.unique(batches_of(25, 10))) == 20
     assert sorted(batches_of(7, 10)[0]) == list(range(7))
@@ -268,7 +298,8 @@ def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
     assert (record["kind"], record["step"], record["epoch"]) == ("analysis", 7, 0.5)
     gates = jax.jit(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
     conflict = jax.jit(make_conflict(config.loss, run.model, run.plan, run.at.table_mesh))
-    by_gate = gates(gated.state, run.at.put(take(given, np.arange(-1, 33)), run.at.batch()))
+    batch = run.at.put(take(given, np.arange(-1, 33)), run.at.batch())
+    by_gate = gates(gated.state, batch)["gates"]
     for gate, sources in by_gate.items():
         for source, w in sources.items():
             mean = np.asarray(w)[1:].mean()

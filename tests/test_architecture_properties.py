@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from built_models import CHAIN, CLICK, PAIR, B, D, F, group, schema, sigmoid
+from built_models import CHAIN, CLICK, PAIR, B, D, F, group, schema, sigmoid, tower
 
 from dtn_jax import architectures
 from dtn_jax.schema import Task
@@ -42,6 +42,35 @@ def test_gates_are_reported_alike(architecture, fusion, model):
         assert set(weights) <= set(sources)
         assert all(np.all(w >= 0) for w in weights.values())
         np.testing.assert_allclose(sum(weights.values()), np.ones(B), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fusion"),
+    [("dtn", "paper"), ("dtn", "released"), ("mmoe", ""), ("ple", ""), ("stem", ""), ("adatt", "")],
+)
+def test_effective_weights_are_all_that_scales_an_expert(architecture, fusion, model):
+    """A tower's input is the sum of the experts' outputs, each times its effective weight."""
+    built = model(CHAIN, architecture=architecture, fusion=fusion or "paper")
+    out, (p, _) = built(), built.exact
+    gates, effective = (out.intermediates.get(name, {}) for name in ("gates", "effective"))
+    scaled = {"dtn": {"cart/others", "order/others"}, "adatt": set(gates)}
+    assert set(effective) == scaled.get(architecture, set())
+    for task in CHAIN.task_names:
+        own = {gate: w for gate, w in gates.items() if gate.partition("/")[0] == task}
+        if architecture in ("ple", "adatt"):  # the last level's alone
+            own = {gate: w for gate, w in own.items() if gate.endswith("_1")}
+        sides = []
+        for gate, weights in sorted(own.items(), reverse=True):  # DTN's `own` before its `others`
+            assert set(effective.get(gate, weights)) == set(weights)
+            parts = effective.get(gate, weights).items()
+            experts = out.intermediates["experts"]
+            sides.append(sum(np.asarray(w)[:, None] * np.asarray(experts[m]) for m, w in parts))
+        z = np.concatenate(sides, axis=-1) if fusion == "paper" else sum(sides)
+        np.testing.assert_allclose(tower(p[f"tower_{task}"], z), out.logits[task], rtol=1e-4)
+
+
+def test_without_tsn_nothing_scales_experts_after_the_gates(model):
+    assert model(CHAIN, dtn__tsn=False)().intermediates["effective"] == {}
 
 
 def test_gate_weights_are_reported_by_expert(model):

@@ -1,4 +1,9 @@
-"""How each task uses each expert: gate weights, whose they are, and when experts have collapsed."""
+"""How each task uses each expert: gate weights, whose they are, and when experts have collapsed.
+
+A gate's weights are not all that scales an expert: DTN's TSN and AdaTT's native weights come after
+the gate. `effective` weights have these in them (see interface.Outputs). How large an expert's
+outputs are is in neither.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from dtn_jax.state import State
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
 ALONE = 0.95  # a gate that gives one of several experts this much uses that one alone
+GATES, EFFECTIVE = "gates", "effective"  # of the intermediates
 
 Gates = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {source: weight}}, see interface.Outputs
 Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
@@ -25,18 +31,21 @@ Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
 
 def make_gates(
     model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
-) -> Callable[[State, Batch], Gates]:
-    """Returns `(state, batch) -> {gate: {source: weights [B]}}`, empty where there are no gates."""
+) -> Callable[[State, Batch], dict[str, Gates]]:
+    """Returns `(state, batch) -> {gates | effective: {gate: {source: weights [B]}}}`.
+
+    Both are empty where there are no gates; `effective` has those gates alone in which it differs.
+    """
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
-    def gates(state: State, batch: Batch) -> Gates:
+    def gates(state: State, batch: Batch) -> dict[str, Gates]:
         gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
             embedding.to_inputs(plan, gathered, batch),
             train=False,
         )
-        return outputs.intermediates.get("gates", {})
+        return {which: outputs.intermediates.get(which, {}) for which in (GATES, EFFECTIVE)}
 
     return gates
 
@@ -105,8 +114,18 @@ def relations(use: Use, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
     return found
 
 
+def shares(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(map(abs, weights.values()))
+    return {source: abs(weight) / max(total, 1e-30) for source, weight in weights.items()}
+
+
 def collapse(use: Use) -> list[str]:
-    """What there is to warn of; empty where every expert is used and no gate has one alone."""
+    """What there is to warn of; empty where every expert is used and no gate has one alone.
+
+    `use` has the effective weights where they differ from the gates'. Each is taken as its share of
+    its gate's sum, and without its sign, which AdaTT's may have.
+    """
+    use = {gate: shares(weights) for gate, weights in use.items()}
     warnings = []
     for gate, weights in use.items():
         source = max(weights, key=weights.get)
@@ -115,11 +134,11 @@ def collapse(use: Use) -> list[str]:
                 f"gate {gate} gives {source} {100 * weights[source]:.1f} % of its weight: "
                 f"its other {len(weights) - 1} sources are hardly used"
             )
-    shares: dict[str, dict[str, float]] = {}
+    by_source: dict[str, dict[str, float]] = {}
     for gate, weights in use.items():
         for source, weight in weights.items():  # in equal shares, so that gates compare
-            shares.setdefault(source, {})[gate] = weight * len(weights)
-    for source, by_gate in shares.items():
+            by_source.setdefault(source, {})[gate] = weight * len(weights)
+    for source, by_gate in by_source.items():
         if max(by_gate.values()) < UNUSED:
             most = max(by_gate, key=by_gate.get)
             warnings.append(

@@ -23,19 +23,22 @@ TOP = 15  # pairs that the JSON names
 def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Path) -> dict:
     """Mean gate weights over all rows and in each part, by `segment`, and what to warn of."""
     run, tasks = passes.run, passes.run.schema.task_names
-    weights = passes.map(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
-    weights = gate_use.in_order(weights, tasks)
+    found = passes.map(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))
+    weights, effective = (
+        gate_use.in_order(found[which], tasks) for which in (gate_use.GATES, gate_use.EFFECTIVE)
+    )
     if not weights:
         return {}
-    use = gate_use.mean_use(weights)
+    use, scaled = gate_use.mean_use(weights), gate_use.mean_use(effective)
     by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
     gate_figures.gates(use, by_segment, described(segment), tasks, folder / "gates.png")
-    warnings = gate_use.collapse(use)
+    warnings = gate_use.collapse(use | scaled)
     for warning in warnings:
         rich.print(f"[bold yellow]collapse:[/] {warning}")
     return {
         "use": use,
         "relations": gate_use.relations(use, tasks),
+        "effective": {"use": scaled, "relations": gate_use.relations(scaled, tasks)},
         "evenness": {gate: gate_use.evenness(own) for gate, own in weights.items()},
         "segment": segment,
         "segments": {

@@ -20,6 +20,10 @@ from dtn_jax.analysis.tables import (
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
 FEWER = 8  # of a method's beside permutation
+EFFECTIVE = (
+    " Effective weights have in them what scales experts after the gate, TSN's probability or "
+    "AdaTT's native weights, and need not sum to 100 %."
+)
 PICTURES = {  # in the order that they stand in, with what they show
     **{f"importance_{m}": f"Importance by {m}, fields × tasks" for m in METHODS},
     "divergence": "Divergence between tasks",
@@ -119,6 +123,8 @@ def gates(found: Mapping) -> Iterator[str]:
     yield (
         "Mean gate weights, by whose the experts are. Evenness is the mean entropy of a row's "
         "weights over that of equal ones: 1, the gate does not choose; 0, it takes one expert."
+        + EFFECTIVE * bool(found["gates"]["effective"]["use"])
+        + " How large the experts' outputs are is not in these numbers."
     )
     yield table(*gate_rows(found["gates"]))
     warnings = found["gates"]["collapse"]

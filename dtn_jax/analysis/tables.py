@@ -146,17 +146,21 @@ def agreement_table(agreement: Mapping[str, Mapping[str, Mapping]]) -> rich.cons
 
 
 def gate_rows(gates: Mapping) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: each gate's weights by whose the experts are, and its evenness."""
-    relations = gates["relations"]
+    """Header and rows: each gate's weights by whose the experts are, and its evenness.
+
+    Below it its effective weights, where something scales the experts after it.
+    """
+    relations, effective = gates["relations"], gates["effective"]["relations"]
     kinds = list(dict.fromkeys(kind for sums in relations.values() for kind in sums))
-    rows = [
-        [
-            gate,
-            *(f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds),
-            decimals(gates["evenness"][gate], ""),
-        ]
-        for gate, sums in relations.items()
-    ]
+
+    def cells(sums: Mapping[str, float]) -> list[str]:
+        return [f"{100 * sums[k]:.1f} %" if k in sums else "" for k in kinds]
+
+    rows = []
+    for gate, sums in relations.items():
+        rows.append([gate, *cells(sums), decimals(gates["evenness"][gate], "")])
+        if gate in effective:
+            rows.append([f"{gate}, effective", *cells(effective[gate]), ""])
     return ["gate", *kinds, "evenness"], rows
 
 

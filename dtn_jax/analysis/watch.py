@@ -12,7 +12,7 @@ from ml_collections import FrozenConfigDict
 
 from dtn_jax import embedding, processes
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
-from dtn_jax.analysis.gate_use import make_gates
+from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.input_pipeline import Batch, take
@@ -51,7 +51,8 @@ class Watch:
         def measure(state: State, batch: Batch):
             count = batch.row_mask.sum()
             use = jax.tree.map(
-                lambda w: jnp.where(batch.row_mask, w, 0).sum() / count, gates(state, batch)
+                lambda w: jnp.where(batch.row_mask, w, 0).sum() / count,
+                gates(state, batch)[GATES],
             )
             return use, conflict(state, batch)
 

@@ -36,7 +36,7 @@ class AdaTT(Architecture):
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         streams = {group: fields for group, _ in self.levels[0]}
-        gates, experts = {}, {}
+        gates, effective, experts = {}, {}, {}
         for level, groups in enumerate(self.levels):
             outputs = {
                 group: ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")(
@@ -56,14 +56,19 @@ class AdaTT(Architecture):
                 native = self.native(f"native_{level}_{group}", len(own), len(seen) > len(outputs))
                 residual = sum(v * f for v, f in zip(native, own.values()))
                 mixed[group] = (fused + residual.astype(fused.dtype))[:, None, :]
-                gates[f"{group}/level_{level}"] = by_expert(weights, seen)
+                gate = f"{group}/level_{level}"
+                gates[gate] = by_expert(weights, seen)
+                effective[gate] = gates[gate] | {
+                    expert: gates[gate][expert] + v for expert, v in zip(own, native)
+                }
             experts |= seen
             streams = mixed
         logits = {
             task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
             for task in self.tasks
         }
-        return Outputs(logits=logits, intermediates={"gates": gates, "experts": experts})
+        intermediates = {"gates": gates, "effective": effective, "experts": experts}
+        return Outputs(logits=logits, intermediates=intermediates)
 
     def native(self, name: str, size: int, learned: bool) -> jax.Array:
         """v_g of a level, `[M]`; at first uniform within 1 / sqrt(M) of 0."""

@@ -51,7 +51,7 @@ class DTN(Architecture):
             group: ExpertGroup(experts, self.dropout, name=group)(fields, inputs.codewords, train)
             for group, experts in self.groups
         }
-        logits, probabilities, gates = {}, {}, {}
+        logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
             sides = {
                 "own": groups.get(task.name, {}),
@@ -59,12 +59,24 @@ class DTN(Architecture):
             }
             z, own_gates = self.fuse(task, flat(fields), sides)
             gates |= own_gates
+            effective |= self.effective(task, own_gates, probabilities)
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             if task.kind == "binary":
                 probabilities[task.name] = nn.sigmoid(logits[task.name])
         experts = {name: f for outputs in groups.values() for name, f in outputs.items()}
-        intermediates = {"gates": gates, "experts": experts, "probabilities": probabilities}
+        intermediates = {
+            "gates": gates,
+            "effective": effective,
+            "experts": experts,
+            "probabilities": probabilities,
+        }
         return Outputs(logits=logits, intermediates=intermediates)
+
+    def scaled_by(
+        self, task: Task, group: str, probabilities: dict[str, Float[Array, " B"]]
+    ) -> Float[Array, " B"] | None:
+        """p_u where the group is that of an upstream task u whose experts TSN scales."""
+        return probabilities.get(group) if self.tsn and group in task.upstream else None
 
     def others(
         self, task: Task, groups: dict[str, Named], probabilities: dict[str, Float[Array, " B"]]
@@ -74,11 +86,29 @@ class DTN(Architecture):
         for group, outputs in groups.items():
             if group == task.name:
                 continue
-            if self.tsn and group in task.upstream and group in probabilities:
-                scaled = tsn(list(outputs.values()), probabilities[group])
+            p = self.scaled_by(task, group, probabilities)
+            if p is not None:
+                scaled = tsn(list(outputs.values()), p)
                 outputs = dict(zip(outputs, scaled, strict=True))
             seen |= outputs
         return seen
+
+    def effective(
+        self, task: Task, gates: Weights, probabilities: dict[str, Float[Array, " B"]]
+    ) -> Weights:
+        """r_m p_u, of the gates that weigh experts which TSN scales."""
+        found = {}
+        for gate, weights in gates.items():
+            scale = {
+                name: self.scaled_by(task, name.partition("/")[0], probabilities)
+                for name in weights
+            }
+            if any(p is not None for p in scale.values()):
+                found[gate] = {
+                    name: w if scale[name] is None else w * scale[name]
+                    for name, w in weights.items()
+                }
+        return found
 
     def fuse(
         self, task: Task, x: Float[Array, "B W"], sides: dict[str, Named]

@@ -3,7 +3,8 @@
 Importance of each field for each task, three ways (dtn_jax/analysis/importance.py says what each
 is), and how far tasks' importances diverge; how gates use the experts, by user segment, and over
 training where the run had analysis.rows; whether the tasks' gradients conflict; the field pairs in
-GDCN's layers. On synthetic data all of it stands beside the known answer.
+GDCN's layers. On synthetic data importances, divergences and pairs stand beside the known answer;
+gates and gradients have none.
 
 Rows are those of validation. With --split=test they are test's: the run is finished, and test is
 read to explain it; nothing may be chosen by what is seen there.

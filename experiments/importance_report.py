@@ -130,17 +130,26 @@ def summary(by_name: Mapping[str, Mapping]) -> str:
             continue
         facts = found["methods"]["permutation"]
         agreement = found["truth"].get("agreement", {}).get("permutation", {})
+        truth = (
+            {
+                (left, right): value
+                for left, right, value, *_ in divergences(found["truth"]["divergence"])
+            }
+            if found["truth"]
+            else {}
+        )
         own = own_spaces(list(facts["importance"]))
         for left, right, value, ends, noise in divergences(facts["divergence"], own):
             known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
             agreed = ", ".join(map(decimals, known))
-            rows.append([name, f"{left}, {right}", value, ends, noise, agreed])
-    header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "agreement"]
+            true = truth.get((left, right), "")
+            rows.append([name, f"{left}, {right}", value, ends, noise, true, agreed])
+    header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "known"]
     return (
-        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances; "
-        "agreement, where the answer is known, each task's rank correlation with that of the "
-        "Bayes-optimal score, over the fields above its noise.\n\n"
-        + markdown.table(header, rows)
+        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. Known, "
+        "where the answer is, is that of the Bayes-optimal score's importances, and agreement each "
+        "task's rank correlation with these, over the fields above their noise.\n\n"
+        + markdown.table([*header, "agreement"], rows)
         + "\n"
     )
 

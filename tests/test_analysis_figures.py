@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from dtn_jax.analysis import figures, gate_figures, tables
+from dtn_jax.analysis import figures, gate_figures, rank, tables
 from dtn_jax.analysis.importance import Importance
 
 
@@ -89,6 +89,16 @@ def test_a_terminal_of_80_columns_has_an_interval_in_one_line():
     importance = dict.fromkeys(one["keys"], by_field)
     method = {"importance": importance, "divergence": one}
     assert len(list(tables.tables(found | {"methods": {"permutation": method}}))) == 1
+
+
+def test_the_known_divergence_has_a_panel_of_its_own(drawn):
+    one = rank.divergence(measured([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]], 1e-3))
+    figures.divergence({"permutation": one}, None, "a")
+    figures.divergence(dict.fromkeys(("permutation", "gradient", "unknown"), one), one, "b")
+    assert len(drawn["a"].axes) == 1
+    titles = [axes.get_title(loc="left") for axes in drawn["b"].axes]
+    assert titles[0] == "by permutation"
+    assert titles[3] == "of the Bayes-optimal score, by permutation"
 
 
 # ---------------------------------------------------------------- gates

@@ -1,7 +1,9 @@
 """experiments.feature_importance on a finished run, the report of what is kept, and bad input."""
 
+import copy
 import csv
 import functools
+import io
 import json
 import pathlib
 import shlex
@@ -11,6 +13,7 @@ import sys
 import matplotlib.image
 import numpy as np
 import pytest
+import rich.console
 from test_train import small
 
 from configs import base
@@ -22,6 +25,8 @@ from dtn_jax.analysis import (
     gate_figures,
     inside,
     markdown,
+    rank,
+    tables,
     watch,
     written,
 )
@@ -196,14 +201,17 @@ def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, mo
     names = tuple(key.name for key in measured)
     cov = np.eye(shares.size)
     found = {"unknown": Importance("unknown", funnel.FIELDS, names, shares[0], shares[None], cov)}
-    settings = Settings(repeats=1)
-    facts = explain.truth_facts(run, sample, measured, found, settings, lambda *_: lambda: None)
+    settings, bar = Settings(repeats=1), lambda *_: lambda: None
+    truth = explain.known_importance(run, sample, measured, settings, bar)
+    facts = explain.truth_facts(truth, rank.divergence(truth), found)
     importance = facts["importance"]["click@all"]
     assert importance["f206"]["mean"] > 0.01
     assert importance["f122"]["mean"] == 0
     same = bayes.bayes_importance(spec, sample.rows.ids, measured, 1, settings.seed)
     assert importance["f206"]["mean"] != same.mean[funnel.FIELDS.index("f206"), 0]  # the model's
     assert facts["agreement"]["unknown"]["click@all"]["rank_correlation"] > 0.7
+    c.data.dataset, c.data.options = "adult", ""
+    assert explain.known_importance(build_run(c), sample, measured, settings, bar) is None
     known = {group: inside.known_pairs(run, group) for group in (*funnel.TASKS, "shared")}
     counts = {g: (len(pairs["own"]), len(pairs["all"])) for g, pairs in known.items()}
     assert counts == {"click": (3, 3), "cart": (3, 6), "order": (3, 9), "shared": (9, 9)}
@@ -214,9 +222,29 @@ def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, mo
     assert judged["norm"]["strongest"][0] == ["f101", "f109_14", 2.0]
     assert (judged["term"]["own"]["known"], judged["term"]["all"]["known"]) == (3, 6)
     assert inside.group_of("level_0_cart/gdcn_0") == "cart"
-    c.data.dataset = "adult"
-    c.data.options = ""
     assert inside.known_pairs(build_run(c), "income") == {}
+
+
+def test_the_divergence_of_the_known_answer_stands_beside_each_method(explained):
+    """In the Markdown, the terminal and the report's summary."""
+    found = copy.deepcopy(explained[1])
+    assert "Bayes" not in "".join(markdown.divergence(found))
+    facts = copy.deepcopy(found["methods"]["permutation"]["divergence"])
+    facts["value"][0][1], facts["low"][0][1], facts["high"][0][1] = 0.123, 0.1, 0.2
+    importance = found["methods"]["permutation"]["importance"]
+    agreement = {key: {"rank_correlation": 0.9, "fields": 4} for key in importance}
+    found["truth"] = {"divergence": facts, "agreement": {"permutation": agreement}}
+    text = "".join(markdown.divergence(found))
+    assert "of the Bayes-optimal score | noise |" in text
+    assert "| 0.123 (0.100 to 0.200) |" in text
+    assert "By gradient the divergence is another quantity" in text
+    without = {"methods": {"permutation": found["methods"]["permutation"]}}
+    assert "another quantity" not in "".join(markdown.divergence(found | without))
+    console = rich.console.Console(width=100, file=io.StringIO())
+    for table in tables.tables(found):
+        console.print(table)
+    assert "0.123" in console.file.getvalue()
+    assert "| 0.123 | 0.900, 0.900 |" in importance_report.summary({"synthetic": found})
 
 
 # ---------------------------------------------------------------- bad input

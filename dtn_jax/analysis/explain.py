@@ -81,14 +81,16 @@ def explain(
     between = {method: rank.divergence(one, settings.seed) for method, one in found.items()}
     for method, one in found.items():
         figures.importance(one, folder / f"importance_{method}.png")
+    truth = known_importance(run, sample, measured, settings, bar)
+    known = rank.divergence(truth, settings.seed) if truth else None
     if len(measured) > 1:
-        figures.divergence(between, folder / "divergence.png")
+        figures.divergence(between, known, folder / "divergence.png")
     return {
         "split": settings.split,
         "rows": len(sample.rows.ids),
         "undefined": undefined,
         "methods": {m: method_facts(found[m], between[m]) for m in found},
-        "truth": truth_facts(run, sample, measured, found, settings, bar),
+        "truth": truth_facts(truth, known, found) if truth else {},
         "gates": inside.gate_facts(passes, segment, parts, folder),
         "conflict": inside.conflict_facts(passes),
         "over_training": inside.training_facts(history, run.schema, folder),
@@ -147,22 +149,23 @@ def method_facts(found: Importance, between: rank.Divergence) -> dict:
     }
 
 
-def truth_facts(
-    run: Run,
-    sample: Sample,
-    measured: Sequence[Key],
-    found: Mapping[str, Importance],
-    settings: Settings,
-    bar: Bar,
-) -> dict:
-    """On synthetic data: the Bayes-optimal score's importance, and each method's agreement."""
+def known_importance(
+    run: Run, sample: Sample, measured: Sequence[Key], settings: Settings, bar: Bar
+) -> Importance | None:
+    """On synthetic data the Bayes-optimal score's importance, else None."""
     if run.config.data.dataset != "synthetic":
-        return {}
+        return None
     spec = FunnelSpec(**run.data.notes["spec"])
     ids = sample.rows.ids[:, [run.schema.field_names.index(field) for field in FIELDS]]
     done = bar("permuting fields of the truth", len(FIELDS) * settings.repeats)
     seed = settings.seed + OTHER_SEED
-    truth = bayes.bayes_importance(spec, ids, measured, settings.repeats, seed, done)
+    return bayes.bayes_importance(spec, ids, measured, settings.repeats, seed, done)
+
+
+def truth_facts(
+    truth: Importance, between: rank.Divergence, found: Mapping[str, Importance]
+) -> dict:
+    """The known answer, and each method's agreement with it."""
     return {
         "base": dict(zip(truth.keys, truth.base.tolist())),
         "importance": {
@@ -172,5 +175,6 @@ def truth_facts(
             }
             for k, key in enumerate(truth.keys)
         },
+        "divergence": dataclasses.asdict(between),
         "agreement": {method: bayes.agreement(one, truth) for method, one in found.items()},
     }

@@ -113,19 +113,27 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     save(figure, path)
 
 
-def divergence(found: Mapping[str, Divergence], path: str | pathlib.Path) -> None:
-    """A matrix of divergences for each method; on the diagonals, what noise alone makes."""
+def divergence(
+    found: Mapping[str, Divergence], known: Divergence | None, path: str | pathlib.Path
+) -> None:
+    """A matrix of divergences for each method; on the diagonals, what noise alone makes.
+
+    Beside them, where it is known, that of the Bayes-optimal score.
+    """
+    panels_of = {f"by {method}": one for method, one in found.items()}
+    if known is not None:
+        panels_of["of the Bayes-optimal score, by permutation"] = known
     size = len(next(iter(found.values())).keys)
     side = 1.0 + (0.95 if size <= ROOMY else 0.7) * size
-    rows, columns = grid(len(found), 3)
+    rows, columns = grid(len(panels_of), 2 if len(panels_of) == 4 else 3)
     figure = Figure(
         figsize=(max(side * columns, 5.4), 0.7 + (side + 0.2) * rows), layout="constrained"
     )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (method, one) in zip(panels, found.items()):
+    for axes, (text, one) in zip(panels, panels_of.items()):
         _matrix(axes, one)
-        axes.set_title(f"by {method}", fontsize=10, loc="left")
-    for axes in panels[len(found) :]:
+        axes.set_title(text, fontsize=10, loc="left")
+    for axes in panels[len(panels_of) :]:
         axes.remove()
     below = (
         "1 − rank correlation of two tasks' importances, with its 95 % interval; on the diagonal, "

@@ -20,6 +20,14 @@ from dtn_jax.analysis.tables import (
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
 FEWER = 8  # of a method's beside permutation
+KNOWN = (
+    " The known answer, that of the Bayes-optimal score, is by permutation; fields that it does "
+    "not use share a rank there, and in a model have ranks by chance."
+)
+ANOTHER = (
+    " By gradient the divergence is another quantity, of how far fields move a score, not of what "
+    "they add to its AUC: its interval says nothing of the divergence by permutation."
+)
 EFFECTIVE = (
     " Effective weights have in them what scales experts after the gate, TSN's probability or "
     "AdaTT's native weights, and need not sum to 100 %."
@@ -85,15 +93,20 @@ def divergence(found: Mapping) -> Iterator[str]:
         for left, right, value, ends, noise in divergences(facts["divergence"]):
             cells = rows.setdefault(f"{left}, {right}", [f"{left}, {right}"])
             cells += [f"{value} ({ends})", noise]
+    methods = [f"by {method}" for method in found["methods"]]
+    if found["truth"]:
+        methods.append("of the Bayes-optimal score")
+        for left, right, value, ends, noise in divergences(found["truth"]["divergence"]):
+            rows[f"{left}, {right}"] += [f"{value} ({ends})", noise]
     if rows:
         yield (
             "Divergence, 1 − Spearman's correlation of two tasks' importances (0: one order of the "
             "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
             "own importances would diverge by between two such samples. It is in the ranks of "
             "fields that hardly matter, and pushes divergences up: intervals reach further up than "
-            "down."
+            "down." + KNOWN * bool(found["truth"]) + ANOTHER * ("gradient" in found["methods"])
         )
-        header = ["tasks", *(h for method in found["methods"] for h in (f"by {method}", "noise"))]
+        header = ["tasks", *(h for method in methods for h in (method, "noise"))]
         yield table(header, list(rows.values()))
 
 

@@ -35,6 +35,9 @@ def tables(found: Mapping) -> Iterator[rich.console.Group]:
     for method, facts in found["methods"].items():
         if len(own_spaces(facts["divergence"]["keys"])) > 1:
             yield divergence_table(method, facts["divergence"])
+    known = found["truth"].get("divergence")
+    if known and len(own_spaces(known["keys"])) > 1:
+        yield divergence_table("permutation of the Bayes-optimal score: the known answer", known)
     if found["truth"]:
         yield agreement_table(found["truth"]["agreement"])
     if found["gates"]:

@@ -130,20 +130,14 @@ def summary(by_name: Mapping[str, Mapping]) -> str:
             continue
         facts = found["methods"]["permutation"]
         agreement = found["truth"].get("agreement", {}).get("permutation", {})
-        truth = (
-            {
-                (left, right): value
-                for left, right, value, *_ in divergences(found["truth"]["divergence"])
-            }
-            if found["truth"]
-            else {}
-        )
+        known = found["truth"].get("divergence", {"keys": []})
+        truth = {(left, right): value for left, right, value, *_ in divergences(known)}
         own = own_spaces(list(facts["importance"]))
         for left, right, value, ends, noise in divergences(facts["divergence"], own):
-            known = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
-            agreed = ", ".join(map(decimals, known))
+            agreed = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
             true = truth.get((left, right), "")
-            rows.append([name, f"{left}, {right}", value, ends, noise, true, agreed])
+            cells = [value, ends, noise, true, ", ".join(map(decimals, agreed))]
+            rows.append([name, f"{left}, {right}", *cells])
     header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "known"]
     return (
         "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. Known, "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from dtn_jax.analysis import figures, gate_figures, rank, tables
+from dtn_jax.analysis import figures, gate_figures, markdown, rank, tables
 from dtn_jax.analysis.importance import Importance
 
 
@@ -59,6 +59,24 @@ def test_a_terminal_without_room_for_intervals_has_the_same_brackets():
     title, table, _ = tables.importance_table("permutation", facts).renderables
     assert list(table.columns[1].cells) == ["100", "(10.0)"]
     assert "in brackets: within noise of 0" in title.plain
+
+
+def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
+    """In the picture, the terminal and the Markdown."""
+    figures.importance(measured([[0.1, 0.0], [0.02, 0.09]], 0.05, "gradient"), "a")
+    cells = [text.get_text() for text in drawn["a"].axes[0].texts]
+    assert cells == ["20.0", "90.0", "100", "0.00"]
+    by_field = {"age": {"mean": 0.1, "error": 0.01}, "race": {"mean": 0.0, "error": 0.01}}
+    importance = {f"t{k}@all": by_field for k in range(4)}
+    title, table, _ = tables.importance_table("gradient", {"importance": importance}).renderables
+    assert list(table.columns[1].cells) == ["100", "0.00"]
+    text, rows = markdown.importance("gradient", importance)
+    assert "| `race` | 0.00 |" in rows
+    for said in (below(drawn["a"]), title.plain, text):
+        assert "a field without influence has more than 0 too" in said
+        assert "brackets" not in said
+    _, rows = markdown.importance("unknown", importance)
+    assert "| `race` | (0.00) |" in rows
 
 
 # ---------------------------------------------------------------- divergence

@@ -26,6 +26,7 @@ UNITS = {  # of a method: the factor of the numbers shown, and what they are
     "unknown": (1000, "drop of AUC × 1000 when unknown"),
     "gradient": (1000, "mean change of the logit × 1000, to first order"),
 }
+ABSOLUTE = "gradient"  # a mean of absolute values, which noise makes larger, never 0
 COLOURS = "Blues"
 ROOMY = 3  # keys of a matrix with large cells
 LETTERS = 14  # of a grey line, an inch
@@ -56,6 +57,13 @@ def number(value: float | int) -> str:
     """Three digits, and two decimals at most: 123, 12.3, 1.23, 0.12, 0.00."""
     digits = 0 if abs(value) >= 99.5 else 1 if abs(value) >= 9.95 else 2
     return f"{value if abs(value) >= 0.005 else 0:.{digits}f}"
+
+
+def about_noise(method: str) -> str:
+    """How the numbers of a method that stand without intervals are to be read."""
+    if method == ABSOLUTE:
+        return "a mean of absolute values: a field without influence has more than 0 too"
+    return "in brackets: within noise of 0"
 
 
 def marked(value: float | int, sure: bool) -> str:
@@ -93,7 +101,7 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     for f in range(rows):
         for k in range(columns):
             ink = "white" if share[f, k] > DARK else "#222222"
-            text = marked(factor * mean[f, k], bool(sure[f, k]))
+            text = marked(factor * mean[f, k], found.method == ABSOLUTE or bool(sure[f, k]))
             axes.text(k + 0.5, f + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink)
     axes.set_yticks(np.arange(rows) + 0.5, [found.fields[f] for f in places], fontsize=8.5)
     named = [f"{wrapped(key)}\n{base:.4f}" for key, base in zip(found.keys, found.base)]
@@ -107,7 +115,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     bar.outline.set_visible(False)
     left_out = len(found.fields) - rows
     more = f"; {left_out} less important fields left out" if left_out else ""
-    noise = "" if sure.all() else "; in brackets: within noise of 0"
+    said = found.method == ABSOLUTE or not sure.all()
+    noise = f"; {about_noise(found.method)}" if said else ""
     below = f"{unit}{noise}{more}; below each task its AUC on the sample"
     header(figure, f"Importance by task: {found.method}", below)
     save(figure, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dtn_jax.analysis.figures import UNITS
+from dtn_jax.analysis.figures import UNITS, about_noise
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.analysis.tables import (
     bare,
@@ -74,14 +74,16 @@ def importances(found: Mapping) -> Iterator[str]:
 def importance(method: str, by_key: Mapping) -> Iterator[str]:
     factor, unit = UNITS[method]
     fields = ranked(by_key)
-    if method == "permutation":
-        text, most, what = cell, SHOWN, "± half its 95 % interval"
-    else:
-        text, most, what = bare, FEWER, "in brackets what is within noise of 0"
+    full = method == "permutation"
+    most, what = (SHOWN, "± half its 95 % interval") if full else (FEWER, about_noise(method))
     count = min(most, len(fields))
-    yield f"By {method}, the {count} most important of {len(fields)} fields: {unit}, {what}."
+    yield f"By {method}, the {count} most important of {len(fields)} fields: {unit}; {what}."
+
+    def text(one: Mapping) -> str:
+        return cell(one, factor) if full else bare(one, factor, method)
+
     rows = [
-        [f"`{field}`", *(text(by_field[field], factor) for by_field in by_key.values())]
+        [f"`{field}`", *(text(by_field[field]) for by_field in by_key.values())]
         for field in fields[:most]
     ]
     yield table(["field", *by_key], rows)

@@ -10,7 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.analysis.figures import UNITS, marked, number, wrapped
+from dtn_jax.analysis.figures import ABSOLUTE, UNITS, about_noise, marked, number, wrapped
 from dtn_jax.analysis.importance import Z
 
 SHOWN = 20  # fields
@@ -77,25 +77,27 @@ def cell(one: Mapping, factor: float | int) -> str:
     return f"{number(factor * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
 
 
-def bare(one: Mapping, factor: float | int) -> str:
+def bare(one: Mapping, factor: float | int, method: str) -> str:
     """An importance without its interval."""
-    return marked(factor * one["mean"], one["mean"] > Z * one["error"])
+    return marked(factor * one["mean"], method == ABSOLUTE or one["mean"] > Z * one["error"])
 
 
 def importance_table(method: str, facts: Mapping) -> rich.console.Group:
-    """With intervals where there is room for them; else what is within noise is in brackets."""
+    """With intervals where there is room for them."""
     factor, unit = UNITS[method]
     by_key = facts["importance"]
     fields, roomy = ranked(by_key), len(by_key) <= ROOMY
 
-    text = cell if roomy else bare
+    def text(one: Mapping) -> str:
+        return cell(one, factor) if roomy else bare(one, factor, method)
+
     rows = [
-        [field, *(text(by_field[field], factor) for by_field in by_key.values())]
+        [field, *(text(by_field[field]) for by_field in by_key.values())]
         for field in fields[:SHOWN]
     ]
     rest = len(fields) - len(rows)
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
-    what = "± half its 95 % interval" if roomy else "in brackets: within noise of 0"
+    what = "± half its 95 % interval" if roomy else about_noise(method)
     return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
 
 

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from test_analysis_importance import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import gate_use, inside, markdown, pairs, tables, watch
+from dtn_jax.analysis import gate_figures, gate_use, inside, markdown, pairs, tables, watch
+from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
@@ -129,7 +130,8 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
 # ---------------------------------------------------------------- segments
 
 
-def test_segments_by_value_are_the_most_frequent_ones_by_name():
+def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
+    monkeypatch.setattr(segments_module, "FEWEST", 1)
     ids = np.repeat(np.arange(12), np.arange(12, 0, -1)).astype(np.int32)[:, None]
     count = len(ids)
     batch = rows(count=count).replace(ids=ids)
@@ -146,15 +148,41 @@ def test_segments_by_value_are_the_most_frequent_ones_by_name():
     with pytest.raises(UserError, match="unknown segment 'group'"):
         segments(sample, schema, {}, "group")
     assert list(segments(sample, schema, {}, "plan"))[:2] == ["unknown", "id 1"]
+    for fewest, shown in {
+        7: ["unknown", *(f"plan {i}" for i in range(1, 6)), "6 rarer values"],  # 12 to 7, and 21
+        12: ["unknown", "11 rarer values"],
+        13: [],  # not all rows as one
+    }.items():
+        monkeypatch.setattr(segments_module, "FEWEST", fewest)
+        found = segments(sample, schema, {"plan": encoder}, "plan")
+        assert list(found) == shown
+        assert all(mask.sum() >= fewest for mask in found.values())
 
 
-def test_segments_by_group_are_its_activity():
+def test_segments_of_too_few_rows_are_left_out_and_the_others_say_how_many_they_have(
+    gated, tmp_path, monkeypatch
+):
+    """Of 90 rows, 89 have the first value."""
+    monkeypatch.setattr(segments_module, "FEWEST", 2)
+    batch = gated.rows.replace(ids=np.where(np.arange(B) < 89, 1, 2)[:, None] + 0 * gated.rows.ids)
+    parts = segments(Sample("validation", batch, None), SCHEMA, {}, "item")
+    drawn = []
+    monkeypatch.setattr(gate_figures, "gates", lambda use, labels, *_: drawn.extend(labels))
+    facts = inside.gate_facts(gated.passes, "item", parts, tmp_path)
+    assert drawn == ["id 1, 89 rows"]
+    assert {name: own["rows"] for name, own in facts["segments"].items()} == {"id 1": 89}
+
+
+def test_segments_by_group_are_its_activity(monkeypatch):
+    monkeypatch.setattr(segments_module, "FEWEST", 5)
     group = np.repeat([7, 8, 9, 3], [1, 2, 5, 12])
     schema = Schema("x", [Field("plan", rows=12)], [Task("click")], group="user")
     assert default_segment(schema) == "group"
     found = segments(Sample("test", rows(count=20), group), schema, {}, "group")
     assert list(found) == ["1 to 5 rows", "12 rows"]
     np.testing.assert_array_equal(found["12 rows"], group == 3)
+    monkeypatch.setattr(segments_module, "FEWEST", 9)
+    assert list(segments(Sample("test", rows(count=20), group), schema, {}, "group")) == ["12 rows"]
     assert described("group") == "rows of its group"
     assert described("plan") == "plan"
 

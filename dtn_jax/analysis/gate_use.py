@@ -23,6 +23,7 @@ from dtn_jax.state import State
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
 ALONE = 0.95  # a gate that gives one of several experts this much uses that one alone
+EVEN = 0.98  # evenness over which a gate hardly chooses
 GATES, EFFECTIVE = "gates", "effective"  # of the intermediates
 
 Gates = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {source: weight}}, see interface.Outputs
@@ -82,6 +83,33 @@ def evenness(weights: Mapping[str, Float[np.ndarray, " B"]]) -> float | None:
     each = np.stack(list(weights.values())).astype(np.float64)
     entropy = -(each * np.log(np.maximum(each, 1e-30))).sum(axis=0)
     return float(entropy.mean() / np.log(len(each)))
+
+
+def reading(evenness: Mapping[str, float | None], use: Use, by_segment: Mapping[str, Use]) -> str:
+    """What the numbers come to: which gates choose, and how far segments are apart. '' where no
+    gate has a choice."""
+    able = {gate: value for gate, value in evenness.items() if value is not None}
+    if not able:
+        return ""
+    idle = [gate for gate, value in able.items() if value > EVEN]
+    span = f"evenness {min(able.values()):.3f} to {max(able.values()):.3f}"
+    if len(idle) == len(able):
+        text = f"The gates hardly choose: {span}."
+    elif idle:
+        text = f"{len(idle)} of {len(able)} gates hardly choose (evenness over {EVEN:g}): "
+        text += ", ".join(idle) + "."
+    else:
+        text = f"Every gate chooses: {span}."
+    apart = [
+        abs(weight - use[gate][source])
+        for own in by_segment.values()
+        for gate, weights in own.items()
+        for source, weight in weights.items()
+    ]
+    if apart:
+        text += f" In no segment is a mean weight more than {100 * max(apart):.1f} points from that"
+        text += " of all rows."
+    return text
 
 
 def relation(gate: str, source: str, tasks: Sequence[str]) -> str:

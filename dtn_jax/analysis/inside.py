@@ -37,11 +37,13 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
     warnings = gate_use.collapse(use | scaled)
     for warning in warnings:
         rich.print(f"[bold yellow]collapse:[/] {warning}")
+    evenness = {gate: gate_use.evenness(own) for gate, own in weights.items()}
     return {
         "use": use,
         "relations": gate_use.relations(use, tasks),
         "effective": {"use": scaled, "relations": gate_use.relations(scaled, tasks)},
-        "evenness": {gate: gate_use.evenness(own) for gate, own in weights.items()},
+        "evenness": evenness,
+        "reading": gate_use.reading(evenness, use, by_segment),
         "segment": segment,
         "segments": {name: {"rows": counts[name], "use": own} for name, own in by_segment.items()},
         "collapse": warnings,

@@ -142,6 +142,8 @@ def gates(found: Mapping) -> Iterator[str]:
         + " How large the experts' outputs are is not in these numbers."
     )
     yield table(*gate_rows(found["gates"]))
+    if found["gates"]["reading"]:
+        yield found["gates"]["reading"]
     warnings = found["gates"]["collapse"]
     yield (
         "\n".join(f"- Collapse: {warning}." for warning in warnings)

@@ -171,7 +171,10 @@ def gate_rows(gates: Mapping) -> tuple[list[str], list[list[str]]]:
 
 def gates_table(gates: Mapping) -> rich.console.Group:
     title = "mean gate weights, by whose the experts are; evenness 1: equal weights in every row"
-    return titled(title, *gate_rows(gates))
+    below = [gates["reading"]] if gates["reading"] else []
+    if gates["effective"]["use"]:
+        below.insert(0, "effective: times what scales experts after the gate (TSN, AdaTT's native)")
+    return titled(title, *gate_rows(gates), "\n".join([*below, ""]))
 
 
 def pairs_table(pairs: Mapping) -> rich.console.Group:

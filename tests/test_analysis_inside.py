@@ -184,9 +184,9 @@ def test_segments_of_too_few_rows_are_left_out_and_the_others_say_how_many_they_
     batch = gated.rows.replace(ids=np.where(np.arange(B) < 89, 1, 2)[:, None] + 0 * gated.rows.ids)
     parts = segments(Sample("validation", batch, None), SCHEMA, {}, "item")
     drawn = []
-    monkeypatch.setattr(gate_figures, "gates", lambda use, labels, *_: drawn.extend(labels))
+    monkeypatch.setattr(gate_figures, "gates", lambda *given: drawn.extend(given[2]))
     facts = inside.gate_facts(gated.passes, "item", parts, tmp_path)
-    assert drawn == ["id 1, 89 rows"]
+    assert drawn == ["id 1 (89)"]
     assert {name: own["rows"] for name, own in facts["segments"].items()} == {"id 1": 89}
 
 

@@ -27,6 +27,7 @@ from dtn_jax.analysis import (
     markdown,
     rank,
     tables,
+    training_figures,
     watch,
     written,
 )
@@ -410,10 +411,10 @@ def test_the_command_that_trained_a_run_trains_it_again(finished):
 
 def test_pictures_of_odd_sizes(tmp_path):
     use = {"click": {f"shared/mlp_{m}": 1 / 6 for m in range(6)}}
-    gate_figures.gates(use, {}, "", ("click",), tmp_path / "gates.png")
+    gate_figures.gates(use, {}, {}, "", ("click",), tmp_path / "gates.png")
     lines = {"gate": {}, "cosine": {("a", "b"): [[1, None], [2, 0.5]], ("a", "c"): [[1, None]]}}
     lines["cosine_half"] = {("a", "b"): [[1, None], [2, None]]}
-    gate_figures.over_training(lines, ("a", "b", "c"), tmp_path / "lines.png")
+    training_figures.over_training(lines, ("a", "b", "c"), tmp_path / "lines.png")
     for name in ("gates", "lines"):
         assert min(matplotlib.image.imread(tmp_path / f"{name}.png").shape[:2]) > 100
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import rich
 
-from dtn_jax.analysis import gate_figures, gate_use, watch
+from dtn_jax.analysis import gate_figures, gate_use, pair_figures, training_figures, watch
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
@@ -32,8 +32,8 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
     use, scaled = gate_use.mean_use(weights), gate_use.mean_use(effective)
     by_segment = {name: gate_use.mean_use(weights, mask) for name, mask in parts.items()}
     counts = {name: int(mask.sum()) for name, mask in parts.items()}
-    labels = {f"{name}, {counts[name]:,} rows": own for name, own in by_segment.items()}
-    gate_figures.gates(use, labels, described(segment), tasks, folder / "gates.png")
+    labels = {f"{name} ({counts[name]:,})": own for name, own in by_segment.items()}
+    gate_figures.gates(use, scaled, labels, described(segment), tasks, folder / "gates.png")
     warnings = gate_use.collapse(use | scaled)
     for warning in warnings:
         rich.print(f"[bold yellow]collapse:[/] {warning}")
@@ -68,7 +68,7 @@ def training_facts(history: Sequence[Mapping], schema: Schema, folder: pathlib.P
     found = watch.over_training(history)
     if not any(found.values()):
         return {}
-    gate_figures.over_training(found, schema.task_names, folder / "over_training.png")
+    training_figures.over_training(found, schema.task_names, folder / "over_training.png")
     return {
         "gates": {
             f"{gate} → {source}": points for (gate, source), points in found[watch.GATE].items()
@@ -95,7 +95,7 @@ def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
             words[expert] = f"{judged['known']} known pairs: AUC {judged['auc']:.2f}"
     drawn = {expert: own.strengths["term"] for expert, own in found.items()}
     known = {expert: own.get("all", {}) for expert, own in truth.items()}
-    gate_figures.pairs(drawn, fields, known, words, folder / "pairs.png")
+    pair_figures.pairs(drawn, fields, known, words, folder / "pairs.png")
     return facts
 
 

@@ -2,8 +2,8 @@
 
 Each run's importance.json goes to experiments/results/importance/DATASET.json and its main pictures
 beside it; README.md there is written anew from all JSON files. Without --workdirs, or with --check,
-nothing is taken over; with --check nothing is written, and the exit code says whether the report is
-up to date.
+nothing is taken over; two runs of one data set are refused. With --check nothing is written, and
+the exit code says whether the report is up to date.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     given = [] if known.check else filter(None, known.workdirs.split(","))
     found = {workdir: read(workdir) for workdir in map(pathlib.Path, given)}  # all, or none is kept
+    refuse_twins(found)
     for workdir in found:
         keep(workdir, found[workdir])
     text = report()
@@ -66,6 +67,18 @@ def read(workdir: pathlib.Path) -> dict:
     found = json.loads(source.read_text())
     trained_by = training_command(json.loads((workdir / "config.json").read_text()))
     return found | {"trained_by": trained_by}
+
+
+def refuse_twins(found: Mapping[pathlib.Path, Mapping]) -> None:
+    """One run a data set: what is kept of a run is called by that."""
+    by_dataset: dict[str, pathlib.Path] = {}
+    for workdir, facts in found.items():
+        other = by_dataset.setdefault(facts["dataset"], workdir)
+        if other != workdir:
+            raise UserError(
+                f"{other} and {workdir} are both runs of {facts['dataset']!r}: expected one run a "
+                "data set, the one to be kept"
+            )
 
 
 def keep(workdir: pathlib.Path, found: Mapping) -> None:

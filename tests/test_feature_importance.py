@@ -392,6 +392,18 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
         importance_report.main(["--check"])
 
 
+def test_two_runs_of_one_data_set_are_refused(explained, tmp_path, monkeypatch):
+    """And nothing is kept; one that is kept already is replaced."""
+    monkeypatch.setattr(importance_report, "KEPT", tmp_path / "kept")
+    one, other = explained[0], tmp_path / "other"
+    shutil.copytree(one, other)
+    with pytest.raises(UserError, match=r"are both runs of 'adult': expected one run a data set"):
+        importance_report.main([f"--workdirs={one},{other}"])
+    assert not (tmp_path / "kept").exists()
+    importance_report.main([f"--workdirs={one},{one}"])
+    importance_report.main([f"--workdirs={other}"])
+
+
 def test_the_committed_report_is_what_is_written_from_the_committed_json():
     importance_report.main(["--check"])
 

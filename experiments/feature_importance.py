@@ -53,9 +53,9 @@ def main(arguments: Sequence[str]) -> None:
         choose("method", method, METHODS)
     if not settings.methods:
         raise UserError(f"no method: give --methods=METHOD,..., of {', '.join(METHODS)}")
-    for name in ("repeats", "rows"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"--{name}={getattr(settings, name)}: expected at least 1")
+    for name, least in {"repeats": 1, "rows": 1, "seed": 0}.items():
+        if getattr(settings, name) < least:
+            raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
     config = read_config(workdir, base.get_config())
     # Where it runs now is not where it was trained.

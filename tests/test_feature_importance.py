@@ -292,6 +292,7 @@ def test_folders_without_a_finished_run_are_refused(finished, tmp_path):
         ("--methods=", "no method: give --methods"),
         ("--repeats=0", "--repeats=0: expected at least 1"),
         ("--rows=-1", "--rows=-1: expected at least 1"),
+        ("--seed=-1", "--seed=-1: expected at least 0"),
         ("--rows=many", "invalid int value: 'many'"),
         ("--split=dev", "unknown split 'dev'. The choices are: train, validation, test."),
         ("--segment=color", "unknown segment 'color'. The choices are: workclass, education"),

@@ -10,8 +10,8 @@ import rich
 from dtn_jax import plots, processes, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
-from dtn_jax.run import MEAN, Run, measure, score_split
-from dtn_jax.schema import Schema, UserError
+from dtn_jax.run import Run, measure, score_split
+from dtn_jax.schema import MEAN, Schema, UserError
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir

@@ -20,12 +20,10 @@ from dtn_jax.epoch_order import steps_per_epoch
 from dtn_jax.evaluate import Scores, evaluate, score
 from dtn_jax.input_pipeline import Batch
 from dtn_jax.losses import read_positive_weights
-from dtn_jax.schema import Schema, UserError, choose, per_task, task_graph
+from dtn_jax.schema import MEAN, Schema, UserError, choose, per_task, task_graph
 from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
-
-MEAN = "mean"  # of train.select: the mean over all tasks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
 TASK_KINDS = ("binary", "regression")
 POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
+MEAN = "mean"  # of train.select: the mean over all tasks
 RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
 
 
@@ -106,8 +107,8 @@ class Task:
 
     def __post_init__(self):
         choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)
-        if self.name in ("", ALL) or set(self.name) & set(RESERVED):
-            taken = f"{ALL!r} and the characters {RESERVED} are taken"
+        if self.name in ("", ALL, MEAN) or set(self.name) & set(RESERVED):
+            taken = f"{ALL!r}, {MEAN!r} and the characters {RESERVED} are taken"
             raise UserError(f"a task cannot be called {self.name!r}: {taken}")
         for name in ("also_report", "upstream"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))  # once each

@@ -24,8 +24,8 @@ from dtn_jax import options
 from dtn_jax.architectures import ARCHITECTURES
 from dtn_jax.datasets import catalog
 from dtn_jax.datasets.prepared import Prepared
-from dtn_jax.run import MEAN, selected_tasks
-from dtn_jax.schema import UserError, choose
+from dtn_jax.run import selected_tasks
+from dtn_jax.schema import MEAN, UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import Watch, train
 from dtn_jax.workdir import Busy, OtherConfig

@@ -142,11 +142,11 @@ def test_a_field_that_makes_no_sense(options, message):
         Field("x", **options)
 
 
-@pytest.mark.parametrize("name", ["", "all", "a@b", "a/b", "a,b", "a:b", "a+b", "a=b"])
+@pytest.mark.parametrize("name", ["", "all", "mean", "a@b", "a/b", "a,b", "a:b", "a+b", "a=b"])
 def test_a_task_name_that_options_or_metric_keys_could_not_hold(name):
     message = error(Task, name)
     assert f"a task cannot be called {name!r}" in message
-    assert "'all' and the characters @/,:+= are taken" in message
+    assert "'all', 'mean' and the characters @/,:+= are taken" in message
 
 
 def test_a_task_of_unknown_kind():

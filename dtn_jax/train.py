@@ -26,7 +26,7 @@ from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.workdir import Workdir
 
-Watch = Callable[[int, dict[str, float | None]], None]
+AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
     workdir: str | pathlib.Path,
     *,
     test: bool = True,
-    after_validation: Watch | None = None,
+    after_validation: AfterValidation | None = None,
 ) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
@@ -107,7 +107,7 @@ def fit(
     checkpoints: Checkpoints,
     state: State,
     progress: Progress,
-    after_validation: Watch | None = None,
+    after_validation: AfterValidation | None = None,
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size

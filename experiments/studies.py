@@ -188,17 +188,19 @@ class Study:
                 return trials
             time.sleep(0.1)
 
-    def watch(self, trial: optuna.Trial) -> Callable[[int, Mapping[str, float | None]], None]:
+    def after_validation(
+        self, trial: optuna.Trial
+    ) -> Callable[[int, Mapping[str, float | None]], None]:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
-        def after_validation(number: int, found: Mapping[str, float | None]) -> None:
+        def report(number: int, found: Mapping[str, float | None]) -> None:
             if found[self.objective] is None:
                 return
             trial.report(found[self.objective], number)
             if trial.should_prune():
                 raise optuna.TrialPruned(f"behind the others at validation {number}")
 
-        return after_validation
+        return report
 
     def draw_anew(self, anew: bool) -> None:
         """Whether the next draw is a random one, which no other worker and no twin before made."""

@@ -27,7 +27,7 @@ from dtn_jax.datasets.prepared import Prepared
 from dtn_jax.run import selected_tasks
 from dtn_jax.schema import MEAN, UserError, choose
 from dtn_jax.selection import mean_of
-from dtn_jax.train import Watch, train
+from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, OtherConfig
 from experiments import command, sweep_report, trial_storage
 from experiments.budget import PRUNERS, SAMPLERS, Budget
@@ -152,9 +152,9 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             options.override(given, key, value)
         done = f"{study.begun()} of {study.budget.trials}"
         rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {settings}")
-        at, watch = folder / f"trial_{number}", study.watch(trial)
+        at, after_validation = folder / f"trial_{number}", study.after_validation(trial)
         try:
-            results = train_when_free(given, at, watch)
+            results = train_when_free(given, at, after_validation)
             return value_of(results["validation"], study.objective)
         except (optuna.TrialPruned, OtherConfig, OSError):
             raise  # the last two are no fault of the settings: they would end every trial
@@ -203,12 +203,14 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         )
 
 
-def train_when_free(config: ConfigDict, folder: pathlib.Path, watch: Watch) -> dict:
+def train_when_free(
+    config: ConfigDict, folder: pathlib.Path, after_validation: AfterValidation
+) -> dict:
     """A trial's results; a worker that was taken for dead may still be at work in its folder."""
     told = False
     while True:
         try:
-            return train(config, folder, test=False, after_validation=watch)
+            return train(config, folder, test=False, after_validation=after_validation)
         except Busy:
             if not told:
                 rich.print(f"another worker is still at work in {folder}: waiting for it")

@@ -180,7 +180,7 @@ def test_asha_judges_at_several_validations():
 
     def objective(trial):
         value = trial.suggest_float("value", 0, 1)
-        after_validation = known.watch(trial)
+        after_validation = known.after_validation(trial)
         for number in (1, 2, 3, 4):
             after_validation(number, {"mean": value + number / 100})
         return value

@@ -148,7 +148,8 @@ def test_a_gate_has_its_weights_and_below_them_how_far_segments_depart(drawn):
         "all rows", "effective", *named
     ]  # fmt: skip
     assert max(len(line) for text in labels for line in text.split("\n")) <= gate_figures.LABEL
-    assert [text.get_text() for text in own.texts][:4] == ["50.0", "50.0", "0.0", "0.0"]
+    cells = [text.get_text() for text in own.texts]
+    assert cells[:6] == ["50.0", "50.0", "=", "=", "0.0", "0.0"]
     cells = [text.get_text() for text in others.texts]
     assert cells[:6] == ["20.0", "30.0", "50.0", "2.0", "30.0", "50.0"]
     assert cells[6:] == ["0.0", "0.0", "0.0", "-8.0", "+8.0", "0.0"]

@@ -78,6 +78,18 @@ def test_noise_widens_the_interval_and_shows_in_the_divergence_of_a_task_from_it
     np.testing.assert_allclose(all_noise.itself, 1, atol=0.05)
 
 
+def test_importances_that_are_certain_are_drawn_as_they_are():
+    """Of fields that the Bayes-optimal score does not use: their equal ranks stay equal."""
+    error = np.array([[0.1, 0.2], [0.0, 0.3], [0.0, 0.0], [0.0, 0.1]])
+    mixed = error.ravel()[:, None] * np.random.default_rng(0).normal(size=(8, 8))
+    found = given(np.arange(8.0).reshape(4, 2))
+    found.__dict__["covariance"] = mixed @ mixed.T
+    drawn = rank.drawn(found, 50, 0)
+    certain = error == 0
+    assert (drawn[:, certain] == found.mean[certain]).all()
+    assert (drawn[:, ~certain].std(axis=0) > 0.01).all()
+
+
 def test_draws_have_the_covariance():
     found = given(np.arange(6.0).reshape(3, 2))
     mixed = np.random.default_rng(0).normal(size=(6, 6))

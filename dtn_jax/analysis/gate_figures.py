@@ -18,6 +18,7 @@ from dtn_jax.architectures.parts import SHARED
 
 INKS = {OWN: ("#0072B2",), SHARED: ("#007A59",), OTHER: ("#B36B00",)}  # by whose the expert is
 ALL_ROWS, EFFECTIVE = "all rows", "effective"
+SAME = "="  # effective weights where nothing scales experts after the gate
 LABEL = 26  # letters of a line of a segment's name
 CELL = 0.62  # inches of a cell's width, at least
 LETTER = 0.068  # inches of a letter of an expert's name
@@ -76,7 +77,9 @@ def gates(
     )
     for panel, (axes, gate) in enumerate(zip(panels, use)):
         differences = [apart(use, own, gate) for own in by_segment.values()]
-        texts = [_percent(use[gate]), *([_percent(effective.get(gate, {}))] if effective else [])]
+        texts = [_percent(use[gate])]
+        if effective:
+            texts.append(_percent(effective[gate]) if gate in effective else [SAME] * len(texts[0]))
         _panel(axes, texts, differences, largest)
         paint = colours(gate, list(use[gate]), tasks, INKS)
         axes.set_xticks(np.arange(len(paint)) + 0.5, [_short(s) for s in paint], fontsize=7)

@@ -165,8 +165,8 @@ def conflict(found: Mapping) -> Iterator[str]:
         )
     yield (
         "Cosine of two tasks' gradients at the shared embeddings, in the best state, the mean over "
-        f"{over}: {'; '.join(words)}. It is of updates: more rows a batch, less noise in each "
-        "gradient, another cosine."
+        f"{over}: {'; '.join(words)}. What is chance in a batch's rows is in both gradients: of "
+        "larger batches it would be another."
     )
 
 

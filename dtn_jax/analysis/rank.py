@@ -58,6 +58,7 @@ def drawn(found: Importance, count: int, seed: int) -> Float[np.ndarray, "N F K"
     rng = np.random.default_rng(seed)
     values, vectors = np.linalg.eigh(found.covariance)
     spread = vectors * np.sqrt(np.maximum(values, 0))  # an estimate may have a rounded -1e-20
+    spread[np.diag(found.covariance) <= 0] = 0  # equal ones that are certain keep sharing a rank
     noise = rng.standard_normal((count, len(values))) @ spread.T
     return found.mean + noise.reshape(count, *found.mean.shape)
 

@@ -6,7 +6,8 @@ buckets keep the numbers' order, those of vocabularies are ordered by how freque
 slots are features in their order.
 `logistic`: logistic regression on one-hot ids, those of a bag counted without weights, one model a
 task, the L2 strength by validation.
-The test AUCs go to experiments/results/references/<dataset>.json; the paper's tables show them.
+The test AUCs go to experiments/results/references/<dataset>.json, by the model's name and the
+data set's options; the paper's tables show those of their own data.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def main(arguments: Sequence[str]) -> None:
     kept = json.loads(path.read_text()) if path.exists() else {}
     given = [f"--dataset={known.dataset}", f"--model={known.model}"]
     given += [f"--options={known.options}"] if known.options else []
+    name = ", ".join(filter(None, (known.model, known.options)))
     package = {"lightgbm": "lightgbm", "logistic": "scikit-learn"}[known.model]
-    kept[known.model] = {
+    kept[name] = {
         "test": aucs,
         "command": shlex.join(["python", "-m", "experiments.references", *given]),
         "data": data.fingerprint,

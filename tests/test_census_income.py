@@ -132,9 +132,9 @@ def write_text(manual, pack=lambda data: data, suffix=""):
         (manual / "census_income" / f"{name}{suffix}").write_bytes(data)
 
 
-def load(manual, data_dir=None):
+def load(manual, data_dir=None, options=""):
     data_dir = data_dir or manual.parent / "prepared"
-    return catalog.load("census_income", data_dir=str(data_dir), manual_dir=str(manual))
+    return catalog.load("census_income", options, str(data_dir), str(manual))
 
 
 def failure(manual):
@@ -170,6 +170,23 @@ def test_from_parquet(manual):
     # Unknown values take row 0, in columns of text.
     sex = batch.ids[:, data.schema.field_names.index("sex")]
     np.testing.assert_array_equal(sex == 0, raw["sex"] == "?")
+
+
+def test_numbers_have_as_many_buckets_as_asked_for(manual):
+    write_parquet(manual)
+    usual, coarse = load(manual), load(manual, options="buckets=8")
+    rows = {f.name: f.rows for f in coarse.schema.fields}
+    for field in usual.schema.fields:  # up to 50 values each, which 64 buckets keep apart
+        numeric = field.name in census_income.NUMERIC
+        assert rows[field.name] == (1 + 8 if numeric else field.rows), field.name
+        assert not numeric or field.rows > 40
+    everything = [SplitReader(data, "test").everything() for data in (usual, coarse)]
+    np.testing.assert_array_equal(everything[0].labels, everything[1].labels)
+
+
+def test_one_bucket_is_refused(manual):
+    with pytest.raises(UserError, match="census_income: buckets is 1, expected at least 2"):
+        load(manual, options="buckets=1")
 
 
 def gzipped(data):

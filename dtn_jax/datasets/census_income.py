@@ -15,8 +15,10 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from typing import ClassVar
 
 import polars as pl
+import tensorflow_datasets as tfds
 
 from dtn_jax.datasets import progress
 from dtn_jax.datasets.blocks import Layout
@@ -73,16 +75,25 @@ class CensusIncome(BlockBuilder):
     """KDD Census-Income: income above 50K, and never married (39 fields, 299,285 rows).
 
     `income_50k` and `marital_stat` give the labels and so are not fields; `instance_weight` is
-    stored as the example's weight.
+    stored as the example's weight. Option `buckets`: those of a numeric field.
     """
 
+    OPTIONS: ClassVar = {"buckets": 64}
+    FIELD_OPTIONS: ClassVar = ("buckets",)
     weight = WEIGHT
     url = URL
+
+    def __init__(self, *, buckets: int = 64, **kwargs):
+        if buckets < 2:
+            raise UserError(f"census_income: buckets is {buckets}, expected at least 2")
+        self.numeric = QuantileBuckets(buckets)
+        config = tfds.core.BuilderConfig(name=f"buckets{buckets}", version="1.0.0")
+        super().__init__(config=config, **kwargs)
 
     def encoders(self):
         fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]
         categorical = Vocabulary(unknown=("?",))
-        return {c: QuantileBuckets(buckets=64) if c in NUMERIC else categorical for c in fields}
+        return {c: self.numeric if c in NUMERIC else categorical for c in fields}
 
     def tasks(self):
         return (Task("income"), Task("never_married"))

@@ -34,8 +34,8 @@ class Busy(UserError):
     """Another process works in the folder."""
 
 
-class OtherConfig(UserError):
-    """The folder belongs to another config or data set."""
+class Unusable(UserError):
+    """The folder is another run's, holds other things, is damaged, or cannot be written."""
 
 
 class Workdir:
@@ -48,9 +48,7 @@ class Workdir:
 
     Raises:
       Busy: another process works in the folder.
-      OtherConfig: the folder belongs to another config or data set.
-      UserError: it holds other things, or cannot
-        be written.
+      Unusable: it is another run's, holds other things, is damaged, or cannot be written.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class Workdir:
             self.close()
             if (self.path / "results.json").exists():  # a finished run can be looked at
                 return
-            raise UserError(f"workdir {self.path} cannot be written: {error.strerror}") from error
+            raise Unusable(f"workdir {self.path} cannot be written: {error.strerror}") from error
 
     def results(self) -> dict | None:
         """What a finished run found."""
@@ -87,7 +85,7 @@ class Workdir:
         try:
             return json.loads(path.read_text()) if path.exists() else None
         except ValueError as error:
-            raise UserError(f"{path} is damaged ({error}); delete it to make it anew") from None
+            raise Unusable(f"{path} is damaged ({error}); delete it to make it anew") from None
 
     def finish(self, results: dict) -> None:
         if not processes.is_first():
@@ -132,25 +130,25 @@ class Workdir:
 
 
 def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
-    """Raises UserError unless the folder is free, or a run's of this config on these data."""
+    """Raises Unusable unless the folder is free, or a run's of this config on these data."""
     if path.exists() and not path.is_dir():
-        raise UserError(f"workdir {path} is a file, expected a folder")
+        raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
         check_owner(path / "config.json", config, fingerprint)
     elif path.exists() and not half_claimed({found.name for found in path.iterdir()}):
-        raise UserError(
+        raise Unusable(
             f"workdir {path} is not empty and holds no run (no config.json); "
             "name a new or an empty folder"
         )
 
 
 def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
-    """Raises UserError unless the stored config has the same identity and data."""
+    """Raises Unusable unless the stored config has the same identity and data."""
     try:
         facts = json.loads(stored.read_text())
         there, data = options.identity(facts["config"]), str(facts["data"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise Unusable(
             f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
             "be told; name another folder"
         ) from error
@@ -165,14 +163,14 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
         if len(differing) > SHOWN:
             lines.append(f"  and {len(differing) - SHOWN} more")
         message = f"workdir {stored.parent} belongs to another config; name another folder."
-        raise UserError("\n".join([message, *lines]))
+        raise Unusable("\n".join([message, *lines]))
     check_data(stored, data, fingerprint)
 
 
 def check_data(stored: pathlib.Path, there: str, here: str) -> None:
-    """Raises UserError unless the fingerprints of the data, there and here, are the same."""
+    """Raises Unusable unless the fingerprints of the data, there and here, are the same."""
     if there != here:
-        raise UserError(
+        raise Unusable(
             f"workdir {stored.parent} belongs to another version of the data set: fingerprint "
             f"{there[:12]} there, {here[:12]} now; name another folder"
         )
@@ -186,12 +184,14 @@ def half_claimed(names: set[str]) -> bool:
 
 
 def in_use(folder: pathlib.Path) -> bool | None:
-    """Whether a process works in a workdir; None where that is not known, or it is no workdir."""
+    """Whether a process works in a workdir; None where the file system does not tell."""
     try:
         with (folder / LOCK).open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except FileNotFoundError:
+        return False
     except OSError:
         return None
     return False

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import rich
@@ -69,10 +69,11 @@ def main(arguments: Sequence[str]) -> None:
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
     work = Work(known.dataset, protocol, folder, runs, places, together)
+    rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
+    wanted = names_of(known.entries, rows)
     problems = []
-    for table in tables:
-        entries = TABLES[table](protocol, work.data.schema, work.size)
-        for failed in work.do(chosen(entries, known.entries)):
+    for table, entries in rows.items():
+        for failed in work.do([e for e in entries if not wanted or e.name in wanted]):
             problems += failed
             write(work, table, entries, arguments)
         # Once more: another process may have added to it, or written over it, meanwhile.
@@ -111,12 +112,11 @@ def make_parser() -> command.Parser:
     return parser
 
 
-def chosen(entries: Sequence[Entry], names: str) -> list[Entry]:
-    """The entries of these names, separated by semicolons; '' takes all."""
-    wanted = [n.strip() for n in names.split(";") if n.strip()]
-    for name in wanted:
-        choose("entry", name, [e.name for e in entries])
-    return [e for e in entries if not wanted or e.name in wanted]
+def names_of(text: str, rows: Mapping[str, Sequence[Entry]]) -> list[str]:
+    """Reads --entries; each must be a row of one of the tables."""
+    known = dict.fromkeys(entry.name for entries in rows.values() for entry in entries)
+    wanted = [name.strip() for name in text.split(";") if name.strip()]
+    return [choose("entry", name, known, between="; ") for name in wanted]
 
 
 def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
@@ -191,8 +191,8 @@ def references(work: Work) -> dict[str, dict]:
 
 
 def remade(arguments: Sequence[str]) -> str:
-    """The command that makes the table; where things lie is no part of it."""
-    places = ("--workdir", "--runs", "--data_dir", "--manual_dir")
+    """The command that makes the whole table; where things lie is no part of it."""
+    places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--entries")
     kept, given = [], iter(arguments)
     for argument in given:
         name, equals, _ = argument.partition("=")

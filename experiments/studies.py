@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import optuna
+import rich
 from ml_collections import ConfigDict
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
@@ -20,7 +21,7 @@ from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
 from experiments import trial_storage
 from experiments.budget import Budget, make_pruner, make_sampler
-from experiments.trial_storage import create_study, experimental, retry_later
+from experiments.trial_storage import RETRIES, create_study, experimental, go_on_later, shown
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done,
@@ -74,11 +75,12 @@ class Study:
         """Validations that the pruner was told of."""
         return sum(len(t.intermediate_values) for t in self.trials())
 
-    def wants_more(self, folder: pathlib.Path) -> bool:
-        """Whether a trial is left to begin; those that others do now are counted."""
+    def wants_more(self, folder: pathlib.Path, new: bool = True) -> bool:
+        """Whether a trial is left to go on with or, where `new` ones can be had, to begin; those
+        that others do now are counted."""
         self.bury(folder)
         waiting = any(t.state == TrialState.WAITING for t in self.trials())
-        return waiting or self.begun() < self.budget.trials
+        return waiting or (new and self.begun() < self.budget.trials)
 
     def running(self) -> list[optuna.trial.FrozenTrial]:
         """Trials that a worker does, or died of."""
@@ -88,7 +90,7 @@ class Study:
         """Whether a trial is being done by another worker, whose death would be noticed."""
         if isinstance(self.storage, RDBStorage):
             return bool(self.running())
-        return any(in_use(trial_folder(folder, t)) is not None for t in self.running())
+        return any(is_in(folder, t) and in_use(at(folder, t)) is not None for t in self.running())
 
     def bury(self, folder: pathlib.Path) -> None:
         """Lets the trials of dead workers wait to be gone on with.
@@ -101,14 +103,12 @@ class Study:
                 optuna.storages.fail_stale_trials(self.optuna)
             return
         for trial in self.running():
-            used = in_use(trial_folder(folder, trial))
-            begun_here = trial.user_attrs.get(PLACE) == str(folder.absolute())
-            dead = used is False or (used is None and begun_here)
+            dead = is_in(folder, trial) and in_use(at(folder, trial)) is False
             if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
 
-    def give_up(self, trial: optuna.trial.FrozenTrial) -> None:
-        """Says that a trial's worker is dead, unless another one just did.
+    def give_up(self, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES) -> None:
+        """Says that a trial's worker is dead, unless another one just did; `most`: go_on_later's.
 
         To the storage: `tell` would let a sampler of grids stop the study, and fail in that.
         """
@@ -116,12 +116,12 @@ class Study:
             self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
             return
-        retry_later()(self.optuna, self.optuna.get_trials()[trial.number])
+        go_on_later(self.optuna, self.optuna.get_trials()[trial.number], most)
 
     def alone(self) -> None:
         """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
         for trial in self.running():
-            self.give_up(trial)
+            self.give_up(trial, most=None)
 
     def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
         """Does a trial; returns whether it was one that no other worker does or did.
@@ -143,9 +143,13 @@ class Study:
             self.optuna.optimize(own, n_trials=1, catch=Twin)
         except BaseException as error:
             if taken and isinstance(error, Exception):
-                return False  # this worker was silent for so long that another one has the trial
-            if number is not None:
-                retry_later()(self.optuna, self.optuna.get_trials()[number])  # as after a kill
+                rich.print(
+                    f"trial {number}: this worker was silent for so long that another one took it "
+                    "over; what this one found is left out"
+                )
+                return False
+            if number is not None:  # as after a kill
+                go_on_later(self.optuna, self.optuna.get_trials()[number], most=None)
             raise
         errors = self.errors()
         if len(errors) >= HOPELESS and not self.best():
@@ -248,8 +252,13 @@ def number_of(trial: optuna.trial.FrozenTrial) -> int:
     return trial.number if died is None else died
 
 
-def trial_folder(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
+def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
     return folder / f"trial_{number_of(trial)}"
+
+
+def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial is done in `folder`, not in another workdir."""
+    return trial.user_attrs.get(PLACE) == str(folder.absolute())
 
 
 def open_study(
@@ -296,7 +305,7 @@ def open_study(
         differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(
-            f"the study {stored_as!r} in {storage} was begun with another {', '.join(differing)}; "
-            "give another --study, --workdir or --storage"
+            f"the study {stored_as!r} in {shown(storage)} was begun with another "
+            f"{', '.join(differing)}; give another --study, --workdir or --storage"
         )
     return Study(name, study, objective, budget, opened)

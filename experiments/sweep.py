@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 import rich
+import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax import options
@@ -28,7 +29,7 @@ from dtn_jax.run import selected_tasks
 from dtn_jax.schema import MEAN, UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import AfterValidation, train
-from dtn_jax.workdir import Busy, OtherConfig
+from dtn_jax.workdir import Busy, Unusable
 from experiments import command, sweep_report, trial_storage
 from experiments.budget import PRUNERS, SAMPLERS, Budget
 from experiments.search_space import Space, described, grid_space, load_space, read_grid
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str]) -> None:
                     work(study, configs[name], space, workdir / name)
                 except UserError as error:  # the others' trials are not lost for it
                     problems.append(f"{name}: {error}")
+                except trial_storage.FAULTS as error:
+                    problems.append(f"{name}: the storage does not answer: {error}")
         finally:  # whatever ended the work, what it found is shown
             if any(study.best() for study in studies.values()):
                 sweep_report.write(workdir, studies, known.config, rest)
@@ -150,33 +153,33 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             options.override(given, key, value)
-        done = f"{study.begun()} of {study.budget.trials}"
-        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {settings}")
+        done, shown = f"{study.begun()} of {study.budget.trials}", rich.markup.escape(str(settings))
+        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {shown}")
         at, after_validation = folder / f"trial_{number}", study.after_validation(trial)
         try:
             results = train_when_free(given, at, after_validation)
             return value_of(results["validation"], study.objective)
-        except (optuna.TrialPruned, OtherConfig, OSError):
-            raise  # the last two are no fault of the settings: they would end every trial
+        except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
+            raise  # all but the first are no fault of the settings: they would end every trial
         except Exception as error:  # such as a loss that is not finite, or memory that runs out
             reason = str(error)
             if not isinstance(error, UserError):
                 traceback.print_exc()
                 reason = f"{type(error).__name__}: {error}"
-            rich.print(f"trial {number} cannot be done: {reason}")
             trial.set_user_attr(ERROR, reason)
+            rich.print(f"trial {number} cannot be done: {rich.markup.escape(reason)}")
             raise optuna.TrialPruned(reason) from error
 
     twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
-            searched = twins == SEARCHED or (twins and study.exhausted())
-            if study.wants_more(folder) and not searched:
+            searched = twins >= SEARCHED or (twins and study.exhausted())
+            if study.wants_more(folder, new=not searched):
                 study.draw_anew(twins >= STUBBORN)
                 twins = 0 if study.run_one(objective) else twins + 1
                 if not twins:
                     show()
-            elif not searched and study.others_run(folder):  # they may die
+            elif study.others_run(folder):  # they may die
                 if not told:
                     rich.print(
                         f"{study.name}: waiting for trials of other workers; those of a dead one "

@@ -48,7 +48,8 @@ def content(
         "seeds": protocol.seeds,
         "trials": protocol.trials,
         "tuning": {
-            name: {k: kept[k] for k in ("settings", "at_edge")} for name, kept in tunings.items()
+            name: {k: kept[k] for k in ("settings", "at_edge")} | failures(kept)
+            for name, kept in tunings.items()
         },
         "tuned_with": {k: str(v) for k, v in protocol.tuning.items()},
         "tested": list(protocol.tested),
@@ -100,6 +101,12 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
         "same_as": "",
         "comparison": {},
     }
+
+
+def failures(tuning: Mapping) -> dict[str, int]:
+    """How many trials could not be done, where there are any."""
+    failed = tuning.get("budget", {}).get("failed", 0)
+    return {"failed": failed} if failed else {}
 
 
 def texts(settings: Settings) -> dict[str, str]:

@@ -59,6 +59,9 @@ def footnotes(found: Mapping) -> list[str]:
     notes += [
         f"At the edge of its range: `{o}` of {', '.join(names)}." for o, names in edges.items()
     ]
+    failed = [f"{kept['failed']} of {n}" for n, kept in found["tuning"].items() if "failed" in kept]
+    if failed:
+        notes.append(f"Trials that could not be done: {', '.join(failed)}.")
     notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
     if found["missing"]:
         count = sum(found["missing"].values())

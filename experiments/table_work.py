@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import rich
+import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax.datasets import catalog
@@ -53,6 +54,7 @@ class Work:
         source = configured(protocol, places).data
         self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
         self.sizes: dict[str, Size] = {}
+        self.untuned: set[str] = set()  # entries whose tuning failed here
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
@@ -92,7 +94,8 @@ class Work:
             return cells.read_own(path, config, parts)
         except UserError as error:
             aside = path.replace(path.with_suffix(".damaged"))
-            rich.print(f"{error}: it is now {aside.name}, and what it held is computed anew")
+            why = rich.markup.escape(str(error))
+            rich.print(f"{why}: it is now {aside.name}, and what it held is computed anew")
             return None
 
     def cells(self, entry: Entry) -> list[dict]:
@@ -107,20 +110,20 @@ class Work:
     def do(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
         """Tunes, then trains seed by seed; yields when all entries have one more, or all seeds.
 
-        What is yielded is what could not be done. Nothing is yielded where all is there.
+        An entry that another process still tunes is left for later. What is yielded is what could
+        not be done. Nothing is yielded where all is there.
         """
         names = list(dict.fromkeys(e.tuned_as for e in entries))
         tunings = {
             f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
         }
-        yield from self.share([tunings])
-        entries = [e for e in entries if self.tuning(e.tuned_as)]
         seeds = tuple(range(1, self.protocol.seeds + 1))
-        rounds = []
+        rounds = [tunings]
         for some in [seeds] if self.together else [(seed,) for seed in seeds]:
             rounds.append({})
             for entry in entries:
-                missing = tuple(s for s in some if not self.cell(entry, s))
+                tuned = self.tuning(entry.tuned_as)
+                missing = tuple(s for s in some if not tuned or not self.cell(entry, s))
                 if missing:
                     label = f"{entry.name}, seed {', '.join(map(str, missing))}"
                     rounds[-1][label] = functools.partial(self.train, entry, missing)
@@ -180,24 +183,47 @@ class Work:
                 return None if held else False
             rich.print(label)
             run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
-            cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+            try:
+                cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+            except Exception:
+                self.untuned.add(name)
+                raise
         return True
 
     def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool | None:
         """Trains an entry's seeds; a Job."""
+        if not self.tuning(entry.tuned_as):
+            return None if entry.tuned_as in self.untuned else False
         files = {seed: self.cell_file(entry, seed) for seed in seeds}
         with self.alone([path.stem for path, _ in files.values()]) as held:
             left = [seed for seed in seeds if not self.cell(entry, seed)]
             if not held or not left:
                 return None if held else False
             rich.print(label)
-            configs = [files[seed][1] for seed in left]
-            run = self.runs / cells.run_name(configs[0], self.data)
-            if len(left) > 1:
-                together = run.with_name(f"{run.name}-{len(left)}-together")
-                found = cells.compute_together(configs, self.data, together)
-            else:
-                found = [cells.compute(configs[0], self.data, run)]
-            for seed, cell in zip(left, found):
-                cells.keep(files[seed][0], cell)
+            if len(left) > 1 and self.train_together([files[seed] for seed in left]):
+                return True
+            problems = []
+            for path, config in (files[seed] for seed in left):
+                try:
+                    run = self.runs / cells.run_name(config, self.data)
+                    cells.keep(path, cells.compute(config, self.data, run))
+                except UserError as error:
+                    problems.append(str(error))
+            if problems:
+                raise UserError("; ".join(problems))
+        return True
+
+    def train_together(self, files: Sequence[tuple[pathlib.Path, ConfigDict]]) -> bool:
+        """Trains the configs of these cells in one program; whether that could be done: the fault
+        of one is that of all."""
+        paths, configs = zip(*files)
+        alone = self.runs / cells.run_name(configs[0], self.data)
+        run = alone.with_name(f"{alone.name}-{len(files)}-together")
+        try:
+            found = cells.compute_together(configs, self.data, run)
+        except UserError as error:
+            rich.print(f"{rich.markup.escape(str(error))}: one after another, then")
+            return False
+        for path, cell in zip(paths, found):
+            cells.keep(path, cell)
         return True

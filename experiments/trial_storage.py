@@ -8,17 +8,28 @@ import warnings
 from collections.abc import Iterator
 
 import optuna
+import rich
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.schema import UserError
 
 JOURNAL = "journal:"
 HEARTBEAT = 30  # seconds between a worker's signs of life
 DEAD = 120  # a trial whose worker was silent for longer is done again
-RETRIES = 5
+RETRIES = 5  # silent deaths of a trial's workers, as of one that kills them, after which it ends
 OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
+FAULTS = (optuna.exceptions.StorageInternalError, SQLAlchemyError)  # of a database
+
+
+class Database(RDBStorage):
+    """One whose worker's signs of life go on after one that could not be given."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with contextlib.suppress(*FAULTS):
+            super().record_heartbeat(trial_id)
 
 
 def create_study(
@@ -38,7 +49,7 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                raise UserError(f"storage {storage!r} cannot be opened: {error}") from error
+                raise UserError(f"storage {shown(storage)} cannot be opened: {error}") from error
             time.sleep(0.5)
 
 
@@ -46,18 +57,36 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     if url.startswith(JOURNAL):
         return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
     with experimental():
-        return RDBStorage(
+        return Database(
             url,
+            engine_kwargs={"pool_pre_ping": True},  # renews connections that the server closed
             heartbeat_interval=HEARTBEAT,
             grace_period=DEAD,
-            heartbeat_stale_trial_callback=retry_later(),
+            heartbeat_stale_trial_callback=go_on_later,
         )
 
 
-def retry_later() -> RetryHeartbeatStaleTrialCallback:
-    """Lets a trial that ended before its time wait to be gone on with."""
+def shown(url: str) -> str:
+    """A storage's URL without the password that it may hold."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:  # a journal, or no URL
+        return url
+
+
+def go_on_later(
+    study: optuna.Study, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES
+) -> None:
+    """Lets a trial that ended before its time wait to be gone on with, at most so many times."""
     with experimental():
-        return RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+        before = RetryHeartbeatStaleTrialCallback.retry_history(trial)
+        if most is None or len(before) < most:
+            RetryHeartbeatStaleTrialCallback()(study, trial)
+        else:
+            rich.print(
+                f"trial {before[0]} is given up: its workers died without a word, or were "
+                f"interrupted, {most + 1} times"
+            )
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from dtn_jax import architectures
 from dtn_jax.flops import Size
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.significance import resampled_aucs
-from experiments import cells, paper_tables
+from experiments import cells, paper_tables, table_work
 from experiments.protocols import PROTOCOLS, Protocol, entry
 from experiments.table_entries import NEAR, TABLES, ablation, interactions, matched, sensitivity
 from experiments.table_work import Work
@@ -203,6 +203,66 @@ def test_seeds_together_find_what_they_find_alone(call, tmp_path):
         for key, metrics in one["metrics"].items():
             assert metrics["auc"] == pytest.approx(other["metrics"][key]["auc"], abs=2e-4)
             assert len(set(metrics["auc"])) == 2  # seeds
+
+
+def test_one_seeds_fault_is_not_that_of_those_together_with_it(
+    call, tmp_path, monkeypatch, untrained
+):
+    def together(configs, data, run):
+        raise UserError("replica 1: the loss is not finite")
+
+    def alone(config, data, run):
+        if config.seed == 2:
+            raise UserError("the loss is not finite")
+        return untrained(config, data, run)
+
+    monkeypatch.setattr(cells, "compute_together", together)
+    monkeypatch.setattr(cells, "compute", alone)
+    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: the loss is not finite"):
+        call("--entries=shared_bottom", "--together=always", "--seeds=3")
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["seeds"] for row in found["rows"]] == [[1, 3]]
+
+
+def test_entries_are_looked_up_in_all_tables_before_the_first_is_made(call, untrained, tmp_path):
+    expected = r"unknown entry 'embedding_dim = 8'.* shared_bottom; embedding_dim = 4\."
+    with pytest.raises(UserError, match=expected):
+        call("--table=overall,sensitivity", "--entries=shared_bottom;embedding_dim = 8")
+    assert not kept(tmp_path)
+    call("--table=overall,sensitivity", "--entries=shared_bottom;embedding_dim = 4", "--seeds=1")
+    assert len(kept(tmp_path)) == 2
+
+
+def test_what_another_process_tunes_keeps_nothing_else_waiting(call, untrained, monkeypatch):
+    tune, order = Work.tune, []
+
+    def slow(work, name, label):
+        if name == "dtn" and len(order) < 2:
+            return False  # as if another process did it
+        return tune(work, name, label)
+
+    def train(config, data, run):
+        order.append(config.model.architecture)
+        return untrained(config, data, run)
+
+    monkeypatch.setattr(Work, "tune", slow)
+    monkeypatch.setattr(table_work, "LOOK", 0)
+    monkeypatch.setattr(cells, "compute", train)
+    call("--seeds=2")
+    assert order == ["shared_bottom"] * 2 + ["dtn"] * 2
+
+
+def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypatch, tmp_path):
+    def fails(protocol, name, *rest):
+        if name == "dtn":
+            raise UserError("no trial succeeded")
+        return untuned(protocol, name, *rest)
+
+    monkeypatch.setattr(cells, "tune", fails)
+    with pytest.raises(UserError, match="tuning dtn: no trial succeeded"):
+        call("--seeds=1")
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["shared_bottom"]
 
 
 def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
@@ -448,6 +508,7 @@ def test_every_protocol_is_one_that_can_be_configured():
 
 def test_the_command_of_a_table_names_no_place():
     given = ["--dataset=adult", "--workdir=/a", "--runs", "/b", "--table=overall", "--data_dir=/c"]
+    given += ["--entries=dtn"]  # the table has the others too
     command = paper_tables.remade([*given, "--set=optim.b1=0.8;optim.b2=0.9"])
     assert command == (
         "python -m experiments.paper_tables --dataset=adult --table=overall "

@@ -1,14 +1,17 @@
 """Studies that workers share: twins, deaths, trials beyond the budget."""
 
+import errno
 import json
 import threading
+import time
 
 import optuna
 import pytest
 from test_train import small
 
 from dtn_jax import workdir
-from experiments import studies
+from dtn_jax.schema import UserError
+from experiments import studies, trial_storage
 from experiments.budget import Budget, make_pruner, make_sampler
 
 RANDOM = Budget(99, "random", "asha", 0, {})
@@ -31,9 +34,8 @@ def test_no_sampler_learns_from_a_twin():
 def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp_path):
     """An Optuna storage in memory has no heartbeats either."""
     study = in_memory(2)
-    study.claim(study.optuna.ask(), {"seed": "1"})
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     folder = tmp_path / "trial_0"
-    assert not study.others_run(tmp_path)  # it is not to be seen from here
     folder.mkdir()
     with workdir.locked(folder / "lock"):
         assert study.others_run(tmp_path)
@@ -46,6 +48,96 @@ def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp
     monkeypatch.setattr(studies, "BEGINNING", 0)
     assert study.wants_more(tmp_path)
     assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+
+
+def test_with_a_journal_nothing_is_said_of_trials_in_another_workdir(monkeypatch, tmp_path):
+    """Not even where this one has a folder of that name, left by a worker that died here."""
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path / "there")
+    here = tmp_path / "here"
+    (here / "trial_0").mkdir(parents=True)
+    (here / "trial_0" / "lock").touch()
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study.bury(here)
+    assert not study.others_run(here)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]
+
+
+def test_with_a_journal_nobody_is_dead_where_files_have_no_locks(monkeypatch, tmp_path):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(workdir.fcntl, "flock", flock)
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    (tmp_path / "trial_0").mkdir()
+    with workdir.locked(tmp_path / "trial_0" / "lock"):
+        study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    assert not study.others_run(tmp_path)  # whose death nobody would notice
+
+
+def test_interruptions_are_gone_on_with_and_many_silent_deaths_are_not(tmp_path, capsys):
+    study = in_memory(9)
+    limit = trial_storage.RETRIES
+    for _ in range(limit + 2):
+
+        def interrupted(trial):
+            study.claim(trial, {"seed": "1"})
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            study.run_one(interrupted)
+        assert study.trials()[-1].state.name == "WAITING"
+    assert "given up" not in capsys.readouterr().out
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study = in_memory(9)
+    for deaths in range(limit + 1):
+        study.claim(study.optuna.ask(), {"seed": "1"})
+        study.give_up(study.running()[0])
+        waiting = study.trials()[-1].state.name == "WAITING"
+        assert waiting == (deaths < limit)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"trial 0 is given up: its workers died without a word, or were interrupted, {limit + 1}"
+        in shown
+    )
+
+
+def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path, monkeypatch):
+    tried = []
+
+    def record(self, trial_id):
+        tried.append(trial_id)
+        if len(tried) == 1:
+            raise optuna.exceptions.StorageInternalError("the server restarts")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "record_heartbeat", record)
+    monkeypatch.setattr(trial_storage, "HEARTBEAT", 1)
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    end = time.monotonic() + 30
+
+    def objective(trial):
+        while len(tried) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        return 0.5
+
+    study.run_one(objective)
+    study.close()
+    assert len(tried) >= 2
+
+
+def test_the_password_of_a_storage_is_not_shown():
+    url = "postgresql://me:secret@nowhere.invalid/trials"
+    with pytest.raises(UserError) as caught:
+        studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    assert "secret" not in str(caught.value)
+    assert "me:***@nowhere.invalid" in str(caught.value)
+    assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
 
 
 def test_the_last_point_of_a_grid_is_gone_on_with_too():
@@ -97,7 +189,7 @@ def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
     dead = study.optuna.ask()
     dead.set_user_attr(studies.TWIN, None)  # it had said so, and no more
     study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL)
-    studies.retry_later()(study.optuna, study.optuna.get_trials()[dead.number])
+    studies.go_on_later(study.optuna, study.optuna.get_trials()[dead.number])
     assert not study.run_one(lambda trial: study.claim(trial, {"seed": "3"}) + 0.5)
 
 
@@ -115,7 +207,7 @@ def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
     study.close()
 
 
-def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other():
+def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other(capsys):
     study = in_memory(2)
 
     def silent(trial):
@@ -124,6 +216,7 @@ def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other():
         return 0.5
 
     assert not study.run_one(silent)
+    assert "another one took it over" in " ".join(capsys.readouterr().out.split())
     assert [t.state.name for t in study.trials()] == ["FAIL"]
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import optuna
 import polars as pl
 import pytest
 from test_train import small
@@ -121,14 +122,15 @@ def test_bad_trials_are_pruned(trained, prepared_dir, tmp_path):
 def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_path, capsys):
     def train(config, workdir, *, test, after_validation):
         if config.model.dropout == 0.1:
-            raise UserError("the loss is not finite")
+            raise UserError("the loss [/job:0] is not finite")
         return {"validation": {"income@all": {"auc": 0.8}}}
 
     monkeypatch.setattr(sweep, "train", train)
     found = run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")["dtn"]
     assert found["budget"]["failed"] == 1
     assert found["budget"]["complete"] == 2
-    assert "cannot be done: the loss is not finite" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cannot be done: the loss [/job:0] is not finite" in shown
 
     def hopeless(*_, **__):
         raise UserError("the loss is not finite")
@@ -160,10 +162,11 @@ sweep.main(sys.argv[3:])
 """
 
 
-def worker(log, seconds, workdir, prepared_dir, storage):
+def worker(log, seconds, workdir, prepared_dir, storage, *space):
     arguments = [
         *(CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}"),
-        *("--grid=model.dropout=0,0.1,0.2,0.3", f"--storage={storage}"),
+        *(space or ("--grid=model.dropout=0,0.1,0.2,0.3",)),
+        f"--storage={storage}",
     ]
     return subprocess.Popen(
         [sys.executable, "-c", WORKER, log, str(seconds), *arguments],
@@ -286,10 +289,57 @@ def test_a_folder_of_other_trials_is_no_trial(prepared_dir, tmp_path):
         *("--config.model.embedding_dim=2", "--config.parallel.devices=1"),
     ]
     first = run(tmp_path, prepared_dir, "--grid=seed=1", *tiny)
-    storage = f"--storage=sqlite:///{tmp_path / 'other.db'}"
-    with pytest.raises(UserError, match="belongs to another config"):
-        run(tmp_path, prepared_dir, "--grid=seed=2", storage, *tiny)
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with pytest.raises(UserError, match=r"shared_bottom: workdir .*trial_0 belongs to another config"):
+        run(tmp_path, prepared_dir, "--grid=seed=2,3", f"--storage={url}", *tiny)
     assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    assert [t.state.name for t in trials] == ["FAIL", "WAITING"]
+    assert not any("error" in t.user_attrs for t in trials)
+
+
+def test_a_fault_of_the_storage_is_not_one_of_the_settings(
+    trained, prepared_dir, tmp_path, monkeypatch
+):
+    report = optuna.Trial.report
+
+    def fails(trial, value, step):
+        raise optuna.exceptions.StorageInternalError("the server restarts")
+
+    monkeypatch.setattr(optuna.Trial, "report", fails)
+    with pytest.raises(UserError, match="dtn: the storage does not answer: the server restarts"):
+        run(tmp_path, prepared_dir, GRID)
+    monkeypatch.setattr(optuna.Trial, "report", report)
+    found = run(tmp_path, prepared_dir, GRID)["dtn"]
+    assert found["budget"]["complete"] == 6
+    assert "failed" not in found["budget"]
+    assert [name for _, name, _ in trained].count("trial_0") == 2  # it was gone on with
+
+
+def test_the_last_of_a_small_space_is_waited_for(prepared_dir, tmp_path):
+    """Its worker died, which the database tells after a while."""
+    log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def sweep(trial):\n"
+        "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2])\n"
+        "    return {'model.dropout': d}\n"
+    )
+    space = (f"--sweep={file}", "--trials=9")
+    victim = worker(log, 60, tmp_path, prepared_dir, storage, *space)
+    end = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    victim.kill()
+    victim.wait()
+    assert worker(log, 0, tmp_path, prepared_dir, storage, *space).wait(120) == 0
+    ends = sorted(line for line in log.read_text().splitlines() if line.startswith("end"))
+    assert ends == ["end 0.0", "end 0.1", "end 0.2"]
+    budget = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]["budget"]
+    assert (budget["complete"], budget["retried"]) == (3, 1)
+    assert "running" not in budget
 
 
 def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):

@@ -97,8 +97,8 @@ def get_config() -> ConfigDict:
     train.epochs = 1
     train.max_steps = 0  # stop after this many steps; 0 leaves it to epochs
     train.eval_every = 0  # steps between validations; 0 is once an epoch
-    train.checkpoint_every = 1000  # steps between checkpoints; the last step always has one
-    train.log_every = 100  # steps between lines of metrics.jsonl
+    train.checkpoint_every = 1000  # steps between checkpoints; each validation makes one too
+    train.log_every = 0  # steps between lines of metrics.jsonl; 0 is 100, less in short runs
     train.accumulate = 1  # parts that a batch is stepped through in, to save memory; same numbers
     train.remat = False  # compute experts again in the backward pass: less memory on GPU and TPU
     train.patience = 0  # validations without a gain before stopping; 0 is never
@@ -111,8 +111,8 @@ def get_config() -> ConfigDict:
 
     c.analysis = analysis = ConfigDict()
     analysis.rows = 0  # validation rows on which each validation also logs gate use and the cosines
-    # of the tasks' gradients (dtn_jax/analysis/watch.py); 0 is off, 2048 costs about two steps; a
-    # cosine is the mean over batches of data.batch_size, so several batches' rows say more
+    # of the tasks' gradients (dtn_jax/analysis/watch.py); 0 is off. A cosine is the
+    # mean over batches of data.batch_size: 10 batches' rows cost about ten steps and say something
 
     c.parallel = parallel = ConfigDict()
     parallel.strategy = "shard"  # shard: batch and tables split | pmap: the batch alone

@@ -132,9 +132,11 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
         right.set_ylabel(name)
     else:
         _note(right, "no validation yet")
+    last = max((steps[-1] for s in (train, validation) for steps, _ in s.values()), default=0)
     for axes, drawn in ((left, train), (right, validation)):
         if drawn:
             axes.set_xlabel("step")
+            axes.set_xlim(-0.03 * last, 1.03 * last)
             axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.14))
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
             axes.locator_params(axis="x", nbins=6, integer=True)

@@ -25,6 +25,9 @@ from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 
+LOG_EVERY = 100  # steps between lines of the log, if that makes at least
+LOG_LINES = 25  # of them
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -61,6 +64,12 @@ class Run:
     def groups(self) -> Callable[[str], np.ndarray | None]:
         """The groups of a split's rows, read once a split."""
         return functools.cache(self.data.groups)
+
+    @property
+    def log_every(self) -> int:
+        """Steps between lines of the log."""
+        usual = max(1, min(LOG_EVERY, self.total_steps // LOG_LINES))
+        return self.config.train.log_every or usual
 
     @property
     def table_parameters(self) -> int:

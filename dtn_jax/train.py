@@ -163,12 +163,12 @@ def validation_is_due(run: Run, step: int) -> bool:
 
 
 def checkpoint_is_due(run: Run, step: int) -> bool:
-    return step == run.total_steps or step % run.config.train.checkpoint_every == 0
+    return validation_is_due(run, step) or step % run.config.train.checkpoint_every == 0
 
 
 def steps_to_next_stop(run: Run, step: int) -> int:
     """How many steps the next chunk has: it ends where the host has something to do."""
     train = run.config.train
-    every = (train.log_every, train.checkpoint_every, validation_interval(run))
+    every = (run.log_every, train.checkpoint_every, validation_interval(run))
     stops = [n - step % n for n in (*every, run.steps_per_epoch)]
     return min(*stops, run.total_steps - step, CHUNK_STEPS)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -103,9 +105,10 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
 
     Args:
       main: takes the arguments.
-      resumes: an interrupted command goes on where it stopped, which is said then.
+      resumes: an interrupted command goes on from its last checkpoint, which is said then.
     """
     arguments = sys.argv[1:]
+    sys.unraisablehook = interrupt_again
     try:
         main(arguments)
     except UserError as error:
@@ -118,14 +121,23 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        more = "; the same command goes on from where it was" if resumes else ""
-        sys.exit(_fail(f"interrupted{more}", 130))
+        more = "; the same command goes on from the last checkpoint" if resumes else ""
+        leave(_fail(f"interrupted{more}", 130), at_once=True)  # XLA may have been compiling
 
 
-def leave(code: int) -> None:
-    """Ends the process; where there are others, at once: an orderly end would wait for them, who
-    wait for this one."""
-    if jax.distributed.is_initialized():
+def interrupt_again(lost) -> None:
+    """Ctrl-C that fell where Python ignores exceptions, as in a destructor, comes once more."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        again = (threading.main_thread().ident, signal.SIGINT)
+        threading.Timer(0.1, signal.pthread_kill, again).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def leave(code: int, at_once: bool = False) -> None:
+    """Ends the process, at once where asked to, as an orderly end may crash in what was cut short,
+    or where there are other processes, as it would wait for them, who wait for this one."""
+    if at_once or jax.distributed.is_initialized():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

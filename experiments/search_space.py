@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import pathlib
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 
 import optuna
@@ -125,9 +126,16 @@ def described(space: Space, config: ConfigDict) -> str:
     for _ in range(DRAWS):
         trial = study.ask()
         try:
-            settings = {key: str(value) for key, value in space(trial).items()}
+            asked = space(trial)
         except Exception as error:  # whatever a function of the user's may raise
-            raise UserError(f"the space fails: {type(error).__name__}: {error}") from error
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(
+                f"the space fails in {last.filename}, line {last.lineno}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(asked, Mapping):
+            raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
+        settings = {key: str(value) for key, value in asked.items()}
         check_settings(settings, scratch)
         for key, value in settings.items():
             seen.setdefault(key, set()).add(value)

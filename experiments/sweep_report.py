@@ -18,6 +18,8 @@ import rich.live
 import rich.table
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
@@ -26,6 +28,7 @@ from dtn_jax.workdir import temporary_for, versions, write_whole
 from experiments.studies import DONE, ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
+ENOUGH = 2  # trials for each option that varied, to tell which of them matters
 EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
 
 
@@ -170,18 +173,19 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
     varied = {k for t in complete for k in t.params}
     varied = {k for k in varied if len({str(t.params.get(k)) for t in complete}) > 1}
     value = {"target": lambda t: t.value, "target_name": f"AUC ({study.objective})"}
-    plots = {"history": functools.partial(pictures.plot_optimization_history, study.optuna)}
+    plots = {"history": functools.partial(pictures.plot_optimization_history, **value)}
     if len(complete) > 1 and varied:
-        for kind, plot in (
-            ("parallel", pictures.plot_parallel_coordinate),
-            ("importance", pictures.plot_param_importances),
-        ):
-            plots[kind] = functools.partial(plot, study.optuna, **value)
+        plots["parallel"] = functools.partial(pictures.plot_parallel_coordinate, **value)
+    if varied and len(complete) >= ENOUGH * len(varied):
+        forest = FanovaImportanceEvaluator(seed=0)  # the usual one looks at the best trials alone
+        plots["importance"] = functools.partial(
+            pictures.plot_param_importances, evaluator=forest, **value
+        )
     for kind, plot in plots.items() if complete else ():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna calls its own pictures experimental
             try:
-                plot()
+                plot(study.optuna)
             except Exception as error:  # of a picture, whose want must not cost the others
                 rich.print(f"no picture of {kind}: {error}")
                 continue
@@ -208,6 +212,8 @@ def readable(figure: Figure, title: str, names: Iterable[str]) -> None:
             cut = label.removesuffix("...")
             whole[label] = next((n for n in names if n.startswith(cut)), label)
         main.set_xticks(main.get_xticks(), [whole[label] for label in labels])
+    if main.get_xlabel() == "Trial":
+        main.xaxis.set_major_locator(MaxNLocator(integer=True))
     main.set_facecolor("white")
     main.grid(True, **GRID)
     for axes in others:

@@ -42,7 +42,7 @@ def footnotes(found: Mapping) -> list[str]:
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
         "AUC on the test split, mean ± standard deviation over "
-        f"{counted(found['seeds'], 'seed')} that tuned nothing; bold: the highest mean. "
+        f"{counted(found['seeds'], 'seed')} that tuned nothing; bold: our runs' highest mean. "
         f"Settings: {SETTINGS[found['table']]} {tuned} of one space. {found['note']}".rstrip(),
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,7 @@ NAMES = {
 }
 WITH_THE_SAME = "dtn with the same experts (dtn itself: with mlp)"  # of `interactions`
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
+CONSTANT = "a constant: test's base rate"  # a row of log losses
 LOWEST_IS_BEST = ("logloss", "ece", "rmse")
 TITLES = {
     "overall": "All architectures",
@@ -123,7 +125,19 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
     rows = shown(found)
     keys = [k for k in keys_of(found) if has(rows, k, metric)]
     columns = {key: metric_column(rows, key, metric) for key in keys}
-    return as_text(NAMES[metric], rows, columns) if keys else None
+    if not keys:
+        return None
+    made = as_text(NAMES[metric], rows, columns)
+    if metric != "logloss":
+        return made
+    known = (found["rates"].get(key) for key in keys)
+    constant = (CONSTANT, *("" if rate is None else f"{entropy(rate):.4f}" for rate in known))
+    return dataclasses.replace(made, rows=(*made.rows, constant), outside=1)
+
+
+def entropy(rate: float) -> float:
+    """The log loss of a constant score on examples with this share of positives, at best."""
+    return -sum(p * math.log(p) for p in (rate, 1 - rate) if p)
 
 
 def as_text(

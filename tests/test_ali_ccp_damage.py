@@ -249,7 +249,10 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
         "ali_ccp: 300 damaged lines were left out when it was prepared; python -m experiments.pre"
     )
     assert told in capsys.readouterr().out
-    with pytest.raises(UserError, match="when test was prepared, 300 of 700 lines are not as expe"):
+    refusal = (
+        r"when test was prepared, 300 of 700 lines .*skeleton_test.csv: 300 of .*line 401: 'x'"
+    )
+    with pytest.raises(UserError, match=refusal):
         load(folder, tmp_path)
     lost = copied(manual, tmp_path / "2", common_features_test=common[:1])
     with pytest.raises(UserError, match=r"of 400 lines are not .* no line of common features"):

@@ -527,10 +527,28 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train, "main", interrupt)
+    monkeypatch.setattr(command.os, "_exit", sys.exit)
     assert shell(resumes=False).err == "interrupted\n"
     outcome = shell()
     assert outcome.code == 130
-    assert outcome.err == "interrupted; the same command goes on from where it was\n"
+    assert outcome.err == "interrupted; the same command goes on from the last checkpoint\n"
+
+
+def test_an_interruption_that_python_ignores_comes_again():
+    """As one that falls into a destructor does."""
+    code = (
+        "import sys, time\n"
+        "from experiments import command\n"
+        "class Dies:\n"
+        "    def __del__(self):\n"
+        "        raise KeyboardInterrupt\n"
+        "def main(arguments):\n"
+        "    Dies()\n"
+        "    time.sleep(60)\n"
+        "command.run(main)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (130, b"interrupted\n")
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch):

@@ -26,9 +26,8 @@ class Bar(list):
 
 
 def new_log():
-    config = base.get_config()
-    config.train.log_every = 4
-    run = SimpleNamespace(config=config, schema=SCHEMA, steps_per_epoch=8, total_steps=6)
+    sizes = {"steps_per_epoch": 8, "total_steps": 6, "log_every": 4}
+    run = SimpleNamespace(config=base.get_config(), schema=SCHEMA, **sizes)
     progress = Progress({}, 0, False, [0.0, 0.0], 0)
     return LossLog(run, Folder(), progress, Bar())
 

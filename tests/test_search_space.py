@@ -33,8 +33,11 @@ def test_a_space_is_told_by_its_options_ranges_and_what_it_fixes():
 
 
 def test_a_space_that_fails_is_told():
-    with pytest.raises(UserError, match="the space fails: ZeroDivisionError"):
+    here = r"the space fails in .*test_search_space.py, line \d+: ZeroDivisionError"
+    with pytest.raises(UserError, match=here):
         described(lambda trial: 1 / 0, base.get_config())
+    with pytest.raises(UserError, match=r"returned None, expected \{option: value\}"):
+        described(lambda trial: None, base.get_config())
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,14 @@ def test_seeds_that_scatter_hide_a_difference():
     assert compare(ours, theirs, a, b).p > 0.05
 
 
+def test_no_interval_says_what_cannot_be():
+    """Two seeds that scatter leave so few degrees of freedom that it would."""
+    draws = np.zeros((2, 50))
+    seeds = np.array([0.2, 0.9])
+    found = compare(seeds[:, None] + draws, 0.5 + draws, seeds, np.array([0.5, 0.5]))
+    assert (found.low, found.high) == (-1, 1)
+
+
 def test_one_seed_leaves_the_examples_alone():
     examples = np.linspace(-1e-3, 3e-3, 400)
     found = compare(

@@ -290,7 +290,9 @@ def test_a_folder_of_other_trials_is_no_trial(prepared_dir, tmp_path):
     ]
     first = run(tmp_path, prepared_dir, "--grid=seed=1", *tiny)
     url = f"sqlite:///{tmp_path / 'other.db'}"
-    with pytest.raises(UserError, match=r"shared_bottom: workdir .*trial_0 belongs to another config"):
+    with pytest.raises(
+        UserError, match=r"shared_bottom: workdir .*trial_0 belongs to another config"
+    ):
         run(tmp_path, prepared_dir, "--grid=seed=2,3", f"--storage={url}", *tiny)
     assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
     (name,) = optuna.get_all_study_names(url)

@@ -32,6 +32,37 @@ def test_choices_that_are_lists_cost_no_picture_and_no_winner(tmp_path):
     assert (tmp_path / "dtn_history.png").exists()
 
 
+def test_a_hyper_parameter_that_does_all_is_the_most_important(tmp_path, monkeypatch):
+    """Of few trials too, as those of a grid; of fewer nothing is drawn."""
+    drawn = {}
+
+    def readable(figure, title, names):
+        drawn[title] = figure.axes[0]
+        return plain(figure, title, names)
+
+    plain = sweep_report.readable
+    monkeypatch.setattr(sweep_report, "readable", readable)
+    points = {"a": [0.001, 0.003], "b": [0.0, 0.2]}
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.GridSampler(points, seed=0)
+    )
+
+    def objective(trial):
+        a, b = (trial.suggest_categorical(name, points[name]) for name in points)
+        return 0.88 + 10 * a + 0.01 * b
+
+    study.optimize(objective, n_trials=3)
+    made = studies.Study("dtn", study, "mean", Budget(4, "tpe", "none", 0, {}), study._storage)
+    sweep_report.draw(tmp_path, "dtn", made)
+    assert not (tmp_path / "dtn_importance.png").exists()
+    study.optimize(objective, n_trials=1)
+    drawn.clear()
+    sweep_report.draw(tmp_path, "dtn", made)
+    (axes,) = drawn.values()  # of one title, the last picture's
+    shares = {t.get_text(): p.get_width() for t, p in zip(axes.get_yticklabels(), axes.patches)}
+    assert shares["a"] > 0.7
+
+
 def test_kinds_of_ends():
     study = in_memory(9)
     study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)

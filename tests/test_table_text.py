@@ -160,6 +160,15 @@ def test_the_best_log_loss_is_the_lowest_and_metrics_that_are_not_there_are_left
     assert tables["GAUC"].header == ("", "order@click")
 
 
+def test_log_losses_stand_beside_that_of_a_constant(made):
+    """-(0.1 log 0.1 + 0.9 log 0.9) = 0.3251 for 500 positives of 5000."""
+    (text,) = [t for t in table_text.texts(made) if t.title == "log loss"]
+    assert text.rows[-1] == ("a constant: test's base rate", "0.0973", "0.3251")
+    assert text.outside == 1
+    (ece,) = [t for t in table_text.texts(made) if "ECE" in t.title]
+    assert len(ece.rows) == len(text.rows) - 1
+
+
 def test_csv_has_every_number_in_full(made):
     rows = list(csv.DictReader(io.StringIO(table_csv.csv_text(made))))
     (row,) = [

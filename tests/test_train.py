@@ -1,6 +1,7 @@
 """Whole runs: what they leave behind, that they resume bit by bit, and that they learn."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -123,7 +124,7 @@ def test_cut_and_resumed_equals_uncut_bit_by_bit(
     uncut, prepared_dir, tmp_path, monkeypatch, placement
 ):
     config = small(prepared_dir, data__placement=placement)
-    for saves in (1, 2):  # cut at step 12, then at 36, then to the end
+    for saves in (1, 2):  # cut at step 12, then at 24, then to the end
         with monkeypatch.context() as patch, pytest.raises(CutError):
             cut_after(patch, saves)
             train(config, tmp_path / "run")
@@ -131,6 +132,24 @@ def test_cut_and_resumed_equals_uncut_bit_by_bit(
     assert_same_run(config, uncut[0], tmp_path / "run")
     for key in ("validation", "test", "test_per_task_best", "best_steps", "steps"):
         assert results[key] == uncut[1][key]
+
+
+def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monkeypatch, capsys):
+    config = small(prepared_dir, train__checkpoint_every=1000)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 2)
+        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+    assert "Going on at step 30 of 45" in capsys.readouterr().out
+    assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("steps", "given", "expected"), [(45, 0, 1), (1_000, 0, 40), (10**6, 0, 100), (45, 7, 7)]
+)
+def test_short_runs_log_more_often(prepared_dir, steps, given, expected):
+    run = build_run(small(prepared_dir, train__log_every=given))
+    assert dataclasses.replace(run, total_steps=steps).log_every == expected
 
 
 def test_streamed_training_equals_resident_training(uncut, prepared_dir, tmp_path):
@@ -358,7 +377,7 @@ def test_best_states_do_not_pile_up_between_checkpoints(prepared_dir, tmp_path, 
     config = small(prepared_dir, train__eval_every=3, train__checkpoint_every=1000)
     train(config, tmp_path / "run")
     assert len(on_disk) > 5
-    assert max(on_disk) <= 3  # the mean's and the two tasks'
+    assert max(on_disk) <= 4  # the mean's, the two tasks', and one that is new
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
         for i, (source, points) in enumerate(lines.items()):
             _line(axes, points, source, color=paint[source], linestyle=LINES[i % len(LINES)])
         equal = 1 / len(lines)
-        axes.axhline(equal, color="#888888", linewidth=1, linestyle="--")
+        axes.axhline(equal, color="#888888", linewidth=0.8)
         axes.set_ylim(equal - span, equal + span)
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.3g}%")
         axes.locator_params(axis="y", nbins=5)
@@ -66,7 +66,7 @@ def over_training(found: Mapping[str, Mapping], tasks: Sequence[str], path: path
     header(
         figure,
         "Over training",
-        "mean gate weights (dashed: equal ones; a range of as many points for every gate), and the "
+        "mean gate weights (grey: equal ones; a range of as many points for every gate), and the "
         "cosine between tasks' gradients at the shared embeddings with its 95 % interval, on fixed "
         "validation rows",
     )
@@ -89,9 +89,8 @@ def _band(axes: Axes, points: Sequence, halves: Sequence, colour: str) -> None:
     known = [(s, v, half[s]) for s, v in points if v is not None and half.get(s) is not None]
     if known:
         steps, values, halves = map(np.array, zip(*known))
-        axes.fill_between(
-            steps, values - halves, values + halves, color=colour, alpha=0.15, linewidth=0
-        )
+        low, high = np.maximum(values - halves, -1), np.minimum(values + halves, 1)
+        axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _finish(axes: Axes, text: str) -> None:

@@ -197,7 +197,9 @@ class AliCCP(BlockBuilder):
                 found.get("limited", found["left_out"]), found["lines"], self.damaged
             )
             if problem:
-                raise UserError(f"when {name} was prepared, {problem}")
+                raise UserError(
+                    f"when {name} was prepared, {problem}. {' '.join(notes.get('account', ()))}"
+                )
         lines = sum(found["left_out"] for found in notes["lines"].values())
         return f"{lines:,} damaged lines were left out when it was prepared" if lines else ""
 

@@ -72,7 +72,7 @@ def differences(found: Mapping) -> Figure | None:
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     axes_of[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
-    axes_of[0].invert_yaxis()
+    axes_of[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     figure.suptitle(
         f"{found['dataset']}: AUC less that of {opponent(found)}, 95 % interval\n",
         fontsize=11,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable
 
 import jax
 import orbax.checkpoint as ocp
@@ -30,7 +29,6 @@ class Checkpoints:
             )
 
         self.last, self.best = manager("last", KEPT), manager("best", None)
-        self.committed: set[int] = set()  # the best steps that the last checkpoint names
 
     def save(self, step: int, state: State, progress: dict) -> None:
         """Saves state and progress, then drops best states that `progress` no longer names."""
@@ -42,8 +40,9 @@ class Checkpoints:
         )
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        self.committed = {entry["step"] for entry in progress["best"].values()}
-        self._drop_best_except(self.committed)
+        named = {entry["step"] for entry in progress["best"].values()}
+        for gone in set(self.best.all_steps()) - named:
+            self.best.delete(gone)
 
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
         """The last checkpoint on `like`'s shapes and shardings; None where there is none.
@@ -69,7 +68,6 @@ class Checkpoints:
             raise UserError(
                 f"checkpoint {self.last.directory / str(step)} cannot be read: {error}"
             ) from error
-        self.committed = {entry["step"] for entry in found.progress["best"].values()}
         return found.state, found.progress
 
     def steps(self) -> list[int]:
@@ -80,15 +78,13 @@ class Checkpoints:
         """Drops a last checkpoint."""
         self.last.delete(step)
 
-    def save_best(self, step: int, state: State, best: set[int]) -> None:
+    def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs; a step that is there already (a resumed run) is equal.
 
-        Best states are dropped that neither `best`, the best steps now, nor the last checkpoint
-        names: a run cut here goes on from that checkpoint.
+        The next checkpoint drops what is best no longer; a run cut before it goes on from the last.
         """
         if step not in self.best.all_steps():
             self.best.save(step, args=ocp.args.StandardSave(_weights(state)), force=True)
-        self._drop_best_except(best | self.committed)
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step; raises UserError where they are gone."""
@@ -96,10 +92,6 @@ class Checkpoints:
             raise UserError(f"{self.best.directory / str(step)}, the best state, is not there")
         like = _abstract(_weights(state))
         return state.replace(**self.best.restore(step, args=ocp.args.StandardRestore(like)))
-
-    def _drop_best_except(self, steps: Iterable[int]) -> None:
-        for step in set(self.best.all_steps()) - set(steps):
-            self.best.delete(step)
 
     def close(self) -> None:
         self.last.close()

@@ -33,7 +33,6 @@ from dtn_jax.train import (
     start,
     steps_to_next_stop,
     training_data,
-    validation_is_due,
 )
 from dtn_jax.workdir import Workdir
 
@@ -188,7 +187,7 @@ def fit(members: list[Member]) -> None:
             chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
             states, metrics = train_chunk(states, chunk, count)
             step += count
-            due = validation_is_due(first, step) or checkpoint_is_due(first, step)
+            due = checkpoint_is_due(first, step)
             going = [i for i, m in enumerate(active) if not m.progress.stopped]
             for i in going:  # a stopped one is stepped on with the others, and not looked at
                 with active[i].named():

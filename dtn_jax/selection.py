@@ -60,7 +60,7 @@ def validate(
     for name in better:
         progress.best[name] = {"value": found[name], "step": step}
     if better:
-        checkpoints.save_best(step, state, {entry["step"] for entry in progress.best.values()})
+        checkpoints.save_best(step, state)
     progress.waited = 0 if select in better else progress.waited + 1
     progress.stopped = 0 < run.config.train.patience <= progress.waited
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}

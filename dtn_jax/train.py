@@ -126,21 +126,22 @@ def fit(
             state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
             step += count
             log.add(step, losses, count)
-            if validation_is_due(run, step) or checkpoint_is_due(run, step):
-                found = pause(run, folder, checkpoints, log, state, step)
-                if found and after_validation and step < run.total_steps and not progress.stopped:
-                    after_validation(step // validation_interval(run), found)
+            if checkpoint_is_due(run, step):
+                pause(run, folder, checkpoints, log, state, step, after_validation)
     return state
 
 
 def pause(
-    run: Run, folder: Workdir, checkpoints: Checkpoints, log: LossLog, state: State, step: int
-) -> dict[str, float | None] | None:
-    """What is due between two chunks: validation, a look inside, early stopping, the checkpoint.
-
-    Returns what the validation found, where one was due.
-    """
-    progress, found = log.progress, None
+    run: Run,
+    folder: Workdir,
+    checkpoints: Checkpoints,
+    log: LossLog,
+    state: State,
+    step: int,
+    after_validation: AfterValidation | None = None,
+) -> None:
+    """What is due between two chunks: validation, a look inside, early stopping, the checkpoint."""
+    progress = log.progress
     log.fetch(leave=0)
     if validation_is_due(run, step):
         found = validate(run, folder, checkpoints, state, step, progress)
@@ -148,9 +149,9 @@ def pause(
             folder.log(run.watch.record(state, step, step / run.steps_per_epoch))
         if progress.stopped:
             log.write(step)
-    if progress.stopped or checkpoint_is_due(run, step):
-        checkpoints.save(step, state, dataclasses.asdict(progress))
-    return found
+        elif after_validation and step < run.total_steps:  # before a checkpoint leaves it behind
+            after_validation(step // validation_interval(run), found)
+    checkpoints.save(step, state, dataclasses.asdict(progress))
 
 
 def validation_interval(run: Run) -> int:
@@ -163,6 +164,7 @@ def validation_is_due(run: Run, step: int) -> bool:
 
 
 def checkpoint_is_due(run: Run, step: int) -> bool:
+    """Each validation has one, so that nothing which it found is found again."""
     return validation_is_due(run, step) or step % run.config.train.checkpoint_every == 0
 
 

@@ -138,9 +138,11 @@ def leave(code: int, at_once: bool = False) -> None:
     """Ends the process, at once where asked to, as an orderly end may crash in what was cut short,
     or where there are other processes, as it would wait for them, who wait for this one."""
     if at_once or jax.distributed.is_initialized():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # nobody may read them any more
+            os._exit(code)
     sys.exit(code)
 
 

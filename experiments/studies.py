@@ -96,14 +96,15 @@ class Study:
         """Lets the trials of dead workers wait to be gone on with.
 
         A database tells them by their heartbeats. A journal does not: with it a trial is dead
-        whose folder is in this one and which no process works in, or that never said what it does.
+        whose folder is in this one and which no process works in. With both one is that never said
+        what it does.
         """
-        if isinstance(self.storage, RDBStorage):
+        beats = isinstance(self.storage, RDBStorage)
+        if beats:
             with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
-            return
         for trial in self.running():
-            dead = is_in(folder, trial) and in_use(at(folder, trial)) is False
+            dead = not beats and is_in(folder, trial) and in_use(at(folder, trial)) is False
             if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
 
@@ -305,7 +306,7 @@ def open_study(
         differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(
-            f"the study {stored_as!r} in {shown(storage)} was begun with another "
+            f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
             f"{', '.join(differing)}; give another --study, --workdir or --storage"
         )
     return Study(name, study, objective, budget, opened)

@@ -98,8 +98,11 @@ def main(arguments: Sequence[str]) -> None:
                 except trial_storage.FAULTS as error:
                     problems.append(f"{name}: the storage does not answer: {error}")
         finally:  # whatever ended the work, what it found is shown
-            if any(study.best() for study in studies.values()):
-                sweep_report.write(workdir, studies, known.config, rest)
+            try:
+                if any(study.best() for study in studies.values()):
+                    sweep_report.write(workdir, studies, known.config, rest)
+            except trial_storage.FAULTS as error:
+                problems.append(f"no report: the storage does not answer: {error}")
     if problems:
         raise UserError("; ".join(problems))
 

@@ -173,7 +173,8 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
     varied = {k for t in complete for k in t.params}
     varied = {k for k in varied if len({str(t.params.get(k)) for t in complete}) > 1}
     value = {"target": lambda t: t.value, "target_name": f"AUC ({study.objective})"}
-    plots = {"history": functools.partial(pictures.plot_optimization_history, **value)}
+    name_of = {"target_name": value["target_name"]}
+    plots = {"history": functools.partial(pictures.plot_optimization_history, **name_of)}
     if len(complete) > 1 and varied:
         plots["parallel"] = functools.partial(pictures.plot_parallel_coordinate, **value)
     if varied and len(complete) >= ENOUGH * len(varied):

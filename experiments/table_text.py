@@ -137,7 +137,7 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
 
 def entropy(rate: float) -> float:
     """The log loss of a constant score on examples with this share of positives, at best."""
-    return -sum(p * math.log(p) for p in (rate, 1 - rate) if p)
+    return sum(-p * math.log(p) for p in (rate, 1 - rate) if 0 < p < 1)
 
 
 def as_text(

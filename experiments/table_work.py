@@ -113,6 +113,7 @@ class Work:
         An entry that another process still tunes is left for later. What is yielded is what could
         not be done. Nothing is yielded where all is there.
         """
+        self.untuned.clear()
         names = list(dict.fromkeys(e.tuned_as for e in entries))
         tunings = {
             f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
@@ -136,7 +137,8 @@ class Work:
         Whatever one run dies of, the others are done.
         """
         left = {(i, label): job for i, jobs in enumerate(rounds) for label, job in jobs.items()}
-        problems, took, told, idle = [], [], False, False
+        problems, told, idle = [], False, False
+        took: dict[bool, list[float]] = {}  # seconds, of the first round's jobs and of the others
         while left:
             if idle:
                 if not told:
@@ -146,17 +148,14 @@ class Work:
                 time.sleep(LOOK)
             idle = True
             for (i, label), job in list(left.items()):
-                about = ""
-                if took:
-                    minutes = statistics.median(took) * len(left) / 60
-                    about = f" (with those after it about {minutes:.0f} min)"
+                about = remaining(took, [other == 0 for other, _ in left])
                 start = time.monotonic()
                 try:
                     done = job(f"[bold]{label}[/]{about}")
                     if done is False:
                         continue
                     if done:
-                        took.append(time.monotonic() - start)
+                        took.setdefault(i == 0, []).append(time.monotonic() - start)
                 except UserError as error:
                     problems.append(f"  {label}: {error}")
                 except Exception as error:
@@ -177,17 +176,17 @@ class Work:
 
     def tune(self, name: str, label: str) -> bool | None:
         """Tunes an entry; a Job."""
-        path, config = self.tuning_file(name)
-        with self.alone([path.stem]) as held:
-            if not held or self.tuning(name):
-                return None if held else False
-            rich.print(label)
-            run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
-            try:
+        try:
+            path, config = self.tuning_file(name)
+            with self.alone([path.stem]) as held:
+                if not held or self.tuning(name):
+                    return None if held else False
+                rich.print(label)
+                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
                 cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
-            except Exception:
-                self.untuned.add(name)
-                raise
+        except Exception:
+            self.untuned.add(name)
+            raise
         return True
 
     def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool | None:
@@ -208,7 +207,7 @@ class Work:
                     run = self.runs / cells.run_name(config, self.data)
                     cells.keep(path, cells.compute(config, self.data, run))
                 except UserError as error:
-                    problems.append(str(error))
+                    problems.append(f"seed {config.seed}: {error}")
             if problems:
                 raise UserError("; ".join(problems))
         return True
@@ -221,9 +220,20 @@ class Work:
         run = alone.with_name(f"{alone.name}-{len(files)}-together")
         try:
             found = cells.compute_together(configs, self.data, run)
-        except UserError as error:
+        except Exception as error:  # memory may run out for all, and do for one
+            if not isinstance(error, UserError):
+                traceback.print_exc()
             rich.print(f"{rich.markup.escape(str(error))}: one after another, then")
             return False
         for path, cell in zip(paths, found):
             cells.keep(path, cell)
         return True
+
+
+def remaining(took: Mapping[bool, Sequence[float]], left: Sequence[bool]) -> str:
+    """About how long the jobs that are left take, by what those of their kinds took."""
+    known = sum(statistics.median(took[kind]) for kind in left if kind in took) / 60
+    if not known:
+        return ""
+    word = "about" if all(kind in took for kind in left) else "more than"
+    return f" (with those after it {word} {known:.0f} min)"

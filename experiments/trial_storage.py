@@ -49,7 +49,7 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                raise UserError(f"storage {shown(storage)} cannot be opened: {error}") from error
+                raise UserError(f"storage {shown(storage)!r} cannot be opened: {error}") from error
             time.sleep(0.5)
 
 
@@ -81,7 +81,7 @@ def go_on_later(
     with experimental():
         before = RetryHeartbeatStaleTrialCallback.retry_history(trial)
         if most is None or len(before) < most:
-            RetryHeartbeatStaleTrialCallback()(study, trial)
+            RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
         else:
             rich.print(
                 f"trial {before[0]} is given up: its workers died without a word, or were "

@@ -218,7 +218,7 @@ def test_one_seeds_fault_is_not_that_of_those_together_with_it(
 
     monkeypatch.setattr(cells, "compute_together", together)
     monkeypatch.setattr(cells, "compute", alone)
-    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: the loss is not finite"):
+    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: seed 2: the loss is not"):
         call("--entries=shared_bottom", "--together=always", "--seeds=3")
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())
     assert [row["seeds"] for row in found["rows"]] == [[1, 3]]
@@ -250,6 +250,19 @@ def test_what_another_process_tunes_keeps_nothing_else_waiting(call, untrained, 
     monkeypatch.setattr(cells, "compute", train)
     call("--seeds=2")
     assert order == ["shared_bottom"] * 2 + ["dtn"] * 2
+
+
+def test_an_entry_that_cannot_be_locked_is_not_waited_for(call, untrained, monkeypatch):
+    locked = cells.locked
+
+    def full(path):
+        if path.name.startswith("dtn"):
+            raise OSError(28, "No space left on device")
+        return locked(path)
+
+    monkeypatch.setattr(cells, "locked", full)
+    with pytest.raises(UserError, match=r"tuning dtn: OSError: .*No space left"):
+        call("--seeds=1")
 
 
 def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypatch, tmp_path):
@@ -356,6 +369,16 @@ def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_
     ]
     about = [label.partition("about ")[2] for label in labels]
     assert about == ["", "4 min)", "2 min)"]
+    tunings, runs, labels = {"tune a": 0, "tune b": 0}, {"a": 0, "b": 0, "c": 0}, []
+    minutes = iter(60 * m for m in (0, 20, 0, 20, 0, 1, 0, 1, 0, 1))
+    monkeypatch.setattr("time.monotonic", functools.partial(next, minutes))
+    note = lambda label: not labels.append(label)  # noqa: E731
+    list(work.share([dict.fromkeys(tunings, note), dict.fromkeys(runs, note)]))
+    assert [label.partition("after it ")[2] for label in labels] == [
+        "",
+        *("more than 20 min)", ""),
+        *("about 2 min)", "about 1 min)"),
+    ]
 
 
 WORKER = """

@@ -107,6 +107,20 @@ def test_interruptions_are_gone_on_with_and_many_silent_deaths_are_not(tmp_path,
     )
 
 
+def test_a_pruner_keeps_what_an_interrupted_trial_had_reported():
+    study = in_memory(9)
+
+    def interrupted(trial):
+        study.claim(trial, {"seed": "1"})
+        trial.report(0.7, 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run_one(interrupted)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert study.trials()[-1].intermediate_values == {1: 0.7}
+
+
 def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path, monkeypatch):
     tried = []
 

@@ -319,6 +319,20 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     assert [name for _, name, _ in trained].count("trial_0") == 2  # it was gone on with
 
 
+def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path, monkeypatch):
+    def away(*_, **__):
+        raise optuna.exceptions.StorageInternalError("connection refused")
+
+    def dies(*_, **__):
+        monkeypatch.setattr(optuna.storages.RDBStorage, "get_all_trials", away)
+        monkeypatch.setattr(optuna.storages._CachedStorage, "get_all_trials", away)
+        away()
+
+    monkeypatch.setattr(sweep, "train", dies)
+    with pytest.raises(UserError, match=r"dtn: the storage does not answer: conn.*; no report: "):
+        run(tmp_path, prepared_dir, GRID)
+
+
 def test_the_last_of_a_small_space_is_waited_for(prepared_dir, tmp_path):
     """Its worker died, which the database tells after a while."""
     log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"

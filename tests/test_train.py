@@ -144,6 +144,23 @@ def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monk
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
+def test_a_validation_that_was_not_told_of_is_gone_back_to(prepared_dir, tmp_path):
+    """No checkpoint leaves it behind: a pruner hears of each."""
+    told = []
+
+    def tell(number, found):
+        if number == 2 and told == [1]:
+            told.append("cut")
+            raise CutError
+        told.append(number)
+
+    config = small(prepared_dir, train__eval_every=10)
+    with pytest.raises(CutError):
+        train(config, tmp_path / "run", after_validation=tell)
+    train(config, tmp_path / "run", after_validation=tell)
+    assert told == [1, "cut", 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("steps", "given", "expected"), [(45, 0, 1), (1_000, 0, 40), (10**6, 0, 100), (45, 7, 7)]
 )

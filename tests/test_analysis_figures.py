@@ -191,7 +191,7 @@ def test_lines_over_training_are_drawn_around_equal_weights(drawn):
     assert click.get_ylim() == pytest.approx((0.5 - 0.046, 0.5 + 0.046))
     assert order.get_ylim() == pytest.approx((0.25 - 0.046, 0.25 + 0.046))
     assert [list(axes.lines[-1].get_ydata()) for axes in (click, order)] == [[0.5] * 2, [0.25] * 2]
-    assert "dashed: equal ones" in below(drawn["a"])
+    assert "grey: equal ones" in below(drawn["a"])
 
 
 def test_a_cosine_over_training_has_a_band_of_its_interval(drawn):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -10,6 +11,7 @@ import pathlib
 import platform
 import re
 import uuid
+from collections.abc import Iterator
 from typing import IO
 
 from ml_collections import ConfigDict
@@ -215,14 +217,16 @@ def locked(path: pathlib.Path) -> IO | None:
 
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a file so that it is whole or as it was before, whatever other processes write."""
-    temporary = temporary_for(path)
-    with temporary.open("w") as file:
+    with replacing(path) as temporary, temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a power cut may leave the new name and none of the text
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where a file is written that takes its place once it is whole; no two processes have the
+    same."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    yield temporary
     temporary.replace(path)
-
-
-def temporary_for(path: pathlib.Path) -> pathlib.Path:
-    """Where a file is written before it takes its place; no two processes have the same."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")

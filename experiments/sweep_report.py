@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.plots import GRID
-from dtn_jax.workdir import temporary_for, versions, write_whole
+from dtn_jax.workdir import replacing, versions, write_whole
 from experiments.studies import DONE, ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
@@ -194,9 +194,8 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
             title = f"{name}: validation AUC ({study.objective}), {len(complete)} trials"
             readable(figure, title, varied)
             path = workdir / f"{name}_{kind}.png"
-            temporary = temporary_for(path)
-            figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
             plt.close("all")
 
 

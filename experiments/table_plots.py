@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from dtn_jax.plots import COLOURS, GRID, LINES, NOTE
-from dtn_jax.workdir import temporary_for
+from dtn_jax.workdir import replacing
 from experiments.table_content import comparisons
 from experiments.table_notes import counted
 from experiments.table_text import LEVEL, fine, has, keys_of, opponent, short, spread
@@ -36,17 +36,16 @@ def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
             if figure is None:
                 path.unlink(missing_ok=True)
                 continue
-            temporary = temporary_for(path)
             facts = {"CreationDate": None} if suffix == "pdf" else None  # equal tables, equal files
-            figure.savefig(
-                temporary,
-                format=suffix,
-                dpi=140,
-                facecolor="white",
-                bbox_inches="tight",
-                metadata=facts,
-            )
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                figure.savefig(
+                    temporary,
+                    format=suffix,
+                    dpi=140,
+                    facecolor="white",
+                    bbox_inches="tight",
+                    metadata=facts,
+                )
             written.append(path)
     return written
 

@@ -176,6 +176,15 @@ def worker(log, seconds, workdir, prepared_dir, storage, *space):
     )
 
 
+def kill_in_its_first_trial(victim, log):
+    end = time.monotonic() + 60
+    while not log.exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    victim.kill()
+    victim.wait()
+
+
 @pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
 def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
@@ -192,12 +201,7 @@ def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
 def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
     victim = worker(log, 60, tmp_path, prepared_dir, storage)
-    end = time.monotonic() + 60
-    while not log.exists():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    victim.kill()
-    victim.wait()
+    kill_in_its_first_trial(victim, log)
     assert worker(log, 0, tmp_path, prepared_dir, storage).wait(120) == 0
     lines = log.read_text().splitlines()
     assert lines.count(lines[0]) == 2  # the same settings in the same folder
@@ -344,12 +348,7 @@ def test_the_last_of_a_small_space_is_waited_for(prepared_dir, tmp_path):
     )
     space = (f"--sweep={file}", "--trials=9")
     victim = worker(log, 60, tmp_path, prepared_dir, storage, *space)
-    end = time.monotonic() + 60
-    while not log.exists():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    victim.kill()
-    victim.wait()
+    kill_in_its_first_trial(victim, log)
     assert worker(log, 0, tmp_path, prepared_dir, storage, *space).wait(120) == 0
     ends = sorted(line for line in log.read_text().splitlines() if line.startswith("end"))
     assert ends == ["end 0.0", "end 0.1", "end 0.2"]

@@ -261,6 +261,7 @@ def test_an_entry_that_cannot_be_locked_is_not_waited_for(call, untrained, monke
         return locked(path)
 
     monkeypatch.setattr(cells, "locked", full)
+    monkeypatch.setattr(table_work.time, "sleep", lambda _: pytest.fail("it waits"))
     with pytest.raises(UserError, match=r"tuning dtn: OSError: .*No space left"):
         call("--seeds=1")
 
@@ -272,6 +273,7 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
         return untuned(protocol, name, *rest)
 
     monkeypatch.setattr(cells, "tune", fails)
+    monkeypatch.setattr(table_work.time, "sleep", lambda _: pytest.fail("it waits"))
     with pytest.raises(UserError, match="tuning dtn: no trial succeeded"):
         call("--seeds=1")
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())

@@ -14,15 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from dtn_jax import metrics, processes
-from dtn_jax.calibration import calibration_curve
-from dtn_jax.datasets.prepared import Prepared
-from dtn_jax.input_pipeline import in_order
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.pipeline import in_order
+from dtn_jax.input.prefetch import prefetched
 from dtn_jax.losses import space_mask
-from dtn_jax.prefetch import prefetched
+from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.calibration import calibration_curve
+from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.parallel import processes
+from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import Schema
-from dtn_jax.sharding import Placement
-from dtn_jax.spaces import logits_in
 from dtn_jax.state import State
 
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits

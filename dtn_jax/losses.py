@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax import batch_axis
+from dtn_jax.input import batch_axis
 from dtn_jax.schema import ALL, Schema, UserError, choose, per_task
 
 

@@ -13,8 +13,8 @@ import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
-from dtn_jax import row_optimizers
 from dtn_jax.schema import Schema, choose, per_task
+from dtn_jax.tables import row_optimizers
 
 SCHEDULES = ("constant", "linear", "cosine")
 TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.architectures import ARCHITECTURES
-from dtn_jax.datasets.catalog import DATASETS
-from dtn_jax.interactions import parse_experts
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.models.build import ARCHITECTURES
+from dtn_jax.models.experts import parse_experts
 from dtn_jax.optimizers import SCHEDULES, TABLE_DTYPES, TABLE_OPTIMIZERS
+from dtn_jax.parallel.mesh import STRATEGIES
 from dtn_jax.schema import UserError, choose
-from dtn_jax.sharding import STRATEGIES
 
 # Where and how a run happens, not what it computes: may change between two calls on a workdir.
 RUNTIME = (

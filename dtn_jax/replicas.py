@@ -18,15 +18,16 @@ import rich
 import rich.table
 from ml_collections import ConfigDict
 
-from dtn_jax import huge_pages, options
+from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.input_pipeline import CHUNK_STEPS
+from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
-from dtn_jax.progress_bar import ProgressBar
+from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import best_step, conclude
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables import huge_pages
 from dtn_jax.train import (
     checkpoint_is_due,
     pause,

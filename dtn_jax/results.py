@@ -7,9 +7,11 @@ import pathlib
 import numpy as np
 import rich
 
-from dtn_jax import plots, processes, report
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
+from dtn_jax.parallel import processes
+from dtn_jax.report import plots
+from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema, UserError
 from dtn_jax.selection import Progress

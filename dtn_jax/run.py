@@ -11,19 +11,22 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax import architectures, flops, options, processes
+from dtn_jax import options
 from dtn_jax.analysis.watch import Watch
-from dtn_jax.datasets import catalog
-from dtn_jax.datasets.prepared import Prepared
-from dtn_jax.embedding import TablePlan, check_updates, make_plan
-from dtn_jax.epoch_order import steps_per_epoch
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import Scores, evaluate, score
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.input.pipeline import Batch
 from dtn_jax.losses import read_positive_weights
+from dtn_jax.models import build as architectures
+from dtn_jax.models import flops
+from dtn_jax.parallel import processes
+from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.schema import MEAN, Schema, UserError, choose, per_task, task_graph
-from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
+from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
 
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least
 LOG_LINES = 25  # of them

@@ -11,11 +11,12 @@ from flax import linen as nn
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
-from dtn_jax import embedding, optimizers
-from dtn_jax.input_pipeline import Batch
+from dtn_jax import optimizers
+from dtn_jax.input.pipeline import Batch
 from dtn_jax.interface import Inputs
 from dtn_jax.schema import Schema
-from dtn_jax.stored_rows import to_bits
+from dtn_jax.tables import embedding
+from dtn_jax.tables.stored_rows import to_bits
 
 
 @flax.struct.dataclass

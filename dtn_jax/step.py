@@ -11,11 +11,13 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax import batch_axis, embedding, exchange, optimizers, row_optimizers
-from dtn_jax.input_pipeline import Batch
-from dtn_jax.interactions import dropout
+from dtn_jax import optimizers
+from dtn_jax.input import batch_axis
+from dtn_jax.input.pipeline import Batch
 from dtn_jax.losses import inflation, losses, read_positive_weights, row_weights
+from dtn_jax.models import dropout
 from dtn_jax.state import State
+from dtn_jax.tables import embedding, exchange, row_optimizers
 
 Metrics = dict[str, jax.Array]
 

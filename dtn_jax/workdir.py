@@ -17,7 +17,8 @@ from typing import IO
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from dtn_jax import options, processes
+from dtn_jax import options
+from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema, UserError
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config

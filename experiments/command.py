@@ -15,8 +15,8 @@ import jax
 from ml_collections import ConfigDict
 
 from dtn_jax import options
-from dtn_jax.architectures import ARCHITECTURES
-from dtn_jax.interactions import EXPERTS
+from dtn_jax.models.build import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
 from dtn_jax.schema import UserError
 
 CONFIGS = pathlib.Path("configs")

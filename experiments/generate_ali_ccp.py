@@ -9,9 +9,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from dtn_jax.datasets.ali_ccp_files import write
-from dtn_jax.datasets.ali_ccp_generator import PairSpec
-from dtn_jax.datasets.progress import say
+from dtn_jax.datasets.ali_ccp.files import write
+from dtn_jax.datasets.ali_ccp.generator import PairSpec
+from dtn_jax.datasets.preparation.progress import say
 from dtn_jax.schema import UserError
 from experiments import command
 

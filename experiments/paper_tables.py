@@ -6,11 +6,11 @@
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
   sensitivity   DTN at other sizes
 
-What is fixed beforehand stands in experiments/protocols.py. A finished run is a small file, a cell,
-under WORKDIR/DATASET/cells; nothing that has its cell is done again, so the command can be stopped,
-called again, called with more seeds or other tables, or called in several processes at once: they
-share the work. Each table is WORKDIR/DATASET/TABLE.md, .tex, .csv and pictures; report.html beside
-them holds all. Trials never open test; each final run reads it once.
+What is fixed beforehand stands in experiments/tables/protocols.py. A finished run is a small file,
+a cell, under WORKDIR/DATASET/cells; nothing that has its cell is done again, so the command can be
+stopped, called again, called with more seeds or other tables, or called in several processes at
+once: they share the work. Each table is WORKDIR/DATASET/TABLE.md, .tex, .csv and pictures;
+report.html beside them holds all. Trials never open test; each final run reads it once.
 """
 
 from __future__ import annotations
@@ -25,21 +25,19 @@ import rich
 
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
-from experiments import (
-    cells,
-    command,
-    table_csv,
-    table_latex,
-    table_markdown,
-    table_plots,
-    table_report,
-    table_terminal,
-)
-from experiments.protocols import PROTOCOLS, Entry, Protocol
-from experiments.references import REFERENCES
-from experiments.table_content import FORMAT, OPTIMAL, content
-from experiments.table_entries import TABLES
-from experiments.table_work import Work
+from experiments import command
+from experiments.tables import cells
+from experiments.tables import csv as table_csv
+from experiments.tables import latex as table_latex
+from experiments.tables import markdown as table_markdown
+from experiments.tables import plots as table_plots
+from experiments.tables import report as table_report
+from experiments.tables import terminal as table_terminal
+from experiments.tables.content import FORMAT, OPTIMAL, content
+from experiments.tables.entries import TABLES
+from experiments.tables.protocols import PROTOCOLS, Entry, Protocol
+from experiments.tables.references import REFERENCES
+from experiments.tables.work import Work
 
 EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
@@ -130,7 +128,7 @@ def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
             raise UserError(f"--set: expected KEY=VALUE, got {part!r}")
         if key.strip() in later:
             raise UserError(
-                f"--set: {key.strip()} is set by the protocol (experiments/protocols.py)"
+                f"--set: {key.strip()} is set by the protocol (experiments/tables/protocols.py)"
             )
         if key.strip() == "evaluate.sample_weights":
             raise UserError(f"--set: {key.strip()}: differences are tested without weights")

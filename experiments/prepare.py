@@ -13,9 +13,9 @@ import rich
 import rich.box
 import rich.table
 
-from dtn_jax.datasets import catalog
-from dtn_jax.datasets.catalog import DATASETS
-from dtn_jax.datasets.prepared import Prepared
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.datasets.preparation.prepared import Prepared
 from experiments import command
 
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"

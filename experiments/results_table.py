@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dtn_jax.schema import UserError, choose
 from experiments import command
 from experiments.suites.measured import Goal
-from experiments.table_entries import TABLES
-from experiments.table_markdown import markdown_table
-from experiments.table_notes import footnotes
-from experiments.table_text import texts
+from experiments.tables.entries import TABLES
+from experiments.tables.markdown import markdown_table
+from experiments.tables.notes import footnotes
+from experiments.tables.text import texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"

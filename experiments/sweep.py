@@ -22,18 +22,19 @@ import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax import options
-from dtn_jax.architectures import ARCHITECTURES
-from dtn_jax.datasets import catalog
-from dtn_jax.datasets.prepared import Prepared
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.run import selected_tasks
 from dtn_jax.schema import MEAN, UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
-from experiments import command, sweep_report, trial_storage
-from experiments.budget import PRUNERS, SAMPLERS, Budget
-from experiments.search_space import Space, described, grid_space, load_space, read_grid
-from experiments.studies import ERROR, Study, open_study
+from experiments import command
+from experiments.search import sweep_report, trial_storage
+from experiments.search.budget import PRUNERS, SAMPLERS, Budget
+from experiments.search.search_space import Space, described, grid_space, load_space, read_grid
+from experiments.search.studies import ERROR, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"

@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 
-from dtn_jax.datasets import catalog
-from dtn_jax.datasets.ali_ccp import held_out
-from dtn_jax.datasets.ali_ccp_generator import PairSpec, joined_rows
-from dtn_jax.datasets.ali_ccp_text import FIELDS
+from dtn_jax.datasets.ali_ccp.builder import held_out
+from dtn_jax.datasets.ali_ccp.generator import PairSpec, joined_rows
+from dtn_jax.datasets.ali_ccp.text import FIELDS
+from dtn_jax.datasets.preparation import catalog
 
 SPEC = PairSpec(
     rows={"train": 1_500, "test": 400},

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs.base import get_config
-from dtn_jax import architectures
 from dtn_jax.interface import Inputs
+from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 
 B, F, D, H = 6, 3, 2, 5

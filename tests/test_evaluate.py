@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
-from dtn_jax import metrics
-from dtn_jax.datasets import catalog
-from dtn_jax.datasets import encoders as enc
-from dtn_jax.datasets.blocks import Layout
-from dtn_jax.datasets.builder import BlockBuilder
-from dtn_jax.datasets.prepared import Prepared
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import Scores, evaluate, write_predictions
-from dtn_jax.gauc import gauc
+from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.gauc import gauc
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 

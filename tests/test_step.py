@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from configs import base
-from dtn_jax import architectures, embedding
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.input.pipeline import Batch
+from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import apply_dense, schedule
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
+from dtn_jax.tables import embedding
 
 B, STEPS = 16, 4
 SCHEMA = Schema(

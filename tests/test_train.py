@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import adult as adult_config
-from dtn_jax import evaluate, input_pipeline, selection
+from dtn_jax import evaluate, selection
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.datasets.prepared import Prepared
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input import pipeline as input_pipeline
+from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.schema import UserError
-from dtn_jax.sharding import Placement
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 

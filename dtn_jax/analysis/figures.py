@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.rank import Divergence
-from dtn_jax.plots import NOTE
+from dtn_jax.report.plots import NOTE
 
 DPI = 100
 PALETTE = 256

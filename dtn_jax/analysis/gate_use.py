@@ -15,10 +15,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax import embedding, exchange
-from dtn_jax.architectures.parts import SHARED
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.input.pipeline import Batch
+from dtn_jax.models.architectures.parts import SHARED
 from dtn_jax.state import State
+from dtn_jax.tables import embedding, exchange
 
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused

@@ -10,10 +10,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax import embedding, exchange
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.input.pipeline import Batch
 from dtn_jax.state import State
+from dtn_jax.tables import embedding, exchange
 
 Views = dict[str, Float[Array, "B F D"]]
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dtn_jax.analysis.figures import grid, header, save, triangles
-from dtn_jax.plots import NOTE
+from dtn_jax.report.plots import NOTE
 
 PAIRED = 24  # fields, at most, whose names can be read in two panels beside each other
 

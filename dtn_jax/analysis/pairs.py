@@ -25,12 +25,12 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax import embedding, exchange
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.architectures.parts import ModelInput
-from dtn_jax.input_pipeline import Batch
-from dtn_jax.metrics import auc
+from dtn_jax.input.pipeline import Batch
+from dtn_jax.metrics.ranking import auc
+from dtn_jax.models.architectures.parts import ModelInput
 from dtn_jax.state import State
+from dtn_jax.tables import embedding, exchange
 
 STRENGTHS = ("norm", "term")
 

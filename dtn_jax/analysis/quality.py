@@ -20,10 +20,10 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from dtn_jax.input_pipeline import Batch
+from dtn_jax.input.pipeline import Batch
 from dtn_jax.losses import space_mask
+from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
-from dtn_jax.spaces import logits_in
 
 STEP = 1e-6  # of the logits, for differences in float64
 

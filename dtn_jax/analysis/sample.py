@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from dtn_jax.datasets.prepared import Prepared
-from dtn_jax.input_pipeline import Batch, in_order, take
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.pipeline import Batch, in_order, take
 from dtn_jax.schema import Schema, UserError, choose
 
 READ = 1 << 16  # rows read at a time: the memory is that of the sample, not of the split

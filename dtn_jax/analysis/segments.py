@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from dtn_jax.analysis.sample import Sample
-from dtn_jax.datasets.encoders import Encoder, QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.schema import Schema, UserError, choose
 
 GROUP = "group"  # names the group column, whatever the data set calls it

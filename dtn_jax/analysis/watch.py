@@ -10,14 +10,15 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import FrozenConfigDict
 
-from dtn_jax import embedding, processes
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import read_sample
-from dtn_jax.datasets.prepared import Prepared
-from dtn_jax.input_pipeline import Batch, take
-from dtn_jax.sharding import Placement
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.pipeline import Batch, take
+from dtn_jax.parallel import processes
+from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import State
+from dtn_jax.tables import embedding
 
 SEED = 0  # of the rows: the same ones in every run on a data set, so that runs compare
 KIND = "analysis"  # of the records in metrics.jsonl

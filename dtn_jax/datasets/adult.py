@@ -7,10 +7,10 @@ import pathlib
 
 import polars as pl
 
-from dtn_jax.datasets.blocks import Layout
-from dtn_jax.datasets.builder import BlockBuilder
-from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
-from dtn_jax.datasets.hold_out import hold_out
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.hold_out import hold_out
 from dtn_jax.schema import Task
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"

@@ -20,12 +20,12 @@ from typing import ClassVar
 import polars as pl
 import tensorflow_datasets as tfds
 
-from dtn_jax.datasets import progress
-from dtn_jax.datasets.blocks import Layout
-from dtn_jax.datasets.builder import BlockBuilder
-from dtn_jax.datasets.download import discard, download
-from dtn_jax.datasets.encoders import QuantileBuckets, Vocabulary
-from dtn_jax.datasets.hold_out import hold_out
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.download import discard, download
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.hold_out import hold_out
 from dtn_jax.schema import Task, UserError
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"

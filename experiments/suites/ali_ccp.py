@@ -16,9 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from dtn_jax.datasets import ali_ccp_files
-from dtn_jax.datasets.ali_ccp import AliCCP
-from dtn_jax.datasets.ali_ccp_generator import PairSpec
+from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
+from dtn_jax.datasets.ali_ccp.builder import AliCCP
+from dtn_jax.datasets.ali_ccp.generator import PairSpec
 from experiments.suites.measured import Goal, Measured, Options
 
 ROWS, GROWTH = 500_000, 4

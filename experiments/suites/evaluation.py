@@ -18,10 +18,10 @@ import polars as pl
 import sklearn.calibration
 import sklearn.metrics
 
-from dtn_jax import metrics
-from dtn_jax.calibration import expected_calibration_error
 from dtn_jax.evaluate import Scores, evaluate
-from dtn_jax.gauc import gauc
+from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.calibration import expected_calibration_error
+from dtn_jax.metrics.gauc import gauc
 from dtn_jax.schema import Field, Schema, Task
 from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
 

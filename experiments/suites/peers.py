@@ -32,13 +32,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import census_income
-from dtn_jax import architectures, huge_pages
-from dtn_jax.embedding import make_plan
-from dtn_jax.input_pipeline import CHUNK_STEPS, Batch, ResidentData, SplitReader, steps_per_epoch
+from dtn_jax.input.pipeline import CHUNK_STEPS, Batch, ResidentData, SplitReader, steps_per_epoch
+from dtn_jax.models import build as architectures
 from dtn_jax.run import Run, build_run
 from dtn_jax.schema import Schema, UserError
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables import huge_pages
+from dtn_jax.tables.embedding import make_plan
 from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -16,10 +16,9 @@ import jax
 import numpy as np
 
 from configs import base, synthetic
-from dtn_jax import huge_pages
-from dtn_jax.datasets import catalog
-from dtn_jax.epoch_order import steps_per_epoch, window_count, window_order
-from dtn_jax.input_pipeline import (
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.input.epoch_order import steps_per_epoch, window_count, window_order
+from dtn_jax.input.pipeline import (
     CHUNK_STEPS,
     EpochReader,
     ResidentData,
@@ -27,10 +26,11 @@ from dtn_jax.input_pipeline import (
     StreamedData,
     in_order,
 )
-from dtn_jax.prefetch import prefetched
+from dtn_jax.input.prefetch import prefetched
 from dtn_jax.run import Run, build_run
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables import huge_pages
 from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
 
 LARGE = 1_310_720  # 2^20 train rows: blocks of 1024 rows, an epoch is one window

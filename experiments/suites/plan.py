@@ -1,9 +1,9 @@
 """A plan for 6.3 billion training rows and 10^9 table rows on 64 to 1024 devices, and its check.
 
 DTN with GDCN and MaskNet experts (23 fields, lazy Adam), 1024 examples a device. Memory and bytes
-come from `dtn_jax.plan`; the first rows hold them against compiled programs of the same experts on
-2, 4 and 8 devices (simulated where there are fewer). A step's time is arithmetic, row update and
-network one after another, each at a rate of RATES or of this machine: nothing overlaps.
+come from `experiments.suites.needs`; the first rows hold them against compiled programs of the same
+experts on 2, 4 and 8 devices (simulated where there are fewer). A step's time is arithmetic, row
+update and network one after another, each at a rate of RATES or of this machine: nothing overlaps.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base
-from dtn_jax import plan, row_optimizers
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables import row_optimizers
+from experiments.suites import needs as plan
 from experiments.suites import programs
 from experiments.suites.measured import Cell, Goal, Measured, Options
 from experiments.suites.programs import Program

@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax import architectures
-from dtn_jax.embedding import TablePlan, make_plan
-from dtn_jax.input_pipeline import CHUNK_STEPS, Batch
-from dtn_jax.per_device import on_each_device
-from dtn_jax.plan import Collective
+from dtn_jax.input.pipeline import CHUNK_STEPS, Batch
+from dtn_jax.models import build as architectures
+from dtn_jax.parallel.mesh import Placement, make_placement
+from dtn_jax.parallel.per_device import on_each_device
 from dtn_jax.schema import Schema
-from dtn_jax.sharding import Placement, make_placement
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables.embedding import TablePlan, make_plan
+from experiments.suites.needs import Collective
 
 SIMULATED = 8  # devices, where a suite needs several
 ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}

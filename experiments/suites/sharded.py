@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from configs import base
-from dtn_jax.input_pipeline import CHUNK_STEPS
+from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 from experiments.suites import programs
 from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns

@@ -1,7 +1,7 @@
 """The training step of DTN at the released run's sizes: its share of the machine's product rate.
 
 E = 64, 23 fields, batch 1024, 2.1 M table rows, row update included. FLOPs are 3 times the forward
-matrix products counted by dtn_jax.flops; the machine's own rate is that of one large matrix
+matrix products counted by dtn_jax.models.flops; the machine's own rate is that of one large matrix
 product, measured between the steps of the same run. Memory is the compiled program's own account.
 """
 
@@ -16,12 +16,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import base
-from dtn_jax import architectures, embedding, flops, huge_pages
-from dtn_jax.plan import saved_bytes
+from dtn_jax.models import build as architectures
+from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
+from dtn_jax.tables import embedding, huge_pages
 from experiments.suites.measured import Cell, Goal, Measured, Options, timed_in_turns
+from experiments.suites.needs import saved_bytes
 from experiments.suites.tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs

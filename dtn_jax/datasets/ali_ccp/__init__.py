@@ -1,0 +1,1 @@
+"""Ali-CCP: click → conversion."""

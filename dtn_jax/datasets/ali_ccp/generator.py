@@ -1,0 +1,217 @@
+"""Impressions as Ali-CCP's, from a known law: for tests, for measuring the reader, and for a look
+without the data set. ali_ccp_files.py writes them as files.
+
+Vocabularies have Ali-CCP's relative sizes (see funnel.py), ids are unique and contiguous by field,
+and frequent ones come first. Behaviours of a user have `behaviours` times the lengths of the one
+published row, on average. A click's and a conversion's logit is a bias plus the effects of a few
+fields; an id's effect is normal, that of a bag is Σ w e / √(Σ w²). A conversion needs a click,
+but for a share `odd` of the rows without one.
+
+Every block of lines is a pure function of (spec, part, block).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float64
+
+from dtn_jax.datasets.ali_ccp.text import FIELDS
+from dtn_jax.datasets.preparation.ragged import Ragged
+from dtn_jax.datasets.synthetic.funnel import FunnelSpec
+from dtn_jax.schema import UserError
+
+PARTS = ("train", "test")
+BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features
+LONGEST = 100  # times the published row's behaviours: 86,000 values a user
+SKEW = 3  # an id is V u^SKEW, u uniform
+
+# The share of lines that have a field of one value, and the mean number of values of the others.
+COMMON_ONE = {"101": 1.0, "121": 1.0, "122": 1.0, "124": 0.95, "125": 0.9, "126": 0.5, "127": 0.9,
+              "128": 1.0, "129": 0.9}  # fmt: skip
+COMMON_MANY = {"109_14": 117.0, "110_14": 342.0, "127_14": 209.0, "150_14": 191.0}
+OWN_ONE = {"205": 1.0, "206": 1.0, "207": 1.0, "216": 1.0, "301": 1.0, "508": 0.5, "509": 0.4,
+           "702": 0.4}  # fmt: skip
+OWN_MANY = {"210": 5.0, "853": 1.0}
+WEIGHTED = (*COMMON_MANY, "508", "509", "702", "853")  # the others' values weigh 1
+
+BIAS = {"click": -2.0, "conversion": -1.5}
+EFFECTS = {
+    "click": {"206": 0.9, "121": 0.7, "301": 0.6, "109_14": 0.8, "210": 0.6, "205": 0.3},
+    "conversion": {"122": 0.8, "129": 0.7, "508": 0.7, "150_14": 0.8, "853": 0.4, "216": 0.3},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSpec:
+    """Which files to generate.
+
+    Attributes:
+      rows: lines of each part's skeleton.
+      lines: lines of each part's common features.
+      ids: ids of all fields together, at most.
+      behaviours: mean length of a user's behaviours, as a share of the published row's.
+      odd: share of conversions among rows without a click.
+      seed: of everything.
+    """
+
+    rows: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"train": 20_000, "test": 5_000}
+    )
+    lines: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"train": 1_000, "test": 500}
+    )
+    ids: int = 20_000
+    behaviours: float = 0.1
+    odd: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("rows", "lines"):
+            counts = getattr(self, name)
+            if set(counts) != set(PARTS) or min(counts.values()) < 1:
+                raise UserError(f"{name} is {counts}, expected at least 1 of {' and '.join(PARTS)}")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}, expected a whole number of 0 or more")
+        if not (0 < self.behaviours <= LONGEST and 0 <= self.odd <= 1):
+            raise UserError(
+                f"expected behaviours above 0, at most {LONGEST}, and odd in [0, 1], got "
+                f"{self.behaviours}, {self.odd}"
+            )
+
+    @functools.cached_property
+    def sizes(self) -> dict[str, int]:
+        """{field: V_f}."""
+        known = FunnelSpec(ids=self.ids).sizes
+        return {name: known[f"f{name}"] for name in FIELDS}
+
+    @functools.cached_property
+    def firsts(self) -> dict[str, int]:
+        """{field: the raw id of its most frequent value}."""
+        sizes = list(self.sizes.values())
+        return dict(zip(FIELDS, (1 + np.cumsum([0, *sizes[:-1]])).tolist()))
+
+    def effects(self, task: str, field: str) -> Float64[np.ndarray, " V"]:
+        """The effect of each of a field's ids, `[V_f]`."""
+        rng = random(self, "effects", task, field)
+        return EFFECTS[task][field] * rng.standard_normal(self.sizes[field])
+
+
+@dataclasses.dataclass
+class Block:
+    """Lines of one file: the values of each field, and each task's logit, float64 `[n]`."""
+
+    features: list[Ragged]
+    logits: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Rows:
+    """A block of a skeleton: `numbers` of its rows, labels, and the lines that they point to."""
+
+    numbers: np.ndarray
+    click: np.ndarray
+    conversion: np.ndarray
+    at: np.ndarray
+    own: list[Ragged]
+
+
+def common_blocks(spec: PairSpec, part: str) -> Iterator[Block]:
+    """The common features of a part."""
+    many = {name: spec.behaviours * mean for name, mean in COMMON_MANY.items()}
+    for start in range(0, spec.lines[part], BLOCK_LINES):
+        rng = random(spec, "common", part, str(start))
+        count = min(BLOCK_LINES, spec.lines[part] - start)
+        yield _block(spec, rng, count, COMMON_ONE, many)
+
+
+def skeleton_blocks(spec: PairSpec, part: str, common: Mapping[str, np.ndarray]) -> Iterator[Rows]:
+    """The skeleton of a part; `common` are the logits `[lines]` of its common features."""
+    for start in range(0, spec.rows[part], BLOCK_ROWS):
+        rng = random(spec, "skeleton", part, str(start))
+        count = min(BLOCK_ROWS, spec.rows[part] - start)
+        block = _block(spec, rng, BLOCK_ROWS, OWN_ONE, OWN_MANY)
+        at = rng.integers(0, spec.lines[part], BLOCK_ROWS)
+        happens = {
+            task: rng.random(BLOCK_ROWS)
+            < 1 / (1 + np.exp(-(BIAS[task] + block.logits[task] + common[task][at])))
+            for task in EFFECTS
+        }
+        click = happens["click"]
+        odd = ~click & (rng.random(BLOCK_ROWS) < spec.odd)
+        first = np.arange(BLOCK_ROWS) < count  # a block is drawn whole, whatever `rows` is
+        yield Rows(
+            numbers=np.arange(start + 1, start + count + 1),
+            click=click[first],
+            conversion=(click & happens["conversion"] | odd)[first],
+            at=at[first],
+            own=[values.take(first) for values in block.features],
+        )
+
+
+def common_of(spec: PairSpec, part: str) -> Block:
+    """All common features of a part, joined."""
+    blocks = list(common_blocks(spec, part))
+    features = [Ragged.join(f) for f in zip(*(b.features for b in blocks), strict=True)]
+    logits = {task: np.concatenate([b.logits[task] for b in blocks]) for task in EFFECTS}
+    return Block(features, logits)
+
+
+def joined_rows(spec: PairSpec, part: str) -> pl.DataFrame:
+    """The rows themselves: `click`, `conversion`, and of each field the lists of its ids and, as
+    `<field>_weights`, of their weights."""
+    common = common_of(spec, part)
+    frames = []
+    for rows in skeleton_blocks(spec, part, common.logits):
+        columns = {"click": rows.click, "conversion": rows.conversion}
+        for f, name in enumerate(FIELDS):
+            values = rows.own[f] if name in (*OWN_ONE, *OWN_MANY) else None
+            values = common.features[f].take(rows.at) if values is None else values
+            ends = pa.array(np.cumsum([0, *values.lengths]))
+            for column, flat in ((name, values.ids), (f"{name}_weights", values.weights)):
+                lists = pa.LargeListArray.from_arrays(ends, pa.array(flat))
+                columns[column] = pl.from_arrow(lists)
+        frames.append(pl.DataFrame(columns))
+    return pl.concat(frames)
+
+
+def _block(
+    spec: PairSpec,
+    rng: np.random.Generator,
+    count: int,
+    one: Mapping[str, float],
+    many: Mapping[str, float],
+) -> Block:
+    """Lines that have fields of one value, by their shares, and of many, by their means."""
+    features = [Ragged.empty(count) for _ in FIELDS]
+    logits = {task: np.zeros(count) for task in EFFECTS}
+    for name in (*one, *many):
+        if name in one:
+            lengths = (rng.random(count) < one[name]).astype(np.int64)
+        else:
+            lengths = rng.exponential(many[name] + 0.5, count).astype(np.int64)
+        number = int(lengths.sum())
+        drawn = (spec.sizes[name] * rng.random(number) ** SKEW).astype(np.int32)
+        weights = np.ones(number, np.float32)
+        if name in WEIGHTED:
+            weights = np.log1p(rng.geometric(0.4, number)).round(5).astype(np.float32)
+        features[FIELDS.index(name)] = Ragged(lengths, drawn + spec.firsts[name], weights)
+        owner = np.repeat(np.arange(count), lengths)
+        for task in EFFECTS:
+            if name in EFFECTS[task]:
+                effects = spec.effects(task, name)[drawn]
+                summed = np.bincount(owner, weights * effects, minlength=count)
+                squares = np.bincount(owner, weights.astype(float) ** 2, minlength=count)
+                logits[task] += summed / np.sqrt(np.maximum(squares, 1e-12))
+    return Block(features, logits)
+
+
+def random(spec: PairSpec, *stream: str) -> np.random.Generator:
+    """A generator for one use."""
+    return np.random.default_rng([spec.seed, zlib.crc32("/".join(stream).encode())])

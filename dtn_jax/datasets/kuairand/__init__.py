@@ -1,0 +1,1 @@
+"""KuaiRand: click → long view and other feedback."""

@@ -1,0 +1,132 @@
+"""KuaiRand's log files: where they are, what is read of them, which line is not as it should be."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import csv
+
+from dtn_jax.datasets.preparation.checks import check_columns
+from dtn_jax.schema import UserError
+
+HOME = "https://kuairand.com"
+LABELS = {  # task: column
+    "click": "is_click",
+    "long_view": "long_view",
+    "profile_enter": "is_profile_enter",
+    "comment": "is_comment",
+    "forward": "is_forward",
+    "follow": "is_follow",
+}
+FEATURES = {  # field: column; hourmin is HHMM
+    "user": "user_id",
+    "video": "video_id",
+    "hour": "hourmin",
+    "weekday": "date",
+    "duration": "duration_ms",
+}
+SOURCES = FEATURES | LABELS
+WHOLE = ("user_id", "video_id", "date", "hourmin")
+NEEDED = ("user_id", "video_id", "date", "is_click")
+
+
+def locate(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The log's files, in order of time by their names: CSV as published, else Parquet."""
+    for pattern in ("log_standard*.csv", "*.parquet"):
+        if found := sorted(folder.glob(pattern)):
+            return found
+    raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
+
+
+def as_day(dates: pl.Expr) -> pl.Expr:
+    """Whole numbers such as 20220408 to dates; null where there is no such day."""
+    day = pl.when(dates.is_between(1000_00_00, 9999_99_99)).then(dates)  # else 2022048 would be one
+    return day.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+
+
+def read(path: pathlib.Path) -> pl.LazyFrame:
+    """The columns that are used and there, opened and not read."""
+    if path.suffix == ".csv":  # an empty column, or empty first rows, would be taken for text
+        log = pl.scan_csv(path, schema_overrides=dict.fromkeys(SOURCES.values(), pl.Int64))
+    else:
+        log = pl.scan_parquet(path)
+    empty = collect(log.head(0), path)
+    check_columns(empty, NEEDED, str(path))
+    columns = [name for name in SOURCES.values() if name in empty.columns]
+    for name in columns:
+        dtype = empty[name].dtype
+        if name in WHOLE and not dtype.is_integer() and dtype != pl.Null:
+            raise UserError(f"{path}: column {name!r} must hold whole numbers, got {dtype}")
+    nothing = [name for name in columns if empty[name].dtype == pl.Null]
+    return log.select(columns).with_columns(pl.col(nothing).cast(pl.Int64))
+
+
+def check_csv(path: pathlib.Path, columns: Sequence[str]) -> None:
+    """Raises UserError that names the first line with too many or too few columns, or without a
+    whole number in one of `columns`; it may be empty. polars would take a short line for one that
+    ends in missing values."""
+    try:
+        with csv.open_csv(
+            path,
+            read_options=csv.ReadOptions(use_threads=False),
+            parse_options=csv.ParseOptions(ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(
+                include_columns=columns,
+                column_types=dict.fromkeys(columns, pa.int64()),
+                null_values=[""],
+            ),
+        ) as batches:
+            for _ in batches:
+                pass
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path}: {error}. Expected as many columns as in its first line (row 1), and whole "
+            f"numbers or nothing in {', '.join(columns)}"
+        ) from None
+
+
+def check_labels(paths: Sequence[pathlib.Path]) -> None:
+    """Raises UserError that names the first label that is neither 0, 1 nor missing, and the first
+    row without a user."""
+    for path in paths:
+        log = read(path)
+        labels = [name for name in LABELS.values() if name in log.collect_schema()]
+        wrong = {name: ~pl.col(name).cast(pl.Float32).is_in([0.0, 1.0]) for name in labels}
+        wrong["user_id"] = pl.col("user_id").is_null()
+        log = log.select(**{name: bad.fill_null(False) for name, bad in wrong.items()})
+        for name, count in collect(log.sum(), path).row(0, named=True).items():
+            if not count:
+                continue
+            at = collect(log.select(pl.col(name).arg_true().first()), path).item()
+            value = collect(read(path).select(name).slice(at, 1), path).item()
+            what, wanted = ("label ", "0, 1 or missing") if name in labels else ("", "a user")
+            raise UserError(
+                f"{place(path, at)}: {what}{name} is {'missing' if value is None else value}, "
+                f"expected {wanted} (so in {count:,} rows)"
+            )
+
+
+def place(path: pathlib.Path, row: int) -> str:
+    """Where a row is, counted from 0, for a message; a CSV's first line is its header."""
+    return f"{path}, " + (f"line {row + 2}" if path.suffix == ".csv" else f"row {row + 1}")
+
+
+def first_row(paths: Sequence[pathlib.Path], date: int | None) -> str:
+    """Where the first row with this date is, for a message."""
+    for path in paths:
+        same = read(path).select(pl.col("date").eq_missing(date)).with_row_index("row")
+        row = collect(same.filter("date").select(pl.col("row").min()), path).item()
+        if row is not None:
+            return place(path, row)
+    return f"in none of {len(paths)} files"
+
+
+def collect(rows: pl.LazyFrame, path: pathlib.Path | None = None) -> pl.DataFrame:
+    """Reads rows, of one file or all; raises UserError where a file is damaged."""
+    try:
+        return rows.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path or 'kuairand: the log'} cannot be read: {error}") from error

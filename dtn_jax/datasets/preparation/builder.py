@@ -1,0 +1,270 @@
+"""Raw frames to a prepared data set: encoders fitted on train, rows written as blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
+from dtn_jax.datasets.preparation.checks import check_frame
+from dtn_jax.datasets.preparation.groups import check_group, group_numbers
+from dtn_jax.datasets.preparation.prepared import hash_ends
+from dtn_jax.datasets.preparation.record_writer import RecordWriter
+from dtn_jax.schema import Schema, Task, UserError
+
+RULES = 1  # raised whenever the same raw files would be prepared to other rows
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """Rows that were read: a polars frame, or what a builder encodes in its own way."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
+
+
+Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
+
+
+class BlockBuilder(RecordWriter, skip_registration=True):
+    """The common part of every data set; a data set's file fills in the four methods below."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def encoders(self) -> dict[str, enc.Encoder]:
+        """The unfitted encoder of each field, in field order."""
+        raise NotImplementedError
+
+    def tasks(self) -> tuple[Task, ...]:
+        raise NotImplementedError
+
+    def raw(self, dl_manager) -> dict[str, Frames]:
+        """The frames of `train`, `validation` and `test`: a column a field, task and weight."""
+        raise NotImplementedError
+
+    def layout(self) -> Layout:
+        raise NotImplementedError
+
+    weight = ""  # the column stored as the example's weight
+    group = ""  # the column stored as the example's group: see groups.py
+    # Options of the builder: a whole number's default, or a word's choices, the default first.
+    OPTIONS: ClassVar[dict[str, int | tuple[str, ...]]] = {}
+    FIELD_OPTIONS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that leave the rows and labels as they are
+
+    def notes(self) -> dict[str, object]:
+        """Further facts to keep beside the data, JSON-able, written to notes.json."""
+        return {}
+
+    def account(self) -> list[str]:
+        """What was not taken as it stood in the raw files: a line of text each, shown and kept in
+        notes.json."""
+        return []
+
+    def check_notes(self, notes: dict) -> str:
+        """What to say of a set that was prepared earlier, of which these are the notes.
+
+        Raises:
+          UserError: it is not fit for use with the options of this builder.
+        """
+        return ""
+
+    def raw_files(self) -> list[pathlib.Path]:
+        """The user's own files that `raw` reads; what tells others from them is kept
+        beside the data: their names, sizes and ends.
+
+        Raises:
+          UserError: they are not there.
+        """
+        return []
+
+    def expected_rows(self) -> dict[str, int]:
+        """Rows of the splits whose size is known beforehand; only shown."""
+        return {}
+
+    # What a data set may do in its own way where its frames are not tables of values.
+
+    def check(self, frame: Frame, where: str, first_row: int) -> None:
+        """Raises UserError where a frame is not as the encoders, tasks and weight want it."""
+        check_frame(frame, self.encoders(), self.tasks(), self.weight, where, first_row)
+        if self.group:
+            check_group(frame, self.group, where, first_row)
+
+    def fit(self, frames: Iterator[Frame]) -> dict[str, enc.Encoder]:
+        """The fitted encoders, from the frames of train."""
+        return enc.fit(self.encoders(), frames)
+
+    def encode(self, frame: Frame) -> dict[str, enc.Encoded]:
+        """The slots of each field of a frame."""
+        return {name: enc.encode(name, e, frame) for name, e in self.fitted.items()}
+
+    # What follows is the same for every data set.
+
+    def recipe(self) -> str:
+        """SHA-256 of what prepared rows depend on beside the raw files; kept beside them.
+
+        The rules of a builder or an encoder that changed without their options are not seen:
+        such a change raises RULES.
+        """
+        return self.recipe_of(self.encoders(), self.tasks())
+
+    def recipe_of(self, encoders: dict[str, enc.Encoder], tasks: tuple[Task, ...]) -> str:
+        """The recipe with these; for a data set whose raw files decide which of them it has."""
+        text = enc.to_json(encoders)
+        facts = (RULES, str(self.VERSION), text, tasks, self.layout(), self.weight)
+        facts += (self.group,) if self.group else ()  # sets without one keep their recipe
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def raw_sizes(self) -> dict[str, int]:
+        """Bytes of the files that `raw` reads, by name."""
+        return {path.name: path.stat().st_size for path in self.raw_files()}
+
+    def raw_hashes(self) -> dict[str, str]:
+        """A hash of the ends of the files that `raw` reads, by name."""
+        return {path.name: hash_ends(path) for path in self.raw_files()}
+
+    def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
+        self.manual_dir = manual_dir
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
+        encoders = self.encoders().values()
+        numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
+        bags = [e for e in encoders if isinstance(e, enc.Bag)]
+        shapes = {
+            "ids": ((n, None if bags else len(encoders)), np.int32),  # the slots are fitted
+            **({"weights": ((n, None), np.float32)} if any(b.weights for b in bags) else {}),
+            "labels": ((n, len(self.tasks())), np.float32),
+            "label_mask": ((n, len(self.tasks())), np.uint8),
+            **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
+            **({"sample_weight": ((n,), np.float32)} if self.weight else {}),
+            **({"group": ((n,), np.int64)} if self.group else {}),
+        }
+        features = {
+            k: tfds.features.Tensor(shape=s, dtype=d, encoding=bytes_)
+            for k, (s, d) in shapes.items()
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        raw = self.raw(dl_manager)
+        frames = {s: functools.partial(self._checked, s, f) for s, f in raw.items()}
+        self.rows = dict.fromkeys(frames, 0) | self.expected_rows()
+        fitting = self.bars.count(frames["train"](), "fit on train", self.rows["train"])
+        self.fitted = self.fit(fitting)
+        self.unknown = {s: dict.fromkeys(self.fitted, 0) for s in frames}
+        self.values = dict.fromkeys(frames, 0)
+        bags = [name for name, encoder in self.fitted.items() if isinstance(encoder, enc.Bag)]
+        self.cut = {s: dict.fromkeys(bags, 0) for s in frames}
+        self.missing = {s: {t.name: 0 for t in self.tasks()} for s in frames}
+        self.digest = hashlib.sha256(self.schema().to_json().encode())
+        self.digest.update(enc.to_json(self.fitted).encode())
+        return {split: self._generate_examples(split, frames[split]) for split in frames}
+
+    def _generate_examples(self, split: str, frames: Frames):
+        expected = self.rows[split]  # train's are known once the encoders were fitted on it
+        blocks = cut_blocks((self._encode(split, frame) for frame in frames()), self.layout())
+        blocks = self.bars.count(blocks, split, expected, rows=lambda block: len(block["ids"]))
+        for i, block in enumerate(blocks):
+            for values in block.values():
+                self.digest.update(values.tobytes())
+            yield i, {k: pad(v, self.layout().block_rows) for k, v in block.items()}
+        if not self.rows[split]:
+            raise UserError(f"{self.name}: the {split} split is empty")
+
+    def _checked(self, split: str, frames: Frames) -> Iterator[Frame]:
+        """The split's frames, each checked before anything reads it; counts the rows."""
+        self.rows[split] = 0
+        for frame in frames():
+            self.check(frame, f"{self.name}/{split}", self.rows[split])
+            self.rows[split] += len(frame)
+            yield frame
+
+    def _encode(self, split: str, frame: Frame) -> dict[str, np.ndarray]:
+        """Columns to arrays `[rows, ...]`; counts unknown values and labels on the way."""
+        columns = self.encode(frame)
+        for name, column in columns.items():
+            self.unknown[split][name] += int((column.ids == 0).sum())
+            self.values[split] += int((column.ids >= 0).sum())
+            if column.cut:
+                self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
+        labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
+        labels = np.stack(labels, axis=1)
+        for task, missing in zip(self.tasks(), np.isnan(labels).sum(axis=0), strict=True):
+            self.missing[split][task.name] += int(missing)
+        block = {
+            "ids": np.concatenate([c.ids for c in columns.values()], axis=1),
+            "labels": np.nan_to_num(labels, nan=0.0),
+            "label_mask": (~np.isnan(labels)).astype(np.uint8),
+        }
+        scaled = {n: e for n, e in self.fitted.items() if isinstance(e, enc.Standardise)}
+        if scaled:
+            block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
+        weights = [c.weights for c in columns.values() if c.weights is not None]
+        if weights:
+            block["weights"] = np.concatenate(weights, axis=1)
+        if self.weight:
+            block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
+        if self.group:
+            block["group"] = group_numbers(frame[self.group])
+        return block
+
+    def schema(self) -> Schema:
+        fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
+        return Schema(self.name, fields, self.tasks(), weight=self.weight, group=self.group)
+
+    def _download_and_prepare(self, *args, **kwargs):
+        with progress.without_tfds_bars(), progress.Rows() as self.bars:
+            super()._download_and_prepare(*args, **kwargs)
+        folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
+        (folder / "schema.json").write_text(self.schema().to_json())
+        (folder / "encoders.json").write_text(enc.to_json(self.fitted))
+        account = self.account()
+        notes = self.notes() | ({"account": account} if account else {})
+        (folder / "notes.json").write_text(json.dumps(notes, indent=1))
+        written = [*sorted(folder.glob("*.array_record*")), folder / "encoders.json"]
+        sizes = {p.name: p.stat().st_size for p in written}
+        prepared = {
+            "fingerprint": self.digest.hexdigest(),
+            "recipe": self.recipe(),
+            "layout": dataclasses.asdict(self.layout()),
+            "rows": self.rows,
+            "unknown_values": self.unknown,
+            "missing_labels": self.missing,
+            "files": sizes,
+            "raw_files": self.raw_sizes(),
+            "raw_hashes": self.raw_hashes(),
+        }
+        if any(self.cut.values()):
+            prepared["cut_values"] = self.cut
+        (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
+
+    # What TFDS would say at these places speaks of its own folders, sizes and configs.
+
+    def _log_download_bytes(self) -> None:
+        progress.say(f"Preparing {self.name} in {self.data_dir}")
+
+    def _log_download_done(self) -> None:
+        counts = (self.rows, self.unknown, self.missing, self.values, self.cut)
+        progress.say(progress.summary(self.name, *counts))
+        for line in self.account():
+            progress.say(f"{self.name}: {line}")

@@ -1,0 +1,133 @@
+"""The data sets by name, and `load`: a prepared set, prepared first where it is not there yet."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from dtn_jax.datasets.adult import Adult
+from dtn_jax.datasets.ali_ccp.builder import AliCCP
+from dtn_jax.datasets.census_income import CensusIncome
+from dtn_jax.datasets.kuairand.builder import KuaiRand
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.schema import UserError, choose
+
+DATASETS = {
+    "adult": Adult,
+    "ali_ccp": AliCCP,
+    "census_income": CensusIncome,
+    "kuairand": KuaiRand,
+    "synthetic": Synthetic,
+}
+
+
+def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
+    """Returns the prepared data set, after preparing it where that was not done yet.
+
+    Args:
+      name: a key of DATASETS.
+      options: the builder's own options, 'rows=100000,seed=1'.
+      data_dir: where prepared sets lie; default $DTN_DATA_DIR, else the user's cache folder.
+      manual_dir: where raw files lie, a folder a data set; default $DTN_MANUAL_DIR.
+
+    Raises:
+      UserError: an unknown name or option, or missing, damaged or ill-formed files.
+    """
+    builder = make_builder(name, options, data_dir, manual_dir)
+    folder = pathlib.Path(builder.data_dir)
+    fresh = not folder.exists()
+    if fresh:
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            if not folder.exists():  # where it exists, another process was faster
+                raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
+    prepared = read(folder)
+    if prepared.recipe != builder.recipe():
+        raise UserError(
+            f"{folder} was prepared by other rules (encoders, tasks or layout) than those of this "
+            "version; delete it to prepare the data set anew"
+        )
+    if builder.manual_dir and prepared.raw_files:
+        check_raw(prepared, builder, given=bool(manual_dir))
+    remark = "" if fresh else builder.check_notes(prepared.notes)
+    if remark:
+        progress.say(f"{name}: {remark}; python -m experiments.prepare shows which")
+    return prepared
+
+
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> BlockBuilder:
+    """The builder of a data set; its `data_dir` is the folder of the prepared set."""
+    builder_class = DATASETS[choose("data set", name, DATASETS)]
+    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder()).expanduser()
+    manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
+    if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
+        raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
+    return builder_class(
+        data_dir=str(root.absolute()),
+        manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
+        **parse_options(options, builder_class.OPTIONS, name),
+    )
+
+
+def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
+    """Raises UserError where raw files differ from those that were prepared in name, size or ends.
+
+    They need not be there any more; where their folder is `given` for this run, that is said.
+    """
+    name = prepared.schema.name
+    try:
+        sizes, hashes = builder.raw_sizes(), builder.raw_hashes()
+    except UserError as error:
+        if given:
+            progress.say(f"{name}: using the set prepared earlier in {prepared.folder}; {error}")
+        return
+    for file in {**prepared.raw_files, **sizes}:
+        was, is_ = (found.get(file) for found in (prepared.raw_files, sizes))
+        if was != is_:
+            was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
+            change = f"{file} was {was}, is {is_}"
+        elif prepared.raw_hashes.get(file, hashes[file]) != hashes[file]:
+            change = f"{file} has the same size but begins or ends in other bytes"
+        else:
+            continue
+        raise UserError(
+            f"{prepared.folder} was prepared from other raw files than those in "
+            f"{builder.manual_dir / name}: {change}. Delete it to prepare the data set anew, or "
+            "give another data.data_dir"
+        )
+
+
+def parse_options(
+    text: str, allowed: dict[str, int | tuple[str, ...]], name: str
+) -> dict[str, int | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
+    options = {}
+    for part in filter(None, text.split(",")):
+        key, _, value = part.partition("=")
+        if not allowed:
+            raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
+        key = choose(f"option of data set {name!r}", key.strip(), allowed)
+        if key in options:
+            raise UserError(f"data.options: {key!r} is given twice in {text!r}")
+        if isinstance(allowed[key], tuple):
+            options[key] = choose(f"{key} of data set {name!r}", value.strip(), allowed[key])
+            continue
+        try:
+            number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
+            options[key] = int(number)
+            whole = options[key] == number
+        except (ValueError, OverflowError):
+            whole = False
+        if not whole:
+            raise UserError(f"data.options: {key} expects a whole number, got {value!r}")
+    return options
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's cache folder for prepared sets."""
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "dtn_jax"

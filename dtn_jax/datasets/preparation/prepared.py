@@ -1,0 +1,198 @@
+"""A prepared set on disk: its schema, splits and facts, and random access to its records."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int
+
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.schema import Schema, UserError, choose
+
+T = TypeVar("T")
+ENDS = 64 << 10  # bytes of each end of a raw file that are hashed
+PART = 20  # seeds the draw of a part of train
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A data set on disk, ready to be read in blocks.
+
+    Attributes:
+      folder: where it lies.
+      schema: its fields and tasks.
+      layout: its lanes and blocks.
+      rows: rows of each split.
+      unknown_values: per split and field, the values that became the unknown id.
+      fingerprint: SHA-256 of schema, encoders and all rows.
+      recipe: SHA-256 of the rules by which it was prepared.
+      notes: further facts kept beside the data (for synthetic data, the truth).
+      raw_files: bytes of the user's own files that it was prepared from, by name.
+      raw_hashes: of those files' ends, by name; sets prepared by an earlier version have none.
+      records: per split that is only a part of what is stored, the stored records that stand for
+        its own, of which the first rows are taken.
+    """
+
+    folder: pathlib.Path
+    schema: Schema
+    layout: Layout
+    rows: dict[str, int]
+    unknown_values: dict[str, dict[str, int]]
+    fingerprint: str
+    recipe: str
+    notes: dict
+    raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
+    raw_hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+    records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def part_of_train(self, share: float) -> Prepared:
+        """The same set with a fixed share of its train rows, whatever a run's seed.
+
+        They are whole blocks drawn in each lane, and the first rows of one more.
+        """
+        stored = self.rows["train"]
+        rows = round(share * stored)
+        if rows == stored:
+            return self
+        if rows < 1:
+            raise UserError(f"data.train_share={share}: none of {stored} train rows is left")
+        lanes, layout = self.layout.lanes, self.layout
+        full = stored // (lanes * layout.block_rows)
+        drawn = np.stack([np.random.default_rng((PART, n)).permutation(full) for n in range(lanes)])
+        drawn = np.append(drawn, np.full((lanes, 1), full), axis=1)  # at last the shorter blocks
+        taken = -(-len(layout.blocks(rows)) // lanes)
+        records = (drawn[:, :taken] * lanes + np.arange(lanes)[:, None]).T.ravel()
+        return dataclasses.replace(
+            self,
+            rows=self.rows | {"train": rows},
+            records=self.records | {"train": records[: len(layout.blocks(rows))]},
+        )
+
+    def source(self, split: str):
+        """Random access to the split's records: `source[i]` is a dict of arrays, one block."""
+        choose("split", split, self.rows)
+        stored = self.stored(split)
+        return Part(stored, self.records[split]) if split in self.records else stored
+
+    def stored(self, split: str):
+        """All records of a split, as they lie on disk."""
+        return tfds.builder_from_directory(str(self.folder)).as_data_source(split=split)
+
+    def groups(self, split: str) -> Int[np.ndarray, " B"] | None:
+        """The groups of a split's rows, int64 `[B]` in row order; None where it has none.
+
+        Only evaluation needs them, so batches do not carry them.
+        """
+        if not self.schema.group:
+            return None
+        lengths = self.layout.blocks(self.rows[split])
+        records = self.source(split)
+        return np.concatenate([records[i]["group"][:n] for i, n in enumerate(lengths)])
+
+    def encoders(self) -> dict[str, enc.Encoder]:
+        """The fitted encoders, by field."""
+        return _parse(self.folder / "encoders.json", enc.from_json)
+
+    def row_bytes(self) -> int:
+        """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
+        schema, tasks = self.schema, len(self.schema.tasks)
+        numbers = schema.slots + schema.weighted_slots + len(schema.numeric_fields) + tasks + 2
+        return 4 * numbers + tasks + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some of a source's records, numbered anew."""
+
+    source: Sequence
+    records: np.ndarray
+
+    def __getitem__(self, index: int):
+        return self.source[int(self.records[index])]
+
+    def __getitems__(self, indices: Sequence[int]):
+        return self.source.__getitems__(self.records[np.asarray(indices)].tolist())
+
+
+def read(folder: pathlib.Path) -> Prepared:
+    """Opens a prepared set; raises UserError where a file is missing or damaged."""
+    facts = _parse(folder / "prepared.json", _facts)
+    for name in ("dataset_info.json", "features.json"):
+        _parse(folder / name, json.loads)
+    for name, size in facts["files"].items():
+        path = folder / name
+        got = path.stat().st_size if path.exists() else None
+        if got != size:
+            found = "is missing" if got is None else f"has {got} bytes, expected {size}"
+            raise UserError(f"{path} {found}; delete {folder} to prepare the data set anew")
+    return Prepared(
+        folder=folder,
+        schema=_parse(folder / "schema.json", Schema.from_json),
+        layout=facts["layout"],
+        rows=facts["rows"],
+        unknown_values=facts["unknown_values"],
+        fingerprint=facts["fingerprint"],
+        recipe=facts["recipe"],
+        notes=_parse(folder / "notes.json", json.loads),
+        raw_files=facts["raw_files"],
+        raw_hashes=facts["raw_hashes"],
+    )
+
+
+def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
+    """What a JSON file of a prepared set says."""
+    try:
+        return parse(path.read_text())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({error}); delete {path.parent} to prepare the data set "
+            "anew"
+        ) from None
+
+
+def _facts(text: str) -> dict:
+    facts = json.loads(text)
+    names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
+    found = {name: facts[name] for name in names}
+    found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes")}
+    return found | {"layout": Layout(**facts["layout"])}
+
+
+def hash_ends(path: pathlib.Path) -> str:
+    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and most edits show."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            digest.update(file.read(ENDS))
+            file.seek(max(0, path.stat().st_size - ENDS))
+            digest.update(file.read(ENDS))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    return digest.hexdigest()
+
+
+def check_ids(ids: np.ndarray, schema: Schema) -> None:
+    """Raises UserError where an id is not a row of its field's table.
+
+    Args:
+      ids: `[B, L]`; -1 is padding.
+      schema: gives the field, and so the rows, of each of the L slots.
+    """
+    limits = np.asarray([field.rows for field in schema.slot_fields()], ids.dtype)
+    if not ids.size or (ids.min() >= -1 and not (ids >= limits).any()):  # at every read: be quick
+        return
+    bad = (ids < -1) | (ids >= limits)
+    slot = int(bad.any(axis=0).argmax())
+    row, field = int(bad[:, slot].argmax()), schema.slot_fields()[slot]
+    raise UserError(
+        f"field {field.name!r}: id {int(ids[row, slot])} in row {row} is not "
+        f"in its table of {field.rows} rows (0 to {field.rows - 1}; -1 is padding)"
+    )

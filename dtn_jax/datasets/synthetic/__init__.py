@@ -1,0 +1,1 @@
+"""Synthetic impressions with a known answer."""

@@ -1,0 +1,83 @@
+"""Synthetic impressions with a known answer, written as a stream: see funnel.py for the law."""
+
+from __future__ import annotations
+
+import functools
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets.preparation.blocks import default_layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.encoders import Identity
+from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.metrics import ranking as metrics
+from dtn_jax.schema import ALL, Task
+
+CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+TRUTH_ROWS = 1_000_000  # at most so many test rows are used for the test split's Bayes AUC
+
+
+class Synthetic(BlockBuilder):
+    """A funnel click → cart → order over 23 fields with Ali-CCP's names and relative sizes.
+
+    Options: `rows` (10³ to 10⁸), `ids` (total vocabulary, from 20,000) and `seed`. notes.json
+    holds the truth: importances, interacting pairs, and the Bayes-optimal AUC of each task and
+    space, `bayes_auc` in expectation and `test_bayes_auc` on the test split's own labels.
+    """
+
+    OPTIONS: ClassVar = {"rows": 1_000_000, "ids": funnel.MIN_IDS, "seed": 0}
+
+    def __init__(
+        self, *, rows: int = 1_000_000, ids: int = funnel.MIN_IDS, seed: int = 0, **kwargs
+    ):
+        self.spec = funnel.FunnelSpec(rows=rows, ids=ids, seed=seed)
+        config = tfds.core.BuilderConfig(name=f"rows{rows}_ids{ids}_seed{seed}", version="1.0.0")
+        super().__init__(config=config, **kwargs)
+
+    def encoders(self):
+        return {field: Identity(size) for field, size in self.spec.sizes.items()}
+
+    def tasks(self):
+        return (
+            Task("click"),
+            Task("cart", also_report=("click",), upstream=("click",)),
+            Task("order", also_report=("cart", "click"), upstream=("cart",)),
+        )
+
+    def layout(self):
+        return default_layout(round(SHARES["train"] * self.spec.rows))
+
+    def raw(self, dl_manager):
+        return {split: functools.partial(self.frames, *self.span(split)) for split in SHARES}
+
+    def expected_rows(self):
+        spans = {split: self.span(split) for split in SHARES}
+        return {split: stop - start for split, (start, stop) in spans.items()}
+
+    def span(self, split: str) -> tuple[int, int]:
+        """The split's rows, [start, stop)."""
+        ends = [round(share * self.spec.rows) for share in np.cumsum([0, *SHARES.values()])]
+        at = list(SHARES).index(split)
+        return ends[at], ends[at + 1]
+
+    def frames(self, start: int, stop: int):
+        for first in range(start, stop, CHUNK):
+            ids, labels = funnel.rows(self.spec, first, min(CHUNK, stop - first))
+            columns = zip((*funnel.FIELDS, *funnel.TASKS), (*ids.T, *labels.T), strict=True)
+            yield pl.DataFrame(dict(columns))
+
+    def notes(self):
+        start, stop = self.span("test")
+        ids, labels = funnel.rows(self.spec, start, min(stop - start, TRUTH_ROWS))
+        known = dict(zip(funnel.TASKS, labels.T, strict=True))
+        everyone = np.ones(len(ids), bool)
+        test = {}
+        for name, scores in funnel.bayes_scores(self.spec, ids).items():
+            task, space = name.split("@")
+            mask = everyone if space == ALL else known[space] == 1
+            test[name] = metrics.auc(scores[mask], known[task][mask])
+        return funnel.truth(self.spec) | {"test_bayes_auc": test}

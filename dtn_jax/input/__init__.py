@@ -1,0 +1,1 @@
+"""Blocks on disk to batches in the epoch's order."""

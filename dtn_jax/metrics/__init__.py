@@ -1,0 +1,1 @@
+"""Metrics on the host: ranking, within groups, calibration, label spaces, significance."""

@@ -1,0 +1,181 @@
+"""Calibration on the host: predicted against observed rates, in equally filled bins.
+
+As in metrics.py, what is not defined is None, wrong input raises ValueError, and rows of weight 0
+count as absent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from dtn_jax.metrics.inputs import checked, chunks, mean
+
+LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationCurve:
+    """Predicted against observed rates in K non-empty bins, lowest predictions first.
+
+    Attributes:
+      prediction: `[K]`, the mean predicted probability.
+      rate: `[K]`, the share of positives.
+      count: `[K]`, examples.
+      weight: `[K]`, their summed weight; equal to `count` without weights.
+      effective: `[K]`, Kish's effective number of examples, (sum w)^2 / sum w^2, for intervals;
+        equal to `count` without weights.
+      base_rate: the share of positives over all examples.
+      edges: `[E]`, edges of a histogram of the predictions: equally wide over [0, 1], or, for
+        base rates under `LOW_RATE`, equal ratios from the lowest prediction to the highest (or
+        ten times the lowest).
+      histogram: `[E - 1]`, the summed weight of the predictions between them.
+    """
+
+    prediction: Float[np.ndarray, " K"]
+    rate: Float[np.ndarray, " K"]
+    count: Int[np.ndarray, " K"]
+    weight: Float[np.ndarray, " K"]
+    effective: Float[np.ndarray, " K"]
+    base_rate: float
+    edges: Float[np.ndarray, " E"]
+    histogram: Float[np.ndarray, " N"]
+
+
+def calibration_curve(
+    probabilities: Float[np.ndarray, " B"],
+    labels: Shaped[np.ndarray, " B"],
+    bins: int,
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> CalibrationCurve | None:
+    """Predicted against observed rates in equally filled bins that never part tied predictions.
+
+    The examples are ordered by prediction. All examples of one predicted value, which take up
+    the span [a, b] of the cumulated weight (total W), go to bin floor(bins (a + b) / (2 W)):
+    that of the middle of their span. Without ties the bins' sizes differ by at most 1; a value
+    shared by many leaves neighbouring bins empty, and empty bins are left out. An example of
+    weight k is the same as k copies of it.
+
+    Beside its input it holds a sorted copy of the predictions (with weights, their order and
+    the cumulated weights too).
+
+    Args:
+      probabilities: `[B]`, in [0, 1].
+      labels: `[B]`, 0 or 1 in any dtype.
+      bins: how many bins, >= 1.
+      weights: `[B]`, >= 0.
+
+    Returns:
+      The curve; None without examples.
+
+    Raises:
+      ValueError: wrong input (see the module), a probability outside [0, 1], bins < 1.
+    """
+    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
+    if not p.size:
+        return None
+    count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
+    base_rate = mean(labels, weights)
+    edges = _histogram_edges(float(p.min()), float(p.max()), base_rate)
+    histogram = np.zeros(len(edges) - 1)
+    for at in chunks(p.size):
+        inside = np.clip(p[at].astype(np.float64), edges[0], edges[-1])
+        w = None if weights is None else weights[at]
+        histogram += np.histogram(inside, edges, weights=w)[0]
+    return CalibrationCurve(
+        prediction=predicted / weight,
+        rate=positive / weight,
+        count=count.astype(np.int64),
+        weight=weight,
+        effective=weight**2 / square,
+        base_rate=base_rate,
+        edges=edges,
+        histogram=histogram,
+    )
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, " B"],
+    labels: Shaped[np.ndarray, " B"],
+    bins: int,
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> float | None:
+    """Mean over examples of |mean prediction - rate| of the example's bin.
+
+    The bins are those of `calibration_curve`: equally filled, tied predictions together.
+
+    Args, errors: as `calibration_curve`.
+
+    Returns:
+      In [0, 1]; None without examples.
+    """
+    p, labels, weights = _checked_probabilities(probabilities, labels, bins, weights)
+    if not p.size:
+        return None
+    _, weight, _, predicted, positive = _bin_sums(p, labels, bins, weights)
+    return float(np.abs(predicted - positive).sum() / weight.sum())
+
+
+def _checked_probabilities(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if bins < 1:
+        raise ValueError(f"got {bins} bins, expected >= 1")
+    p, labels, weights = checked(probabilities, labels, weights, binary=True)
+    outside = np.count_nonzero((p < 0) | (p > 1))
+    if outside:
+        raise ValueError(f"{outside} of {p.size} probabilities are outside [0, 1]")
+    return p, labels, weights
+
+
+def _histogram_edges(low: float, high: float, base_rate: float) -> Float[np.ndarray, " E"]:
+    if base_rate >= LOW_RATE:
+        return np.linspace(0, 1, 41)
+    low = max(low, 1e-9)
+    return np.geomspace(low, max(high, 10 * low), 41)
+
+
+def _bin_sums(
+    p: Float[np.ndarray, " B"],
+    labels: Shaped[np.ndarray, " B"],
+    bins: int,
+    weights: Float[np.ndarray, " B"] | None,
+) -> Float[np.ndarray, "5 K"]:
+    """Of each non-empty bin: its rows, and the sums of w, w^2, w p and w label."""
+    lowest = _lowest_of_bins(p, bins, weights)
+    sums = np.zeros((5, len(lowest)))
+    for at in chunks(p.size):
+        bin_ = np.searchsorted(lowest, p[at], side="right") - 1
+        w = np.ones(len(bin_)) if weights is None else weights[at]
+        for total, values in zip(sums, (None, w, w * w, w * p[at], w * labels[at]), strict=True):
+            total += np.bincount(bin_, values, minlength=len(lowest))
+    return sums
+
+
+def _lowest_of_bins(
+    p: Float[np.ndarray, " B"], bins: int, weights: Float[np.ndarray, " B"] | None
+) -> Float[np.ndarray, " K"]:
+    """The lowest prediction of each non-empty bin of `calibration_curve`, rising.
+
+    Where bin k begins is decided by the one value whose span holds its share k W / bins of the
+    cumulated weight: the spans of lower values end before it, those of higher ones begin after.
+    """
+    if weights is None:
+        ordered = np.sort(p)
+        bounds = np.arange(bins) * p.size // bins
+        total = p.size
+    else:
+        order = np.argsort(p)
+        ordered = p[order]
+        cumulated = np.zeros(p.size + 1)  # [i]: the weight of the i lowest predictions
+        np.cumsum(weights[order], out=cumulated[1:])
+        total = cumulated[-1]
+        bounds = np.searchsorted(cumulated[1:], np.arange(bins) * total / bins, side="right")
+    values = ordered[np.minimum(bounds, p.size - 1)]
+    first, end = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    span = (first, end) if weights is None else (cumulated[first], cumulated[end])
+    of_value = np.floor(bins * ((span[0] + span[1]) / 2) / total)
+    starts = np.unique(np.where(of_value >= np.arange(bins), first, end))
+    return ordered[starts[starts < p.size]]

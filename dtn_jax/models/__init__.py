@@ -1,0 +1,1 @@
+"""Models: experts, gates, towers, and the architectures that route experts to tasks."""

@@ -1,0 +1,1 @@
+"""Architectures: routings of experts to tasks, one file each."""

@@ -1,0 +1,82 @@
+"""AdaTT, "Adaptive Task-to-Task Fusion Network" (Li et al. 2023).
+
+A stream for each task, and one that is shared, pass through levels. With s_g the stream of group g
+(at first, the fields), E_g its native experts, which read s_g, and v_g learned numbers,
+
+    s'_g = sum over m in all experts  softmax(s_g W_g + b_g)_m f_m   +   sum over m in E_g  v_gm f_m
+
+for the tasks, and below the last level for `shared`. Where every group has one expert v is 1. A
+task's logit is tower_t(s_t). Without the shared group this is AdaTT-sp.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dtn_jax.interface import Inputs, Outputs
+from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
+from dtn_jax.models.experts.mlp import flat
+from dtn_jax.models.gates import Gate, mix
+
+
+class AdaTT(Architecture):
+    """Groups of a level: the tasks and, but for AdaTT-sp, `shared`.
+
+    Attributes:
+      levels: the experts of each group, a level after the other.
+    """
+
+    levels: tuple[Groups, ...]
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        streams = {group: fields for group, _ in self.levels[0]}
+        gates, effective, experts = {}, {}, {}
+        for level, groups in enumerate(self.levels):
+            outputs = {
+                group: ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")(
+                    streams[group], inputs.codewords, train
+                )
+                for group, members in groups
+            }
+            seen = {name: f for named in outputs.values() for name, f in named.items()}
+            mixed = {}
+            for group, own in outputs.items():
+                if group == SHARED and level == len(self.levels) - 1:
+                    continue
+                name = f"gate_{level}_{group}"
+                gate = Gate(len(seen), use_bias=True, dtype=self.dtype, name=name)
+                weights = gate(flat(streams[group]))
+                fused = mix(weights, list(seen.values()))
+                native = self.native(f"native_{level}_{group}", len(own), len(seen) > len(outputs))
+                residual = sum(v * f for v, f in zip(native, own.values()))
+                mixed[group] = (fused + residual.astype(fused.dtype))[:, None, :]
+                gate = f"{group}/level_{level}"
+                gates[gate] = by_expert(weights, seen)
+                effective[gate] = gates[gate] | {
+                    expert: gates[gate][expert] + v for expert, v in zip(own, native)
+                }
+            experts |= seen
+            streams = mixed
+        logits = {
+            task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)
+            for task in self.tasks
+        }
+        intermediates = {"gates": gates, "effective": effective, "experts": experts}
+        return Outputs(logits=logits, intermediates=intermediates)
+
+    def native(self, name: str, size: int, learned: bool) -> jax.Array:
+        """v_g of a level, `[M]`; at first uniform within 1 / sqrt(M) of 0."""
+        if not learned:
+            return jnp.ones(size)
+        bound = 1 / math.sqrt(size)
+
+        def draw(key):
+            return jax.random.uniform(key, (size,), minval=-bound, maxval=bound)
+
+        return self.param(name, draw)

@@ -1,0 +1,97 @@
+"""AITM, "Adaptive Information Transfer Multi-task" (Xi et al. 2021).
+
+With q_t = [f_1, ..., f_M] the experts of task t's group on the shared embeddings, a task without
+upstream tasks has z_t = q_t. Another attends to q_t and to what its upstream tasks hand down:
+
+    p_u = relu(z_u W_u + b_u)
+    z_t = sum over r in {q_t, p_u ...}  softmax(<r K, r Q> / sqrt(width))_r  r V
+
+with K, Q, V of the task and without bias. A task's logit is tower_t(z_t). The behavioural
+expectation calibrator adds `calibrator` times max(p(t) - p(u), 0) to the loss, for every upstream
+task u with t's space of the loss: an order cannot be likelier than its click, but may be
+so among clicks. Where positives weigh w in a loss, log w is taken off before p is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.interface import Inputs, Outputs
+from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups
+from dtn_jax.models.experts.mlp import at_least_float32, dense, flat
+
+
+class AITM(Architecture):
+    """Groups: the tasks. A gate is a task's attention; it weighs tasks, itself and its upstream.
+
+    Attributes:
+      calibrator: weight of the calibrator's loss; alpha in the paper, there 0.6.
+    """
+
+    groups: Groups
+    calibrator: float = 0.6
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        products = self.first_products(flat(fields), self.groups, [])
+        groups, tasks = dict(self.groups), {task.name: task for task in self.tasks}
+        z, logits, gates, outputs, excess = {}, {}, {}, {}, []
+        for task in self.tasks:
+            run = ExpertGroup(groups[task.name], self.dropout, name=task.name)
+            own = run(fields, inputs.codewords, train, products)
+            z[task.name] = jnp.concatenate(list(own.values()), axis=-1)
+            if task.upstream:
+                transfer = Transfer(task.upstream, self.dtype, name=f"transfer_{task.name}")
+                above = [z[name] for name in task.upstream]
+                z[task.name], weights = transfer(z[task.name], above)
+                gates[task.name] = dict(zip((task.name, *task.upstream), weights.T))
+            logits[task.name] = self.tower(name=f"tower_{task.name}")(z[task.name], train)
+            outputs |= own
+            for upstream in task.upstream:
+                if task.kind == tasks[upstream].kind == "binary" and (
+                    task.space == tasks[upstream].space
+                ):
+                    p, p_u = (
+                        nn.sigmoid(self.logit_of_p(name, logits[name]))
+                        for name in (task.name, upstream)
+                    )
+                    excess.append(self.calibrator * nn.relu(p - p_u))
+        return Outputs(
+            logits=logits,
+            aux={"calibrator": sum(excess)} if excess else {},
+            intermediates={"gates": gates, "experts": outputs},
+        )
+
+
+class Transfer(nn.Module):
+    """The adaptive information transfer: attention over a task's own and the upstream tasks'."""
+
+    upstream: tuple[str, ...]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, own: Float[Array, "B K"], above: Sequence[Float[Array, "B _"]]
+    ) -> tuple[Float[Array, "B K"], Float[Array, "B M"]]:
+        width = own.shape[1]
+        handed = [
+            nn.relu(dense(width, self.dtype, name=f"info_{name}")(z))
+            for name, z in zip(self.upstream, above)
+        ]
+        read = jnp.stack([own, *handed], axis=1)  # [B, M, K]
+        keys, queries, values = (
+            dense(width, self.dtype, name=name, use_bias=False)(read.reshape(-1, width))
+            for name in ("keys", "queries", "values")
+        )
+        wide = at_least_float32(keys.dtype)
+        scores = (keys * queries).astype(wide).sum(-1) / math.sqrt(width)
+        weights = nn.softmax(scores.reshape(read.shape[:2]), axis=-1)
+        mixed = (weights[:, :, None] * values.reshape(read.shape)).sum(axis=1)
+        return mixed.astype(own.dtype), weights

@@ -1,0 +1,130 @@
+"""DTN, "Deep Multiple Task-specific Feature Interactions Network" (arXiv 2408.11611).
+
+Every task owns a group of diverse experts, and so do all tasks together. A task's gates choose,
+per example, among its own group (I) and among the others' and the shared group (O, S).
+
+    f~_m = p_u f_m   for m in the group of a direct, binary upstream task u, else f_m
+    paper:     z = [ sum_I a_m f_m , sum_{O,S} r_m f~_m ],  a, r = softmax(x W + b)
+    released:  z =   sum_I a_m f_m + sum_{O,S} r_m f~_m ,   a, r = softmax(relu(f~_m . v_m + b_m))
+    y = tower(z),  p = sigmoid(y), without gradient where it scales
+
+So in `paper` the gates read the flat input x and do not depend on p; in `released`, the
+variant of the authors' code, p also moves the scores.
+
+Letters: B batch, F fields, D embedding width, M experts in a gate, H expert width.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.interface import Inputs, Outputs
+from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
+from dtn_jax.models.experts.mlp import flat
+from dtn_jax.models.gates import Gate, ScoreGate, mix, tsn
+from dtn_jax.schema import Task
+
+FUSIONS = ("paper", "released")
+Named = dict[str, Float[Array, "B H"]]  # experts' outputs by name
+Weights = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {expert: its weight}}
+
+
+class DTN(Architecture):
+    """Groups: the tasks and `shared`; either side may be absent, and its half of z with it.
+
+    Attributes:
+      groups: the experts of each group.
+      fusion: one of FUSIONS.
+      tsn: whether upstream groups are scaled.
+    """
+
+    groups: Groups
+    fusion: str = "paper"
+    tsn: bool = True
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
+        groups = {
+            group: ExpertGroup(experts, self.dropout, name=group)(fields, inputs.codewords, train)
+            for group, experts in self.groups
+        }
+        logits, probabilities, gates, effective = {}, {}, {}, {}
+        for task in self.tasks:  # upstream tasks come first
+            sides = {
+                "own": groups.get(task.name, {}),
+                "others": self.others(task, groups, probabilities),
+            }
+            z, own_gates = self.fuse(task, flat(fields), sides)
+            gates |= own_gates
+            effective |= self.effective(task, own_gates, probabilities)
+            logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
+            if task.kind == "binary":
+                probabilities[task.name] = nn.sigmoid(logits[task.name])
+        experts = {name: f for outputs in groups.values() for name, f in outputs.items()}
+        intermediates = {
+            "gates": gates,
+            "effective": effective,
+            "experts": experts,
+            "probabilities": probabilities,
+        }
+        return Outputs(logits=logits, intermediates=intermediates)
+
+    def scaled_by(
+        self, task: Task, group: str, probabilities: dict[str, Float[Array, " B"]]
+    ) -> Float[Array, " B"] | None:
+        """p_u where the group is that of an upstream task u whose experts TSN scales."""
+        return probabilities.get(group) if self.tsn and group in task.upstream else None
+
+    def others(
+        self, task: Task, groups: dict[str, Named], probabilities: dict[str, Float[Array, " B"]]
+    ) -> Named:
+        """f~ of the other tasks' experts and the shared ones."""
+        seen = {}
+        for group, outputs in groups.items():
+            if group == task.name:
+                continue
+            p = self.scaled_by(task, group, probabilities)
+            if p is not None:
+                scaled = tsn(list(outputs.values()), p)
+                outputs = dict(zip(outputs, scaled, strict=True))
+            seen |= outputs
+        return seen
+
+    def effective(
+        self, task: Task, gates: Weights, probabilities: dict[str, Float[Array, " B"]]
+    ) -> Weights:
+        """r_m p_u, of the gates that weigh experts which TSN scales."""
+        found = {}
+        for gate, weights in gates.items():
+            scale = {
+                name: self.scaled_by(task, name.partition("/")[0], probabilities)
+                for name in weights
+            }
+            if any(p is not None for p in scale.values()):
+                found[gate] = {
+                    name: w if scale[name] is None else w * scale[name]
+                    for name, w in weights.items()
+                }
+        return found
+
+    def fuse(
+        self, task: Task, x: Float[Array, "B W"], sides: dict[str, Named]
+    ) -> tuple[Float[Array, "B K"], Weights]:
+        """The tower's input z, and the weights of the gates `task/own` and `task/others`."""
+        mixed, gates = [], {}
+        for side, experts in sides.items():
+            if not experts:
+                continue
+            outputs = list(experts.values())
+            name = f"gate_{task.name}_{side}"
+            if self.fusion == "paper":
+                weights = Gate(len(outputs), use_bias=True, dtype=self.dtype, name=name)(x)
+            else:
+                weights = ScoreGate(self.dtype, name=name)(outputs)
+            mixed.append(mix(weights, outputs))
+            gates[f"{task.name}/{side}"] = by_expert(weights, experts)
+        z = jnp.concatenate(mixed, axis=-1) if self.fusion == "paper" else sum(mixed)
+        return z, gates

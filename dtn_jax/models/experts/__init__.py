@@ -1,0 +1,29 @@
+"""Experts: feature interactions from field embeddings `[B, F, D]` to a vector `[B, H]`.
+
+An expert is a linen module `expert(fields, codewords, train)` with the attributes `width` (H)
+and `dtype` (of the computation; parameters have at least float32). `fields` may also be
+`[B, 1, W]`, a plain vector. A new expert is a file here and a line in EXPERTS.
+"""
+
+from __future__ import annotations
+
+from dtn_jax.models.experts.dcnv2 import DCNv2
+from dtn_jax.models.experts.gdcn import GDCN
+from dtn_jax.models.experts.hcnet import HCNet
+from dtn_jax.models.experts.masknet import MaskNet
+from dtn_jax.models.experts.mlp import MLP
+from dtn_jax.schema import UserError, choose
+
+EXPERTS = {"mlp": MLP, "gdcn": GDCN, "masknet": MaskNet, "hcnet": HCNet, "dcnv2": DCNv2}
+
+
+def parse_experts(text: str) -> tuple[str, ...]:
+    """Reads 'gdcn+masknet*2' into ('gdcn', 'masknet', 'masknet')."""
+    kinds = []
+    for part in text.split("+"):
+        kind, star, count = (piece.strip() for piece in part.partition("*"))
+        choose("expert", kind, EXPERTS)
+        if star and not (count.isdecimal() and int(count) > 0):
+            raise UserError(f"experts {text!r}: expected a count >= 1 after '*', got {count!r}")
+        kinds += [kind] * (int(count) if star else 1)
+    return tuple(kinds)

@@ -1,0 +1,41 @@
+"""The gated cross network, "Towards Deeper, Lighter and Interpretable Cross Network" (GDCN, 2023).
+
+Letters: B batch, F fields, D embedding width, H expert width; x is the flat input of width F*D.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.models.experts.mlp import dense, flat
+
+
+class GDCN(nn.Module):
+    """c_0 = x;  c_{l+1} = x * (c_l W_c + b_c) * sigmoid(c_l W_g) + c_l;  f = c_L W_o + b_o.
+
+    A layer raises the degree of the interactions by one; its gate decides how much of each
+    new one is kept. The gate has no bias and the output layer is linear.
+    """
+
+    width: int
+    layers: int = 2
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        fields: Float[Array, "B F D"],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+    ) -> Float[Array, "B H"]:
+        x = c = flat(fields).astype(self.dtype)
+        size = x.shape[-1]
+        for layer in range(self.layers):
+            crossed = x * dense(size, self.dtype, name=f"cross_{layer}")(c)
+            gate = nn.sigmoid(dense(size, self.dtype, name=f"gate_{layer}", use_bias=False)(c))
+            c = crossed * gate + c
+        return dense(self.width, self.dtype, name="output")(c)

@@ -1,0 +1,91 @@
+"""The multi-hash codebook expert, "MemoNet: Memorizing All Cross Features' Representations" (2023).
+
+A pair of field values is hashed by N functions to N rows of a codebook; the rows together
+stand for the pair, so that every pair has a memory without a table of all pairs. The codebook
+is a table outside the model: the expert is handed the codewords.
+
+Letters: B batch, F fields, D embedding width, S fields that form pairs, P = S(S-1)/2 pairs,
+N hashes, C codebooks of the model, H expert width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int32
+
+from dtn_jax.models.experts.mlp import dense, flat
+from dtn_jax.tables.hashing import scramble
+
+SHRINKINGS = ("none", "sum")
+
+
+def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second field of each of the P pairs i < j, in lexicographic order."""
+    return np.triu_indices(size, 1)
+
+
+def pair_addresses(
+    ids: Int32[Array | np.ndarray, "B S"], *, hashes: int, rows: int, seed: int
+) -> Int32[Array | np.ndarray, "B P N"]:
+    """The row, in [0, rows), of each pair of fields under each of N = `hashes` hash functions.
+
+    NumPy in, NumPy out; JAX in, JAX out; the numbers are the same. Equal ids in other fields
+    have other addresses. A negative (padding) id is a value like any other.
+    """
+    first, second = pairs(ids.shape[1])
+    # One key for each (pair of fields, hash function), known before any id: [1, P, N].
+    number = np.arange(1, hashes + 1, dtype=np.uint32)[None, None, :]
+    key = scramble(number * np.uint32(0x9E3779B9) + np.uint32(seed % 2**32))
+    key = scramble(key ^ first.astype(np.uint32)[None, :, None])
+    key = scramble(key ^ second.astype(np.uint32)[None, :, None])
+    unsigned = ids.astype(np.uint32)
+    hashed = scramble(unsigned[:, first, None] ^ key)
+    hashed = scramble(hashed ^ unsigned[:, second, None])
+    return (hashed % np.uint32(rows)).astype(np.int32)
+
+
+class HCNet(nn.Module):
+    """q = [w_1, ..., w_N] R for each pair;  f = [flat(fields), flat(shrink(q))] W_o + b_o.
+
+    Attributes:
+      codebook: which of the C codebooks in `codewords[..., codebook, :]` is this expert's own.
+      shrinking: `none` keeps the P vectors; `sum` gives each field i the sum of q over the
+        pairs that contain it.
+    """
+
+    width: int
+    codebook: int = 0
+    shrinking: str = "none"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        fields: Float[Array, "B F D"],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+    ) -> Float[Array, "B H"]:
+        if codewords is None:
+            raise ValueError("an hcnet expert needs Inputs.codewords, got None")
+        B, P, N, C, D = codewords.shape
+        if self.codebook >= C:
+            raise ValueError(f"codebook {self.codebook} is not among the {C} of Inputs.codewords")
+        own = codewords[:, :, :, self.codebook].reshape(B, P, N * D).astype(self.dtype)
+        q = dense(D, self.dtype, name="restore", use_bias=False)(own)
+        if self.shrinking == "sum":
+            q = sum_by_field(q)
+        x = jnp.concatenate([flat(fields).astype(self.dtype), flat(q)], axis=-1)
+        return dense(self.width, self.dtype, name="output")(x)
+
+
+def sum_by_field(q: Float[Array, "B P D"]) -> Float[Array, "B S D"]:
+    """g_i = sum of q over the S-1 pairs that contain field i."""
+    S = (1 + math.isqrt(1 + 8 * q.shape[1])) // 2
+    first, second = pairs(S)
+    containing = np.stack([np.flatnonzero((first == i) | (second == i)) for i in range(S)])
+    return jnp.sum(q[:, containing], axis=2)

@@ -1,0 +1,85 @@
+"""MaskNet, "MaskNet: Introducing Feature-Wise Multiplication to CTR Ranking Models" (Wang 2021).
+
+As in DTN, the embeddings themselves are not layer-normalised (`model.normalisation` does that),
+and the blocks feed relu layers that end at the expert's width.
+
+Letters: B batch, F fields, D embedding width, H expert width, K the width that a block masks;
+x is the flat input of width W = F*D.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.models.experts.mlp import at_least_float32, dense, flat, hidden_layers
+
+KINDS = ("parallel", "serial")
+
+
+class MaskBlock(nn.Module):
+    """m = relu(x A_1 + a_1) A_2 + a_2;  o = relu(LN((masked * m) W + w)).
+
+    The mask is always made from the embeddings x; `masked` is what it multiplies.
+    """
+
+    width: int
+    mask_hidden: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, masked: Float[Array, "B K"], x: Float[Array, "B W"]
+    ) -> Float[Array, "B block"]:
+        mask = nn.relu(dense(self.mask_hidden, self.dtype, name="mask_hidden")(x))
+        mask = dense(masked.shape[-1], self.dtype, name="mask")(mask)
+        hidden = dense(self.width, self.dtype, name="hidden")(masked * mask)
+        # The statistics are of at least float32; the two-pass variance cannot turn negative,
+        # which matters next to so small an epsilon.
+        norm = nn.LayerNorm(
+            epsilon=1e-12,
+            use_fast_variance=False,
+            dtype=self.dtype,
+            param_dtype=at_least_float32(self.dtype),
+            name="norm",
+        )
+        return nn.relu(norm(hidden))
+
+
+class MaskNet(nn.Module):
+    """Parallel: f = relu layers of [o_1, ..., o_n], every block masking x.
+
+    Serial: f = relu layers of o_n, block 1 masking x and block k the output of block k-1.
+    """
+
+    width: int
+    kind: str = "parallel"
+    blocks: int = 2
+    block_dim: int = 128
+    mask_hidden: int = 256
+    hidden: tuple[int, ...] = (64,)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        fields: Float[Array, "B F D"],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+    ) -> Float[Array, "B H"]:
+        x = flat(fields).astype(self.dtype)
+        blocks = [
+            MaskBlock(self.block_dim, self.mask_hidden, self.dtype, name=f"block_{k}")
+            for k in range(self.blocks)
+        ]
+        if self.kind == "parallel":
+            o = jnp.concatenate([block(x, x) for block in blocks], axis=-1)
+        else:
+            o = x
+            for block in blocks:
+                o = block(o, x)
+        h = hidden_layers(o, self.hidden, self.dtype, 0.0, train)
+        return nn.relu(dense(self.width, self.dtype, name="output")(h))

@@ -1,0 +1,28 @@
+"""A task's last layers.
+
+Letters: B batch, K width of what the task's gates hand over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.models.experts.mlp import at_least_float32, dense, hidden_layers
+
+
+class Tower(nn.Module):
+    """Hidden relu layers with dropout, then one linear unit: the logit, of at least float32."""
+
+    hidden: tuple[int, ...] = (64,)
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "B K"], train: bool) -> Float[Array, " B"]:
+        h = hidden_layers(z, self.hidden, self.dtype, self.dropout, train)
+        logit = dense(1, self.dtype, name="logit")(h)[:, 0]
+        return logit.astype(at_least_float32(logit.dtype))

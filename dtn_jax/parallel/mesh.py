@@ -1,0 +1,129 @@
+"""Where arrays lie and how a chunk of steps is compiled: the mesh and the strategies.
+
+`shard`: one program over a mesh with the axes `data` and `table`. The batch is split over both,
+tables by rows over `table`, dense parameters are everywhere; XLA partitions the dense part, and
+`exchange` moves the rows. `pmap`: the step runs once per device on its part of the batch, with
+everything but the batch on every device; for models whose tables fit, and as a check. Both give
+one device's numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from dtn_jax.parallel.per_device import compile_per_device
+from dtn_jax.schema import UserError, choose
+from dtn_jax.state import State
+from dtn_jax.tables.embedding import ROW_MULTIPLE
+from dtn_jax.tables.exchange import AXES
+
+STRATEGIES = ("shard", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """A mesh with the axes `data` and `table`, and the strategy that uses it."""
+
+    mesh: Mesh
+    strategy: str = "shard"
+
+    @property
+    def table_mesh(self) -> Mesh | None:
+        """What `make_train_step` must know: the mesh, where tables are looked up across it."""
+        return self.mesh if self.strategy == "shard" and self.mesh.size > 1 else None
+
+    def replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def batch(self) -> NamedSharding:
+        """Of a batch's arrays `[B, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec(AXES))
+
+    def chunk(self) -> NamedSharding:
+        """Of a chunk's arrays `[steps, B, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec(None, AXES))
+
+    def tables(self) -> NamedSharding:
+        """Of tables and of their slots `[V, ...]`."""
+        return NamedSharding(self.mesh, PartitionSpec("table"))
+
+    def state(self, state: State) -> State:
+        """The sharding of each of the state's arrays: tables and their slots by rows."""
+        everywhere = jax.tree.map(lambda _: self.replicated(), state)
+        by_rows = jax.tree.map(
+            lambda a: self.tables() if a.ndim else self.replicated(), (state.tables, state.slots)
+        )
+        return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
+
+    def put(self, rows, sharding: NamedSharding):
+        """Places a batch or a chunk of numpy or JAX arrays.
+
+        With several processes each gives its own part of the rows: `processes.own_part`.
+        """
+        if jax.process_count() == 1:
+            return jax.device_put(rows, sharding)
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), rows)
+
+    def compile(self, train_chunk: Callable, state: State) -> Callable:
+        """`train_chunk(state, chunk, count) -> (state, metrics)` as one program; the state given
+        is consumed, and metrics are the same on every device."""
+        if self.strategy == "pmap":
+            return compile_per_device(train_chunk, self.mesh)
+        shardings = (self.state(state), self.replicated())
+        return jax.jit(train_chunk, donate_argnums=0, out_shardings=shardings)
+
+
+def make_placement(config: ConfigDict) -> Placement:
+    """The mesh that the config asks for.
+
+    Raises:
+      UserError: an unknown strategy, a number of devices that is not there or that tables cannot
+        be split over, or batches that cannot.
+    """
+    parallel = config.parallel
+    choose("parallel.strategy", parallel.strategy, STRATEGIES)
+    count = _device_count(parallel.devices)
+    for key in ("batch_size", "eval_batch_size"):
+        size = config.data[key]
+        if size % count:
+            below = size // count * count
+            nearest = [str(n) for n in (below, below + count) if n]
+            raise UserError(
+                f"data.{key}={size} is not divisible by {count} devices; the nearest: "
+                f"{' and '.join(nearest)}; or set parallel.devices"
+            )
+    each, parts = config.data.batch_size // count, config.train.accumulate
+    if each % parts:
+        raise UserError(
+            f"train.accumulate={parts} does not divide the {each} rows of a batch that each of "
+            f"{count} devices has"
+        )
+    sharers = 1 if parallel.strategy == "pmap" else parallel.table_devices or count
+    if count % sharers:
+        possible = [n for n in range(1, count + 1) if count % n == 0]
+        raise UserError(
+            f"parallel.table_devices={sharers} does not divide {count} devices; expected one of "
+            f"{', '.join(map(str, possible))}, or 0 for all"
+        )
+    devices = np.asarray(jax.devices()[:count]).reshape(count // sharers, sharers)
+    return Placement(Mesh(devices, AXES), parallel.strategy)
+
+
+def _device_count(wanted: int) -> int:
+    available = len(jax.devices())
+    possible = [n for n in range(1, available + 1) if ROW_MULTIPLE % n == 0]
+    if jax.process_count() > 1:  # all: a process without a device would have nothing to do
+        possible = [n for n in possible if n == available]
+    if (wanted or available) not in possible:
+        raise UserError(
+            f"parallel.devices={wanted}: expected one of {', '.join(map(str, possible)) or 'none'} "
+            f"({available} devices of {jax.process_count()} process(es) are there, and tables, "
+            f"padded to a multiple of {ROW_MULTIPLE} rows, are split evenly)"
+        )
+    return wanted or available

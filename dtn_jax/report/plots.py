@@ -1,0 +1,228 @@
+"""The pictures of a run, as PNG files.
+
+They are drawn on `matplotlib.figure.Figure` objects, without pyplot: no global state, no display,
+safe in threads.
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
+
+Number = float | int
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS += ("#8C510A", "#7B3FB5")  # beyond those of Okabe and Ito
+LINES = ("-", "--", ":", "-.")
+GRID = {"color": "#DDDDDD", "linewidth": 0.7}
+NOTE = {"color": "#666666", "fontsize": 9}
+
+
+def _save(figure: Figure, path: str | pathlib.Path) -> None:
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, facecolor="white", format="png")
+
+
+def _clean(axes: Axes, title: str = "", pad: Number = 8) -> None:
+    axes.set_title(title, fontsize=11.5, loc="left", fontweight="bold", pad=pad)
+    axes.grid(True, **GRID)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _note(axes: Axes, text: str) -> None:
+    """A message in the middle of an empty panel."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", **NOTE)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _series(
+    history: Sequence[Mapping], kind: str, keys: Sequence[str]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{key: (steps, values)} of the records of a kind; values that are not defined are skipped."""
+    series = {}
+    for key in keys:
+        points = {  # by step: a resumed run may have logged a step twice, the later one holds
+            record["step"]: record[key]
+            for record in history
+            if record["kind"] == kind and record.get(key) is not None
+        }
+        points = {s: v for s, v in sorted(points.items()) if math.isfinite(v)}
+        if points:
+            series[key] = np.array(list(points)), np.array(list(points.values()))
+    return series
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Mean over a centred window of a twentieth of the points, cut at the ends."""
+    half = max(len(values) // 40, 1)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    return (total[high] - total[low]) / (high - low)
+
+
+def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
+    """Draws training losses and validation metrics against the step, as a PNG.
+
+    Args:
+      history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
+        {"kind": "validation", "step", "<task>@<space>/auc" or ".../r2": ...}.
+      path: the PNG to write; its folder is made.
+    """
+    keys = list(dict.fromkeys(key for record in history for key in record))
+    train = _series(history, "train", [k for k in keys if k.startswith("loss/")])
+    validation = _series(history, "validation", [k for k in keys if k.endswith(("/auc", "/r2"))])
+    tasks = [k.removeprefix("loss/") for k in train]
+    tasks += [k.partition("@")[0] for k in validation]
+    tasks = list(dict.fromkeys(tasks))
+    colour = {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(tasks)}
+
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    figure.get_layout_engine().set(wspace=0.06)
+    _clean(left, "Training loss")
+    for key, (steps, values) in train.items():
+        task = key.removeprefix("loss/")
+        if len(steps) > 40:
+            left.plot(steps, values, color=colour[task], alpha=0.22, linewidth=0.8)
+            values = _smooth(values)
+        marker = "o" if len(steps) == 1 else ""
+        left.plot(steps, values, color=colour[task], linewidth=1.8, marker=marker, label=task)
+    if train:
+        values = np.concatenate([v for _, v in train.values()])
+        if values.min() > 0 and values.max() > 10 * values.min():
+            left.set_yscale("log")
+            left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            left.yaxis.set_major_formatter(lambda x, _: f"{x:g}")
+            left.yaxis.set_minor_formatter(NullFormatter())
+        left.set_ylabel("mean loss")
+    else:
+        _note(left, "no training step logged yet")
+
+    metrics = {key.rpartition("/")[2] for key in validation}
+    name = " and ".join({"auc": "AUC", "r2": "R²"}[m] for m in sorted(metrics))
+    _clean(right, f"Validation {name}" if name else "Validation")
+    seen: dict[str, int] = {}
+    for key, (steps, values) in validation.items():
+        where = key.rpartition("/")[0]
+        task = where.partition("@")[0]
+        line = LINES[seen.get(task, 0) % len(LINES)]
+        seen[task] = seen.get(task, 0) + 1
+        best = int(np.argmax(values))
+        label = f"{where}: best {values[best]:.4f} at step {steps[best]:,d}"
+        right.plot(
+            steps, values, line, color=colour[task], linewidth=1.8, marker="o", ms=3.5, label=label
+        )
+        right.plot(
+            steps[best], values[best], "*", color=colour[task], ms=14, mec="white", mew=1, zorder=5
+        )
+    if validation:
+        right.set_ylabel(name)
+    else:
+        _note(right, "no validation yet")
+    last = max((steps[-1] for s in (train, validation) for steps, _ in s.values()), default=0)
+    for axes, drawn in ((left, train), (right, validation)):
+        if drawn:
+            axes.set_xlabel("step")
+            axes.set_xlim(-0.03 * last, 1.03 * last)
+            axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, -0.14))
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+            axes.locator_params(axis="x", nbins=6, integer=True)
+    _save(figure, path)
+
+
+def wilson(rate: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a rate seen in `count` examples; z = 1.96 covers 95 %.
+
+    E. B. Wilson, Probable inference, J. Am. Stat. Assoc. 22 (1927):
+    (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    """
+    middle = rate + z**2 / (2 * count)
+    half = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    return np.maximum((middle - half) / scale, 0), np.minimum((middle + half) / scale, 1)
+
+
+def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path) -> None:
+    """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
+
+    Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
+    calibration. Axes are logarithmic when the base rate is under `calibration.LOW_RATE`. A bin
+    without a positive has no place on a logarithmic axis and stands, hollow, at its foot.
+
+    Args:
+      curves: {task@space: `calibration.calibration_curve`}, None where there is no example.
+      path: the PNG to write; its folder is made.
+    """
+    columns = min(max(len(curves), 1), 3)
+    rows = math.ceil(max(len(curves), 1) / columns)
+    figure = Figure(figsize=(0.3 + 4 * columns, 5.2 * rows), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05, h_pad=0.06)
+    # a diagram, its histogram and a gap, `rows` times
+    grid = figure.add_gridspec(3 * rows, columns, height_ratios=(4, 1, 0.1) * rows)
+    for i, (key, curve) in enumerate(curves.items()):
+        row, column = divmod(i, columns)
+        top = figure.add_subplot(grid[3 * row, column])
+        _clean(top, key, pad=20)
+        if curve is None:
+            _note(top, "no example")
+        else:
+            _reliability(top, figure.add_subplot(grid[3 * row + 1, column], sharex=top), curve)
+    _save(figure, path)
+
+
+def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
+    colour = COLOURS[0]
+    low, high = wilson(curve.rate, curve.effective)
+    logarithmic = curve.base_rate < LOW_RATE
+    if logarithmic:
+        seen = np.concatenate([curve.prediction, curve.rate, low])
+        positive = seen[seen > 0]
+        least = max(positive.min() if positive.size else 1e-6, 1e-6) / 1.5
+        limits = (least, min(max(curve.prediction.max(), high.max()) * 1.5, 1))
+        subs = (1, 2, 3, 5) if limits[1] < 30 * limits[0] else (1,)
+        top.set(xscale="log", yscale="log")
+        for axis in (top.xaxis, top.yaxis):
+            axis.set_major_locator(LogLocator(subs=subs, numticks=5))
+            axis.set_minor_formatter(NullFormatter())
+    else:
+        limits = (0, 1)
+    top.plot(limits, limits, "--", color="#888888", linewidth=1.2)
+    x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
+    hollow = curve.rate < limits[0]
+    errors = np.stack([y - np.maximum(low, limits[0]), high - y])
+    top.errorbar(
+        x,
+        y,
+        yerr=np.maximum(errors, 0),
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.4,
+        capsize=2.5,
+        alpha=0.8,
+    )
+    faces = np.where(hollow, "white", colour)
+    top.scatter(x, y, 30, faces, edgecolors=colour, clip_on=False, zorder=4)
+    top.set(xlim=limits, ylim=limits, ylabel="observed rate")
+    top.tick_params(labelbottom=False)
+    total = curve.histogram.sum()
+    bottom.stairs(curve.histogram / total, curve.edges, fill=True, color=COLOURS[5])
+    _clean(bottom)
+    bottom.set(xlabel="predicted probability", ylabel="share", ylim=(0, None))
+    bottom.locator_params(axis="y", nbins=3)
+    for axis in (top.yaxis, bottom.xaxis, bottom.yaxis):
+        axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
+    text = f"{curve.count.sum():,d} examples, {100 * curve.base_rate:.3g}% positive"
+    top.text(0, 1.02, text, transform=top.transAxes, va="bottom", **NOTE)

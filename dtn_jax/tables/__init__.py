@@ -1,0 +1,1 @@
+"""Embedding tables: look-up, pooling, row updates, exchange between devices."""

@@ -1,0 +1,69 @@
+"""Looked-up rows to one vector a field: bags are pooled, standardised numbers scale their row.
+
+Of a bag's rows r_i, over its slots that are not padding, with weights w_i (1 in a field without
+weights):
+
+    sum    Σ w_i r_i
+    mean   Σ w_i r_i / Σ w_i, and the zero vector where Σ w_i = 0
+    max    the largest r_i in each of the D places; it takes no weights
+
+An empty bag is the zero vector, and so is one that holds no id but padding.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.input.pipeline import Batch
+from dtn_jax.schema import Schema
+
+
+def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
+    """Pools the rows of all slots; those of padding are zeros, as look-ups give them."""
+    plain = len(schema.fields) == schema.slots
+    if plain and not schema.numeric_fields and not schema.weighted_slots:
+        return rows  # one id a field: nothing to pool
+    real = (batch.ids >= 0) & batch.row_mask[:, None]
+    pooled, slot, weight, number = [], 0, 0, 0
+    for field in schema.fields:
+        vectors = rows[:, slot : slot + field.slots]
+        present = real[:, slot : slot + field.slots]
+        slot += field.slots
+        if field.weighted:
+            weights = batch.weights[:, weight : weight + field.slots]
+            weight += field.slots
+            vector = _weighted(vectors, jnp.where(present, weights, 0), field.pooling)
+        elif field.slots == 1:
+            vector = vectors[:, 0]
+        else:
+            vector = _unweighted(vectors, present, field.pooling)
+        if field.standardised:
+            vector = vector * batch.numeric[:, number][:, None]
+            number += 1
+        pooled.append(vector)
+    return jnp.stack(pooled, axis=1)
+
+
+def _weighted(
+    vectors: Float[Array, "B S D"], weights: Float[Array, "B S"], pooling: str
+) -> Float[Array, "B D"]:
+    weights = weights.astype(vectors.dtype)
+    # Not a matrix product, which an accelerator would round to fewer bits.
+    summed = (weights[:, :, None] * vectors).sum(axis=1)
+    if pooling == "sum":
+        return summed
+    total = weights.sum(axis=1)[:, None]
+    return jnp.where(total == 0, 0, summed / jnp.where(total == 0, 1, total))
+
+
+def _unweighted(
+    vectors: Float[Array, "B S D"], present: Bool[Array, "B S"], pooling: str
+) -> Float[Array, "B D"]:
+    if pooling == "max":
+        largest = jnp.where(present[:, :, None], vectors, -jnp.inf).max(axis=1)
+        return jnp.where(present.any(axis=1)[:, None], largest, 0)
+    summed = vectors.sum(axis=1)
+    if pooling == "sum":
+        return summed
+    return summed / jnp.maximum(present.sum(axis=1), 1)[:, None]

@@ -1,0 +1,1 @@
+"""What experiments.sweep is made of."""

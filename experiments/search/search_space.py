@@ -1,0 +1,150 @@
+"""What a sweep searches: a function of a Python file that suggests options, or a grid of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+from ml_collections import ConfigDict
+
+from dtn_jax import options
+from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
+from dtn_jax.schema import UserError
+
+SPACE = pathlib.Path("configs/space.py")  # searched unless the user has a space
+DRAWS = 32  # by which a space is told from another
+# What trials are compared by, or on, is the same for all of them.
+FIXED = (
+    "train.select",
+    "model.architecture",
+    "data.dataset",
+    "replicas",
+    "evaluate.sample_weights",
+)
+FIXED_SECTIONS = ("parallel", "debug")  # what changes no result is not searched
+Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
+
+
+def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
+    """Reads 'KEY=VALUE,VALUE;KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
+    grid: dict[str, list[str]] = {}
+    scratch = ConfigDict(config.to_dict()).lock()
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        key, equals, listed = part.partition("=")
+        if not equals:
+            raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
+        key, values = key.strip(), {}
+        if key in grid:
+            raise UserError(f"--grid: {key} is there twice; give its values in one list")
+        for value in split_outside_brackets(listed):
+            check_settings({key: value}, scratch)
+            values.setdefault(repr(options.flatten(scratch)[key]), value)  # 1e-3 is 0.001
+        grid[key] = list(values.values())
+    if not grid:
+        raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
+    return grid
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    found, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [value.strip() for value in found]
+
+
+def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
+    return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
+
+
+def load_space(file: str, config: str) -> Space:
+    """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
+    for path in [pathlib.Path(file)] if file else [pathlib.Path(config.partition(":")[0]), SPACE]:
+        if not path.is_file():
+            raise UserError(f"no file {str(path)!r} with a function sweep(trial)")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # whatever a file of the user's may raise
+            raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
+        if found := getattr(module, "sweep", None):
+            return found
+    raise UserError(f"{path} has no function sweep(trial)")
+
+
+def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
+    """Raises UserError where a trial cannot have these settings; it is told before any trial.
+
+    Args:
+      settings: {option: value}.
+      scratch: a copy of the config, which gets them.
+    """
+    for key, value in settings.items():
+        if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
+            hint = "; use --architectures" if key == "model.architecture" else ""
+            raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
+        if key == "data.options":
+            check_rows(scratch.data.dataset, scratch.data.options, value)
+        options.override(scratch, key, value)
+
+
+def check_rows(dataset: str, before: str, after: str) -> None:
+    """Raises UserError where data sets of these options have other rows or labels."""
+    builder = DATASETS[dataset]
+    kept, given = (
+        {k: v for k, v in parse_options(text, builder.OPTIONS, dataset).items()
+         if k not in builder.FIELD_OPTIONS}
+        for text in (before, after)
+    )  # fmt: skip
+    if kept != given:
+        free = ", ".join(builder.FIELD_OPTIONS) or "none"
+        raise UserError(
+            f"what is searched cannot set data.options={after}: trials would be judged on other "
+            f"rows than with {before or 'none'}. Options of {dataset} that keep the rows: {free}"
+        )
+
+
+def described(space: Space, config: ConfigDict) -> str:
+    """What a space asks for, seen in some draws: its options, their ranges, and what it fixes.
+
+    Raises:
+      UserError: the space fails, or asks for what no trial can have.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    scratch = ConfigDict(config.to_dict()).lock()
+    seen: dict[str, set[str]] = {}  # {option: its values}
+    ranges: dict[str, dict] = {}
+    for _ in range(DRAWS):
+        trial = study.ask()
+        try:
+            asked = space(trial)
+        except Exception as error:  # whatever a function of the user's may raise
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise UserError(
+                f"the space fails in {last.filename}, line {last.lineno}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(asked, Mapping):
+            raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
+        settings = {key: str(value) for key, value in asked.items()}
+        check_settings(settings, scratch)
+        for key, value in settings.items():
+            seen.setdefault(key, set()).add(value)
+        for name, found in trial.distributions.items():
+            ranges[name] = json.loads(optuna.distributions.distribution_to_json(found))
+    fixed = {key: min(values) for key, values in seen.items() if len(values) == 1}
+    facts = {
+        "options": sorted(seen),
+        "ranges": dict(sorted(ranges.items())),
+        "fixed": {key: fixed[key] for key in sorted(fixed) if key not in ranges},
+    }
+    return json.dumps(facts)

@@ -1,0 +1,312 @@
+"""Optuna's studies as experiments.sweep needs them: shared, resumable, each trial done once."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+
+import optuna
+import rich
+from ml_collections import ConfigDict
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
+
+from dtn_jax import options
+from dtn_jax.schema import UserError
+from dtn_jax.workdir import in_use
+from experiments.search import trial_storage
+from experiments.search.budget import Budget, make_pruner, make_sampler
+from experiments.search.trial_storage import RETRIES, create_study, experimental, go_on_later, shown
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+# Attributes of trials: what one sets, which other one does the same, why it could not be done,
+# in which folder; and of studies: what they were begun with.
+SETTINGS, TWIN, ERROR, PLACE, OWNER = "settings", "twin", "error", "place", "config"
+BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
+HOPELESS = 3  # errors before the first success: the sweep ends
+
+
+class Twin(Exception):
+    """Ends a trial as failed: no sampler learns from it, as it would from a pruned one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """An Optuna study of an architecture.
+
+    Attributes:
+      name: the architecture.
+      optuna: the study in its storage.
+      objective: whose validation value it raises, as `train.select` names it.
+      budget: what it may spend.
+      storage: where the trials are; a database tells which workers live, a journal does not.
+    """
+
+    name: str
+    optuna: optuna.Study
+    objective: str
+    budget: Budget
+    storage: optuna.storages.BaseStorage
+
+    def close(self) -> None:
+        """Ends the connections to the storage."""
+        if isinstance(self.storage, RDBStorage):
+            self.storage.remove_session()
+            self.storage.engine.dispose()
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """All but those that only noticed that another worker does the same."""
+        return [t for t in self.optuna.get_trials(deepcopy=False) if TWIN not in t.user_attrs]
+
+    def begun(self) -> int:
+        """Trials that are done or being done."""
+        return sum(t.state in (*DONE, TrialState.RUNNING) for t in self.trials())
+
+    def errors(self) -> list[str]:
+        """Why trials could not be done."""
+        return [t.user_attrs[ERROR] for t in self.trials() if ERROR in t.user_attrs]
+
+    def reports(self) -> int:
+        """Validations that the pruner was told of."""
+        return sum(len(t.intermediate_values) for t in self.trials())
+
+    def wants_more(self, folder: pathlib.Path, new: bool = True) -> bool:
+        """Whether a trial is left to go on with or, where `new` ones can be had, to begin; those
+        that others do now are counted."""
+        self.bury(folder)
+        waiting = any(t.state == TrialState.WAITING for t in self.trials())
+        return waiting or (new and self.begun() < self.budget.trials)
+
+    def running(self) -> list[optuna.trial.FrozenTrial]:
+        """Trials that a worker does, or died of."""
+        return [t for t in self.trials() if t.state == TrialState.RUNNING]
+
+    def others_run(self, folder: pathlib.Path) -> bool:
+        """Whether a trial is being done by another worker, whose death would be noticed."""
+        if isinstance(self.storage, RDBStorage):
+            return bool(self.running())
+        return any(is_in(folder, t) and in_use(at(folder, t)) is not None for t in self.running())
+
+    def bury(self, folder: pathlib.Path) -> None:
+        """Lets the trials of dead workers wait to be gone on with.
+
+        A database tells them by their heartbeats. A journal does not: with it a trial is dead
+        whose folder is in this one and which no process works in. With both one is that never said
+        what it does.
+        """
+        beats = isinstance(self.storage, RDBStorage)
+        if beats:
+            with experimental():
+                optuna.storages.fail_stale_trials(self.optuna)
+        for trial in self.running():
+            dead = not beats and is_in(folder, trial) and in_use(at(folder, trial)) is False
+            if (dead and age(trial) > BEGINNING) or forgotten(trial):
+                self.give_up(trial)
+
+    def give_up(self, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES) -> None:
+        """Says that a trial's worker is dead, unless another one just did; `most`: go_on_later's.
+
+        To the storage: `tell` would let a sampler of grids stop the study, and fail in that.
+        """
+        try:
+            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+        go_on_later(self.optuna, self.optuna.get_trials()[trial.number], most)
+
+    def alone(self) -> None:
+        """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
+        for trial in self.running():
+            self.give_up(trial, most=None)
+
+    def run_one(self, objective: Callable[[optuna.Trial], float]) -> bool:
+        """Does a trial; returns whether it was one that no other worker does or did.
+
+        Raises:
+          UserError: the first HOPELESS trials all ended with an error.
+        """
+        number, taken = None, False
+
+        def own(trial: optuna.Trial) -> float:
+            nonlocal number, taken
+            number = trial.number
+            try:
+                return objective(trial)
+            finally:
+                taken = self.optuna.get_trials(deepcopy=False)[number].state.is_finished()
+
+        try:
+            self.optuna.optimize(own, n_trials=1, catch=Twin)
+        except BaseException as error:
+            if taken and isinstance(error, Exception):
+                rich.print(
+                    f"trial {number}: this worker was silent for so long that another one took it "
+                    "over; what this one found is left out"
+                )
+                return False
+            if number is not None:  # as after a kill
+                go_on_later(self.optuna, self.optuna.get_trials()[number], most=None)
+            raise
+        errors = self.errors()
+        if len(errors) >= HOPELESS and not self.best():
+            raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
+        return TWIN not in self.optuna.get_trials(deepcopy=False)[number].user_attrs
+
+    def claim(
+        self, trial: optuna.Trial, settings: Mapping[str, str], folder: pathlib.Path | None = None
+    ) -> int:
+        """Says what a trial does, and returns the number under which it is done, in `folder`.
+
+        That is its own, or that of the trial whose worker died. A trial that does what another
+        one has done or does, or that is beyond the budget, is ended: of two, the older goes on.
+        """
+        text = json.dumps(settings, sort_keys=True)
+        if folder:
+            trial.set_user_attr(PLACE, str(folder.absolute()))
+        trial.set_user_attr(SETTINGS, text)
+        trials = self.settled(trial.number)
+        if TWIN in trials[trial.number].user_attrs:  # its worker died before it could say so
+            raise Twin
+        others = [t for t in trials if TWIN not in t.user_attrs and t.number != trial.number]
+        older = [t for t in others if t.number < trial.number]
+        begun = [t for t in older if t.state in (*DONE, TrialState.RUNNING)]
+        waiting = [t for t in others if t.state == TrialState.WAITING]
+        same = [t for t in (*begun, *waiting) if t.user_attrs.get(SETTINGS) == text]
+        if same or len(begun) + len(waiting) >= self.budget.trials:
+            trial.set_user_attr(TWIN, same[0].number if same else None)
+            raise Twin
+        return number_of(trials[trial.number])
+
+    def settled(self, number: int) -> list[optuna.trial.FrozenTrial]:
+        """All trials, once those before `number` have said what they do, or are dead."""
+        end = time.monotonic() + trial_storage.DEAD  # other machines' clocks may differ
+        while True:
+            trials = self.optuna.get_trials(deepcopy=False)
+            running = [t for t in trials[:number] if t.state == TrialState.RUNNING]
+            told = all(SETTINGS in t.user_attrs or forgotten(t) for t in running)
+            if told or time.monotonic() > end:
+                return trials
+            time.sleep(0.1)
+
+    def after_validation(
+        self, trial: optuna.Trial
+    ) -> Callable[[int, Mapping[str, float | None]], None]:
+        """Reports each validation to the pruner, and ends the trial when that says so."""
+
+        def report(number: int, found: Mapping[str, float | None]) -> None:
+            if found[self.objective] is None:
+                return
+            trial.report(found[self.objective], number)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"behind the others at validation {number}")
+
+        return report
+
+    def draw_anew(self, anew: bool) -> None:
+        """Whether the next draw is a random one, which no other worker and no twin before made."""
+        if self.budget.grid:  # each of its draws is another
+            return
+        begun = len(self.optuna.get_trials(deepcopy=False))
+        if anew or isinstance(self.optuna.sampler, optuna.samplers.RandomSampler):
+            self.optuna.sampler = make_sampler(self.budget, begun, anew)
+
+    def exhausted(self) -> bool:
+        """Whether every point of a space of choices and whole numbers has been tried."""
+        trials = self.trials()
+        spaces = {name: d for t in trials for name, d in t.distributions.items()}
+        if any(isinstance(d, optuna.distributions.FloatDistribution) for d in spaces.values()):
+            return False
+        points = math.prod(
+            len(d.choices)
+            if isinstance(d, optuna.distributions.CategoricalDistribution)
+            else 1 + (d.high - d.low) // d.step
+            for d in spaces.values()
+        )
+        return len({t.user_attrs.get(SETTINGS) for t in trials}) >= points
+
+    def best(self) -> optuna.trial.FrozenTrial | None:
+        """Of the trials within the budget; an earlier call may have had a larger one."""
+        within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
+        complete = [t for t in within if t.state == TrialState.COMPLETE]
+        return max(complete, key=lambda t: t.value, default=None)
+
+
+def age(trial: optuna.trial.FrozenTrial) -> float:
+    """Seconds since a trial began."""
+    return (datetime.datetime.now() - trial.datetime_start).total_seconds()
+
+
+def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether its worker died before it could say what it does, which takes moments."""
+    return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
+
+
+def number_of(trial: optuna.trial.FrozenTrial) -> int:
+    """The number under which a trial is done: its own, or that of the one it goes on with."""
+    with experimental():
+        died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if died is None else died
+
+
+def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
+    return folder / f"trial_{number_of(trial)}"
+
+
+def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial is done in `folder`, not in another workdir."""
+    return trial.user_attrs.get(PLACE) == str(folder.absolute())
+
+
+def open_study(
+    storage: str,
+    name: str,
+    config: ConfigDict,
+    objective: str,
+    budget: Budget,
+    space: str = "",
+    search: str = "",
+    data: str = "",
+) -> Study:
+    """Opens the study of an architecture, or makes it.
+
+    Args:
+      storage: as Optuna takes it, or a journal.
+      name: of the architecture.
+      config: what its trials start from.
+      objective: as `train.select` names it.
+      budget: what it may spend.
+      space: what suggests settings, as text.
+      search: tells studies of one architecture apart that share a storage.
+      data: the data set's fingerprint.
+
+    Raises:
+      UserError: the storage cannot be opened, or the study there is of another config, data set,
+        objective, space or grid.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    make_sampler(budget, 0)
+    identity = {k: str(v) for k, v in options.identity(config).items()}
+    grid = dict(budget.grid)
+    owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
+    owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
+    stored_as = f"{search}/{name}" if search else name
+    opened, study = create_study(storage, stored_as, make_pruner(budget.pruner))
+    study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
+    stored = study.user_attrs.get(OWNER)
+    if stored is None:
+        study.set_user_attr(OWNER, owner)
+    elif stored != owner:
+        keys = sorted({*identity, *stored["config"]})
+        differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
+        differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
+        Study(name, study, objective, budget, opened).close()
+        raise UserError(
+            f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
+            f"{', '.join(differing)}; give another --study, --workdir or --storage"
+        )
+    return Study(name, study, objective, budget, opened)

@@ -1,0 +1,1 @@
+"""What experiments.paper_tables is made of."""

@@ -1,0 +1,22 @@
+"""A table as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from experiments.tables.notes import footnotes
+from experiments.tables.text import TITLES, Text, texts
+
+
+def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
+    """The tables, the names of PNG files beside them as pictures, and the notes."""
+    parts = [f"# {TITLES[found['table']]}: {found['dataset']}\n"]
+    for i, text in enumerate(texts(found)):
+        parts.append((f"## {text.title}\n\n" if i else "") + markdown_table(text))
+    parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]
+    return "\n".join(parts) + "\n" + "".join(f"- {note}\n" for note in footnotes(found))
+
+
+def markdown_table(text: Text) -> str:
+    lines = [text.header, ["---", *["---:"] * (len(text.header) - 1)], *text.rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

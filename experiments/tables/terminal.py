@@ -1,0 +1,72 @@
+"""A table as a terminal shows it: AUC, sizes and notes; all else is in the files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import rich.box
+import rich.table
+import rich.text
+
+from experiments.tables.notes import footnotes
+from experiments.tables.text import SIZES, TITLES, Text, main_text
+
+LETTERS = 3  # that a column takes beside its text
+
+
+def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
+    """The main table in as many parts as the terminal's width makes of it."""
+    if not found["rows"]:
+        return
+    text = main_text(found | {"published": []})
+    named = {name: at for at, name in enumerate(text.header)}
+    wanted = [name for name in named if name.startswith("AUC ")] + list(SIZES)
+    rows = [tuple(map(styled, row)) for row in text.rows]
+    letters = {
+        name: max(len(word) for row in rows for word in (row[at], *headed(name).split("\n")))
+        for name, at in named.items()
+    }
+    parts, left = [], 0
+    for name in wanted:
+        if letters[name] + LETTERS > left:
+            parts.append([])
+            left = width - letters[""] - 2 * LETTERS
+        parts[-1].append(name)
+        left -= letters[name] + LETTERS
+    for i, part in enumerate(parts):
+        columns = [named[name] for name in ("", *part)]
+        yield as_rich(
+            dataclasses.replace(
+                text,
+                title="" if i else f"{TITLES[found['table']]}: {found['dataset']}",
+                header=("", *map(headed, part)),
+                rows=tuple(tuple(row[at] for at in columns) for row in rows),
+            )
+        )
+
+
+def styled(cell: str) -> rich.text.Text:
+    """A cell of Markdown: its code plain, its bold part bold."""
+    parts = cell.replace("`", "").split("**")
+    return rich.text.Text.assemble(
+        *((part, "bold" if i % 2 else "") for i, part in enumerate(parts))
+    )
+
+
+def headed(name: str) -> str:
+    """A column's name on several lines: 'AUC income@all' as AUC, income, @all."""
+    return name.replace(" ", "\n").replace("@", "\n@")
+
+
+def as_rich(text: Text) -> rich.table.Table:
+    table = rich.table.Table(title=text.title or None, box=rich.box.SIMPLE_HEAD)
+    for i, name in enumerate(text.header):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in text.rows:
+        table.add_row(*row)
+    return table
+
+
+def notes(found: Mapping) -> list[str]:
+    return [note.replace("`", "") for note in footnotes(found)]

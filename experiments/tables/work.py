@@ -1,0 +1,239 @@
+"""The runs of a data set's tables: which there are, and how the others are done."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pathlib
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import rich
+import rich.markup
+from ml_collections import ConfigDict
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.models.flops import Size
+from dtn_jax.run import build_run
+from dtn_jax.schema import UserError
+from experiments.tables import cells
+from experiments.tables.cells import configured
+from experiments.tables.protocols import Entry, Protocol, Settings
+
+LOOK = 2  # seconds between two looks at work that another process does
+# Says the text and does it: True; None where it was done, False where another process does it.
+Job = Callable[[str], bool | None]
+
+
+class Work:
+    """A data set's runs.
+
+    Args:
+      dataset: its name.
+      protocol: of it.
+      folder: of tables, cells and tunings.
+      runs: of the runs' own folders.
+      places: where the data lie.
+      together: whether an entry's seeds are replicas in one program.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        protocol: Protocol,
+        folder: pathlib.Path,
+        runs: pathlib.Path,
+        places: Settings,
+        together: bool,
+    ):
+        self.dataset, self.protocol, self.folder = dataset, protocol, folder
+        self.runs, self.places = runs, places
+        self.together = together
+        source = configured(protocol, places).data
+        self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+        self.sizes: dict[str, Size] = {}
+        self.untuned: set[str] = set()  # entries whose tuning failed here
+
+    def size(self, entry: Entry) -> Size:
+        """Of an entry's model, trained or not."""
+        own = self.protocol.entries[entry.tuned_as]
+        key = cells.digest(own, entry.settings)
+        if key not in self.sizes:
+            config = configured(self.protocol, own, entry.settings, self.places)
+            self.sizes[key] = build_run(config).size
+        return self.sizes[key]
+
+    # What there is.
+
+    def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
+        """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
+        config = cells.tuning_config(self.protocol, name, self.places)
+        found = cells.tuning_name(self.protocol, name, config, self.data)
+        return self.folder / "tuning" / f"{found}.json", config
+
+    def tuning(self, name: str) -> dict | None:
+        return self.kept(*self.tuning_file(name), cells.TUNING)
+
+    def cell_file(self, entry: Entry, seed: int) -> tuple[pathlib.Path, ConfigDict]:
+        """Where a final run's cell is kept, and the run's config; it must have been tuned."""
+        own = self.protocol.entries[entry.tuned_as]
+        tuned = self.tuning(entry.tuned_as)["settings"]
+        last = {"seed": seed, **self.places}
+        config = configured(self.protocol, own, tuned, entry.settings, last)
+        name = cells.name_of(config, self.data)
+        return self.folder / "cells" / f"{name}.json", config
+
+    def cell(self, entry: Entry, seed: int) -> dict | None:
+        return self.kept(*self.cell_file(entry, seed), cells.CELL)
+
+    def kept(self, path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
+        """What is kept of a config; a damaged file is set aside, so that its run is done again."""
+        try:
+            return cells.read_own(path, config, parts)
+        except UserError as error:
+            aside = path.replace(path.with_suffix(".damaged"))
+            why = rich.markup.escape(str(error))
+            rich.print(f"{why}: it is now {aside.name}, and what it held is computed anew")
+            return None
+
+    def cells(self, entry: Entry) -> list[dict]:
+        """Those of an entry that there are."""
+        if not self.tuning(entry.tuned_as):
+            return []
+        found = [self.cell(entry, seed) for seed in range(1, self.protocol.seeds + 1)]
+        return [cell for cell in found if cell]
+
+    # What is done.
+
+    def do(self, entries: Sequence[Entry]) -> Iterator[list[str]]:
+        """Tunes, then trains seed by seed; yields when all entries have one more, or all seeds.
+
+        An entry that another process still tunes is left for later. What is yielded is what could
+        not be done. Nothing is yielded where all is there.
+        """
+        self.untuned.clear()
+        names = list(dict.fromkeys(e.tuned_as for e in entries))
+        tunings = {
+            f"tuning {n}": functools.partial(self.tune, n) for n in names if not self.tuning(n)
+        }
+        seeds = tuple(range(1, self.protocol.seeds + 1))
+        rounds = [tunings]
+        for some in [seeds] if self.together else [(seed,) for seed in seeds]:
+            rounds.append({})
+            for entry in entries:
+                tuned = self.tuning(entry.tuned_as)
+                missing = tuple(s for s in some if not tuned or not self.cell(entry, s))
+                if missing:
+                    label = f"{entry.name}, seed {', '.join(map(str, missing))}"
+                    rounds[-1][label] = functools.partial(self.train, entry, missing)
+        yield from self.share(rounds)
+
+    def share(self, rounds: Sequence[Mapping[str, Job]]) -> Iterator[list[str]]:
+        """Does each job that no other process does, round by round; yields what failed whenever a
+        round is all done. What another process does is waited for when nothing else is left.
+
+        Whatever one run dies of, the others are done.
+        """
+        left = {(i, label): job for i, jobs in enumerate(rounds) for label, job in jobs.items()}
+        problems, told, idle = [], False, False
+        took: dict[bool, list[float]] = {}  # seconds, of the first round's jobs and of the others
+        while left:
+            if idle:
+                if not told:
+                    others = ", ".join(label for _, label in left)
+                    rich.print(f"another process does {others}: waiting for it")
+                told = True
+                time.sleep(LOOK)
+            idle = True
+            for (i, label), job in list(left.items()):
+                about = remaining(took, [other == 0 for other, _ in left])
+                start = time.monotonic()
+                try:
+                    done = job(f"[bold]{label}[/]{about}")
+                    if done is False:
+                        continue
+                    if done:
+                        took.setdefault(i == 0, []).append(time.monotonic() - start)
+                except UserError as error:
+                    problems.append(f"  {label}: {error}")
+                except Exception as error:
+                    traceback.print_exc()
+                    problems.append(f"  {label}: {type(error).__name__}: {error}")
+                del left[i, label]
+                idle = False
+                if all(other != i for other, _ in left):
+                    yield problems
+                    problems = []
+
+    @contextlib.contextmanager
+    def alone(self, names: Sequence[str]) -> Iterator[bool]:
+        """Holds the locks of these names, or yields False where another process has one."""
+        with contextlib.ExitStack() as stack:
+            locks = [self.folder / "locks" / f"{name}.lock" for name in names]
+            yield all(stack.enter_context(cells.alone(lock)) for lock in locks)
+
+    def tune(self, name: str, label: str) -> bool | None:
+        """Tunes an entry; a Job."""
+        try:
+            path, config = self.tuning_file(name)
+            with self.alone([path.stem]) as held:
+                if not held or self.tuning(name):
+                    return None if held else False
+                rich.print(label)
+                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
+                cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+        except Exception:
+            self.untuned.add(name)
+            raise
+        return True
+
+    def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool | None:
+        """Trains an entry's seeds; a Job."""
+        if not self.tuning(entry.tuned_as):
+            return None if entry.tuned_as in self.untuned else False
+        files = {seed: self.cell_file(entry, seed) for seed in seeds}
+        with self.alone([path.stem for path, _ in files.values()]) as held:
+            left = [seed for seed in seeds if not self.cell(entry, seed)]
+            if not held or not left:
+                return None if held else False
+            rich.print(label)
+            if len(left) > 1 and self.train_together([files[seed] for seed in left]):
+                return True
+            problems = []
+            for path, config in (files[seed] for seed in left):
+                try:
+                    run = self.runs / cells.run_name(config, self.data)
+                    cells.keep(path, cells.compute(config, self.data, run))
+                except UserError as error:
+                    problems.append(f"seed {config.seed}: {error}")
+            if problems:
+                raise UserError("; ".join(problems))
+        return True
+
+    def train_together(self, files: Sequence[tuple[pathlib.Path, ConfigDict]]) -> bool:
+        """Trains the configs of these cells in one program; whether that could be done: the fault
+        of one is that of all."""
+        paths, configs = zip(*files)
+        alone = self.runs / cells.run_name(configs[0], self.data)
+        run = alone.with_name(f"{alone.name}-{len(files)}-together")
+        try:
+            found = cells.compute_together(configs, self.data, run)
+        except Exception as error:  # memory may run out for all, and do for one
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            rich.print(f"{rich.markup.escape(str(error))}: one after another, then")
+            return False
+        for path, cell in zip(paths, found):
+            cells.keep(path, cell)
+        return True
+
+
+def remaining(took: Mapping[bool, Sequence[float]], left: Sequence[bool]) -> str:
+    """About how long the jobs that are left take, by what those of their kinds took."""
+    known = sum(statistics.median(took[kind]) for kind in left if kind in took) / 60
+    if not known:
+        return ""
+    word = "about" if all(kind in took for kind in left) else "more than"
+    return f" (with those after it {word} {known:.0f} min)"

@@ -1,0 +1,78 @@
+"""Blocks of rows on disk: layout, and how chunks are cut into them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, default_layout
+
+LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
+    size = layout.lanes * layout.block_rows
+    for rows in [*range(3 * size + 2), 50 * size + 1, 10**6 + 7]:
+        blocks = layout.blocks(rows)
+        assert sum(blocks) == rows
+        assert all(0 < n <= layout.block_rows for n in blocks)
+        lanes = [sum(blocks[lane :: layout.lanes]) for lane in range(layout.lanes)]
+        assert max(lanes) - min(lanes) <= 1
+        assert lanes == sorted(lanes, reverse=True)
+        # In each lane all but the last block are full.
+        for lane in range(layout.lanes):
+            assert set(blocks[lane :: layout.lanes][:-1]) <= {layout.block_rows}
+        assert len(blocks) <= (rows // size + 1) * layout.lanes
+
+
+def test_large_sets_have_more_lanes_and_longer_blocks():
+    assert default_layout(800) == Layout(1, 128)
+    assert default_layout(10_000) == Layout(4, 128)
+    assert default_layout(200_000) == Layout(64, 128)
+    assert default_layout(10**8) == Layout(64, 1024)
+    lanes = [default_layout(rows).lanes for rows in range(1_000, 300_000, 1_000)]
+    assert lanes == sorted(lanes)
+
+
+def chunks_of(rows, sizes):
+    """`rows` rows of two arrays, cut after each of `sizes`, the rest in one piece."""
+    ids = np.arange(3 * rows).reshape(rows, 3)
+    ends = [min(e, rows) for e in itertools.accumulate(sizes)]
+    for a, b in itertools.pairwise([0, *ends, rows]):
+        yield {"ids": ids[a:b], "weight": ids[a:b, 0] / 2}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 11, 12, 13, 24, 95, 96, 97, 250])
+@pytest.mark.parametrize("sizes", [[], [1] * 249, [5] * 50, [0, 40, 0, 0, 30, 1], [12] * 20])
+def test_blocks_do_not_depend_on_the_chunks(rows, sizes):
+    layout = Layout(3, 4)
+    blocks = list(cut_blocks(chunks_of(rows, sizes), layout))
+    assert [len(b["ids"]) for b in blocks] == layout.blocks(rows)
+    assert all(len(b["ids"]) == len(b["weight"]) for b in blocks)
+    joined = np.concatenate([np.empty((0, 3), int), *[b["ids"] for b in blocks]])
+    np.testing.assert_array_equal(joined, np.arange(3 * rows).reshape(rows, 3))
+    for block in blocks:
+        np.testing.assert_array_equal(block["weight"], block["ids"][:, 0] / 2)
+
+
+def test_cutting_holds_few_rows_at_a_time():
+    taken, held = 0, []
+
+    def chunks():
+        nonlocal taken
+        for chunk in chunks_of(10_000, [10] * 1_000):
+            taken += len(chunk["ids"])
+            yield chunk
+
+    given = 0
+    for block in cut_blocks(chunks(), Layout(4, 8)):
+        given += len(block["ids"])
+        held.append(taken - given)
+        base = block["ids"]
+        while base.base is not None:
+            base = base.base
+        # A block must not keep the whole split alive (chunks_of's own array aside).
+        assert len(base) in (10_000,) or len(base) <= 4 * 8 + 2 * 10
+    assert max(held) < 4 * 8 + 10
+    assert given == 10_000

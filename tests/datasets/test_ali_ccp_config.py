@@ -1,0 +1,98 @@
+"""Ali-CCP's configs, its generator, and README's commands."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+from ali_ccp_pair import SPEC
+
+from configs import ali_ccp as config_file
+from dtn_jax import options
+from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
+from dtn_jax.datasets.ali_ccp.generator import joined_rows
+from dtn_jax.datasets.ali_ccp.text import FIELDS
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.models import build as architectures
+from dtn_jax.models import flops
+from dtn_jax.schema import Field, Schema, UserError
+from dtn_jax.state import example_inputs
+from dtn_jax.tables import embedding
+from experiments import generate_ali_ccp, train
+
+
+def model_of(argument):
+    """The config, and the model's size on the 23 fields."""
+    config = config_file.get_config(argument)
+    options.check(config)
+    builder = AliCCP(
+        data_dir="nowhere", **catalog.parse_options(config.data.options, AliCCP.OPTIONS, "ali_ccp")
+    )
+    bags = {name: 7 if name in BAGS else 1 for name in (*BAGS, *CROSSES)}
+    fields = tuple(
+        Field(name, "bag" if name in bags else "categorical", rows=9, slots=bags.get(name, 1))
+        for name in FIELDS
+    )
+    schema = Schema("ali_ccp", fields, builder.tasks())
+    model, count = config.model, architectures.codebooks(config.model, schema)
+    views = architectures.views(model.architecture, schema)
+    plan = embedding.make_plan(schema, model, views, count)
+    inputs = jax.eval_shape(lambda: example_inputs(plan))
+    size = flops.count(architectures.build(model, schema), inputs)
+    return config, size.parameters + count * plan.codebook_rows * plan.dim, size
+
+
+def test_the_released_settings_make_a_model_of_the_released_size():
+    config, parameters, size = model_of("dtn,released")
+    affine = 2 * 23 * 64  # what is left of their batch normalisation
+    assert parameters == 60_331_924 - affine
+    assert size.flops_per_example == 88_843_520
+    assert config.data.options == "min_count=1,max_values=1000,pooling=unweighted"
+    assert model_of("mmoe,released")[0].model.embedding_dim == 16
+    assert model_of("ple,released")[0].model.group_experts == "shared=mlp*2"
+    assert model_of("stem,released")[0].model.experts == "mlp"
+
+
+def test_without_flags_all_architectures_have_the_same_settings():
+    configs = [options.flatten(config_file.get_config(name)) for name in ("dtn", "mmoe", "ple")]
+    for config in configs:
+        config.pop("model.architecture")
+    assert configs[0] == configs[1] == configs[2]
+
+
+def test_generated_rows_do_not_depend_on_how_many_there_are():
+    few = dataclasses.replace(SPEC, rows={"train": 90, "test": 1}, odd=0.0)
+    many = dataclasses.replace(few, rows={"train": 140, "test": 1})
+    rows = joined_rows(many, "train")
+    assert joined_rows(few, "train").equals(rows[:90])
+    assert not (rows["conversion"] & ~rows["click"]).any()
+    assert rows["conversion"].any()
+    assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
+    for bad in ({"rows": {"train": 5}}, {"lines": {"train": 0, "test": 1}}, {"odd": 1.5}):
+        with pytest.raises(UserError, match="expected"):
+            dataclasses.replace(SPEC, **bad)
+
+
+def test_dtn_learns_from_generated_files_by_the_readmes_commands(tmp_path):
+    generate_ali_ccp.main(["--rows=12000", "--behaviours=0.05", f"--out={tmp_path}/raw/ali_ccp"])
+    workdir = tmp_path / "run"
+    small = {"embedding_dim": 4, "expert_dim": 8, "experts": "mlp", "mlp.hidden": "16"}
+    train.main(
+        [
+            "--config=configs/ali_ccp.py:dtn,quick",
+            f"--workdir={workdir}",
+            f"--config.data.manual_dir={tmp_path}/raw",
+            f"--config.data.data_dir={tmp_path}/data",
+            "--config.data.options=max_values=4",
+            "--config.data.batch_size=256",
+            "--config.optim.table_learning_rate=1e-2",
+            "--config.optim.learning_rate=1e-2",
+            "--config.parallel.devices=1",
+            *(f"--config.model.{key}={value}" for key, value in small.items()),
+        ]
+    )
+    test = json.loads((workdir / "results.json").read_text())["test"]
+    assert list(test) == ["click@all", "conversion@all", "conversion@click"]
+    assert test["click@all"]["auc"] > 0.65
+    assert test["conversion@all"]["auc"] > 0.6
+    assert "gauc" in test["click@all"]

@@ -1,0 +1,353 @@
+"""The synthetic funnel: its rows, its probabilities and the answers it claims to know."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.schema import UserError
+
+SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
+BLOCK = funnel.BLOCK_ROWS
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return funnel.FunnelSpec(rows=200_000, ids=20_000, seed=3)
+
+
+@pytest.fixture(scope="module")
+def data(spec):
+    return funnel.rows(spec, 0, spec.rows)
+
+
+def logits(spec, ids):
+    p = funnel.probabilities(spec, ids)
+    return np.log(p / (1 - p))
+
+
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK],
+        [5_000, 5_000, 29_999],
+        sorted(np.random.default_rng(0).integers(0, 30_000, 7).tolist()),
+    ],
+    ids=["block edges", "empty part", "random"],
+)
+def test_rows_do_not_depend_on_how_the_range_is_cut(spec, data, cuts):
+    parts = [funnel.rows(spec, a, b - a) for a, b in itertools.pairwise([0, *cuts, 30_000])]
+    for whole, cut in zip(data, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(cut), whole[:30_000])
+
+
+def test_rows_do_not_depend_on_the_number_of_rows(spec, data):
+    longer = dataclasses.replace(spec, rows=funnel.MAX_ROWS)
+    for got, expected in zip(funnel.rows(longer, 100, 9_000), data, strict=True):
+        np.testing.assert_array_equal(got, expected[100:9_100])
+    ids, labels = funnel.rows(longer, funnel.MAX_ROWS - 3, 3)
+    assert ids.shape == (3, 23)
+    assert labels.shape == (3, 3)
+
+
+def test_shapes_and_dtypes(data):
+    ids, labels = data
+    assert (ids.shape, ids.dtype) == ((200_000, 23), np.int32)
+    assert (labels.shape, labels.dtype) == ((200_000, 3), np.uint8)
+    assert funnel.TASKS == ("click", "cart", "order")
+
+
+def test_blocks_and_seeds_differ(spec, data):
+    ids, _ = data
+    assert (ids[:BLOCK] != ids[BLOCK : 2 * BLOCK]).any(0).all()
+    other = dataclasses.replace(spec, seed=4)
+    assert (funnel.rows(other, 0, 1_000)[0] != ids[:1_000]).any(0).all()
+    # Not only other rows: the same ids mean something else.
+    assert np.abs(logits(other, ids[:1_000]) - logits(spec, ids[:1_000])).mean() > 0.5
+
+
+def test_the_same_seed_gives_the_same_rows_after_the_cache_is_cleared(spec, data):
+    funnel._terms.cache_clear()
+    again = funnel.rows(dataclasses.replace(spec), 0, 2 * BLOCK)
+    for got, expected in zip(again, data, strict=True):
+        np.testing.assert_array_equal(got, expected[: 2 * BLOCK])
+
+
+def test_labels_are_nested(data):
+    click, cart, order = data[1].T
+    assert set(np.unique(data[1])) == {0, 1}
+    assert (cart <= click).all()
+    assert (order <= cart).all()
+    assert 0 < order.sum() < cart.sum() < click.sum() < len(click)
+
+
+def test_rates_match_the_probabilities(spec, data):
+    ids, labels = data
+    scores = funnel.bayes_scores(spec, ids)
+    space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
+    for name in SPACES:
+        task, where = name.split("@")
+        p, y = scores[name][space[where]], labels[space[where], funnel.TASKS.index(task)]
+        # By tenths of the score: labels of other rows would match overall, but not there.
+        for part in np.array_split(np.argsort(p), 10):
+            z = (y[part].sum() - p[part].sum()) / np.sqrt((p[part] * (1 - p[part])).sum())
+            assert abs(z) < 4.5, (name, z)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rates_leave_enough_positives(seed):
+    spec = funnel.FunnelSpec(rows=100_000, seed=seed)
+    click, cart, order = funnel.rows(spec, 0, 40_000)[1].mean(0)
+    assert 0.2 < click < 0.3
+    assert 0.25 < cart / click < 0.35
+    assert 0.25 < order / cart < 0.35
+
+
+def test_ids_follow_the_bounded_zipf_law(spec, data):
+    ids, _ = data
+    assert ids.min() == 1
+    for field, column in zip(funnel.FIELDS, ids.T, strict=True):
+        size = spec.sizes[field]
+        prob = funnel.id_probabilities(size, size)
+        assert prob.sum() == pytest.approx(1, abs=1e-12)
+        assert column.max() <= size
+        expected = prob * len(column)
+        got = np.bincount(column, minlength=size + 1)[1:]
+        # Chi-square over the ids seen often, normalised to z.
+        often = expected > 20
+        chi = ((got - expected)[often] ** 2 / expected[often]).sum()
+        assert abs(chi - often.sum()) < 5 * np.sqrt(2 * often.sum()), field
+    assert prob[0] > 0.3  # the last field has three ids
+    head = (ids[:, funnel.FIELDS.index("f205")] <= 46).mean()  # the first 1 % of its ids
+    assert 0.6 < head < 0.85
+
+
+def test_rare_ids_decay_with_the_exponent():
+    prob = funnel.id_probabilities(100_000, 100_000)
+    assert np.log2(prob[9_999] / prob[19_999]) == pytest.approx(funnel.ZIPF, rel=1e-3)
+
+
+@pytest.mark.parametrize("ids", [20_000, 20_001, 100_000, 1_000_000, funnel.MAX_IDS])
+def test_sizes_use_up_the_ids(ids):
+    sizes = funnel.FunnelSpec(ids=ids).sizes
+    assert list(sizes) == list(funnel.FIELDS)
+    assert 0.999 * ids < sum(sizes.values()) <= ids
+    assert min(sizes.values()) >= 2
+    assert all(sizes[f] <= n for f, n in funnel.ALI_CCP_IDS.items())
+
+
+def test_fields_are_those_of_ali_ccp():
+    order = "101 109_14 110_14 127_14 150_14 121 122 124 125 126 127 128 129 205 206 207 210 216"
+    order += " 508 509 702 853 301"
+    assert tuple(f"f{name}" for name in order.split()) == funnel.FIELDS
+    assert funnel.FunnelSpec(ids=funnel.MAX_IDS).sizes == funnel.ALI_CCP_IDS
+
+
+def test_ids_of_the_real_size_are_drawn():
+    spec = funnel.FunnelSpec(ids=funnel.MAX_IDS)
+    ids, _ = funnel.rows(spec, 0, 20_000)
+    large = ids[:, funnel.FIELDS.index("f205")]
+    assert 1_000_000 < large.max() <= 3_044_000
+    assert funnel.probabilities(spec, ids).shape == (20_000, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": 999}, "rows is 999, expected an integer from 1,000 to 100,000,000"),
+        ({"rows": 10**8 + 1}, "rows is 100000001"),
+        ({"ids": 19_999}, "ids is 19999, expected an integer from 20,000 to"),
+        ({"ids": funnel.MAX_IDS + 1}, f"ids is {funnel.MAX_IDS + 1}"),
+        ({"seed": -1}, "seed is -1"),
+        ({"rows": 1e6}, "rows is 1000000.0, expected an integer"),
+        ({"seed": True}, "seed is True, expected an integer"),
+    ],
+)
+def test_a_spec_out_of_range_is_the_users_error(change, message):
+    with pytest.raises(UserError, match=message):
+        funnel.FunnelSpec(**change)
+
+
+def test_other_bad_input_is_the_users_error(spec, data):
+    for start, count in [(-1, 2), (0, -1), (199_999, 2)]:
+        with pytest.raises(UserError, match=r"not within \[0, 200000\)"):
+            funnel.rows(spec, start, count)
+    with pytest.raises(UserError, match=r"shape \(5, 22\), expected \[B, 23\]"):
+        funnel.probabilities(spec, data[0][:5, :22])
+    too_large = data[0][:5].copy()
+    too_large[2, -1] = 4
+    with pytest.raises(UserError, match="outside"):
+        funnel.probabilities(spec, too_large)
+
+
+def test_logits_have_the_stated_mean_and_variance(spec, data):
+    got = logits(spec, data[0])
+    for column, stage in zip(got.T, funnel.STAGES.values(), strict=True):
+        variance = sum(w**2 for w in stage.weights.values()) + sum(p[3] ** 2 for p in stage.pairs)
+        assert column.mean() == pytest.approx(stage.bias, abs=0.02)
+        assert column.var() == pytest.approx(variance, rel=0.04)
+
+
+def test_pairs_add_nothing_that_one_field_explains(spec):
+    # The mean over a pair's other field, by the law of its ids, is 0 for every id.
+    for terms in funnel._terms(spec).values():
+        for term in terms:
+            for field, table in term:
+                size = spec.sizes[funnel.FIELDS[field]]
+                shown = table[:, 1 : size + 1][:, : funnel.HEAD_IDS]
+                prob = funnel.id_probabilities(size, shown.shape[1])
+                np.testing.assert_allclose(shown @ prob, 0, atol=1e-12)
+
+
+def test_every_effect_is_drawn_for_itself(spec):
+    terms = [term for task in funnel.TASKS for term in funnel._terms(spec)[task]]
+    rows = [row[1:129] for term in terms for _, table in term for row in table if len(row) > 128]
+    assert len(rows) > 20
+    between = np.corrcoef(rows)[np.triu_indices(len(rows), 1)]
+    assert np.abs(between).max() < 0.5
+
+
+def test_only_frequent_ids_have_an_effect(spec, data):
+    ids = data[0][:1_000].copy()
+    column = funnel.FIELDS.index("f205")
+    shown = {}
+    for value in (0, 1, funnel.HEAD_IDS, funnel.HEAD_IDS + 1, spec.sizes["f205"]):
+        ids[:, column] = value
+        shown[value] = logits(spec, ids)
+    unknown = shown.pop(0)
+    for value, got in shown.items():
+        moved = np.abs(got - unknown).max(0) > 1e-9
+        assert moved.tolist() == [value <= funnel.HEAD_IDS, False, False]
+    ids[:] = 0
+    biases = [stage.bias for stage in funnel.STAGES.values()]
+    np.testing.assert_allclose(logits(spec, ids), np.tile(biases, (1_000, 1)), rtol=1e-12)
+
+
+def test_importance_is_the_total_effect(spec, data):
+    # Jansen's estimator: redraw one field, see how far the logit moves.
+    ids = data[0][:40_000]
+    base = logits(spec, ids)
+    for index in range(23):
+        changed = ids.copy()
+        changed[:, index] = data[0][40_000:80_000, index]
+        effect = ((logits(spec, changed) - base) ** 2).mean(0) / 2 / base.var(0)
+        known = [share[index] for share in funnel.importance(spec).values()]
+        np.testing.assert_allclose(effect, known, rtol=0.1, atol=1e-3)
+        assert ((effect == 0) == (np.array(known) == 0)).all()
+
+
+def test_importance_diverges_between_tasks(spec):
+    shares = funnel.importance(spec)
+    for one, other in itertools.combinations(funnel.TASKS, 2):
+        # Spearman: Pearson of ranks, ties (fields without effect) sharing their mean rank.
+        ranks = [
+            (np.sort(s).searchsorted(s, "left") + np.sort(s).searchsorted(s, "right")) / 2
+            for s in (shares[one], shares[other])
+        ]
+        assert np.corrcoef(ranks)[0, 1] < 0.2, (one, other)
+        assert np.argmax(shares[one]) != np.argmax(shares[other])
+    for share in shares.values():
+        assert (share == 0).sum() >= 10
+    assert (sum(shares.values()) > 0).all()  # no field is useless for all
+
+
+def test_bayes_scores_are_products_of_the_stages(spec, data):
+    ids = data[0][:100]
+    click, cart, order = funnel.probabilities(spec, ids).T
+    expected = [click, click * cart, cart, click * cart * order, cart * order, order]
+    got = funnel.bayes_scores(spec, ids)
+    assert sorted(got) == sorted(SPACES)
+    for name, value in zip(SPACES, expected, strict=True):
+        np.testing.assert_allclose(got[name], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_expected_auc_is_that_of_all_pairs(weighted):
+    rng = np.random.default_rng(5)
+    score, prob, space = rng.integers(0, 6, 40) / 7, rng.random(40), rng.random(40)
+    score[:3] = rng.random(3)
+    pairs = won = 0.0
+    for i in range(40):
+        for j in range(40):
+            mass = prob[i] * (1 - prob[j]) * (space[i] * space[j] if weighted else 1)
+            pairs += mass
+            won += mass * (1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0)
+    got = funnel.expected_auc(score, prob, space if weighted else None)
+    assert got == pytest.approx(won / pairs, rel=1e-12)
+
+
+def test_expected_auc_at_its_ends():
+    label = np.array([0.0, 0, 1, 1])
+    assert funnel.expected_auc(np.array([1, 2, 3, 4]), label) == 1
+    assert funnel.expected_auc(np.array([4, 3, 2, 1]), label) == 0
+    assert funnel.expected_auc(np.zeros(4), label) == 0.5
+
+
+def auc_of_labels(score, label):
+    """Mann-Whitney's; scores are distinct enough for ties not to matter."""
+    rank = np.empty(len(score))
+    rank[np.argsort(score)] = np.arange(1, len(score) + 1)
+    positives = label.sum()
+    won = rank[label == 1].sum() - positives * (positives + 1) / 2
+    return won / (positives * (len(label) - positives))
+
+
+def test_truth(spec, data):
+    known = json.loads(json.dumps(funnel.truth(spec, sample=200_000)))
+    assert known["spec"] == {"rows": 200_000, "ids": 20_000, "seed": 3}
+    assert known["sizes"] == spec.sizes
+    assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
+    assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
+    assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
+    assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)
+    # What is taken on clicks must be weighted by the probability of a click.
+    rates = known["rates"]
+    assert rates["cart@all"] == pytest.approx(rates["click@all"] * rates["cart@click"], rel=1e-9)
+    assert rates["order@all"] == pytest.approx(rates["cart@all"] * rates["order@cart"], rel=1e-9)
+    ids, labels = data
+    scores = funnel.bayes_scores(spec, ids)
+    space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
+    for name in SPACES:
+        task, where = name.split("@")
+        label = labels[space[where], funnel.TASKS.index(task)].astype(int)
+        # 5 standard errors of an AUC near 0.85 (Hanley and McNeil), the sample's own included.
+        near = 5 * np.sqrt(2 * 0.06 / min(label.sum(), (1 - label).sum()))
+        got = auc_of_labels(scores[name][space[where]], label)
+        assert known["bayes_auc"][name] == pytest.approx(got, abs=near)
+        assert known["rates"][name] == pytest.approx(label.mean(), abs=0.02)
+
+
+def test_a_perturbed_score_is_worse(spec, data):
+    ids = data[0][:50_000]
+    scores = funnel.bayes_scores(spec, ids)
+    rng = np.random.default_rng(0)
+    for name, best in scores.items():
+        where = name.split("@")[1]
+        space = None if where == "all" else scores[f"{where}@all"]
+        top = funnel.expected_auc(best, best, space)
+        for noise in (0.1, 0.5):
+            worse = np.log(best / (1 - best)) + noise * rng.standard_normal(len(best))
+            assert funnel.expected_auc(worse, best, space) < top
+    # The score of one space is not the best of another.
+    click = funnel.expected_auc(scores["cart@all"], scores["cart@click"], scores["click@all"])
+    best = funnel.expected_auc(scores["cart@click"], scores["cart@click"], scores["click@all"])
+    assert click < best - 0.01
+
+
+def test_main_effects_alone_fall_short(spec, data, monkeypatch):
+    ids = data[0][:50_000]
+    best = funnel.bayes_scores(spec, ids)
+    with monkeypatch.context() as patch:
+        for task, stage in funnel.STAGES.items():
+            patch.setitem(funnel.STAGES, task, dataclasses.replace(stage, pairs=()))
+        funnel._terms.cache_clear()
+        mains = funnel.bayes_scores(spec, ids)
+    funnel._terms.cache_clear()
+    for name, prob in best.items():
+        where = name.split("@")[1]
+        space = None if where == "all" else best[f"{where}@all"]
+        reached, top = (funnel.expected_auc(s[name], prob, space) - 0.5 for s in (mains, best))
+        assert 0.7 < reached / top < 0.9, name

@@ -1,0 +1,117 @@
+"""What is predicted for many devices, against programs compiled for the simulated ones."""
+
+import pytest
+
+from configs import base
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.tables.embedding import LARGEST_ID, ROW_MULTIPLE
+from experiments.suites import programs
+from experiments.suites.needs import Collective, predict
+from experiments.suites.programs import Program
+
+TASKS = (Task("click"), Task("order", space="click", upstream=("click",)))
+
+
+def program(devices, rows=30_000, **changes):
+    config = base.get_config()
+    config.model.embedding_dim, config.model.experts = 4, "mlp"
+    config.model.mlp.hidden, config.model.tower_hidden = (16,), (8,)
+    config.data.batch_size = config.data.eval_batch_size = 64
+    config.parallel.devices = devices
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    fields = tuple(Field(f"f{i}", rows=rows // 3) for i in range(3))
+    return Program(config, Schema("toy", fields, TASKS))
+
+
+def prediction(p, devices):
+    return predict(p.config, p.model, p.tables, devices)
+
+
+@pytest.mark.parametrize(
+    ("devices", "changes"),
+    [
+        (2, {}),
+        (2, {"optim__tables": "sgd", "model__normalisation": "batch"}),
+        (4, {"parallel__table_devices": 2, "model__experts": "mlp+hcnet"}),
+        (4, {"optim__tables": "dense"}),
+        (8, {"optim__tables": "adagrad", "model__architecture": "single_task"}),
+        (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
+        (8, {"parallel__strategy": "pmap", "model__normalisation": "batch"}),
+        (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
+    ],
+)
+def test_predictions_are_what_compiled_programs_need(devices, changes):
+    p = program(devices, **changes)
+    predicted, compiled = prediction(p, devices), programs.compile_from_shapes(p)
+    memory = compiled.memory_analysis()
+    assert predicted.memory.arguments == pytest.approx(memory.argument_size_in_bytes, rel=0.01)
+    assert 1 <= predicted.memory.temporaries / memory.temp_size_in_bytes < 2
+    carried = programs.total_bytes(programs.collectives(compiled))
+    assert programs.total_bytes(predicted.collectives) == pytest.approx(carried, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers", "update"), [("adam", 33, 7), ("adagrad", 1, 3), ("sgd", 0, 3)]
+)
+def test_a_billion_rows(optimizer, numbers, update):
+    """By hand: slots of `numbers` a row, and an update of `update` arrays as wide as a row."""
+    batch, devices = 8 * 1024, 256
+    changes = {"optim__tables": optimizer, "model__architecture": "shared_bottom"}
+    changes |= {"model__embedding_dim": 16, "data__batch_size": batch}
+    found = prediction(program(devices, 10**9, **changes), devices)
+    rows = -(-(10**9 // 3 * 3) // ROW_MULTIPLE) * ROW_MULTIPLE
+    assert found.memory.tables == rows * 16 * 4 / devices
+    assert found.memory.slots == rows * numbers * 4 / devices
+    assert found.memory.update == 4 * 3 * batch * (16 * update + 8)
+    products = 48 * 16 + 16 * 64 + 2 * (64 * 8 + 8)  # one MLP expert, two towers
+    assert found.flops == 3 * 2 * products * batch / devices
+    by_name = {c.name: c for c in found.collectives}
+    assert by_name["embedding: gradients"] == Collective(
+        "embedding: gradients", "all-gather", 4 * 16 * 3 * batch, devices
+    )
+    assert by_name["embedding: rows"].kind == "reduce-scatter"
+    assert found.carried == sum(c.bytes for c in found.collectives)
+
+
+def test_a_ring_sends_all_but_an_own_part():
+    assert Collective("", "all-gather", 800, 8).sent == 700
+    assert Collective("", "all-reduce", 800, 8).sent == 1400
+    assert Collective("", "reduce-scatter", 800, 1).sent == 0
+
+
+def test_what_ids_cannot_number_is_refused():
+    limit = LARGEST_ID // ROW_MULTIPLE * ROW_MULTIPLE  # table rows are padded to a multiple
+    assert prediction(program(8, limit - 3), 8).memory.tables > 0
+    with pytest.raises(UserError, match=r"2,147,483,648 table rows: .* int32"):
+        prediction(program(8, limit + 3), 8)
+    one_copy = {"parallel__table_devices": 1, "data__batch_size": 2048}
+    with pytest.raises(UserError, match=r"a batch's 6,144 ids.* more devices"):
+        prediction(program(8, limit - 3, **one_copy), 8)
+
+
+def test_what_cannot_be_split_is_refused():
+    with pytest.raises(UserError, match="batch_size=64 does not divide by 3"):
+        prediction(program(3), 3)
+    with pytest.raises(UserError, match="over 3 of 8 devices"):
+        prediction(program(8, parallel__table_devices=3), 8)
+    with pytest.raises(UserError, match="over 2048 of 2048"):
+        prediction(program(2048, data__batch_size=2048), 2048)
+    with pytest.raises(UserError, match="accumulate"):
+        prediction(program(8, train__accumulate=2), 8)
+
+
+def test_collectives_are_read_off_a_programs_text():
+    text = """
+  %a = s32[24]{0} all-gather(%x), channel_id=1, replica_groups={{0,1},{2,3}}, dimensions={0}
+  %b = f32[3,4]{1,0} reduce-scatter(%x), replica_groups=mesh['data'=2,'table'=4] {'table'}, to=%r
+  %c = (f32[], /*index=1*/bf16[8]{0}) all-reduce(%x, %y), replica_groups=[2,4]<=[8], to_apply=%s
+  %d = (f32[2], f32[16]) all-gather-start(%x), replica_groups=[1,8]<=[8], metadata={op_name="d"}
+  %e = f32[16] all-gather-done(%d)
+  %f = f32[16] add(%all-gather, %d)
+"""
+    assert programs.read_collectives(text) == [
+        Collective("", "all-gather", 96, 2),
+        Collective("", "reduce-scatter", 4 * 48, 4),
+        Collective("", "all-reduce", 4 + 16, 4),
+        Collective("d", "all-gather", 64, 8),
+    ]

@@ -1,0 +1,76 @@
+"""The command that prepares a data set, and what it shows of it."""
+
+import inspect
+
+import pytest
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.schema import UserError
+from experiments import generate_ali_ccp, prepare
+
+
+def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
+    arguments = ["--dataset=synthetic", "--options=rows=1000", f"--data_dir={tmp_path}"]
+    prepare.main(arguments)
+    shown = capsys.readouterr().out
+    assert "Preparing synthetic" in shown
+    for text in ("Fields of synthetic", "categorical", "click", "cart", "order", str(tmp_path)):
+        assert text in shown
+    prepare.main(arguments)
+    assert "Preparing" not in capsys.readouterr().out
+
+
+def test_the_account_is_shown_once(tmp_path, capsys):
+    generate_ali_ccp.main([f"--out={tmp_path}/raw/ali_ccp", "--rows=300", "--odd=0.5"])
+    for _ in range(2):  # the second time the set is there
+        capsys.readouterr()
+        prepare.main(
+            ["--dataset=ali_ccp", f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}"]
+        )
+        assert capsys.readouterr().out.count("conversions without a click left out: ") == 1
+
+
+def test_help_lists_the_options_of_every_data_set(capsys):
+    with pytest.raises(SystemExit):
+        prepare.main(["--help"])
+    shown = capsys.readouterr().out
+    shown = shown.partition("own options, with")[2]
+    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
+    listed = dict(line for line in lines if len(line) == 2 and line[0] in catalog.DATASETS)
+    assert listed["adult"] == "none"
+    assert listed["census_income"] == "buckets=64"
+    assert listed["kuairand"] == "min_count=2"
+    assert listed["synthetic"] == "rows=1000000, ids=20000, seed=0"
+    words = " ".join(shown.split())
+    assert "min_count=2, max_values=20, pooling=sum (or mean, max, unweighted)" in words
+    assert "conversion_without_click=drop (or keep, click), damaged=20" in words
+    assert max(map(len, shown.partition("example:")[0].splitlines())) < 80
+
+
+def test_the_listed_defaults_are_those_of_the_builders():
+    for builder in catalog.DATASETS.values():
+        known = inspect.signature(builder).parameters
+        for key, default in builder.OPTIONS.items():
+            default = default[0] if isinstance(default, tuple) else default
+            assert known[key].default == default, (builder.name, key)
+
+
+def test_the_example_of_help_works(tmp_path, capsys):
+    """Anywhere: it needs no raw files."""
+    command, *arguments = prepare.EXAMPLE.partition("-m ")[2].split()
+    assert command == "experiments.prepare"
+    prepare.main([*arguments, f"--data_dir={tmp_path}"])
+    assert "80,000 train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=adults"], "Did you mean 'adult'"),
+        ([], "unknown data set ''"),
+        (["--dataset=adult", "--options=rows=1"], "data set 'adult' has no options"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
+        prepare.main(arguments)

@@ -1,0 +1,310 @@
+"""Studies that workers share: twins, deaths, trials beyond the budget."""
+
+import errno
+import json
+import threading
+import time
+
+import optuna
+import pytest
+from test_train import small
+
+from dtn_jax import workdir
+from dtn_jax.schema import UserError
+from experiments.search import studies, trial_storage
+from experiments.search.budget import Budget, make_pruner, make_sampler
+
+RANDOM = Budget(99, "random", "asha", 0, {})
+
+
+def in_memory(trials):
+    study = optuna.create_study(direction="maximize")
+    budget = Budget(trials, "tpe", "none", 0, {})
+    return studies.Study("dtn", study, "mean", budget, study._storage)
+
+
+def test_no_sampler_learns_from_a_twin():
+    study = in_memory(9)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    states = [t.state.name for t in study.optuna.get_trials()]
+    assert states == ["COMPLETE", "FAIL"]
+
+
+def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp_path):
+    """An Optuna storage in memory has no heartbeats either."""
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    folder = tmp_path / "trial_0"
+    folder.mkdir()
+    with workdir.locked(folder / "lock"):
+        assert study.others_run(tmp_path)
+        monkeypatch.setattr(studies, "BEGINNING", 0)
+        study.bury(tmp_path)
+        assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    monkeypatch.setattr(studies, "BEGINNING", 20)
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]  # it may not have begun
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    assert study.wants_more(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+
+
+def test_with_a_journal_nothing_is_said_of_trials_in_another_workdir(monkeypatch, tmp_path):
+    """Not even where this one has a folder of that name, left by a worker that died here."""
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path / "there")
+    here = tmp_path / "here"
+    (here / "trial_0").mkdir(parents=True)
+    (here / "trial_0" / "lock").touch()
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study.bury(here)
+    assert not study.others_run(here)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]
+
+
+def test_with_a_journal_nobody_is_dead_where_files_have_no_locks(monkeypatch, tmp_path):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(workdir.fcntl, "flock", flock)
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    (tmp_path / "trial_0").mkdir()
+    with workdir.locked(tmp_path / "trial_0" / "lock"):
+        study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    assert not study.others_run(tmp_path)  # whose death nobody would notice
+
+
+def test_interruptions_are_gone_on_with_and_many_silent_deaths_are_not(tmp_path, capsys):
+    study = in_memory(9)
+    limit = trial_storage.RETRIES
+    for _ in range(limit + 2):
+
+        def interrupted(trial):
+            study.claim(trial, {"seed": "1"})
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            study.run_one(interrupted)
+        assert study.trials()[-1].state.name == "WAITING"
+    assert "given up" not in capsys.readouterr().out
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study = in_memory(9)
+    for deaths in range(limit + 1):
+        study.claim(study.optuna.ask(), {"seed": "1"})
+        study.give_up(study.running()[0])
+        waiting = study.trials()[-1].state.name == "WAITING"
+        assert waiting == (deaths < limit)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"trial 0 is given up: its workers died without a word, or were interrupted, {limit + 1}"
+        in shown
+    )
+
+
+def test_a_pruner_keeps_what_an_interrupted_trial_had_reported():
+    study = in_memory(9)
+
+    def interrupted(trial):
+        study.claim(trial, {"seed": "1"})
+        trial.report(0.7, 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.run_one(interrupted)
+    study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert study.trials()[-1].intermediate_values == {1: 0.7}
+
+
+def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path, monkeypatch):
+    tried = []
+
+    def record(self, trial_id):
+        tried.append(trial_id)
+        if len(tried) == 1:
+            raise optuna.exceptions.StorageInternalError("the server restarts")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "record_heartbeat", record)
+    monkeypatch.setattr(trial_storage, "HEARTBEAT", 1)
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    end = time.monotonic() + 30
+
+    def objective(trial):
+        while len(tried) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        return 0.5
+
+    study.run_one(objective)
+    study.close()
+    assert len(tried) >= 2
+
+
+def test_the_password_of_a_storage_is_not_shown():
+    url = "postgresql://me:secret@nowhere.invalid/trials"
+    with pytest.raises(UserError) as caught:
+        studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    assert "secret" not in str(caught.value)
+    assert "me:***@nowhere.invalid" in str(caught.value)
+    assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
+
+
+def test_the_last_point_of_a_grid_is_gone_on_with_too():
+    grid = {"seed": ["1", "2"]}
+    sampler = optuna.samplers.GridSampler(grid)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    known = studies.Study("dtn", study, "mean", Budget(2, "grid", "none", 0, grid), study._storage)
+    trials = [study.ask(), study.ask()]
+    for trial in trials:
+        trial.suggest_categorical("seed", grid["seed"])
+    study.tell(trials[0], 0.1)
+    known.alone()
+    assert [t.state.name for t in known.trials()] == ["COMPLETE", "FAIL", "WAITING"]
+
+
+def test_of_two_workers_that_draw_the_same_the_older_goes_on():
+    study = in_memory(9)
+    older, younger = study.optuna.ask(), study.optuna.ask()
+    late = threading.Timer(0.3, study.claim, (older, {"seed": "1"}))  # it has not said so yet
+    late.start()
+    with pytest.raises(studies.Twin):
+        study.claim(younger, {"seed": "1"})
+    late.join()
+    assert [t.number for t in study.trials()] == [older.number]
+    assert study.claim(study.optuna.ask(), {"seed": "2"}) == 2
+
+
+def test_a_trial_beyond_the_budget_is_not_done():
+    study = in_memory(2)
+    for number in range(2):  # both are running
+        assert study.claim(study.optuna.ask(), {"seed": str(number)}) == number
+    with pytest.raises(studies.Twin):
+        study.claim(study.optuna.ask(), {"seed": "2"})
+    assert len(study.trials()) == 2
+
+
+def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
+    """A worker that died before it could end its trial as a twin, or as one too many."""
+    for budget in (9, 1):
+        study = in_memory(budget)
+        settings = {"seed": "1" if budget == 9 else "2"}
+        study.run_one(lambda trial, s=study: s.claim(trial, {"seed": "1"}) + 0.5)
+        dead = study.optuna.ask()
+        dead.set_user_attr(studies.SETTINGS, json.dumps(settings))
+        study.alone()
+        assert not study.run_one(lambda trial, s=study, given=settings: s.claim(trial, given) + 0.5)
+        assert len([t for t in study.trials() if t.state in studies.DONE]) == 1
+    study = in_memory(9)
+    dead = study.optuna.ask()
+    dead.set_user_attr(studies.TWIN, None)  # it had said so, and no more
+    study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL)
+    studies.go_on_later(study.optuna, study.optuna.get_trials()[dead.number])
+    assert not study.run_one(lambda trial: study.claim(trial, {"seed": "3"}) + 0.5)
+
+
+def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
+    budget = Budget(2, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.claim(study.optuna.ask(), {"seed": "1"})  # and its worker dies
+    study.alone()
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    study.close()
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_its_trial_to_the_other(capsys):
+    study = in_memory(2)
+
+    def silent(trial):
+        study.claim(trial, {"seed": "1"})
+        study.optuna.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # said by another one
+        return 0.5
+
+    assert not study.run_one(silent)
+    assert "another one took it over" in " ".join(capsys.readouterr().out.split())
+    assert [t.state.name for t in study.trials()] == ["FAIL"]
+
+
+def test_a_worker_that_died_before_it_had_a_folder_is_noticed(monkeypatch, tmp_path):
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    study.claim(study.optuna.ask(), {"seed": "2"}, tmp_path / "of another worker")
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["RUNNING"] * 2  # they may have just begun
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    study.bury(tmp_path)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "RUNNING", "WAITING"]
+
+
+def test_a_worker_that_died_before_it_said_what_it_does_is_not_waited_for(monkeypatch, tmp_path):
+    study = in_memory(9)
+    study.optuna.ask()
+    monkeypatch.setattr(studies.trial_storage, "DEAD", 0)
+    assert study.claim(study.optuna.ask(), {"seed": "2"}) == 1
+    study.bury(tmp_path)
+    assert study.trials()[0].state.name == "FAIL"
+
+
+def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):
+    """Each has the same seed, and draws the same at first."""
+    monkeypatch.setattr(studies.trial_storage, "DEAD", 0)  # here one claims after the other
+    storage, budget = f"journal:{tmp_path / 'journal'}", Budget(99, "tpe", "none", 0, {})
+    workers = [studies.open_study(storage, "dtn", small(""), "mean", budget) for _ in range(35)]
+    settings = lambda trial: {"rate": str(trial.suggest_float("rate", 0, 1))}  # noqa: E731
+    asked = [(worker, worker.optuna.ask()) for worker in workers]
+    drawn = [settings(trial) for _, trial in asked]
+    assert len({d["rate"] for d in drawn}) == 1
+    draws = []
+    for (worker, trial), own in zip(asked, drawn):
+        for twins in range(99):
+            try:
+                worker.claim(trial, own)
+                break
+            except studies.Twin:
+                worker.optuna.tell(trial, state=optuna.trial.TrialState.FAIL)
+                worker.draw_anew(twins >= 2)
+                trial = worker.optuna.ask()
+                own = settings(trial)
+        draws.append(twins)
+    assert max(draws) <= 4
+    assert len({t.user_attrs[studies.SETTINGS] for t in workers[0].trials()}) == 35
+
+
+def test_asha_judges_at_several_validations():
+    study = optuna.create_study(
+        direction="maximize", pruner=make_pruner("asha"), sampler=make_sampler(RANDOM, 0)
+    )
+    known = studies.Study("dtn", study, "mean", RANDOM, study._storage)
+
+    def objective(trial):
+        value = trial.suggest_float("value", 0, 1)
+        after_validation = known.after_validation(trial)
+        for number in (1, 2, 3, 4):
+            after_validation(number, {"mean": value + number / 100})
+        return value
+
+    study.optimize(objective, n_trials=60)
+    ends = [max(t.intermediate_values) for t in study.trials if t.state.name == "PRUNED"]
+    assert 30 < ends.count(1) < 55  # about two thirds, and more at first
+    assert 2 < ends.count(3) < 20
+    assert set(ends) == {1, 3}
+    assert study.best_value > 0.95
+
+
+def test_a_study_ends_its_connections(tmp_path):
+    budget = Budget(1, "tpe", "none", 0, {})
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    pool = study.storage.engine.pool
+    study.close()
+    assert study.storage.engine.pool is not pool
+    assert pool.checkedin() == 0

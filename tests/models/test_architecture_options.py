@@ -1,0 +1,150 @@
+"""Every option of a model changes it, wrong ones are told, and what architectures are made of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import CHAIN, PAIR, options, schema
+
+from configs.base import get_config
+from dtn_jax.models import build as architectures
+from dtn_jax.schema import Task, UserError
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+# What to build, then the option that changes it. Options that no module reads: embedding_dim,
+# upstream, and those of hcnet's addresses.
+READ_ELSEWHERE = {"embedding_dim", "upstream"} | {
+    f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
+}
+FLIPS = {
+    "architecture": ({}, "mmoe"),
+    "experts": ({}, "mlp"),
+    "group_experts": ({}, "shared=mlp*3"),
+    "expert_dim": ({}, 7),
+    "tower_hidden": ({}, (4, 4)),
+    "dropout": ({}, 0.5),
+    "embedding_dropout": ({}, 0.5),
+    "normalisation": ({}, "layer"),
+    "dtype": ({}, "bfloat16"),
+    "fusion": ({}, "released"),
+    "dtn.tsn": ({}, False),
+    "dtn.shared_group": ({}, False),
+    "dtn.task_groups": ({}, False),
+    "ple.levels": ({"architecture": "ple"}, 3),
+    "aitm.calibrator": ({"architecture": "aitm", "experts": "mlp*3"}, 0.3),
+    "stem.levels": ({"architecture": "stem"}, 2),
+    "adatt.levels": ({"architecture": "adatt"}, 3),
+    "adatt.shared_group": ({"architecture": "adatt"}, False),
+    "mlp.hidden": ({}, ()),
+    "gdcn.layers": ({"experts": "gdcn"}, 3),
+    "masknet.kind": ({"experts": "masknet"}, "serial"),
+    "masknet.blocks": ({"experts": "masknet"}, 3),
+    "masknet.block_dim": ({"experts": "masknet"}, 5),
+    "masknet.mask_hidden": ({"experts": "masknet"}, 5),
+    "masknet.hidden": ({"experts": "masknet"}, ()),
+    "hcnet.shrinking": ({"experts": "hcnet"}, "sum"),
+    "dcnv2.layers": ({"experts": "dcnv2"}, 3),
+    "dcnv2.rank": ({"experts": "dcnv2"}, 1),
+}
+
+
+def flat_keys(config, prefix=""):
+    for key, value in config.items():
+        if hasattr(value, "items"):
+            yield from flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_every_option_has_a_flip():
+    assert set(flat_keys(get_config().model)) == set(FLIPS) | READ_ELSEWHERE
+
+
+@pytest.mark.parametrize("key", FLIPS)
+def test_flipping_an_option_changes_the_model(key, model):
+    base, value = FLIPS[key]
+    before, after = model(PAIR, **base), model(PAIR, **{**base, key: value})
+    shapes = [jax.tree.map(jnp.shape, built.variables) for built in (before, after)]
+    if shapes[0] == shapes[1]:  # then the numbers differ
+        a, b = before(train=True), after(train=True)
+        same = jax.tree.map(np.array_equal, (a.logits, a.aux), (b.logits, b.aux))
+        assert not all(jax.tree.leaves(same))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("architecture", "dnt", "unknown architecture 'dnt'. Did you mean 'dtn'"),
+        ("experts", "mlp+gcn", "unknown expert 'gcn'"),
+        ("experts", "", "unknown expert ''"),
+        ("group_experts", "sharde=mlp", "unknown group of dtn 'sharde'. Did you mean 'shared'"),
+        ("group_experts", "shared", "expected group=experts, got 'shared'"),
+        ("group_experts", "shared=mpl", "unknown expert 'mpl'. Did you mean 'mlp'"),
+        ("normalisation", "group", "The choices are: none, batch, layer"),
+        ("fusion", "sum", "The choices are: paper, released"),
+        ("dtype", "float16", "The choices are: float32, bfloat16, float64"),
+        ("dtype", "float64", "JAX_ENABLE_X64"),
+        ("masknet.kind", "both", "unknown model.masknet.kind 'both'"),
+        ("hcnet.shrinking", "mean", "unknown model.hcnet.shrinking 'mean'"),
+        ("expert_dim", 0, "model.expert_dim: expected a whole number >= 1, got 0"),
+        ("gdcn.layers", 0, "model.gdcn.layers"),
+        ("masknet.blocks", -1, "model.masknet.blocks"),
+        ("masknet.block_dim", 0, "model.masknet.block_dim"),
+        ("masknet.mask_hidden", 0, "model.masknet.mask_hidden"),
+        ("masknet.hidden", (0,), "model.masknet.hidden"),
+        ("mlp.hidden", (8, 0), "model.mlp.hidden"),
+        ("tower_hidden", (-1,), "model.tower_hidden"),
+        ("dcnv2.layers", 0, "model.dcnv2.layers"),
+        ("dcnv2.rank", -1, "model.dcnv2.rank: expected a whole number >= 0"),
+        ("dropout", 1.0, r"model.dropout: expected a rate in \[0, 1\), got 1.0"),
+        ("embedding_dropout", -0.1, "model.embedding_dropout"),
+    ],
+)
+def test_a_wrong_option_is_a_user_error(key, value, message):
+    with pytest.raises(UserError, match=message):
+        architectures.build(options(**{key: value}), PAIR)
+
+
+def test_other_wrong_models_are_user_errors():
+    with pytest.raises(UserError, match="expected a whole number >= 1, got 0"):
+        architectures.build(options(architecture="ple", ple__levels=0), PAIR)
+    with pytest.raises(UserError, match="both off"):
+        architectures.build(options(dtn__task_groups=False, dtn__shared_group=False), PAIR)
+    switched_off = options(dtn__shared_group=False, group_experts="shared=mlp")
+    with pytest.raises(UserError, match="The choices are: order, cart, click"):
+        architectures.build(switched_off, CHAIN)
+    with pytest.raises(UserError, match="a task cannot be called 'shared'"):
+        architectures.build(options(), schema(Task("shared")))
+
+
+def test_groups_of_each_architecture():
+    groups = {
+        "dtn": ["click", "order", "shared"],
+        "ple": ["click", "order", "shared"],
+        "mmoe": ["shared"],
+        "shared_bottom": ["shared"],
+        "single_task": ["click", "order"],
+        "esmm": ["click", "order"],
+        "aitm": ["click", "order"],
+        "stem": ["click", "order", "shared"],
+        "adatt": ["click", "order", "shared"],
+    }
+    views = {"single_task": ("click", "order"), "stem": ("click", "order", "shared")}
+    assert set(groups) == set(architectures.ARCHITECTURES)
+    for name, expected in groups.items():
+        assert list(architectures.layout(options(architecture=name), PAIR)[0]) == expected
+        assert architectures.views(name, PAIR) == views.get(name, ("shared",))
+    with pytest.raises(UserError, match="unknown architecture"):
+        architectures.views("moe", PAIR)
+
+
+def test_counting_codebooks():
+    counts = {"dtn": 3, "ple": 6, "mmoe": 1, "shared_bottom": 1, "single_task": 2}
+    for name, expected in counts.items():
+        assert architectures.codebooks(options(architecture=name, experts="mlp+hcnet"), PAIR) == (
+            expected
+        )
+    mixed = options(experts="mlp", group_experts="shared=hcnet*2+mlp,click=hcnet")
+    assert architectures.codebooks(mixed, PAIR) == 3
+    assert architectures.codebooks(options(), PAIR) == 0

@@ -1,0 +1,151 @@
+"""Normalisation against its equations, with masked rows; running statistics."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dtn_jax.models.normalisation import Normalisation
+
+B, F, D = 8, 3, 2
+
+
+def draw(dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    fields = jnp.asarray(rng.normal(size=(B, F, D), loc=1.0, scale=2.0), dtype)
+    return fields, jnp.asarray(rng.random(B) < 0.7)
+
+
+def exact(tree):
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
+
+
+def apply(kind, variables, fields, row_mask, train):
+    """(output, new running statistics)."""
+    module = Normalisation(kind)
+    y, new = module.apply(variables, fields, row_mask, train, mutable=["batch_stats"])
+    return y, new.get("batch_stats", {}).get("batch")
+
+
+@pytest.fixture
+def batch(random_variables):
+    """Makes (variables, fields, row_mask) of a batch normalisation."""
+
+    def make(dtype=jnp.float32, seed=0):
+        fields, row_mask = draw(dtype, seed)
+        return (
+            random_variables(Normalisation("batch"), fields, row_mask, train=False),
+            fields,
+            row_mask,
+        )
+
+    return make
+
+
+def test_none_is_the_identity(random_variables):
+    fields, row_mask = draw(jnp.float32)
+    assert random_variables(Normalisation("none"), fields, row_mask, train=False) == {}
+    y, _ = apply("none", {}, fields, row_mask, train=True)
+    np.testing.assert_array_equal(y, fields)
+
+
+def test_layer(precision, random_variables):
+    fields, row_mask = draw(precision.dtype)
+    variables = random_variables(Normalisation("layer"), fields, row_mask, train=False)
+    p = exact(variables["params"]["layer"])
+    x = exact(fields).reshape(B, -1)
+    centred = x - x.mean(-1, keepdims=True)
+    y = centred / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+    got, _ = apply("layer", variables, fields, row_mask, train=True)
+    precision.assert_close(got, y.reshape(B, F, D))
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+def test_trainable_parameters(kind, random_variables):
+    params = random_variables(Normalisation(kind), *draw(jnp.float32), train=False)["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 2 * F * D
+
+
+def test_batch_in_training(precision, batch):
+    variables, fields, row_mask = batch(precision.dtype)
+    p, old = exact(variables["params"]["batch"]), exact(variables["batch_stats"]["batch"])
+    x = exact(fields).reshape(B, -1)
+    kept = x[np.asarray(row_mask)]
+    assert 1 < len(kept) < B
+    mean, var = kept.mean(0), kept.var(0)
+    y = (x - mean) / np.sqrt(var + 1e-3) * p["gamma"] + p["beta"]
+    # the third batch's share is 1/3; from the hundredth on it is 1 - momentum
+    for seen, share in ((2.0, 1 / 3), (500.0, 0.01)):
+        stats = {**variables["batch_stats"]["batch"], "batches": jnp.asarray(seen, fields.dtype)}
+        here = {**variables, "batch_stats": {"batch": stats}}
+        got, new = apply("batch", here, fields, row_mask, train=True)
+        precision.assert_close(got, y.reshape(B, F, D))
+        precision.assert_close(new["mean"], (1 - share) * old["mean"] + share * mean)
+        precision.assert_close(new["var"], (1 - share) * old["var"] + share * var)
+        assert new["batches"] == seen + 1
+
+
+def test_batch_in_inference(precision, batch):
+    variables, fields, row_mask = batch(precision.dtype)
+    p, old = exact(variables["params"]["batch"]), exact(variables["batch_stats"]["batch"])
+    x = exact(fields).reshape(B, -1)
+    y = (x - old["mean"]) / np.sqrt(old["var"] + 1e-3) * p["gamma"] + p["beta"]
+    got, new = apply("batch", variables, fields, row_mask, train=False)
+    precision.assert_close(got, y.reshape(B, F, D))
+    for name in ("mean", "var"):
+        np.testing.assert_array_equal(new[name], variables["batch_stats"]["batch"][name])
+
+
+def test_initial_statistics_are_untouched_by_init():
+    fields, row_mask = draw(jnp.float32)
+    variables = Normalisation("batch").init(jax.random.key(0), fields, row_mask, train=True)
+    stats = variables["batch_stats"]["batch"]
+    np.testing.assert_array_equal(stats["mean"], np.zeros(F * D))
+    np.testing.assert_array_equal(stats["var"], np.ones(F * D))
+
+
+def test_masked_rows_change_nothing(batch):
+    variables, fields, row_mask = batch()
+    spoilt = jnp.where(row_mask[:, None, None], fields, 1e6)
+    rows = np.flatnonzero(row_mask)
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def step(params, fields):
+        here = {**variables, "params": params}
+        y, new = apply("batch", here, fields, row_mask, train=True)
+        return jnp.sum(jnp.where(row_mask[:, None, None], y, 0) ** 2), (y[rows], new)
+
+    clean, dirty = (step(variables["params"], x) for x in (fields, spoilt))
+    chex.assert_trees_all_equal(dirty, clean)
+
+
+def test_a_batch_of_padding_leaves_the_statistics(batch):
+    variables, fields, _ = batch()
+    y, new = apply("batch", variables, fields, jnp.zeros(B, bool), train=True)
+    assert np.all(np.isfinite(y))
+    chex.assert_trees_all_equal(new, variables["batch_stats"]["batch"])
+
+
+def test_statistics_are_global_over_devices(batch):
+    variables, fields, row_mask = batch()
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = NamedSharding(mesh, PartitionSpec("data"))
+    step = jax.jit(lambda v, f, m: apply("batch", v, f, m, train=True))
+    alone = step(variables, fields, row_mask)
+    together = step(variables, jax.device_put(fields, spread), jax.device_put(row_mask, spread))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), together, alone
+    )
+
+
+def test_bfloat16_embeddings_have_float32_statistics(random_variables):
+    fields, row_mask = draw(jnp.bfloat16)
+    for kind in ("batch", "layer"):
+        variables = random_variables(Normalisation(kind), fields, row_mask, train=False)
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+        assert apply(kind, variables, fields, row_mask, train=True)[0].dtype == jnp.float32

@@ -1,0 +1,231 @@
+"""Several processes train one run: with one process's numbers, and on after a death."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import chex
+import jax
+import pytest
+from test_train import last_state, logged, small
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.parallel import processes
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+from experiments import launch
+
+TESTS = pathlib.Path(__file__).parents[1]
+# One device a process, and programs compiled in one test are at hand in the next.
+ALONE = os.environ | {
+    "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1"),
+    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+}
+
+
+def config_of_a_process(data_dir, **changes):
+    return small(data_dir, model__architecture="shared_bottom", model__experts="mlp", **changes)
+
+
+def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
+    """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`."""
+    address = f"127.0.0.1:{launch.free_port()}"
+    started = [
+        subprocess.Popen(
+            [
+                *(sys.executable, TESTS / "one_process.py", workdir, data_dir),
+                *(f"{address},{count},{index}", str(devices), strategy, str(cut_at)),
+            ],
+            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(count)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * count, "\n".join(said)
+    return said
+
+
+def assert_equal_runs(config, one, other):
+    """The same rows in every step, so the same losses, metrics and parameters up to rounding."""
+    for a, b in zip(logged(one), logged(other), strict=True):
+        assert list(a) == list(b)
+        for name in a:
+            if isinstance(a[name], float):
+                assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-5), (a["step"], name)
+    (state, progress), (state2, progress2) = last_state(config, one), last_state(config, other)
+    for name, entry in progress["best"].items():
+        assert entry["step"] == progress2["best"][name]["step"]
+    chex.assert_trees_all_close(state, state2, rtol=1e-2, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def uncut(prepared_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uncut") / "run"
+    return workdir, train(config_of_a_process(prepared_dir), workdir)
+
+
+def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
+    """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
+    workdir = tmp_path / "run"
+    run_together(workdir, prepared_dir, 4, 2, cut_at=12)
+    said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
+    assert "Going on at step 12 of 45" in said[0]
+    assert "Going on" not in said[1]  # the first process alone speaks
+    config = config_of_a_process(prepared_dir, parallel__devices=2)
+    results = train(config, workdir)
+    assert_equal_runs(config, uncut[0], workdir)
+    for key, found in results["test"].items():
+        assert found["auc"] == pytest.approx(uncut[1]["test"][key]["auc"], abs=1e-4)
+        assert found["examples"] == uncut[1]["test"][key]["examples"]
+
+
+def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
+    run_together(tmp_path / "run", prepared_dir, 2, 2, strategy="pmap")
+    assert_equal_runs(config_of_a_process(prepared_dir), uncut[0], tmp_path / "run")
+    assert (tmp_path / "run" / "predictions.parquet").exists()
+
+
+def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_path):
+    workdir, log = tmp_path / "run", tmp_path / "log"
+    command = [
+        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=1", "--"),
+        *("--config=configs/adult.py:dtn,quick", f"--workdir={workdir}"),
+        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=400"),
+        *("--config.train.epochs=20", "--config.train.checkpoint_every=100"),
+        *("--config.model.experts=mlp", "--config.model.mlp.hidden=(8,)"),
+        *("--config.model.embedding_dim=4", "--config.model.expert_dim=8"),
+        *("--config.data.batch_size=256", "--config.parallel.heartbeat_seconds=5"),
+    ]
+    with log.open("w") as out:
+        launcher = subprocess.Popen(
+            command, env=ALONE, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT
+        )
+        last = workdir / "checkpoints" / "last"
+        wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 120)
+        victim, *others = children(launcher.pid)
+        os.kill(victim, signal.SIGKILL)
+        died = time.monotonic()
+        wait_for(lambda: not any(map(alive, others)), 60)  # the others end within a minute
+        assert time.monotonic() - died < 60
+        assert launcher.wait(240) == 0, log.read_text()
+    text = log.read_text()
+    assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
+    assert re.search(r"Going on at step \d+ of 400", text)
+    assert (workdir / "results.json").exists()
+
+
+FAILING = """
+import sys
+from configs import base
+from dtn_jax import processes
+from experiments import command
+
+def main(arguments):
+    parallel = base.get_config().parallel
+    parallel.processes, parallel.heartbeat_seconds = arguments[0], 5
+    processes.join(parallel)
+    if not processes.is_first():
+        raise RuntimeError("out of disk")
+    processes.first_alone(lambda: None)  # waits for the other
+
+command.run(main)
+"""
+
+
+def test_an_error_in_one_process_is_told_and_ends_all():
+    address = f"127.0.0.1:{launch.free_port()}"
+    start = time.monotonic()
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", FAILING, f"{address},2,{index}"],
+            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    said = [process.communicate(timeout=100)[1] for process in started]
+    assert time.monotonic() - start < 60
+    assert "out of disk" in said[1]
+    assert started[1].returncode == 1
+    assert started[0].returncode != 0
+
+
+def test_a_launcher_that_is_ended_ends_its_processes(prepared_dir, tmp_path):
+    command = [
+        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--"),
+        *("--config=configs/adult.py:dtn,quick", f"--workdir={tmp_path / 'run'}"),
+        f"--config.data.data_dir={prepared_dir}",
+    ]
+    launcher = subprocess.Popen(command, env=ALONE, cwd=TESTS.parent)
+    wait_for(lambda: len(children(launcher.pid)) == 2, 60)
+    started = children(launcher.pid)
+    launcher.terminate()
+    assert launcher.wait(20) == 143
+    wait_for(lambda: not any(map(alive, started)), 20)
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def children(pid):
+    """The processes that a process has started."""
+    found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def alive(pid):
+    stat = pathlib.Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):
+    codes = [[0, -9], [0, 134], [-6, -9]]
+    monkeypatch.setattr(launch, "run_once", lambda *_: codes.pop(0))
+    assert launch.run_until_done([], 2, 2) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "process 1 of 2 ended with signal 9; starting all again" in shown
+    assert "process 1 of 2 ended with exit code 134; starting all again" in shown
+    assert "process 0 of 2 ended with signal 6; giving up after 2 restarts" in shown
+    codes = [[2, -6], [0, 0]]
+    assert launch.run_until_done([], 2, 2) == 2
+    assert launch.run_until_done([], 2, 2) == 0
+
+
+def test_what_the_launcher_needs():
+    with pytest.raises(UserError, match="after --"):
+        launch.main(["--processes=2"])
+    with pytest.raises(UserError, match="at least 1"):
+        launch.main(["--processes=0", "--", "x"])
+
+
+@pytest.mark.parametrize("text", ["on", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,2"])
+def test_how_processes_meet_is_checked(text):
+    parallel = small("x").parallel
+    parallel.processes = text
+    with pytest.raises(UserError, match=re.escape(text)):
+        processes.join(parallel)
+
+
+def test_lanes_are_shared_evenly(prepared_dir, monkeypatch, tmp_path):
+    lanes = catalog.load("adult", data_dir=prepared_dir).layout.lanes
+    monkeypatch.setattr("jax.process_count", lambda: lanes - 1)
+    monkeypatch.setattr(processes, "first_alone", lambda do: do())
+    config = small(prepared_dir, parallel__devices=8)
+    with pytest.raises(UserError, match=f"cannot share the {lanes} lanes of adult"):
+        train(config, tmp_path / "run")

@@ -1,0 +1,189 @@
+"""However many devices, and by either strategy: one device's numbers, and no whole table."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_step import SCHEMA, batches, build, config, leaves
+
+from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.schema import UserError
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables.embedding import ROW_MULTIPLE
+
+STEPS = 50
+WAYS = {
+    "one device": {"parallel__devices": 1},
+    "shard over 8": {"parallel__devices": 8},
+    "shard over 4, tables over 2": {"parallel__devices": 4, "parallel__table_devices": 2},
+    "shard over 8, tables whole": {"parallel__devices": 8, "parallel__table_devices": 1},
+    "pmap over 8": {"parallel__devices": 8, "parallel__strategy": "pmap"},
+    "pmap over 2": {"parallel__devices": 2, "parallel__strategy": "pmap"},
+}
+MODEL = {
+    "model__experts": "mlp+hcnet",
+    "model__hcnet__codebook_rows": 50,  # hot rows: duplicates within and across devices
+    "model__mlp__hidden": (8,),
+    "model__dropout": 0.2,
+    "model__embedding_dropout": 0.1,
+    "model__normalisation": "batch",
+    "optim__eps": 1e-4,
+    "optim__table_l2": 1e-3,
+    "optim__clip": 0.5,
+    "data__batch_size": 16,
+    "data__eval_batch_size": 16,
+    "loss__sample_weights": True,
+}
+
+
+def uneven_batches():
+    """Padded rows, missing labels and repeated ids, unevenly over the devices."""
+    chunk = batches(STEPS)
+    rng = np.random.default_rng(5)
+    row_mask = np.asarray(chunk.row_mask).copy()
+    row_mask[7, 3:] = False
+    row_mask[11] = False  # a step without any row
+    row_mask[12, 0] = False
+    ids = np.asarray(chunk.ids).copy()
+    ids[20] = 4  # one id for all
+    known = rng.random(chunk.label_mask.shape) < 0.8
+    return chunk.replace(
+        row_mask=jnp.asarray(row_mask), ids=jnp.asarray(ids), label_mask=jnp.asarray(known)
+    )
+
+
+def start(way, **changes):
+    c = config(**MODEL, **WAYS[way], **changes)
+    model, plan = build(c)
+    at = make_placement(c)
+    state = create_state(c, model, plan)
+    state = jax.device_put(state, at.state(state))
+    step = make_train_step(c, model, plan, 100, at.table_mesh)
+    return at, state, make_train_chunk(step, STEPS)
+
+
+def train(way, **changes):
+    at, state, train_chunk = start(way, **changes)
+    chunk = at.put(uneven_batches(), at.chunk())
+    state, metrics = at.compile(train_chunk, state)(state, chunk, STEPS)
+    return state, np.asarray(metrics["losses"])
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    found = {}
+    for dtype in ("float64", "float32"):
+        with jax.enable_x64(dtype == "float64"):
+            state, losses = train("one device", model__dtype=dtype)
+            found[dtype] = leaves(state), losses
+    return found
+
+
+@pytest.mark.parametrize("way", list(WAYS)[1:])
+def test_parameters_after_fifty_steps_equal_one_devices_in_float64(way, on_one_device):
+    with jax.enable_x64(True):
+        state, losses = train(way, model__dtype="float64")
+        expected, expected_losses = on_one_device["float64"]
+        np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
+        for a, b in zip(leaves(state), expected, strict=True):
+            assert b.dtype == np.float64
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", ["shard over 8", "pmap over 8"])
+def test_losses_equal_one_devices_in_float32(way, on_one_device):
+    _, losses = train(way)
+    np.testing.assert_allclose(losses, on_one_device["float32"][1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("way", "tables"),
+    [("shard over 8", "adagrad"), ("shard over 8", "dense"), ("pmap over 2", "sgd")],
+)
+def test_every_table_optimizer_gives_one_devices_tables(way, tables):
+    with jax.enable_x64(True):
+        options = {"optim__tables": tables, "model__dtype": "float64"}
+        (one, _), (many, _) = train("one device", **options), train(way, **options)
+        for a, b in zip(leaves(one), leaves(many), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_no_device_holds_or_receives_a_whole_table(devices):
+    """By the shards' shapes, by the program's memory, and by what its collectives carry."""
+    rows = 64 * ROW_MULTIPLE
+    c = config(**MODEL, parallel__devices=devices, optim__tables="adam")
+    model, plan = build(c)
+    plan = plan.__class__(**{**plan.__dict__, "rows": rows})
+    at = make_placement(c)
+    shapes = jax.eval_shape(lambda: create_state(c, model, plan))
+    placed = jax.tree.map(
+        lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
+        shapes,
+        at.state(shapes),
+    )
+    chunk = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at.chunk()), batches(2)
+    )
+    step = make_train_step(c, model, plan, 100, at.table_mesh)
+    compiled = at.compile(make_train_chunk(step, 2), shapes).lower(placed, chunk, 2).compile()
+    whole = sum(
+        a.size * a.dtype.itemsize
+        for a in jax.tree.leaves((shapes.tables["embedding"], shapes.slots["embedding"]))
+    )
+    memory = compiled.memory_analysis()
+    assert memory.argument_size_in_bytes < whole / devices + 300_000
+    assert memory.temp_size_in_bytes < 300_000 < whole / devices
+    for line in compiled.as_text().splitlines():
+        if re.search(r" (all-gather|all-reduce|all-to-all|collective-permute)", line):
+            sizes = re.findall(r"\[([\d,]+)\]", line.partition("=")[2])
+            carried = max((np.prod([int(n) for n in s.split(",")]) for s in sizes), default=0)
+            assert carried < rows // devices, line
+
+
+def test_bfloat16_tables_are_rounded_alike_on_many_devices():
+    """Up to the rare value that rounding elsewhere has moved across a threshold."""
+    options = {"optim__table_dtype": "bfloat16", "optim__tables": "sgd"}
+    (one, _), (many, _) = train("one device", **options), train("shard over 8", **options)
+    for name, table in one.tables.items():
+        assert table.dtype == jnp.uint16  # its bits
+        same = np.asarray(table) == np.asarray(many.tables[name])
+        assert same.mean() > 0.95
+    assert {a.dtype for a in jax.tree.leaves(one.slots)} <= {jnp.dtype("float32")}
+
+
+def test_tables_and_slots_are_split_by_rows():
+    state, _ = train("shard over 8")
+    table = state.tables["embedding"]
+    assert sum(f.rows for f in SCHEMA.fields) < table.shape[0] == ROW_MULTIPLE
+    for array in (table, *jax.tree.leaves(state.slots["embedding"])):
+        assert {s.data.shape[0] for s in array.addressable_shards} == {ROW_MULTIPLE // 8}
+
+
+@pytest.mark.parametrize("way", ["one device", "shard over 8", "pmap over 8"])
+def test_a_chunk_leaves_the_tables_where_they_are(way):
+    at, state, train_chunk = start(way)
+    compiled = at.compile(train_chunk, state)
+    chunk = at.put(uneven_batches(), at.chunk())
+    state, _ = compiled(state, chunk, 3)
+
+    def places(state):
+        arrays = jax.tree.leaves((state.tables, state.slots))
+        return [s.data.unsafe_buffer_pointer() for a in arrays for s in a.addressable_shards]
+
+    before = places(state)
+    state, _ = compiled(state, chunk, 3)
+    assert places(state) == before
+
+
+def test_what_does_not_divide_is_refused():
+    with pytest.raises(UserError, match=r"batch_size=12 .* 8 devices; the nearest: 8 and 16"):
+        make_placement(config(data__batch_size=12, parallel__devices=8))
+    for devices in (9, 3):
+        with pytest.raises(UserError, match=rf"devices={devices}: expected one of 1, 2, 4, 8 "):
+            make_placement(config(parallel__devices=devices))
+    with pytest.raises(UserError, match=r"table_devices=3 does not divide 8 .* 1, 2, 4, 8"):
+        make_placement(config(parallel__devices=8, parallel__table_devices=3))

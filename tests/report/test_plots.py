@@ -1,0 +1,86 @@
+"""That the pictures are pictures, and what goes into them."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from dtn_jax.metrics import calibration
+from dtn_jax.metrics import ranking as metrics
+from dtn_jax.report import plots
+
+
+def picture(path):
+    """The picture as `[height, width, 4]`, checked to be a PNG with something on it."""
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = matplotlib.image.imread(path)
+    assert min(pixels.shape[:2]) > 400
+    assert len(np.unique(pixels[::5, ::5, 0])) > 10
+    return pixels
+
+
+def history():
+    rng = np.random.default_rng(0)
+    records = []
+    for step in range(20, 2001, 20):
+        train = {"loss/click": 0.4 + 0.3 * np.exp(-step / 500), "loss/order": 0.02 + rng.random()}
+        records.append({"kind": "train", "step": step, "epoch": step // 1000, **train})
+        if step % 500 == 0:
+            validation = {"click@all/auc": 0.7 + step * 1e-5, "click@all/logloss": 0.3}
+            validation |= {"order@click/auc": None if step == 500 else 0.6, "stars@all/r2": 0.1}
+            records.append({"kind": "validation", "step": step, **validation})
+    return records
+
+
+@pytest.mark.parametrize("records", [history(), history()[:1], []], ids=["full", "one", "none"])
+def test_learning_curves(records, tmp_path):
+    path = tmp_path / "plots" / "learning.png"
+    plots.learning_curves(records, path)
+    picture(path)
+
+
+def test_series_skips_what_is_not_defined_and_keeps_the_later_of_two():
+    records = [
+        {"kind": "train", "step": 2, "loss/a": 5.0},
+        {"kind": "train", "step": 1, "loss/a": 1.0},
+        {"kind": "train", "step": 2, "loss/a": 2.0},  # logged again after a resume
+        {"kind": "train", "step": 3, "loss/a": None},
+        {"kind": "train", "step": 4, "loss/a": float("nan")},
+        {"kind": "validation", "step": 5, "loss/a": 5.0},
+    ]
+    series = plots._series(records, "train", ["loss/a", "loss/b"])
+    assert list(series) == ["loss/a"]
+    np.testing.assert_array_equal(series["loss/a"], [[1, 2], [1, 2]])
+
+
+def test_smoothing_is_a_centred_mean():
+    values = np.random.default_rng(0).random(200)  # a window of 2 * 5 + 1
+    smooth = plots._smooth(values)
+    for i in (0, 3, 100, 199):
+        np.testing.assert_allclose(smooth[i], values[max(i - 5, 0) : i + 6].mean())
+
+
+def curve(rate, rows, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
+    labels = (rng.random(rows) < metrics.sigmoid(logits)).astype(float)
+    return calibration.calibration_curve(metrics.sigmoid(logits), labels, 15)
+
+
+def test_reliability(tmp_path):
+    zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
+    ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
+    curves = {"click@all": curve(0.45, 2000), "order@click": curve(0.01, 2000), "none@all": None}
+    plots.reliability(curves, tmp_path / "three.png")
+    three = picture(tmp_path / "three.png")
+    plots.reliability(curves | {"zeros@all": zeros, "ones@all": ones}, tmp_path / "five.png")
+    five = picture(tmp_path / "five.png")
+    assert five.shape[0] > 1.5 * three.shape[0]  # two rows of diagrams
+    assert five.shape[1] == three.shape[1]
+
+
+def test_wilson_interval():
+    # n = 10, p = 0, z = 2: centre 4/20 / (1 + 4/10) = 1/7, half width the same: [0, 2/7]
+    # n = 4, p = 1/2, z = 2: centre (1/2 + 1/2) / 2 = 1/2; sqrt(1/16 + 4/64) 2 / 2 = 1/sqrt(8)
+    low, high = plots.wilson(np.array([0.0, 0.5]), np.array([10, 4]), z=2.0)
+    np.testing.assert_allclose(low, [0, 0.5 - 8**-0.5], atol=1e-15)
+    np.testing.assert_allclose(high, [2 / 7, 0.5 + 8**-0.5])

@@ -20,8 +20,9 @@ import rich.table
 
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
-from experiments import command
-from experiments.suites import (
+
+from . import command
+from .suites import (
     ali_ccp,
     evaluation,
     gpu,
@@ -33,7 +34,7 @@ from experiments.suites import (
     step,
     tables,
 )
-from experiments.suites.measured import Cell, Measured, Options
+from .suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"

@@ -30,7 +30,8 @@ from dtn_jax.analysis.importance import METHODS
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
-from experiments import command
+
+from . import command
 
 EXAMPLE = "python -m experiments.feature_importance --workdir=runs/adult_dtn"
 FOLDER = "importance"

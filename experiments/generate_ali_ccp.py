@@ -13,7 +13,8 @@ from dtn_jax.datasets.ali_ccp.files import write
 from dtn_jax.datasets.ali_ccp.generator import PairSpec
 from dtn_jax.datasets.preparation.progress import say
 from dtn_jax.schema import UserError
-from experiments import command
+
+from . import command
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
 

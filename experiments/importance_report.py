@@ -18,8 +18,9 @@ from dtn_jax import options
 from dtn_jax.analysis import markdown
 from dtn_jax.analysis.tables import decimals, divergences, own_spaces
 from dtn_jax.schema import UserError
-from experiments import command
-from experiments.feature_importance import FOLDER
+
+from . import command
+from .feature_importance import FOLDER
 
 EXAMPLE = "python -m experiments.importance_report --workdirs=runs/adult_dtn,runs/census_dtn"
 KEPT = pathlib.Path(__file__).parent / "results" / "importance"

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 import rich
 
 from dtn_jax.schema import UserError
-from experiments import command
+
+from . import command
 
 EXAMPLE = (
     "python -m experiments.launch --processes=2 -- "

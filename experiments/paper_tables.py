@@ -25,19 +25,20 @@ import rich
 
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
-from experiments import command
-from experiments.tables import cells
-from experiments.tables import csv as table_csv
-from experiments.tables import latex as table_latex
-from experiments.tables import markdown as table_markdown
-from experiments.tables import plots as table_plots
-from experiments.tables import report as table_report
-from experiments.tables import terminal as table_terminal
-from experiments.tables.content import FORMAT, OPTIMAL, content
-from experiments.tables.entries import TABLES
-from experiments.tables.protocols import PROTOCOLS, Entry, Protocol
-from experiments.tables.references import REFERENCES
-from experiments.tables.work import Work
+
+from . import command
+from .tables import cells
+from .tables import csv as table_csv
+from .tables import latex as table_latex
+from .tables import markdown as table_markdown
+from .tables import plots as table_plots
+from .tables import report as table_report
+from .tables import terminal as table_terminal
+from .tables.content import FORMAT, OPTIMAL, content
+from .tables.entries import TABLES
+from .tables.protocols import PROTOCOLS, Entry, Protocol
+from .tables.references import REFERENCES
+from .tables.work import Work
 
 EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "

@@ -16,7 +16,8 @@ import rich.table
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
-from experiments import command
+
+from . import command
 
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 

@@ -13,12 +13,13 @@ import re
 from collections.abc import Sequence
 
 from dtn_jax.schema import UserError, choose
-from experiments import command
-from experiments.suites.measured import Goal
-from experiments.tables.entries import TABLES
-from experiments.tables.markdown import markdown_table
-from experiments.tables.notes import footnotes
-from experiments.tables.text import texts
+
+from . import command
+from .suites.measured import Goal
+from .tables.entries import TABLES
+from .tables.markdown import markdown_table
+from .tables.notes import footnotes
+from .tables.text import texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"

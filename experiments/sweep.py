@@ -30,11 +30,12 @@ from dtn_jax.schema import MEAN, UserError, choose
 from dtn_jax.selection import mean_of
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
-from experiments import command
-from experiments.search import sweep_report, trial_storage
-from experiments.search.budget import PRUNERS, SAMPLERS, Budget
-from experiments.search.search_space import Space, described, grid_space, load_space, read_grid
-from experiments.search.studies import ERROR, Study, open_study
+
+from . import command
+from .search import sweep_report, trial_storage
+from .search.budget import PRUNERS, SAMPLERS, Budget
+from .search.search_space import Space, described, grid_space, load_space, read_grid
+from .search.studies import ERROR, Study, open_study
 
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"

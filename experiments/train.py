@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import UserError
 from dtn_jax.train import train
-from experiments import command
+
+from . import command
 
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import optuna
 
 from dtn_jax.schema import UserError
-from experiments.search.trial_storage import experimental
+
+from .trial_storage import experimental
 
 SAMPLERS = ("tpe", "random", "grid")
 PRUNERS = ("none", "median", "asha")

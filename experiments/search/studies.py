@@ -19,9 +19,10 @@ from optuna.trial import TrialState
 from dtn_jax import options
 from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
-from experiments.search import trial_storage
-from experiments.search.budget import Budget, make_pruner, make_sampler
-from experiments.search.trial_storage import RETRIES, create_study, experimental, go_on_later, shown
+
+from . import trial_storage
+from .budget import Budget, make_pruner, make_sampler
+from .trial_storage import RETRIES, create_study, experimental, go_on_later, shown
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 # Attributes of trials: what one sets, which other one does the same, why it could not be done,

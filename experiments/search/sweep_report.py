@@ -25,7 +25,8 @@ from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.report.plots import GRID
 from dtn_jax.workdir import replacing, versions, write_whole
-from experiments.search.studies import DONE, ERROR, SETTINGS, Study
+
+from .studies import DONE, ERROR, SETTINGS, Study
 
 SHOWN = 10  # trials of the table
 ENOUGH = 2  # trials for each option that varied, to tell which of them matters

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
 from dtn_jax.datasets.ali_ccp.generator import PairSpec
-from experiments.suites.measured import Goal, Measured, Options
+
+from .measured import Goal, Measured, Options
 
 ROWS, GROWTH = 500_000, 4
 QUICK = 2_000

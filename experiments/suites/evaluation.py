@@ -23,7 +23,8 @@ from dtn_jax.metrics import ranking as metrics
 from dtn_jax.metrics.calibration import expected_calibration_error
 from dtn_jax.metrics.gauc import gauc
 from dtn_jax.schema import Field, Schema, Task
-from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
+
+from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
 ROWS, GROUPS = 10_000_000, 1_000_000
 POSITIVE = 0.05

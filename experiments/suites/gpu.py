@@ -9,8 +9,9 @@ from __future__ import annotations
 import jax
 
 from dtn_jax.schema import UserError
-from experiments.suites.measured import Goal, Measured, Options
-from experiments.suites.step import NOTE, measure_step, released_config
+
+from .measured import Goal, Measured, Options
+from .step import NOTE, measure_step, released_config
 
 EXPERTS = ("gdcn+masknet", "gdcn+masknet+hcnet")
 BATCHES = (1024, 8192, 32768)

@@ -40,7 +40,8 @@ from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.embedding import make_plan
-from experiments.suites.measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
+
+from .measured import Cell, Goal, Measured, Options, ratio, timed_in_turns
 
 ROOT = pathlib.Path(__file__).parents[2]
 OURS, PRODUCT = "dtn_jax", "matrix product"

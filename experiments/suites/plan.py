@@ -21,11 +21,12 @@ import numpy as np
 from configs import base
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import row_optimizers
-from experiments.suites import needs as plan
-from experiments.suites import programs
-from experiments.suites.measured import Cell, Goal, Measured, Options
-from experiments.suites.programs import Program
-from experiments.suites.tables import FIELDS
+
+from . import needs as plan
+from . import programs
+from .measured import Cell, Goal, Measured, Options
+from .programs import Program
+from .tables import FIELDS
 
 TRAINING_ROWS, TABLE_ROWS = 6_300_000_000, 1_000_000_000
 DIMS, DEVICES, PER_DEVICE = (16, 64), (64, 256, 1024), 1024

@@ -25,7 +25,8 @@ from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.embedding import TablePlan, make_plan
-from experiments.suites.needs import Collective
+
+from .needs import Collective
 
 SIMULATED = 8  # devices, where a suite needs several
 ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}

@@ -15,8 +15,9 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.embedding import make_plan
-from experiments.suites.measured import Measured, Options, ratio, timed_in_turns
-from experiments.suites.tables import random_chunk
+
+from .measured import Measured, Options, ratio, timed_in_turns
+from .tables import random_chunk
 
 REPLICAS = 4
 SIZES = {"small": (8, 16, 256), "usual": (16, 64, 1024)}  # E, H, batch

@@ -22,9 +22,10 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
 from dtn_jax.tables import embedding, huge_pages
-from experiments.suites.measured import Cell, Goal, Measured, Options, timed_in_turns
-from experiments.suites.needs import saved_bytes
-from experiments.suites.tables import random_chunk
+
+from .measured import Cell, Goal, Measured, Options, timed_in_turns
+from .needs import saved_bytes
+from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
 ROWS = 2_100_000

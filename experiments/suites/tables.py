@@ -27,7 +27,8 @@ from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.embedding import make_plan
-from experiments.suites.measured import Goal, Measured, Options, ratio, timed_in_turns
+
+from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
 FIELDS = 23
 ROWS = (200_000, 2_000_000, 20_000_000)

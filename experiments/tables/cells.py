@@ -31,12 +31,13 @@ from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import UserError
 from dtn_jax.train import train
 from dtn_jax.workdir import locked, versions, write_whole
-from experiments import sweep
-from experiments.search import sweep_report
-from experiments.search.budget import Budget
-from experiments.search.search_space import described, load_space
-from experiments.search.studies import open_study
-from experiments.tables.protocols import Protocol, Settings
+
+from .. import sweep
+from ..search import sweep_report
+from ..search.budget import Budget
+from ..search.search_space import described, load_space
+from ..search.studies import open_study
+from .protocols import Protocol, Settings
 
 SHORT = 16  # digits of a hash in a file's name
 ORIGIN = ("config", "data", "code", "versions", "date", "device")

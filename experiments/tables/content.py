@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from dtn_jax.metrics.significance import FEW, compare, holm
-from experiments.tables.cells import unpacked
-from experiments.tables.protocols import Entry, Protocol, Settings
+
+from .cells import unpacked
+from .protocols import Entry, Protocol, Settings
 
 FORMAT = 5  # raised whenever a table's JSON would be read otherwise
 TOO_FEW, NOT_TESTED = "too few", "not tested"  # instead of a comparison

@@ -7,7 +7,7 @@ import io
 import statistics
 from collections.abc import Mapping
 
-from experiments.tables.content import comparisons
+from .content import comparisons
 
 
 def csv_text(found: Mapping) -> str:

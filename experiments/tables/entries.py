@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
 from dtn_jax.schema import Schema, UserError
-from experiments.tables.protocols import OURS, Entry, Protocol, Settings
+
+from .protocols import OURS, Entry, Protocol, Settings
 
 SizeOf = Callable[[Entry], Size]
 WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.tables.notes import footnotes
-from experiments.tables.text import Text, published_text, texts
+from .notes import footnotes
+from .text import Text, published_text, texts
 
 WIDE = 70  # letters of a row beyond which a table is shrunk to the width of the page
 

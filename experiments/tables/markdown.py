@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from experiments.tables.notes import footnotes
-from experiments.tables.text import TITLES, Text, texts
+from .notes import footnotes
+from .text import TITLES, Text, texts
 
 
 def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.tables.content import comparisons
-from experiments.tables.text import LEVEL, opponent
+from .content import comparisons
+from .text import LEVEL, opponent
 
 SETTINGS = {
     "overall": "each row tuned by",

@@ -13,9 +13,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.workdir import replacing
-from experiments.tables.content import comparisons
-from experiments.tables.notes import counted
-from experiments.tables.text import LEVEL, fine, has, keys_of, opponent, short, spread
+
+from .content import comparisons
+from .notes import counted
+from .text import LEVEL, fine, has, keys_of, opponent, short, spread
 
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}

@@ -30,7 +30,8 @@ from dtn_jax.losses import space_mask
 from dtn_jax.metrics import ranking as metrics
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema, UserError, choose
-from experiments import command
+
+from .. import command
 
 REFERENCES = pathlib.Path(__file__).parents[1] / "results" / "references"
 EXAMPLE = "python -m experiments.tables.references --dataset=adult --model=lightgbm"

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.workdir import write_whole
-from experiments.tables.notes import footnotes
-from experiments.tables.text import TITLES, Text, texts
+
+from .notes import footnotes
+from .text import TITLES, Text, texts
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em;

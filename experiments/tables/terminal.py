@@ -9,8 +9,8 @@ import rich.box
 import rich.table
 import rich.text
 
-from experiments.tables.notes import footnotes
-from experiments.tables.text import SIZES, TITLES, Text, main_text
+from .notes import footnotes
+from .text import SIZES, TITLES, Text, main_text
 
 LETTERS = 3  # that a column takes beside its text
 

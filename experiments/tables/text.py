@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from experiments.tables.content import OPTIMAL, comparisons, own_spaces
+from .content import OPTIMAL, comparisons, own_spaces
 
 LEVEL = 0.05  # of significance
 FINE = 5e-5  # a spread that 4 digits would hide

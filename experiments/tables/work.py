@@ -18,9 +18,10 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.models.flops import Size
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError
-from experiments.tables import cells
-from experiments.tables.cells import configured
-from experiments.tables.protocols import Entry, Protocol, Settings
+
+from . import cells
+from .cells import configured
+from .protocols import Entry, Protocol, Settings
 
 LOOK = 2  # seconds between two looks at work that another process does
 # Says the text and does it: True; None where it was done, False where another process does it.

@@ -7,7 +7,7 @@ for a look) and key=value pairs.
 """
 
 from configs import base
-from dtn_jax.options import variant
+from dtn_jax.config import variant
 
 
 def get_config(argument: str = ""):

@@ -12,7 +12,7 @@ experts alone (here in the towers too), and its own defects.
 """
 
 from configs import base
-from dtn_jax.options import variant
+from dtn_jax.config import variant
 
 # The fields whose pairs the released run hashes: those of one value, but 853.
 PAIRED = (

@@ -1,7 +1,7 @@
 """Every option, once: its default, unit and reason. A data set's config edits this one.
 
 Options are *identity* (what is computed) or *runtime* (where and how it is shown); the latter
-are named in `dtn_jax.options.RUNTIME` and may change between two calls on one workdir.
+are named in `dtn_jax.config.RUNTIME` and may change between two calls on one workdir.
 """
 
 from ml_collections import ConfigDict

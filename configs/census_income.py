@@ -1,7 +1,7 @@
 """KDD Census-Income, official splits: income above 50K, never married."""
 
 from configs import base
-from dtn_jax.options import variant
+from dtn_jax.config import variant
 
 
 def get_config(argument: str = ""):

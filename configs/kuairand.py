@@ -1,7 +1,7 @@
 """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow."""
 
 from configs import base, space
-from dtn_jax.options import variant
+from dtn_jax.config import variant
 
 
 def get_config(argument: str = ""):

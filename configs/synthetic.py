@@ -6,7 +6,7 @@ A million rows over 20,000 ids; other sizes by --config.data.options='rows=10000
 """
 
 from configs import base, space
-from dtn_jax.options import variant
+from dtn_jax.config import variant
 
 
 def get_config(argument: str = ""):

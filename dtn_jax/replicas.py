@@ -18,8 +18,8 @@ import rich
 import rich.table
 from ml_collections import ConfigDict
 
-from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import override
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.report.progress_bar import ProgressBar
@@ -117,7 +117,7 @@ def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
     own.replicas = ""
     own.parallel.devices = 1
     for key, value in given.items():
-        options.override(own, key, value)
+        override(own, key, value)
     return own
 
 

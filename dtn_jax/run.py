@@ -11,8 +11,8 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax import options
 from dtn_jax.analysis.watch import Watch
+from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import Scores, evaluate, score
@@ -89,7 +89,7 @@ class Run:
 
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
-    config = options.check(config)
+    config = checked_config(config)
     if config.replicas:
         raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     processes.join(config.parallel)

@@ -17,7 +17,7 @@ from typing import IO
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from dtn_jax import options
+from dtn_jax.config import identity
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema, UserError
 
@@ -149,14 +149,14 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
     """Raises Unusable unless the stored config has the same identity and data."""
     try:
         facts = json.loads(stored.read_text())
-        there, data = options.identity(facts["config"]), str(facts["data"])
+        there, data = identity(facts["config"]), str(facts["data"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unusable(
             f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
             "be told; name another folder"
         ) from error
     there = {k: repr(v) for k, v in there.items()}
-    here = {k: repr(v) for k, v in options.identity(config).items()}
+    here = {k: repr(v) for k, v in identity(config).items()}
     differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
     if differing:
         lines = [

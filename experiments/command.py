@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from dtn_jax import options
+from dtn_jax.config import config_files, load_config, override
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.schema import UserError
@@ -58,7 +58,7 @@ def add_config(made: Parser) -> None:
     made.add_argument(
         "--config",
         metavar="FILE[:ARGUMENT]",
-        help=f"config file, one of {', '.join(options.config_files(CONFIGS))} or your own. The "
+        help=f"config file, one of {', '.join(config_files(CONFIGS))} or your own. The "
         f"argument, comma-separated: an architecture ({', '.join(ARCHITECTURES)}), flags of the "
         "file such as quick, and KEY=VALUE pairs",
     )
@@ -84,9 +84,9 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
       UserError: no config, an unknown argument, or a bad key or value.
     """
     if not spec:
-        files = ", ".join(options.config_files(CONFIGS))
+        files = ", ".join(config_files(CONFIGS))
         raise UserError(f"no config: give --config=FILE:ARGUMENT, FILE one of {files}. See --help.")
-    config = options.load_config(spec)
+    config = load_config(spec)
     rest = list(rest)
     while rest:
         key, equals, value = rest.pop(0).partition("=")
@@ -96,7 +96,7 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
             if not rest:
                 raise UserError(f"{key} has no value: give {key}=VALUE")
             value = rest.pop(0)
-        options.override(config, key.removeprefix("--config."), value)
+        override(config, key.removeprefix("--config."), value)
     return config
 
 

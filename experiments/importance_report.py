@@ -14,9 +14,9 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
-from dtn_jax import options
 from dtn_jax.analysis import markdown
 from dtn_jax.analysis.tables import decimals, divergences, own_spaces
+from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.schema import UserError
 
 from . import command
@@ -98,11 +98,11 @@ def keep(workdir: pathlib.Path, found: Mapping) -> None:
 
 def training_command(facts: Mapping) -> str:
     """The command that trains a run: its config file, and where it departs from that."""
-    stored = options.identity(facts["config"])
-    stored["analysis.rows"] = options.flatten(facts["config"]).get("analysis.rows", 0)
+    stored = identity(facts["config"])
+    stored["analysis.rows"] = flatten(facts["config"]).get("analysis.rows", 0)
     dataset, architecture = stored["data.dataset"], stored["model.architecture"]
     spec = f"configs/{dataset}.py:{architecture}"
-    usual = options.flatten(options.load_config(spec))
+    usual = flatten(load_config(spec))
     given = [
         shlex.quote(
             f"--config.{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
@@ -115,7 +115,7 @@ def training_command(facts: Mapping) -> str:
 
 
 def folder(facts: Mapping) -> str:
-    config = options.flatten(facts["config"])
+    config = flatten(facts["config"])
     return f"runs/{config['data.dataset']}_{config['model.architecture']}"
 
 

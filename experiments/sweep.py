@@ -21,7 +21,7 @@ import rich
 import rich.markup
 from ml_collections import ConfigDict
 
-from dtn_jax import options
+from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.models.build import ARCHITECTURES
@@ -157,7 +157,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         number = study.claim(trial, settings, folder)
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
-            options.override(given, key, value)
+            override(given, key, value)
         done, shown = f"{study.begun()} of {study.budget.trials}", rich.markup.escape(str(settings))
         rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {shown}")
         at, after_validation = folder / f"trial_{number}", study.after_validation(trial)

@@ -8,7 +8,8 @@ import pathlib
 import pytest
 
 from configs import adult
-from dtn_jax import options, workdir
+from dtn_jax import workdir
+from dtn_jax.config import checked_config, identity
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.workdir import Workdir
 
@@ -19,7 +20,7 @@ FINGERPRINT = "a1" * 32
 def config(**changes):
     made = adult.get_config("dtn")
     made.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    return options.check(made)
+    return checked_config(made)
 
 
 def claim(path, fingerprint=FINGERPRINT, **changes):
@@ -63,7 +64,7 @@ def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     folder = claim(tmp_path / "runs/new")
     assert {p.name for p in folder.path.iterdir()} == {"config.json", "schema.json", "lock"}
     facts = json.loads((folder.path / "config.json").read_text())
-    assert options.identity(facts["config"]) == options.identity(config())
+    assert identity(facts["config"]) == identity(config())
     assert facts["data"] == FINGERPRINT
     assert set(facts["versions"]) == {"python", *workdir.PACKAGES}
     assert Schema.load(folder.path / "schema.json") == SCHEMA

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import flatten
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
@@ -44,9 +44,9 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
             f"the run in {folder} is not finished (no results.json): the command that began it "
             "goes on with it"
         )
-    stored = options.flatten(_parse(folder / "config.json", "config"))
+    stored = flatten(_parse(folder / "config.json", "config"))
     config = ConfigDict(defaults.to_dict())
-    known = options.flatten(config)
+    known = flatten(config)
     strange = [key for key in stored if key not in known]
     if strange:
         raise UserError(

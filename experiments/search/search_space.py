@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from ml_collections import ConfigDict
 
-from dtn_jax import options
+from dtn_jax.config import flatten, override
 from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
 from dtn_jax.schema import UserError
 
@@ -42,7 +42,7 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
             raise UserError(f"--grid: {key} is there twice; give its values in one list")
         for value in split_outside_brackets(listed):
             check_settings({key: value}, scratch)
-            values.setdefault(repr(options.flatten(scratch)[key]), value)  # 1e-3 is 0.001
+            values.setdefault(repr(flatten(scratch)[key]), value)  # 1e-3 is 0.001
         grid[key] = list(values.values())
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
@@ -93,7 +93,7 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
             raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
         if key == "data.options":
             check_rows(scratch.data.dataset, scratch.data.options, value)
-        options.override(scratch, key, value)
+        override(scratch, key, value)
 
 
 def check_rows(dataset: str, before: str, after: str) -> None:

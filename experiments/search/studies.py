@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
-from dtn_jax import options
+from dtn_jax.config import identity
 from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
 
@@ -291,9 +291,9 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_sampler(budget, 0)
-    identity = {k: str(v) for k, v in options.identity(config).items()}
+    own = {k: str(v) for k, v in identity(config).items()}
     grid = dict(budget.grid)
-    owner = {"config": identity, "objective": objective, "grid": grid, "space": space}
+    owner = {"config": own, "objective": objective, "grid": grid, "space": space}
     owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     stored_as = f"{search}/{name}" if search else name
     opened, study = create_study(storage, stored_as, make_pruner(budget.pruner))
@@ -302,8 +302,8 @@ def open_study(
     if stored is None:
         study.set_user_attr(OWNER, owner)
     elif stored != owner:
-        keys = sorted({*identity, *stored["config"]})
-        differing = [k for k in keys if stored["config"].get(k) != identity.get(k)]
+        keys = sorted({*own, *stored["config"]})
+        differing = [k for k in keys if stored["config"].get(k) != own.get(k)]
         differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
         Study(name, study, objective, budget, opened).close()
         raise UserError(

@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 import dtn_jax
 from configs import base
-from dtn_jax import options
+from dtn_jax.config import flatten, identity, load_config, override
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.metrics.significance import resampled_aucs
@@ -47,10 +47,10 @@ TUNING = ("settings", "at_edge", *ORIGIN)  # and at least a tuning's
 
 def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     """The protocol's config with its common settings and these, the last ones winning."""
-    config = options.load_config(protocol.config)
+    config = load_config(protocol.config)
     for settings in (protocol.common, *given):
         for key, value in settings.items():
-            options.override(config, key, str(value))
+            override(config, key, str(value))
     return config
 
 
@@ -67,13 +67,13 @@ def name_of(config: ConfigDict, data: Prepared) -> str:
 
 def run_name(config: ConfigDict, data: Prepared) -> str:
     """The name of a run's own folder, which refuses a config with any other option."""
-    return f"{name_of(config, data)}-{digest(options.identity(config), data.fingerprint)[:6]}"
+    return f"{name_of(config, data)}-{digest(identity(config), data.fingerprint)[:6]}"
 
 
 def changed(config: ConfigDict) -> dict[str, str]:
     """The identity options that are not at their default: a new option makes no cell worthless."""
-    defaults = options.flatten(base.get_config())
-    found = options.identity(config)
+    defaults = flatten(base.get_config())
+    found = identity(config)
     return {k: str(v) for k, v in found.items() if v != defaults.get(k)}
 
 
@@ -98,7 +98,7 @@ def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> di
         return None
     if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
         raise UserError(f"{path} is damaged (it lacks {', '.join(lacking)})")
-    now = {k: str(v) for k, v in options.identity(config).items()}
+    now = {k: str(v) for k, v in identity(config).items()}
     return found if found["config"].items() <= now.items() else None
 
 
@@ -162,7 +162,7 @@ def found(config: ConfigDict, data: Prepared, run: pathlib.Path, results: dict) 
 def origin(config: ConfigDict, data: Prepared) -> dict:
     """Of what, with what, when and where."""
     return {
-        "config": {k: str(v) for k, v in options.identity(config).items()},
+        "config": {k: str(v) for k, v in identity(config).items()},
         "data": data.fingerprint,
         "code": code(),
         "versions": versions(),
@@ -209,7 +209,7 @@ def searched(protocol: Protocol) -> set[str]:
 @functools.cache
 def asked(config: str) -> str:
     """What the space of a config file asks for."""
-    return described(load_space("", config), options.load_config(config))
+    return described(load_space("", config), load_config(config))
 
 
 def tune(

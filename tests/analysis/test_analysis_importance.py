@@ -14,10 +14,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from sklearn.metrics import roc_auc_score
 
 from configs.base import get_config
-from dtn_jax import options
 from dtn_jax.analysis import gradients, importance, quality
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
+from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -84,7 +84,7 @@ def tiny(architecture="shared_bottom", **changes):
     config.model.dtype, config.optim.table_init = "float64", 1.0
     config.data.eval_batch_size, config.parallel.devices = 32, 2
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    config = options.check(config)
+    config = checked_config(config)
     views = architectures.views(architecture, SCHEMA)
     data = Prepared(pathlib.Path(), SCHEMA, Layout(1, 8), {"train": B}, {}, "", "", {})
     run = Run(

@@ -8,7 +8,7 @@ import pytest
 from ali_ccp_pair import SPEC
 
 from configs import ali_ccp as config_file
-from dtn_jax import options
+from dtn_jax.config import checked_config, flatten
 from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
 from dtn_jax.datasets.ali_ccp.generator import joined_rows
 from dtn_jax.datasets.ali_ccp.text import FIELDS
@@ -24,7 +24,7 @@ from experiments import generate_ali_ccp, train
 def model_of(argument):
     """The config, and the model's size on the 23 fields."""
     config = config_file.get_config(argument)
-    options.check(config)
+    checked_config(config)
     builder = AliCCP(
         data_dir="nowhere", **catalog.parse_options(config.data.options, AliCCP.OPTIONS, "ali_ccp")
     )
@@ -54,7 +54,7 @@ def test_the_released_settings_make_a_model_of_the_released_size():
 
 
 def test_without_flags_all_architectures_have_the_same_settings():
-    configs = [options.flatten(config_file.get_config(name)) for name in ("dtn", "mmoe", "ple")]
+    configs = [flatten(config_file.get_config(name)) for name in ("dtn", "mmoe", "ple")]
     for config in configs:
         config.pop("model.architecture")
     assert configs[0] == configs[1] == configs[2]

@@ -19,8 +19,8 @@ import polars as pl
 import pytest
 
 from configs import base
-from dtn_jax import options
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import ARCHITECTURES, config_files, flatten
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
@@ -30,7 +30,7 @@ from experiments import command, train
 
 ROOT = pathlib.Path(__file__).parents[2]
 SPLITS = ("train", "validation", "test")
-DEFAULTS = options.flatten(base.get_config())
+DEFAULTS = flatten(base.get_config())
 TINY = (
     "--config=configs/adult.py:shared_bottom,model.experts=mlp,model.mlp.hidden=4,"
     "model.expert_dim=4,model.tower_hidden=4,model.embedding_dim=4,train.max_steps=2,"
@@ -183,8 +183,8 @@ def test_help_says_how_to_start(shell):
         "--config.KEY VALUE overrides an option, such as --config.optim.learning_rate=3e-4" in text
     )
     for part in (
-        *options.config_files(pathlib.Path("configs")),
-        *options.ARCHITECTURES,
+        *config_files(pathlib.Path("configs")),
+        *ARCHITECTURES,
         *command.EXPERTS,
         "flags of the file such as quick",
         "configs/base.py lists all options",
@@ -232,7 +232,7 @@ def test_a_config_that_is_not_there_or_not_well_formed(refused, config, parts):
         ("optim.learning_rate=nan", ("optim.learning_rate=nan", "finite")),
         ("optim.learning_rate=inf", ("optim.learning_rate=inf", "finite")),
         ("optim.learning_rate=-1", ("optim.learning_rate=-1.0", "at least 0")),
-        ("model.architecture=mmo", ("'mmo'", "Did you mean 'mmoe'?", *options.ARCHITECTURES)),
+        ("model.architecture=mmo", ("'mmo'", "Did you mean 'mmoe'?", *ARCHITECTURES)),
         ("model.experts=gdnc", ("expert 'gdnc'", "Did you mean 'gdcn'?", *command.EXPERTS)),
         ("model.experts=mlp*0", ("'mlp*0'", "a count >= 1", "got '0'")),
         ("model.experts=mlp+", ("unknown expert ''", *command.EXPERTS)),

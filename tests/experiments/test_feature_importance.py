@@ -17,7 +17,6 @@ import rich.console
 from test_train import small
 
 from configs import base
-from dtn_jax import options
 from dtn_jax.analysis import (
     bayes,
     explain,
@@ -34,6 +33,7 @@ from dtn_jax.analysis import (
 from dtn_jax.analysis.explain import Settings
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
+from dtn_jax.config import identity
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.datasets.synthetic import funnel
 from dtn_jax.run import build_run
@@ -415,7 +415,7 @@ def test_the_command_that_trained_a_run_trains_it_again(finished):
     assert words[:3] == ["python", "-m", "experiments.train"]
     assert words[4] == "--workdir=runs/adult_mmoe"
     again = command.read_config(words[3].removeprefix("--config="), words[5:])
-    assert options.identity(again) == options.identity(facts["config"])
+    assert identity(again) == identity(facts["config"])
     assert again.analysis.rows == 100
 
 

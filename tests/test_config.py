@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import adult, base
-from dtn_jax import options
+from dtn_jax import config as options
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError
 from dtn_jax.train import train
@@ -246,7 +246,7 @@ def changed(key, value) -> ConfigDict:
 
 
 def test_a_checked_config_is_frozen():
-    config = options.check(base.get_config())
+    config = options.checked_config(base.get_config())
     assert options.flatten(config) == DEFAULTS
     with pytest.raises(AttributeError):
         config.seed = 3
@@ -257,34 +257,37 @@ def test_a_checked_config_is_frozen():
 @pytest.mark.parametrize("key", options.CHOICES)
 def test_a_choice_is_one_of_those_listed(key):
     for choice in options.CHOICES[key]:
-        options.check(changed(key, choice))
-    message = refused(options.check, changed(key, "nonsense"))
+        options.checked_config(changed(key, choice))
+    message = refused(options.checked_config, changed(key, "nonsense"))
     assert message.startswith(f"unknown {key} 'nonsense'.")
     assert f"The choices are: {', '.join(options.CHOICES[key])}." in message
 
 
 @pytest.mark.parametrize("key", options.AT_LEAST_ONE)
 def test_at_least_one(key):
-    options.check(changed(key, 1))
+    options.checked_config(changed(key, 1))
     for value in (0, -1):
-        assert refused(options.check, changed(key, value)) == f"{key}={value}: expected at least 1"
+        assert (
+            refused(options.checked_config, changed(key, value))
+            == f"{key}={value}: expected at least 1"
+        )
 
 
 @pytest.mark.parametrize("key", options.NOT_NEGATIVE)
 def test_not_negative(key):
     kind = type(DEFAULTS[key])
-    options.check(changed(key, kind(0)))
+    options.checked_config(changed(key, kind(0)))
     bad = [-1] if kind is int else [-1.0, float("nan"), float("inf")]
     for value in bad:
-        message = refused(options.check, changed(key, value))
+        message = refused(options.checked_config, changed(key, value))
         assert message == f"{key}={value}: expected a finite number of at least 0"
 
 
 @pytest.mark.parametrize("key", options.POSITIVE_BELOW_ONE)
 def test_between_zero_and_one(key):
-    options.check(changed(key, 0.5))
+    options.checked_config(changed(key, 0.5))
     for value in (0.0, 1.0, -0.1, float("nan"), float("inf")):
-        message = refused(options.check, changed(key, value))
+        message = refused(options.checked_config, changed(key, value))
         assert message == f"{key}={value}: expected a number between 0 and 1"
 
 
@@ -292,7 +295,7 @@ def test_a_config_without_an_option_is_refused():
     config = base.get_config()
     config.unlock()
     del config.train.patience
-    message = refused(options.check, config)
+    message = refused(options.checked_config, config)
     assert message == "the config has no 'train.patience': a config edits that of configs/base.py"
 
 
@@ -366,7 +369,7 @@ class Recorder:
 
 def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     """By a run of two steps, and by the building of the architectures that have own options."""
-    check, read = options.check, set()
+    check, read = options.checked_config, set()
     monkeypatch.setattr(options, "check", lambda config: Recorder(check(config), read))
     config = adult.get_config("shared_bottom")
     config.data.data_dir = prepared_dir

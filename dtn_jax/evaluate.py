@@ -21,12 +21,21 @@ from dtn_jax.losses import space_mask
 from dtn_jax.metrics import ranking as metrics
 from dtn_jax.metrics.calibration import calibration_curve
 from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import Schema
 from dtn_jax.state import State
 
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Section `evaluate`."""
+
+    sample_weights: bool = option(False, "weight examples in metrics too")
+    ece_bins: int = option(15, "equally filled bins of the expected calibration error", least=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,7 +134,7 @@ def split_outside_brackets(text: str, separators: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def lists(text: str, what: str) -> dict[str, list[str]]:
+def lists(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, list[str]]:
     """Reads 'key=value,value,key=value' into {key: [values]}; a part without '=' goes on with the
     list before it. ';' separates as ',' does; a value with either in it stands in brackets or
     quotes: hidden=(64,),(128,64).
@@ -142,6 +142,7 @@ def lists(text: str, what: str) -> dict[str, list[str]]:
     Args:
       text: the lists; '' is none.
       what: the option's name, for messages.
+      form: what a part looks like, for messages.
 
     Raises:
       UserError: a part without a key, or a key that is given twice.
@@ -151,21 +152,21 @@ def lists(text: str, what: str) -> dict[str, list[str]]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or set(key) & set("([{'\""):  # the '=' is inside of brackets
             if not found:
-                raise UserError(f"{what}: expected KEY=VALUE, got {part!r}")
+                raise UserError(f"{what}: expected {form}, got {part!r}")
             found[next(reversed(found))].append(part)
             continue
         if not (key and value):
-            raise UserError(f"{what}: expected KEY=VALUE, got {part!r}")
+            raise UserError(f"{what}: expected {form}, got {part!r}")
         if key in found:
             raise UserError(f"{what}: {key!r} is given twice in {text!r}")
         found[key] = [value]
     return found
 
 
-def pairs(text: str, what: str) -> dict[str, str]:
+def pairs(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """Reads 'key=value,key=value', as `lists`; each key has one value."""
-    found = lists(text, what)
-    for key, values in found.items():
+    found = lists(text, what, form)
+    for values in found.values():
         if len(values) > 1:
-            raise UserError(f"{what}: expected KEY=VALUE, got {values[1]!r} after {key!r}")
+            raise UserError(f"{what}: expected {form}, got {values[1]!r}")
     return {key: value for key, (value,) in found.items()}

@@ -54,7 +54,7 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
     text = config.replicas.strip()
     if text.isdecimal() and int(text) > 0:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
-    values = lists(text, f"replicas={text!r}")
+    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
     for key, given in values.items():
         choose("option in replicas", key, SCALARS)
         if key == "loss.task_weights":  # each is a list itself: in brackets, or between '|'

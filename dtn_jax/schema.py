@@ -241,7 +241,7 @@ class Schema:
 def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
     """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
     values = {}
-    for name, value in pairs(text, what).items():
+    for name, value in pairs(text, what, "task=number").items():
         choose(f"task in {what}", name, tasks)
         try:
             values[name] = float(value)
@@ -254,5 +254,5 @@ def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> di
 
 def task_graph(text: str) -> dict[str, tuple[str, ...]]:
     """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
-    graph = pairs(text.replace(":", "="), "model.upstream")
+    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
     return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

@@ -103,10 +103,11 @@ class Checkpoints:
     def save_best(self, step: int, state: State) -> None:
         """Saves what scoring needs; a whole one that is there already (a resumed run) is equal.
 
-        A later checkpoint drops what is best no longer; a run cut before it goes on from the last.
+        One that is damaged, or has no checksums to tell, is set aside and saved again. A later
+        checkpoint drops what is best no longer; a run cut before it goes on from the last.
         """
         if step in self.best.all_steps():
-            problem = self._damage(self.best, step)
+            problem = self._damage(self.best, step, "has no checksums")
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
@@ -185,12 +186,17 @@ class Checkpoints:
                 raise UserError(f"checkpoint {problem}") from error
             raise Damaged(problem) from error
 
-    def _damage(self, manager: ocp.CheckpointManager, step: int) -> str:
-        """What is wrong with which file of a checkpoint; empty where no checksum tells."""
+    def _damage(self, manager: ocp.CheckpointManager, step: int, unknown: str = "") -> str:
+        """What is wrong with which file of a checkpoint, or `unknown` where no checksum tells.
+
+        Empty where nothing is wrong. The first process looks, and tells the others.
+        """
         path = pathlib.Path(manager.directory / str(step))
 
         def tell() -> str:
-            problem = checksums.damage(path) if checksums.are_there(path) else ""
+            if not checksums.are_there(path):
+                return unknown and f"{path} {unknown}"
+            problem = checksums.damage(path)
             return problem and f"{path} is damaged: {problem}"
 
         return processes.told_by_first(tell)

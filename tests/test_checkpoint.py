@@ -1,5 +1,6 @@
 """Checkpoints restore exactly what was saved, or are refused."""
 
+import gc
 import json
 import random
 import shutil
@@ -58,6 +59,16 @@ def restored(workdir, **given):
     found = checkpoints.restore(state_at(0), **given)
     checkpoints.close()
     return found
+
+
+@pytest.fixture
+def orbax_gives_up():
+    """For reads that orbax fails in: it leaves coroutines behind, which say so when collected."""
+    yield
+    gc.collect()
+
+
+IGNORED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +259,8 @@ def test_one_without_checksums_loads_with_a_warning(workdir, capsys):
     assert not (workdir / "checkpoints/damaged").exists()
 
 
+@IGNORED
+@pytest.mark.usefixtures("orbax_gives_up")
 @pytest.mark.parametrize("left", [(), ("progress",), ("progress", "state")])
 def test_one_without_checksums_that_cannot_be_read_is_set_aside(workdir, capsys, left):
     newest = workdir / "checkpoints/last/2"
@@ -257,12 +270,14 @@ def test_one_without_checksums_that_cannot_be_read_is_set_aside(workdir, capsys,
         elif path.name not in left:
             shutil.rmtree(path)
     if "state" in left:
-        (newest / "state/manifest.ocdbt").write_bytes(b"")
+        large_file(newest).unlink()
     assert_equal(restored(workdir)[0], state_at(1))
     assert f"{newest} cannot be read" in capsys.readouterr().out
     assert (workdir / "checkpoints/damaged/last-2").exists()
 
 
+@IGNORED
+@pytest.mark.usefixtures("orbax_gives_up")
 def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):
     like = state_at(0).replace(tables={"embedding": jnp.zeros((4096, 64))})
     checkpoints = Checkpoints(workdir)

@@ -243,11 +243,12 @@ def test_where_all_are_damaged_none_is_touched(workdir):
     assert not (workdir / "checkpoints/damaged").exists()
 
 
-def test_a_checkpoint_asked_for_is_not_replaced_by_another(workdir):
-    flip(large_file(workdir / "checkpoints/last/1"), 7)
-    with pytest.raises(UserError, match="no checkpoint of step 1 is whole"):
-        restored(workdir, step=1)
-    assert_equal(restored(workdir)[0], state_at(2))  # no later one was dropped for it
+@pytest.mark.parametrize(("step", "other"), [(1, 2), (2, 1)])
+def test_a_checkpoint_asked_for_is_not_replaced_by_another(workdir, step, other):
+    flip(large_file(workdir / f"checkpoints/last/{step}"), 7)
+    with pytest.raises(UserError, match=f"no checkpoint of step {step} is whole"):
+        restored(workdir, step=step)
+    assert_equal(restored(workdir)[0], state_at(other))  # nothing was dropped for it
 
 
 def test_one_without_checksums_loads_with_a_warning(workdir, capsys):

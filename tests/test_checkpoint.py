@@ -282,7 +282,7 @@ def test_one_without_checksums_that_cannot_be_read_is_set_aside(workdir, capsys,
 def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):
     like = state_at(0).replace(tables={"embedding": jnp.zeros((4096, 64))})
     checkpoints = Checkpoints(workdir)
-    with pytest.raises(UserError, match=r"last/2 cannot be read.*64"):
+    with pytest.raises(UserError, match=r"^checkpoint .*last/2 cannot be read.*64"):
         checkpoints.restore(like)
     checkpoints.close()
     assert not (workdir / "checkpoints/damaged").exists()
@@ -401,17 +401,20 @@ def test_replicas_go_on_from_a_checkpoint_that_is_whole_in_all(tmp_path, damaged
         member.checkpoints.close()
 
 
-def test_replicas_without_a_whole_checkpoint_in_common_lose_none(tmp_path):
+@pytest.mark.parametrize("second", [((2, 3), 3, 2), ((1, 2), 1, 2)])
+def test_replicas_without_a_whole_checkpoint_in_common_lose_none(tmp_path, second):
+    """The first has steps 1 and 2, and 2 is damaged; so is one of the second's."""
+    steps, damaged, left = second
     members = [
         TinyReplica(tmp_path / "replica_0", (1, 2)),
-        TinyReplica(tmp_path / "replica_1", (2, 3)),
+        TinyReplica(tmp_path / "replica_1", steps),
     ]
-    for member, step in zip(members, (2, 3)):
+    for member, step in zip(members, (2, damaged)):
         flip(large_file(member.folder.path / f"checkpoints/last/{step}"), 77)
-    message = r"no checkpoint in common.* replica_0 at \[1\], replica_1 at \[2\]"
+    message = rf"no checkpoint in common.* replica_0 at \[1\], replica_1 at \[{left}\]"
     with pytest.raises(UserError, match=message):
         start_together(members)
-    for member, step in zip(members, (1, 2)):
+    for member, step in zip(members, (1, left)):
         assert member.checkpoints.steps() == [step]
         member.checkpoints.close()
 

@@ -205,22 +205,26 @@ def fit(members: list[Member]) -> None:
 def start_together(members: list[Member]) -> None:
     """Starts all members; those that go on do so at a step that all of them have a checkpoint of.
 
-    A death between two members' saves leaves some a checkpoint ahead.
+    A death between two members' saves leaves some a checkpoint ahead; a damaged one, behind.
+
+    Raises:
+      UserError: they have no checkpoint in common, unless there are only the first ones.
     """
     for member in members:
         member.start(None)
     going = [m for m in members if not m.progress.stopped]
     if len({int(m.state.step) for m in going}) <= 1:
         return
-    common = set.intersection(*(set(m.checkpoints.steps()) for m in going))
-    if not common and any(len(m.checkpoints.steps()) > 1 for m in going):
+    whole = [m.checkpoints.steps() for m in going]
+    common = set.intersection(*map(set, whole))
+    if not common and len(set.union(*map(set, whole))) > 1:
         raise UserError(
             "these replicas have no checkpoint in common, so they cannot go on together: "
-            + ", ".join(f"{m.folder.path.name} at {m.checkpoints.steps() or 'none'}" for m in going)
+            + ", ".join(f"{m.folder.path.name} at {s or 'none'}" for m, s in zip(going, whole))
         )
-    for member in going:
+    for member, steps in zip(going, whole):
         if not common:  # cut while the first checkpoints were written
-            for step in member.checkpoints.steps():
+            for step in steps:
                 member.checkpoints.drop(step)
         member.start(max(common) if common else None)
 

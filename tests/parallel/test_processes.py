@@ -75,10 +75,14 @@ def uncut(prepared_dir, tmp_path_factory):
 def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
     """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
     workdir = tmp_path / "run"
-    run_together(workdir, prepared_dir, 4, 2, cut_at=12)
+    run_together(workdir, prepared_dir, 4, 2, cut_at=15)
+    last = workdir / "checkpoints" / "last"
+    (last / "15" / "progress" / "metadata").unlink()  # so they go on from the one before
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
+    assert f"{last / '15'} is damaged: progress/metadata is lost" in said[0]
     assert "Going on at step 12 of 45" in said[0]
     assert "Going on" not in said[1]  # the first process alone speaks
+    assert all((folder / "checksums.json").exists() for folder in last.iterdir())
     config = config_of_a_process(prepared_dir, parallel__devices=2)
     results = train(config, workdir)
     assert_equal_runs(config, uncut[0], workdir)

@@ -74,8 +74,14 @@ def get_config() -> ConfigDict:
 
     c.loss = loss = ConfigDict()
     loss.task_weights = ""  # 'click=1,order=0.5'; tasks not named have 1
-    loss.positive_weights = ""  # w of positives in cross-entropy; scores have log w taken off
+    loss.positive_weights = ""  # w of a binary task's positives; logits stay its log-odds
     loss.sample_weights = False  # weight examples by the schema's weight column
+    loss.tasks = ""  # 'watch_seconds=huber'; default cross_entropy (binary), squared_error
+    loss.huber = ConfigDict()
+    loss.huber.delta = 1.0  # error, in label units, from which the loss grows linearly
+    loss.focal = ConfigDict()
+    loss.focal.gamma = 2.0  # how little easy rows count; 0 is cross_entropy, the paper has 2
+    loss.balancing = "none"  # of tasks against each other: none | uncertainty | pcgrad
 
     c.optim = optim = ConfigDict()
     optim.learning_rate = 1e-3  # AdamW on dense parameters

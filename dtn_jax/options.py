@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dtn_jax.schema import UserError, choose
@@ -154,3 +154,21 @@ def pairs(text: str, what: str, separators: str = ",;") -> dict[str, str]:
             raise UserError(f"{what}: {key} is given twice in {text!r}")
         found[key] = value
     return found
+
+
+def made(owner: type, section: Mapping[str, Any], key: str) -> Any:
+    """An `owner` with its options from a config's section; an absent one has its default.
+
+    Args:
+      owner: a dataclass whose fields are options.
+      section: of the config, {option: value}.
+      key: the section's full key, for messages.
+
+    Raises:
+      UserError: a value that an option may not have.
+    """
+    options = declared(owner)
+    values = {name: section[name] for name in options if name in section}
+    for name, value in values.items():
+        options[name].check(f"{key}.{name}", value)
+    return owner(**values)

@@ -15,6 +15,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from dtn_jax.schema import UserError, choose
 
 
@@ -156,7 +158,7 @@ def pairs(text: str, what: str, separators: str = ",;") -> dict[str, str]:
     return found
 
 
-def made(owner: type, section: Mapping[str, Any], key: str) -> Any:
+def made(owner: type, section: Mapping[str, Any] | ConfigDict, key: str) -> Any:
     """An `owner` with its options from a config's section; an absent one has its default.
 
     Args:

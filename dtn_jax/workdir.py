@@ -182,8 +182,8 @@ def check_logits(stored: pathlib.Path) -> None:
         raise Unusable(f"{stored} is damaged ({type(error).__name__}: {error})") from error
     if inflated:
         raise Unusable(
-            f"the checkpoints in {stored.parent} cannot be used: an older version trained them with "
-            "loss.positive_weights, and its logits held log w. Train again in another folder"
+            f"the checkpoints in {stored.parent} cannot be used: an older version trained them "
+            "with loss.positive_weights, and its logits held log w; train again in another folder"
         )
 
 

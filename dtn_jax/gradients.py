@@ -107,11 +107,10 @@ def summed(forward) -> Gradient:
         (scaled, aux), kept = forward(*arguments)
         return jnp.sum(scaled) + aux, kept
 
-    def gradient(state: State, *arguments) -> Gradients:
-        by_argument, kept = jax.grad(loss, argnums=(0, 1), has_aux=True)(
-            state.params, arguments[0], state, *arguments[1:]
-        )
-        return Gradients(*by_argument, None, *kept)
+    def gradient(state: State, gathered, *rest) -> Gradients:
+        with_kept = jax.grad(loss, argnums=(0, 1), has_aux=True)
+        (dense, rows), kept = with_kept(state.params, gathered, state, *rest)
+        return Gradients(dense, rows, None, *kept)
 
     return gradient
 
@@ -119,9 +118,9 @@ def summed(forward) -> Gradient:
 def by_task_too(forward, view: int) -> Gradient:
     """A backward pass of the sum, and one a task to the rows of a view; one forward pass."""
 
-    def gradient(state: State, gathered, *arguments) -> Gradients:
+    def gradient(state: State, gathered, *rest) -> Gradients:
         def losses(params, gathered):
-            (scaled, aux), kept = forward(params, gathered, state, *arguments)
+            (scaled, aux), kept = forward(params, gathered, state, *rest)
             return (scaled, jnp.asarray(aux, scaled.dtype)), kept
 
         (scaled, aux), pull, kept = jax.vjp(losses, state.params, gathered, has_aux=True)

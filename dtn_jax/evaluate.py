@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.pipeline import in_order
 from dtn_jax.input.prefetch import prefetched
-from dtn_jax.losses import space_mask
+from dtn_jax.losses.rows import space_mask
 from dtn_jax.metrics import ranking as metrics
 from dtn_jax.metrics.calibration import calibration_curve
 from dtn_jax.metrics.spaces import logits_in

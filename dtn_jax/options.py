@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 
@@ -25,7 +27,7 @@ class Option:
     Attributes:
       default: of the type that all its values have: bool, int, float, str, or a tuple.
       help: what it means, with its unit and the reason to turn it; one line, no full stop.
-      choices: the words that it may be; a dict's keys, read when a value is checked.
+      choices: the words that it may be, or a function that lists them when a value is checked.
       least, most: a number's bounds, both allowed.
       above, below: a number's bounds, neither allowed.
       items: what a tuple holds: int (each at least 1) or str.
@@ -36,7 +38,7 @@ class Option:
 
     default: Any
     help: str
-    choices: Iterable[str] = ()
+    choices: Iterable[str] | Callable[[], Iterable[str]] = ()
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -46,11 +48,16 @@ class Option:
     key: str = ""
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The choices, as they are now."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+    @property
     def expected(self) -> str:
         """What a value must be, for messages and --help."""
         kind = type(self.default)
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"one of {', '.join(self.words)}"
         if kind is tuple:
             return "names such as a,b" if self.items is str else "whole numbers such as 128,64"
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -69,7 +76,7 @@ class Option:
     def check(self, key: str, value: Any) -> None:
         """Raises UserError where `value` is none that the option `key` may have."""
         if self.choices:
-            choose(key, value, self.choices)
+            choose(key, value, self.words)
         if not self.allows(value):
             raise UserError(f"{key}={value}: expected {self.expected}")
 
@@ -170,3 +177,21 @@ def pairs(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, str]:
         if len(values) > 1:
             raise UserError(f"{what}: expected {form}, got {values[1]!r}")
     return {key: value for key, (value,) in found.items()}
+
+
+def made(owner: type, section: Mapping[str, Any] | ConfigDict, key: str) -> Any:
+    """An `owner` with its options from a config's section; an absent one has its default.
+
+    Args:
+      owner: a dataclass whose fields are options.
+      section: of the config, {option: value}.
+      key: the section's full key, for messages.
+
+    Raises:
+      UserError: a value that an option may not have.
+    """
+    options = declared(owner)
+    values = {name: section[name] for name in options if name in section}
+    for name, value in values.items():
+        options[name].check(f"{key}.{name}", value)
+    return owner(**values)

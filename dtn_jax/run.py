@@ -11,13 +11,15 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import Scores, evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.losses import read_positive_weights
+from dtn_jax.interface import SHARED
+from dtn_jax.losses import read_losses, read_positive_weights
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.parallel import processes
@@ -44,8 +46,7 @@ class Run:
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
         """(state, batch) -> logits `[B, T]`, to be traced: see step.make_score_step."""
-        weights = read_positive_weights(self.config.loss.positive_weights, self.schema)
-        return make_score_step(self.model, self.plan, self.at.table_mesh, weights)
+        return make_score_step(self.model, self.plan, self.at.table_mesh)
 
     @functools.cached_property
     def score_step(self) -> Callable[[State, Batch], jax.Array]:
@@ -103,7 +104,7 @@ def build_run(config: ConfigDict) -> Run:
     selected_tasks("train.select", config.train.select, schema)
     # Bad ones must not claim the folder.
     per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
-    read_positive_weights(config.loss.positive_weights, schema)
+    read_losses(config.loss, schema)
     for section in ("loss", "evaluate"):
         if config[section].sample_weights and not schema.weight:
             raise UserError(
@@ -111,6 +112,7 @@ def build_run(config: ConfigDict) -> Run:
             )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
     views = architectures.views(config.model.architecture, schema)
+    read_balancer(config.loss, views, SHARED)
     plan = make_plan(schema, config.model, views, architectures.codebooks(config.model, schema))
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
     check_updates(plan, config.data.batch_size, sharers)

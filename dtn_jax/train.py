@@ -26,7 +26,7 @@ from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, check_logits
 
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
@@ -75,6 +75,7 @@ def start(
     run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
 ) -> tuple[State, Progress]:
     """The state of the last checkpoint (or that of `step`), or a new one; logs are cut to match."""
+    check_logits(folder.path / "config.json")
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))
     state = jax.jit(create, out_shardings=sharding)()

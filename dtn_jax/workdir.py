@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from dtn_jax.config import differing, identity
+from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema, UserError
 
@@ -62,7 +63,8 @@ class Workdir:
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
-        facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
+        facts = {"config": config.to_dict(), "data": fingerprint, "logits": LOGITS}
+        facts["versions"] = versions()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)
@@ -168,6 +170,21 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable("\n".join([message, *lines]))
     check_data(stored, data, fingerprint)
+    if not (stored.parent / "results.json").exists():
+        check_logits(stored)
+
+
+def check_logits(stored: pathlib.Path) -> None:
+    """Raises Unusable where the checkpoints beside this config.json hold inflated logits."""
+    try:
+        inflated = logits_are_inflated(json.loads(stored.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unusable(f"{stored} is damaged ({type(error).__name__}: {error})") from error
+    if inflated:
+        raise Unusable(
+            f"the checkpoints in {stored.parent} cannot be used: an older version trained them "
+            "with loss.positive_weights, and its logits held log w; train again in another folder"
+        )
 
 
 def check_data(stored: pathlib.Path, there: str, here: str) -> None:

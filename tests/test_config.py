@@ -274,7 +274,7 @@ def test_every_option_explains_itself():
 
 @pytest.mark.parametrize("key", [k for k, d in declarations().items() if d.option.choices])
 def test_a_choice_is_one_of_those_listed(key):
-    choices = declarations()[key].option.choices
+    choices = declarations()[key].option.words
     for choice in choices:
         options.checked_config(changed(key, choice))
     message = refused(options.checked_config, changed(key, "nonsense"))

@@ -18,7 +18,7 @@ from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
-from dtn_jax.workdir import check_data
+from dtn_jax.workdir import check_data, check_logits
 
 
 def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
@@ -64,10 +64,12 @@ def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     """The state that the run reports, and its step.
 
     Raises:
-      UserError: the data set is another version of the run's, or the state is gone.
+      UserError: the data set is another version of the run's, its logits are those of an older
+        version of this package, or the state is gone.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
+    check_logits(stored)
     step = _parse(folder / "results.json", lambda results: int(best_step(results)))
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.losses import space_mask
+from dtn_jax.losses.rows import space_mask
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
 

@@ -5,6 +5,8 @@ A plug-in is a Python file with one or more of these dicts, {name: what it is}, 
     ARCHITECTURES   routings: subclasses of dtn_jax.models.architectures.Architecture
     EXPERTS         feature interactions: linen modules, see dtn_jax/models/experts/__init__.py
     DATASETS        subclasses of dtn_jax.datasets.preparation.builder.BlockBuilder
+    LOSSES          dataclasses, see dtn_jax/losses/__init__.py
+    BALANCERS       dataclasses on dtn_jax.balancing.balancer.Balancer
 
 Their options are fields declared by `dtn_jax.options.option`. `--config.plugins=FILE,FILE` loads
 them, and so does a config with the option set (`use`). The option keeps each file's absolute path
@@ -13,6 +15,7 @@ and SHA-256: a run, or a set that was prepared, belongs to that content, and a c
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import inspect
@@ -26,12 +29,16 @@ from types import ModuleType
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import base_config
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
+from dtn_jax.losses import LOSSES
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS, takes
+from dtn_jax.schema import TASK_KINDS
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 loaded: dict[pathlib.Path, tuple[str, dict[str, list[str]]]] = {}  # {file: (SHA-256, its names)}
@@ -69,13 +76,31 @@ def wrong_dataset(found: object) -> str:
     return f"expected a method {lacking[0]}()" if lacking else ""
 
 
+def wrong_loss(found: object) -> str:
+    """What a loss lacks, or ''."""
+    if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):
+        return "expected a dataclass, its options the fields"
+    if getattr(found, "kind", None) not in TASK_KINDS:
+        return f"expected a class attribute `kind`, one of {', '.join(TASK_KINDS)}"
+    return "" if "__call__" in vars(found) else "expected a method __call__(z, y, w)"
+
+
+def wrong_balancer(found: object) -> str:
+    """What a balancer lacks, or ''."""
+    if not (inspect.isclass(found) and issubclass(found, Balancer)):
+        return "expected a subclass of dtn_jax.balancing.balancer.Balancer"
+    return "" if dataclasses.is_dataclass(found) else "expected a dataclass"
+
+
 # {name of the dict in a plug-in: (the package's dict, what one of its entries lacks)}
 KINDS: dict[str, tuple[dict, Callable[[object], str]]] = {
     "ARCHITECTURES": (ARCHITECTURES, wrong_architecture),
     "EXPERTS": (EXPERTS, wrong_expert),
     "DATASETS": (DATASETS, wrong_dataset),
+    "LOSSES": (LOSSES, wrong_loss),
+    "BALANCERS": (BALANCERS, wrong_balancer),
 }
-OPTION_KINDS = ("ARCHITECTURES", "EXPERTS")  # whose options stand under model.<name>
+SHARING = (("ARCHITECTURES", "EXPERTS"), ("LOSSES", "BALANCERS"))  # a section, so no name twice
 
 
 def use(config: ConfigDict, files: str) -> None:
@@ -131,7 +156,7 @@ def _add(path: pathlib.Path, module: ModuleType, source: str) -> dict[str, list[
             what = f"plug-in {path}: {kind}[{name!r}]"
             if not (isinstance(name, str) and NAME.fullmatch(name)):
                 raise UserError(f"{what}: a name is of lower-case letters, digits and '_'")
-            others = OPTION_KINDS if kind in OPTION_KINDS else (kind,)
+            others = next((kinds for kinds in SHARING if kind in kinds), (kind,))
             taken = [o for o in others if name in KINDS[o][0] and name not in before.get(o, [])]
             if taken:
                 raise UserError(f"{what}: the name is taken, by one of {taken[0]}; choose another")

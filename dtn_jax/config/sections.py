@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.analysis.watch import WatchOptions
+from dtn_jax.balancing import BALANCERS
 from dtn_jax.datasets.preparation.catalog import DataOptions
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
 from dtn_jax.input.pipeline import BatchOptions
-from dtn_jax.losses import LossOptions
+from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import ModelOptions
 from dtn_jax.models.experts import EXPERTS, parse_experts
@@ -81,6 +82,8 @@ def used_experts(flat: Mapping[str, object]) -> set[str]:
 FAMILIES = (
     Family("model", ARCHITECTURES, lambda flat: {str(flat["model.architecture"])}),
     Family("model", EXPERTS, used_experts),
+    Family("loss", LOSSES, lambda flat: {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}),
+    Family("loss", BALANCERS, lambda flat: {str(flat["loss.balancing"])}),
 )
 
 

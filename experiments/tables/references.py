@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.input.pipeline import Batch, SplitReader, take
-from dtn_jax.losses import space_mask
+from dtn_jax.losses.rows import space_mask
 from dtn_jax.metrics import ranking as metrics
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema, UserError, choose

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import SCHEMA, batches, build, config, leaves
+from toy_steps import SCHEMA, batches, build, config, leaves
 
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import UserError

@@ -22,6 +22,7 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
+from dtn_jax.metrics.selected import first_metric
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import best_step, conclude
 from dtn_jax.run import Run, build_model, build_run
@@ -243,20 +244,22 @@ def compile_together(runs: list[Run]):
 
 
 def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Path) -> None:
-    """A row a replica: what it was given, and its AUCs."""
+    """A row a replica: what it was given, and the metric by which each task selects."""
     table = rich.table.Table(title=f"{members[0].run.config.model.architecture}, by replica")
     table.add_column("replica")
     table.add_column("with")
     split = "test" if "test" in members[0].results else "validation"
-    keys = list(members[0].results[split])
+    keys, chosen = list(members[0].results[split]), {}
     table.add_column("best step", justify="right")
     for key in keys:
         task, _, space = key.partition("@")
-        table.add_column(f"{split} AUC\n{task}\n@{space}", justify="right")
+        first = first_metric(members[0].results[split][key])
+        chosen[key] = members[0].run.selection.metrics.get(task, first)
+        table.add_column(f"{split} {chosen[key].title}\n{task}\n@{space}", justify="right")
     for i, (member, given) in enumerate(zip(members, settings)):
-        aucs = (member.results[split][key].get("auc") for key in keys)
+        found = member.results[split]
         best = f"{best_step(member.results)} of {member.results['steps']}"
-        cells = ("n/d" if a is None else f"{a:.4f}" for a in aucs)
+        cells = (metric.text(found[key].get(metric.name)) for key, metric in chosen.items())
         own = "\n".join(f"{key}={value}" for key, value in given.items())
         table.add_row(f"{i}", own, best, *cells)
     rich.print(table)

@@ -14,9 +14,11 @@ from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.evaluate import Scores, evaluate, write_predictions
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.evaluate import evaluate, write_predictions
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 
@@ -55,13 +57,13 @@ def test_metrics_within_groups_are_taken_on_the_rows_of_the_space(weighted):
         weights = given.sample_weight[mask] if weighted else None
         logits = given.logits[mask, column]
         if key == "order@all":  # the loss of order is in the space of clicks
-            p = metrics.sigmoid(given.logits[mask, 0]) * metrics.sigmoid(logits)
+            p = sigmoid(given.logits[mask, 0]) * sigmoid(logits)
             logits = np.float32(np.log(p / (1 - p)))
         arrays = logits, given.labels[mask, column], given.group[mask]
         value, groups, skipped = gauc(*arrays, weights)
         assert got[key]["gauc"] == pytest.approx(value, rel=1e-14)
         assert (got[key]["gauc_groups"], got[key]["gauc_skipped"]) == (groups, skipped)
-        assert got[key]["auc"] == pytest.approx(metrics.auc(*arrays[:2], weights), rel=1e-14)
+        assert got[key]["auc"] == pytest.approx(auc(*arrays[:2], weights), rel=1e-14)
     assert "gauc" not in got["seconds@all"]
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.metrics import calibration
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import plots
 
 
@@ -62,8 +62,8 @@ def test_smoothing_is_a_centred_mean():
 def curve(rate, rows, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
-    labels = (rng.random(rows) < metrics.sigmoid(logits)).astype(float)
-    return calibration.calibration_curve(metrics.sigmoid(logits), labels, 15)
+    labels = (rng.random(rows) < sigmoid(logits)).astype(float)
+    return calibration.calibration_curve(sigmoid(logits), labels, 15)
 
 
 def test_reliability(tmp_path):

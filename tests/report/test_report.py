@@ -5,6 +5,7 @@ import io
 import pytest
 import rich.console
 
+from dtn_jax.metrics import Metric
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
 
@@ -95,7 +96,7 @@ def test_splits_stand_below_each_other():
 
 
 @pytest.mark.parametrize(
-    ("value", "form", "text"),
+    ("value", "format", "text"),
     [
         (None, "%", "n/d"),
         (0.0, "%", "0%"),
@@ -106,5 +107,6 @@ def test_splits_stand_below_each_other():
         (1234.5, ".4g", "1234"),
     ],
 )
-def test_numbers(value, form, text):
-    assert report._cell(value, form).replace("100%", "100.%") == text
+def test_numbers(value, format, text):
+    metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
+    assert metric.text(value).replace("100%", "100.%") == text

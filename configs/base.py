@@ -103,7 +103,8 @@ def get_config() -> ConfigDict:
     train.remat = False  # compute experts again in the backward pass: less memory on GPU and TPU
     train.patience = 0  # validations without a gain before stopping; 0 is never
     train.select = "mean"  # whose validation metric picks the state that is reported, and is what
-    # early stopping watches: mean (over tasks), a task, or the mean of some: 'click+order'
+    # early stopping watches: mean (over tasks), a task, or the mean of some: 'click+order'; of AUC
+    # (R2 of a regression), or of the metrics named: 'click:logloss', 'mean:logloss'
 
     c.evaluate = evaluate = ConfigDict()
     evaluate.sample_weights = False  # weight examples in metrics too

@@ -19,7 +19,7 @@ POSITIVES = Metric(
     "positives",  # rows, not their weight
     lambda rows: int(np.count_nonzero(rows.labels)),
     format=",d",
-    column="positives",
+    column="posi-\ntives",
 )
 EXAMPLES = Metric(
     "examples",
@@ -27,5 +27,5 @@ EXAMPLES = Metric(
     lambda rows: int(rows.labels.size),
     format=",d",
     kinds=("binary", "regression"),
-    column="examples",
+    column="exam-\nples",
 )

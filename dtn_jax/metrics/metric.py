@@ -71,8 +71,8 @@ class Metric:
       kinds: the kinds of tasks that have it.
       higher_is_better: None where neither is better, as for a count.
       selectable: whether `train.select` may name it; the learning curves show those that it may.
-      column: its heading in the terminal's tables, short, in lines of at most 6 letters; "" keeps
-        it out of them.
+      column: its heading in the terminal's tables, in lines of at most 6 letters; "" keeps it
+        out of them.
       of_groups: only data sets with groups have it.
     """
 

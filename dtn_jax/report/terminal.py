@@ -50,8 +50,12 @@ def splits_table(
     kinds = {task.name: task.kind for task in schema.tasks}
     for kind in TASK_KINDS:
         columns = shown(splits, schema, kind)
+        dense = len(columns) > FEW
         table = rich.table.Table(
-            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+            box=rich.box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 0 if dense else 1, 0, 0),
         )
         table.add_column("task@space", overflow="fold", style="bold", vertical="bottom")
         for metric in columns.values():
@@ -63,7 +67,7 @@ def splits_table(
                 table.add_row(rich.text.Text(split, "italic not bold"))
             for key, found in rows.items():
                 table.add_row(
-                    label(key) if len(columns) > FEW else key,
+                    label(key) if dense else key,
                     *(m.text(found[name]) if name in found else "" for name, m in columns.items()),
                 )
         if table.row_count:

@@ -15,16 +15,14 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import rich
-import rich.table
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
-from dtn_jax.metrics.selected import first_metric
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import best_step, conclude
+from dtn_jax.results import conclude, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -108,8 +106,9 @@ def train_replicas(
                 member.progress,
                 test,
             )
-    show(members, settings, root)
-    return [member.results for member in members]
+    results = [member.results for member in members]
+    show_replicas(results, settings, members[0].run, root)
+    return results
 
 
 def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
@@ -241,26 +240,3 @@ def compile_together(runs: list[Run]):
     )
     together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)
-
-
-def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Path) -> None:
-    """A row a replica: what it was given, and the metric by which each task selects."""
-    table = rich.table.Table(title=f"{members[0].run.config.model.architecture}, by replica")
-    table.add_column("replica")
-    table.add_column("with")
-    split = "test" if "test" in members[0].results else "validation"
-    keys, chosen = list(members[0].results[split]), {}
-    table.add_column("best step", justify="right")
-    for key in keys:
-        task, _, space = key.partition("@")
-        first = first_metric(members[0].results[split][key])
-        chosen[key] = members[0].run.selection.metrics.get(task, first)
-        table.add_column(f"{split} {chosen[key].title}\n{task}\n@{space}", justify="right")
-    for i, (member, given) in enumerate(zip(members, settings)):
-        found = member.results[split]
-        best = f"{best_step(member.results)} of {member.results['steps']}"
-        cells = (metric.text(found[key].get(metric.name)) for key, metric in chosen.items())
-        own = "\n".join(f"{key}={value}" for key, value in given.items())
-        table.add_row(f"{i}", own, best, *cells)
-    rich.print(table)
-    print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -130,7 +130,7 @@ def _metric(what: str, task: str, named: str, name: str, has: Collection[str]) -
     """The metric of a task: the one that is named, or its first."""
     if not named:
         return first_metric(has)
-    choices = [name for name in has if name in METRICS and METRICS[name].selectable]
+    choices = [own for own in has if own in METRICS and METRICS[own].selectable]
     if name in METRICS and name not in choices:
         metric = METRICS[name]
         reason = f"task {task} has none"

@@ -210,7 +210,8 @@ def notes(data: Rows, sampled: int, share: float) -> list[str]:
     _, groups, skipped = gauc(data.logits, data.labels, data.group)
     return [
         f"GAUC is over {groups:,} groups; {skipped:,} have one class. 'All of a task' is those "
-        "metrics, the standard error of the AUC, counts and means; its value is the AUC.",
+        "metrics, the standard error of the AUC, average precision, counts and means; its value is "
+        "the AUC.",
         f"The loop over groups saw {sampled:,} of them ({100 * share:.3g} %): its seconds are "
         "divided by that share, its value is compared with ours on the same rows.",
         "polars uses all cores, the others one; its memory is not numpy's, so not counted. "

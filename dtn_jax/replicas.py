@@ -15,7 +15,6 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import rich
-import rich.table
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
@@ -24,7 +23,7 @@ from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import best_step, conclude
+from dtn_jax.results import conclude, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -97,8 +96,9 @@ def train_replicas(
                 member.progress,
                 test,
             )
-    show(members, settings, root)
-    return [member.results for member in members]
+    results = [member.results for member in members]
+    show_replicas(results, settings, members[0].run, root)
+    return results
 
 
 def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
@@ -243,24 +243,3 @@ def compile_together(runs: list[Run]):
     )
     together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)
-
-
-def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Path) -> None:
-    """A row a replica: what it was given, and its AUCs."""
-    table = rich.table.Table(title=f"{members[0].run.config.model.architecture}, by replica")
-    table.add_column("replica")
-    table.add_column("with")
-    split = "test" if "test" in members[0].results else "validation"
-    keys = list(members[0].results[split])
-    table.add_column("best step", justify="right")
-    for key in keys:
-        task, _, space = key.partition("@")
-        table.add_column(f"{split} AUC\n{task}\n@{space}", justify="right")
-    for i, (member, given) in enumerate(zip(members, settings)):
-        aucs = (member.results[split][key].get("auc") for key in keys)
-        best = f"{best_step(member.results)} of {member.results['steps']}"
-        cells = ("n/d" if a is None else f"{a:.4f}" for a in aucs)
-        own = "\n".join(f"{key}={value}" for key, value in given.items())
-        table.add_row(f"{i}", own, best, *cells)
-    rich.print(table)
-    print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -15,16 +15,19 @@ from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.evaluate import Scores, evaluate, score
+from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
 from dtn_jax.input.pipeline import Batch
 from dtn_jax.interface import SHARED
 from dtn_jax.losses import read_losses, read_positive_weights
+from dtn_jax.metrics import Value
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import MEAN, Schema, UserError, choose, per_task, task_graph
+from dtn_jax.schema import Schema, UserError, per_task, task_graph
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
@@ -52,6 +55,11 @@ class Run:
     def score_step(self) -> Callable[[State, Batch], jax.Array]:
         """`score_batch`, compiled; every device has the logits."""
         return jax.jit(self.score_batch, out_shardings=self.at.replicated())
+
+    @functools.cached_property
+    def selection(self) -> Selection:
+        """By what states are compared: `train.select`."""
+        return read_selection("train.select", self.config.train.select, metrics_of(self.schema))
 
     @functools.cached_property
     def groups(self) -> Callable[[str], np.ndarray | None]:
@@ -101,7 +109,7 @@ def build_run(config: ConfigDict) -> Run:
     schema = data.schema
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))
-    selected_tasks("train.select", config.train.select, schema)
+    read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
     per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
     read_losses(config.loss, schema)
@@ -133,37 +141,11 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
     return architectures.build(config.model, schema, config.train.remat, weights)
 
 
-def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
-    """The tasks over whose mean a state is chosen: all for `mean`, else those joined by '+'.
-
-    Args:
-      what: the option's name, for the error.
-      select: the option's value.
-      schema: names the tasks.
-
-    Raises:
-      UserError: no such task.
-    """
-    if select == MEAN:
-        return list(schema.task_names)
-    names = select.split("+")
-    choices = [MEAN, *schema.task_names] if len(names) == 1 else schema.task_names
-    if len(set(names)) < len(names):
-        raise UserError(f"{what}: a task is named twice in {select!r}")
-    try:
-        return [choose(what, name, choices) for name in names]
-    except UserError as error:
-        known = "+".join(name for name in names if name in schema.task_names)
-        if not known:
-            raise
-        raise UserError(f"{error} Without it, {what}={known} is left.") from None
-
-
 def score_split(run: Run, state: State, split: str) -> Scores:
     size = run.config.data.eval_batch_size
     return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 
 
-def measure(run: Run, scores: Scores) -> dict[str, dict]:
+def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:
     options_ = run.config.evaluate
     return evaluate(scores, run.schema, options_.ece_bins, options_.sample_weights)

@@ -44,7 +44,8 @@ class TrainOptions:
     select: str = option(
         "mean",
         "whose validation metric picks the state that is reported, and is what early stopping "
-        "watches: mean (over tasks), a task, or the mean of some: 'click+order'",
+        "watches: mean (over tasks), a task, or the mean of some, 'click+order'; of AUC (R2 of a "
+        "regression) or of the metrics named, 'click:logloss', 'mean:logloss'",
     )
 
 

@@ -49,7 +49,7 @@ def train(
       test: False for a trial of a search: the test split is not opened, and the results hold
         what validation says alone.
       after_validation: called after each validation but the last with its number, from 1, and
-        {`train.select` and each task: what selection maximises}; what it raises ends the run.
+        {`train.select` and each task: its value, see `validate`}; what it raises ends the run.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.

@@ -5,6 +5,7 @@ A plug-in is a Python file with one or more of these dicts, {name: what it is}, 
     ARCHITECTURES   routings: subclasses of dtn_jax.models.architectures.Architecture
     EXPERTS         feature interactions: linen modules, see dtn_jax/models/experts/__init__.py
     DATASETS        subclasses of dtn_jax.datasets.preparation.builder.BlockBuilder
+    METRICS         records, dtn_jax.metrics.metric.Metric
     LOSSES          dataclasses, see dtn_jax/losses/__init__.py
     BALANCERS       dataclasses on dtn_jax.balancing.balancer.Balancer
 
@@ -36,6 +37,8 @@ from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
 from dtn_jax.losses import LOSSES
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.metric import Metric
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS, takes
 from dtn_jax.schema import TASK_KINDS
@@ -76,6 +79,11 @@ def wrong_dataset(found: object) -> str:
     return f"expected a method {lacking[0]}()" if lacking else ""
 
 
+def wrong_metric(found: object) -> str:
+    """What a metric lacks, or ''."""
+    return "" if isinstance(found, Metric) else "expected a dtn_jax.metrics.metric.Metric"
+
+
 def wrong_loss(found: object) -> str:
     """What a loss lacks, or ''."""
     if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):
@@ -97,6 +105,7 @@ KINDS: dict[str, tuple[dict, Callable[[object], str]]] = {
     "ARCHITECTURES": (ARCHITECTURES, wrong_architecture),
     "EXPERTS": (EXPERTS, wrong_expert),
     "DATASETS": (DATASETS, wrong_dataset),
+    "METRICS": (METRICS, wrong_metric),
     "LOSSES": (LOSSES, wrong_loss),
     "BALANCERS": (BALANCERS, wrong_balancer),
 }

@@ -23,7 +23,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.pipeline import Batch, SplitReader, take
 from dtn_jax.interface import Inputs
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import SURE
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
@@ -212,7 +212,7 @@ def test_an_unknown_field_has_id_0_and_padding_stays(model):
     plain = model.passes.plain()
     found = importance.unknown(model.passes.unknown, plain, keys, SCHEMA.field_names)
     before, after = (
-        metrics.auc(np.asarray(scores)[:, 0], model.rows.labels[:, 0])
+        auc(np.asarray(scores)[:, 0], model.rows.labels[:, 0])
         for scores in (plain, model.passes.unknown("words"))
     )
     assert found.values[0, 1, 0] == pytest.approx(before - after, abs=1e-12)

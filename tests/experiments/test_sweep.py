@@ -104,6 +104,39 @@ def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
     assert sweep.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
 
 
+def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys):
+    """By its direction Optuna searches, prunes and ranks; values are the metric's own."""
+    pruned = []
+
+    def train(config, workdir, *, test, after_validation):
+        loss = 0.3 + abs(config.model.dropout - 0.1)
+        for step in (1, 2, 3):
+            try:
+                after_validation(step, {config.train.select: loss})
+            except optuna.TrialPruned:
+                pruned.append(config.model.dropout)
+                raise
+        metrics = {"auc": 1 - loss, "logloss": loss}
+        return {"validation": {"income@all": metrics, "never_married@all": metrics}}
+
+    monkeypatch.setattr(sweep, "train", train)
+    grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"
+    lowest = (grid, "--objective=mean:logloss", "--pruner=median")
+    found = run(tmp_path, prepared_dir, *lowest)["dtn"]
+    assert found["settings"] == {"model.dropout": "0.1"}
+    assert found["value"] == pytest.approx(0.3)
+    assert pruned
+    assert min(pruned) > 0.1
+    assert "validation log loss (mean:logloss)" in capsys.readouterr().out
+    assert run(tmp_path, prepared_dir, *lowest)["dtn"]["value"] == found["value"]
+    validation = {"a@all": {"auc": 0.5, "logloss": 0.3}, "b@all": {"r2": 0.7, "rmse": 2.0}}
+    assert sweep.value_of(validation, "a:logloss+b:rmse") == pytest.approx(1.15)
+    assert sweep.value_of(validation, "mean:logloss") == pytest.approx(0.3)
+    with pytest.raises(UserError, match=r"unknown metric of income .* mean 'logloss'"):
+        run(tmp_path / "other", prepared_dir, grid, "--objective=income:log_loss")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_objective_is_what_the_config_selects_by(trained, prepared_dir, tmp_path):
     found = run(tmp_path, prepared_dir, GRID, "--config.train.select=income+never_married")
     assert found["dtn"]["objective"] == "income+never_married"

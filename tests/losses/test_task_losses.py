@@ -11,7 +11,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from configs.base import get_config
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
-from dtn_jax.losses.rows import row_weights, space_mask
+from dtn_jax.losses.rows import row_weights
+from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(

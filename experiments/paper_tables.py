@@ -6,38 +6,45 @@
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
   sensitivity   DTN at other sizes
 
-What is fixed beforehand stands in experiments/tables/protocols.py. A finished run is a small file,
-a cell, under WORKDIR/DATASET/cells; nothing that has its cell is done again, so the command can be
-stopped, called again, called with more seeds or other tables, or called in several processes at
-once: they share the work. Each table is WORKDIR/DATASET/TABLE.md, .tex, .csv and pictures;
-report.html beside them holds all. Trials never open test; each final run reads it once.
+What is fixed beforehand is the protocol: a file of experiments/tables/protocols, by the name of its
+data set, or your own (copy one). What a run found is a cell; nothing that has its cell is done
+again, so the command can be stopped, called again, called with more seeds or other tables, or
+called in several processes at once: they share the work. Each table is WORKDIR/NAME/TABLE.md, .tex,
+.csv and pictures, NAME that of the protocol; report.html beside them holds all, cells.jsonl.xz the
+cells. Trials never open test; each final run reads it once.
+
+--quick makes tables for a look, in WORKDIR/NAME-shortened: few trials, seeds and training steps.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import pathlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import jax
 import rich
 
+from dtn_jax.options import pairs
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
 
 from . import command
-from .tables import cells
 from .tables import csv as table_csv
+from .tables import kept
 from .tables import latex as table_latex
 from .tables import markdown as table_markdown
 from .tables import plots as table_plots
 from .tables import report as table_report
 from .tables import terminal as table_terminal
 from .tables.content import FORMAT, OPTIMAL, content
-from .tables.entries import TABLES
-from .tables.protocols import PROTOCOLS, Entry, Protocol
+from .tables.entries import TABLES, named
+from .tables.protocol import Entry, Protocol
+from .tables.protocol_files import load, shipped
 from .tables.references import REFERENCES
+from .tables.shortened import SUFFIX, cut, quick, with_settings
 from .tables.work import Work
 
 EXAMPLE = (
@@ -49,55 +56,80 @@ TOGETHER = ("auto", "always", "never")
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    protocol = PROTOCOLS[choose("dataset", known.dataset or "", PROTOCOLS)]
     tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
     for table in tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
-    for name in ("seeds", "trials"):
-        if getattr(known, name) is not None:
-            if getattr(known, name) < 1:
-                raise UserError(f"--{name}={getattr(known, name)}: expected at least 1")
-            protocol = dataclasses.replace(protocol, **{name: getattr(known, name)})
-    overrides = given_settings(known.set, protocol)
-    protocol = dataclasses.replace(protocol, common={**protocol.common, **overrides})
-    folder = pathlib.Path(known.workdir) / known.dataset
-    runs = pathlib.Path(known.runs) / known.dataset if known.runs else folder / "runs"
+    name, protocol = read_protocol(known)
+    folder = pathlib.Path(known.workdir) / name
+    runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     keep_compiled(runs)
     places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
-    work = Work(known.dataset, protocol, folder, runs, places, together)
+    work = Work(protocol, folder, runs, places, together)
     rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
-    wanted = names_of(known.entries, rows)
+    wanted = named(known.entries, [entry.name for entries in rows.values() for entry in entries])
     problems = []
     for table, entries in rows.items():
         for failed in work.do([e for e in entries if not wanted or e.name in wanted]):
             problems += failed
             write(work, table, entries, arguments)
+        kept.pack(folder)
         # Once more: another process may have added to it, or written over it, meanwhile.
         show(write(work, table, entries, arguments), folder / f"{table}.md")
     if problems:
         raise UserError("\n".join(["some runs could not be done:", *problems]))
 
 
+def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
+    """The protocol that is asked for, and the name of its folder."""
+    if known.protocol and known.dataset:
+        raise UserError("--dataset names a shipped protocol, --protocol your own: give one")
+    files = shipped()
+    full = load(
+        pathlib.Path(known.protocol)
+        if known.protocol
+        else files[choose("dataset", known.dataset or "", files)]
+    )
+    name = pathlib.Path(known.protocol).stem if known.protocol else known.dataset
+    made = quick(full) if known.quick else full
+    for count in ("seeds", "trials"):
+        given = getattr(known, count)
+        if given is not None and given < 1:
+            raise UserError(f"--{count}={given}: expected at least 1")
+        made = dataclasses.replace(made, **{count: given or getattr(made, count)})
+    made = with_settings(made, pairs(known.set, "--set"))
+    made = dataclasses.replace(made, cut=cut(full, made, known.quick))
+    return name + (SUFFIX if made.cut else ""), made
+
+
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--dataset", help=f"one of: {', '.join(PROTOCOLS)}")
+    parser.add_argument("--dataset", help=f"a shipped protocol: {', '.join(shipped())}")
+    parser.add_argument("--protocol", metavar="FILE", help="your own; see tables/protocol_files.py")
     parser.add_argument("--table", help=f"{', '.join(TABLES)}, several with commas, or all")
-    parser.add_argument("--seeds", type=int, help="final runs of an entry (default: protocols.py)")
-    parser.add_argument("--trials", type=int, help="of an entry's tuning (default: protocols.py)")
+    parser.add_argument(
+        "--seeds", type=int, help="final runs of an entry (default: the protocol's)"
+    )
+    parser.add_argument("--trials", type=int, help="of an entry's tuning (default: the protocol's)")
     parser.add_argument(
         "--workdir", default="runs/paper", help="tables and cells (default %(default)s)"
     )
     parser.add_argument("--runs", default="", help="the runs' folders (default: runs/ in there)")
     parser.add_argument(
-        "--set", default="", metavar="KEY=VALUE;...", help="settings of all entries, by ';'"
+        "--quick", action="store_true", help="a cheap look at the tables, beside the full ones"
+    )
+    parser.add_argument(
+        "--set",
+        default="",
+        metavar="KEY=VALUE,...",
+        help="settings of all entries; values with commas in brackets: model.mlp.hidden=(64,32)",
     )
     parser.add_argument(
         "--entries",
         default="",
-        metavar="NAME;...",
+        metavar="NAME,...",
         help="do only these rows' runs; the table still has all that are there",
     )
     parser.add_argument(
@@ -109,32 +141,6 @@ def make_parser() -> command.Parser:
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
     return parser
-
-
-def names_of(text: str, rows: Mapping[str, Sequence[Entry]]) -> list[str]:
-    """Reads --entries; each must be a row of one of the tables."""
-    known = dict.fromkeys(entry.name for entries in rows.values() for entry in entries)
-    wanted = [name.strip() for name in text.split(";") if name.strip()]
-    return [choose("entry", name, known, between="; ") for name in wanted]
-
-
-def given_settings(text: str, protocol: Protocol) -> dict[str, str]:
-    """Reads --set; refuses what an entry, the tuning or the table itself sets later."""
-    found = {}
-    later = {key for own in protocol.entries.values() for key in own} | {*protocol.tuning, "seed"}
-    later |= cells.searched(protocol)
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"--set: expected KEY=VALUE, got {part!r}")
-        if key.strip() in later:
-            raise UserError(
-                f"--set: {key.strip()} is set by the protocol (experiments/tables/protocols.py)"
-            )
-        if key.strip() == "evaluate.sample_weights":
-            raise UserError(f"--set: {key.strip()}: differences are tested without weights")
-        found[key.strip()] = value
-    return found
 
 
 def keep_compiled(runs: pathlib.Path) -> None:
@@ -158,8 +164,8 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     )
     found["command"] = remade(arguments)
     stem = work.folder / table
-    cells.keep(stem.with_suffix(".json"), found)
-    drawn = [p.name for p in table_plots.draw(found, stem) if p.suffix == ".png"]
+    kept.keep(stem.with_suffix(".json"), found)
+    drawn = [path.name for path in table_plots.draw(found, stem)]
     write_whole(stem.with_suffix(".md"), table_markdown.markdown(found, drawn))
     write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
     write_whole(stem.with_suffix(".csv"), table_csv.csv_text(found))
@@ -173,7 +179,7 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
     made = []
     for table in TABLES:
         try:
-            found = cells.read(folder / f"{table}.json")
+            found = kept.read_json(folder / f"{table}.json")
         except UserError as error:
             rich.print(f"{error}: left out of the report until --table={table} makes it again")
         else:
@@ -183,23 +189,23 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
 
 def references(work: Work) -> dict[str, dict]:
     """Models from outside on these very data, and the data's own scores where they are known."""
-    kept = cells.read(REFERENCES / f"{work.dataset}.json") or {}
-    found = {name: r for name, r in kept.items() if r["data"] == work.data.fingerprint}
-    known = work.data.notes.get("test_bayes_auc")
-    return found | ({OPTIMAL: {"test": known, "version": "known"}} if known else {})
+    known = kept.read_json(REFERENCES / f"{work.dataset}.json") or {}
+    found = {name: r for name, r in known.items() if r["data"] == work.data.fingerprint}
+    best = work.data.notes.get("test_bayes_auc")
+    return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
 
 
 def remade(arguments: Sequence[str]) -> str:
     """The command that makes the whole table; where things lie is no part of it."""
     places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--entries")
-    kept, given = [], iter(arguments)
+    left, given = [], iter(arguments)
     for argument in given:
         name, equals, _ = argument.partition("=")
         if name not in places:
-            kept.append(argument)
+            left.append(argument)
         elif not equals:
             next(given)  # its value
-    return shlex.join(["python", "-m", "experiments.paper_tables", *kept])
+    return shlex.join(["python", "-m", "experiments.paper_tables", *left])
 
 
 def show(found: dict, path: pathlib.Path) -> None:

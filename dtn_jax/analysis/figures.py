@@ -19,7 +19,7 @@ from dtn_jax.analysis.rank import Divergence
 from dtn_jax.report.plots import NOTE
 
 DPI = 100
-PALETTE = 256
+PALETTE = 64
 MOST = 40  # fields in a heat map; the least important of more are left out
 FACTOR = 1000  # of the numbers shown
 UNITS = {  # of a method: what they are
@@ -34,14 +34,16 @@ LETTERS = 14  # of a grey line, an inch
 DARK = 0.55  # of the colour scale: from here on text is white
 
 
-def save(figure: Figure, path: str | pathlib.Path) -> None:
-    """As a PNG of few colours, a third of the size of one of all colours."""
+def save(figure: Figure, path: str | pathlib.Path, dpi: int = DPI, **how: object) -> None:
+    """As a PNG of few colours, a third of the size of one of all colours; `how`: of savefig."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, facecolor="white", format="png")
+    figure.savefig(drawn, dpi=dpi, facecolor="white", format="png", **how)
     picture = PIL.Image.open(drawn).convert("RGB")
-    picture.quantize(PALETTE, dither=PIL.Image.Dither.NONE).save(path, optimize=True)
+    # The median cut, which is the default, has no colour for a few cells of a heat map.
+    few = picture.quantize(PALETTE, PIL.Image.Quantize.MAXCOVERAGE, dither=PIL.Image.Dither.NONE)
+    few.save(path, "PNG", optimize=True)
 
 
 def header(figure: Figure, text: str, below: str = "") -> None:

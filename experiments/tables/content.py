@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dtn_jax.metrics.significance import FEW, compare, holm
 
-from .cells import unpacked
-from .protocols import Entry, Protocol, Settings
+from .draws import own_spaces, unpacked
+from .protocol import OURS, Entry, Protocol, Settings
 
 FORMAT = 5  # raised whenever a table's JSON would be read otherwise
 TOO_FEW, NOT_TESTED = "too few", "not tested"  # instead of a comparison
@@ -35,7 +36,9 @@ def content(
       cells: {entry: the cells of its seeds that are there}; entries without one have no row.
       tunings: {entry of `overall`: its tuning}.
       references: models from outside, {name: {"test": {task@space: AUC}, "version": …}}.
+        Beside a shortened table none that was trained in full stands, nor what others published.
     """
+    entries = [dataclasses.replace(e, against=e.against or protocol.ours) for e in entries]
     rows = [row(e, cells[e.name], protocol) for e in entries if cells.get(e.name)]
     compare_all(rows, entries, cells, protocol.tested)
     missing = {e.name: protocol.seeds - len(cells.get(e.name, ())) for e in entries}
@@ -56,11 +59,11 @@ def content(
         "tested": list(protocol.tested),
         "rates": base_rates(found[0]) if found else {},
         "note": protocol.note,
-        "references": dict(references) if table == "overall" else {},
+        "references": beside(references, table, protocol),
         "published": [
             {"source": p.source, "note": p.note, "auc": {k: dict(v) for k, v in p.auc.items()}}
             for p in protocol.published
-            if table == "overall"
+            if table == "overall" and not protocol.cut
         ],
         "versions": {
             name: sorted({str(c["versions"][name]) for c in found})
@@ -70,7 +73,16 @@ def content(
         "devices": sorted({c["device"] for c in found}),
         "cell_dates": sorted({c["date"] for c in found}),
         "date": datetime.date.today().isoformat(),
+        **({"ours": protocol.ours} if protocol.ours != OURS else {}),
+        **({"shortened": list(protocol.cut)} if protocol.cut else {}),
     }
+
+
+def beside(references: Mapping[str, dict], table: str, protocol: Protocol) -> dict[str, dict]:
+    """The references that stand in a table."""
+    if table != "overall":
+        return {}
+    return {n: r for n, r in references.items() if n == OPTIMAL or not protocol.cut}
 
 
 def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
@@ -173,11 +185,6 @@ def comparisons(row_: Mapping) -> dict[str, dict]:
 def same(own: Sequence[dict], other: Sequence[dict]) -> bool:
     """Whether two rows are of the same runs, under two names."""
     return [c["config"] for c in own] == [c["config"] for c in other]
-
-
-def own_spaces(keys: Iterable[str]) -> list[str]:
-    """The first task@space of each task: that of its loss."""
-    return list({key.partition("@")[0]: key for key in reversed(list(keys))}.values())[::-1]
 
 
 def is_few(cell: Mapping, key: str) -> bool:

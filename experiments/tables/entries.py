@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 
+from ml_collections import ConfigDict
+
+from dtn_jax.config import flatten
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
-from dtn_jax.schema import Schema, UserError
+from dtn_jax.schema import Schema, UserError, choose
 
-from .protocols import OURS, Entry, Protocol, Settings
+from .protocol import Entry, Protocol, Settings, configured
 
 SizeOf = Callable[[Entry], Size]
 WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size
 NEAR = 0.01  # how far a matched size may be off
 KINDS = ("gdcn", "masknet", "hcnet")  # of DTN's paper
-ROUTINGS = ("shared_bottom", "mmoe", "ple", OURS)
+ROUTINGS = ("shared_bottom", "mmoe", "ple")  # beside ours, those that a protocol has
+ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in one
 
 
 def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
@@ -23,27 +28,38 @@ def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     return [Entry(name, name) for name in protocol.entries]
 
 
+def own_config(protocol: Protocol, name: str) -> ConfigDict:
+    """That of an entry of `overall`, before it is tuned."""
+    return configured(protocol, protocol.entries[name])
+
+
 def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """DTN without each of its parts."""
-    full = Entry(OURS, OURS)
-    own = parse_experts(protocol.entries[OURS]["model.experts"])
+    """Ours without each of its parts: those that DTN alone has only where it is one."""
+    ours, model = protocol.ours, own_config(protocol, protocol.ours).model
+    full = Entry(ours, ours)
+    own = parse_experts(model.experts)
     count, alone = len(own), dict.fromkeys(kind for kind in (*KINDS, *own) if kind != "mlp")
+    is_dtn = model.architecture == "dtn"
     variants: dict[str, Settings] = {}
-    if any(task.upstream for task in schema.tasks):  # else there is nothing to leave out
+    if is_dtn and any(task.upstream for task in schema.tasks):  # else there is nothing to leave out
         variants["without TSN"] = {"model.dtn.tsn": False}
+    if is_dtn:
+        variants["without task-specific groups"] = {"model.dtn.task_groups": False}
+        variants["without the shared group"] = {"model.dtn.shared_group": False}
     variants |= {
-        "without task-specific groups": {"model.dtn.task_groups": False},
-        "without the shared group": {"model.dtn.shared_group": False},
         "the paper's three kinds": {"model.experts": "+".join(KINDS)},
         **{f"{kind} alone": {"model.experts": f"{kind}*{count}"} for kind in alone},
         "mlp alone, as large": {"model.experts": f"mlp*{count}"},
-        "fusion of the released code": {"model.fusion": "released"},
+    }
+    if is_dtn:
+        variants["fusion of the released code"] = {"model.fusion": "released"}
+    variants |= {
         "batch normalisation": {"model.normalisation": "batch"},
         "layer normalisation": {"model.normalisation": "layer"},
     }
-    entries = [Entry(name, OURS, settings) for name, settings in variants.items()]
+    entries = [Entry(name, ours, settings) for name, settings in variants.items()]
     return [full] + [
-        matched_to(e, protocol.width, "parameters", size(full), size)
+        matched_to(e, protocol, "parameters", size(full), size)
         if e.name == "mlp alone, as large"
         else e
         for e in entries
@@ -53,11 +69,17 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
 def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     """Every kind of expert in every routing, as many experts in all of them.
 
-    Routings are tested within a kind, kinds within DTN.
+    Routings are tested within a kind, kinds within ours.
     """
-    groups = len(schema.tasks) + 1
-    counts = {"shared_bottom": groups, "mmoe": groups, "ple": 1, OURS: 1}
-    own = {"ple": {"model.ple.levels": 1}}  # a second one would have as many experts again
+    groups, ours = len(schema.tasks) + 1, protocol.ours
+    routings = {
+        name: own_config(protocol, name).model.architecture
+        for name in (*ROUTINGS, ours)
+        if name in protocol.entries
+    }
+    counts = {name: groups if a in ONE_GROUP else 1 for name, a in routings.items()}
+    # A second level would have as many experts again.
+    own = {name: {"model.ple.levels": 1} for name, a in routings.items() if a == "ple"}
     return [
         Entry(
             f"{routing}, {kind}",
@@ -65,25 +87,26 @@ def interactions(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry
             {"model.experts": f"{kind}*{counts[routing]}"} | own.get(routing, {}),
             group=routing,
             at=kind,
-            against=f"{OURS}, {'mlp' if routing == OURS else kind}",
+            against=f"{ours}, {'mlp' if routing == ours else kind}",
         )
         for kind in EXPERTS
-        for routing in ROUTINGS
+        for routing in routings
     ]
 
 
 def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """All architectures with as many parameters as DTN, and with as many FLOPs.
+    """All architectures with as many parameters as ours, and with as many FLOPs.
 
     One width mostly gives both, and then one row does.
     """
-    wanted = size(Entry(OURS, OURS))
-    entries = [Entry(OURS, OURS)]
+    ours = protocol.ours
+    wanted = size(Entry(ours, ours))
+    entries = [Entry(ours, ours)]
     for name in protocol.entries:
-        if name == OURS:
+        if name == ours:
             continue
         parameters, flops = (
-            matched_to(Entry(f"{name}, equal {what}", name), protocol.width, count, wanted, size)
+            matched_to(Entry(f"{name}, equal {what}", name), protocol, count, wanted, size)
             for what, count in (("parameters", "parameters"), ("FLOPs", "flops_per_example"))
         )
         if off(size(parameters), wanted, "flops_per_example") <= NEAR:
@@ -93,11 +116,14 @@ def matched(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     return entries
 
 
-def matched_to(entry: Entry, width: str, count: str, wanted: Size, size: SizeOf) -> Entry:
+def matched_to(entry: Entry, protocol: Protocol, count: str, wanted: Size, size: SizeOf) -> Entry:
     """The entry with the width at which a count of its Size comes nearest to the one wanted."""
+    width = protocol.width
+    of_layers = isinstance(flatten(own_config(protocol, entry.tuned_as))[width], tuple)
 
     def at(number: int) -> Entry:
-        return dataclasses.replace(entry, settings={**entry.settings, width: (number,)})
+        value = (number,) if of_layers else number
+        return dataclasses.replace(entry, settings={**entry.settings, width: value})
 
     low, high = WIDTHS
     for _ in range(4):  # sizes are straight lines in the width of one layer: the first is exact
@@ -120,18 +146,19 @@ def off(size: Size, wanted: Size, count: str) -> float:
 
 
 def sensitivity(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """DTN with one option at a time at other values."""
-    experts = protocol.entries[OURS]["model.experts"]
+    """Ours with one option at a time at other values."""
+    ours = protocol.ours
+    experts = own_config(protocol, ours).model.experts
     entries = []
     for option, values in protocol.sensitivity.items():
-        kind = option.split(".")[1]
+        kind = option.split(".")[1] if "." in option else ""
         joined = kind in EXPERTS and kind not in parse_experts(experts)
         needed = {"model.experts": f"{experts}+{kind}"} if joined else {}
         for value in values:
             short = option.removeprefix("model.")
             settings = {**needed, option: value}
-            entries.append(Entry(f"{short} = {value}", OURS, settings, short, str(value)))
-    return [Entry(OURS, OURS), *entries]
+            entries.append(Entry(f"{short} = {value}", ours, settings, short, str(value)))
+    return [Entry(ours, ours), *entries]
 
 
 TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
@@ -141,3 +168,27 @@ TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
     "matched": matched,
     "sensitivity": sensitivity,
 }
+
+
+def named(text: str, known: Sequence[str]) -> list[str]:
+    """Reads 'dtn,mmoe'. Names have commas too, as `mmoe, gdcn` has: the longest known one is meant.
+
+    Raises:
+      UserError: a part is in no known name.
+    """
+    names = {", ".join(parts(name)): name for name in known}
+    wanted, left = [], parts(text)
+    while left:
+        longest_first = [", ".join(left[:count]) for count in range(len(left), 0, -1)]
+        found = [name for name in longest_first if name in names]
+        if not found:
+            alike = [n for n in longest_first if difflib.get_close_matches(n, names, n=1)]
+            choose("entry", (alike or [left[0]])[0], names, between="; ")
+        wanted.append(names[found[0]])
+        left = left[len(parts(found[0])) :]
+    return wanted
+
+
+def parts(text: str) -> list[str]:
+    """What stands between commas, or the semicolons that separated names before."""
+    return [part.strip() for part in text.replace(";", ",").split(",") if part.strip()]

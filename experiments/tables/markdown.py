@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .notes import footnotes
-from .text import TITLES, Text, texts
+from .text import Text, texts, title_of
 
 
 def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
     """The tables, the names of PNG files beside them as pictures, and the notes."""
-    parts = [f"# {TITLES[found['table']]}: {found['dataset']}\n"]
+    parts = [f"# {title_of(found)}: {found['dataset']}\n"]
     for i, text in enumerate(texts(found)):
         parts.append((f"## {text.title}\n\n" if i else "") + markdown_table(text))
     parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .content import comparisons
-from .text import LEVEL, opponent
+from .numbers import LEVEL
+from .text import opponent, with_ours
 
 SETTINGS = {
     "overall": "each row tuned by",
-    "ablation": "all rows have those of dtn, tuned by",
+    "ablation": "all rows have those of {ours}, tuned by",
     "interactions": "each row has those of its routing in `overall` (PLE one level here, so that "
     "all have as many experts), tuned by",
     "matched": "each row has those of its architecture in `overall`, with the width of its MLPs at "
-    "which its parameters without tables, and its FLOPs, are DTN's; tuned by",
-    "sensitivity": "all rows have those of dtn, tuned by",
+    "which its parameters without tables, and its FLOPs, are {Ours}'s; tuned by",
+    "sensitivity": "all rows have those of {ours}, tuned by",
 }
 
 
@@ -39,11 +40,12 @@ def footnotes(found: Mapping) -> list[str]:
     tuned = f"{counted(found['trials'], 'trial')} on validation"
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
+    settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned} of one space."
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
         "AUC on the test split, mean ± standard deviation over "
         f"{counted(found['seeds'], 'seed')} that tuned nothing; bold: our runs' highest mean. "
-        f"Settings: {SETTINGS[found['table']]} {tuned} of one space. {found['note']}".rstrip(),
+        f"Settings: {settings} {found['note']}".rstrip(),
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
         "table; the one tuning that there was is taken as given); too few: below 100 of a class.",
@@ -51,6 +53,12 @@ def footnotes(found: Mapping) -> list[str]:
         "single_task have tables of each task's own); forward FLOPs of one example; train s: "
         "seconds of training, median over seeds, on a machine that may have had other work.",
     ]
+    if cut := found.get("shortened"):
+        notes.insert(
+            0,
+            f"Shortened, for a look: {'; '.join(cut)}. Full training finds other values: nothing "
+            "trained in full or published stands beside these.",
+        )
     notes += powerless(found)
     edges: dict[str, list[str]] = {}
     for name, kept in found["tuning"].items():

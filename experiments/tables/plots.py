@@ -1,4 +1,4 @@
-"""The pictures of the paper's tables, as PNG and PDF."""
+"""The pictures of the paper's tables, as PNG."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from dtn_jax.analysis.figures import save
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.workdir import replacing
 
 from .content import comparisons
 from .notes import counted
-from .text import LEVEL, fine, has, keys_of, opponent, short, spread
+from .numbers import LEVEL, fine, short, spread
+from .text import has, keys_of, opponent, with_ours
 
+DPI = 140
 GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
 PER_ROW = 4  # panels side by side
@@ -25,30 +28,26 @@ MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 
 
 def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
-    """Draws what suits the table; returns the files, `<stem>_<kind>.png` and `.pdf`.
+    """Draws what suits the table; returns the files, `<stem>_<kind>.png`.
 
     Each appears whole; what an earlier state of the table had and this one has not is deleted.
     """
     written = []
     for kind, picture in PICTURES[found["table"]].items():
+        path = stem.with_name(f"{stem.name}_{kind}.png")
         figure = picture(found) if len(found["rows"]) > 1 else None
-        for suffix in ("png", "pdf"):
-            path = stem.with_name(f"{stem.name}_{kind}.{suffix}")
-            if figure is None:
-                path.unlink(missing_ok=True)
-                continue
-            facts = {"CreationDate": None} if suffix == "pdf" else None  # equal tables, equal files
-            with replacing(path) as temporary:
-                figure.savefig(
-                    temporary,
-                    format=suffix,
-                    dpi=140,
-                    facecolor="white",
-                    bbox_inches="tight",
-                    metadata=facts,
-                )
-            written.append(path)
+        if figure is None:
+            path.unlink(missing_ok=True)
+            continue
+        with replacing(path) as temporary:
+            save(figure, temporary, dpi=DPI, bbox_inches="tight")
+        written.append(path)
     return written
+
+
+def name(found: Mapping) -> str:
+    """What a picture is of."""
+    return f"{found['dataset']}, shortened" if "shortened" in found else found["dataset"]
 
 
 def differences(found: Mapping) -> Figure | None:
@@ -74,7 +73,7 @@ def differences(found: Mapping) -> Figure | None:
     axes_of[0].set_yticks(range(len(rows)), [r["name"] for r in rows])
     axes_of[0].set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     figure.suptitle(
-        f"{found['dataset']}: AUC less that of {opponent(found)}, 95 % interval\n",
+        f"{name(found)}: AUC less that of {opponent(found)}, 95 % interval\n",
         fontsize=11,
         x=0.01,
         ha="left",
@@ -111,9 +110,7 @@ def cost(found: Mapping) -> Figure | None:
         axes.set_xlabel("forward FLOPs an example", fontsize=9)
         style(axes, f"AUC {key}")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", **LEGEND)
-    return titled(
-        figure, f"{found['dataset']}: test AUC by cost, mean ± standard deviation over seeds"
-    )
+    return titled(figure, f"{name(found)}: test AUC by cost, mean ± standard deviation over seeds")
 
 
 def heat(found: Mapping) -> Figure | None:
@@ -146,7 +143,7 @@ def heat(found: Mapping) -> Figure | None:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(f"AUC {key}", fontsize=10.5, loc="left", fontweight="bold")
-    return titled(figure, f"{found['dataset']}: test AUC, mean ± deviation, kinds in each routing")
+    return titled(figure, f"{name(found)}: test AUC, mean ± deviation, kinds in each routing")
 
 
 def bands(found: Mapping) -> Figure | None:
@@ -185,7 +182,8 @@ def bands(found: Mapping) -> Figure | None:
     if any(len(r["seeds"]) < most for r in rows):
         note += f"; hollow: fewer than {most} seeds"
     figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
-    title = f"{found['dataset']}: test AUC of dtn at other sizes, mean ± standard deviation"
+    title = f"{name(found)}: test AUC of {{ours}} at other sizes, mean ± standard deviation"
+    title = with_ours(title, found)
     return titled(figure, title)
 
 

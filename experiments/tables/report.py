@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.workdir import write_whole
 
 from .notes import footnotes
-from .text import TITLES, Text, texts
+from .text import Text, texts, title_of
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em;
@@ -39,7 +39,7 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
       pictures: {table: its PNG files}.
     """
     dataset = tables[0]["dataset"]
-    contents = "".join(f'<li><a href="#{t["table"]}">{TITLES[t["table"]]}</a></li>' for t in tables)
+    contents = "".join(f'<li><a href="#{t["table"]}">{title_of(t)}</a></li>' for t in tables)
     sections = "".join(section(t, pictures.get(t["table"], [])) for t in tables)
     title = f"dtn_jax: tables of {html.escape(dataset)}"
     page = (
@@ -51,7 +51,7 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
 
 def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
     """A table with its pictures, notes and settings."""
-    parts = [f'<h2 id="{found["table"]}">{TITLES[found["table"]]}</h2>']
+    parts = [f'<h2 id="{found["table"]}">{title_of(found)}</h2>']
     for i, text in enumerate(texts(found)):
         parts.append((f"<h3>{html.escape(text.title)}</h3>" if i else "") + html_table(text))
     parts += [f'<img alt="{p.stem}" src="{embedded(p)}">' for p in pictures]

@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 
 from .notes import footnotes
-from .text import SIZES, TITLES, Text, main_text
+from .text import SIZES, Text, main_text, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
@@ -39,7 +39,7 @@ def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
         yield as_rich(
             dataclasses.replace(
                 text,
-                title="" if i else f"{TITLES[found['table']]}: {found['dataset']}",
+                title="" if i else f"{title_of(found)}: {found['dataset']}",
                 header=("", *map(headed, part)),
                 rows=tuple(tuple(row[at] for at in columns) for row in rows),
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from .content import OPTIMAL, comparisons, own_spaces
+from .content import OPTIMAL, comparisons
+from .draws import own_spaces
+from .numbers import difference, entropy, fine, mark, seconds, short, spread
+from .protocol import OURS
 
-LEVEL = 0.05  # of significance
-FINE = 5e-5  # a spread that 4 digits would hide
 NAMES = {
     "auc": "AUC",
     "gauc": "GAUC",
@@ -19,16 +19,16 @@ NAMES = {
     "rmse": "RMSE",
     "r2": "R²",
 }
-WITH_THE_SAME = "dtn with the same experts (dtn itself: with mlp)"  # of `interactions`
+WITH_THE_SAME = "{ours} with the same experts ({ours} itself: with mlp)"  # of `interactions`
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
 LOWEST_IS_BEST = ("logloss", "ece", "rmse")
 TITLES = {
     "overall": "All architectures",
-    "ablation": "DTN without each of its parts",
+    "ablation": "{Ours} without each of its parts",
     "interactions": "Every kind of expert in every routing",
-    "matched": "All architectures at DTN's size",
-    "sensitivity": "DTN at other sizes",
+    "matched": "All architectures at {Ours}'s size",
+    "sensitivity": "{Ours} at other sizes",
 }
 
 
@@ -41,6 +41,18 @@ class Text:
     rows: tuple[tuple[str, ...], ...]
     caption: str = "Mean ± standard deviation over seeds."  # where it is printed alone
     outside: int = 0  # how many of the last rows are no runs of ours
+
+
+def title_of(found: Mapping) -> str:
+    """A table's title, without the data set's name."""
+    title = with_ours(TITLES[found["table"]], found)
+    return f"{title}, shortened" if "shortened" in found else title
+
+
+def with_ours(text: str, found: Mapping) -> str:
+    """A text with the name of the entry that the table is about: {ours} and, in prose, {Ours}."""
+    ours = found.get("ours", OURS)
+    return text.format(ours=ours, Ours="DTN" if ours == OURS else ours)
 
 
 def texts(found: Mapping) -> list[Text]:
@@ -65,7 +77,7 @@ def main_text(found: Mapping) -> Text:
     sizes.append([seconds(r["train_seconds"]) for r in rows])
     columns |= dict(zip(SIZES, sizes, strict=True))
     columns |= published_columns(rows, found["published"])
-    made = as_text(f"{TITLES[found['table']]}, {found['dataset']}", rows, columns, found["seeds"])
+    made = as_text(f"{title_of(found)}, {found['dataset']}", rows, columns, found["seeds"])
     empty = ("",) * (len(columns) - len(keys) - 1)
     references = []
     for name, reference in found["references"].items():
@@ -101,7 +113,7 @@ def difference_text(found: Mapping) -> Text | None:
 def opponent(found: Mapping) -> str:
     """What rows are tested against."""
     against = {r["against"] for r in found["rows"]}
-    return against.pop() if len(against) == 1 else WITH_THE_SAME
+    return against.pop() if len(against) == 1 else with_ours(WITH_THE_SAME, found)
 
 
 def share_text(found: Mapping) -> Text | None:
@@ -133,11 +145,6 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
     known = (found["rates"].get(key) for key in keys)
     constant = (CONSTANT, *("" if rate is None else f"{entropy(rate):.4f}" for rate in known))
     return dataclasses.replace(made, rows=(*made.rows, constant), outside=1)
-
-
-def entropy(rate: float) -> float:
-    """The log loss of a constant score on examples with this share of positives, at best."""
-    return sum(-p * math.log(p) for p in (rate, 1 - rate) if 0 < p < 1)
 
 
 def as_text(
@@ -182,40 +189,6 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     return [f"**{cell}**" if b else cell for cell, b in zip(cells, bold)]
 
 
-def fine(rows: Sequence[Mapping], key: str, metric: str = "auc") -> bool:
-    """Whether 4 digits would hide how the values of most rows scatter."""
-    values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
-    deviations = [statistics.stdev(v) for v in values if len(v) > 1]
-    return bool(deviations) and statistics.median(deviations) < FINE
-
-
-def spread(values: Sequence[float], digits: int = 4) -> str:
-    mean = f"{statistics.mean(values):.{digits}f}"
-    if len(values) < 2:
-        return mean
-    deviation = statistics.stdev(values)
-    hidden = 0.05 * 10**-digits < deviation < 0.5 * 10**-digits
-    return f"{mean} ± {deviation:.{digits + hidden}f}"
-
-
-def mark(row: Mapping, key: str) -> str:
-    """↓ and ↑: significantly below and above what the row is tested against."""
-    found = comparisons(row).get(key)
-    if not found or found["p_holm"] >= LEVEL:
-        return ""
-    return " ↑" if found["difference"] > 0 else " ↓"
-
-
-def difference(found: Mapping | str | None) -> str:
-    if not isinstance(found, Mapping):
-        return found or ""
-    low, high = 1000 * found["low"], 1000 * found["high"]
-    sign = "≤" if found["p"] <= found["least"] else "="
-    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p {sign} {found['p_holm']:.3f}"
-    text = f"{1000 * found['difference']:+.2f} [{low:+.2f}, {high:+.2f}], {p}"
-    return text.replace("-", "−")
-
-
 def published_columns(rows: Sequence[Mapping], published: Sequence[Mapping]) -> dict[str, list]:
     """A column for each source and task."""
     columns = {}
@@ -226,19 +199,3 @@ def published_columns(rows: Sequence[Mapping], published: Sequence[Mapping]) -> 
             cells = ["" if v is None else f"{v:.4f}" for v in values]
             columns[f"{task}, published: {source['source']}"] = cells
     return columns
-
-
-def seconds(values: Sequence[float | None]) -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return ""
-    median = statistics.median(known)
-    return f"{median:.0f}" if median >= 9.95 else f"{median:.1f}"
-
-
-def short(number: int) -> str:
-    """1234567 as '1.23 M'."""
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if number >= factor:
-            return f"{number / factor:.3g}{unit}"
-    return str(number)

@@ -19,9 +19,8 @@ from dtn_jax.models.flops import Size
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError
 
-from . import cells
-from .cells import configured
-from .protocols import Entry, Protocol, Settings
+from . import cells, kept, tuning
+from .protocol import Entry, Protocol, Settings, configured
 
 LOOK = 2  # seconds between two looks at work that another process does
 # Says the text and does it: True; None where it was done, False where another process does it.
@@ -32,8 +31,7 @@ class Work:
     """A data set's runs.
 
     Args:
-      dataset: its name.
-      protocol: of it.
+      protocol: says which data set.
       folder: of tables, cells and tunings.
       runs: of the runs' own folders.
       places: where the data lie.
@@ -42,17 +40,17 @@ class Work:
 
     def __init__(
         self,
-        dataset: str,
         protocol: Protocol,
         folder: pathlib.Path,
         runs: pathlib.Path,
         places: Settings,
         together: bool,
     ):
-        self.dataset, self.protocol, self.folder = dataset, protocol, folder
+        self.protocol, self.folder = protocol, folder
         self.runs, self.places = runs, places
         self.together = together
         source = configured(protocol, places).data
+        self.dataset = source.dataset
         self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
         self.sizes: dict[str, Size] = {}
         self.untuned: set[str] = set()  # entries whose tuning failed here
@@ -70,9 +68,12 @@ class Work:
 
     def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
         """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
-        config = cells.tuning_config(self.protocol, name, self.places)
-        found = cells.tuning_name(self.protocol, name, config, self.data)
-        return self.folder / "tuning" / f"{found}.json", config
+        config = tuning.tuning_config(self.protocol, name, self.places)
+        names = [
+            tuning.tuning_name(self.protocol, name, config, self.data, changes)
+            for changes in cells.NAMED_BY
+        ]
+        return cells.place(self.folder / "tuning", *names), config
 
     def tuning(self, name: str) -> dict | None:
         return self.kept(*self.tuning_file(name), cells.TUNING)
@@ -83,18 +84,18 @@ class Work:
         tuned = self.tuning(entry.tuned_as)["settings"]
         last = {"seed": seed, **self.places}
         config = configured(self.protocol, own, tuned, entry.settings, last)
-        name = cells.name_of(config, self.data)
-        return self.folder / "cells" / f"{name}.json", config
+        names = [cells.name_of(config, self.data, changes) for changes in cells.NAMED_BY]
+        return cells.place(self.folder / "cells", *names), config
 
     def cell(self, entry: Entry, seed: int) -> dict | None:
         return self.kept(*self.cell_file(entry, seed), cells.CELL)
 
     def kept(self, path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
-        """What is kept of a config; a damaged file is set aside, so that its run is done again."""
+        """What is kept of a config; a damaged one is set aside, so that its run is done again."""
         try:
             return cells.read_own(path, config, parts)
-        except UserError as error:
-            aside = path.replace(path.with_suffix(".damaged"))
+        except kept.Damaged as error:
+            aside = kept.set_aside(path)
             why = rich.markup.escape(str(error))
             rich.print(f"{why}: it is now {aside.name}, and what it held is computed anew")
             return None
@@ -173,7 +174,7 @@ class Work:
         """Holds the locks of these names, or yields False where another process has one."""
         with contextlib.ExitStack() as stack:
             locks = [self.folder / "locks" / f"{name}.lock" for name in names]
-            yield all(stack.enter_context(cells.alone(lock)) for lock in locks)
+            yield all(stack.enter_context(kept.alone(lock)) for lock in locks)
 
     def tune(self, name: str, label: str) -> bool | None:
         """Tunes an entry; a Job."""
@@ -184,7 +185,7 @@ class Work:
                     return None if held else False
                 rich.print(label)
                 run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
-                cells.keep(path, cells.tune(self.protocol, name, config, self.data, run))
+                kept.keep(path, tuning.tune(self.protocol, name, config, self.data, run))
         except Exception:
             self.untuned.add(name)
             raise
@@ -206,7 +207,7 @@ class Work:
             for path, config in (files[seed] for seed in left):
                 try:
                     run = self.runs / cells.run_name(config, self.data)
-                    cells.keep(path, cells.compute(config, self.data, run))
+                    kept.keep(path, cells.compute(config, self.data, run))
                 except UserError as error:
                     problems.append(f"seed {config.seed}: {error}")
             if problems:
@@ -227,7 +228,7 @@ class Work:
             rich.print(f"{rich.markup.escape(str(error))}: one after another, then")
             return False
         for path, cell in zip(paths, found):
-            cells.keep(path, cell)
+            kept.keep(path, cell)
         return True
 
 

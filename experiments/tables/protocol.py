@@ -1,0 +1,114 @@
+"""A protocol: what is fixed for the paper's tables of a data set before they are made.
+
+A table is a list of entries. Those of `overall` are tuned, each with as many trials of the same
+space on the same part of train; the entries of every other table take the settings that one of
+them was tuned to, and change what the table is about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from dtn_jax.config import load_config, override
+
+Settings = Mapping[str, object]
+OURS = "dtn"
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Test AUCs that others printed: {architecture: {task: AUC}}."""
+
+    source: str
+    note: str
+    auc: Mapping[str, Mapping[str, float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What all tables of a data set share.
+
+    Attributes:
+      config: the config file that all entries start from; it says which data set.
+      entries: {name: its own settings}, those of `overall`.
+      common: settings of all entries.
+      ours: the entry that the others are tested against, and that the other tables are about.
+      trials: of each entry's tuning, on validation.
+      tuning: settings of the trials alone: less data, fewer epochs.
+      seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
+      tested: the tasks whose differences are tested; () is all of them.
+      note: what a reader of the tables should know beside that.
+      width: the option that `matched` turns to make entries equally large.
+      sensitivity: {option: values}; the tuned value of each other option stays.
+      published: what others printed, shown beside ours and never mixed with it.
+      cut: what was shortened, in words; () is a protocol in full (shortened.py).
+    """
+
+    config: str
+    entries: Mapping[str, Settings]
+    common: Settings = dataclasses.field(default_factory=dict)
+    ours: str = OURS
+    trials: int = 20
+    tuning: Settings = dataclasses.field(default_factory=dict)
+    seeds: int = 5
+    tested: tuple[str, ...] = ()
+    note: str = ""
+    width: str = "model.mlp.hidden"
+    sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    cut: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A row of a table.
+
+    Attributes:
+      name: shown.
+      tuned_as: the entry of `overall` whose tuned settings it has.
+      settings: what it changes.
+      group: rows of one group stand together; in `sensitivity` the option that varies.
+      at: in `sensitivity` and `interactions`, the value there.
+      against: the entry that it is tested against; "" is the protocol's own.
+    """
+
+    name: str
+    tuned_as: str
+    settings: Settings = dataclasses.field(default_factory=dict)
+    group: str = ""
+    at: str = ""
+    against: str = ""
+
+
+def entry(architecture: str, experts: str) -> dict[str, str]:
+    """The settings of an entry of `overall`."""
+    return {"model.architecture": architecture, "model.experts": experts}
+
+
+def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
+    """The protocol's config with its common settings and these, the last ones winning."""
+    config = load_config(protocol.config)
+    for settings in (protocol.common, *given):
+        for key, value in settings.items():
+            override(config, key, str(value))
+    return config
+
+
+# Rivals have MLP experts, as their papers define them, in the papers' usual numbers. `matched`
+# shows what size alone does, `interactions` what experts do.
+RIVALS = {
+    "shared_bottom": entry("shared_bottom", "mlp"),
+    "single_task": entry("single_task", "mlp"),
+    "mmoe": entry("mmoe", "mlp*8"),
+    "ple": entry("ple", "mlp*2"),
+    "aitm": entry("aitm", "mlp"),
+    "stem": entry("stem", "mlp*2"),
+    "adatt": entry("adatt", "mlp*2"),
+}
+FUNNEL_RIVALS = RIVALS | {"esmm": entry("esmm", "mlp")}
+
+SETTLED = "Sizes and common settings were settled on validation, with DTN."
+NO_FUNNEL = " No task is upstream of another: AITM hands nothing down, and DTN's TSN does nothing."

@@ -1,0 +1,82 @@
+"""Protocols from files: those shipped in protocols/, and a user's own.
+
+Such a file is Python that sets PROTOCOL. It is loaded as if it lay in protocols/, so that a copy of
+a shipped one works from any folder:
+
+    from ..protocol import RIVALS, Protocol, entry
+
+    PROTOCOL = Protocol(
+        config="my_config.py",  # looked for beside this file first
+        entries={"dtn": entry("dtn", "gdcn+mlp"), "mine": entry("my_routing", "mlp")} | RIVALS,
+    )
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import pathlib
+
+from dtn_jax.config import flatten
+from dtn_jax.schema import UserError, choose
+
+from .protocol import Protocol, configured
+
+SHIPPED = pathlib.Path(__file__).parent / "protocols"
+# What all entries of a protocol share, and what the tables set themselves.
+NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
+
+
+def shipped() -> dict[str, pathlib.Path]:
+    """{name: its file}"""
+    return {path.stem: path for path in sorted(SHIPPED.glob("[!_]*.py"))}
+
+
+def load(path: pathlib.Path) -> Protocol:
+    """The protocol of a file, checked as far as it can be without data.
+
+    Raises:
+      UserError: there is no such file, it fails, or something in it cannot be.
+    """
+    if not path.is_file():
+        raise UserError(f"no protocol file {str(path)!r}; the shipped ones: {', '.join(shipped())}")
+    name = f"{__package__}.{SHIPPED.name}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise UserError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a file of the user's may raise
+        raise UserError(f"protocol {path} fails: {type(error).__name__}: {error}") from error
+    protocol = getattr(module, "PROTOCOL", None)
+    if not isinstance(protocol, Protocol):
+        raise UserError(f"{path} sets no PROTOCOL = Protocol(…), got {protocol!r}")
+    beside = path.parent / protocol.config
+    if beside.with_name(beside.name.partition(":")[0]).is_file():
+        protocol = dataclasses.replace(protocol, config=str(beside))
+    try:
+        check(protocol)
+    except UserError as error:
+        raise UserError(f"protocol {path}: {error}") from error
+    return protocol
+
+
+def check(protocol: Protocol) -> None:
+    """Raises UserError where a protocol cannot be, told without data."""
+    choose("ours", protocol.ours, protocol.entries)
+    for name in ("trials", "seeds"):
+        if getattr(protocol, name) < 1:
+            raise UserError(f"{name}={getattr(protocol, name)}: expected at least 1")
+    for name, own in protocol.entries.items():
+        taken = [key for key in own if key in NOT_AN_ENTRYS]
+        if taken:
+            raise UserError(
+                f"entry {name!r} sets {taken[0]}, but entries are compared on the same data and "
+                "seeds; `common` sets what all of them share"
+            )
+        configured(protocol, own, protocol.tuning)
+    for option, values in protocol.sensitivity.items():
+        for value in values:
+            configured(protocol, {option: value})
+    choose("width", protocol.width, flatten(configured(protocol)))

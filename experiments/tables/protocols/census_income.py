@@ -1,0 +1,52 @@
+"""KDD Census-Income, official split."""
+
+from ..protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, Published, entry
+
+PUBLISHED = (
+    Published(
+        "PLE (Tang et al. 2020), table 5",
+        "as others transcribed it",
+        {
+            "single_task": {"income": 0.9445, "never_married": 0.9923},
+            "mmoe": {"income": 0.9393, "never_married": 0.9928},
+            "ple": {"income": 0.9522, "never_married": 0.9945},
+        },
+    ),
+    Published(
+        "torch-rechub",
+        "README of its ranking examples",
+        {
+            "shared_bottom": {"income": 0.9560, "never_married": 0.9948},
+            "mmoe": {"income": 0.9579, "never_married": 0.9950},
+            "ple": {"income": 0.9593, "never_married": 0.9950},
+            "aitm": {"income": 0.9595, "never_married": 0.9951},
+        },
+    ),
+)
+
+PROTOCOL = Protocol(
+    config="configs/census_income.py",
+    common={
+        "data.batch_size": 512,
+        "train.epochs": 3,
+        "optim.schedule": "cosine",
+        "model.mlp.hidden": (256,),
+        "model.masknet.mask_hidden": 128,
+        "model.masknet.block_dim": 64,
+        "model.dcnv2.rank": 32,
+        "model.hcnet.shrinking": "sum",
+    },
+    entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
+    trials=20,
+    tuning={"data.train_share": 0.2, "train.epochs": 2},
+    seeds=5,
+    width="model.mlp.hidden",
+    sensitivity={
+        "model.embedding_dim": (4, 8, 16, 32),
+        "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),
+        "model.dcnv2.layers": (1, 2, 3),
+        "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
+    },
+    note=SETTLED + NO_FUNNEL,
+    published=PUBLISHED,
+)

@@ -1,0 +1,24 @@
+"""The synthetic funnel: click, cart, order, with a known best."""
+
+from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
+
+PROTOCOL = Protocol(
+    config="configs/synthetic.py",
+    common={
+        "train.epochs": 3,
+        "optim.table_init": 0.1,
+        "model.mlp.hidden": (256,),
+    },
+    entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
+    trials=20,
+    tuning={"data.train_share": 0.2, "train.epochs": 2},
+    seeds=3,
+    width="model.mlp.hidden",
+    sensitivity={
+        "model.embedding_dim": (4, 8, 16),
+        "model.experts": ("gdcn+masknet+mlp", "gdcn*2+masknet*2+mlp*2"),
+        "model.gdcn.layers": (1, 2, 3),
+        "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
+    },
+    note=SETTLED,
+)

@@ -1,0 +1,92 @@
+"""Settings that a call gives to all entries, and tables that cost less than they should.
+
+Entries can be trained for fewer epochs or steps, or on a part of train. What comes of it is no
+result: such a table says what was cut, lies in a folder of its own, and stands beside nothing that
+was trained in full.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from dtn_jax.config import flatten
+from dtn_jax.schema import UserError
+
+from .protocol import Protocol, Settings, configured
+from .tuning import searched
+
+LENGTH = ("train.epochs", "train.max_steps", "data.train_share")  # of training
+STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
+SUFFIX = "-shortened"  # of the folder
+
+
+def with_settings(protocol: Protocol, given: Settings) -> Protocol:
+    """The protocol with these settings of all entries; where they shorten, trials are no longer.
+
+    Raises:
+      UserError: an entry, the tuning, its space or a table sets one of them later.
+    """
+    for key in given:
+        if reason := refused(protocol, key):
+            raise UserError(
+                f"--set: {key} {reason}. --set can set every other option, {', '.join(LENGTH)} "
+                "included; for all else give a copy of the protocol file: --protocol=FILE"
+            )
+    made = dataclasses.replace(protocol, common={**protocol.common, **given})
+    reached = flatten(configured(made))
+    clipped: Callable[[Settings], Settings] = lambda own: {  # noqa: E731
+        key: min(own[key], reached[key], key=amount_of(key)) if key in given else own[key]
+        for key in own
+    }
+    entries = {name: clipped(own) for name, own in protocol.entries.items()}
+    return dataclasses.replace(made, entries=entries, tuning=clipped(protocol.tuning))
+
+
+def refused(protocol: Protocol, key: str) -> str:
+    """Why all entries cannot be given an option; '' where they can."""
+    if key == "seed":
+        return "is what the final runs differ in: --seeds says how many"
+    if key == "evaluate.sample_weights":
+        return "cannot be set: differences are tested without weights"
+    if key in searched(protocol):
+        return "is what the trials search"
+    if key in LENGTH:
+        return ""
+    setting = [name for name, own in protocol.entries.items() if key in own]
+    if setting:
+        return f"is set by the protocol, by its entries {', '.join(setting)}"
+    return "is set by the protocol, for the trials" if key in protocol.tuning else ""
+
+
+def quick(protocol: Protocol) -> Protocol:
+    """The protocol at a price that lets one look at its tables before they are made."""
+    most = flatten(configured(protocol))["train.max_steps"]
+    steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
+    return dataclasses.replace(
+        with_settings(protocol, steps),
+        trials=min(protocol.trials, TRIALS),
+        seeds=min(protocol.seeds, SEEDS),
+    )
+
+
+def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
+    """In words, what a protocol has less of than in full; fewer seeds alone shorten no training."""
+    before, after = flatten(configured(full)), flatten(configured(made))
+    found = [
+        f"{key}={after[key]} (in full {before[key] or 'none'})"
+        for key in LENGTH
+        if amount_of(key)(after[key]) < amount_of(key)(before[key])
+    ]
+    if found or is_quick:
+        for noun in ("trials", "seeds"):
+            of, there = getattr(full, noun), getattr(made, noun)
+            found += [f"{there} of {of} {noun}"] if there < of else []
+    return tuple(found)
+
+
+def amount_of(key: str) -> Callable[[object], float]:
+    """How much training a value of one of LENGTH is: no limit of steps is the most."""
+    none_is_all = key == "train.max_steps"
+    return lambda value: math.inf if none_is_all and not value else float(value)

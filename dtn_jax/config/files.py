@@ -94,6 +94,9 @@ def variant(
       UserError: an unknown part or key, a value of another type, or several architectures.
     """
     parts = split_outside_brackets(argument)
+    for part in parts:  # what they define may be named by the others
+        if part.partition("=")[0].strip() == "plugins":
+            override(config, "plugins", part.partition("=")[2])
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")

@@ -71,10 +71,12 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
                 raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
-        raise UserError(
-            f"{folder} was prepared by other rules (encoders, tasks or layout) than those of this "
-            "version; delete it to prepare the data set anew"
+        rules = (
+            "another version of its plug-in"
+            if builder.SOURCE
+            else ("other rules (encoders, tasks or layout) than those of this version")
         )
+        raise UserError(f"{folder} was prepared by {rules}; delete it to prepare the data set anew")
     if builder.manual_dir and prepared.raw_files:
         check_raw(prepared, builder, given=bool(manual_dir))
     remark = "" if fresh else builder.check_notes(prepared.notes)

@@ -20,6 +20,7 @@ from dtn_jax.schema import UserError
 
 from . import command
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (
     "python -m experiments.launch --processes=2 -- "
     "--config=configs/adult.py:dtn --workdir=runs/adult_two"
@@ -118,4 +119,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

@@ -91,7 +91,7 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
     try:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
-            run = [sys.executable, "-m", "experiments.train", *training, where]
+            run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
             started.append(subprocess.Popen(run))
         while any(process.poll() is None for process in started):
             if ended.is_set():

@@ -32,7 +32,7 @@ IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """How states are measured."""
+    """Section `evaluate`."""
 
     sample_weights: bool = option(False, "weight examples in metrics too")
     ece_bins: int = option(15, "equally filled bins of the expected calibration error", least=1)

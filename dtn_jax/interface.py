@@ -7,6 +7,8 @@ from typing import Any
 import flax.struct
 from jaxtyping import Array, Bool, Float
 
+SHARED = "shared"  # the group, and the view, of all tasks
+
 
 @flax.struct.dataclass
 class Inputs:

@@ -53,7 +53,7 @@ class LossLog:
             if self.clock is not None:
                 self.seconds, self.timed = self.seconds + now - self.clock, self.timed + count
             self.clock = now
-            if step % self.run.log_every == 0 or step == self.run.total_steps:
+            if step % self.run.at_steps.log_every == 0 or step == self.run.total_steps:
                 self.write(step)
         if not leave:
             self.clock = None  # the caller does other work now, which is not training

@@ -12,6 +12,7 @@ after: a product with 0 would keep NaN).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -21,7 +22,17 @@ from jaxtyping import Array, Bool, Float
 
 from dtn_jax.input import batch_axis
 from dtn_jax.metrics.spaces import space_mask
+from dtn_jax.options import option
 from dtn_jax.schema import Schema, UserError, choose, per_task
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """Section `loss`."""
+
+    task_weights: str = option("", "'click=1,order=0.5'; tasks not named have 1")
+    positive_weights: str = option("", "w of positives in a binary task's loss, 'click=200'")
+    sample_weights: bool = option(False, "weight examples by the schema's weight column")
 
 
 def read_positive_weights(text: str, schema: Schema) -> dict[str, float]:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from dtn_jax.schema import UserError, choose
+from dtn_jax.errors import UserError, choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,23 +134,38 @@ def split_outside_brackets(text: str, separators: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def pairs(text: str, what: str, separators: str = ",;") -> dict[str, str]:
-    """Reads 'key=value,key=value'; a value with commas stands in brackets: hidden=(128,64).
+def lists(text: str, what: str) -> dict[str, list[str]]:
+    """Reads 'key=value,value,key=value' into {key: [values]}; a part without '=' goes on with the
+    list before it. ';' separates as ',' does; a value with either in it stands in brackets or
+    quotes: hidden=(64,),(128,64).
 
     Args:
-      text: the list; '' is an empty one.
+      text: the lists; '' is none.
       what: the option's name, for messages.
-      separators: letters that separate pairs, outside of brackets and quotes.
 
     Raises:
-      UserError: a part without '=', or a key that is given twice.
+      UserError: a part without a key, or a key that is given twice.
     """
-    found = {}
-    for part in split_outside_brackets(text, separators):
+    found: dict[str, list[str]] = {}
+    for part in split_outside_brackets(text, ",;"):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (key and equals):
+        if not equals or set(key) & set("([{'\""):  # the '=' is inside of brackets
+            if not found:
+                raise UserError(f"{what}: expected KEY=VALUE, got {part!r}")
+            found[next(reversed(found))].append(part)
+            continue
+        if not (key and value):
             raise UserError(f"{what}: expected KEY=VALUE, got {part!r}")
         if key in found:
-            raise UserError(f"{what}: {key} is given twice in {text!r}")
-        found[key] = value
+            raise UserError(f"{what}: {key!r} is given twice in {text!r}")
+        found[key] = [value]
     return found
+
+
+def pairs(text: str, what: str) -> dict[str, str]:
+    """Reads 'key=value,key=value', as `lists`; each key has one value."""
+    found = lists(text, what)
+    for key, values in found.items():
+        if len(values) > 1:
+            raise UserError(f"{what}: expected KEY=VALUE, got {values[1]!r} after {key!r}")
+    return {key: value for key, (value,) in found.items()}

@@ -11,7 +11,6 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.analysis.watch import Watch
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -30,9 +29,7 @@ from dtn_jax.schema import Schema, UserError, per_task, task_graph
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
-
-LOG_EVERY = 100  # steps between lines of the log, if that makes at least
-LOG_LINES = 25  # of them
+from dtn_jax.timetable import Timetable, make_timetable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +42,7 @@ class Run:
     model: nn.Module
     plan: TablePlan
     at: Placement
-    steps_per_epoch: int
-    total_steps: int
+    at_steps: Timetable
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
@@ -60,13 +56,6 @@ class Run:
         return jax.jit(self.score_batch, out_shardings=self.at.replicated())
 
     @functools.cached_property
-    def watch(self) -> Watch | None:
-        """What looks at gates and gradients at each validation; None where none is asked for."""
-        if not self.config.analysis.rows:
-            return None
-        return Watch(self.config, self.data, self.model, self.plan, self.at)
-
-    @functools.cached_property
     def selection(self) -> Selection:
         """By what states are compared: `train.select`."""
         return read_selection("train.select", self.config.train.select, metrics_of(self.schema))
@@ -77,10 +66,12 @@ class Run:
         return functools.cache(self.data.groups)
 
     @property
-    def log_every(self) -> int:
-        """Steps between lines of the log."""
-        usual = max(1, min(LOG_EVERY, self.total_steps // LOG_LINES))
-        return self.config.train.log_every or usual
+    def steps_per_epoch(self) -> int:
+        return self.at_steps.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        return self.at_steps.total_steps
 
     @property
     def table_parameters(self) -> int:
@@ -127,7 +118,6 @@ def build_run(config: ConfigDict) -> Run:
                 f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
             )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
-    total = per_epoch * config.train.epochs
     views = architectures.views(config.model.architecture, schema)
     plan = make_plan(schema, config.model, views, architectures.codebooks(config.model, schema))
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
@@ -139,8 +129,7 @@ def build_run(config: ConfigDict) -> Run:
         model=build_model(config, schema),
         plan=plan,
         at=at,
-        steps_per_epoch=per_epoch,
-        total_steps=min(total, config.train.max_steps or total),
+        at_steps=make_timetable(config.train, per_epoch),
     )
 
 

@@ -17,7 +17,7 @@ from typing import IO
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from dtn_jax.config import identity
+from dtn_jax.config import differing, identity
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema, UserError
 
@@ -155,16 +155,16 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
             f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
             "be told; name another folder"
         ) from error
-    there = {k: repr(v) for k, v in there.items()}
-    here = {k: repr(v) for k, v in identity(config).items()}
-    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
-    if differing:
+    here = identity(config)
+    others = differing(there, here)
+    if others:
+        there, here = ({k: repr(v) for k, v in found.items()} for found in (there, here))
         lines = [
-            f"  {k}: {there.get(k, 'absent')} there, {here.get(k, 'absent')} now"
-            for k in differing[:SHOWN]
+            f"  {k}: {there.get(k, 'the default')} there, {here.get(k, 'the default')} now"
+            for k in others[:SHOWN]
         ]
-        if len(differing) > SHOWN:
-            lines.append(f"  and {len(differing) - SHOWN} more")
+        if len(others) > SHOWN:
+            lines.append(f"  and {len(others) - SHOWN} more")
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable("\n".join([message, *lines]))
     check_data(stored, data, fingerprint)

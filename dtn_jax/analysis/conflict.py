@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 from scipy.special import stdtrit
 
 from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import SHARED
 from dtn_jax.losses import losses, read_positive_weights, row_weights
-from dtn_jax.models.architectures.parts import SHARED
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange
 from dtn_jax.tables.row_optimizers import unique_rows

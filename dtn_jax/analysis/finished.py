@@ -12,7 +12,8 @@ import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.config import flatten
+from dtn_jax.config import flatten, identity
+from dtn_jax.config.plugins import use
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
@@ -45,16 +46,18 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
             "goes on with it"
         )
     stored = flatten(_parse(folder / "config.json", "config"))
-    config = ConfigDict(defaults.to_dict())
+    config = ConfigDict(defaults.to_dict()).lock()
+    if stored.get("plugins"):
+        use(config, str(stored.pop("plugins")))
     known = flatten(config)
-    strange = [key for key in stored if key not in known]
+    strange = [key for key in identity(stored) if key not in known]
     if strange:
         raise UserError(
             f"{folder / 'config.json'} has options that this version does not know: "
             f"{', '.join(strange)}"
         )
-    config.update_from_flattened_dict(stored)
-    return config.lock()
+    config.update_from_flattened_dict({k: v for k, v in stored.items() if k in known})
+    return config
 
 
 def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:

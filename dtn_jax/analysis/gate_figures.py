@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from dtn_jax.analysis.figures import grid, header, save
 from dtn_jax.analysis.gate_use import OTHER, OWN, Use, relation, without_level
 from dtn_jax.analysis.segments import FEWEST
-from dtn_jax.models.architectures.parts import SHARED
+from dtn_jax.interface import SHARED
 
 INKS = {OWN: ("#0072B2",), SHARED: ("#007A59",), OTHER: ("#B36B00",)}  # by whose the expert is
 ALL_ROWS, EFFECTIVE = "all rows", "effective"

@@ -13,7 +13,7 @@ from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.segments import Segments, described
-from dtn_jax.models.architectures.parts import SHARED
+from dtn_jax.interface import SHARED
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 

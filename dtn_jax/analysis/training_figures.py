@@ -13,7 +13,7 @@ from dtn_jax.analysis.figures import grid, header, save
 from dtn_jax.analysis.gate_figures import colours
 from dtn_jax.analysis.gate_use import OTHER, OWN, in_order
 from dtn_jax.analysis.watch import COSINE, GATE, HALF
-from dtn_jax.models.architectures.parts import SHARED
+from dtn_jax.interface import SHARED
 from dtn_jax.report.plots import COLOURS, GRID, LINES
 
 STROKES = {  # of the sources of one relation, in turns; none of them pale

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.models.experts.mlp import at_least_float32, dense
+from dtn_jax.models.layers import at_least_float32, dense
 
 
 class Gate(nn.Module):

@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
 from dtn_jax.input import batch_axis
-from dtn_jax.models.experts.mlp import at_least_float32, flat
+from dtn_jax.models.layers import at_least_float32, flat
 
 NORMALISATIONS = ("none", "batch", "layer")
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.models.experts.mlp import at_least_float32, dense, hidden_layers
+from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
 
 
 class Tower(nn.Module):

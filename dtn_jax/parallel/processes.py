@@ -6,6 +6,7 @@ data. The first one prepares, logs, draws and speaks; the others keep silent.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -16,10 +17,23 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
+from dtn_jax.options import option
 
 T = TypeVar("T")
 EXPECTED = "expected off, auto or HOST:PORT,COUNT,INDEX, such as 10.0.0.1:8476,4,0"
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessOptions:
+    """Section `parallel`: processes."""
+
+    processes: str = option(
+        "off", "off, auto (SLURM, TPU pod, Kubernetes, MPI) or HOST:PORT,COUNT,INDEX", runtime=True
+    )
+    heartbeat_seconds: int = option(
+        20, "a process silent for longer is dead, and ends the others", least=1, runtime=True
+    )
 
 
 def join(parallel: ConfigDict) -> None:

@@ -17,7 +17,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from dtn_jax.config import identity
+from dtn_jax.config import differing, identity
 from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
@@ -317,13 +317,13 @@ def open_study(
     stored = study.user_attrs.get(OWNER)
     if stored is None:
         study.set_user_attr(OWNER, owner)
-    elif stored != owner:
-        keys = sorted({*own, *stored["config"]})
-        differing = [k for k in keys if stored["config"].get(k) != own.get(k)]
-        differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
+        stored = owner
+    others = sorted(differing(identity(stored["config"]), own))
+    others += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
+    if others:
         Study(name, study, objective, budget, opened).close()
         raise UserError(
             f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
-            f"{', '.join(differing)}; give another --study, --workdir or --storage"
+            f"{', '.join(others)}; give another --study, --workdir or --storage"
         )
     return Study(name, study, objective, budget, opened, metric)

@@ -22,8 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import dtn_jax
-from configs import base
-from dtn_jax.config import flatten, identity, load_config, override
+from dtn_jax.config import base_config, flatten, identity, load_config, override
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.metrics.significance import resampled_aucs
@@ -72,7 +71,7 @@ def run_name(config: ConfigDict, data: Prepared) -> str:
 
 def changed(config: ConfigDict) -> dict[str, str]:
     """The identity options that are not at their default: a new option makes no cell worthless."""
-    defaults = flatten(base.get_config())
+    defaults = flatten(base_config())
     found = identity(config)
     return {k: str(v) for k, v in found.items() if v != defaults.get(k)}
 

@@ -17,37 +17,36 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.gates import Gate, mix
+from dtn_jax.models.groups import by_expert
+from dtn_jax.models.layers import flat
+from dtn_jax.options import option
 
 
 class AdaTT(Architecture):
-    """Groups of a level: the tasks and, but for AdaTT-sp, `shared`.
+    """Groups of a level: the tasks and, but for AdaTT-sp, `shared`."""
 
-    Attributes:
-      levels: the experts of each group, a level after the other.
-    """
+    depth: int = option(2, "fusion levels", least=1, key="model.adatt.levels")
+    shared_group: bool = option(True, "the group owned by all tasks; False is AdaTT-sp")
 
-    levels: tuple[Groups, ...]
+    @classmethod
+    def layout(cls, schema, own):
+        return (schema.task_names + ((SHARED,) if own.shared_group else ()),) * own.depth
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        streams = {group: fields for group, _ in self.levels[0]}
+        streams = {group: fields for group, _ in self.groups}
         gates, effective, experts = {}, {}, {}
-        for level, groups in enumerate(self.levels):
-            outputs = {
-                group: ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")(
-                    streams[group], inputs.codewords, train
-                )
-                for group, members in groups
-            }
-            seen = {name: f for named in outputs.values() for name, f in named.items()}
+        for level in range(self.depth):
+            read = streams if level else fields
+            outputs = self.experts(read, inputs.codewords, train, level)
+            seen = merged(outputs)
             mixed = {}
             for group, own in outputs.items():
-                if group == SHARED and level == len(self.levels) - 1:
+                if group == SHARED and level == self.depth - 1:
                     continue
                 name = f"gate_{level}_{group}"
                 gate = Gate(len(seen), use_bias=True, dtype=self.dtype, name=name)

@@ -9,7 +9,7 @@ upstream tasks has z_t = q_t. Another attends to q_t and to what its upstream ta
 with K, Q, V of the task and without bias. A task's logit is tower_t(z_t). The behavioural
 expectation calibrator adds `calibrator` times max(p(t) - p(u), 0) to the loss, for every upstream
 task u with t's space of the loss: an order cannot be likelier than its click, but may be
-so among clicks. Where positives weigh w in a loss, log w is taken off before p is.
+so among clicks.
 """
 
 from __future__ import annotations
@@ -22,51 +22,51 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups
-from dtn_jax.models.experts.mlp import at_least_float32, dense, flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
+from dtn_jax.models.layers import at_least_float32, dense
+from dtn_jax.options import option
 
 
 class AITM(Architecture):
     """Groups: the tasks. A gate is a task's attention; it weighs tasks, itself and its upstream.
 
     Attributes:
-      calibrator: weight of the calibrator's loss; alpha in the paper, there 0.6.
+      calibrator: alpha in the paper, there 0.6.
     """
 
-    groups: Groups
-    calibrator: float = 0.6
+    calibrator: float = option(
+        0.6, "weight of the loss where a task is likelier than its upstream task", least=0
+    )
+
+    @classmethod
+    def layout(cls, schema, own):
+        return (schema.task_names,)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        products = self.first_products(flat(fields), self.groups, [])
-        groups, tasks = dict(self.groups), {task.name: task for task in self.tasks}
-        z, logits, gates, outputs, excess = {}, {}, {}, {}, []
+        outputs = self.experts(fields, inputs.codewords, train)
+        tasks = {task.name: task for task in self.tasks}
+        z, logits, gates, excess = {}, {}, {}, []
         for task in self.tasks:
-            run = ExpertGroup(groups[task.name], self.dropout, name=task.name)
-            own = run(fields, inputs.codewords, train, products)
-            z[task.name] = jnp.concatenate(list(own.values()), axis=-1)
+            z[task.name] = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
             if task.upstream:
                 transfer = Transfer(task.upstream, self.dtype, name=f"transfer_{task.name}")
                 above = [z[name] for name in task.upstream]
                 z[task.name], weights = transfer(z[task.name], above)
                 gates[task.name] = dict(zip((task.name, *task.upstream), weights.T))
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z[task.name], train)
-            outputs |= own
             for upstream in task.upstream:
                 if task.kind == tasks[upstream].kind == "binary" and (
                     task.space == tasks[upstream].space
                 ):
-                    p, p_u = (
-                        nn.sigmoid(self.logit_of_p(name, logits[name]))
-                        for name in (task.name, upstream)
-                    )
+                    p, p_u = nn.sigmoid(logits[task.name]), nn.sigmoid(logits[upstream])
                     excess.append(self.calibrator * nn.relu(p - p_u))
         return Outputs(
             logits=logits,
             aux={"calibrator": sum(excess)} if excess else {},
-            intermediates={"gates": gates, "experts": outputs},
+            intermediates={"gates": gates, "experts": merged(outputs)},
         )
 
 

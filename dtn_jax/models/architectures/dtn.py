@@ -9,7 +9,8 @@ per example, among its own group (I) and among the others' and the shared group 
     y = tower(z),  p = sigmoid(y), without gradient where it scales
 
 So in `paper` the gates read the flat input x and do not depend on p; in `released`, the
-variant of the authors' code, p also moves the scores.
+variant of the authors' code, p also moves the scores, and is inflated where positives weigh w in
+the loss: p = sigmoid(y + log w).
 
 Letters: B batch, F fields, D embedding width, M experts in a gate, H expert width.
 """
@@ -20,14 +21,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.gates import Gate, ScoreGate, mix, tsn
-from dtn_jax.schema import Task
+from dtn_jax.models.groups import Named, by_expert
+from dtn_jax.models.layers import flat
+from dtn_jax.options import option
+from dtn_jax.schema import Task, UserError
 
 FUSIONS = ("paper", "released")
-Named = dict[str, Float[Array, "B H"]]  # experts' outputs by name
 Weights = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {expert: its weight}}
 
 
@@ -35,22 +37,34 @@ class DTN(Architecture):
     """Groups: the tasks and `shared`; either side may be absent, and its half of z with it.
 
     Attributes:
-      groups: the experts of each group.
-      fusion: one of FUSIONS.
-      tsn: whether upstream groups are scaled.
+      inflation: (task, log w) where its positives weigh w in the loss; `released` reads it.
     """
 
-    groups: Groups
-    fusion: str = "paper"
-    tsn: bool = True
+    fusion: str = option(
+        "paper",
+        "paper: gates read the input; released: the authors' code, where experts' scores are gates",
+        choices=FUSIONS,
+        key="model.fusion",
+    )
+    tsn: bool = option(True, "scale an upstream group by the upstream probability")
+    shared_group: bool = option(True, "the group owned by all tasks")
+    task_groups: bool = option(True, "a group a task")
+    inflation: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def layout(cls, schema, own):
+        tasks = schema.task_names if own.task_groups else ()
+        return (tasks + ((SHARED,) if own.shared_group else ()),)
+
+    @classmethod
+    def check(cls, schema, own):
+        if not (own.task_groups or own.shared_group):
+            raise UserError("model.dtn: task_groups and shared_group are both off: no expert")
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        groups = {
-            group: ExpertGroup(experts, self.dropout, name=group)(fields, inputs.codewords, train)
-            for group, experts in self.groups
-        }
+        groups = self.experts(fields, inputs.codewords, train)
         logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
             sides = {
@@ -62,15 +76,20 @@ class DTN(Architecture):
             effective |= self.effective(task, own_gates, probabilities)
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             if task.kind == "binary":
-                probabilities[task.name] = nn.sigmoid(logits[task.name])
-        experts = {name: f for outputs in groups.values() for name, f in outputs.items()}
+                probabilities[task.name] = self.probability(task, logits[task.name])
         intermediates = {
             "gates": gates,
             "effective": effective,
-            "experts": experts,
+            "experts": merged(groups),
             "probabilities": probabilities,
         }
         return Outputs(logits=logits, intermediates=intermediates)
+
+    def probability(self, task: Task, logit: Float[Array, " B"]) -> Float[Array, " B"]:
+        """What TSN scales by: the task's probability or, in `released`, the inflated one of the
+        authors' loss, in which positives weigh w: sigmoid(y + log w)."""
+        moved = dict(self.inflation).get(task.name, 0.0) if self.fusion == "released" else 0.0
+        return nn.sigmoid(logit + moved if moved else logit)
 
     def scaled_by(
         self, task: Task, group: str, probabilities: dict[str, Float[Array, " B"]]

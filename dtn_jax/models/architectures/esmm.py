@@ -10,8 +10,7 @@ upstream tower through the product. With a, z the logits of p_u and of the tower
 
     logit(p_t) = -log(exp(-a) + exp(-z) + exp(-a - z)),
 
-which is exact and overflows nowhere. Where positives of a task weigh w in its loss, its logit is
-log w above that of p_t; both products are of probabilities all the same.
+which is exact and overflows nowhere.
 """
 
 from __future__ import annotations
@@ -21,37 +20,61 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
+from dtn_jax.schema import ALL, Schema, UserError
 
 
 class ESMM(Architecture):
     """Groups: the tasks. Intermediates: `conditional`, the towers' own logits."""
 
-    groups: Groups
+    @classmethod
+    def layout(cls, schema, own):
+        return (schema.task_names,)
+
+    @classmethod
+    def check(cls, schema, own):
+        check_funnel(schema)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        products = self.first_products(flat(fields), self.groups, [])
-        groups = dict(self.groups)
-        logits, conditional, outputs = {}, {}, {}
+        outputs = self.experts(fields, inputs.codewords, train)
+        logits, conditional = {}, {}
         for task in self.tasks:
-            run = ExpertGroup(groups[task.name], self.dropout, name=task.name)
-            own = run(fields, inputs.codewords, train, products)
-            z = jnp.concatenate(list(own.values()), axis=-1)
+            z = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
             logit = self.tower(name=f"tower_{task.name}")(z, train)
             conditional[task.name] = logits[task.name] = logit
             for upstream in task.upstream:  # one at most
-                product = both(self.logit_of_p(upstream, logits[upstream]), logit)
-                logits[task.name] = product + dict(self.inflation)[task.name]
-            outputs |= own
+                logits[task.name] = both(logits[upstream], logit)
         return Outputs(
-            logits=logits, intermediates={"conditional": conditional, "experts": outputs}
+            logits=logits,
+            intermediates={"conditional": conditional, "experts": merged(outputs)},
         )
 
 
 def both(a: Float[Array, " B"], z: Float[Array, " B"]) -> Float[Array, " B"]:
     """The logit of sigmoid(a) sigmoid(z)."""
     return -jax.nn.logsumexp(jnp.stack([-a, -z, -a - z]), axis=0)
+
+
+def check_funnel(schema: Schema) -> None:
+    """ESMM multiplies probabilities along a funnel, so there must be one."""
+    edges = [(task, upstream) for task in schema.tasks for upstream in task.upstream]
+    if not edges:
+        raise UserError(
+            f"esmm needs a funnel, and the tasks of {schema.name} have no upstream tasks; "
+            "model.upstream='order:click' would say that an order needs a click"
+        )
+    kinds = {task.name: task.kind for task in schema.tasks}
+    for task, upstream in edges:
+        if len(task.upstream) > 1 or {task.kind, kinds[upstream]} != {"binary"}:
+            raise UserError(
+                f"esmm needs a funnel: task {task.name!r} must be binary and follow one binary "
+                f"task, got {task.kind} after {', '.join(task.upstream)}"
+            )
+        if task.space != ALL:
+            raise UserError(
+                f"esmm trains on all impressions, but the loss of {task.name!r} is taken in the "
+                f"space {task.space!r}"
+            )

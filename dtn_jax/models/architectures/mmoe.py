@@ -7,30 +7,28 @@ from __future__ import annotations
 
 from flax import linen as nn
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture
 from dtn_jax.models.gates import Gate, mix
+from dtn_jax.models.groups import by_expert
+from dtn_jax.models.layers import flat
 
 
 class MMoE(Architecture):
     """Group: `shared`. The gates have no bias."""
 
-    groups: Groups
+    @classmethod
+    def layout(cls, schema, own):
+        return ((SHARED,),)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        ((group, experts),) = self.groups
-        x = flat(fields)
-        products = self.first_products(x, self.groups, [f"gate_{t.name}" for t in self.tasks])
-        run = ExpertGroup(experts, self.dropout, name=group)
-        outputs = run(fields, inputs.codewords, train, products)
+        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
         logits, gates = {}, {}
         for task in self.tasks:
-            name = f"gate_{task.name}"
-            gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=name)
-            weights = gate(x, products.get(name))
+            gate = Gate(len(outputs), use_bias=False, dtype=self.dtype, name=f"gate_{task.name}")
+            weights = gate(flat(fields))
             z = mix(weights, list(outputs.values()))
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
             gates[task.name] = by_expert(weights, outputs)

@@ -13,50 +13,40 @@ from __future__ import annotations
 
 from flax import linen as nn
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.gates import Gate, mix
+from dtn_jax.models.groups import by_expert
+from dtn_jax.models.layers import flat
+from dtn_jax.options import option
 
 
 class PLE(Architecture):
-    """Groups of a level: the tasks and `shared`.
+    """Groups of a level: the tasks and `shared`."""
 
-    Attributes:
-      levels: the experts of each group, a level after the other.
-    """
+    depth: int = option(2, "extraction levels", least=1, key="model.ple.levels")
 
-    levels: tuple[Groups, ...]
+    @classmethod
+    def layout(cls, schema, own):
+        return ((*schema.task_names, SHARED),) * own.depth
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        streams = {group: fields for group, _ in self.levels[0]}  # all groups read the one input
+        streams = {group: fields for group, _ in self.groups}  # all groups read the one input
         gates, experts = {}, {}
-        for level, groups in enumerate(self.levels):
-            outputs, products = {}, {}
-            last = level == len(self.levels) - 1
-            for readers in [groups] if level == 0 else [(group,) for group in groups]:
-                products |= self.first_products(
-                    flat(streams[readers[0][0]]),
-                    tuple((f"level_{level}_{group}", members) for group, members in readers),
-                    [f"gate_{level}_{g}" for g, _ in readers if not (last and g == SHARED)],
-                )
-            for group, members in groups:
-                run = ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")
-                outputs[group] = run(streams[group], inputs.codewords, train, products)
-                experts |= outputs[group]
+        for level in range(self.depth):
+            read = streams if level else fields
+            outputs = self.experts(read, inputs.codewords, train, level)
+            experts |= merged(outputs)
             mixed = {}
             for group, own in outputs.items():
-                if group == SHARED and last:
+                if group == SHARED and level == self.depth - 1:
                     continue
-                if group == SHARED:
-                    seen = {name: f for named in outputs.values() for name, f in named.items()}
-                else:
-                    seen = own | outputs[SHARED]
+                seen = merged(outputs) if group == SHARED else own | outputs[SHARED]
                 name = f"gate_{level}_{group}"
                 gate = Gate(len(seen), use_bias=False, dtype=self.dtype, name=name)
-                weights = gate(flat(streams[group]), products.get(name))
+                weights = gate(flat(streams[group]))
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
                 gates[f"{group}/level_{level}"] = by_expert(weights, seen)
             streams = mixed

@@ -8,21 +8,21 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture
 
 
 class SharedBottom(Architecture):
     """Group: `shared`."""
 
-    groups: Groups
+    @classmethod
+    def layout(cls, schema, own):
+        return ((SHARED,),)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        ((group, experts),) = self.groups
-        bottom = ExpertGroup(experts, self.dropout, name=group)
-        outputs = bottom(fields, inputs.codewords, train)
+        outputs = self.experts(fields, inputs.codewords, train)[SHARED]
         z = jnp.concatenate(list(outputs.values()), axis=-1)
         logits = {t.name: self.tower(name=f"tower_{t.name}")(z, train) for t in self.tasks}
         return Outputs(logits=logits, intermediates={"experts": outputs})

@@ -9,24 +9,31 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import Architecture, ExpertGroup, Groups
+from dtn_jax.models.architectures.architecture import Architecture, merged
 
 
 class SingleTask(Architecture):
     """Groups and views: the tasks."""
 
-    groups: Groups
+    @classmethod
+    def layout(cls, schema, own):
+        return (schema.task_names,)
+
+    @classmethod
+    def views(cls, schema):
+        return schema.task_names
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
-        groups = dict(self.groups)
-        logits, outputs = {}, {}
+        fields = {
+            task.name: self.input(name=f"input_{task.name}")(
+                inputs.fields[task.name], inputs.row_mask, train
+            )
+            for task in self.tasks
+        }
+        outputs = self.experts(fields, inputs.codewords, train)
+        logits = {}
         for task in self.tasks:
-            prepare = self.input(name=f"input_{task.name}")
-            fields = prepare(inputs.fields[task.name], inputs.row_mask, train)
-            bottom = ExpertGroup(groups[task.name], self.dropout, name=task.name)
-            own = bottom(fields, inputs.codewords, train)
-            z = jnp.concatenate(list(own.values()), axis=-1)
+            z = jnp.concatenate(list(outputs[task.name].values()), axis=-1)
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)
-            outputs |= own
-        return Outputs(logits=logits, intermediates={"experts": outputs})
+        return Outputs(logits=logits, intermediates={"experts": merged(outputs)})

@@ -17,38 +17,39 @@ from __future__ import annotations
 from flax import linen as nn
 from jax.lax import stop_gradient
 
-from dtn_jax.interface import Inputs, Outputs
-from dtn_jax.models.architectures.parts import SHARED, Architecture, ExpertGroup, Groups, by_expert
-from dtn_jax.models.experts.mlp import flat
+from dtn_jax.interface import SHARED, Inputs, Outputs
+from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.gates import Gate, mix
+from dtn_jax.models.groups import by_expert
+from dtn_jax.models.layers import flat
+from dtn_jax.options import option
 
 
 class STEM(Architecture):
-    """Groups of a level, and views: the tasks and `shared`.
+    """Groups of a level, and views: the tasks and `shared`."""
 
-    Attributes:
-      levels: the experts of each group, a level after the other.
-    """
+    depth: int = option(1, "fusion levels", least=1, key="model.stem.levels")
 
-    levels: tuple[Groups, ...]
+    @classmethod
+    def layout(cls, schema, own):
+        return (cls.views(schema),) * own.depth
+
+    @classmethod
+    def views(cls, schema):
+        return (*schema.task_names, SHARED)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
         streams = {
             group: self.input(name=f"input_{group}")(inputs.fields[group], inputs.row_mask, train)
-            for group, _ in self.levels[0]
+            for group, _ in self.groups
         }
         gates, experts = {}, {}
-        for level, groups in enumerate(self.levels):
-            outputs = {
-                group: ExpertGroup(members, self.dropout, name=f"level_{level}_{group}")(
-                    streams[group], inputs.codewords, train
-                )
-                for group, members in groups
-            }
+        for level in range(self.depth):
+            outputs = self.experts(streams, inputs.codewords, train, level)
             mixed = {}
             for group in outputs:
-                if group == SHARED and level == len(self.levels) - 1:
+                if group == SHARED and level == self.depth - 1:
                     continue
                 seen = {
                     name: f if group in (SHARED, owner) or owner == SHARED else stop_gradient(f)
@@ -62,8 +63,7 @@ class STEM(Architecture):
                 weights = Gate(len(seen), use_bias=True, dtype=self.dtype, name=name)(read)
                 mixed[group] = mix(weights, list(seen.values()))[:, None, :]  # a field of width H
                 gates[f"{group}/level_{level}"] = by_expert(weights, seen)
-            for named in outputs.values():
-                experts |= named
+            experts |= merged(outputs)
             streams = mixed
         logits = {
             task.name: self.tower(name=f"tower_{task.name}")(flat(streams[task.name]), train)

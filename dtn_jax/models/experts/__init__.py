@@ -1,11 +1,17 @@
 """Experts: feature interactions from field embeddings `[B, F, D]` to a vector `[B, H]`.
 
-An expert is a linen module `expert(fields, codewords, train)` with the attributes `width` (H)
-and `dtype` (of the computation; parameters have at least float32). `fields` may also be
-`[B, 1, W]`, a plain vector. A new expert is a file here and a line in EXPERTS.
+An expert is a linen module `expert(fields, codewords, train)` with the attributes `width` (H) and
+`dtype` (of the computation; parameters have at least float32). `fields` may also be `[B, 1, W]`, a
+plain vector. Its options are fields declared by `options.option`; they stand under
+`model.<expert>`. With an attribute `dropout` it is given `model.dropout`; with an attribute
+`codebook` it has one of HCNet's codebooks. A new expert is a file here and a line in EXPERTS.
 """
 
 from __future__ import annotations
+
+import dataclasses
+
+from flax import linen as nn
 
 from dtn_jax.models.experts.dcnv2 import DCNv2
 from dtn_jax.models.experts.gdcn import GDCN
@@ -14,7 +20,13 @@ from dtn_jax.models.experts.masknet import MaskNet
 from dtn_jax.models.experts.mlp import MLP
 from dtn_jax.schema import UserError, choose
 
-EXPERTS = {"mlp": MLP, "gdcn": GDCN, "masknet": MaskNet, "hcnet": HCNet, "dcnv2": DCNv2}
+EXPERTS: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "gdcn": GDCN,
+    "masknet": MaskNet,
+    "hcnet": HCNet,
+    "dcnv2": DCNv2,
+}
 
 
 def parse_experts(text: str) -> tuple[str, ...]:
@@ -27,3 +39,8 @@ def parse_experts(text: str) -> tuple[str, ...]:
             raise UserError(f"experts {text!r}: expected a count >= 1 after '*', got {count!r}")
         kinds += [kind] * (int(count) if star else 1)
     return tuple(kinds)
+
+
+def takes(expert: type[nn.Module], attribute: str) -> bool:
+    """Whether an expert has an attribute of this name."""
+    return any(field.name == attribute for field in dataclasses.fields(expert))

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.models.experts.mlp import dense, flat
+from dtn_jax.models.layers import dense, flat
+from dtn_jax.options import option
 
 
 class DCNv2(nn.Module):
@@ -21,8 +22,8 @@ class DCNv2(nn.Module):
     """
 
     width: int
-    layers: int = 2
-    rank: int = 0
+    layers: int = option(2, "cross layers", least=1)
+    rank: int = option(0, "rank of the cross matrices; 0 is full", least=0)
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.models.experts.mlp import dense, flat
+from dtn_jax.models.layers import dense, flat
+from dtn_jax.options import option
 
 
 class GDCN(nn.Module):
@@ -22,7 +23,7 @@ class GDCN(nn.Module):
     """
 
     width: int
-    layers: int = 2
+    layers: int = option(2, "gated cross layers", least=1)
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -18,7 +18,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int32
 
-from dtn_jax.models.experts.mlp import dense, flat
+from dtn_jax.models.layers import dense, flat
+from dtn_jax.options import option
 from dtn_jax.tables.hashing import scramble
 
 SHRINKINGS = ("none", "sum")
@@ -53,6 +54,7 @@ class HCNet(nn.Module):
     """q = [w_1, ..., w_N] R for each pair;  f = [flat(fields), flat(shrink(q))] W_o + b_o.
 
     Attributes:
+      codebook_rows, hashes, fields, seed: of the codebooks, which the table plan lays out.
       codebook: which of the C codebooks in `codewords[..., codebook, :]` is this expert's own.
       shrinking: `none` keeps the P vectors; `sum` gives each field i the sum of q over the
         pairs that contain it.
@@ -60,7 +62,15 @@ class HCNet(nn.Module):
 
     width: int
     codebook: int = 0
-    shrinking: str = "none"
+    codebook_rows: int = option(10_000, "codewords in a codebook", least=1)
+    hashes: int = option(2, "hash functions, all addressing the one codebook", least=1)
+    shrinking: str = option(
+        "none", "none: all pairs feed the output layer; sum: one vector a field", choices=SHRINKINGS
+    )
+    fields: tuple[str, ...] = option(
+        (), "names of the fields that form pairs; () takes every field of one slot", items=str
+    )
+    seed: int = option(0, "of the hash functions")
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from dtn_jax.models.experts.mlp import at_least_float32, dense, flat, hidden_layers
+from dtn_jax.models.layers import at_least_float32, dense, flat, hidden_layers
+from dtn_jax.options import option
 
 KINDS = ("parallel", "serial")
 
@@ -56,11 +57,13 @@ class MaskNet(nn.Module):
     """
 
     width: int
-    kind: str = "parallel"
-    blocks: int = 2
-    block_dim: int = 128
-    mask_hidden: int = 256
-    hidden: tuple[int, ...] = (64,)
+    kind: str = option("parallel", "how the blocks are put together", choices=KINDS)
+    blocks: int = option(2, "mask blocks", least=1)
+    block_dim: int = option(128, "output width of a block", least=1)
+    mask_hidden: int = option(256, "width of the mask's hidden ('aggregation') layer", least=1)
+    hidden: tuple[int, ...] = option(
+        (64,), "hidden widths after the blocks, before the layer of width H"
+    )
     dtype: Any = jnp.float32
 
     @nn.compact

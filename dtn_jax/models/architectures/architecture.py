@@ -1,0 +1,104 @@
+"""What every architecture is: its attributes, its groups of experts, and what it says of itself.
+
+Letters: B batch, F fields, D embedding width, P field pairs, N hashes, C codebooks, H expert
+width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.interface import SHARED
+from dtn_jax.models.groups import ExpertGroup, Groups, Named, first_products
+from dtn_jax.models.layers import flat
+from dtn_jax.schema import Schema, Task, UserError
+
+Layout = tuple[tuple[str, ...], ...]  # the names of the groups, a level after the other
+
+
+class Architecture(nn.Module):
+    """A routing of experts to tasks; `__call__(inputs, train)` gives `Outputs`.
+
+    A subclass says which groups of experts it has (`layout`), from which embedding tables it reads
+    (`views`) and what it does not go with (`check`). Its options are fields declared by
+    `options.option`, and stand under `model.<its name>`; the three methods are given them as
+    `own`, by field.
+
+    Attributes:
+      levels: the experts of each group, a level after the other; of most one level.
+      tasks: every task after its upstream tasks.
+      input: makes the module that prepares the field embeddings (ModelInput).
+      tower: makes a task's tower.
+      dropout: rate on the experts' outputs.
+      dtype: of the gates' computation.
+    """
+
+    levels: tuple[Groups, ...]
+    tasks: tuple[Task, ...]
+    input: Callable[..., nn.Module]
+    tower: Callable[..., nn.Module]
+    dropout: float
+    dtype: Any
+
+    @classmethod
+    def layout(cls, schema: Schema, own: SimpleNamespace) -> Layout:
+        """The names of the groups of experts, a tuple a level."""
+        raise UserError(
+            f"architecture {cls.__name__} does not say which groups of experts it has: define "
+            "layout(cls, schema, own), such as (('shared',),) for one that all tasks share"
+        )
+
+    @classmethod
+    def views(cls, schema: Schema) -> tuple[str, ...]:
+        """The views of the fields that it reads, each with embedding tables of its own."""
+        return (SHARED,)
+
+    @classmethod
+    def check(cls, schema: Schema, own: SimpleNamespace) -> None:
+        """Raises UserError where the tasks or the options are not for this architecture."""
+
+    @property
+    def groups(self) -> Groups:
+        """The experts of each group of the first level."""
+        return self.levels[0]
+
+    def experts(
+        self,
+        read: Float[Array, "B F D"] | Mapping[str, Float[Array, "B F D"]],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+        level: int | None = None,
+    ) -> dict[str, Named]:
+        """Runs the groups of a level; {group: {expert's path: output `[B, H]`}}.
+
+        Args:
+          read: what all groups read, or {group: what it reads}.
+          codewords: of the inputs.
+          train: whether dropout is on.
+          level: its number, which is then part of the parameters' paths; None for the only one.
+        """
+        prefix = "" if level is None else f"level_{level}_"
+        groups = self.levels[level or 0]
+        alone = isinstance(read, Mapping)
+        products = {}
+        if not self.is_initializing():
+            for readers in [(group,) for group in groups] if alone else [groups]:
+                named = tuple((prefix + group, experts) for group, experts in readers)
+                x = flat(read[readers[0][0]] if alone else read)
+                products |= first_products(self.variables["params"], x, named, self.dtype)
+        return {
+            group: ExpertGroup(experts, self.dropout, name=prefix + group)(
+                read[group] if alone else read, codewords, train, products
+            )
+            for group, experts in groups
+        }
+
+
+def merged(outputs: Mapping[str, Named]) -> Named:
+    """The outputs of all groups as one dict, in the order of the groups."""
+    return {name: f for named in outputs.values() for name, f in named.items()}

@@ -1,0 +1,96 @@
+"""Groups of experts, and the input that they read.
+
+Letters: B batch, F fields, D embedding width, W = F*D, P field pairs, N hashes, C codebooks,
+H expert width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.models.dropout import Dropout
+from dtn_jax.models.experts.mlp import MLP
+from dtn_jax.models.layers import side_by_side
+from dtn_jax.models.normalisation import Normalisation
+
+# Factories rather than modules: linen wants a submodule made where it is used. Pairs rather
+# than mappings: they are hashable and keep their order.
+Experts = tuple[tuple[str, Callable[..., nn.Module]], ...]  # (expert's name, factory)
+Groups = tuple[tuple[str, Experts], ...]  # (group's name, its experts)
+Named = dict[str, Float[Array, "B H"]]  # experts' outputs by name
+
+WIDEST_JOINED = 256  # columns of a first layer; there is less to gain with wider ones
+
+
+class ModelInput(nn.Module):
+    """Normalises the field embeddings and drops some of their numbers out."""
+
+    normalisation: str = "none"
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
+    ) -> Float[Array, "B F D"]:
+        fields = Normalisation(self.normalisation, name="normalisation")(fields, row_mask, train)
+        return Dropout(self.dropout, "embedding_dropout")(fields, train)
+
+
+class ExpertGroup(nn.Module):
+    """Runs the experts of one group; {'group/expert': its output}, the path of its parameters."""
+
+    experts: Experts
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(
+        self,
+        fields: Float[Array, "B F D"],
+        codewords: Float[Array, "B P N C D2"] | None,
+        train: bool,
+        products: Mapping[str, Float[Array, "B _"]] = MappingProxyType({}),
+    ) -> Named:
+        """`products` are those of `first_products`."""
+        outputs = {}
+        for name, expert in self.experts:
+            path = "/".join((*self.path, name))
+            known = {"first": products[path]} if path in products else {}
+            f = expert(name=name)(fields, codewords, train, **known)
+            outputs[path] = Dropout(self.dropout)(f, train)
+        return outputs
+
+
+def first_products(
+    params: Mapping, x: Float[Array, "B W"], groups: Groups, dtype: Any
+) -> dict[str, Float[Array, "B _"]]:
+    """x W for the first layers W of the MLP experts of groups that read x: {path: `[B, K]`}.
+
+    They are computed side by side where there are several and none is wide; an expert whose path
+    is missing makes its own product. Only the product is shared: each keeps its parameters.
+    """
+    first = [
+        f"{group}/{name}"
+        for group, experts in groups
+        for name, expert in experts
+        if expert.func is MLP and expert.keywords.get("hidden")
+    ]
+    if len(first) < 2:
+        return {}
+    by_path = flatten_dict(params, sep="/")
+    kernels = [by_path[f"{path}/hidden_0/kernel"] for path in first]
+    if max(kernel.shape[1] for kernel in kernels) > WIDEST_JOINED:
+        return {}
+    return dict(zip(first, side_by_side(x, kernels, dtype)))
+
+
+def by_expert(
+    weights: Float[Array, "B M"], experts: dict[str, Float[Array, "B H"]]
+) -> dict[str, Float[Array, " B"]]:
+    """Gate weights under the names of the experts they weigh."""
+    return {name: weights[:, m] for m, name in enumerate(experts)}

@@ -6,7 +6,7 @@ python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CU
 import sys
 
 import jax
-from test_train import small
+from small_runs import small
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.train import train

@@ -5,7 +5,7 @@ import re
 import chex
 import jax
 import pytest
-from test_train import CutError, cut_after, last_state, logged, small
+from small_runs import CutError, cut_after, last_state, logged, small
 
 from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
 from dtn_jax.schema import UserError

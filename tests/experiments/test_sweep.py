@@ -13,7 +13,7 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-from test_train import small
+from small_runs import small
 
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog

@@ -11,7 +11,7 @@ import time
 import chex
 import jax
 import pytest
-from test_train import last_state, logged, small
+from small_runs import last_state, logged, small
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.parallel import processes

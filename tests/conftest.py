@@ -108,6 +108,14 @@ def model(random_variables):
     return lambda data, **changes: Model(data, random_variables, **changes)
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """What a sweep has trained, by a training that costs nothing: see sweeps.py."""
+    from sweeps import invented_training  # after the hook above
+
+    return invented_training(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def quick_to_compile():
     """For hundreds of tiny models: nearly all of their time is XLA's."""

@@ -1,4 +1,4 @@
-"""A process of the runs in test_processes.py: trains the config of test_train, cut at a step.
+"""A process of the runs in test_processes.py: trains the config of small_runs, cut at a step.
 
 python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CUT_AT
 """
@@ -29,7 +29,5 @@ config = small(
     parallel__devices=0,
     parallel__strategy=strategy,
     data__placement="auto",
-    model__architecture="shared_bottom",  # quick to compile
-    model__experts="mlp",
 )
 train(config, workdir)

@@ -152,8 +152,7 @@ def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_d
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(prepared_dir, tmp_path):
     config = small(
         prepared_dir,
-        optim__tables="sgd",
-        optim__table_learning_rate=1e30,
+        optim__learning_rate=1e30,
         model__normalisation="none",
         train__checkpoint_every=1,
     )
@@ -183,15 +182,25 @@ def test_best_states_do_not_pile_up(prepared_dir, tmp_path, monkeypatch):
         on_disk.append(len(self.best.all_steps()))
 
     monkeypatch.setattr(Checkpoints, "save", count)
-    config = small(prepared_dir, train__eval_every=3, train__checkpoint_every=1000)
-    train(config, tmp_path / "run")
-    assert len(on_disk) == 15
+    config = small(
+        prepared_dir, train__max_steps=21, train__eval_every=3, train__checkpoint_every=1000
+    )
+    train(config, tmp_path / "run", test=False)
+    assert len(on_disk) == 7
     assert max(on_disk) <= 3  # the mean's and the two tasks'
 
 
-def test_dtn_learns_adult(prepared_dir, tmp_path):
+@pytest.mark.parametrize("architecture", ["mmoe", pytest.param("dtn", marks=pytest.mark.slow)])
+def test_a_model_learns_adult(architecture, prepared_dir, tmp_path):
     """One epoch at a small width: far from chance, near what the full demo reaches."""
-    config = small(prepared_dir, train__max_steps=0, train__eval_every=0, model__dropout=0.0)
+    config = small(
+        prepared_dir,
+        model__architecture=architecture,
+        model__experts="gdcn+mlp",
+        model__dropout=0.0,
+        train__max_steps=0,
+        train__eval_every=0,
+    )
     results = train(config, tmp_path / "run")
     assert results["test"]["income@all"]["auc"] > 0.90
     assert results["test"]["never_married@all"]["auc"] > 0.95

@@ -407,6 +407,7 @@ paper_tables.main(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir, tmp_path):
     log, table = tmp_path / "log", tmp_path / "adult" / "overall.json"
 

@@ -23,8 +23,6 @@ def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "experiments.train"]
     assert {CONFIG, "--config.model.dropout=0.1", "--config.optim.learning_rate=3e-3"} <= set(words)
-    for kind in ("history", "parallel", "importance"):
-        assert (tmp_path / f"dtn_{kind}.png").stat().st_size > 5_000
     run(tmp_path, prepared_dir, GRID)
     assert len(trained) == 6  # nothing is done again
 

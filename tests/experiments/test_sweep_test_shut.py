@@ -14,12 +14,14 @@ from dtn_jax.input.pipeline import SplitReader
 from dtn_jax.schema import UserError
 
 
-def test_real_trials_leave_test_shut(prepared_dir, tmp_path):
+def test_real_trials_leave_test_shut_and_are_drawn(prepared_dir, tmp_path):
     found = run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,1e-2", *TINY)
     assert 0.3 < found["shared_bottom"]["value"] < 1
     results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())
     assert "test" not in results
     assert not list(tmp_path.rglob("predictions.parquet"))
+    for kind in ("history", "parallel", "importance"):
+        assert (tmp_path / f"shared_bottom_{kind}.png").stat().st_size > 5_000
 
 
 def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):

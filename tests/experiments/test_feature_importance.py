@@ -14,7 +14,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import rich.console
-from test_train import small
+from small_runs import small
 
 from configs import base
 from dtn_jax.analysis import (

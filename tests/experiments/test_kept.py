@@ -1,6 +1,7 @@
 """Cells are kept whole whatever happens: files first, one pack after that."""
 
 import json
+import lzma
 import os
 import pathlib
 import threading
@@ -113,6 +114,9 @@ def test_damage_is_told_and_nothing_written_over_it(tmp_path):
         flipped = bytearray(whole)
         flipped[at // 8] ^= 1 << (at % 8)
         damaged.append(bytes(flipped))
+    lines = lzma.decompress(whole).split(b"\n")
+    damaged.append(lzma.compress(b"\n".join([*lines[:2], *lines[3:]])))
+    damaged.append(lzma.compress(b'{"format": 2, "lines": 0}\n'))
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(UserError, match=r"cells\.jsonl\.xz is damaged .* put a whole copy"):

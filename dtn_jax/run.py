@@ -25,9 +25,11 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.models.build import task_graph
+from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import Schema, per_task, task_graph
+from dtn_jax.schema import Schema
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan

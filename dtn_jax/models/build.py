@@ -176,3 +176,9 @@ def _dtype(name: str) -> jnp.dtype:
     if name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("model.dtype: float64 needs the environment variable JAX_ENABLE_X64=1")
     return jnp.dtype(name)
+
+
+def task_graph(text: str) -> dict[str, tuple[str, ...]]:
+    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
+    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
+    return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

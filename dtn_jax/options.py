@@ -18,7 +18,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.options import pairs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.report.plots import GRID
-from dtn_jax.workdir import replacing, versions, write_whole
+from dtn_jax.shared_files import replacing, write_whole
+from dtn_jax.workdir import versions
 
 from .studies import DONE, ERROR, SETTINGS, Study
 

@@ -11,6 +11,7 @@ from small_runs import small
 
 from dtn_jax import workdir
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import locked
 from experiments.search import studies, trial_storage
 from experiments.search.budget import Budget, make_pruner, make_sampler
 
@@ -37,7 +38,7 @@ def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp
     study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     folder = tmp_path / "trial_0"
     folder.mkdir()
-    with workdir.locked(folder / "lock"):
+    with locked(folder / "lock"):
         assert study.others_run(tmp_path)
         monkeypatch.setattr(studies, "BEGINNING", 0)
         study.bury(tmp_path)
@@ -72,7 +73,7 @@ def test_with_a_journal_nobody_is_dead_where_files_have_no_locks(monkeypatch, tm
     study = in_memory(2)
     study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     (tmp_path / "trial_0").mkdir()
-    with workdir.locked(tmp_path / "trial_0" / "lock"):
+    with locked(tmp_path / "trial_0" / "lock"):
         study.bury(tmp_path)
     assert [t.state.name for t in study.trials()] == ["RUNNING"]
     assert not study.others_run(tmp_path)  # whose death nobody would notice

@@ -33,8 +33,10 @@ from dtn_jax.workdir import Busy, Unusable
 from . import command
 from .search import sweep_report, trial_storage
 from .search.budget import PRUNERS, SAMPLERS, Budget
+from .search.opening import open_study
 from .search.search_space import Space, described, grid_space, load_space, read_grid
-from .search.studies import ERROR, Study, open_study
+from .search.studies import Study
+from .search.trials import ERROR
 
 RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (

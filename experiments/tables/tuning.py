@@ -17,8 +17,8 @@ from dtn_jax.errors import UserError
 from .. import sweep
 from ..search import sweep_report
 from ..search.budget import Budget
+from ..search.opening import open_study
 from ..search.search_space import described, load_space
-from ..search.studies import open_study
 from .cells import changed, digest, origin
 from .protocol import Protocol, Settings, configured
 

@@ -32,7 +32,7 @@ from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.schema import Schema
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
+from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
 
 

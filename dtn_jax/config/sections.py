@@ -21,7 +21,7 @@ from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
-from dtn_jax.tables.embedding import DebugOptions
+from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.timetable import TrainOptions
 
 

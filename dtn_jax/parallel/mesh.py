@@ -21,8 +21,8 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
 from dtn_jax.state import State
-from dtn_jax.tables.embedding import ROW_MULTIPLE
 from dtn_jax.tables.exchange import AXES
+from dtn_jax.tables.plan import ROW_MULTIPLE
 
 STRATEGIES = ("shard", "pmap")
 

@@ -54,7 +54,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
-from dtn_jax.tables.embedding import ROW_MULTIPLE, TablePlan, check_updates, row_ids
+from dtn_jax.tables.lookup import row_ids
+from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
 
 
 @dataclasses.dataclass(frozen=True)

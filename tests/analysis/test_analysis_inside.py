@@ -22,7 +22,7 @@ from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 TASKS = ("click", "order")
 QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile

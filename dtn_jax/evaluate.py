@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import in_order
 from dtn_jax.input.prefetch import prefetched
+from dtn_jax.input.reader import in_order
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
 from dtn_jax.metrics.scores import Scores

@@ -12,7 +12,7 @@ from dtn_jax.balancing import BALANCERS
 from dtn_jax.datasets.preparation.catalog import DataOptions
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
-from dtn_jax.input.pipeline import BatchOptions
+from dtn_jax.input.batches import BatchOptions
 from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import ModelOptions

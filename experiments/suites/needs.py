@@ -51,7 +51,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables.lookup import row_ids

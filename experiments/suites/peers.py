@@ -33,7 +33,10 @@ from ml_collections import ConfigDict
 
 from configs import census_income
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import CHUNK_STEPS, ResidentData, SplitReader, steps_per_epoch
+from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.input.resident import ResidentData
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.run import Run, build_run

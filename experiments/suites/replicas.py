@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.config import base_config
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state

@@ -22,7 +22,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import SURE

@@ -16,7 +16,7 @@ from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper

@@ -24,8 +24,8 @@ from dtn_jax.step import make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
 
+from .activations import saved_bytes
 from .measured import Cell, Goal, Measured, Options, timed_in_turns
-from .needs import saved_bytes
 from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs

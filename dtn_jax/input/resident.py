@@ -10,7 +10,7 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows
-from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 
 

@@ -17,8 +17,8 @@ from dtn_jax.input.epoch_order import (
     window_order,
     window_rows,
 )
-from dtn_jax.input.pipeline import SplitReader, part_of, take
 from dtn_jax.input.prefetch import prefetched
+from dtn_jax.input.reader import SplitReader, part_of, take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel import processes
 

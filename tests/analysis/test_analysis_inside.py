@@ -16,13 +16,13 @@ from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 TASKS = ("click", "order")
 QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile

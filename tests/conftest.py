@@ -109,6 +109,14 @@ def model(random_variables):
 
 
 @pytest.fixture
+def splits():
+    """The frames of a small data set's splits, which a test may change: see shop.py."""
+    from shop import shop_splits  # after the hook above
+
+    return shop_splits()
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """What a sweep has trained, by a training that costs nothing: see sweeps.py."""
     from sweeps import invented_training  # after the hook above

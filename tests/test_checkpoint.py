@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_train import CutError, assert_same_run, cut_after, small
+from small_runs import CutError, assert_same_run, cut_after, small
 
 from dtn_jax import checksums
 from dtn_jax.checkpoint import Checkpoints

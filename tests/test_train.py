@@ -32,9 +32,11 @@ def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
 
 
 def test_a_model_knows_what_positives_weigh(prepared_dir):
+    """DTN's released fusion alone reads it: the others multiply by calibrated probabilities."""
     config = small(
         prepared_dir,
-        model__architecture="aitm",
+        model__architecture="dtn",
+        model__fusion="released",
         model__upstream="income:never_married",
         loss__positive_weights="income=3",
     )

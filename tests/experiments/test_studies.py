@@ -8,6 +8,7 @@ import time
 import optuna
 import pytest
 from small_runs import small
+from studies_in_memory import in_memory
 
 from dtn_jax import workdir
 from dtn_jax.schema import UserError
@@ -15,12 +16,6 @@ from experiments.search import studies, trial_storage
 from experiments.search.budget import Budget, make_pruner, make_sampler
 
 RANDOM = Budget(99, "random", "asha", 0, {})
-
-
-def in_memory(trials):
-    study = optuna.create_study(direction="maximize")
-    budget = Budget(trials, "tpe", "none", 0, {})
-    return studies.Study("dtn", study, "mean", budget, study._storage)
 
 
 def test_no_sampler_learns_from_a_twin():

@@ -3,6 +3,7 @@
 import json
 import shlex
 
+import optuna
 import pytest
 from sweeps import CONFIG, GRID, run
 

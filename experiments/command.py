@@ -23,6 +23,7 @@ from dtn_jax.schema import UserError
 from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
+MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +35,8 @@ class Parser(argparse.ArgumentParser):
 
 def parser(description: str, example: str) -> Parser:
     """A parser with the options that every command has."""
+    if __package__ != "experiments":  # an installed package's
+        example = example.replace(MODULES, CONSOLE)
     made = Parser(
         prog=example.partition(" --")[0],
         description=description,

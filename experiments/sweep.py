@@ -36,6 +36,7 @@ from .search.budget import PRUNERS, SAMPLERS, Budget
 from .search.search_space import Space, described, grid_space, load_space, read_grid
 from .search.studies import ERROR, Study, open_study
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
@@ -254,4 +255,4 @@ def read_data(config: ConfigDict) -> Prepared:
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

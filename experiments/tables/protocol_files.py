@@ -69,6 +69,8 @@ def check(protocol: Protocol) -> None:
         if getattr(protocol, name) < 1:
             raise UserError(f"{name}={getattr(protocol, name)}: expected at least 1")
     for name, own in protocol.entries.items():
+        if "/" in name or not name:
+            raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")
         taken = [key for key in own if key in NOT_AN_ENTRYS]
         if taken:
             raise UserError(

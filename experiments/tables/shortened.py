@@ -75,7 +75,7 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
     """In words, what a protocol has less of than in full; fewer seeds alone shorten no training."""
     before, after = flatten(configured(full)), flatten(configured(made))
     found = [
-        f"{key}={after[key]} (in full {before[key] or 'none'})"
+        f"{key}={after[key]} (in full: {before[key] or 'no limit'})"
         for key in LENGTH
         if amount_of(key)(after[key]) < amount_of(key)(before[key])
     ]

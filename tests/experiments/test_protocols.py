@@ -1,0 +1,101 @@
+"""Protocols: the shipped ones, a user's own, and what is said of one that cannot be."""
+
+import json
+import pathlib
+
+import pytest
+from untrained_tables import TINY
+
+from dtn_jax.schema import UserError
+from experiments import paper_tables
+from experiments.tables.protocol import configured
+from experiments.tables.protocol_files import load, shipped
+
+MINE = """
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="my_config.py",
+    entries={"plain": entry("shared_bottom", "mlp"), "gates, two": entry("mmoe", "mlp*2")},
+    ours="plain",
+    seeds=2,
+)
+"""
+CONFIG = """
+from configs import base
+
+pytest_plugins = ["table_fixtures"]
+
+
+def get_config(argument):
+    config = base.get_config()
+    config.data.dataset = "synthetic"
+    config.data.options = "rows=1000"
+    return config
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a protocol beside its config; returns its file."""
+
+    def written(text: str) -> pathlib.Path:
+        (tmp_path / "my_config.py").write_text(CONFIG)
+        path = tmp_path / "shop.py"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+@pytest.mark.parametrize("name", ["adult", "census_income", "kuairand", "synthetic"])
+def test_the_shipped_protocols(name):
+    protocol = load(shipped()[name])
+    assert configured(protocol).data.dataset == name
+    for entry, own in protocol.entries.items():
+        assert configured(protocol, own).model.architecture == entry
+
+
+def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
+    path = write(MINE)
+    call()  # of adult, with what costs nothing
+    monkeypatch.setattr(paper_tables, "load", load)
+    given = [f"--protocol={path}", "--table=overall,interactions", f"--workdir={tmp_path / 'out'}"]
+    paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
+    found = json.loads((tmp_path / "out" / "shop" / "overall.json").read_text())
+    assert found["dataset"] == "synthetic"  # the config's, whatever the file is called
+    assert found["ours"] == "plain"
+    assert [(r["name"], r["against"]) for r in found["rows"]] == [
+        ("plain", "plain"),
+        ("gates, two", "plain"),
+    ]
+    assert 0 <= found["rows"][1]["comparison"]["click@all"]["p"] <= 1
+    page = (tmp_path / "out" / "shop" / "overall.md").read_text()
+    assert "below or above plain at p < 0.05" in page
+    assert "dtn" not in page.replace("dtn_jax", "")
+    found = json.loads((tmp_path / "out" / "shop" / "interactions.json").read_text())
+    assert {r["against"] for r in found["rows"]} == {"plain, mlp"}
+
+
+def test_adults_protocol_is_not_the_tests(call, untrained):
+    assert {r["name"] for r in call()["rows"]} == set(TINY.entries)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("PROTOCOL", "PROTOCOLS", r"shop.py sets no PROTOCOL = Protocol"),
+        ("seeds=2", "sedes=2", r"shop.py fails: TypeError: .*unexpected keyword.*'sedes'"),
+        ("seeds=2", "seeds=0", r"protocol .*shop.py: seeds=0: expected at least 1"),
+        ('ours="plain"', 'ours="plane"', r"shop.py: unknown ours 'plane'. Did you mean 'plain'"),
+        ("my_config.py", "no.py", r"shop.py: no config file 'no.py'"),
+        ('"mlp*2"', '"mlp*2") | {"seed": 1} | dict(', r"entry 'gates, two' sets seed, but entries"),
+        ("seeds=2", 'common={"optim.b": 1}', r"shop.py: unknown config key 'optim.b'"),
+        ("seeds=2", 'width="model.mlp.wide"', r"shop.py: unknown width 'model.mlp.wide'"),
+        ("seeds=2", 'sensitivity={"model.dropout": ("much",)}', r"dropout' expects a number"),
+        ("gates, two", "gates/two", r"entry 'gates/two': its name is part of file names"),
+    ],
+)
+def test_what_a_protocol_cannot_be_is_told_with_its_file(old, new, message, write):
+    with pytest.raises(UserError, match=message):
+        load(write(MINE.replace(old, new, 1)))

@@ -1,0 +1,101 @@
+"""Tables that cost less: they say so, and stand beside nothing that was trained in full."""
+
+import dataclasses
+
+import pytest
+from untrained_tables import TINY
+
+from dtn_jax.config import flatten
+from experiments import paper_tables
+from experiments.tables import cells
+from experiments.tables.protocol import Published, configured
+from experiments.tables.shortened import cut, quick, with_settings
+
+pytest_plugins = ["table_fixtures"]
+
+FULL = dataclasses.replace(
+    TINY,
+    common=TINY.common | {"train.max_steps": 0, "train.epochs": 3},
+    trials=20,
+    tuning={"data.train_share": 0.1, "train.epochs": 2},
+    published=(Published("A paper", "in full", {"dtn": {"income": 0.99}}),),
+)
+REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
+
+
+@pytest.fixture
+def with_references(monkeypatch):
+    monkeypatch.setattr(paper_tables, "references", lambda work: REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--quick"],
+            "train.max_steps=100 (in full: no limit); 2 of 20 trials",
+        ),
+        (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
+        (["--set=data.train_share=0.5,train.epochs=3"], "data.train_share=0.5 (in full: 1.0)"),
+        (["--set=train.max_steps=7"], "train.max_steps=7 (in full: no limit)"),
+    ],
+)
+def test_a_shortened_table_says_so_and_stands_alone(
+    arguments, said, call, untrained, with_references, tmp_path
+):
+    full = call(protocol=FULL)
+    folder = tmp_path / "adult"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    made = call(*arguments, protocol=FULL, folder="adult-shortened")
+    assert said in "; ".join(made["shortened"])
+    assert (made["references"], made["published"]) == ({}, [])
+    assert (full["references"], len(full["published"])) == (REFERENCE, 1)
+    assert "shortened" not in full
+    page = (tmp_path / "adult-shortened" / "overall.md").read_text()
+    assert page.startswith("# All architectures, shortened: adult")
+    assert f"Shortened, for a look: {said}" in page
+    assert before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_it_costs_less(call, untrained, monkeypatch, with_references):
+    steps = []
+
+    def run(config, data, path):
+        steps.append(config.train.max_steps)
+        return untrained(config, data, path)
+
+    monkeypatch.setattr(cells, "compute", run)
+    call("--quick", protocol=dataclasses.replace(FULL, seeds=9), folder="adult-shortened")
+    assert steps == [100] * 4  # two entries, two seeds
+
+
+def test_fewer_seeds_alone_shorten_no_training(call, untrained, with_references):
+    assert call("--seeds=1", "--trials=2", protocol=FULL)["references"] == REFERENCE
+
+
+def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
+    assert call("--set=train.epochs=9", protocol=FULL)["references"] == REFERENCE
+
+
+def test_trials_are_no_longer_than_the_runs():
+    def tuned(**given):
+        made = with_settings(FULL, {key.replace("__", "."): v for key, v in given.items()})
+        flat = flatten(configured(made, made.tuning))
+        return flat["train.epochs"], flat["data.train_share"]
+
+    assert tuned() == (2, 0.1)
+    assert tuned(train__epochs="1") == (1, 0.1)
+    assert tuned(train__epochs="9") == (2, 0.1)
+    assert tuned(data__train_share="0.05") == (2, 0.05)
+
+
+def test_an_entry_with_a_length_of_its_own_is_shortened_too():
+    entries = FULL.entries | {"dtn": FULL.entries["dtn"] | {"train.epochs": 5}}
+    made = with_settings(dataclasses.replace(FULL, entries=entries), {"train.epochs": "1"})
+    assert configured(made, made.entries["dtn"]).train.epochs == 1
+
+
+def test_what_is_short_already_is_left_so():
+    short = dataclasses.replace(TINY, seeds=1)
+    assert quick(short) == short
+    assert cut(short, quick(short), True) == ()

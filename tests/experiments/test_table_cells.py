@@ -1,0 +1,93 @@
+"""Cells and tunings of a table: found again, and not taken where they are others' or damaged."""
+
+import base64
+import json
+
+import pytest
+
+from dtn_jax.schema import UserError
+from experiments.tables import cells, draws, kept, pack, tuning
+
+pytest_plugins = ["table_fixtures"]
+
+
+def test_a_new_option_stops_no_run_that_was_cut(call, untrained, monkeypatch):
+    """What was cut under other options is begun anew: its folder would refuse to go on."""
+    runs = []
+
+    def cut(config, data, run):
+        runs.append(run.name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "compute", cut)
+    monkeypatch.setattr(cells, "changed", lambda config: {"seed": str(config.seed)})
+    identity = cells.identity
+    for another in ({}, {"model.another": 1}):
+        monkeypatch.setattr(cells, "identity", lambda config, a=another: identity(config) | a)
+        with pytest.raises(KeyboardInterrupt):
+            call("--entries=shared_bottom", "--seeds=1")
+    before, after = runs
+    assert before != after
+    assert before.rpartition("-")[0] == after.rpartition("-")[0]  # one cell
+
+
+def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
+    call("--entries=shared_bottom", "--seeds=1")
+    folder = tmp_path / "adult"
+    content = dict(pack.read(folder))
+    (name,) = (name for name in content if name.startswith("cells/"))
+    other = content[name]["config"] | {"optim.b1": "0.8"}  # the default of another version
+    pack.write(folder, content | {name: content[name] | {"config": other}})
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"]
+    assert pack.read(folder)[name]["config"]["optim.b1"] == "0.9"
+
+
+def test_cells_of_a_workdir_from_before_there_were_packs_are_read(
+    call, tmp_path, untrained, monkeypatch
+):
+    before = call("--seeds=1")
+    folder = tmp_path / "adult"
+    for name, content in pack.read(folder).items():
+        old = json.loads(json.dumps(content))
+        for key, drawn in old.get("draws", {}).items():
+            away = draws.numbers(drawn["steps"]) * drawn["step"]
+            old["draws"][key] = base64.b64encode(away.astype("<f2").tobytes()).decode()
+        kept.keep(folder / f"{name}.json", old)
+    (folder / pack.FILE).unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(cells, "compute", None)
+        patched.setattr(tuning, "tune", None)
+        assert call("--seeds=1")["rows"] == before["rows"]
+    assert call("--seeds=2")["rows"][1]["comparison"]["income@all"]["p"] == 1  # of all draws
+    assert len(pack.read(folder)) == 6
+    assert kept.singles(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [("cells", "{"), ("cells", "[]"), ("cells", '{"config": {}}'), ("tuning", "")],
+)
+def test_a_damaged_file_is_set_aside_and_computed_anew(
+    what, text, call, tmp_path, untrained, capsys, monkeypatch
+):
+    monkeypatch.setattr(kept, "pack", lambda folder: None)
+    whole = call("--entries=shared_bottom", "--seeds=1")
+    (path,) = (tmp_path / "adult" / what).glob("*.json")
+    path.write_text(text)
+    (tmp_path / "adult" / "ablation.json").write_text(text)
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"] == whole["rows"]
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert f"{path.name} is damaged" in printed
+    assert path.with_suffix(".damaged").read_text() == text
+    assert ("left out of the report" in printed) == (text in ("{", ""))
+
+
+def test_a_damaged_pack_ends_the_command_before_anything_is_done(call, tmp_path, untrained):
+    call("--seeds=1")
+    path = tmp_path / "adult" / pack.FILE
+    path.write_bytes(path.read_bytes()[:-9])
+    damaged = path.read_bytes()
+    with pytest.raises(UserError, match=r"cells\.jsonl\.xz is damaged"):
+        call("--seeds=2")
+    assert path.read_bytes() == damaged
+    assert kept.singles(tmp_path / "adult") == []

@@ -21,6 +21,7 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import make_plan
+from dtn_jax.timetable import make_timetable
 
 B, D = 90, 3
 SCHEMA = Schema(
@@ -83,8 +84,7 @@ def tiny(architecture="shared_bottom", **changes):
         model=architectures.build(config.model, SCHEMA),
         plan=make_plan(SCHEMA, config.model, views, 0),
         at=make_placement(config),
-        steps_per_epoch=1,
-        total_steps=1,
+        at_steps=make_timetable(config.train, steps_per_epoch=1),
     )
     make = functools.partial(create_state, config, run.model, run.plan)
     state = jax.jit(make, out_shardings=run.at.state(jax.eval_shape(make)))()

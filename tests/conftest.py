@@ -125,6 +125,14 @@ def trained(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def without_pictures():
+    """For modules that train many runs: to draw one takes as long as to train it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
+        yield
+
+
+@pytest.fixture(scope="module")
 def quick_to_compile():
     """For hundreds of tiny models: nearly all of their time is XLA's."""
     jax.config.update("jax_disable_most_optimizations", True)

@@ -13,7 +13,7 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.run import Run

@@ -170,6 +170,8 @@ def _add(path: pathlib.Path, module: ModuleType, source: str) -> dict[str, list[
             if taken:
                 raise UserError(f"{what}: the name is taken, by one of {taken[0]}; choose another")
             wrong = KINDS[kind][1](member)
+            if isinstance(member, Metric) and member.name != name:
+                wrong = f"it stands under another name than its own, {member.name!r}"
             if wrong:
                 raise UserError(f"{what} is {member!r}: {wrong}")
     for kind, names in before.items():

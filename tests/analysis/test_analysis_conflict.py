@@ -10,8 +10,8 @@ from tiny_runs import B, tiny
 from configs.base import get_config
 from dtn_jax.analysis import inside
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
-from dtn_jax.input.pipeline import Batch, take
-from dtn_jax.interface import Outputs
+from dtn_jax.input.pipeline import take
+from dtn_jax.interface import Batch, Outputs
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State

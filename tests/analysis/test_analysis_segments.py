@@ -10,7 +10,8 @@ from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Field, Schema, Task
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from small_runs import small
 from studies_in_memory import in_memory
 
 from dtn_jax import workdir
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.search import studies, trial_storage
 from experiments.search.budget import Budget, make_pruner, make_sampler
 

@@ -56,7 +56,7 @@ def test_it_is_measured_and_can_select(load):
     ("text", "message"),
     [
         (BRIER.replace("NAME", "'other'"), "under another name than its own, 'other'"),
-        ("METRICS = {'brier': max}", "expected a dtn_jax.metrics.Metric"),
+        ("METRICS = {'brier': max}", "expected a dtn_jax.metrics.metric.Metric"),
         ("METRICS = {'auc': max}", "the name is taken"),
     ],
 )

@@ -10,7 +10,7 @@ from shop import ENCODERS, TASKS, prepare, rows_of, shop_frame
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.catalog import cache_folder
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 def test_prepared_rows_are_the_raw_rows_in_order(splits, tmp_path):

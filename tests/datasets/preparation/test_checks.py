@@ -5,7 +5,7 @@ import pytest
 from shop import ENCODERS, TASKS
 
 from dtn_jax.datasets.preparation.checks import check_frame
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 GOOD = {
     "word": ["a", "b", None],

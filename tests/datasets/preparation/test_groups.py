@@ -13,7 +13,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import RULES
 from dtn_jax.datasets.preparation.groups import check_group, group_numbers
 from dtn_jax.datasets.preparation.prepared import read
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 class Grouped(Shop, skip_registration=True):

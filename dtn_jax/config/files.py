@@ -125,7 +125,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     known = flatten(config)
     if key not in known:
         raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: --help=all.")
-    value = declarations()[key].option.cast(key, text)
+    value = declarations()[key].option.cast(f"config key {key!r}", text)
     section, _, name = key.rpartition(".")
     (config[section] if section else config)[name] = value
 

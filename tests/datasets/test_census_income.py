@@ -186,7 +186,7 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
 
 
 def test_one_bucket_is_refused(manual):
-    with pytest.raises(UserError, match="data.options buckets=1: expected a whole number"):
+    with pytest.raises(UserError, match="buckets=1: expected a whole number"):
         load(manual, options="buckets=1")
 
 

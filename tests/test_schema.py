@@ -12,7 +12,7 @@ from dtn_jax.schema import Field, Schema, Task
 
 FIELDS = (
     Field("user", rows=1000),
-    Field("seen", "sequence", rows=500, table="item", slots=20),
+    Field("seen", "bag", rows=500, table="item", slots=20),
     Field("item", rows=500),
     Field("tags", "bag", rows=30, slots=4, pooling="mean", weighted=True),
     Field("age", "numeric", rows=12),
@@ -126,7 +126,11 @@ def test_choose_names_the_choices_and_the_nearest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, sequence"),
+        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, numeric"),
+        (
+            {"kind": "sequence"},
+            "unknown kind of field 'x' 'sequence'. .* categorical, bag, numeric",
+        ),
         ({"pooling": "min"}, "unknown pooling of field 'x' 'min'. .* sum, mean, max"),
         ({"weighted": True}, "field 'x' is categorical; only a bag's ids have weights"),
         (
@@ -135,7 +139,7 @@ def test_choose_names_the_choices_and_the_nearest():
         ),
         ({"rows": 0}, "field 'x': its table has 0 rows, expected >= 1"),
         ({"slots": 0}, "field 'x' has 0 slots, expected >= 1"),
-        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag or a sequence"),
+        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag holds several"),
         ({"slots": 2, "kind": "numeric"}, "field 'x' is numeric but has 2 slots"),
         ({"standardised": True}, "field 'x' is categorical; only a numeric"),
     ],

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_analysis_rank import given
+from given_importance import given
 
 from dtn_jax.analysis import bayes, quality, rank
 from dtn_jax.datasets.synthetic import funnel, known_answer

@@ -8,6 +8,7 @@ import time
 import optuna
 import pytest
 from small_runs import small
+from studies_in_memory import in_memory
 
 from dtn_jax import workdir
 from dtn_jax.errors import UserError
@@ -18,12 +19,6 @@ from experiments.search.opening import open_study
 from experiments.search.trials import SETTINGS, TWIN
 
 RANDOM = Budget(99, "random", "asha", 0, {})
-
-
-def in_memory(trials):
-    study = optuna.create_study(direction="maximize")
-    budget = Budget(trials, "tpe", "none", 0, {})
-    return studies.Study("dtn", study, "mean", budget, study._storage)
 
 
 def test_no_sampler_learns_from_a_twin():

@@ -75,12 +75,9 @@ TRAINING = LAYERS.index("input")  # from here on
 LONGEST = 250
 LONGER = {
     "tests/analysis/test_analysis_figures.py": 282,
-    "tests/analysis/test_analysis_importance.py": 410,
-    "tests/analysis/test_analysis_inside.py": 440,
     "tests/datasets/preparation/test_bags.py": 277,
-    "tests/datasets/preparation/test_builder.py": 401,
     "tests/datasets/preparation/test_catalog.py": 407,
-    "tests/datasets/preparation/test_encoders.py": 402,
+    "tests/datasets/preparation/test_encoders.py": 377,
     "tests/datasets/test_ali_ccp.py": 284,
     "tests/datasets/test_ali_ccp_damage.py": 320,
     "tests/datasets/test_census_income.py": 468,
@@ -89,11 +86,11 @@ LONGER = {
     "tests/experiments/test_benchmark.py": 285,
     "tests/experiments/test_command.py": 593,
     "tests/experiments/test_feature_importance.py": 450,
-    "tests/experiments/test_studies.py": 313,
+    "tests/experiments/test_studies.py": 308,
     "tests/models/test_interactions.py": 301,
     "tests/tables/test_pooling.py": 263,
-    "tests/test_checkpoint.py": 426,
-    "tests/test_config.py": 480,
+    "tests/test_checkpoint.py": 429,
+    "tests/test_config.py": 469,
     "tests/test_workdir.py": 362,
 }
 

@@ -70,7 +70,7 @@ def show(data: Prepared, account: bool) -> None:
             field.kind,
             f"{field.rows:,}",
             str(field.slots),
-            pooling if field.kind in ("bag", "sequence") else "",
+            pooling if field.kind == "bag" else "",
             f"{unknown.get(field.name, 0):,}",
         )
     rich.print(fields)

@@ -78,16 +78,13 @@ def variant(
     config: ConfigDict,
     argument: str,
     *,
-    tuned: Mapping[str, Mapping[str, object]] = {},
     flags: Mapping[str, Callable[[ConfigDict], None]] = {},
 ) -> ConfigDict:
     """Applies a config file's argument, 'dtn,quick,seed=3': architecture, flags, key=value.
 
     Args:
       config: the data set's config, edited in place.
-      argument: comma-separated, commas inside brackets aside; the architecture's tuned settings
-        apply first.
-      tuned: per architecture, settings found on validation, {key: value}.
+      argument: comma-separated, commas inside brackets aside.
       flags: edits by name.
 
     Raises:
@@ -101,8 +98,6 @@ def variant(
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
     config.model.architecture = named[0] if named else config.model.architecture
-    for key, value in tuned.get(config.model.architecture, {}).items():
-        override(config, key, str(value))
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:

@@ -4,7 +4,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import zlib
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,6 @@ import pytest
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.encoders import (
-    Hashing,
     Identity,
     QuantileBuckets,
     Standardise,
@@ -73,35 +71,15 @@ def test_a_vocabulary_of_nothing_has_row_0_alone():
     assert encode(fitted, [None, None], pl.Null) == [0, 0]
 
 
-# --- hashing and identity ------------------------------------------------------------------------
+# --- identity ------------------------------------------------------------------------------------
 
 
-def test_hashes_are_those_of_crc_32_forever():
-    # The published check value of CRC-32 is that of "123456789": 0xCBF43926.
-    encoder = Hashing(buckets=1024)
-    assert encode(encoder, ["123456789"]) == [1 + (0xCBF43926 & 1023)] == [295]
-    assert encode(encoder, [123456789]) == [295]
-    assert encode(Hashing(buckets=10), ["123456789"]) == [1 + 3_421_780_262 % 10]
-    # Umlauts are hashed in UTF-8; equal texts meet, in whatever company.
-    [row] = encode(encoder, ["é"])
-    assert row == 1 + zlib.crc32(b"\xc3\xa9") % 1024
-    assert encode(encoder, ["é", "123456789", "é"]) == [row, 295, row]
-
-
-def test_hashing_keeps_row_0_for_the_unknown():
-    encoder = Hashing(buckets=4, unknown=("?",))
-    assert encode(encoder, ["?", None]) == [0, 0]
-    rows = encode(encoder, [f"value {i}" for i in range(400)])
-    assert min(rows) == 1
-    assert (np.bincount(rows, minlength=5)[1:] > 60).all()
-
-
-def test_hashing_and_identity_need_no_fitting():
+def test_identity_needs_no_fitting():
     def frames():
         raise AssertionError("the train rows were read")
         yield
 
-    encoders = {"h": Hashing(), "i": Identity(3)}
+    encoders = {"i": Identity(3)}
     assert enc.fit(encoders, frames()) == encoders
 
 
@@ -229,7 +207,6 @@ def test_standardise_does_not_blow_up_a_constant(value):
 ENCODERS = {
     "text": Vocabulary(min_count=3, unknown=("?",)),
     "code": Vocabulary(),
-    "hashed": Hashing(buckets=50),
     "amount": QuantileBuckets(buckets=8),
     "price": Standardise(),
     "id": Identity(9),
@@ -246,7 +223,6 @@ def frame():
         {
             "text": pl.Series(texts).set(pl.Series(rng.random(3_000) < 0.1), None),
             "code": rng.integers(0, 40, 3_000),
-            "hashed": texts,
             "amount": amount,
             "price": pl.Series(rng.normal(3, 2, 3_000)).set(pl.Series(amount == 0), None),
             "id": rng.integers(0, 12, 3_000),
@@ -339,14 +315,12 @@ def test_fields_of_the_schema(frame):
     assert {n: f.kind for n, f in fields.items()} == {
         "text": "categorical",
         "code": "categorical",
-        "hashed": "categorical",
         "amount": "numeric",
         "price": "numeric",
         "id": "categorical",
     }
     assert [n for n, f in fields.items() if f.standardised] == ["price"]
     assert fields["code"].rows == 41
-    assert fields["hashed"].rows == 51
     assert fields["amount"].rows == 1 + 1 + 8
     assert (fields["price"].rows, fields["id"].rows) == (2, 10)
 
@@ -369,9 +343,10 @@ def test_unfitted_encoders_go_through_json_too():
     assert enc.from_json(enc.to_json(ENCODERS)) == ENCODERS
 
 
-def test_json_of_an_unknown_encoder():
-    text = json.dumps({"x": {"kind": "vocabularies"}})
-    with pytest.raises(UserError, match="encoder of field 'x' 'vocabularies'"):
+@pytest.mark.parametrize("kind", ["vocabularies", "hashing"])  # one that is no longer there
+def test_json_of_an_unknown_encoder(kind):
+    text = json.dumps({"x": {"kind": kind}})
+    with pytest.raises(UserError, match=f"encoder of field 'x' '{kind}'"):
         enc.from_json(text)
 
 

@@ -109,6 +109,19 @@ def model(random_variables):
 
 
 @pytest.fixture
+def unload():
+    """Plug-ins that the test loads are gone after it."""
+    from dtn_jax.config import plugins  # after the hook above
+
+    yield
+    for _, names in plugins.loaded.values():
+        for kind, keys in names.items():
+            for key in keys:
+                del plugins.KINDS[kind].known[key]
+    plugins.loaded.clear()
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """What a sweep has trained, by a training that costs nothing: see sweeps.py."""
     from sweeps import invented_training  # after the hook above

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         if getattr(settings, name) < least:
             raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
-    config = read_config(workdir, base_config())
+    config = read_config(workdir, base_config(), known.plugins)
     # Where it runs now is not where it was trained.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
@@ -113,6 +113,7 @@ def make_parser() -> command.Parser:
     add("segment", DEFAULTS.segment, "by what gate use is told apart: a field, or group")
     add("seed", DEFAULTS.seed, "of the sample and the permutations")
     add("data_dir", "", "prepared sets, where not as in the run; see configs/base.py")
+    add("plugins", "", "the run's plug-ins, where they have moved since")
     add("manual_dir", "", "raw files, where not as in the run; see configs/base.py")
     return parser
 

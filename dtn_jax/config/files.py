@@ -35,11 +35,15 @@ def load_config(spec: str) -> ConfigDict:
     if get_config is None or not inspect.signature(get_config).parameters:
         raise UserError(f"{path} has no function get_config(argument); {_choices(file)}")
     try:
-        return get_config(argument)
+        config = get_config(argument)
     except UserError:
         raise
     except Exception as error:  # whatever a file of the user's may raise
-        raise plugins.failed(file, "config file", error) from error
+        raise plugins.failed(file.absolute(), "config file", error) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"get_config of {path} returns {config!r}, expected a ConfigDict")
+    plugins.use(config, config.get("plugins", ""))  # where the file but names them
+    return config
 
 
 def import_config(file: pathlib.Path) -> ModuleType:

@@ -14,7 +14,7 @@ ALL = "all"
 
 
 def sections() -> list[str]:
-    """What --help=... may name: sections, and those of things with options of their own."""
+    """What --help=... may name: sections, and the parts of them that have their own options."""
     inner = {f"{d.family.section}.{d.member}" for d in declarations().values() if d.family}
     return [*filter(None, SECTIONS), *sorted(inner)]
 
@@ -44,7 +44,7 @@ def listed(found: Iterable[Declared]) -> str:
         option = declared.option
         default = option.default
         shown = repr(default) if default == "" else str(default)
-        runtime = "; may change on a workdir" if option.runtime else ""
+        runtime = "; may change when a run resumes" if option.runtime else ""
         lines.append(f"--config.{declared.key}={shown}")
         text = f"{option.help} [{option.expected}{runtime}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")

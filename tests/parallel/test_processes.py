@@ -111,7 +111,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
         assert time.monotonic() - died < 60
         assert launcher.wait(240) == 0, log.read_text()
     text = log.read_text()
-    assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
+    assert re.search(r"process \d of 2 ended with signal \d+; restarting all", text)
     assert re.search(r"Going on at step \d+ of 400", text)
     assert (workdir / "results.json").exists()
 

@@ -519,7 +519,7 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     before = contents(tmp_path / "run/checkpoints")
     assert Checkpoints(tmp_path / "run").last.latest_step() == first - 1
     again = shell(*arguments)
-    assert f"Going on at step {first - 1} of 20" in again.out
+    assert f"Resuming at step {first - 1} of 20" in again.out
     assert message_of(again) == message
     assert contents(tmp_path / "run/checkpoints") == before
 

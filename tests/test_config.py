@@ -11,8 +11,10 @@ from dtn_jax import config as options
 from dtn_jax import run
 from dtn_jax.config import declarations
 from dtn_jax.errors import UserError
+from dtn_jax.losses import LOSSES, read_losses
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.run import build_run
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -344,6 +346,8 @@ def used(key) -> dict[str, str]:
     found = declarations()[key]
     if found.member in ARCHITECTURES:
         return {"model.architecture": found.member}
+    if found.member in LOSSES:
+        return {"loss.tasks": f"task={found.member}"}
     return {"model.experts": found.member} if found.family else {}
 
 
@@ -447,9 +451,15 @@ class Recorder:
         self._read.add(self._prefix + name)
         return value
 
+    def __contains__(self, name):
+        return name in self._config
+
+    def get(self, name, default):
+        return self[name] if name in self._config else default
+
 
 def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
-    """By a run of two steps, and by the building of the architectures that have own options."""
+    """By a run of two steps, and by the making of architectures and losses that have own ones."""
     check, read = options.checked_config, set()
     monkeypatch.setattr(run, "checked_config", lambda config: Recorder(check(config), read))
     config = adult.get_config("shared_bottom")
@@ -466,4 +476,7 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)
+    config = configured({"loss.tasks": "click=focal,seconds=huber"})
+    tasks = (Task("click"), Task("seconds", "regression"))
+    read_losses(Recorder(check(config), read).loss, Schema("toy", (Field("a"),), tasks))
     assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

@@ -7,12 +7,11 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
-import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import encoders as enc
@@ -23,23 +22,12 @@ from dtn_jax.datasets.preparation.counts import Counts
 from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
+from dtn_jax.datasets.preparation.records import Frame, Frames
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.schema import Schema, Task
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
-
-
-@runtime_checkable
-class Frame(Protocol):
-    """Rows that were read: a polars frame, or what a builder encodes in its own way."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
-
-
-Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
 class BlockBuilder(RecordWriter, skip_registration=True):

@@ -1,6 +1,8 @@
-# make demo   trains DTN on the embedded real data and prints its test table
-# make test   lint and the test suite
-# Both set up .venv first, with the versions of constraints.txt; a second call skips that.
+# make demo       trains DTN on the embedded real data and prints its test table
+# make test       lint and the tests that a developer needs, in minutes
+# make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
+# Each sets up .venv first, with the versions of constraints.txt; a second call skips that.
+# `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,13 +12,20 @@ INSTALLED := $(VENV)/.installed-$(VERSION)
 TESTABLE := $(VENV)/.testable-$(VERSION)
 WORKERS ?= auto
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-all lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
 
+# A worker has the next tests in the files' order, so that they share fixtures; one that is done
+# takes half of what another one has left.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
+
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: lint
+	$(PYTEST)
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

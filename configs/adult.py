@@ -6,12 +6,11 @@ The argument names an architecture (dtn, shared_bottom, mmoe, ...), flags (`quic
 for a look) and key=value pairs.
 """
 
-from configs import base
-from dtn_jax.config import variant
+from dtn_jax.config import base_config, variant
 
 
 def get_config(argument: str = ""):
-    config = base.get_config()
+    config = base_config()
     config.data.dataset = "adult"
     config.train.epochs = 4
     return variant(config, argument, flags={"quick": quick})

@@ -11,8 +11,7 @@ experts alone (here in the towers too), and its own defects.
 `quick` is a minute's work for a look at generated files.
 """
 
-from configs import base
-from dtn_jax.config import variant
+from dtn_jax.config import base_config, variant
 
 # The fields whose pairs the released run hashes: those of one value, but 853.
 PAIRED = (
@@ -22,7 +21,7 @@ PAIRED = (
 
 
 def get_config(argument: str = ""):
-    config = base.get_config()
+    config = base_config()
     config.data.dataset = "ali_ccp"
     # 0.9 kB a row; behaviours are often longer: `prepare` counts what is cut.
     config.data.options = "max_values=20"

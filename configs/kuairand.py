@@ -1,11 +1,12 @@
 """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow."""
 
-from configs import base, space
-from dtn_jax.config import variant
+from dtn_jax.config import base_config, variant
+
+from . import space
 
 
 def get_config(argument: str = ""):
-    config = base.get_config()
+    config = base_config()
     config.data.dataset = "kuairand"
     config.data.batch_size = 256
     config.train.epochs = 3

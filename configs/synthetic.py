@@ -5,12 +5,13 @@
 A million rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
 """
 
-from configs import base, space
-from dtn_jax.config import variant
+from dtn_jax.config import base_config, variant
+
+from . import space
 
 
 def get_config(argument: str = ""):
-    config = base.get_config()
+    config = base_config()
     config.data.dataset = "synthetic"
     config.train.epochs = 3
     config.optim.schedule = "cosine"

@@ -12,15 +12,16 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.pipeline import in_order
 from dtn_jax.input.prefetch import prefetched
-from dtn_jax.losses import space_mask
-from dtn_jax.metrics import ranking as metrics
-from dtn_jax.metrics.calibration import calibration_curve
-from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.metrics import Value, measure
+from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import Schema
@@ -30,40 +31,11 @@ IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it 
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """A split's logits beside its labels, in row order, on the host.
+class EvaluateOptions:
+    """Section `evaluate`."""
 
-    Attributes:
-      logits: float32 `[B, T]`; a regression task's prediction.
-      labels: `[B, T]`.
-      label_mask: `[B, T]`, False where a label is missing.
-      sample_weight: `[B]`.
-      group: `[B]`, the rows' groups; None where the data set has none.
-    """
-
-    logits: Float[np.ndarray, "B T"]
-    labels: Float[np.ndarray, "B T"]
-    label_mask: Bool[np.ndarray, "B T"]
-    sample_weight: Float[np.ndarray, " B"]
-    group: Int[np.ndarray, " B"] | None = None
-
-    def rows(self, task: str, space: str, schema: Schema) -> Bool[np.ndarray, " B"]:
-        """Which rows have a task's label and belong to a space."""
-        everything = np.ones(len(self.logits), bool)
-        return space_mask(task, self.labels, self.label_mask, everything, schema, space)
-
-    def of(self, task: str, space: str, schema: Schema):
-        """(logits, labels, weights, group) of a task on the rows of a space.
-
-        The logits are of its probability in that space (spaces.py). Views where the space is that
-        of its loss, and every row: nothing is copied then.
-        """
-        column = schema.task_names.index(task)
-        mask = self.rows(task, space, schema)
-        rows = slice(None) if mask.all() else mask
-        group = None if self.group is None else self.group[rows]
-        logits = logits_in(space, task, self.logits, schema, rows)
-        return logits, self.labels[rows, column], self.sample_weight[rows], group
+    sample_weights: bool = option(False, "weight examples in metrics too")
+    ece_bins: int = option(15, "equally filled bins of the expected calibration error", least=1)
 
 
 def score(
@@ -106,8 +78,10 @@ def score(
     )
 
 
-def evaluate(scores: Scores, schema: Schema, bins: int, weighted: bool) -> dict[str, dict]:
-    """{task@space: {metric: value}}; a metric that is not defined is None.
+def evaluate(
+    scores: Scores, schema: Schema, bins: int, weighted: bool
+) -> dict[str, dict[str, Value]]:
+    """{task@space: {metric: value}} by `metrics.METRICS`; a metric that is not defined is None.
 
     Args:
       scores: of one split.
@@ -115,27 +89,25 @@ def evaluate(scores: Scores, schema: Schema, bins: int, weighted: bool) -> dict[
       bins: of the expected calibration error.
       weighted: whether sample weights count.
     """
-    results = {}
-    for task in schema.tasks:
-        for space in task.spaces:
-            logits, labels, weights, group = scores.of(task.name, space, schema)
-            weights = weights if weighted else None
-            if task.kind == "binary":
-                found = metrics.binary_metrics(logits, labels, weights, bins, group)
-            else:
-                found = metrics.regression_metrics(logits, labels, weights)
-            results[f"{task.name}@{space}"] = found
-    return results
+    return {
+        f"{task.name}@{space}": measure(
+            scores.metric_rows(task.name, space, schema, bins, weighted)
+        )
+        for task in schema.tasks
+        for space in task.spaces
+    }
 
 
-def calibration(scores: Scores, schema: Schema, bins: int, weighted: bool):
+def calibration(
+    scores: Scores, schema: Schema, bins: int, weighted: bool
+) -> dict[str, CalibrationCurve | None]:
     """{task@space: CalibrationCurve} of the binary tasks, each in the space of its loss."""
     curves = {}
     for task in schema.tasks:
         if task.kind == "binary":
             logits, labels, weights, _ = scores.of(task.name, task.space, schema)
             curves[f"{task.name}@{task.space}"] = calibration_curve(
-                metrics.sigmoid(logits), labels, bins, weights if weighted else None
+                sigmoid(logits), labels, bins, weights if weighted else None
             )
     return curves
 
@@ -153,7 +125,7 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
     for i, task in enumerate(schema.tasks):
         logits = scores.logits[:, i]
         if task.kind == "binary":
-            columns[f"score/{task.name}"] = pa.array(metrics.sigmoid(logits))
+            columns[f"score/{task.name}"] = pa.array(sigmoid(logits))
             columns[f"logit/{task.name}"] = pa.array(logits)
         else:
             columns[f"score/{task.name}"] = pa.array(logits)

@@ -24,6 +24,7 @@ class LossLog:
         # for other work of the host to end, only starts the clock.
         self.clock: float | None = None
         self.seconds, self.timed = 0.0, 0  # spent on, and number of, steps since the last line
+        self.task_weights: list[float] = []  # a balancer's, of the newest step
 
     def add(self, step: int, metrics_: dict, count: int) -> None:
         """Takes the metrics of `count` steps that end at `step`."""
@@ -36,6 +37,7 @@ class LossLog:
             step, device_metrics, count = self.pending.pop(0)
             found = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
             self._check(found, step, count)
+            self.task_weights = found.get("task_weights", np.zeros((1, 0)))[-1].tolist()
             progress = self.progress
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
             progress.loss_sum, progress.loss_steps = total.tolist(), progress.loss_steps + count
@@ -53,13 +55,14 @@ class LossLog:
             if self.clock is not None:
                 self.seconds, self.timed = self.seconds + now - self.clock, self.timed + count
             self.clock = now
-            if step % self.run.log_every == 0 or step == self.run.total_steps:
+            if step % self.run.at_steps.log_every == 0 or step == self.run.total_steps:
                 self.write(step)
         if not leave:
             self.clock = None  # the caller does other work now, which is not training
 
     def write(self, step: int) -> None:
-        """Logs the mean losses since the last line, and the speed of the chunks in between."""
+        """Logs the mean losses since the last line, the step's task weights where they are
+        balanced, and the speed of the chunks in between."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -67,6 +70,7 @@ class LossLog:
         names = self.run.schema.task_names
         means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
+        record |= {f"weight/{n}": v for n, v in zip(names, self.task_weights)}
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0

@@ -6,6 +6,8 @@ the directions (clipping, Adam's moments) and the step scales them itself.
 
 from __future__ import annotations
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -13,12 +15,45 @@ import optax
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
+from dtn_jax.options import option
 from dtn_jax.schema import Schema, choose, per_task
 from dtn_jax.tables import row_optimizers
 
 SCHEDULES = ("constant", "linear", "cosine")
 TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
 TABLE_DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimOptions:
+    """Section `optim`."""
+
+    learning_rate: float = option(1e-3, "AdamW on dense parameters", least=0)
+    weight_decay: float = option(0.0, "decoupled, on dense matrices", least=0)
+    b1: float = option(0.9, "Adam's decay of the first moment", above=0, below=1)
+    b2: float = option(0.999, "Adam's decay of the second moment", above=0, below=1)
+    eps: float = option(1e-8, "added to Adam's and Adagrad's divisor", above=0, below=1)
+    clip: float = option(0.0, "global norm of the dense gradient; 0 is off", least=0)
+    schedule: str = option(
+        "constant", "of both learning rates; linear and cosine end at 0", choices=SCHEDULES
+    )
+    warmup_steps: int = option(0, "steps of a linear rise from 0", least=0)
+    tables: str = option(
+        "adam",
+        "adam (lazy), adagrad (row-wise) and sgd step the rows touched; dense: Adam on every row",
+        choices=TABLE_OPTIMIZERS,
+    )
+    table_learning_rate: float = option(1e-3, "of tables and codebooks", least=0)
+    table_l2: float = option(
+        0.0, "L2 on the rows that a step touches, added to their gradient", least=0
+    )
+    table_dtype: str = option(
+        "float32",
+        "bfloat16 halves tables, not their slots; numbers are rounded at random",
+        choices=TABLE_DTYPES,
+    )
+    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0)
+    codebook_init: float = option(0.01, "standard deviation of initial codewords", least=0)
 
 
 @flax.struct.dataclass

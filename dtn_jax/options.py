@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dtn_jax.schema import UserError, choose
+from ml_collections import ConfigDict
+
+from dtn_jax.errors import UserError, choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Option:
     Attributes:
       default: of the type that all its values have: bool, int, float, str, or a tuple.
       help: what it means, with its unit and the reason to turn it; one line, no full stop.
-      choices: the words that it may be; a dict's keys, read when a value is checked.
+      choices: the words that it may be, or a function that lists them when a value is checked.
       least, most: a number's bounds, both allowed.
       above, below: a number's bounds, neither allowed.
       items: what a tuple holds: int (each at least 1) or str.
@@ -36,7 +38,7 @@ class Option:
 
     default: Any
     help: str
-    choices: Iterable[str] = ()
+    choices: Iterable[str] | Callable[[], Iterable[str]] = ()
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -46,11 +48,16 @@ class Option:
     key: str = ""
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The choices, as they are now."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+    @property
     def expected(self) -> str:
         """What a value must be, for messages and --help."""
         kind = type(self.default)
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"one of {', '.join(self.words)}"
         if kind is tuple:
             return "names such as a,b" if self.items is str else "whole numbers such as 128,64"
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -69,7 +76,7 @@ class Option:
     def check(self, key: str, value: Any) -> None:
         """Raises UserError where `value` is none that the option `key` may have."""
         if self.choices:
-            choose(key, value, self.choices)
+            choose(key, value, self.words)
         if not self.allows(value):
             raise UserError(f"{key}={value}: expected {self.expected}")
 
@@ -134,23 +141,57 @@ def split_outside_brackets(text: str, separators: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def pairs(text: str, what: str, separators: str = ",;") -> dict[str, str]:
-    """Reads 'key=value,key=value'; a value with commas stands in brackets: hidden=(128,64).
+def lists(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, list[str]]:
+    """Reads 'key=value,value,key=value' into {key: [values]}; a part without '=' goes on with the
+    list before it. ';' separates as ',' does; a value with either in it stands in brackets or
+    quotes: hidden=(64,),(128,64).
 
     Args:
-      text: the list; '' is an empty one.
+      text: the lists; '' is none.
       what: the option's name, for messages.
-      separators: letters that separate pairs, outside of brackets and quotes.
+      form: what a part looks like, for messages.
 
     Raises:
-      UserError: a part without '=', or a key that is given twice.
+      UserError: a part without a key, or a key that is given twice.
     """
-    found = {}
-    for part in split_outside_brackets(text, separators):
+    found: dict[str, list[str]] = {}
+    for part in split_outside_brackets(text, ",;"):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (key and equals):
-            raise UserError(f"{what}: expected KEY=VALUE, got {part!r}")
+        if not equals or set(key) & set("([{'\""):  # the '=' is inside of brackets
+            if not found:
+                raise UserError(f"{what}: expected {form}, got {part!r}")
+            found[next(reversed(found))].append(part)
+            continue
+        if not (key and value):
+            raise UserError(f"{what}: expected {form}, got {part!r}")
         if key in found:
-            raise UserError(f"{what}: {key} is given twice in {text!r}")
-        found[key] = value
+            raise UserError(f"{what}: {key!r} is given twice in {text!r}")
+        found[key] = [value]
     return found
+
+
+def pairs(text: str, what: str, form: str = "KEY=VALUE") -> dict[str, str]:
+    """Reads 'key=value,key=value', as `lists`; each key has one value."""
+    found = lists(text, what, form)
+    for values in found.values():
+        if len(values) > 1:
+            raise UserError(f"{what}: expected {form}, got {values[1]!r}")
+    return {key: value for key, (value,) in found.items()}
+
+
+def made(owner: type, section: Mapping[str, Any] | ConfigDict, key: str) -> Any:
+    """An `owner` with its options from a config's section; an absent one has its default.
+
+    Args:
+      owner: a dataclass whose fields are options.
+      section: of the config, {option: value}.
+      key: the section's full key, for messages.
+
+    Raises:
+      UserError: a value that an option may not have.
+    """
+    options = declared(owner)
+    values = {name: section[name] for name in options if name in section}
+    for name, value in values.items():
+        options[name].check(f"{key}.{name}", value)
+    return owner(**values)

@@ -15,26 +15,20 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import rich
-import rich.table
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
+from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import best_step, conclude
+from dtn_jax.results import conclude, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import (
-    checkpoint_is_due,
-    pause,
-    start,
-    steps_to_next_stop,
-    training_data,
-)
+from dtn_jax.train import make_watch, pause, start, training_data
 from dtn_jax.workdir import Workdir
 
 # What may differ between replicas: traced scalars of the state, and the seed.
@@ -59,17 +53,12 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
     text = config.replicas.strip()
     if text.isdecimal() and int(text) > 0:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
-    values = {}
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        key, equals, listed = part.partition("=")
-        if not equals:
-            raise UserError(
-                f"replicas={text!r}: expected a number of seeds or OPTION=VALUE,VALUE, got {part!r}"
-            )
-        choose("option in replicas", key.strip(), SCALARS)
-        # Task weights are themselves separated by commas: '|' separates their lists.
-        split = "|" if key.strip() == "loss.task_weights" else ","
-        values[key.strip()] = [value.strip() for value in listed.split(split)]
+    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
+    for key, given in values.items():
+        choose("option in replicas", key, SCALARS)
+        if key == "loss.task_weights":  # each is a list itself: in brackets, or between '|'
+            given = [one for part in given for one in part.split("|")]
+            values[key] = [one.strip().strip("()[]") for one in given]
     counts = {key: len(v) for key, v in values.items()}
     if not values or len(set(counts.values())) > 1:
         raise UserError(f"replicas={text!r}: expected as many values for each option, got {counts}")
@@ -107,8 +96,9 @@ def train_replicas(
                 member.progress,
                 test,
             )
-    show(members, settings, root)
-    return [member.results for member in members]
+    results = [member.results for member in members]
+    show_replicas(results, settings, members[0].run, root)
+    return results
 
 
 def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
@@ -178,9 +168,10 @@ def fit(members: list[Member]) -> None:
         logs = [
             LossLog(m.run, m.folder, m.progress, bar if m is active[0] else None) for m in active
         ]
+        watches = [make_watch(m.run) for m in active]
         while step < first.total_steps and not all(m.progress.stopped for m in active):
             epoch, position = divmod(step, first.steps_per_epoch)
-            count = steps_to_next_stop(first, step)
+            count = first.at_steps.steps_to_next_stop(step)
             chunks = [
                 rows.chunk(m.run.config.seed, epoch, position, count, batch_size)
                 for rows, m in zip(sources, active)
@@ -188,7 +179,7 @@ def fit(members: list[Member]) -> None:
             chunk = jax.tree.map(lambda *a: jnp.stack(a), *chunks)
             states, metrics = train_chunk(states, chunk, count)
             step += count
-            due = checkpoint_is_due(first, step)
+            due = first.at_steps.checkpoint_is_due(step)
             going = [i for i, m in enumerate(active) if not m.progress.stopped]
             for i in going:  # a stopped one is stepped on with the others, and not looked at
                 with active[i].named():
@@ -198,7 +189,15 @@ def fit(members: list[Member]) -> None:
             for i in going if due else ():
                 member, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
                 with member.named():
-                    pause(member.run, member.folder, member.checkpoints, logs[i], state, step)
+                    pause(
+                        member.run,
+                        member.folder,
+                        member.checkpoints,
+                        logs[i],
+                        watches[i],
+                        state,
+                        step,
+                    )
                 if member.progress.stopped or step == first.total_steps:
                     member.state = state
 
@@ -206,22 +205,26 @@ def fit(members: list[Member]) -> None:
 def start_together(members: list[Member]) -> None:
     """Starts all members; those that go on do so at a step that all of them have a checkpoint of.
 
-    A death between two members' saves leaves some a checkpoint ahead.
+    A death between two members' saves leaves some a checkpoint ahead; a damaged one, behind.
+
+    Raises:
+      UserError: they have no checkpoint in common, unless there are only the first ones.
     """
     for member in members:
         member.start(None)
     going = [m for m in members if not m.progress.stopped]
     if len({int(m.state.step) for m in going}) <= 1:
         return
-    common = set.intersection(*(set(m.checkpoints.steps()) for m in going))
-    if not common and any(len(m.checkpoints.steps()) > 1 for m in going):
+    whole = [m.checkpoints.steps() for m in going]
+    common = set.intersection(*map(set, whole))
+    if not common and len(set.union(*map(set, whole))) > 1:
         raise UserError(
             "these replicas have no checkpoint in common, so they cannot go on together: "
-            + ", ".join(f"{m.folder.path.name} at {m.checkpoints.steps() or 'none'}" for m in going)
+            + ", ".join(f"{m.folder.path.name} at {s or 'none'}" for m, s in zip(going, whole))
         )
-    for member in going:
+    for member, steps in zip(going, whole):
         if not common:  # cut while the first checkpoints were written
-            for step in member.checkpoints.steps():
+            for step in steps:
                 member.checkpoints.drop(step)
         member.start(max(common) if common else None)
 
@@ -240,24 +243,3 @@ def compile_together(runs: list[Run]):
     )
     together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)
-
-
-def show(members: list[Member], settings: list[dict[str, str]], root: pathlib.Path) -> None:
-    """A row a replica: what it was given, and its AUCs."""
-    table = rich.table.Table(title=f"{members[0].run.config.model.architecture}, by replica")
-    table.add_column("replica")
-    table.add_column("with")
-    split = "test" if "test" in members[0].results else "validation"
-    keys = list(members[0].results[split])
-    table.add_column("best step", justify="right")
-    for key in keys:
-        task, _, space = key.partition("@")
-        table.add_column(f"{split} AUC\n{task}\n@{space}", justify="right")
-    for i, (member, given) in enumerate(zip(members, settings)):
-        aucs = (member.results[split][key].get("auc") for key in keys)
-        best = f"{best_step(member.results)} of {member.results['steps']}"
-        cells = ("n/d" if a is None else f"{a:.4f}" for a in aucs)
-        own = "\n".join(f"{key}={value}" for key, value in given.items())
-        table.add_row(f"{i}", own, best, *cells)
-    rich.print(table)
-    print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import rich
+import rich.table
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.evaluate import calibration, write_predictions
+from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
 from dtn_jax.report import plots
 from dtn_jax.report import terminal as report
@@ -116,3 +119,32 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     )
     kept = "Predictions, pictures" if "test" in results else "Pictures"
     print(f"{kept}, logs and checkpoints are in {folder}")
+
+
+def show_replicas(
+    results: Sequence[dict], settings: Sequence[Mapping[str, str]], run: Run, root: pathlib.Path
+) -> None:
+    """A row a replica: what it was given, and the metric by which each task selects.
+
+    Args:
+      results: of each replica.
+      settings: of each, {option: value}.
+      run: of the first; the others select by the same.
+      root: holds the replicas' folders.
+    """
+    table = rich.table.Table(title=f"{run.config.model.architecture}, by replica")
+    table.add_column("replica")
+    table.add_column("with")
+    table.add_column("best step", justify="right")
+    split = "test" if "test" in results[0] else "validation"
+    metrics = {}
+    for key, found in results[0][split].items():
+        task, _, space = key.partition("@")
+        metrics[key] = run.selection.metrics.get(task, first_metric(found))
+        table.add_column(f"{split} {metrics[key].title}\n{task}\n@{space}", justify="right")
+    for i, (own, given) in enumerate(zip(results, settings)):
+        told = "\n".join(f"{key}={value}" for key, value in given.items())
+        cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
+        table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
+    rich.print(table)
+    print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -11,25 +11,27 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.analysis.watch import Watch
+from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.evaluate import Scores, evaluate, score
+from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.losses import read_positive_weights
+from dtn_jax.interface import SHARED
+from dtn_jax.losses import read_losses, read_positive_weights
+from dtn_jax.metrics import Value
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import MEAN, Schema, UserError, choose, per_task, task_graph
+from dtn_jax.schema import Schema, UserError, per_task, task_graph
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
-
-LOG_EVERY = 100  # steps between lines of the log, if that makes at least
-LOG_LINES = 25  # of them
+from dtn_jax.timetable import Timetable, make_timetable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +44,12 @@ class Run:
     model: nn.Module
     plan: TablePlan
     at: Placement
-    steps_per_epoch: int
-    total_steps: int
+    at_steps: Timetable
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
         """(state, batch) -> logits `[B, T]`, to be traced: see step.make_score_step."""
-        weights = read_positive_weights(self.config.loss.positive_weights, self.schema)
-        return make_score_step(self.model, self.plan, self.at.table_mesh, weights)
+        return make_score_step(self.model, self.plan, self.at.table_mesh)
 
     @functools.cached_property
     def score_step(self) -> Callable[[State, Batch], jax.Array]:
@@ -57,11 +57,9 @@ class Run:
         return jax.jit(self.score_batch, out_shardings=self.at.replicated())
 
     @functools.cached_property
-    def watch(self) -> Watch | None:
-        """What looks at gates and gradients at each validation; None where none is asked for."""
-        if not self.config.analysis.rows:
-            return None
-        return Watch(self.config, self.data, self.model, self.plan, self.at)
+    def selection(self) -> Selection:
+        """By what states are compared: `train.select`."""
+        return read_selection("train.select", self.config.train.select, metrics_of(self.schema))
 
     @functools.cached_property
     def groups(self) -> Callable[[str], np.ndarray | None]:
@@ -69,10 +67,12 @@ class Run:
         return functools.cache(self.data.groups)
 
     @property
-    def log_every(self) -> int:
-        """Steps between lines of the log."""
-        usual = max(1, min(LOG_EVERY, self.total_steps // LOG_LINES))
-        return self.config.train.log_every or usual
+    def steps_per_epoch(self) -> int:
+        return self.at_steps.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        return self.at_steps.total_steps
 
     @property
     def table_parameters(self) -> int:
@@ -109,18 +109,18 @@ def build_run(config: ConfigDict) -> Run:
     schema = data.schema
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))
-    selected_tasks("train.select", config.train.select, schema)
+    read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
     per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
-    read_positive_weights(config.loss.positive_weights, schema)
+    read_losses(config.loss, schema)
     for section in ("loss", "evaluate"):
         if config[section].sample_weights and not schema.weight:
             raise UserError(
                 f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
             )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
-    total = per_epoch * config.train.epochs
     views = architectures.views(config.model.architecture, schema)
+    read_balancer(config.loss, views, SHARED)
     plan = make_plan(schema, config.model, views, architectures.codebooks(config.model, schema))
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
     check_updates(plan, config.data.batch_size, sharers)
@@ -131,8 +131,7 @@ def build_run(config: ConfigDict) -> Run:
         model=build_model(config, schema),
         plan=plan,
         at=at,
-        steps_per_epoch=per_epoch,
-        total_steps=min(total, config.train.max_steps or total),
+        at_steps=make_timetable(config.train, per_epoch),
     )
 
 
@@ -142,37 +141,11 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
     return architectures.build(config.model, schema, config.train.remat, weights)
 
 
-def selected_tasks(what: str, select: str, schema: Schema) -> list[str]:
-    """The tasks over whose mean a state is chosen: all for `mean`, else those joined by '+'.
-
-    Args:
-      what: the option's name, for the error.
-      select: the option's value.
-      schema: names the tasks.
-
-    Raises:
-      UserError: no such task.
-    """
-    if select == MEAN:
-        return list(schema.task_names)
-    names = select.split("+")
-    choices = [MEAN, *schema.task_names] if len(names) == 1 else schema.task_names
-    if len(set(names)) < len(names):
-        raise UserError(f"{what}: a task is named twice in {select!r}")
-    try:
-        return [choose(what, name, choices) for name in names]
-    except UserError as error:
-        known = "+".join(name for name in names if name in schema.task_names)
-        if not known:
-            raise
-        raise UserError(f"{error} Without it, {what}={known} is left.") from None
-
-
 def score_split(run: Run, state: State, split: str) -> Scores:
     size = run.config.data.eval_batch_size
     return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 
 
-def measure(run: Run, scores: Scores) -> dict[str, dict]:
+def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:
     options_ = run.config.evaluate
     return evaluate(scores, run.schema, options_.ece_bins, options_.sample_weights)

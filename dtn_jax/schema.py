@@ -1,18 +1,16 @@
-"""What a data set is: its fields, its tasks and their graph. JSON in and out.
-
-Every check of user input starts here: `UserError` is the one exception that commands show
-as a plain message, and `choose` words the most common one ("got X, the choices are ...").
-"""
+"""What a data set is: its fields, its tasks and their graph. JSON in and out."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import graphlib
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+
+from dtn_jax.errors import UserError, choose
+from dtn_jax.options import pairs
 
 FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
 TASK_KINDS = ("binary", "regression")
@@ -20,20 +18,6 @@ POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
 MEAN = "mean"  # of train.select: the mean over all tasks
 RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
-
-
-class UserError(ValueError):
-    """The input is wrong, not the program: shown without a traceback."""
-
-
-def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> str:
-    """Returns `got` when it is one of `choices`; otherwise raises a UserError that lists them."""
-    choices = list(choices)
-    if got in choices:
-        return got
-    near = difflib.get_close_matches(str(got), choices, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UserError(f"unknown {what} {got!r}.{hint} The choices are: {between.join(choices)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,28 +241,18 @@ class Schema:
 def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
     """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
     values = {}
-    for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
-        name = choose(f"task in {what}", name.strip(), tasks)
-        if name in values:
-            raise UserError(f"{what}: {name!r} is listed twice in {text!r}")
+    for name, value in pairs(text, what, "task=number").items():
+        choose(f"task in {what}", name, tasks)
         try:
             values[name] = float(value)
         except ValueError:
-            raise UserError(f"{what}: expected task=number, got {part!r}") from None
+            raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
         if not 0 <= values[name] < math.inf:
-            raise UserError(f"{what}: expected a finite number, 0 or more, got {part!r}")
+            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
     return {task: values.get(task, default) for task in tasks}
 
 
 def task_graph(text: str) -> dict[str, tuple[str, ...]]:
-    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}."""
-    graph = {}
-    for part in filter(None, text.split(",")):
-        name, _, ups = (piece.strip() for piece in part.partition(":"))
-        if not name or not ups:
-            raise UserError(f"model.upstream: expected task:upstream+upstream, got {part!r}")
-        if name in graph:
-            raise UserError(f"model.upstream: {name!r} is listed twice in {text!r}")
-        graph[name] = tuple(u.strip() for u in ups.split("+"))
-    return graph
+    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
+    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
+    return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

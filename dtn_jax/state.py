@@ -12,8 +12,9 @@ from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
+from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import Inputs
+from dtn_jax.interface import SHARED, Inputs
 from dtn_jax.schema import Schema
 from dtn_jax.tables import embedding
 from dtn_jax.tables.stored_rows import to_bits
@@ -26,7 +27,7 @@ class State:
     Attributes:
       step: steps done.
       key: the run's key; a step draws from `fold_in(key, step)`.
-      params: dense parameters.
+      params: dense parameters, and under `balancing` those of a balancer that learns.
       model_state: normalisation statistics.
       opt_state: optax state of the dense parameters.
       tables: packed embedding tables and codebooks.
@@ -72,7 +73,8 @@ def create_state(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan
     optim = config.optim
     weights_key, tables_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     variables = model.init(weights_key, example_inputs(plan), train=False)
-    params = variables["params"]
+    balancer = read_balancer(config.loss, plan.views, SHARED)
+    params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = embedding.init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
     init_slots, _ = optimizers.table_updater(optim)
     return State(

@@ -13,6 +13,7 @@ import jax
 import rich
 from ml_collections import ConfigDict
 
+from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.input.pipeline import CHUNK_STEPS, ResidentData, StreamedData
 from dtn_jax.loss_log import LossLog
@@ -25,7 +26,7 @@ from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, check_logits
 
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
@@ -48,7 +49,7 @@ def train(
       test: False for a trial of a search: the test split is not opened, and the results hold
         what validation says alone.
       after_validation: called after each validation but the last with its number, from 1, and
-        {`train.select` and each task: what selection maximises}; what it raises ends the run.
+        {`train.select` and each task: its value, see `validate`}; what it raises ends the run.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
@@ -74,6 +75,7 @@ def start(
     run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
 ) -> tuple[State, Progress]:
     """The state of the last checkpoint (or that of `step`), or a new one; logs are cut to match."""
+    check_logits(folder.path / "config.json")
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))
     state = jax.jit(create, out_shardings=sharding)()
@@ -119,17 +121,24 @@ def fit(
     step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
     with bar, contextlib.closing(training_data(run)) as rows:
-        log = LossLog(run, folder, progress, bar)
+        log, watch = LossLog(run, folder, progress, bar), make_watch(run)
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)
-            count = steps_to_next_stop(run, step)
+            count = run.at_steps.steps_to_next_stop(step)
             chunk = rows.chunk(config.seed, epoch, position, count, batch_size)
             state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
             step += count
             log.add(step, losses, count)
-            if checkpoint_is_due(run, step):
-                pause(run, folder, checkpoints, log, state, step, after_validation)
+            if run.at_steps.checkpoint_is_due(step):
+                pause(run, folder, checkpoints, log, watch, state, step, after_validation)
     return state
+
+
+def make_watch(run: Run) -> Watch | None:
+    """What looks at gates and gradients at each validation; None where `analysis.rows` is 0."""
+    if not run.config.analysis.rows:
+        return None
+    return Watch(run.config, run.data, run.model, run.plan, run.at)
 
 
 def pause(
@@ -137,6 +146,7 @@ def pause(
     folder: Workdir,
     checkpoints: Checkpoints,
     log: LossLog,
+    watch: Watch | None,
     state: State,
     step: int,
     after_validation: AfterValidation | None = None,
@@ -144,34 +154,12 @@ def pause(
     """What is due between two chunks: validation, a look inside, early stopping, the checkpoint."""
     progress = log.progress
     log.fetch(leave=0)
-    if validation_is_due(run, step):
+    if run.at_steps.validation_is_due(step):
         found = validate(run, folder, checkpoints, state, step, progress)
-        if run.watch:
-            folder.log(run.watch.record(state, step, step / run.steps_per_epoch))
+        if watch:
+            folder.log(watch.record(state, step, step / run.steps_per_epoch))
         if progress.stopped:
             log.write(step)
         elif after_validation and step < run.total_steps:  # before a checkpoint leaves it behind
-            after_validation(step // validation_interval(run), found)
+            after_validation(step // run.at_steps.eval_every, found)
     checkpoints.save(step, state, dataclasses.asdict(progress))
-
-
-def validation_interval(run: Run) -> int:
-    """Steps from one validation to the next."""
-    return run.config.train.eval_every or run.steps_per_epoch
-
-
-def validation_is_due(run: Run, step: int) -> bool:
-    return step == run.total_steps or step % validation_interval(run) == 0
-
-
-def checkpoint_is_due(run: Run, step: int) -> bool:
-    """Each validation has one, so that nothing which it found is found again."""
-    return validation_is_due(run, step) or step % run.config.train.checkpoint_every == 0
-
-
-def steps_to_next_stop(run: Run, step: int) -> int:
-    """How many steps the next chunk has: it ends where the host has something to do."""
-    train = run.config.train
-    every = (run.log_every, train.checkpoint_every, validation_interval(run))
-    stops = [n - step % n for n in (*every, run.steps_per_epoch)]
-    return min(*stops, run.total_steps - step, CHUNK_STEPS)

@@ -17,7 +17,8 @@ from typing import IO
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from dtn_jax.config import identity
+from dtn_jax.config import differing, identity
+from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema, UserError
 
@@ -62,7 +63,8 @@ class Workdir:
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
-        facts = {"config": config.to_dict(), "data": fingerprint, "versions": versions()}
+        facts = {"config": config.to_dict(), "data": fingerprint, "logits": LOGITS}
+        facts["versions"] = versions()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)
@@ -155,19 +157,34 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
             f"{stored} is damaged ({type(error).__name__}: {error}), so whose folder it is cannot "
             "be told; name another folder"
         ) from error
-    there = {k: repr(v) for k, v in there.items()}
-    here = {k: repr(v) for k, v in identity(config).items()}
-    differing = [k for k in {**there, **here} if there.get(k) != here.get(k)]
-    if differing:
+    here = identity(config)
+    others = differing(there, here)
+    if others:
+        there, here = ({k: repr(v) for k, v in found.items()} for found in (there, here))
         lines = [
-            f"  {k}: {there.get(k, 'absent')} there, {here.get(k, 'absent')} now"
-            for k in differing[:SHOWN]
+            f"  {k}: {there.get(k, 'the default')} there, {here.get(k, 'the default')} now"
+            for k in others[:SHOWN]
         ]
-        if len(differing) > SHOWN:
-            lines.append(f"  and {len(differing) - SHOWN} more")
+        if len(others) > SHOWN:
+            lines.append(f"  and {len(others) - SHOWN} more")
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable("\n".join([message, *lines]))
     check_data(stored, data, fingerprint)
+    if not (stored.parent / "results.json").exists():
+        check_logits(stored)
+
+
+def check_logits(stored: pathlib.Path) -> None:
+    """Raises Unusable where the checkpoints beside this config.json hold inflated logits."""
+    try:
+        inflated = logits_are_inflated(json.loads(stored.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unusable(f"{stored} is damaged ({type(error).__name__}: {error})") from error
+    if inflated:
+        raise Unusable(
+            f"the checkpoints in {stored.parent} cannot be used: an older version trained them "
+            "with loss.positive_weights, and its logits held log w; train again in another folder"
+        )
 
 
 def check_data(stored: pathlib.Path, there: str, here: str) -> None:

@@ -14,12 +14,16 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from dtn_jax.config import config_files, load_config, override
+from dtn_jax.config import config_files, load_config, override, plugins
+from dtn_jax.config.sections import SECTIONS
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.schema import UserError
 
+from .option_help import option_help
+
 CONFIGS = pathlib.Path("configs")
+MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,22 +35,37 @@ class Parser(argparse.ArgumentParser):
 
 def parser(description: str, example: str) -> Parser:
     """A parser with the options that every command has."""
+    if __package__ != "experiments":  # an installed package's
+        example = example.replace(MODULES, CONSOLE)
     made = Parser(
         prog=example.partition(" --")[0],
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,
     )
+    made.add_argument("-h", "--help", nargs="?", action=Help, help="show this and exit")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
+
+
+class Help(argparse.Action):
+    """--help shows the command; --help=SECTION the options of a config's section."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        if value is None:
+            parser.print_help()
+        else:
+            print(option_help(value))
+        parser.exit()
 
 
 class AnyKey(argparse.Action):
     """Shows `--config.KEY` in --help, where it stands for every option of a config."""
 
     def __call__(self, *_):
-        raise UserError("--config.KEY: KEY stands for an option of configs/base.py. See --help.")
+        raise UserError("--config.KEY: KEY stands for an option. See --help=all.")
 
 
 def add_config(made: Parser) -> None:
@@ -67,8 +86,10 @@ def add_config(made: Parser) -> None:
         metavar="VALUE",
         action=AnyKey,
         help="overrides an option, such as --config.optim.learning_rate=3e-4 or "
-        f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}); configs/base.py "
-        "lists all options, each with its default, unit and reason",
+        f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}). All options, each "
+        "with its default, unit and reason: --help=all; those of a section: --help=SECTION, such "
+        f"as {', '.join(filter(None, SECTIONS))}, model.dtn. What files of "
+        "your own define: --config.plugins=FILE,... (dtn_jax/config/plugins.py says how)",
     )
     made.add_argument(
         "--workdir",
@@ -80,14 +101,25 @@ def add_config(made: Parser) -> None:
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     """Loads the config and applies `--config.key=value` (or `--config.key value`) arguments.
 
+    Plug-ins are loaded first: the config's argument may name what they define.
+
     Raises:
       UserError: no config, an unknown argument, or a bad key or value.
     """
     if not spec:
         files = ", ".join(config_files(CONFIGS))
         raise UserError(f"no config: give --config=FILE:ARGUMENT, FILE one of {files}. See --help.")
+    given = overrides(rest)
+    plugins.load(",".join(value for key, value in given if key == "plugins"))
     config = load_config(spec)
-    rest = list(rest)
+    for key, value in given:
+        override(config, key, value)
+    return config
+
+
+def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
+    """The keys and values of `--config.key=value` arguments."""
+    rest, found = list(rest), []
     while rest:
         key, equals, value = rest.pop(0).partition("=")
         if not key.startswith("--config."):
@@ -96,8 +128,8 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
             if not rest:
                 raise UserError(f"{key} has no value: give {key}=VALUE")
             value = rest.pop(0)
-        override(config, key.removeprefix("--config."), value)
-    return config
+        found.append((key.removeprefix("--config."), value))
+    return found
 
 
 def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:

@@ -22,11 +22,11 @@ import jax
 import rich
 import rich.progress
 
-from configs import base
 from dtn_jax.analysis import markdown, tables, written
 from dtn_jax.analysis.explain import Settings, explain
 from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
+from dtn_jax.config import base_config
 from dtn_jax.run import build_run
 from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         if getattr(settings, name) < least:
             raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
-    config = read_config(workdir, base.get_config())
+    config = read_config(workdir, base_config())
     # Where it runs now is not where it was trained.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):

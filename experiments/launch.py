@@ -20,6 +20,7 @@ from dtn_jax.schema import UserError
 
 from . import command
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (
     "python -m experiments.launch --processes=2 -- "
     "--config=configs/adult.py:dtn --workdir=runs/adult_two"
@@ -90,7 +91,7 @@ def run_once(training: Sequence[str], count: int) -> list[int]:
     try:
         for index in range(count):
             where = f"--config.parallel.processes={address},{count},{index}"
-            run = [sys.executable, "-m", "experiments.train", *training, where]
+            run = [sys.executable, "-m", "dtn_jax", "train", *training, where]
             started.append(subprocess.Popen(run))
         while any(process.poll() is None for process in started):
             if ended.is_set():
@@ -118,4 +119,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

@@ -47,6 +47,7 @@ from .tables.references import REFERENCES
 from .tables.shortened import SUFFIX, cut, quick, with_settings
 from .tables.work import Work
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
     "--workdir=runs/paper"
@@ -217,4 +218,4 @@ def show(found: dict, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

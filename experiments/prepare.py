@@ -13,6 +13,7 @@ import rich
 import rich.box
 import rich.table
 
+from dtn_jax.config import plugins
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--data_dir", default="", help="prepared sets (default $DTN_DATA_DIR, else a cache folder)"
     )
+    parser.add_argument("--plugins", default="", help="files of your own with data sets, by comma")
     known = parser.parse_args(arguments)
+    plugins.load(known.plugins)
     source = (known.dataset, known.options, known.data_dir, known.manual_dir)
     told = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()  # while it is prepared
     show(catalog.load(*source), account=not told)

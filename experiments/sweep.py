@@ -24,10 +24,9 @@ from ml_collections import ConfigDict
 from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
-from dtn_jax.run import selected_tasks
-from dtn_jax.schema import MEAN, UserError, choose
-from dtn_jax.selection import mean_of
+from dtn_jax.schema import UserError, choose
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
 
@@ -37,9 +36,11 @@ from .search.budget import PRUNERS, SAMPLERS, Budget
 from .search.search_space import Space, described, grid_space, load_space, read_grid
 from .search.studies import ERROR, Study, open_study
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
+OBJECTIVE = "train.select (the objective)"
 TRIALS = 20
 SEARCHED = 200  # draws in a row of settings that were tried before: there are hardly others
 STUBBORN = 2  # such draws, after which the sampler is not asked again before a new one is found
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str]) -> None:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
     data = read_data(config)
+    # A select that the data set cannot have ends the search before it has a folder.
+    selection = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema))
     workdir = pathlib.Path(known.workdir) / known.study
     workdir.mkdir(parents=True, exist_ok=True)
     configs, studies, problems = {}, {}, []
@@ -88,7 +91,15 @@ def main(arguments: Sequence[str]) -> None:
             asked = "" if grid else described(space, own)
             search = known.study or own.data.dataset
             study = open_study(
-                storage, name, own, own.train.select, budget, asked, search, data.fingerprint
+                storage,
+                name,
+                own,
+                own.train.select,
+                budget,
+                asked,
+                search,
+                data.fingerprint,
+                selection.title,
             )
             studies[name] = opened.enter_context(contextlib.closing(study))
         try:
@@ -140,8 +151,8 @@ def make_parser() -> command.Parser:
     add(
         "objective",
         "",
-        "whose validation metric is raised: mean, a task, or several, click+order (default: the "
-        "config's train.select, which it sets)",
+        "which validation metric becomes better: mean, a task, several, click+order, or a metric "
+        "of theirs, click:logloss (default: the config's train.select, which it sets)",
     )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
     add("pruner", "none", f"what ends bad trials early: {', '.join(PRUNERS)} (default none)")
@@ -227,23 +238,21 @@ def train_when_free(
 
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
-    """The objective's mean over tasks of AUC (R2 of a regression) in the space of their losses."""
-    first: dict[str, float | None] = {}
+    """The objective's value, its metrics in the space of their tasks' losses."""
+    own: dict[str, Mapping] = {}
     for key, found in validation.items():  # a task's own space is the first reported
-        first.setdefault(key.partition("@")[0], found.get("auc", found.get("r2")))
-    value = mean_of(first[name] for name in (first if objective == MEAN else objective.split("+")))
+        own.setdefault(key.partition("@")[0], found)
+    value = read_selection(OBJECTIVE, objective, own).value(own)
     if value is None:
         raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
     return value
 
 
 def read_data(config: ConfigDict) -> Prepared:
-    """The data of all trials; raises UserError where they lack a task of the objective."""
+    """The data of all trials."""
     source = config.data
-    data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-    selected_tasks("train.select (the objective)", config.train.select, data.schema)
-    return data
+    return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

@@ -10,6 +10,7 @@ from dtn_jax.train import train
 
 from . import command
 
+RESUMES = True  # an interrupted call goes on from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
 
 
@@ -27,4 +28,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, resumes=True)
+    command.run(main, RESUMES)

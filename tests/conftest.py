@@ -4,17 +4,19 @@ Eight simulated devices; an error where arrays of different rank would be broadc
 and the shapes in the annotations of every function of dtn_jax checked at each call.
 """
 
-import atexit
 import os
-import shutil
-import tempfile
+import pathlib
+
+import compile_cache
 
 # Before JAX is imported, which reads its flags once. Programs here run for moments and compile for
 # seconds: level 0 leaves LLVM's optimisations out, a third of the suite's time.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = compile_cache.with_flags(
+    "--xla_backend_optimization_level=0", "--xla_force_host_platform_device_count=8"
 )
+os.environ["JAX_COMPILATION_CACHE_DIR"] = compile_cache.folder()
+# Even what compiles in a few milliseconds is read faster.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import beartype
 import jax
@@ -22,14 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
+from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Runs of one config compile the same programs: keep them for the session.
-COMPILED = tempfile.mkdtemp(prefix="compiled-")
-atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", COMPILED)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()
 
 
@@ -45,6 +44,11 @@ def check_calls(function):
 
 # The hook takes a checker by name, to be looked up in each module that it instruments.
 install_import_hook("dtn_jax", f"{__name__}.check_calls")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # once a run, not in each worker
+        compile_cache.delete_oldest(pathlib.Path(jax.config.jax_compilation_cache_dir))
 
 
 class Precision:
@@ -102,6 +106,14 @@ def model(random_variables):
     from built_models import Model  # after the hook above
 
     return lambda data, **changes: Model(data, random_variables, **changes)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What a sweep has trained, by a training that costs nothing: see sweeps.py."""
+    from sweeps import invented_training  # after the hook above
+
+    return invented_training(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A process of the runs in test_processes.py: trains the config of test_train, cut at a step.
+"""A process of the runs in test_processes.py: trains the config of small_runs, cut at a step.
 
 python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CUT_AT
 """
@@ -6,7 +6,7 @@ python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CU
 import sys
 
 import jax
-from test_train import small
+from small_runs import small
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.train import train
@@ -29,7 +29,5 @@ config = small(
     parallel__devices=0,
     parallel__strategy=strategy,
     data__placement="auto",
-    model__architecture="shared_bottom",  # quick to compile
-    model__experts="mlp",
 )
 train(config, workdir)

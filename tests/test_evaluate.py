@@ -14,9 +14,11 @@ from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.evaluate import Scores, evaluate, write_predictions
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.evaluate import evaluate, write_predictions
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 
@@ -55,13 +57,13 @@ def test_metrics_within_groups_are_taken_on_the_rows_of_the_space(weighted):
         weights = given.sample_weight[mask] if weighted else None
         logits = given.logits[mask, column]
         if key == "order@all":  # the loss of order is in the space of clicks
-            p = metrics.sigmoid(given.logits[mask, 0]) * metrics.sigmoid(logits)
+            p = sigmoid(given.logits[mask, 0]) * sigmoid(logits)
             logits = np.float32(np.log(p / (1 - p)))
         arrays = logits, given.labels[mask, column], given.group[mask]
         value, groups, skipped = gauc(*arrays, weights)
         assert got[key]["gauc"] == pytest.approx(value, rel=1e-14)
         assert (got[key]["gauc_groups"], got[key]["gauc_skipped"]) == (groups, skipped)
-        assert got[key]["auc"] == pytest.approx(metrics.auc(*arrays[:2], weights), rel=1e-14)
+        assert got[key]["auc"] == pytest.approx(auc(*arrays[:2], weights), rel=1e-14)
     assert "gauc" not in got["seconds@all"]
 
 
@@ -130,6 +132,8 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     config.data.batch_size = 64
     config.model.experts, config.model.embedding_dim = "mlp", 4
     config.train.max_steps, config.train.eval_every = 6, 2
+    config.optim.learning_rate = 0.1  # too high: log loss is not lowest at the last step
+    config.train.select = "click:logloss"
     config.parallel.devices = 1
     results = train(config, tmp_path / "run")
     assert sorted(reads) == ["test", "validation"]  # once each, though validated three times
@@ -145,3 +149,13 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     assert {"gauc", "gauc_groups"} <= set(results["validation"]["click@all"])
     assert json.loads((tmp_path / "run/results.json").read_text())["test"] == results["test"]
     assert "GAUC" in capsys.readouterr().out
+    lines = [json.loads(s) for s in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["kind"] == "validation"]
+    losses = {line["step"]: line["click@all/logloss"] for line in lines}
+    assert [line["selected"] for line in lines] == list(losses.values())  # the metric's own value
+    lowest = min(losses, key=losses.__getitem__)
+    assert results["selected_by"] == "click:logloss"
+    assert results["best_steps"]["click:logloss"] == lowest
+    assert results["validation"]["click@all"]["logloss"] == losses[lowest] < max(losses.values())
+    aucs = {line["step"]: line["click@all/auc"] for line in lines}
+    assert results["best_steps"]["click"] == max(aucs, key=aucs.__getitem__)  # a task's is by AUC

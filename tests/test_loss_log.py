@@ -64,3 +64,11 @@ def test_ids_out_of_range_are_named_by_field():
     log.add(2, metrics((1, 1), (1, 1), bad_ids=jnp.asarray([[0, 2], [0, 1]])), 2)
     with pytest.raises(UserError, match=r"between steps 1 and 2, by field: item \(3\)"):
         log.fetch(leave=0)
+
+
+def test_a_balancers_weights_are_those_of_the_lines_step():
+    log = new_log()
+    log.add(4, metrics((1, 1), (1, 1), task_weights=jnp.asarray([[9, 9], [0.5, 2.0]])), 2)
+    log.add(6, metrics((1, 1), (1, 1), task_weights=jnp.asarray([[0.25, 4.0], [9, 9]])), 1)
+    log.fetch(leave=0)
+    assert [(r["weight/click"], r["weight/like"]) for r in log.folder] == [(0.5, 2.0), (0.25, 4.0)]

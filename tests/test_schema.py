@@ -222,8 +222,8 @@ def test_per_task_reads_a_number_for_each_task():
         ("click=nan", "loss.x: expected a finite number, 0 or more, got 'click=nan'"),
         ("click=inf", "loss.x: expected a finite number, 0 or more, got 'click=inf'"),
         ("click=-1", "loss.x: expected a finite number, 0 or more, got 'click=-1'"),
-        ("click=1,click=2", "loss.x: 'click' is listed twice in 'click=1,click=2'"),
-        ("2", "unknown task in loss.x '2'"),
+        ("click=1,click=2", "loss.x: 'click' is given twice in 'click=1,click=2'"),
+        ("2", "loss.x: expected task=number, got '2'"),
     ],
 )
 def test_per_task_says_what_it_could_not_read(text, message):
@@ -236,13 +236,11 @@ def test_task_graph_reads_upstream_tasks():
     assert read == {"cart": ("click",), "order": ("click", "cart")}
 
 
-@pytest.mark.parametrize("text", ["cart", "cart:", "cart: ", ":click", "order:cart,cart", " "])
+@pytest.mark.parametrize("text", ["cart", "cart=", ":click", "order:cart,cart"])
 def test_task_graph_says_what_it_could_not_read(text):
-    part = text.split(",")[-1]
+    part = text.split(",")[-1].replace(":", "=")
     assert f"expected task:upstream+upstream, got {part!r}" in error(task_graph, text)
 
 
 def test_task_graph_refuses_a_task_twice():
-    assert "'order' is listed twice in 'order:click,order:cart'" in error(
-        task_graph, "order:click,order:cart"
-    )
+    assert "'order' is given twice" in error(task_graph, "order:click,order:cart")

@@ -1,54 +1,96 @@
-"""What model selection looks at."""
+"""Which state is kept as the best, and when training stops."""
+
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from dtn_jax import selection
-from dtn_jax.run import selected_tasks
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.selected import metrics_of, read_selection
+from dtn_jax.run import Run
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.selection import Progress, validate
+from dtn_jax.state import State
+from dtn_jax.workdir import Workdir
 
-SCHEMA = Schema(
-    "shop",
-    fields=(Field("item", rows=3),),
-    tasks=(
-        Task("click"),
-        Task("order", space="click", also_report=("all",)),
-        Task("seconds", kind="regression"),
-    ),
-)
+SCHEMA = Schema("shop", (Field("item", rows=3),), (Task("click"), Task("order", space="click")))
 
 
-def test_a_task_is_selected_by_auc_or_r2():
-    click, order, seconds = SCHEMA.tasks
-    assert selection.selection_value(click, {"auc": 0.7, "logloss": 0.1}) == 0.7
-    assert selection.selection_value(seconds, {"r2": 0.3, "rmse": 9.0}) == 0.3
-    assert selection.selection_value(order, {"auc": None}) is None
+def progressed(select, aucs, losses, patience=0, monkeypatch=None, progress=None):
+    """Validations at steps 1, 2, … that measure these of click, and half of them of order."""
+    train = SimpleNamespace(select=select, patience=patience)
+    chosen = read_selection("train.select", select, metrics_of(SCHEMA))
+    run = mock.Mock(
+        spec=Run,
+        schema=SCHEMA,
+        config=SimpleNamespace(train=train),
+        selection=chosen,
+        steps_per_epoch=1,
+    )
+    flat = np.zeros((1, 2), np.float32)
+    scores = Scores(flat, flat, flat == 0, flat[:, 0])
+    folder, checkpoints = mock.Mock(spec=Workdir), mock.Mock(spec=Checkpoints)
+    progress = progress or Progress({}, 0, False, [0.0, 0.0], 0)
+    monkeypatch.setattr(selection, "score_split", lambda *_: scores)
+    found = []
+    for step, (auc, loss) in enumerate(zip(aucs, losses, strict=True), 1):
+        results = {
+            "click@all": {"auc": auc, "logloss": loss},
+            "order@click": {"auc": auc and auc / 2, "logloss": loss and loss / 2},
+        }
+        monkeypatch.setattr(selection, "measure", lambda *_, results=results: results)
+        state = mock.Mock(spec=State)
+        found.append(validate(run, folder, checkpoints, state, step, progress))
+    kept = [call.args[0] for call in checkpoints.save_best.call_args_list]
+    return progress, found, kept, [call.args[0] for call in folder.log.call_args_list]
 
 
-def test_the_mean_is_over_what_is_defined():
-    np.testing.assert_allclose(selection.mean_of([0.7, None, 0.3]), 0.5)
-    assert selection.mean_of([None, None]) is None
-    assert selection.mean_of([]) is None
+def test_higher_aucs_and_lower_losses_are_better(monkeypatch):
+    aucs, losses = [0.6, 0.8, 0.7, 0.7], [0.5, 0.9, 0.4, 0.6]
+    progress, found, kept, logged = progressed(
+        "click:logloss", aucs, losses, monkeypatch=monkeypatch
+    )
+    assert progress.best == {
+        "click:logloss": {"value": 0.4, "step": 3},
+        "click": {"value": 0.8, "step": 2},
+        "order": {"value": 0.4, "step": 2},
+    }
+    assert kept == [1, 2, 3]
+    assert found[3] == {"click:logloss": 0.6, "click": 0.7, "order": 0.35}
+    assert logged[1]["selected"] == 0.9  # its own value
+    assert logged[1]["mean"] == pytest.approx(0.6)  # of the AUCs, whatever selects
+    progress, *_ = progressed("mean", aucs, losses, monkeypatch=monkeypatch)
+    assert progress.best["mean"] == {"value": pytest.approx(0.6), "step": 2}
+    progress, *_ = progressed("mean:logloss", aucs, losses, monkeypatch=monkeypatch)
+    assert progress.best["mean:logloss"] == {"value": pytest.approx(0.3), "step": 3}
 
 
-@pytest.mark.parametrize(
-    ("select", "tasks"),
-    [
-        ("mean", ["click", "order", "seconds"]),
-        ("order", ["order"]),
-        ("seconds+click", ["seconds", "click"]),
-    ],
-)
-def test_a_state_is_selected_by_all_tasks_one_or_some(select, tasks):
-    assert selected_tasks("train.select", select, SCHEMA) == tasks
+def test_what_is_not_defined_is_beaten_by_any_that_is(monkeypatch):
+    progress, *_ = progressed(
+        "click:logloss", [None, 0.5, None], [None, 0.9, None], monkeypatch=monkeypatch
+    )
+    assert progress.best["click:logloss"] == {"value": 0.9, "step": 2}
+    assert progress.best["click"] == {"value": 0.5, "step": 2}
 
 
-def test_a_task_selects_once():
-    with pytest.raises(UserError, match="a task is named twice in 'click\\+order\\+click'"):
-        selected_tasks("train.select", "click+order+click", SCHEMA)
+def test_early_stopping_watches_what_selects(monkeypatch):
+    rising, falling = [0.5, 0.6, 0.7], [0.9, 0.8, 0.7]
+    for select, stopped in (("click", False), ("click:logloss", True)):
+        progress, *_ = progressed(select, rising, rising, patience=2, monkeypatch=monkeypatch)
+        assert progress.stopped == stopped
+    progress, *_ = progressed("mean:logloss", falling, falling, patience=2, monkeypatch=monkeypatch)
+    assert not progress.stopped
 
 
-@pytest.mark.parametrize("select", ["", "orders", "click+", "click+mean"])
-def test_a_task_that_is_not_there_cannot_select(select):
-    with pytest.raises(UserError, match=r"unknown train\.select .*click, order, seconds"):
-        selected_tasks("train.select", select, SCHEMA)
+def test_a_checkpoint_of_before_metrics_could_be_named_goes_on(monkeypatch):
+    best = {name: {"value": 0.7, "step": 10} for name in ("mean", "click", "order")}
+    before = Progress(best, 1, False, [0.0, 0.0], 0)
+    progress, *_ = progressed("mean", [0.8], [0.1], monkeypatch=monkeypatch, progress=before)
+    assert {name: entry["step"] for name, entry in progress.best.items()} == {
+        "mean": 10,  # (0.8 + 0.4) / 2
+        "click": 1,
+        "order": 10,
+    }

@@ -4,70 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toy_steps import STEPS, B, batches, build, config, leaves, run
 
-from configs import base
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import apply_dense, schedule
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import UserError
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import embedding
-
-B, STEPS = 16, 4
-SCHEMA = Schema(
-    "toy",
-    fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
-    tasks=(Task("click"), Task("order", space="click", upstream=("click",))),
-    weight="w",
-)
-
-
-def config(**changes):
-    c = base.get_config()
-    c.model.embedding_dim = 4
-    c.model.expert_dim = 8
-    c.model.experts = "mlp"
-    c.model.mlp.hidden = ()
-    c.model.tower_hidden = (8,)
-    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    return c
-
-
-def batches(steps=STEPS, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = np.sort(rng.random((steps, B, 2)) < 0.5, axis=-1)[..., ::-1]  # order implies click
-    rows = [f.rows for f in SCHEMA.fields]
-    return Batch(
-        ids=jnp.asarray(rng.integers(0, rows, (steps, B, 3)), jnp.int32),
-        weights=jnp.zeros((steps, B, 0)),
-        numeric=jnp.zeros((steps, B, 0)),
-        labels=jnp.asarray(labels, jnp.float32),
-        label_mask=jnp.ones((steps, B, 2), bool),
-        sample_weight=jnp.asarray(rng.random((steps, B)), jnp.float32),
-        row_mask=jnp.ones((steps, B), bool),
-    )
-
-
-def build(c):
-    views = architectures.views(c.model.architecture, SCHEMA)
-    codebooks = architectures.codebooks(c.model, SCHEMA)
-    plan = embedding.make_plan(SCHEMA, c.model, views, codebooks)
-    return architectures.build(c.model, SCHEMA, c.train.remat), plan
-
-
-def run(c, chunk=None, total_steps=10):
-    """The state and losses after the steps of a chunk."""
-    model, plan = build(c)
-    chunk = batches() if chunk is None else chunk
-    steps = chunk.row_mask.shape[0]
-    train_chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, total_steps), steps))
-    return train_chunk(create_state(c, model, plan), chunk, steps)
-
-
-def leaves(state):
-    kept = {"params": state.params, "tables": state.tables, "model_state": state.model_state}
-    return [np.asarray(x) for x in jax.tree.leaves(kept)]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +24,8 @@ FELT = {
     "loss.task_weights": "order=3",
     "loss.positive_weights": "click=5",
     "loss.sample_weights": True,
+    "loss.tasks": "click=focal",
+    "loss.balancing": "pcgrad",
     "optim.learning_rate": 1e-2,
     "optim.weight_decay": 0.1,
     "optim.b1": 0.5,
@@ -198,17 +143,6 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
     inputs = embedding.to_inputs(plan, gathered, batch)
     outputs = model.apply({"params": state.params}, inputs, train=False)
     np.testing.assert_allclose(logits[:, 1], outputs.logits["order"], rtol=1e-5)
-
-
-def test_scores_have_the_weight_of_positives_taken_off():
-    c = config()
-    model, plan = build(c)
-    state = create_state(c, model, plan)
-    batch = jax.tree.map(lambda a: a[0], batches())
-    plain = make_score_step(model, plan)(state, batch)
-    weighed = make_score_step(model, plan, None, {"click": 200.0, "order": 1.0})(state, batch)
-    np.testing.assert_allclose(weighed[:, 0], plain[:, 0] - np.log(200), rtol=1e-6)
-    np.testing.assert_array_equal(weighed[:, 1], plain[:, 1])
 
 
 def test_the_debug_check_counts_ids_out_of_range():

@@ -4,12 +4,16 @@ import hashlib
 import json
 import os
 import pathlib
+from unittest.mock import Mock
 
 import pytest
 
 from configs import adult
-from dtn_jax import workdir
+from dtn_jax import train, workdir
+from dtn_jax.analysis.finished import best_state
+from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import checked_config, identity
+from dtn_jax.run import Run
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.workdir import Workdir
 
@@ -144,11 +148,13 @@ def test_runtime_options_may_change(claimed):
 
 
 def test_another_config_is_refused_with_the_keys_that_differ(claimed):
-    message = refused(claimed, seed=3, model__mlp__hidden=(8, 4), optim__tables="sgd")
+    message = refused(
+        claimed, seed=3, model__gdcn__layers=4, model__mlp__hidden=(8, 4), optim__tables="sgd"
+    )
     assert f"workdir {claimed} belongs to another config; name another folder." in message
     assert set(message.splitlines()[1:]) == {
         "  seed: 0 there, 3 now",
-        "  model.mlp.hidden: (128,) there, (8, 4) now",
+        "  model.gdcn.layers: 2 there, 4 now",  # no mlp is in it
         "  optim.tables: 'adam' there, 'sgd' now",
     }
 
@@ -169,10 +175,9 @@ def test_an_option_that_a_folder_of_another_version_lacks_or_has(claimed):
     del facts["config"]["optim"]["clip"]
     facts["config"]["optim"]["momentum"] = 0.9
     (claimed / "config.json").write_text(json.dumps(facts))
-    lines = refused(claimed).splitlines()[1:]
-    assert sorted(lines) == [
-        "  optim.clip: absent there, 0.0 now",
-        "  optim.momentum: 0.9 there, absent now",
+    assert refused(claimed, optim__clip=1.0).splitlines()[1:] == [  # one that it lacks: default
+        "  optim.momentum: 0.9 there, the default now",
+        "  optim.clip: the default there, 1.0 now",
     ]
 
 
@@ -180,6 +185,47 @@ def test_other_data_are_refused(claimed):
     message = refused(claimed, "b2" * 32)
     assert "belongs to another version of the data set" in message
     assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
+
+
+# ---------------------------------------------------------------- whose logits held log w
+
+
+def of_an_older_version(path, weights):
+    """A run's folder as it was before logits were log-odds."""
+    claim(path, loss__positive_weights=weights)
+    facts = json.loads((path / "config.json").read_text())
+    assert facts.pop("logits") == "log-odds"
+    (path / "config.json").write_text(json.dumps(facts))
+    return path
+
+
+def test_inflated_logits_are_not_trained_on(tmp_path):
+    weights = "income=3,never_married=1"
+    folder = of_an_older_version(tmp_path / "run", weights)
+    message = refused(folder, loss__positive_weights=weights)
+    assert "checkpoints in" in message
+    assert "its logits held log w; train again in another folder" in message
+    (folder / "results.json").write_text("{}")  # finished: its results are right
+    assert claim(folder, loss__positive_weights=weights).results() == {}
+
+
+def test_inflated_logits_are_not_scored_with(tmp_path):
+    folder = of_an_older_version(tmp_path / "run", "income=3")
+    (folder / "results.json").write_text("{}")
+    run = Mock(Run, data=Mock(fingerprint=FINGERPRINT))
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):
+        best_state(run, folder)
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):  # a trial without test
+        train.start(run, Mock(Workdir, path=folder), Mock(Checkpoints))
+
+
+@pytest.mark.parametrize("weights", ["", "income=1"])
+def test_older_runs_whose_positives_weigh_1_go_on(weights, tmp_path):
+    folder = of_an_older_version(tmp_path / "run", weights)
+    claim(folder, loss__positive_weights=weights)
+
+
+# ---------------------------------------------------------------- what is refused besides
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "folder/"])

@@ -26,7 +26,9 @@ from scipy.special import stdtrit
 
 from dtn_jax.input.pipeline import Batch
 from dtn_jax.interface import SHARED
-from dtn_jax.losses import losses, read_positive_weights, row_weights
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.by_task import task_losses
+from dtn_jax.losses.rows import row_weights
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange
 from dtn_jax.tables.row_optimizers import unique_rows
@@ -49,7 +51,7 @@ def make_conflict(
     """
     schema = plan.schema
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
-    positive_weights = read_positive_weights(loss.positive_weights, schema)
+    chosen = read_losses(loss, schema)
 
     def cosines(state: State, batch: Batch) -> Cosines:
         if SHARED not in plan.views:
@@ -65,8 +67,7 @@ def make_conflict(
                 embedding.to_inputs(plan, gathered | {"embedding": looked_up}, batch),
                 train=False,
             )
-            found = losses(outputs.logits, batch.labels, weights, schema, positive_weights)
-            return jnp.stack([found[name] for name in schema.task_names])
+            return task_losses(outputs.logits, batch.labels, weights, chosen)
 
         view = plan.views.index(SHARED)
         gradients = jax.jacrev(by_task)(gathered["embedding"])[:, :, view]  # [T, B, L, D]

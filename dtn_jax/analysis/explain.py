@@ -143,6 +143,7 @@ def method_facts(found: Importance, between: rank.Divergence) -> dict:
         for k, key in enumerate(found.keys)
     }
     return {
+        "metric": dict(zip(found.keys, found.titles)),
         "base": dict(zip(found.keys, found.base.tolist())),
         "importance": by_key,
         "divergence": dataclasses.asdict(between),

@@ -6,7 +6,7 @@ import io
 import math
 import pathlib
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import PIL.Image
@@ -21,10 +21,11 @@ from dtn_jax.report.plots import NOTE
 DPI = 100
 PALETTE = 64
 MOST = 40  # fields in a heat map; the least important of more are left out
-UNITS = {  # of a method: the factor of the numbers shown, and what they are
-    "permutation": (1000, "drop of AUC × 1000 when permuted"),
-    "unknown": (1000, "drop of AUC × 1000 when unknown"),
-    "gradient": (1000, "mean change of the logit × 1000, to first order"),
+FACTOR = 1000  # of the numbers shown
+UNITS = {  # of a method: what they are
+    "permutation": "drop of {} × 1000 when permuted",
+    "unknown": "drop of {} × 1000 when unknown",
+    "gradient": "mean change of the logit × 1000, to first order",
 }
 ABSOLUTE = "gradient"  # a mean of absolute values, which noise makes larger, never 0
 COLOURS = "Blues"
@@ -61,6 +62,11 @@ def number(value: float | int) -> str:
     return f"{value if abs(value) >= 0.005 else 0:.{digits}f}"
 
 
+def unit(method: str, titles: Iterable[str]) -> str:
+    """What the numbers of a method are, where the keys' metrics have these titles."""
+    return UNITS[method].format(" and ".join(dict.fromkeys(titles)))
+
+
 def about_noise(method: str) -> str:
     """How the numbers of a method that stand without intervals are to be read."""
     if method == ABSOLUTE:
@@ -92,7 +98,6 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     """
     places = order(found)[:MOST]
     share, mean, sure = (a[places] for a in (shares(found), found.mean, found.above_noise))
-    factor, unit = UNITS[found.method]
     rows, columns = mean.shape
     widest = max(len(part) for key in found.keys for part in key.split("@")) + 1
     size = 2.7 + max(0.95, 0.085 * widest) * columns, 1.9 + 0.27 * rows
@@ -103,10 +108,13 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     for f in range(rows):
         for k in range(columns):
             ink = "white" if share[f, k] > DARK else "#222222"
-            text = marked(factor * mean[f, k], found.method == ABSOLUTE or bool(sure[f, k]))
+            text = marked(FACTOR * mean[f, k], found.method == ABSOLUTE or bool(sure[f, k]))
             axes.text(k + 0.5, f + 0.5, text, ha="center", va="center", fontsize=8.5, color=ink)
     axes.set_yticks(np.arange(rows) + 0.5, [found.fields[f] for f in places], fontsize=8.5)
-    named = [f"{wrapped(key)}\n{base:.4f}" for key, base in zip(found.keys, found.base)]
+    named = [
+        f"{wrapped(key)}\n{title} {base:.4f}"
+        for key, title, base in zip(found.keys, found.titles, found.base)
+    ]
     axes.set_xticks(np.arange(columns) + 0.5, named, fontsize=8.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -119,7 +127,8 @@ def importance(found: Importance, path: str | pathlib.Path) -> None:
     more = f"; {left_out} less important fields left out" if left_out else ""
     said = found.method == ABSOLUTE or not sure.all()
     noise = f"; {about_noise(found.method)}" if said else ""
-    below = f"{unit}{noise}{more}; below each task its AUC on the sample"
+    numbers = unit(found.method, found.titles)
+    below = f"{numbers}{noise}{more}; below each task its metric on the sample"
     header(figure, f"Importance by task: {found.method}", below)
     save(figure, path)
 

@@ -12,12 +12,13 @@ import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.config import flatten
+from dtn_jax.config import flatten, identity
+from dtn_jax.config.plugins import use
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
-from dtn_jax.workdir import check_data
+from dtn_jax.workdir import check_data, check_logits
 
 
 def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
@@ -45,26 +46,30 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
             "goes on with it"
         )
     stored = flatten(_parse(folder / "config.json", "config"))
-    config = ConfigDict(defaults.to_dict())
+    config = ConfigDict(defaults.to_dict()).lock()
+    if stored.get("plugins"):
+        use(config, str(stored.pop("plugins")))
     known = flatten(config)
-    strange = [key for key in stored if key not in known]
+    strange = [key for key in identity(stored) if key not in known]
     if strange:
         raise UserError(
             f"{folder / 'config.json'} has options that this version does not know: "
             f"{', '.join(strange)}"
         )
-    config.update_from_flattened_dict(stored)
-    return config.lock()
+    config.update_from_flattened_dict({k: v for k, v in stored.items() if k in known})
+    return config
 
 
 def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     """The state that the run reports, and its step.
 
     Raises:
-      UserError: the data set is another version of the run's, or the state is gone.
+      UserError: the data set is another version of the run's, its logits are those of an older
+        version of this package, or the state is gone.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
+    check_logits(stored)
     step = _parse(folder / "results.json", lambda results: int(best_step(results)))
     create = functools.partial(create_state, run.config, run.model, run.plan)
     sharding = run.at.state(jax.eval_shape(create))

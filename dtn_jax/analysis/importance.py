@@ -53,6 +53,7 @@ class Importance:
       base: `[K]`, the metric of the unchanged rows.
       values: `[R, F, K]`, one for each repeat.
       covariance: `[F K, F K]`, of the means over repeats, fields outermost.
+      titles: `[K]`, what the metric of each key is called.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Importance:
     base: Float[np.ndarray, " K"]
     values: Float[np.ndarray, "R F K"]
     covariance: Float[np.ndarray, "FK FK"]
+    titles: tuple[str, ...]
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
@@ -155,7 +157,7 @@ def _drops(
     place = np.arange(len(fields))
     covariance[place, :, place, :] -= chance
     covariance = covariance.reshape(2 * (values[0].size,))
-    return Importance(method, tuple(fields), _names(keys), base, values, covariance)
+    return Importance(method, tuple(fields), _names(keys), base, values, covariance, _titles(keys))
 
 
 def one_ahead(changed: Iterator[Changed]) -> Iterator[Changed]:
@@ -191,11 +193,16 @@ def gradient(
         psi[key.rows, :, k] = weight[:, None] * (own - values[0, :, k])
     base = np.array([key.measure(plain)[0] for key in keys])
     covariance = _covariance(psi, group)
-    return Importance("gradient", tuple(fields), _names(keys), base, values, covariance)
+    named = tuple(fields), _names(keys)
+    return Importance("gradient", *named, base, values, covariance, _titles(keys))
 
 
 def _names(keys: Sequence[Key]) -> tuple[str, ...]:
     return tuple(key.name for key in keys)
+
+
+def _titles(keys: Sequence[Key]) -> tuple[str, ...]:
+    return tuple(key.metric.title for key in keys)
 
 
 def _covariance(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from dtn_jax.analysis.figures import UNITS, about_noise
+from dtn_jax.analysis.figures import about_noise, unit
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.analysis.tables import (
     bare,
@@ -16,6 +16,7 @@ from dtn_jax.analysis.tables import (
     known_pair_rows,
     ranked,
     strongest,
+    titles_of,
 )
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
@@ -26,7 +27,7 @@ KNOWN = (
 )
 ANOTHER = (
     " By gradient the divergence is another quantity, of how far fields move a score, not of what "
-    "they add to its AUC: its interval says nothing of the divergence by permutation."
+    "they add to its {}: its interval says nothing of the divergence by permutation."
 )
 EFFECTIVE = (
     " Effective weights have in them what scales experts after the gate, TSN's probability or "
@@ -63,24 +64,29 @@ def importances(found: Mapping) -> Iterator[str]:
     """A table for each method that was asked for: permutation first, the others in brief."""
     methods = found["methods"]
     bases = next(iter(methods.values()))["base"]  # those of the unchanged rows: the same for all
-    aucs = ", ".join(f"{key} {base:.4f}" for key, base in bases.items())
-    yield f"AUC of the {found['rows']:,} {found['split']} rows: {aucs}."
+    titles = titles_of(next(iter(methods.values())))
+    words = [
+        f"{title} of the {found['rows']:,} {found['split']} rows: "
+        + ", ".join(f"{key} {base:.4f}" for key, base in bases.items() if titles[key] == title)
+        for title in dict.fromkeys(titles.values())
+    ]
+    yield "; ".join(words) + "."
     for method in (m for m in METHODS if m in methods):
-        yield from importance(method, methods[method]["importance"])
+        yield from importance(method, methods[method])
     if found["undefined"]:
         yield f"Not defined on these rows (one class): {', '.join(found['undefined'])}."
 
 
-def importance(method: str, by_key: Mapping) -> Iterator[str]:
-    factor, unit = UNITS[method]
+def importance(method: str, facts: Mapping) -> Iterator[str]:
+    by_key = facts["importance"]
     fields = ranked(by_key)
     full = method == "permutation"
     most, what = (SHOWN, "± half its 95 % interval") if full else (FEWER, about_noise(method))
-    count = min(most, len(fields))
-    yield f"By {method}, the {count} most important of {len(fields)} fields: {unit}; {what}."
+    count, numbers = min(most, len(fields)), unit(method, titles_of(facts).values())
+    yield f"By {method}, the {count} most important of {len(fields)} fields: {numbers}; {what}."
 
     def text(one: Mapping) -> str:
-        return cell(one, factor) if full else bare(one, factor, method)
+        return cell(one) if full else bare(one, method)
 
     rows = [
         [f"`{field}`", *(text(by_field[field]) for by_field in by_key.values())]
@@ -106,10 +112,16 @@ def divergence(found: Mapping) -> Iterator[str]:
             "fields, 1: unrelated, 2: reversed), with its 95 % interval. Noise: what each task's "
             "own importances would diverge by between two such samples. It is in the ranks of "
             "fields that hardly matter, and pushes divergences up: intervals reach further up than "
-            "down." + KNOWN * bool(found["truth"]) + ANOTHER * ("gradient" in found["methods"])
+            "down." + KNOWN * bool(found["truth"]) + another(found["methods"])
         )
         header = ["tasks", *(h for method in methods for h in (method, "noise"))]
         yield table(header, list(rows.values()))
+
+
+def another(methods: Mapping[str, Mapping]) -> str:
+    """That divergence by gradient is another quantity, where it is there."""
+    titles = dict.fromkeys(titles_of(methods["gradient"]).values()) if "gradient" in methods else ()
+    return ANOTHER.format(" and ".join(titles)) if titles else ""
 
 
 def truth(found: Mapping) -> Iterator[str]:

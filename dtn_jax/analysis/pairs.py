@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float
 
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.metrics.ranking import auc
+from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange

@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.input.pipeline import Batch
-from dtn_jax.losses import space_mask
-from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.metrics import METRICS, Metric
+from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
 
 STEP = 1e-6  # of the logits, for differences in float64
@@ -50,6 +50,11 @@ class Key:
     labels: Float[np.ndarray, " N"]
     weights: Float[np.ndarray, " N"] | None
     score: Callable[[Float[np.ndarray, "B T"]], Float[np.ndarray, " N"]] | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """What `measure` gives: AUC, or R² of a regression."""
+        return METRICS["auc" if self.kind == "binary" else "r2"]
 
     def measure(self, scores: Float[np.ndarray, "B C"]) -> tuple[float, Float[np.ndarray, " N"]]:
         """The metric, and the influence of each of the key's rows on it."""
@@ -101,7 +106,7 @@ def auc(
     labels: Shaped[np.ndarray, " N"],
     weights: Float[np.ndarray, " N"] | None = None,
 ) -> tuple[float, Float[np.ndarray, " N"]]:
-    """AUC with ties, as `metrics.auc`, and psi `[N]`.
+    """AUC with ties, as `metrics.auc.auc`, and psi `[N]`.
 
     Args:
       scores: `[N]`.

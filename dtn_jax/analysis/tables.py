@@ -10,7 +10,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from dtn_jax.analysis.figures import ABSOLUTE, UNITS, about_noise, marked, number, wrapped
+from dtn_jax.analysis.figures import ABSOLUTE, FACTOR, about_noise, marked, number, unit, wrapped
 from dtn_jax.analysis.importance import Z
 
 SHOWN = 20  # fields
@@ -71,25 +71,29 @@ def titled(
     return rich.console.Group(*parts)
 
 
-def cell(one: Mapping, factor: float | int) -> str:
+def titles_of(facts: Mapping) -> dict[str, str]:
+    """{key: what its metric is called}, of a method; older files are of AUC, and do not say so."""
+    return {key: facts.get("metric", {}).get(key, "AUC") for key in facts["importance"]}
+
+
+def cell(one: Mapping) -> str:
     """An importance and half its 95 % interval."""
-    half = factor * Z * one["error"]
-    return f"{number(factor * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
+    half = FACTOR * Z * one["error"]
+    return f"{number(FACTOR * one['mean'])} ± {number(half) if half >= 0.005 else '< 0.01'}"
 
 
-def bare(one: Mapping, factor: float | int, method: str) -> str:
+def bare(one: Mapping, method: str) -> str:
     """An importance without its interval."""
-    return marked(factor * one["mean"], method == ABSOLUTE or one["mean"] > Z * one["error"])
+    return marked(FACTOR * one["mean"], method == ABSOLUTE or one["mean"] > Z * one["error"])
 
 
 def importance_table(method: str, facts: Mapping) -> rich.console.Group:
     """With intervals where there is room for them."""
-    factor, unit = UNITS[method]
     by_key = facts["importance"]
     fields, roomy = ranked(by_key), len(by_key) <= ROOMY
 
     def text(one: Mapping) -> str:
-        return cell(one, factor) if roomy else bare(one, factor, method)
+        return cell(one) if roomy else bare(one, method)
 
     rows = [
         [field, *(text(by_field[field]) for by_field in by_key.values())]
@@ -98,7 +102,8 @@ def importance_table(method: str, facts: Mapping) -> rich.console.Group:
     rest = len(fields) - len(rows)
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
     what = "± half its 95 % interval" if roomy else about_noise(method)
-    return titled(f"{method}: {unit}, {what}", ["field", *map(wrapped, by_key)], rows, below)
+    title = f"{method}: {unit(method, titles_of(facts).values())}, {what}"
+    return titled(title, ["field", *map(wrapped, by_key)], rows, below)
 
 
 def divergence_table(method: str, facts: Mapping) -> rich.console.Group:

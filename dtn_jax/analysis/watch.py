@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -15,6 +16,7 @@ from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.pipeline import Batch, take
+from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import State
@@ -24,6 +26,20 @@ SEED = 0  # of the rows: the same ones in every run on a data set, so that runs 
 KIND = "analysis"  # of the records in metrics.jsonl
 GATE = "gate"  # gate:GATE:SOURCE; no task's name has a ":"
 COSINE, HALF = "cosine", "cosine_half"  # cosine:TASK:TASK, and half its 95 % interval
+
+
+@dataclasses.dataclass(frozen=True)
+class WatchOptions:
+    """Section `analysis`."""
+
+    rows: int = option(
+        0,
+        "validation rows on which each validation also logs gate use and the cosines of the tasks' "
+        "gradients; 0 is off. A cosine is the mean over batches of data.batch_size: 10 batches' "
+        "rows cost about ten steps and say something",
+        least=0,
+        runtime=True,
+    )
 
 
 class Watch:

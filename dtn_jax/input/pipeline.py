@@ -28,9 +28,33 @@ from dtn_jax.input.epoch_order import (
     window_rows,
 )
 from dtn_jax.input.prefetch import prefetched
+from dtn_jax.options import option
 from dtn_jax.parallel import processes
 
+PLACEMENTS = ("auto", "device", "stream")
 CHUNK_STEPS = 16  # batches handed to the device at once
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchOptions:
+    """Section `data`: batches."""
+
+    batch_size: int = option(1024, "examples a step, over all devices", least=1)
+    eval_batch_size: int = option(
+        4096, "examples a scoring step; changes no result", least=1, runtime=True
+    )
+    placement: str = option(
+        "auto",
+        "device: resident, for sets that fit; stream: read from disk",
+        choices=PLACEMENTS,
+        runtime=True,
+    )
+    device_bytes: int = option(
+        4_000_000_000,
+        "bytes; with auto, a set up to this size is placed on the device",
+        least=0,
+        runtime=True,
+    )
 
 
 @flax.struct.dataclass

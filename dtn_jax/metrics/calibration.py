@@ -1,7 +1,6 @@
 """Calibration on the host: predicted against observed rates, in equally filled bins.
 
-As in metrics.py, what is not defined is None, wrong input raises ValueError, and rows of weight 0
-count as absent.
+What is not defined is None, wrong input raises ValueError, and rows of weight 0 count as absent.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.metrics.inputs import checked, chunks, mean
+from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.metrics.sigmoid import probabilities_of
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
 
@@ -179,3 +180,24 @@ def _lowest_of_bins(
     of_value = np.floor(bins * ((span[0] + span[1]) / 2) / total)
     starts = np.unique(np.where(of_value >= np.arange(bins), first, end))
     return ordered[starts[starts < p.size]]
+
+
+def _error(rows: Rows) -> float | None:
+    p = rows.once(probabilities_of)
+    return expected_calibration_error(p, rows.labels, rows.bins, rows.weights)
+
+
+ECE = Metric(
+    "ece",
+    "calibration error (ECE)",
+    _error,
+    higher_is_better=False,  # but not selectable: a constant, the base rate, has none
+    column="ECE",
+)
+MEAN_PREDICTION = Metric(
+    "mean_prediction",
+    "mean prediction",
+    lambda rows: mean(rows.once(probabilities_of), rows.weights),
+    format="%",
+    column="mean\npred.",
+)

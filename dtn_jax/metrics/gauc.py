@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.metrics.inputs import checked, chunks
+from dtn_jax.metrics.metric import Metric, Rows
 
 CODE_BITS = 32  # of a key are the score's place; those above, the group's number
 
@@ -39,7 +40,7 @@ def gauc(
         sum n(g) AUC(g) / sum n(g)
 
     A row's group and score become one integer, the group above: then the order of these keys is
-    that of the scores within groups, and the Mann-Whitney count of `metrics.auc` is taken for
+    that of the scores within groups, and the Mann-Whitney count of `auc.auc` is taken for
     all groups at once: negatives not above a positive, less those of lower groups. Without
     weights the count is of whole numbers; with them each AUC has an error of the order of 1e-16
     times the weight of all rows over the group's. Beside its input it holds at most 26 bytes a
@@ -55,7 +56,7 @@ def gauc(
       The mean and the numbers of groups.
 
     Raises:
-      ValueError: wrong input (see metrics.py), or a group array of another length.
+      ValueError: wrong input (see inputs.py), or a group array of another length.
     """
     if group.shape != scores.shape:
         raise ValueError(f"scores have shape {scores.shape}, groups {group.shape}")
@@ -166,3 +167,33 @@ def _won(
         pairs = (below + not_above) / 2 - start
         _add(won, codes, pairs if of_positives is None else pairs * of_positives[at])
     return won
+
+
+def within_groups(rows: Rows) -> Gauc:
+    """Metrics take it by `rows.once(within_groups)`."""
+    return gauc(rows.scores, rows.labels, rows.group, rows.weights)
+
+
+GAUC = Metric(
+    "gauc",
+    "GAUC",
+    lambda rows: rows.once(within_groups).value,
+    higher_is_better=True,
+    selectable=True,
+    column="GAUC",
+    of_groups=True,
+)
+GAUC_GROUPS = Metric(
+    "gauc_groups",
+    "groups of GAUC",  # those with both classes
+    lambda rows: rows.once(within_groups).groups,
+    format=",d",
+    of_groups=True,
+)
+GAUC_SKIPPED = Metric(
+    "gauc_skipped",
+    "groups without GAUC",  # those with one class
+    lambda rows: rows.once(within_groups).skipped,
+    format=",d",
+    of_groups=True,
+)

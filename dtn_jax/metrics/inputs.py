@@ -27,6 +27,8 @@ def checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """The three arrays without rows of weight 0: labels bool if binary, else float64.
 
+    What has these types already is not copied.
+
     Raises:
       ValueError: shapes that differ, scores or weights that are not finite, labels that are
         neither 0 nor 1 (or not finite, if not binary), negative weights.
@@ -35,13 +37,13 @@ def checked(
         got = [a.shape for a in (scores, labels, weights) if a is not None]
         raise ValueError(f"scores, labels and weights differ in shape: {got}")
     check_finite("scores", scores)
-    if binary:
+    if binary and labels.dtype != bool:
         wrong = np.count_nonzero((labels != 0) & (labels != 1))
         if wrong:
             raise ValueError(f"{wrong} of {labels.size} labels are neither 0 nor 1")
         labels = labels == 1
-    else:
-        labels = labels.astype(np.float64)
+    elif not binary:
+        labels = labels.astype(np.float64, copy=False)
         check_finite("labels", labels)
     if weights is None:
         return scores, labels, None
@@ -50,7 +52,7 @@ def checked(
         raise ValueError(f"{np.count_nonzero(weights < 0)} of {weights.size} weights are negative")
     keep = weights > 0
     if keep.all():
-        return scores, labels, weights.astype(np.float64)
+        return scores, labels, weights.astype(np.float64, copy=False)
     return scores[keep], labels[keep], weights[keep].astype(np.float64)
 
 

@@ -26,7 +26,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from dtn_jax.evaluate import Scores
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Schema
 
 Name = TypeVar("Name", bound=Hashable)

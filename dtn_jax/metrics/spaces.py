@@ -1,7 +1,7 @@
-"""From the space of a task's loss to another: p(order | impression) is not p(order | click).
+"""Label spaces: the rows of one, and what a task's probability is there.
 
-A task that is reported on the rows where another one happened is taken to happen only there, as
-along a funnel: where `t` has happened, so has `s`. Then
+p(order | impression) is not p(order | click). A task that is reported on the rows where another one
+happened is taken to happen only there, as along a funnel: where `t` has happened, so has `s`. Then
 
     p(t | s) = p(t | all) / p(s | all)        p(t | all) = p_t p(space of t's loss | all)
 
@@ -12,11 +12,52 @@ p(t | all) > p(s | all); what follows is held to SURE. ESMM's quotient is its ow
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 
-from dtn_jax.schema import ALL, Schema
+from dtn_jax.schema import ALL, Schema, choose
 
 SURE = 1 - 1e-6  # the highest probability that a quotient is taken for
+
+
+def space_mask(
+    task: str,
+    labels: Float[Array | np.ndarray, "B T"],
+    label_mask: Bool[Array | np.ndarray, "B T"],
+    row_mask: Bool[Array | np.ndarray, " B"],
+    schema: Schema,
+    space: str | None = None,
+) -> Bool[Array | np.ndarray, " B"]:
+    """The rows on which a task's loss or metric is taken; numpy in, numpy out, and so for JAX.
+
+    Args:
+      task: the task's name.
+      labels: `[B, T]`, in the order of `schema.tasks`.
+      label_mask: `[B, T]`, True where the label is known.
+      row_mask: `[B]`, False for padding.
+      schema: names the tasks.
+      space: `all` or a binary task's name; None takes the space of the task's loss.
+
+    Returns:
+      `[B]`, True where the row is real, its label of `task` is known and, unless the space is
+      `all`, its label of the space's task is known to be 1.
+
+    Raises:
+      UserError: an unknown task or space.
+      ValueError: labels or label_mask with another number of columns than the schema has tasks.
+    """
+    names = schema.task_names
+    column = names.index(choose("task", task, names))
+    for what, array in (("labels", labels), ("label_mask", label_mask)):
+        if array.shape[1] != len(names):
+            raise ValueError(
+                f"{what} has {array.shape[1]} columns, expected {len(names)}: {', '.join(names)}"
+            )
+    space = schema.tasks[column].space if space is None else space
+    mask = row_mask & label_mask[:, column]
+    if choose("space", space, [ALL, *names]) != ALL:
+        other = names.index(space)
+        mask = mask & label_mask[:, other] & (labels[:, other] == 1)
+    return mask
 
 
 def logits_in(

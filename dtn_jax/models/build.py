@@ -122,7 +122,9 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     usual = parse_experts(model.experts)
     others = {
         choose(f"group of {name}", group, levels[0]): parse_experts(text)
-        for group, text in pairs(model.group_experts, "model.group_experts").items()
+        for group, text in pairs(
+            model.group_experts, "model.group_experts", "group=experts"
+        ).items()
     }
     return tuple({group: others.get(group, usual) for group in level} for level in levels)
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
 from dtn_jax.schema import UserError, choose
 from dtn_jax.state import State
@@ -24,6 +25,22 @@ from dtn_jax.tables.embedding import ROW_MULTIPLE
 from dtn_jax.tables.exchange import AXES
 
 STRATEGIES = ("shard", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshOptions:
+    """Section `parallel`: devices."""
+
+    strategy: str = option(
+        "shard",
+        "shard: batch and tables split; pmap: the batch alone",
+        choices=STRATEGIES,
+        runtime=True,
+    )
+    devices: int = option(0, "how many, over all processes; 0 takes all", least=0, runtime=True)
+    table_devices: int = option(
+        0, "shard: devices that share a copy of the tables; 0 is all", least=0, runtime=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)

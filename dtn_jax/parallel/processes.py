@@ -6,6 +6,7 @@ data. The first one prepares, logs, draws and speaks; the others keep silent.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -16,10 +17,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
+from dtn_jax.options import option
 
 T = TypeVar("T")
+TEXT_BYTES = 1000  # of a text that the first process tells the others
 EXPECTED = "expected off, auto or HOST:PORT,COUNT,INDEX, such as 10.0.0.1:8476,4,0"
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessOptions:
+    """Section `parallel`: processes."""
+
+    processes: str = option(
+        "off", "off, auto (SLURM, TPU pod, Kubernetes, MPI) or HOST:PORT,COUNT,INDEX", runtime=True
+    )
+    heartbeat_seconds: int = option(
+        20, "a process silent for longer is dead, and ends the others", least=1, runtime=True
+    )
 
 
 def join(parallel: ConfigDict) -> None:
@@ -71,6 +86,21 @@ def first_alone(do: Callable[[], T]) -> T:
         return done
     multihost_utils.sync_global_devices("first_alone")
     return do()
+
+
+def told_by_first(tell: Callable[[], str]) -> str:
+    """What `tell` returns in the first process, which alone calls it; all processes get it.
+
+    A text of more than 1000 bytes is cut.
+    """
+    if jax.process_count() == 1:
+        return tell()
+    sent = np.zeros(TEXT_BYTES, np.uint8)
+    if is_first():
+        text = tell().encode()[:TEXT_BYTES]
+        sent[: len(text)] = np.frombuffer(text, np.uint8)
+    got = np.asarray(multihost_utils.broadcast_one_to_all(sent))
+    return got.astype(np.uint8).tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def own_part(size: int) -> slice:

@@ -15,9 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
 
 Number = float | int
+Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -47,9 +49,7 @@ def _note(axes: Axes, text: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _series(
-    history: Sequence[Mapping], kind: str, keys: Sequence[str]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _series(history: Sequence[Mapping], kind: str, keys: Sequence[str]) -> dict[str, Series]:
     """{key: (steps, values)} of the records of a kind; values that are not defined are skipped."""
     series = {}
     for key in keys:
@@ -74,66 +74,40 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> None:
-    """Draws training losses and validation metrics against the step, as a PNG.
+    """Draws training losses, and each metric that can select states, against the step, as a PNG.
 
     Args:
       history: the records of metrics.jsonl: {"kind": "train", "step", "loss/<task>": ...} and
-        {"kind": "validation", "step", "<task>@<space>/auc" or ".../r2": ...}.
+        {"kind": "validation", "step", "<task>@<space>/<metric>": ...}.
       path: the PNG to write; its folder is made.
     """
     keys = list(dict.fromkeys(key for record in history for key in record))
     train = _series(history, "train", [k for k in keys if k.startswith("loss/")])
-    validation = _series(history, "validation", [k for k in keys if k.endswith(("/auc", "/r2"))])
-    tasks = [k.removeprefix("loss/") for k in train]
-    tasks += [k.partition("@")[0] for k in validation]
-    tasks = list(dict.fromkeys(tasks))
+    train = {key.removeprefix("loss/"): series for key, series in train.items()}
+    validation = {}
+    for metric in (m for m in METRICS.values() if m.selectable):
+        ours = [k for k in keys if k.endswith(f"/{metric.name}")]
+        if series := _series(history, "validation", ours):
+            validation[metric] = {k.rpartition("/")[0]: found for k, found in series.items()}
+    places = dict.fromkeys(place for drawn in validation.values() for place in drawn)
+    tasks = list(dict.fromkeys([*train, *(place.partition("@")[0] for place in places)]))
     colour = {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(tasks)}
 
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    figure.get_layout_engine().set(wspace=0.06)
-    _clean(left, "Training loss")
-    for key, (steps, values) in train.items():
-        task = key.removeprefix("loss/")
-        if len(steps) > 40:
-            left.plot(steps, values, color=colour[task], alpha=0.22, linewidth=0.8)
-            values = _smooth(values)
-        marker = "o" if len(steps) == 1 else ""
-        left.plot(steps, values, color=colour[task], linewidth=1.8, marker=marker, label=task)
-    if train:
-        values = np.concatenate([v for _, v in train.values()])
-        if values.min() > 0 and values.max() > 10 * values.min():
-            left.set_yscale("log")
-            left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            left.yaxis.set_major_formatter(lambda x, _: f"{x:g}")
-            left.yaxis.set_minor_formatter(NullFormatter())
-        left.set_ylabel("mean loss")
-    else:
-        _note(left, "no training step logged yet")
-
-    metrics = {key.rpartition("/")[2] for key in validation}
-    name = " and ".join({"auc": "AUC", "r2": "R²"}[m] for m in sorted(metrics))
-    _clean(right, f"Validation {name}" if name else "Validation")
-    seen: dict[str, int] = {}
-    for key, (steps, values) in validation.items():
-        where = key.rpartition("/")[0]
-        task = where.partition("@")[0]
-        line = LINES[seen.get(task, 0) % len(LINES)]
-        seen[task] = seen.get(task, 0) + 1
-        best = int(np.argmax(values))
-        label = f"{where}: best {values[best]:.4f} at step {steps[best]:,d}"
-        right.plot(
-            steps, values, line, color=colour[task], linewidth=1.8, marker="o", ms=3.5, label=label
-        )
-        right.plot(
-            steps[best], values[best], "*", color=colour[task], ms=14, mec="white", mew=1, zorder=5
-        )
-    if validation:
-        right.set_ylabel(name)
-    else:
-        _note(right, "no validation yet")
-    last = max((steps[-1] for s in (train, validation) for steps, _ in s.values()), default=0)
-    for axes, drawn in ((left, train), (right, validation)):
+    rows = math.ceil((1 + max(len(validation), 1)) / 2)
+    figure = Figure(figsize=(11, 4.4 * rows), layout="constrained")
+    losses, *others = figure.subplots(rows, 2).ravel()
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
+    _losses(losses, train, colour)
+    if not validation:
+        _clean(others[0], "Validation")
+        _note(others[0], "no validation yet")
+    for axes, (metric, drawn) in zip(others, validation.items()):
+        _over_training(axes, metric, drawn, colour)
+    for axes in others[max(len(validation), 1) :]:
+        axes.remove()
+    every = [train, *validation.values()]
+    last = max((steps[-1] for drawn in every for steps, _ in drawn.values()), default=0)
+    for axes, drawn in zip((losses, *others), every):
         if drawn:
             axes.set_xlabel("step")
             axes.set_xlim(-0.03 * last, 1.03 * last)
@@ -141,6 +115,48 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
             axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
             axes.locator_params(axis="x", nbins=6, integer=True)
     _save(figure, path)
+
+
+def _losses(axes: Axes, train: Mapping[str, Series], colour: Mapping[str, str]) -> None:
+    _clean(axes, "Training loss")
+    for task, (steps, values) in train.items():
+        if len(steps) > 40:
+            axes.plot(steps, values, color=colour[task], alpha=0.22, linewidth=0.8)
+            values = _smooth(values)
+        marker = "o" if len(steps) == 1 else ""
+        axes.plot(steps, values, color=colour[task], linewidth=1.8, marker=marker, label=task)
+    if not train:
+        _note(axes, "no training step logged yet")
+        return
+    values = np.concatenate([v for _, v in train.values()])
+    if values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel("mean loss")
+
+
+def _over_training(
+    axes: Axes, metric: Metric, drawn: Mapping[str, Series], colour: Mapping[str, str]
+) -> None:
+    """A line for each task@space; a star where it is best."""
+    title = metric.title[:1].upper() + metric.title[1:]
+    _clean(axes, f"{title} on validation")
+    seen: dict[str, int] = {}
+    for place, (steps, values) in drawn.items():
+        task = place.partition("@")[0]
+        line = LINES[seen.get(task, 0) % len(LINES)]
+        seen[task] = seen.get(task, 0) + 1
+        best = int(np.argmax(values) if metric.higher_is_better else np.argmin(values))
+        label = f"{place}: best {metric.text(values[best])} at step {steps[best]:,d}"
+        axes.plot(
+            steps, values, line, color=colour[task], linewidth=1.8, marker="o", ms=3.5, label=label
+        )
+        axes.plot(
+            steps[best], values[best], "*", color=colour[task], ms=14, mec="white", mew=1, zorder=5
+        )
+    axes.set_ylabel(metric.title)
 
 
 def wilson(rate: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:

@@ -8,41 +8,31 @@ import rich.box
 import rich.table
 import rich.text
 
-from dtn_jax.schema import Schema
+from dtn_jax.metrics import METRICS, Metric, Value
+from dtn_jax.schema import TASK_KINDS, Schema
 
-Number = float | int
-ROOM = 11  # letters of task@space that a terminal of 80 columns has room for beside GAUC
-Results = Mapping[str, Mapping[str, Number | None]]
-
-_BINARY = {
-    "AUC": ("auc", ".4f"),
-    "GAUC": ("gauc", ".4f"),  # left out where no row has it: without groups
-    "log\nloss": ("logloss", ".4f"),
-    "ECE": ("ece", ".4f"),
-    "mean\npred.": ("mean_prediction", "%"),
-    "base\nrate": ("base_rate", "%"),
-    "positives": ("positives", ",d"),
-    "examples": ("examples", ",d"),
-}
-_REGRESSION = {
-    "RMSE": ("rmse", ".4g"),
-    "MAE": ("mae", ".4g"),
-    "R²": ("r2", ".4f"),
-    "examples": ("examples", ",d"),
-}
-
-
-def _cell(value: Number | None, form: str) -> str:
-    if value is None:
-        return "n/d"
-    if form == "%":  # three digits, whatever the rate
-        return f"{100 * value:#.3g}%" if value >= 1e-4 else f"{100 * value:.1g}%"
-    return format(value, form)
+FEW = 7  # metrics that a terminal of 80 columns has room for beside any task@space
+ROOM = 11  # letters of task@space that it has room for beside more
+Results = Mapping[str, Mapping[str, Value]]
 
 
 def label(key: str) -> str:
-    """task@space in two lines where 80 columns would cut it: with GAUC beside it."""
+    """task@space in two lines where 80 columns would cut it, beside many metrics."""
     return key if len(key) <= ROOM else key.replace("@", "\n@")
+
+
+def shown(splits: Mapping[str, Results], schema: Schema, kind: str) -> dict[str, Metric]:
+    """The metrics of a kind of task that a table has columns for; those that no row has are left
+    out: GAUC without groups, and what was added after a run was done."""
+    tasks = {task.name for task in schema.tasks if task.kind == kind}
+    there = {
+        name
+        for results in splits.values()
+        for key, found in results.items()
+        if key.partition("@")[0] in tasks
+        for name in found
+    }
+    return {name: m for name, m in METRICS.items() if m.column and name in there}
 
 
 def splits_table(
@@ -51,32 +41,34 @@ def splits_table(
     """The metrics of some splits, a section each, a row per task@space; "n/d": not defined.
 
     Args:
-      splits: {split: {task@space: metrics}}, the metrics as `metrics.binary_metrics` and
-        `regression_metrics` give them.
+      splits: {split: {task@space: metrics}}, the metrics as `metrics.measure` gives them.
       schema: tells binary tasks from regression tasks, which get a table of their own below.
       title: stands above.
     """
     grid = rich.table.Table.grid()
     grid.title = title or None
     kinds = {task.name: task.kind for task in schema.tasks}
-    grouped = any("gauc" in metrics for results in splits.values() for metrics in results.values())
-    binary = {k: v for k, v in _BINARY.items() if grouped or k != "GAUC"}
-    for kind, columns in (("binary", binary), ("regression", _REGRESSION)):
+    for kind in TASK_KINDS:
+        columns = shown(splits, schema, kind)
+        dense = len(columns) > FEW
         table = rich.table.Table(
-            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+            box=rich.box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 0 if dense else 1, 0, 0),
         )
         table.add_column("task@space", overflow="fold", style="bold", vertical="bottom")
-        for name in columns:
-            table.add_column(name, justify="right", no_wrap=True, vertical="bottom")
+        for metric in columns.values():
+            table.add_column(metric.column, justify="right", no_wrap=True, vertical="bottom")
         for split, results in splits.items():
             rows = {k: v for k, v in results.items() if kinds[k.partition("@")[0]] == kind}
             if rows:
                 table.add_section()
                 table.add_row(rich.text.Text(split, "italic not bold"))
-            for key, metrics in rows.items():
+            for key, found in rows.items():
                 table.add_row(
-                    label(key) if grouped else key,
-                    *(_cell(metrics[m], form) for m, form in columns.values()),
+                    label(key) if dense else key,
+                    *(m.text(found[name]) if name in found else "" for name, m in columns.items()),
                 )
         if table.row_count:
             if grid.row_count:

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from dtn_jax.input.pipeline import Batch
 from dtn_jax.interface import Inputs
 from dtn_jax.models.experts.hcnet import pair_addresses
+from dtn_jax.options import option
 from dtn_jax.schema import Schema, UserError, choose
 from dtn_jax.tables.exchange import take
 from dtn_jax.tables.pooling import pool
@@ -26,6 +27,15 @@ from dtn_jax.tables.stored_rows import numbers
 
 ROW_MULTIPLE = 1024  # tables are padded to it, so that any usual device count divides them
 LARGEST_ID = 2**31 - 1  # ids are int32
+
+
+@dataclasses.dataclass(frozen=True)
+class DebugOptions:
+    """Section `debug`."""
+
+    check_ids: bool = option(
+        False, "check the range of every id inside the compiled step; slow", runtime=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pathlib
 import traceback
@@ -12,10 +11,13 @@ import optuna
 from ml_collections import ConfigDict
 
 from dtn_jax.config import flatten, override
+from dtn_jax.config.files import config_path, import_config
+from dtn_jax.config.plugins import import_file
 from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
+from dtn_jax.options import lists
 from dtn_jax.schema import UserError
 
-SPACE = pathlib.Path("configs/space.py")  # searched unless the user has a space
+SPACE = "configs/space.py"  # searched unless the user has a space
 DRAWS = 32  # by which a space is told from another
 # What trials are compared by, or on, is the same for all of them.
 FIXED = (
@@ -30,17 +32,12 @@ Space = Callable[[object], Mapping[str, object]]  # of a trial: {option: value}
 
 
 def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
-    """Reads 'KEY=VALUE,VALUE;KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
+    """Reads 'KEY=VALUE,VALUE,KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
     grid: dict[str, list[str]] = {}
     scratch = ConfigDict(config.to_dict()).lock()
-    for part in filter(None, (p.strip() for p in text.split(";"))):
-        key, equals, listed = part.partition("=")
-        if not equals:
-            raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {part!r}")
-        key, values = key.strip(), {}
-        if key in grid:
-            raise UserError(f"--grid: {key} is there twice; give its values in one list")
-        for value in split_outside_brackets(listed):
+    for key, listed in lists(text, "--grid").items():
+        values = {}
+        for value in listed:
             check_settings({key: value}, scratch)
             values.setdefault(repr(flatten(scratch)[key]), value)  # 1e-3 is 0.001
         grid[key] = list(values.values())
@@ -49,32 +46,18 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     return grid
 
 
-def split_outside_brackets(text: str) -> list[str]:
-    found, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            found.append("")
-        else:
-            found[-1] += letter
-    return [value.strip() for value in found]
-
-
 def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
     return lambda trial: {key: trial.suggest_categorical(key, v) for key, v in grid.items()}
 
 
 def load_space(file: str, config: str) -> Space:
     """The function `sweep` of a file: the one named, else the config's, else configs/space.py."""
-    for path in [pathlib.Path(file)] if file else [pathlib.Path(config.partition(":")[0]), SPACE]:
-        if not path.is_file():
-            raise UserError(f"no file {str(path)!r} with a function sweep(trial)")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # whatever a file of the user's may raise
-            raise UserError(f"{path} fails: {type(error).__name__}: {error}") from error
+    for path in [file] if file else [config.partition(":")[0], SPACE]:
+        if file and not pathlib.Path(path).is_file():
+            raise UserError(f"no file {path!r} with a function sweep(trial)")
+        module = (
+            import_file(pathlib.Path(path), "file") if file else import_config(config_path(path))
+        )
         if found := getattr(module, "sweep", None):
             return found
     raise UserError(f"{path} has no function sweep(trial)")

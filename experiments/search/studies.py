@@ -8,15 +8,17 @@ import json
 import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import optuna
 import rich
 from ml_collections import ConfigDict
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from dtn_jax.config import identity
+from dtn_jax.config import differing, identity
+from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
 
@@ -43,9 +45,10 @@ class Study:
     Attributes:
       name: the architecture.
       optuna: the study in its storage.
-      objective: whose validation value it raises, as `train.select` names it.
+      objective: whose validation value it makes better, as `train.select` names it.
       budget: what it may spend.
       storage: where the trials are; a database tells which workers live, a journal does not.
+      metric: what the objective's metric is called.
     """
 
     name: str
@@ -53,6 +56,16 @@ class Study:
     objective: str
     budget: Budget
     storage: optuna.storages.BaseStorage
+    metric: str = "AUC"
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.optuna.direction == StudyDirection.MAXIMIZE
+
+    def ranked(self, trials: Iterable[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+        """Those that are complete, the best first."""
+        complete = [t for t in trials if t.state == TrialState.COMPLETE]
+        return sorted(complete, key=lambda t: t.value, reverse=self.higher_is_better)
 
     def close(self) -> None:
         """Ends the connections to the storage."""
@@ -233,8 +246,7 @@ class Study:
     def best(self) -> optuna.trial.FrozenTrial | None:
         """Of the trials within the budget; an earlier call may have had a larger one."""
         within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
-        complete = [t for t in within if t.state == TrialState.COMPLETE]
-        return max(complete, key=lambda t: t.value, default=None)
+        return next(iter(self.ranked(within)), None)
 
 
 def age(trial: optuna.trial.FrozenTrial) -> float:
@@ -272,6 +284,7 @@ def open_study(
     space: str = "",
     search: str = "",
     data: str = "",
+    metric: str = "AUC",
 ) -> Study:
     """Opens the study of an architecture, or makes it.
 
@@ -284,6 +297,7 @@ def open_study(
       space: what suggests settings, as text.
       search: tells studies of one architecture apart that share a storage.
       data: the data set's fingerprint.
+      metric: what the objective's metric is called, for tables and pictures.
 
     Raises:
       UserError: the storage cannot be opened, or the study there is of another config, data set,
@@ -296,18 +310,20 @@ def open_study(
     owner = {"config": own, "objective": objective, "grid": grid, "space": space}
     owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     stored_as = f"{search}/{name}" if search else name
-    opened, study = create_study(storage, stored_as, make_pruner(budget.pruner))
+    opened, study = create_study(
+        storage, stored_as, make_pruner(budget.pruner), higher_is_better(objective)
+    )
     study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
         study.set_user_attr(OWNER, owner)
-    elif stored != owner:
-        keys = sorted({*own, *stored["config"]})
-        differing = [k for k in keys if stored["config"].get(k) != own.get(k)]
-        differing += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
+        stored = owner
+    others = sorted(differing(identity(stored["config"]), own))
+    others += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
+    if others:
         Study(name, study, objective, budget, opened).close()
         raise UserError(
             f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
-            f"{', '.join(differing)}; give another --study, --workdir or --storage"
+            f"{', '.join(others)}; give another --study, --workdir or --storage"
         )
-    return Study(name, study, objective, budget, opened)
+    return Study(name, study, objective, budget, opened, metric)

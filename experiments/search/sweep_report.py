@@ -57,15 +57,12 @@ def live(study: Study) -> Iterator[Callable[[], None]]:
 def table(study: Study) -> rich.table.Table:
     """The best trials, and how many there are of each kind."""
     trials = study.trials()
-    ranked = sorted(
-        (t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: t.value, reverse=True
-    )
-    title = f"{study.name}: validation AUC ({study.objective})"
+    title = f"{study.name}: validation {study.metric} ({study.objective})"
     counts = ", ".join(f"{n} {name}" for name, n in counted(trials).items())
     made = rich.table.Table(title=title, caption=f"of {study.budget.trials} trials: {counts}")
     for column in ("trial", "value", "seconds", "settings"):
         made.add_column(column, justify="left" if column == "settings" else "right")
-    for trial in ranked[:SHOWN]:
+    for trial in study.ranked(trials)[:SHOWN]:
         described = " ".join(f"{k}={short(v)}" for k, v in settings(trial).items())
         made.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
     return made
@@ -173,7 +170,7 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
     complete = [t for t in study.trials() if t.state == TrialState.COMPLETE]
     varied = {k for t in complete for k in t.params}
     varied = {k for k in varied if len({str(t.params.get(k)) for t in complete}) > 1}
-    value = {"target": lambda t: t.value, "target_name": f"AUC ({study.objective})"}
+    value = {"target": lambda t: t.value, "target_name": f"{study.metric} ({study.objective})"}
     name_of = {"target_name": value["target_name"]}
     plots = {"history": functools.partial(pictures.plot_optimization_history, **name_of)}
     if len(complete) > 1 and varied:
@@ -192,7 +189,8 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
                 rich.print(f"no picture of {kind}: {error}")
                 continue
             figure = plt.gcf()
-            title = f"{name}: validation AUC ({study.objective}), {len(complete)} trials"
+            what = f"validation {study.metric} ({study.objective})"
+            title = f"{name}: {what}, {len(complete)} trials"
             readable(figure, title, varied)
             path = workdir / f"{name}_{kind}.png"
             with replacing(path) as temporary:

@@ -33,7 +33,7 @@ class Database(RDBStorage):
 
 
 def create_study(
-    storage: str, name: str, pruner: optuna.pruners.BasePruner
+    storage: str, name: str, pruner: optuna.pruners.BasePruner, higher_is_better: bool = True
 ) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
     """Makes or loads a study; workers that make a new database at the same time try again."""
     for attempt in range(OPENINGS):
@@ -42,7 +42,7 @@ def create_study(
             return opened, optuna.create_study(
                 storage=opened,
                 study_name=name,
-                direction="maximize",
+                direction="maximize" if higher_is_better else "minimize",
                 pruner=pruner,
                 load_if_exists=True,
             )

@@ -18,10 +18,13 @@ import polars as pl
 import sklearn.calibration
 import sklearn.metrics
 
-from dtn_jax.evaluate import Scores, evaluate
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.evaluate import evaluate
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.calibration import expected_calibration_error
 from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Field, Schema, Task
 
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
@@ -115,9 +118,9 @@ def own_metrics(data: Rows) -> dict[str, Callable[[], float]]:
     known = np.ones((len(z), 1), bool)
     scores = Scores(z[:, None], y[:, None], known, np.ones(len(z), np.float32), group)
     return {
-        "AUC": lambda: metrics.auc(z, y),
+        "AUC": lambda: auc(z, y),
         "GAUC": lambda: gauc(z, y, group).value,
-        "log loss": lambda: metrics.log_loss(z, y),
+        "log loss": lambda: log_loss(z, y),
         "ECE": lambda: expected_calibration_error(p, y, BINS),
         "all of a task": lambda: evaluate(scores, schema, BINS, False)["click@all"]["auc"],
     }
@@ -141,7 +144,7 @@ def random_rows(rows: int, groups: int) -> Rows:
     at = np.searchsorted(shares, rng.random(rows) * shares[-1])
     names = rng.permutation(groups) * 7919 + 10**12  # as user ids are: large, in no order
     logits = (rng.normal(size=rows) - 3.37).astype(np.float32)
-    probabilities = metrics.sigmoid(logits)
+    probabilities = sigmoid(logits)
     labels = (rng.random(rows) < probabilities).astype(np.float32)
     return Rows(logits, probabilities, labels, names[at])
 
@@ -207,7 +210,8 @@ def notes(data: Rows, sampled: int, share: float) -> list[str]:
     _, groups, skipped = gauc(data.logits, data.labels, data.group)
     return [
         f"GAUC is over {groups:,} groups; {skipped:,} have one class. 'All of a task' is those "
-        "metrics, the standard error of the AUC, counts and means; its value is the AUC.",
+        "metrics, the standard error of the AUC, average precision, counts and means; its value is "
+        "the AUC.",
         f"The loop over groups saw {sampled:,} of them ({100 * share:.3g} %): its seconds are "
         "divided by that share, its value is compared with ours on the same rows.",
         "polars uses all cores, the others one; its memory is not numpy's, so not counted. "

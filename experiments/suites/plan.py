@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
+from dtn_jax.config import base_config
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import row_optimizers
 
@@ -150,7 +150,7 @@ def check_row(name: str, p: Program, devices: int) -> dict[str, Cell]:
 
 
 def program(dim: int, rows: int, devices: int, per_device: int, changes: dict[str, Any]) -> Program:
-    config = base.get_config()
+    config = base_config()
     config.model.embedding_dim = dim
     config.data.batch_size = config.data.eval_batch_size = per_device * devices
     config.parallel.devices = devices

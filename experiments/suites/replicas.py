@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
+from dtn_jax.config import base_config
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
@@ -45,7 +45,7 @@ def measure(options: Options) -> Measured:
 
 
 def both_ways(dim: int, width: int, batch_size: int) -> dict:
-    config = base.get_config()
+    config = base_config()
     config.model.embedding_dim, config.model.expert_dim = dim, width
     fields = tuple(Field(f"f{i}", rows=ROWS // 23) for i in range(23))
     schema = Schema("benchmark", fields, (Task("click"), Task("order", upstream=("click",))))

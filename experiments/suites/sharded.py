@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from configs import base
+from dtn_jax.config import base_config
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 
@@ -84,7 +84,7 @@ def program(
     by_hand: bool = True,
     quick: bool = False,
 ) -> Program:
-    config = base.get_config()
+    config = base_config()
     config.model.architecture, config.model.experts = "shared_bottom", "mlp"
     config.data.batch_size = config.data.eval_batch_size = QUICK_BATCH if quick else BATCH
     config.parallel.devices, config.parallel.table_devices = devices, table_devices

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs import base
+from dtn_jax.config import base_config
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
@@ -60,7 +60,7 @@ def measure(options: Options) -> Measured:
 
 def released_config(experts: str, dtype: str, quick: bool) -> ConfigDict:
     """The sizes of the run that DTN's authors released (Ali-CCP, MaskNet + MemoNet + GDCN)."""
-    config = base.get_config()
+    config = base_config()
     model = config.model
     model.architecture, model.experts = "dtn", experts
     model.embedding_dim, model.expert_dim = 64, 256

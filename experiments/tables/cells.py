@@ -19,8 +19,7 @@ import jax
 from ml_collections import ConfigDict
 
 import dtn_jax
-from configs import base
-from dtn_jax.config import flatten, identity
+from dtn_jax.config import base_config, declarations, differing, flatten, identity
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.metrics.significance import resampled_aucs
@@ -42,9 +41,12 @@ def digest(*facts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:SHORT]
 
 
-def name_of(config: ConfigDict, data: Prepared) -> str:
-    """The name of the cell of a config: readable, and of what it computes alone."""
-    own = digest(changed(config), data.fingerprint)
+def name_of(config: ConfigDict, data: Prepared, changes=None) -> str:
+    """The name of the cell of a config: readable, and of what it computes alone.
+
+    `changes` are those of `changed`, or of `changed_before` for the name that it once had.
+    """
+    own = digest((changes or changed)(config), data.fingerprint)
     return f"{config.model.architecture}-seed{config.seed}-{own}"
 
 
@@ -55,9 +57,31 @@ def run_name(config: ConfigDict, data: Prepared) -> str:
 
 def changed(config: ConfigDict) -> dict[str, str]:
     """The identity options that are not at their default: a new option makes no cell worthless."""
-    defaults = flatten(base.get_config())
+    defaults = flatten(base_config())
     found = identity(config)
     return {k: str(v) for k, v in found.items() if v != defaults.get(k)}
+
+
+def changed_before(config: ConfigDict) -> dict[str, str]:
+    """As `changed`, with the options of architectures and experts that the run does not have.
+
+    Cells were once named by those too; they are still found.
+    """
+    known = declarations()
+    return {
+        key: str(value)
+        for key, value in flatten(config).items()
+        if not known[key].option.runtime and value != known[key].option.default
+    }
+
+
+NAMED_BY = (changed, changed_before)  # the names that a cell may have, today's first
+
+
+def place(folder: pathlib.Path, *names: str) -> pathlib.Path:
+    """The first of these files that is kept, else the first: NAME.json in `folder`."""
+    paths = [folder / f"{name}.json" for name in names]
+    return next((path for path in paths if kept.exists(path)), paths[0])
 
 
 def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
@@ -72,8 +96,7 @@ def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> di
         return None
     if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
         raise kept.Damaged(f"{path} is damaged (it lacks {', '.join(lacking)})")
-    now = {k: str(v) for k, v in identity(config).items()}
-    return found if found["config"].items() <= now.items() else None
+    return None if differing(identity(found["config"]), identity(config)) else found
 
 
 def compute(config: ConfigDict, data: Prepared, run: pathlib.Path) -> dict:

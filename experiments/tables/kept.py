@@ -53,6 +53,11 @@ def read(path: pathlib.Path) -> dict | None:
     return packs.read(folder_of(path)).get(name_of(path)) if found is None else found
 
 
+def exists(path: pathlib.Path) -> bool:
+    """Whether there is a file, or a cell or tuning of its name in the pack."""
+    return path.exists() or name_of(path) in packs.read(folder_of(path))
+
+
 def read_single(path: pathlib.Path) -> dict | None:
     """What the file holds; draws that an older version kept become what they are now."""
     found = read_json(path)

@@ -26,9 +26,8 @@ from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.input.pipeline import Batch, SplitReader, take
-from dtn_jax.losses import space_mask
-from dtn_jax.metrics import ranking as metrics
-from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema, UserError, choose
 
 from .. import command
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         for space in task.spaces:
             rows = mask_of(test, data.schema, column, space)
             found = logits_in(space, task.name, logits, data.schema, rows)
-            aucs[f"{task.name}@{space}"] = metrics.auc(found, test.labels[rows, column])
+            aucs[f"{task.name}@{space}"] = auc(found, test.labels[rows, column])
     rich.print(known.model, aucs)
     path = REFERENCES / f"{known.dataset}.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -130,7 +129,7 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> Scor
         return model.decision_function(one_hot(batch)).astype(np.float64)
 
     def by_validation(model: LogisticRegression) -> float:
-        return metrics.auc(score(model, validation), validation.labels[:, task])
+        return auc(score(model, validation), validation.labels[:, task])
 
     best = max((fitted(c) for c in STRENGTHS), key=by_validation)
     return lambda batch: score(best, batch)

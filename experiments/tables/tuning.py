@@ -28,8 +28,10 @@ def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict
     return configured(protocol, protocol.entries[name], protocol.tuning, {"seed": 0}, places)
 
 
-def tuning_name(protocol: Protocol, name: str, config: ConfigDict, data: Prepared) -> str:
-    own = digest(changed(config), data.fingerprint, asked(protocol.config), protocol.trials)
+def tuning_name(
+    protocol: Protocol, name: str, config: ConfigDict, data: Prepared, changes=changed
+) -> str:
+    own = digest(changes(config), data.fingerprint, asked(protocol.config), protocol.trials)
     return f"{name}-{own}"
 
 

@@ -69,8 +69,11 @@ class Work:
     def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
         """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
         config = tuning.tuning_config(self.protocol, name, self.places)
-        found = tuning.tuning_name(self.protocol, name, config, self.data)
-        return self.folder / "tuning" / f"{found}.json", config
+        names = [
+            tuning.tuning_name(self.protocol, name, config, self.data, changes)
+            for changes in cells.NAMED_BY
+        ]
+        return cells.place(self.folder / "tuning", *names), config
 
     def tuning(self, name: str) -> dict | None:
         return self.kept(*self.tuning_file(name), cells.TUNING)
@@ -81,8 +84,8 @@ class Work:
         tuned = self.tuning(entry.tuned_as)["settings"]
         last = {"seed": seed, **self.places}
         config = configured(self.protocol, own, tuned, entry.settings, last)
-        name = cells.name_of(config, self.data)
-        return self.folder / "cells" / f"{name}.json", config
+        names = [cells.name_of(config, self.data, changes) for changes in cells.NAMED_BY]
+        return cells.place(self.folder / "cells", *names), config
 
     def cell(self, entry: Entry, seed: int) -> dict | None:
         return self.kept(*self.cell_file(entry, seed), cells.CELL)

@@ -1,5 +1,6 @@
 """What pictures and tables of importance show: texts and cells, as a reader sees them."""
 
+import dataclasses
 import io
 import itertools
 import pathlib
@@ -38,7 +39,8 @@ def measured(means, error, method="permutation"):
     fields = tuple(f"f{i}" for i in range(len(means)))
     keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
     covariance = np.diag(np.broadcast_to(error, means.shape).ravel() ** 2)
-    return Importance(method, fields, keys, np.zeros(len(keys)), means[None], covariance)
+    zeros, titles = np.zeros(len(keys)), ("AUC",) * len(keys)
+    return Importance(method, fields, keys, zeros, means[None], covariance, titles)
 
 
 def below(figure):
@@ -78,13 +80,39 @@ def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
     importance = {f"t{k}@all": by_field for k in range(4)}
     title, table, _ = tables.importance_table("gradient", {"importance": importance}).renderables
     assert list(table.columns[1].cells) == ["100", "0.00"]
-    text, rows = markdown.importance("gradient", importance)
+    text, rows = markdown.importance("gradient", {"importance": importance})
     assert "| `race` | 0.00 |" in rows
     for said in (below(drawn["a"]), title.plain, text):
         assert "a field without influence has more than 0 too" in said
         assert "brackets" not in said
-    _, rows = markdown.importance("unknown", importance)
+    _, rows = markdown.importance("unknown", {"importance": importance})
     assert "| `race` | (0.00) |" in rows
+
+
+def test_a_regression_has_its_own_metrics_name(drawn):
+    """In the picture, the terminal and the Markdown; files of before say none, and are of AUC."""
+    found = measured([[0.1, 0.0], [0.02, 0.09]], 0.05)
+    found = dataclasses.replace(found, titles=("AUC", "R²"), base=np.array([0.81234, 0.25]))
+    figures.importance(found, "a")
+    labels = [label.get_text() for label in drawn["a"].axes[0].get_xticklabels()]
+    assert labels == ["t0\n@all\nAUC 0.8123", "t1\n@all\nR² 0.2500"]
+    facts = {
+        "metric": dict(zip(found.keys, found.titles)),
+        "base": dict(zip(found.keys, found.base)),
+        "importance": {key: {"age": {"mean": 0.1, "error": 0.01}} for key in found.keys},
+    }
+    table = tables.importance_table("permutation", facts).renderables[0].plain
+    all_ = {"methods": {"permutation": facts}, "rows": 1234, "split": "test", "undefined": []}
+    first, second, _ = markdown.importances(all_)
+    assert first == "AUC of the 1,234 test rows: t0@all 0.8123; R² of the 1,234 test rows: " + (
+        "t1@all 0.2500."
+    )
+    for said in (below(drawn["a"]), table, second):
+        assert "drop of AUC and R² × 1000 when permuted" in said
+    del facts["metric"]
+    first, second, _ = markdown.importances(all_)
+    assert first == "AUC of the 1,234 test rows: t0@all 0.8123, t1@all 0.2500."
+    assert "drop of AUC × 1000 when permuted" in second
 
 
 # ---------------------------------------------------------------- divergence

@@ -17,7 +17,7 @@ from dtn_jax.analysis.segments import default_segment, described, names, segment
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.input.pipeline import Batch, take
 from dtn_jax.interface import Outputs
-from dtn_jax.metrics.ranking import auc
+from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task, UserError
 from dtn_jax.state import State

@@ -5,7 +5,9 @@ import pytest
 from test_analysis_importance import SCHEMA, rows
 
 from dtn_jax.analysis import quality
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics import auc as metrics
+from dtn_jax.metrics import regression
+from dtn_jax.metrics.metric import Rows
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -34,7 +36,9 @@ def test_r2_is_that_of_metrics(weighted):
     labels, noise = rng.normal(size=(2, 50))
     weights = rng.random(50) if weighted else None
     value, psi = quality.r2(labels + noise, labels, weights)
-    assert value == pytest.approx(metrics.regression_metrics(labels + noise, labels, weights)["r2"])
+    assert value == pytest.approx(
+        regression.r2(Rows("regression", labels + noise, labels, weights))
+    )
     assert psi.sum() == pytest.approx(0, abs=1e-12)
 
 

@@ -15,7 +15,8 @@ def given(means, error=1e-9):
     fields = tuple(f"f{i}" for i in range(len(means)))
     keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
     covariance = error**2 * np.eye(means.size)
-    return Importance("permutation", fields, keys, np.zeros(len(keys)), means[None], covariance)
+    zeros, titles = np.zeros(len(keys)), ("AUC",) * len(keys)
+    return Importance("permutation", fields, keys, zeros, means[None], covariance, titles)
 
 
 def test_spearman_is_that_of_scipy():

@@ -62,6 +62,7 @@ def test_bad_arguments_are_named(tmp_path):
         benchmark.main(["--suite=tables", "--quick"])
 
 
+@pytest.mark.slow
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "census_income", adult)
     monkeypatch.setattr(tables, "SEEDS", 2)
@@ -100,6 +101,7 @@ def test_the_loop_over_groups_is_extrapolated(monkeypatch):
     assert rows["GAUC"]["seconds"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suite", ["step", "replicas"])
 def test_the_suite_runs(suite, monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
@@ -109,6 +111,7 @@ def test_the_suite_runs(suite, monkeypatch, tmp_path):
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
 
 
+@pytest.mark.slow
 def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
     monkeypatch.setattr(pipeline, "MODELS", {"shared_bottom": pipeline.MODELS["shared_bottom"]})
     monkeypatch.setattr(pipeline, "QUICK", 5_000)
@@ -122,6 +125,7 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
     assert all(row["wall"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_suite_ali_ccp_runs(monkeypatch, tmp_path):
     apart = ali_ccp.apart  # each stage in a process of its own; here one of them is
 
@@ -157,6 +161,7 @@ session.serve({"parameters": 7, "version": f"fake {job.architecture}"}, train)
 """
 
 
+@pytest.mark.slow
 def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir, tmp_path):
     broken = FAKE_PEER.replace("return 0.5", "raise ValueError('no epoch today')")
     rivals = {
@@ -217,6 +222,7 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
     assert peers.failure([sys.executable, "-c", ""]) == ""
 
 
+@pytest.mark.slow
 def test_the_suite_sharded_runs(tmp_path):
     benchmark.main(["--suite=sharded", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "sharded.json").read_text())
@@ -230,6 +236,7 @@ def test_the_suite_sharded_runs(tmp_path):
     assert [g["wanted"] for g in found["goals"]] == [1.02, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     benchmark.main(["--suite=plan", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "plan.json").read_text())
@@ -242,6 +249,7 @@ def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     assert all(row["tables and slots, MB"] > 3000 for row in planned)
 
 
+@pytest.mark.slow
 def test_the_suite_gpu_needs_one_and_runs_small_without(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="needs a GPU"):
         gpu.measure(Options())
@@ -258,6 +266,7 @@ def test_all_suites_are_those_that_the_machine_can_run(monkeypatch):
     assert set(benchmark.every_suite()) == set(benchmark.SUITES) - {"peers"}
 
 
+@pytest.mark.slow
 def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     (tmp_path / "counting.py").write_text(
         "import jax\n"

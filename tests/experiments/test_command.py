@@ -20,11 +20,12 @@ import pytest
 
 from configs import base
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.config import ARCHITECTURES, config_files, flatten
+from dtn_jax.config import config_files, flatten
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.schema import Task, UserError
 from experiments import command, train
 
@@ -156,9 +157,9 @@ def test_no_workdir(shell):
         ("--config.seed", "--config.seed has no value: give --config.seed=VALUE"),
         (
             "--config.KEY=3",
-            "--config.KEY: KEY stands for an option of configs/base.py. See --help.",
+            "--config.KEY: KEY stands for an option. See --help=all.",
         ),
-        ("--config.=3", "unknown config key ''. All keys: configs/base.py."),
+        ("--config.=3", "unknown config key ''. All keys: --help=all."),
     ],
 )
 def test_an_argument_that_is_not_known(shell, tmp_path, argument, message):
@@ -187,7 +188,7 @@ def test_help_says_how_to_start(shell):
         *ARCHITECTURES,
         *command.EXPERTS,
         "flags of the file such as quick",
-        "configs/base.py lists all options",
+        "--help=all",
         "--workdir DIR",
         "--debug",
     ):
@@ -226,7 +227,7 @@ def test_a_config_that_is_not_there_or_not_well_formed(refused, config, parts):
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        ("optim.learning_rat=1", ("'optim.learning_rat'", "optim.learning_rate", "base.py")),
+        ("optim.learning_rat=1", ("'optim.learning_rat'", "optim.learning_rate", "--help=all")),
         ("model.hidden=8", ("model.masknet.hidden or model.mlp.hidden",)),
         ("seed=1.5", ("'seed' expects a whole number, got '1.5'",)),
         ("optim.learning_rate=nan", ("optim.learning_rate=nan", "finite")),

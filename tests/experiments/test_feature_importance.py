@@ -14,7 +14,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import rich.console
-from test_train import small
+from small_runs import small
 
 from configs import base
 from dtn_jax.analysis import (
@@ -201,7 +201,11 @@ def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, mo
     shares = np.stack([funnel.importance(spec)[key.name.split("@")[0]] for key in measured], axis=1)
     names = tuple(key.name for key in measured)
     cov = np.eye(shares.size)
-    found = {"unknown": Importance("unknown", funnel.FIELDS, names, shares[0], shares[None], cov)}
+    found = {
+        "unknown": Importance(
+            "unknown", funnel.FIELDS, names, shares[0], shares[None], cov, ("AUC",) * len(names)
+        )
+    }
     settings, bar = Settings(repeats=1), lambda *_: lambda: None
     truth = explain.known_importance(run, sample, measured, settings, bar)
     facts = explain.truth_facts(truth, rank.divergence(truth), found)

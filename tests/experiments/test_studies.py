@@ -7,7 +7,7 @@ import time
 
 import optuna
 import pytest
-from test_train import small
+from small_runs import small
 
 from dtn_jax import workdir
 from dtn_jax.schema import UserError

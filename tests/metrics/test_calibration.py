@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.metrics import calibration
-from dtn_jax.metrics.ranking import sigmoid
+from dtn_jax.metrics.sigmoid import sigmoid
 
 
 def example(rows, seed=0, ties=False):

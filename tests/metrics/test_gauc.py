@@ -4,8 +4,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.gauc import Gauc, gauc
-from dtn_jax.metrics.ranking import auc
 
 
 def loop(scores, labels, group, weights=None):

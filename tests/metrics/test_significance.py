@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.evaluate import Scores, read_predictions, write_predictions
+from dtn_jax.evaluate import read_predictions, write_predictions
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import Ranking, compare, holm, resampled_aucs
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Field, Schema, Task

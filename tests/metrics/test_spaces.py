@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtn_jax.metrics.ranking import sigmoid
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
 from dtn_jax.schema import Field, Schema, Task, UserError
 

@@ -8,6 +8,7 @@ from built_models import CHAIN, PAIR, options, schema
 
 from configs.base import get_config
 from dtn_jax.models import build as architectures
+from dtn_jax.models.experts import EXPERTS
 from dtn_jax.schema import Task, UserError
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
@@ -75,7 +76,7 @@ def test_flipping_an_option_changes_the_model(key, model):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("architecture", "dnt", "unknown architecture 'dnt'. Did you mean 'dtn'"),
+        ("architecture", "dnt", "unknown model.architecture 'dnt'. Did you mean 'dtn'"),
         ("experts", "mlp+gcn", "unknown expert 'gcn'"),
         ("experts", "", "unknown expert ''"),
         ("group_experts", "sharde=mlp", "unknown group of dtn 'sharde'. Did you mean 'shared'"),
@@ -87,7 +88,7 @@ def test_flipping_an_option_changes_the_model(key, model):
         ("dtype", "float64", "JAX_ENABLE_X64"),
         ("masknet.kind", "both", "unknown model.masknet.kind 'both'"),
         ("hcnet.shrinking", "mean", "unknown model.hcnet.shrinking 'mean'"),
-        ("expert_dim", 0, "model.expert_dim: expected a whole number >= 1, got 0"),
+        ("expert_dim", 0, "model.expert_dim=0: expected a whole number at least 1"),
         ("gdcn.layers", 0, "model.gdcn.layers"),
         ("masknet.blocks", -1, "model.masknet.blocks"),
         ("masknet.block_dim", 0, "model.masknet.block_dim"),
@@ -96,18 +97,32 @@ def test_flipping_an_option_changes_the_model(key, model):
         ("mlp.hidden", (8, 0), "model.mlp.hidden"),
         ("tower_hidden", (-1,), "model.tower_hidden"),
         ("dcnv2.layers", 0, "model.dcnv2.layers"),
-        ("dcnv2.rank", -1, "model.dcnv2.rank: expected a whole number >= 0"),
-        ("dropout", 1.0, r"model.dropout: expected a rate in \[0, 1\), got 1.0"),
+        ("dcnv2.rank", -1, "model.dcnv2.rank=-1: expected a whole number at least 0"),
+        ("dropout", 1.0, "model.dropout=1.0: expected a number at least 0 and below 1"),
         ("embedding_dropout", -0.1, "model.embedding_dropout"),
     ],
 )
 def test_a_wrong_option_is_a_user_error(key, value, message):
     with pytest.raises(UserError, match=message):
-        architectures.build(options(**{key: value}), PAIR)
+        kind = key.partition(".")[0]
+        experts = {"experts": kind} if kind in EXPERTS else {}
+        architectures.build(options(**{**experts, key: value}), PAIR)
+
+
+def test_an_architecture_that_forgets_its_groups_is_told(monkeypatch):
+    class Forgetful(architectures.Architecture):
+        def __call__(self, inputs, train):
+            raise NotImplementedError
+
+    monkeypatch.setitem(architectures.ARCHITECTURES, "forgetful", Forgetful)
+    with pytest.raises(UserError, match="Forgetful does not say which groups of experts"):
+        architectures.build(options(architecture="forgetful"), PAIR)
 
 
 def test_other_wrong_models_are_user_errors():
-    with pytest.raises(UserError, match="expected a whole number >= 1, got 0"):
+    with pytest.raises(
+        UserError, match=r"model\.ple\.levels=0: expected a whole number at least 1"
+    ):
         architectures.build(options(architecture="ple", ple__levels=0), PAIR)
     with pytest.raises(UserError, match="both off"):
         architectures.build(options(dtn__task_groups=False, dtn__shared_group=False), PAIR)

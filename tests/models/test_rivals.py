@@ -99,18 +99,34 @@ def test_esmm(data, precision, model):
 WEIGHTS = {"click": 20.0, "cart": 300.0, "order": 7.0}
 
 
-def taken_off(logits):
-    """The probabilities that logits say where positives weigh WEIGHTS."""
-    return {t: sigmoid(np.asarray(z) - np.log(WEIGHTS[t])) for t, z in logits.items()}
-
-
-def test_esmms_product_is_of_probabilities_whatever_positives_weigh(model):
-    out = model(CHAIN, positive_weights=WEIGHTS, architecture="esmm")()
-    p = taken_off(out.logits)
+def test_esmms_product_is_of_probabilities(model):
+    out = model(CHAIN, architecture="esmm")()
+    p = {task: sigmoid(np.asarray(logit)) for task, logit in out.logits.items()}
     for task, upstream in (("cart", "click"), ("order", "cart")):
         own = sigmoid(np.asarray(out.intermediates["conditional"][task]))
         np.testing.assert_allclose(p[task], p[upstream] * own, rtol=1e-5)
     np.testing.assert_array_equal(out.logits["click"], out.intermediates["conditional"]["click"])
+
+
+@pytest.mark.parametrize("architecture", ["esmm", "aitm", "dtn"])
+def test_weights_of_positives_are_the_losses_alone(model, architecture):
+    plain, weighed = (
+        model(CHAIN, architecture=architecture, positive_weights=weights)()
+        for weights in (None, WEIGHTS)
+    )
+    for task in CHAIN.task_names:
+        np.testing.assert_array_equal(plain.logits[task], weighed.logits[task])
+
+
+def test_the_released_fusion_keeps_the_inflated_probability_of_its_authors(model):
+    plain, weighed = (
+        model(CHAIN, fusion="released", positive_weights=weights)() for weights in (None, WEIGHTS)
+    )
+    np.testing.assert_array_equal(plain.logits["click"], weighed.logits["click"])
+    assert not np.array_equal(plain.logits["cart"], weighed.logits["cart"])  # scaled by click's
+    inflated = sigmoid(np.asarray(weighed.logits["click"]) + np.log(WEIGHTS["click"]))
+    used = weighed.intermediates["probabilities"]["click"]
+    np.testing.assert_allclose(used, inflated, rtol=1e-5)
 
 
 def test_the_product_of_probabilities_overflows_nowhere():
@@ -139,11 +155,6 @@ def test_aitms_calibrator_asks_that_a_task_is_no_likelier_than_its_upstream(mode
     expected = 0.25 * (relu(p["order"] - p["click"]) + relu(p["order"] - p["cart"]))
     assert np.any(expected > 0)
     np.testing.assert_allclose(out.aux["calibrator"], expected, rtol=1e-5)
-    weighed = model(JOINED, architecture="aitm", aitm__calibrator=0.25, positive_weights=WEIGHTS)()
-    p = taken_off(weighed.logits)
-    weighed_expected = 0.25 * (relu(p["order"] - p["click"]) + relu(p["order"] - p["cart"]))
-    np.testing.assert_allclose(weighed.aux["calibrator"], weighed_expected, rtol=1e-5)
-    assert np.any(np.abs(weighed_expected - expected) > 1e-3)
     watch = schema(CLICK, Task("watch", kind="regression", upstream=("click",)))
     assert not model(watch, architecture="aitm")().aux
     among = schema(CLICK, Task("order", upstream=("click",), space="click"))
@@ -223,7 +234,7 @@ def test_esmm_needs_a_funnel(data, message):
 
 
 def test_aitms_weight_is_checked():
-    with pytest.raises(UserError, match="calibrator: expected a weight >= 0"):
+    with pytest.raises(UserError, match=r"calibrator=-1\.0: expected a number at least 0"):
         architectures.build(options(architecture="aitm", aitm__calibrator=-1.0), PAIR)
 
 

@@ -9,27 +9,17 @@ import sys
 import time
 
 import chex
-import jax
 import pytest
-from test_train import last_state, logged, small
+from small_runs import last_state, logged, small
 
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.parallel import processes
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 from experiments import launch
 
+pytestmark = pytest.mark.slow
 TESTS = pathlib.Path(__file__).parents[1]
-# One device a process, and programs compiled in one test are at hand in the next.
-ALONE = os.environ | {
-    "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1"),
-    "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-}
-
-
-def config_of_a_process(data_dir, **changes):
-    return small(data_dir, model__architecture="shared_bottom", model__experts="mlp", **changes)
+# One device a process.
+FLAGS = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
+ALONE = os.environ | {"XLA_FLAGS": FLAGS}
 
 
 def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
@@ -69,17 +59,21 @@ def assert_equal_runs(config, one, other):
 @pytest.fixture(scope="module")
 def uncut(prepared_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(config_of_a_process(prepared_dir), workdir)
+    return workdir, train(small(prepared_dir), workdir)
 
 
 def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
     """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
     workdir = tmp_path / "run"
-    run_together(workdir, prepared_dir, 4, 2, cut_at=12)
+    run_together(workdir, prepared_dir, 4, 2, cut_at=15)
+    last = workdir / "checkpoints" / "last"
+    (last / "15" / "progress" / "metadata").unlink()  # so they go on from the one before
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
+    assert f"{last / '15'} is damaged: progress/metadata is lost" in said[0]
     assert "Going on at step 12 of 45" in said[0]
     assert "Going on" not in said[1]  # the first process alone speaks
-    config = config_of_a_process(prepared_dir, parallel__devices=2)
+    assert all((folder / "checksums.json").exists() for folder in last.iterdir())
+    config = small(prepared_dir, parallel__devices=2)
     results = train(config, workdir)
     assert_equal_runs(config, uncut[0], workdir)
     for key, found in results["test"].items():
@@ -89,7 +83,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
 
 def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
     run_together(tmp_path / "run", prepared_dir, 2, 2, strategy="pmap")
-    assert_equal_runs(config_of_a_process(prepared_dir), uncut[0], tmp_path / "run")
+    assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
 
 
@@ -125,7 +119,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
 FAILING = """
 import sys
 from configs import base
-from dtn_jax import processes
+from dtn_jax.parallel import processes
 from experiments import command
 
 def main(arguments):
@@ -192,40 +186,3 @@ def alive(pid):
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, capsys):
-    codes = [[0, -9], [0, 134], [-6, -9]]
-    monkeypatch.setattr(launch, "run_once", lambda *_: codes.pop(0))
-    assert launch.run_until_done([], 2, 2) == 1
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "process 1 of 2 ended with signal 9; starting all again" in shown
-    assert "process 1 of 2 ended with exit code 134; starting all again" in shown
-    assert "process 0 of 2 ended with signal 6; giving up after 2 restarts" in shown
-    codes = [[2, -6], [0, 0]]
-    assert launch.run_until_done([], 2, 2) == 2
-    assert launch.run_until_done([], 2, 2) == 0
-
-
-def test_what_the_launcher_needs():
-    with pytest.raises(UserError, match="after --"):
-        launch.main(["--processes=2"])
-    with pytest.raises(UserError, match="at least 1"):
-        launch.main(["--processes=0", "--", "x"])
-
-
-@pytest.mark.parametrize("text", ["on", "host,2,0", "host:1,2", "host:1,two,0", "host:1,2,2"])
-def test_how_processes_meet_is_checked(text):
-    parallel = small("x").parallel
-    parallel.processes = text
-    with pytest.raises(UserError, match=re.escape(text)):
-        processes.join(parallel)
-
-
-def test_lanes_are_shared_evenly(prepared_dir, monkeypatch, tmp_path):
-    lanes = catalog.load("adult", data_dir=prepared_dir).layout.lanes
-    monkeypatch.setattr("jax.process_count", lambda: lanes - 1)
-    monkeypatch.setattr(processes, "first_alone", lambda do: do())
-    config = small(prepared_dir, parallel__devices=8)
-    with pytest.raises(UserError, match=f"cannot share the {lanes} lanes of adult"):
-        train(config, tmp_path / "run")

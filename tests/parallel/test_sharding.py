@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import SCHEMA, batches, build, config, leaves
+from toy_steps import SCHEMA, batches, build, config, leaves
 
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import UserError
@@ -14,7 +14,7 @@ from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.embedding import ROW_MULTIPLE
 
-STEPS = 50
+STEPS = 30
 WAYS = {
     "one device": {"parallel__devices": 1},
     "shard over 8": {"parallel__devices": 8},
@@ -24,6 +24,7 @@ WAYS = {
     "pmap over 2": {"parallel__devices": 2, "parallel__strategy": "pmap"},
 }
 MODEL = {
+    "model__architecture": "mmoe",  # fewer experts to trace than DTN's: what differs is below them
     "model__experts": "mlp+hcnet",
     "model__hcnet__codebook_rows": 50,  # hot rows: duplicates within and across devices
     "model__mlp__hidden": (8,),
@@ -83,7 +84,7 @@ def on_one_device():
 
 
 @pytest.mark.parametrize("way", list(WAYS)[1:])
-def test_parameters_after_fifty_steps_equal_one_devices_in_float64(way, on_one_device):
+def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_device):
     with jax.enable_x64(True):
         state, losses = train(way, model__dtype="float64")
         expected, expected_losses = on_one_device["float64"]
@@ -93,9 +94,14 @@ def test_parameters_after_fifty_steps_equal_one_devices_in_float64(way, on_one_d
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.fixture(scope="module")
+def on_eight_devices():
+    return {way: train(way) for way in ("shard over 8", "pmap over 8")}
+
+
 @pytest.mark.parametrize("way", ["shard over 8", "pmap over 8"])
-def test_losses_equal_one_devices_in_float32(way, on_one_device):
-    _, losses = train(way)
+def test_losses_equal_one_devices_in_float32(way, on_one_device, on_eight_devices):
+    _, losses = on_eight_devices[way]
     np.testing.assert_allclose(losses, on_one_device["float32"][1], rtol=1e-5, atol=1e-6)
 
 
@@ -111,7 +117,7 @@ def test_every_table_optimizer_gives_one_devices_tables(way, tables):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, 8])
 def test_no_device_holds_or_receives_a_whole_table(devices):
     """By the shards' shapes, by the program's memory, and by what its collectives carry."""
     rows = 64 * ROW_MULTIPLE
@@ -155,8 +161,8 @@ def test_bfloat16_tables_are_rounded_alike_on_many_devices():
     assert {a.dtype for a in jax.tree.leaves(one.slots)} <= {jnp.dtype("float32")}
 
 
-def test_tables_and_slots_are_split_by_rows():
-    state, _ = train("shard over 8")
+def test_tables_and_slots_are_split_by_rows(on_eight_devices):
+    state, _ = on_eight_devices["shard over 8"]
     table = state.tables["embedding"]
     assert sum(f.rows for f in SCHEMA.fields) < table.shape[0] == ROW_MULTIPLE
     for array in (table, *jax.tree.leaves(state.slots["embedding"])):

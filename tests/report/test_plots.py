@@ -4,8 +4,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dtn_jax.metrics import calibration
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics import METRICS, Metric, calibration
+from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import plots
 
 
@@ -38,6 +38,33 @@ def test_learning_curves(records, tmp_path):
     picture(path)
 
 
+def test_each_metric_that_can_select_has_a_panel_with_a_star_where_it_is_best(
+    monkeypatch, tmp_path
+):
+    mine = Metric("mine", "my own", lambda rows: 0.0, higher_is_better=False, selectable=True)
+    monkeypatch.setitem(METRICS, "mine", mine)
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    values = {500: (0.7, 0.4, 0.1), 1000: (0.8, 0.3, 0.3), 1500: (0.6, 0.5, 0.2)}
+    records = [
+        {"kind": "validation", "step": step, "click@all/auc": auc, "click@all/logloss": loss}
+        | {"click@all/mine": own, "click@all/ece": 0.1, "click@all/gone": 0.5}
+        for step, (auc, loss, own) in values.items()
+    ]
+    plots.learning_curves(records, tmp_path / "curves.png")
+    stars = {
+        axes.get_title(loc="left"): tuple(np.ravel(axes.lines[1].get_data()))
+        for axes in drawn[0].axes
+        if len(axes.lines) == 2
+    }
+    assert stars == {
+        "AUC on validation": (1000, 0.8),
+        "Log loss on validation": (1000, 0.3),
+        "My own on validation": (500, 0.1),
+    }
+    assert len(drawn[0].axes) == 4  # the losses
+
+
 def test_series_skips_what_is_not_defined_and_keeps_the_later_of_two():
     records = [
         {"kind": "train", "step": 2, "loss/a": 5.0},
@@ -62,8 +89,8 @@ def test_smoothing_is_a_centred_mean():
 def curve(rate, rows, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
-    labels = (rng.random(rows) < metrics.sigmoid(logits)).astype(float)
-    return calibration.calibration_curve(metrics.sigmoid(logits), labels, 15)
+    labels = (rng.random(rows) < sigmoid(logits)).astype(float)
+    return calibration.calibration_curve(sigmoid(logits), labels, 15)
 
 
 def test_reliability(tmp_path):

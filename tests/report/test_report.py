@@ -5,6 +5,7 @@ import io
 import pytest
 import rich.console
 
+from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
 
@@ -55,7 +56,7 @@ def test_a_split():
     assert row(text, "click@all") == row(text, "conversion@all") == expected
     assert row(text, "conversion@click") == ["n/d"] * 5 + ["0", "0"]
     assert row(text, "seconds@all") == ["12.35", "9.87", "-0.2500", "77"]
-    for header in ("AUC", "ECE", "positives", "examples", "RMSE", "MAE", "R²"):
+    for header in ("AUC", "ECE", "posi-", "exam-", "RMSE", "MAE", "R²"):
         assert header in text
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
@@ -82,6 +83,30 @@ def test_within_groups_only_where_there_are_groups():
     assert "GAUC" not in text_of(report.splits_table({"test": RESULTS}, SCHEMA))
 
 
+def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
+    """Results of before a metric was added stand beside newer ones."""
+    new = BINARY | {"gauc": 0.7071, "average_precision": 0.4321}
+    splits = {"validation": {"conversion@all": BINARY}, "test": {"conversion@all": new}}
+    text = text_of(report.splits_table(splits, SCHEMA))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    lines = [line.split() for line in text.splitlines() if line.startswith("@all")]
+    common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
+    assert lines == [
+        ["@all", "0.8123", *common],
+        ["@all", "0.8123", "0.7071", "0.4321", *common],
+    ]
+
+
+def test_a_metric_of_ones_own_has_a_column(monkeypatch):
+    mine = Metric("mine", "mine", lambda rows: 0.5, format=".1f", column="mine")
+    monkeypatch.setitem(METRICS, "mine", mine)
+    text = text_of(
+        report.splits_table({"test": {"click@all": BINARY | {"mine": 0.5}}}, schema(Task("click")))
+    )
+    assert row(text, "click@all")[-1] == "0.5"
+
+
 def test_splits_stand_below_each_other():
     splits = {"validation": RESULTS, "test": {**RESULTS, "click@all": BINARY | {"auc": 0.5}}}
     lines = text_of(report.splits_table(splits, SCHEMA)).splitlines()
@@ -95,7 +120,7 @@ def test_splits_stand_below_each_other():
 
 
 @pytest.mark.parametrize(
-    ("value", "form", "text"),
+    ("value", "format", "text"),
     [
         (None, "%", "n/d"),
         (0.0, "%", "0%"),
@@ -106,5 +131,6 @@ def test_splits_stand_below_each_other():
         (1234.5, ".4g", "1234"),
     ],
 )
-def test_numbers(value, form, text):
-    assert report._cell(value, form).replace("100%", "100.%") == text
+def test_numbers(value, format, text):
+    metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
+    assert metric.text(value).replace("100%", "100.%") == text

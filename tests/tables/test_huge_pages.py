@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_train import small
+from small_runs import small
 
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import train

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_step import config, leaves
+from toy_steps import config, leaves
 
 from dtn_jax.input.pipeline import Batch
 from dtn_jax.models import build as architectures

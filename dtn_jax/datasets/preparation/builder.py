@@ -41,6 +41,9 @@ Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 class BlockBuilder(RecordWriter, skip_registration=True):
     """The common part of every data set; a data set's file fills in the four methods below."""
 
+    def __init_subclass__(cls, **kwargs):  # TFDS would refuse a plug-in's class the second time
+        super().__init_subclass__(**{"skip_registration": True} | kwargs)
+
     VERSION = tfds.core.Version("1.0.0")
 
     def encoders(self) -> dict[str, enc.Encoder]:
@@ -64,6 +67,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     FIELD_OPTIONS: ClassVar[
         tuple[str, ...]
     ] = ()  # those that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
 
     def notes(self) -> dict[str, object]:
         """Further facts to keep beside the data, JSON-able, written to notes.json."""
@@ -126,6 +130,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         text = enc.to_json(encoders)
         facts = (RULES, str(self.VERSION), text, tasks, self.layout(), self.weight)
         facts += (self.group,) if self.group else ()  # sets without one keep their recipe
+        facts += (self.SOURCE,) if self.SOURCE else ()
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def raw_sizes(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 
@@ -13,6 +14,7 @@ from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.options import option, pairs
 from dtn_jax.schema import UserError, choose
 
 DATASETS = {
@@ -22,6 +24,28 @@ DATASETS = {
     "kuairand": KuaiRand,
     "synthetic": Synthetic,
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """Section `data`: which, and where it lies."""
+
+    dataset: str = option("adult", "the data set", choices=DATASETS)
+    options: str = option(
+        "", "the data set's own, 'rows=100000,seed=1'; '' takes its defaults: experiments.prepare"
+    )
+    train_share: float = option(
+        1.0,
+        "of the train rows, a fixed part whatever the seed: for quick trials",
+        above=0,
+        most=1,
+    )
+    data_dir: str = option(
+        "", "prepared sets; '' means $DTN_DATA_DIR, else the user's cache folder", runtime=True
+    )
+    manual_dir: str = option(
+        "", "raw files, a folder a data set; '' means $DTN_MANUAL_DIR", runtime=True
+    )
 
 
 def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
@@ -47,10 +71,12 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
                 raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
-        raise UserError(
-            f"{folder} was prepared by other rules (encoders, tasks or layout) than those of this "
-            "version; delete it to prepare the data set anew"
+        rules = (
+            "another version of its plug-in"
+            if builder.SOURCE
+            else ("other rules (encoders, tasks or layout) than those of this version")
         )
+        raise UserError(f"{folder} was prepared by {rules}; delete it to prepare the data set anew")
     if builder.manual_dir and prepared.raw_files:
         check_raw(prepared, builder, given=bool(manual_dir))
     remark = "" if fresh else builder.check_notes(prepared.notes)
@@ -106,15 +132,12 @@ def parse_options(
 ) -> dict[str, int | str]:
     """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
     options = {}
-    for part in filter(None, text.split(",")):
-        key, _, value = part.partition("=")
+    for key, value in pairs(text, "data.options").items():
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        key = choose(f"option of data set {name!r}", key.strip(), allowed)
-        if key in options:
-            raise UserError(f"data.options: {key!r} is given twice in {text!r}")
+        choose(f"option of data set {name!r}", key, allowed)
         if isinstance(allowed[key], tuple):
-            options[key] = choose(f"{key} of data set {name!r}", value.strip(), allowed[key])
+            options[key] = choose(f"{key} of data set {name!r}", value, allowed[key])
             continue
         try:
             number = float(value) if "e" in value else int(value)  # 1e6 is a whole number

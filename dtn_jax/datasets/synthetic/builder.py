@@ -13,7 +13,7 @@ from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Identity
 from dtn_jax.datasets.synthetic import funnel
-from dtn_jax.metrics import ranking as metrics
+from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import ALL, Task
 
 CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
@@ -79,5 +79,5 @@ class Synthetic(BlockBuilder):
         for name, scores in funnel.bayes_scores(self.spec, ids).items():
             task, space = name.split("@")
             mask = everyone if space == ALL else known[space] == 1
-            test[name] = metrics.auc(scores[mask], known[task][mask])
+            test[name] = auc(scores[mask], known[task][mask])
         return funnel.truth(self.spec) | {"test_bayes_auc": test}

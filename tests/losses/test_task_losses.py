@@ -1,6 +1,5 @@
-"""Losses against the written-out sums, hand-computed numbers, and what must never leak."""
+"""Mean losses against the written-out sums, hand-computed numbers, and what must never leak."""
 
-import itertools
 import math
 
 import jax
@@ -9,8 +8,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from dtn_jax.losses import losses, read_positive_weights, row_weights, space_mask
-from dtn_jax.schema import Field, Schema, Task, UserError
+from configs.base import get_config
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.by_task import task_losses
+from dtn_jax.losses.rows import row_weights
+from dtn_jax.metrics.spaces import space_mask
+from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(
     "shop",
@@ -49,31 +52,14 @@ def batch(rows, seed=0):
     }
 
 
-def run(data, positive_weights=None, schema=SCHEMA):
+def run(data, **options):
+    """{task: its loss}, with these options of the section `loss`."""
     data = jax.tree.map(jnp.asarray, data)
     logits, labels = data.pop("logits"), data["labels"]
-    weights = row_weights(schema=schema, **data)
-    return losses(logits, labels, weights, schema, positive_weights or {})
-
-
-@pytest.mark.parametrize("weight", [0.2, 1.0, 3000.0])
-def test_the_optimum_is_the_logit_plus_the_log_of_the_positives_weight(weight):
-    labels = jnp.array([1.0, 0.0, 0.0, 0.0])[:, None]
-    schema = Schema("s", (Field("f", rows=2),), (Task("click"),))
-
-    def loss(z):
-        every = {"click": jnp.full(4, z)}
-        return losses(every, labels, jnp.full((4, 1), 0.25), schema, {"click": weight})["click"]
-
-    best = np.log(0.25 / 0.75) + np.log(weight)
-    assert abs(jax.grad(loss)(best)) < 1e-5 * weight
-    assert abs(jax.grad(loss)(best + 0.1)) > 1e-3
-
-
-def test_weights_of_positives_are_above_0():
-    assert read_positive_weights("click=2", SCHEMA)["click"] == 2
-    with pytest.raises(UserError, match="expected a number above 0 for click, got 'click=0'"):
-        read_positive_weights("click=0", SCHEMA)
+    weights = row_weights(schema=SCHEMA, **data)
+    loss = get_config().loss
+    loss.update(options)
+    return dict(zip(NAMES, task_losses(logits, labels, weights, read_losses(loss, SCHEMA))))
 
 
 def row_by_row(data, positive_weights):
@@ -90,8 +76,8 @@ def row_by_row(data, positive_weights):
             if data["sample_weight"] is not None:
                 weight = data["sample_weight"][i]
             if task.kind == "binary":
-                p = 1 / (1 + math.exp(-z))
                 w = positive_weights.get(task.name, 1.0)
+                p = w / (w + math.exp(-z))  # the logit is log w above z
                 loss = -w * y[t] * math.log(p) - (1 - y[t]) * math.log(1 - p)
             else:
                 loss = (z - y[t]) ** 2
@@ -105,8 +91,7 @@ def test_losses_are_the_written_out_means(weighted):
     data = batch(64)
     if not weighted:
         data["sample_weight"] = None
-    positive_weights = {"click": 1.0, "order": 3.5}
-    got, expected = run(data, positive_weights), row_by_row(data, positive_weights)
+    got, expected = run(data, positive_weights="order=3.5"), row_by_row(data, {"order": 3.5})
     assert list(got) == list(NAMES)
     for name in NAMES:
         assert got[name].shape == ()
@@ -114,16 +99,16 @@ def test_losses_are_the_written_out_means(weighted):
 
 
 def test_hand_computed():
-    # click, rows 0..3 known: z = 0, ln 3, -ln 3, 0 and y = 1, 1, 0, 1; sigmoid(ln 3) = 3/4.
-    #   ln 2 + ln(4/3) + ln(4/3) + ln 2 = 2 ln 2 + 2 ln(4/3); with w = 2 for positives:
-    #   2 ln 2 + 2 ln(4/3) + ln(4/3) + 2 ln 2 = 4 ln 2 + 3 ln(4/3), over 4 rows.
+    # click, rows 0..3 known, y = 1, 1, 0, 1, with w = 3 for positives: z = -ln 3, 0, -2 ln 3, -ln 3
+    #   is 0, ln 3, -ln 3, 0 with ln 3 added; sigmoid(ln 3) = 3/4:
+    #   3 ln 2 + 3 ln(4/3) + ln(4/3) + 3 ln 2 = 6 ln 2 + 4 ln(4/3), over 4 rows.
     # order on clicks, rows 0, 1, 3: z = 0 and y = 0, 1, 0: 3 ln 2 over 3 rows.
     # seconds on clicks, row 1 unknown: (1 - 4)^2 + (0 - 2)^2 = 9 + 4 over 2 rows.
     # stars: (5 - 4)^2 + 0 + 0 + (1 - 3)^2 = 5 over 4 rows.
     ln3 = math.log(3)
     data = {
         "logits": {
-            "click": np.array([0, ln3, -ln3, 0]),
+            "click": np.array([-ln3, 0, -2 * ln3, -ln3]),
             "order": np.zeros(4),
             "seconds": np.array([1.0, 8, 8, 0]),
             "stars": np.array([5.0, 2, 2, 1]),
@@ -133,8 +118,8 @@ def test_hand_computed():
         "row_mask": np.ones(4, bool),
         "sample_weight": None,
     }
-    got = run(data, {"click": 2.0})
-    np.testing.assert_allclose(got["click"], math.log(2) + 0.75 * math.log(4 / 3), rtol=1e-12)
+    got = run(data, positive_weights="click=3")
+    np.testing.assert_allclose(got["click"], 1.5 * math.log(2) + math.log(4 / 3), rtol=1e-12)
     np.testing.assert_allclose(got["order"], math.log(2), rtol=1e-12)
     np.testing.assert_allclose(got["seconds"], 6.5, rtol=1e-12)
     np.testing.assert_allclose(got["stars"], 1.25, rtol=1e-12)
@@ -170,14 +155,15 @@ def test_gradient_is_the_residual_over_the_count():
     data = batch(64, seed=2)
 
     def total(logits):
-        return sum(run({**data, "logits": logits}, {"click": 2.0}).values())
+        return sum(run({**data, "logits": logits}, positive_weights="click=2").values())
 
     gradient = jax.jit(jax.grad(total))(jax.tree.map(jnp.asarray, data["logits"]))
     for t, task in enumerate(SCHEMA.tasks):
         y, z = data["labels"][:, t], data["logits"][task.name]
         mask = space_mask(task.name, data["labels"], data["label_mask"], data["row_mask"], SCHEMA)
         if task.kind == "binary":
-            w, p = (2.0 if task.name == "click" else 1.0), 1 / (1 + np.exp(-z))
+            w = 2.0 if task.name == "click" else 1.0
+            p = w / (w + np.exp(-z))
             residual = w * y * (p - 1) + (1 - y) * p
         else:
             residual = 2 * (z - y)
@@ -258,37 +244,3 @@ def test_mean_is_over_all_rows_not_of_the_means_of_parts():
         weight = part["sample_weight"][mask].sum()
         total, count = total + weight * run(part)["click"], count + weight
     np.testing.assert_allclose(run(data)["click"], total / count, rtol=1e-12)
-
-
-def test_space_mask_truth_table():
-    # every way for (row real, own label known, click known, click = 1)
-    rows = np.array(list(itertools.product([False, True], repeat=4)))
-    real, own, known, clicked = rows.T
-    labels = np.zeros((16, 4))
-    labels[:, 0] = clicked
-    label_mask = np.stack([known, own, own, own], axis=1)
-    expected = {"all": real & own, "click": real & own & known & clicked}
-    for convert in (np.asarray, jnp.asarray):
-        arguments = [convert(a) for a in (labels, label_mask, real)]
-        own_space = space_mask("order", *arguments, SCHEMA)
-        assert type(own_space) is type(arguments[0]) or convert is jnp.asarray
-        np.testing.assert_array_equal(own_space, expected["click"])
-        for space, mask in expected.items():
-            np.testing.assert_array_equal(
-                space_mask("order", *arguments, SCHEMA, space=space), mask
-            )
-    np.testing.assert_array_equal(
-        space_mask("click", labels, label_mask, real, SCHEMA), real & known
-    )
-
-
-def test_errors_name_what_is_wrong():
-    data = batch(3)
-    with pytest.raises(UserError, match=r"unknown task 'clik'.*Did you mean 'click'"):
-        space_mask("clik", data["labels"], data["label_mask"], data["row_mask"], SCHEMA)
-    with pytest.raises(UserError, match="unknown space 'al'"):
-        space_mask("click", data["labels"], data["label_mask"], data["row_mask"], SCHEMA, "al")
-    with pytest.raises(ValueError, match="labels has 3 columns, expected 4: click"):
-        run({**data, "labels": data["labels"][:, :3], "label_mask": data["label_mask"][:, :3]})
-    with pytest.raises(UserError, match="positive_weights 'clik'"):
-        run(data, {"clik": 2.0})

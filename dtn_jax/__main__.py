@@ -1,0 +1,38 @@
+"""`dtn-jax COMMAND ...`: the commands of experiments/, from any folder."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+from dtn_jax.config import shipped
+
+
+def commands() -> dict[str, str]:
+    """{name: what it does, in a line}, of each command of experiments/."""
+    found = {}
+    for path in sorted(shipped.folder("experiments").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        if "main" in names:
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def main() -> None:
+    name, *rest = sys.argv[1:] or ["--help"]
+    known = commands()
+    if name not in known:
+        wrong = name not in ("-h", "--help")
+        lines = [f"error: unknown command {name!r}"] if wrong else []
+        lines += ["usage: dtn-jax COMMAND [options]; dtn-jax COMMAND --help says more", ""]
+        lines += [f"  {command:20} {does}" for command, does in known.items()]
+        print("\n".join(lines), file=sys.stderr if wrong else sys.stdout)
+        sys.exit(2 if wrong else 0)
+    sys.argv = [f"dtn-jax {name}", *rest]
+    module = shipped.module("experiments", name)
+    shipped.module("experiments", "command").run(module.main, getattr(module, "RESUMES", False))
+
+
+if __name__ == "__main__":
+    main()

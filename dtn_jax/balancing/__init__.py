@@ -1,0 +1,59 @@
+"""Balancing: how much each task pulls in a step. One balancer a file, a line in BALANCERS.
+
+A balancer is a frozen dataclass on `Balancer`; its fields are its options (`loss.<name>.<field>`).
+It has two places to act in, and takes either or both. With L_t the mean loss of task t over the
+whole batch, times its `loss.task_weights`:
+
+1. From losses. A step descends  Σ_t weights(learned)_t L_t + penalty(learned). `learned` are
+   numbers of the balancer's own, such as a log variance a task, dense parameters like a model's:
+   one optimizer, rate, clipping and checkpoint. The weights do not see the losses of the step, so
+   they are known before its backward pass and the same in every part of the batch; `learned` moves
+   by the gradient at the losses of the whole batch, once.
+2. From gradients. Of the T gradients g_t of weights_t L_t with respect to the rows that the batch
+   looks up in the view `shared`, as many as the batch has, it sees the Gram matrix <g_t, g_s> over
+   the whole batch, and answers with coefficients c_t: those rows get Σ_t c_t g_t. Published
+   methods (PCGrad, MGDA, CAGrad, GradVac, Nash-MTL) need no more. Dense parameters, codebooks and
+   the views of single tasks keep the plain sum of the tasks' gradients.
+
+Auxiliary losses are nobody's: their gradient is added as it is. The whole batch is all parts
+(`train.accumulate`) on all devices, so that a balancer gives the same numbers however a batch is
+split. The second place costs a backward pass to the embeddings a task, and the memory of T
+gradients of the rows, also where a batch is taken in parts: the matrix is known after the last.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.pcgrad import PCGrad
+from dtn_jax.balancing.uncertainty import Uncertainty
+from dtn_jax.options import made
+from dtn_jax.schema import UserError, choose
+
+BALANCERS = {"uncertainty": Uncertainty, "pcgrad": PCGrad}
+NONE = "none"
+
+
+def read_balancer(loss: ConfigDict, views: tuple[str, ...], shared: str) -> Balancer | None:
+    """The balancer that the section `loss` of a config names.
+
+    Args:
+      loss: the section.
+      views: of the model's embeddings.
+      shared: the view of all tasks.
+
+    Raises:
+      UserError: an unknown one, a bad option of it, or one that needs embeddings of all tasks
+        where there are none.
+    """
+    name = choose("loss.balancing", loss.balancing, (NONE, *BALANCERS))
+    if name == NONE:
+        return None
+    balancer = made(BALANCERS[name], loss.get(name, {}), f"loss.{name}")
+    if balancer.reads_gradients and shared not in views:
+        raise UserError(
+            f"loss.balancing={name} reads the tasks' gradients at the embeddings that all tasks "
+            "share, and this architecture shares none"
+        )
+    return balancer

@@ -1,0 +1,144 @@
+"""Configs from files and the command line: load, override, vary."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pathlib
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+
+from ml_collections import ConfigDict
+
+from dtn_jax.config import plugins, shipped
+from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.errors import UserError, choose
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.options import split_outside_brackets
+
+SHIPPED = shipped.folder("configs")
+
+
+def load_config(spec: str) -> ConfigDict:
+    """Loads 'configs/adult.py:dtn,quick': the file's `get_config('dtn,quick')`.
+
+    A path is one from the working directory or, where there is no such file and it begins with
+    `configs/`, that of a shipped file.
+
+    Raises:
+      UserError: there is no such file, it is no config file, or running it fails.
+    """
+    path, _, argument = spec.partition(":")
+    file = config_path(path)
+    module = import_config(file)
+    get_config = getattr(module, "get_config", None)
+    if get_config is None or not inspect.signature(get_config).parameters:
+        raise UserError(f"{path} has no function get_config(argument); {_choices(file)}")
+    try:
+        return get_config(argument)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of the user's may raise
+        raise plugins.failed(file, "config file", error) from error
+
+
+def import_config(file: pathlib.Path) -> ModuleType:
+    """Runs a config file; raises UserError that says where it fails."""
+    if file.absolute().parent == SHIPPED.absolute():
+        return shipped.module("configs", file.stem)
+    return plugins.import_file(file, "config file")
+
+
+def config_path(path: str) -> pathlib.Path:
+    """The config file of this path; raises UserError where there is none."""
+    file = pathlib.Path(path)
+    shipped = SHIPPED.parent / file
+    if not file.is_file() and file.parts[:1] == ("configs",) and shipped.is_file():
+        file = shipped
+    if not file.is_file() or file.suffix != ".py":
+        raise UserError(f"no config file {path!r}; {_choices(file)}")
+    return file
+
+
+def _choices(file: pathlib.Path) -> str:
+    return f"the config files are: {', '.join(config_files(file)) or 'none'}"
+
+
+def config_files(near: pathlib.Path) -> list[str]:
+    """The config files in the folder `near`, else beside it, else the shipped ones."""
+    for folder in (near, near.parent, pathlib.Path("configs"), SHIPPED):
+        files = sorted(folder.glob("*.py"))
+        found = [f for f in files if "\ndef get_config(argument" in f.read_text()]
+        if found:
+            return [f"configs/{f.name}" if folder == SHIPPED else str(f) for f in found]
+    return []
+
+
+def variant(
+    config: ConfigDict,
+    argument: str,
+    *,
+    tuned: Mapping[str, Mapping[str, object]] = {},
+    flags: Mapping[str, Callable[[ConfigDict], None]] = {},
+) -> ConfigDict:
+    """Applies a config file's argument, 'dtn,quick,seed=3': architecture, flags, key=value.
+
+    Args:
+      config: the data set's config, edited in place.
+      argument: comma-separated, commas inside brackets aside; the architecture's tuned settings
+        apply first.
+      tuned: per architecture, settings found on validation, {key: value}.
+      flags: edits by name.
+
+    Raises:
+      UserError: an unknown part or key, a value of another type, or several architectures.
+    """
+    parts = split_outside_brackets(argument)
+    for part in parts:  # what they define may be named by the others
+        if part.partition("=")[0].strip() == "plugins":
+            override(config, "plugins", part.partition("=")[2])
+    named = [p for p in parts if p in ARCHITECTURES]
+    if len(named) > 1:
+        raise UserError(f"one architecture at a time, got {' and '.join(named)}")
+    config.model.architecture = named[0] if named else config.model.architecture
+    for key, value in tuned.get(config.model.architecture, {}).items():
+        override(config, key, str(value))
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if equals:
+            override(config, key.strip(), value)
+        elif part not in named:
+            choose("part of the config's argument", part, [*ARCHITECTURES, *flags, "key=value"])
+            flags[part](config)
+    return config
+
+
+def override(config: ConfigDict, key: str, text: str) -> None:
+    """Sets `config.<key>` from text, cast to the type of the value there.
+
+    Raises:
+      UserError: an unknown key, or text of another type.
+    """
+    if key == "plugins":
+        plugins.use(config, text)
+        return
+    known = flatten(config)
+    if key not in known:
+        raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: --help=all.")
+    value = declarations()[key].option.cast(key, text)
+    section, _, name = key.rpartition(".")
+    (config[section] if section else config)[name] = value
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    """What the user may have meant: a section's keys, a key's full name, or one spelled alike."""
+    inside = [k for k in known if k.startswith(f"{key}.")]
+    if inside:
+        return f" It is a section, which holds: {', '.join(inside)}."
+    last = {k: k.rpartition(".")[2] for k in known}
+    name = key.rpartition(".")[2]
+    near = [k for k in known if last[k] == name]
+    if not near:
+        alike = difflib.get_close_matches(name, set(last.values()), n=2)
+        near = difflib.get_close_matches(key, known, n=2) + [k for k in known if last[k] in alike]
+    return f" Did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""

@@ -1,0 +1,65 @@
+"""What a run computes, as told by its config: the options that make it this run and no other.
+
+Runtime options, and options of architectures, experts and other things that the run does not have,
+are no part of it. A plug-in counts by its content, not by where it lies.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.errors import UserError
+
+
+def identity(config: Mapping | ConfigDict) -> dict[str, object]:
+    """The flat options that say what is computed; of stored configs too, whatever their version."""
+    flat, known = flatten(config), declarations()
+    filled = {key: found.option.default for key, found in known.items()} | flat
+    used: dict[int, set[str] | None] = {}
+
+    def counts(key: str) -> bool:
+        found = known.get(key)
+        if found is None:  # of another version, or of a plug-in that is not loaded
+            return True
+        if found.option.runtime:
+            return False
+        if found.family is None:
+            return True
+        at = id(found.family)
+        if at not in used:
+            try:
+                used[at] = found.family.used(filled)
+            except UserError:  # names what is not known: then every option may count
+                used[at] = None
+        return used[at] is None or found.member in used[at]
+
+    kept = {key: value for key, value in flat.items() if counts(key)}
+    if kept.get("plugins"):
+        kept["plugins"] = by_content(str(kept["plugins"]))
+    else:
+        kept.pop("plugins", None)
+    return kept
+
+
+def by_content(plugins: str) -> str:
+    """'/home/me/heads.py#0123' as 'heads.py#0123'."""
+    return ",".join(pathlib.PurePath(part.strip()).name for part in plugins.split(","))
+
+
+def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
+    """The keys in which two identities differ; an option that one lacks has its default there.
+
+    Values are compared as text: some are stored so.
+    """
+    known = declarations()
+
+    def of(found: Mapping[str, object], key: str) -> str | None:
+        if key in found:
+            return str(found[key])
+        return str(known[key].option.default) if key in known else None
+
+    return [key for key in {**there, **here} if of(there, key) != of(here, key)]

@@ -1,0 +1,174 @@
+"""Which options a config has: its sections, and who declares what stands in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dtn_jax.analysis.watch import WatchOptions
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.datasets.preparation.catalog import DataOptions
+from dtn_jax.errors import UserError
+from dtn_jax.evaluate import EvaluateOptions
+from dtn_jax.input.pipeline import BatchOptions
+from dtn_jax.losses import LOSSES, LossOptions
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.build import ModelOptions
+from dtn_jax.models.experts import EXPERTS, parse_experts
+from dtn_jax.optimizers import OptimOptions
+from dtn_jax.options import Option, declared, option, pairs
+from dtn_jax.parallel.mesh import MeshOptions
+from dtn_jax.parallel.processes import ProcessOptions
+from dtn_jax.tables.embedding import DebugOptions
+from dtn_jax.timetable import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class RootOptions:
+    """The options that stand in no section."""
+
+    seed: int = option(
+        0,
+        "initial weights, dropout, epoch order; never the split, which is the data set's",
+        least=0,
+        below=2**32,
+    )
+    replicas: str = option(
+        "",
+        "runs in one program: '4' takes seeds seed, seed+1, ...; or values of scalar options, "
+        "'optim.learning_rate=1e-3,3e-4' (as many of each option)",
+    )
+    plugins: str = option("", "files of your own, by comma: dtn_jax/config/plugins.py says how")
+
+
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "": (RootOptions,),
+    "data": (DataOptions, BatchOptions),
+    "model": (ModelOptions,),
+    "loss": (LossOptions,),
+    "optim": (OptimOptions,),
+    "train": (TrainOptions,),
+    "evaluate": (EvaluateOptions,),
+    "analysis": (WatchOptions,),
+    "parallel": (MeshOptions, ProcessOptions),
+    "debug": (DebugOptions,),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Things of one kind, each with options of its own under `section.<its name>`.
+
+    Attributes:
+      section: where they stand.
+      members: {name: who declares its options}; plug-ins add to it.
+      used: of a flat config, the names of those that its run has; options of others mean nothing.
+    """
+
+    section: str
+    members: Mapping[str, type]
+    used: Callable[[Mapping[str, object]], set[str]]
+
+
+def used_experts(flat: Mapping[str, object]) -> set[str]:
+    """The kinds of experts that `model.experts` and `model.group_experts` name."""
+    texts = [str(flat["model.experts"])]
+    texts += pairs(str(flat.get("model.group_experts", "")), "model.group_experts").values()
+    return {kind for text in texts for kind in parse_experts(text)}
+
+
+FAMILIES = (
+    Family("model", ARCHITECTURES, lambda flat: {str(flat["model.architecture"])}),
+    Family("model", EXPERTS, used_experts),
+    Family("loss", LOSSES, lambda flat: {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}),
+    Family("loss", BALANCERS, lambda flat: {str(flat["loss.balancing"])}),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """An option of a config: its full key, its declaration, and whose it is.
+
+    Attributes:
+      key: such as `model.dtn.tsn`.
+      option: the declaration.
+      family, member: of the thing whose option it is; None and "" of a section's own.
+    """
+
+    key: str
+    option: Option
+    family: Family | None = None
+    member: str = ""
+
+
+def declarations() -> dict[str, Declared]:
+    """{full key: what is declared}, of all that there is, loaded plug-ins included."""
+    return {found.key: found for found in _declarations()}
+
+
+def _declarations() -> Iterator[Declared]:
+    for section, owners in SECTIONS.items():
+        for owner in owners:
+            for name, found in declared(owner).items():
+                yield Declared(found.key or f"{section}.{name}".lstrip("."), found)
+        for family in FAMILIES:
+            if family.section != section:
+                continue
+            for member, owner in family.members.items():
+                for name, found in declared(owner).items():
+                    yield Declared(found.key or f"{section}.{member}.{name}", found, family, member)
+
+
+def base_config() -> ConfigDict:
+    """Every option at its default; an edit of an unknown key fails."""
+    config = ConfigDict()
+    for section in SECTIONS:
+        if section:
+            config[section] = ConfigDict()
+    for key, found in declarations().items():
+        section, name = config, key
+        while "." in name:
+            first, _, name = name.partition(".")
+            if first not in section:
+                section[first] = ConfigDict()
+            section = section[first]
+        section[name] = found.option.default
+    return config.lock()
+
+
+def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, object]:
+    """{'model.dropout': 0.0, ...}"""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping | ConfigDict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = tuple(value) if isinstance(value, list) else value
+    return flat
+
+
+def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
+    """Checks every value that can be checked without data; returns the config, frozen.
+
+    Raises:
+      UserError: on the first bad value, or where an option is absent or unknown.
+    """
+    flat, known = flatten(config), declarations()
+    for key in flat:
+        if key not in known:
+            raise UserError(f"the config has an option {key!r}, which nothing declares")
+    for key, found in known.items():
+        if key not in flat:
+            raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
+        found.option.check(key, flat[key])
+    used_experts(flat)
+    if flat["train.accumulate"] > 1 and flat["model.normalisation"] == "batch":
+        raise UserError(
+            "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
+            "batch need all of its rows at once; use layer or none"
+        )
+    if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
+        raise UserError("optim.tables=dense needs optim.table_dtype=float32")
+    return FrozenConfigDict(config)

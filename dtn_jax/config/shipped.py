@@ -1,0 +1,35 @@
+"""`configs` and `experiments`: inside an installed package, beside it in a clone.
+
+Under the names dtn_jax.configs and dtn_jax.experiments they are found from any folder, whatever
+other packages of those names there are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pathlib
+import sys
+from types import ModuleType
+
+PACKAGE = pathlib.Path(__file__).parents[1]
+
+
+def folder(name: str) -> pathlib.Path:
+    """The folder of a shipped package."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name
+
+
+def module(name: str, part: str) -> ModuleType:
+    """Imports `part` of the shipped package `name`."""
+    full = f"{PACKAGE.name}.{name}"
+    if full not in sys.modules:
+        place = folder(name)
+        spec = importlib.util.spec_from_file_location(
+            full, place / "__init__.py", submodule_search_locations=[str(place)]
+        )
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[full] = package
+        spec.loader.exec_module(package)
+    return importlib.import_module(f"{full}.{part}")

@@ -1,0 +1,86 @@
+"""Losses: what a row of a task costs, one loss a file, and the options of the section `loss`.
+
+A loss is a frozen dataclass: `kind` says for which tasks it is, its fields are its options
+(`loss.<name>.<field>` in a config), and
+
+    loss(z [B], y [B], w) -> [B]        z: the task's logit or prediction; y: its label
+
+is what each row costs. A tower's logit is the log-odds of its task. Where positives weigh w, the
+best logit of any such loss is log w above the log-odds, so `task_losses` adds log w to the logit
+before a loss sees it: what a model gives stays calibrated, and no loss needs to know.
+
+A new loss is a file here and a line in LOSSES.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from dtn_jax.balancing import BALANCERS, NONE
+from dtn_jax.losses.by_task import TaskLoss
+from dtn_jax.losses.cross_entropy import CrossEntropy
+from dtn_jax.losses.focal import Focal
+from dtn_jax.losses.huber import Huber
+from dtn_jax.losses.positive_weights import inflation as inflation
+from dtn_jax.losses.positive_weights import read_positive_weights
+from dtn_jax.losses.squared_error import SquaredError
+from dtn_jax.options import made, option, pairs
+from dtn_jax.schema import Schema, UserError, choose
+
+LOSSES = {
+    "cross_entropy": CrossEntropy,
+    "squared_error": SquaredError,
+    "huber": Huber,
+    "focal": Focal,
+}
+BY_KIND = {"binary": "cross_entropy", "regression": "squared_error"}  # where none is named
+
+
+@dataclasses.dataclass(frozen=True)
+class LossOptions:
+    """The section `loss` of a config, but for the options of single losses and balancers."""
+
+    tasks: str = option(
+        "",
+        "a task's loss, 'watch_seconds=huber,click=focal'; tasks not named have cross_entropy if "
+        "binary, squared_error if regression",
+    )
+    task_weights: str = option(
+        "", "what a task's loss is multiplied by, 'click=1,order=0.5'; tasks not named have 1"
+    )
+    positive_weights: str = option(
+        "", "what the positives of a binary task weigh, 'click=20'; logits stay its log-odds"
+    )
+    sample_weights: bool = option(False, "weight examples by the schema's weight column")
+    balancing: str = option(
+        NONE,
+        "how tasks are weighed against each other while training",
+        choices=lambda: (NONE, *BALANCERS),
+    )
+
+
+def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
+    """The loss of each task, in the schema's order, from the section `loss` of a config.
+
+    Raises:
+      UserError: an unknown task or loss, a loss of the wrong kind for its task, or a bad option.
+    """
+    named = pairs(loss.tasks, "loss.tasks")
+    for task, name in named.items():
+        choose("task in loss.tasks", task, schema.task_names)
+        choose(f"loss.tasks: loss of {task}", name, LOSSES)
+    weights = read_positive_weights(loss.positive_weights, schema)
+    chosen = []
+    for task in schema.tasks:
+        name = named.get(task.name, BY_KIND[task.kind])
+        if LOSSES[name].kind != task.kind:
+            fitting = ", ".join(n for n, known in LOSSES.items() if known.kind == task.kind)
+            raise UserError(
+                f"loss.tasks: {name} is a loss of {LOSSES[name].kind} tasks, and {task.name} is a "
+                f"{task.kind} task; expected one of {fitting}"
+            )
+        function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
+        chosen.append(TaskLoss(task.name, function, weights[task.name]))
+    return tuple(chosen)

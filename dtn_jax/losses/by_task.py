@@ -1,0 +1,64 @@
+"""Per task, the mean loss over the rows that count.
+
+Whatever stands in other rows, NaN too, reaches neither the loss nor a gradient (values are
+replaced by `where` before they are used, and once more after: a product with 0 would keep NaN).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class TaskLoss(NamedTuple):
+    """The loss of a task.
+
+    Attributes:
+      task: its name.
+      loss: what a row costs, see `dtn_jax.losses`.
+      positive_weight: w; 1 for regression tasks.
+    """
+
+    task: str
+    loss: Callable[[Array, Array, float], Array]
+    positive_weight: float = 1.0
+
+
+def task_losses(
+    logits: Mapping[str, Float[Array, " B"]],
+    labels: Float[Array, "B T"],
+    weights: Float[Array, "B T"],
+    chosen: Sequence[TaskLoss],
+) -> Float[Array, " T"]:
+    """Each task's mean loss over its space; computed in float32 or wider.
+
+    Where `B` are not all rows of the batch, the parts' results add up to the loss.
+
+    Args:
+      logits: {task: `[B]`}, the log-odds; of a regression task, the prediction itself.
+      labels: `[B, T]`, in the schema's order; 0 or 1 for binary tasks.
+      weights: `[B, T]`, from `row_weights`. The denominator stays the (weighted) count of rows, so
+        w scales the positives' part of a loss.
+      chosen: the tasks' losses, in the schema's order.
+
+    Returns:
+      `[T]`: nats for cross-entropy, squared label units for the squared error; exactly 0, with
+      gradients of exactly 0, where the space is empty or all its weights are 0.
+
+    Raises:
+      KeyError: a task without logits.
+    """
+    result = []
+    for column, (task, loss, w) in enumerate(chosen):
+        mask = weights[:, column] > 0
+        z = logits[task]
+        z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
+        y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
+        per_row = loss(z if w == 1 else z + math.log(w), y, w)
+        weight = weights[:, column].astype(z.dtype)
+        result.append(jnp.sum(jnp.where(mask, weight * per_row, 0)))
+    return jnp.stack(result)

@@ -1,0 +1,51 @@
+"""What the positives of a task weigh in its loss, and which old checkpoints that has moved.
+
+Positives that weigh w move the best logit up by log w. The loss adds that itself (`task_losses`),
+so logits are log-odds; before it did, they held the log w.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from dtn_jax.options import pairs
+from dtn_jax.schema import Schema, UserError, per_task
+
+WHAT = "loss.positive_weights"
+LOGITS = "log-odds"  # what a model's logits are, as config.json says of a run
+
+
+def read_positive_weights(text: str, schema: Schema) -> dict[str, float]:
+    """{task: its w}, from 'click=200,order=3000'; 1 where a task is not named.
+
+    Raises:
+      UserError: an unknown task, no number above 0, or another than 1 for a regression task.
+    """
+    weights = per_task(text, schema.task_names, WHAT, 1.0)
+    for task in schema.tasks:
+        if not weights[task.name]:
+            raise UserError(f"{WHAT}: expected a number above 0 for {task.name}, got {text!r}")
+        if task.kind != "binary" and weights[task.name] != 1:
+            raise UserError(f"{WHAT}: {task.name} is a {task.kind} task, which has no positives")
+    return weights
+
+
+def inflation(positive_weights: Mapping[str, float], schema: Schema) -> dict[str, float]:
+    """{task: log w}: how far above the log-odds the logit is that a task's weighed loss fits."""
+    return {
+        task.name: math.log(positive_weights.get(task.name, 1)) if task.kind == "binary" else 0.0
+        for task in schema.tasks
+    }
+
+
+def logits_are_inflated(facts: Mapping) -> bool:
+    """Whether a run's checkpoints hold logits with log w in them.
+
+    Args:
+      facts: what the run's config.json holds.
+    """
+    if facts.get("logits") == LOGITS:
+        return False
+    weights = pairs(facts["config"]["loss"].get("positive_weights", ""), WHAT)
+    return any(float(w) != 1 for w in weights.values())

@@ -1,0 +1,109 @@
+"""A metric is one record; every table, plot, log and choice of states reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from dtn_jax.metrics.inputs import checked
+
+Value = float | int | None
+Found = TypeVar("Found")
+
+
+class Rows:
+    """The rows of a task in a space, as its metrics read them; rows of weight 0 are gone.
+
+    Attributes:
+      scores: `[B]`, logits of a binary task, predictions of a regression.
+      labels: `[B]`, bool of a binary task, float64 in the label's unit of a regression.
+      weights: `[B]`, float64 > 0, or None where all rows count the same.
+      group: `[B]`, the rows' groups (users, sessions), or None where the data have none.
+      bins: of the expected calibration error.
+
+    Raises:
+      ValueError: shapes that differ, scores or weights that are not finite, labels of a binary
+        task that are neither 0 nor 1, negative weights, bins < 1.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        scores: Float[np.ndarray, " B"],
+        labels: Shaped[np.ndarray, " B"],
+        weights: Float[np.ndarray, " B"] | None = None,
+        group: Int[np.ndarray, " B"] | None = None,
+        bins: int = 15,
+    ):
+        if bins < 1:
+            raise ValueError(f"got {bins} bins, expected >= 1")
+        if group is not None and group.shape != scores.shape:
+            raise ValueError(f"scores have shape {scores.shape}, groups {group.shape}")
+        checked_arrays = checked(scores, labels, weights, binary=kind == "binary")
+        if group is not None and len(checked_arrays[0]) < len(group):
+            group = group[weights > 0]
+        self.kind, self.group, self.bins = kind, group, bins
+        self.scores, self.labels, self.weights = checked_arrays
+        self._found: dict[Hashable, object] = {}
+
+    def once(self, compute: Callable[[Rows], Found]) -> Found:
+        """`compute(self)`, computed once: for what several metrics share."""
+        if compute not in self._found:
+            self._found[compute] = compute(self)
+        return self._found[compute]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """What every reader of a metric needs to know of it.
+
+    Attributes:
+      name: its key in results.json and metrics.jsonl.
+      title: what tables and pictures call it.
+      compute: its value on the rows of a task in a space; None, never NaN, where it is not
+        defined (the AUC of one class).
+      format: how its values are written: a format specification, or "%" for three digits of a
+        percentage.
+      kinds: the kinds of tasks that have it.
+      higher_is_better: None where neither is better, as for a count.
+      selectable: whether `train.select` may name it; the learning curves show those that it may.
+      column: its heading in the terminal's tables, in lines of at most 6 letters; "" keeps it
+        out of them.
+      of_groups: only data sets with groups have it.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Rows], Value]
+    format: str = ".4f"
+    kinds: tuple[str, ...] = ("binary",)
+    higher_is_better: bool | None = None
+    selectable: bool = False
+    column: str = ""
+    of_groups: bool = False
+
+    def __post_init__(self):
+        if self.selectable and self.higher_is_better is None:
+            raise ValueError(f"metric {self.name!r} is selectable: say whether higher is better")
+
+    def fits(self, kind: str, grouped: bool) -> bool:
+        """Whether a task of this kind has it, in a data set with groups or without."""
+        return kind in self.kinds and (grouped or not self.of_groups)
+
+    def text(self, value: Value) -> str:
+        """A value as tables write it; "n/d": not defined."""
+        if value is None:
+            return "n/d"
+        if self.format == "%":  # three digits, whatever the rate
+            return f"{100 * value:#.3g}%" if value >= 1e-4 else f"{100 * value:.1g}%"
+        return format(value, self.format)
+
+    def better(self, value: Value, best: Value) -> bool:
+        """Whether a value beats the best so far; any that is defined beats None."""
+        if value is None or best is None:
+            return value is not None
+        return value > best if self.higher_is_better else value < best

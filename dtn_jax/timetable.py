@@ -1,0 +1,95 @@
+"""When a run logs, validates, leaves a checkpoint and stops."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.options import option
+
+LOG_EVERY = 100  # steps between lines of the log, if that makes at least
+LOG_LINES = 25  # of them
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Section `train`."""
+
+    epochs: int = option(1, "passes over the train split", least=1)
+    max_steps: int = option(0, "stop after this many steps; 0 leaves it to epochs", least=0)
+    eval_every: int = option(0, "steps between validations; 0 is once an epoch", least=0)
+    checkpoint_every: int = option(
+        1000, "steps between checkpoints; each validation makes one too", least=1, runtime=True
+    )
+    log_every: int = option(
+        0,
+        "steps between lines of metrics.jsonl; 0 is 100, less in short runs",
+        least=0,
+        runtime=True,
+    )
+    accumulate: int = option(
+        1,
+        "parts that a batch is stepped through in, to save memory; same numbers",
+        least=1,
+        runtime=True,
+    )
+    remat: bool = option(
+        False,
+        "compute experts again in the backward pass: less memory on GPU and TPU",
+        runtime=True,
+    )
+    patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)
+    select: str = option(
+        "mean",
+        "whose validation metric picks the state that is reported, and is what early stopping "
+        "watches: mean (over tasks), a task, or the mean of some, 'click+order'; of AUC (R2 of a "
+        "regression) or of the metrics named, 'click:logloss', 'mean:logloss'",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Timetable:
+    """The steps of a run at which the host has something to do.
+
+    Attributes:
+      total_steps: of the run.
+      steps_per_epoch: of the train split.
+      eval_every: steps from one validation to the next.
+      checkpoint_every: steps between checkpoints; each validation makes one too.
+      log_every: steps between lines of the log.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    eval_every: int
+    checkpoint_every: int
+    log_every: int
+
+    def validation_is_due(self, step: int) -> bool:
+        return step == self.total_steps or step % self.eval_every == 0
+
+    def checkpoint_is_due(self, step: int) -> bool:
+        """Each validation has one, so that nothing which it found is found again."""
+        return self.validation_is_due(step) or step % self.checkpoint_every == 0
+
+    def steps_to_next_stop(self, step: int) -> int:
+        """How many steps the next chunk has: it ends where the host has something to do."""
+        every = (self.log_every, self.checkpoint_every, self.eval_every, self.steps_per_epoch)
+        stops = [n - step % n for n in every]
+        return min(*stops, self.total_steps - step, CHUNK_STEPS)
+
+
+def make_timetable(train: ConfigDict | FrozenConfigDict, steps_per_epoch: int) -> Timetable:
+    """The timetable that section `train` of a config asks for."""
+    total = steps_per_epoch * train.epochs
+    total = min(total, train.max_steps or total)
+    usual = max(1, min(LOG_EVERY, total // LOG_LINES))
+    return Timetable(
+        total_steps=total,
+        steps_per_epoch=steps_per_epoch,
+        eval_every=train.eval_every or steps_per_epoch,
+        checkpoint_every=train.checkpoint_every,
+        log_every=train.log_every or usual,
+    )

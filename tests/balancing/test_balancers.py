@@ -1,0 +1,220 @@
+"""Each balancer against its equations, by itself and in steps; and who may be balanced by which."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_steps import batches, build, config, leaves, run
+
+from dtn_jax import balancing
+from dtn_jax.balancing import BALANCERS, read_balancer, seam
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.pcgrad import PCGrad
+from dtn_jax.options import option
+from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.state import create_state
+from dtn_jax.step import BALANCING, make_train_step
+
+# Three tasks, one a regression; AITM has an auxiliary loss for click and order.
+SCHEMA = Schema(
+    "shop",
+    fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
+    tasks=(
+        Task("click"),
+        Task("order", upstream=("click",)),
+        Task("seconds", kind="regression"),
+    ),
+)
+B = 8
+RATE = 0.1
+
+
+def steps(count):
+    """`count` batches of B rows; no id stands twice in one."""
+    rng = np.random.default_rng(1)
+    ids = [[rng.permutation(f.rows)[:B] for f in SCHEMA.fields] for _ in range(count)]
+    labels = np.concatenate(
+        [rng.random((count, B, 2)) < 0.5, 3 * rng.normal(size=(count, B, 1))], axis=2
+    )
+    return jax.tree.map(lambda a: a[:, :B], batches(count)).replace(
+        ids=jnp.asarray(np.array(ids).swapaxes(1, 2), jnp.int32),
+        labels=jnp.asarray(labels, jnp.float32),
+        label_mask=jnp.ones((count, B, 3), bool),
+    )
+
+
+def options(architecture, **changes):
+    return config(
+        model__architecture=architecture,
+        optim__tables="sgd",
+        optim__table_learning_rate=RATE,
+        optim__table_init=0.5,
+        model__aitm__calibrator=20.0,
+        **changes,
+    )
+
+
+def surgery(g, orders):
+    """PCGrad on gradients [T, N], as the paper's Algorithm 1 writes it down."""
+    result = np.zeros_like(g[0])
+    for i, order in enumerate(orders):
+        v = g[i].copy()
+        for j in order:
+            if j != i and v @ g[j] < 0:
+                v -= v @ g[j] / (g[j] @ g[j]) * g[j]
+        result += v
+    return result
+
+
+def orders(key, tasks):
+    return [np.asarray(jax.random.permutation(k, tasks)) for k in jax.random.split(key, tasks)]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_pcgrad_is_the_papers_algorithm(tasks, precision):
+    rng = np.random.default_rng(tasks)
+    conflicts = 0
+    for draw in range(5):
+        g = rng.normal(size=(tasks, 6))
+        key = jax.random.key(draw)
+        gram = jnp.asarray(g @ g.T, precision.dtype)
+        c = jax.jit(PCGrad().coefficients)(gram, key)
+        assert c.dtype == precision.dtype
+        expected = surgery(g, orders(key, tasks))
+        tolerance = 10 * precision.tolerance * np.abs(expected).max()
+        np.testing.assert_allclose(np.asarray(c) @ g, expected, atol=tolerance, rtol=0)
+        conflicts += (g @ g.T < 0).any()
+    assert conflicts or tasks == 1
+
+
+def test_pcgrad_leaves_a_task_without_gradient_alone():
+    gram = jnp.array([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 9.0]])
+    c = PCGrad().coefficients(gram, jax.random.key(0))
+    np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["aitm", "stem"])
+def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(
+    architecture, quick_to_compile
+):
+    """From plain steps of one task alone. AITM has an auxiliary loss, STEM views of its tasks."""
+    batch = jax.tree.map(lambda a: a[0], steps(1))
+
+    def mover(**changes):
+        """(task weights) -> (what a step moves table rows by, the state, its metrics)."""
+        c = options(architecture, **changes)
+        model, plan = build(c, SCHEMA)
+        state = create_state(c, model, plan)
+        step = jax.jit(make_train_step(c, model, plan, 10))
+
+        def moved(weights):
+            hyper = state.hyper.replace(task_weights=jnp.asarray(weights, jnp.float32))
+            after, metrics = step(state.replace(hyper=hyper), batch)
+            by = np.asarray(state.tables["embedding"] - after.tables["embedding"], np.float64)
+            return by / RATE, after, metrics
+
+        return moved, plan, state
+
+    moved, plan, state = mover()
+    own = np.array([3, 1, 0.2])
+    aux, _, _ = moved(np.zeros(3))
+    g = np.stack([moved(weights)[0] - aux for weights in np.diag(own)])
+    every, plain, _ = moved(own)
+    width = sum(f.rows for f in SCHEMA.fields)  # rows of a view
+    first = plan.views.index("shared") * width
+    shared = slice(first, first + width)
+    flat = g[:, shared].reshape(3, -1)
+    assert (flat @ flat.T < 0).any()
+    assert (np.abs(aux).max() > 1e-3) == (architecture == "aitm")
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 0), BALANCING)
+    together = surgery(flat, orders(key, 3))
+    expected = every.copy()
+    expected[shared] = together.reshape(width, -1) + aux[shared]
+    assert np.abs(expected - every).max() > 1e-3
+
+    got, state, metrics = mover(loss__balancing="pcgrad")[0](own)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(metrics["task_weights"] @ flat, together, atol=1e-5)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(plain.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_uncertainty_learns_log_variances_with_the_dense_optimizer(quick_to_compile):
+    """Replayed in NumPy from the losses that the steps report."""
+    chunk = steps(6)
+    changes = {"loss__task_weights": "order=2", "optim__learning_rate": 0.3}
+    c = options("aitm", loss__balancing="uncertainty", **changes)
+    state, metrics = run(c, chunk, schema=SCHEMA)
+    s, m, v = np.zeros(3), np.zeros(3), np.zeros(3)
+    half, own = np.array([1, 1, 0.5]), np.array([1, 2, 1])
+    for t, losses in enumerate(np.asarray(metrics["losses"], np.float64), 1):
+        weights = half * np.exp(-s)
+        np.testing.assert_allclose(metrics["task_weights"][t - 1], weights, rtol=1e-4)
+        gradient = -weights * own * losses + 0.5
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        s -= 0.3 * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(state.params[seam.LEARNED]["log_variance"], s, rtol=1e-4)
+
+
+def test_uncertainty_weighs_the_losses(quick_to_compile):
+    """At first by 1, regressions by 1/2: as such task weights would."""
+    chunk = steps(1)
+    balanced, _ = run(options("aitm", loss__balancing="uncertainty"), chunk, schema=SCHEMA)
+    weighed, _ = run(options("aitm", loss__task_weights="seconds=0.5"), chunk, schema=SCHEMA)
+    params = {k: v for k, v in balanced.params.items() if k != seam.LEARNED}
+    for a, b in zip(leaves(balanced.replace(params=params)), leaves(weighed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
+    def never(*_):
+        raise AssertionError("a step without a balancer")
+
+    for name in ("weights_of", "with_learned_gradient", "combined"):
+        monkeypatch.setattr(seam, name, never)
+    c = options("aitm")
+    model, plan = build(c, SCHEMA)
+    state = jax.eval_shape(lambda: create_state(c, model, plan))
+    batch = jax.tree.map(lambda a: a[0], steps(1))
+    after, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
+    assert set(metrics) == {"losses"}
+    assert seam.LEARNED not in after.params
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled(Balancer):
+    times: float = option(2.0, "what the first task's loss is multiplied by", above=0.0)
+
+    def weights(self, learned, tasks):
+        return jnp.ones(len(tasks)).at[0].set(self.times)
+
+
+def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
+    monkeypatch.setitem(balancing.BALANCERS, "doubled", Doubled)
+    c = options("shared_bottom", loss__balancing="doubled")
+    assert read_balancer(c.loss, ("shared",), "shared") == Doubled(times=2.0)
+    with c.unlocked():
+        c.loss.doubled = {"times": 3.0}
+    own = read_balancer(c.loss, ("shared",), "shared")
+    assert seam.weights_of(own, {}, SCHEMA.tasks).tolist() == [3, 1, 1]
+    assert seam.with_learned({"kernel": 1}, own, SCHEMA.tasks) == {"kernel": 1}
+    with c.unlocked():
+        c.loss.doubled = {"times": 0.0}
+    with pytest.raises(UserError, match=r"loss.doubled.times=0.0: expected a number above 0"):
+        read_balancer(c.loss, ("shared",), "shared")
+
+
+def test_who_may_be_balanced_by_which():
+    loss = config().loss
+    for name in BALANCERS:
+        loss.balancing = name
+        assert type(read_balancer(loss, ("click", "shared"), "shared")) is BALANCERS[name]
+    with pytest.raises(UserError, match=r"loss.balancing=pcgrad reads the tasks' gradients at"):
+        read_balancer(loss, ("click", "order"), "shared")
+    loss.balancing = "uncertainty"
+    assert read_balancer(loss, ("click", "order"), "shared")
+    loss.balancing = "pcgrd"
+    with pytest.raises(UserError, match=r"'pcgrd'. Did you mean 'pcgrad'"):
+        read_balancer(loss, ("shared",), "shared")

@@ -1,0 +1,60 @@
+"""One folder of compiled programs for all tests: every worker and child, kept between runs.
+
+JAX's persistent cache does the keeping. It is the environment that says where, so that processes
+which tests start use it too.
+"""
+
+import hashlib
+import os
+import pathlib
+import platform
+
+LARGEST = 500e6  # bytes, far above what one version of the code needs
+
+
+def folder() -> str:
+    """In the user's cache folder, so that fresh clones find it; one for each kind of processor."""
+    if given := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return given
+    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        features = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        features = platform.processor()
+    machine = hashlib.sha256(features.encode()).hexdigest()[:8]
+    return str(root / "dtn_jax_tests" / f"compiled-{platform.machine()}-{machine}")
+
+
+def with_flags(*flags: str) -> str:
+    """XLA_FLAGS with each flag once: the same in workers, since the flags are part of a key."""
+    given = os.environ.get("XLA_FLAGS", "").split()
+    return " ".join([*given, *(flag for flag in flags if flag not in given)])
+
+
+def write_whole(self, key: str, value: bytes) -> None:
+    """JAX's LRUCache.put, but no reader meets half a file, nor keeps a damaged one."""
+    path = self.path / f"{key}-cache"
+    part = path.with_name(f"{key[-64:]}.{os.getpid()}.part")
+    part.write_bytes(value)
+    part.replace(path)
+
+
+def delete_oldest(folder: pathlib.Path, largest: float = LARGEST) -> None:
+    """Deletes the files that were used longest ago until the rest has `largest` bytes.
+
+    Several processes may do so at once, and others read and write meanwhile.
+    """
+    found = []
+    for path in folder.glob("*"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= largest:
+            break
+        path.unlink(missing_ok=True)
+        total -= size

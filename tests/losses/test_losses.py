@@ -1,0 +1,124 @@
+"""Each loss against its equation, and what the options of the section `loss` may say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.base import get_config
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.losses import BY_KIND, LOSSES, LossOptions, read_losses
+from dtn_jax.losses.focal import Focal
+from dtn_jax.losses.huber import Huber
+from dtn_jax.options import declared
+from dtn_jax.schema import Field, Schema, Task, UserError
+
+SCHEMA = Schema(
+    "shop", (Field("item", rows=3),), (Task("click"), Task("seconds", kind="regression"))
+)
+
+
+def cross_entropy(z, y, w):
+    p = 1 / (1 + np.exp(-z))
+    return -w * y * np.log(p) - (1 - y) * np.log(1 - p)
+
+
+def focal(z, y, w, gamma=2.0):
+    p = 1 / (1 + np.exp(-z))
+    return -w * y * (1 - p) ** gamma * np.log(p) - (1 - y) * p**gamma * np.log(1 - p)
+
+
+def huber(z, y, w, delta=1.0):
+    e = np.abs(z - y)
+    return np.where(e <= delta, e**2 / 2, delta * (e - delta / 2))
+
+
+EQUATIONS = {
+    "cross_entropy": cross_entropy,
+    "squared_error": lambda z, y, w: (z - y) ** 2,
+    "huber": huber,
+    "focal": focal,
+}
+
+
+def rows(kind):
+    rng = np.random.default_rng(0)
+    y = rng.random(40) < 0.5 if kind == "binary" else rng.normal(size=40)
+    return 2 * rng.normal(size=40), y.astype(np.float64)
+
+
+def test_every_loss_has_its_equation_here():
+    assert set(LOSSES) == set(EQUATIONS)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_its_equation(name, precision):
+    loss = LOSSES[name]()
+    z, y = rows(loss.kind)
+    w = 3.5 if loss.kind == "binary" else 1.0
+    got = loss(jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype), w)
+    precision.assert_close(got, EQUATIONS[name](z, y, w))
+
+
+def test_options_of_a_loss_are_felt(precision):
+    z, y = rows("regression")
+    got = Huber(delta=0.3)(jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype), 1.0)
+    precision.assert_close(got, huber(z, y, 1.0, 0.3))
+    z, y = rows("binary")
+    z_, y_ = jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype)
+    precision.assert_close(Focal(gamma=0.5)(z_, y_, 2.0), focal(z, y, 2.0, 0.5))
+    precision.assert_close(Focal(gamma=0.0)(z_, y_, 2.0), cross_entropy(z, y, 2.0))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_far_from_the_label_losses_and_gradients_stay_finite(name):
+    loss = LOSSES[name]()
+    z, y = jnp.array([1e4, -1e4, 1e4, -1e4]), jnp.array([1.0, 1.0, 0.0, 0.0])
+    value, gradient = jax.value_and_grad(lambda z: loss(z, y, 2.0).sum())(z)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def read(**options):
+    loss = get_config().loss
+    loss.update_from_flattened_dict(options)
+    return read_losses(loss, SCHEMA)
+
+
+def test_a_task_has_the_loss_that_is_named_else_that_of_its_kind():
+    assert [chosen.loss for chosen in read()] == [LOSSES[BY_KIND[t.kind]]() for t in SCHEMA.tasks]
+    click, seconds = read(tasks="seconds=huber", **{"huber.delta": 0.5, "focal.gamma": 3.0})
+    assert (click.task, seconds.task) == SCHEMA.task_names
+    assert click.loss == LOSSES["cross_entropy"]()
+    assert seconds.loss == Huber(delta=0.5)
+    assert read(tasks="click=focal", **{"focal.gamma": 3.0})[0].loss == Focal(gamma=3.0)
+    assert [c.positive_weight for c in read(positive_weights="click=7")] == [7, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": "clik=focal"}, "task in loss.tasks 'clik'. Did you mean 'click'"),
+        ({"tasks": "click=focl"}, "loss of click 'focl'. Did you mean 'focal'"),
+        ({"tasks": "click"}, "loss.tasks: expected KEY=VALUE, got 'click'"),
+        (
+            {"tasks": "click=huber"},
+            "huber is a loss of regression tasks, and click is a binary task; expected one of "
+            "cross_entropy, focal",
+        ),
+        ({"tasks": "seconds=huber", "huber.delta": 0.0}, "loss.huber.delta=0.0: expected a number"),
+        ({"positive_weights": "clik=2"}, "loss.positive_weights 'clik'. Did you mean 'click'"),
+        ({"positive_weights": "click=0"}, "expected a number above 0 for click, got 'click=0'"),
+        ({"positive_weights": "seconds=2"}, "seconds is a regression task, which has no positives"),
+    ],
+)
+def test_what_is_wrong_is_told(options, message):
+    with pytest.raises(UserError) as caught:
+        read(**options)
+    assert message in str(caught.value)
+
+
+def test_losses_balancers_and_options_of_the_section_share_no_name():
+    """They stand side by side under `loss.`."""
+    names = [*LOSSES, *BALANCERS, *declared(LossOptions)]
+    assert len(set(names)) == len(names)

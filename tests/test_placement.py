@@ -1,0 +1,115 @@
+"""Where batches lie and what waits for what: the numbers are the same, the host is ahead."""
+
+import contextlib
+import threading
+
+import jax
+import numpy as np
+import pytest
+from small_runs import CutError, assert_same_run, small
+
+from dtn_jax import evaluate
+from dtn_jax import train as training
+from dtn_jax.input import pipeline as input_pipeline
+from dtn_jax.parallel.mesh import Placement
+from dtn_jax.run import build_run, score_split
+from dtn_jax.schema import UserError
+from dtn_jax.state import create_state
+from dtn_jax.train import train
+
+
+def test_streamed_training_equals_resident_training(prepared_dir, tmp_path):
+    for placement in ("stream", "device"):
+        config = small(prepared_dir, data__placement=placement)
+        train(config, tmp_path / placement, test=False)
+    assert_same_run(config, tmp_path / "stream", tmp_path / "device")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_thread_that_reads_ahead_ends_with_the_run(prepared_dir, tmp_path, monkeypatch, fails):
+    at_work = []
+    fetch = training.LossLog.fetch
+
+    def fetch_and_end(self, leave):
+        at_work.append(readers())
+        if fails and len(at_work) == 3:
+            raise CutError
+        fetch(self, leave)
+
+    monkeypatch.setattr(training.LossLog, "fetch", fetch_and_end)
+    config = small(prepared_dir, data__placement="stream")
+    with contextlib.nullcontext() if not fails else pytest.raises(CutError):
+        train(config, tmp_path / "run")
+    assert any(at_work)
+    for thread in readers():
+        thread.join(10)
+    assert not readers()
+
+
+def readers():
+    return [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+def test_what_the_reading_thread_meets_ends_the_run(prepared_dir, tmp_path, monkeypatch):
+    def damaged(ids, schema):
+        if threading.current_thread() is not threading.main_thread():
+            raise UserError("field 'age': id 7777")
+
+    monkeypatch.setattr(input_pipeline, "check_ids", damaged)
+    with pytest.raises(UserError, match="id 7777"):
+        train(small(prepared_dir, data__placement="stream"), tmp_path / "run")
+
+
+def test_scoring_keeps_few_batches_on_the_device(prepared_dir, monkeypatch):
+    """The logits come in row order, and at most IN_FLIGHT batches of them are not yet fetched."""
+    run = build_run(small(prepared_dir, data__eval_batch_size=256))
+    state = create_state(run.config, run.model, run.plan)
+    whole = score_split(build_run(small(prepared_dir)), state, "validation")
+    made, waiting = [], []
+
+    class Late:
+        """Logits that note when they are fetched."""
+
+        def __init__(self, logits):
+            self.logits, self.fetched = logits, False
+            made.append(self)
+            waiting.append(sum(not m.fetched for m in made))
+
+        def __array__(self, *args, **kwargs):
+            self.fetched = True
+            return np.asarray(self.logits)
+
+    step = run.score_step
+    run.__dict__["score_step"] = lambda *args: Late(step(*args))
+    found = score_split(run, state, "validation")
+    assert len(made) == 13
+    assert max(waiting) == evaluate.IN_FLIGHT
+    np.testing.assert_allclose(found.logits, whole.logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+def test_the_host_waits_for_nothing_inside_the_loop(prepared_dir, tmp_path, monkeypatch):
+    """Metrics come through one function, each chunk once, when the next one is on its way."""
+    events = []
+    compile_, fetch = Placement.compile, jax.device_get
+
+    def noting_compile(self, *args):
+        run = compile_(self, *args)
+
+        def noting_run(*given):
+            events.append("step")
+            return run(*given)
+
+        return noting_run
+
+    def noting_fetch(what):
+        events.append("fetch")
+        return fetch(what)
+
+    monkeypatch.setattr(Placement, "compile", noting_compile)
+    monkeypatch.setattr("dtn_jax.loss_log.jax.device_get", noting_fetch)
+    config = small(prepared_dir, train__eval_every=1000, train__checkpoint_every=1000)
+    config.train.max_steps = 64
+    config.train.log_every = 1000
+    train(config, tmp_path / "run")
+    assert events == ["step", "step", "fetch", "step", "fetch", "step", "fetch", "fetch"]

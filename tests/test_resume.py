@@ -1,0 +1,128 @@
+"""A run that is cut resumes bit by bit; one that is damaged says so."""
+
+import shutil
+
+import numpy as np
+import pytest
+from small_runs import CutError, assert_same_run, cut_after, logged, small
+
+from dtn_jax import train as training
+from dtn_jax.schema import UserError
+from dtn_jax.train import train
+
+
+@pytest.fixture(scope="module")
+def uncut(prepared_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uncut") / "run"
+    return workdir, train(small(prepared_dir), workdir)
+
+
+DTN = {"model__architecture": "dtn", "model__experts": "gdcn+mlp"}
+
+
+@pytest.fixture(scope="module")
+def uncut_dtn(prepared_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uncut") / "run"
+    return workdir, train(small(prepared_dir, **DTN), workdir)
+
+
+@pytest.mark.parametrize("placement", ["device", "stream"])
+def test_cut_and_resumed_equals_uncut_bit_by_bit(
+    uncut_dtn, prepared_dir, tmp_path, monkeypatch, placement
+):
+    config = small(prepared_dir, data__placement=placement, **DTN)
+    for saves in (1, 2):  # cut at step 12, then at 24, then to the end
+        with monkeypatch.context() as patch, pytest.raises(CutError):
+            cut_after(patch, saves)
+            train(config, tmp_path / "run")
+    results = train(config, tmp_path / "run")
+    assert_same_run(config, uncut_dtn[0], tmp_path / "run")
+    for key in ("validation", "test", "test_per_task_best", "best_steps", "steps"):
+        assert results[key] == uncut_dtn[1][key]
+
+
+def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monkeypatch, capsys):
+    config = small(prepared_dir, train__checkpoint_every=1000)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 2)
+        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+    assert "Going on at step 30 of 45" in capsys.readouterr().out
+    assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+def test_a_validation_that_was_not_told_of_is_gone_back_to(prepared_dir, tmp_path):
+    """No checkpoint leaves it behind: a pruner hears of each."""
+    told = []
+
+    def tell(number, found):
+        if number == 2 and told == [1]:
+            told.append("cut")
+            raise CutError
+        told.append(number)
+
+    config = small(prepared_dir, train__eval_every=10)
+    with pytest.raises(CutError):
+        train(config, tmp_path / "run", after_validation=tell)
+    train(config, tmp_path / "run", after_validation=tell)
+    assert told == [1, "cut", 2, 3, 4]
+
+
+def test_a_run_cut_between_checkpoints_goes_on_from_the_last(uncut, prepared_dir, tmp_path):
+    """Killed after a validation that no checkpoint covers: it is logged once all the same."""
+    config = small(prepared_dir)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CutError):
+        validate, calls = training.validate, []
+
+        def validate_and_end(*args):
+            validate(*args)
+            calls.append(1)
+            if len(calls) == 2:  # step 30; the last checkpoint is that of step 24
+                raise CutError
+
+        patch.setattr(training, "validate", validate_and_end)
+        train(config, tmp_path / "run")
+    assert max(r["step"] for r in logged(tmp_path / "run")) == 30
+    train(config, tmp_path / "run")
+    assert_same_run(config, uncut[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("metrics.jsonl", "metrics.jsonl lacks the validation of step"),
+        ("checkpoints/best", "the best state, is not there"),
+    ],
+)
+def test_a_run_that_lost_files_says_so(uncut, prepared_dir, tmp_path, lost, message):
+    shutil.copytree(uncut[0], tmp_path / "run")
+    (tmp_path / "run/results.json").unlink()
+    path = tmp_path / "run" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(UserError, match=message):
+        train(small(prepared_dir), tmp_path / "run")
+
+
+def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
+    shutil.copytree(uncut[0], tmp_path / "run")
+    (tmp_path / "run/results.json").write_text("{")
+    with pytest.raises(UserError, match=r"results.json is damaged"):
+        train(small(prepared_dir), tmp_path / "run")
+
+
+def test_a_run_of_two_devices_goes_on_on_one(uncut, prepared_dir, tmp_path, monkeypatch):
+    config = small(prepared_dir, parallel__devices=2)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 2)
+        train(config, tmp_path / "run")
+    results = train(small(prepared_dir), tmp_path / "run")
+    for key, found in uncut[1]["test"].items():
+        np.testing.assert_allclose(results["test"][key]["logloss"], found["logloss"], rtol=1e-3)
+
+
+def test_a_finished_run_is_not_run_again(uncut, prepared_dir, monkeypatch, capsys):
+    monkeypatch.setattr(training, "fit", None)
+    assert train(small(prepared_dir), uncut[0]) == uncut[1]
+    shown = capsys.readouterr().out
+    assert "This run is finished" in shown
+    assert f"are in {uncut[0]}" in shown

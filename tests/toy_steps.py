@@ -1,0 +1,72 @@
+"""Steps of small models on random batches, for tests of the training step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import base
+from dtn_jax.input.pipeline import Batch
+from dtn_jax.models import build as architectures
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables import embedding
+
+B, STEPS = 16, 4
+SCHEMA = Schema(
+    "toy",
+    fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
+    tasks=(Task("click"), Task("order", space="click", upstream=("click",))),
+    weight="w",
+)
+
+
+def config(**changes):
+    """A small model's config; `model__dropout=0.1` changes model.dropout."""
+    c = base.get_config()
+    c.model.embedding_dim = 4
+    c.model.expert_dim = 8
+    c.model.experts = "mlp"
+    c.model.mlp.hidden = ()
+    c.model.tower_hidden = (8,)
+    c.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
+    return c
+
+
+def batches(steps=STEPS, seed=0):
+    """Random batches `[steps, B, ...]` of SCHEMA."""
+    rng = np.random.default_rng(seed)
+    labels = np.sort(rng.random((steps, B, 2)) < 0.5, axis=-1)[..., ::-1]  # order implies click
+    rows = [f.rows for f in SCHEMA.fields]
+    return Batch(
+        ids=jnp.asarray(rng.integers(0, rows, (steps, B, 3)), jnp.int32),
+        weights=jnp.zeros((steps, B, 0)),
+        numeric=jnp.zeros((steps, B, 0)),
+        labels=jnp.asarray(labels, jnp.float32),
+        label_mask=jnp.ones((steps, B, 2), bool),
+        sample_weight=jnp.asarray(rng.random((steps, B)), jnp.float32),
+        row_mask=jnp.ones((steps, B), bool),
+    )
+
+
+def build(c, schema=SCHEMA):
+    """The model of a config, and the plan of its tables."""
+    views = architectures.views(c.model.architecture, schema)
+    codebooks = architectures.codebooks(c.model, schema)
+    plan = embedding.make_plan(schema, c.model, views, codebooks)
+    return architectures.build(c.model, schema, c.train.remat), plan
+
+
+def run(c, chunk=None, total_steps=10, schema=SCHEMA):
+    """The state and losses after the steps of a chunk."""
+    model, plan = build(c, schema)
+    chunk = batches() if chunk is None else chunk
+    steps = chunk.row_mask.shape[0]
+    train_chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, total_steps), steps))
+    return train_chunk(create_state(c, model, plan), chunk, steps)
+
+
+def leaves(state):
+    """Parameters, tables and statistics, as a list of arrays."""
+    kept = {"params": state.params, "tables": state.tables, "model_state": state.model_state}
+    return [np.asarray(x) for x in jax.tree.leaves(kept)]

@@ -8,8 +8,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from dtn_jax import checksums
+from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
-from dtn_jax.schema import UserError
 from dtn_jax.state import State
 
 KEPT = 2  # last checkpoints on disk

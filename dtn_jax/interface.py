@@ -1,4 +1,4 @@
-"""What goes into an architecture and what comes out: the whole contract between model and rest."""
+"""What passes between data, model and the rest: a batch, a model's inputs and its outputs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,30 @@ import flax.struct
 from jaxtyping import Array, Bool, Float
 
 SHARED = "shared"  # the group, and the view, of all tasks
+
+
+@flax.struct.dataclass
+class Batch:
+    """B examples; in a chunk every array has a leading axis of steps.
+
+    Attributes:
+      ids: int32 `[B, L]`, rows of each slot's table; -1 is padding, 0 the unknown id.
+      weights: float32 `[B, W]`, of the W slots of weighted bags, in the slots' order; a set
+        without such bags has W = 0.
+      numeric: float32 `[B, N]`, values of standardised numeric fields.
+      labels: float32 `[B, T]`.
+      label_mask: bool `[B, T]`, False where a label is missing.
+      sample_weight: float32 `[B]`.
+      row_mask: bool `[B]`, False for the rows that pad the last batch.
+    """
+
+    ids: Any
+    weights: Any
+    numeric: Any
+    labels: Any
+    label_mask: Any
+    sample_weight: Any
+    row_mask: Any
 
 
 @flax.struct.dataclass

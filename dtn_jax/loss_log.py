@@ -7,9 +7,9 @@ import time
 import jax
 import numpy as np
 
+from dtn_jax.errors import UserError
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import Run
-from dtn_jax.schema import UserError
 from dtn_jax.selection import Progress
 from dtn_jax.workdir import Workdir
 

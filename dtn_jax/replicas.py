@@ -19,13 +19,13 @@ from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
+from dtn_jax.errors import UserError, choose
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show_replicas
 from dtn_jax.run import Run, build_model, build_run
-from dtn_jax.schema import UserError, choose
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, training_data

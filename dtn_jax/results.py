@@ -10,13 +10,14 @@ import rich
 import rich.table
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
 from dtn_jax.report import plots
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
-from dtn_jax.schema import MEAN, Schema, UserError
+from dtn_jax.schema import MEAN, Schema
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir

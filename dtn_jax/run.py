@@ -15,10 +15,10 @@ from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import SHARED
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
@@ -27,7 +27,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import Schema, UserError, per_task, task_graph
+from dtn_jax.schema import Schema, per_task, task_graph
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import Selection, first_metric, mean_of
 from dtn_jax.run import Run, measure, score_split
-from dtn_jax.schema import UserError
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 

@@ -13,8 +13,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import SHARED, Inputs
+from dtn_jax.interface import SHARED, Batch, Inputs
 from dtn_jax.schema import Schema
 from dtn_jax.tables import embedding
 from dtn_jax.tables.stored_rows import to_bits

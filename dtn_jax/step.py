@@ -13,8 +13,7 @@ from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.gradients import make_gradients
 from dtn_jax.input import batch_axis
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import SHARED
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange, row_optimizers
 

@@ -15,13 +15,13 @@ from ml_collections import ConfigDict
 
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
 from dtn_jax.input.pipeline import CHUNK_STEPS, ResidentData, StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import processes
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
 from dtn_jax.run import Run, build_run
-from dtn_jax.schema import UserError
 from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step

@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from dtn_jax.config import differing, identity
+from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
-from dtn_jax.schema import Schema, UserError
+from dtn_jax.schema import Schema
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir

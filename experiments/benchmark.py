@@ -18,7 +18,7 @@ import jax
 import rich
 import rich.table
 
-from dtn_jax.schema import UserError, choose
+from dtn_jax.errors import UserError, choose
 from dtn_jax.workdir import versions
 
 from . import command

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import config_files, load_config, override, plugins
 from dtn_jax.config.sections import SECTIONS
+from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.schema import UserError
 
 from .option_help import option_help
 

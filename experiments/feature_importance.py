@@ -27,8 +27,8 @@ from dtn_jax.analysis.explain import Settings, explain
 from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
+from dtn_jax.errors import UserError, choose
 from dtn_jax.run import build_run
-from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import versions
 
 from . import command

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dtn_jax.datasets.ali_ccp.files import write
 from dtn_jax.datasets.ali_ccp.generator import PairSpec
 from dtn_jax.datasets.preparation.progress import say
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from . import command
 

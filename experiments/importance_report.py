@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.analysis import markdown
 from dtn_jax.analysis.tables import decimals, divergences, own_spaces
 from dtn_jax.config import flatten, identity, load_config
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from . import command
 from .feature_importance import FOLDER

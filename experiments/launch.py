@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import rich
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from . import command
 

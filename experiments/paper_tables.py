@@ -27,8 +27,8 @@ from collections.abc import Sequence
 import jax
 import rich
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
-from dtn_jax.schema import UserError, choose
 from dtn_jax.workdir import write_whole
 
 from . import command

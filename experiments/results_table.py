@@ -12,7 +12,7 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from dtn_jax.schema import UserError, choose
+from dtn_jax.errors import UserError, choose
 
 from . import command
 from .suites.measured import Goal

@@ -24,9 +24,9 @@ from ml_collections import ConfigDict
 from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
-from dtn_jax.schema import UserError, choose
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
 

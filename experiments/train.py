@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtn_jax.errors import UserError
 from dtn_jax.replicas import train_replicas
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 
 from . import command

@@ -13,8 +13,8 @@ from small_runs import CutError, assert_same_run, cut_after, small
 
 from dtn_jax import checksums
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
 from dtn_jax.replicas import Member, start_together
-from dtn_jax.schema import UserError
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
 from dtn_jax.train import train

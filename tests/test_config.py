@@ -10,9 +10,9 @@ from configs import adult, base
 from dtn_jax import config as options
 from dtn_jax import run
 from dtn_jax.config import declarations
+from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.run import build_run
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 
 ROOT = pathlib.Path(__file__).parents[1]

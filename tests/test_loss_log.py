@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import pytest
 
 from configs import base
+from dtn_jax.errors import UserError
 from dtn_jax.loss_log import LossLog
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.selection import Progress
 
 SCHEMA = Schema(

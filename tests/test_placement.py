@@ -10,10 +10,10 @@ from small_runs import CutError, assert_same_run, small
 
 from dtn_jax import evaluate
 from dtn_jax import train as training
+from dtn_jax.errors import UserError
 from dtn_jax.input import pipeline as input_pipeline
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import build_run, score_split
-from dtn_jax.schema import UserError
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 

@@ -7,8 +7,8 @@ import jax
 import pytest
 from small_runs import CutError, cut_after, last_state, logged, small
 
+from dtn_jax.errors import UserError
 from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 
 REPLICAS = (

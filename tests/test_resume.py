@@ -7,7 +7,7 @@ import pytest
 from small_runs import CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax import train as training
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from dtn_jax.train import train
 
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from dtn_jax.schema import Field, Schema, Task, UserError, choose, per_task, task_graph
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import Field, Schema, Task, per_task, task_graph
 
 FIELDS = (
     Field("user", rows=1000),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from toy_steps import STEPS, B, batches, build, config, leaves, run
 
+from dtn_jax.errors import UserError
 from dtn_jax.optimizers import apply_dense, schedule
-from dtn_jax.schema import UserError
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import embedding

@@ -11,8 +11,8 @@ from small_runs import STEPS, logged, small
 from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.run import build_run, measure, score_split
-from dtn_jax.schema import UserError
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 

@@ -13,8 +13,9 @@ from dtn_jax import train, workdir
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import checked_config, identity
+from dtn_jax.errors import UserError
 from dtn_jax.run import Run
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.workdir import Workdir
 
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))

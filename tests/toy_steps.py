@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state

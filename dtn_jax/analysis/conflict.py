@@ -24,8 +24,7 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 from scipy.special import stdtrit
 
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import SHARED
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights

@@ -19,8 +19,8 @@ from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
 from dtn_jax.analysis.segments import default_segment, segments
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.errors import UserError
 from dtn_jax.run import Run
-from dtn_jax.schema import UserError
 from dtn_jax.state import State
 
 OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model

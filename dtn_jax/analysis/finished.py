@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten, identity
 from dtn_jax.config.plugins import use
+from dtn_jax.errors import UserError
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
-from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state
 from dtn_jax.workdir import check_data, check_logits
 

@@ -15,8 +15,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import SHARED
+from dtn_jax.interface import SHARED, Batch
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange
 

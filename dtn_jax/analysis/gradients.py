@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.state import State
 from dtn_jax.tables import embedding, exchange
 

@@ -26,7 +26,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Bool, Float
 
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
 from dtn_jax.state import State

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dtn_jax.analysis.sample import columns, differ, replaced, unknown
-from dtn_jax.input.pipeline import Batch, take
+from dtn_jax.errors import UserError
+from dtn_jax.input.pipeline import take
+from dtn_jax.interface import Batch
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import Run
-from dtn_jax.schema import UserError
 from dtn_jax.state import State
 
 Function = Callable[..., object]  # (state, batch, *more) -> a pytree of arrays

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema

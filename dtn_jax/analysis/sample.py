@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import Batch, in_order, take
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.errors import UserError, choose
+from dtn_jax.input.pipeline import in_order, take
+from dtn_jax.interface import Batch
+from dtn_jax.schema import Schema
 
 READ = 1 << 16  # rows read at a time: the memory is that of the sample, not of the split
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Int
 
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import Schema
 
 GROUP = "group"  # names the group column, whatever the data set calls it
 FEW = 12  # rows of a table, at most, of a field that makes segments unasked

@@ -15,7 +15,8 @@ from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import Batch, take
+from dtn_jax.input.pipeline import take
+from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement

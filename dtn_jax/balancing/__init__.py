@@ -28,8 +28,8 @@ from ml_collections import ConfigDict
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.balancing.uncertainty import Uncertainty
+from dtn_jax.errors import UserError, choose
 from dtn_jax.options import made
-from dtn_jax.schema import UserError, choose
 
 BALANCERS = {"uncertainty": Uncertainty, "pcgrad": PCGrad}
 NONE = "none"

@@ -26,7 +26,8 @@ from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.download import discard, download
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.schema import Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
 ARCHIVE_MEMBER = "census.tar.gz"  # inside the zip; holds the two raw files

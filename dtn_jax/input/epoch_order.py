@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 WINDOW_BLOCKS = 16  # full blocks of a lane whose rows are shuffled together
 

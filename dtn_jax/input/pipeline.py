@@ -11,9 +11,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +26,7 @@ from dtn_jax.input.epoch_order import (
     window_rows,
 )
 from dtn_jax.input.prefetch import prefetched
+from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 
@@ -55,30 +54,6 @@ class BatchOptions:
         least=0,
         runtime=True,
     )
-
-
-@flax.struct.dataclass
-class Batch:
-    """B examples; in a chunk every array has a leading axis of steps.
-
-    Attributes:
-      ids: int32 `[B, L]`, rows of each slot's table; -1 is padding, 0 the unknown id.
-      weights: float32 `[B, W]`, of the W slots of weighted bags, in the slots' order; a set
-        without such bags has W = 0.
-      numeric: float32 `[B, N]`, values of standardised numeric fields.
-      labels: float32 `[B, T]`.
-      label_mask: bool `[B, T]`, False where a label is missing.
-      sample_weight: float32 `[B]`.
-      row_mask: bool `[B]`, False for the rows that pad the last batch.
-    """
-
-    ids: Any
-    weights: Any
-    numeric: Any
-    labels: Any
-    label_mask: Any
-    sample_weight: Any
-    row_mask: Any
 
 
 class SplitReader:

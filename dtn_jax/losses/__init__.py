@@ -19,6 +19,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from dtn_jax.balancing import BALANCERS, NONE
+from dtn_jax.errors import UserError, choose
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.focal import Focal
@@ -27,7 +28,7 @@ from dtn_jax.losses.positive_weights import inflation as inflation
 from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.options import made, option, pairs
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import Schema
 
 LOSSES = {
     "cross_entropy": CrossEntropy,

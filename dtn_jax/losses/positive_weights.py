@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from dtn_jax.errors import UserError
 from dtn_jax.options import pairs
-from dtn_jax.schema import Schema, UserError, per_task
+from dtn_jax.schema import Schema, per_task
 
 WHAT = "loss.positive_weights"
 LOGITS = "log-odds"  # what a model's logits are, as config.json says of a run

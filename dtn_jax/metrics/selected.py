@@ -17,9 +17,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics import FIRST, METRICS
 from dtn_jax.metrics.metric import Metric, Value
-from dtn_jax.schema import MEAN, Schema, UserError, choose
+from dtn_jax.schema import MEAN, Schema
 
 
 @dataclasses.dataclass(frozen=True)

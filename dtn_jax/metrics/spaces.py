@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax.schema import ALL, Schema, choose
+from dtn_jax.errors import choose
+from dtn_jax.schema import ALL, Schema
 
 SURE = 1 - 1e-6  # the highest probability that a quotient is taken for
 

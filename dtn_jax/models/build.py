@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import SHARED
 from dtn_jax.losses import inflation
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
@@ -21,7 +22,7 @@ from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
 from dtn_jax.models.tower import Tower
 from dtn_jax.options import declared, option, pairs
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import Schema
 
 DTYPES = ("float32", "bfloat16", "float64")
 TRAIN = 3  # the place of the argument `train` of an expert, self counted

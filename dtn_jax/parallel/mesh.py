@@ -17,9 +17,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
-from dtn_jax.schema import UserError, choose
 from dtn_jax.state import State
 from dtn_jax.tables.embedding import ROW_MULTIPLE
 from dtn_jax.tables.exchange import AXES

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Array, Int
 from ml_collections import ConfigDict
 
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.interface import Inputs
+from dtn_jax.errors import UserError, choose
+from dtn_jax.interface import Batch, Inputs
 from dtn_jax.models.experts.hcnet import pair_addresses
 from dtn_jax.options import option
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import Schema
 from dtn_jax.tables.exchange import take
 from dtn_jax.tables.pooling import pool
 from dtn_jax.tables.stored_rows import numbers

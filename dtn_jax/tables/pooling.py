@@ -15,7 +15,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
 
 

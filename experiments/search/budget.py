@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from .trial_storage import experimental
 

@@ -14,8 +14,8 @@ from dtn_jax.config import flatten, override
 from dtn_jax.config.files import config_path, import_config
 from dtn_jax.config.plugins import import_file
 from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
+from dtn_jax.errors import UserError
 from dtn_jax.options import lists
-from dtn_jax.schema import UserError
 
 SPACE = "configs/space.py"  # searched unless the user has a space
 DRAWS = 32  # by which a space is told from another

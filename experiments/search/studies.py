@@ -18,8 +18,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from dtn_jax.config import differing, identity
+from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
-from dtn_jax.schema import UserError
 from dtn_jax.workdir import in_use
 
 from . import trial_storage

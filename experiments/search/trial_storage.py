@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 JOURNAL = "journal:"
 HEARTBEAT = 30  # seconds between a worker's signs of life

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import jax
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from .measured import Goal, Measured, Options
 from .step import NOTE, measure_step, released_config

@@ -50,9 +50,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError
 from dtn_jax.input.pipeline import CHUNK_STEPS
 from dtn_jax.models import flops
-from dtn_jax.schema import UserError
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables.embedding import ROW_MULTIPLE, TablePlan, check_updates, row_ids
 

@@ -32,10 +32,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import census_income
-from dtn_jax.input.pipeline import CHUNK_STEPS, Batch, ResidentData, SplitReader, steps_per_epoch
+from dtn_jax.errors import UserError
+from dtn_jax.input.pipeline import CHUNK_STEPS, ResidentData, SplitReader, steps_per_epoch
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.run import Run, build_run
-from dtn_jax.schema import Schema, UserError
+from dtn_jax.schema import Schema
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax.input.pipeline import CHUNK_STEPS, Batch
+from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.parallel.per_device import on_each_device

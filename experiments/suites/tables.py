@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base, census_income
-from dtn_jax.input.pipeline import CHUNK_STEPS, Batch
+from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import table_updater
 from dtn_jax.replicas import train_replicas

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from ml_collections import ConfigDict
 
 from dtn_jax.config import flatten
+from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import Schema
 
 from .protocol import Entry, Protocol, Settings, configured
 

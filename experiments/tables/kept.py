@@ -19,7 +19,7 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from dtn_jax.workdir import locked, write_whole
 
 from . import draws

@@ -14,7 +14,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from dtn_jax.workdir import replacing
 
 from . import draws

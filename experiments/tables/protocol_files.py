@@ -18,7 +18,7 @@ import importlib.util
 import pathlib
 
 from dtn_jax.config import flatten
-from dtn_jax.schema import UserError, choose
+from dtn_jax.errors import UserError, choose
 
 from .protocol import Protocol, configured
 

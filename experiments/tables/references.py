@@ -25,10 +25,12 @@ import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.pipeline import Batch, SplitReader, take
+from dtn_jax.errors import UserError, choose
+from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import logits_in, space_mask
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.schema import Schema
 
 from .. import command
 

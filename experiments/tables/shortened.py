@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 
 from dtn_jax.config import flatten
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from .protocol import Protocol, Settings, configured
 from .tuning import searched

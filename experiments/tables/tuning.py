@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 from .. import sweep
 from ..search import sweep_report

@@ -15,9 +15,9 @@ import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
 from dtn_jax.models.flops import Size
 from dtn_jax.run import build_run
-from dtn_jax.schema import UserError
 
 from . import cells, kept, tuning
 from .protocol import Entry, Protocol, Settings, configured

@@ -8,7 +8,7 @@ from test_analysis_rank import given
 
 from dtn_jax.analysis import bayes, quality, rank
 from dtn_jax.datasets.synthetic import funnel
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema, Task
 

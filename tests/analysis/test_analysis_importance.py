@@ -21,14 +21,15 @@ from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import Batch, SplitReader, take
-from dtn_jax.interface import Inputs
+from dtn_jax.errors import UserError
+from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.interface import Batch, Inputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import SURE
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.run import Run
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.embedding import make_plan

@@ -15,11 +15,12 @@ from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, t
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import default_segment, described, names, segments
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
-from dtn_jax.input.pipeline import Batch, take
-from dtn_jax.interface import Outputs
+from dtn_jax.errors import UserError
+from dtn_jax.input.pipeline import take
+from dtn_jax.interface import Batch, Outputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State
 from dtn_jax.tables.embedding import make_plan
 

@@ -12,8 +12,9 @@ from dtn_jax import balancing
 from dtn_jax.balancing import BALANCERS, read_balancer, seam
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.balancing.pcgrad import PCGrad
+from dtn_jax.errors import UserError
 from dtn_jax.options import option
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import BALANCING, make_train_step
 

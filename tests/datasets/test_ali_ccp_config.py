@@ -13,9 +13,10 @@ from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
 from dtn_jax.datasets.ali_ccp.generator import joined_rows
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
-from dtn_jax.schema import Field, Schema, UserError
+from dtn_jax.schema import Field, Schema
 from dtn_jax.state import example_inputs
 from dtn_jax.tables import embedding
 from experiments import generate_ali_ccp, train

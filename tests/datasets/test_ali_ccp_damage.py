@@ -13,8 +13,8 @@ from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
 from dtn_jax.datasets.ali_ccp import text as ali_ccp_text
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog, text_lines
+from dtn_jax.errors import UserError
 from dtn_jax.input.pipeline import SplitReader
-from dtn_jax.schema import UserError
 from experiments import generate_ali_ccp, prepare
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.datasets.synthetic import funnel
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
 BLOCK = funnel.BLOCK_ROWS

@@ -12,7 +12,7 @@ import pytest
 from configs import kuairand as kuairand_config
 from dtn_jax.datasets.kuairand import files as kuairand_files
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from dtn_jax.train import train
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))

@@ -14,8 +14,8 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.synthetic import builder as synthetic
 from dtn_jax.datasets.synthetic import funnel
 from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.errors import UserError
 from dtn_jax.input.pipeline import SplitReader
-from dtn_jax.schema import UserError
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from configs import adult
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Batch
+from dtn_jax.schema import Field, Schema, Task
 from experiments import benchmark
 from experiments.suites import (
     ali_ccp,

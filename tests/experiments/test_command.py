@@ -25,8 +25,9 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.schema import Task, UserError
+from dtn_jax.schema import Task
 from experiments import command, train
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 from untrained_tables import TINY
 
+from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.flops import Size
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 from experiments.tables.entries import (
     NEAR,
     TABLES,

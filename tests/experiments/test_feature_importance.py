@@ -36,8 +36,8 @@ from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.config import identity
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 from experiments import command, feature_importance, importance_report
 

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.tables import draws, kept, pack
 
 COUNT, ADDERS = 12, 4  # cells that each thread adds, and such threads

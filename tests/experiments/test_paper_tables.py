@@ -7,7 +7,7 @@ import re
 import pytest
 from untrained_tables import TINY, invented, untuned
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells, kept, pack, tuning
 from experiments.tables import work as table_work

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import generate_ali_ccp, prepare
 
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from untrained_tables import TINY
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables.protocol import configured
 from experiments.tables.protocol_files import load, shipped

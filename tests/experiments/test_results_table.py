@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import benchmark, results_table
 from experiments.suites.measured import Goal, Measured
 

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import base
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.search.search_space import described, load_space, read_grid
 
 

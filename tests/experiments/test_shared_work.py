@@ -14,7 +14,7 @@ import pytest
 import untrained_tables
 from untrained_tables import TINY
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.tables import cells, kept, pack
 from experiments.tables import work as table_work
 from experiments.tables.work import Work

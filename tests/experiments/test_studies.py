@@ -10,7 +10,7 @@ import pytest
 from small_runs import small
 
 from dtn_jax import workdir
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.search import studies, trial_storage
 from experiments.search.budget import Budget, make_pruner, make_sampler
 

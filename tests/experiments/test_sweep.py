@@ -7,7 +7,7 @@ import optuna
 import pytest
 from sweeps import CONFIG, GRID, run
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import sweep
 
 

@@ -7,7 +7,7 @@ import pytest
 from small_runs import small
 from sweeps import GRID, run
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from dtn_jax.workdir import Busy
 from experiments import sweep
 

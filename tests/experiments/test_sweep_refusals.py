@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from sweeps import GRID, run
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments import sweep
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 from experiments.tables import cells, draws, kept, pack, tuning
 
 pytest_plugins = ["table_fixtures"]

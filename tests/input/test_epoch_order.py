@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.errors import UserError
 from dtn_jax.input.epoch_order import (
     batch_rows,
     epoch_window,
@@ -11,7 +12,6 @@ from dtn_jax.input.epoch_order import (
     window_count,
     window_order,
 )
-from dtn_jax.schema import UserError
 
 LAYOUTS = [(Layout(1, 4), 7), (Layout(4, 8), 1000), (Layout(8, 2), 531), (Layout(4, 8), 3)]
 

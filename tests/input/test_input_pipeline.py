@@ -10,6 +10,7 @@ import pytest
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.builder import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input.pipeline import (
     CHUNK_STEPS,
@@ -19,7 +20,7 @@ from dtn_jax.input.pipeline import (
     in_order,
     take,
 )
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 
 
 @pytest.fixture(autouse=True)

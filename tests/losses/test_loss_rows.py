@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dtn_jax.errors import UserError
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.metrics.spaces import space_mask
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(
     "shop",

@@ -7,11 +7,12 @@ import pytest
 
 from configs.base import get_config
 from dtn_jax.balancing import BALANCERS
+from dtn_jax.errors import UserError
 from dtn_jax.losses import BY_KIND, LOSSES, LossOptions, read_losses
 from dtn_jax.losses.focal import Focal
 from dtn_jax.losses.huber import Huber
 from dtn_jax.options import declared
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema(
     "shop", (Field("item", rows=3),), (Task("click"), Task("seconds", kind="regression"))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.selected import higher_is_better, mean_of, metrics_of, read_selection
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 
 TASKS = (
     Task("click"),

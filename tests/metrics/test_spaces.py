@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from dtn_jax.errors import UserError
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import SURE, logits_in
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.schema import Field, Schema, Task
 
 FUNNEL = Schema(
     "shop",

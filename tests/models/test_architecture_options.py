@@ -7,9 +7,10 @@ import pytest
 from built_models import CHAIN, PAIR, options, schema
 
 from configs.base import get_config
+from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.schema import Task, UserError
+from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

@@ -22,9 +22,10 @@ from built_models import (
     weighted,
 )
 
+from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures.esmm import both
-from dtn_jax.schema import Task, UserError
+from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 

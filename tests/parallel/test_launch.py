@@ -6,8 +6,8 @@ import pytest
 from small_runs import small
 
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
-from dtn_jax.schema import UserError
 from dtn_jax.train import train
 from experiments import launch
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from configs import base
-from dtn_jax.input.pipeline import Batch
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Batch
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import embedding
 
 SCHEMA = Schema(

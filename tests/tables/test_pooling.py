@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_steps import config, leaves
 
-from dtn_jax.input.pipeline import Batch
+from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task

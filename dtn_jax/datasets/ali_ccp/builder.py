@@ -43,7 +43,8 @@ from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Bag, Vocabulary
 from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.datasets.preparation.text_lines import Damage, by_file, read_lines, too_many
-from dtn_jax.schema import Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
 
 HOME = "https://tianchi.aliyun.com/dataset/408"
 SKELETON, COMMON, RELEASED = "sample_skeleton_{}.csv", "common_features_{}.csv", "{}_data.csv"

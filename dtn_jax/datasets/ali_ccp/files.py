@@ -20,7 +20,7 @@ from dtn_jax.datasets.ali_ccp.generator import (
 )
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation.ragged import Ragged
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 def index_texts(spec: PairSpec, part: str) -> list[str]:

@@ -25,7 +25,7 @@ from jaxtyping import Float64
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation.ragged import Ragged
 from dtn_jax.datasets.synthetic.funnel import FunnelSpec
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 PARTS = ("train", "test")
 BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features

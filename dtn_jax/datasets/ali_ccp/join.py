@@ -22,7 +22,7 @@ from dtn_jax.datasets.preparation.encoders import Bag, Encoded, Encoder
 from dtn_jax.datasets.preparation.ragged import Ragged, pad
 from dtn_jax.datasets.preparation.text_lines import NUMBER, Damage, read_lines
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 NOBODY = -1  # the user of a line without field 101
 PART = 100_000  # lines of common features whose values are counted at once

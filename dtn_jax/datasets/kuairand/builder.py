@@ -32,7 +32,8 @@ from dtn_jax.datasets.kuairand.files import (
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
-from dtn_jax.schema import Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
 
 DAYS = {"train": 10, "validation": 2, "test": 2}
 FEW = 0.01  # of a usual day's rows: fewer can only be stray

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from dtn_jax.datasets.preparation.checks import check_columns
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 HOME = "https://kuairand.com"
 LABELS = {  # task: column

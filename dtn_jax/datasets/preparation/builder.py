@@ -21,7 +21,8 @@ from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.groups import check_group, group_numbers
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
-from dtn_jax.schema import Schema, Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Schema, Task
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
 

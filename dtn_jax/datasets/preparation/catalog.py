@@ -14,8 +14,8 @@ from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option, pairs
-from dtn_jax.schema import UserError, choose
 
 DATASETS = {
     "adult": Adult,

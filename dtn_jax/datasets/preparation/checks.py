@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.schema import Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
 
 
 def check_frame(

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 RETRIES = 4  # three seconds in all; TFDS's ten take minutes to say that there is no connection
 

@@ -18,7 +18,8 @@ import polars as pl
 from dtn_jax.datasets.preparation import bags
 from dtn_jax.datasets.preparation.bags import Bag
 from dtn_jax.datasets.preparation.vocabulary import Counter, Hashing, Vocabulary
-from dtn_jax.schema import Field, UserError, choose
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import Field
 
 DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
 MAX_DISTINCT = 1_000_000  # distinct numeric values kept while fitting; beyond, they are thinned

@@ -14,7 +14,7 @@ import polars as pl
 from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.checks import check_columns, check_values
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 def check_group(frame: pl.DataFrame, group: str, where: str, first_row: int = 0) -> None:

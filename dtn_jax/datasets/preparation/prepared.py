@@ -15,7 +15,8 @@ from jaxtyping import Int
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.schema import Schema, UserError, choose
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import Schema
 
 T = TypeVar("T")
 ENDS = 64 << 10  # bytes of each end of a raw file that are hashed

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):

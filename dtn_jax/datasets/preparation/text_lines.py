@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 CHUNK_BYTES = 4 << 20  # read at a time; more is slower, out of the processor's caches
 SHOWN = 60  # characters of a damaged line

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from dtn_jax.schema import ALL, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import ALL
 
 # {field: ids in Ali-CCP}. The published vocabularies lack 205's file, and 110_14's is a copy of
 # 109_14's. For these two: 0.7 of the span that the neighbours' ids leave free, 0.7 being the

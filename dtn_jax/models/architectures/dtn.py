@@ -21,13 +21,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.gates import Gate, ScoreGate, mix, tsn
 from dtn_jax.models.groups import Named, by_expert
 from dtn_jax.models.layers import flat
 from dtn_jax.options import option
-from dtn_jax.schema import Task, UserError
+from dtn_jax.schema import Task
 
 FUSIONS = ("paper", "released")
 Weights = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {expert: its weight}}

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
-from dtn_jax.schema import ALL, Schema, UserError
+from dtn_jax.schema import ALL, Schema
 
 
 class ESMM(Architecture):

@@ -13,12 +13,12 @@ import dataclasses
 
 from flax import linen as nn
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts.dcnv2 import DCNv2
 from dtn_jax.models.experts.gdcn import GDCN
 from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskNet
 from dtn_jax.models.experts.mlp import MLP
-from dtn_jax.schema import UserError, choose
 
 EXPERTS: dict[str, type[nn.Module]] = {
     "mlp": MLP,

@@ -22,7 +22,7 @@ from dtn_jax.datasets.preparation.builder import RULES, BlockBuilder
 from dtn_jax.datasets.preparation.catalog import cache_folder
 from dtn_jax.datasets.preparation.groups import check_group, group_numbers
 from dtn_jax.datasets.preparation.prepared import read
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 # --- preparing -----------------------------------------------------------------------------------
 

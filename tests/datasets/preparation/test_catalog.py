@@ -15,7 +15,8 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import parse_options
 from dtn_jax.datasets.preparation.prepared import check_ids, read
-from dtn_jax.schema import Field, Schema, Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Field, Schema, Task
 
 
 class Toy(BlockBuilder, skip_registration=True):

@@ -5,7 +5,8 @@ import pytest
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.checks import check_frame
-from dtn_jax.schema import Task, UserError
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
 
 ENCODERS = {
     "word": enc.Vocabulary(),

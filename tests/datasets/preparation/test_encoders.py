@@ -18,7 +18,7 @@ from dtn_jax.datasets.preparation.encoders import (
     Standardise,
     Vocabulary,
 )
-from dtn_jax.schema import UserError
+from dtn_jax.errors import UserError
 
 
 def fit(encoder, *columns, dtype=None):

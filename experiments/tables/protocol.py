@@ -92,8 +92,9 @@ def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     """The protocol's config with its common settings and these, the last ones winning."""
     config = load_config(protocol.config)
     for settings in (protocol.common, *given):
-        for key, value in settings.items():
-            override(config, key, str(value))
+        # Plug-ins first: the others may be options of theirs.
+        for key in sorted(settings, key=lambda key: key != "plugins"):
+            override(config, key, str(settings[key]))
     return config
 
 

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
 from dtn_jax.errors import UserError, choose
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar

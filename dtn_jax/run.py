@@ -19,18 +19,21 @@ from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
 from dtn_jax.interface import SHARED, Batch
-from dtn_jax.losses import read_losses, read_positive_weights
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.positive_weights import inflation, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.models.build import task_graph
+from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import Schema, per_task, task_graph
+from dtn_jax.schema import Schema
 from dtn_jax.state import State, example_inputs
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
+from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
 
 
@@ -138,7 +141,7 @@ def build_run(config: ConfigDict) -> Run:
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     weights = read_positive_weights(config.loss.positive_weights, schema)
-    return architectures.build(config.model, schema, config.train.remat, weights)
+    return architectures.build(config.model, schema, config.train.remat, inflation(weights, schema))
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import graphlib
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.options import pairs
 
 FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
 TASK_KINDS = ("binary", "regression")
@@ -236,23 +234,3 @@ class Schema:
     @classmethod
     def load(cls, path: pathlib.Path) -> Schema:
         return cls.from_json(path.read_text())
-
-
-def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
-    """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
-    values = {}
-    for name, value in pairs(text, what, "task=number").items():
-        choose(f"task in {what}", name, tasks)
-        try:
-            values[name] = float(value)
-        except ValueError:
-            raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
-        if not 0 <= values[name] < math.inf:
-            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
-    return {task: values.get(task, default) for task in tasks}
-
-
-def task_graph(text: str) -> dict[str, tuple[str, ...]]:
-    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
-    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
-    return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

@@ -15,7 +15,8 @@ from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.interface import SHARED, Batch, Inputs
 from dtn_jax.schema import Schema
-from dtn_jax.tables import embedding
+from dtn_jax.tables import lookup
+from dtn_jax.tables.plan import TablePlan, init_tables
 from dtn_jax.tables.stored_rows import to_bits
 
 
@@ -58,23 +59,23 @@ def example_batch(schema: Schema, batch_size: int) -> Batch:
     )
 
 
-def example_inputs(plan: embedding.TablePlan, batch_size: int = 1) -> Inputs:
+def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
     """Inputs of zeros, for shapes."""
     batch = example_batch(plan.schema, batch_size)
-    rows = embedding.row_ids(plan, batch)
+    rows = lookup.row_ids(plan, batch)
     widths = {"embedding": plan.dim, "codebook": plan.codebooks * plan.dim}
     gathered = {name: jnp.zeros((*ids.shape, widths[name])) for name, ids in rows.items()}
-    return embedding.to_inputs(plan, gathered, batch)
+    return lookup.to_inputs(plan, gathered, batch)
 
 
-def create_state(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan) -> State:
+def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State:
     """The state at step 0; a pure function of config and data set."""
     optim = config.optim
     weights_key, tables_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
     variables = model.init(weights_key, example_inputs(plan), train=False)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
-    tables = embedding.init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
+    tables = init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
     init_slots, _ = optimizers.table_updater(optim)
     return State(
         step=jnp.zeros((), jnp.int32),

@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import CHUNK_STEPS, ResidentData, StreamedData
+from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.resident import ResidentData
+from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import processes
 from dtn_jax.report.progress_bar import ProgressBar

@@ -1,7 +1,7 @@
 """Writes a small or a large set of files in Ali-CCP's published format, from a known law.
 
 For a look at the reader and the models without the data set itself; dtn_jax/datasets/
-ali_ccp_generator.py says how clicks and conversions come about.
+dtn_jax/datasets/ali_ccp/generator.py says how clicks and conversions come about.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ measures are stands in `dtn_jax/analysis/`. Every number is of one trained model
 rows and permutations, not over seeds. Fields that say the same share their importance: permuting
 one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
 need not be a cause. The interval of a divergence is the middle 95 % of resampled ones; of the pairs
-that `tests/test_analysis_rank.py` simulates, with 8 to 39 fields and little and much noise,
+that `tests/analysis/test_analysis_rank.py` simulates, 8 to 39 fields with little and much noise,
 88 to 96 % hold the true one. Noise pushes divergences up: the interval is no test against 0, and is
 to be read beside what noise alone makes. Where train has no unknown value of a field, its row 0 was
 never trained: setting the field to unknown then takes it away rather than says that it is unknown.

@@ -29,7 +29,7 @@ import rich
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
-from dtn_jax.workdir import write_whole
+from dtn_jax.shared_files import write_whole
 
 from . import command
 from .tables import csv as table_csv

@@ -109,11 +109,27 @@ def model(random_variables):
 
 
 @pytest.fixture
+def splits():
+    """The frames of a small data set's splits, which a test may change: see shop.py."""
+    from shop import shop_splits  # after the hook above
+
+    return shop_splits()
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """What a sweep has trained, by a training that costs nothing: see sweeps.py."""
     from sweeps import invented_training  # after the hook above
 
     return invented_training(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def without_pictures():
+    """For modules that train many runs: to draw one takes as long as to train it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from dtn_jax import train as training
 from dtn_jax.errors import UserError
 from dtn_jax.train import train
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture(scope="module")
 def uncut(prepared_dir, tmp_path_factory):

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.schema import Field, Schema, Task, per_task, task_graph
+from dtn_jax.models.build import task_graph
+from dtn_jax.options import per_task
+from dtn_jax.schema import Field, Schema, Task
 
 FIELDS = (
     Field("user", rows=1000),

@@ -1,6 +1,5 @@
 """Whole runs: what they leave behind, what they select, and that they learn."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -32,9 +31,11 @@ def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
 
 
 def test_a_model_knows_what_positives_weigh(prepared_dir):
+    """DTN's released fusion alone reads it: the others multiply by calibrated probabilities."""
     config = small(
         prepared_dir,
-        model__architecture="aitm",
+        model__architecture="dtn",
+        model__fusion="released",
         model__upstream="income:never_married",
         loss__positive_weights="income=3",
     )
@@ -47,14 +48,6 @@ def test_validations_but_the_last_are_told_by_their_number(prepared_dir, tmp_pat
     train(config, tmp_path, test=False, after_validation=lambda n, found: told.append((n, found)))
     assert [number for number, _ in told] == [1, 2]  # at steps 8 and 16; nothing is saved at 20
     assert all(set(found) == {"mean", "income", "never_married"} for _, found in told)
-
-
-@pytest.mark.parametrize(
-    ("steps", "given", "expected"), [(45, 0, 1), (1_000, 0, 40), (10**6, 0, 100), (45, 7, 7)]
-)
-def test_short_runs_log_more_often(prepared_dir, steps, given, expected):
-    run = build_run(small(prepared_dir, train__log_every=given))
-    assert dataclasses.replace(run, total_steps=steps).log_every == expected
 
 
 def test_what_a_run_leaves_behind(uncut):

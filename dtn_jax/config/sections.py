@@ -12,7 +12,7 @@ from dtn_jax.balancing import BALANCERS
 from dtn_jax.datasets.preparation.catalog import DataOptions
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
-from dtn_jax.input.pipeline import BatchOptions
+from dtn_jax.input.batches import BatchOptions
 from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import ModelOptions
@@ -21,7 +21,7 @@ from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
-from dtn_jax.tables.embedding import DebugOptions
+from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.timetable import TrainOptions
 
 

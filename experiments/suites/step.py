@@ -21,10 +21,11 @@ from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
-from dtn_jax.tables import embedding, huge_pages
+from dtn_jax.tables import huge_pages
+from dtn_jax.tables.plan import make_plan
 
+from .activations import saved_bytes
 from .measured import Cell, Goal, Measured, Options, timed_in_turns
-from .needs import saved_bytes
 from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
@@ -82,7 +83,7 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     schema = Schema("benchmark", fields, tasks)
     model = architectures.build(config.model, schema)
     codebooks = architectures.codebooks(config.model, schema)
-    plan = embedding.make_plan(schema, config.model, ("shared",), codebooks)
+    plan = make_plan(schema, config.model, ("shared",), codebooks)
     batch = jax.tree.map(lambda a: a[0], random_chunk(schema, config.data.batch_size, "zipf"))
     state = jax.jit(lambda: create_state(config, model, plan))()
     huge_pages.use((state.tables, state.slots))

@@ -1,10 +1,6 @@
-"""Importance by task: against loops, and where the answer is known."""
+"""Importance by task, against loops."""
 
 import dataclasses
-import functools
-import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,120 +8,23 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict, FrozenConfigDict
 from sklearn.metrics import roc_auc_score
+from tiny_runs import SCHEMA, B, embedded, rows, tiny
 
-from configs.base import get_config
 from dtn_jax.analysis import gradients, importance, quality
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
-from dtn_jax.config import checked_config
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader, take
-from dtn_jax.interface import Batch, Inputs
+from dtn_jax.input.reader import SplitReader, take
+from dtn_jax.interface import Inputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import SURE
-from dtn_jax.models import build as architectures
-from dtn_jax.parallel.mesh import make_placement
-from dtn_jax.run import Run
-from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
-from dtn_jax.step import make_score_step
-from dtn_jax.tables.embedding import make_plan
-
-B, D = 90, 3
-SCHEMA = Schema(
-    "shop",
-    fields=(
-        Field("item", rows=7),
-        Field("words", kind="bag", rows=9, slots=3, pooling="mean", weighted=True),
-        Field("price", kind="numeric", rows=2, standardised=True),
-        Field("hour", rows=5),
-    ),
-    tasks=(Task("click"), Task("order", also_report=("click",)), Task("stars", kind="regression")),
-)
-
-
-def rows(seed=0, count=B):
-    """A weighted bag of 0 to 3 words; some prices are missing."""
-    rng = np.random.default_rng(seed)
-    ids = np.stack([rng.integers(0, f.rows, count) for f in SCHEMA.slot_fields()], axis=1)
-    ids[:, 1:4][np.arange(3)[None] >= rng.integers(0, 4, count)[:, None]] = -1
-    price = np.where(ids[:, 4] == 1, rng.normal(size=count), 1)
-    labels = (rng.random((count, 3)) < [0.5, 0.4, 0.3]).astype(np.float32)
-    labels[:, 2] = rng.normal(size=count)
-    return Batch(
-        ids=ids.astype(np.int32),
-        weights=rng.random((count, 3)).astype(np.float32),
-        numeric=price[:, None].astype(np.float32),
-        labels=labels,
-        label_mask=np.ones((count, 3), bool),
-        sample_weight=rng.random(count).astype(np.float32),
-        row_mask=np.ones(count, bool),
-    )
-
-
-class Tiny(NamedTuple):
-    """A run, its random state, the passes over its rows, and a plain scoring step."""
-
-    run: Run
-    state: object
-    rows: Batch
-    passes: Passes
-    naive: Callable
-
-
-def tiny(architecture="shared_bottom", **changes):
-    """A model of SCHEMA with random weights, in float64; batches of 32 on two devices."""
-    config = get_config()
-    config.model.architecture, config.model.experts = architecture, "gdcn+mlp"
-    config.model.embedding_dim, config.model.expert_dim = D, 4
-    config.model.tower_hidden = config.model.mlp.hidden = (5,)
-    config.model.dtype, config.optim.table_init = "float64", 1.0
-    config.data.eval_batch_size, config.parallel.devices = 32, 2
-    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    config = checked_config(config)
-    views = architectures.views(architecture, SCHEMA)
-    data = Prepared(pathlib.Path(), SCHEMA, Layout(1, 8), {"train": B}, {}, "", "", {})
-    run = Run(
-        config=config,
-        data=data,
-        schema=SCHEMA,
-        model=architectures.build(config.model, SCHEMA),
-        plan=make_plan(SCHEMA, config.model, views, 0),
-        at=make_placement(config),
-        steps_per_epoch=1,
-        total_steps=1,
-    )
-    make = functools.partial(create_state, config, run.model, run.plan)
-    state = jax.jit(make, out_shardings=run.at.state(jax.eval_shape(make)))()
-    given = rows()
-    naive = jax.jit(make_score_step(run.model, run.plan))
-    return Tiny(run, state, given, Passes(run, state, given), naive)
 
 
 @pytest.fixture(scope="module")
 def model():
     with jax.enable_x64(True):
         yield tiny()
-
-
-# ---------------------------------------------------------------- against loops
-
-
-def embedded(model):
-    """Embeddings `[B, views, F, D]`, looked up and pooled one row at a time."""
-    table, plan, given = np.asarray(model.state.tables["embedding"]), model.run.plan, model.rows
-    e = np.zeros((B, len(plan.views), 4, D))
-    for i, v in np.ndindex(e.shape[:2]):
-        for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):
-            known = [s for s in slots if given.ids[i, s] >= 0]
-            vectors = [table[plan.offsets[v][s] + given.ids[i, s]] for s in known]
-            weights = given.weights[i, [s - 1 for s in known]] if f == 1 else None
-            e[i, v, f] = np.average(vectors, axis=0, weights=weights) if known else 0
-        e[i, v, 2] *= given.numeric[i, 0]
-    return e
 
 
 def naive_scores(model, **changed):
@@ -272,114 +171,6 @@ def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
         own = expected[key.name]
         assert found.mean[1, k] == pytest.approx(own.mean(), rel=1e-6)
         assert found.error[1, k] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
-
-
-# ---------------------------------------------------------------- where the answer is known
-
-
-def scorer(columns):
-    """Scores that are the sum of the columns `{field: [B]}`, one task."""
-
-    def permuted(field, order):
-        changed = columns | ({field: columns[field][order]} if field else {})
-        return sum(changed.values())[:, None]
-
-    return permuted
-
-
-def one_key(labels):
-    return [quality.Key("y@all", "binary", 0, np.arange(len(labels)), labels, None)]
-
-
-def test_a_field_that_the_labels_ignore_has_none():
-    rng = np.random.default_rng(0)
-    columns = {name: rng.normal(size=5_000) for name in ("cause", "noise")}
-    labels = (rng.random(5_000) < 1 / (1 + np.exp(-2 * columns["cause"]))).astype(float)
-    score = scorer(columns)
-    plain = score("cause", np.arange(5_000))
-    found = importance.permutation(score, plain, one_key(labels), ("cause", "noise"), 5, 0)
-    assert abs(found.mean[1, 0]) < importance.Z * found.error[1, 0] < 0.02
-    assert found.mean[0, 0] > 0.2
-    np.testing.assert_array_equal(found.above_noise[:, 0], [True, False])
-
-
-def test_the_intervals_cover_what_other_samples_give():
-    """Standard errors are as large as the spread over fresh samples, and so is the covariance."""
-    rng = np.random.default_rng(1)
-    means, errors, covariances = [], [], []
-    for _ in range(120):
-        columns = {name: rng.normal(size=400) for name in ("strong", "weak")}
-        logit = 1.5 * columns["strong"] + 0.7 * columns["weak"]
-        labels = (rng.random(400) < 1 / (1 + np.exp(-logit))).astype(float)
-        columns = {"strong": 1.5 * columns["strong"], "weak": 0.7 * columns["weak"]}
-        score = scorer(columns)
-        plain = score("weak", np.arange(400))
-        found = importance.permutation(score, plain, one_key(labels), tuple(columns), 3, 0)
-        means.append(found.mean[:, 0])
-        errors.append(found.error[:, 0])
-        covariances.append(found.covariance)
-    spread = np.std(means, axis=0)
-    np.testing.assert_allclose(np.mean(errors, axis=0), spread, rtol=0.2)
-    inside = np.abs(means - np.mean(means, axis=0)) < importance.Z * np.array(errors)
-    assert inside.mean() > 0.9
-    np.testing.assert_allclose(
-        np.mean(covariances, axis=0), np.cov(np.transpose(means)), atol=0.25 * spread.max() ** 2
-    )
-
-
-@pytest.mark.parametrize("repeats", [1, 3])
-def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
-    """One row in 50 has a value that says much. By the rows' own part alone the error is less
-    than 0.9 of the spread over fresh samples."""
-    rng = np.random.default_rng(0)
-    means, errors = [], []
-    for _ in range(400):
-        columns = {"plain": rng.normal(size=500), "rare": 7.0 * (rng.random(500) < 0.02)}
-        chance = 1 / (1 + np.exp(1.5 - sum(columns.values())))
-        labels = (rng.random(500) < chance).astype(float)
-        score, seed = scorer(columns), int(rng.integers(2**31))
-        plain, key = score("rare", np.arange(500)), one_key(labels)
-        found = importance.permutation(score, plain, key, ("rare",), repeats, seed)
-        means.append(found.mean[0, 0])
-        errors.append(found.error[0, 0])
-    assert np.sqrt(np.mean(np.square(errors))) / np.std(means) == pytest.approx(1, abs=0.07)
-
-
-def test_a_field_that_the_model_ignores_has_no_interval():
-    labels, plain = np.arange(40.0) % 2, np.random.default_rng(0).normal(size=(40, 1))
-    found = importance.permutation(lambda *_: plain, plain, one_key(labels), ("a",), 2, 0)
-    assert (found.mean[0, 0], found.error[0, 0]) == (0, 0)
-
-
-@pytest.mark.parametrize("method", ["permutation", "unknown", "gradient"])
-def test_rows_of_a_group_count_as_one(method):
-    """Each row four times, as a group, tells no more than once."""
-    rng = np.random.default_rng(2)
-    labels, moves = rng.integers(0, 2, 500).astype(float), rng.random((500, 2, 1))
-    plain, changed = rng.normal(size=(2, 500, 1)) + labels[:, None]
-
-    def errors(times, group=None):
-        def often(rows):
-            return np.repeat(rows, times, axis=0)
-
-        keys, fields = one_key(often(labels)), ("a", "b")
-        if method == "gradient":
-            return importance.gradient(often(moves), often(plain), keys, fields, group).error
-        scores = lambda *_: often(changed)  # noqa: E731
-        more = () if method == "unknown" else (2, 0)
-        measure = getattr(importance, method)
-        return measure(scores, often(plain), keys, fields, *more, group=group).error
-
-    once = errors(1)
-    assert (once > 0).all()
-    near = 0.15 if method == "permutation" else 1e-4  # by chance other rows receive the values
-    np.testing.assert_allclose(errors(4), once / 2, rtol=near)  # as if they were independent
-    shuffled = np.repeat(rng.permutation(500) * 7, 4)
-    np.testing.assert_allclose(errors(4, shuffled), once, rtol=near)
-    np.testing.assert_allclose(errors(1, np.arange(500)), once, rtol=1e-5)
-
-
-# ---------------------------------------------------------------- samples
 
 
 def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):

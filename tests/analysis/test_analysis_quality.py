@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_analysis_importance import SCHEMA, rows
+from tiny_runs import SCHEMA, rows
 
 from dtn_jax.analysis import quality
 from dtn_jax.metrics import auc as metrics

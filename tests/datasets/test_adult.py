@@ -10,7 +10,7 @@ import pytest
 
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 
 @pytest.fixture(scope="module")

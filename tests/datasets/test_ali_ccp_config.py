@@ -18,8 +18,10 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema
 from dtn_jax.state import example_inputs
-from dtn_jax.tables import embedding
+from dtn_jax.tables.plan import make_plan
 from experiments import generate_ali_ccp, train
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def model_of(argument):
@@ -37,7 +39,7 @@ def model_of(argument):
     schema = Schema("ali_ccp", fields, builder.tasks())
     model, count = config.model, architectures.codebooks(config.model, schema)
     views = architectures.views(model.architecture, schema)
-    plan = embedding.make_plan(schema, model, views, count)
+    plan = make_plan(schema, model, views, count)
     inputs = jax.eval_shape(lambda: example_inputs(plan))
     size = flops.count(architectures.build(model, schema), inputs)
     return config, size.parameters + count * plan.codebook_rows * plan.dim, size

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line, write_released
 
-from dtn_jax.datasets.ali_ccp import builder as ali_ccp
 from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
 from dtn_jax.datasets.ali_ccp import text as ali_ccp_text
+from dtn_jax.datasets.ali_ccp.raw_files import locate
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog, text_lines
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 from experiments import generate_ali_ccp, prepare
 
 
@@ -314,7 +314,7 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
             load(manual, tmp_path, f"damaged={value}")
     with pytest.raises(UserError, match=r"pooling of data set 'ali_ccp' 'summ'. Did you mean 'sum"):
         load(manual, tmp_path, "pooling=summ")
-    assert ali_ccp.locate(manual / "ali_ccp").keys() == {
+    assert locate(manual / "ali_ccp").keys() == {
         f"{name}_{part}.csv" for name in ("sample_skeleton", "common_features")
         for part in ("train", "test")
     }  # fmt: skip

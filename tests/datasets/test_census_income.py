@@ -19,7 +19,7 @@ from dtn_jax.datasets import census_income
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.preparation import catalog, download
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere")
 needs_real_data = pytest.mark.skipif(

@@ -16,6 +16,7 @@ from experiments.suites import (
     ali_ccp,
     evaluation,
     gpu,
+    peer_install,
     peers,
     pipeline,
     programs,
@@ -24,6 +25,7 @@ from experiments.suites import (
     tables,
 )
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
+from experiments.suites.widened import widen
 
 
 def test_a_goal_says_whether_it_is_met():
@@ -203,8 +205,8 @@ def test_widened_tables_keep_the_ids_apart():
         ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
     )
     batch = Batch(ids=ids, **rest)
-    assert peers.widen(schema, batch, 0) == (schema, batch)
-    wide, spread = peers.widen(schema, batch, 90)
+    assert widen(schema, batch, 0) == (schema, batch)
+    wide, spread = widen(schema, batch, 90)
     assert [f.rows for f in wide.fields] == [45, 45]
     np.testing.assert_array_equal(spread.ids // [15, 9], ids)
     assert len(np.unique(spread.ids[:, 0])) > 40
@@ -214,13 +216,13 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
     def failure(command):
         return "no such release" if "fuxictr>=2.3.10" in command else ""
 
-    monkeypatch.setattr(peers, "failure", failure)
-    python, missing = peers.install(tmp_path)
+    monkeypatch.setattr(peer_install, "failure", failure)
+    python, missing = peer_install.install(tmp_path)
     assert missing == {"fuxictr": "no such release"}
     assert python.startswith(str(tmp_path))
     monkeypatch.undo()
-    assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
-    assert peers.failure([sys.executable, "-c", ""]) == ""
+    assert peer_install.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
+    assert peer_install.failure([sys.executable, "-c", ""]) == ""
 
 
 @pytest.mark.slow

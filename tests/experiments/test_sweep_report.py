@@ -6,7 +6,7 @@ import optuna
 import pytest
 import rich
 import rich.console
-from test_studies import in_memory
+from studies_in_memory import in_memory
 
 from experiments.search import studies, sweep_report
 from experiments.search.budget import Budget

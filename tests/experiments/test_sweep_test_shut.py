@@ -11,7 +11,9 @@ from sweeps import TINY, run
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 def test_real_trials_leave_test_shut_and_are_drawn(prepared_dir, tmp_path):

@@ -2,8 +2,8 @@
 
 Reads, from `<manual_dir>/ali_ccp`, the published `sample_skeleton_{train,test}.csv` and
 `common_features_{train,test}.csv`, or else the `train_data.csv` and `test_data.csv` that the
-reader released with DTN writes from them; each plain or `.gz`. See ali_ccp_text.py for the
-formats and for what counts as damage, ali_ccp_join.py for the join.
+reader released with DTN writes from them; each plain or `.gz`. See text.py for the
+formats and for what counts as damage, join.py for the join.
 
 Six fields hold several values and are bags; their first `max_values` values are kept, in the
 order of the file. Three more, crosses of a user's behaviours with the item, hold one value whose
@@ -27,6 +27,7 @@ import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.ali_ccp import join as ali_ccp_join
 from dtn_jax.datasets.ali_ccp.join import NOBODY, Common, Impressions, nothing, read_common
+from dtn_jax.datasets.ali_ccp.raw_files import COMMON, HOME, RELEASED, SKELETON, locate
 from dtn_jax.datasets.ali_ccp.text import (
     FIELDS,
     NO_INDEX,
@@ -46,8 +47,6 @@ from dtn_jax.datasets.preparation.text_lines import Damage, by_file, read_lines,
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
-HOME = "https://tianchi.aliyun.com/dataset/408"
-SKELETON, COMMON, RELEASED = "sample_skeleton_{}.csv", "common_features_{}.csv", "{}_data.csv"
 BAGS = ("109_14", "110_14", "127_14", "150_14", "210", "853")
 CROSSES = ("508", "509", "702")
 POOLINGS = ("sum", "mean", "max", "unweighted")
@@ -242,24 +241,3 @@ class AliCCP(BlockBuilder):
             if counts:
                 lines.append(f"values of {split} that found no slot: {counts}")
         return lines
-
-
-def locate(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The published files in `folder`, or else the released reader's, by name without `.gz`."""
-    parts = ("train", "test")
-    published = [name.format(part) for part in parts for name in (SKELETON, COMMON)]
-    released = [RELEASED.format(part) for part in parts]
-    for names in (published, released):
-        found = {}
-        for name in names:
-            paths = [p for p in (folder / name, folder / f"{name}.gz") if p.exists()]
-            found |= {name: paths[0]} if paths else {}
-        if len(found) == len(names):
-            return found
-        if found:
-            missing = next(name for name in names if name not in found)
-            raise UserError(f"{folder} holds {', '.join(found)} but no {missing} or {missing}.gz")
-    raise UserError(
-        f"{folder} holds neither {', '.join(published)} nor {', '.join(released)} (or those "
-        f"with .gz); see {HOME}"
-    )

@@ -4,7 +4,7 @@ Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiR
 -Pure) or Parquet files with the same columns, such as a subset of them. Any column may be missing
 but NEEDED: without a label there is no such task, without a feature's source no such field, and
 that is said. The days decide the split: the first ten train, the next two validation, the next two
-test, and these must follow one another; later days are counted and left out. See kuairand_files.py
+test, and these must follow one another; later days are counted and left out. See files.py
 for what else is checked.
 """
 

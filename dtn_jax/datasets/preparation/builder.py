@@ -15,10 +15,10 @@ import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation import progress, records
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.preparation.checks import check_frame
-from dtn_jax.datasets.preparation.groups import check_group, group_numbers
+from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
 from dtn_jax.errors import UserError
@@ -147,27 +147,16 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
-        encoders = self.encoders().values()
-        numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
-        bags = [e for e in encoders if isinstance(e, enc.Bag)]
-        shapes = {
-            "ids": ((n, None if bags else len(encoders)), np.int32),  # the slots are fitted
-            **({"weights": ((n, None), np.float32)} if any(b.weights for b in bags) else {}),
-            "labels": ((n, len(self.tasks())), np.float32),
-            "label_mask": ((n, len(self.tasks())), np.uint8),
-            **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
-            **({"sample_weight": ((n,), np.float32)} if self.weight else {}),
-            **({"group": ((n,), np.int64)} if self.group else {}),
-        }
-        features = {
-            k: tfds.features.Tensor(shape=s, dtype=d, encoding=bytes_)
-            for k, (s, d) in shapes.items()
-        }
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict(features),
+            features=records.features(
+                self.layout().block_rows,
+                tuple(self.encoders().values()),
+                len(self.tasks()),
+                bool(self.weight),
+                bool(self.group),
+            ),
             disable_shuffling=True,
         )
 
@@ -213,25 +202,9 @@ class BlockBuilder(RecordWriter, skip_registration=True):
             self.values[split] += int((column.ids >= 0).sum())
             if column.cut:
                 self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
-        labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
-        labels = np.stack(labels, axis=1)
-        for task, missing in zip(self.tasks(), np.isnan(labels).sum(axis=0), strict=True):
-            self.missing[split][task.name] += int(missing)
-        block = {
-            "ids": np.concatenate([c.ids for c in columns.values()], axis=1),
-            "labels": np.nan_to_num(labels, nan=0.0),
-            "label_mask": (~np.isnan(labels)).astype(np.uint8),
-        }
-        scaled = {n: e for n, e in self.fitted.items() if isinstance(e, enc.Standardise)}
-        if scaled:
-            block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
-        weights = [c.weights for c in columns.values() if c.weights is not None]
-        if weights:
-            block["weights"] = np.concatenate(weights, axis=1)
-        if self.weight:
-            block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
-        if self.group:
-            block["group"] = group_numbers(frame[self.group])
+        block = records.arrays(frame, columns, self.fitted, self.tasks(), self.weight, self.group)
+        for task, known in zip(self.tasks(), block["label_mask"].sum(axis=0), strict=True):
+            self.missing[split][task.name] += len(frame) - int(known)
         return block
 
     def schema(self) -> Schema:

@@ -2,19 +2,11 @@
 
 import polars as pl
 import pytest
+from shop import ENCODERS, TASKS
 
-from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.errors import UserError
-from dtn_jax.schema import Task
 
-ENCODERS = {
-    "word": enc.Vocabulary(),
-    "size": enc.QuantileBuckets(),
-    "speed": enc.Standardise(),
-    "id": enc.Identity(5),
-}
-TASKS = (Task("click"), Task("seconds", "regression"))
 GOOD = {
     "word": ["a", "b", None],
     "size": [1, None, 3],

@@ -137,7 +137,7 @@ def test_load_names_a_damaged_dataset_info(folder, text):
 
 SCHEMA = Schema(
     "s",
-    (Field("user", rows=5), Field("seen", "sequence", rows=3, slots=2)),
+    (Field("user", rows=5), Field("seen", "bag", rows=3, slots=2)),
     (Task("click"),),
 )
 

@@ -10,6 +10,7 @@ import pytest
 from small_runs import small
 
 from configs import adult
+from dtn_jax.analysis.finished import read_config
 from dtn_jax.config import (
     base_config,
     checked_config,
@@ -359,6 +360,7 @@ def test_help_shows_its_options(given, capsys):
 def test_a_config_file_may_name_it(line, tmp_path):
     text = f"""
 from configs import adult
+from dtn_jax.analysis.finished import read_config
 from dtn_jax.config import plugins
 
 FILE = {str(EXAMPLE)!r}
@@ -444,6 +446,23 @@ def test_a_run_belongs_to_its_content_wherever_it_lies(write, tmp_path):
     assert differing(identity(before), identity(changed)) == ["plugins"]
     with pytest.raises(UserError, match=r"belongs to another config.*\n  plugins: 'mine.py#"):
         Workdir(tmp_path / "run", checked_config(changed), SCHEMA, "a1")
+
+
+def test_a_finished_run_is_read_wherever_its_plug_in_lies(write, tmp_path, unload):
+    path = write(HEADS)
+    config = config_with(path)
+    config.model.heads.count = 5
+    Workdir(tmp_path / "run", checked_config(config), SCHEMA, "a1").close()
+    (tmp_path / "run/results.json").write_text("{}")
+    assert read_config(tmp_path / "run", base_config()) == config
+    moved = path.rename(write("", "elsewhere/mine.py"))
+    with pytest.raises(UserError, match=f"plug-in {path} is not there"):
+        read_config(tmp_path / "run", base_config())
+    found = read_config(tmp_path / "run", base_config(), str(moved))
+    assert (found.plugins, found.model.heads.count) == (plugins.load(str(moved)), 5)
+    other = write(HEADS.replace('"heads"', '"others"'), "other.py")
+    with pytest.raises(UserError, match=r"has the plug-ins mine.py#\w+, got other.py#\w+$"):
+        read_config(tmp_path / "run", base_config(), str(other))
 
 
 def test_a_cell_belongs_to_its_content_wherever_it_lies(write, tmp_path):

@@ -246,7 +246,7 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
     common = lines_of(manual, "common_features_test.csv")
     folder = copied(manual, tmp_path, sample_skeleton_test=skeleton + [b"x"] * 300)
     load(folder, tmp_path, f"{OPTIONS},damaged=50")
-    assert "300 of 700 lines left out" in capsys.readouterr().out
+    assert "300 of 700 lines skipped" in capsys.readouterr().out
     load(folder, tmp_path, f"{OPTIONS},damaged=50")
     told = (
         "ali_ccp: 300 damaged lines were left out when it was prepared; python -m experiments.pre"

@@ -271,7 +271,7 @@ def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp
 
 def test_a_stray_day_beside_the_others_is_refused(tmp_path):
     stray = log(1, 1).with_columns(date=pl.lit(20220407))
-    with pytest.raises(UserError, match=r"20220407 has 1 rows, .* has 400 .*_a\.csv, line 2$"):
+    with pytest.raises(UserError, match=r"20220407 has 1 rows, .* is 400; .*_a\.csv, line 2$"):
         prepare({"log_standard_a.csv": stray, "log_standard_b.csv": log(15, 400)}, tmp_path)
 
 

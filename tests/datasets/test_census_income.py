@@ -335,7 +335,7 @@ def test_a_download_that_is_not_the_archive(manual, server, data, message):
     with pytest.raises(UserError, match=message) as caught:
         load(manual)
     assert f"the archive from {server['url']} " in str(caught.value)
-    assert "it was discarded: the next call downloads it anew" in str(caught.value)
+    assert "it was discarded, and the next run downloads it again" in str(caught.value)
     server["data"] = archive()
     assert load(manual).rows["test"] == 150
 

@@ -1,11 +1,11 @@
-"""Impressions as Ali-CCP's, from a known law: for tests, for measuring the reader, and for a look
-without the data set. files.py writes them as files.
+"""Generates impressions like Ali-CCP's from a known law: for tests, for benchmarks of the reader,
+and to try it out without the data set. files.py writes them as files.
 
-Vocabularies have Ali-CCP's relative sizes (see synthetic/funnel.py), ids are unique and contiguous
-by field, and frequent ones come first. Behaviours of a user have `behaviours` times the lengths of
-the one published row, on average. A click's and a conversion's logit is a bias plus the effects of
-a few fields; an id's effect is normal, that of a bag is Σ w e / √(Σ w²). A conversion needs a
-click, but for a share `odd` of the rows without one.
+Vocabularies have Ali-CCP's relative sizes (see synthetic/funnel.py). Ids are unique and contiguous
+by field, frequent ones first. A user's behaviours have, on average, `behaviours` times the lengths
+of the one published row. The logit of a click or conversion is a bias plus the effects of a few
+fields; an id's effect is normal, a bag's is Σ w e / √(Σ w²). A conversion needs a click, except in
+a share `odd` of the rows without one.
 
 Every block of lines is a pure function of (spec, part, block).
 """

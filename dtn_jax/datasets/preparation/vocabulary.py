@@ -1,7 +1,7 @@
-"""Texts and whole numbers to rows: by a fitted vocabulary, or by a hash.
+"""Encodes texts and whole numbers as rows: by a fitted vocabulary, or by a hash.
 
-Row 0 is the unknown id: missing values, values listed as unknown, and those that train did not
-show, or not often enough.
+Row 0 is the unknown id: missing values, values listed as unknown, and values not seen often enough
+in train.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SPARSE = 8  # a table from numbers to rows may have so many entries for each of 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Values seen at least `min_count` times in train get rows 1, 2, ... by falling count."""
+    """Values seen at least `min_count` times in train get rows 1, 2, ..., most frequent first."""
 
     kind: ClassVar[str] = "vocabulary"
     min_count: int = 1

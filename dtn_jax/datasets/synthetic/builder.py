@@ -1,4 +1,4 @@
-"""Synthetic impressions with a known answer, written as a stream: see funnel.py for the law."""
+"""Synthetic impressions with a known answer, generated as a stream; funnel.py has the law."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
     first = load()
     text[at] = 1
     path.write_bytes(text)
-    with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size but "):
+    with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size, but "):
         load()
     # A set that was prepared before there were hashes: what is known of it is compared.
     prepared = first.folder / "prepared.json"

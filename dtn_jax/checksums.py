@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from dtn_jax.workdir import write_whole
+from dtn_jax.shared_files import write_whole
 
 NAME = "checksums.json"  # {file: [bytes, checksum]}
 PIECE = 1 << 20  # bytes read at a time: they stay in a core's cache

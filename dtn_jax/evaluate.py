@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import in_order
 from dtn_jax.input.prefetch import prefetched
+from dtn_jax.input.reader import in_order
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
 from dtn_jax.metrics.scores import Scores
@@ -116,7 +116,7 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
     """A row an example: `row`, `sample_weight`, and per task `score/`, `logit/` and `label/`.
 
     Scores are probabilities (a regression task's prediction); a missing label is null. Where the
-    data set has groups, a row's is in `group`, as stored (see datasets/groups.py).
+    data set has groups, a row's is in `group`, as stored (see datasets/preparation/groups.py).
     """
     columns = {"row": pa.array(np.arange(len(scores.logits)))}
     columns["sample_weight"] = pa.array(scores.sample_weight)

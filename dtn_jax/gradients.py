@@ -18,7 +18,8 @@ from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.models import dropout
 from dtn_jax.state import State
-from dtn_jax.tables import embedding
+from dtn_jax.tables import lookup
+from dtn_jax.tables.plan import TablePlan
 
 
 class Weights(NamedTuple):
@@ -33,7 +34,7 @@ class Gradients(NamedTuple):
 
     Attributes:
       dense: by parameter; devices' add up.
-      rows: by looked-up row, as `embedding.gather` gives them.
+      rows: by looked-up row, as `lookup.gather` gives them.
       by_task: `[B, T, L, D]`, of each scale_t L_t with respect to the rows of one view; None where
         it is not asked for.
       losses: L_t; devices' add up.
@@ -51,7 +52,7 @@ Gradient = Callable[[State, dict[str, Array], Batch, Weights, Array], Gradients]
 
 
 def make_gradients(
-    config: ConfigDict, model: nn.Module, plan: embedding.TablePlan, view: int | None = None
+    config: ConfigDict, model: nn.Module, plan: TablePlan, view: int | None = None
 ) -> Callable[[State, dict[str, Array], Batch, Array], Gradients]:
     """Returns `(state, gathered, batch, scale [T]) -> Gradients`.
 
@@ -79,7 +80,7 @@ def make_gradients(
     return gradients
 
 
-def make_forward(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan):
+def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
     """Returns `(params, gathered, state, batch, weights, scale) -> ((scaled losses [T], auxiliary
     loss), (losses [T], statistics))`."""
     chosen = read_losses(config.loss, plan.schema)
@@ -88,7 +89,7 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: embedding.TablePlan
         with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
             outputs, updates = model.apply(
                 {"params": params, "batch_stats": state.model_state},
-                embedding.to_inputs(plan, gathered, batch),
+                lookup.to_inputs(plan, gathered, batch),
                 train=True,
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
                 mutable=["batch_stats"],

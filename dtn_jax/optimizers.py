@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import choose
-from dtn_jax.options import option
-from dtn_jax.schema import Schema, per_task
+from dtn_jax.options import option, per_task
+from dtn_jax.schema import Schema
 from dtn_jax.tables import row_optimizers
 
 SCHEDULES = ("constant", "linear", "cosine")

@@ -111,7 +111,7 @@ class Option:
                 return tuple(self.items(v) for v in values)
             return kind(text)
         except (KeyError, ValueError):
-            raise UserError(f"config key {key!r} expects {self.expected}, got {text!r}") from None
+            raise UserError(f"{key} expects {self.expected}, got {text!r}") from None
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
@@ -195,3 +195,17 @@ def made(owner: type, section: Mapping[str, Any] | ConfigDict, key: str) -> Any:
     for name, value in values.items():
         options[name].check(f"{key}.{name}", value)
     return owner(**values)
+
+
+def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
+    """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
+    values = {}
+    for name, value in pairs(text, what, "task=number").items():
+        choose(f"task in {what}", name, tasks)
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
+        if not 0 <= values[name] < math.inf:
+            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
+    return {task: values.get(task, default) for task in tasks}

@@ -12,26 +12,31 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import read_balancer
-from dtn_jax.config import checked_config
+from dtn_jax.config import checked_config, plugins
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import steps_per_epoch
 from dtn_jax.interface import SHARED, Batch
-from dtn_jax.losses import read_losses, read_positive_weights
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.positive_weights import inflation, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
+from dtn_jax.models.build import task_graph
+from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
-from dtn_jax.schema import Schema, per_task, task_graph
-from dtn_jax.state import State, example_inputs
+from dtn_jax.schema import Schema
+from dtn_jax.state import State, create_state, example_inputs
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.embedding import TablePlan, check_updates, make_plan
+from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
+
+SHOWN = 300  # characters of JAX's messages, which can fill pages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,37 @@ class Run:
     plan: TablePlan
     at: Placement
     at_steps: Timetable
+
+    @functools.cached_property
+    def create_state(self) -> Callable[[], State]:
+        """Makes the state at step 0; one function, so that JAX traces it once."""
+        return functools.partial(create_state, self.config, self.model, self.plan)
+
+    @functools.cached_property
+    def state_shapes(self) -> State:
+        """The state's shapes and dtypes."""
+        return jax.eval_shape(self.create_state)
+
+    def new_state(self) -> State:
+        """The state at step 0, on the devices."""
+        return jax.jit(self.create_state, out_shardings=self.at.state(self.state_shapes))()
+
+    def check_model(self) -> None:
+        """Builds the model without any array.
+
+        Raises:
+          UserError: it cannot be built; names the architecture, the reason and a plug-in's line.
+        """
+        try:
+            _ = self.state_shapes
+        except Exception as error:  # whatever a file of the user's, or JAX, may raise
+            told = isinstance(error, UserError)
+            reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
+            raise UserError(
+                f"architecture {self.config.model.architecture!r} with experts "
+                f"{self.config.model.experts!r} cannot be built{plugins.place_of(error)}: {reason}"
+                + ("" if told else " (--debug shows where)")
+            ) from error
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
@@ -90,6 +126,7 @@ class Run:
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = checked_config(config)
+    plugins.check_used(config)
     if config.replicas:
         raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     processes.join(config.parallel)
@@ -138,7 +175,7 @@ def build_run(config: ConfigDict) -> Run:
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     weights = read_positive_weights(config.loss.positive_weights, schema)
-    return architectures.build(config.model, schema, config.train.remat, weights)
+    return architectures.build(config.model, schema, config.train.remat, inflation(weights, schema))
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import graphlib
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.options import pairs
 
-FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
+FIELD_KINDS = ("categorical", "bag", "numeric")
 TASK_KINDS = ("binary", "regression")
 POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
@@ -29,7 +27,7 @@ class Field:
       kind: one of FIELD_KINDS.
       rows: rows of its table, the unknown row 0 included.
       table: the table's name; fields that name the same table share its rows. Default: the name.
-      slots: how many ids an example holds (1 for a plain column; a bag's or sequence's cap).
+      slots: how many ids an example holds (1 for a plain column; a bag's cap).
       pooling: how a bag's rows become one vector: see pooling.py.
       weighted: each of a bag's ids has a weight, which its pooling uses.
       standardised: a numeric field whose value, standardised, scales row 1 of its table
@@ -54,10 +52,10 @@ class Field:
             raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
         if self.slots < 1:
             raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
-        if self.slots > 1 and self.kind not in ("bag", "sequence"):
+        if self.slots > 1 and self.kind != "bag":
             raise UserError(
                 f"field {self.name!r} is {self.kind} but has {self.slots} slots; "
-                "only a bag or a sequence holds several ids"
+                "only a bag holds several ids"
             )
         if self.weighted and self.kind != "bag":
             raise UserError(f"field {self.name!r} is {self.kind}; only a bag's ids have weights")
@@ -236,23 +234,3 @@ class Schema:
     @classmethod
     def load(cls, path: pathlib.Path) -> Schema:
         return cls.from_json(path.read_text())
-
-
-def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> dict[str, float]:
-    """Reads 'click=200,order=3000' into one number a task; tasks not named get `default`."""
-    values = {}
-    for name, value in pairs(text, what, "task=number").items():
-        choose(f"task in {what}", name, tasks)
-        try:
-            values[name] = float(value)
-        except ValueError:
-            raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
-        if not 0 <= values[name] < math.inf:
-            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
-    return {task: values.get(task, default) for task in tasks}
-
-
-def task_graph(text: str) -> dict[str, tuple[str, ...]]:
-    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
-    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
-    return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

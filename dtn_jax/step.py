@@ -15,7 +15,8 @@ from dtn_jax.gradients import make_gradients
 from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.state import State
-from dtn_jax.tables import embedding, exchange, row_optimizers
+from dtn_jax.tables import exchange, lookup, row_optimizers
+from dtn_jax.tables.plan import TablePlan
 
 Metrics = dict[str, jax.Array]
 BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
@@ -24,7 +25,7 @@ BALANCING = 1  # folded into a step's key for what a balancer draws; dropout dra
 def make_train_step(
     config: ConfigDict,
     model: nn.Module,
-    plan: embedding.TablePlan,
+    plan: TablePlan,
     total_steps: int,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
@@ -47,8 +48,8 @@ def make_train_step(
     gradients = make_gradients(config, model, plan, view)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        rows = embedding.row_ids(plan, batch)
-        gathered = embedding.gather(state.tables, rows, rows_of.look_up)
+        rows = lookup.row_ids(plan, batch)
+        gathered = lookup.gather(state.tables, rows, rows_of.look_up)
 
         scale = own = state.hyper.task_weights
         if balancer:
@@ -89,7 +90,7 @@ def make_train_step(
                 scalars,
             )
         if config.debug.check_ids:
-            metrics["bad_ids"] = batch_axis.total(embedding.ids_out_of_range(plan, batch))
+            metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))
         new_state = state.replace(
             step=state.step + 1,
             params=params,
@@ -127,9 +128,7 @@ def make_train_chunk(step, chunk_steps: int):
     return train_chunk
 
 
-def make_score_step(
-    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
-):
+def make_score_step(model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None):
     """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order.
 
     `mesh` is as in `make_train_step`.
@@ -137,10 +136,10 @@ def make_score_step(
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def score(state: State, batch: Batch) -> jax.Array:
-        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
-            embedding.to_inputs(plan, gathered, batch),
+            lookup.to_inputs(plan, gathered, batch),
             train=False,
         )
         return jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)

@@ -6,7 +6,7 @@ import dataclasses
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.options import option
 
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import re
-import uuid
-from collections.abc import Iterator
-from typing import IO
 
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
@@ -22,10 +17,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import locked, write_whole
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
-TEMPORARY = ".tmp"  # the suffix of a file that is being written
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -216,36 +211,3 @@ def in_use(folder: pathlib.Path) -> bool | None:
     except OSError:
         return None
     return False
-
-
-def locked(path: pathlib.Path) -> IO | None:
-    """Locks a file until it is closed or the process ends; None where another one holds it.
-
-    On a file system without locks nothing is held, and nothing refused.
-    """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError:
-        pass
-    return file
-
-
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that it is whole or as it was before, whatever other processes write."""
-    with replacing(path) as temporary, temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave the new name and none of the text
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Where a file is written that takes its place once it is whole; no two processes have the
-    same."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
-    yield temporary
-    temporary.replace(path)

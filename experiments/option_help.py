@@ -14,8 +14,9 @@ ALL = "all"
 
 
 def sections() -> list[str]:
-    """What --help=... may name: sections, and those of things with options of their own."""
-    inner = {f"{d.family.section}.{d.member}" for d in declarations().values() if d.family}
+    """What --help=... may name: sections, and the parts of them that have their own options."""
+    known = declarations().values()
+    inner = {f"{d.family.section}.{name}" for d in known if d.family for name in d.members}
     return [*filter(None, SECTIONS), *sorted(inner)]
 
 
@@ -34,8 +35,8 @@ def option_help(wanted: str) -> str:
 
 def places(found: Declared) -> set[str]:
     """The sections under which an option is shown."""
-    own = f"{found.family.section}.{found.member}" if found.family else ""
-    return {own, found.key.partition(".")[0] if "." in found.key else ""}
+    own = [f"{found.family.section}.{name}" for name in found.members] if found.family else []
+    return {*own, found.key.partition(".")[0] if "." in found.key else ""}
 
 
 def listed(found: Iterable[Declared]) -> str:
@@ -44,7 +45,7 @@ def listed(found: Iterable[Declared]) -> str:
         option = declared.option
         default = option.default
         shown = repr(default) if default == "" else str(default)
-        runtime = "; may change on a workdir" if option.runtime else ""
+        runtime = "; may change when a run resumes" if option.runtime else ""
         lines.append(f"--config.{declared.key}={shown}")
         text = f"{option.help} [{option.expected}{runtime}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")

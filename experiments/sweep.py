@@ -1,10 +1,10 @@
-"""Searches for settings: trials of a config, judged on validation alone, test stays shut.
+"""Searches for settings: runs trials of a config and compares them on validation, never on test.
 
-What is searched is a function `sweep(trial)` that returns {option: value}: that of --sweep=FILE,
-else of the config's file, else of configs/space.py; or a --grid. Optuna keeps the trials in a
-storage. The same command goes on where it stopped; called on several machines with one storage they
-share the work, and a trial whose worker died goes on from its last checkpoint (with a journal,
-which does not tell who lives, only where the workers share the workdir too).
+The space is a function `sweep(trial)` that returns {option: value}, from --sweep=FILE, else from
+the config's file, else from configs/space.py; or it is a --grid. Optuna keeps the trials in a
+storage. The same command resumes an interrupted search. Several machines that run it with one
+storage share the work, and resume the trials of workers that died from their last checkpoints. (A
+journal does not record which workers live, so with one they must share the workdir too.)
 """
 
 from __future__ import annotations
@@ -12,54 +12,43 @@ from __future__ import annotations
 import contextlib
 import math
 import pathlib
-import time
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import optuna
-import rich
-import rich.markup
 from ml_collections import ConfigDict
 
-from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
-from dtn_jax.train import AfterValidation, train
-from dtn_jax.workdir import Busy, Unusable
 
 from . import command
 from .search import sweep_report, trial_storage
 from .search.budget import PRUNERS, SAMPLERS, Budget
-from .search.search_space import Space, described, grid_space, load_space, read_grid
-from .search.studies import ERROR, Study, open_study
+from .search.opening import open_study
+from .search.search_space import described, grid_space, load_space, read_grid
+from .search.worker import OBJECTIVE, work
 
-RESUMES = True  # an interrupted call goes on from its last checkpoint
+RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
-OBJECTIVE = "train.select (the objective)"
 TRIALS = 20
-SEARCHED = 200  # draws in a row of settings that were tried before: there are hardly others
-STUBBORN = 2  # such draws, after which the sampler is not asked again before a new one is found
-WAIT = 5  # seconds between two looks at what other workers do
 
 
 def main(arguments: Sequence[str]) -> None:
     known, rest = make_parser().parse_known_args(arguments)
     config = command.read_config(known.config, rest)
     if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, a folder for the trials")
+        raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
     choose("sampler", known.sampler, SAMPLERS)
     choose("pruner", known.pruner, PRUNERS)
     if known.grid and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
     if config.parallel.processes != "off":
         raise UserError(
-            "a trial is one process: leave parallel.processes off, and call this command on each "
-            "machine with one --storage"
+            "a trial is one process: leave parallel.processes off, and run this command on each "
+            "machine with the same --storage"
         )
     if config.replicas:
         raise UserError("a trial is one run: leave config.replicas out")
@@ -77,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
     data = read_data(config)
-    # A select that the data set cannot have ends the search before it has a folder.
+    # A selection that does not fit the data set ends the search before it has a folder.
     selection = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema))
     workdir = pathlib.Path(known.workdir) / known.study
     workdir.mkdir(parents=True, exist_ok=True)
@@ -106,11 +95,11 @@ def main(arguments: Sequence[str]) -> None:
             for name, study in studies.items():
                 try:
                     work(study, configs[name], space, workdir / name)
-                except UserError as error:  # the others' trials are not lost for it
+                except UserError as error:  # the other architectures are searched nevertheless
                     problems.append(f"{name}: {error}")
                 except trial_storage.FAULTS as error:
                     problems.append(f"{name}: the storage does not answer: {error}")
-        finally:  # whatever ended the work, what it found is shown
+        finally:  # however the work ended, show what it found
             try:
                 if any(study.best() for study in studies.values()):
                     sweep_report.write(workdir, studies, known.config, rest)
@@ -131,121 +120,34 @@ def make_parser() -> command.Parser:
         "--trials",
         type=int,
         default=0,
-        help=f"of each architecture, over all workers (default {TRIALS}; of a grid all its points)",
+        help=f"of each architecture, by all workers together (default {TRIALS}; all points of a "
+        "grid)",
     )
     add(
         "storage",
         "",
-        "as Optuna takes it: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
+        "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
         "database server, or journal:FILE",
     )
     add(
         "study",
         "",
-        "tells searches that share a storage or a workdir apart: a folder in the workdir (default: "
-        "the workdir itself; in the storage the data set's name)",
+        "name of the search, if several share a storage or a workdir: its folder in the workdir "
+        "(default: the workdir itself; in the storage the data set's name)",
     )
-    add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
-    add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
-    add("architectures", "", "search each of these with an equal budget, comma-separated")
+    add("sweep", "", "a Python file with a function sweep(trial) that returns {option: value}")
+    add("grid", "", "try all of these instead: optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2")
+    add("architectures", "", "comma-separated: search each of these with the same budget")
     add(
         "objective",
         "",
-        "which validation metric becomes better: mean, a task, several, click+order, or a metric "
-        "of theirs, click:logloss (default: the config's train.select, which it sets)",
+        "the validation metric to improve: mean, a task, several tasks (click+order) or another "
+        "metric (click:logloss); sets train.select, which is its default",
     )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
-    add("pruner", "none", f"what ends bad trials early: {', '.join(PRUNERS)} (default none)")
+    add("pruner", "none", f"ends bad trials early: {', '.join(PRUNERS)} (default none)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     return parser
-
-
-def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -> None:
-    """Does trials until the study has had its budget, with whoever else works on it."""
-
-    def objective(trial) -> float:
-        settings = {key: str(value) for key, value in space(trial).items()}
-        number = study.claim(trial, settings, folder)
-        given = ConfigDict(config.to_dict()).lock()
-        for key, value in settings.items():
-            override(given, key, value)
-        done, shown = f"{study.begun()} of {study.budget.trials}", rich.markup.escape(str(settings))
-        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {shown}")
-        at, after_validation = folder / f"trial_{number}", study.after_validation(trial)
-        try:
-            results = train_when_free(given, at, after_validation)
-            return value_of(results["validation"], study.objective)
-        except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
-            raise  # all but the first are no fault of the settings: they would end every trial
-        except Exception as error:  # such as a loss that is not finite, or memory that runs out
-            reason = str(error)
-            if not isinstance(error, UserError):
-                traceback.print_exc()
-                reason = f"{type(error).__name__}: {error}"
-            trial.set_user_attr(ERROR, reason)
-            rich.print(f"trial {number} cannot be done: {rich.markup.escape(reason)}")
-            raise optuna.TrialPruned(reason) from error
-
-    twins, told = 0, False  # twins: in a row
-    with sweep_report.live(study) as show:
-        while True:
-            searched = twins >= SEARCHED or (twins and study.exhausted())
-            if study.wants_more(folder, new=not searched):
-                study.draw_anew(twins >= STUBBORN)
-                twins = 0 if study.run_one(objective) else twins + 1
-                if not twins:
-                    show()
-            elif study.others_run(folder):  # they may die
-                if not told:
-                    rich.print(
-                        f"{study.name}: waiting for trials of other workers; those of a dead one "
-                        f"are gone on with within {trial_storage.DEAD} s"
-                    )
-                told = True
-                time.sleep(WAIT)
-            else:
-                break
-    if twins:
-        why = "the space has no" if study.exhausted() else f"{twins} draws found no"
-        rich.print(f"[bold]{study.name}[/]: {why} further settings to try.")
-    if study.budget.pruner != "none" and not study.reports():
-        rich.print(
-            f"[bold]{study.name}[/]: {study.budget.pruner} had nothing to judge by: a trial has "
-            "one validation, its last; train.eval_every=STEPS makes more."
-        )
-    if not study.best() and (errors := study.errors()):
-        raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
-    if left := [str(t.number) for t in study.running()]:
-        rich.print(
-            f"[bold]{study.name}[/]: trial {', '.join(left)} is done by a worker with another "
-            "workdir, or died there: a journal does not tell. Call this command there again."
-        )
-
-
-def train_when_free(
-    config: ConfigDict, folder: pathlib.Path, after_validation: AfterValidation
-) -> dict:
-    """A trial's results; a worker that was taken for dead may still be at work in its folder."""
-    told = False
-    while True:
-        try:
-            return train(config, folder, test=False, after_validation=after_validation)
-        except Busy:
-            if not told:
-                rich.print(f"another worker is still at work in {folder}: waiting for it")
-            told = True
-            time.sleep(WAIT)
-
-
-def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
-    """The objective's value, its metrics in the space of their tasks' losses."""
-    own: dict[str, Mapping] = {}
-    for key, found in validation.items():  # a task's own space is the first reported
-        own.setdefault(key.partition("@")[0], found)
-    value = read_selection(OBJECTIVE, objective, own).value(own)
-    if value is None:
-        raise UserError(f"the validation metric of {objective} is not defined: a class is absent")
-    return value
 
 
 def read_data(config: ConfigDict) -> Prepared:

@@ -8,6 +8,7 @@ import numpy as np
 
 from configs.base import get_config
 from dtn_jax.interface import Inputs
+from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 
@@ -40,7 +41,9 @@ class Model:
         model = options(**changes)
         dtype = jnp.float64 if model.dtype == "float64" else jnp.float32
         self.schema = data
-        self.module = architectures.build(model, data, positive_weights=positive_weights)
+        self.module = architectures.build(
+            model, data, inflation=inflation(positive_weights or {}, data)
+        )
         rng = np.random.default_rng(0)
         codebooks = architectures.codebooks(model, data)
         codewords = rng.normal(size=(B, F * (F - 1) // 2, 2, codebooks, D))

@@ -1,6 +1,5 @@
 """Checkpoints restore exactly what was saved, or are refused."""
 
-import gc
 import json
 import random
 import shutil
@@ -8,6 +7,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from small_runs import CutError, assert_same_run, cut_after, small
 
@@ -59,16 +59,6 @@ def restored(workdir, **given):
     found = checkpoints.restore(state_at(0), **given)
     checkpoints.close()
     return found
-
-
-@pytest.fixture
-def orbax_gives_up():
-    """For reads that orbax fails in: it leaves coroutines behind, which say so when collected."""
-    yield
-    gc.collect()
-
-
-IGNORED = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +169,10 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_kept(workdir, c
     kept = workdir / "checkpoints/damaged/last-2"
     said = capsys.readouterr().out
     assert f"{workdir / 'checkpoints/last/2'} is damaged: state/" in said
-    assert f"{name} has {len(before) - 1:,} bytes, expected {len(before):,}; kept as {kept}" in said
-    assert "The checkpoint of step 1 is used" in said
+    assert (
+        f"{name} has {len(before) - 1:,} bytes, expected {len(before):,}; moved to {kept}" in said
+    )
+    assert "Using the checkpoint of step 1" in said
     assert large_file(kept).read_bytes() == before[:-1]
     again = Checkpoints(workdir)  # the run goes on, and saves the step that it lost
     again.save(2, state_at(2), progress_at(2))
@@ -260,8 +252,6 @@ def test_one_without_checksums_loads_with_a_warning(workdir, capsys):
     assert not (workdir / "checkpoints/damaged").exists()
 
 
-@IGNORED
-@pytest.mark.usefixtures("orbax_gives_up")
 @pytest.mark.parametrize("left", [(), ("progress",), ("progress", "state")])
 def test_one_without_checksums_that_cannot_be_read_is_set_aside(workdir, capsys, left):
     newest = workdir / "checkpoints/last/2"
@@ -271,18 +261,33 @@ def test_one_without_checksums_that_cannot_be_read_is_set_aside(workdir, capsys,
         elif path.name not in left:
             shutil.rmtree(path)
     if "state" in left:
-        large_file(newest).unlink()
+        (newest / "state/_METADATA").write_bytes(b"")
     assert_equal(restored(workdir)[0], state_at(1))
     assert f"{newest} cannot be read" in capsys.readouterr().out
     assert (workdir / "checkpoints/damaged/last-2").exists()
 
 
-@IGNORED
-@pytest.mark.usefixtures("orbax_gives_up")
+def test_whatever_orbax_raises_one_without_checksums_is_set_aside(workdir, capsys, monkeypatch):
+    """It raises plain exceptions, pages long, where an array's file is cut."""
+    restore = ocp.CheckpointManager.restore
+
+    def cut(self, step, **given):
+        if step == 2:
+            raise Exception("error while reading array index\n" + "x" * 10_000)
+        return restore(self, step, **given)
+
+    (workdir / "checkpoints/last/2" / checksums.NAME).unlink()
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", cut)
+    assert_equal(restored(workdir)[0], state_at(1))
+    said = capsys.readouterr().out
+    assert "cannot be read: error while reading array index" in said
+    assert len(said) < 2000
+
+
 def test_a_whole_checkpoint_that_does_not_fit_is_no_damage(workdir):
-    like = state_at(0).replace(tables={"embedding": jnp.zeros((4096, 64))})
+    like = state_at(0).replace(tables={"codebook": jnp.zeros((4096, 128))})
     checkpoints = Checkpoints(workdir)
-    with pytest.raises(UserError, match=r"^checkpoint .*last/2 cannot be read.*64"):
+    with pytest.raises(UserError, match=r"^checkpoint .*last/2 cannot be read: .*"):
         checkpoints.restore(like)
     checkpoints.close()
     assert not (workdir / "checkpoints/damaged").exists()
@@ -322,7 +327,7 @@ def test_a_damaged_best_state_that_is_nowhere_else_is_an_error(workdir, last):
         shutil.rmtree(workdir / "checkpoints/last/2")
     with pytest.raises(UserError, match=r"best/2 is damaged: .* has changed") as error:
         best_of(workdir, 2)
-    assert f"Put a copy of {workdir / 'checkpoints/best/2'} back" in str(error.value)
+    assert f"Restore {workdir / 'checkpoints/best/2'} from a copy" in str(error.value)
 
 
 @pytest.mark.parametrize("lost", ["a bit", "checksums"])
@@ -366,8 +371,8 @@ def test_a_run_whose_newest_checkpoint_is_damaged_equals_one_done_at_once(
     capsys.readouterr()
     train(config, tmp_path / "run")
     said = capsys.readouterr().out
-    assert "The checkpoint of step 6 is used" in said
-    assert "Going on at step 6 of 12" in said
+    assert "Using the checkpoint of step 6" in said
+    assert "Resuming at step 6 of 12" in said
     assert_same_run(config, tmp_path / "uncut", tmp_path / "run")
 
 

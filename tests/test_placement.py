@@ -11,7 +11,7 @@ from small_runs import CutError, assert_same_run, small
 from dtn_jax import evaluate
 from dtn_jax import train as training
 from dtn_jax.errors import UserError
-from dtn_jax.input import pipeline as input_pipeline
+from dtn_jax.input import reader
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import build_run, score_split
 from dtn_jax.state import create_state
@@ -57,7 +57,7 @@ def test_what_the_reading_thread_meets_ends_the_run(prepared_dir, tmp_path, monk
         if threading.current_thread() is not threading.main_thread():
             raise UserError("field 'age': id 7777")
 
-    monkeypatch.setattr(input_pipeline, "check_ids", damaged)
+    monkeypatch.setattr(reader, "check_ids", damaged)
     with pytest.raises(UserError, match="id 7777"):
         train(small(prepared_dir, data__placement="stream"), tmp_path / "run")
 

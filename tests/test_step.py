@@ -12,7 +12,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.optimizers import apply_dense, schedule
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
-from dtn_jax.tables import embedding
+from dtn_jax.tables import lookup
 
 
 @functools.cache
@@ -143,8 +143,8 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
     logits = score(state, batch)
     assert logits.shape == (B, 2)
     np.testing.assert_array_equal(logits, score(state, batch))
-    gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch))
-    inputs = embedding.to_inputs(plan, gathered, batch)
+    gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch))
+    inputs = lookup.to_inputs(plan, gathered, batch)
     outputs = model.apply({"params": state.params}, inputs, train=False)
     np.testing.assert_allclose(logits[:, 1], outputs.logits["order"], rtol=1e-5)
 
@@ -224,7 +224,7 @@ def test_rematerialisation_keeps_less_for_the_backward_pass():
         state = jax.eval_shape(lambda: create_state(c, model, plan))
 
         def backward(params, gathered, batch):
-            inputs = embedding.to_inputs(plan, gathered, batch)
+            inputs = lookup.to_inputs(plan, gathered, batch)
 
             def logits(params):
                 return model.apply({"params": params}, inputs, train=True).logits

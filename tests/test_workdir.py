@@ -16,6 +16,7 @@ from dtn_jax.config import checked_config, identity
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.shared_files import locked
 from dtn_jax.workdir import Workdir
 
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
@@ -112,7 +113,7 @@ def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkey
     def slow(path):
         monkeypatch.undo()
         claim(tmp_path / "run", seed=5)
-        return workdir.locked(path)
+        return locked(path)
 
     monkeypatch.setattr(workdir, "locked", slow)
     with pytest.raises(UserError, match="seed: 5 there, 0 now"):

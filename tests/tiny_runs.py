@@ -20,7 +20,7 @@ from dtn_jax.run import Run
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 from dtn_jax.timetable import make_timetable
 
 B, D = 90, 3

@@ -10,7 +10,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables import embedding
+from dtn_jax.tables.plan import make_plan
 
 B, STEPS = 16, 4
 SCHEMA = Schema(
@@ -53,7 +53,7 @@ def build(c, schema=SCHEMA):
     """The model of a config, and the plan of its tables."""
     views = architectures.views(c.model.architecture, schema)
     codebooks = architectures.codebooks(c.model, schema)
-    plan = embedding.make_plan(schema, c.model, views, codebooks)
+    plan = make_plan(schema, c.model, views, codebooks)
     return architectures.build(c.model, schema, c.train.remat), plan
 
 

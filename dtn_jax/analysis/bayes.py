@@ -11,7 +11,8 @@ from jaxtyping import Int
 from dtn_jax.analysis.importance import Importance, permutation
 from dtn_jax.analysis.quality import Key
 from dtn_jax.analysis.rank import spearman
-from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec, bayes_scores
+from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.datasets.synthetic.known_answer import bayes_scores
 
 LEAST = 3  # fields, for a rank correlation to mean anything
 

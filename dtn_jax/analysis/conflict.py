@@ -29,7 +29,8 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.state import State
-from dtn_jax.tables import embedding, exchange
+from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.row_optimizers import unique_rows
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
@@ -40,7 +41,7 @@ SEED = 0  # of the batches' rows
 def make_conflict(
     loss: ConfigDict,
     model: nn.Module,
-    plan: embedding.TablePlan,
+    plan: TablePlan,
     mesh: jax.sharding.Mesh | None = None,
 ) -> Callable[[State, Batch], Cosines]:
     """Returns `(state, batch) -> {(task, task): cosine}`, NaN where a gradient is 0.
@@ -55,15 +56,15 @@ def make_conflict(
     def cosines(state: State, batch: Batch) -> Cosines:
         if SHARED not in plan.views:
             return {}
-        rows = embedding.row_ids(plan, batch)
-        gathered = embedding.gather(state.tables, rows, look_up)
+        rows = lookup.row_ids(plan, batch)
+        gathered = lookup.gather(state.tables, rows, look_up)
         given = batch.sample_weight if loss.sample_weights else None
         weights = row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema)
 
         def by_task(looked_up):
             outputs = model.apply(
                 {"params": state.params, "batch_stats": state.model_state},
-                embedding.to_inputs(plan, gathered | {"embedding": looked_up}, batch),
+                lookup.to_inputs(plan, gathered | {"embedding": looked_up}, batch),
                 train=False,
             )
             return task_losses(outputs.logits, batch.labels, weights, chosen)

@@ -17,7 +17,8 @@ from jaxtyping import Array, Bool, Float
 
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.state import State
-from dtn_jax.tables import embedding, exchange
+from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables.plan import TablePlan
 
 OWN, OTHER = "own", "other"
 UNUSED = 0.1  # of an equal share: an expert with less in every gate that could use it is unused
@@ -30,7 +31,7 @@ Use = Mapping[str, Mapping[str, float]]  # {gate: {source: mean weight}}
 
 
 def make_gates(
-    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
+    model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None
 ) -> Callable[[State, Batch], dict[str, Gates]]:
     """Returns `(state, batch) -> {gates | effective: {gate: {source: weights [B]}}}`.
 
@@ -39,10 +40,10 @@ def make_gates(
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def gates(state: State, batch: Batch) -> dict[str, Gates]:
-        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
-            embedding.to_inputs(plan, gathered, batch),
+            lookup.to_inputs(plan, gathered, batch),
             train=False,
         )
         return {which: outputs.intermediates.get(which, {}) for which in (GATES, EFFECTIVE)}

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.interface import Batch
 from dtn_jax.state import State
-from dtn_jax.tables import embedding, exchange
+from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables.plan import TablePlan
 
 Views = dict[str, Float[Array, "B F D"]]
 
@@ -27,15 +28,15 @@ def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
 
 
 def make_moves(
-    model: nn.Module, plan: embedding.TablePlan, mesh: jax.sharding.Mesh | None = None
+    model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[Callable[[State, Batch], Views], Callable[[State, Batch, Views], Array]]:
     """Returns `(state, batch) -> {view: sum over the batch of e [1, F, D]}` and
     `(state, batch, {view: m [1, F, D]}) -> moves [B, F, T]`."""
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def inputs(state: State, batch: Batch):
-        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
-        return embedding.to_inputs(plan, gathered, batch)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
+        return lookup.to_inputs(plan, gathered, batch)
 
     def moved(state: State, batch: Batch, means: Views):
         given = inputs(state, batch)

@@ -30,7 +30,8 @@ from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
 from dtn_jax.state import State
-from dtn_jax.tables import embedding, exchange
+from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables.plan import TablePlan
 
 STRENGTHS = ("norm", "term")
 
@@ -101,7 +102,7 @@ def layer(params: Mapping, expert: str) -> dict[str, Array]:
 
 def make_inputs(
     model: nn.Module,
-    plan: embedding.TablePlan,
+    plan: TablePlan,
     experts: Sequence[str],
     mesh: jax.sharding.Mesh | None = None,
 ):
@@ -109,10 +110,10 @@ def make_inputs(
     look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
 
     def read(state: State, batch: Batch) -> dict[str, Float[Array, "B F D"]]:
-        gathered = embedding.gather(state.tables, embedding.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
         _, seen = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
-            embedding.to_inputs(plan, gathered, batch),
+            lookup.to_inputs(plan, gathered, batch),
             train=False,
             capture_intermediates=lambda module, _: isinstance(module, ModelInput),
             mutable=["intermediates"],

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from dtn_jax.analysis.sample import columns, differ, replaced, unknown
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import Run

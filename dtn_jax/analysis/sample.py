@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
-from dtn_jax.input.pipeline import in_order, take
+from dtn_jax.input.reader import in_order, take
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
 

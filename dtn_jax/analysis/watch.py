@@ -15,13 +15,13 @@ from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import State
-from dtn_jax.tables import embedding
+from dtn_jax.tables.plan import TablePlan
 
 SEED = 0  # of the rows: the same ones in every run on a data set, so that runs compare
 KIND = "analysis"  # of the records in metrics.jsonl
@@ -55,7 +55,7 @@ class Watch:
         config: FrozenConfigDict,
         data: Prepared,
         model: nn.Module,
-        plan: embedding.TablePlan,
+        plan: TablePlan,
         at: Placement,
     ):
         rows = read_sample(data, "validation", config.analysis.rows, SEED).rows

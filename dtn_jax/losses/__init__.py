@@ -24,7 +24,6 @@ from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.focal import Focal
 from dtn_jax.losses.huber import Huber
-from dtn_jax.losses.positive_weights import inflation as inflation
 from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.options import made, option, pairs

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.options import pairs
-from dtn_jax.schema import Schema, per_task
+from dtn_jax.options import pairs, per_task
+from dtn_jax.schema import Schema
 
 WHAT = "loss.positive_weights"
 LOGITS = "log-odds"  # what a model's logits are, as config.json says of a run

@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import SHARED
-from dtn_jax.losses import inflation
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
@@ -62,7 +61,7 @@ def build(
     model: ConfigDict,
     schema: Schema,
     remat: bool = False,
-    positive_weights: Mapping[str, float] | None = None,
+    inflation: Mapping[str, float] | None = None,
 ) -> Architecture:
     """The architecture that the options `model` (section `model` of a config) describe.
 
@@ -70,8 +69,8 @@ def build(
       model: the options.
       schema: names the tasks and fields.
       remat: the backward pass computes what is inside each expert again, and keeps none of it.
-      positive_weights: {task: w of its positives in the loss}, for an architecture with an
-        attribute `inflation` (DTN's released fusion); 1 where not named.
+      inflation: {task: log w of its positives in the loss}, for an architecture with an attribute
+        of that name (DTN's released fusion); 0 where not named.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -82,7 +81,7 @@ def build(
     architecture = ARCHITECTURES[general.architecture]
     parts = vars(own_options(model, general.architecture, architecture))
     if takes(architecture, "inflation"):
-        parts["inflation"] = tuple(inflation(positive_weights or {}, schema).items())
+        parts["inflation"] = tuple((inflation or {}).items())
     tasks = {task.name: task for task in schema.tasks}
     return architecture(
         levels=_factories(kinds, model, general, dtype, remat),
@@ -176,3 +175,9 @@ def _dtype(name: str) -> jnp.dtype:
     if name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("model.dtype: float64 needs the environment variable JAX_ENABLE_X64=1")
     return jnp.dtype(name)
+
+
+def task_graph(text: str) -> dict[str, tuple[str, ...]]:
+    """Reads 'cart:click,order:click+cart' into {task: its upstream tasks}; '=' does for ':'."""
+    graph = pairs(text.replace(":", "="), "model.upstream", "task:upstream+upstream")
+    return {name: tuple(up.strip() for up in ups.split("+")) for name, ups in graph.items()}

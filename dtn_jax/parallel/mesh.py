@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,9 +21,8 @@ from ml_collections import ConfigDict
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
-from dtn_jax.state import State
-from dtn_jax.tables.embedding import ROW_MULTIPLE
 from dtn_jax.tables.exchange import AXES
+from dtn_jax.tables.plan import ROW_MULTIPLE
 
 STRATEGIES = ("shard", "pmap")
 
@@ -70,8 +70,8 @@ class Placement:
         """Of tables and of their slots `[V, ...]`."""
         return NamedSharding(self.mesh, PartitionSpec("table"))
 
-    def state(self, state: State) -> State:
-        """The sharding of each of the state's arrays: tables and their slots by rows."""
+    def state(self, state: Any) -> Any:
+        """The sharding of each array of a `State`: tables and their slots by rows."""
         everywhere = jax.tree.map(lambda _: self.replicated(), state)
         by_rows = jax.tree.map(
             lambda a: self.tables() if a.ndim else self.replicated(), (state.tables, state.slots)
@@ -87,7 +87,7 @@ class Placement:
             return jax.device_put(rows, sharding)
         return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), rows)
 
-    def compile(self, train_chunk: Callable, state: State) -> Callable:
+    def compile(self, train_chunk: Callable, state: Any) -> Callable:
         """`train_chunk(state, chunk, count) -> (state, metrics)` as one program; the state given
         is consumed, and metrics are the same on every device."""
         if self.strategy == "pmap":

@@ -20,7 +20,7 @@ from jaxtyping import Array, Int, Shaped
 from dtn_jax.input import batch_axis
 from dtn_jax.tables.row_optimizers import Slots
 
-AXES = ("data", "table")  # of the mesh; see sharding.py
+AXES = ("data", "table")  # of the mesh; see parallel/mesh.py
 BY_EXAMPLE, BY_ROW = PartitionSpec(AXES), PartitionSpec("table")
 
 LookUp = Callable[[Array, Array], Array]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import math
 import pathlib
@@ -12,24 +11,19 @@ from collections.abc import Callable, Iterable, Mapping
 
 import optuna
 import rich
-from ml_collections import ConfigDict
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.metrics.selected import higher_is_better
 from dtn_jax.workdir import in_use
 
 from . import trial_storage
-from .budget import Budget, make_pruner, make_sampler
-from .trial_storage import RETRIES, create_study, experimental, go_on_later, shown
+from .budget import Budget, make_sampler
+from .trial_storage import RETRIES, experimental, go_on_later
+from .trials import ERROR, PLACE, SETTINGS, TWIN, age, at, forgotten, is_in, number_of
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-# Attributes of trials: what one sets, which other one does the same, why it could not be done,
-# in which folder; and of studies: what they were begun with.
-SETTINGS, TWIN, ERROR, PLACE, OWNER = "settings", "twin", "error", "place", "config"
 BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
 HOPELESS = 3  # errors before the first success: the sweep ends
 
@@ -247,83 +241,3 @@ class Study:
         """Of the trials within the budget; an earlier call may have had a larger one."""
         within = [t for t in self.trials() if t.state in DONE][: self.budget.trials]
         return next(iter(self.ranked(within)), None)
-
-
-def age(trial: optuna.trial.FrozenTrial) -> float:
-    """Seconds since a trial began."""
-    return (datetime.datetime.now() - trial.datetime_start).total_seconds()
-
-
-def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether its worker died before it could say what it does, which takes moments."""
-    return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
-
-
-def number_of(trial: optuna.trial.FrozenTrial) -> int:
-    """The number under which a trial is done: its own, or that of the one it goes on with."""
-    with experimental():
-        died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
-    return trial.number if died is None else died
-
-
-def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
-    return folder / f"trial_{number_of(trial)}"
-
-
-def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial is done in `folder`, not in another workdir."""
-    return trial.user_attrs.get(PLACE) == str(folder.absolute())
-
-
-def open_study(
-    storage: str,
-    name: str,
-    config: ConfigDict,
-    objective: str,
-    budget: Budget,
-    space: str = "",
-    search: str = "",
-    data: str = "",
-    metric: str = "AUC",
-) -> Study:
-    """Opens the study of an architecture, or makes it.
-
-    Args:
-      storage: as Optuna takes it, or a journal.
-      name: of the architecture.
-      config: what its trials start from.
-      objective: as `train.select` names it.
-      budget: what it may spend.
-      space: what suggests settings, as text.
-      search: tells studies of one architecture apart that share a storage.
-      data: the data set's fingerprint.
-      metric: what the objective's metric is called, for tables and pictures.
-
-    Raises:
-      UserError: the storage cannot be opened, or the study there is of another config, data set,
-        objective, space or grid.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    make_sampler(budget, 0)
-    own = {k: str(v) for k, v in identity(config).items()}
-    grid = dict(budget.grid)
-    owner = {"config": own, "objective": objective, "grid": grid, "space": space}
-    owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
-    stored_as = f"{search}/{name}" if search else name
-    opened, study = create_study(
-        storage, stored_as, make_pruner(budget.pruner), higher_is_better(objective)
-    )
-    study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
-    stored = study.user_attrs.get(OWNER)
-    if stored is None:
-        study.set_user_attr(OWNER, owner)
-        stored = owner
-    others = sorted(differing(identity(stored["config"]), own))
-    others += [k for k in owner if k != "config" and stored.get(k) != owner[k]]
-    if others:
-        Study(name, study, objective, budget, opened).close()
-        raise UserError(
-            f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
-            f"{', '.join(others)}; give another --study, --workdir or --storage"
-        )
-    return Study(name, study, objective, budget, opened, metric)

@@ -24,9 +24,11 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
 from dtn_jax.report.plots import GRID
-from dtn_jax.workdir import replacing, versions, write_whole
+from dtn_jax.shared_files import replacing, write_whole
+from dtn_jax.workdir import versions
 
-from .studies import DONE, ERROR, SETTINGS, Study
+from .studies import DONE, Study
+from .trials import ERROR, SETTINGS
 
 SHOWN = 10  # trials of the table
 ENOUGH = 2  # trials for each option that varied, to tell which of them matters

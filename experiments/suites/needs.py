@@ -46,15 +46,17 @@ import dataclasses
 import math
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
-from dtn_jax.tables.embedding import ROW_MULTIPLE, TablePlan, check_updates, row_ids
+from dtn_jax.tables.lookup import row_ids
+from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
+
+from .activations import bytes_of, saved_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,14 +154,14 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
         ).items()
     }
     own = batch_size // devices
-    example = _bytes(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
+    example = bytes_of(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
     memory = Memory(
-        tables=_bytes(state.tables) // sharers,
-        slots=_bytes(state.slots) // sharers,
-        dense=_bytes((state.params, state.opt_state, state.model_state)),
+        tables=bytes_of(state.tables) // sharers,
+        slots=bytes_of(state.slots) // sharers,
+        dense=bytes_of((state.params, state.opt_state, state.model_state)),
         batch=CHUNK_STEPS * own * example,
         rows=sum(2 * 4 * state.tables[n].shape[1] * m // devices for n, m in looked_up.items()),
-        gradients=_bytes(state.params),
+        gradients=bytes_of(state.params),
         activations=own * saved_bytes(config, model, tables),
         update=sum(
             _update_bytes(config.optim.tables, state, name, ids, sharers)
@@ -192,40 +194,6 @@ def _check(config: ConfigDict, devices: int, sharers: int) -> None:
         raise UserError("train.accumulate is not planned for; expected 1")
 
 
-def _bytes(shapes) -> int:
-    """Of arrays or their shapes; keys and scalars count little, and count."""
-    arrays = [
-        a for a in jax.tree.leaves(shapes) if not jnp.issubdtype(a.dtype, jax.dtypes.extended)
-    ]
-    return sum(a.size * a.dtype.itemsize for a in arrays)
-
-
-def saved_bytes(config: ConfigDict, model: nn.Module, tables: TablePlan) -> int:
-    """Bytes an example of what JAX saves in the forward pass for the backward pass."""
-
-    def saved(rows: int) -> int:
-        inputs = jax.eval_shape(lambda: example_inputs(tables, rows))
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        variables = jax.eval_shape(lambda k, i: model.init(k, i, train=False), key, inputs)
-
-        def residuals(variables, inputs, key):
-            def outputs(params, fields, codewords):
-                made, _ = model.apply(
-                    {**variables, "params": params},
-                    inputs.replace(fields=fields, codewords=codewords),
-                    train=True,
-                    rngs={"dropout": key},
-                    mutable=["batch_stats"],
-                )
-                return made.logits, made.aux
-
-            return jax.vjp(outputs, variables["params"], inputs.fields, inputs.codewords)[1]
-
-        return _bytes(jax.eval_shape(residuals, variables, inputs, key))
-
-    return (saved(16) - saved(8)) // 8  # parameters are among them: those don't grow
-
-
 def _update_bytes(optimizer: str, state: State, name: str, ids: int, sharers: int) -> int:
     rows, width = state.tables[name].shape
     if optimizer == "dense":
@@ -235,7 +203,7 @@ def _update_bytes(optimizer: str, state: State, name: str, ids: int, sharers: in
 
 
 def _dense_gradients(state: State, devices: int, tasks: int) -> Collective:
-    size = _bytes(state.params) + 2 * _bytes(state.model_state) + 2 * 4 * tasks
+    size = bytes_of(state.params) + 2 * bytes_of(state.model_state) + 2 * 4 * tasks
     return Collective("dense gradients", "all-reduce", size, devices)
 
 

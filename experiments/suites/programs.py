@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.parallel.mesh import Placement, make_placement
@@ -25,7 +25,7 @@ from dtn_jax.parallel.per_device import on_each_device
 from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables.embedding import TablePlan, make_plan
+from dtn_jax.tables.plan import TablePlan, make_plan
 
 from .needs import Collective
 

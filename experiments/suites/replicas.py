@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtn_jax.config import base_config
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 from .measured import Measured, Options, ratio, timed_in_turns
 from .tables import random_chunk

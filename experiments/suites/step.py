@@ -21,13 +21,15 @@ from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
-from dtn_jax.tables import embedding, huge_pages
+from dtn_jax.tables import huge_pages
+from dtn_jax.tables.plan import make_plan
 
+from .activations import saved_bytes
 from .measured import Cell, Goal, Measured, Options, timed_in_turns
-from .needs import saved_bytes
 from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
+PRODUCTS = 4  # matrix products that are timed together
 ROWS = 2_100_000
 EXPERTS = {
     "gdcn+masknet": 0.80,  # the goal: a share of the machine's rate
@@ -82,7 +84,7 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     schema = Schema("benchmark", fields, tasks)
     model = architectures.build(config.model, schema)
     codebooks = architectures.codebooks(config.model, schema)
-    plan = embedding.make_plan(schema, config.model, ("shared",), codebooks)
+    plan = make_plan(schema, config.model, ("shared",), codebooks)
     batch = jax.tree.map(lambda a: a[0], random_chunk(schema, config.data.batch_size, "zipf"))
     state = jax.jit(lambda: create_state(config, model, plan))()
     huge_pages.use((state.tables, state.slots))
@@ -119,14 +121,14 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     }
 
 
-def large_product(dtype, size: int, times: int = 4) -> tuple[Callable[[], None], float]:
+def large_product(dtype, size: int) -> tuple[Callable[[], None], float]:
     """A function that makes matrix products, and the FLOPs that it does."""
     a = jnp.ones((size, size), dtype)
     multiply = jax.jit(lambda a, b: a @ b)
     multiply(a, a).block_until_ready()
 
     def run():
-        for _ in range(times):
+        for _ in range(PRODUCTS):
             multiply(a, a).block_until_ready()
 
-    return run, times * 2 * size**3
+    return run, PRODUCTS * 2 * size**3

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import base, census_income
-from dtn_jax.input.pipeline import CHUNK_STEPS
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import table_updater
@@ -27,7 +27,7 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 

@@ -20,7 +20,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.workdir import locked, write_whole
+from dtn_jax.shared_files import locked, write_whole
 
 from . import draws
 from . import pack as packs

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.workdir import replacing
+from dtn_jax.shared_files import replacing
 
 from . import draws
 

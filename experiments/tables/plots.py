@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 
 from dtn_jax.analysis.figures import save
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
-from dtn_jax.workdir import replacing
+from dtn_jax.shared_files import replacing
 
 from .content import comparisons
 from .notes import counted

@@ -26,7 +26,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError, choose
-from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import logits_in, space_mask

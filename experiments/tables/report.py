@@ -8,7 +8,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.workdir import write_whole
+from dtn_jax.shared_files import write_whole
 
 from .notes import footnotes
 from .text import Text, texts, title_of

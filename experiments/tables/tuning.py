@@ -14,11 +14,11 @@ from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 
-from .. import sweep
 from ..search import sweep_report
 from ..search.budget import Budget
+from ..search.opening import open_study
 from ..search.search_space import described, load_space
-from ..search.studies import open_study
+from ..search.worker import work
 from .cells import changed, digest, origin
 from .protocol import Protocol, Settings, configured
 
@@ -65,7 +65,7 @@ def tune(
     )
     with contextlib.closing(study):
         study.alone()  # the caller holds the lock
-        sweep.work(study, config, space, run)
+        work(study, config, space, run)
         jax.clear_caches()
         if not study.best():
             raise UserError(f"{name}: none of {protocol.trials} trials succeeded")

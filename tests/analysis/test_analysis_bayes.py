@@ -7,7 +7,7 @@ import pytest
 from given_importance import given
 
 from dtn_jax.analysis import bayes, quality, rank
-from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema, Task
@@ -53,13 +53,13 @@ def test_the_bayes_optimal_score_uses_the_fields_of_its_stages_alone(truth):
         for f, field in enumerate(funnel.FIELDS):
             assert (found.values[:, f, k] == 0).all() == (field not in fields), (key, field)
     assert found.base[0] == pytest.approx(
-        auc(funnel.bayes_scores(spec, ids)["click@all"], keys[0].labels), rel=1e-12
+        auc(known_answer.bayes_scores(spec, ids)["click@all"], keys[0].labels), rel=1e-12
     )
 
 
 def test_importance_of_the_bayes_score_agrees_with_the_known_shares_of_variance(truth):
     spec, _, _, found = truth
-    shares = funnel.importance(spec)
+    shares = known_answer.importance(spec)
     for key, stage in {"click@all": "click", "cart@click": "cart"}.items():
         k = found.keys.index(key)
         over = found.above_noise[:, k]

@@ -10,12 +10,12 @@ from tiny_runs import B, tiny
 from configs.base import get_config
 from dtn_jax.analysis import inside
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile
 

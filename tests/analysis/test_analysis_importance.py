@@ -15,7 +15,7 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader, take
+from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Inputs
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import SURE

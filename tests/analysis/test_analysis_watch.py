@@ -9,7 +9,7 @@ from tiny_runs import rows, tiny
 from dtn_jax.analysis import gate_use, watch
 from dtn_jax.analysis.conflict import make_conflict
 from dtn_jax.analysis.sample import Sample
-from dtn_jax.input.pipeline import take
+from dtn_jax.input.reader import take
 
 
 @pytest.fixture(scope="module")

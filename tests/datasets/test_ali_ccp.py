@@ -15,7 +15,7 @@ from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP, held_out
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation import text_lines
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 SPLITS = ("train", "validation", "test")
 

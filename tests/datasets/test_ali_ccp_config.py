@@ -5,12 +5,11 @@ import json
 
 import jax
 import pytest
-from ali_ccp_pair import SPEC
+from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config, flatten
 from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
-from dtn_jax.datasets.ali_ccp.generator import joined_rows
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
@@ -18,7 +17,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema
 from dtn_jax.state import example_inputs
-from dtn_jax.tables import embedding
+from dtn_jax.tables.plan import make_plan
 from experiments import generate_ali_ccp, train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -39,7 +38,7 @@ def model_of(argument):
     schema = Schema("ali_ccp", fields, builder.tasks())
     model, count = config.model, architectures.codebooks(config.model, schema)
     views = architectures.views(model.architecture, schema)
-    plan = embedding.make_plan(schema, model, views, count)
+    plan = make_plan(schema, model, views, count)
     inputs = jax.eval_shape(lambda: example_inputs(plan))
     size = flops.count(architectures.build(model, schema), inputs)
     return config, size.parameters + count * plan.codebook_rows * plan.dim, size

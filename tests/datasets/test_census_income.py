@@ -19,7 +19,7 @@ from dtn_jax.datasets import census_income
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.preparation import catalog, download
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere")
 needs_real_data = pytest.mark.skipif(
@@ -186,7 +186,7 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
 
 
 def test_one_bucket_is_refused(manual):
-    with pytest.raises(UserError, match="census_income: buckets is 1, expected at least 2"):
+    with pytest.raises(UserError, match="buckets=1: expected a whole number"):
         load(manual, options="buckets=1")
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
 
 SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
@@ -86,7 +86,7 @@ def test_labels_are_nested(data):
 
 def test_rates_match_the_probabilities(spec, data):
     ids, labels = data
-    scores = funnel.bayes_scores(spec, ids)
+    scores = known_answer.bayes_scores(spec, ids)
     space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
     for name in SPACES:
         task, where = name.split("@")
@@ -234,13 +234,13 @@ def test_importance_is_the_total_effect(spec, data):
         changed = ids.copy()
         changed[:, index] = data[0][40_000:80_000, index]
         effect = ((logits(spec, changed) - base) ** 2).mean(0) / 2 / base.var(0)
-        known = [share[index] for share in funnel.importance(spec).values()]
+        known = [share[index] for share in known_answer.importance(spec).values()]
         np.testing.assert_allclose(effect, known, rtol=0.1, atol=1e-3)
         assert ((effect == 0) == (np.array(known) == 0)).all()
 
 
 def test_importance_diverges_between_tasks(spec):
-    shares = funnel.importance(spec)
+    shares = known_answer.importance(spec)
     for one, other in itertools.combinations(funnel.TASKS, 2):
         # Spearman: Pearson of ranks, ties (fields without effect) sharing their mean rank.
         ranks = [
@@ -258,7 +258,7 @@ def test_bayes_scores_are_products_of_the_stages(spec, data):
     ids = data[0][:100]
     click, cart, order = funnel.probabilities(spec, ids).T
     expected = [click, click * cart, cart, click * cart * order, cart * order, order]
-    got = funnel.bayes_scores(spec, ids)
+    got = known_answer.bayes_scores(spec, ids)
     assert sorted(got) == sorted(SPACES)
     for name, value in zip(SPACES, expected, strict=True):
         np.testing.assert_allclose(got[name], value, rtol=1e-12)
@@ -275,15 +275,15 @@ def test_expected_auc_is_that_of_all_pairs(weighted):
             mass = prob[i] * (1 - prob[j]) * (space[i] * space[j] if weighted else 1)
             pairs += mass
             won += mass * (1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0)
-    got = funnel.expected_auc(score, prob, space if weighted else None)
+    got = known_answer.expected_auc(score, prob, space if weighted else None)
     assert got == pytest.approx(won / pairs, rel=1e-12)
 
 
 def test_expected_auc_at_its_ends():
     label = np.array([0.0, 0, 1, 1])
-    assert funnel.expected_auc(np.array([1, 2, 3, 4]), label) == 1
-    assert funnel.expected_auc(np.array([4, 3, 2, 1]), label) == 0
-    assert funnel.expected_auc(np.zeros(4), label) == 0.5
+    assert known_answer.expected_auc(np.array([1, 2, 3, 4]), label) == 1
+    assert known_answer.expected_auc(np.array([4, 3, 2, 1]), label) == 0
+    assert known_answer.expected_auc(np.zeros(4), label) == 0.5
 
 
 def auc_of_labels(score, label):
@@ -296,7 +296,7 @@ def auc_of_labels(score, label):
 
 
 def test_truth(spec, data):
-    known = json.loads(json.dumps(funnel.truth(spec, sample=200_000)))
+    known = json.loads(json.dumps(known_answer.truth(spec, sample=200_000)))
     assert known["spec"] == {"rows": 200_000, "ids": 20_000, "seed": 3}
     assert known["sizes"] == spec.sizes
     assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
@@ -308,7 +308,7 @@ def test_truth(spec, data):
     assert rates["cart@all"] == pytest.approx(rates["click@all"] * rates["cart@click"], rel=1e-9)
     assert rates["order@all"] == pytest.approx(rates["cart@all"] * rates["order@cart"], rel=1e-9)
     ids, labels = data
-    scores = funnel.bayes_scores(spec, ids)
+    scores = known_answer.bayes_scores(spec, ids)
     space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
     for name in SPACES:
         task, where = name.split("@")
@@ -322,32 +322,36 @@ def test_truth(spec, data):
 
 def test_a_perturbed_score_is_worse(spec, data):
     ids = data[0][:50_000]
-    scores = funnel.bayes_scores(spec, ids)
+    scores = known_answer.bayes_scores(spec, ids)
     rng = np.random.default_rng(0)
     for name, best in scores.items():
         where = name.split("@")[1]
         space = None if where == "all" else scores[f"{where}@all"]
-        top = funnel.expected_auc(best, best, space)
+        top = known_answer.expected_auc(best, best, space)
         for noise in (0.1, 0.5):
             worse = np.log(best / (1 - best)) + noise * rng.standard_normal(len(best))
-            assert funnel.expected_auc(worse, best, space) < top
+            assert known_answer.expected_auc(worse, best, space) < top
     # The score of one space is not the best of another.
-    click = funnel.expected_auc(scores["cart@all"], scores["cart@click"], scores["click@all"])
-    best = funnel.expected_auc(scores["cart@click"], scores["cart@click"], scores["click@all"])
+    click = known_answer.expected_auc(scores["cart@all"], scores["cart@click"], scores["click@all"])
+    best = known_answer.expected_auc(
+        scores["cart@click"], scores["cart@click"], scores["click@all"]
+    )
     assert click < best - 0.01
 
 
 def test_main_effects_alone_fall_short(spec, data, monkeypatch):
     ids = data[0][:50_000]
-    best = funnel.bayes_scores(spec, ids)
+    best = known_answer.bayes_scores(spec, ids)
     with monkeypatch.context() as patch:
         for task, stage in funnel.STAGES.items():
             patch.setitem(funnel.STAGES, task, dataclasses.replace(stage, pairs=()))
         funnel._terms.cache_clear()
-        mains = funnel.bayes_scores(spec, ids)
+        mains = known_answer.bayes_scores(spec, ids)
     funnel._terms.cache_clear()
     for name, prob in best.items():
         where = name.split("@")[1]
         space = None if where == "all" else best[f"{where}@all"]
-        reached, top = (funnel.expected_auc(s[name], prob, space) - 0.5 for s in (mains, best))
+        reached, top = (
+            known_answer.expected_auc(s[name], prob, space) - 0.5 for s in (mains, best)
+        )
         assert 0.7 < reached / top < 0.9, name

@@ -12,10 +12,10 @@ import pytest
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.synthetic import builder as synthetic
-from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 OPTIONS = "rows=20000,ids=20000,seed=3"
 SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}
@@ -25,7 +25,7 @@ SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "or
 def small_sample():
     """The expected truth from fewer rows: seconds are saved, digits are lost."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(funnel, "truth", functools.partial(funnel.truth, sample=100_000))
+        patch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=100_000))
         yield
 
 
@@ -80,14 +80,14 @@ def test_notes_hold_the_truth(data, spec):
     assert notes["spec"] == {"rows": 20_000, "ids": 20_000, "seed": 3}
     assert notes["sizes"] == spec.sizes
     assert notes["importance"]["click"] == dict(
-        zip(funnel.FIELDS, funnel.importance(spec)["click"].tolist(), strict=True)
+        zip(funnel.FIELDS, known_answer.importance(spec)["click"].tolist(), strict=True)
     )
     assert set(notes["bayes_auc"]) == set(notes["test_bayes_auc"]) == SPACES
 
 
 def test_the_test_splits_own_bayes_auc(data, splits, spec):
     batch = splits["test"]
-    scores = funnel.bayes_scores(spec, batch.ids)
+    scores = known_answer.bayes_scores(spec, batch.ids)
     click, cart, order = batch.labels.T == 1
     for name, label, space in (
         ("click@all", click, np.ones(2_000, bool)),
@@ -137,10 +137,10 @@ def test_a_prepared_set_is_not_prepared_again(data, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("rows=999", "rows is 999, expected an integer from 1,000 to 100,000,000"),
-        ("ids=10", "ids is 10, expected an integer from 20,000"),
-        ("seed=-1", "seed is -1"),
-        ("rows=many", "data.options: rows expects a whole number, got 'many'"),
+        ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
+        ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
+        ("seed=-1", "data.options seed=-1: expected"),
+        ("rows=many", "data.options rows expects a whole number at least 1000, got 'many'"),
         ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
     ],
 )
@@ -151,7 +151,7 @@ def test_bad_options(options, message, tmp_path):
 
 
 def test_defaults_are_those_that_the_options_state():
-    spec = funnel.FunnelSpec(**Synthetic.OPTIONS)
+    spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
     assert spec == funnel.FunnelSpec()
 
 
@@ -172,7 +172,7 @@ def test_rows_come_in_chunks(monkeypatch, tmp_path):
 
 def test_memory_does_not_grow_with_the_rows(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "CHUNK", funnel.BLOCK_ROWS)
-    monkeypatch.setattr(funnel, "truth", lambda spec: {})
+    monkeypatch.setattr(known_answer, "truth", lambda spec: {})
     monkeypatch.setattr(synthetic, "TRUTH_ROWS", 4_000)
     monkeypatch.setattr(synthetic, "default_layout", lambda rows: Layout(4, 128))
     peaks = {}

@@ -35,7 +35,7 @@ from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.config import identity
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.datasets.synthetic import funnel
+from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
 from dtn_jax.train import train
@@ -191,14 +191,16 @@ def test_the_command_passes_on_what_it_is_asked(explained, tmp_path, monkeypatch
 
 def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, monkeypatch):
     """What is compared, not how well a model does."""
-    monkeypatch.setattr(funnel, "truth", functools.partial(funnel.truth, sample=1_000))
+    monkeypatch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=1_000))
     c = config(prepared_dir, data__dataset="synthetic", data__options="rows=5000")
     run = build_run(c)
     sample = explain.read_sample(run.data, "validation", 10**6, 0)
     spec = funnel.FunnelSpec(rows=5000)
     np.testing.assert_array_equal(sample.rows.ids, funnel.rows(spec, 4000, 500)[0])
     measured, _ = explain.keys(run.schema, sample.rows, weighted=False)
-    shares = np.stack([funnel.importance(spec)[key.name.split("@")[0]] for key in measured], axis=1)
+    shares = np.stack(
+        [known_answer.importance(spec)[key.name.split("@")[0]] for key in measured], axis=1
+    )
     names = tuple(key.name for key in measured)
     cov = np.eye(shares.size)
     found = {
@@ -378,7 +380,7 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     monkeypatch.setattr(importance_report, "KEPT", tmp_path)
     with pytest.raises(UserError, match="holds no JSON"):
         importance_report.main([])
-    with pytest.raises(UserError, match=r"call experiments.feature_importance first"):
+    with pytest.raises(UserError, match=r"run experiments.feature_importance first"):
         importance_report.main([f"--workdirs={explained[0]},{tmp_path}"])
     assert not list(tmp_path.iterdir())
     importance_report.main([f"--workdirs={explained[0]}"])

@@ -5,7 +5,7 @@ import pytest
 from configs import base
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.tables.embedding import LARGEST_ID, ROW_MULTIPLE
+from dtn_jax.tables.plan import LARGEST_ID, ROW_MULTIPLE
 from experiments.suites import programs
 from experiments.suites.needs import Collective, predict
 from experiments.suites.programs import Program

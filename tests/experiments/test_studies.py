@@ -12,8 +12,11 @@ from studies_in_memory import in_memory
 
 from dtn_jax import workdir
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import locked
 from experiments.search import studies, trial_storage
 from experiments.search.budget import Budget, make_pruner, make_sampler
+from experiments.search.opening import open_study
+from experiments.search.trials import SETTINGS, TWIN
 
 RANDOM = Budget(99, "random", "asha", 0, {})
 
@@ -32,7 +35,7 @@ def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp
     study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     folder = tmp_path / "trial_0"
     folder.mkdir()
-    with workdir.locked(folder / "lock"):
+    with locked(folder / "lock"):
         assert study.others_run(tmp_path)
         monkeypatch.setattr(studies, "BEGINNING", 0)
         study.bury(tmp_path)
@@ -67,7 +70,7 @@ def test_with_a_journal_nobody_is_dead_where_files_have_no_locks(monkeypatch, tm
     study = in_memory(2)
     study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     (tmp_path / "trial_0").mkdir()
-    with workdir.locked(tmp_path / "trial_0" / "lock"):
+    with locked(tmp_path / "trial_0" / "lock"):
         study.bury(tmp_path)
     assert [t.state.name for t in study.trials()] == ["RUNNING"]
     assert not study.others_run(tmp_path)  # whose death nobody would notice
@@ -127,7 +130,7 @@ def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr(optuna.storages.RDBStorage, "record_heartbeat", record)
     monkeypatch.setattr(trial_storage, "HEARTBEAT", 1)
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
-    study = studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    study = open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
     end = time.monotonic() + 30
 
     def objective(trial):
@@ -143,7 +146,7 @@ def test_a_sign_of_life_that_fails_is_not_the_last(tmp_path, monkeypatch):
 def test_the_password_of_a_storage_is_not_shown():
     url = "postgresql://me:secret@nowhere.invalid/trials"
     with pytest.raises(UserError) as caught:
-        studies.open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+        open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
     assert "secret" not in str(caught.value)
     assert "me:***@nowhere.invalid" in str(caught.value)
     assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
@@ -190,13 +193,13 @@ def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
         settings = {"seed": "1" if budget == 9 else "2"}
         study.run_one(lambda trial, s=study: s.claim(trial, {"seed": "1"}) + 0.5)
         dead = study.optuna.ask()
-        dead.set_user_attr(studies.SETTINGS, json.dumps(settings))
+        dead.set_user_attr(SETTINGS, json.dumps(settings))
         study.alone()
         assert not study.run_one(lambda trial, s=study, given=settings: s.claim(trial, given) + 0.5)
         assert len([t for t in study.trials() if t.state in studies.DONE]) == 1
     study = in_memory(9)
     dead = study.optuna.ask()
-    dead.set_user_attr(studies.TWIN, None)  # it had said so, and no more
+    dead.set_user_attr(TWIN, None)  # it had said so, and no more
     study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL)
     studies.go_on_later(study.optuna, study.optuna.get_trials()[dead.number])
     assert not study.run_one(lambda trial: study.claim(trial, {"seed": "3"}) + 0.5)
@@ -205,7 +208,7 @@ def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
 def test_the_only_worker_goes_on_with_what_died_at_once(tmp_path):
     budget = Budget(2, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
-    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    study = open_study(url, "dtn", small(""), "mean", budget)
     with pytest.warns(UserWarning, match="Heartbeat"):
         study.claim(study.optuna.ask(), {"seed": "1"})  # and its worker dies
     study.alone()
@@ -253,7 +256,7 @@ def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):
     """Each has the same seed, and draws the same at first."""
     monkeypatch.setattr(studies.trial_storage, "DEAD", 0)  # here one claims after the other
     storage, budget = f"journal:{tmp_path / 'journal'}", Budget(99, "tpe", "none", 0, {})
-    workers = [studies.open_study(storage, "dtn", small(""), "mean", budget) for _ in range(35)]
+    workers = [open_study(storage, "dtn", small(""), "mean", budget) for _ in range(35)]
     settings = lambda trial: {"rate": str(trial.suggest_float("rate", 0, 1))}  # noqa: E731
     asked = [(worker, worker.optuna.ask()) for worker in workers]
     drawn = [settings(trial) for _, trial in asked]
@@ -271,7 +274,7 @@ def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):
                 own = settings(trial)
         draws.append(twins)
     assert max(draws) <= 4
-    assert len({t.user_attrs[studies.SETTINGS] for t in workers[0].trials()}) == 35
+    assert len({t.user_attrs[SETTINGS] for t in workers[0].trials()}) == 35
 
 
 def test_asha_judges_at_several_validations():
@@ -298,7 +301,7 @@ def test_asha_judges_at_several_validations():
 def test_a_study_ends_its_connections(tmp_path):
     budget = Budget(1, "tpe", "none", 0, {})
     url = f"sqlite:///{tmp_path / 'sweep.db'}"
-    study = studies.open_study(url, "dtn", small(""), "mean", budget)
+    study = open_study(url, "dtn", small(""), "mean", budget)
     pool = study.storage.engine.pool
     study.close()
     assert study.storage.engine.pool is not pool

@@ -8,7 +8,7 @@ import pytest
 from sweeps import CONFIG, GRID, run
 
 from dtn_jax.errors import UserError
-from experiments import sweep
+from experiments.search import worker
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
@@ -56,9 +56,9 @@ def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
     with pytest.raises(UserError, match=r"unknown train\.select \(the objective\) 'age'"):
         run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
     validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
-    assert sweep.value_of(validation, "mean") == pytest.approx(0.6)
-    assert sweep.value_of(validation, "a") == 0.5
-    assert sweep.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
+    assert worker.value_of(validation, "mean") == pytest.approx(0.6)
+    assert worker.value_of(validation, "a") == 0.5
+    assert worker.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
 
 
 def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -76,7 +76,7 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
         metrics = {"auc": 1 - loss, "logloss": loss}
         return {"validation": {"income@all": metrics, "never_married@all": metrics}}
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(worker, "train", train)
     grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"
     lowest = (grid, "--objective=mean:logloss", "--pruner=median")
     found = run(tmp_path, prepared_dir, *lowest)["dtn"]
@@ -87,8 +87,8 @@ def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys
     assert "validation log loss (mean:logloss)" in capsys.readouterr().out
     assert run(tmp_path, prepared_dir, *lowest)["dtn"]["value"] == found["value"]
     validation = {"a@all": {"auc": 0.5, "logloss": 0.3}, "b@all": {"r2": 0.7, "rmse": 2.0}}
-    assert sweep.value_of(validation, "a:logloss+b:rmse") == pytest.approx(1.15)
-    assert sweep.value_of(validation, "mean:logloss") == pytest.approx(0.3)
+    assert worker.value_of(validation, "a:logloss+b:rmse") == pytest.approx(1.15)
+    assert worker.value_of(validation, "mean:logloss") == pytest.approx(0.3)
     with pytest.raises(UserError, match=r"unknown metric of income .* mean 'logloss'"):
         run(tmp_path / "other", prepared_dir, grid, "--objective=income:log_loss")
     assert not (tmp_path / "other").exists()
@@ -137,11 +137,11 @@ def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
 
 def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
     run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
-    told = "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
+    told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
     assert not told  # the fixture reports some
-    sweep.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
+    worker.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
     run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
-    assert "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
+    assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
@@ -152,6 +152,6 @@ def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
 
 def test_a_metric_that_is_not_defined_is_no_value():
     validation = {"a@all": {"auc": None}, "b@all": {"auc": 0.7}}
-    assert sweep.value_of(validation, "mean") == 0.7
+    assert worker.value_of(validation, "mean") == 0.7
     with pytest.raises(UserError, match="of a is not defined"):
-        sweep.value_of(validation, "a")
+        worker.value_of(validation, "a")

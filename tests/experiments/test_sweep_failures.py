@@ -9,7 +9,7 @@ from sweeps import GRID, run
 
 from dtn_jax.errors import UserError
 from dtn_jax.workdir import Busy
-from experiments import sweep
+from experiments.search import worker
 
 
 def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_path, capsys):
@@ -18,17 +18,17 @@ def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_p
             raise UserError("the loss [/job:0] is not finite")
         return {"validation": {"income@all": {"auc": 0.8}}}
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(worker, "train", train)
     found = run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")["dtn"]
     assert found["budget"]["failed"] == 1
     assert found["budget"]["complete"] == 2
     shown = " ".join(capsys.readouterr().out.split())
-    assert "cannot be done: the loss [/job:0] is not finite" in shown
+    assert "failed: the loss [/job:0] is not finite" in shown
 
     def hopeless(*_, **__):
         raise UserError("the loss is not finite")
 
-    monkeypatch.setattr(sweep, "train", hopeless)
+    monkeypatch.setattr(worker, "train", hopeless)
     with pytest.raises(UserError, match="no trial succeeded; the last one: the loss"):
         run(tmp_path / "hopeless", prepared_dir, "--trials=9")
 
@@ -37,15 +37,15 @@ def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_p
 def test_an_interrupted_trial_waits_to_be_gone_on_with(
     error, monkeypatch, trained, prepared_dir, tmp_path
 ):
-    once = sweep.train
+    once = worker.train
 
     def interrupted(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(sweep, "train", interrupted)
+    monkeypatch.setattr(worker, "train", interrupted)
     with pytest.raises(type(error)):
         run(tmp_path, prepared_dir, GRID)
-    monkeypatch.setattr(sweep, "train", once)
+    monkeypatch.setattr(worker, "train", once)
     run(tmp_path, prepared_dir, GRID)
     assert trained[0][1] == "trial_0"
     assert len(trained) == 6
@@ -57,7 +57,7 @@ def test_settings_that_run_out_of_memory_cost_one_trial(monkeypatch, prepared_di
             raise MemoryError("RESOURCE_EXHAUSTED: 80 GiB")
         return {"validation": {"income@all": {"auc": 0.8}}}
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(worker, "train", train)
     with pytest.raises(UserError, match="ple: no trial succeeded; the last one: MemoryError: RES"):
         run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1", "--architectures=ple,dtn")
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
@@ -76,7 +76,7 @@ def test_what_was_found_before_an_interruption_is_written(monkeypatch, prepared_
         done.append(config.model.dropout)
         return {"validation": {"income@all": {"auc": 0.8}}}
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr(worker, "train", train)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1,0.2")
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]
@@ -98,7 +98,7 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     found = run(tmp_path, prepared_dir, GRID)["dtn"]
     assert found["budget"]["complete"] == 6
     assert "failed" not in found["budget"]
-    assert [name for _, name, _ in trained].count("trial_0") == 2  # it was gone on with
+    assert [name for _, name, _ in trained].count("trial_0") == 2  # it was resumed
 
 
 def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path,
         monkeypatch.setattr(optuna.storages._CachedStorage, "get_all_trials", away)
         away()
 
-    monkeypatch.setattr(sweep, "train", dies)
+    monkeypatch.setattr(worker, "train", dies)
     with pytest.raises(UserError, match=r"dtn: the storage does not answer: conn.*; no report: "):
         run(tmp_path, prepared_dir, GRID)
 
@@ -121,7 +121,7 @@ def test_an_architecture_that_cannot_be_does_not_lose_the_others(trained, prepar
             raise UserError("esmm needs a funnel")
         return once(config, workdir, **kwargs)
 
-    once, sweep.train = sweep.train, train  # the fixture puts the true one back
+    once, worker.train = worker.train, train  # the fixture puts the true one back
     with pytest.raises(UserError, match=r"esmm: no trial succeeded.*funnel"):
         run(tmp_path, prepared_dir, "--architectures=dtn,esmm,ple", "--trials=3")
     found = json.loads((tmp_path / "sweep.json").read_text())["studies"]
@@ -138,7 +138,7 @@ def test_a_trial_waits_for_the_worker_that_is_still_in_its_folder(monkeypatch, t
             raise Busy("another process works there")
         return {"validation": {}}
 
-    monkeypatch.setattr(sweep, "train", train)
-    monkeypatch.setattr(sweep, "WAIT", 0)
-    assert sweep.train_when_free(small(""), tmp_path, None) == {"validation": {}}
+    monkeypatch.setattr(worker, "train", train)
+    monkeypatch.setattr(worker, "WAIT", 0)
+    assert worker.train_when_free(small(""), tmp_path, None) == {"validation": {}}
     assert tries == [tmp_path] * 3

@@ -11,7 +11,7 @@ from sweeps import TINY, run
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 

@@ -16,10 +16,10 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 WORKER = """
 import pathlib, sys, time
-from dtn_jax.workdir import locked
+from dtn_jax.shared_files import locked
 from experiments import sweep
-from experiments.search import studies, trial_storage
-trial_storage.HEARTBEAT, trial_storage.DEAD, sweep.WAIT, studies.BEGINNING = 1, 3, 0.2, 2
+from experiments.search import studies, trial_storage, worker
+trial_storage.HEARTBEAT, trial_storage.DEAD, worker.WAIT, studies.BEGINNING = 1, 3, 0.2, 2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
 def train(config, workdir, *, test, after_validation):
@@ -32,7 +32,7 @@ def train(config, workdir, *, test, after_validation):
         out.write(f"end {config.model.dropout}\\n")
     return {"validation": {"income@all": {"auc": config.model.dropout}}}
 
-sweep.train = train
+worker.train = train
 sweep.main(sys.argv[3:])
 """
 

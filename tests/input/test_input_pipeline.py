@@ -11,15 +11,11 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.builder import Layout
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
-from dtn_jax.input.pipeline import (
-    CHUNK_STEPS,
-    ResidentData,
-    SplitReader,
-    StreamedData,
-    in_order,
-    take,
-)
+from dtn_jax.input.reader import SplitReader, in_order, take
+from dtn_jax.input.resident import ResidentData
+from dtn_jax.input.streamed import StreamedData
 from dtn_jax.schema import Field, Schema, Task
 
 

@@ -14,7 +14,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
-from dtn_jax.tables.embedding import make_plan
+from dtn_jax.tables.plan import make_plan
 
 SCHEMA = Schema(
     "shop",

@@ -12,9 +12,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.experts.dcnv2 import DCNv2
 from dtn_jax.models.experts.gdcn import GDCN
-from dtn_jax.models.experts.hcnet import HCNet, pair_addresses
+from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskBlock, MaskNet
 from dtn_jax.models.experts.mlp import MLP
+from dtn_jax.tables.addresses import pair_addresses
 
 B, F, D, H = 6, 4, 3, 5
 S, N, C = 4, 2, 3  # fields in pairs, hashes, codebooks

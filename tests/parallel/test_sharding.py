@@ -12,7 +12,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables.embedding import ROW_MULTIPLE
+from dtn_jax.tables.plan import ROW_MULTIPLE
 
 STEPS = 30
 WAYS = {

@@ -14,7 +14,7 @@ from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables import embedding
+from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.pooling import pool
 
 ROWS = 12
@@ -184,7 +184,7 @@ def test_gradients_are_weighted_as_the_rows_are():
 
 
 def test_hcnet_pairs_the_slots_of_fields_of_one_id():
-    plan = embedding.make_plan(SCHEMA, config().model, ("shared",), 1)
+    plan = make_plan(SCHEMA, config().model, ("shared",), 1)
     assert plan.codebook_slots == (FIRST["user"], FIRST["one"])
 
 
@@ -199,7 +199,7 @@ def train(way, **changes):
         optim__table_init=1.0,  # near 0 a difference would step over the kinks of ReLU
         data__batch_size=64, data__eval_batch_size=64, **way, **changes,
     )  # fmt: skip
-    plan = embedding.make_plan(SCHEMA, c.model, ("shared",), 0)
+    plan = make_plan(SCHEMA, c.model, ("shared",), 0)
     model = architectures.build(c.model, SCHEMA, False)
     at = make_placement(c)
     state = create_state(c, model, plan)

@@ -1,4 +1,4 @@
-"""Generated impressions as files in Ali-CCP's published format; see ali_ccp_generator.py."""
+"""Generated impressions as files in Ali-CCP's published format; see generator.py."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiR
 -Pure) or Parquet files with the same columns, such as a subset of them. Any column may be missing
 but NEEDED: without a label there is no such task, without a feature's source no such field, and
 that is said. The days decide the split: the first ten train, the next two validation, the next two
-test, and these must follow one another; later days are counted and left out. See kuairand_files.py
+test, and these must follow one another; later days are counted and left out. See files.py
 for what else is checked.
 """
 
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.kuairand.files import (
     HOME,
@@ -33,6 +32,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 DAYS = {"train": 10, "validation": 2, "test": 2}
@@ -47,20 +47,18 @@ class KuaiRand(BlockBuilder):
     """
 
     name = "kuairand"  # TFDS would make it kuai_rand
-    OPTIONS: ClassVar = {"min_count": 2}
+    OPTIONS: ClassVar = {
+        "min_count": Option(2, "times that train must show a user or a video", least=1)
+    }
     FIELD_OPTIONS: ClassVar = ("min_count",)
     group = "user_id"
 
-    def __init__(self, *, min_count: int = 2, **kwargs):
-        if min_count < 1:
-            raise UserError(f"kuairand: min_count is {min_count}, expected at least 1")
-        self.min_count = min_count
+    def __init__(self, **kwargs):
         self.odd: dict[str, int] = {}  # long views without a click, by split
-        config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
+        super().__init__(**kwargs)
 
     def encoders(self):
-        every = every_encoder(self.min_count)
+        every = every_encoder(self.own.min_count)
         return {name: e for name, e in every.items() if name not in self.absent}
 
     def tasks(self):
@@ -68,7 +66,7 @@ class KuaiRand(BlockBuilder):
 
     def recipe(self):
         # Which columns are missing is a fact of the raw files, which need not be there any more.
-        return self.recipe_of(every_encoder(self.min_count), every_task())
+        return self.recipe_of(every_encoder(self.own.min_count), every_task())
 
     def layout(self):
         return Layout(lanes=32, block_rows=128)

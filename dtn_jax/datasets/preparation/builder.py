@@ -8,6 +8,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,13 +16,14 @@ import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation import progress, records
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.preparation.checks import check_frame
-from dtn_jax.datasets.preparation.groups import check_group, group_numbers
+from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Schema, Task
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
@@ -63,8 +65,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
 
     weight = ""  # the column stored as the example's weight
     group = ""  # the column stored as the example's group: see groups.py
-    # Options of the builder: a whole number's default, or a word's choices, the default first.
-    OPTIONS: ClassVar[dict[str, int | tuple[str, ...]]] = {}
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`; their values are in `self.own`
     FIELD_OPTIONS: ClassVar[
         tuple[str, ...]
     ] = ()  # those that leave the rows and labels as they are
@@ -143,31 +144,31 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         return {path.name: hash_ends(path) for path in self.raw_files()}
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
+        """`kwargs` are options by name, and TFDS's own."""
         self.manual_dir = manual_dir
+        own = {name: kwargs.pop(name, found.default) for name, found in self.OPTIONS.items()}
+        for name, value in own.items():
+            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
+        self.own = SimpleNamespace(**own)
+        if own:
+            kwargs["config"] = tfds.core.BuilderConfig(name=self.variant(), version=self.VERSION)
         super().__init__(**kwargs)
 
+    def variant(self) -> str:
+        """The folder of a set with these options."""
+        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
+
     def _info(self) -> tfds.core.DatasetInfo:
-        n, bytes_ = self.layout().block_rows, tfds.features.Encoding.BYTES
-        encoders = self.encoders().values()
-        numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
-        bags = [e for e in encoders if isinstance(e, enc.Bag)]
-        shapes = {
-            "ids": ((n, None if bags else len(encoders)), np.int32),  # the slots are fitted
-            **({"weights": ((n, None), np.float32)} if any(b.weights for b in bags) else {}),
-            "labels": ((n, len(self.tasks())), np.float32),
-            "label_mask": ((n, len(self.tasks())), np.uint8),
-            **({"numeric": ((n, numeric), np.float32)} if numeric else {}),
-            **({"sample_weight": ((n,), np.float32)} if self.weight else {}),
-            **({"group": ((n,), np.int64)} if self.group else {}),
-        }
-        features = {
-            k: tfds.features.Tensor(shape=s, dtype=d, encoding=bytes_)
-            for k, (s, d) in shapes.items()
-        }
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
-            features=tfds.features.FeaturesDict(features),
+            features=records.features(
+                self.layout().block_rows,
+                tuple(self.encoders().values()),
+                len(self.tasks()),
+                bool(self.weight),
+                bool(self.group),
+            ),
             disable_shuffling=True,
         )
 
@@ -213,25 +214,9 @@ class BlockBuilder(RecordWriter, skip_registration=True):
             self.values[split] += int((column.ids >= 0).sum())
             if column.cut:
                 self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
-        labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in self.tasks()]
-        labels = np.stack(labels, axis=1)
-        for task, missing in zip(self.tasks(), np.isnan(labels).sum(axis=0), strict=True):
-            self.missing[split][task.name] += int(missing)
-        block = {
-            "ids": np.concatenate([c.ids for c in columns.values()], axis=1),
-            "labels": np.nan_to_num(labels, nan=0.0),
-            "label_mask": (~np.isnan(labels)).astype(np.uint8),
-        }
-        scaled = {n: e for n, e in self.fitted.items() if isinstance(e, enc.Standardise)}
-        if scaled:
-            block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
-        weights = [c.weights for c in columns.values() if c.weights is not None]
-        if weights:
-            block["weights"] = np.concatenate(weights, axis=1)
-        if self.weight:
-            block["sample_weight"] = frame[self.weight].cast(pl.Float32).to_numpy()
-        if self.group:
-            block["group"] = group_numbers(frame[self.group])
+        block = records.arrays(frame, columns, self.fitted, self.tasks(), self.weight, self.group)
+        for task, known in zip(self.tasks(), block["label_mask"].sum(axis=0), strict=True):
+            self.missing[split][task.name] += len(frame) - int(known)
         return block
 
     def schema(self) -> Schema:

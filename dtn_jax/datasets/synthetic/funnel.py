@@ -1,7 +1,7 @@
 """Synthetic impressions with a known answer: the funnel click -> cart -> order.
 
 The fields are Ali-CCP's, by name and by relative size. They are independent of each other and
-their ids follow a bounded Zipf law (`_draw_ids`). Each stage t has its own logit,
+their ids follow a bounded Zipf law (`draw_ids`). Each stage t has its own logit,
 
     l_t(x) = b_t + sum_f w_tf a_tf(x_f) + sum_(i,j) c_tij <u_tij(x_i), v_tij(x_j)>,
 
@@ -25,12 +25,10 @@ import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from dtn_jax.errors import UserError
-from dtn_jax.schema import ALL
 
 # {field: ids in Ali-CCP}. The published vocabularies lack 205's file, and 110_14's is a copy of
 # 109_14's. For these two: 0.7 of the span that the neighbours' ids leave free, 0.7 being the
@@ -49,7 +47,7 @@ MIN_ROWS, MAX_ROWS = 1_000, 100_000_000
 
 BLOCK_ROWS = 8_192  # rows drawn from one counter; `rows` is cheapest on multiples of it
 HEAD_IDS = 128  # ids of a field that have an effect
-ZIPF = 1.3  # the exponent; not 1, which `_draw_ids` would have to treat apart
+ZIPF = 1.3  # the exponent; not 1, which `draw_ids` would have to treat apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +125,7 @@ class FunnelSpec:
         return at(low)
 
 
-def _random(seed: int, *stream: str, block: int = 0) -> np.random.Generator:
+def generator(seed: int, *stream: str, block: int = 0) -> np.random.Generator:
     """A generator that is a pure function of its arguments."""
     name = hashlib.blake2b("/".join(stream).encode(), digest_size=8).digest()
     key = np.array([seed, int.from_bytes(name, "little")], np.uint64)
@@ -135,7 +133,7 @@ def _random(seed: int, *stream: str, block: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(counter=[0, 0, 0, block], key=key))
 
 
-def _draw_ids(rng: np.random.Generator, sizes: Sequence[int], count: int) -> np.ndarray:
+def draw_ids(rng: np.random.Generator, sizes: Sequence[int], count: int) -> np.ndarray:
     """Ids, int32 [F, count]: floor of a Pareto variable bounded to [1, V + 1).
 
     By inverse CDF, with a = ZIPF: x = (1 - u (1 - (V + 1)^(1 - a)))^(1 / (1 - a)), u uniform.
@@ -164,7 +162,7 @@ def _effects(spec: FunnelSpec, field: str, rank: int, *stream: str) -> tuple[np.
     size = spec.sizes[field]
     head = min(size, HEAD_IDS)
     prob = id_probabilities(size, head)
-    raw = _random(spec.seed, *stream, field).standard_normal((head, rank)).T
+    raw = generator(spec.seed, *stream, field).standard_normal((head, rank)).T
     raw = raw - (raw @ prob / prob.sum())[:, None]
     table = np.zeros((rank, min(size, HEAD_IDS + 1) + 1))
     table[:, 1 : head + 1] = raw
@@ -214,8 +212,8 @@ def rows(spec: FunnelSpec, start: int, count: int) -> tuple[np.ndarray, np.ndarr
     stop = start + count
     for block in range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS) if count else 0):
         first = block * BLOCK_ROWS
-        rng = _random(spec.seed, "rows", block=block)
-        block_ids = _draw_ids(rng, list(spec.sizes.values()), BLOCK_ROWS)
+        rng = generator(spec.seed, "rows", block=block)
+        block_ids = draw_ids(rng, list(spec.sizes.values()), BLOCK_ROWS)
         happens = rng.random((len(TASKS), BLOCK_ROWS)) < _stage_probabilities(spec, block_ids)
         nested = np.logical_and.accumulate(happens, axis=0)
         taken = slice(max(start - first, 0), min(stop - first, BLOCK_ROWS))
@@ -236,82 +234,3 @@ def probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
     if ids.size and (ids.min() < 0 or (ids.max(0) > list(spec.sizes.values())).any()):
         raise UserError("an id is outside 0..V of its field; the sizes are " + str(spec.sizes))
     return _stage_probabilities(spec, ids.T).T
-
-
-def bayes_scores(spec: FunnelSpec, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """{task@space: P(task | space, x), float64 [B]} of ids [B, F]: the best possible scores.
-
-    For every task the space of all impressions and those of the stages before it.
-    """
-    stages = probabilities(spec, ids).T
-    return {
-        f"{task}@{space}": stages[first : last + 1].prod(0)
-        for last, task in enumerate(TASKS)
-        for first, space in enumerate((ALL, *TASKS[:last]))
-    }
-
-
-def expected_auc(score: np.ndarray, prob: np.ndarray, space: np.ndarray | None = None) -> float:
-    """The AUC of `score` [B] when only the probabilities of the labels are known.
-
-    A row is in the space with probability `space` [B] (default: 1), then positive with
-    probability `prob` [B]. So each counts both as a positive, pos = space prob, and as a
-    negative, neg = space (1 - prob):
-
-        sum_ij pos_i neg_j ([score_i > score_j] + [score_i = score_j] / 2) / (sum pos sum neg)
-
-    Unlike the AUC of drawn labels, this has no noise from the draw.
-    """
-    space = np.ones(len(score)) if space is None else space
-    _, rank = np.unique(score, return_inverse=True)
-    positive = np.bincount(rank, space * prob)
-    negative = np.bincount(rank, space * (1 - prob))
-    below = np.cumsum(negative) - negative / 2
-    return float(positive @ below / (positive.sum() * negative.sum()))
-
-
-def importance(spec: FunnelSpec) -> dict[str, np.ndarray]:
-    """{task: [F]}: each field's total-effect Sobol index of the stage's logit, exactly.
-
-    That is the share of the logit's variance in terms that the field takes part in,
-    (w_f^2 + sum of c^2 over its pairs) / (sum of all w^2 and c^2). A pair counts for both of its
-    fields, so the shares sum to more than 1.
-    """
-    del spec  # effects are standardised: the shares are the same for every size and seed
-    result = {}
-    for task, stage in STAGES.items():
-        share, total = np.zeros(len(FIELDS)), 0.0
-        terms = [((field,), weight) for field, weight in stage.weights.items()]
-        terms += [((left, right), weight) for left, right, _, weight in stage.pairs]
-        for fields, weight in terms:
-            share[[FIELDS.index(f) for f in fields]] += weight**2
-            total += weight**2
-        result[task] = share / total
-    return result
-
-
-def truth(spec: FunnelSpec, sample: int = 1_000_000) -> dict[str, Any]:
-    """The known answer, for JSON; Bayes-optimal AUCs and rates are over `sample` fresh rows."""
-    rng = _random(spec.seed, "truth")
-    scores = bayes_scores(spec, _draw_ids(rng, list(spec.sizes.values()), sample).T)
-    in_space = {ALL: np.ones(sample), **{t: scores[f"{t}@{ALL}"] for t in TASKS}}
-    rates, aucs, shares = {}, {}, importance(spec)
-    for name, score in scores.items():
-        weight = in_space[name.split("@")[1]]
-        rates[name] = float(np.average(score, weights=weight))
-        aucs[name] = expected_auc(score, score, weight)
-    return {
-        "spec": dataclasses.asdict(spec),
-        "sizes": spec.sizes,
-        "zipf": ZIPF,
-        "head_ids": HEAD_IDS,
-        "bias": {t: stage.bias for t, stage in STAGES.items()},
-        "weights": {t: dict(stage.weights) for t, stage in STAGES.items()},
-        "pairs": {  # [field, field, rank, weight]
-            t: [list(pair) for pair in stage.pairs] for t, stage in STAGES.items()
-        },
-        "importance": {t: dict(zip(FIELDS, s.tolist(), strict=True)) for t, s in shares.items()},
-        "sample": sample,
-        "rates": rates,
-        "bayes_auc": aucs,
-    }

@@ -16,38 +16,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import dense, flat
 from dtn_jax.options import option
-from dtn_jax.tables.hashing import scramble
+from dtn_jax.tables.addresses import pairs
 
 SHRINKINGS = ("none", "sum")
-
-
-def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first and the second field of each of the P pairs i < j, in lexicographic order."""
-    return np.triu_indices(size, 1)
-
-
-def pair_addresses(
-    ids: Int32[Array | np.ndarray, "B S"], *, hashes: int, rows: int, seed: int
-) -> Int32[Array | np.ndarray, "B P N"]:
-    """The row, in [0, rows), of each pair of fields under each of N = `hashes` hash functions.
-
-    NumPy in, NumPy out; JAX in, JAX out; the numbers are the same. Equal ids in other fields
-    have other addresses. A negative (padding) id is a value like any other.
-    """
-    first, second = pairs(ids.shape[1])
-    # One key for each (pair of fields, hash function), known before any id: [1, P, N].
-    number = np.arange(1, hashes + 1, dtype=np.uint32)[None, None, :]
-    key = scramble(number * np.uint32(0x9E3779B9) + np.uint32(seed % 2**32))
-    key = scramble(key ^ first.astype(np.uint32)[None, :, None])
-    key = scramble(key ^ second.astype(np.uint32)[None, :, None])
-    unsigned = ids.astype(np.uint32)
-    hashed = scramble(unsigned[:, first, None] ^ key)
-    hashed = scramble(hashed ^ unsigned[:, second, None])
-    return (hashed % np.uint32(rows)).astype(np.int32)
 
 
 class HCNet(nn.Module):

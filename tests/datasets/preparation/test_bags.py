@@ -18,7 +18,7 @@ from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.ragged import Ragged
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError
-from dtn_jax.input.pipeline import SplitReader
+from dtn_jax.input.reader import SplitReader
 from dtn_jax.schema import Field, Task
 
 # --- ragged arrays -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.catalog import parse_options
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +188,9 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "toy").iterdir()] == ["1.0.0"]  # no temporary one is left
 
 
+ALLOWED = {"rows": Option(1, "of the set"), "seed": Option(0, "of the rows")}
+
+
 @pytest.mark.parametrize(
     ("text", "options"),
     [
@@ -198,13 +202,14 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     ],
 )
 def test_options(text, options):
-    got = parse_options(text, {"rows": 1, "seed": 0}, "synthetic")
+    got = parse_options(text, ALLOWED, "synthetic")
     assert got == options
     assert all(type(v) is int for v in got.values())
 
 
 def test_options_that_are_words():
-    allowed = {"min_count": 2, "pooling": ("sum", "mean")}
+    words = Option("sum", "of bags", choices=("sum", "mean"))
+    allowed = {"min_count": Option(2, "times"), "pooling": words}
     got = parse_options("pooling= mean ,min_count=3", allowed, "shop")
     assert got == {"pooling": "mean", "min_count": 3}
     with pytest.raises(UserError, match=r"'meen'\. Did you mean 'mean'\? The choices are: sum"):
@@ -218,10 +223,10 @@ def test_options_that_are_words():
     [
         ("rows", "data.options: expected KEY=VALUE, got 'rows'"),
         ("rows=", "data.options: expected KEY=VALUE, got 'rows='"),
-        ("rows=2.5", "data.options: rows expects a whole number, got '2.5'"),
-        ("rows=1.5e0", "data.options: rows expects a whole number, got '1.5e0'"),
-        ("rows=1e999", "data.options: rows expects a whole number, got '1e999'"),
-        ("rows=ten", "data.options: rows expects a whole number, got 'ten'"),
+        ("rows=2.5", "data.options rows expects a whole number, got '2.5'"),
+        ("rows=1.5e0", "data.options rows expects a whole number, got '1.5e0'"),
+        ("rows=1e999", "data.options rows expects a whole number, got '1e999'"),
+        ("rows=ten", "data.options rows expects a whole number, got 'ten'"),
         ("rows=1,rows=2", "data.options: 'rows' is given twice in 'rows=1,rows=2'"),
         ("row=1", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
         ("7", "data.options: expected KEY=VALUE, got '7'"),
@@ -229,5 +234,5 @@ def test_options_that_are_words():
 )
 def test_options_that_cannot_be_read(text, message):
     with pytest.raises(UserError) as caught:
-        parse_options(text, {"rows": 1, "seed": 0}, "synthetic")
+        parse_options(text, ALLOWED, "synthetic")
     assert message in str(caught.value)

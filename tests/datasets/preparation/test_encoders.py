@@ -12,7 +12,6 @@ from fitted import fit
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.encoders import (
-    Hashing,
     Identity,
     QuantileBuckets,
     Standardise,
@@ -23,7 +22,6 @@ from dtn_jax.errors import UserError
 ENCODERS = {
     "text": Vocabulary(min_count=3, unknown=("?",)),
     "code": Vocabulary(),
-    "hashed": Hashing(buckets=50),
     "amount": QuantileBuckets(buckets=8),
     "price": Standardise(),
     "id": Identity(9),
@@ -40,7 +38,6 @@ def frame():
         {
             "text": pl.Series(texts).set(pl.Series(rng.random(3_000) < 0.1), None),
             "code": rng.integers(0, 40, 3_000),
-            "hashed": texts,
             "amount": amount,
             "price": pl.Series(rng.normal(3, 2, 3_000)).set(pl.Series(amount == 0), None),
             "id": rng.integers(0, 12, 3_000),
@@ -130,14 +127,12 @@ def test_fields_of_the_schema(frame):
     assert {n: f.kind for n, f in fields.items()} == {
         "text": "categorical",
         "code": "categorical",
-        "hashed": "categorical",
         "amount": "numeric",
         "price": "numeric",
         "id": "categorical",
     }
     assert [n for n, f in fields.items() if f.standardised] == ["price"]
     assert fields["code"].rows == 41
-    assert fields["hashed"].rows == 51
     assert fields["amount"].rows == 1 + 1 + 8
     assert (fields["price"].rows, fields["id"].rows) == (2, 10)
 

@@ -1,14 +1,10 @@
-"""Vocabularies, hashes and identities: from values to ids."""
+"""Vocabularies and identities: from values to ids."""
 
-import zlib
-
-import numpy as np
 import polars as pl
 from fitted import encode, fit
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.encoders import (
-    Hashing,
     Identity,
     Vocabulary,
 )
@@ -49,32 +45,12 @@ def test_a_vocabulary_of_nothing_has_row_0_alone():
     assert encode(fitted, [None, None], pl.Null) == [0, 0]
 
 
-def test_hashes_are_those_of_crc_32_forever():
-    # The published check value of CRC-32 is that of "123456789": 0xCBF43926.
-    encoder = Hashing(buckets=1024)
-    assert encode(encoder, ["123456789"]) == [1 + (0xCBF43926 & 1023)] == [295]
-    assert encode(encoder, [123456789]) == [295]
-    assert encode(Hashing(buckets=10), ["123456789"]) == [1 + 3_421_780_262 % 10]
-    # Umlauts are hashed in UTF-8; equal texts meet, in whatever company.
-    [row] = encode(encoder, ["é"])
-    assert row == 1 + zlib.crc32(b"\xc3\xa9") % 1024
-    assert encode(encoder, ["é", "123456789", "é"]) == [row, 295, row]
-
-
-def test_hashing_keeps_row_0_for_the_unknown():
-    encoder = Hashing(buckets=4, unknown=("?",))
-    assert encode(encoder, ["?", None]) == [0, 0]
-    rows = encode(encoder, [f"value {i}" for i in range(400)])
-    assert min(rows) == 1
-    assert (np.bincount(rows, minlength=5)[1:] > 60).all()
-
-
-def test_hashing_and_identity_need_no_fitting():
+def test_identity_needs_no_fitting():
     def frames():
         raise AssertionError("the train rows were read")
         yield
 
-    encoders = {"h": Hashing(), "i": Identity(3)}
+    encoders = {"i": Identity(3)}
     assert enc.fit(encoders, frames()) == encoders
 
 

@@ -9,7 +9,8 @@ from configs import base
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.tables import embedding
+from dtn_jax.tables import lookup
+from dtn_jax.tables.plan import ROW_MULTIPLE, init_tables, make_plan
 
 SCHEMA = Schema(
     "toy",
@@ -44,12 +45,12 @@ def plan(views=("shared",), codebooks=0, **hcnet):
     model.embedding_dim = 2
     for key, value in hcnet.items():
         model.hcnet[key] = value
-    return embedding.make_plan(SCHEMA, model, views, codebooks)
+    return make_plan(SCHEMA, model, views, codebooks)
 
 
 def test_fields_that_share_a_table_share_its_rows():
-    rows = embedding.row_ids(plan(), batch())["embedding"]
-    assert plan().rows == embedding.ROW_MULTIPLE
+    rows = lookup.row_ids(plan(), batch())["embedding"]
+    assert plan().rows == ROW_MULTIPLE
     user, item, bag, mean_bag = rows[:, 0, 0], rows[:, 0, 7], rows[:, 0, 1], rows[:, 0, 4]
     assert user.tolist() == [4, 0]  # table `user` starts at 0
     assert item.tolist() == [2, 1]
@@ -58,7 +59,7 @@ def test_fields_that_share_a_table_share_its_rows():
 
 
 def test_views_have_tables_of_their_own():
-    rows = embedding.row_ids(plan(("click", "like")), batch())["embedding"]
+    rows = lookup.row_ids(plan(("click", "like")), batch())["embedding"]
     assert rows.shape == (2, 2, 8)
     in_table = np.asarray(rows[:, 0]) < 1024
     np.testing.assert_array_equal(np.asarray(rows[:, 1] - rows[:, 0])[in_table], 5 + 4 + 2)
@@ -66,9 +67,9 @@ def test_views_have_tables_of_their_own():
 
 def test_pooling_against_a_loop():
     p = plan()
-    tables = embedding.init_tables(p, jax.random.key(0), 1.0, 1.0)
-    rows = embedding.row_ids(p, batch())
-    inputs = embedding.to_inputs(p, embedding.gather(tables, rows), batch())
+    tables = init_tables(p, jax.random.key(0), 1.0, 1.0)
+    rows = lookup.row_ids(p, batch())
+    inputs = lookup.to_inputs(p, lookup.gather(tables, rows), batch())
     fields = np.asarray(inputs.fields["shared"])
     table = np.asarray(tables["embedding"])
     user, bag, price = table[:5], table[5:9], table[9:11]
@@ -83,25 +84,18 @@ def test_pooling_against_a_loop():
 
 
 def test_masked_rows_touch_no_row():
-    rows = embedding.row_ids(plan(codebooks=2, codebook_rows=50), batch(row_mask=(True, False)))
+    rows = lookup.row_ids(plan(codebooks=2, codebook_rows=50), batch(row_mask=(True, False)))
     assert (rows["embedding"][1] == 1024).all()
     assert (rows["codebook"][1] == 1024).all()
     assert (rows["codebook"][0] < 50).all()
 
 
-def test_addresses_can_be_handed_in():
-    p = plan(codebooks=1, codebook_rows=50, hashes=2)
-    own = jnp.asarray([[[3, 4]], [[5, 49]]], jnp.int32)
-    rows = embedding.row_ids(p, batch(row_mask=(True, False)), own)["codebook"]
-    assert rows.tolist() == [[[3, 4]], [[1024, 1024]]]
-
-
 def test_codebooks_lie_side_by_side():
     p = plan(codebooks=3, codebook_rows=50, hashes=2)
     assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number
-    tables = embedding.init_tables(p, jax.random.key(0), 1.0, 1.0)
-    rows = embedding.row_ids(p, batch())
-    inputs = embedding.to_inputs(p, embedding.gather(tables, rows), batch())
+    tables = init_tables(p, jax.random.key(0), 1.0, 1.0)
+    rows = lookup.row_ids(p, batch())
+    inputs = lookup.to_inputs(p, lookup.gather(tables, rows), batch())
     assert inputs.codewords.shape == (2, 1, 2, 3, 2)  # B P N C D
     address = int(rows["codebook"][1, 0, 1])
     np.testing.assert_array_equal(
@@ -112,7 +106,7 @@ def test_codebooks_lie_side_by_side():
 def test_hcnet_options_change_the_addresses_and_wrong_ones_are_refused():
     def addresses(**hcnet):
         p = plan(codebooks=1, codebook_rows=50, **hcnet)
-        return embedding.row_ids(p, batch())["codebook"]
+        return lookup.row_ids(p, batch())["codebook"]
 
     assert (addresses() != addresses(seed=1)).any()
     assert addresses(hashes=3).shape == (2, 1, 3)
@@ -126,14 +120,14 @@ def test_hcnet_options_change_the_addresses_and_wrong_ones_are_refused():
 def test_ids_out_of_range_are_counted_by_slot():
     ids = IDS.copy()
     ids[0, 0], ids[1, 0], ids[1, 4] = 5, 77, -2
-    bad = embedding.ids_out_of_range(plan(), batch(ids))
+    bad = lookup.ids_out_of_range(plan(), batch(ids))
     assert bad.tolist() == [2, 0, 0, 0, 1, 0, 0, 0]
-    masked = embedding.ids_out_of_range(plan(), batch(ids, row_mask=(True, False)))
+    masked = lookup.ids_out_of_range(plan(), batch(ids, row_mask=(True, False)))
     assert masked.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
 def test_initial_scales():
     p = plan(codebooks=2, codebook_rows=1000)
-    tables = embedding.init_tables(p, jax.random.key(0), 0.5, 0.1)
+    tables = init_tables(p, jax.random.key(0), 0.5, 0.1)
     np.testing.assert_allclose(tables["embedding"].std(), 0.5, rtol=0.1)
     np.testing.assert_allclose(tables["codebook"].std(), 0.1, rtol=0.1)

@@ -1,0 +1,116 @@
+"""Draws docs/dtn.png, the picture of DTN's flow at the top of README.
+
+Run it from the repository: `python docs/draw_dtn.py`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from PIL import Image
+
+INK, FAINT = "#1f2328", "#59636e"
+CLICK, SHARED, ORDER = "#0969da", "#6e7781", "#bc4c00"
+FILL = {CLICK: "#ddf0ff", SHARED: "#eaeef2", ORDER: "#ffe9db", FAINT: "#ffffff"}
+Point = tuple[float, float]
+
+
+def box(axes: Axes, middle: Point, size: Point, text: str, colour: str, **font) -> None:
+    shape = FancyBboxPatch(
+        (middle[0] - size[0] / 2, middle[1] - size[1] / 2),
+        *size,
+        boxstyle="round,pad=0,rounding_size=0.1",
+        facecolor=FILL[colour],
+        edgecolor=colour,
+        linewidth=1.4,
+        zorder=3,
+    )
+    axes.add_patch(shape)
+    axes.text(*middle, text, ha="center", va="center", color=INK, zorder=4, **font)
+
+
+def arrow(axes: Axes, start: Point, end: Point, colour: str, **line) -> None:
+    shape = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=shape | line, zorder=2)
+
+
+def group(axes: Axes, y: float, task: str, colour: str) -> None:
+    """The experts of a task, or the shared ones."""
+    box(axes, (3.3, y), (2.5, 1.1), "", colour)
+    title = {"ha": "center", "va": "center", "color": colour, "weight": "bold", "zorder": 4}
+    axes.text(3.3, y + 0.3, f"{task} experts", **title)
+    for i, name in enumerate(("GDCN", "MaskNet", "MLP")):
+        box(axes, (2.52 + 0.78 * i, y - 0.17), (0.7, 0.42), name, FAINT, fontsize=8)
+
+
+def task(axes: Axes, name: str, colour: str, own: float, others: float) -> float:
+    """A task's two gates, its tower and its probability; returns the height of the last two."""
+    y = (own + others) / 2
+    for height, what in ((own, "own group"), (others, "other groups")):
+        box(axes, (7.55, height), (1.6, 0.5), f"gate: {what}", colour, fontsize=9)
+        arrow(axes, (8.35, height), (8.95, y + 0.3 * (height - y)), colour)
+    box(axes, (9.45, y), (1.0, 0.75), f"{name}\ntower", colour, fontsize=9)
+    arrow(axes, (9.95, y), (10.4, y), colour)
+    box(axes, (10.95, y), (1.1, 0.55), f"p({name})", colour, weight="bold")
+    return y
+
+
+def draw() -> Figure:
+    """The picture for two tasks, click → order."""
+    high, middle, low = 4.5, 2.75, 1.0  # of click's experts, the shared ones, order's
+    figure = Figure(figsize=(11.7, 5.6), facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, 11.7), ylim=(0.1, 5.7))
+    axes.axis("off")
+    titles = {0.95: "fields", 3.3: "groups of experts", 7.55: "gates", 9.45: "towers"}
+    for x, title in titles.items():
+        axes.text(x, 5.3, title, ha="center", color=FAINT, fontsize=12)
+
+    for i, name in enumerate(("user", "item", "price", "hour", "…")):
+        box(axes, (0.95, 3.85 - 0.55 * i), (1.1, 0.42), name, FAINT, fontsize=9)
+    for y, name, colour in (
+        (high, "click", CLICK),
+        (middle, "shared", SHARED),
+        (low, "order", ORDER),
+    ):
+        group(axes, y, name, colour)
+        arrow(axes, (1.6, middle + 0.2 * (y - middle)), (2.05, y - 0.12 * (y - middle)), FAINT)
+
+    click_others, order_others = 3.65, 1.85
+    y = task(axes, "click", CLICK, high, click_others)
+    task(axes, "order", ORDER, low, order_others)
+    right, left = 4.55, 6.75  # of the groups, of the gates
+    arrow(axes, (right, high), (left, high), CLICK)
+    arrow(axes, (right, low), (left, low), ORDER)
+    arrow(axes, (right, middle + 0.1), (left, click_others), SHARED)
+    arrow(axes, (right, middle - 0.1), (left, order_others), SHARED)
+    arrow(axes, (right, low + 0.25), (left, click_others - 0.15), ORDER)
+
+    scaled = (7.3, 2.72)  # the click experts that the order sees
+    arrow(axes, (right, high - 0.25), (scaled[0] - 0.2, scaled[1] + 0.06), CLICK)
+    arrow(axes, (scaled[0], scaled[1] - 0.2), (scaled[0], order_others + 0.25), CLICK)
+    axes.plot(*scaled, "o", ms=20, mfc=FILL[CLICK], mec=CLICK, mew=1.4, zorder=3)
+    axes.text(*scaled, "×", ha="center", va="center", fontsize=15, color=INK, zorder=4)
+    axes.plot((10.95, 10.95), (y - 0.28, scaled[1]), "--", color=CLICK, linewidth=1.6, zorder=2)
+    arrow(axes, (10.95, scaled[1]), (scaled[0] + 0.22, scaled[1]), CLICK, linestyle="--")
+    axes.text(
+        9.2,
+        2.82,
+        "TSN: p(click) scales what order reads of click",
+        ha="center",
+        color=CLICK,
+        fontsize=9,
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    path = pathlib.Path(__file__).with_name("dtn.png")
+    draw().savefig(path, dpi=110)
+    Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(
+        path, optimize=True
+    )
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

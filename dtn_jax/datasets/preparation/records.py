@@ -1,0 +1,74 @@
+"""What a record holds: the arrays of a block of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import tensorflow_datasets as tfds
+
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation.groups import group_numbers
+from dtn_jax.schema import Task
+
+
+def features(
+    rows: int, encoders: Sequence[enc.Encoder], tasks: int, weighted: bool, grouped: bool
+) -> tfds.features.FeaturesDict:
+    """The arrays of a record of `rows` rows, as TFDS declares them; the encoders are unfitted."""
+    numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
+    bags = [e for e in encoders if isinstance(e, enc.Bag)]
+    shapes = {
+        "ids": ((rows, None if bags else len(encoders)), np.int32),  # the slots are fitted
+        **({"weights": ((rows, None), np.float32)} if any(b.weights for b in bags) else {}),
+        "labels": ((rows, tasks), np.float32),
+        "label_mask": ((rows, tasks), np.uint8),
+        **({"numeric": ((rows, numeric), np.float32)} if numeric else {}),
+        **({"sample_weight": ((rows,), np.float32)} if weighted else {}),
+        **({"group": ((rows,), np.int64)} if grouped else {}),
+    }
+    encoding = tfds.features.Encoding.BYTES
+    return tfds.features.FeaturesDict(
+        {
+            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
+            for name, (shape, dtype) in shapes.items()
+        }
+    )
+
+
+def arrays(
+    frame,
+    columns: Mapping[str, enc.Encoded],
+    fitted: Mapping[str, enc.Encoder],
+    tasks: Sequence[Task],
+    weight: str,
+    group: str,
+) -> dict[str, np.ndarray]:
+    """The arrays `[rows, ...]` of a frame.
+
+    Args:
+      frame: labels, weight, group and standardised values by name.
+      columns: each field's slots.
+      fitted: each field's encoder.
+      tasks: the labels.
+      weight, group: the columns stored as the example's weight and group; '' is none.
+    """
+    labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in tasks]
+    labels = np.stack(labels, axis=1)
+    block = {
+        "ids": np.concatenate([c.ids for c in columns.values()], axis=1),
+        "labels": np.nan_to_num(labels, nan=0.0),
+        "label_mask": (~np.isnan(labels)).astype(np.uint8),
+    }
+    scaled = {n: e for n, e in fitted.items() if isinstance(e, enc.Standardise)}
+    if scaled:
+        block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
+    weights = [c.weights for c in columns.values() if c.weights is not None]
+    if weights:
+        block["weights"] = np.concatenate(weights, axis=1)
+    if weight:
+        block["sample_weight"] = frame[weight].cast(pl.Float32).to_numpy()
+    if group:
+        block["group"] = group_numbers(frame[group])
+    return block

@@ -1,0 +1,37 @@
+"""How batches are made.
+
+Two ways bring the batches of an epoch to the step, in the same order (`epoch_order.py`) with the
+same content: `ResidentData` keeps the whole split on the device and gathers rows there;
+`StreamedData` reads blocks from disk, a window ahead of the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dtn_jax.options import option
+
+PLACEMENTS = ("auto", "device", "stream")
+CHUNK_STEPS = 16  # batches handed to the device at once
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchOptions:
+    """Section `data`: batches."""
+
+    batch_size: int = option(1024, "examples a step, over all devices", least=1)
+    eval_batch_size: int = option(
+        4096, "examples a scoring step; changes no result", least=1, runtime=True
+    )
+    placement: str = option(
+        "auto",
+        "device: resident, for sets that fit; stream: read from disk",
+        choices=PLACEMENTS,
+        runtime=True,
+    )
+    device_bytes: int = option(
+        4_000_000_000,
+        "bytes; with auto, a set up to this size is placed on the device",
+        least=0,
+        runtime=True,
+    )

@@ -1,0 +1,90 @@
+"""A split's rows, from its blocks; in their own order, for scoring."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dtn_jax.datasets.preparation.prepared import Prepared, check_ids
+from dtn_jax.interface import Batch
+
+
+class SplitReader:
+    """Random access to a split's records; their ids are checked at every read."""
+
+    def __init__(self, data: Prepared, split: str):
+        self.schema, self.layout, self.rows = data.schema, data.layout, data.rows[split]
+        self.records = data.source(split)
+        self.starts = self.layout.starts(self.rows)
+
+    def read(self, records: np.ndarray) -> Batch:
+        """The rows of these records, joined; row_mask all True."""
+        blocks = self.records.__getitems__(records.tolist())
+        lengths = self.starts[records + 1] - self.starts[records]
+        columns = {
+            k: np.concatenate([np.asarray(b[k])[:n] for b, n in zip(blocks, lengths)])
+            for k in blocks[0]
+        }
+        check_ids(columns["ids"], self.schema)
+        n = len(columns["ids"])
+        return Batch(
+            ids=columns["ids"],
+            weights=columns.get("weights", np.empty((n, 0), np.float32)),
+            numeric=columns.get("numeric", np.empty((n, 0), np.float32)),
+            labels=columns["labels"],
+            label_mask=columns["label_mask"].astype(bool),
+            sample_weight=columns.get("sample_weight", np.ones(n, np.float32)),
+            row_mask=np.ones(n, bool),
+        )
+
+    def everything(self) -> Batch:
+        """The whole split, in row order."""
+        return self.read(np.arange(len(self.starts) - 1))
+
+    def between(self, start: int, stop: int) -> Batch:
+        """The rows start ... stop - 1, in order."""
+        first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
+        begin = int(self.starts[first])
+        return part_of(self.read(np.arange(first, last + 1)), start - begin, stop - begin)
+
+
+def take(rows: Batch, place) -> Batch:
+    """Picks rows by position, numpy or jax; -1 gives a padding row: masked, its ids -1."""
+    xp = jnp if isinstance(place, jax.Array) else np
+    picked = jax.tree.map(lambda a: xp.take(a, place, axis=0, mode="clip"), rows)
+    real = place >= 0
+    if xp is np and real.all():
+        return picked
+    return dataclasses.replace(
+        picked, ids=xp.where(real[..., None], picked.ids, -1), row_mask=picked.row_mask & real
+    )
+
+
+def part_of(rows: Batch, start: int, stop: int | None = None) -> Batch:
+    return jax.tree.map(lambda a: a[start:stop], rows)
+
+
+def padded(place: np.ndarray, length: int) -> np.ndarray:
+    """Positions for `take`, filled up with padding rows."""
+    return np.pad(place, (0, length - len(place)), constant_values=-1)
+
+
+def in_order(
+    data: Prepared, split: str, batch_size: int, part: slice = slice(None)
+) -> Iterator[Batch]:
+    """The split's rows in their own order, for scoring: `part` of each batch.
+
+    The last batch is padded.
+    """
+    reader = SplitReader(data, split)
+    for start in range(0, reader.rows, batch_size):
+        first, last, _ = part.indices(batch_size)
+        stop = min(start + last, reader.rows)
+        rows = reader.between(min(start + first, stop - 1), stop)
+        real = max(stop - start - first, 0)
+        full = real == last - first
+        yield rows if full else take(rows, padded(np.arange(real), last - first))

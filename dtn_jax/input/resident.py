@@ -1,0 +1,44 @@
+"""A split that is kept on the device, where the batches of an epoch are gathered."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import numpy as np
+
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.epoch_order import batch_rows
+from dtn_jax.input.reader import SplitReader, take
+from dtn_jax.interface import Batch
+
+
+class ResidentData:
+    """A split that lies on the device; chunks are gathered there."""
+
+    shared = True  # several runs may take their chunks from one
+
+    def __init__(
+        self, data: Prepared, split: str, sharding: jax.sharding.Sharding, orders: int = 1
+    ):
+        self.layout, self.rows = data.layout, data.rows[split]
+        self.batch = jax.device_put(SplitReader(data, split).everything(), sharding)
+        self.order = functools.lru_cache(maxsize=orders)(self._order)
+
+    def _order(self, seed: int, epoch: int, batch_size: int) -> np.ndarray:
+        batches = batch_rows(self.layout, self.rows, seed, epoch, batch_size)
+        return np.stack(list(batches)).astype(np.int32)
+
+    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
+        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
+        order = self.order(seed, epoch, batch_size)[start : start + steps]
+        order = np.pad(order, ((0, CHUNK_STEPS - len(order)), (0, 0)), constant_values=-1)
+        return _take_on_device(self.batch, order)
+
+    def close(self) -> None:
+        """Frees the device's memory."""
+        self.batch = None
+
+
+_take_on_device = jax.jit(lambda rows, place: take(rows, place))

@@ -1,0 +1,110 @@
+"""A split that is read from disk in the epoch's order, a window ahead of the step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.epoch_order import (
+    rows_per_lane,
+    steps_per_epoch,
+    window_count,
+    window_order,
+    window_rows,
+)
+from dtn_jax.input.prefetch import prefetched
+from dtn_jax.input.reader import SplitReader, part_of, take
+from dtn_jax.interface import Batch
+from dtn_jax.parallel import processes
+
+
+class EpochReader:
+    """The steps of one epoch after another, read from disk.
+
+    With several processes each reads its own lanes, and has that part of each batch.
+
+    Args:
+      data: the set.
+      split: which of its splits.
+      epochs: how many there will be, so that none is read ahead in vain; None: endless.
+    """
+
+    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
+        self.reader = SplitReader(data, split)
+        self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
+        self.lanes = range(self.layout.lanes)[processes.own_part(self.layout.lanes)]
+
+    def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
+        epochs = itertools.count(epoch) if self.epochs is None else range(epoch, self.epochs)
+        for later in epochs:
+            yield from self._epoch(seed, later, start if later == epoch else 0, batch_size)
+
+    def _epoch(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
+        """The steps from `start` on, as many at a time as a window completes."""
+        share, size = rows_per_lane(self.layout, batch_size), window_rows(self.layout)
+        count = window_count(self.layout, self.rows)
+        first = min(start * share // size, count - 1)
+        skip, held = start * share - first * size, None
+        for window in range(first, count):
+            records, places = window_order(self.layout, self.rows, seed, epoch, window, self.lanes)
+            rows, places = self.reader.read(records), places[:, skip:]
+            if held is not None:  # rows that made no whole step with those before them
+                rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
+                before = np.arange(len(held.ids)).reshape(len(self.lanes), -1)
+                after = np.where(places < 0, -1, places + before.size)
+                places = np.concatenate([before, after], axis=1)
+            if window == count - 1:
+                padding = ((0, 0), (0, -places.shape[1] % share))
+                places = np.pad(places, padding, constant_values=-1)
+            steps = places.shape[1] // share
+            now, later = places[:, : steps * share], places[:, steps * share :]
+            now = now.reshape(len(self.lanes), steps, share).swapaxes(0, 1)
+            yield take(rows, now.reshape(steps, len(self.lanes) * share))
+            skip, held = 0, take(rows, later.ravel()) if later.size else None
+
+
+class StreamedData:
+    """A split that is read from disk as the steps need it, a window ahead of them."""
+
+    shared = False  # it reads ahead, in one order
+
+    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
+        self.reader = EpochReader(data, split, epochs)
+        self.layout, self.rows = data.layout, data.rows[split]
+        self.at, self.windows = None, None
+        self.window, self.used = None, 0  # steps at hand, and how many of them are used up
+
+    def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:
+        """Steps `start` ... `start + steps` of the epoch, padded to CHUNK_STEPS."""
+        if self.at != (seed, epoch, start, batch_size):  # the first chunk, or a jump
+            self.close()
+            self.windows = prefetched(self.reader.steps(seed, epoch, start, batch_size))
+            self.window, self.used = next(self.windows), 0
+        pieces, wanted = [], steps
+        while wanted:
+            if self.used == len(self.window.ids):
+                self.window, self.used = next(self.windows), 0
+            pieces.append(part_of(self.window, self.used, self.used + wanted))
+            got = len(pieces[-1].ids)
+            wanted, self.used = wanted - got, self.used + got
+        if steps < CHUNK_STEPS:  # never stepped on
+            shape = (CHUNK_STEPS - steps,)
+            pieces.append(
+                jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
+            )
+        ends = start + steps == steps_per_epoch(self.layout, self.rows, batch_size)
+        self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
+        # Within a window a chunk is a view: nothing is ever written to a window.
+        return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]
+
+    def close(self) -> None:
+        """Ends the thread that reads ahead."""
+        if self.windows is not None:
+            self.windows.close()
+        self.at, self.windows, self.window = None, None, None

@@ -1,0 +1,77 @@
+"""Which rows an example touches, and how rows become a model's inputs.
+
+The step differentiates with respect to the gathered rows, never to a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from dtn_jax.interface import Batch, Inputs
+from dtn_jax.options import option
+from dtn_jax.tables.addresses import pair_addresses
+from dtn_jax.tables.exchange import take
+from dtn_jax.tables.plan import TablePlan, padded
+from dtn_jax.tables.pooling import pool
+from dtn_jax.tables.stored_rows import numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class DebugOptions:
+    """Section `debug`."""
+
+    check_ids: bool = option(
+        False, "check the range of every id inside the compiled step; slow", runtime=True
+    )
+
+
+def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
+    """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
+
+    Padding, and every id of a masked row, gets the array's length: out of range on purpose, so
+    that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
+    """
+    ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
+    packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
+    rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
+    if plan.codebooks:
+        addresses = pair_addresses(
+            ids[:, np.asarray(plan.codebook_slots)],
+            hashes=plan.hashes,
+            rows=plan.codebook_rows,
+            seed=plan.hash_seed,
+        )
+        none = padded(plan.codebook_rows)
+        rows["codebook"] = jnp.where(batch.row_mask[:, None, None], addresses, none)
+    return rows
+
+
+def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> dict[str, Array]:
+    """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros."""
+    gathered = {}
+    for name, ids in rows.items():
+        found = numbers(look_up(tables[name], ids.reshape(-1))).reshape(*ids.shape, -1)
+        gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+    return gathered
+
+
+def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
+    """Rows to field embeddings and codewords."""
+    embedded = gathered["embedding"]  # [B, views, L, D]
+    fields = {view: pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)}
+    codewords = None
+    if plan.codebooks:
+        words = gathered["codebook"]
+        codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
+    return Inputs(fields=fields, codewords=codewords, row_mask=batch.row_mask)
+
+
+def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:
+    """Counts, per slot, the ids that are no row of their table: `debug.check_ids`."""
+    limits = jnp.asarray([f.rows for f in plan.schema.slot_fields()])[None]
+    bad = (batch.ids < -1) | (batch.ids >= limits)
+    return (bad & batch.row_mask[:, None]).sum(axis=0)

@@ -1,0 +1,42 @@
+"""What a trial says of itself: what it does, since when, where."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+
+import optuna
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+
+from . import trial_storage
+from .trial_storage import experimental
+
+# Attributes: what a trial sets, which other one does the same, why it could not be done, in which
+# folder.
+SETTINGS, TWIN, ERROR, PLACE = "settings", "twin", "error", "place"
+
+
+def age(trial: optuna.trial.FrozenTrial) -> float:
+    """Seconds since a trial began."""
+    return (datetime.datetime.now() - trial.datetime_start).total_seconds()
+
+
+def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether its worker died before it could say what it does, which takes moments."""
+    return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
+
+
+def number_of(trial: optuna.trial.FrozenTrial) -> int:
+    """The number under which a trial is done: its own, or that of the one it goes on with."""
+    with experimental():
+        died = RetryHeartbeatStaleTrialCallback.retried_trial_number(trial)
+    return trial.number if died is None else died
+
+
+def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
+    return folder / f"trial_{number_of(trial)}"
+
+
+def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial is done in `folder`, not in another workdir."""
+    return trial.user_attrs.get(PLACE) == str(folder.absolute())

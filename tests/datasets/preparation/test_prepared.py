@@ -54,7 +54,7 @@ def test_read_gives_what_was_prepared(folder):
 def read_error(folder):
     with pytest.raises(UserError) as caught:
         read(folder)
-    assert f"delete {folder} to prepare the data set anew" in str(caught.value)
+    assert f"delete {folder} to prepare the data set again" in str(caught.value)
     return str(caught.value)
 
 

@@ -1,5 +1,6 @@
 """Studies that workers share: twins, deaths, trials beyond the budget."""
 
+import dataclasses
 import errno
 import json
 import threading
@@ -184,6 +185,15 @@ def test_a_trial_beyond_the_budget_is_not_done():
     with pytest.raises(studies.Twin):
         study.claim(study.optuna.ask(), {"seed": "2"})
     assert len(study.trials()) == 2
+
+
+def test_the_best_is_of_the_trials_within_the_budget():
+    """An earlier call on the same study may have had a larger one."""
+    study = in_memory(9)
+    for seed in "123":  # each better than the one before
+        study.run_one(lambda trial, seed=seed: study.claim(trial, {"seed": seed}) + 0.5)
+    assert study.best().number == 2
+    assert dataclasses.replace(study, budget=in_memory(2).budget).best().number == 1
 
 
 def test_what_another_one_does_is_not_done_for_a_dead_worker_either():

@@ -126,6 +126,8 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
     # Validation and test are those of the state that income picked.
     assert results["validation"]["income@all"]["auc"] == 0.8
     assert results["test"]["income@all"] == results["test_per_task_best"]["income@all"]
+    other = "never_married@all"  # whose best state is another
+    assert results["test"][other] != results["test_per_task_best"][other]
     kept = {int(p.name) for p in (tmp_path / "run/checkpoints/best").iterdir()}
     assert kept == set(results["best_steps"].values())
 

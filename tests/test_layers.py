@@ -80,11 +80,9 @@ LONGER = {
     "tests/datasets/test_ali_ccp_damage.py": 320,
     "tests/datasets/test_funnel.py": 357,
     "tests/datasets/test_kuairand.py": 305,
-    "tests/experiments/test_feature_importance.py": 450,
     "tests/experiments/test_studies.py": 308,
     "tests/models/test_interactions.py": 301,
     "tests/tables/test_pooling.py": 263,
-    "tests/test_checkpoint.py": 431,
     "tests/test_workdir.py": 362,
 }
 

@@ -51,7 +51,7 @@ def test_duplicate_rows_are_kept():
         assert rows - len(frame.unique()) == duplicates
 
 
-# --- the small table ---------------------------------------------------------------------------
+# --- the small table -----------------------------------------------------------------------------
 
 
 def test_from_parquet(manual):
@@ -103,9 +103,6 @@ def test_text_and_parquet_may_be_mixed(manual, fingerprint):
     (manual / "census_income" / census_income.RAW["train"]).unlink()
     table("train").write_parquet(manual / "census_income" / "train.parquet")
     assert load(manual).fingerprint == fingerprint
-
-
-# --- failures of the raw files -------------------------------------------------------------------
 
 
 def test_columns_are_those_of_the_names_file():

@@ -1,4 +1,4 @@
-"""Checkpoints: the last state with its progress, and the best states. The only use of orbax."""
+"""Checkpoints: last states with their progress, and best states. Only this file uses orbax."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ SHOWN = 300  # characters of orbax's messages, which can fill pages
 
 
 class Damaged(Exception):
-    """A checkpoint is not as it was saved; says what is wrong with which of its files."""
+    """A checkpoint is not as it was saved; the message says which file is wrong, and how."""
 
 
 class Checkpoints:
-    """`checkpoints/last/<step>` resumes a run; `checkpoints/best/<step>` scores with.
+    """A run resumes from `checkpoints/last/<step>`, and scores with `checkpoints/best/<step>`.
 
     A best state holds no optimizer state. Saves block until the files are whole. Each checkpoint
-    holds checksums of its files, which are verified before anything is read from them; one without
-    (saved by an earlier version, or the process ended before they were written) loads with a
-    warning. Damaged ones that stand in a run's way are moved to `checkpoints/damaged/`.
+    holds checksums of its files, which are verified before anything is read from them. A checkpoint
+    without checksums (an earlier version saved it, or the process ended before it wrote them) loads
+    with a warning. Damaged checkpoints that stand in a run's way are moved to
+    `checkpoints/damaged/`.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -41,9 +42,9 @@ class Checkpoints:
         self.last, self.best = manager("last", KEPT), manager("best", None)
 
     def save(self, step: int, state: State, progress: dict) -> None:
-        """Saves state and progress; then drops best states that `progress` no longer names.
+        """Saves state and progress, then drops best states that `progress` no longer names.
 
-        A run that goes on from the checkpoint before makes them again, and drops them again.
+        A run that resumes from the checkpoint before makes them again, and drops them again.
         """
         saved = self.last.save(
             step,
@@ -59,13 +60,13 @@ class Checkpoints:
             self.best.delete(gone)
 
     def restore(self, like: State, step: int | None = None) -> tuple[State, dict] | None:
-        """The newest whole checkpoint on `like`'s shapes and shardings; None where there is none.
+        """The newest whole checkpoint, in `like`'s shapes and shardings; None if there is none.
 
-        Damaged ones that are newer are set aside, with a warning.
+        Newer ones, which are damaged, are set aside with a warning.
 
         Args:
           like: a state of the same shapes, dtypes and shardings.
-          step: read this step's checkpoint, and drop later ones, for the run will make them again.
+          step: read this step's checkpoint and drop later ones, which the run will make again.
 
         Raises:
           UserError: all checkpoints are damaged (none is touched then), that of `step` is damaged
@@ -82,18 +83,19 @@ class Checkpoints:
             whose = "this run" if step is None else f"step {step}"
             lines = [f"no checkpoint of {whose} is whole:", *damaged.values()]
             raise UserError(
-                "\n  ".join(lines) + "\nPut a copy of one back, or start anew: in another workdir, "
+                "\n  ".join(lines)
+                + "\nRestore one from a copy, or start again in another workdir, "
                 f"or in this one after moving {self.folder} away."
             )
         for bad, problem in damaged.items():
             kept = self._set_aside(self.last, bad)
-            print(f"warning: {problem}; kept as {kept}. The checkpoint of step {candidate} is used")
+            print(f"warning: {problem}; moved to {kept}. Using the checkpoint of step {candidate}")
         for later in [s for s in self.last.all_steps() if found and s > candidate]:
             self.last.delete(later)
         return found
 
     def steps(self) -> list[int]:
-        """The steps that there is a last checkpoint of, as far as checksums tell a whole one."""
+        """The steps of the last checkpoints that are whole, as far as checksums tell."""
         return sorted(s for s in self.last.all_steps() if not self._damage(self.last, s))
 
     def drop(self, step: int) -> None:
@@ -101,28 +103,29 @@ class Checkpoints:
         self.last.delete(step)
 
     def save_best(self, step: int, state: State) -> None:
-        """Saves what scoring needs; a whole one that is there already (a resumed run) is equal.
+        """Saves what scoring needs, unless it is there: a resumed run makes an equal state.
 
-        One that is damaged, or has no checksums to tell, is set aside and saved again. A later
-        checkpoint drops what is best no longer; a run cut before it goes on from the last.
+        If what is there is damaged, or has no checksums to tell, it is set aside and saved again.
+        A later checkpoint drops what is no longer best; a run that is interrupted before it resumes
+        from the last one.
         """
         if step in self.best.all_steps():
             problem = self._damage(self.best, step, "has no checksums")
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
-            print(f"warning: {problem}; kept as {kept}, and saved again")
+            print(f"warning: {problem}; moved to {kept}, and saved again")
         self.best.save(step, args=ocp.args.StandardSave(_weights(state)), force=True)
         self._write_checksums(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
         """`state` with the weights of a best step.
 
-        Where they are damaged, they are read from the last checkpoint of the same step, if there
-        is one, with a warning.
+        If they are damaged, they are read from the last checkpoint of the same step, with a
+        warning.
 
         Raises:
-          UserError: they are gone, or damaged and in no last checkpoint.
+          UserError: the weights are gone, or are damaged and in no last checkpoint.
         """
         path = self.best.directory / str(step)
         if step not in self.best.all_steps():
@@ -141,7 +144,7 @@ class Checkpoints:
         except Damaged as error:
             problem += f"; {error}"
         raise UserError(
-            f"a best state is damaged: {problem}\nPut a copy of {path} back, or train again in "
+            f"a best state is damaged: {problem}\nRestore {path} from a copy, or train again in "
             "another workdir: no other file holds these weights."
         )
 
@@ -165,9 +168,9 @@ class Checkpoints:
         """Reads a checkpoint whose files are as they were saved.
 
         Raises:
-          Damaged: they are not; or orbax cannot read them, and they have no checksums.
-          UserError: orbax cannot read them although they are as they were saved; or, where there
-            are several processes, although they may be: they cannot go on from another one each.
+          Damaged: the files have changed; or they have no checksums, and orbax cannot read them.
+          UserError: orbax cannot read the files although they have not changed; or, with several
+            processes, although they may not have: each cannot resume from another checkpoint.
         """
         path = pathlib.Path(manager.directory / str(step))
         if problem := self._damage(manager, step):
@@ -176,7 +179,7 @@ class Checkpoints:
         if not known:
             print(
                 f"warning: {path} has no checksums (an earlier version saved it, or the run was "
-                "cut while it did), so whether its files are as they were saved is not known"
+                "interrupted while saving), so damage to its files would not show"
             )
         try:
             return manager.restore(step, args=args)
@@ -187,9 +190,9 @@ class Checkpoints:
             raise Damaged(problem) from error
 
     def _damage(self, manager: ocp.CheckpointManager, step: int, unknown: str = "") -> str:
-        """What is wrong with which file of a checkpoint, or `unknown` where no checksum tells.
+        """What is wrong with a checkpoint's files; '' if nothing, `unknown` if it has no checksums.
 
-        Empty where nothing is wrong. The first process looks, and tells the others.
+        The first process looks, and tells the others.
         """
         path = pathlib.Path(manager.directory / str(step))
 
@@ -206,7 +209,7 @@ class Checkpoints:
             checksums.write(pathlib.Path(manager.directory / str(step)))
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
-        """Moves a checkpoint out of orbax's sight, to where no other one is; returns where."""
+        """Moves a checkpoint to a free place where orbax does not see it; returns that place."""
         path = pathlib.Path(manager.directory / str(step))
 
         def move() -> str:

@@ -1,4 +1,4 @@
-"""Training losses on their way from the device to the log and the progress bar."""
+"""Brings training losses from the device to the log and the progress bar."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class LossLog:
     def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar | None):
         self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
         self.pending: list[tuple[int, dict, int]] = []
-        # Speed is measured from chunk to chunk: the first one, which waits for the compiler or
-        # for other work of the host to end, only starts the clock.
+        # Speed is measured from chunk to chunk. The first chunk only starts the clock: it waits for
+        # the compiler, or for other work of the host.
         self.clock: float | None = None
         self.seconds, self.timed = 0.0, 0  # spent on, and number of, steps since the last line
         self.task_weights: list[float] = []  # a balancer's, of the newest step
@@ -61,8 +61,8 @@ class LossLog:
             self.clock = None  # the caller does other work now, which is not training
 
     def write(self, step: int) -> None:
-        """Logs the mean losses since the last line, the step's task weights where they are
-        balanced, and the speed of the chunks in between."""
+        """Logs the mean losses since the last line, the balancer's task weights at this step, if
+        there is one, and the speed of the chunks in between."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -84,7 +84,7 @@ class LossLog:
             raise UserError(
                 f"the loss of {' and '.join(bad)} is not finite {where}: lower "
                 "optim.learning_rate or optim.table_learning_rate, or set optim.clip, in a new "
-                "workdir; the last checkpoint is kept"
+                "workdir. The last checkpoint is kept."
             )
         bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)
         if bad_ids.any():

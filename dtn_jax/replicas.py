@@ -1,8 +1,7 @@
-"""Many runs in one program: seeds, or values of scalar options, trained side by side by `vmap`.
+"""Many runs in one program: `vmap` trains seeds, or values of scalar options, side by side.
 
-Each replica is a run of its own in a folder of its own, with its data order, dropout, early
-stopping and results, as if it had been done alone; only the compiled steps are shared. Tables
-are not sharded: all replicas lie on one device.
+Each replica has its own folder, data order, dropout, early stopping and results, as if it had run
+alone; replicas share only the compiled steps. Their tables are not sharded: all lie on one device.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
     """What `config.replicas` sets in each replica, {option: text}.
 
     Raises:
-      UserError: an option that replicas cannot differ in, or lists of different lengths.
+      UserError: replicas cannot differ in an option, or the lists have different lengths.
     """
     text = config.replicas.strip()
     if text.isdecimal() and int(text) > 0:
@@ -56,12 +55,14 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
     values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
     for key, given in values.items():
         choose("option in replicas", key, SCALARS)
-        if key == "loss.task_weights":  # each is a list itself: in brackets, or between '|'
+        if key == "loss.task_weights":  # a value is a list itself: in brackets, or between '|'
             given = [one for part in given for one in part.split("|")]
             values[key] = [one.strip().strip("()[]") for one in given]
     counts = {key: len(v) for key, v in values.items()}
     if not values or len(set(counts.values())) > 1:
-        raise UserError(f"replicas={text!r}: expected as many values for each option, got {counts}")
+        raise UserError(
+            f"replicas={text!r}: expected the same number of values for each option, got {counts}"
+        )
     return [dict(zip(values, row)) for row in zip(*values.values())]
 
 
@@ -70,12 +71,12 @@ def train_replicas(
 ) -> list[dict]:
     """Trains the replicas that `config.replicas` names, and returns the results of each.
 
-    The same call on the same folder goes on where it stopped. Folder `replica_I` can also be gone
-    on with alone, by `train` with that replica's config.
+    The same call on the same folder resumes. `train` can also resume one folder, `replica_I`, with
+    that replica's config.
 
     Args:
-      config: see configs/base.py; `parallel.devices` is taken as 1.
-      workdir: holds the folders `replica_0`, `replica_1`, ….
+      config: see configs/base.py; `parallel.devices` counts as 1.
+      workdir: the folder of `replica_0`, `replica_1`, ….
       test: as in `train`.
     """
     settings = parse_replicas(config)
@@ -102,7 +103,7 @@ def train_replicas(
 
 
 def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
-    """The config of one replica, as it would be given for a run done alone."""
+    """The config of one replica, as for a run of its own."""
     own = ConfigDict(config.to_dict()).lock()
     own.replicas = ""
     own.parallel.devices = 1
@@ -112,7 +113,7 @@ def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
 
 
 class Member:
-    """A replica: its run, folder, checkpoints, and how far it is."""
+    """A replica: its run, folder, checkpoints, state and progress."""
 
     def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
         self.run: Run = build_run(config)
@@ -127,7 +128,7 @@ class Member:
 
     @contextlib.contextmanager
     def named(self) -> Iterator[None]:
-        """Errors inside name the replica's folder."""
+        """Adds the replica's folder to the message of an error inside."""
         try:
             yield
         except UserError as error:
@@ -142,21 +143,21 @@ class Member:
 
 
 def fit(members: list[Member]) -> None:
-    """The training loop of `train.fit`, for all members at once; leaves each its last state."""
+    """The training loop of `train.fit` for all members at once; leaves each with its last state."""
     start_together(members)
     active = [m for m in members if not m.done]
     if not active:
         return
     if jax.default_backend() == "cpu":
         rich.print(
-            f"{len(active)} replicas in one program. On a CPU this can take up to 30 % longer than "
-            "one after another (experiments.benchmark --suite=replicas)."
+            f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
+            "longer than one after another (experiments.benchmark --suite=replicas)."
         )
     first = active[0].run
     step, batch_size = int(active[0].state.step), first.config.data.batch_size
     states = jax.tree.map(lambda *a: jnp.stack(a), *(m.state for m in active))
     for member in active:
-        member.state = None  # the tables are in `states` now; once is enough
+        member.state = None  # frees the tables, which `states` holds now
     huge_pages.use((states.tables, states.slots))
     train_chunk = compile_together([m.run for m in active])
     bar = ProgressBar(first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step)
@@ -182,7 +183,7 @@ def fit(members: list[Member]) -> None:
             step += count
             due = first.at_steps.checkpoint_is_due(step)
             going = [i for i, m in enumerate(active) if not m.progress.stopped]
-            for i in going:  # a stopped one is stepped on with the others, and not looked at
+            for i in going:  # a stopped one still steps with the others, but nobody looks at it
                 with active[i].named():
                     logs[i].add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
                     if due:  # before any replica's validation, which is not training time
@@ -204,9 +205,10 @@ def fit(members: list[Member]) -> None:
 
 
 def start_together(members: list[Member]) -> None:
-    """Starts all members; those that go on do so at a step that all of them have a checkpoint of.
+    """Starts all members; those that resume do so at a step of which all have a checkpoint.
 
-    A death between two members' saves leaves some a checkpoint ahead; a damaged one, behind.
+    If a process dies between two members' saves, some are a checkpoint ahead; a damaged checkpoint
+    leaves a member behind.
 
     Raises:
       UserError: they have no checkpoint in common, unless there are only the first ones.
@@ -220,7 +222,7 @@ def start_together(members: list[Member]) -> None:
     common = set.intersection(*map(set, whole))
     if not common and len(set.union(*map(set, whole))) > 1:
         raise UserError(
-            "these replicas have no checkpoint in common, so they cannot go on together: "
+            "these replicas have no checkpoint in common, so they cannot resume together: "
             + ", ".join(f"{m.folder.path.name} at {s or 'none'}" for m, s in zip(going, whole))
         )
     for member, steps in zip(going, whole):
@@ -234,7 +236,7 @@ def compile_together(runs: list[Run]):
     """`(states, chunks, count) -> (states, metrics)`, each with a leading axis of replicas."""
     first = runs[0]
     config = ConfigDict(first.config.to_dict())
-    for rate in ("dropout", "embedding_dropout"):  # 0 would leave it out for all
+    for rate in ("dropout", "embedding_dropout"):  # a model with rate 0 has no dropout for any
         config.model[rate] = max(run.config.model[rate] for run in runs)
     step = make_train_step(
         first.config,

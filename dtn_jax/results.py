@@ -1,4 +1,4 @@
-"""What a finished run says: results.json, predictions, pictures and the final table."""
+"""What a finished run reports: results.json, predictions, pictures and the final table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def conclude(
     validations = {r["step"]: r for r in history if r["kind"] == "validation"}
     if chosen not in validations:
         raise UserError(
-            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}: deleted?"
+            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}; was it "
+            "deleted?"
         )
     results = {
         "dataset": run.config.data.dataset,
@@ -65,7 +66,7 @@ def conclude(
 def read_test(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
 ) -> dict:
-    """Scores test once with the state that is best by `train.select`, and with each task's own."""
+    """Scores test once with the best state by `train.select`, and once with each task's best."""
     measured, chosen = {}, best[run.config.train.select]
     for step in sorted(set(best.values())):
         scores = score_split(run, checkpoints.restore_best(step, state), "test")
@@ -83,7 +84,7 @@ def read_test(
 
 
 def median_rate(history: list[dict]) -> float | None:
-    """Examples a second in training, the median over logged spans; None where none was timed."""
+    """Examples per second in training: the median over logged spans, None if none was timed."""
     rates = [r["examples_per_second"] for r in history if r["kind"] == "train"]
     rates = [rate for rate in rates if rate is not None]
     return float(np.median(rates)) if rates else None
@@ -100,12 +101,12 @@ def nested(record: dict) -> dict[str, dict]:
 
 
 def best_step(results: dict) -> int:
-    """The step whose state a run reports; runs that do not say by what picked it by the mean."""
+    """The step whose state a run reports; the mean chose it if the results do not say what did."""
     return results["best_steps"][results.get("selected_by", MEAN)]
 
 
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
-    """The final table, and where the rest is."""
+    """Prints the final table, and says where the rest is."""
     title = (
         f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
         f"at step {best_step(results)} of {results['steps']}, the best by validation"
@@ -125,13 +126,13 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
 def show_replicas(
     results: Sequence[dict], settings: Sequence[Mapping[str, str]], run: Run, root: pathlib.Path
 ) -> None:
-    """A row a replica: what it was given, and the metric by which each task selects.
+    """Prints a row per replica: its settings, and the metric by which each task selects.
 
     Args:
-      results: of each replica.
-      settings: of each, {option: value}.
-      run: of the first; the others select by the same.
-      root: holds the replicas' folders.
+      results: those of each replica.
+      settings: {option: value} of each replica.
+      run: that of the first replica; the others select by the same metrics.
+      root: the folder of the replicas' folders.
     """
     table = rich.table.Table(title=f"{run.config.model.architecture}, by replica")
     table.add_column("replica")

@@ -1,4 +1,4 @@
-"""Which state is the best so far, by `train.select` and for each task, and when to stop."""
+"""Chooses the best state so far, by `train.select` and for each task; decides when to stop."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Progress:
     """The part of a run that is not arrays; saved with every checkpoint.
 
     Attributes:
-      best: per selection (`train.select` and each task) the best validation value, the metric's
-        own whatever its direction, and its step.
-      waited: validations since the watched value last became better.
-      stopped: whether early stopping has struck.
+      best: per selection (`train.select` and each task) the best validation value, as the metric
+        gives it whatever its direction, and its step.
+      waited: validations since the value of `train.select` last improved.
+      stopped: whether early stopping has ended the run.
       loss_sum, loss_steps: of the training losses since the last logged line.
     """
 
@@ -36,9 +36,13 @@ class Progress:
 def validate(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, step: int, progress: Progress
 ) -> dict[str, float | None]:
-    """Scores validation, keeps the state where it is the best so far, minds early stopping.
+    """Scores validation, saves the state if it is the best so far, and checks for early stopping.
 
-    Returns {`train.select` and each task: its value}; a task's is its AUC, or R² of a regression.
+    Returns {`train.select` and each task: its value}; a task's value is its AUC, or the R² of a
+    regression task.
+
+    Raises:
+      UserError: scores are not finite.
     """
     scores = score_split(run, state, "validation")
     if not np.isfinite(scores.logits).all():

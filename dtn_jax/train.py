@@ -41,14 +41,14 @@ def train(
 ) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
-    The same call on the same folder goes on where it stopped, bit by bit, or returns the results
-    of the finished run.
+    The same call on the same folder resumes bit-for-bit, or returns the results of the finished
+    run.
 
     Args:
       config: see configs/base.py.
-      workdir: the run's folder; made if it is not there.
-      test: False for a trial of a search: the test split is not opened, and the results hold
-        what validation says alone.
+      workdir: the run's folder; created if it does not exist.
+      test: False for a trial of a search: the run does not open the test split, and the results
+        hold only validation metrics.
       after_validation: called after each validation but the last with its number, from 1, and
         {`train.select` and each task: its value, see `validate`}; what it raises ends the run.
 
@@ -63,7 +63,7 @@ def train(
     with contextlib.closing(folder):
         results = folder.results()
         if results and ("test" in results or not test):
-            rich.print("This run is finished; these are its results.")
+            rich.print("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
@@ -76,28 +76,36 @@ def train(
 def start(
     run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
 ) -> tuple[State, Progress]:
-    """The state of the last checkpoint (or that of `step`), or a new one; logs are cut to match."""
+    """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match."""
     check_logits(folder.path / "config.json")
     state = run.new_state()
     progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     found = checkpoints.restore(state, step)
     if found:
         state, progress = found[0], Progress(**found[1])
-        rich.print(f"Going on at step {int(state.step)} of {run.total_steps}.")
+        rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
     return state, progress
 
 
 def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
-    """The train split on the device where it fits, else streamed from disk.
+    """The train split: on the device if it fits there, else streamed from disk.
 
-    `orders`: how many seeds' orders of it are asked for in turns.
+    Args:
+      run: gives data, placement and limits.
+      orders: the number of seeds whose orders are read in turns.
+
+    Raises:
+      UserError: several processes, and `data.placement=device`.
     """
     placement = run.config.data.placement
     alone = jax.process_count() == 1
     if placement == "device" and not alone:
-        raise UserError("data.placement=device is for one process; several stream their lanes")
+        raise UserError(
+            "data.placement=device needs one process; several processes stream their lanes: leave "
+            "it at auto, or give stream"
+        )
     fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
     if placement == "device" or (placement == "auto" and fits and alone):
         return ResidentData(run.data, "train", run.at.replicated(), orders)
@@ -114,7 +122,7 @@ def fit(
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
-    if int(state.step) == run.total_steps or progress.stopped:  # only the results are wanting
+    if int(state.step) == run.total_steps or progress.stopped:  # only the results are missing
         return state
     step_function = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
     train_chunk = run.at.compile(make_train_chunk(step_function, CHUNK_STEPS), state)
@@ -135,7 +143,7 @@ def fit(
 
 
 def make_watch(run: Run) -> Watch | None:
-    """What looks at gates and gradients at each validation; None where `analysis.rows` is 0."""
+    """What looks at gates and gradients at each validation; None if `analysis.rows` is 0."""
     if not run.config.analysis.rows:
         return None
     return Watch(run.config, run.data, run.model, run.plan, run.at)
@@ -151,7 +159,7 @@ def pause(
     step: int,
     after_validation: AfterValidation | None = None,
 ) -> None:
-    """What is due between two chunks: validation, a look inside, early stopping, the checkpoint."""
+    """Does what is due between two chunks: validation, analysis, early stopping, a checkpoint."""
     progress = log.progress
     log.fetch(leave=0)
     if run.at_steps.validation_is_due(step):

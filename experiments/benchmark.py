@@ -1,6 +1,6 @@
-"""Measures speed and memory beside references of the same run: prints a table, writes JSON.
+"""Measures speed and memory, with references measured beside them; prints a table, writes JSON.
 
-The suites are the files of experiments/suites; each says at its top what it measures.
+A suite is a file of experiments/suites; its first lines say what it measures.
 """
 
 from __future__ import annotations
@@ -54,20 +54,24 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--suite", help=f"{', '.join(SUITES)}, several with commas, or all")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does the suite run?")
-    parser.add_argument("--out", default="", help=f"folder of the JSON; default {RESULTS.name}/")
-    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
-    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    parser.add_argument("--suite", help=f"comma-separated: {', '.join(SUITES)}; or all")
     parser.add_argument(
-        "--peers_venv", default="", help="venv of other frameworks, made where it is not there"
+        "--quick", action="store_true", help="use tiny sizes, to test that a suite runs"
+    )
+    parser.add_argument("--out", default="", help="folder for the JSON (default results/benchmark)")
+    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
+    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
+    parser.add_argument(
+        "--peers_venv",
+        default="",
+        help="virtual environment with the other frameworks; created if it does not exist",
     )
     known = parser.parse_args(arguments)
     names = every_suite() if known.suite == "all" else (known.suite or "").split(",")
     for name in names:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
-        raise UserError("--quick figures mean nothing: give --out=FOLDER, away from the real ones")
+        raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
     folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
     for name in names:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str]) -> None:
 def every_suite() -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU."""
     leave = "gpu" if jax.default_backend() == "cpu" else "peers"
-    rich.print(f"{leave} is left out: JAX's devices are {jax.default_backend()}")
+    rich.print(f"leaving out {leave}: JAX runs on {jax.default_backend()}")
     return [name for name in SUITES if name != leave]
 
 

@@ -1,4 +1,4 @@
-"""What every command shares: its options, config overrides, and errors without tracebacks."""
+"""What every command shares: its options, config overrides, and error messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parser(description: str, example: str) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    made.add_argument("-h", "--help", nargs="?", const="", help="show this and exit")
+    made.add_argument("-h", "--help", nargs="?", const="", help="show this help and exit")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 
@@ -71,7 +71,7 @@ def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> N
 
 
 class AnyKey(argparse.Action):
-    """Shows `--config.KEY` in --help, where it stands for every option of a config."""
+    """Lists `--config.KEY` in --help, on behalf of every option of a config."""
 
     def __call__(self, *_):
         raise UserError("--config.KEY: KEY stands for an option. See --help=all.")
@@ -86,34 +86,35 @@ def add_config(made: Parser) -> None:
     made.add_argument(
         "--config",
         metavar="FILE[:ARGUMENT]",
-        help=f"config file, one of {', '.join(config_files(CONFIGS))} or your own. The "
-        f"argument, comma-separated: an architecture ({', '.join(ARCHITECTURES)}), flags of the "
-        "file such as quick, and KEY=VALUE pairs",
+        help=f"config file: {', '.join(config_files(CONFIGS))} or your own. ARGUMENT is a "
+        f"comma-separated list of an architecture ({', '.join(ARCHITECTURES)}), flags of the "
+        "file, such as quick, and KEY=VALUE pairs",
     )
     made.add_argument(
         "--config.KEY",
         metavar="VALUE",
         action=AnyKey,
         help="overrides an option, such as --config.optim.learning_rate=3e-4 or "
-        f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}). All options, each "
-        "with its default, unit and reason: --help=all; those of a section: --help=SECTION, such "
-        f"as {', '.join(filter(None, SECTIONS))}, model.dtn. What files of "
-        "your own define: --config.plugins=FILE,... (dtn_jax/config/plugins.py says how)",
+        f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}). --help=all lists "
+        "all options, each with its default, unit and reason; --help=SECTION lists those of a "
+        f"section: {', '.join(filter(None, SECTIONS))}, model.dtn, ... "
+        "--config.plugins=FILE,... adds your own models, data sets, metrics and losses "
+        "(see dtn_jax/config/plugins.py)",
     )
     made.add_argument(
         "--workdir",
         metavar="DIR",
-        help="the run's folder: a new one, or the one of a run that was cut and now goes on",
+        help="the run's folder: a new one, or that of an interrupted run, which then resumes",
     )
 
 
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     """Loads the config and applies `--config.key=value` (or `--config.key value`) arguments.
 
-    Plug-ins are loaded first: the config's argument may name what they define.
+    Plug-ins are loaded first, because the config's argument may name what they define.
 
     Raises:
-      UserError: no config, an unknown argument, or a bad key or value.
+      UserError: there is no config, or an argument, key or value is wrong.
     """
     if not spec:
         files = ", ".join(config_files(CONFIGS))
@@ -142,11 +143,11 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
-    """Runs a command: a UserError is one message and exit code 2, without a traceback.
+    """Runs a command. A UserError becomes a message and exit code 2, without a traceback.
 
     Args:
       main: takes the arguments.
-      resumes: an interrupted command goes on from its last checkpoint, which is said then.
+      resumes: the command resumes from its last checkpoint; the message of an interruption says so.
     """
     arguments = sys.argv[1:]
     sys.unraisablehook = interrupt_again
@@ -162,12 +163,12 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        more = "; the same command goes on from the last checkpoint" if resumes else ""
+        more = "; the same command resumes from the last checkpoint" if resumes else ""
         leave(_fail(f"interrupted{more}", 130), at_once=True)  # XLA may have been compiling
 
 
 def interrupt_again(lost) -> None:
-    """Ctrl-C that fell where Python ignores exceptions, as in a destructor, comes once more."""
+    """Raises Ctrl-C again if it came where Python ignores exceptions, as in a destructor."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
         again = (threading.main_thread().ident, signal.SIGINT)
         threading.Timer(0.1, signal.pthread_kill, again).start()
@@ -176,13 +177,16 @@ def interrupt_again(lost) -> None:
 
 
 def leave(code: int, at_once: bool = False) -> None:
-    """Ends the process, at once where asked to, as an orderly end may crash in what was cut short,
-    or where there are other processes, as it would wait for them, who wait for this one."""
+    """Ends the process.
+
+    It ends at once if asked to, since an orderly end may crash in interrupted work, and if there
+    are other processes, since it would wait for them while they wait for it.
+    """
     if at_once or jax.distributed.is_initialized():
         try:
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:  # nobody may read them any more
+        finally:  # their reader may be gone
             os._exit(code)
     sys.exit(code)
 

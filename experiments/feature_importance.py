@@ -1,13 +1,13 @@
-"""Says why a finished run's model ranks as it does: DIR/importance/ with JSON, CSV and pictures.
+"""Explains how a finished run's model ranks; writes JSON, CSV and pictures to WORKDIR/importance.
 
-Importance of each field for each task, three ways (dtn_jax/analysis/importance.py says what each
-is), and how far tasks' importances diverge; how gates use the experts, by user segment, and over
-training where the run had analysis.rows; whether the tasks' gradients conflict; the field pairs in
-GDCN's layers. On synthetic data importances, divergences and pairs stand beside the known answer;
-gates and gradients have none.
+It shows the importance of each field for each task, by three methods (dtn_jax/analysis/
+importance.py defines them), and how far the tasks diverge in that; how gates use the experts, by
+user segment, and over training if the run had analysis.rows; whether the tasks' gradients
+conflict; and the field pairs in GDCN's layers. On synthetic data, importances, divergences and
+pairs stand beside the known answer; gates and gradients have none.
 
-Rows are those of validation. With --split=test they are test's: the run is finished, and test is
-read to explain it; nothing may be chosen by what is seen there.
+It reads validation rows. --split=test reads test rows, to explain a finished run; do not choose
+anything by what you see there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
             raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
     config = read_config(workdir, base_config(), known.plugins)
-    # Where it runs now is not where it was trained.
+    # It may have been trained on other devices.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
         config.parallel.devices = config.parallel.table_devices = 0
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> None:
 
     run = build_run(config)
     state, step = best_state(run, workdir)
-    # What another call has written stays until all of this one's is made.
+    # The output of an earlier call stays until all of this one's is made.
     with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
         made = pathlib.Path(made)
         with bars() as bar:
@@ -106,20 +106,20 @@ def make_parser() -> command.Parser:
         parser.add_argument(f"--{name}", default=default, type=type(default), help=help + shown)
 
     add("workdir", "", "the folder of a finished run")
-    add("split", DEFAULTS.split, "whose rows are read: validation, test or train")
-    add("methods", ",".join(METHODS), "comma-separated")
+    add("split", DEFAULTS.split, "which rows to read: validation, test or train")
+    add("methods", ",".join(METHODS), "how to measure importance, comma-separated")
     add("repeats", DEFAULTS.repeats, "permutations of each field")
-    add("rows", DEFAULTS.rows, "a random sample of so many rows, where there are more")
-    add("segment", DEFAULTS.segment, "by what gate use is told apart: a field, or group")
-    add("seed", DEFAULTS.seed, "of the sample and the permutations")
-    add("data_dir", "", "prepared sets, where not as in the run; see configs/base.py")
-    add("plugins", "", "the run's plug-ins, where they have moved since")
-    add("manual_dir", "", "raw files, where not as in the run; see configs/base.py")
+    add("rows", DEFAULTS.rows, "draw a random sample of this many rows if there are more")
+    add("segment", DEFAULTS.segment, "what splits gate use into segments: a field, or group")
+    add("seed", DEFAULTS.seed, "seed of the sample and the permutations")
+    add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
+    add("data_dir", "", "where prepared sets are now, if not where the run had them")
+    add("manual_dir", "", "where raw files are now, if not where the run had them")
     return parser
 
 
 def arguments_of(settings: Settings) -> Iterator[str]:
-    """The arguments that are not the defaults, as one would give them."""
+    """The arguments that differ from the defaults, as on a command line."""
     for name, default in vars(DEFAULTS).items():
         value = getattr(settings, name)
         if value != default:

@@ -1,7 +1,7 @@
-"""Writes a small or a large set of files in Ali-CCP's published format, from a known law.
+"""Writes files in Ali-CCP's published format, of any size, drawn from a known law.
 
-For a look at the reader and the models without the data set itself; dtn_jax/datasets/
-dtn_jax/datasets/ali_ccp/generator.py says how clicks and conversions come about.
+They let you try the reader and the models without the data set. dtn_jax/datasets/ali_ccp/
+generator.py says how clicks and conversions are drawn.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_cc
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--out", help="the folder, usually ali_ccp in data.manual_dir")
+    parser.add_argument(
+        "--out", help="the folder for the files, usually ali_ccp in data.manual_dir"
+    )
     parser.add_argument("--rows", type=int, default=100_000, help="impressions of train")
-    parser.add_argument("--test_rows", type=int, default=0, help="of test; 0 is a quarter of train")
-    parser.add_argument("--lines", type=int, default=0, help="common features of each part; "
-                        "0 is one for 50 impressions of train")  # fmt: skip
-    parser.add_argument("--ids", type=int, default=20_000, help="ids of all fields together")
-    parser.add_argument("--behaviours", type=float, default=0.1, help="mean length of a user's "
+    parser.add_argument(
+        "--test_rows", type=int, default=0, help="impressions of test; 0: a quarter of train"
+    )
+    parser.add_argument("--lines", type=int, default=0, help="lines of common features in each "
+                        "split; 0: one for every 50 impressions of train")  # fmt: skip
+    parser.add_argument("--ids", type=int, default=20_000, help="ids in all fields together")
+    parser.add_argument("--behaviours", type=float, default=0.1, help="mean number of a user's "
                         "behaviours, as a share of the one published row's")  # fmt: skip
     parser.add_argument("--odd", type=float, default=0.0, help="share of conversions among rows "
                         "without a click")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--gz", action="store_true", help="compress the files")
     known = parser.parse_args(arguments)
     if not known.out:
-        raise UserError("no folder: give --out=DIR, where the four files shall be")
+        raise UserError("no folder: give --out=DIR, the folder for the four files")
     lines = known.lines or max(known.rows // 50, 1)
     spec = PairSpec(
         rows={"train": known.rows, "test": known.test_rows or max(known.rows // 4, 1)},

@@ -1,9 +1,9 @@
-"""Keeps what experiments.feature_importance found, and writes a report of all that is kept.
+"""Keeps the results of experiments.feature_importance, and writes a report of all that it keeps.
 
-Each run's importance.json goes to experiments/results/importance/DATASET.json and its main pictures
-beside it; README.md there is written anew from all JSON files. Without --workdirs, or with --check,
-nothing is taken over; two runs of one data set are refused. With --check nothing is written, and
-the exit code says whether the report is up to date.
+It copies each run's importance.json to experiments/results/importance/DATASET.json, with the main
+pictures, and rewrites the README.md there from all JSON files. It refuses two runs of one data
+set. Without --workdirs it only rewrites the report. --check writes nothing; its exit code says
+whether the report is up to date.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ REPORT = "README.md"
 HEAD = """\
 # Importance by task
 
-Which fields each task's predictions depend on, how far the tasks differ in that, and what goes on
-inside the model. Written by `experiments.importance_report` from the JSON files beside it; what the
-measures are stands in `dtn_jax/analysis/`. Every number is of one trained model: intervals are over
-rows and permutations, not over seeds. Fields that say the same share their importance: permuting
-one leaves the other in place. Permuted rows need not be possible ones, and what a model depends on
-need not be a cause. The interval of a divergence is the middle 95 % of resampled ones; of the pairs
-that `tests/analysis/test_analysis_rank.py` simulates, 8 to 39 fields with little and much noise,
-88 to 96 % hold the true one. Noise pushes divergences up: the interval is no test against 0, and is
-to be read beside what noise alone makes. Where train has no unknown value of a field, its row 0 was
-never trained: setting the field to unknown then takes it away rather than says that it is unknown.
+Which fields does each task's prediction depend on, how far do the tasks differ in that, and what
+goes on inside the model? `experiments.importance_report` writes this page from the JSON files
+beside it; `dtn_jax/analysis/` defines the measures. How to read it:
+
+- Every number describes one trained model. Intervals are over rows and permutations, not seeds.
+- Fields that carry the same information share their importance: permuting one leaves the other in
+  place. Permuted rows may be impossible ones, and what a model depends on need not be a cause.
+- The interval of a divergence is the middle 95 % of resampled divergences. In the simulations of
+  `tests/analysis/test_analysis_rank.py` (8 to 39 fields, little and much noise), 88 to 96 % of
+  these intervals hold the true value. Noise pushes divergences up. So the interval is not a test
+  against 0; compare it with the divergence that noise alone causes.
+- If train has no unknown value of a field, row 0 of its table was never trained. Setting the
+  field to unknown then removes it, rather than saying that it is unknown.
 """
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.add_argument("--workdirs", default="", help="folders of finished runs, comma-separated")
-    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     known = parser.parse_args(arguments)
     given = [] if known.check else filter(None, known.workdirs.split(","))
     found = {workdir: read(workdir) for workdir in map(pathlib.Path, given)}  # all, or none is kept
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     path = KEPT / REPORT
     if known.check:
         if not path.exists() or path.read_text() != text:
-            raise UserError(f"{path} is not what {EXAMPLE.partition(' --')[0]} writes; call it")
+            raise UserError(f"{path} is not what {EXAMPLE.partition(' --')[0]} writes; run it")
     else:
         path.write_text(text)
 
@@ -64,14 +67,14 @@ def read(workdir: pathlib.Path) -> dict:
     """A run's importance.json, with the command that trained it."""
     source = workdir / FOLDER / "importance.json"
     if not source.exists():
-        raise UserError(f"{source} is not there: call experiments.feature_importance first")
+        raise UserError(f"{source} is not there: run experiments.feature_importance first")
     found = json.loads(source.read_text())
     trained_by = training_command(json.loads((workdir / "config.json").read_text()))
     return found | {"trained_by": trained_by}
 
 
 def refuse_twins(found: Mapping[pathlib.Path, Mapping]) -> None:
-    """One run a data set: what is kept of a run is called by that."""
+    """Raises UserError for two runs of one data set: their results would have one name."""
     by_dataset: dict[str, pathlib.Path] = {}
     for workdir, facts in found.items():
         other = by_dataset.setdefault(facts["dataset"], workdir)
@@ -83,7 +86,7 @@ def refuse_twins(found: Mapping[pathlib.Path, Mapping]) -> None:
 
 
 def keep(workdir: pathlib.Path, found: Mapping) -> None:
-    """Puts what was found, and the run's pictures, among what is kept."""
+    """Copies what was found, and the run's pictures, to KEPT."""
     KEPT.mkdir(parents=True, exist_ok=True)
     name = found["dataset"]
     for picture in markdown.PICTURES:
@@ -97,7 +100,7 @@ def keep(workdir: pathlib.Path, found: Mapping) -> None:
 
 
 def training_command(facts: Mapping) -> str:
-    """The command that trains a run: its config file, and where it departs from that."""
+    """The command that trains a run: its config file, and the options that differ from it."""
     stored = identity(facts["config"])
     stored["analysis.rows"] = flatten(facts["config"]).get("analysis.rows", 0)
     dataset, architecture = stored["data.dataset"], stored["model.architecture"]
@@ -154,11 +157,10 @@ def summary(by_name: Mapping[str, Mapping]) -> str:
             rows.append([name, f"{left}, {right}", *cells])
     header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "known"]
     return (
-        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. Known, "
-        "where the answer is, is that of the Bayes-optimal score's importances, and agreement each "
-        "task's rank correlation with these, over the fields above their noise.\n\n"
-        + markdown.table([*header, "agreement"], rows)
-        + "\n"
+        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. Where the "
+        "answer is known, `known` is the divergence of the Bayes-optimal score's importances, and "
+        "`agreement` each task's rank correlation with these, over the fields above their noise."
+        "\n\n" + markdown.table([*header, "agreement"], rows) + "\n"
     )
 
 

@@ -1,7 +1,7 @@
-"""Runs experiments.train as several processes of this machine, and restarts them when one dies.
+"""Runs experiments.train as several processes on this machine; if one dies, restarts all.
 
-Everything after `--` goes to experiments.train. On a cluster each host runs experiments.train
-itself (experiments/launch.md); this command is for one machine, and for trying things out.
+Everything after `--` is passed to experiments.train. This command is for one machine and for tests;
+on a cluster, each host runs experiments.train itself (see experiments/launch.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dtn_jax.errors import UserError
 
 from . import command
 
-RESUMES = True  # an interrupted call goes on from its last checkpoint
+RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (
     "python -m experiments.launch --processes=2 -- "
     "--config=configs/adult.py:dtn --workdir=runs/adult_two"
@@ -28,15 +28,15 @@ EXAMPLE = (
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 INTERRUPTED = 130
 ended = threading.Event()  # this command was told to end
-PATIENCE = 60  # seconds that the others get to end by themselves when one has ended
+PATIENCE = 60  # seconds that the others have to end by themselves when one has failed
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.usage = "%(prog)s --processes N [--restarts N] -- ARGUMENTS OF experiments.train"
-    parser.add_argument("--processes", type=int, default=2, help="how many (default 2)")
+    parser.add_argument("--processes", type=int, default=2, help="how many to start (default 2)")
     parser.add_argument(
-        "--restarts", type=int, default=3, help="how often to restart all when one dies (default 3)"
+        "--restarts", type=int, default=3, help="how often to restart all if one dies (default 3)"
     )
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("expected --processes of at least 1 and --restarts of at least 0")
     if not training:
         raise UserError("nothing to run: give the arguments of experiments.train after --")
-    # Only noted here: an exception between a process's start and its place in the list of those
-    # started would leave it alive.
+    # Only take note: an exception between a process's start and its entry in the list would leave
+    # the process running.
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     code = run_until_done(training, known.processes, known.restarts)
     if code:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
-    """Starts all processes, again after a death; returns the exit code."""
+    """Starts all processes, and again if one dies; returns the exit code."""
     for attempt in range(restarts + 1):
         codes = run_once(training, count)
         bad = [(i, code) for i, code in enumerate(codes) if code]
@@ -67,11 +67,11 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
         what = f"process {index} of {count} ended with {how_it_ended(code)}"
         if attempt < restarts:
             rich.print(
-                f"{what}; starting all again from the last checkpoint "
+                f"{what}; restarting all from the last checkpoint "
                 f"(restart {attempt + 1} of {restarts})",
                 flush=True,
             )
-    rich.print(f"{what}; giving up after {restarts} restarts. The same command goes on.")
+    rich.print(f"{what}; giving up after {restarts} restarts. The same command resumes.")
     return 1
 
 
@@ -80,10 +80,10 @@ def how_it_ended(code: int) -> str:
 
 
 def run_once(training: Sequence[str], count: int) -> list[int]:
-    """Starts the processes and waits for all; the first to fail comes first in time, not here.
+    """Starts the processes, waits for all of them, and returns their exit codes.
 
-    When one has ended badly the others get PATIENCE seconds: JAX ends them when the heartbeat is
-    missed. What is left then is killed.
+    When one fails, the others have PATIENCE seconds: JAX ends them when it misses the heartbeat.
+    Whatever still runs then is killed.
     """
     address = f"127.0.0.1:{free_port()}"
     started: list[subprocess.Popen] = []

@@ -14,7 +14,7 @@ ALL = "all"
 
 
 def sections() -> list[str]:
-    """What --help=... may name: sections, and those of things with options of their own."""
+    """What --help=... may name: sections, and the parts of them that have their own options."""
     known = declarations().values()
     inner = {f"{d.family.section}.{name}" for d in known if d.family for name in d.members}
     return [*filter(None, SECTIONS), *sorted(inner)]
@@ -45,7 +45,7 @@ def listed(found: Iterable[Declared]) -> str:
         option = declared.option
         default = option.default
         shown = repr(default) if default == "" else str(default)
-        runtime = "; may change on a workdir" if option.runtime else ""
+        runtime = "; may change when a run resumes" if option.runtime else ""
         lines.append(f"--config.{declared.key}={shown}")
         text = f"{option.help} [{option.expected}{runtime}]"
         lines += textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ")

@@ -1,19 +1,20 @@
-"""Makes the paper's tables: tunes, trains over seeds, tests differences, writes and draws.
+"""Makes paper tables: tunes, trains over seeds, tests differences, writes tables and pictures.
 
-  overall       all architectures, each tuned with as many trials
+  overall       all architectures, each tuned with the same number of trials
   ablation      DTN without each of its parts
   interactions  every kind of expert in every routing
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
   sensitivity   DTN at other sizes
 
-What is fixed beforehand is the protocol: a file of experiments/tables/protocols, by the name of its
-data set, or your own (copy one). What a run found is a cell; nothing that has its cell is done
-again, so the command can be stopped, called again, called with more seeds or other tables, or
-called in several processes at once: they share the work. Each table is WORKDIR/NAME/TABLE.md, .tex,
-.csv and pictures, NAME that of the protocol; report.html beside them holds all, cells.jsonl.xz the
-cells. Trials never open test; each final run reads it once.
+A protocol fixes beforehand what is compared: --dataset names one of experiments/tables/protocols,
+--protocol your own file (copy one). Trials never open test; each final run reads it once.
 
---quick makes tables for a look, in WORKDIR/NAME-shortened: few trials, seeds and training steps.
+A finished run is a cell, and is not run again. So you can stop the command, run it again, add
+seeds or tables, or run it in several processes, which share the work.
+
+It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's), report.html with
+all tables, and cells.jsonl.xz with the cells. --quick makes cheap tables, with few trials, seeds
+and training steps, in WORKDIR/NAME-shortened.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from .tables.references import REFERENCES
 from .tables.shortened import SUFFIX, cut, quick, with_settings
 from .tables.work import Work
 
-RESUMES = True  # an interrupted call goes on from its last checkpoint
+RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
     "--workdir=runs/paper"
@@ -77,16 +78,16 @@ def main(arguments: Sequence[str]) -> None:
             problems += failed
             write(work, table, entries, arguments)
         kept.pack(folder)
-        # Once more: another process may have added to it, or written over it, meanwhile.
+        # Again: meanwhile another process may have added cells, or written over the table.
         show(write(work, table, entries, arguments), folder / f"{table}.md")
     if problems:
-        raise UserError("\n".join(["some runs could not be done:", *problems]))
+        raise UserError("\n".join(["some runs failed:", *problems]))
 
 
 def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
     """The protocol that is asked for, and the name of its folder."""
     if known.protocol and known.dataset:
-        raise UserError("--dataset names a shipped protocol, --protocol your own: give one")
+        raise UserError("--dataset names a shipped protocol, --protocol your own: give only one")
     files = shipped()
     full = load(
         pathlib.Path(known.protocol)
@@ -107,52 +108,55 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
 
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--dataset", help=f"a shipped protocol: {', '.join(shipped())}")
-    parser.add_argument("--protocol", metavar="FILE", help="your own; see tables/protocol_files.py")
-    parser.add_argument("--table", help=f"{', '.join(TABLES)}, several with commas, or all")
+    parser.add_argument("--dataset", help=f"a shipped protocol, one of {', '.join(shipped())}")
+    parser.add_argument("--protocol", metavar="FILE", help="your own protocol file")
+    parser.add_argument("--table", help=f"comma-separated: {', '.join(TABLES)}; or all")
     parser.add_argument(
-        "--seeds", type=int, help="final runs of an entry (default: the protocol's)"
+        "--seeds", type=int, help="final runs of each entry (default: the protocol's)"
     )
-    parser.add_argument("--trials", type=int, help="of an entry's tuning (default: the protocol's)")
+    parser.add_argument("--trials", type=int, help="to tune each entry (default: the protocol's)")
     parser.add_argument(
-        "--workdir", default="runs/paper", help="tables and cells (default %(default)s)"
+        "--workdir", default="runs/paper", help="for tables and cells (default %(default)s)"
     )
-    parser.add_argument("--runs", default="", help="the runs' folders (default: runs/ in there)")
     parser.add_argument(
-        "--quick", action="store_true", help="a cheap look at the tables, beside the full ones"
+        "--runs", default="", help="for the runs' folders (default WORKDIR/NAME/runs)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="cheap tables, in a folder beside the full ones"
     )
     parser.add_argument(
         "--set",
         default="",
         metavar="KEY=VALUE,...",
-        help="settings of all entries; values with commas in brackets: model.mlp.hidden=(64,32)",
+        help="settings for all entries; put values with commas in brackets: "
+        "model.mlp.hidden=(64,32)",
     )
     parser.add_argument(
         "--entries",
         default="",
         metavar="NAME,...",
-        help="do only these rows' runs; the table still has all that are there",
+        help="run only these rows; the table still shows every row that has runs",
     )
     parser.add_argument(
         "--together",
         default="auto",
-        help="an entry's seeds as replicas in one program: always, never, or auto (default): not "
-        "on a CPU, where they are faster one after another",
+        help="train an entry's seeds as replicas in one program: always, never, or auto (default: "
+        "not on a CPU, where one after another is faster)",
     )
-    parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
-    parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
+    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
+    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
     return parser
 
 
 def keep_compiled(runs: pathlib.Path) -> None:
-    """Trials and seeds compile the same programs: they are kept on disk, unless already so."""
+    """Keeps compiled programs on disk, as trials and seeds share them, unless JAX does already."""
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str((runs / "compiled").absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:
-    """Writes the table from the cells that there are; returns its content."""
+    """Writes the table from the cells that exist; returns its content."""
     tunings = {n: work.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
     found = content(
         work.dataset,
@@ -176,20 +180,20 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
 
 
 def tables_made(folder: pathlib.Path) -> list[dict]:
-    """The contents of the tables that are there; older or damaged ones wait to be made again."""
+    """The contents of the tables that exist; older or damaged ones are left out, with a message."""
     made = []
     for table in TABLES:
         try:
             found = kept.read_json(folder / f"{table}.json")
         except UserError as error:
-            rich.print(f"{error}: left out of the report until --table={table} makes it again")
+            rich.print(f"{error}: not in the report until --table={table} makes it again")
         else:
             made += [found] if found and found.get("format") == FORMAT else []
     return made
 
 
 def references(work: Work) -> dict[str, dict]:
-    """Models from outside on these very data, and the data's own scores where they are known."""
+    """Other libraries' models on the same data, and the data's own scores where known."""
     known = kept.read_json(REFERENCES / f"{work.dataset}.json") or {}
     found = {name: r for name, r in known.items() if r["data"] == work.data.fingerprint}
     best = work.data.notes.get("test_bayes_auc")
@@ -197,7 +201,7 @@ def references(work: Work) -> dict[str, dict]:
 
 
 def remade(arguments: Sequence[str]) -> str:
-    """The command that makes the whole table; where things lie is no part of it."""
+    """The command that makes the whole table, without the folders."""
     places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--entries")
     left, given = [], iter(arguments)
     for argument in given:

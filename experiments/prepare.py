@@ -1,6 +1,6 @@
-"""Prepares a data set: raw files to encoders and blocks of rows, as training would do it first.
+"""Prepares a data set from raw files, as the first training run would, and shows what it holds.
 
-What is there already is not done again. Shows what the set holds.
+A set that is already prepared is only shown.
 """
 
 from __future__ import annotations
@@ -26,39 +26,45 @@ EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=1000
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.epilog = f"{options_help()}\n\n{parser.epilog}"
-    parser.add_argument("--dataset", default="", help=f"one of: {', '.join(DATASETS)}")
+    parser.add_argument("--dataset", default="", help=f"one of {', '.join(DATASETS)}")
     parser.add_argument(
-        "--options", default="", help="the data set's own options, KEY=VALUE,...: see below"
+        "--options", default="", help="the data set's own options, KEY=VALUE,...; see below"
     )
     parser.add_argument(
-        "--manual_dir", default="", help="raw files, a folder a data set (default $DTN_MANUAL_DIR)"
+        "--manual_dir",
+        default="",
+        help="where raw files are, one folder per data set (default $DTN_MANUAL_DIR)",
     )
     parser.add_argument(
-        "--data_dir", default="", help="prepared sets (default $DTN_DATA_DIR, else a cache folder)"
+        "--data_dir",
+        default="",
+        help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
     )
-    parser.add_argument("--plugins", default="", help="files of your own with data sets, by comma")
+    parser.add_argument(
+        "--plugins", default="", help="your own files with data sets, comma-separated"
+    )
     known = parser.parse_args(arguments)
     plugins.load(known.plugins)
     source = (known.dataset, known.options, known.data_dir, known.manual_dir)
-    told = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()  # while it is prepared
-    show(catalog.load(*source), account=not told)
+    fresh = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
+    show(catalog.load(*source), account=not fresh)  # preparing it shows the account already
 
 
 def options_help() -> str:
-    """Each data set's own options with their defaults, as --help shows them."""
-    lines = ["the data sets' own options, with their defaults (what they mean: dtn_jax/datasets):"]
+    """Each data set's own options, as --help shows them."""
+    lines = ["the data sets' own options, with their defaults:"]
     for name, builder in DATASETS.items():
-        words = []
-        for key, default in builder.OPTIONS.items():
-            default, *others = default if isinstance(default, tuple) else (default,)
-            words.append(f"{key}={default}" + (f" (or {', '.join(others)})" if others else ""))
-        text = f"  {name:<15}{', '.join(words) or 'none'}"
-        lines += textwrap.wrap(text, 79, subsequent_indent=" " * 17, break_on_hyphens=False)
+        lines.append(f"  {name}" + ("" if builder.OPTIONS else ": none"))
+        for key, found in builder.OPTIONS.items():
+            text = f"{key}={found.default}: {found.help} [{found.expected}]"
+            lines += textwrap.wrap(
+                text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
+            )
     return "\n".join(lines)
 
 
 def show(data: Prepared, account: bool) -> None:
-    """The fields, the tasks, the splits and the place of a prepared set; its account, if asked."""
+    """Shows a prepared set's fields, tasks, splits and place, and its account if asked."""
     fields = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Fields of {data.schema.name}")
     for column in ("field", "kind", "table rows", "slots", "pooling", "unknown in train"):
         fields.add_column(column, justify="left" if column in ("field", "kind") else "right")
@@ -70,7 +76,7 @@ def show(data: Prepared, account: bool) -> None:
             field.kind,
             f"{field.rows:,}",
             str(field.slots),
-            pooling if field.kind in ("bag", "sequence") else "",
+            pooling if field.kind == "bag" else "",
             f"{unknown.get(field.name, 0):,}",
         )
     rich.print(fields)

@@ -1,8 +1,8 @@
-"""Writes the tables of the documents from the JSON that paper_tables and benchmark keep.
+"""Writes the result tables of the READMEs from the JSON of paper_tables and benchmark.
 
-The documents are README.md and experiments/results/benchmark/README.md. Each table stands between
-`<!-- results: NAME -->` and `<!-- end -->`; nothing else is touched. With --check nothing is
-written, and the exit code says whether they are up to date.
+The files are README.md and experiments/results/benchmark/README.md. A table stands between
+`<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it is. --check writes
+nothing; its exit code says whether the tables are up to date.
 """
 
 from __future__ import annotations
@@ -32,20 +32,19 @@ PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     known = parser.parse_args(arguments)
     for document in DOCUMENTS:
         text = document.read_text()
         written = PLACE.sub(lambda found: found[1] + table(found[2]) + found[3], text)
         if known.check and written != text:
-            raise UserError(f"{document} is not what {EXAMPLE} writes; call it")
+            raise UserError(f"{document} is not what {EXAMPLE} writes; run it")
         if not known.check:
             document.write_text(written)
 
 
 def table(name: str) -> str:
-    """The Markdown table of a name: the benchmark's, its summary, or TABLE_DATASET of the paper's.
-
+    """The Markdown table called `benchmark`, `benchmark_summary` or TABLE_DATASET.
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
     """
@@ -59,7 +58,7 @@ def table(name: str) -> str:
 
 
 def paper_table(kind: str, dataset: str) -> str:
-    """The first of the tables that experiments/results/paper/<dataset>/<kind>.json makes."""
+    """The first table of experiments/results/paper/<dataset>/<kind>.json."""
     path = RESULTS / PAPER / dataset / f"{kind}.json"
     if not path.exists():
         raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
@@ -68,9 +67,9 @@ def paper_table(kind: str, dataset: str) -> str:
 
 
 def performance_table(every: bool) -> str:
-    """A row for each goal of each suite in experiments/results/benchmark, met or missed.
+    """A row for each goal of each suite in experiments/results/benchmark.
 
-    Without `every` the goals of SUMMED and those missed have one.
+    Without `every`, only for the goals of SUMMED and those that were missed.
     """
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
     if not files:
@@ -97,8 +96,8 @@ def performance_table(every: bool) -> str:
     else:
         met = sum(goal.met for goal in goals)
         how = (
-            f"{met} of {len(goals)} goals are met; beside `{SUMMED}` only what is missed stands "
-            f"here. [All goals, how they were measured and what was tried]({ALL_GOALS})."
+            f"{met} of {len(goals)} goals are met; apart from `{SUMMED}`, the table shows only "
+            f"missed ones. [All goals, how they were measured and what was tried]({ALL_GOALS})."
         )
     return "\n".join(lines) + f"\n\n{how}\n\n"
 

@@ -1,10 +1,10 @@
-"""Searches for settings: trials of a config, judged on validation alone, test stays shut.
+"""Searches for settings: runs trials of a config and compares them on validation, never on test.
 
-What is searched is a function `sweep(trial)` that returns {option: value}: that of --sweep=FILE,
-else of the config's file, else of configs/space.py; or a --grid. Optuna keeps the trials in a
-storage. The same command goes on where it stopped; called on several machines with one storage they
-share the work, and a trial whose worker died goes on from its last checkpoint (with a journal,
-which does not tell who lives, only where the workers share the workdir too).
+The space is a function `sweep(trial)` that returns {option: value}, from --sweep=FILE, else from
+the config's file, else from configs/space.py; or it is a --grid. Optuna keeps the trials in a
+storage. The same command resumes an interrupted search. Several machines that run it with one
+storage share the work, and resume the trials of workers that died from their last checkpoints. (A
+journal does not record which workers live, so with one they must share the workdir too.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .search.opening import open_study
 from .search.search_space import described, grid_space, load_space, read_grid
 from .search.worker import OBJECTIVE, work
 
-RESUMES = True  # an interrupted call goes on from its last checkpoint
+RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (
     "python -m experiments.sweep --config=configs/adult.py:dtn --workdir=runs/sweep --trials=20"
 )
@@ -40,15 +40,15 @@ def main(arguments: Sequence[str]) -> None:
     known, rest = make_parser().parse_known_args(arguments)
     config = command.read_config(known.config, rest)
     if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, a folder for the trials")
+        raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
     choose("sampler", known.sampler, SAMPLERS)
     choose("pruner", known.pruner, PRUNERS)
     if known.grid and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
     if config.parallel.processes != "off":
         raise UserError(
-            "a trial is one process: leave parallel.processes off, and call this command on each "
-            "machine with one --storage"
+            "a trial is one process: leave parallel.processes off, and run this command on each "
+            "machine with the same --storage"
         )
     if config.replicas:
         raise UserError("a trial is one run: leave config.replicas out")
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
     data = read_data(config)
-    # A select that the data set cannot have ends the search before it has a folder.
+    # A selection that does not fit the data set ends the search before it has a folder.
     selection = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema))
     workdir = pathlib.Path(known.workdir) / known.study
     workdir.mkdir(parents=True, exist_ok=True)
@@ -95,11 +95,11 @@ def main(arguments: Sequence[str]) -> None:
             for name, study in studies.items():
                 try:
                     work(study, configs[name], space, workdir / name)
-                except UserError as error:  # the others' trials are not lost for it
+                except UserError as error:  # the other architectures are searched nevertheless
                     problems.append(f"{name}: {error}")
                 except trial_storage.FAULTS as error:
                     problems.append(f"{name}: the storage does not answer: {error}")
-        finally:  # whatever ended the work, what it found is shown
+        finally:  # however the work ended, show what it found
             try:
                 if any(study.best() for study in studies.values()):
                     sweep_report.write(workdir, studies, known.config, rest)
@@ -120,31 +120,32 @@ def make_parser() -> command.Parser:
         "--trials",
         type=int,
         default=0,
-        help=f"of each architecture, over all workers (default {TRIALS}; of a grid all its points)",
+        help=f"of each architecture, by all workers together (default {TRIALS}; all points of a "
+        "grid)",
     )
     add(
         "storage",
         "",
-        "as Optuna takes it: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
+        "of the trials: sqlite:///FILE (default: sweep.db in the workdir), the URL of a "
         "database server, or journal:FILE",
     )
     add(
         "study",
         "",
-        "tells searches that share a storage or a workdir apart: a folder in the workdir (default: "
-        "the workdir itself; in the storage the data set's name)",
+        "name of the search, if several share a storage or a workdir: its folder in the workdir "
+        "(default: the workdir itself; in the storage the data set's name)",
     )
-    add("sweep", "", "a Python file with sweep(trial) -> {option: value}")
-    add("grid", "", "instead: 'optim.learning_rate=1e-3,3e-4;model.dropout=0,0.2'")
-    add("architectures", "", "search each of these with an equal budget, comma-separated")
+    add("sweep", "", "a Python file with a function sweep(trial) that returns {option: value}")
+    add("grid", "", "try all of these instead: optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2")
+    add("architectures", "", "comma-separated: search each of these with the same budget")
     add(
         "objective",
         "",
-        "which validation metric becomes better: mean, a task, several, click+order, or a metric "
-        "of theirs, click:logloss (default: the config's train.select, which it sets)",
+        "the validation metric to improve: mean, a task, several tasks (click+order) or another "
+        "metric (click:logloss); sets train.select, which is its default",
     )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
-    add("pruner", "none", f"what ends bad trials early: {', '.join(PRUNERS)} (default none)")
+    add("pruner", "none", f"ends bad trials early: {', '.join(PRUNERS)} (default none)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     return parser
 

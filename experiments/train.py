@@ -1,4 +1,4 @@
-"""Trains and evaluates one model: results.json, predictions, plots and checkpoints in --workdir."""
+"""Trains and evaluates a model; writes results, predictions, plots and checkpoints to --workdir."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dtn_jax.train import train
 
 from . import command
 
-RESUMES = True  # an interrupted call goes on from its last checkpoint
+RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
 
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     known, rest = parser.parse_known_args(arguments)
     config = command.read_config(known.config, rest)
     if not known.workdir:
-        raise UserError("no workdir: give --workdir=DIR, a folder for the run's files")
+        raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")
     if config.replicas:
         train_replicas(config, known.workdir)
     else:

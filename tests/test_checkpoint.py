@@ -169,8 +169,10 @@ def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_kept(workdir, c
     kept = workdir / "checkpoints/damaged/last-2"
     said = capsys.readouterr().out
     assert f"{workdir / 'checkpoints/last/2'} is damaged: state/" in said
-    assert f"{name} has {len(before) - 1:,} bytes, expected {len(before):,}; kept as {kept}" in said
-    assert "The checkpoint of step 1 is used" in said
+    assert (
+        f"{name} has {len(before) - 1:,} bytes, expected {len(before):,}; moved to {kept}" in said
+    )
+    assert "Using the checkpoint of step 1" in said
     assert large_file(kept).read_bytes() == before[:-1]
     again = Checkpoints(workdir)  # the run goes on, and saves the step that it lost
     again.save(2, state_at(2), progress_at(2))
@@ -325,7 +327,7 @@ def test_a_damaged_best_state_that_is_nowhere_else_is_an_error(workdir, last):
         shutil.rmtree(workdir / "checkpoints/last/2")
     with pytest.raises(UserError, match=r"best/2 is damaged: .* has changed") as error:
         best_of(workdir, 2)
-    assert f"Put a copy of {workdir / 'checkpoints/best/2'} back" in str(error.value)
+    assert f"Restore {workdir / 'checkpoints/best/2'} from a copy" in str(error.value)
 
 
 @pytest.mark.parametrize("lost", ["a bit", "checksums"])
@@ -369,8 +371,8 @@ def test_a_run_whose_newest_checkpoint_is_damaged_equals_one_done_at_once(
     capsys.readouterr()
     train(config, tmp_path / "run")
     said = capsys.readouterr().out
-    assert "The checkpoint of step 6 is used" in said
-    assert "Going on at step 6 of 12" in said
+    assert "Using the checkpoint of step 6" in said
+    assert "Resuming at step 6 of 12" in said
     assert_same_run(config, tmp_path / "uncut", tmp_path / "run")
 
 

@@ -11,8 +11,10 @@ from dtn_jax import config as options
 from dtn_jax import run
 from dtn_jax.config import declarations
 from dtn_jax.errors import UserError
+from dtn_jax.losses import LOSSES, read_losses
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.run import build_run
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -57,17 +59,6 @@ def test_an_argument_may_hold_a_tuple_in_brackets():
     assert (config.model.mlp.hidden, config.seed) == ((32, 16), 1)
     config = options.load_config("configs/adult.py:seed=1,model.mlp.hidden=[32, 16]")
     assert (config.model.mlp.hidden, config.seed) == ((32, 16), 1)
-
-
-def test_tuned_settings_of_the_architecture_apply_before_the_argument():
-    tuned = {"mmoe": {"model.experts": "mlp*4", "model.mlp.hidden": (64, 32), "train.epochs": 2}}
-    config = options.variant(base.get_config(), "mmoe,train.epochs=3", tuned=tuned)
-    assert config.model.experts == "mlp*4"
-    assert config.model.mlp.hidden == (64, 32)
-    assert config.train.epochs == 3
-    assert options.variant(base.get_config(), "ple", tuned=tuned) == options.variant(
-        base.get_config(), "ple"
-    )
 
 
 @pytest.mark.parametrize(
@@ -355,6 +346,8 @@ def used(key) -> dict[str, str]:
     found = declarations()[key]
     if found.member in ARCHITECTURES:
         return {"model.architecture": found.member}
+    if found.member in LOSSES:
+        return {"loss.tasks": f"task={found.member}"}
     return {"model.experts": found.member} if found.family else {}
 
 
@@ -458,9 +451,15 @@ class Recorder:
         self._read.add(self._prefix + name)
         return value
 
+    def __contains__(self, name):
+        return name in self._config
+
+    def get(self, name, default):
+        return self[name] if name in self._config else default
+
 
 def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
-    """By a run of two steps, and by the building of the architectures that have own options."""
+    """By a run of two steps, and by the making of architectures and losses that have own ones."""
     check, read = options.checked_config, set()
     monkeypatch.setattr(run, "checked_config", lambda config: Recorder(check(config), read))
     config = adult.get_config("shared_bottom")
@@ -477,4 +476,7 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)
+    config = configured({"loss.tasks": "click=focal,seconds=huber"})
+    tasks = (Task("click"), Task("seconds", "regression"))
+    read_losses(Recorder(check(config), read).loss, Schema("toy", (Field("a"),), tasks))
     assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

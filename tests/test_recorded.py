@@ -84,7 +84,7 @@ def test_a_cut_run_goes_on_to_the_same_numbers(folder, asked, capsys):
     losses, results = trained(workdir), read(workdir / "results.json")
     unfinish(workdir)
     found = train(asked, workdir)
-    assert "Going on at step 2 of 4." in capsys.readouterr().out
+    assert "Resuming at step 2 of 4." in capsys.readouterr().out
     again = trained(workdir)
     assert list(again) == [1, 2, 3, 4]
     for step, expected in losses.items():

@@ -49,7 +49,7 @@ def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monk
         cut_after(patch, 2)
         train(config, tmp_path / "run")
     train(config, tmp_path / "run")
-    assert "Going on at step 30 of 45" in capsys.readouterr().out
+    assert "Resuming at step 30 of 45" in capsys.readouterr().out
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 

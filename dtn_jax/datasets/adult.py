@@ -33,8 +33,8 @@ NUMERIC = ("age", "educational-num", "capital-gain", "capital-loss", "hours-per-
 class Adult(BlockBuilder):
     """UCI Adult: does a person earn more than 50K a year, and did they never marry?
 
-    `marital-status` gives the second label and so is not a field; `fnlwgt`, the number of
-    people a row stands for, is stored as the example's weight.
+    `marital-status` gives the second label, so it is not a field. `fnlwgt`, the number of people
+    that a row stands for, is stored as the example's weight.
     """
 
     weight = "fnlwgt"

@@ -2,7 +2,7 @@
 
 Reads, from `<manual_dir>/census_income`, either `train.parquet` and `test.parquet` or UCI's
 `census-income.data` and `census-income.test` (plain or `.gz`); without them it downloads UCI's
-archive. Whatever the source, the rows must have the official table's SHA-256.
+archive. Whatever the source, the rows are verified against the official table's SHA-256.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import zlib
 from typing import ClassVar
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
@@ -27,6 +26,7 @@ from dtn_jax.datasets.preparation.download import discard, download
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
@@ -75,26 +75,20 @@ NUMERIC = (
 class CensusIncome(BlockBuilder):
     """KDD Census-Income: income above 50K, and never married (39 fields, 299,285 rows).
 
-    `income_50k` and `marital_stat` give the labels and so are not fields; `instance_weight` is
-    stored as the example's weight. Option `buckets`: those of a numeric field.
+    `income_50k` and `marital_stat` give the labels, so they are not fields; `instance_weight` is
+    stored as the example's weight.
     """
 
-    OPTIONS: ClassVar = {"buckets": 64}
+    OPTIONS: ClassVar = {"buckets": Option(64, "quantile buckets of a numeric field", least=2)}
     FIELD_OPTIONS: ClassVar = ("buckets",)
     weight = WEIGHT
     url = URL
 
-    def __init__(self, *, buckets: int = 64, **kwargs):
-        if buckets < 2:
-            raise UserError(f"census_income: buckets is {buckets}, expected at least 2")
-        self.numeric = QuantileBuckets(buckets)
-        config = tfds.core.BuilderConfig(name=f"buckets{buckets}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
-
     def encoders(self):
         fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]
         categorical = Vocabulary(unknown=("?",))
-        return {c: self.numeric if c in NUMERIC else categorical for c in fields}
+        numeric = QuantileBuckets(self.own.buckets)
+        return {c: numeric if c in NUMERIC else categorical for c in fields}
 
     def tasks(self):
         return (Task("income"), Task("never_married"))
@@ -114,7 +108,7 @@ class CensusIncome(BlockBuilder):
 
 
 def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
-    """The raw pair in `folder`, {split: path}; says so and gives None where it holds no file."""
+    """The raw pair in `folder`, {split: path}; None, with a message, if it holds no such file."""
     found = {}
     for split, name in RAW.items():
         candidates = [folder / f"{split}.parquet", folder / name, folder / f"{name}.gz"]
@@ -132,7 +126,7 @@ def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
 
 
 def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, pathlib.Path]:
-    """Unpacks UCI's zip, which holds a tar.gz, which holds the raw pair; discards a damaged one."""
+    """Unpacks UCI's zip with a tar.gz with the raw pair; discards a damaged archive."""
     folder.mkdir(exist_ok=True)
     try:
         with (
@@ -154,7 +148,7 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
     shutil.rmtree(folder)
     discard(archive)
     raise UserError(
-        f"the archive from {url} {problem}; it was discarded: the next call downloads it anew"
+        f"the archive from {url} {problem}; it was discarded, and the next run downloads it again"
     )
 
 
@@ -171,7 +165,9 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
             f"{path}: column {missing[0]!r} is missing; the columns are: {', '.join(frame.columns)}"
         )
     if len(frame) != rows:
-        raise UserError(f"{path}: {len(frame)} rows, but the official split has {rows}: truncated?")
+        raise UserError(
+            f"{path}: {len(frame)} rows, but the official split has {rows}; is it truncated?"
+        )
     if digest(frame) != sha256:
         raise UserError(
             f"{path}: the rows differ from the official split's (SHA-256 {sha256[:12]}…)"
@@ -210,7 +206,9 @@ def read_text(path: pathlib.Path) -> pl.DataFrame:
     bad = (sizes != len(COLUMNS)).arg_true()
     if len(bad):
         number, size = lines["number"][int(bad[0])], sizes[int(bad[0])]
-        raise UserError(f"{path}, line {number}: {size} values, expected {len(COLUMNS)}: damaged?")
+        raise UserError(
+            f"{path}, line {number}: {size} values, expected {len(COLUMNS)}; is it damaged?"
+        )
     values = (
         lines["line"].str.split_exact(",", len(COLUMNS) - 1).struct.rename_fields(list(COLUMNS))
     )

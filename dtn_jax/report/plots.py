@@ -1,7 +1,6 @@
-"""The pictures of a run, as PNG files.
+"""Draws the pictures of a run, as PNG files.
 
-They are drawn on `matplotlib.figure.Figure` objects, without pyplot: no global state, no display,
-safe in threads.
+It uses `matplotlib.figure.Figure` objects without pyplot: no global state, no display, thread-safe.
 """
 
 from __future__ import annotations
@@ -175,8 +174,8 @@ def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathl
     """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
 
     Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
-    calibration. Axes are logarithmic when the base rate is under `calibration.LOW_RATE`. A bin
-    without a positive has no place on a logarithmic axis and stands, hollow, at its foot.
+    calibration. Axes are logarithmic if the base rate is below `calibration.LOW_RATE`. A bin
+    without positives has no place on a logarithmic axis; it is drawn hollow, at the bottom.
 
     Args:
       curves: {task@space: `calibration.calibration_curve`}, None where there is no example.

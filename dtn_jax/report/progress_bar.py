@@ -1,4 +1,4 @@
-"""How far training is: a bar in a terminal, plain lines elsewhere."""
+"""Progress of training: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW = 120.0  # seconds over which speed is measured; wider than any pause bet
 
 
 class _Bar(rich.progress.Progress):
-    """A bar with a line below for the losses, which would not fit beside it."""
+    """A bar with the losses in a line below, as they would not fit beside it."""
 
     below = ""
 
@@ -24,21 +24,21 @@ class _Bar(rich.progress.Progress):
 
 
 class ProgressBar:
-    """Shows how far training is: a bar in a terminal, else a plain line every `interval` seconds.
+    """Shows the progress of training: a bar in a terminal, else a line every `interval` seconds.
 
         with ProgressBar(total_steps, total_epochs, start_step) as progress:
             progress.update(step=100, epoch=0, losses={"click": 0.3}, examples=102_400)
 
-    Rates and the time left are over the last `WINDOW` seconds and begin at the first update, so
-    neither compilation nor the steps before a resume count.
+    Rates and the time left are measured over the last `WINDOW` seconds, from the first update on,
+    so they count neither compilation nor steps before a resume.
 
     Args:
       total_steps: steps of the whole run.
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
-      interval: least seconds between two plain lines; the first and the last update always show.
-      console: where to write; None is that of rich.print.
-      interactive: bar (True) or plain lines (False); None asks whether the output is a terminal.
+      interval: minimum seconds between two plain lines; the first and last update always show.
+      console: where to write; None means that of rich.print.
+      interactive: bar (True) or plain lines (False); None: bar if the output is a terminal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: the tables of its results."""
+"""Tables of a run's results, for the terminal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Results = Mapping[str, Mapping[str, Value]]
 
 
 def label(key: str) -> str:
-    """task@space in two lines where 80 columns would cut it, beside many metrics."""
+    """task@space, in two lines if 80 columns would cut it beside many metrics."""
     return key if len(key) <= ROOM else key.replace("@", "\n@")
 
 
 def shown(splits: Mapping[str, Results], schema: Schema, kind: str) -> dict[str, Metric]:
-    """The metrics of a kind of task that a table has columns for; those that no row has are left
-    out: GAUC without groups, and what was added after a run was done."""
+    """The metrics of a kind of task that a table has columns for, without those that no row has:
+    GAUC without groups, and metrics added after the run."""
     tasks = {task.name for task in schema.tasks if task.kind == kind}
     there = {
         name
@@ -38,12 +38,12 @@ def shown(splits: Mapping[str, Results], schema: Schema, kind: str) -> dict[str,
 def splits_table(
     splits: Mapping[str, Results], schema: Schema, title: str = ""
 ) -> rich.table.Table:
-    """The metrics of some splits, a section each, a row per task@space; "n/d": not defined.
+    """A table of metrics, with a section per split and a row per task@space; "n/d": not defined.
 
     Args:
-      splits: {split: {task@space: metrics}}, the metrics as `metrics.measure` gives them.
-      schema: tells binary tasks from regression tasks, which get a table of their own below.
-      title: stands above.
+      splits: {split: {task@space: metrics}}, as `measure` gives them.
+      schema: says which tasks are regression tasks; these have a table of their own below.
+      title: shown above the table.
     """
     grid = rich.table.Table.grid()
     grid.title = title or None

@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: trials, until the study has had its budget."""
+"""A worker of a sweep: runs trials until the study has used its budget."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .studies import Study
 from .trials import ERROR
 
 OBJECTIVE = "train.select (the objective)"
-SEARCHED = 200  # draws in a row of settings that were tried before: there are hardly others
+SEARCHED = 200  # draws in a row of settings already tried: hardly any others are left
 STUBBORN = 2  # such draws, after which the sampler is not asked again before a new one is found
-WAIT = 5  # seconds between two looks at what other workers do
+WAIT = 5  # seconds between two looks at other workers
 
 
 def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -> None:
-    """Does trials until the study has had its budget, with whoever else works on it."""
+    """Runs trials, beside other workers, until the study has used its budget."""
 
     def objective(trial) -> float:
         settings = {key: str(value) for key, value in space(trial).items()}
@@ -45,14 +45,14 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             results = train_when_free(given, at, after_validation)
             return value_of(results["validation"], study.objective)
         except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
-            raise  # all but the first are no fault of the settings: they would end every trial
-        except Exception as error:  # such as a loss that is not finite, or memory that runs out
+            raise  # all but the first would end every trial: they are not due to the settings
+        except Exception as error:  # such as a loss that is not finite, or too little memory
             reason = str(error)
             if not isinstance(error, UserError):
                 traceback.print_exc()
                 reason = f"{type(error).__name__}: {error}"
             trial.set_user_attr(ERROR, reason)
-            rich.print(f"trial {number} cannot be done: {rich.markup.escape(reason)}")
+            rich.print(f"trial {number} failed: {rich.markup.escape(reason)}")
             raise optuna.TrialPruned(reason) from error
 
     twins, told = 0, False  # twins: in a row
@@ -67,8 +67,8 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             elif study.others_run(folder):  # they may die
                 if not told:
                     rich.print(
-                        f"{study.name}: waiting for trials of other workers; those of a dead one "
-                        f"are gone on with within {trial_storage.DEAD} s"
+                        f"{study.name}: waiting for trials of other workers; if one dies, its "
+                        f"trials resume here within {trial_storage.DEAD} s"
                     )
                 told = True
                 time.sleep(WAIT)
@@ -79,35 +79,35 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         rich.print(f"[bold]{study.name}[/]: {why} further settings to try.")
     if study.budget.pruner != "none" and not study.reports():
         rich.print(
-            f"[bold]{study.name}[/]: {study.budget.pruner} had nothing to judge by: a trial has "
-            "one validation, its last; train.eval_every=STEPS makes more."
+            f"[bold]{study.name}[/]: the {study.budget.pruner} pruner compared nothing: trials had "
+            "only one validation, their last; train.eval_every=STEPS makes more."
         )
     if not study.best() and (errors := study.errors()):
         raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
     if left := [str(t.number) for t in study.running()]:
         rich.print(
-            f"[bold]{study.name}[/]: trial {', '.join(left)} is done by a worker with another "
-            "workdir, or died there: a journal does not tell. Call this command there again."
+            f"[bold]{study.name}[/]: trial {', '.join(left)} runs in a worker with another "
+            "workdir, or died there: a journal does not record which. Run this command there again."
         )
 
 
 def train_when_free(
     config: ConfigDict, folder: pathlib.Path, after_validation: AfterValidation
 ) -> dict:
-    """A trial's results; a worker that was taken for dead may still be at work in its folder."""
+    """A trial's results; waits if a worker that was taken for dead still works in its folder."""
     told = False
     while True:
         try:
             return train(config, folder, test=False, after_validation=after_validation)
         except Busy:
             if not told:
-                rich.print(f"another worker is still at work in {folder}: waiting for it")
+                rich.print(f"another worker still works in {folder}: waiting for it")
             told = True
             time.sleep(WAIT)
 
 
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
-    """The objective's value, its metrics in the space of their tasks' losses."""
+    """The objective's value; its metrics are those in the space of each task's loss."""
     own: dict[str, Mapping] = {}
     for key, found in validation.items():  # a task's own space is the first reported
         own.setdefault(key.partition("@")[0], found)

@@ -95,7 +95,7 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
         for (where, reason), n in count.items():
             if where == id(lines):
                 assert notes[key]["damage"][reason.text]["first"] == first[where, reason]
-                what = "left out" if reason.left_out else "used in part"
+                what = "skipped" if reason.left_out else "used in part"
                 assert f"{name}: {n} of {len(lines)} lines {what}: {reason.text}; the first is" in (
                     shown
                 )
@@ -154,7 +154,7 @@ def test_a_number_is_one_whatever_stands_beside_it(text, number):
 
 def test_no_file_that_is_there_is_written_over(tmp_path):
     (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="is there, and is not written over"):
+    with pytest.raises(UserError, match="exists and will not be overwritten"):
         generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
 
@@ -216,7 +216,7 @@ def test_damage_of_the_released_readers_files(tmp_path):
 @pytest.mark.parametrize(
     ("name", "lines", "message"),
     [
-        ("sample_skeleton_train", [b"x"] * 9, r"9 of 9 lines are not as expected"),
+        ("sample_skeleton_train", [b"x"] * 9, r"9 of 9 lines are damaged"),
         ("common_features_test", [b"x"] * 9, r"9 of 9 lines .* not 3 columns; the first is line 1"),
         ("sample_skeleton_test", [WHOLE, WHOLE, b"x"], r"1 of 3 lines .* at most 20 % may be"),
         (
@@ -246,7 +246,7 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
     common = lines_of(manual, "common_features_test.csv")
     folder = copied(manual, tmp_path, sample_skeleton_test=skeleton + [b"x"] * 300)
     load(folder, tmp_path, f"{OPTIONS},damaged=50")
-    assert "300 of 700 lines left out" in capsys.readouterr().out
+    assert "300 of 700 lines skipped" in capsys.readouterr().out
     load(folder, tmp_path, f"{OPTIONS},damaged=50")
     told = (
         "ali_ccp: 300 damaged lines were left out when it was prepared; python -m experiments.pre"
@@ -279,14 +279,14 @@ def test_a_file_of_two_splits_has_one_account(manual, tmp_path, capsys):
     assert min(split) > 100
     account = [line for line in data.notes["account"] if line.startswith("sample_skeleton_train")]
     assert [line.partition(": ")[2] for line in account] == [
-        "100 of 1,700 lines left out: not 6 columns; the first is line 1501: 'x'",
-        f"100 of 1,700 lines left out: no sample_id; the first is line 1502: {GOOD[1:].decode()!r}",
+        "100 of 1,700 lines skipped: not 6 columns; the first is line 1501: 'x'",
+        f"100 of 1,700 lines skipped: no sample_id; the first is line 1502: {GOOD[1:].decode()!r}",
     ]
 
 
 def test_a_file_without_a_good_line_is_not_called_empty(manual, tmp_path):
     folder = copied(manual, tmp_path, sample_skeleton_test=[b"x"] * 3)
-    with pytest.raises(UserError, match=r"holds no line that is as expected\. .*3 of 3 lines"):
+    with pytest.raises(UserError, match=r"holds no well-formed line\. .*3 of 3 lines"):
         load(folder, tmp_path, f"{OPTIONS},damaged=100")
 
 
@@ -307,12 +307,12 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
     with pytest.raises(UserError, match=r"holds neither sample_skeleton_train\.csv, .* nor train_"):
         load(tmp_path / "empty", tmp_path)
     for option in ("min_count=0", "max_values=0"):
-        with pytest.raises(UserError, match="expected min_count and max_values of at least 1"):
+        with pytest.raises(UserError, match="=0: expected a whole number at least 1"):
             load(manual, tmp_path, option)
     for value in (-5, 200):
-        with pytest.raises(UserError, match=f"damaged is {value}, expected a percentage from 0"):
+        with pytest.raises(UserError, match=f"={value}: expected a whole number at least 0"):
             load(manual, tmp_path, f"damaged={value}")
-    with pytest.raises(UserError, match=r"pooling of data set 'ali_ccp' 'summ'. Did you mean 'sum"):
+    with pytest.raises(UserError, match=r"data.options pooling 'summ'. Did you mean 'sum"):
         load(manual, tmp_path, "pooling=summ")
     assert locate(manual / "ali_ccp").keys() == {
         f"{name}_{part}.csv" for name in ("sample_skeleton", "common_features")

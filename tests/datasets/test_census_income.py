@@ -186,7 +186,7 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
 
 
 def test_one_bucket_is_refused(manual):
-    with pytest.raises(UserError, match="census_income: buckets is 1, expected at least 2"):
+    with pytest.raises(UserError, match="buckets=1: expected a whole number"):
         load(manual, options="buckets=1")
 
 
@@ -335,7 +335,7 @@ def test_a_download_that_is_not_the_archive(manual, server, data, message):
     with pytest.raises(UserError, match=message) as caught:
         load(manual)
     assert f"the archive from {server['url']} " in str(caught.value)
-    assert "it was discarded: the next call downloads it anew" in str(caught.value)
+    assert "it was discarded, and the next run downloads it again" in str(caught.value)
     server["data"] = archive()
     assert load(manual).rows["test"] == 150
 

@@ -71,11 +71,11 @@ def test_days_decide_the_split(tmp_path, capsys):
     prepared = prepare(published, tmp_path)
     assert prepared.rows == {"train": 400, "validation": 80, "test": 80}
     assert (
-        "kuairand: 40 rows of 1 later days (2022-04-22 to 2022-04-22) left out"
+        "kuairand: skipped 40 rows of 1 later days (2022-04-22 to 2022-04-22)"
         in capsys.readouterr().out
     )
     assert prepared.notes["account"] == [
-        "40 rows of 1 later days (2022-04-22 to 2022-04-22) left out"
+        "skipped 40 rows of 1 later days (2022-04-22 to 2022-04-22)"
     ]
     assert [t.name for t in prepared.schema.tasks] == list(kuairand_files.LABELS)
     long_view = prepared.schema.tasks[1]
@@ -114,7 +114,7 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_a_min_count_that_cannot_be(count, tmp_path):
-    with pytest.raises(UserError, match=f"min_count is {count}, expected at least 1"):
+    with pytest.raises(UserError, match=f"min_count={count}: expected a whole number at least 1"):
         prepare({"log_standard.csv": log()}, tmp_path, options=f"min_count={count}")
 
 
@@ -140,7 +140,7 @@ def test_a_missing_column_drops_its_task_or_field(name, tmp_path, capsys):
     prepared = prepare({"log_standard.csv": log().drop(OPTIONAL[name])}, tmp_path)
     what = "task" if name in kuairand_files.LABELS else "field"
     lines = account_of(prepared, capsys)
-    assert f"no column {OPTIONAL[name]!r}: {what} {name!r} left out" in lines
+    assert f"no column {OPTIONAL[name]!r}: dropped {what} {name!r}" in lines
     known = (*prepared.schema.field_names, *(t.name for t in prepared.schema.tasks))
     assert known == tuple(n for n in kuairand_files.SOURCES if n != name)
     whole = rows(prepare({"log_standard.csv": log()}, tmp_path / "whole"), "test")
@@ -223,7 +223,7 @@ def test_a_stray_date_does_not_shift_the_split(tmp_path, capsys):
     with pytest.raises(UserError, match=r"2022-04-11 \(40 rows\) is followed by 2022-04-13"):
         prepare({"subset.parquet": gap}, tmp_path / "gap")
     late = prepare({"subset.parquet": with_date(570, 20991231)}, tmp_path / "late")
-    line = "40 rows of 2 later days (2022-04-22 to 2099-12-31) left out"
+    line = "skipped 40 rows of 2 later days (2022-04-22 to 2099-12-31)"
     assert line in account_of(late, capsys)
     assert late.rows == {"train": 400, "validation": 80, "test": 80}
 
@@ -263,7 +263,7 @@ def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp
     changed = [value if i in (301, 305) else v for i, v in enumerate(frame[column])]
     frame = frame.with_columns(pl.Series(column, changed, pl.Int64))
     where = "b.csv, line 3" if kind == "csv" else "b.parquet, row 2"
-    with pytest.raises(UserError, match=rf"standard_{where}: {message} \(so in 2 rows\)"):
+    with pytest.raises(UserError, match=rf"standard_{where}: {message} \(in 2 rows\)"):
         prepare(
             {f"log_standard_a.{kind}": frame[:300], f"log_standard_b.{kind}": frame[300:]}, tmp_path
         )
@@ -271,7 +271,7 @@ def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp
 
 def test_a_stray_day_beside_the_others_is_refused(tmp_path):
     stray = log(1, 1).with_columns(date=pl.lit(20220407))
-    with pytest.raises(UserError, match=r"20220407 has 1 rows, .* has 400 .*_a\.csv, line 2$"):
+    with pytest.raises(UserError, match=r"20220407 has 1 rows, .* is 400; .*_a\.csv, line 2$"):
         prepare({"log_standard_a.csv": stray, "log_standard_b.csv": log(15, 400)}, tmp_path)
 
 

@@ -146,7 +146,7 @@ def test_no_config(shell, tmp_path):
 def test_no_workdir(shell):
     for arguments in ([], ["--workdir="]):
         message = one_line(message_of(shell(TINY, *arguments)))
-        assert message == "no workdir: give --workdir=DIR, a folder for the run's files"
+        assert message == "no workdir: give --workdir=DIR, the folder for the run's files"
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_help_says_how_to_start(shell):
         *config_files(pathlib.Path("configs")),
         *ARCHITECTURES,
         *command.EXPERTS,
-        "flags of the file such as quick",
+        "flags of the file, such as quick",
         "--help=all",
         "--workdir DIR",
         "--debug",
@@ -519,7 +519,7 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     before = contents(tmp_path / "run/checkpoints")
     assert Checkpoints(tmp_path / "run").last.latest_step() == first - 1
     again = shell(*arguments)
-    assert f"Going on at step {first - 1} of 20" in again.out
+    assert f"Resuming at step {first - 1} of 20" in again.out
     assert message_of(again) == message
     assert contents(tmp_path / "run/checkpoints") == before
 
@@ -533,7 +533,7 @@ def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
     assert shell(resumes=False).err == "interrupted\n"
     outcome = shell()
     assert outcome.code == 130
-    assert outcome.err == "interrupted; the same command goes on from the last checkpoint\n"
+    assert outcome.err == "interrupted; the same command resumes from the last checkpoint\n"
 
 
 def test_an_interruption_that_python_ignores_comes_again():

@@ -380,7 +380,7 @@ def test_the_report_is_written_from_what_is_kept(explained, tmp_path, monkeypatc
     monkeypatch.setattr(importance_report, "KEPT", tmp_path)
     with pytest.raises(UserError, match="holds no JSON"):
         importance_report.main([])
-    with pytest.raises(UserError, match=r"call experiments.feature_importance first"):
+    with pytest.raises(UserError, match=r"run experiments.feature_importance first"):
         importance_report.main([f"--workdirs={explained[0]},{tmp_path}"])
     assert not list(tmp_path.iterdir())
     importance_report.main([f"--workdirs={explained[0]}"])

@@ -82,7 +82,7 @@ def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, untrained):
         return untrained(config, data, run)
 
     monkeypatch.setattr(cells, "compute", fails)
-    with pytest.raises(UserError, match=r"(?s)could not be done.*dtn, seed 2.*device is full"):
+    with pytest.raises(UserError, match=r"(?s)some runs failed.*dtn, seed 2.*device is full"):
         call()
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())
     assert [row["seeds"] for row in found["rows"]] == [[1], [1, 2]]
@@ -167,7 +167,7 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
         (["--protocol=no/file.py"], r"no protocol file 'no/file.py'; the shipped ones: adult"),
-        (["--dataset=adult", "--protocol=a.py"], "give one"),
+        (["--dataset=adult", "--protocol=a.py"], "give only one"),
         (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
         (["--dataset=adult", "--seeds=0"], "--seeds=0: expected at least 1"),
         (["--dataset=adult", "--together=yes"], "unknown --together 'yes'"),

@@ -53,7 +53,7 @@ def test_a_shortened_table_says_so_and_stands_alone(
     assert "shortened" not in full
     page = (tmp_path / "adult-shortened" / "overall.md").read_text()
     assert page.startswith("# All architectures, shortened: adult")
-    assert f"Shortened, for a look: {said}" in page
+    assert f"Shortened, to try it out: {said}" in page
     assert before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
 

@@ -137,11 +137,11 @@ def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
 
 def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
     run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
-    told = "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
+    told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
     assert not told  # the fixture reports some
     worker.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
     run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
-    assert "asha had nothing to judge by" in " ".join(capsys.readouterr().out.split())
+    assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):

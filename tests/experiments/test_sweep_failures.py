@@ -23,7 +23,7 @@ def test_a_trial_that_fails_is_told_and_counted(monkeypatch, prepared_dir, tmp_p
     assert found["budget"]["failed"] == 1
     assert found["budget"]["complete"] == 2
     shown = " ".join(capsys.readouterr().out.split())
-    assert "cannot be done: the loss [/job:0] is not finite" in shown
+    assert "failed: the loss [/job:0] is not finite" in shown
 
     def hopeless(*_, **__):
         raise UserError("the loss is not finite")
@@ -98,7 +98,7 @@ def test_a_fault_of_the_storage_is_not_one_of_the_settings(
     found = run(tmp_path, prepared_dir, GRID)["dtn"]
     assert found["budget"]["complete"] == 6
     assert "failed" not in found["budget"]
-    assert [name for _, name, _ in trained].count("trial_0") == 2  # it was gone on with
+    assert [name for _, name, _ in trained].count("trial_0") == 2  # it was resumed
 
 
 def test_a_storage_that_stays_away_is_a_message(trained, prepared_dir, tmp_path, monkeypatch):

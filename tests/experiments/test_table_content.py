@@ -30,7 +30,7 @@ def test_where_the_draws_are_too_few_for_the_comparisons_it_is_said(made):
         for tested in row["comparison"].values():
             if tested != "too few":
                 tested["least"] = 0.03
-    assert "2 comparisons: after Holm's correction the draws tell no p below 0.06" in (
+    assert "2 comparisons: after Holm's correction, the draws cannot show a p below 0.06" in (
         table_markdown.markdown(made)
     )
 

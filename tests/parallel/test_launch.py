@@ -17,8 +17,8 @@ def test_the_launcher_gives_up_and_does_not_repeat_wrong_input(monkeypatch, caps
     monkeypatch.setattr(launch, "run_once", lambda *_: codes.pop(0))
     assert launch.run_until_done([], 2, 2) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "process 1 of 2 ended with signal 9; starting all again" in shown
-    assert "process 1 of 2 ended with exit code 134; starting all again" in shown
+    assert "process 1 of 2 ended with signal 9; restarting all" in shown
+    assert "process 1 of 2 ended with exit code 134; restarting all" in shown
     assert "process 0 of 2 ended with signal 6; giving up after 2 restarts" in shown
     codes = [[2, -6], [0, 0]]
     assert launch.run_until_done([], 2, 2) == 2

@@ -70,7 +70,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
     (last / "15" / "progress" / "metadata").unlink()  # so they go on from the one before
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
     assert f"{last / '15'} is damaged: progress/metadata is lost" in said[0]
-    assert "Going on at step 12 of 45" in said[0]
+    assert "Resuming at step 12 of 45" in said[0]
     assert "Going on" not in said[1]  # the first process alone speaks
     assert all((folder / "checksums.json").exists() for folder in last.iterdir())
     config = small(prepared_dir, parallel__devices=2)
@@ -111,8 +111,8 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
         assert time.monotonic() - died < 60
         assert launcher.wait(240) == 0, log.read_text()
     text = log.read_text()
-    assert re.search(r"process \d of 2 ended with signal \d+; starting all again", text)
-    assert re.search(r"Going on at step \d+ of 400", text)
+    assert re.search(r"process \d of 2 ended with signal \d+; restarting all", text)
+    assert re.search(r"Resuming at step \d+ of 400", text)
     assert (workdir / "results.json").exists()
 
 

@@ -30,18 +30,18 @@ def index_texts(spec: PairSpec, part: str) -> list[str]:
 
 
 def write(spec: PairSpec, folder: pathlib.Path, compressed: bool = False) -> list[pathlib.Path]:
-    """Writes the four files, as `.gz` where they shall be; returns their paths.
+    """Writes the four files, as `.gz` if `compressed`; returns their paths.
 
-    They appear when all are written: what an interruption leaves cannot be taken for them.
+    They appear only when all are written, so that nobody takes unfinished files for them.
 
     Raises:
-      UserError: one of them is there, plain or as `.gz`: it may be the data set's own.
+      UserError: one of them exists already, plain or as `.gz`; it may be the data set's own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("common_features", "sample_skeleton"):
         there = sorted(folder.glob(f"{name}_*.csv*"))
         if there:
-            raise UserError(f"{there[0]} is there, and is not written over; name another folder")
+            raise UserError(f"{there[0]} exists and will not be overwritten; give another folder")
     unfinished = folder / "unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

@@ -1,8 +1,8 @@
-"""Ali-CCP's impressions and the common features that they point to.
+"""Joins Ali-CCP's impressions with the common features that they point to.
 
-Common features are read once and held, at 8 bytes for each value kept; impressions stream by in
-chunks and point to them by number, so that memory does not grow with the impressions. Their values
-are counted and encoded once for each line of common features, not once for each impression.
+Common features are read once and kept in memory, at 8 bytes per value. Impressions stream through
+in chunks and point to them by number, so memory does not grow with the impressions. Values are
+counted and encoded once per line of common features, not once per impression.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ PART = 100_000  # lines of common features whose values are counted at once
 class Common:
     """C lines of common features, and an empty one at the end: number -1 is none.
 
-    An index is known by 64 bits of a hash: two of a million share theirs in 1 of 37 million sets.
+    An index is stored as 64 bits of a hash: of a million indices, two share theirs in 1 of 37
+    million data sets.
 
     Attributes:
       features: of each field the values kept, `[C + 1]` rows; raw ids until `encode`.
@@ -83,7 +84,7 @@ def nothing() -> Common:
 def read_common(path: pathlib.Path, encoders: Mapping[str, Encoder], damage: Damage) -> Common:
     """Reads a file of common features: of each field the values that its encoder keeps.
 
-    Of lines with the same index the first is used.
+    If several lines have the same index, the first one counts.
     """
     index, numbers, sizes, parts = [], [], [], []
     caps = [cap(encoder) for encoder in encoders.values()]

@@ -1,11 +1,11 @@
-"""Ali-CCP's lines to rows: the published pair of files, and the one file of the released reader.
+"""Parses Ali-CCP's lines: of the published pair of files, and of the released reader's one file.
 
 A skeleton line is `sample_id,click,conversion,common_index,n,features`, a line of common features
 `common_index,n,features`, with `features` n times `field \\x02 id \\x03 value`, joined by `\\x01`.
 The released reader of DTN's authors writes `sample_id,click,conversion` and then for each of
 FIELDS `field:id#id#...`, or `field:0` where it is missing; it drops the values.
 
-Every line that is not so is counted by reason, and what can be used of it is.
+Malformed lines are counted by reason; whatever can be used of them is used.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ EMPTY = {name: Reason(f"no {name}") for name in ("sample_id", "common_index")}
 SAMPLE = Reason(f"sample_id is not a whole number of at most {DIGITS} digits")
 LABEL = {name: Reason(f"{name} is not 0 or 1") for name in ("click", "conversion")}
 COUNT = Reason("the number of features is not a whole number")
-MISCOUNT = Reason("another number of features than it says")
+MISCOUNT = Reason("the number of features is wrong")
 PARTS = Reason("a feature without field, id and value")
 ID = Reason(f"an id that is not a whole number up to {LARGEST_ID:,}")
 VALUE = Reason("a value that is not a finite number")
-PLACE = Reason("a column without the field that belongs there")
+PLACE = Reason("a column that does not hold its field")
 UNKNOWN = Reason("a field that is not one of the 23", left_out=False, limited=False)
 NO_INDEX = Reason("no common_index", left_out=False)  # of a skeleton
 NOT_FOUND = Reason("its common_index has no line of common features", left_out=False)
-TWICE = Reason("a common_index that an earlier line has")
+TWICE = Reason("the common_index of an earlier line")
 
 Rows = tuple[pa.RecordBatch, list[Ragged]]  # the lines that are good, and each field's values
 
@@ -102,10 +102,10 @@ def sample_ids(lines: pa.Array) -> Int[np.ndarray, " B"]:
 
 
 def held_out(ids: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:
-    """A mask of the train file's lines, by sample_id, that are validation's.
+    """A mask of the train file's lines that belong to validation, by sample_id.
 
-    The published and the released reader's files share the ids, not the numbers of the lines: that
-    reader leaves lines out. A line without an id (-1), damaged, is train's.
+    The files of the publishers and of the released reader share ids but not line numbers, as that
+    reader skips lines. A damaged line without an id (-1) belongs to train.
     """
     low, high = (part.astype(np.uint32) for part in (ids & 0xFFFFFFFF, ids >> 32))
     hashed = scramble(low ^ scramble(high) ^ np.uint32(VALIDATION_SEED))

@@ -1,11 +1,10 @@
 """KuaiRand's standard log (Gao et al., CIKM 2022): a short-video recommender's impressions.
 
 Reads, from `<manual_dir>/kuairand`, the published `log_standard*.csv` (of KuaiRand-1K, -27K or
--Pure) or Parquet files with the same columns, such as a subset of them. Any column may be missing
-but NEEDED: without a label there is no such task, without a feature's source no such field, and
-that is said. The days decide the split: the first ten train, the next two validation, the next two
-test, and these must follow one another; later days are counted and left out. See files.py
-for what else is checked.
+-Pure) or Parquet files with the same columns, such as a subset of them. All columns but NEEDED may
+be missing: a missing column drops its task or field, with a message. Days decide the split: the
+first ten are train, the next two validation, the next two test. These days must be consecutive;
+later ones are counted and skipped. files.py says what else is checked.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.kuairand.files import (
     HOME,
@@ -33,6 +31,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 DAYS = {"train": 10, "validation": 2, "test": 2}
@@ -47,28 +46,26 @@ class KuaiRand(BlockBuilder):
     """
 
     name = "kuairand"  # TFDS would make it kuai_rand
-    OPTIONS: ClassVar = {"min_count": 2}
+    OPTIONS: ClassVar = {
+        "min_count": Option(2, "times that train must show a user or a video", least=1)
+    }
     FIELD_OPTIONS: ClassVar = ("min_count",)
     group = "user_id"
 
-    def __init__(self, *, min_count: int = 2, **kwargs):
-        if min_count < 1:
-            raise UserError(f"kuairand: min_count is {min_count}, expected at least 1")
-        self.min_count = min_count
+    def __init__(self, **kwargs):
         self.odd: dict[str, int] = {}  # long views without a click, by split
-        config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
+        super().__init__(**kwargs)
 
     def encoders(self):
-        every = every_encoder(self.min_count)
+        every = every_encoder(self.own.min_count)
         return {name: e for name, e in every.items() if name not in self.absent}
 
     def tasks(self):
         return tuple(task for task in every_task() if task.name not in self.absent)
 
     def recipe(self):
-        # Which columns are missing is a fact of the raw files, which need not be there any more.
-        return self.recipe_of(every_encoder(self.min_count), every_task())
+        # Which columns are missing is a fact of the raw files, which may be gone.
+        return self.recipe_of(every_encoder(self.own.min_count), every_task())
 
     def layout(self):
         return Layout(lanes=32, block_rows=128)
@@ -108,7 +105,7 @@ class KuaiRand(BlockBuilder):
             got = "missing" if date is None else date
             raise UserError(
                 f"{first_row(self.raw_files(), date)}: date is {got}, expected a calendar date, "
-                f"such as 20220408 (so in {rows:,} rows)"
+                f"such as 20220408 (in {rows:,} rows)"
             )
         wanted = sum(DAYS.values())
         gaps = (days["day"].diff().dt.total_days()[:wanted] > 1).arg_true()
@@ -119,19 +116,19 @@ class KuaiRand(BlockBuilder):
             fewer = sides.sort("len", maintain_order=True)["date"][0]
             raise UserError(
                 f"kuairand: {before} is followed by {after}; expected {wanted} days that follow "
-                f"one another, to split by time. The first row of {fewer} is "
+                f"one another, because the split is by time. The first row of {fewer} is "
                 f"{first_row(self.raw_files(), fewer)}"
             )
         if len(days) < wanted:
             raise UserError(
                 f"kuairand: the files in {self.manual_dir / 'kuairand'} hold {len(days)} days; "
-                f"expected at least {wanted}, to split by time"
+                f"expected at least {wanted}, because the split is by time"
             )
         usual = days["len"][:wanted].median()
         for date, rows in days[:wanted].filter(pl.col("len") < FEW * usual)["date", "len"].rows():
             raise UserError(
-                f"kuairand: {date} has {rows:,} rows, and a day of the first {wanted} has "
-                f"{usual:,.0f} (median): a stray date, which would move the days of each split? "
+                f"kuairand: {date} has {rows:,} rows, but the median of the first {wanted} days is "
+                f"{usual:,.0f}; is it a stray date? It would move the days of each split. "
                 f"Its first row is {first_row(self.raw_files(), date)}"
             )
         check_labels(self.raw_files())
@@ -151,7 +148,7 @@ class KuaiRand(BlockBuilder):
         lines, later = [], self.days[sum(DAYS.values()) :]
         for name, column in self.absent.items():
             what = "task" if name in LABELS else "field"
-            lines.append(f"no column {column!r}: {what} {name!r} left out")
+            lines.append(f"no column {column!r}: dropped {what} {name!r}")
         for path in self.raw_files():
             known = read(path).collect_schema()
             lacking = [c for n, c in SOURCES.items() if n not in self.absent and c not in known]
@@ -160,14 +157,14 @@ class KuaiRand(BlockBuilder):
         if len(later):
             first, last = later["day"][0], later["day"][-1]
             rows, dates = f"{later['len'].sum():,} rows", f"{first} to {last}"
-            lines.append(f"{rows} of {len(later)} later days ({dates}) left out")
+            lines.append(f"skipped {rows} of {len(later)} later days ({dates})")
         if any(self.odd.values()):
             counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
             lines.append(f"long views without a click, kept as they are: {counts}")
         return lines
 
     def frames(self, split: str, dates: list[int]) -> Iterator[pl.DataFrame]:
-        """A frame a day: a day is held in memory, the log is not."""
+        """A frame per day: memory holds one day, not the log."""
         self.odd[split] = 0
         for date in dates:
             columns = {name: pl.col(column) for name, column in SOURCES.items()}

@@ -1,4 +1,4 @@
-"""KuaiRand's log files: where they are, what is read of them, which line is not as it should be."""
+"""KuaiRand's log files: finds them, reads the columns used, and reports the first wrong line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def as_day(dates: pl.Expr) -> pl.Expr:
 
 
 def read(path: pathlib.Path) -> pl.LazyFrame:
-    """The columns that are used and there, opened and not read."""
+    """The used columns that the file has, lazily."""
     if path.suffix == ".csv":  # an empty column, or empty first rows, would be taken for text
         log = pl.scan_csv(path, schema_overrides=dict.fromkeys(SOURCES.values(), pl.Int64))
     else:
@@ -65,9 +65,9 @@ def read(path: pathlib.Path) -> pl.LazyFrame:
 
 
 def check_csv(path: pathlib.Path, columns: Sequence[str]) -> None:
-    """Raises UserError that names the first line with too many or too few columns, or without a
-    whole number in one of `columns`; it may be empty. polars would take a short line for one that
-    ends in missing values."""
+    """Raises UserError that names the first line with too many or too few columns, or with
+    something else than a whole number or nothing in one of `columns`. polars would read a short
+    line as one that ends in missing values."""
     try:
         with csv.open_csv(
             path,
@@ -89,8 +89,8 @@ def check_csv(path: pathlib.Path, columns: Sequence[str]) -> None:
 
 
 def check_labels(paths: Sequence[pathlib.Path]) -> None:
-    """Raises UserError that names the first label that is neither 0, 1 nor missing, and the first
-    row without a user."""
+    """Raises UserError that names the first label that is not 0, 1 or missing, or the first row
+    without a user."""
     for path in paths:
         log = read(path)
         labels = [name for name in LABELS.values() if name in log.collect_schema()]
@@ -105,7 +105,7 @@ def check_labels(paths: Sequence[pathlib.Path]) -> None:
             what, wanted = ("label ", "0, 1 or missing") if name in labels else ("", "a user")
             raise UserError(
                 f"{place(path, at)}: {what}{name} is {'missing' if value is None else value}, "
-                f"expected {wanted} (so in {count:,} rows)"
+                f"expected {wanted} (in {count:,} rows)"
             )
 
 

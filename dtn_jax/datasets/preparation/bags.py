@@ -1,4 +1,4 @@
-"""A column whose rows hold several values each, without an order, to padded rows of a table."""
+"""Encodes a column whose rows hold several unordered values as padded rows of a table."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from dtn_jax.datasets.preparation.vocabulary import Vocabulary
 
 @dataclasses.dataclass(frozen=True)
 class Bag:
-    """A list column's values by a vocabulary, in as many slots as the longest bag of train needs.
+    """Encodes a list column by a vocabulary, in as many slots as the longest bag of train needs.
 
-    A bag keeps its first `max_values` values; what train did not show, or showed less than
-    `min_count` times among the values kept, becomes the unknown id 0. A missing list is an empty
-    bag.
+    A bag keeps its first `max_values` values. A value that occurs less than `min_count` times among
+    the kept values of train becomes the unknown id 0. A missing list is an empty bag.
 
     Attributes:
       pooling: of the schema's field.

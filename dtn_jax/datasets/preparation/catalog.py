@@ -1,10 +1,11 @@
-"""The data sets by name, and `load`: a prepared set, prepared first where it is not there yet."""
+"""The data sets by name, and `load`: opens a prepared set, and prepares it first if necessary."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 
 from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
@@ -15,7 +16,7 @@ from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
-from dtn_jax.options import option, pairs
+from dtn_jax.options import Option, option, pairs
 
 DATASETS = {
     "adult": Adult,
@@ -28,37 +29,43 @@ DATASETS = {
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """Section `data`: which, and where it lies."""
+    """Section `data`: which data set, and where it is."""
 
     dataset: str = option("adult", "the data set", choices=DATASETS)
     options: str = option(
-        "", "the data set's own, 'rows=100000,seed=1'; '' takes its defaults: experiments.prepare"
+        "",
+        "the data set's own options, such as 'rows=100000,seed=1'; experiments.prepare --help "
+        "lists them",
     )
     train_share: float = option(
         1.0,
-        "of the train rows, a fixed part whatever the seed: for quick trials",
+        "share of the train rows to use, the same rows whatever the seed: for quick trials",
         above=0,
         most=1,
     )
     data_dir: str = option(
-        "", "prepared sets; '' means $DTN_DATA_DIR, else the user's cache folder", runtime=True
+        "",
+        "folder of prepared sets; '' means $DTN_DATA_DIR, else ~/.cache/dtn_jax",
+        runtime=True,
     )
     manual_dir: str = option(
-        "", "raw files, a folder a data set; '' means $DTN_MANUAL_DIR", runtime=True
+        "",
+        "folder of raw files, with one folder per data set; '' means $DTN_MANUAL_DIR",
+        runtime=True,
     )
 
 
 def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "") -> Prepared:
-    """Returns the prepared data set, after preparing it where that was not done yet.
+    """Returns the prepared data set; prepares it first if that has not been done.
 
     Args:
       name: a key of DATASETS.
       options: the builder's own options, 'rows=100000,seed=1'.
-      data_dir: where prepared sets lie; default $DTN_DATA_DIR, else the user's cache folder.
-      manual_dir: where raw files lie, a folder a data set; default $DTN_MANUAL_DIR.
+      data_dir: where prepared sets are; default $DTN_DATA_DIR, else the user's cache folder.
+      manual_dir: where raw files are, one folder per data set; default $DTN_MANUAL_DIR.
 
     Raises:
-      UserError: an unknown name or option, or missing, damaged or ill-formed files.
+      UserError: a name or option is unknown, or files are missing, damaged or malformed.
     """
     builder = make_builder(name, options, data_dir, manual_dir)
     folder = pathlib.Path(builder.data_dir)
@@ -67,7 +74,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
         try:
             builder.download_and_prepare()
         except OSError as error:
-            if not folder.exists():  # where it exists, another process was faster
+            if not folder.exists():  # if it does, another process was faster
                 raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
@@ -76,7 +83,9 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
             if builder.SOURCE
             else ("other rules (encoders, tasks or layout) than those of this version")
         )
-        raise UserError(f"{folder} was prepared by {rules}; delete it to prepare the data set anew")
+        raise UserError(
+            f"{folder} was prepared by {rules}; delete it to prepare the data set again"
+        )
     if builder.manual_dir and prepared.raw_files:
         check_raw(prepared, builder, given=bool(manual_dir))
     remark = "" if fresh else builder.check_notes(prepared.notes)
@@ -100,9 +109,9 @@ def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> Blo
 
 
 def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
-    """Raises UserError where raw files differ from those that were prepared in name, size or ends.
+    """Raises UserError if raw files differ in name, size or ends from those that were prepared.
 
-    They need not be there any more; where their folder is `given` for this run, that is said.
+    The raw files may be gone; if this run was `given` their folder, a message says so.
     """
     name = prepared.schema.name
     try:
@@ -117,37 +126,40 @@ def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
             change = f"{file} was {was}, is {is_}"
         elif prepared.raw_hashes.get(file, hashes[file]) != hashes[file]:
-            change = f"{file} has the same size but begins or ends in other bytes"
+            change = f"{file} has the same size, but its first or last bytes differ"
         else:
             continue
         raise UserError(
             f"{prepared.folder} was prepared from other raw files than those in "
-            f"{builder.manual_dir / name}: {change}. Delete it to prepare the data set anew, or "
+            f"{builder.manual_dir / name}: {change}. Delete it to prepare the data set again, or "
             "give another data.data_dir"
         )
 
 
-def parse_options(
-    text: str, allowed: dict[str, int | tuple[str, ...]], name: str
-) -> dict[str, int | str]:
-    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
+def parse_options(text: str, allowed: Mapping[str, Option], name: str) -> dict[str, int | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS.
+
+    Raises:
+      UserError: an unknown option, or a value that it may not have.
+    """
     options = {}
     for key, value in pairs(text, "data.options").items():
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        choose(f"option of data set {name!r}", key, allowed)
-        if isinstance(allowed[key], tuple):
-            options[key] = choose(f"{key} of data set {name!r}", value, allowed[key])
-            continue
-        try:
-            number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
-            options[key] = int(number)
-            whole = options[key] == number
-        except (ValueError, OverflowError):
-            whole = False
-        if not whole:
-            raise UserError(f"data.options: {key} expects a whole number, got {value!r}")
+        found = allowed[choose(f"option of data set {name!r}", key, allowed)]
+        what = f"data.options {key}"
+        options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
+        found.check(what, options[key])
     return options
+
+
+def whole(text: str) -> str:
+    """'1e6' as '1000000', where that is a whole number."""
+    try:
+        number = float(text) if "e" in text else None
+        return str(int(number)) if number is not None and number == int(number) else text
+    except (ValueError, OverflowError):
+        return text
 
 
 def cache_folder() -> pathlib.Path:

@@ -1,4 +1,4 @@
-"""Raw frames are checked before anything is fitted on them or written."""
+"""Checks raw frames before anything is fitted on them or written."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def check_frame(
     where: str,
     first_row: int = 0,
 ) -> None:
-    """Raises UserError on a missing column, a wrong type, or a label or weight out of range.
+    """Raises UserError if a column is missing or has a wrong type, or a label or weight is wrong.
 
     Args:
       frame: a chunk of a split.
-      encoders: by field; those of numbers need a numeric column, Identity one of integers.
+      encoders: by field; numeric encoders need a numeric column, Identity needs integers.
       tasks: their labels may be missing (null or NaN), but not wrong.
       weight: the column of the examples' weights, or "".
       where: data set and split, for the message.
@@ -64,8 +64,8 @@ def check_frame(
 
 
 def check_bag(frame: pl.DataFrame, name: str, weights: str, where: str, first_row: int) -> None:
-    """Raises UserError where a column does not hold lists, or its weights, another column, aren't
-    as many finite numbers."""
+    """Raises UserError if a column does not hold lists, or `weights` does not hold a finite number
+    for each of their values."""
     for column in filter(None, (name, weights)):
         check_columns(frame, [column], where)
         dtype = frame[column].dtype

@@ -1,4 +1,4 @@
-"""Raw files from the net, through TFDS, which keeps them beside the prepared sets."""
+"""Downloads raw files through TFDS, which keeps them beside the prepared sets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def download(dl_manager, url: str, instead: str) -> pathlib.Path:
     Args:
       dl_manager: TFDS's, as `_split_generators` gets it.
       url: where the file lies.
-      instead: what the user may do where it cannot be had, for the message.
+      instead: what the user can do without the download, for the message.
 
     Raises:
-      UserError: the file cannot be had.
+      UserError: the download fails.
     """
     progress.say(f"Downloading {url}")
     before, downloader.MAX_RETRIES = downloader.MAX_RETRIES, RETRIES
@@ -35,6 +35,6 @@ def download(dl_manager, url: str, instead: str) -> pathlib.Path:
 
 
 def discard(path: pathlib.Path) -> None:
-    """Removes a downloaded file that is damaged: TFDS would take it from its cache for ever."""
+    """Removes a damaged download, which TFDS would otherwise take from its cache for ever."""
     path.unlink()
     path.with_name(f"{path.name}.INFO").unlink(missing_ok=True)  # TFDS's note of what it holds

@@ -1,8 +1,8 @@
-"""Column values to table rows: fitted once on train, saved with the data, reused by scoring.
+"""Encoders turn column values into table rows; fitted on train, saved with the data, and reused.
 
-Row 0 of every table is the unknown id: missing values, values listed as unknown, and values
-that train did not show. An encoder is fitted from the counts of a column's values, so that one
-streaming pass over train fits them all in memory bounded by the number of distinct values.
+Row 0 of every table is the unknown id: missing values, values listed as unknown, and values not
+seen in train. An encoder is fitted from the counts of a column's values, so one streaming pass over
+train fits them all, in memory bounded by the number of distinct values.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 
 from dtn_jax.datasets.preparation import bags
 from dtn_jax.datasets.preparation.bags import Bag
-from dtn_jax.datasets.preparation.vocabulary import Counter, Hashing, Vocabulary
+from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Field
 
@@ -27,10 +27,10 @@ MAX_DISTINCT = 1_000_000  # distinct numeric values kept while fitting; beyond, 
 
 @dataclasses.dataclass(frozen=True)
 class QuantileBuckets:
-    """A numeric column's quantile buckets, and one bucket each for its dominating values.
+    """Quantile buckets of a numeric column, with a bucket for each dominating value.
 
-    A value with a share of at least DOMINATING (often 0) has its own row; the others are cut at
-    the quantiles of the rest, or where those are no more than `buckets`, between any two. Values
+    A value with a share of at least DOMINATING (often 0) has its own row. The rest is cut at its
+    quantiles or, if it has at most `buckets` distinct values, between any two of them. Values
     beyond the fitted range fall into the outer buckets.
     """
 
@@ -117,13 +117,13 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Bag | Hashing | QuantileBuckets | Standardise | Identity
-ENCODERS = {e.kind: e for e in (Vocabulary, Bag, Hashing, QuantileBuckets, Standardise, Identity)}
+Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Identity
+ENCODERS = {e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Identity)}
 NUMERIC = (QuantileBuckets, Standardise)
 
 
 def needs_fitting(encoder: Encoder) -> bool:
-    return not isinstance(encoder, Hashing | Identity)
+    return not isinstance(encoder, Identity)
 
 
 def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict[str, Encoder]:
@@ -170,7 +170,7 @@ class Encoded:
     Attributes:
       ids: int32 `[B, S]`; -1 pads, 0 is the unknown id.
       weights: float32 `[B, S]` of a weighted bag, else None.
-      cut: values that found no slot.
+      cut: number of values that did not fit into the slots.
     """
 
     ids: np.ndarray

@@ -1,8 +1,8 @@
-"""The column that tells which rows belong together (a user's, a session's), as int64 numbers.
+"""The column that says which rows belong together (a user's, a session's), as int64 numbers.
 
-Whole numbers are kept; of texts, the first eight bytes of their BLAKE2b hash are taken, so that
-nothing need be fitted and groups that train did not show stay apart: two of 10^8 texts share a
-number in one of 3,700 such data sets.
+Whole numbers stay as they are. A text becomes the first eight bytes of its BLAKE2b hash, so that
+nothing must be fitted, and groups not seen in train stay apart: with 10^8 texts, two of them share
+a number in one of 3,700 data sets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dtn_jax.errors import UserError
 
 
 def check_group(frame: pl.DataFrame, group: str, where: str, first_row: int = 0) -> None:
-    """Raises UserError on a missing column, a wrong type, a missing value, one beyond int64.
+    """Raises UserError if the column or a value is missing, or is not an int64 or a text.
 
     Args:
       frame: a chunk of a split.
@@ -28,7 +28,7 @@ def check_group(frame: pl.DataFrame, group: str, where: str, first_row: int = 0)
     """
     check_columns(frame, [group], where)
     column = frame[group]
-    expected = "a whole number (of 64 bits, signed) or a text, never missing"
+    expected = "a whole number (64 bits, signed) or a text, never missing"
     if column.dtype.is_integer():
         good = column.cast(pl.Int64, strict=False).is_not_null()
     elif column.dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -41,7 +41,7 @@ def check_group(frame: pl.DataFrame, group: str, where: str, first_row: int = 0)
 
 
 def group_numbers(column: pl.Series) -> Int[np.ndarray, " B"]:
-    """The int64 number of each row's group; equal ones for equal values, whatever the chunk."""
+    """The int64 number of each row's group; equal values have equal numbers in all chunks."""
     if column.dtype.is_integer():
         return column.cast(pl.Int64).to_numpy()
     texts = column.cast(pl.String)

@@ -1,4 +1,4 @@
-"""A prepared set on disk: its schema, splits and facts, and random access to its records."""
+"""A prepared set on disk: its schema, splits and facts, with random access to its records."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Prepared:
       fingerprint: SHA-256 of schema, encoders and all rows.
       recipe: SHA-256 of the rules by which it was prepared.
       notes: further facts kept beside the data (for synthetic data, the truth).
-      raw_files: bytes of the user's own files that it was prepared from, by name.
-      raw_hashes: of those files' ends, by name; sets prepared by an earlier version have none.
-      records: per split that is only a part of what is stored, the stored records that stand for
-        its own, of which the first rows are taken.
+      raw_files: size in bytes of each of the user's files that it was prepared from, by name.
+      raw_hashes: hash of those files' ends, by name; sets of an earlier version have none.
+      records: for each split that is only a part of what is stored, the stored records it
+        consists of; the first of their rows are used.
     """
 
     folder: pathlib.Path
@@ -124,7 +124,7 @@ class Part:
 
 
 def read(folder: pathlib.Path) -> Prepared:
-    """Opens a prepared set; raises UserError where a file is missing or damaged."""
+    """Opens a prepared set; raises UserError if a file is missing or damaged."""
     facts = _parse(folder / "prepared.json", _facts)
     for name in ("dataset_info.json", "features.json"):
         _parse(folder / name, json.loads)
@@ -133,7 +133,7 @@ def read(folder: pathlib.Path) -> Prepared:
         got = path.stat().st_size if path.exists() else None
         if got != size:
             found = "is missing" if got is None else f"has {got} bytes, expected {size}"
-            raise UserError(f"{path} {found}; delete {folder} to prepare the data set anew")
+            raise UserError(f"{path} {found}; delete {folder} to prepare the data set again")
     return Prepared(
         folder=folder,
         schema=_parse(folder / "schema.json", Schema.from_json),
@@ -155,7 +155,7 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{path} is missing or damaged ({error}); delete {path.parent} to prepare the data set "
-            "anew"
+            "again"
         ) from None
 
 
@@ -168,7 +168,7 @@ def _facts(text: str) -> dict:
 
 
 def hash_ends(path: pathlib.Path) -> str:
-    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and most edits show."""
+    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -181,7 +181,7 @@ def hash_ends(path: pathlib.Path) -> str:
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:
-    """Raises UserError where an id is not a row of its field's table.
+    """Raises UserError if an id is not a row of its field's table.
 
     Args:
       ids: `[B, L]`; -1 is padding.

@@ -1,4 +1,4 @@
-"""What the preparation of a data set shows: plain lines, and bars where a terminal can."""
+"""What the preparation of a data set shows: plain lines, and progress bars in a terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def say(text: str) -> None:
-    """Prints a line as it is: paths are not wrapped, brackets in them are not markup."""
+    """Prints a line as it is: rich does not wrap paths, or read brackets in them as markup."""
     rich.get_console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Rows:
-    """Bars of the rows done, one for each pass over a split; nothing where no terminal is.
+    """Progress bars of rows, one for each pass over a split; shows nothing without a terminal.
 
     with Rows() as rows:
         for frame in rows.count(frames, "train", total=1000):
@@ -50,7 +50,7 @@ class Rows:
     def count(
         self, items: Iterable[T], what: str, total: int = 0, rows: Callable[[T], int] = len
     ) -> Iterator[T]:
-        """Passes `items` on; `rows` says how many rows an item holds, `total` all (0: unknown)."""
+        """Passes `items` on; `rows` counts an item's rows, `total` is that of all (0: unknown)."""
         of = f" of {total:,}" if total else ""
         bar = self._bars.add_task(what, total=total or None, of=of)
         for item in items:
@@ -62,7 +62,7 @@ class Rows:
 
 @contextlib.contextmanager
 def without_tfds_bars() -> Iterator[None]:
-    """Keeps TFDS from drawing its own bars, and only as long as this lasts."""
+    """Keeps TFDS from drawing its own bars while this lasts."""
     before = tqdm_utils._active
     tfds.disable_progress_bar()
     try:
@@ -79,7 +79,7 @@ def summary(
     values: Mapping[str, int] = MappingProxyType({}),
     cut: Mapping[str, Mapping[str, int]] = MappingProxyType({}),
 ) -> str:
-    """What became of a data set's values, in one line.
+    """One line about a data set's rows, unknown values and missing labels.
 
     Args:
       name: the data set's name.
@@ -87,7 +87,7 @@ def summary(
       unknown: {split: {field: values that became the unknown id}}.
       missing_labels: {split: {task: rows without this label}}.
       values: {split: values kept}; by default one for each row and field.
-      cut: {split: {field: values that found no slot}}.
+      cut: {split: {field: values that did not fit into the slots}}.
     """
     counts = ", ".join(f"{n:,} {split}" for split, n in rows.items())
     shares = ", ".join(
@@ -110,7 +110,7 @@ def summary(
 
 
 def percent(part: int, whole: int) -> str:
-    """'1.2 %'; a few in a million don't read as none, nor all but a few as all."""
+    """'1.2 %'; a few in a million do not read as none, nor all but a few as all."""
     share = 100 * part / max(whole, 1)
     if part and share < 0.01:
         return "< 0.01 %"

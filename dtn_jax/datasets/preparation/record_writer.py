@@ -1,4 +1,4 @@
-"""TFDS's builder, but records are written as they come, and a damaged set is told as such."""
+"""TFDS's builder, except that it writes records as they come, and reports a damaged set."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         except (ParseError, AssertionError) as error:  # TFDS reads its own file at once
             raise UserError(
                 f"{self.data_path / 'dataset_info.json'} is damaged ({error}); delete "
-                f"{self.data_path} to prepare the data set anew"
+                f"{self.data_path} to prepare the data set again"
             ) from None
 
     def _generate_splits(self, dl_manager, download_config):
         """Writes the records as they come.
 
-        TFDS would first collect a split, in memory up to a gigabyte and beyond with TensorFlow,
-        to shuffle it.
+        TFDS would first collect a split to shuffle it: in memory up to a gigabyte, beyond that with
+        TensorFlow.
         """
         splits = self._split_generators(dl_manager)
         return [self._write(split, records) for split, records in splits.items()]

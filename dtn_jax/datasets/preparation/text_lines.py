@@ -1,4 +1,4 @@
-"""Lines of large text files, plain or gzip, in chunks; and the account of damaged ones."""
+"""Reads the lines of large text files, plain or gzip, in chunks, and counts damaged ones."""
 
 from __future__ import annotations
 
@@ -94,20 +94,20 @@ class Damage:
         """A line of text for each reason, the most frequent first."""
         return [
             f"{self.path.name}: {found.lines:,} of {self.lines:,} lines "
-            f"{'left out' if reason.left_out else 'used in part'}: {reason.text}; "
+            f"{'skipped' if reason.left_out else 'used in part'}: {reason.text}; "
             f"the first is line {found.first}: {found.begins!r}"
             for reason, found in sorted(self.found.items(), key=lambda kv: -kv[1].lines)
         ]
 
     def check(self, percent: int) -> None:
-        """Raises UserError where no line is left, or more than `percent` of them are damaged."""
+        """Raises UserError if no line is left, or more than `percent` of them are damaged."""
         problem = too_many(self.limited, self.lines, percent)
         if problem:
             raise UserError(f"{self.path}: {problem}. {' '.join(self.account())}")
         if not self.lines - self.left_out:
             problem = "holds no lines"
             if self.lines:
-                problem = f"holds no line that is as expected. {' '.join(self.account())}"
+                problem = f"holds no well-formed line. {' '.join(self.account())}"
             elif self.passed:
                 problem = (
                     f"is too small: none of its {self.passed:,} lines falls into {self.split}, "
@@ -123,17 +123,16 @@ class Damage:
 
 
 def too_many(damaged: int, lines: int, percent: int) -> str:
-    """What is wrong with so many damaged lines; nothing where they may be."""
+    """The problem with so many damaged lines, or '' if they are allowed."""
     if damaged * 100 <= percent * lines:
         return ""
     return (
-        f"{damaged:,} of {lines:,} lines are not as expected; at most {percent} % may be "
-        "(option damaged)"
+        f"{damaged:,} of {lines:,} lines are damaged; at most {percent} % may be (option damaged)"
     )
 
 
 def by_file(accounts: Iterable[Damage]) -> list[Damage]:
-    """One account for each file, in the order of their first."""
+    """One account per file, in order of first appearance."""
     files: dict[pathlib.Path, Damage] = {}
     for account in accounts:
         files.setdefault(account.path, Damage(account.path)).include(account)
@@ -146,9 +145,9 @@ def read_lines(
     """Chunks of lines, columns NUMBER (int64, from 1) and TEXT.
 
     Args:
-      path: the file; `.gz` is unpacked on the way.
-      damage: counts the lines, and those that are not UTF-8, which are left out.
-      wanted: a mask of the lines to read, from their bytes; the others are passed over.
+      path: the file; `.gz` is unpacked while reading.
+      damage: counts the lines, and those that are not UTF-8, which are skipped.
+      wanted: makes a mask of the lines to read, from their bytes; the others are passed over.
 
     Raises:
       UserError: the file cannot be read.

@@ -78,7 +78,7 @@ def test_an_option_with_which_it_cannot_be_built_claims_no_folder(
 @pytest.mark.parametrize("layout", ['("shared",)', "()", "((),)"])
 def test_a_layout_that_is_none_claims_no_folder(layout, write_plugin, prepared_dir, tmp_path):
     path = write_plugin(HEADS.replace('(("shared",),)', layout))
-    with pytest.raises(UserError, match="architecture 'heads' has the layout .*; expected the"):
+    with pytest.raises(UserError, match=r"architecture 'heads' has the layout .*; expected the"):
         train(heads_on_adult(path, prepared_dir), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

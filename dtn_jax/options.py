@@ -111,7 +111,7 @@ class Option:
                 return tuple(self.items(v) for v in values)
             return kind(text)
         except (KeyError, ValueError):
-            raise UserError(f"config key {key!r} expects {self.expected}, got {text!r}") from None
+            raise UserError(f"{key} expects {self.expected}, got {text!r}") from None
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:

@@ -117,6 +117,7 @@ class Member:
 
     def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
         self.run: Run = build_run(config)
+        self.run.check_model()
         self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
         stack.enter_context(contextlib.closing(self.folder))
         self.results = self.folder.results()

@@ -12,7 +12,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import read_balancer
-from dtn_jax.config import checked_config
+from dtn_jax.config import checked_config, plugins
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -31,10 +31,12 @@ from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.schema import Schema
-from dtn_jax.state import State, example_inputs
+from dtn_jax.state import State, create_state, example_inputs
 from dtn_jax.step import make_score_step
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
+
+SHOWN = 300  # characters of JAX's messages, which can fill pages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +50,37 @@ class Run:
     plan: TablePlan
     at: Placement
     at_steps: Timetable
+
+    @functools.cached_property
+    def create_state(self) -> Callable[[], State]:
+        """Makes the state at step 0; one function, so that JAX traces it once."""
+        return functools.partial(create_state, self.config, self.model, self.plan)
+
+    @functools.cached_property
+    def state_shapes(self) -> State:
+        """The state's shapes and dtypes."""
+        return jax.eval_shape(self.create_state)
+
+    def new_state(self) -> State:
+        """The state at step 0, on the devices."""
+        return jax.jit(self.create_state, out_shardings=self.at.state(self.state_shapes))()
+
+    def check_model(self) -> None:
+        """Builds the model without any array.
+
+        Raises:
+          UserError: it cannot be built; names the architecture, the reason and a plug-in's line.
+        """
+        try:
+            _ = self.state_shapes
+        except Exception as error:  # whatever a file of the user's, or JAX, may raise
+            told = isinstance(error, UserError)
+            reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
+            raise UserError(
+                f"architecture {self.config.model.architecture!r} with experts "
+                f"{self.config.model.experts!r} cannot be built{plugins.place_of(error)}: {reason}"
+                + ("" if told else " (--debug shows where)")
+            ) from error
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
@@ -93,6 +126,7 @@ class Run:
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = checked_config(config)
+    plugins.check_used(config)
     if config.replicas:
         raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     processes.join(config.parallel)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
 
-FIELD_KINDS = ("categorical", "bag", "sequence", "numeric")
+FIELD_KINDS = ("categorical", "bag", "numeric")
 TASK_KINDS = ("binary", "regression")
 POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
@@ -27,7 +27,7 @@ class Field:
       kind: one of FIELD_KINDS.
       rows: rows of its table, the unknown row 0 included.
       table: the table's name; fields that name the same table share its rows. Default: the name.
-      slots: how many ids an example holds (1 for a plain column; a bag's or sequence's cap).
+      slots: how many ids an example holds (1 for a plain column; a bag's cap).
       pooling: how a bag's rows become one vector: see pooling.py.
       weighted: each of a bag's ids has a weight, which its pooling uses.
       standardised: a numeric field whose value, standardised, scales row 1 of its table
@@ -52,10 +52,10 @@ class Field:
             raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
         if self.slots < 1:
             raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
-        if self.slots > 1 and self.kind not in ("bag", "sequence"):
+        if self.slots > 1 and self.kind != "bag":
             raise UserError(
                 f"field {self.name!r} is {self.kind} but has {self.slots} slots; "
-                "only a bag or a sequence holds several ids"
+                "only a bag holds several ids"
             )
         if self.weighted and self.kind != "bag":
             raise UserError(f"field {self.name!r} is {self.kind}; only a bag's ids have weights")

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
 from dtn_jax.balancing import read_balancer, seam
-from dtn_jax.interface import SHARED, Batch, Inputs
+from dtn_jax.errors import UserError
+from dtn_jax.interface import SHARED, Batch, Inputs, Outputs
 from dtn_jax.schema import Schema
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan, init_tables
@@ -69,10 +70,15 @@ def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
 
 
 def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State:
-    """The state at step 0; a pure function of config and data set."""
+    """The state at step 0; a pure function of config and data set.
+
+    Raises:
+      UserError: the architecture does not return what it must.
+    """
     optim = config.optim
     weights_key, tables_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
-    variables = model.init(weights_key, example_inputs(plan), train=False)
+    outputs, variables = model.init_with_output(weights_key, example_inputs(plan), train=False)
+    check_outputs(outputs, plan.schema)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
@@ -87,6 +93,22 @@ def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State
         slots={name: init_slots(table) for name, table in tables.items()},
         hyper=optimizers.hyper(config, plan.schema),
     )
+
+
+def check_outputs(outputs: object, schema: Schema) -> None:
+    """Raises UserError where these, of one example, are not what an architecture must return."""
+    if not isinstance(outputs, Outputs):
+        raise UserError(f"it returns {type(outputs).__name__}, expected dtn_jax.interface.Outputs")
+    given = set(outputs.logits)
+    if given != set(schema.task_names):
+        raise UserError(
+            f"its logits are of {', '.join(sorted(given)) or 'no task'}; expected one of each "
+            f"task: {', '.join(schema.task_names)}"
+        )
+    for name, values in {**outputs.logits, **outputs.aux}.items():
+        if jnp.shape(values) != (1,):
+            shape = jnp.shape(values)
+            raise UserError(f"of one example, {name!r} has the shape {shape}; expected (1,), [B]")
 
 
 def _stored(table: Array, dtype: str) -> Array:

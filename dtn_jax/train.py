@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
 from dtn_jax.run import Run, build_run
 from dtn_jax.selection import Progress, validate
-from dtn_jax.state import State, create_state
+from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
@@ -57,6 +56,7 @@ def train(
       UserError: config, data or folder are wrong; the message says what was expected.
     """
     run = build_run(config)
+    run.check_model()  # one that cannot be built claims no folder
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
@@ -78,9 +78,7 @@ def start(
 ) -> tuple[State, Progress]:
     """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match."""
     check_logits(folder.path / "config.json")
-    create = functools.partial(create_state, run.config, run.model, run.plan)
-    sharding = run.at.state(jax.eval_shape(create))
-    state = jax.jit(create, out_shardings=sharding)()
+    state = run.new_state()
     progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     found = checkpoints.restore(state, step)
     if found:

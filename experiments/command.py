@@ -32,6 +32,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise UserError(f"{message}\nSee --help.")
 
+    def parse_known_args(self, args=None, namespace=None):
+        known, rest = super().parse_known_args(args, namespace)
+        if known.help is not None:
+            show_help(self, known, rest)
+        return known, rest
+
 
 def parser(description: str, example: str) -> Parser:
     """A parser with the options that every command has."""
@@ -45,20 +51,23 @@ def parser(description: str, example: str) -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    made.add_argument("-h", "--help", nargs="?", action=Help, help="show this help and exit")
+    made.add_argument("-h", "--help", nargs="?", const="", help="show this help and exit")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 
 
-class Help(argparse.Action):
-    """--help shows the command; --help=SECTION shows the options of a config's section."""
-
-    def __call__(self, parser, namespace, value, option_string=None):
-        if value is None:
-            parser.print_help()
-        else:
-            print(option_help(value))
-        parser.exit()
+def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> None:
+    """--help shows the command; --help=SECTION the options of a config's section, plug-ins'
+    too."""
+    if known.help:
+        if "config" in known:
+            plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))
+            if known.config:
+                load_config(known.config)
+        print(option_help(known.help))
+    else:
+        made.print_help()
+    made.exit()
 
 
 class AnyKey(argparse.Action):

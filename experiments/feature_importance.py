@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         if getattr(settings, name) < least:
             raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
-    config = read_config(workdir, base_config())
+    config = read_config(workdir, base_config(), known.plugins)
     # It may have been trained on other devices.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
@@ -112,6 +112,7 @@ def make_parser() -> command.Parser:
     add("rows", DEFAULTS.rows, "draw a random sample of this many rows if there are more")
     add("segment", DEFAULTS.segment, "what splits gate use into segments: a field, or group")
     add("seed", DEFAULTS.seed, "seed of the sample and the permutations")
+    add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "", "where raw files are now, if not where the run had them")
     return parser

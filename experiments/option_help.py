@@ -15,7 +15,8 @@ ALL = "all"
 
 def sections() -> list[str]:
     """What --help=... may name: sections, and the parts of them that have their own options."""
-    inner = {f"{d.family.section}.{d.member}" for d in declarations().values() if d.family}
+    known = declarations().values()
+    inner = {f"{d.family.section}.{name}" for d in known if d.family for name in d.members}
     return [*filter(None, SECTIONS), *sorted(inner)]
 
 
@@ -34,8 +35,8 @@ def option_help(wanted: str) -> str:
 
 def places(found: Declared) -> set[str]:
     """The sections under which an option is shown."""
-    own = f"{found.family.section}.{found.member}" if found.family else ""
-    return {own, found.key.partition(".")[0] if "." in found.key else ""}
+    own = [f"{found.family.section}.{name}" for name in found.members] if found.family else []
+    return {*own, found.key.partition(".")[0] if "." in found.key else ""}
 
 
 def listed(found: Iterable[Declared]) -> str:

@@ -51,15 +51,15 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def options_help() -> str:
-    """Each data set's own options with their defaults, as --help shows them."""
-    lines = ["options of the data sets, with their defaults (dtn_jax/datasets explains them):"]
+    """Each data set's own options, as --help shows them."""
+    lines = ["the data sets' own options, with their defaults:"]
     for name, builder in DATASETS.items():
-        words = []
-        for key, default in builder.OPTIONS.items():
-            default, *others = default if isinstance(default, tuple) else (default,)
-            words.append(f"{key}={default}" + (f" (or {', '.join(others)})" if others else ""))
-        text = f"  {name:<15}{', '.join(words) or 'none'}"
-        lines += textwrap.wrap(text, 79, subsequent_indent=" " * 17, break_on_hyphens=False)
+        lines.append(f"  {name}" + ("" if builder.OPTIONS else ": none"))
+        for key, found in builder.OPTIONS.items():
+            text = f"{key}={found.default}: {found.help} [{found.expected}]"
+            lines += textwrap.wrap(
+                text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
+            )
     return "\n".join(lines)
 
 
@@ -76,7 +76,7 @@ def show(data: Prepared, account: bool) -> None:
             field.kind,
             f"{field.rows:,}",
             str(field.slots),
-            pooling if field.kind in ("bag", "sequence") else "",
+            pooling if field.kind == "bag" else "",
             f"{unknown.get(field.name, 0):,}",
         )
     rich.print(fields)

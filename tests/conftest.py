@@ -109,6 +109,19 @@ def model(random_variables):
 
 
 @pytest.fixture
+def unload():
+    """Plug-ins that the test loads are gone after it."""
+    from dtn_jax.config import plugins  # after the hook above
+
+    yield
+    for _, names in plugins.loaded.values():
+        for kind, keys in names.items():
+            for key in keys:
+                del plugins.KINDS[kind].known[key]
+    plugins.loaded.clear()
+
+
+@pytest.fixture
 def splits():
     """The frames of a small data set's splits, which a test may change: see shop.py."""
     from shop import shop_splits  # after the hook above

@@ -59,17 +59,6 @@ def test_an_argument_may_hold_a_tuple_in_brackets():
     assert (config.model.mlp.hidden, config.seed) == ((32, 16), 1)
 
 
-def test_tuned_settings_of_the_architecture_apply_before_the_argument():
-    tuned = {"mmoe": {"model.experts": "mlp*4", "model.mlp.hidden": (64, 32), "train.epochs": 2}}
-    config = options.variant(base.get_config(), "mmoe,train.epochs=3", tuned=tuned)
-    assert config.model.experts == "mlp*4"
-    assert config.model.mlp.hidden == (64, 32)
-    assert config.train.epochs == 3
-    assert options.variant(base.get_config(), "ple", tuned=tuned) == options.variant(
-        base.get_config(), "ple"
-    )
-
-
 @pytest.mark.parametrize(
     "spec",
     ["configs/adlut.py:dtn", "configs", "adult", "nowhere/adult.py", "configs/base.py", "Makefile"],

@@ -140,9 +140,7 @@ def test_a_cell_is_found_by_its_old_name(tmp_path):
 
     path = place()
     assert path.stem == CELL
-    assert (
-        cells.name_of(config, data) != CELL
-    )  # options of experts that it has not were part of its name
+    assert cells.name_of(config, data) != CELL  # which told options that its run does not have
     found = cells.read_own(path, config, cells.CELL)
     assert found["results"] == recorded["results"]
     kept.pack(tmp_path)

@@ -6,13 +6,11 @@ import json
 import pytest
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.models.build import task_graph
-from dtn_jax.options import per_task
 from dtn_jax.schema import Field, Schema, Task
 
 FIELDS = (
     Field("user", rows=1000),
-    Field("seen", "sequence", rows=500, table="item", slots=20),
+    Field("seen", "bag", rows=500, table="item", slots=20),
     Field("item", rows=500),
     Field("tags", "bag", rows=30, slots=4, pooling="mean", weighted=True),
     Field("age", "numeric", rows=12),
@@ -126,7 +124,11 @@ def test_choose_names_the_choices_and_the_nearest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, sequence"),
+        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, numeric"),
+        (
+            {"kind": "sequence"},
+            "unknown kind of field 'x' 'sequence'. .* categorical, bag, numeric",
+        ),
         ({"pooling": "min"}, "unknown pooling of field 'x' 'min'. .* sum, mean, max"),
         ({"weighted": True}, "field 'x' is categorical; only a bag's ids have weights"),
         (
@@ -135,7 +137,7 @@ def test_choose_names_the_choices_and_the_nearest():
         ),
         ({"rows": 0}, "field 'x': its table has 0 rows, expected >= 1"),
         ({"slots": 0}, "field 'x' has 0 slots, expected >= 1"),
-        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag or a sequence"),
+        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag holds several"),
         ({"slots": 2, "kind": "numeric"}, "field 'x' is numeric but has 2 slots"),
         ({"standardised": True}, "field 'x' is categorical; only a numeric"),
     ],
@@ -203,47 +205,3 @@ def test_a_cycle_is_told_from_a_diamond():
         Task("d", upstream=("b", "c")),
     )
     assert one_field(*diamond).task_order()[0] == "a"
-
-
-# --- options on tasks ----------------------------------------------------------------------------
-
-
-def test_per_task_reads_a_number_for_each_task():
-    tasks = ("click", "order")
-    assert per_task("", tasks, "loss.x", 1.0) == {"click": 1.0, "order": 1.0}
-    read = per_task(" order = 3e2 ,click=0", tasks, "loss.x", 1.0)
-    assert list(read.items()) == [("click", 0.0), ("order", 300.0)]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("clik=2", "unknown task in loss.x 'clik'. Did you mean 'click'?"),
-        ("click", "loss.x: expected task=number, got 'click'"),
-        ("click=", "loss.x: expected task=number, got 'click='"),
-        ("click=two", "loss.x: expected task=number, got 'click=two'"),
-        ("click=nan", "loss.x: expected a finite number, 0 or more, got 'click=nan'"),
-        ("click=inf", "loss.x: expected a finite number, 0 or more, got 'click=inf'"),
-        ("click=-1", "loss.x: expected a finite number, 0 or more, got 'click=-1'"),
-        ("click=1,click=2", "loss.x: 'click' is given twice in 'click=1,click=2'"),
-        ("2", "loss.x: expected task=number, got '2'"),
-    ],
-)
-def test_per_task_says_what_it_could_not_read(text, message):
-    assert message in error(per_task, text, ("click", "order"), "loss.x", 1.0)
-
-
-def test_task_graph_reads_upstream_tasks():
-    assert task_graph("") == {}
-    read = task_graph("cart:click, order : click + cart,")
-    assert read == {"cart": ("click",), "order": ("click", "cart")}
-
-
-@pytest.mark.parametrize("text", ["cart", "cart=", ":click", "order:cart,cart"])
-def test_task_graph_says_what_it_could_not_read(text):
-    part = text.split(",")[-1].replace(":", "=")
-    assert f"expected task:upstream+upstream, got {part!r}" in error(task_graph, text)
-
-
-def test_task_graph_refuses_a_task_twice():
-    assert "'order' is given twice" in error(task_graph, "order:click,order:cart")

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import pathlib
 from collections.abc import Callable
 
-import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten, identity
+from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
-from dtn_jax.state import State, create_state
+from dtn_jax.state import State
 from dtn_jax.workdir import check_data, check_logits
 
 
-def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
+def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -> ConfigDict:
     """The config of the finished run in a folder.
 
     Args:
       folder: the run's workdir.
       defaults: every option with its default, as configs/base.py has them; an option that is
         younger than the run has its default.
+      plugins: where the run's plug-ins are now, by comma; "" for where they were.
 
     Raises:
       UserError: no run, one that is not finished, or one of another version.
@@ -47,8 +47,13 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict) -> ConfigDict:
         )
     stored = flatten(_parse(folder / "config.json", "config"))
     config = ConfigDict(defaults.to_dict()).lock()
-    if stored.get("plugins"):
-        use(config, str(stored.pop("plugins")))
+    there = str(stored.pop("plugins", ""))
+    use(config, plugins or there)
+    if by_content(config.plugins) != by_content(there):
+        raise UserError(
+            f"the run in {folder} has the plug-ins {by_content(there) or 'none'}, got "
+            f"{by_content(config.plugins)}"
+        )
     known = flatten(config)
     strange = [key for key in identity(stored) if key not in known]
     if strange:
@@ -71,9 +76,7 @@ def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
     check_logits(stored)
     step = _parse(folder / "results.json", lambda results: int(best_step(results)))
-    create = functools.partial(create_state, run.config, run.model, run.plan)
-    sharding = run.at.state(jax.eval_shape(create))
-    state = jax.jit(create, out_shardings=sharding)()
+    state = run.new_state()
     with contextlib.closing(Checkpoints(folder)) as checkpoints:
         return checkpoints.restore_best(step, state), step
 

@@ -35,11 +35,15 @@ def load_config(spec: str) -> ConfigDict:
     if get_config is None or not inspect.signature(get_config).parameters:
         raise UserError(f"{path} has no function get_config(argument); {_choices(file)}")
     try:
-        return get_config(argument)
+        config = get_config(argument)
     except UserError:
         raise
     except Exception as error:  # whatever a file of the user's may raise
-        raise plugins.failed(file, "config file", error) from error
+        raise plugins.failed(file.absolute(), "config file", error) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"get_config of {path} returns {config!r}, expected a ConfigDict")
+    plugins.use(config, config.get("plugins", ""))  # where the file but names them
+    return config
 
 
 def import_config(file: pathlib.Path) -> ModuleType:
@@ -78,16 +82,13 @@ def variant(
     config: ConfigDict,
     argument: str,
     *,
-    tuned: Mapping[str, Mapping[str, object]] = {},
     flags: Mapping[str, Callable[[ConfigDict], None]] = {},
 ) -> ConfigDict:
     """Applies a config file's argument, 'dtn,quick,seed=3': architecture, flags, key=value.
 
     Args:
       config: the data set's config, edited in place.
-      argument: comma-separated, commas inside brackets aside; the architecture's tuned settings
-        apply first.
-      tuned: per architecture, settings found on validation, {key: value}.
+      argument: comma-separated, commas inside brackets aside.
       flags: edits by name.
 
     Raises:
@@ -101,8 +102,6 @@ def variant(
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
     config.model.architecture = named[0] if named else config.model.architecture
-    for key, value in tuned.get(config.model.architecture, {}).items():
-        override(config, key, str(value))
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:
@@ -125,7 +124,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     known = flatten(config)
     if key not in known:
         raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: --help=all.")
-    value = declarations()[key].option.cast(key, text)
+    value = declarations()[key].option.cast(f"config key {key!r}", text)
     section, _, name = key.rpartition(".")
     (config[section] if section else config)[name] = value
 

@@ -35,7 +35,7 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
                 used[at] = found.family.used(filled)
             except UserError:  # names what is not known: then every option may count
                 used[at] = None
-        return used[at] is None or found.member in used[at]
+        return used[at] is None or bool(found.members & used[at])
 
     kept = {key: value for key, value in flat.items() if counts(key)}
     if kept.get("plugins"):

@@ -10,110 +10,35 @@ A plug-in is a Python file with one or more of these dicts, {name: what it is}, 
     BALANCERS       dataclasses on dtn_jax.balancing.balancer.Balancer
 
 Their options are fields declared by `dtn_jax.options.option`. `--config.plugins=FILE,FILE` loads
-them, and so does a config with the option set (`use`). The option keeps each file's absolute path
-and SHA-256: a run, or a set that was prepared, belongs to that content, and a changed file is told.
+them, and so does a config file (`use`). The option keeps each file's absolute path and SHA-256: a
+run, or a set that was prepared, belongs to that content, wherever the file lies, and a changed file
+is told. What such a file imports from other files of yours is no part of that.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import importlib.util
-import inspect
 import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable
 from types import ModuleType
 
-from flax import linen as nn
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
-from dtn_jax.balancing import BALANCERS
-from dtn_jax.balancing.balancer import Balancer
-from dtn_jax.config.sections import base_config
-from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.config.plugin_checks import KINDS, sharing, taken_option
+from dtn_jax.config.sections import FAMILIES, base_config, flatten
 from dtn_jax.errors import UserError
-from dtn_jax.losses import LOSSES
-from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.metric import Metric
-from dtn_jax.models.architectures import ARCHITECTURES, Architecture
-from dtn_jax.models.experts import EXPERTS, takes
-from dtn_jax.schema import TASK_KINDS
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-loaded: dict[pathlib.Path, tuple[str, dict[str, list[str]]]] = {}  # {file: (SHA-256, its names)}
-
-
-def wrong_architecture(found: object) -> str:
-    """What an architecture lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, Architecture)):
-        return "expected a subclass of dtn_jax.models.architectures.Architecture"
-    if "layout" not in vars(found) and found.layout.__func__ is Architecture.layout.__func__:
-        return (
-            "it does not say which groups of experts it has: define the class method "
-            "layout(cls, schema, own), such as: return (('shared',),)"
-        )
-    return "" if "__call__" in vars(found) else "expected a method __call__(inputs, train)"
-
-
-def wrong_expert(found: object) -> str:
-    """What an expert lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        return "expected a subclass of flax.linen.Module"
-    lacking = [name for name in ("width", "dtype") if not takes(found, name)]
-    return f"expected an attribute {lacking[0]!r}" if lacking else ""
-
-
-def wrong_dataset(found: object) -> str:
-    """What a data set lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, BlockBuilder)):
-        return "expected a subclass of dtn_jax.datasets.preparation.builder.BlockBuilder"
-    lacking = [
-        name
-        for name in ("encoders", "tasks", "raw", "layout")
-        if getattr(found, name) is getattr(BlockBuilder, name)
-    ]
-    return f"expected a method {lacking[0]}()" if lacking else ""
-
-
-def wrong_metric(found: object) -> str:
-    """What a metric lacks, or ''."""
-    return "" if isinstance(found, Metric) else "expected a dtn_jax.metrics.metric.Metric"
-
-
-def wrong_loss(found: object) -> str:
-    """What a loss lacks, or ''."""
-    if not (inspect.isclass(found) and dataclasses.is_dataclass(found)):
-        return "expected a dataclass, its options the fields"
-    if getattr(found, "kind", None) not in TASK_KINDS:
-        return f"expected a class attribute `kind`, one of {', '.join(TASK_KINDS)}"
-    return "" if "__call__" in vars(found) else "expected a method __call__(z, y, w)"
-
-
-def wrong_balancer(found: object) -> str:
-    """What a balancer lacks, or ''."""
-    if not (inspect.isclass(found) and issubclass(found, Balancer)):
-        return "expected a subclass of dtn_jax.balancing.balancer.Balancer"
-    return "" if dataclasses.is_dataclass(found) else "expected a dataclass"
-
-
-# {name of the dict in a plug-in: (the package's dict, what one of its entries lacks)}
-KINDS: dict[str, tuple[dict, Callable[[object], str]]] = {
-    "ARCHITECTURES": (ARCHITECTURES, wrong_architecture),
-    "EXPERTS": (EXPERTS, wrong_expert),
-    "DATASETS": (DATASETS, wrong_dataset),
-    "METRICS": (METRICS, wrong_metric),
-    "LOSSES": (LOSSES, wrong_loss),
-    "BALANCERS": (BALANCERS, wrong_balancer),
-}
-SHARING = (("ARCHITECTURES", "EXPERTS"), ("LOSSES", "BALANCERS"))  # a section, so no name twice
+PART = re.compile(r"(?P<path>.+?)(#(?P<sha>[0-9a-f]{64}))?")  # of the option `plugins`
+Names = dict[str, list[str]]  # {a key of KINDS: the names of that kind that a file defines}
+loaded: dict[pathlib.Path, tuple[str, Names]] = {}  # {file: (SHA-256, what it defines)}
 
 
 def use(config: ConfigDict, files: str) -> None:
-    """Loads plug-ins and gives a config their options, at their defaults; sets its `plugins`."""
+    """Loads plug-ins, gives a config their options, at their defaults, and adds them to its
+    `plugins`."""
     text = load(files)
     with config.unlocked():
         for key, value in base_config().items():
@@ -121,7 +46,8 @@ def use(config: ConfigDict, files: str) -> None:
                 for name, own in value.items():
                     if name not in config[key]:
                         config[key][name] = own
-        config.plugins = text
+        parts = [p.strip() for p in f"{config.plugins},{text}".split(",") if p.strip()]
+        config.plugins = ",".join({PART.fullmatch(p)["path"]: p for p in parts}.values())
 
 
 def load(files: str) -> str:
@@ -135,78 +61,168 @@ def load(files: str) -> str:
 
 
 def _load(part: str) -> str:
-    name, _, expected = part.partition("#")
+    name, expected = PART.fullmatch(part).group("path", "sha")
     path = pathlib.Path(name).expanduser().absolute()
     if not path.is_file():
         raise UserError(f"plug-in {name} is not there (looked for {path})")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    source = path.read_bytes()
+    found = hashlib.sha256(source).hexdigest()
     if expected and found != expected:
         raise UserError(
             f"plug-in {path} is not the file of this run any more: its SHA-256 was "
             f"{expected[:12]}, is {found[:12]}; put the old file back, or begin a new run"
         )
-    if path not in loaded or loaded[path][0] != found:
-        names = _add(path, import_file(path, "plug-in"), found)
-        loaded[path] = (found, names)
+    if all(found != sha for sha, _ in loaded.values()):  # a copy of one adds nothing
+        loaded[path] = (found, _add(path, _run(path, source), found))
     return f"{path}#{found}"
 
 
-def _add(path: pathlib.Path, module: ModuleType, source: str) -> dict[str, list[str]]:
+def _run(path: pathlib.Path, source: bytes) -> ModuleType:
+    """Imports a plug-in, which may read the package's dicts but not write into them."""
+    before = {name: dict(kind.known) for name, kind in KINDS.items()}
+    try:
+        module = import_file(path, "plug-in", source)
+    finally:
+        touched = [name for name, kind in KINDS.items() if kind.known != before[name]]
+        for name in touched:
+            KINDS[name].known.clear()
+            KINDS[name].known.update(before[name])
+    if touched:
+        raise UserError(
+            f"plug-in {path} changes {touched[0]} of the package: give it a dict {touched[0]} of "
+            "its own, {name: ...}"
+        )
+    return module
+
+
+def _add(path: pathlib.Path, module: ModuleType, source: str) -> Names:
     """Adds what a module defines to the package's dicts; all of it or nothing."""
     before = loaded.get(path, ("", {}))[1]  # of an earlier version of the same file
-    entries = {kind: dict(getattr(module, kind)) for kind in KINDS if hasattr(module, kind)}
-    if not any(entries.values()):
+    own = {
+        name: getattr(module, name)
+        for name, kind in KINDS.items()
+        if getattr(module, name, kind.known) is not kind.known
+    }
+    for name, members in own.items():
+        if not isinstance(members, dict):
+            raise UserError(f"plug-in {path}: {name} is {members!r}, expected a dict {{name: ...}}")
+    if not any(own.values()):
         raise UserError(
             f"plug-in {path} defines nothing: expected a dict {{name: ...}} called "
             f"{', '.join(KINDS)}"
         )
-    for kind, members in entries.items():
-        for name, member in members.items():
-            what = f"plug-in {path}: {kind}[{name!r}]"
-            if not (isinstance(name, str) and NAME.fullmatch(name)):
-                raise UserError(f"{what}: a name is of lower-case letters, digits and '_'")
-            others = next((kinds for kinds in SHARING if kind in kinds), (kind,))
-            taken = [o for o in others if name in KINDS[o][0] and name not in before.get(o, [])]
-            if taken:
-                raise UserError(f"{what}: the name is taken, by one of {taken[0]}; choose another")
-            wrong = KINDS[kind][1](member)
-            if isinstance(member, Metric) and member.name != name:
-                wrong = f"it stands under another name than its own, {member.name!r}"
-            if wrong:
-                raise UserError(f"{what} is {member!r}: {wrong}")
-    for kind, names in before.items():
-        for name in names:
-            del KINDS[kind][0][name]
-    for kind, members in entries.items():
-        KINDS[kind][0].update(members)
-    for builder in entries.get("DATASETS", {}).values():
+    for name, members in own.items():
+        for key, member in members.items():
+            if problem := _problem(name, key, member, before, own):
+                raise UserError(f"plug-in {path}: {name}[{key!r}]{problem}")
+    for name, keys in before.items():
+        for key in keys:
+            del KINDS[name].known[key]
+    for name, members in own.items():
+        KINDS[name].known.update(members)
+    for builder in own.get("DATASETS", {}).values():
         builder.SOURCE = source
-    return {kind: list(members) for kind, members in entries.items()}
+    return {name: list(members) for name, members in own.items()}
 
 
-def import_file(path: pathlib.Path, what: str) -> ModuleType:
-    """Runs a Python file of the user's; raises UserError that says where it fails."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    shadowed = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module  # dataclasses look their module up
+def _problem(kind: str, key: object, member: object, before: Names, own: dict[str, dict]) -> str:
+    """What is wrong with an entry of a plug-in, or ''.
+
+    Args:
+      kind: of KINDS.
+      key, member: the entry.
+      before: what an earlier version of the file defined, which this one replaces.
+      own: all that this one defines.
+    """
+    if not (isinstance(key, str) and NAME.fullmatch(key)):
+        return ": a name is of lower-case letters, digits and '_', and begins with a letter"
+    taken = [f"{other} of the same file" for other in sharing(kind) if other != kind]
+    taken = [by for by in taken if key in own.get(by.partition(" ")[0], {})]
+    for other in sharing(kind):
+        if key in KINDS[other].known and key not in before.get(other, []):
+            files = [p for p, (_, names) in loaded.items() if key in names.get(other, [])]
+            taken.append(f"{other} of {f'plug-in {files[0]}' if files else 'the package'}")
+    if key in KINDS[kind].words:
+        taken.append("a word of its section")
+    if taken:
+        return f": the name is taken, by {taken[0]}; choose another"
+    if wrong := KINDS[kind].wrong(key, member):
+        return f" is {member!r}: {wrong}"
+    if key not in before.get(kind, []) and (option := taken_option(kind, key, member)):
+        return f": the name is taken, by the option {option}; choose another"
+    return ""
+
+
+def check_used(config: ConfigDict | FrozenConfigDict) -> None:
+    """Raises UserError where a config has what a plug-in defines and does not name the plug-in.
+
+    Then its content would be no part of the run's identity.
+    """
+    parts = [PART.fullmatch(p.strip()) for p in config.plugins.split(",") if p.strip()]
+    here = {sha for sha, _ in loaded.values()}
+    for part in parts:
+        if part["sha"] not in here:
+            raise UserError(
+                f"plugins={config.plugins}: {part['path']} is not loaded; a config gets its "
+                "plug-ins by dtn_jax.config.plugins.use(config, FILES)"
+            )
+    flat = flatten(config)
+    used = {
+        name: family.used(flat)
+        for family in FAMILIES
+        for name, kind in KINDS.items()
+        if kind.known is family.members
+    }
+    used["DATASETS"] = {config.data.dataset}
+    for path, (sha, names) in loaded.items():
+        taken = [key for name in used for key in names.get(name, []) if key in used[name]]
+        if taken and sha not in [part["sha"] for part in parts]:
+            raise UserError(
+                f"{taken[0]!r} is of plug-in {path}, which the config's plugins={config.plugins!r} "
+                "does not name: give it by dtn_jax.config.plugins.use(config, FILES)"
+            )
+
+
+def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> ModuleType:
+    """Runs a Python file of the user's; raises UserError that says where it fails.
+
+    What is run is `source`, or what the file holds now: no bytecode of an earlier version.
+    """
+    path = path.absolute()
+    name = f"{path.stem}_{hashlib.sha256(bytes(path)).hexdigest()[:8]}"  # hides no other module
+    module, before = ModuleType(name), sys.modules.get(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:
+        text = path.read_bytes() if source is None else source
+        exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
+    except BaseException as error:
+        del sys.modules[name]
+        if before:
+            sys.modules[name] = before
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            raise
         raise failed(path, what, error) from error
-    finally:
-        if shadowed is not None:
-            sys.modules[path.stem] = shadowed
     return module
 
 
 def failed(path: pathlib.Path, what: str, error: Exception) -> UserError:
     """The message of a user's file that raised."""
-    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    line = f", line {own[-1].lineno}" if own else ""
+    line = last_line(path, error)
     if isinstance(error, SyntaxError) and error.lineno:
-        line = f", line {error.lineno}"
+        line = error.lineno
     reason = f"{type(error).__name__}: {error}"
-    return UserError(f"{what} {path} fails{line}: {reason} (--debug shows where)")
+    where = f", line {line}" if line else ""
+    return UserError(f"{what} {path} fails{where}: {reason} (--debug shows where)")
+
+
+def last_line(path: pathlib.Path, error: BaseException) -> int | None:
+    """The line of a file in which an error was raised, or that called what raised it."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return own[-1].lineno if own else None
+
+
+def place_of(error: BaseException) -> str:
+    """' (FILE, line N)' where an error came from a loaded plug-in, or ''."""
+    lines = {path: last_line(path, error) for path in loaded}
+    return "".join(f" ({path}, line {line})" for path, line in lines.items() if line)

@@ -95,17 +95,29 @@ class Declared:
       key: such as `model.dtn.tsn`.
       option: the declaration.
       family, member: of the thing whose option it is; None and "" of a section's own.
+      heirs: members that have it too, such as subclasses of that one.
     """
 
     key: str
     option: Option
     family: Family | None = None
     member: str = ""
+    heirs: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> set[str]:
+        """The names of all that have the option."""
+        return {self.member, *self.heirs}
 
 
 def declarations() -> dict[str, Declared]:
     """{full key: what is declared}, of all that there is, loaded plug-ins included."""
-    return {found.key: found for found in _declarations()}
+    every: dict[str, Declared] = {}
+    for found in _declarations():
+        if first := every.get(found.key):
+            found = dataclasses.replace(first, heirs=(*first.heirs, found.member))
+        every[found.key] = found
+    return every
 
 
 def _declarations() -> Iterator[Declared]:
@@ -161,6 +173,8 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             raise UserError(f"the config has an option {key!r}, which nothing declares")
     for key, found in known.items():
         if key not in flat:
+            if found.family and not found.members & found.family.used(flat):
+                continue  # of a plug-in that was loaded after the config was made
             raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
         found.option.check(key, flat[key])
     used_experts(flat)

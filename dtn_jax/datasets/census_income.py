@@ -18,7 +18,6 @@ import zlib
 from typing import ClassVar
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
@@ -27,6 +26,7 @@ from dtn_jax.datasets.preparation.download import discard, download
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
@@ -75,26 +75,20 @@ NUMERIC = (
 class CensusIncome(BlockBuilder):
     """KDD Census-Income: income above 50K, and never married (39 fields, 299,285 rows).
 
-    `income_50k` and `marital_stat` give the labels, so they are not fields; `instance_weight` is
-    stored as the example's weight. Option `buckets`: the number of buckets of a numeric field.
+    `income_50k` and `marital_stat` give the labels and so are not fields; `instance_weight` is
+    stored as the example's weight.
     """
 
-    OPTIONS: ClassVar = {"buckets": 64}
+    OPTIONS: ClassVar = {"buckets": Option(64, "quantile buckets of a numeric field", least=2)}
     FIELD_OPTIONS: ClassVar = ("buckets",)
     weight = WEIGHT
     url = URL
 
-    def __init__(self, *, buckets: int = 64, **kwargs):
-        if buckets < 2:
-            raise UserError(f"census_income: buckets is {buckets}, expected at least 2")
-        self.numeric = QuantileBuckets(buckets)
-        config = tfds.core.BuilderConfig(name=f"buckets{buckets}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
-
     def encoders(self):
         fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]
         categorical = Vocabulary(unknown=("?",))
-        return {c: self.numeric if c in NUMERIC else categorical for c in fields}
+        numeric = QuantileBuckets(self.own.buckets)
+        return {c: numeric if c in NUMERIC else categorical for c in fields}
 
     def tasks(self):
         return (Task("income"), Task("never_married"))

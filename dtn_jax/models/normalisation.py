@@ -13,6 +13,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.models.layers import at_least_float32, flat
 
 NORMALISATIONS = ("none", "batch", "layer")
+MOMENTUM, EPSILON = 0.99, 1e-3  # of batch normalisation
 
 
 class MaskedBatchNorm(nn.Module):
@@ -20,12 +21,9 @@ class MaskedBatchNorm(nn.Module):
 
     In training they are the batch's and move the running ones of collection `batch_stats`;
     otherwise they are the running ones. Those are the plain mean over the batches so far until
-    `momentum` takes over, so that a short run is not scored with the initial 0 and 1. (flax's
+    MOMENTUM takes over, so that a short run is not scored with the initial 0 and 1. (flax's
     own module divides by zero when every row is masked, as happens to the last, padded batches.)
     """
-
-    momentum: float = 0.99
-    epsilon: float = 1e-3
 
     @nn.compact
     def __call__(
@@ -47,10 +45,10 @@ class MaskedBatchNorm(nn.Module):
             if not self.is_initializing():
                 counted = (rows > 0).astype(dtype)
                 batches.value += counted
-                step = counted * jnp.maximum(1 - self.momentum, 1 / jnp.maximum(batches.value, 1))
+                step = counted * jnp.maximum(1 - MOMENTUM, 1 / jnp.maximum(batches.value, 1))
                 running_mean.value += step * (mean - running_mean.value)
                 running_var.value += step * (var - running_var.value)
-        scale = gamma / jnp.sqrt(var + self.epsilon)
+        scale = gamma / jnp.sqrt(var + EPSILON)
         return (x - mean[None]) * scale[None] + beta[None]
 
 

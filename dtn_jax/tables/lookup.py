@@ -29,27 +29,22 @@ class DebugOptions:
     )
 
 
-def row_ids(
-    plan: TablePlan, batch: Batch, addresses: Int[Array, "B P N"] | None = None
-) -> dict[str, Int[Array, ...]]:
+def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
     """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
 
     Padding, and every id of a masked row, gets the array's length: out of range on purpose, so
-    that look-ups give zeros and updates drop it (JAX would take -1 as the last row). `addresses`
-    are the codewords of the field pairs, in [0, codebook_rows), where they do not come from
-    `pair_addresses`.
+    that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
     """
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
     packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
     rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
     if plan.codebooks:
-        if addresses is None:
-            addresses = pair_addresses(
-                ids[:, np.asarray(plan.codebook_slots)],
-                hashes=plan.hashes,
-                rows=plan.codebook_rows,
-                seed=plan.hash_seed,
-            )
+        addresses = pair_addresses(
+            ids[:, np.asarray(plan.codebook_slots)],
+            hashes=plan.hashes,
+            rows=plan.codebook_rows,
+            seed=plan.hash_seed,
+        )
         none = padded(plan.codebook_rows)
         rows["codebook"] = jnp.where(batch.row_mask[:, None, None], addresses, none)
     return rows

@@ -29,6 +29,7 @@ from .measured import Cell, Goal, Measured, Options, timed_in_turns
 from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
+PRODUCTS = 4  # matrix products that are timed together
 ROWS = 2_100_000
 EXPERTS = {
     "gdcn+masknet": 0.80,  # the goal: a share of the machine's rate
@@ -120,14 +121,14 @@ def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
     }
 
 
-def large_product(dtype, size: int, times: int = 4) -> tuple[Callable[[], None], float]:
+def large_product(dtype, size: int) -> tuple[Callable[[], None], float]:
     """A function that makes matrix products, and the FLOPs that it does."""
     a = jnp.ones((size, size), dtype)
     multiply = jax.jit(lambda a, b: a @ b)
     multiply(a, a).block_until_ready()
 
     def run():
-        for _ in range(times):
+        for _ in range(PRODUCTS):
             multiply(a, a).block_until_ready()
 
-    return run, times * 2 * size**3
+    return run, PRODUCTS * 2 * size**3

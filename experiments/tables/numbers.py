@@ -14,7 +14,7 @@ FINE = 5e-5  # a spread that 4 digits would hide
 
 def fine(rows: Sequence[Mapping], key: str, metric: str = "auc") -> bool:
     """Whether 4 digits would hide how the values of most rows scatter."""
-    values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
+    values = [[v for v in r["metrics"][key].get(metric, ()) if v is not None] for r in rows]
     deviations = [statistics.stdev(v) for v in values if len(v) > 1]
     return bool(deviations) and statistics.median(deviations) < FINE
 

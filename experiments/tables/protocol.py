@@ -91,9 +91,9 @@ def entry(architecture: str, experts: str) -> dict[str, str]:
 def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     """The protocol's config with its common settings and these, the last ones winning."""
     config = load_config(protocol.config)
-    for settings in (protocol.common, *given):
-        for key, value in settings.items():
-            override(config, key, str(value))
+    settings = [pair for some in (protocol.common, *given) for pair in some.items()]
+    for key, value in sorted(settings, key=lambda pair: pair[0] != "plugins"):  # they add options
+        override(config, key, str(value))
     return config
 
 

@@ -17,7 +17,8 @@ import dataclasses
 import importlib.util
 import pathlib
 
-from dtn_jax.config import flatten
+from dtn_jax.config import flatten, plugins
+from dtn_jax.config.shipped import folder
 from dtn_jax.errors import UserError, choose
 
 from .protocol import Protocol, configured
@@ -48,18 +49,36 @@ def load(path: pathlib.Path) -> Protocol:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a file of the user's may raise
-        raise UserError(f"protocol {path} fails: {type(error).__name__}: {error}") from error
+        raise plugins.failed(path, "protocol", error) from error
     protocol = getattr(module, "PROTOCOL", None)
     if not isinstance(protocol, Protocol):
         raise UserError(f"{path} sets no PROTOCOL = Protocol(…), got {protocol!r}")
-    beside = path.parent / protocol.config
-    if beside.with_name(beside.name.partition(":")[0]).is_file():
-        protocol = dataclasses.replace(protocol, config=str(beside))
+    protocol = found_beside(path, protocol)
     try:
         check(protocol)
     except UserError as error:
         raise UserError(f"protocol {path}: {error}") from error
     return protocol
+
+
+def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
+    """The protocol with the config and the plug-ins that lie in its file's folder.
+
+    A shipped one has the shipped config, whatever lies in a folder configs/ where it is called.
+    """
+    if path.absolute().parent == SHIPPED.absolute():
+        own = folder("configs").parent / protocol.config
+        return dataclasses.replace(protocol, config=str(own))
+
+    def place(name: str, end: str) -> str:
+        file, *rest = name.strip().partition(end)
+        return "".join((str(path.parent / file), *rest)) if (path.parent / file).is_file() else name
+
+    made = dataclasses.replace(protocol, config=place(protocol.config, ":"))
+    if "plugins" in protocol.common:
+        files = ",".join(place(name, "#") for name in str(protocol.common["plugins"]).split(","))
+        made = dataclasses.replace(made, common={**protocol.common, "plugins": files})
+    return made
 
 
 def check(protocol: Protocol) -> None:

@@ -6,23 +6,16 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
+from dtn_jax.metrics import METRICS
+
 from .content import OPTIMAL, comparisons
 from .draws import own_spaces
 from .numbers import difference, entropy, fine, mark, seconds, short, spread
 from .protocol import OURS
 
-NAMES = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "logloss": "log loss",
-    "ece": "calibration error (ECE)",
-    "rmse": "RMSE",
-    "r2": "R²",
-}
 WITH_THE_SAME = "{ours} with the same experts ({ours} itself: with mlp)"  # of `interactions`
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
-LOWEST_IS_BEST = ("logloss", "ece", "rmse")
 TITLES = {
     "overall": "All architectures",
     "ablation": "{Ours} without each of its parts",
@@ -59,7 +52,7 @@ def texts(found: Mapping) -> list[Text]:
     """The printed tables of a table: AUC and size, differences, what else was measured."""
     if not found["rows"]:
         return []
-    others = [metric_text(found, metric) for metric in NAMES if metric != "auc"]
+    others = [metric_text(found, metric) for metric in METRICS if metric != "auc"]
     return [t for t in (main_text(found), difference_text(found), share_text(found), *others) if t]
 
 
@@ -139,7 +132,7 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
     columns = {key: metric_column(rows, key, metric) for key in keys}
     if not keys:
         return None
-    made = as_text(NAMES[metric], rows, columns)
+    made = as_text(METRICS[metric].title, rows, columns)
     if metric != "logloss":
         return made
     known = (found["rates"].get(key) for key in keys)
@@ -176,11 +169,11 @@ def has(rows: Sequence[Mapping], key: str, metric: str) -> bool:
 
 def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     """Mean ± standard deviation over seeds; the best mean is bold, unless there are too few."""
-    values = [[v for v in r["metrics"][key][metric] if v is not None] for r in rows]
+    values = [[v for v in r["metrics"][key].get(metric, ()) if v is not None] for r in rows]
     means = [statistics.mean(v) if v else None for v in values]
     most = max(len(r["seeds"]) for r in rows)  # a row that lacks seeds is not compared yet
     compared = [m for m, r in zip(means, rows) if m is not None and len(r["seeds"]) == most]
-    best = (min if metric in LOWEST_IS_BEST else max)(compared, default=None)
+    best = (max if METRICS[metric].higher_is_better else min)(compared, default=None)
     if any(key in r["few"] for r in rows):
         best = None  # what so few examples rank highest means nothing
     digits = 5 if fine(rows, key, metric) else 4

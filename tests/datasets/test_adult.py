@@ -128,7 +128,7 @@ def test_unknown_values_are_counted(data, frame):
 def test_preparing_needs_no_tensorflow_and_says_two_lines(tmp_path):
     program = """
 import sys
-from dtn_jax.datasets import catalog
+from dtn_jax.datasets.preparation import catalog
 data = catalog.load("adult", data_dir=sys.argv[1])
 assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
 assert "tensorflow" not in sys.modules, "TensorFlow was imported"

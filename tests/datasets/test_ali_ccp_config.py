@@ -5,12 +5,11 @@ import json
 
 import jax
 import pytest
-from ali_ccp_pair import SPEC
+from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config, flatten
 from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
-from dtn_jax.datasets.ali_ccp.generator import joined_rows
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError

@@ -307,12 +307,12 @@ def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatc
     with pytest.raises(UserError, match=r"holds neither sample_skeleton_train\.csv, .* nor train_"):
         load(tmp_path / "empty", tmp_path)
     for option in ("min_count=0", "max_values=0"):
-        with pytest.raises(UserError, match="expected min_count and max_values of at least 1"):
+        with pytest.raises(UserError, match="=0: expected a whole number at least 1"):
             load(manual, tmp_path, option)
     for value in (-5, 200):
-        with pytest.raises(UserError, match=f"damaged is {value}, expected a percentage from 0"):
+        with pytest.raises(UserError, match=f"={value}: expected a whole number at least 0"):
             load(manual, tmp_path, f"damaged={value}")
-    with pytest.raises(UserError, match=r"pooling of data set 'ali_ccp' 'summ'. Did you mean 'sum"):
+    with pytest.raises(UserError, match=r"data.options pooling 'summ'. Did you mean 'sum"):
         load(manual, tmp_path, "pooling=summ")
     assert locate(manual / "ali_ccp").keys() == {
         f"{name}_{part}.csv" for name in ("sample_skeleton", "common_features")

@@ -186,7 +186,7 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
 
 
 def test_one_bucket_is_refused(manual):
-    with pytest.raises(UserError, match="census_income: buckets is 1, expected at least 2"):
+    with pytest.raises(UserError, match="buckets=1: expected a whole number"):
         load(manual, options="buckets=1")
 
 

@@ -114,7 +114,7 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -2])
 def test_a_min_count_that_cannot_be(count, tmp_path):
-    with pytest.raises(UserError, match=f"min_count is {count}, expected at least 1"):
+    with pytest.raises(UserError, match=f"min_count={count}: expected a whole number at least 1"):
         prepare({"log_standard.csv": log()}, tmp_path, options=f"min_count={count}")
 
 

@@ -137,10 +137,10 @@ def test_a_prepared_set_is_not_prepared_again(data, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("rows=999", "rows is 999, expected an integer from 1,000 to 100,000,000"),
-        ("ids=10", "ids is 10, expected an integer from 20,000"),
-        ("seed=-1", "seed is -1"),
-        ("rows=many", "data.options: rows expects a whole number, got 'many'"),
+        ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
+        ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
+        ("seed=-1", "data.options seed=-1: expected"),
+        ("rows=many", "data.options rows expects a whole number at least 1000, got 'many'"),
         ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
     ],
 )
@@ -151,7 +151,7 @@ def test_bad_options(options, message, tmp_path):
 
 
 def test_defaults_are_those_that_the_options_state():
-    spec = funnel.FunnelSpec(**Synthetic.OPTIONS)
+    spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
     assert spec == funnel.FunnelSpec()
 
 

@@ -53,6 +53,7 @@ def test_those_of_another_run_are_taken_off_and_put_back():
     assert letters(difference, "less") < letters(one, "steps") / 3
     few = draws.packed(drawn(0, count=20), None)
     far = draws.packed(drawn(0, scale=1.0), None)
+    assert "steps" in draws.less(one, far)  # steps of another size would be no smaller
     for before in (None, few, far):
         assert draws.plus(draws.less(one, before), before) == one
 

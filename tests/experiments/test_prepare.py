@@ -1,7 +1,5 @@
 """The command that prepares a data set, and what it shows of it."""
 
-import inspect
-
 import pytest
 
 from dtn_jax.datasets.preparation import catalog
@@ -35,24 +33,14 @@ def test_help_lists_the_options_of_every_data_set(capsys):
         prepare.main(["--help"])
     shown = capsys.readouterr().out
     shown = shown.partition("own options, with")[2]
-    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
-    listed = dict(line for line in lines if len(line) == 2 and line[0] in catalog.DATASETS)
-    assert listed["adult"] == "none"
-    assert listed["census_income"] == "buckets=64"
-    assert listed["kuairand"] == "min_count=2"
-    assert listed["synthetic"] == "rows=1000000, ids=20000, seed=0"
     words = " ".join(shown.split())
-    assert "min_count=2, max_values=20, pooling=sum (or mean, max, unweighted)" in words
-    assert "conversion_without_click=drop (or keep, click), damaged=20" in words
+    assert "adult: none" in words
+    for name, builder in catalog.DATASETS.items():
+        assert name in words
+        for key, found in builder.OPTIONS.items():
+            assert f"{key}={found.default}: {found.help} [{found.expected}]" in words
+    assert "buckets=64: quantile buckets of a numeric field [a whole number at least 2]" in words
     assert max(map(len, shown.partition("example:")[0].splitlines())) < 80
-
-
-def test_the_listed_defaults_are_those_of_the_builders():
-    for builder in catalog.DATASETS.values():
-        known = inspect.signature(builder).parameters
-        for key, default in builder.OPTIONS.items():
-            default = default[0] if isinstance(default, tuple) else default
-            assert known[key].default == default, (builder.name, key)
 
 
 def test_the_example_of_help_works(tmp_path, capsys):

@@ -6,10 +6,13 @@ import pathlib
 import pytest
 from untrained_tables import TINY
 
+from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables.protocol import configured
 from experiments.tables.protocol_files import load, shipped
+
+pytest_plugins = ["table_fixtures"]
 
 MINE = """
 from ..protocol import Protocol, entry
@@ -21,10 +24,22 @@ PROTOCOL = Protocol(
     seeds=2,
 )
 """
+PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
+WITH_A_PLUG_IN = """
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="configs/adult.py",
+    common={"data.dataset": "shop", "plugins": "plugin.py"},
+    entries={
+        "dtn": entry("dtn", "mlp"),
+        "heads": {"model.heads.count": 3} | entry("heads", "product*2"),
+    },
+    seeds=2,
+)
+"""
 CONFIG = """
 from configs import base
-
-pytest_plugins = ["table_fixtures"]
 
 
 def get_config(argument):
@@ -33,6 +48,17 @@ def get_config(argument):
     config.data.options = "rows=1000"
     return config
 """
+
+
+@pytest.fixture
+def forgotten(monkeypatch):
+    """What a plug-in adds is taken away again."""
+    monkeypatch.setattr(plugins, "loaded", dict(plugins.loaded))
+    before = {kind: dict(members) for kind, (members, _) in plugins.KINDS.items()}
+    yield
+    for kind, members in before.items():
+        plugins.KINDS[kind][0].clear()
+        plugins.KINDS[kind][0].update(members)
 
 
 @pytest.fixture
@@ -54,6 +80,13 @@ def test_the_shipped_protocols(name):
     assert configured(protocol).data.dataset == name
     for entry, own in protocol.entries.items():
         assert configured(protocol, own).model.architecture == entry
+
+
+def test_a_shipped_protocol_has_the_shipped_config(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "adult.py").write_text("raise OSError")
+    monkeypatch.chdir(tmp_path)
+    assert configured(load(shipped()["adult"])).data.dataset == "adult"
 
 
 def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
@@ -85,7 +118,7 @@ def test_adults_protocol_is_not_the_tests(call, untrained):
     ("old", "new", "message"),
     [
         ("PROTOCOL", "PROTOCOLS", r"shop.py sets no PROTOCOL = Protocol"),
-        ("seeds=2", "sedes=2", r"shop.py fails: TypeError: .*unexpected keyword.*'sedes'"),
+        ("seeds=2", "sedes=2", r"shop.py fails, line 4: TypeError: .*unexpected keyword.*'sedes'"),
         ("seeds=2", "seeds=0", r"protocol .*shop.py: seeds=0: expected at least 1"),
         ('ours="plain"', 'ours="plane"', r"shop.py: unknown ours 'plane'. Did you mean 'plain'"),
         ("my_config.py", "no.py", r"shop.py: no config file 'no.py'"),
@@ -99,3 +132,22 @@ def test_adults_protocol_is_not_the_tests(call, untrained):
 def test_what_a_protocol_cannot_be_is_told_with_its_file(old, new, message, write):
     with pytest.raises(UserError, match=message):
         load(write(MINE.replace(old, new, 1)))
+
+
+def test_a_plug_in_stands_beside_the_packages_own(
+    tmp_path, call, untrained, monkeypatch, forgotten
+):
+    """Its data set, its routing with an option, its expert and its metric, from one file."""
+    path = tmp_path / "mine.py"
+    path.write_text(WITH_A_PLUG_IN)
+    (tmp_path / "plugin.py").write_text(PLUGIN.read_text())
+    call()
+    monkeypatch.setattr(paper_tables, "load", load)
+    given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
+    paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
+    found = json.loads((tmp_path / "out" / "mine" / "overall.json").read_text())
+    assert found["dataset"] == "shop"
+    heads = found["rows"][1]
+    assert "p" in heads["comparison"]["click@all"]
+    assert heads["common"]["model.heads.count"] == "3"
+    assert list(found["rates"]) == ["click@all", "buy@all"]

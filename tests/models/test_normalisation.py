@@ -78,7 +78,7 @@ def test_batch_in_training(precision, batch):
     assert 1 < len(kept) < B
     mean, var = kept.mean(0), kept.var(0)
     y = (x - mean) / np.sqrt(var + 1e-3) * p["gamma"] + p["beta"]
-    # the third batch's share is 1/3; from the hundredth on it is 1 - momentum
+    # the third batch's share is 1/3; from the hundredth on it is 1 - MOMENTUM
     for seen, share in ((2.0, 1 / 3), (500.0, 0.01)):
         stats = {**variables["batch_stats"]["batch"], "batches": jnp.asarray(seen, fields.dtype)}
         here = {**variables, "batch_stats": {"batch": stats}}

@@ -90,13 +90,6 @@ def test_masked_rows_touch_no_row():
     assert (rows["codebook"][0] < 50).all()
 
 
-def test_addresses_can_be_handed_in():
-    p = plan(codebooks=1, codebook_rows=50, hashes=2)
-    own = jnp.asarray([[[3, 4]], [[5, 49]]], jnp.int32)
-    rows = lookup.row_ids(p, batch(row_mask=(True, False)), own)["codebook"]
-    assert rows.tolist() == [[[3, 4]], [[1024, 1024]]]
-
-
 def test_codebooks_lie_side_by_side():
     p = plan(codebooks=3, codebook_rows=50, hashes=2)
     assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number

@@ -45,6 +45,7 @@ from dtn_jax.datasets.preparation.encoders import Bag, Vocabulary
 from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.datasets.preparation.text_lines import Damage, by_file, read_lines, too_many
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 BAGS = ("109_14", "110_14", "127_14", "150_14", "210", "853")
@@ -56,65 +57,60 @@ WITHOUT_CLICK = ("drop", "keep", "click")
 class AliCCP(BlockBuilder):
     """Ali-CCP: 23 fields of users, items and their history; click → conversion.
 
-    Options: `min_count`, of a vocabulary's values in train; `max_values` of a bag; `pooling` of
-    bags, by their weights (sum, mean) or without them (max; unweighted, the released run's sum);
-    `conversion_without_click`, of rows with one but not the other: drop them, as the released
-    reader does, keep them as they are, or count them as clicks; `damaged`, the percentage of a
-    file's lines that may be left out, or lack their common features. The group of a row, for GAUC,
-    is its user.
+    The group of a row, for GAUC, is its user.
     """
 
     VERSION = tfds.core.Version("2.0.0")  # raised whenever its files would give other rows
     name = "ali_ccp"
     group = FIELDS[USER]
     OPTIONS: ClassVar = {
-        "min_count": 2,
-        "max_values": 20,
-        "pooling": POOLINGS,
-        "conversion_without_click": WITHOUT_CLICK,
-        "damaged": 20,
+        "min_count": Option(2, "times that train must show a value of a vocabulary", least=1),
+        "max_values": Option(20, "values of a bag that are kept, the first ones", least=1),
+        "pooling": Option(
+            "sum",
+            "of bags: by their weights (sum, mean) or without them (max; unweighted, the released "
+            "run's sum)",
+            choices=POOLINGS,
+        ),
+        "conversion_without_click": Option(
+            "drop",
+            "rows with one but not the other: drop them, as the released reader does, keep them as "
+            "they are, or count them as clicks",
+            choices=WITHOUT_CLICK,
+        ),
+        "damaged": Option(
+            20,
+            "percentage of a file's lines that may be left out, or lack their common features",
+            least=0,
+            most=100,
+        ),
     }
     FIELD_OPTIONS: ClassVar = ("min_count", "max_values", "pooling")
 
-    def __init__(
-        self,
-        *,
-        min_count: int = 2,
-        max_values: int = 20,
-        pooling: str = "sum",
-        conversion_without_click: str = "drop",
-        damaged: int = 20,
-        **kwargs,
-    ):
-        if min_count < 1 or max_values < 1:
-            raise UserError(
-                f"ali_ccp: expected min_count and max_values of at least 1, got {min_count} and "
-                f"{max_values}"
-            )
-        if not 0 <= damaged <= 100:
-            raise UserError(f"ali_ccp: damaged is {damaged}, expected a percentage from 0 to 100")
-        self.min_count, self.max_values, self.pooling = min_count, max_values, pooling
-        self.without_click, self.damaged = conversion_without_click, damaged
+    def __init__(self, **kwargs):
         self.damage: dict[str, Damage] = {}  # by split, and of files of common features by name
         self.odd: dict[str, int] = {}  # conversions without a click, by split
         self._held: tuple[str, Common] = ("", nothing())  # the part whose common features are held
-        words = (pooling, f"min_count{min_count}", f"max_values{max_values}", self.without_click)
-        config = tfds.core.BuilderConfig(name="_".join(words), version=self.VERSION)
-        super().__init__(config=config, **kwargs)
+        super().__init__(**kwargs)
+
+    def variant(self):
+        own = self.own
+        counts = f"min_count{own.min_count}", f"max_values{own.max_values}"
+        return "_".join((own.pooling, *counts, own.conversion_without_click))
 
     def encoders(self):
-        weighted = self.pooling in ("sum", "mean")
+        weighted = self.own.pooling in ("sum", "mean")
         made = {}
         for name in FIELDS:
             if name in (*BAGS, *CROSSES):
                 made[name] = Bag(
-                    max_values=self.max_values if name in BAGS else 1,
-                    min_count=self.min_count,
-                    pooling="sum" if self.pooling == "unweighted" else self.pooling,
+                    max_values=self.own.max_values if name in BAGS else 1,
+                    min_count=self.own.min_count,
+                    pooling="sum" if self.own.pooling == "unweighted" else self.own.pooling,
                     weights=f"{name}_weights" if weighted else "",
                 )
             else:
-                made[name] = Vocabulary(min_count=self.min_count)
+                made[name] = Vocabulary(min_count=self.own.min_count)
         return made
 
     def tasks(self):
@@ -173,18 +169,18 @@ class AliCCP(BlockBuilder):
             odd = conversion & ~click
             self.odd[split] += int(odd.sum())
             columns = {
-                "click": click | odd if self.without_click == "click" else click,
+                "click": click | odd if self.own.conversion_without_click == "click" else click,
                 "conversion": conversion,
                 self.group: np.where(user == NOBODY, nobody, user),
             }
             chunk = Impressions(columns, own, at, common)
-            if self.without_click == "drop" and odd.any():
+            if self.own.conversion_without_click == "drop" and odd.any():
                 chunk = chunk.filter(~odd)
             if len(chunk):
                 yield chunk
-        damage.check(self.damaged)
+        damage.check(self.own.damaged)
         rows = damage.lines - damage.left_out
-        if self.without_click == "drop" and self.odd[split] == rows:
+        if self.own.conversion_without_click == "drop" and self.odd[split] == rows:
             raise UserError(
                 f"{path}: each of the {rows:,} impressions of {split} is a conversion without a "
                 "click, and conversion_without_click=drop leaves none"
@@ -194,7 +190,7 @@ class AliCCP(BlockBuilder):
         """A set that was prepared with a higher `damaged` is the same, and may be too poor."""
         for name, found in notes["lines"].items():
             problem = too_many(
-                found.get("limited", found["left_out"]), found["lines"], self.damaged
+                found.get("limited", found["left_out"]), found["lines"], self.own.damaged
             )
             if problem:
                 raise UserError(
@@ -210,7 +206,7 @@ class AliCCP(BlockBuilder):
             name = COMMON.format(part)
             damage = self.damage[name] = Damage(self.files[name])
             self._held = (part, read_common(self.files[name], self.encoders(), damage))
-            damage.check(self.damaged)
+            damage.check(self.own.damaged)
         return self._held[1]
 
     def check(self, frame: Impressions, where: str, first_row: int) -> None:
@@ -232,7 +228,7 @@ class AliCCP(BlockBuilder):
     def account(self):
         lines = [line for damage in by_file(self.damage.values()) for line in damage.account()]
         done = {"drop": "left out", "keep": "kept", "click": "counted as clicks"}
-        done = done[self.without_click]
+        done = done[self.own.conversion_without_click]
         if any(self.odd.values()):
             counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
             lines.append(f"conversions without a click {done}: {counts}")

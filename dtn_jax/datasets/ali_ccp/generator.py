@@ -18,8 +18,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import polars as pl
-import pyarrow as pa
 from jaxtyping import Float64
 
 from dtn_jax.datasets.ali_ccp.text import FIELDS
@@ -153,32 +151,6 @@ def skeleton_blocks(spec: PairSpec, part: str, common: Mapping[str, np.ndarray])
             at=at[first],
             own=[values.take(first) for values in block.features],
         )
-
-
-def common_of(spec: PairSpec, part: str) -> Block:
-    """All common features of a part, joined."""
-    blocks = list(common_blocks(spec, part))
-    features = [Ragged.join(f) for f in zip(*(b.features for b in blocks), strict=True)]
-    logits = {task: np.concatenate([b.logits[task] for b in blocks]) for task in EFFECTS}
-    return Block(features, logits)
-
-
-def joined_rows(spec: PairSpec, part: str) -> pl.DataFrame:
-    """The rows themselves: `click`, `conversion`, and of each field the lists of its ids and, as
-    `<field>_weights`, of their weights."""
-    common = common_of(spec, part)
-    frames = []
-    for rows in skeleton_blocks(spec, part, common.logits):
-        columns = {"click": rows.click, "conversion": rows.conversion}
-        for f, name in enumerate(FIELDS):
-            values = rows.own[f] if name in (*OWN_ONE, *OWN_MANY) else None
-            values = common.features[f].take(rows.at) if values is None else values
-            ends = pa.array(np.cumsum([0, *values.lengths]))
-            for column, flat in ((name, values.ids), (f"{name}_weights", values.weights)):
-                lists = pa.LargeListArray.from_arrays(ends, pa.array(flat))
-                columns[column] = pl.from_arrow(lists)
-        frames.append(pl.DataFrame(columns))
-    return pl.concat(frames)
 
 
 def _block(

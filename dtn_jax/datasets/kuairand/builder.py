@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.kuairand.files import (
     HOME,
@@ -32,6 +31,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
 DAYS = {"train": 10, "validation": 2, "test": 2}
@@ -46,20 +46,18 @@ class KuaiRand(BlockBuilder):
     """
 
     name = "kuairand"  # TFDS would make it kuai_rand
-    OPTIONS: ClassVar = {"min_count": 2}
+    OPTIONS: ClassVar = {
+        "min_count": Option(2, "times that train must show a user or a video", least=1)
+    }
     FIELD_OPTIONS: ClassVar = ("min_count",)
     group = "user_id"
 
-    def __init__(self, *, min_count: int = 2, **kwargs):
-        if min_count < 1:
-            raise UserError(f"kuairand: min_count is {min_count}, expected at least 1")
-        self.min_count = min_count
+    def __init__(self, **kwargs):
         self.odd: dict[str, int] = {}  # long views without a click, by split
-        config = tfds.core.BuilderConfig(name=f"min_count{min_count}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
+        super().__init__(**kwargs)
 
     def encoders(self):
-        every = every_encoder(self.min_count)
+        every = every_encoder(self.own.min_count)
         return {name: e for name, e in every.items() if name not in self.absent}
 
     def tasks(self):
@@ -67,7 +65,7 @@ class KuaiRand(BlockBuilder):
 
     def recipe(self):
         # Which columns are missing is a fact of the raw files, which may be gone.
-        return self.recipe_of(every_encoder(self.min_count), every_task())
+        return self.recipe_of(every_encoder(self.own.min_count), every_task())
 
     def layout(self):
         return Layout(lanes=32, block_rows=128)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
 from dtn_jax.errors import UserError
+from dtn_jax.options import Option
 from dtn_jax.schema import Schema, Task
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
@@ -63,8 +65,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
 
     weight = ""  # the column stored as the example's weight
     group = ""  # the column stored as the example's group: see groups.py
-    # Options of the builder: a whole number's default, or a word's choices, the default first.
-    OPTIONS: ClassVar[dict[str, int | tuple[str, ...]]] = {}
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`; their values are in `self.own`
     FIELD_OPTIONS: ClassVar[
         tuple[str, ...]
     ] = ()  # those that leave the rows and labels as they are
@@ -143,8 +144,19 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         return {path.name: hash_ends(path) for path in self.raw_files()}
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
+        """`kwargs` are options by name, and TFDS's own."""
         self.manual_dir = manual_dir
+        own = {name: kwargs.pop(name, found.default) for name, found in self.OPTIONS.items()}
+        for name, value in own.items():
+            self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
+        self.own = SimpleNamespace(**own)
+        if own:
+            kwargs["config"] = tfds.core.BuilderConfig(name=self.variant(), version=self.VERSION)
         super().__init__(**kwargs)
+
+    def variant(self) -> str:
+        """The folder of a set with these options."""
+        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(

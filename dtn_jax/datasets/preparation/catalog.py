@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 
 from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
@@ -15,7 +16,7 @@ from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
-from dtn_jax.options import option, pairs
+from dtn_jax.options import Option, option, pairs
 
 DATASETS = {
     "adult": Adult,
@@ -135,27 +136,30 @@ def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
         )
 
 
-def parse_options(
-    text: str, allowed: dict[str, int | tuple[str, ...]], name: str
-) -> dict[str, int | str]:
-    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS."""
+def parse_options(text: str, allowed: Mapping[str, Option], name: str) -> dict[str, int | str]:
+    """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS.
+
+    Raises:
+      UserError: an unknown option, or a value that it may not have.
+    """
     options = {}
     for key, value in pairs(text, "data.options").items():
         if not allowed:
             raise UserError(f"data set {name!r} has no options, got data.options={text!r}")
-        choose(f"option of data set {name!r}", key, allowed)
-        if isinstance(allowed[key], tuple):
-            options[key] = choose(f"{key} of data set {name!r}", value, allowed[key])
-            continue
-        try:
-            number = float(value) if "e" in value else int(value)  # 1e6 is a whole number
-            options[key] = int(number)
-            whole = options[key] == number
-        except (ValueError, OverflowError):
-            whole = False
-        if not whole:
-            raise UserError(f"data.options: {key} expects a whole number, got {value!r}")
+        found = allowed[choose(f"option of data set {name!r}", key, allowed)]
+        what = f"data.options {key}"
+        options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
+        found.check(what, options[key])
     return options
+
+
+def whole(text: str) -> str:
+    """'1e6' as '1000000', where that is a whole number."""
+    try:
+        number = float(text) if "e" in text else None
+        return str(int(number)) if number is not None and number == int(number) else text
+    except (ValueError, OverflowError):
+        return text
 
 
 def cache_folder() -> pathlib.Path:

@@ -17,7 +17,7 @@ import polars as pl
 
 from dtn_jax.datasets.preparation import bags
 from dtn_jax.datasets.preparation.bags import Bag
-from dtn_jax.datasets.preparation.vocabulary import Counter, Hashing, Vocabulary
+from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Field
 
@@ -117,13 +117,13 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Bag | Hashing | QuantileBuckets | Standardise | Identity
-ENCODERS = {e.kind: e for e in (Vocabulary, Bag, Hashing, QuantileBuckets, Standardise, Identity)}
+Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Identity
+ENCODERS = {e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Identity)}
 NUMERIC = (QuantileBuckets, Standardise)
 
 
 def needs_fitting(encoder: Encoder) -> bool:
-    return not isinstance(encoder, Hashing | Identity)
+    return not isinstance(encoder, Identity)
 
 
 def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict[str, Encoder]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -77,28 +76,6 @@ class Vocabulary:
         table = np.zeros(known[-1] - known[0] + 1, np.int32)
         table[known - known[0]] = rows
         return known, rows, int(known[0]), table
-
-
-@dataclasses.dataclass(frozen=True)
-class Hashing:
-    """Values share `buckets` rows by a hash (CRC-32 of the text); needs no fitting."""
-
-    kind: ClassVar[str] = "hashing"
-    buckets: int = 1024
-    unknown: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        return 1 + self.buckets
-
-    def fit(self, counts: pl.DataFrame) -> Hashing:
-        return self
-
-    def encode(self, column: pl.Series) -> np.ndarray:
-        """Returns the row of each value, int32 `[B]`."""
-        texts = column.cast(pl.String)
-        known = texts.filter(~texts.is_in(list(self.unknown))).unique().to_list()
-        return look_up(texts, known, [1 + zlib.crc32(t.encode()) % self.buckets for t in known])
 
 
 class Counter:

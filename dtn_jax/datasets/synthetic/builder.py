@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
-import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Identity
 from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.metrics.auc import auc
+from dtn_jax.options import Option
 from dtn_jax.schema import ALL, Task
 
 CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
@@ -24,19 +24,19 @@ TRUTH_ROWS = 1_000_000  # at most so many test rows are used for the test split'
 class Synthetic(BlockBuilder):
     """A funnel click → cart → order over 23 fields with Ali-CCP's names and relative sizes.
 
-    Options: `rows` (10³ to 10⁸), `ids` (total vocabulary, from 20,000) and `seed`. notes.json
-    holds the truth: importances, interacting pairs, and the Bayes-optimal AUC of each task and
-    space, `bayes_auc` in expectation and `test_bayes_auc` on the test split's own labels.
+    notes.json holds the truth: importances, interacting pairs, and the Bayes-optimal AUC of each
+    task and space, `bayes_auc` in expectation and `test_bayes_auc` on the test split's own labels.
     """
 
-    OPTIONS: ClassVar = {"rows": 1_000_000, "ids": funnel.MIN_IDS, "seed": 0}
+    OPTIONS: ClassVar = {
+        "rows": Option(1_000_000, "impressions in all splits, up to 10^8", least=1_000),
+        "ids": Option(funnel.MIN_IDS, "total vocabulary of all fields", least=funnel.MIN_IDS),
+        "seed": Option(0, "of the law and of the rows", least=0),
+    }
 
-    def __init__(
-        self, *, rows: int = 1_000_000, ids: int = funnel.MIN_IDS, seed: int = 0, **kwargs
-    ):
-        self.spec = funnel.FunnelSpec(rows=rows, ids=ids, seed=seed)
-        config = tfds.core.BuilderConfig(name=f"rows{rows}_ids{ids}_seed{seed}", version="1.0.0")
-        super().__init__(config=config, **kwargs)
+    @functools.cached_property
+    def spec(self) -> funnel.FunnelSpec:
+        return funnel.FunnelSpec(**vars(self.own))
 
     def encoders(self):
         return {field: Identity(size) for field, size in self.spec.sizes.items()}

@@ -1,41 +1,16 @@
-"""Finding, preparing and opening data sets by name, and what is said when that fails."""
+"""Data sets by name: prepared once, from the files given, with the options given."""
 
 import functools
 import json
-import pathlib
-import shutil
 
-import numpy as np
-import polars as pl
 import pytest
+from toy_set import Toy
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import parse_options
-from dtn_jax.datasets.preparation.prepared import check_ids, read
 from dtn_jax.errors import UserError
-from dtn_jax.schema import Field, Schema, Task
-
-
-class Toy(BlockBuilder, skip_registration=True):
-    """Thirty rows of two fields."""
-
-    def encoders(self):
-        return {"word": enc.Vocabulary(), "size": enc.QuantileBuckets()}
-
-    def tasks(self):
-        return (Task("click"),)
-
-    def layout(self):
-        return Layout(lanes=2, block_rows=4)
-
-    def raw(self, dl_manager):
-        n = 30
-        words = pl.Series(["a", "b", "c"] * (n // 3))
-        frame = pl.DataFrame({"word": words, "size": range(n), "click": [0, 1] * (n // 2)})
-        return {s: functools.partial(iter, [frame]) for s in ("train", "validation", "test")}
+from dtn_jax.options import Option
 
 
 @pytest.fixture(autouse=True)
@@ -43,23 +18,6 @@ def toys(monkeypatch):
     monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
     for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A prepared set that no test touches."""
-    builder = Toy(data_dir=str(tmp_path_factory.mktemp("toy")))
-    builder.download_and_prepare()
-    return pathlib.Path(builder.data_dir)
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """A copy of the prepared set to spoil."""
-    return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
-
-
-# --- load ----------------------------------------------------------------------------------------
 
 
 def test_the_three_data_sets():
@@ -230,6 +188,9 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     assert [p.name for p in (tmp_path / "toy").iterdir()] == ["1.0.0"]  # no temporary one is left
 
 
+ALLOWED = {"rows": Option(1, "of the set"), "seed": Option(0, "of the rows")}
+
+
 @pytest.mark.parametrize(
     ("text", "options"),
     [
@@ -241,13 +202,14 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     ],
 )
 def test_options(text, options):
-    got = parse_options(text, {"rows": 1, "seed": 0}, "synthetic")
+    got = parse_options(text, ALLOWED, "synthetic")
     assert got == options
     assert all(type(v) is int for v in got.values())
 
 
 def test_options_that_are_words():
-    allowed = {"min_count": 2, "pooling": ("sum", "mean")}
+    words = Option("sum", "of bags", choices=("sum", "mean"))
+    allowed = {"min_count": Option(2, "times"), "pooling": words}
     got = parse_options("pooling= mean ,min_count=3", allowed, "shop")
     assert got == {"pooling": "mean", "min_count": 3}
     with pytest.raises(UserError, match=r"'meen'\. Did you mean 'mean'\? The choices are: sum"):
@@ -261,10 +223,10 @@ def test_options_that_are_words():
     [
         ("rows", "data.options: expected KEY=VALUE, got 'rows'"),
         ("rows=", "data.options: expected KEY=VALUE, got 'rows='"),
-        ("rows=2.5", "data.options: rows expects a whole number, got '2.5'"),
-        ("rows=1.5e0", "data.options: rows expects a whole number, got '1.5e0'"),
-        ("rows=1e999", "data.options: rows expects a whole number, got '1e999'"),
-        ("rows=ten", "data.options: rows expects a whole number, got 'ten'"),
+        ("rows=2.5", "data.options rows expects a whole number, got '2.5'"),
+        ("rows=1.5e0", "data.options rows expects a whole number, got '1.5e0'"),
+        ("rows=1e999", "data.options rows expects a whole number, got '1e999'"),
+        ("rows=ten", "data.options rows expects a whole number, got 'ten'"),
         ("rows=1,rows=2", "data.options: 'rows' is given twice in 'rows=1,rows=2'"),
         ("row=1", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
         ("7", "data.options: expected KEY=VALUE, got '7'"),
@@ -272,136 +234,5 @@ def test_options_that_are_words():
 )
 def test_options_that_cannot_be_read(text, message):
     with pytest.raises(UserError) as caught:
-        parse_options(text, {"rows": 1, "seed": 0}, "synthetic")
-    assert message in str(caught.value)
-
-
-# --- read ----------------------------------------------------------------------------------------
-
-
-def test_read_gives_what_was_prepared(folder):
-    data = read(folder)
-    assert data.folder == folder
-    assert data.rows == {"train": 30, "validation": 30, "test": 30}
-    assert data.layout == Layout(2, 4)
-    assert data.schema == Schema(
-        "toy", (Field("word", rows=4), Field("size", "numeric", rows=31)), (Task("click"),)
-    )
-    assert data.notes == {}
-    assert [f.name for f in data.schema.fields] == list(data.encoders())
-    np.testing.assert_array_equal(data.source("test")[0]["ids"][:, 0], [1, 2, 3, 1])
-    with pytest.raises(UserError, match=r"unknown split 'training'\. Did you mean 'train'"):
-        data.source("training")
-
-
-def read_error(folder):
-    with pytest.raises(UserError) as caught:
-        read(folder)
-    assert f"delete {folder} to prepare the data set again" in str(caught.value)
-    return str(caught.value)
-
-
-JSON_FILES = ("prepared.json", "schema.json", "notes.json", "features.json", "dataset_info.json")
-RECORDS = "toy-validation.array_record-00000-of-00001"
-
-
-def test_a_truncated_record_file(folder):
-    path = folder / RECORDS
-    size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[: size // 2])
-    assert f"{path} has {size // 2} bytes, expected {size}" in read_error(folder)
-
-
-@pytest.mark.parametrize("name", [*JSON_FILES, "encoders.json", RECORDS])
-def test_a_missing_file(folder, name):
-    (folder / name).unlink()
-    assert f"{folder / name} is missing" in read_error(folder)
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        *((name, text) for name in JSON_FILES for text in ("", "{")),
-        ("prepared.json", '{"a": 1}'),
-        ("schema.json", '{"a": 1}'),
-    ],
-)
-def test_a_damaged_json_file(folder, name, text):
-    path = folder / name
-    path.write_text(text)
-    assert f"{path} is missing or damaged (" in read_error(folder)
-
-
-def test_facts_that_do_not_fit(folder):
-    path = folder / "prepared.json"
-    facts = json.loads(path.read_text())
-    path.write_text(json.dumps(facts | {"layout": {"lanes": 2}}))
-    assert f"{path} is missing or damaged (" in read_error(folder)
-    path.write_text("[]")
-    assert f"{path} is missing or damaged (" in read_error(folder)
-
-
-def test_a_schema_that_was_edited_into_nonsense(folder):
-    path = folder / "schema.json"
-    path.write_text(path.read_text().replace('"click"', '"word"'))
-    message = read_error(folder)
-    assert str(path) in message
-    assert "'word' is a label and cannot also be a field" in message
-
-
-def test_damaged_encoders(folder):
-    path = folder / "encoders.json"
-    text = path.read_text()
-    path.write_text(text[:-2])
-    assert f"{path} has {len(text) - 2} bytes, expected {len(text)}" in read_error(folder)
-    path.write_text(text)
-    data = read(folder)
-    path.write_text(text.replace("vocabulary", "dictionary"))
-    with pytest.raises(UserError, match="unknown encoder of field 'word' 'dictionary'"):
-        data.encoders()
-
-
-def test_load_reports_a_damaged_folder_and_keeps_it(folder):
-    (folder / RECORDS).unlink()
-    with pytest.raises(UserError, match=f"{folder / RECORDS} is missing"):
-        catalog.load("toy", data_dir=str(folder.parent.parent))
-    assert (folder / "prepared.json").exists()
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"a": 1}', None])
-def test_load_names_a_damaged_dataset_info(folder, text):
-    path = folder / "dataset_info.json"
-    path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(UserError, match=f"(?s){path} is .*damaged .*; delete {folder} to prepare"):
-        catalog.load("toy", data_dir=str(folder.parent.parent))
-
-
-# --- ids -----------------------------------------------------------------------------------------
-
-SCHEMA = Schema(
-    "s",
-    (Field("user", rows=5), Field("seen", "sequence", rows=3, slots=2)),
-    (Task("click"),),
-)
-
-
-def test_ids_within_their_tables():
-    check_ids(np.array([[0, -1, -1], [4, 2, 0], [-1, 0, 2]]), SCHEMA)
-    check_ids(np.empty((0, 3), np.int32), SCHEMA)
-
-
-@pytest.mark.parametrize(
-    ("row", "slot", "value", "message"),
-    [
-        (1, 0, 5, "field 'user': id 5 in row 1 is not in its table of 5 rows (0 to 4; -1 is pad"),
-        (2, 0, -2, "field 'user': id -2 in row 2 is not in its table of 5 rows"),
-        (0, 1, 3, "field 'seen': id 3 in row 0 is not in its table of 3 rows (0 to 2;"),
-        (2, 2, 2**31 - 1, "field 'seen': id 2147483647 in row 2"),
-    ],
-)
-def test_ids_outside_their_tables(row, slot, value, message):
-    ids = np.zeros((3, 3), np.int32)
-    ids[row, slot] = value
-    with pytest.raises(UserError) as caught:
-        check_ids(ids, SCHEMA)
+        parse_options(text, ALLOWED, "synthetic")
     assert message in str(caught.value)

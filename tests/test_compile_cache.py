@@ -1,0 +1,52 @@
+"""The tests' own cache of compiled programs: bounded, whole, and the same for every process."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import compile_cache
+import jax
+
+
+def test_the_oldest_files_go_first(tmp_path):
+    for i, name in enumerate("abcd"):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (i, i))
+    os.utime(tmp_path / "a", (9, 0))  # it was read
+    compile_cache.delete_oldest(tmp_path, largest=40)
+    assert len(list(tmp_path.iterdir())) == 4
+    compile_cache.delete_oldest(tmp_path, largest=25)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "d"]
+    compile_cache.delete_oldest(tmp_path / "absent")
+
+
+def test_flags_stand_once_however_often_they_are_asked_for(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--a=1 --c")
+    monkeypatch.setenv("XLA_FLAGS", compile_cache.with_flags("--a=1", "--b=2"))
+    assert compile_cache.with_flags("--a=1", "--b=2") == "--a=1 --c --b=2"
+
+
+def test_a_file_that_was_cut_is_compiled_anew_and_replaced():
+    """By a process that was killed while it wrote."""
+    cache = pathlib.Path(jax.config.jax_compilation_cache_dir)
+
+    def compiled(constant):
+        return jax.jit(lambda x: x * 3 + constant)(2.0)
+
+    constant = os.getpid() + 0.5  # of no other test or run
+    before = set(cache.iterdir())
+    assert compiled(constant) == 6 + constant
+    new = [p for p in set(cache.iterdir()) - before if p.name.startswith("jit__lambda")]
+    for path in new:
+        path.write_bytes(path.read_bytes()[:50])
+    assert new
+    jax.clear_caches()
+    assert compiled(constant) == 6 + constant
+    assert all(path.stat().st_size > 50 for path in new)
+
+
+def test_processes_that_tests_start_use_it_too():
+    code = "import jax; print(jax.config.jax_compilation_cache_dir)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == jax.config.jax_compilation_cache_dir

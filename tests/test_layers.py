@@ -1,0 +1,231 @@
+"""The tree: a module imports only from its own layer or from those above it in LAYERS."""
+
+import ast
+import functools
+import graphlib
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ("dtn_jax", "configs", "experiments")
+
+# Modules and folders of dtn_jax, then configs and experiments. The longest name that fits a module
+# is its layer. Where the order is not that of the stages of a run, a comment says why.
+LAYERS = (
+    "__init__",
+    "errors",
+    "options",
+    "schema",
+    "interface",
+    "shared_files",
+    "tables.hashing",  # Ali-CCP's split draws rows with it
+    "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
+    "parallel.processes",  # each process reads its own rows
+    "metrics",  # the synthetic data's known answer has AUCs
+    "datasets.preparation",
+    "datasets.synthetic",  # Ali-CCP's generator has its fields' sizes
+    "datasets",
+    "datasets.preparation.catalog",  # lists all data sets
+    "input",
+    "tables",
+    "models",
+    "parallel",
+    "balancing",
+    "losses",
+    "report",
+    "optimizers",
+    "state",
+    "gradients",
+    "step",
+    "evaluate",
+    "timetable",
+    "analysis.sample",  # what a run can watch while it trains: train calls it, and config has its
+    "analysis.conflict",  # options
+    "analysis.gate_use",
+    "analysis.watch",
+    "config",  # assembled from the options of all above
+    "run",
+    "workdir",
+    "checksums",
+    "checkpoint",
+    "selection",
+    "results",
+    "loss_log",
+    "train",
+    "replicas",
+    "analysis",
+    "__main__",
+    "configs",
+    "experiments.option_help",
+    "experiments.command",
+    "experiments.search",
+    "experiments.tables",
+    "experiments.suites",
+    "experiments.peers",
+    "experiments",
+)
+
+# What may run where no training code is, and what it must not reach.
+LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metrics")
+HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
+TRAINING = LAYERS.index("input")  # from here on
+
+# Test files that were longer than 250 lines before there was a bound, and how long they may be.
+LONGEST = 250
+LONGER = {
+    "tests/analysis/test_analysis_figures.py": 282,
+    "tests/datasets/preparation/test_bags.py": 277,
+    "tests/datasets/preparation/test_catalog.py": 407,
+    "tests/datasets/preparation/test_encoders.py": 377,
+    "tests/datasets/test_ali_ccp.py": 284,
+    "tests/datasets/test_ali_ccp_damage.py": 320,
+    "tests/datasets/test_census_income.py": 468,
+    "tests/datasets/test_funnel.py": 357,
+    "tests/datasets/test_kuairand.py": 305,
+    "tests/experiments/test_benchmark.py": 285,
+    "tests/experiments/test_command.py": 593,
+    "tests/experiments/test_feature_importance.py": 450,
+    "tests/experiments/test_studies.py": 308,
+    "tests/models/test_interactions.py": 301,
+    "tests/tables/test_pooling.py": 263,
+    "tests/test_checkpoint.py": 429,
+    "tests/test_config.py": 469,
+    "tests/test_workdir.py": 362,
+}
+
+
+def source(path):
+    return ast.parse((ROOT / path).read_text(), str(path))
+
+
+def name_of(path):
+    """'schema' of dtn_jax/schema.py; a folder's __init__.py has the folder's name."""
+    parts = path.with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts
+    parts = parts[:1] if parts[0] != "dtn_jax" and parts[-1] == "__init__" else parts
+    return ".".join(parts[1:] if parts[0] == "dtn_jax" else parts)
+
+
+@functools.cache
+def modules():
+    """{name: path}, of all that LAYERS speaks of."""
+    paths = [p.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
+    return {name_of(path): path for path in sorted(paths)}
+
+
+@functools.cache
+def graph():
+    """{name: names of the modules that it imports, and full names of what is not of the tree}."""
+    return {name: imports(path) for name, path in modules().items()}
+
+
+def imports(path):
+    """Those inside of functions and under TYPE_CHECKING too."""
+    found = set()
+    for node in ast.walk(source(path)):
+        if isinstance(node, ast.Import):
+            found |= {local(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = path.parts[: len(path.parts) - node.level] if node.level else ()
+            base = ".".join((*start, *filter(None, [node.module])))
+            for alias in node.names:
+                inside = local(f"{base}.{alias.name}")
+                found.add(inside if inside in modules() else local(base))
+    return found
+
+
+def local(name):
+    """'schema' for 'dtn_jax.schema'; other names as they are."""
+    return "__init__" if name == "dtn_jax" else name.removeprefix("dtn_jax.")
+
+
+def layer(name):
+    """The place of a module's layer; that of the last where it has none."""
+    parts = name.split(".")
+    fitting = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((LAYERS.index(found) for found in fitting if found in LAYERS), len(LAYERS))
+
+
+def upward():
+    """'module imports module', of imports from a lower layer."""
+    return [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in sorted(others & graph().keys())
+        if layer(other) > layer(name)
+    ]
+
+
+def reached(name, seen=None):
+    """All that importing a module imports; a module's folders are imported with it."""
+    seen = set() if seen is None else seen
+    for other in graph().get(name, ()):
+        parts = other.split(".")
+        for found in (".".join(parts[:n]) for n in range(len(parts), 0, -1)):
+            if found not in seen:
+                seen.add(found)
+                reached(found, seen)
+    return seen
+
+
+def test_every_module_has_a_layer():
+    lost = {
+        name: max((layer(o) for o in others & graph().keys()), default=0)
+        for name, others in graph().items()
+        if layer(name) == len(LAYERS)
+    }
+    told = [f"{name} (not before {LAYERS[low]!r})" for name, low in lost.items()]
+    assert not lost, (
+        f"put into LAYERS of tests/test_layers.py, in the order of a run: {', '.join(told)}"
+    )
+
+
+def test_every_layer_is_there():
+    empty = set(LAYERS) - {LAYERS[layer(name)] for name in graph() if layer(name) < len(LAYERS)}
+    assert not empty, f"take out of LAYERS what is gone: {empty}"
+
+
+def test_imports_go_down():
+    found = upward()
+    assert not found, "a lower layer is imported:\n" + "\n".join(found)
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graphlib.TopologicalSorter(
+        {name: others & graph().keys() - {name} for name, others in graph().items()}
+    ).prepare()
+
+
+def test_a_run_knows_nothing_of_analysis():
+    assert not [name for name in graph()["run"] if name.split(".")[0] == "analysis"]
+
+
+def test_the_package_needs_no_experiments():
+    for name, others in graph().items():
+        if name.split(".")[0] not in PACKAGES:
+            assert not [o for o in others if o.split(".")[0] in PACKAGES], name
+
+
+@pytest.mark.parametrize("name", [n for n in modules() if n.startswith(LIGHT)])
+def test_what_a_served_model_needs_is_light(name):
+    found = {name} | reached(name)
+    assert not sorted(n for n in found if n.split(".")[0] in HEAVY)
+    assert not sorted(n for n in found if n in graph() and layer(n) >= TRAINING)
+
+
+def test_at_most_20_modules_are_at_the_top():
+    found = [p.stem for p in (ROOT / "dtn_jax").glob("*.py") if not p.stem.startswith("__")]
+    assert len(found) <= 20, f"{len(found)}: put one into the folder of its stage"
+
+
+def test_no_file_is_long():
+    lines = {
+        p.relative_to(ROOT).as_posix(): len(p.read_text().splitlines())
+        for package in (*PACKAGES, "tests")
+        for p in (ROOT / package).rglob("*.py")
+    }
+    long = {path: n for path, n in lines.items() if n > LONGER.get(path, LONGEST)}
+    assert not long, f"a file of more than {LONGEST} lines wants to be two: {long}"
+    done = [path for path in LONGER if lines.get(path, 0) <= LONGEST]
+    assert not done, f"not longer any more: take out of LONGER {done}"

@@ -117,10 +117,11 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_file_that_fails_is_told_with_its_line(text, line, reason, write):
     path = write("")
     path.write_text(text)
+    before = set(sys.modules)
     with pytest.raises(UserError) as caught:
         plugins.load(str(path))
     assert f"plug-in {path} fails, line {line}: {reason}" in str(caught.value)
-    assert not [name for name in sys.modules if name.startswith("mine_")]
+    assert not [name for name in set(sys.modules) - before if name.startswith("mine_")]
 
 
 @pytest.mark.parametrize("text", ["", "ARCHITECTURES = {}", "ARCHITECTURES = OURS"])

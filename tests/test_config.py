@@ -308,6 +308,7 @@ def test_these_numbers_are_bounded():
     assert not {k for k in open_below if not declarations()[k].family}
     for thing in ("ple", "stem", "adatt", "aitm", "gdcn", "masknet", "dcnv2", "huber", "focal"):
         assert not {k for k in open_below if f".{thing}." in k}
+    assert {k for k in open_below if ".hcnet." in k} == {"model.hcnet.seed"}
     assert {"optim.b1", "optim.eps", "model.dropout", "data.train_share", "seed"} <= set(
         bounded("most", "below")
     )

@@ -235,6 +235,7 @@ def test_who_may_be_balanced_by_which():
     for name in BALANCERS:
         loss.balancing = name
         assert type(read_balancer(loss, ("click", "shared"), "shared")) is BALANCERS[name]
+    loss.balancing = "pcgrad"
     with pytest.raises(UserError, match=r"loss.balancing=pcgrad reads the tasks' gradients at"):
         read_balancer(loss, ("click", "order"), "shared")
     loss.balancing = "uncertainty"

@@ -13,6 +13,8 @@ from dtn_jax.datasets.preparation.catalog import parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
+BORNE = {"ali_ccp": {"damaged"}}  # what a user bears with changes no prepared row
+
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
@@ -29,7 +31,9 @@ def test_the_three_data_sets():
 @pytest.mark.parametrize("name", catalog.DATASETS)
 def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
     usual = catalog.make_builder(name, "", str(tmp_path), "").data_dir
-    for key, found in catalog.DATASETS[name].OPTIONS.items():
+    changing = catalog.DATASETS[name].OPTIONS.keys() - BORNE.get(name, set())
+    for key in changing:
+        found = catalog.DATASETS[name].OPTIONS[key]
         text = f"{key}={another(found, found.default)}"
         assert catalog.make_builder(name, text, str(tmp_path), "").data_dir != usual, key
 

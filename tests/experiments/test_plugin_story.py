@@ -130,7 +130,8 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
 
 
 def test_its_option_is_swept(outside):
-    sweep.main(command("heads", "runs/sweep", "--grid=model.heads.count=1,3"))
+    own = ("--architectures=heads", "--grid=model.heads.count=1,3")
+    sweep.main(command("mmoe", "runs/sweep", *own))
     found = json.loads((outside / "runs/sweep/sweep.json").read_text())["studies"]["heads"]
     assert found["budget"]["complete"] == 2
     tried = [trial["settings"] for trial in found["trials"]]

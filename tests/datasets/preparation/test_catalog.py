@@ -31,10 +31,9 @@ def test_the_three_data_sets():
 @pytest.mark.parametrize("name", catalog.DATASETS)
 def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
     usual = catalog.make_builder(name, "", str(tmp_path), "").data_dir
-    changing = catalog.DATASETS[name].OPTIONS.keys() - BORNE.get(name, set())
-    for key in changing:
-        found = catalog.DATASETS[name].OPTIONS[key]
-        text = f"{key}={another(found, found.default)}"
+    options = catalog.DATASETS[name].OPTIONS
+    for key in options.keys() - BORNE.get(name, set()):
+        text = f"{key}={another(options[key], options[key].default)}"
         assert catalog.make_builder(name, text, str(tmp_path), "").data_dir != usual, key
 
 

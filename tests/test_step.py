@@ -1,5 +1,7 @@
 """One step against its parts, and that every option of training is felt."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +15,9 @@ from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
 
 
-@pytest.fixture(scope="module")
-def default():
-    state, metrics = run(config())
-    return leaves(state), np.asarray(metrics["losses"])
+@functools.cache
+def default(architecture):
+    return leaves(run(config(model__architecture=architecture))[0])
 
 
 FELT = {
@@ -49,20 +50,23 @@ FELT = {
 
 
 @pytest.mark.parametrize("option", FELT)
-def test_an_option_changes_what_is_computed(option, default):
-    changed = leaves(run(config(**{option.replace(".", "__"): FELT[option]}))[0])
-    assert len(changed) != len(default[0]) or any(
-        a.shape != b.shape or (a != b).any() for a, b in zip(changed, default[0], strict=True)
+def test_an_option_changes_what_is_computed(option):
+    of_dtn = option in ("model.dtn.tsn", "model.fusion")
+    architecture = "dtn" if of_dtn else "shared_bottom"  # that is quick to trace
+    changes = {"model__architecture": architecture, option.replace(".", "__"): FELT[option]}
+    changed, usual = leaves(run(config(**changes))[0]), default(architecture)
+    assert len(changed) != len(usual) or any(
+        a.shape != b.shape or (a != b).any() for a, b in zip(changed, usual, strict=True)
     )
 
 
 @pytest.mark.parametrize("tables", ["sgd", "dense"])
-def test_every_table_optimizer_moves_the_tables_its_own_way(tables, default):
-    c = config(optim__tables=tables)
+def test_every_table_optimizer_moves_the_tables_its_own_way(tables):
+    c = config(optim__tables=tables, model__architecture="shared_bottom")
     state, _ = run(c)
     start = create_state(c, *build(c)).tables["embedding"]
     assert (np.asarray(state.tables["embedding"]) != start).any()
-    assert not np.array_equal(state.tables["embedding"], default[0][-1])
+    assert not np.array_equal(state.tables["embedding"], default("shared_bottom")[-1])
 
 
 def test_rows_that_no_example_names_stay_as_they_were():
@@ -86,7 +90,7 @@ def test_padding_changes_nothing():
         ids=jnp.asarray(rng.integers(-5, 10_000, (STEPS, B, 3)), jnp.int32),
     )
     padded = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), chunk, wild)
-    c = config(model__normalisation="batch", loss__sample_weights=True)
+    c = config(model__normalisation="batch", loss__sample_weights=True, model__architecture="mmoe")
     (state, metrics), (state2, metrics2) = run(c, chunk), run(c, padded)
     np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-5)
     for a, b in zip(leaves(state), leaves(state2), strict=True):
@@ -94,7 +98,7 @@ def test_padding_changes_nothing():
 
 
 def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count():
-    c = config(model__dropout=0.2)
+    c = config(model__dropout=0.2, model__architecture="shared_bottom")
     model, plan = build(c)
     step = make_train_step(c, model, plan, 10)
     state = create_state(c, model, plan)
@@ -148,7 +152,7 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
 def test_the_debug_check_counts_ids_out_of_range():
     chunk = batches()
     chunk = chunk.replace(ids=chunk.ids.at[1, 0, 2].set(99))
-    _, metrics = run(config(debug__check_ids=True), chunk)
+    _, metrics = run(config(debug__check_ids=True, model__architecture="shared_bottom"), chunk)
     assert np.asarray(metrics["bad_ids"]).sum(axis=0).tolist() == [0, 0, 1]
 
 
@@ -169,17 +173,21 @@ MEMORY = {
 }
 
 
+@functools.cache
+def with_some_labels(architecture, **saving):
+    rng = np.random.default_rng(3)
+    known = jnp.asarray(rng.random((STEPS, B, 2)) < 0.7)
+    chunk = batches().replace(label_mask=known)
+    return run(config(model__architecture=architecture, **MEMORY, **saving), chunk)
+
+
 @pytest.mark.parametrize("saving", [{"train__accumulate": 4}, {"train__remat": True}])
 @pytest.mark.parametrize("architecture", ["dtn", "ple"])
 def test_options_that_save_memory_leave_the_numbers_alone(saving, architecture):
     """Dropout masks, losses over spaces and repeated rows of a table included."""
     with jax.enable_x64(True):
-        rng = np.random.default_rng(3)
-        known = jnp.asarray(rng.random((STEPS, B, 2)) < 0.7)
-        chunk = batches().replace(label_mask=known)
-        options = {"model__architecture": architecture, **MEMORY}
-        state, metrics = run(config(**options), chunk)
-        saved, metrics2 = run(config(**options, **saving), chunk)
+        state, metrics = with_some_labels(architecture)
+        saved, metrics2 = with_some_labels(architecture, **saving)
         np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-12)
         for a, b in zip(leaves(state), leaves(saved), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

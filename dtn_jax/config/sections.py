@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
 from collections.abc import Callable, Iterator, Mapping
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -110,14 +112,20 @@ class Declared:
         return {self.member, *self.heirs}
 
 
-def declarations() -> dict[str, Declared]:
+def declarations() -> Mapping[str, Declared]:
     """{full key: what is declared}, of all that there is, loaded plug-ins included."""
+    return _all_of(tuple(tuple(family.members.items()) for family in FAMILIES))
+
+
+@functools.cache
+def _all_of(members: tuple) -> Mapping[str, Declared]:
+    """Gathered once, and again where a plug-in has added to the members."""
     every: dict[str, Declared] = {}
     for found in _declarations():
         if first := every.get(found.key):
             found = dataclasses.replace(first, heirs=(*first.heirs, found.member))
         every[found.key] = found
-    return every
+    return types.MappingProxyType(every)
 
 
 def _declarations() -> Iterator[Declared]:

@@ -75,7 +75,7 @@ NUMERIC = (
 class CensusIncome(BlockBuilder):
     """KDD Census-Income: income above 50K, and never married (39 fields, 299,285 rows).
 
-    `income_50k` and `marital_stat` give the labels and so are not fields; `instance_weight` is
+    `income_50k` and `marital_stat` give the labels, so they are not fields; `instance_weight` is
     stored as the example's weight.
     """
 

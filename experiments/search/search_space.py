@@ -35,7 +35,7 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     """Reads 'KEY=VALUE,VALUE,KEY=VALUE'; values with commas stand in brackets: (64,),(128,64)."""
     grid: dict[str, list[str]] = {}
     scratch = ConfigDict(config.to_dict()).lock()
-    for key, listed in lists(text, "--grid").items():
+    for key, listed in lists(text, "--grid", "OPTION=VALUE,VALUE").items():
         values = {}
         for value in listed:
             check_settings({key: value}, scratch)

@@ -222,7 +222,7 @@ class AliCCP(BlockBuilder):
         return {
             "lines": {name: damage.facts() for name, damage in self.damage.items()},
             "conversions_without_click": self.odd,
-            "values_that_found_no_slot": self.cut,
+            "values_that_found_no_slot": self.counts.cut,
         }
 
     def account(self):
@@ -232,7 +232,7 @@ class AliCCP(BlockBuilder):
         if any(self.odd.values()):
             counts = ", ".join(f"{n:,} of {split}" for split, n in self.odd.items())
             lines.append(f"conversions without a click {done}: {counts}")
-        for split, fields in self.cut.items():
+        for split, fields in self.counts.cut.items():
             counts = ", ".join(f"{n:,} of {field}" for field, n in fields.items() if n)
             if counts:
                 lines.append(f"values of {split} that found no slot: {counts}")

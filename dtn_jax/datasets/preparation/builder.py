@@ -7,38 +7,27 @@ import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import numpy as np
-import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation import progress, records
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.preparation.checks import check_frame
+from dtn_jax.datasets.preparation.counts import Counts
 from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
+from dtn_jax.datasets.preparation.records import Frame, Frames
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.schema import Schema, Task
 
 RULES = 1  # raised whenever the same raw files would be prepared to other rows
-
-
-@runtime_checkable
-class Frame(Protocol):
-    """Rows that were read: a polars frame, or what a builder encodes in its own way."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
-
-
-Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
 class BlockBuilder(RecordWriter, skip_registration=True):
@@ -178,11 +167,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         self.rows = dict.fromkeys(frames, 0) | self.expected_rows()
         fitting = self.bars.count(frames["train"](), "fit on train", self.rows["train"])
         self.fitted = self.fit(fitting)
-        self.unknown = {s: dict.fromkeys(self.fitted, 0) for s in frames}
-        self.values = dict.fromkeys(frames, 0)
-        bags = [name for name, encoder in self.fitted.items() if isinstance(encoder, enc.Bag)]
-        self.cut = {s: dict.fromkeys(bags, 0) for s in frames}
-        self.missing = {s: {t.name: 0 for t in self.tasks()} for s in frames}
+        self.counts = Counts(frames, self.fitted, [task.name for task in self.tasks()])
         self.digest = hashlib.sha256(self.schema().to_json().encode())
         self.digest.update(enc.to_json(self.fitted).encode())
         return {split: self._generate_examples(split, frames[split]) for split in frames}
@@ -209,14 +194,8 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     def _encode(self, split: str, frame: Frame) -> dict[str, np.ndarray]:
         """Columns to arrays `[rows, ...]`; counts unknown values and labels on the way."""
         columns = self.encode(frame)
-        for name, column in columns.items():
-            self.unknown[split][name] += int((column.ids == 0).sum())
-            self.values[split] += int((column.ids >= 0).sum())
-            if column.cut:
-                self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
         block = records.arrays(frame, columns, self.fitted, self.tasks(), self.weight, self.group)
-        for task, known in zip(self.tasks(), block["label_mask"].sum(axis=0), strict=True):
-            self.missing[split][task.name] += len(frame) - int(known)
+        self.counts.add(split, columns, block["label_mask"])
         return block
 
     def schema(self) -> Schema:
@@ -239,14 +218,14 @@ class BlockBuilder(RecordWriter, skip_registration=True):
             "recipe": self.recipe(),
             "layout": dataclasses.asdict(self.layout()),
             "rows": self.rows,
-            "unknown_values": self.unknown,
-            "missing_labels": self.missing,
+            "unknown_values": self.counts.unknown,
+            "missing_labels": self.counts.missing,
             "files": sizes,
             "raw_files": self.raw_sizes(),
             "raw_hashes": self.raw_hashes(),
         }
-        if any(self.cut.values()):
-            prepared["cut_values"] = self.cut
+        if any(self.counts.cut.values()):
+            prepared["cut_values"] = self.counts.cut
         (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
 
     # What TFDS would say at these places speaks of its own folders, sizes and configs.
@@ -255,7 +234,8 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         progress.say(f"Preparing {self.name} in {self.data_dir}")
 
     def _log_download_done(self) -> None:
-        counts = (self.rows, self.unknown, self.missing, self.values, self.cut)
-        progress.say(progress.summary(self.name, *counts))
+        made = self.counts
+        found = (self.rows, made.unknown, made.missing, made.values, made.cut)
+        progress.say(progress.summary(self.name, *found))
         for line in self.account():
             progress.say(f"{self.name}: {line}")

@@ -1,8 +1,9 @@
-"""What a record holds: the arrays of a block of rows."""
+"""From the frames that a builder reads to what a record holds: the arrays of a block of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,18 @@ import tensorflow_datasets as tfds
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.groups import group_numbers
 from dtn_jax.schema import Task
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """Rows that were read: a polars frame, or what a builder encodes in its own way."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
+
+
+Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
 def features(
@@ -38,7 +51,7 @@ def features(
 
 
 def arrays(
-    frame,
+    frame: Frame,
     columns: Mapping[str, enc.Encoded],
     fitted: Mapping[str, enc.Encoder],
     tasks: Sequence[Task],

@@ -1,0 +1,40 @@
+"""What became of the values of a data set's splits while they were encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from dtn_jax.datasets.preparation.encoders import Bag, Encoded, Encoder
+
+
+class Counts:
+    """Counted frame by frame.
+
+    Attributes:
+      values: {split: values kept}.
+      unknown: {split: {field: values that became the unknown id}}.
+      cut: {split: {field: values that found no slot}}.
+      missing: {split: {task: rows without this label}}.
+    """
+
+    def __init__(
+        self, splits: Iterable[str], encoders: Mapping[str, Encoder], tasks: Sequence[str]
+    ):
+        bags = [name for name, encoder in encoders.items() if isinstance(encoder, Bag)]
+        splits, self.tasks = tuple(splits), tasks
+        self.values = dict.fromkeys(splits, 0)
+        self.unknown = {split: dict.fromkeys(encoders, 0) for split in splits}
+        self.cut = {split: dict.fromkeys(bags, 0) for split in splits}
+        self.missing = {split: dict.fromkeys(tasks, 0) for split in splits}
+
+    def add(self, split: str, columns: Mapping[str, Encoded], label_mask: np.ndarray) -> None:
+        """Counts a frame's slots and its labels' mask `[rows, T]`."""
+        for name, column in columns.items():
+            self.unknown[split][name] += int((column.ids == 0).sum())
+            self.values[split] += int((column.ids >= 0).sum())
+            if column.cut:
+                self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
+        for task, known in zip(self.tasks, label_mask.sum(axis=0), strict=True):
+            self.missing[split][task] += len(label_mask) - int(known)

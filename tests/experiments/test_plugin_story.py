@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
     workdir, arguments = killed
     train.main(arguments)
     shown = capsys.readouterr().out
-    assert "Going on at step " in shown
+    assert "Resuming at step " in shown
     assert "Brier" in shown
     whole = outside / "runs/whole"
     train.main(command(f"{RUN},{LONG}", whole))

@@ -77,7 +77,9 @@ class Family:
 def used_experts(flat: Mapping[str, object]) -> set[str]:
     """The kinds of experts that `model.experts` and `model.group_experts` name."""
     texts = [str(flat["model.experts"])]
-    texts += pairs(str(flat.get("model.group_experts", "")), "model.group_experts").values()
+    texts += pairs(
+        str(flat.get("model.group_experts", "")), "model.group_experts", "group=experts"
+    ).values()
     return {kind for text in texts for kind in parse_experts(text)}
 
 

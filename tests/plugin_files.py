@@ -1,12 +1,8 @@
-"""Plug-ins that tests write: a small one, and fixtures that write it or see it refused."""
+"""Texts of plug-ins, and what the tests of plug-ins share; no test is in here."""
 
 import pathlib
 
-import pytest
-
-from dtn_jax.config import (
-    plugins,
-)
+from dtn_jax.config import plugins
 
 EXAMPLE = pathlib.Path(__file__).parent / "plugin.py"
 IMPORTS = """
@@ -32,17 +28,16 @@ ARCHITECTURES = {"heads": Heads}
 """
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Writes a plug-in; returns its file."""
+def writer(folder: pathlib.Path):
+    """(text, name) -> the file of a plug-in in a folder, with this text after IMPORTS."""
 
-    def written(text: str, name: str = "mine.py") -> pathlib.Path:
-        path = tmp_path / name
+    def write(text: str, name: str = "mine.py") -> pathlib.Path:
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(IMPORTS + text)
         return path
 
-    return written
+    return write
 
 
 def names() -> dict[str, dict]:

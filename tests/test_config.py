@@ -72,8 +72,12 @@ def test_a_number_is_not_too_high(key):
 
 def test_these_numbers_are_bounded():
     """A bound that is dropped from a declaration would be missed by the tests above."""
-    keys = {k for k, v in DEFAULTS.items() if type(v) in (int, float)}
-    assert keys - set(bounded("least", "above")) == {"model.hcnet.seed"}
+    low = set(bounded("least", "above"))
+    open_below = {k for k, v in DEFAULTS.items() if type(v) in (int, float)} - low
+    assert not {k for k in open_below if not declarations()[k].family}
+    for thing in ("ple", "stem", "adatt", "aitm", "gdcn", "masknet", "dcnv2", "huber", "focal"):
+        assert not {k for k in open_below if f".{thing}." in k}
+    assert {k for k in open_below if ".hcnet." in k} == {"model.hcnet.seed"}
     assert {"optim.b1", "optim.eps", "model.dropout", "data.train_share", "seed"} <= set(
         bounded("most", "below")
     )

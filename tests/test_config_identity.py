@@ -3,14 +3,18 @@
 import pytest
 import refused_configs
 from ml_collections import ConfigDict, FrozenConfigDict
+from other_values import another
 from refused_configs import DEFAULTS, changed
 
 from configs import adult, base
 from dtn_jax import config as options
 from dtn_jax import run
+from dtn_jax.balancing import BALANCERS, read_balancer
 from dtn_jax.config import declarations
 from dtn_jax.losses import LOSSES, read_losses
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.options import declared
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
@@ -20,23 +24,13 @@ in_the_repository = refused_configs.in_the_repository
 # ---------------------------------------------------------------- identity
 
 
-def another(value):
-    """Another value of the same type."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, tuple):
-        return (*value, *(value or ("x",)))
-    return value + ("x" if isinstance(value, str) else 1)
-
-
 def used(key) -> dict[str, str]:
     """Settings with which the run has that whose option this is."""
-    found = declarations()[key]
-    if found.member in ARCHITECTURES:
-        return {"model.architecture": found.member}
-    if found.member in LOSSES:
-        return {"loss.tasks": f"task={found.member}"}
-    return {"model.experts": found.member} if found.family else {}
+    member = declarations()[key].member
+    kinds = {"model.architecture": ARCHITECTURES, "model.experts": EXPERTS}
+    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS}
+    named = f"task={member}" if member in LOSSES else member
+    return {key: named for key, members in kinds.items() if member in members}
 
 
 def configured(settings) -> ConfigDict:
@@ -47,14 +41,10 @@ def configured(settings) -> ConfigDict:
 
 @pytest.mark.parametrize("key", [k for k in DEFAULTS if k != "plugins"])
 def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
-    settings = used(key)
-    value = another(DEFAULTS[key])
-    if key == "model.architecture":
-        value = "mmoe"
-    if key == "model.experts":
-        value = "mlp"
-    if key == "model.group_experts":
-        value = "shared=mlp"
+    settings, option = used(key), declarations()[key].option
+    words = {"model.experts": "mlp", "model.group_experts": "shared=mlp"}  # others are refused
+    free = isinstance(option.default, str) and not option.choices
+    value = words.get(key, "other") if free else another(option, option.default)
     before = options.identity(configured(settings))
     after = options.identity(configured(settings | {key: value}))
     differing = options.differing(before, after)
@@ -63,6 +53,7 @@ def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
         "model.architecture",
         "model.experts",
         "model.group_experts",
+        "loss.balancing",  # whose options come with it
     )
 
 
@@ -160,11 +151,16 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config.model.mlp.hidden = config.model.tower_hidden = ()
     config.train.max_steps = 2
     train(config, tmp_path / "run")
-    for argument in ("ple", "aitm", "stem", "adatt", "dtn,model.experts=hcnet+dcnv2+gdcn+masknet"):
+    with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
+    for argument in (*with_options, f"dtn,model.experts={'+'.join(EXPERTS)}"):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)
-    config = configured({"loss.tasks": "click=focal,seconds=huber"})
-    tasks = (Task("click"), Task("seconds", "regression"))
-    read_losses(Recorder(check(config), read).loss, Schema("toy", (Field("a"),), tasks))
+    tasks = tuple(Task(name, loss.kind) for name, loss in LOSSES.items())
+    toy = Schema("toy", (Field("a"),), tasks)
+    for balancer in BALANCERS:
+        own = {"loss.tasks": ",".join(f"{n}={n}" for n in LOSSES), "loss.balancing": balancer}
+        loss = Recorder(check(configured(own)), read).loss
+        read_losses(loss, toy)
+        read_balancer(loss, ("shared",), "shared")
     assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import plugin_files
 import pytest
 from plugin_files import EXAMPLE, HEADS
 
@@ -23,8 +22,6 @@ from dtn_jax.workdir import Workdir
 from experiments import prepare
 from experiments.tables import cells
 
-write = plugin_files.write
-
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
 pytestmark = pytest.mark.usefixtures("unload")
 
@@ -36,46 +33,46 @@ def config_with(path) -> object:
     return config
 
 
-def test_a_run_belongs_to_its_content_wherever_it_lies(write, tmp_path):
-    path = write(HEADS)
+def test_a_run_belongs_to_its_content_wherever_it_lies(write_plugin, tmp_path):
+    path = write_plugin(HEADS)
     before = config_with(path)
     Workdir(tmp_path / "run", checked_config(before), SCHEMA, "a1").close()
     stored = json.loads((tmp_path / "run/config.json").read_text())["config"]["plugins"]
     assert stored == plugins.load(str(path))
-    moved = config_with(shutil.copy(path, write("", "elsewhere/mine.py")))
+    moved = config_with(shutil.copy(path, write_plugin("", "elsewhere/mine.py")))
     assert moved.plugins != before.plugins
     Workdir(tmp_path / "run", checked_config(moved), SCHEMA, "a1").close()
-    write(HEADS + "\nCOUNT = 1")
+    write_plugin(HEADS + "\nCOUNT = 1")
     changed = config_with(path)
     assert differing(identity(before), identity(changed)) == ["plugins"]
     with pytest.raises(UserError, match=r"belongs to another config.*\n  plugins: 'mine.py#"):
         Workdir(tmp_path / "run", checked_config(changed), SCHEMA, "a1")
 
 
-def test_a_finished_run_is_read_wherever_its_plug_in_lies(write, tmp_path, unload):
-    path = write(HEADS)
+def test_a_finished_run_is_read_wherever_its_plug_in_lies(write_plugin, tmp_path, unload):
+    path = write_plugin(HEADS)
     config = config_with(path)
     config.model.heads.count = 5
     Workdir(tmp_path / "run", checked_config(config), SCHEMA, "a1").close()
     (tmp_path / "run/results.json").write_text("{}")
     assert read_config(tmp_path / "run", base_config()) == config
-    moved = path.rename(write("", "elsewhere/mine.py"))
+    moved = path.rename(write_plugin("", "elsewhere/mine.py"))
     with pytest.raises(UserError, match=f"plug-in {path} is not there"):
         read_config(tmp_path / "run", base_config())
     found = read_config(tmp_path / "run", base_config(), str(moved))
     assert (found.plugins, found.model.heads.count) == (plugins.load(str(moved)), 5)
-    other = write(HEADS.replace('"heads"', '"others"'), "other.py")
+    other = write_plugin(HEADS.replace('"heads"', '"others"'), "other.py")
     with pytest.raises(UserError, match=r"has the plug-ins mine.py#\w+, got other.py#\w+$"):
         read_config(tmp_path / "run", base_config(), str(other))
 
 
-def test_a_cell_belongs_to_its_content_wherever_it_lies(write, tmp_path):
+def test_a_cell_belongs_to_its_content_wherever_it_lies(write_plugin, tmp_path):
     data = type("Data", (), {"fingerprint": "a1"})
-    path = write(HEADS)
+    path = write_plugin(HEADS)
     name = cells.name_of(config_with(path), data)
-    moved = shutil.copy(path, write("", "elsewhere/mine.py"))
+    moved = shutil.copy(path, write_plugin("", "elsewhere/mine.py"))
     assert cells.name_of(config_with(moved), data) == name
-    write(HEADS + "\nCOUNT = 1")
+    write_plugin(HEADS + "\nCOUNT = 1")
     assert cells.name_of(config_with(path), data) != name
 
 

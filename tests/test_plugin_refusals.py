@@ -1,8 +1,7 @@
-"""What is said of a plug-in that cannot be."""
+"""What is said of a plug-in that cannot be; then nothing of it is added."""
 
 import sys
 
-import plugin_files
 import pytest
 from plugin_files import EXAMPLE, HEADS, names
 
@@ -10,18 +9,16 @@ from dtn_jax.config import plugins
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
 
-write = plugin_files.write
-
 pytestmark = pytest.mark.usefixtures("unload")
 
 
 @pytest.fixture
-def refused(write):
+def refused(write_plugin):
     """Loads a plug-in that cannot be; returns the message, and nothing is added."""
 
     def call(text: str) -> str:
         before = names()
-        path = write(text)
+        path = write_plugin(text)
         with pytest.raises(UserError) as caught:
             plugins.load(str(path))
         assert names() == before
@@ -47,14 +44,14 @@ def test_a_file_that_is_not_there(tmp_path):
         ("def f():\n    return 1 / 0\n\nf()", 2, "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_file_that_fails_is_told_with_its_line(text, line, reason, write):
-    path = write("")
+def test_a_file_that_fails_is_told_with_its_line(text, line, reason, write_plugin):
+    path = write_plugin("")
     path.write_text(text)
-    before = set(sys.modules)
+    modules = set(sys.modules)
     with pytest.raises(UserError) as caught:
         plugins.load(str(path))
     assert f"plug-in {path} fails, line {line}: {reason}" in str(caught.value)
-    assert not [name for name in set(sys.modules) - before if name.startswith("mine_")]
+    assert not [name for name in set(sys.modules) - modules if name.startswith("mine")]
 
 
 @pytest.mark.parametrize("text", ["", "ARCHITECTURES = {}", "ARCHITECTURES = OURS"])
@@ -88,8 +85,8 @@ def test_a_name_that_is_taken(text, message, refused):
     assert message in refused(text)
 
 
-def test_a_name_that_another_plug_in_has(write, refused):
-    other = write(HEADS, "other.py")
+def test_a_name_that_another_plug_in_has(write_plugin, refused):
+    other = write_plugin(HEADS, "other.py")
     plugins.load(str(other))
     assert f"the name is taken, by ARCHITECTURES of plug-in {other}; choose" in refused(
         HEADS + "\n"
@@ -156,11 +153,12 @@ def test_what_a_definition_lacks(text, message, refused):
     assert message in refused(text)
 
 
-def test_a_data_set_is_called_as_tfds_calls_it(write, refused):
+def test_a_data_set_is_called_as_tfds_calls_it(write_plugin, refused):
     source = EXAMPLE.read_text().partition("ARCHITECTURES =")[0]
     message = refused(source + "DATASETS = {'my_shop': Shop}")
     assert "the name 'shop' of the class's: call the class MyShop, or give it the attr" in message
-    plugins.load(str(write(source + "class MyShop(Shop): ...\nDATASETS = {'my_shop': MyShop}")))
+    called = "class MyShop(Shop): ...\nDATASETS = {'my_shop': MyShop}"
+    plugins.load(str(write_plugin(source + called)))
     named = "class S(Shop):\n    name = 'named'\nDATASETS = {'named': S}"
-    plugins.load(str(write(source + named, "named.py")))
+    plugins.load(str(write_plugin(source + named, "named.py")))
     assert DATASETS["named"].name == "named"

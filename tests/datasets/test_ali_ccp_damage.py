@@ -146,7 +146,7 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
     with pytest.raises(UserError, match=refusal):
         load(folder, tmp_path)
     lost = copied(manual, tmp_path / "2", common_features_test=common[:1])
-    with pytest.raises(UserError, match=r"of 400 lines are not .* no line of common features"):
+    with pytest.raises(UserError, match=r"of 400 lines are damaged.* no line of common features"):
         load(lost, tmp_path / "2")
 
 

@@ -35,7 +35,7 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     message = one_line(message_of(shell(*arguments)))
     found = re.fullmatch(
         r"the loss of (income|never_married|income and never_married) is not finite between steps "
-        r"(\d+) and (\d+): lower .*learning_rate.*; the last checkpoint is kept",
+        r"(\d+) and (\d+): lower .*learning_rate.*\. The last checkpoint is kept\.",
         message,
     )
     first, last = int(found[2]), int(found[3])

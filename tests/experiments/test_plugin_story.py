@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
     workdir, arguments = killed
     train.main(arguments)
     shown = capsys.readouterr().out
-    assert "Going on at step " in shown
+    assert "Resuming at step " in shown
     assert "Brier" in shown
     whole = outside / "runs/whole"
     train.main(command(f"{RUN},{LONG}", whole))
@@ -130,7 +130,8 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
 
 
 def test_its_option_is_swept(outside):
-    sweep.main(command("heads", "runs/sweep", "--grid=model.heads.count=1,3"))
+    own = ("--architectures=heads", "--grid=model.heads.count=1,3")
+    sweep.main(command("mmoe", "runs/sweep", *own))
     found = json.loads((outside / "runs/sweep/sweep.json").read_text())["studies"]["heads"]
     assert found["budget"]["complete"] == 2
     tried = [trial["settings"] for trial in found["trials"]]

@@ -202,7 +202,7 @@ def test_hcnet_reads_its_own_codebook_only(random_variables):
 def test_parse_experts():
     assert parse_experts("gdcn") == ("gdcn",)
     assert parse_experts("gdcn + masknet*2+mlp * 1") == ("gdcn", "masknet", "masknet", "mlp")
-    assert list(EXPERTS) == ["mlp", "gdcn", "masknet", "hcnet", "dcnv2"]
+    assert all(parse_experts(name) == (name,) for name in EXPERTS)
     with pytest.raises(UserError, match="Did you mean 'gdcn'"):
         parse_experts("gdnc")
     for text in ("", "gdcn+", "*2"):

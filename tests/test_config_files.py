@@ -83,6 +83,22 @@ def test_your_own_config_file_may_lie_anywhere(tmp_path):
     assert f"{tmp_path}/mine.py" in refused(options.load_config, f"{tmp_path}/yours.py")
 
 
+def test_a_shipped_config_does_not_hide_your_own_of_the_same_path(tmp_path, monkeypatch):
+    text = """
+        from configs import base
+
+        def get_config(argument):
+            config = base.get_config()
+            config.train.epochs = 9
+            return config
+    """
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/adult.py").write_text(textwrap.dedent(text))
+    monkeypatch.chdir(tmp_path)
+    assert options.load_config("configs/adult.py").train.epochs == 9
+    assert options.load_config("configs/kuairand.py").data.dataset == "kuairand"  # a shipped one
+
+
 def test_a_config_file_cannot_set_an_option_that_nobody_reads(tmp_path):
     text = (
         "from configs import adult\n\n\ndef get_config(argument):\n    config = adult.get_config()"

@@ -1,5 +1,6 @@
 """Studies that workers share: twins, trials beyond the budget, samplers and pruners."""
 
+import dataclasses
 import threading
 
 import optuna
@@ -65,6 +66,15 @@ def test_a_trial_beyond_the_budget_is_not_done():
     with pytest.raises(studies.Twin):
         study.claim(study.optuna.ask(), {"seed": "2"})
     assert len(study.trials()) == 2
+
+
+def test_the_best_is_of_the_trials_within_the_budget():
+    """An earlier call on the same study may have had a larger one."""
+    study = in_memory(9)
+    for seed in "123":  # each better than the one before
+        study.run_one(lambda trial, seed=seed: study.claim(trial, {"seed": seed}) + 0.5)
+    assert study.best().number == 2
+    assert dataclasses.replace(study, budget=in_memory(2).budget).best().number == 1
 
 
 def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """The epoch's order."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,17 @@ def test_rows_of_a_lane_are_permuted_beyond_their_block():
     assert window_count(layout, 128) == 1
     neighbours = np.abs(np.diff(window[0]))
     assert (neighbours > layout.block_rows).mean() > 0.5
+
+
+def test_every_window_of_every_lane_is_shuffled_in_its_own_way():
+    layout, rows = Layout(2, 4), 256
+    windows = range(window_count(layout, rows))
+    assert len(windows) == 2
+    places = [
+        window_order(layout, rows, 0, 0, window, [lane])[1] for window in windows for lane in (0, 1)
+    ]
+    for one, other in itertools.combinations(places, 2):
+        assert (one != other).mean() > 0.9
 
 
 def test_batch_size_must_be_divisible_by_the_lanes():

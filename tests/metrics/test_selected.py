@@ -119,6 +119,7 @@ def test_the_value_is_the_metrics_own_and_lower_may_be_better():
 
 def test_the_mean_is_over_what_is_defined():
     np.testing.assert_allclose(mean_of([0.7, None, 0.3]), 0.5)
+    np.testing.assert_allclose(mean_of([0.0, 0.5]), 0.25)  # 0 is a value: an R², a GAUC
     assert mean_of([None, None]) is None
     assert mean_of([]) is None
 

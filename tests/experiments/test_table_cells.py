@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from configs import base
 from dtn_jax.errors import UserError
 from experiments.tables import cells, draws, kept, pack, tuning
 
@@ -40,6 +41,15 @@ def test_a_cell_of_other_defaults_is_not_taken(call, tmp_path, untrained):
     pack.write(folder, content | {name: content[name] | {"config": other}})
     assert call("--entries=shared_bottom", "--seeds=1")["rows"]
     assert pack.read(folder)[name]["config"]["optim.b1"] == "0.9"
+
+
+@pytest.mark.parametrize(("taken", "each"), [(6.0, 3.0), (None, None)])
+def test_runs_of_one_program_share_its_time(taken, each, monkeypatch, tmp_path):
+    monkeypatch.setattr(cells, "train_replicas", lambda config, run: [taken, taken])
+    monkeypatch.setattr(cells, "found", lambda *run_and_time: {"train_seconds": run_and_time[-1]})
+    monkeypatch.setattr(cells.jax, "clear_caches", lambda: None)
+    made = cells.compute_together([base.get_config(), base.get_config()], None, tmp_path)
+    assert [cell["train_seconds"] for cell in made] == [each, each]
 
 
 def test_cells_of_a_workdir_from_before_there_were_packs_are_read(

@@ -62,7 +62,7 @@ class Option:
             return "names such as a,b" if self.items is str else "whole numbers such as 128,64"
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         bounds = [
-            f"{word} {bound:g}"
+            f"{word} {bound}"
             for word, bound in (
                 ("at least", self.least),
                 ("above", self.above),

@@ -122,6 +122,14 @@ def unload():
 
 
 @pytest.fixture
+def write_plugin(tmp_path):
+    """Writes a file of one's own: see plugin_files.py."""
+    from plugin_files import writer  # after the hook above
+
+    return writer(tmp_path)
+
+
+@pytest.fixture
 def splits():
     """The frames of a small data set's splits, which a test may change: see shop.py."""
     from shop import shop_splits  # after the hook above

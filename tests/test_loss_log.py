@@ -10,6 +10,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.loss_log import LossLog
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.selection import Progress
+from dtn_jax.timetable import make_timetable
 
 SCHEMA = Schema(
     "toy", (Field("user", rows=5), Field("item", rows=5)), (Task("click"), Task("like"))
@@ -27,8 +28,11 @@ class Bar(list):
 
 
 def new_log():
-    sizes = {"steps_per_epoch": 8, "total_steps": 6, "log_every": 4}
-    run = SimpleNamespace(config=base.get_config(), schema=SCHEMA, **sizes)
+    config = base.get_config()
+    config.train.max_steps, config.train.log_every = 6, 4
+    at = make_timetable(config.train, steps_per_epoch=8)
+    steps = {"at_steps": at, "steps_per_epoch": 8, "total_steps": at.total_steps}
+    run = SimpleNamespace(config=config, schema=SCHEMA, **steps)
     progress = Progress({}, 0, False, [0.0, 0.0], 0)
     return LossLog(run, Folder(), progress, Bar())
 

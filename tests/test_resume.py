@@ -19,28 +19,27 @@ def uncut(prepared_dir, tmp_path_factory):
     return workdir, train(small(prepared_dir), workdir)
 
 
-DTN = {"model__architecture": "dtn", "model__experts": "gdcn+mlp"}
-
-
-@pytest.fixture(scope="module")
-def uncut_dtn(prepared_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir, **DTN), workdir)
-
-
-@pytest.mark.parametrize("placement", ["device", "stream"])
-def test_cut_and_resumed_equals_uncut_bit_by_bit(
-    uncut_dtn, prepared_dir, tmp_path, monkeypatch, placement
-):
-    config = small(prepared_dir, data__placement=placement, **DTN)
-    for saves in (1, 2):  # cut at step 12, then at 24, then to the end
+def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
+    """Bit by bit: cut at step 12, then at 24, then to the end."""
+    for saves in (1, 2):
         with monkeypatch.context() as patch, pytest.raises(CutError):
             cut_after(patch, saves)
-            train(config, tmp_path / "run")
-    results = train(config, tmp_path / "run")
-    assert_same_run(config, uncut_dtn[0], tmp_path / "run")
+            train(config, workdir)
+    results = train(config, workdir)
+    assert_same_run(config, uncut[0], workdir)
     for key in ("validation", "test", "test_per_task_best", "best_steps", "steps"):
-        assert results[key] == uncut_dtn[1][key]
+        assert results[key] == uncut[1][key]
+
+
+def test_dtn_resumed_equals_uncut(prepared_dir, tmp_path, monkeypatch):
+    config = small(prepared_dir, model__architecture="dtn", model__experts="gdcn+mlp")
+    whole = tmp_path / "whole", train(config, tmp_path / "whole")
+    assert_resumed_equals_uncut(config, whole, tmp_path / "run", monkeypatch)
+
+
+def test_a_streamed_run_resumed_equals_uncut(uncut, prepared_dir, tmp_path, monkeypatch):
+    config = small(prepared_dir, data__placement="stream")
+    assert_resumed_equals_uncut(config, uncut, tmp_path / "run", monkeypatch)
 
 
 def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monkeypatch, capsys):

@@ -185,14 +185,18 @@ def test_best_states_do_not_pile_up(prepared_dir, tmp_path, monkeypatch):
     assert max(on_disk) <= 3  # the mean's and the two tasks'
 
 
-@pytest.mark.parametrize("architecture", ["mmoe", pytest.param("dtn", marks=pytest.mark.slow)])
-def test_a_model_learns_adult(architecture, prepared_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "experts"),
+    [("shared_bottom", "mlp"), pytest.param("dtn", "gdcn+mlp", marks=pytest.mark.slow)],
+)
+def test_a_model_learns_adult(architecture, experts, prepared_dir, tmp_path):
     """One epoch at a small width: far from chance, near what the full demo reaches."""
     config = small(
         prepared_dir,
         model__architecture=architecture,
-        model__experts="gdcn+mlp",
+        model__experts=experts,
         model__dropout=0.0,
+        optim__learning_rate=5e-3,
         train__max_steps=0,
         train__eval_every=0,
     )

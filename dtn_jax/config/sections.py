@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
 from collections.abc import Callable, Iterator, Mapping
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -75,7 +77,9 @@ class Family:
 def used_experts(flat: Mapping[str, object]) -> set[str]:
     """The kinds of experts that `model.experts` and `model.group_experts` name."""
     texts = [str(flat["model.experts"])]
-    texts += pairs(str(flat.get("model.group_experts", "")), "model.group_experts").values()
+    texts += pairs(
+        str(flat.get("model.group_experts", "")), "model.group_experts", "group=experts"
+    ).values()
     return {kind for text in texts for kind in parse_experts(text)}
 
 
@@ -110,14 +114,20 @@ class Declared:
         return {self.member, *self.heirs}
 
 
-def declarations() -> dict[str, Declared]:
+def declarations() -> Mapping[str, Declared]:
     """{full key: what is declared}, of all that there is, loaded plug-ins included."""
+    return _all_of(tuple(tuple(family.members.items()) for family in FAMILIES))
+
+
+@functools.cache
+def _all_of(members: tuple) -> Mapping[str, Declared]:
+    """Gathered once, and again where a plug-in has added to the members."""
     every: dict[str, Declared] = {}
     for found in _declarations():
         if first := every.get(found.key):
             found = dataclasses.replace(first, heirs=(*first.heirs, found.member))
         every[found.key] = found
-    return every
+    return types.MappingProxyType(every)
 
 
 def _declarations() -> Iterator[Declared]:

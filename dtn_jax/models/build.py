@@ -119,6 +119,11 @@ def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:
     if taken:
         raise UserError(f"a task cannot be called {taken[0]!r}: the model has a part of that name")
     levels = architecture.layout(schema, own)
+    if not levels or any(isinstance(level, str) or not level for level in levels):
+        raise UserError(
+            f"architecture {name!r} has the layout {levels!r}; expected the names of its groups, a "
+            "tuple a level, such as (('shared',),)"
+        )
     usual = parse_experts(model.experts)
     others = {
         choose(f"group of {name}", group, levels[0]): parse_experts(text)

@@ -42,6 +42,7 @@ class Protocol:
       tested: the tasks whose differences are tested; () is all of them.
       note: what a reader of the tables should know beside that.
       width: the option that `matched` turns to make entries equally large.
+      kinds: the experts that `interactions` compares in every routing, `mlp` among them.
       sensitivity: {option: values}; the tuned value of each other option stays.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
@@ -57,6 +58,7 @@ class Protocol:
     tested: tuple[str, ...] = ()
     note: str = ""
     width: str = "model.mlp.hidden"
+    kinds: tuple[str, ...] = ("mlp", "gdcn", "masknet", "hcnet", "dcnv2")
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ import pathlib
 from dtn_jax.config import flatten, plugins
 from dtn_jax.config.shipped import folder
 from dtn_jax.errors import UserError, choose
+from dtn_jax.models.experts import EXPERTS
 
 from .protocol import Protocol, configured
 
@@ -97,6 +98,10 @@ def check(protocol: Protocol) -> None:
                 "seeds; `common` sets what all of them share"
             )
         configured(protocol, own, protocol.tuning)
+    for kind in protocol.kinds:
+        choose("expert in kinds", kind, EXPERTS)
+    if "mlp" not in protocol.kinds:
+        raise UserError("kinds has no mlp, against which the others are tested")
     for option, values in protocol.sensitivity.items():
         for value in values:
             configured(protocol, {option: value})

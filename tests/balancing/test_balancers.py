@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from other_values import another
 from toy_steps import batches, build, config, leaves, run
 
 from dtn_jax import balancing
@@ -13,7 +14,7 @@ from dtn_jax.balancing import BALANCERS, read_balancer, seam
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.balancing.pcgrad import PCGrad
 from dtn_jax.errors import UserError
-from dtn_jax.options import option
+from dtn_jax.options import declared, option
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import BALANCING, make_train_step
@@ -207,11 +208,34 @@ def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
         read_balancer(c.loss, ("shared",), "shared")
 
 
+def said(balancer):
+    """All that a balancer says, of tasks whose gradients agree and disagree."""
+    learned = balancer.init(SCHEMA.tasks)
+    g = np.random.default_rng(0).normal(size=(3, 2))
+    gram = jnp.asarray(g @ g.T)
+    return [
+        *jax.tree.leaves(learned),
+        balancer.weights(learned, SCHEMA.tasks),
+        balancer.penalty(learned),
+        balancer.coefficients(gram, jax.random.key(0)),
+    ]
+
+
+@pytest.mark.parametrize("owner", [*BALANCERS.values(), Doubled])
+def test_every_option_of_a_balancer_changes_what_it_says(owner):
+    before = said(owner())
+    for name, found in declared(owner).items():
+        after = said(owner(**{name: another(found, found.default)}))
+        same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert not all(same), name
+
+
 def test_who_may_be_balanced_by_which():
     loss = config().loss
     for name in BALANCERS:
         loss.balancing = name
         assert type(read_balancer(loss, ("click", "shared"), "shared")) is BALANCERS[name]
+    loss.balancing = "pcgrad"
     with pytest.raises(UserError, match=r"loss.balancing=pcgrad reads the tasks' gradients at"):
         read_balancer(loss, ("click", "order"), "shared")
     loss.balancing = "uncertainty"

@@ -1,21 +1,18 @@
-"""Damaged files of Ali-CCP: each fault is counted and shown, what is good is read as ever."""
+"""Files of Ali-CCP with damage: what is counted and shown, and when there is too much of it."""
 
 import gzip
-import re
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line, write_released
+from ali_ccp_lines import GOOD, SKELETON_DAMAGE, TEXT
+from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load
 
 from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
-from dtn_jax.datasets.ali_ccp import text as ali_ccp_text
 from dtn_jax.datasets.ali_ccp.raw_files import locate
-from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog, text_lines
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
-from experiments import generate_ali_ccp, prepare
+from experiments import prepare
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +27,7 @@ def whole(manual, tmp_path_factory):
     return load(manual, tmp_path_factory.mktemp("whole"))
 
 
-GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()
 WHOLE = GOOD.replace(b"nowhere", b"%s")  # with common features
-TEXT = ali_ccp_text
-SKELETON_DAMAGE = {  # reason: a line with it
-    TEXT.COLUMNS[TEXT.SKELETON]: b"1,0,0,abc",
-    TEXT.EMPTY["sample_id"]: GOOD[1:],
-    TEXT.SAMPLE: GOOD.replace(b"7,1", b"7a,1"),
-    TEXT.LABEL["click"]: GOOD.replace(b"7,1,", b"7,2,"),
-    TEXT.LABEL["conversion"]: GOOD.replace(b"7,1,0", b"7,1,no"),
-    TEXT.COUNT: GOOD.replace(b",2,", b",two,"),
-    TEXT.MISCOUNT: GOOD.replace(b",2,", b",3,"),
-    TEXT.PARTS: GOOD.replace(b"206\x026\x031.0", b"206\x026"),
-    TEXT.ID: GOOD.replace(b"\x026\x03", b"\x026x\x03"),
-    TEXT.VALUE: GOOD.replace(b"\x026\x031.0", b"\x026\x03nan"),
-    text_lines.ENCODING: GOOD.replace(b"7,1", b"\xff7,1"),
-}
 USED = {
     TEXT.NOT_FOUND: GOOD,
     TEXT.NO_INDEX: GOOD.replace(b"nowhere", b""),
@@ -119,100 +101,6 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
     assert (data.groups("test")[rows + nowhere :] > 0).all()
 
 
-def test_a_line_counts_for_its_first_fault_and_the_good_ones_beside_it_are_kept():
-    """All of a chunk at once, damaged lines between good ones."""
-    several = GOOD.replace(b"\x026\x031.0", b"\x026x\x03nan")
-    lines = [GOOD, several, *SKELETON_DAMAGE.values(), GOOD.replace(b"205\x025", b"216\x029")]
-    lines = [line for line in lines if b"\xff" not in line]
-    lines.insert(1, GOOD.replace(b"\x026\x031.0", b"\x020x6\x031.0"))
-    damage = text_lines.Damage("x")
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array(range(1, len(lines) + 1)), pa.array([line.decode() for line in lines])],
-        [text_lines.NUMBER, text_lines.TEXT],
-    )
-    rows, features = ali_ccp_text.skeleton_rows(batch, damage)
-    assert rows[text_lines.NUMBER].to_pylist() == [1, len(lines)]
-    assert damage.found[TEXT.ID].lines == 3
-    assert damage.found[TEXT.VALUE].lines == 1
-    found = {n: v.ids.tolist() for n, v in zip(FIELDS, features) if len(v.ids)}
-    assert found == {"205": [5], "206": [6, 6], "216": [9]}
-    assert features[FIELDS.index("205")].lengths.tolist() == [1, 0]
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        *(("0x1F", None), ("31", 31), ("+31", None), ("1e1", None)),
-        *(("7".zfill(18), 7), ("7".zfill(19), None)),
-    ],
-)
-def test_a_number_is_one_whatever_stands_beside_it(text, number):
-    for others in (["1"], ["1", "y"]):
-        numbers, good = ali_ccp_text._numbers(pa.array([text, *others]), pa.int32(), TEXT.WHOLE)
-        assert (numbers[0] if good[0] else None) == number
-
-
-def test_no_file_that_is_there_is_written_over(tmp_path):
-    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
-    with pytest.raises(UserError, match="exists and will not be overwritten"):
-        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
-
-
-@pytest.mark.parametrize("option", ["--seed=-1", "--behaviours=inf", "--behaviours=1e9"])
-def test_files_that_cannot_be_generated_are_refused(option, tmp_path):
-    with pytest.raises(UserError, match=r"seed is -1|expected behaviours above 0, at most 100"):
-        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
-
-
-def test_what_an_interruption_leaves_is_no_data_set(tmp_path, monkeypatch):
-    def interrupted(spec, part, common):
-        yield from ()
-        raise KeyboardInterrupt
-
-    command = [f"--out={tmp_path}", "--rows=100"]
-    with monkeypatch.context() as context:
-        context.setattr(ali_ccp_files, "skeleton_blocks", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            generate_ali_ccp.main(command)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "unfinished").mkdir()  # of a process that was killed
-    (tmp_path / "unfinished" / "sample_skeleton_train.csv").touch()
-    generate_ali_ccp.main(command)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{name}_{part}.csv" for name in ("common_features", "sample_skeleton")
-        for part in ("test", "train")
-    ]  # fmt: skip
-
-
-def test_damage_of_the_released_readers_files(tmp_path):
-    def nobody(lines):  # every fifth, whose group must not depend on the lines before it
-        return [
-            re.sub(",101:[0-9]+", ",101:0", t) if i % 5 == 0 else t for i, t in enumerate(lines)
-        ]
-
-    def change(lines):
-        lines = nobody(lines)
-        bad = [
-            lines[0].rpartition(",")[0],
-            lines[0].replace("121:", "122:", 1),
-            lines[0].replace("301:", "301:x", 1),
-            "," + lines[0].partition(",")[2],
-        ]
-        return [*lines[:3], *bad, *lines[3:]]
-
-    write_released(tmp_path / "good" / "ali_ccp", nobody)
-    write_released(tmp_path / "bad" / "ali_ccp", change)
-    good, bad = (load(tmp_path / n, tmp_path / n) for n in ("good", "bad"))
-    assert bad.fingerprint == good.fingerprint
-    wanted = (TEXT.COLUMNS[TEXT.RELEASED], TEXT.PLACE, TEXT.ID, TEXT.EMPTY["sample_id"])
-    found = bad.notes["lines"]["test"]["damage"]
-    assert {reason: f["lines"] for reason, f in found.items()} == {r.text: 1 for r in wanted}
-    assert [found[r.text]["first"] for r in wanted] == [4, 5, 6, 7]
-    halves = [bad.notes["lines"][s]["left_out"] for s in ("train", "validation")]
-    assert sum(halves) == 4  # each line once, whatever the split
-
-
 @pytest.mark.parametrize(
     ("name", "lines", "message"),
     [
@@ -258,7 +146,7 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
     with pytest.raises(UserError, match=refusal):
         load(folder, tmp_path)
     lost = copied(manual, tmp_path / "2", common_features_test=common[:1])
-    with pytest.raises(UserError, match=r"of 400 lines are not .* no line of common features"):
+    with pytest.raises(UserError, match=r"of 400 lines are damaged.* no line of common features"):
         load(lost, tmp_path / "2")
 
 

@@ -12,7 +12,8 @@ from dtn_jax.schema import Field, Schema, Task
 from experiments import benchmark
 from experiments.suites import (
     evaluation,
-    peers,
+    peer_install,
+    widened,
 )
 from experiments.suites.measured import Goal, Measured, Options, timed_in_turns
 
@@ -86,8 +87,8 @@ def test_widened_tables_keep_the_ids_apart():
         ("weights", "numeric", "labels", "label_mask", "sample_weight", "row_mask")
     )
     batch = Batch(ids=ids, **rest)
-    assert peers.widen(schema, batch, 0) == (schema, batch)
-    wide, spread = peers.widen(schema, batch, 90)
+    assert widened.widen(schema, batch, 0) == (schema, batch)
+    wide, spread = widened.widen(schema, batch, 90)
     assert [f.rows for f in wide.fields] == [45, 45]
     np.testing.assert_array_equal(spread.ids // [15, 9], ids)
     assert len(np.unique(spread.ids[:, 0])) > 40
@@ -97,13 +98,13 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
     def failure(command):
         return "no such release" if "fuxictr>=2.3.10" in command else ""
 
-    monkeypatch.setattr(peers, "failure", failure)
-    python, missing = peers.install(tmp_path)
+    monkeypatch.setattr(peer_install, "failure", failure)
+    python, missing = peer_install.install(tmp_path)
     assert missing == {"fuxictr": "no such release"}
     assert python.startswith(str(tmp_path))
     monkeypatch.undo()
-    assert peers.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
-    assert peers.failure([sys.executable, "-c", ""]) == ""
+    assert peer_install.failure([sys.executable, "-c", "import nowhere"]).endswith("'nowhere'")
+    assert peer_install.failure([sys.executable, "-c", ""]) == ""
 
 
 def test_all_suites_are_those_that_the_machine_can_run(monkeypatch):

@@ -1,12 +1,14 @@
 """The rows of the paper's tables."""
 
 import dataclasses
+import pathlib
 
 import pytest
 from untrained_tables import TINY
 
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
+from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.flops import Size
 from dtn_jax.schema import Field, Schema, Task
 from experiments.tables.entries import (
@@ -19,7 +21,7 @@ from experiments.tables.entries import (
     sensitivity,
 )
 from experiments.tables.protocol import configured, entry
-from experiments.tables.protocol_files import load, shipped
+from experiments.tables.protocol_files import check, load, shipped
 
 CENSUS = load(shipped()["census_income"])
 FUNNEL = Schema(
@@ -98,6 +100,45 @@ def test_sensitivity_to_an_expert_has_that_expert():
     assert {e.settings["model.experts"] for e in hcnet} == {"masknet+dcnv2+mlp+hcnet"}
     dcnv2 = [e for e in entries if e.group == "dcnv2.layers"]
     assert all("model.experts" not in e.settings for e in dcnv2)
+
+
+def test_interactions_are_of_the_protocols_kinds(monkeypatch):
+    """Not of all that there are: one more expert changes no table that was made before."""
+    before = interactions(CENSUS, FLAT, straight)
+    monkeypatch.setitem(EXPERTS, "new", EXPERTS["mlp"])
+    assert interactions(CENSUS, FLAT, straight) == before
+    mine = dataclasses.replace(CENSUS, kinds=("mlp", "new"))
+    assert {e.at for e in interactions(mine, FLAT, straight)} == {"mlp", "new"}
+    with pytest.raises(UserError, match=r"unknown expert in kinds 'mpl'. Did you mean 'mlp'"):
+        check(dataclasses.replace(CENSUS, kinds=("mpl",)))
+    with pytest.raises(UserError, match="kinds has no mlp"):
+        check(dataclasses.replace(CENSUS, kinds=("gdcn",)))
+
+
+@pytest.mark.parametrize("key", ["model.ple.levels", "loss.focal.gamma", "train.log_every"])
+def test_sensitivity_to_what_ours_does_not_have_is_refused(key):
+    protocol = dataclasses.replace(CENSUS, sensitivity={key: (3, 4)})
+    with pytest.raises(UserError, match=f"sensitivity: {key} changes nothing in dtn"):
+        sensitivity(protocol, FLAT, straight)
+
+
+@pytest.mark.parametrize(
+    ("option", "own", "experts"),
+    [
+        ("model.heads.count", {"model.architecture": "heads", "model.experts": "mlp"}, None),
+        ("model.product.power", {"model.experts": "mlp"}, "mlp+product"),
+        ("loss.hinge.margin", {"loss.tasks": "income=hinge"}, None),
+    ],
+)
+def test_sensitivity_to_an_option_of_a_plug_in(option, own, experts, unload):
+    """It brings the expert whose option it is."""
+    plugin = pathlib.Path(__file__).parents[1] / "plugin.py"
+    protocol = dataclasses.replace(
+        CENSUS, entries={"dtn": own}, common={"plugins": plugin}, sensitivity={option: (1, 2)}
+    )
+    (_, *rows) = sensitivity(protocol, FLAT, straight)
+    assert [row.settings[option] for row in rows] == [1, 2]
+    assert {row.settings.get("model.experts") for row in rows} == {experts}
 
 
 @pytest.mark.parametrize(

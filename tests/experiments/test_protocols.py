@@ -6,7 +6,6 @@ import pathlib
 import pytest
 from untrained_tables import TINY
 
-from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables.protocol import configured
@@ -48,17 +47,6 @@ def get_config(argument):
     config.data.options = "rows=1000"
     return config
 """
-
-
-@pytest.fixture
-def forgotten(monkeypatch):
-    """What a plug-in adds is taken away again."""
-    monkeypatch.setattr(plugins, "loaded", dict(plugins.loaded))
-    before = {kind: dict(members) for kind, (members, _) in plugins.KINDS.items()}
-    yield
-    for kind, members in before.items():
-        plugins.KINDS[kind][0].clear()
-        plugins.KINDS[kind][0].update(members)
 
 
 @pytest.fixture
@@ -134,9 +122,7 @@ def test_what_a_protocol_cannot_be_is_told_with_its_file(old, new, message, writ
         load(write(MINE.replace(old, new, 1)))
 
 
-def test_a_plug_in_stands_beside_the_packages_own(
-    tmp_path, call, untrained, monkeypatch, forgotten
-):
+def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, monkeypatch, unload):
     """Its data set, its routing with an option, its expert and its metric, from one file."""
     path = tmp_path / "mine.py"
     path.write_text(WITH_A_PLUG_IN)

@@ -108,6 +108,7 @@ def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir, tmp_path):
     log, folder = tmp_path / "log", tmp_path / "adult"
     architectures = ("dtn", "shared_bottom", "mmoe", "ple")

@@ -54,10 +54,8 @@ def test_a_weight_counts_as_copies_and_weight_0_as_absence():
 def test_binary_metrics():
     logits, labels, _ = example(500, seed=6)
     got = binary(logits.astype(np.float32), labels, None, 15)
-    assert list(got) == [
-        *("auc", "auc_se", "average_precision", "logloss", "ece"),
-        *("mean_prediction", "base_rate", "positives", "examples"),
-    ]
+    assert list(got) == [name for name, m in METRICS.items() if m.fits("binary", grouped=False)]
+    assert got.keys() >= {"auc", "auc_se", "average_precision", "logloss", "ece"}
     assert got["examples"] == 500
     assert got["positives"] == labels.sum()
     np.testing.assert_allclose(got["base_rate"], labels.mean(dtype=float), rtol=1e-12)
@@ -72,11 +70,8 @@ def test_groups_add_their_metrics():
         plain = binary(logits, labels, w, 15)
         got = binary(logits, labels, w, 15, group)
         within = gauc(logits, labels, group, w)
-        assert got == plain | {
-            "gauc": within.value,
-            "gauc_groups": within.groups,
-            "gauc_skipped": within.skipped,
-        }
+        own = {"gauc": within.value, "gauc_groups": within.groups, "gauc_skipped": within.skipped}
+        assert got.items() >= (plain | own).items()
         assert within.groups > 50
 
 
@@ -128,7 +123,8 @@ def test_no_example_is_none_never_nan(weights):
         assert got[name] is None
     assert calibration.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
     got = regression(np.zeros(rows), np.zeros(rows), weights)
-    assert got == {"rmse": None, "mae": None, "r2": None, "examples": 0}
+    assert got.items() >= {"rmse": None, "mae": None, "r2": None, "examples": 0}.items()
+    assert not any(got.values())
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
     assert f"{last / '15'} is damaged: progress/metadata is lost" in said[0]
     assert "Resuming at step 12 of 45" in said[0]
-    assert "Going on" not in said[1]  # the first process alone speaks
+    assert "Resuming" not in said[1]  # the first process alone speaks
     assert all((folder / "checksums.json").exists() for folder in last.iterdir())
     config = small(prepared_dir, parallel__devices=2)
     results = train(config, workdir)

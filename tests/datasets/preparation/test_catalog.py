@@ -4,6 +4,7 @@ import functools
 import json
 
 import pytest
+from other_values import another
 from toy_set import Toy
 
 from dtn_jax.datasets.preparation import catalog
@@ -11,6 +12,8 @@ from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.catalog import parse_options
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
+
+BORNE = {"ali_ccp": {"damaged"}}  # what a user bears with changes no prepared row
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,15 @@ def toys(monkeypatch):
 def test_the_three_data_sets():
     assert {"adult", "census_income", "synthetic"} <= set(catalog.DATASETS)
     assert all(c.name == name for name, c in catalog.DATASETS.items())
+
+
+@pytest.mark.parametrize("name", catalog.DATASETS)
+def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
+    usual = catalog.make_builder(name, "", str(tmp_path), "").data_dir
+    options = catalog.DATASETS[name].OPTIONS
+    for key in options.keys() - BORNE.get(name, set()):
+        text = f"{key}={another(options[key], options[key].default)}"
+        assert catalog.make_builder(name, text, str(tmp_path), "").data_dir != usual, key
 
 
 def test_load_prepares_once(tmp_path, capsys, monkeypatch):

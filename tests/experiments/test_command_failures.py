@@ -1,0 +1,117 @@
+"""Runs that diverge, are interrupted or fail by a mistake: what is said, and what is kept."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+
+import command_calls
+import pytest
+from command_calls import ROOT, TINY, contents, message_of, one_line
+
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
+from experiments import command, train
+
+pytest_plugins = ["finished_runs"]
+
+in_the_repository = command_calls.in_the_repository
+finished = command_calls.finished
+shell = command_calls.shell
+
+
+def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(shell, tmp_path):
+    """Tables that explode; the same command then goes on from the checkpoint, and fails again."""
+    changes = (
+        "model.experts=gdcn",  # of relu units, all might die instead
+        "optim.tables=sgd",
+        "optim.table_learning_rate=1e30",
+        "train.checkpoint_every=1",
+        "train.max_steps=20",
+    )
+    overrides = [f"--config.{o}" for o in changes]
+    arguments = (TINY, f"--workdir={tmp_path / 'run'}", *overrides)
+    message = one_line(message_of(shell(*arguments)))
+    found = re.fullmatch(
+        r"the loss of (income|never_married|income and never_married) is not finite between steps "
+        r"(\d+) and (\d+): lower .*learning_rate.*\. The last checkpoint is kept\.",
+        message,
+    )
+    first, last = int(found[2]), int(found[3])
+    assert 1 < first == last < 20
+    before = contents(tmp_path / "run/checkpoints")
+    assert Checkpoints(tmp_path / "run").last.latest_step() == first - 1
+    again = shell(*arguments)
+    assert f"Resuming at step {first - 1} of 20" in again.out
+    assert message_of(again) == message
+    assert contents(tmp_path / "run/checkpoints") == before
+
+
+def test_an_interrupted_run_says_how_it_goes_on(shell, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "main", interrupt)
+    monkeypatch.setattr(command.os, "_exit", sys.exit)
+    assert shell(resumes=False).err == "interrupted\n"
+    outcome = shell()
+    assert outcome.code == 130
+    assert outcome.err == "interrupted; the same command resumes from the last checkpoint\n"
+
+
+def test_an_interruption_that_python_ignores_comes_again():
+    """As one that falls into a destructor does."""
+    code = (
+        "import sys, time\n"
+        "from experiments import command\n"
+        "class Dies:\n"
+        "    def __del__(self):\n"
+        "        raise KeyboardInterrupt\n"
+        "def main(arguments):\n"
+        "    Dies()\n"
+        "    time.sleep(60)\n"
+        "command.run(main)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (130, b"interrupted\n")
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch):
+    """Only what the user can mend is shown as a plain message."""
+
+    def divide(*_):
+        return 1 / 0
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(ZeroDivisionError):
+        command.run(divide)
+
+
+def test_debug_shows_where_it_failed(monkeypatch, tmp_path):
+    arguments = [TINY, f"--workdir={tmp_path / 'new'}", "--config.model.dropout=2", "--debug"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    with pytest.raises(UserError, match=r"model.dropout=2.0: expected a number at least 0"):
+        command.run(train.main)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_shell_sees(prepared_dir, finished):
+    before = contents(finished)
+    words = [sys.executable, "-m", "experiments.train", TINY, f"--workdir={finished}"]
+    words.append("--config.model.experts=gdnc")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    start = functools.partial(subprocess.Popen, cwd=ROOT, env=environment, **pipes)
+    plain, debug = start(words), start([*words, "--debug"])
+    message = "unknown expert 'gdnc'. Did you mean 'gdcn'? The choices are: mlp, gdcn, "
+    out, err = plain.communicate(timeout=120)
+    assert plain.returncode == 2
+    assert out == ""
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
+    _, err = debug.communicate(timeout=120)
+    assert debug.returncode == 1
+    assert err.startswith("Traceback (most recent call last):")
+    assert f"UserError: {message}" in err
+    assert contents(finished) == before

@@ -1,0 +1,166 @@
+"""Which options identify a run, and that every option is read."""
+
+import pytest
+import refused_configs
+from ml_collections import ConfigDict, FrozenConfigDict
+from other_values import another
+from refused_configs import DEFAULTS, changed
+
+from configs import adult, base
+from dtn_jax import config as options
+from dtn_jax import run
+from dtn_jax.balancing import BALANCERS, read_balancer
+from dtn_jax.config import declarations
+from dtn_jax.losses import LOSSES, read_losses
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.options import declared
+from dtn_jax.run import build_run
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.train import train
+
+in_the_repository = refused_configs.in_the_repository
+
+# ---------------------------------------------------------------- identity
+
+
+def used(key) -> dict[str, str]:
+    """Settings with which the run has that whose option this is."""
+    member = declarations()[key].member
+    kinds = {"model.architecture": ARCHITECTURES, "model.experts": EXPERTS}
+    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS}
+    named = f"task={member}" if member in LOSSES else member
+    return {key: named for key, members in kinds.items() if member in members}
+
+
+def configured(settings) -> ConfigDict:
+    config = base.get_config()
+    config.update_from_flattened_dict(settings)
+    return config
+
+
+@pytest.mark.parametrize("key", [k for k in DEFAULTS if k != "plugins"])
+def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
+    settings, option = used(key), declarations()[key].option
+    words = {"model.experts": "mlp", "model.group_experts": "shared=mlp"}  # others are refused
+    free = isinstance(option.default, str) and not option.choices
+    value = words.get(key, "other") if free else another(option, option.default)
+    before = options.identity(configured(settings))
+    after = options.identity(configured(settings | {key: value}))
+    differing = options.differing(before, after)
+    assert (key in differing) == (not declarations()[key].option.runtime)
+    assert differing == ([] if declarations()[key].option.runtime else [key]) or key in (
+        "model.architecture",
+        "model.experts",
+        "model.group_experts",
+        "loss.balancing",  # whose options come with it
+    )
+
+
+def test_options_of_what_a_run_does_not_have_are_no_part_of_it():
+    before = options.identity(configured({"model.architecture": "mmoe", "model.experts": "mlp"}))
+    others = {"model.dtn.tsn": False, "model.fusion": "released", "model.gdcn.layers": 5}
+    after = options.identity(
+        configured({"model.architecture": "mmoe", "model.experts": "mlp"} | others)
+    )
+    assert before == after
+    assert "model.mlp.hidden" in before
+    by_group = configured({"model.experts": "mlp", "model.group_experts": "shared=gdcn"})
+    assert "model.gdcn.layers" in options.identity(by_group)
+
+
+def test_an_option_that_a_stored_config_lacks_has_its_default():
+    now = options.identity(base.get_config())
+    stored = {k: v for k, v in now.items() if k != "optim.clip"}
+    assert options.differing(stored, now) == []
+    clipped = options.identity(changed("optim.clip", 1.0))
+    assert options.differing(stored, clipped) == ["optim.clip"]
+    as_text = {k: str(v) for k, v in now.items()}
+    assert options.differing(as_text, now) == []
+
+
+def test_what_another_version_had_is_told():
+    now = options.identity(base.get_config())
+    assert options.differing(options.identity(now | {"model.gone": 1}), now) == ["model.gone"]
+
+
+def test_runtime_options_are_these():
+    """One more would let runs that differ share a folder; one less keeps a run from its own."""
+    assert sorted(k for k, found in declarations().items() if found.option.runtime) == [
+        "analysis.rows",
+        "data.data_dir",
+        "data.device_bytes",
+        "data.eval_batch_size",
+        "data.manual_dir",
+        "data.placement",
+        "debug.check_ids",
+        "parallel.devices",
+        "parallel.heartbeat_seconds",
+        "parallel.processes",
+        "parallel.strategy",
+        "parallel.table_devices",
+        "train.accumulate",
+        "train.checkpoint_every",
+        "train.log_every",
+        "train.remat",
+    ]
+
+
+# ---------------------------------------------------------------- every option is read
+
+
+class Recorder:
+    """A frozen config that notes which of its options are read by name.
+
+    Reading all of them at once, as for config.json, does not count.
+    """
+
+    __class__ = FrozenConfigDict  # to whoever checks its type
+
+    def __init__(self, config, read, prefix=""):
+        self._config, self._read, self._prefix = config, read, prefix
+
+    def __getattr__(self, name):
+        return self[name] if name in self._config else getattr(self._config, name)
+
+    def __getitem__(self, name):
+        value = self._config[name]
+        if isinstance(value, FrozenConfigDict):
+            return Recorder(value, self._read, f"{self._prefix}{name}.")
+        self._read.add(self._prefix + name)
+        return value
+
+    def __contains__(self, name):
+        return name in self._config
+
+    def get(self, name, default):
+        return self[name] if name in self._config else default
+
+
+def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
+    """By a run of two steps, and by the making of architectures and losses that have own ones."""
+    check, read = options.checked_config, set()
+    monkeypatch.setattr(run, "checked_config", lambda config: Recorder(check(config), read))
+    config = adult.get_config("shared_bottom")
+    config.data.data_dir = prepared_dir
+    config.parallel.devices = 1
+    config.parallel.processes = "here:1,1,0"
+    monkeypatch.setattr("jax.distributed.initialize", lambda **_: None)
+    config.model.experts = "mlp"
+    config.model.embedding_dim = config.model.expert_dim = 4
+    config.model.mlp.hidden = config.model.tower_hidden = ()
+    config.train.max_steps = 2
+    train(config, tmp_path / "run")
+    with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
+    for argument in (*with_options, f"dtn,model.experts={'+'.join(EXPERTS)}"):
+        config = adult.get_config(argument)
+        config.data.data_dir = prepared_dir
+        build_run(config)
+    tasks = tuple(Task(name, loss.kind) for name, loss in LOSSES.items())
+    toy = Schema("toy", (Field("a"),), tasks)
+    for balancer in BALANCERS:
+        own = {"loss.tasks": ",".join(f"{n}={n}" for n in LOSSES), "loss.balancing": balancer}
+        loss = Recorder(check(configured(own)), read).loss
+        read_losses(loss, toy)
+        read_balancer(loss, ("shared",), "shared")
+    assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

@@ -28,6 +28,15 @@ def test_a_finished_run_is_shown_and_left_alone(shell, finished):
     assert contents(finished) == before
 
 
+def test_a_value_may_stand_apart_from_its_key():
+    given = ["--config.seed", "3", "--config.optim.tables=sgd", "--config.train.epochs", "2"]
+    assert command.overrides(given) == [
+        ("seed", "3"),
+        ("optim.tables", "sgd"),
+        ("train.epochs", "2"),
+    ]
+
+
 def test_no_config(shell, tmp_path):
     for arguments in ([], ["--config="]):
         message = one_line(message_of(shell(*arguments, f"--workdir={tmp_path / 'new'}")))

@@ -86,7 +86,7 @@ class Option:
             good = [isinstance(v, self.items) and (self.items is str or v >= 1) for v in value]
             return all(good)
         if kind in (bool, str) or isinstance(value, bool | str):
-            return isinstance(value, kind)
+            return type(value) is kind  # True is no number
         if not isinstance(value, (int, float) if kind is float else int):
             return False
         return (

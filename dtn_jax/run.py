@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -31,8 +32,8 @@ from dtn_jax.options import per_task
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.schema import Schema
-from dtn_jax.state import State, create_state, example_inputs
-from dtn_jax.step import make_score_step
+from dtn_jax.state import State, create_state, example_batch, example_inputs
+from dtn_jax.step import make_score_step, make_train_step
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
 
@@ -71,16 +72,12 @@ class Run:
         Raises:
           UserError: it cannot be built; names the architecture, the reason and a plug-in's line.
         """
-        try:
+        with told_as_built(self.config, traced=True):
             _ = self.state_shapes
-        except Exception as error:  # whatever a file of the user's, or JAX, may raise
-            told = isinstance(error, UserError)
-            reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
-            raise UserError(
-                f"architecture {self.config.model.architecture!r} with experts "
-                f"{self.config.model.experts!r} cannot be built{plugins.place_of(error)}: {reason}"
-                + ("" if told else " (--debug shows where)")
-            ) from error
+            if self.config.plugins:  # its losses and balancers too
+                step = make_train_step(self.config, self.model, self.plan, self.total_steps)
+                batch = example_batch(self.schema, self.config.data.batch_size)
+                jax.eval_shape(step, self.state_shapes, batch)
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
@@ -123,6 +120,27 @@ class Run:
         return size._replace(parameters=size.parameters + codebooks)
 
 
+@contextlib.contextmanager
+def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[None]:
+    """What is raised inside becomes a UserError that names the model, and a plug-in's line.
+
+    Before the model is `traced`, a UserError is of an option, and says so itself.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a file of the user's, or JAX, may raise
+        told = isinstance(error, UserError)
+        if told and not traced:
+            raise
+        reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
+        reason = reason.partition("\n----")[0]  # JAX's remark on its traceback
+        raise UserError(
+            f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
+            f"cannot be built{plugins.place_of(error)}: {reason}"
+            + ("" if told else " (--debug shows where)")
+        ) from error
+
+
 def build_run(config: ConfigDict) -> Run:
     """Checks the config, prepares the data where needed, and builds the model."""
     config = checked_config(config)
@@ -156,16 +174,19 @@ def build_run(config: ConfigDict) -> Run:
                 f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
             )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
-    views = architectures.views(config.model.architecture, schema)
+    with told_as_built(config):
+        views = architectures.views(config.model.architecture, schema)
+        codebooks = architectures.codebooks(config.model, schema)
+        model = build_model(config, schema)
     read_balancer(config.loss, views, SHARED)
-    plan = make_plan(schema, config.model, views, architectures.codebooks(config.model, schema))
+    plan = make_plan(schema, config.model, views, codebooks)
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
     check_updates(plan, config.data.batch_size, sharers)
     return Run(
         config=config,
         data=data,
         schema=schema,
-        model=build_model(config, schema),
+        model=model,
         plan=plan,
         at=at,
         at_steps=make_timetable(config.train, per_epoch),

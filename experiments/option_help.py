@@ -21,7 +21,7 @@ def sections() -> list[str]:
 
 
 def option_help(wanted: str) -> str:
-    """The options of a section, such as `model` or `model.dtn`, or of `all`.
+    """The options of a section, such as `model` or `model.dtn`, of `all`, or one by its key.
 
     Raises:
       UserError: no such section.
@@ -29,6 +29,8 @@ def option_help(wanted: str) -> str:
     known = declarations().values()
     if wanted == ALL:
         return listed(known)
+    if exact := [d for d in known if d.key == wanted]:
+        return listed(exact)
     choose("section in --help=", wanted, [*sections(), ALL])
     return listed(d for d in known if wanted in places(d))
 

@@ -94,3 +94,40 @@ def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir, monke
     run.check_model()
     run.new_state()
     assert len(calls) == 1
+
+
+LOSS = """
+import dataclasses
+
+@dataclasses.dataclass(frozen=True)
+class Mine:
+    kind = "binary"
+
+    def __call__(self, z, y, w):
+        return {returned}
+
+LOSSES = {{"mine": Mine}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("z.mean()", r"the loss of task 'income', Mine, gives an array of shape \(\), expected"),
+        ("z @ y[:2]", r"mine\.py, line \d+\): TypeError: "),
+    ],
+)
+def test_a_loss_that_fails_claims_no_folder(returned, reason, write_plugin, prepared_dir, tmp_path):
+    config = small(prepared_dir)
+    plugins.use(config, str(write_plugin(LOSS.format(returned=returned))))
+    config.loss.tasks = "income=mine"
+    with pytest.raises(UserError, match=reason):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_groups_that_fail_are_told(write_plugin, prepared_dir):
+    text = HEADS.replace("    def layout(cls, schema, own):", "    def layout(cls, schema):")
+    assert text != HEADS
+    with pytest.raises(UserError, match=r"'heads' .* cannot be built.*: TypeError: .*layout"):
+        build_run(heads_on_adult(write_plugin(text), prepared_dir))

@@ -198,6 +198,7 @@ def test_a_config_made_before_it_was_loaded_still_is_one():
         ("model.group_experts", "shared=product"),
         ("loss.tasks", "income=hinge"),
         ("data.dataset", "shop"),
+        ("train.select", "income:brier"),
     ],
 )
 def test_what_is_used_belongs_to_the_run(key, value):
@@ -206,7 +207,7 @@ def test_what_is_used_belongs_to_the_run(key, value):
     config = adult.get_config("dtn")
     plugins.check_used(config)
     override(config, key, value)
-    name = value.rpartition("=")[2]
+    name = re.split("[=:]", value)[-1]
     with pytest.raises(UserError, match=f"'{name}' is of plug-in {EXAMPLE}, which the config's"):
         build_run(config)
     plugins.use(config, str(EXAMPLE))

@@ -19,9 +19,10 @@ import pytest
 
 from dtn_jax import train as training
 from dtn_jax.analysis.finished import best_state, read_config
-from dtn_jax.config import base_config, load_config, override
+from dtn_jax.config import base_config, identity, load_config, override
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.losses.positive_weights import LOGITS
 from dtn_jax.run import build_run, score_split
 from dtn_jax.train import train
 from experiments.tables import cells, kept
@@ -148,3 +149,13 @@ def test_a_cell_is_found_by_its_old_name(tmp_path):
     assert cells.read_own(place(), config, cells.CELL) == found
     override(config, "seed", "4")
     assert not kept.exists(place())
+
+
+def test_a_cell_of_inflated_logits_is_not_todays(tmp_path):
+    """Its run would be computed otherwise now."""
+    config, path = base_config(), tmp_path / "cells" / "old.json"
+    config.loss.positive_weights = "income=3"
+    kept.keep(path, {"config": {k: str(v) for k, v in identity(config).items()}})
+    assert cells.read_own(path, config, ["config"]) is None
+    kept.keep(path, {**kept.read(path), "logits": LOGITS})
+    assert cells.read_own(path, config, ["config"])

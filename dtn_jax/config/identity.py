@@ -1,7 +1,7 @@
 """What a run computes, as told by its config: the options that make it this run and no other.
 
 Runtime options, and options of architectures, experts and other things that the run does not have,
-are no part of it. A plug-in counts by its content, not by where it lies.
+are no part of it. A plug-in counts by its name and content, not by where it lies.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
 
 
 def by_content(plugins: str) -> str:
-    """'/home/me/heads.py#0123' as 'heads.py#0123'."""
-    return ",".join(pathlib.PurePath(part.strip()).name for part in plugins.split(","))
+    """'/home/me/heads.py#0123' as 'heads.py#0123'; several in the order of their names."""
+    return ",".join(sorted(pathlib.PurePath(part.strip()).name for part in plugins.split(",")))
 
 
 def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:

@@ -75,6 +75,10 @@ def wrong_metric(name: str, found: object) -> str:
         return "expected a dtn_jax.metrics.metric.Metric"
     if found.name != name:
         return f"it stands under another name than its own, {found.name!r}"
+    try:
+        found.text(0.5)
+    except ValueError as error:
+        return f"its format {found.format!r} is none: {error}"
     return ""
 
 

@@ -174,6 +174,7 @@ def check_used(config: ConfigDict | FrozenConfigDict) -> None:
         if kind.known is family.members
     }
     used["DATASETS"] = {config.data.dataset}
+    used["METRICS"] = set(re.findall(r":(\w+)", config.train.select))
     for path, (sha, names) in loaded.items():
         taken = [key for name in used for key in names.get(name, []) if key in used[name]]
         if taken and sha not in [part["sha"] for part in parts]:

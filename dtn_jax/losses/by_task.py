@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from dtn_jax.errors import UserError
+
 
 class TaskLoss(NamedTuple):
     """The loss of a task.
@@ -51,6 +53,7 @@ def task_losses(
 
     Raises:
       KeyError: a task without logits.
+      UserError: a loss that does not give `[B]`.
     """
     result = []
     for column, (task, loss, w) in enumerate(chosen):
@@ -59,6 +62,11 @@ def task_losses(
         z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
         y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
         per_row = loss(z if w == 1 else z + math.log(w), y, w)
+        if per_row.shape != z.shape:
+            raise UserError(
+                f"the loss of task {task!r}, {type(loss).__name__}, gives an array of shape "
+                f"{per_row.shape}, expected a number a row, {z.shape}"
+            )
         weight = weights[:, column].astype(z.dtype)
         result.append(jnp.sum(jnp.where(mask, weight * per_row, 0)))
     return jnp.stack(result)

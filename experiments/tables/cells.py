@@ -22,10 +22,11 @@ import dtn_jax
 from dtn_jax.config import base_config, declarations, differing, flatten, identity
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
+from dtn_jax.losses.positive_weights import LOGITS
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
-from dtn_jax.workdir import versions
+from dtn_jax.workdir import check_logits, versions
 
 from . import kept
 from .draws import own_spaces, packed
@@ -85,7 +86,8 @@ def place(folder: pathlib.Path, *names: str) -> pathlib.Path:
 
 
 def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> dict | None:
-    """The cell or tuning of a config; None where it is not there, or of other defaults.
+    """The cell or tuning of a config; None where it is not there, or computes something else: with
+    other defaults, or with positive weights when logits still held log w.
 
     Raises:
       Damaged: it is damaged, or lacks one of its parts.
@@ -96,7 +98,8 @@ def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> di
         return None
     if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
         raise kept.Damaged(f"{path} is damaged (it lacks {', '.join(lacking)})")
-    return None if differing(identity(found["config"]), identity(config)) else found
+    inflated = found.get("logits") != LOGITS and found["config"].get("loss.positive_weights")
+    return None if inflated or differing(identity(found["config"]), identity(config)) else found
 
 
 def compute(config: ConfigDict, data: Prepared, run: pathlib.Path) -> dict:
@@ -126,6 +129,7 @@ def compute_together(
 
 def found(config: ConfigDict, data: Prepared, run: pathlib.Path, results: dict) -> dict:
     """The cell of a finished run."""
+    check_logits(run / "config.json")
     scores = read_predictions(run / "predictions.parquet", data.schema)
     rate = results["examples_per_second"]
     examples = results["steps"] * config.data.batch_size
@@ -142,6 +146,7 @@ def origin(config: ConfigDict, data: Prepared) -> dict:
     """Of what, with what, when and where."""
     return {
         "config": {k: str(v) for k, v in identity(config).items()},
+        "logits": LOGITS,
         "data": data.fingerprint,
         "code": code(),
         "versions": versions(),

@@ -17,7 +17,7 @@ import dataclasses
 import importlib.util
 import pathlib
 
-from dtn_jax.config import flatten, plugins
+from dtn_jax.config import checked_config, flatten, plugins
 from dtn_jax.config.shipped import folder
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
@@ -59,6 +59,8 @@ def load(path: pathlib.Path) -> Protocol:
         check(protocol)
     except UserError as error:
         raise UserError(f"protocol {path}: {error}") from error
+    except (TypeError, AttributeError, ValueError) as error:  # a number where a dict belongs
+        raise UserError(f"protocol {path}: {type(error).__name__}: {error}") from error
     return protocol
 
 
@@ -97,12 +99,12 @@ def check(protocol: Protocol) -> None:
                 f"entry {name!r} sets {taken[0]}, but entries are compared on the same data and "
                 "seeds; `common` sets what all of them share"
             )
-        configured(protocol, own, protocol.tuning)
+        checked_config(configured(protocol, own, protocol.tuning))
     for kind in protocol.kinds:
         choose("expert in kinds", kind, EXPERTS)
     if "mlp" not in protocol.kinds:
         raise UserError("kinds has no mlp, against which the others are tested")
     for option, values in protocol.sensitivity.items():
         for value in values:
-            configured(protocol, {option: value})
+            checked_config(configured(protocol, {option: value}))
     choose("width", protocol.width, flatten(configured(protocol)))

@@ -7,6 +7,7 @@ import pytest
 from command_calls import TINY, contents, message_of, one_line
 
 from dtn_jax.config import config_files
+from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
 from experiments import command, train
 
@@ -132,3 +133,17 @@ def test_a_folder_of_other_things_or_a_file(shell, tmp_path):
         message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / path}")))
         assert f"workdir {tmp_path / path} " in message
     assert contents(tmp_path) == before
+
+
+def test_help_shows_a_section_or_one_option(capsys):
+    for wanted, shown in [
+        ("seed", ["--config.seed=0"]),
+        ("model.fusion", ["--config.model.fusion=paper"]),
+        ("model.gdcn", ["--config.model.gdcn.layers=2"]),
+    ]:
+        with pytest.raises(SystemExit):
+            train.main([f"--help={wanted}"])
+        lines = capsys.readouterr().out.splitlines()
+        assert [line for line in lines if line.startswith("--config")] == shown
+    with pytest.raises(UserError, match=r"'model\.dnt'\. Did you mean 'model\.dtn'"):
+        train.main(["--help=model.dnt"])

@@ -76,7 +76,7 @@ def wrong_metric(name: str, found: object) -> str:
     if found.name != name:
         return f"it stands under another name than its own, {found.name!r}"
     try:
-        found.text(0.5)
+        found.text(1)  # of whole numbers too
     except ValueError as error:
         return f"its format {found.format!r} is none: {error}"
     return ""

@@ -84,7 +84,7 @@ class Study:
         return sum(len(t.intermediate_values) for t in self.trials())
 
     def wants_more(self, folder: pathlib.Path, new: bool = True) -> bool:
-        """Whether a trial is left to go on with or, where `new` ones can be had, to begin; those
+        """Whether a trial is left to resume or, where `new` ones can be had, to begin; those
         that others do now are counted."""
         self.bury(folder)
         waiting = any(t.state == TrialState.WAITING for t in self.trials())
@@ -101,7 +101,7 @@ class Study:
         return any(is_in(folder, t) and in_use(at(folder, t)) is not None for t in self.running())
 
     def bury(self, folder: pathlib.Path) -> None:
-        """Lets the trials of dead workers wait to be gone on with.
+        """Lets the trials of dead workers wait to be resumed.
 
         A database tells them by their heartbeats. A journal does not: with it a trial is dead
         whose folder is in this one and which no process works in. With both one is that never said
@@ -128,7 +128,7 @@ class Study:
         go_on_later(self.optuna, self.optuna.get_trials()[trial.number], most)
 
     def alone(self) -> None:
-        """Said by the only worker: trials that seem to run died, and wait to be gone on with."""
+        """Called by the only worker: trials that seem to run died, and wait to be resumed."""
         for trial in self.running():
             self.give_up(trial, most=None)
 

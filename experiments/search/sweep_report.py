@@ -86,7 +86,7 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
 
 def kind(trial: FrozenTrial) -> str:
-    """How a trial ended: what Optuna calls a failed one is gone on with under another number."""
+    """How a trial ended: what Optuna calls a failed one is resumed under another number."""
     if ERROR in trial.user_attrs:
         return "failed"
     return "retried" if trial.state == TrialState.FAIL else trial.state.name.lower()

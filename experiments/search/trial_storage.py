@@ -77,7 +77,7 @@ def shown(url: str) -> str:
 def go_on_later(
     study: optuna.Study, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES
 ) -> None:
-    """Lets a trial that ended before its time wait to be gone on with, at most so many times."""
+    """Lets a trial that ended before its time wait to be resumed, at most so many times."""
     with experimental():
         before = RetryHeartbeatStaleTrialCallback.retry_history(trial)
         if most is None or len(before) < most:

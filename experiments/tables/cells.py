@@ -1,7 +1,7 @@
 """A cell is what one run of a table found; it is kept apart from the run, small enough to commit.
 
 Cells are named by the hash of what they compute (the identity options and the data's fingerprint),
-so every table that wants the same run shares it, and a table can be gone on with or extended.
+so every table that wants the same run shares it, and a table can be resumed or extended.
 kept.py says where they are.
 """
 

@@ -179,7 +179,7 @@ def build_run(config: ConfigDict) -> Run:
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
     read_balancer(config.loss, views, SHARED)
-    plan = make_plan(schema, config.model, views, codebooks)
+    plan = make_plan(schema, config.model, views, codebooks, at.platform)
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
     check_updates(plan, config.data.batch_size, sharers)
     return Run(

@@ -64,8 +64,9 @@ def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
     """Inputs of zeros, for shapes."""
     batch = example_batch(plan.schema, batch_size)
     rows = lookup.row_ids(plan, batch)
-    widths = {"embedding": plan.dim, "codebook": plan.codebooks * plan.dim}
-    gathered = {name: jnp.zeros((*ids.shape, widths[name])) for name, ids in rows.items()}
+    gathered = {
+        name: jnp.zeros((*ids.shape, plan.arrays[name].width)) for name, ids in rows.items()
+    }
     return lookup.to_inputs(plan, gathered, batch)
 
 
@@ -82,7 +83,7 @@ def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
-    init_slots, _ = optimizers.table_updater(optim)
+    init_slots, _ = optimizers.table_updater(optim, plan.platform)
     return State(
         step=jnp.zeros((), jnp.int32),
         key=run_key,
@@ -90,7 +91,7 @@ def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State
         model_state=variables.get("batch_stats", {}),
         opt_state=optimizers.dense_directions(optim).init(params),
         tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
-        slots={name: init_slots(table) for name, table in tables.items()},
+        slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
         hyper=optimizers.hyper(config, plan.schema),
     )
 

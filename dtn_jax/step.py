@@ -38,18 +38,16 @@ def make_train_step(
     tasks = plan.schema.tasks
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
-    _, update_table = optimizers.table_updater(config.optim)
-    if mesh is None:
-        rows_of = exchange.replicated(update_table)
-    else:
-        rows_of = exchange.sharded(update_table, mesh)
+    _, update_table = optimizers.table_updater(config.optim, plan.platform)
+    look_ups = exchange.look_ups(plan, mesh)
+    updates = exchange.updates(plan, update_table, mesh)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
     gradients = make_gradients(config, model, plan, view)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         rows = lookup.row_ids(plan, batch)
-        gathered = lookup.gather(state.tables, rows, rows_of.look_up)
+        gathered = lookup.gather(state.tables, rows, look_ups)
 
         scale = own = state.hyper.task_weights
         if balancer:
@@ -81,12 +79,13 @@ def make_train_step(
             factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
         )
         for name, table in state.tables.items():
-            tables[name], slots[name] = rows_of.update(
+            width = plan.arrays[name].width
+            tables[name], slots[name] = updates[name](
                 table,
                 state.slots[name],
                 rows[name].reshape(-1),
-                gathered[name].reshape(-1, table.shape[1]),
-                by_row[name].reshape(-1, table.shape[1]),
+                gathered[name].reshape(-1, width),
+                by_row[name].reshape(-1, width),
                 scalars,
             )
         if config.debug.check_ids:
@@ -133,10 +132,10 @@ def make_score_step(model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh |
 
     `mesh` is as in `make_train_step`.
     """
-    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+    look_ups = exchange.look_ups(plan, mesh)
 
     def score(state: State, batch: Batch) -> jax.Array:
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
             lookup.to_inputs(plan, gathered, batch),

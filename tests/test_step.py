@@ -13,6 +13,7 @@ from dtn_jax.optimizers import apply_dense, schedule
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
 from dtn_jax.tables import lookup
+from dtn_jax.tables.exchange import look_ups
 
 
 @functools.cache
@@ -143,7 +144,7 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
     logits = score(state, batch)
     assert logits.shape == (B, 2)
     np.testing.assert_array_equal(logits, score(state, batch))
-    gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch))
+    gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups(plan))
     inputs = lookup.to_inputs(plan, gathered, batch)
     outputs = model.apply({"params": state.params}, inputs, train=False)
     np.testing.assert_allclose(logits[:, 1], outputs.logits["order"], rtol=1e-5)

@@ -13,6 +13,7 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import make_plan
 
 B, STEPS = 16, 4
+ROWS = 10  # of a codebook, that tests compare
 SCHEMA = Schema(
     "toy",
     fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
@@ -53,7 +54,8 @@ def build(c, schema=SCHEMA):
     """The model of a config, and the plan of its tables."""
     views = architectures.views(c.model.architecture, schema)
     codebooks = architectures.codebooks(c.model, schema)
-    plan = make_plan(schema, c.model, views, codebooks)
+    platform = c.parallel.table_platform.replace("auto", "cpu")
+    plan = make_plan(schema, c.model, views, codebooks, platform)
     return architectures.build(c.model, schema, c.train.remat), plan
 
 
@@ -66,7 +68,17 @@ def run(c, chunk=None, total_steps=10, schema=SCHEMA):
     return train_chunk(create_state(c, model, plan), chunk, steps)
 
 
-def leaves(state):
-    """Parameters, tables and statistics, as a list of arrays."""
-    kept = {"params": state.params, "tables": state.tables, "model_state": state.model_state}
+def leaves(state, plan=None):
+    """Parameters, tables and statistics, as a list of arrays.
+
+    With `plan`, the tables' first rows `[·, D]`, however they lie.
+    """
+    tables = state.tables
+    if plan:
+        shown = {"embedding": sum(f.rows for f in plan.schema.fields), "codebook": ROWS}
+        tables = {
+            name: lie.to_rows(np.asarray(tables[name]))[: shown[name]]
+            for name, lie in plan.arrays.items()
+        }
+    kept = {"params": state.params, "tables": tables, "model_state": state.model_state}
     return [np.asarray(x) for x in jax.tree.leaves(kept)]

@@ -31,7 +31,7 @@ from dtn_jax.losses.rows import row_weights
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.row_optimizers import unique_rows
+from dtn_jax.tables.update_by_search import unique_rows
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
 MIDDLE = 0.95  # of an interval
@@ -50,14 +50,14 @@ def make_conflict(
     no pairs.
     """
     schema = plan.schema
-    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+    look_ups = exchange.look_ups(plan, mesh)
     chosen = read_losses(loss, schema)
 
     def cosines(state: State, batch: Batch) -> Cosines:
         if SHARED not in plan.views:
             return {}
         rows = lookup.row_ids(plan, batch)
-        gathered = lookup.gather(state.tables, rows, look_up)
+        gathered = lookup.gather(state.tables, rows, look_ups)
         given = batch.sample_weight if loss.sample_weights else None
         weights = row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema)
 

@@ -37,10 +37,10 @@ def make_gates(
 
     Both are empty where there are no gates; `effective` has those gates alone in which it differs.
     """
-    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+    look_ups = exchange.look_ups(plan, mesh)
 
     def gates(state: State, batch: Batch) -> dict[str, Gates]:
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         outputs = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
             lookup.to_inputs(plan, gathered, batch),

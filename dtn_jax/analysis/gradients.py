@@ -32,10 +32,10 @@ def make_moves(
 ) -> tuple[Callable[[State, Batch], Views], Callable[[State, Batch, Views], Array]]:
     """Returns `(state, batch) -> {view: sum over the batch of e [1, F, D]}` and
     `(state, batch, {view: m [1, F, D]}) -> moves [B, F, T]`."""
-    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+    look_ups = exchange.look_ups(plan, mesh)
 
     def inputs(state: State, batch: Batch):
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         return lookup.to_inputs(plan, gathered, batch)
 
     def moved(state: State, batch: Batch, means: Views):

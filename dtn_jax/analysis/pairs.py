@@ -107,10 +107,10 @@ def make_inputs(
     mesh: jax.sharding.Mesh | None = None,
 ):
     """Returns `(state, batch) -> {expert: [B, F, D]}`, what each expert reads."""
-    look_up = exchange.sharded_look_up(mesh) if mesh else exchange.take
+    look_ups = exchange.look_ups(plan, mesh)
 
     def read(state: State, batch: Batch) -> dict[str, Float[Array, "B F D"]]:
-        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_up)
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         _, seen = model.apply(
             {"params": state.params, "batch_stats": state.model_state},
             lookup.to_inputs(plan, gathered, batch),

@@ -25,6 +25,7 @@ from dtn_jax.tables.exchange import AXES
 from dtn_jax.tables.plan import ROW_MULTIPLE
 
 STRATEGIES = ("shard", "pmap")
+PLATFORMS = ("auto", "cpu", "gpu", "tpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,12 @@ class MeshOptions:
     table_devices: int = option(
         0, "shard: devices that share a copy of the tables; 0 is all", least=0, runtime=True
     )
+    table_platform: str = option(
+        "auto",
+        "how tables lie in memory and are updated: as suits this platform; auto: the run's own",
+        choices=PLATFORMS,
+        runtime=True,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +56,15 @@ class Placement:
 
     mesh: Mesh
     strategy: str = "shard"
+    table_platform: str = "auto"
+
+    @property
+    def platform(self) -> str:
+        """For what tables are laid out: cpu, gpu or tpu."""
+        if self.table_platform != "auto":
+            return self.table_platform
+        own = self.mesh.devices.flat[0].platform
+        return own if own in PLATFORMS else "gpu"  # some call it cuda or rocm
 
     @property
     def table_mesh(self) -> Mesh | None:
@@ -129,7 +145,7 @@ def make_placement(config: ConfigDict) -> Placement:
             f"{', '.join(map(str, possible))}, or 0 for all"
         )
     devices = np.asarray(jax.devices()[:count]).reshape(count // sharers, sharers)
-    return Placement(Mesh(devices, AXES), parallel.strategy)
+    return Placement(Mesh(devices, AXES), parallel.strategy, parallel.table_platform)
 
 
 def _device_count(wanted: int) -> int:

@@ -6,6 +6,7 @@ The step differentiates with respect to the gathered rows, never to a table.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,8 +15,7 @@ from jaxtyping import Array, Int
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
 from dtn_jax.tables.addresses import pair_addresses
-from dtn_jax.tables.exchange import take
-from dtn_jax.tables.plan import TablePlan, padded
+from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.pooling import pool
 from dtn_jax.tables.stored_rows import numbers
 
@@ -32,7 +32,7 @@ class DebugOptions:
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
     """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
 
-    Padding, and every id of a masked row, gets the array's length: out of range on purpose, so
+    Padding, and every id of a masked row, gets the array's rows V: out of range on purpose, so
     that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
     """
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
@@ -45,16 +45,21 @@ def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
             rows=plan.codebook_rows,
             seed=plan.hash_seed,
         )
-        none = padded(plan.codebook_rows)
+        none = plan.arrays["codebook"].rows
         rows["codebook"] = jnp.where(batch.row_mask[:, None, None], addresses, none)
     return rows
 
 
-def gather(tables: dict[str, Array], rows: dict[str, Array], look_up=take) -> dict[str, Array]:
-    """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros."""
+def gather(
+    tables: dict[str, Array], rows: dict[str, Array], look_ups: Mapping[str, Callable]
+) -> dict[str, Array]:
+    """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros.
+
+    `look_ups` are those of `exchange.look_ups`, by packed array.
+    """
     gathered = {}
     for name, ids in rows.items():
-        found = numbers(look_up(tables[name], ids.reshape(-1))).reshape(*ids.shape, -1)
+        found = numbers(look_ups[name](tables[name], ids.reshape(-1))).reshape(*ids.shape, -1)
         gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
     return gathered
 

@@ -8,6 +8,7 @@ packed array, whose row r holds codeword r of all C codebooks side by side (they
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 from jaxtyping import Array
@@ -15,8 +16,9 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
+from dtn_jax.tables.stored_rows import StoredRows, lay_out
 
-ROW_MULTIPLE = 1024  # tables are padded to it, so that any usual device count divides them
+ROW_MULTIPLE = 1024  # tables are padded to so many lines, so that any usual device count divides
 LARGEST_ID = 2**31 - 1  # ids are int32
 
 
@@ -29,7 +31,8 @@ class TablePlan:
       dim: D.
       views: names of the views; each has tables of its own.
       offsets: per view and slot the first row of its table in the packed array, `[views][L]`.
-      rows: V, all tables' rows, padded to ROW_MULTIPLE.
+      arrays: how the rows of each packed array lie in memory: `embedding`, and `codebook`.
+      platform: whose memory that suits, and whose updates: cpu, gpu or tpu.
       codebooks: C, how many codebooks the model has; 0 without HCNet.
       codebook_rows: codewords in a codebook.
       codebook_slots: the slots whose pairs address the codebooks.
@@ -40,16 +43,28 @@ class TablePlan:
     dim: int
     views: tuple[str, ...]
     offsets: tuple[tuple[int, ...], ...]
-    rows: int
+    arrays: Mapping[str, StoredRows]
+    platform: str = "cpu"
     codebooks: int = 0
     codebook_rows: int = 0
     codebook_slots: tuple[int, ...] = ()
     hashes: int = 0
     hash_seed: int = 0
 
+    @property
+    def rows(self) -> int:
+        """V, all tables' rows, padded."""
+        return self.arrays["embedding"].rows
 
-def make_plan(schema: Schema, model: ConfigDict, views: tuple[str, ...], codebooks: int):
-    """Lays out the tables of a model.
+
+def make_plan(
+    schema: Schema,
+    model: ConfigDict,
+    views: tuple[str, ...],
+    codebooks: int,
+    platform: str = "cpu",
+) -> TablePlan:
+    """Lays out the tables of a model, as suits a platform.
 
     Raises:
       UserError: impossible HCNet options, or more rows than int32 ids can tell apart.
@@ -60,17 +75,22 @@ def make_plan(schema: Schema, model: ConfigDict, views: tuple[str, ...], codeboo
         for table, rows in schema.tables().items():
             first[table], starts = starts, starts + rows
         offsets.append(tuple(first[f.table] for f in schema.slot_fields()))
-    if padded(starts) > LARGEST_ID:
+    embedding = lay_out(starts, model.embedding_dim, platform, ROW_MULTIPLE)
+    if embedding.rows > LARGEST_ID:
         raise UserError(
-            f"{padded(starts):,} table rows: ids are int32, and number the rows of all tables of "
+            f"{embedding.rows:,} table rows: ids are int32, and number the rows of all tables of "
             f"one width together; the most are {LARGEST_ID:,}"
         )
-    plan = TablePlan(schema, model.embedding_dim, views, tuple(offsets), padded(starts))
+    arrays = {"embedding": embedding}
+    plan = TablePlan(schema, model.embedding_dim, views, tuple(offsets), arrays, platform)
     if not codebooks:
         return plan
     slots = _pair_slots(schema, tuple(model.hcnet.fields))
+    width = codebooks * model.embedding_dim
+    codebook = lay_out(model.hcnet.codebook_rows, width, platform, ROW_MULTIPLE)
     return dataclasses.replace(
         plan,
+        arrays={**arrays, "codebook": codebook},
         codebooks=codebooks,
         codebook_rows=model.hcnet.codebook_rows,
         codebook_slots=slots,
@@ -86,21 +106,17 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
     hold the tables together.
     """
     pairs = len(plan.codebook_slots) * (len(plan.codebook_slots) - 1) // 2
-    arrays = {
-        "embedding": (plan.rows, len(plan.views) * plan.schema.slots),
-        "codebook": (padded(plan.codebook_rows), pairs * plan.hashes),
-    }
-    for rows, each in arrays.values():
-        if rows // sharers + each * batch_size > LARGEST_ID:
+    each = {"embedding": len(plan.views) * plan.schema.slots, "codebook": pairs * plan.hashes}
+    for name, lie in plan.arrays.items():
+        rows, ids = lie.rows // sharers, each[name] * batch_size
+        if rows + ids * lie.per_line > LARGEST_ID:
             raise UserError(
-                f"a device's {rows // sharers:,} table rows and a batch's {each * batch_size:,} "
-                f"ids: numbers up to their sum are int32, at most {LARGEST_ID:,}; split the tables "
-                "over more devices (parallel.table_devices)"
+                f"a device's {rows:,} table rows and a batch's {ids:,} ids"
+                + f", times {lie.per_line} rows to a line" * (lie.per_line > 1)
+                + ": numbers up to their sum are int32, "
+                f"at most {LARGEST_ID:,}; split the tables over more devices "
+                "(parallel.table_devices)"
             )
-
-
-def padded(rows: int) -> int:
-    return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
 def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
@@ -115,13 +131,19 @@ def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float):
-    """Draws the packed arrays: normal with the given standard deviations."""
-    shapes = {"embedding": ((plan.rows, plan.dim), scale)}
-    if plan.codebooks:
-        width = plan.codebooks * plan.dim
-        shapes["codebook"] = ((padded(plan.codebook_rows), width), codebook_scale)
-    keys = jax.random.split(key, len(shapes))
+    """Draws the packed arrays: normal with the given standard deviations.
+
+    A row's numbers do not depend on how it lies in memory.
+    """
+    deviations = {"embedding": scale, "codebook": codebook_scale}
+    keys = jax.random.split(key, len(plan.arrays))
     return {
-        name: deviation * jax.random.normal(k, shape)
-        for k, (name, (shape, deviation)) in zip(keys, shapes.items())
+        name: deviations[name] * _normal(k, lie)
+        for k, (name, lie) in zip(keys, plan.arrays.items())
     }
+
+
+def _normal(key: Array, lie: StoredRows) -> Array:
+    if lie.lanes == lie.per_line * lie.width:  # the n-th number of a draw depends on n alone
+        return jax.random.normal(key, lie.shape)
+    return lie.to_lines(jax.random.normal(key, (lie.rows, lie.width)))

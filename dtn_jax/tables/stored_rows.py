@@ -1,16 +1,136 @@
-"""How a table's rows are stored: float32 as they are, bfloat16 as its bits, in uint16.
+"""How a table's rows, and what optimizers keep for each, lie in memory.
 
-Into an array of bfloat16 XLA writes, on a CPU, by way of a copy in float32 of the whole array: a
-step would cost what the table is long. Integers are written in place.
+A processor or a GPU reads a row wherever it starts, so rows lie one after another, `[V, D]`. A TPU
+moves lines of 128 numbers: of a table of narrower rows its compiler makes padded copies, each step.
+There K = 128 / D rows share a line, `[V / K, 128]`. A number kept for each row (Adam's count,
+row-wise Adagrad's sum) lies in `[V]`, and where K rows share a line in `[V / K, K]`.
+
+Float32 is stored as it is, bfloat16 as its bits, in uint16: into an array of bfloat16 XLA writes,
+on a CPU, by way of a copy in float32 of the whole array. Integers are written in place.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Int, Shaped
 
 BITS = jnp.uint16  # the dtype of a table of bfloat16
+LANES = 128  # numbers that a TPU moves together
+MOST = 32  # rows of a line: which of them a batch touches is noted in 32 bits
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredRows:
+    """V rows of D numbers in an array `[V / K, lanes]`.
+
+    Attributes:
+      rows: V.
+      width: D.
+      per_line: K, the rows of a line; it divides V.
+      lanes: of a line, K·D numbers and then zeros that nobody reads.
+    """
+
+    rows: int
+    width: int
+    per_line: int = 1
+    lanes: int = 0
+
+    def __post_init__(self):
+        if not self.lanes:
+            object.__setattr__(self, "lanes", self.per_line * self.width)
+
+    @property
+    def lines(self) -> int:
+        return self.rows // self.per_line
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.lines, self.lanes
+
+    @property
+    def by_row(self) -> tuple[int, ...]:
+        """The shape of an array with a number for each row."""
+        return (self.rows,) if self.per_line == 1 else (self.lines, self.per_line)
+
+    @property
+    def storage(self) -> float:
+        """Bytes of memory for each byte of a row."""
+        return self.lanes / (self.per_line * self.width)
+
+    def split(self, devices: int) -> StoredRows:
+        """The part that each of `devices` holds."""
+        return dataclasses.replace(self, rows=self.rows // devices)
+
+    def take(self, table: Shaped[Array, "L lanes"], ids: Int[Array, " N"]) -> Shaped[Array, "N D"]:
+        """Rows of a table that lies here; those out of range are zeros."""
+        lines = table.at[ids // self.per_line].get(mode="fill", fill_value=0)
+        found = lines[:, : self.width]
+        for k in range(1, self.per_line):
+            is_kth = (ids % self.per_line == k)[:, None]
+            found = jnp.where(is_kth, lines[:, k * self.width : (k + 1) * self.width], found)
+        return found
+
+    def to_lines(
+        self, rows: Shaped[Array | np.ndarray, "V D"]
+    ) -> Shaped[Array | np.ndarray, "L lanes"]:
+        """Lines of rows; NumPy in, NumPy out."""
+        used = self.per_line * self.width
+        lines = rows.reshape(-1, used)
+        xp = np if isinstance(rows, np.ndarray) else jnp
+        return lines if used == self.lanes else xp.pad(lines, ((0, 0), (0, self.lanes - used)))
+
+    def to_rows(
+        self, lines: Shaped[Array | np.ndarray, "L lanes"]
+    ) -> Shaped[Array | np.ndarray, "V D"]:
+        """Rows of lines; NumPy in, NumPy out."""
+        return lines[:, : self.per_line * self.width].reshape(-1, self.width)
+
+    def place(self) -> np.ndarray:
+        """Which of its line's rows each lane belongs to, `[lanes]`; K: to none."""
+        return np.minimum(np.arange(self.lanes) // self.width, self.per_line)
+
+    def columns(self) -> np.ndarray:
+        """Which number of its row each lane holds, `[lanes]`."""
+        return np.arange(self.lanes) % self.width
+
+    def spread(self, by_row: Shaped[Array, "N K"]) -> Shaped[Array, "N lanes"]:
+        """A number for each row of a line, in all lanes of that row."""
+        if self.per_line == 1 and self.lanes == self.width:
+            return by_row
+        place, spread = jnp.asarray(self.place()), by_row[:, :1]
+        for k in range(1, self.per_line):
+            spread = jnp.where(place == k, by_row[:, k : k + 1], spread)
+        return spread
+
+    def mean(self, lines: Shaped[Array, "N lanes"]) -> Shaped[Array, "N K"]:
+        """The mean of each row of a line."""
+        parts = (lines[:, k * self.width : (k + 1) * self.width] for k in range(self.per_line))
+        return jnp.stack([jnp.mean(part, axis=-1) for part in parts], axis=1)
+
+    def alone(
+        self, rows: Shaped[Array, "N D"], place: Int[Array, " N"]
+    ) -> Shaped[Array, "N lanes"]:
+        """Each row in a line of its own at `place` in [0, K), zeros in the other lanes."""
+        tiled = jnp.tile(rows, (1, -(-self.lanes // self.width)))[:, : self.lanes]
+        if self.per_line == 1 and self.lanes == self.width:
+            return tiled
+        return jnp.where(jnp.asarray(self.place())[None] == place[:, None], tiled, 0)
+
+
+def lay_out(rows: int, width: int, platform: str, multiple: int) -> StoredRows:
+    """How at least `rows` rows of `width` numbers lie on a platform (cpu, gpu or tpu).
+
+    The number of lines is padded to `multiple`.
+    """
+    per_line, lanes = 1, width
+    if platform == "tpu":
+        per_line, lanes = max(1, min(LANES // width, MOST)), -(-width // LANES) * LANES
+    lines = -(-rows // (per_line * multiple)) * multiple
+    return StoredRows(lines * per_line, width, per_line, lanes)
 
 
 def to_bits(rows: Array) -> Array:

@@ -19,7 +19,8 @@ import numpy as np
 
 from dtn_jax.config import base_config
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.tables import row_optimizers
+from dtn_jax.tables import row_optimizers, update_by_search
+from dtn_jax.tables.stored_rows import StoredRows
 
 from . import needs as plan
 from . import programs
@@ -184,12 +185,15 @@ def measured_traffic(rows: int) -> float:
     gradient = jnp.ones((len(ids), 16))
     scalars = row_optimizers.Scalars(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
+    lie = StoredRows(rows, 16)
+
     def step(table, slots):
-        return row_optimizers.update(optimizer, table, slots, ids, gradient, gradient, scalars)
+        given = ids, gradient, gradient, scalars
+        return update_by_search.update(optimizer, lie, table, slots, *given)
 
     update = jax.jit(step, donate_argnums=(0, 1))
     table = jnp.zeros((rows, 16))
-    held = {"state": update(table, optimizer.init(table))}
+    held = {"state": update(table, optimizer.init(table, lie))}
 
     def run():
         held["state"] = jax.block_until_ready(update(*held["state"]))

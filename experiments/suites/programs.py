@@ -55,7 +55,7 @@ class Program:
         model = self.config.model
         views = architectures.views(model.architecture, self.schema)
         codebooks = architectures.codebooks(model, self.schema)
-        return make_plan(self.schema, model, views, codebooks)
+        return make_plan(self.schema, model, views, codebooks, self.at.platform)
 
     @property
     def at(self) -> Placement:

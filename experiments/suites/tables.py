@@ -28,6 +28,7 @@ from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.tables.plan import make_plan
+from dtn_jax.tables.stored_rows import StoredRows
 
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
@@ -138,9 +139,10 @@ def bytes_a_row(optimizer: str) -> int:
     """Of a table of width 16 with its slots."""
     config = base.get_config()
     config.optim.tables, _, dtype = optimizer.partition(", ")
-    init, _ = table_updater(config.optim)
-    table = jax.ShapeDtypeStruct((1, 16), jnp.float32)
-    slots = jax.tree.leaves(jax.eval_shape(init, table))
+    init, _ = table_updater(config.optim, "cpu")
+    lie = StoredRows(1, 16)
+    table = jax.ShapeDtypeStruct(lie.shape, jnp.float32)
+    slots = jax.tree.leaves(jax.eval_shape(lambda t: init(t, lie), table))
     stored = 2 if dtype == "bfloat16" else 4
     return 16 * stored + sum(slot.size * slot.dtype.itemsize for slot in slots)
 

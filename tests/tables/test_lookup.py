@@ -10,6 +10,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables import lookup
+from dtn_jax.tables.exchange import look_ups
 from dtn_jax.tables.plan import ROW_MULTIPLE, init_tables, make_plan
 
 SCHEMA = Schema(
@@ -69,7 +70,7 @@ def test_pooling_against_a_loop():
     p = plan()
     tables = init_tables(p, jax.random.key(0), 1.0, 1.0)
     rows = lookup.row_ids(p, batch())
-    inputs = lookup.to_inputs(p, lookup.gather(tables, rows), batch())
+    inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
     fields = np.asarray(inputs.fields["shared"])
     table = np.asarray(tables["embedding"])
     user, bag, price = table[:5], table[5:9], table[9:11]
@@ -95,7 +96,7 @@ def test_codebooks_lie_side_by_side():
     assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number
     tables = init_tables(p, jax.random.key(0), 1.0, 1.0)
     rows = lookup.row_ids(p, batch())
-    inputs = lookup.to_inputs(p, lookup.gather(tables, rows), batch())
+    inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
     assert inputs.codewords.shape == (2, 1, 2, 3, 2)  # B P N C D
     address = int(rows["codebook"][1, 0, 1])
     np.testing.assert_array_equal(

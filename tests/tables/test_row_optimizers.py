@@ -9,7 +9,9 @@ import pytest
 from configs import base
 from dtn_jax.optimizers import table_updater
 from dtn_jax.tables import row_optimizers as ro
-from dtn_jax.tables.stored_rows import BITS, numbers, to_bits
+from dtn_jax.tables import update_by_search, update_by_sort
+from dtn_jax.tables.rounding import rounded
+from dtn_jax.tables.stored_rows import BITS, StoredRows, lay_out, numbers, to_bits
 
 V, D, RATE, L2 = 12, 3, 0.1, 0.01
 B1, B2, EPS = 0.9, 0.99, 1e-8
@@ -48,41 +50,53 @@ def scalars(rate, l2, dtype="float32", step=0):
     return ro.Scalars(jnp.asarray(rate, dtype), jnp.asarray(l2, dtype), jnp.int32(step))
 
 
-def look_up(table, ids):
-    return table.at[jnp.asarray(ids)].get(mode="fill", fill_value=0)
+def updated(way, optimizer, lie, table, slots, ids, gradient, given):
+    """One update, as on a CPU (`search`) or an accelerator (`sort`)."""
+    ids = jnp.asarray(ids, jnp.int32)
+    if way == "sort":
+        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, given)
+    looked_up = lie.take(table, ids)
+    return update_by_search.update(optimizer, lie, table, slots, ids, looked_up, gradient, given)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("short", [0, V])  # rows by sort, and the table as a whole
+@pytest.mark.parametrize("way", ["search", "whole", "gpu", "tpu", "several to a line"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
-def test_updates_equal_a_loop_over_rows(name, short, dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(ro, "SHORT", short)
+def test_updates_equal_a_loop_over_rows(name, way, dtype, tolerance, monkeypatch):
+    monkeypatch.setattr(update_by_search, "SHORT", V if way == "whole" else 0)
+    lie = {"tpu": lay_out(V, D, "tpu", 1), "several to a line": StoredRows(V, D, 2, 8)}.get(
+        way, StoredRows(V, D)
+    )
     rng = np.random.default_rng(0)
     start = rng.normal(size=(V, D))
     gradients = [rng.normal(size=(5, D)) for _ in BATCHES]
     with jax.enable_x64(dtype == "float64"):
-        table = jnp.asarray(start, dtype)
-        slots = OPTIMIZERS[name].init(table)
+        padded = np.pad(start, ((0, lie.rows - V), (0, 0))).astype(dtype)
+        table = jnp.asarray(lie.to_lines(padded))
+        slots = OPTIMIZERS[name].init(table, lie)
         for ids, gradient in zip(BATCHES, gradients, strict=True):
-            table, slots = ro.update(
+            table, slots = updated(
+                "search" if way in ("search", "whole") else "sort",
                 OPTIMIZERS[name],
+                lie,
                 table,
                 slots,
-                jnp.asarray(ids, jnp.int32),
-                look_up(table, ids),
+                [lie.rows if i == V else i for i in ids],
                 jnp.asarray(gradient, dtype),
                 scalars(RATE, L2, dtype),
             )
+        rows = lie.to_rows(np.asarray(table))
         expected = reference(name, start, BATCHES, gradients)
-        np.testing.assert_allclose(table, expected, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(rows[:V], expected, rtol=tolerance, atol=tolerance)
         untouched = [i for i in range(V) if i not in {3, 1, 0, 11, 5}]
-        np.testing.assert_array_equal(np.asarray(table)[untouched], start.astype(dtype)[untouched])
+        np.testing.assert_array_equal(rows[untouched], start.astype(dtype)[untouched])
+        assert (rows[V:] == 0).all()
 
 
 @pytest.mark.parametrize("ids", [*BATCHES, [4, 3, 2, 1, 0]])
 def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids):
     gradient = np.arange(5 * D, dtype=np.float32).reshape(5, D)
-    found = ro.unique_rows(jnp.asarray(ids, jnp.int32), jnp.asarray(gradient), V)
+    found = update_by_search.unique_rows(jnp.asarray(ids, jnp.int32), jnp.asarray(gradient), V)
     rows, summed, source = (np.asarray(a) for a in found)
     assert [ids[s] for s in source[rows < V]] == rows[rows < V].tolist()
     assert (np.diff(rows) > 0).all()  # sorted and unique, the tail out of range included
@@ -92,19 +106,24 @@ def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids):
     assert set(rows[rows < V]) == set(ids) - {V}
 
 
-def test_the_dense_option_is_optax_adam_on_the_whole_table():
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_the_dense_option_is_optax_adam_on_the_whole_table(platform):
     rng = np.random.default_rng(0)
     start = jnp.asarray(rng.normal(size=(V, D)), jnp.float32)
     optim = base.get_config().optim
     optim.tables = "dense"
-    init, update = table_updater(optim)
-    table, slots = start, init(start)
+    lie = lay_out(V, D, platform, 1)
+    init, update = table_updater(optim, platform)
+    table = jnp.pad(start, ((0, lie.rows - V), (0, 0)))
+    table = jnp.asarray(lie.to_lines(np.asarray(table)))
+    slots = init(table, lie)
     adam = optax.adam(RATE, optim.b1, optim.b2, optim.eps)
     expected, state = start, adam.init(start)
     for ids in BATCHES[:3]:
         gradient = rng.normal(size=(5, D)).astype(np.float32)
-        given = jnp.asarray(ids), look_up(table, ids), jnp.asarray(gradient)
-        table, slots = update(table, slots, *given, scalars(RATE, L2))
+        here = jnp.asarray([lie.rows if i == V else i for i in ids], jnp.int32)
+        given = here, lie.take(table, here), jnp.asarray(gradient)
+        table, slots = update(lie, table, slots, *given, scalars(RATE, L2))
         dense = np.zeros((V, D), np.float32)
         for row, g in zip(ids, gradient, strict=True):
             if row < V:
@@ -113,34 +132,16 @@ def test_the_dense_option_is_optax_adam_on_the_whole_table():
             dense[row] += L2 * np.asarray(expected)[row]
         moves, state = adam.update(jnp.asarray(dense), state)
         expected = optax.apply_updates(expected, moves)
-        np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_an_update_copies_no_table():
-    """The compiled update writes in place: its temporaries do not grow with the table."""
-
-    def temporaries(rows):
-        table = jnp.zeros((rows, 8))
-        adam = OPTIMIZERS["adam"]
-
-        def step(table, slots, ids, gradient):
-            looked_up = look_up(table, ids)
-            return ro.update(adam, table, slots, ids, looked_up, gradient, scalars(1, 1))
-
-        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(
-            table, adam.init(table), jnp.zeros(64, jnp.int32), jnp.zeros((64, 8))
-        )
-        return lowered.compile().memory_analysis().temp_size_in_bytes
-
-    assert temporaries(200_000) < 1.1 * temporaries(2_000) + 4096
+        rows = lie.to_rows(np.asarray(table))[:V]
+        np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_bfloat16_rounds_at_random_and_right_on_average():
     """To one of the two neighbours, each as often as it is near; the same wherever a row stands."""
     rng = np.random.default_rng(0)
     old, values = (jnp.asarray(rng.uniform(1.0, 2.0, (20_000, 8)), jnp.float32) for _ in "ab")
-    step = jnp.int32(7)
-    stored = numbers(ro.rounded(values, old, step, BITS))
+    step, lie = jnp.int32(7), StoredRows(20_000, 8)
+    stored = numbers(rounded(values, old, step, BITS, lie))
     np.testing.assert_array_equal(stored, stored.astype(jnp.bfloat16).astype(jnp.float32))
     spacing = 2.0**-7  # of bfloat16 in [1, 2)
     error = np.asarray(stored, np.float64) - np.asarray(values)
@@ -151,9 +152,9 @@ def test_bfloat16_rounds_at_random_and_right_on_average():
     for low in np.arange(0, 1, 0.1):
         inside = (part >= low) & (part < low + 0.1)
         assert abs(up[inside].mean() - part[inside].mean()) < 0.02
-    backwards = numbers(ro.rounded(values[::-1], old[::-1], step, BITS))
+    backwards = numbers(rounded(values[::-1], old[::-1], step, BITS, lie))
     np.testing.assert_array_equal(backwards[::-1], stored)
-    assert (np.asarray(numbers(ro.rounded(values, old, step + 1, BITS))) != stored).any()
+    assert (np.asarray(numbers(rounded(values, old, step + 1, BITS, lie))) != stored).any()
 
 
 def test_small_steps_are_not_lost_in_bfloat16():
@@ -162,25 +163,52 @@ def test_small_steps_are_not_lost_in_bfloat16():
     ids = jnp.arange(1000, dtype=jnp.int32)
     gradient = jnp.full((1000, 4), 1e-3)  # an eighth of the spacing above 1
     before = np.asarray(numbers(table), np.float64).mean()
+    lie = StoredRows(1000, 4)
     for step in range(20):
-        table, _ = ro.update(
-            ro.sgd(), table, {}, ids, look_up(table, ids), gradient, scalars(-1.0, 0.0, step=step)
-        )
+        given = scalars(-1.0, 0.0, step=step)
+        table, _ = updated("search", ro.sgd(), lie, table, {}, ids, gradient, given)
     assert np.asarray(numbers(table), np.float64).mean() == pytest.approx(before + 0.02, abs=0.0015)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, BITS])
-def test_a_step_makes_no_copy_of_the_table(dtype):
-    """Nor does its time grow with the table: XLA would write into bfloat16 through such a copy."""
-    rows, n = 100_000, 64
-    table = jax.ShapeDtypeStruct((rows, 16), dtype)
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_a_step_makes_no_copy_of_the_table(dtype, platform):
+    """The compiled update writes in place: its temporaries do not grow with the table.
+
+    XLA would write into bfloat16 through such a copy.
+    """
+    n, width = 64, 16
     optimizer = ro.adam(0.9, 0.999, 1e-8)
-    slots = jax.eval_shape(optimizer.init, jax.ShapeDtypeStruct((rows, 16), jnp.float32))
 
-    def step(table, slots, ids, gradient):
-        looked_up = look_up(table, ids)
-        return ro.update(optimizer, table, slots, ids, looked_up, gradient, scalars(0.1, 0.0))
+    def temporaries(rows):
+        lie = lay_out(rows, width, platform, 1)
+        table = jax.ShapeDtypeStruct(lie.shape, dtype)
+        like = jax.ShapeDtypeStruct(lie.shape, jnp.float32)
+        slots = jax.eval_shape(lambda t: optimizer.init(t, lie), like)
 
-    shapes = (jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n, 16), jnp.float32))
-    compiled = jax.jit(step, donate_argnums=(0, 1)).lower(table, slots, *shapes).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < rows
+        def step(table, slots, ids, gradient):
+            way = "search" if platform == "cpu" else "sort"
+            return updated(way, optimizer, lie, table, slots, ids, gradient, scalars(0.1, 0.0))
+
+        shapes = jax.ShapeDtypeStruct((n,), jnp.int32), jax.ShapeDtypeStruct((n, width), "float32")
+        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(table, slots, *shapes)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(400_000) < 1.1 * temporaries(20_000) + 4096
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "dense"])
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_on_accelerators_no_write_meets_another(name, platform):
+    """Their sums would depend on timing: all rows that a scatter writes are distinct."""
+    optim = base.get_config().optim
+    optim.tables = name
+    lie = lay_out(V, 16, platform, 1)
+    init, update = table_updater(optim, platform)
+    table = jnp.zeros(lie.shape)
+    given = jnp.zeros(9, jnp.int32), jnp.zeros((9, 16)), jnp.zeros((9, 16))
+    step = jax.jit(lambda t, s: update(lie, t, s, *given, scalars(0.1, 0.0)))
+    text = step.lower(table, init(table, lie)).as_text()
+    assert text.count("stablehlo.scatter") >= 1
+    assert text.count("unique_indices = true") >= text.count("stablehlo.scatter")
+    assert "indices_are_sorted = true" not in text  # TPUs would pass over the whole table

@@ -1,0 +1,126 @@
+"""How a CPU updates rows: the batch's ids are sorted alone, and their places found by a search.
+
+Each row is written once, in place when the buffers are donated; the cost does not depend on the
+table's length. A table that is short beside the batch is passed over whole instead, which gives
+the same numbers sooner.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
+
+from dtn_jax.tables.rounding import rounded
+from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
+from dtn_jax.tables.stored_rows import StoredRows, numbers
+
+SHORT = 2  # rows of a table for each id of a batch; up to this many, it is passed over whole
+
+
+def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int):
+    """Sums the gradients of equal ids.
+
+    Returns:
+      `(ids [N], gradient [N, D], source [N])`: unique ids, ascending, then a tail of distinct ids
+      that are out of range, for the places that became free; writes drop those. `source` is a
+      place where the id stands in the input.
+    """
+    n = ids.shape[0]
+    ordered = jnp.sort(ids)  # one key and a search: 4 times as fast on a CPU as argsort
+    first = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
+    segment = jnp.cumsum(first) - 1
+    # Ids that were out of range from the start (padding) all equal `table_rows`, segment u; the
+    # tail continues from there, so that all ids stay distinct: `unique_indices` must not lie.
+    tail = jnp.arange(n, dtype=ids.dtype) + table_rows
+    unique = tail.at[segment].set(jnp.where(ordered < table_rows, ordered, tail[segment]))
+    place = jnp.searchsorted(unique, ids)
+    summed = jax.ops.segment_sum(gradient, place, n)
+    source = jnp.zeros(n, jnp.int32).at[place].set(jnp.arange(n, dtype=jnp.int32))
+    return unique, summed, source
+
+
+def update(
+    optimizer: RowOptimizer,
+    lie: StoredRows,
+    table: Shaped[Array, "V D"],
+    slots: Slots,
+    ids: Int[Array, " N"],
+    looked_up: Shaped[Array, "N D"],
+    gradient: Float[Array, "N D"],
+    scalars: Scalars,
+) -> tuple[Array, Slots]:
+    """Applies one step to the rows `ids` (repeats allowed, out of range dropped), which lie alone.
+
+    `looked_up` are those rows as the model read them: a long table is too slow a place to read
+    them from twice.
+    """
+    if table.shape[0] <= SHORT * ids.shape[0]:
+        return update_whole(optimizer, lie, table, slots, ids, gradient, scalars)
+    rows_at, summed, source = unique_rows(ids, gradient, table.shape[0])
+
+    def read(array):
+        found = array.at[rows_at].get(
+            indices_are_sorted=True, unique_indices=True, mode="fill", fill_value=0
+        )
+        return by_line(found)
+
+    rows = numbers(looked_up[source]).astype(gradient.dtype)
+    rate = scalars.rate.astype(rows.dtype)
+    read_slots = jax.tree.map(read, slots)
+    delta, new_slots = optimizer.step(rows, read_slots, summed + scalars.l2 * rows, rate, lie)
+
+    def write(array, new):
+        new = new.reshape(-1, *array.shape[1:])
+        hints = {"indices_are_sorted": True, "unique_indices": True, "mode": "drop"}
+        return array.at[rows_at].set(new, **hints)
+
+    table = write(table, rounded(rows + delta, rows, scalars.step, table.dtype, lie))
+    return table, jax.tree.map(write, slots, new_slots)
+
+
+def update_whole(
+    optimizer: RowOptimizer,
+    lie: StoredRows,
+    table: Shaped[Array, "V D"],
+    slots: Slots,
+    ids: Int[Array, " N"],
+    gradient: Float[Array, "N D"],
+    scalars: Scalars,
+) -> tuple[Array, Slots]:
+    """The same step computed for every row, and kept where the row was touched.
+
+    No sort: with 40,000 ids on a CPU 0.1 ms for a table of 1,000 rows and 1 ms for one of 40,000,
+    where sorting takes 4 ms.
+    """
+    rows = numbers(table).astype(gradient.dtype)
+    summed = jnp.zeros_like(rows).at[ids].add(gradient, mode="drop")
+    touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
+    rate = scalars.rate.astype(rows.dtype)
+    old_slots = jax.tree.map(by_line, slots)
+    delta, new_slots = optimizer.step(rows, old_slots, summed + scalars.l2 * rows, rate, lie)
+
+    def keep(new, old):
+        new = new.reshape(old.shape)
+        return jnp.where(jnp.expand_dims(touched, range(1, old.ndim)), new, old)
+
+    table = keep(rounded(rows + delta, rows, scalars.step, table.dtype, lie), table)
+    return table, jax.tree.map(keep, new_slots, slots)
+
+
+def whole_gradient(
+    lie: StoredRows,
+    table: Float[Array, "V D"],
+    ids: Int[Array, " N"],
+    gradient: Float[Array, "N D"],
+    l2: Float[Array, ""],
+) -> Float[Array, "V D"]:
+    """The gradient of every row: sums over the batch, with L2 on the rows that it touches."""
+    dense = jnp.zeros_like(table).at[ids].add(gradient, mode="drop")
+    touched = jnp.zeros(table.shape[0], bool).at[ids].set(True, mode="drop")
+    return dense + l2 * jnp.where(touched[:, None], table, 0)
+
+
+def by_line(slot: Array) -> Array:
+    """A slot's rows `[N, D]` as they are, its numbers a row `[N]` as `[N, 1]`."""
+    return slot if slot.ndim > 1 else slot[:, None]

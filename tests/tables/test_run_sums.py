@@ -1,0 +1,50 @@
+"""Sums over runs of equal neighbours, against a loop."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dtn_jax.tables.run_sums import BLOCK, run_sums
+
+
+def loop(starts, values):
+    """The same, place by place."""
+    found = np.array(values)
+    for i in range(1, len(values)):
+        if not starts[i]:
+            found[i] = found[i - 1] + values[i]
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK**2, 5 * BLOCK**2 + 3])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 1.0])  # of places that start a run
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_sums_equal_a_loop(n, share, rest):
+    rng = np.random.default_rng(n)
+    starts = rng.random(n) < share
+    starts[0] = True
+    values = rng.integers(-9, 9, (n, *rest)).astype(np.int32)
+    np.testing.assert_array_equal(run_sums(jnp.asarray(starts), values), loop(starts, values))
+
+
+def test_a_run_is_summed_alike_wherever_it_stands():
+    """Within a block, that is: sums depend on a run's place in the sorted batch alone."""
+    values = np.random.default_rng(0).normal(size=(4 * BLOCK, 2)).astype(np.float32)
+    starts = np.arange(4 * BLOCK) % BLOCK == 0
+    at_once = np.asarray(run_sums(jnp.asarray(starts), jnp.asarray(values)))
+    for block in range(4):
+        part = slice(block * BLOCK, (block + 1) * BLOCK)
+        alone = run_sums(jnp.asarray(starts[:BLOCK]), jnp.asarray(values[part]))
+        np.testing.assert_array_equal(at_once[part], alone)
+
+
+def test_an_infinite_gradient_stays_in_its_own_run():
+    values = jnp.asarray([[1.0], [jnp.inf], [2.0], [3.0]])
+    starts = jnp.asarray([True, False, True, False])
+    assert run_sums(starts, values)[:, 0].tolist() == [1.0, np.inf, 2.0, 5.0]
+
+
+def test_nothing_is_scattered():
+    text = jax.jit(run_sums).lower(jnp.ones(99, bool), jnp.ones((99, 4))).as_text()
+    assert "scatter" not in text

@@ -1,0 +1,82 @@
+"""How rows lie in memory: nothing is lost, nothing is wasted, and all platforms draw one table."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables.plan import init_tables, make_plan
+from dtn_jax.tables.stored_rows import LANES, StoredRows, lay_out
+
+WIDTHS = (1, 3, 10, 16, 24, 64, 100, 128, 192, 256)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_rows_become_lines_and_come_back(width, platform):
+    lie = lay_out(1000, width, platform, multiple=64)
+    assert lie.rows >= 1000
+    assert lie.lines % 64 == 0
+    rows = np.random.default_rng(0).normal(size=(lie.rows, width)).astype(np.float32)
+    lines = lie.to_lines(rows)
+    assert lines.shape == lie.shape
+    np.testing.assert_array_equal(lie.to_rows(lines), rows)
+    ids = np.asarray([0, 1, 999, 5, 5, lie.rows - 1, lie.rows, lie.rows + 7], np.int32)
+    found = lie.take(jnp.asarray(lines), jnp.asarray(ids))
+    np.testing.assert_array_equal(found[:6], rows[ids[:6]])
+    assert (np.asarray(found[6:]) == 0).all()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_on_tpus_a_line_is_whole_lanes(width):
+    lie = lay_out(1000, width, "tpu", multiple=1)
+    assert lie.lanes % LANES == 0
+    assert lie.by_row == ((lie.rows,) if lie.per_line == 1 else (lie.lines, lie.per_line))
+
+
+@pytest.mark.parametrize("width", [4, 8, 16, 32, 64, 128, 256, 512])
+def test_widths_that_fit_lanes_cost_nothing(width):
+    lie = lay_out(10**7, width, "tpu", multiple=1024)
+    assert lie.storage == 1
+    assert lie.rows * width <= 1.02 * 10**7 * width
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_elsewhere_rows_lie_alone(platform):
+    assert lay_out(1000, 10, platform, multiple=1024) == StoredRows(1024, 10)
+
+
+@pytest.mark.parametrize("width", [16, 24])
+def test_a_table_starts_from_the_same_numbers_on_every_platform(width):
+    schema = Schema("s", (Field("a", rows=3000),), (Task("click"),))
+    model = base.get_config().model
+    model.embedding_dim = width
+    drawn = {}
+    for platform in ("cpu", "tpu"):
+        plan = make_plan(schema, model, ("shared",), 2, platform)
+        tables = init_tables(plan, jax.random.key(0), 0.5, 0.1)
+        drawn[platform] = {
+            name: lie.to_rows(np.asarray(tables[name])) for name, lie in plan.arrays.items()
+        }
+    for name, rows in drawn["cpu"].items():
+        np.testing.assert_array_equal(drawn["tpu"][name][:3000], rows[:3000])
+
+
+@pytest.mark.parametrize("width", [3, 64, 100])
+def test_numbers_by_row_meet_their_lanes(width):
+    lie = lay_out(1, width, "tpu", multiple=1)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(4, lie.per_line, width)).astype(np.float32)
+    lines = jnp.asarray(lie.to_lines(rows))
+    np.testing.assert_allclose(lie.mean(lines), rows.mean(axis=2), rtol=1e-5, atol=1e-6)
+    by_row = rng.normal(size=(4, lie.per_line)).astype(np.float32)
+    spread = lie.spread(jnp.asarray(by_row)) * jnp.ones(lie.lanes)
+    expected = np.repeat(by_row[:, :, None], width, axis=2)
+    np.testing.assert_array_equal(lie.to_rows(np.asarray(spread)).reshape(rows.shape), expected)
+    place = rng.integers(0, lie.per_line, 4)
+    alone = np.asarray(lie.alone(jnp.asarray(rows[:, 0]), jnp.asarray(place)))
+    expected = np.zeros_like(rows)
+    expected[np.arange(4), place] = rows[:, 0]
+    np.testing.assert_array_equal(alone, lie.to_lines(expected))

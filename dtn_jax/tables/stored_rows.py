@@ -101,7 +101,7 @@ class StoredRows:
         """A number for each row of a line, in all lanes of that row."""
         if self.per_line == 1 and self.lanes == self.width:
             return by_row
-        place, spread = jnp.asarray(self.place()), by_row[:, :1]
+        place, spread = jnp.asarray(self.place())[None], by_row[:, :1]
         for k in range(1, self.per_line):
             spread = jnp.where(place == k, by_row[:, k : k + 1], spread)
         return spread

@@ -50,7 +50,7 @@ def touched_lines(lie: StoredRows, ids: Int[Array, " N"], gradient: Float[Array,
         return Touched(at, summed, jnp.ones((n, 1), bool))
     bits = jnp.where(_changes(ids), jnp.uint32(1) << in_line.astype(jnp.uint32), 0)
     bits = run_sums(starts, bits)
-    rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)) & 1
+    rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)[None]) & 1
     return Touched(at, summed, rows.astype(bool))
 
 

@@ -50,7 +50,8 @@ def test_elsewhere_rows_lie_alone(platform):
 
 @pytest.mark.parametrize("width", [16, 24])
 def test_a_table_starts_from_the_same_numbers_on_every_platform(width):
-    schema = Schema("s", (Field("a", rows=3000),), (Task("click"),))
+    fields = Field("a", rows=2000), Field("b", rows=1000)
+    schema = Schema("s", fields, (Task("click"),))
     model = base.get_config().model
     model.embedding_dim = width
     drawn = {}
@@ -69,14 +70,14 @@ def test_numbers_by_row_meet_their_lanes(width):
     lie = lay_out(1, width, "tpu", multiple=1)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(4, lie.per_line, width)).astype(np.float32)
-    lines = jnp.asarray(lie.to_lines(rows))
+    lines = jnp.asarray(lie.to_lines(rows.reshape(-1, width)))
     np.testing.assert_allclose(lie.mean(lines), rows.mean(axis=2), rtol=1e-5, atol=1e-6)
     by_row = rng.normal(size=(4, lie.per_line)).astype(np.float32)
-    spread = lie.spread(jnp.asarray(by_row)) * jnp.ones(lie.lanes)
+    spread = lie.spread(jnp.asarray(by_row)) * jnp.ones((1, lie.lanes))
     expected = np.repeat(by_row[:, :, None], width, axis=2)
     np.testing.assert_array_equal(lie.to_rows(np.asarray(spread)).reshape(rows.shape), expected)
     place = rng.integers(0, lie.per_line, 4)
     alone = np.asarray(lie.alone(jnp.asarray(rows[:, 0]), jnp.asarray(place)))
     expected = np.zeros_like(rows)
     expected[np.arange(4), place] = rows[:, 0]
-    np.testing.assert_array_equal(alone, lie.to_lines(expected))
+    np.testing.assert_array_equal(alone, lie.to_lines(expected.reshape(-1, width)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 
 from ..needs import Collective
 from .text import Array, Operation, Placed, Program
@@ -81,11 +82,12 @@ def read_collective(kind: str, placed: Placed, program: Program) -> Exchanged:
 
 
 def results(operation: Operation) -> tuple[Array, ...]:
-    """The arrays that come out; some that start have (what goes in, what comes out, more)."""
+    """The arrays that come out; what starts has (what goes in, what comes out, more)."""
     given = len(operation.operands)
-    if operation.code in ("all-gather-start", "collective-permute-start"):
-        return operation.arrays[given : 2 * given]
-    return operation.arrays[:given] if operation.code == "all-reduce-start" else operation.arrays
+    if not operation.code.endswith("-start"):
+        return operation.arrays
+    first = 0 if operation.code == "all-reduce-start" else given
+    return operation.arrays[first : first + given]
 
 
 def group_size(operation: Operation, everyone: int) -> int:
@@ -110,7 +112,7 @@ def group_size(operation: Operation, everyone: int) -> int:
     return math.prod(int(part or sizes[axis]) for axis, part in parts)
 
 
-def total_bytes(carried: list[Collective]) -> dict[str, int]:
+def total_bytes(carried: Iterable[Collective]) -> dict[str, int]:
     """Bytes by kind, of those between devices."""
     sums: dict[str, int] = {}
     for one in carried:

@@ -1,7 +1,10 @@
 # make demo       trains DTN on the embedded real data and prints its test table
 # make test       lint and the tests that a developer needs, in minutes
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
-# Each sets up .venv first, with the versions of constraints.txt; a second call skips that.
+# make compiled   the compilers of TPUs and GPUs, about 2 GB, into .venv-compiled: for the suite
+#                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
+#                 make or set in the environment, names another virtual environment.
+# The others set up .venv first, with the versions of constraints.txt; a second call skips that.
 # `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
 
 PYTHON ?= python3
@@ -11,8 +14,10 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 INSTALLED := $(VENV)/.installed-$(VERSION)
 TESTABLE := $(VENV)/.testable-$(VERSION)
 WORKERS ?= auto
+export COMPILED_VENV ?= .venv-compiled
+COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all compiled lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -44,6 +49,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(TESTABLE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+compiled: $(COMPILERS)
+
+$(COMPILERS): pyproject.toml constraints.txt
+	test -e $(COMPILED_VENV)/bin/python || $(PYTHON) -m venv $(COMPILED_VENV)
+	$(COMPILED_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[compiled]'
 	touch $@
 
 clean:

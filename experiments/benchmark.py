@@ -34,6 +34,8 @@ from .suites import (
     step,
     tables,
 )
+from .suites.compiled import suite as compiled
+from .suites.compiled.cells import GRAMMAR
 from .suites.measured import Cell, Measured, Options
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
@@ -49,6 +51,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "plan": plan.measure,
     "peers": peers.measure,
     "gpu": gpu.measure,
+    "compiled": compiled.measure,
 }
 
 
@@ -66,14 +69,37 @@ def main(arguments: Sequence[str]) -> None:
         default="",
         help="virtual environment with the other frameworks; created if it does not exist",
     )
+    parser.add_argument(
+        "--compiled_venv",
+        default="",
+        help=f"virtual environment with the compilers of TPUs and GPUs, which `make compiled` "
+        f"installs; default ${compiled.VENV_VARIABLE}, else {compiled.VENV}",
+    )
+    parser.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        help=f"suite compiled: compile this instead of its list; may be repeated. {GRAMMAR}. "
+        "Example: v5p:4x4x4,dtn,rows=1e9,adagrad",
+    )
     known = parser.parse_args(arguments)
-    names = every_suite() if known.suite == "all" else (known.suite or "").split(",")
+    names = (
+        every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
+    )
     for name in names:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
     folder = pathlib.Path(known.out) if known.out else RESULTS
-    options = Options(known.quick, known.data_dir, known.manual_dir, known.peers_venv)
+    options = Options(
+        quick=known.quick,
+        data_dir=known.data_dir,
+        manual_dir=known.manual_dir,
+        peers_venv=known.peers_venv,
+        compiled_venv=known.compiled_venv,
+        cells=tuple(known.cell),
+        out=str(folder),
+    )
     for name in names:
         start = time.monotonic()
         found = SUITES[name](options)
@@ -82,20 +108,28 @@ def main(arguments: Sequence[str]) -> None:
         rich.print(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
-def every_suite() -> list[str]:
-    """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU."""
-    leave = "gpu" if jax.default_backend() == "cpu" else "peers"
-    rich.print(f"leaving out {leave}: JAX runs on {jax.default_backend()}")
-    return [name for name in SUITES if name != leave]
+def every_suite(venv: str) -> list[str]:
+    """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
+    its compilers."""
+    backend = "gpu" if jax.default_backend() == "cpu" else "peers"
+    reasons = {backend: f"JAX runs on {jax.default_backend()}"}
+    try:
+        compiled.find_python(venv)
+    except UserError as error:
+        reasons["compiled"] = str(error)
+    for name, reason in reasons.items():
+        rich.print(f"leaving out {name}: {reason}")
+    return [name for name in SUITES if name not in reasons]
 
 
 def show(found: Measured) -> None:
     table = rich.table.Table(title=found.title)
-    for column in found.rows[0]:
-        number = isinstance(found.rows[0][column], int | float)
+    columns = found.shown or tuple(found.rows[0])
+    for column in columns:
+        number = any(isinstance(row[column], int | float) for row in found.rows)
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in found.rows:
-        table.add_row(*map(cell_text, row.values()))
+        table.add_row(*(cell_text(row[column]) for column in columns))
     rich.print(table)
     for goal in found.goals:
         rich.print(f"[{'green' if goal.met else 'red'}]{goal.text()}[/]")

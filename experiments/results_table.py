@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dtn_jax.errors import UserError, choose
 
 from . import command
+from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
 from .tables.entries import TABLES
 from .tables.markdown import markdown_table
@@ -24,6 +25,10 @@ from .tables.text import texts
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
+COMPILED, BEFORE = (
+    "compiled",
+    "_before",
+)  # a suite with a table, and the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS)
 SUMMED = "peers"  # the suite that the summary shows whole
@@ -44,7 +49,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary` or TABLE_DATASET.
+    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled` or TABLE_DATASET.
+
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
     """
@@ -52,6 +58,8 @@ def table(name: str) -> str:
         return performance_table(every=True)
     if name == "benchmark_summary":
         return performance_table(every=False)
+    if name == COMPILED:
+        return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
     kind, _, dataset = name.partition("_")
     choose("table in a document", kind, TABLES)
     return paper_table(kind, dataset)
@@ -72,6 +80,7 @@ def performance_table(every: bool) -> str:
     Without `every`, only for the goals of SUMMED and those that were missed.
     """
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
+    files = [path for path in files if not path.stem.endswith(BEFORE)]
     if not files:
         raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]

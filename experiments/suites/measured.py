@@ -19,12 +19,18 @@ class Options:
       quick: small sizes and few rounds: shows that the suite runs; its figures mean nothing.
       data_dir, manual_dir: as in configs/base.py.
       peers_venv: the virtual environment of other frameworks; '' means .venv-peers.
+      compiled_venv: that of the compilers of TPUs and GPUs; '' means .venv-compiled.
+      cells: what `compiled` compiles instead of its list.
+      out: the folder of the results; a suite may keep beside them what it resumes from.
     """
 
     quick: bool = False
     data_dir: str = ""
     manual_dir: str = ""
     peers_venv: str = ""
+    compiled_venv: str = ""
+    cells: tuple[str, ...] = ()
+    out: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +61,14 @@ class Measured:
       rows: a mapping of column name to cell each; all rows have the same columns.
       goals: what was hoped for.
       notes: what a reader must know to read the figures rightly.
+      shown: the columns of the table in a terminal, where it has not room for all.
     """
 
     title: str
     rows: list[Mapping[str, Cell]]
     goals: list[Goal] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+    shown: tuple[str, ...] = ()
 
 
 def timed_in_turns(

@@ -24,6 +24,7 @@ from dtn_jax.tables.stored_rows import StoredRows
 
 from . import needs as plan
 from . import programs
+from .hlo.collectives import total_bytes
 from .measured import Cell, Goal, Measured, Options
 from .programs import Program
 from .rates import NETWORK_HERE, RATES, SHARES, Rates
@@ -93,7 +94,7 @@ def check_row(name: str, p: Program, devices: int) -> dict[str, Cell]:
     predicted = plan.predict(p.config, p.model, p.tables, devices)
     compiled = programs.compile_from_shapes(p)
     memory = compiled.memory_analysis()
-    carried = sum(programs.total_bytes(programs.collectives(compiled)).values())
+    carried = sum(total_bytes(programs.collectives(compiled)).values())
     return row(name, p, devices, predicted) | {
         f"held, {COMPILED}": memory.argument_size_in_bytes / 1e6,
         f"step, {COMPILED}": memory.temp_size_in_bytes / 1e6,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dtn_jax.input.batches import CHUNK_STEPS
@@ -27,10 +25,11 @@ from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import TablePlan, make_plan
 
+from .hlo.collectives import read_collectives
+from .hlo.text import read_program
 from .needs import Collective
 
 SIMULATED = 8  # devices, where a suite needs several
-ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,54 +111,8 @@ def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
 
 
 def collectives(compiled: jax.stages.Compiled) -> list[Collective]:
-    return read_collectives(compiled.as_text())
-
-
-def read_collectives(text: str) -> list[Collective]:
-    """The collectives of a compiled program's text, each once however often its loop runs."""
-    found = []
-    kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
-    for line in text.splitlines():
-        match = re.search(rf"= (.*?) ({kinds})(-start)?\(", line)
-        if not match:
-            continue
-        result, kind, start = match.groups()
-        sizes = [shape_bytes(*s) for s in re.findall(r"([a-z]+\d*)\[([\d,]*)\]", result)]
-        if start and kind != "all-reduce":  # its result is (what goes in, what comes out)
-            sizes = sizes[len(sizes) // 2 :]
-        devices = group_size(line)
-        whole = sum(sizes) * (devices if kind == "reduce-scatter" else 1)
-        name = re.search(r'op_name="([^"]*)"', line)
-        found.append(Collective(name[1] if name else "", kind, whole, devices))
-    return found
-
-
-def shape_bytes(dtype: str, shape: str) -> int:
-    return ITEM_BYTES.get(dtype, 4) * int(np.prod([int(n) for n in shape.split(",") if n]))
-
-
-def group_size(line: str) -> int:
-    """How many devices take part in a group of a collective, from its `replica_groups`."""
-    listed = re.search(r"replica_groups=\{\{([\d,]+)\}", line)
-    if listed:
-        return len(listed[1].split(","))
-    counted = re.search(r"replica_groups=\[\d+,(\d+)\]", line)
-    if counted:
-        return int(counted[1])
-    mesh = re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line)
-    if not mesh:
-        raise ValueError(f"cannot read the groups of {line}")
-    sizes = dict(re.findall(r"'(\w+)'=(\d+)", mesh[1]))
-    return int(np.prod([int(sizes[name]) for name in re.findall(r"'(\w+)'", mesh[2])]))
-
-
-def total_bytes(carried: Iterable[Collective]) -> dict[str, int]:
-    """Bytes by kind, of those between devices."""
-    sums: dict[str, int] = {}
-    for one in carried:
-        if one.devices > 1:
-            sums[one.kind] = sums.get(one.kind, 0) + one.bytes
-    return sums
+    """Those of a compiled program, each once however often its loop runs."""
+    return [found.collective for found in read_collectives(read_program(compiled.as_text()))]
 
 
 def on_many_devices(

@@ -20,6 +20,7 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 
 from . import programs
+from .hlo.collectives import total_bytes
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 from .programs import Program
 from .tables import FIELDS, random_chunk
@@ -118,7 +119,7 @@ def of_compiled(p: Program) -> dict[str, float]:
     compiled = programs.compile_from_shapes(p)
     memory = compiled.memory_analysis()
     carried = [c for c in programs.collectives(compiled) if c.devices > 1]
-    by_kind = programs.total_bytes(carried)
+    by_kind = total_bytes(carried)
     state = jax.eval_shape(p.create)
     chunk = programs.chunk_shapes(p.schema, p.config.data.batch_size)
     everywhere = tree_bytes((state.params, state.opt_state, state.model_state))

@@ -7,6 +7,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID, ROW_MULTIPLE
 from experiments.suites import programs
+from experiments.suites.hlo.collectives import total_bytes
 from experiments.suites.needs import Collective, predict
 from experiments.suites.programs import Program
 
@@ -47,8 +48,8 @@ def test_predictions_are_what_compiled_programs_need(devices, changes):
     memory = compiled.memory_analysis()
     assert predicted.memory.arguments == pytest.approx(memory.argument_size_in_bytes, rel=0.01)
     assert 1 <= predicted.memory.temporaries / memory.temp_size_in_bytes < 2
-    carried = programs.total_bytes(programs.collectives(compiled))
-    assert programs.total_bytes(predicted.collectives) == pytest.approx(carried, rel=0.01)
+    carried = total_bytes(programs.collectives(compiled))
+    assert total_bytes(predicted.collectives) == pytest.approx(carried, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -99,20 +100,3 @@ def test_what_cannot_be_split_is_refused():
         prediction(program(2048, data__batch_size=2048), 2048)
     with pytest.raises(UserError, match="accumulate"):
         prediction(program(8, train__accumulate=2), 8)
-
-
-def test_collectives_are_read_off_a_programs_text():
-    text = """
-  %a = s32[24]{0} all-gather(%x), channel_id=1, replica_groups={{0,1},{2,3}}, dimensions={0}
-  %b = f32[3,4]{1,0} reduce-scatter(%x), replica_groups=mesh['data'=2,'table'=4] {'table'}, to=%r
-  %c = (f32[], /*index=1*/bf16[8]{0}) all-reduce(%x, %y), replica_groups=[2,4]<=[8], to_apply=%s
-  %d = (f32[2], f32[16]) all-gather-start(%x), replica_groups=[1,8]<=[8], metadata={op_name="d"}
-  %e = f32[16] all-gather-done(%d)
-  %f = f32[16] add(%all-gather, %d)
-"""
-    assert programs.read_collectives(text) == [
-        Collective("", "all-gather", 96, 2),
-        Collective("", "reduce-scatter", 4 * 48, 4),
-        Collective("", "all-reduce", 4 + 16, 4),
-        Collective("d", "all-gather", 64, 8),
-    ]

@@ -1,0 +1,247 @@
+"""What a compiled cell is read for: a row of the suite's table."""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..hlo.collectives import Exchanged, read_collectives
+from ..hlo.text import Array, Placed, Program, read_program
+from ..hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
+from ..measured import Cell as Content
+from .cells import Cell
+from .topologies import CHIPS
+
+MB, GB = 1e6, 1e9
+SHORT = 2  # rows of a table for each id of a step; so short a table may be passed over
+LOOPED = ("train", "update")  # kinds whose program is a loop of steps
+HOST = r"(?i)callback|host"
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def read_figures(cell: Cell, record: Mapping[str, Any], text: str) -> dict[str, Content]:
+    """The columns of a cell; those that cannot be had are None.
+
+    Args:
+      record: as program.py writes it.
+      text: the optimised HLO; '' where the cell did not compile.
+    """
+    row = described(cell, record)
+    if not text:
+        return row | not_compiled(cell, record["error"])
+    program = read_program(text)
+    row |= of_memory(cell, record, program)
+    row |= of_tables(cell, record, program)
+    row |= of_exchange(cell, record, program)
+    return row | of_operations(cell, record, program)
+
+
+def described(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
+    """What was compiled, and every other column, empty."""
+    return {
+        "cell": cell.name,
+        "devices": record["devices"],
+        **dict.fromkeys(COLUMNS),
+        "seconds": round(record["seconds"], 1),
+    }
+
+
+def not_compiled(cell: Cell, error: str) -> dict[str, Content]:
+    """The compiler's words; and the memory that it would take at least, where they tell."""
+    told = re.search(r"(temporaries \(|Used )([\d.]+)([KMGT])", error)
+    size = float(told[2]) * UNITS[told[3]] if told else None
+    return {
+        "temporaries MB": size and size / MB,
+        "of its memory": size and size / CHIPS[cell.chip].memory,
+        "error": re.sub(r"\s+", " ", error)[:300],
+    }
+
+
+def of_memory(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
+    memory = record["memory"]
+    row: dict[str, Content] = {
+        "peak MB": memory["peak"] / MB,
+        "of its memory": memory["peak"] / CHIPS[cell.chip].memory,
+        "held MB": memory["arguments"] / MB,
+        "temporaries MB": memory["temporaries"] / MB,
+        "new outputs MB": (memory["outputs"] - memory["aliased"]) / MB,
+        "code MB": memory["code"] / MB,
+    }
+    if cell.kind != "create":
+        row["peak over held"] = memory["peak"] / memory["arguments"]
+        row["stored over logical"] = stored_bytes(record, program) / logical_bytes(cell, record)
+    if "plan" in record:
+        row["held over plan"] = memory["arguments"] / record["plan"]["held"]
+        row["temporaries over plan"] = memory["temporaries"] / record["plan"]["temporaries"]
+    return row
+
+
+def logical_bytes(cell: Cell, record: Mapping[str, Any]) -> float:
+    """Of tables and slots on a device; scoring is not given the slots."""
+    parts = ("bytes",) if cell.kind == "score" else ("bytes", "slot bytes")
+    return sum(table[part] for table in record["tables"].values() for part in parts)
+
+
+def stored_bytes(record: Mapping[str, Any], program: Program) -> int:
+    """Of the program's parameters that are tables and slots, padded as they lie."""
+    shapes = {tuple(array["shape"]) for array in record["arrays"]}
+    return sum(
+        array.padded_bytes
+        for operation in program.computations[program.entry]
+        if operation.code == "parameter"
+        for array in operation.arrays
+        if array.dims in shapes
+    )
+
+
+def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
+    long, short = table_sizes(record)
+    found = whole_tables(program, long | short, CHIPS[cell.chip].platform == "tpu")
+    by_step = [w for w in found if in_step(cell, w.depth)]
+    by_chunk = [w for w in found if not in_step(cell, w.depth)]
+
+    def count(whole: Iterable[Whole], how: str, sizes: set[int]) -> int:
+        return sum(w.how == how and w.array.size in sizes for w in whole)
+
+    return {
+        "copies a step": count(by_step, COPY, long),
+        "copies a chunk": count(by_chunk, COPY, long),
+        "short copies a step": count(by_step, COPY, short - long),
+        "short copies a chunk": count(by_chunk, COPY, short - long),
+        "copied MB a step": sum(w.array.padded_bytes for w in by_step if w.how == COPY) / MB,
+        "passes a step": count(by_step, PASS, long),
+        "passes a chunk": count(by_chunk, PASS, long),
+        "short passes a step": count(by_step, PASS, short - long),
+        "on chip MB a step": sum(w.array.padded_bytes for w in by_step if w.how == ON_CHIP) / MB,
+        "whole": "; ".join(told(cell, found)),
+    }
+
+
+def table_sizes(record: Mapping[str, Any]) -> tuple[set[int], set[int]]:
+    """Of the arrays of long and of short tables: how many numbers a device has of each."""
+    long, short = set(), set()
+    for array in record["arrays"]:
+        table = array["table"]
+        if table in record["tables"]:
+            few = record["tables"][table]["rows"] <= SHORT * record["ids"][table]
+            (short if few else long).add(math.prod(array["shape"]))
+    return long, short
+
+
+def told(cell: Cell, found: Iterable[Whole]) -> list[str]:
+    """Such as '3 copy f32[2500096,64]{1,0} a step'."""
+    counted = collections.Counter((w.how, named(w.array), when(cell, w.depth)) for w in found)
+    return [f"{n} {how} {array} {often}" for (how, array, often), n in counted.items()]
+
+
+def named(array: Array) -> str:
+    axes = array.layout.partition(":")[0]
+    return f"{array.dtype}[{','.join(map(str, array.dims))}]{{{axes}}}"
+
+
+def when(cell: Cell, depth: int) -> str:
+    if cell.kind not in LOOPED:
+        return "a call"
+    return "a step" if depth else "a chunk"
+
+
+def in_step(cell: Cell, depth: int) -> bool:
+    return depth > 0 or cell.kind not in LOOPED
+
+
+def of_exchange(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
+    found = [e for e in read_collectives(program) if e.collective.devices > 1]
+    by_step = [e for e in found if in_step(cell, e.depth)]
+    carried = sum(e.collective.bytes for e in by_step)
+    row: dict[str, Content] = {
+        "carried MB a step": carried / MB,
+        "padded MB a step": sum(e.padded for e in by_step) / MB,
+        "collectives": ", ".join(exchanged(cell, e) for e in found),
+    }
+    if "plan" in record:
+        row["carried over plan"] = carried / record["plan"]["carried"]
+    return row
+
+
+def exchanged(cell: Cell, one: Exchanged) -> str:
+    size = f"{one.collective.bytes / MB:.3g} MB"
+    if one.padded > 1.01 * one.collective.bytes:
+        size += f" as {one.padded / MB:.3g}"
+    return f"{one.collective.kind} {size} {when(cell, one.depth)}"
+
+
+def of_operations(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
+    every = list(program.walk())
+    scatters = [p for p in every if p.operation.code == "scatter"]
+    repeated = [p for p in scatters if not p.operation.has("unique_indices=true")]
+    arrays = [a for p in every for a in p.operation.arrays]
+    cost = record["cost"]
+    return {
+        "sorts": sum(p.operation.code == "sort" for p in every),
+        "scatters": len(scatters),
+        "repeated scatters": len(repeated),
+        "repeated float scatters": sum("f" in p.operation.arrays[0].dtype for p in repeated),
+        "f64": sum(a.dtype == "f64" for a in arrays),
+        "host calls": sum(calls_host(p) for p in every),
+        "GFLOP a step": cost["flops"] / GB if "flops" in cost else None,
+        "GB accessed": cost["bytes accessed"] / GB if "bytes accessed" in cost else None,
+        "Mcycles a step": sum(cycles(p) for p in every if in_step(cell, p.depth)) / MB or None,
+    }
+
+
+def calls_host(placed: Placed) -> bool:
+    operation = placed.operation
+    target = operation.attribute(r'custom_call_target="([^"]*)"')
+    return (
+        operation.code in ("infeed", "outfeed")
+        or operation.has("is_host_transfer=true")
+        or bool(re.search(HOST, target))
+    )
+
+
+def cycles(placed: Placed) -> int:
+    """A TPU's compiler estimates them for fusions and what is like them, not for sorts, gathers,
+    scatters and collectives."""
+    return int(placed.operation.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+
+
+COLUMNS = (
+    "peak MB",
+    "of its memory",
+    "held MB",
+    "temporaries MB",
+    "new outputs MB",
+    "code MB",
+    "peak over held",
+    "stored over logical",
+    "held over plan",
+    "temporaries over plan",
+    "copies a step",
+    "copies a chunk",
+    "short copies a step",
+    "short copies a chunk",
+    "copied MB a step",
+    "passes a step",
+    "passes a chunk",
+    "short passes a step",
+    "on chip MB a step",
+    "carried MB a step",
+    "padded MB a step",
+    "carried over plan",
+    "sorts",
+    "scatters",
+    "repeated scatters",
+    "repeated float scatters",
+    "f64",
+    "host calls",
+    "GFLOP a step",
+    "GB accessed",
+    "Mcycles a step",
+    "seconds",
+    "collectives",
+    "whole",
+    "error",
+)

@@ -1,0 +1,101 @@
+"""What is wanted of compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ..measured import Cell as Content
+from ..measured import Goal
+from .cells import Cell
+from .topologies import CHIPS
+
+Row = Mapping[str, Content]
+ROOM = 1.25  # peak over held of the row update alone
+V5E_PEAK = 15_000  # MB, of the row update of 10^9 rows with lazy Adam on 64 chips
+STORED = 1.02  # bytes of tables and slots over those of their numbers
+PLAN_ERROR = {"held": 0.03, "carried": 0.01}
+PLATFORMS = {"tpu": "TPUs", "cuda": "H100s"}
+
+
+def goals(cells: Sequence[Cell], rows: Sequence[Row]) -> list[Goal]:
+    """Goals of the cells that are there: sums and extremes over them, or one's own."""
+    found = [at_most("programs that do not compile or fit their chip", 0, map(misfit, rows))]
+    found += [
+        at_most(f"{name}, of all programs", 0, figures(rows, name))
+        for name in ("f64", "host calls")
+    ]
+    for platform, devices in PLATFORMS.items():
+        here = [(c, r) for c, r in zip(cells, rows) if CHIPS[c.chip].platform == platform]
+        found += of_platform(devices, here)
+    stored = figures(rows, "stored over logical")
+    found.append(
+        at_most("tables and slots as stored over their numbers, largest", STORED, stored, max)
+    )
+    for part, error in PLAN_ERROR.items():
+        off = [abs(x - 1) for x in figures(rows, f"{part} over plan")]
+        found.append(at_most(f"{part}, compiled over plan: largest error", error, off, max))
+    temporaries = figures(rows, "temporaries over plan")
+    found.append(at_most("temporaries, compiled over plan: largest", 1, temporaries, max))
+    found += [of_update(c, r) for c, r in zip(cells, rows) if c.kind == "update"]
+    return [goal for goal in found if goal]
+
+
+def of_platform(devices: str, here: Sequence[tuple[Cell, Row]]) -> list[Goal | None]:
+    run = [r for c, r in here if c.kind != "create"]
+    stepped = [r for c, r in here if c.kind in ("train", "update")]
+    created = [r for c, r in here if c.kind == "create"]
+
+    def total(rows: Sequence[Row], *columns: str) -> list[float]:
+        return [x for column in columns for x in figures(rows, column)]
+
+    return [
+        at_most(
+            f"{devices}, training and scoring: whole tables copied",
+            0,
+            total(run, "copies a step", "copies a chunk"),
+        ),
+        at_most(
+            f"{devices}, training and scoring: short tables copied",
+            0,
+            total(run, "short copies a step", "short copies a chunk"),
+        ),
+        at_most(
+            f"{devices}, training and scoring: passes over whole tables",
+            0,
+            total(run, "passes a step", "passes a chunk"),
+        ),
+        at_most(
+            f"{devices}, initialisation: whole tables copied", 0, total(created, "copies a step")
+        ),
+        at_most(
+            f"{devices}, training: scatters of repeated rows",
+            0,
+            total(stepped, "repeated scatters"),
+        ),
+    ]
+
+
+def of_update(cell: Cell, row: Row) -> Goal | None:
+    """Of the row update alone: how much room it takes beside what is held."""
+    if cell.chip != "v5e":
+        return at_most(f"{cell.name}: peak over held", ROOM, figures([row], "peak over held"))
+    if cell.optimizer == "adam":
+        return at_most(f"{cell.name}: peak MB", V5E_PEAK, figures([row], "peak MB"))
+    return at_most(f"{cell.name}: peak, of its memory", 1, figures([row], "of its memory"))
+
+
+def misfit(row: Row) -> bool:
+    return bool(row["error"]) or row["of its memory"] > 1
+
+
+def figures(rows: Iterable[Row], column: str) -> list[float]:
+    """A column without the cells that it has no figure for."""
+    return [row[column] for row in rows if row[column] is not None]
+
+
+def at_most(
+    name: str, wanted: float, got: Iterable[float], over: Callable[[list[float]], float] = sum
+) -> Goal | None:
+    """None where there is no figure."""
+    got = list(got)
+    return Goal(name, wanted, over(got), False) if got else None

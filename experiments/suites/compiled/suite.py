@@ -1,0 +1,187 @@
+"""Programs compiled ahead of time for TPUs and H100s that are not there: memory, collectives,
+copies.
+
+The project's chunk of training steps, its scoring step, its initialisation, and its row update
+alone, of 23 fields and two tasks at 1024 examples a device. `make compiled` installs the compilers
+in a virtual environment of their own. Nothing runs, so no figure is a measured time.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import rich.progress
+
+from dtn_jax.errors import UserError
+
+from ..measured import Cell as Content
+from ..measured import Measured, Options
+from ..racers import ROOT
+from .cells import Cell, read_cells
+from .figures import read_figures
+from .goals import goals
+from .listed import LIST, QUICK
+from .topologies import environment
+
+PROGRAM = "experiments.suites.compiled.program"
+VENV, VENV_VARIABLE = ".venv-compiled", "COMPILED_VENV"
+BEFORE = ROOT / "experiments" / "results" / "benchmark" / "compiled_before.json"
+PROCESSES = 2  # each takes a core and up to 2.5 GB
+# What decides over a compiled program: the package, and these of the suites.
+DECIDING = (
+    "programs.py",
+    "needs.py",
+    "step.py",
+    *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
+)
+SHOWN = (
+    "cell",
+    "peak MB",
+    "peak MB before",
+    "of its memory",
+    "stored over logical",
+    "copies a step",
+    "copies a chunk",
+    "copies before",
+    "passes a step",
+    "passes a chunk",
+    "passes before",
+    "repeated scatters",
+    "padded MB a step",
+    "held over plan",
+    "temporaries over plan",
+    "carried over plan",
+    "error",
+)
+NOTES = [
+    "MB are 10^6 bytes of one device; the peak is what must fit its memory. Stored over logical: "
+    "tables and slots as they lie, over their numbers alone.",
+    "Copies and passes: operations that copy a whole table or slot of a device, or write all of "
+    "it; a chunk: outside of the loop of steps. Tables with at most two rows on a device for each "
+    "id of a step, which may be passed over, have columns of their own in the JSON.",
+    "Repeated scatters: not promised to be of different rows. Padded: whole arrays that "
+    "collectives make or reduce, as they lie in memory.",
+    "Compiled, not run. GPUs' compiler tells no costs, and tuned no kernel.",
+]
+
+
+def measure(options: Options) -> Measured:
+    """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
+    cells = read_cells(list(options.cells or (QUICK if options.quick else LIST)))
+    python = find_python(options.compiled_venv)
+    with_folder = pathlib.Path(options.out) / "compiled_cells"
+    folder = with_folder / code_hash(python)
+    for old in with_folder.glob("*"):
+        if old != folder:
+            shutil.rmtree(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = rows_before()
+    rows, compilers = [], {}
+    for cell, (record, text) in zip(cells, compile_all(python, cells, folder)):
+        rows.append(read_figures(cell, record, text) | earlier(before.get(cell.name)))
+        compilers |= record.get("versions", {})
+    title = "compiled for accelerators that are not there (23 fields, 1024 examples a device)"
+    by = "Compiled by " + ", ".join(f"{name} {version}" for name, version in compilers.items())
+    return Measured(title, rows, goals(cells, rows), [*NOTES, f"{by}."], SHOWN)
+
+
+def find_python(venv: str) -> str:
+    """The compilers' Python.
+
+    Raises:
+      UserError: their environment is not there.
+    """
+    folder = pathlib.Path(venv or os.environ.get(VENV_VARIABLE) or ROOT / VENV)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        raise UserError(
+            f"the suite compiled needs the compilers of TPUs and GPUs (the extra `compiled`, about "
+            f"2 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
+            f"with --compiled_venv=FOLDER or {VENV_VARIABLE}=FOLDER"
+        )
+    return str(python.absolute())
+
+
+def code_hash(python: str) -> str:
+    """Of all that a compiled program depends on: the code, and the compilers' versions."""
+    suites = pathlib.Path(__file__).parents[1]
+    files = [*sorted((ROOT / "dtn_jax").rglob("*.py")), *(suites / name for name in DECIDING)]
+    packages = pathlib.Path(python).parents[1].glob("lib/python*/site-packages/*.dist-info")
+    compilers = [p.name for p in packages if p.name.startswith(("jax", "libtpu", "nvidia"))]
+    content = [path.read_bytes() for path in files] + [name.encode() for name in sorted(compilers)]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+
+
+def compile_all(
+    python: str, cells: Sequence[Cell], folder: pathlib.Path
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Each cell's record and HLO, in order. A cell that is in the folder is not compiled again."""
+    with (
+        rich.progress.Progress() as progress,
+        concurrent.futures.ThreadPoolExecutor(PROCESSES) as pool,
+    ):
+        task = progress.add_task("compiling", total=len(cells))
+
+        def compile_one(cell: Cell) -> tuple[dict[str, Any], str]:
+            record, text = compile_apart(python, cell, folder)
+            progress.print(
+                f"{cell.name}: {record['seconds']:.0f} s {record.get('error', '')[:200]}"
+            )
+            progress.advance(task)
+            return record, text
+
+        try:
+            yield from pool.map(compile_one, cells)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def compile_apart(python: str, cell: Cell, folder: pathlib.Path) -> tuple[dict[str, Any], str]:
+    """In a process of its own, since environment variables decide for which accelerator; and one
+    that runs out of memory takes no other with it."""
+    path = folder / f"{cell.file_name}.json"
+    if not path.exists():
+        done = subprocess.run(
+            [python, "-m", PROGRAM, cell.name, str(folder.absolute())],
+            cwd=ROOT,
+            env=os.environ | environment(cell.topology),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            said = done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
+            return {"cell": cell.name, "devices": None, "seconds": 0, "error": said}, ""
+    record = json.loads(path.read_text())
+    compiled = path.with_suffix(".hlo.gz")
+    return record, "" if "error" in record else gzip.decompress(compiled.read_bytes()).decode()
+
+
+def rows_before() -> dict[str, Mapping[str, Content]]:
+    """Cell to row, of the committed figures of before tables were laid out by platform."""
+    if not BEFORE.exists():
+        return {}
+    return {row["cell"]: row for row in json.loads(BEFORE.read_text())["rows"]}
+
+
+def earlier(row: Mapping[str, Content] | None) -> dict[str, Content]:
+    """The columns of before."""
+
+    def total(what: str) -> Content:
+        parts = [row[f"{what} a {when}"] for when in ("step", "chunk")] if row else [None]
+        return None if None in parts else sum(parts)
+
+    return {
+        "peak MB before": row and ("does not fit" if row["error"] else row["peak MB"]),
+        "copies before": total("copies"),
+        "passes before": total("passes"),
+    }

@@ -1,0 +1,61 @@
+"""The suite's table in Markdown, from its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADER = (
+    "cell",
+    "peak MB",
+    "before",
+    "of its memory",
+    "stored",
+    "copies",
+    "before",
+    "passes",
+    "before",
+    "repeated scatters",
+    "collectives, MB",
+    "held / plan",
+    "temporaries / plan",
+)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """A line for each cell; copies and passes are `a step + a chunk`, of tables that are not
+    short."""
+    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
+    lines += [cells(row) for row in found["rows"]]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{table}\n{' '.join(found['notes'])}\n\n"
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["cell"],
+        "does not fit" if row["error"] else text(row["peak MB"]),
+        text(row["peak MB before"]),
+        text(row["of its memory"], ".0%"),
+        text(row["stored over logical"], ".3f"),
+        twice(row, "copies"),
+        text(row["copies before"]),
+        twice(row, "passes"),
+        text(row["passes before"]),
+        text(row["repeated scatters"]),
+        text(row["padded MB a step"]),
+        text(row["held over plan"], ".3f"),
+        text(row["temporaries over plan"], ".2f"),
+    )
+
+
+def twice(row: Mapping[str, Any], what: str) -> str:
+    """`3 + 6`: a step, and a chunk outside of its loop of steps."""
+    step, chunk = row[f"{what} a step"], row[f"{what} a chunk"]
+    return "" if step is None else f"{step} + {chunk}"
+
+
+def text(content: str | int | float | None, form: str = ",.0f") -> str:
+    if content is None or isinstance(content, str):
+        return content or ""
+    return f"{content:{form}}"

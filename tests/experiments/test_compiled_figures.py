@@ -1,0 +1,184 @@
+"""The suite `compiled` without its compilers: figures of given texts, goals, what it resumes."""
+
+import json
+import os
+import stat
+import sys
+
+import pytest
+from hlo_texts import GPU, TPU
+
+from dtn_jax.errors import UserError
+from experiments.suites.compiled import suite
+from experiments.suites.compiled.cells import read_cell
+from experiments.suites.compiled.figures import read_figures
+from experiments.suites.compiled.goals import goals
+from experiments.suites.measured import Options
+
+ROWS = 1250048
+
+
+def record(ids=188_416, **changes):
+    arrays = [("tables['embedding']", [ROWS, 64]), ("slots['embedding']['count']", [ROWS])]
+    return {
+        "cell": "any",
+        "devices": 8,
+        "ids": {"embedding": ids},
+        "tables": {"embedding": {"rows": 1e7 / 8, "bytes": ROWS * 256, "slot bytes": ROWS * 4}},
+        "arrays": [
+            {"table": "embedding", "name": name, "shape": shape, "dtype": "float32"}
+            for name, shape in arrays
+        ],
+        "plan": {"held": 1e9, "temporaries": 4e8, "carried": 1e8},
+        "memory": {
+            "arguments": 1_010_000_000,
+            "outputs": 1_000_500_000,
+            "aliased": 1_000_000_000,
+            "temporaries": 200_000_000,
+            "code": 1_000_000,
+            "peak": 1_200_000_000,
+        },
+        "cost": {},
+        "seconds": 3.14159,
+    } | changes
+
+
+def test_the_figures_of_a_tpu():
+    row = read_figures(read_cell("v5e:2x4,shared_bottom,rows=1e7"), record(), TPU)
+    assert row["peak MB"] == 1200
+    assert row["of its memory"] == pytest.approx(1.2 / (15.75 * 1.073741824))
+    assert (row["held MB"], row["temporaries MB"], row["new outputs MB"]) == (1010, 200, 0.5)
+    assert (row["held over plan"], row["temporaries over plan"]) == (1.01, 0.5)
+    assert (row["copies a step"], row["copies a chunk"], row["passes a step"]) == (1, 1, 1)
+    assert row["copied MB a step"] == ROWS * 512 / 1e6  # padded to 128 lanes
+    assert row["on chip MB a step"] == pytest.approx(1221 * 1024 * 4 / 1e6)
+    # Column-major tables are not padded; counts are, to 1024.
+    assert row["stored over logical"] == pytest.approx(1, abs=1e-4)
+    assert row["carried MB a step"] == (896 * 128 + (188_416 + 189_440) * 256) / 1e6
+    assert (row["scatters"], row["repeated scatters"], row["f64"]) == (1, 0, 0)
+    assert row["carried over plan"] == pytest.approx(row["carried MB a step"] / 100)
+    assert row["GB accessed"] is None
+    assert "1 copy f32[1250048,64]{1,0} a chunk" in row["whole"]
+    assert "collective-permute 0.115 MB as 0.229 a step" in row["collectives"]
+
+
+def test_short_tables_have_columns_of_their_own():
+    row = read_figures(read_cell("v5e:2x4,shared_bottom,rows=1e7"), record(ids=700_000), TPU)
+    assert (row["copies a step"], row["short copies a step"], row["short copies a chunk"]) == (
+        0,
+        1,
+        1,
+    )
+    assert (row["passes a step"], row["short passes a step"]) == (0, 1)
+
+
+def test_scoring_is_one_step_and_takes_no_slots():
+    cell = read_cell("h100:8,shared_bottom,score,rows=1e7")
+    found = record(plan=None)
+    del found["plan"]
+    row = read_figures(cell, found, GPU)
+    assert (row["copies a step"], row["passes a step"], row["passes a chunk"]) == (1, 1, 0)
+    assert row["stored over logical"] == 1
+    assert "a call" in row["whole"]
+    assert row["held over plan"] is None
+
+
+def test_what_must_not_be_in_a_program_is_counted():
+    bad = GPU.replace(
+        "%tuple.105 =",
+        '%c = f64[8]{0} custom-call(%x), custom_call_target="xla_python_gpu_callback"\n'
+        "  %o = token[] outfeed(%x), outfeed_config=x\n  %tuple.105 =",
+    ).replace("unique_indices=true, ", "")
+    row = read_figures(read_cell("h100:8,shared_bottom,rows=1e7"), record(), bad)
+    assert (row["f64"], row["host calls"]) == (1, 2)
+    assert (row["repeated scatters"], row["repeated float scatters"]) == (1, 1)
+    row = read_figures(read_cell("h100:8,shared_bottom,rows=1e7"), record(), GPU)
+    assert (row["f64"], row["host calls"], row["repeated scatters"]) == (0, 0, 0)
+
+
+def test_out_of_memory_is_a_result():
+    cell = read_cell("v5e:8x8,dtn,rows=1e9")
+    error = (
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
+        "temporaries (33.70G) exceeds available HBM (15.75G)."
+    )
+    row = read_figures(cell, record(error=error), "")
+    assert row["temporaries MB"] == pytest.approx(33.70 * 2**30 / 1e6)
+    assert row["of its memory"] == pytest.approx(33.70 / 15.75)
+    assert row["error"] == error
+    assert row["peak MB"] is None
+    assert [(g.name, g.got) for g in goals([cell], [row])] == [
+        ("programs that do not compile or fit their chip", 1)
+    ]
+
+
+def test_goals():
+    names = ("v5e:2x4,shared_bottom,rows=1e7", "v5e:8x8,update,rows=1e9", "h100:64,update,rows=1e9")
+    cells = [read_cell(name) for name in names]
+    rows = [read_figures(cell, record(), GPU if cell.chip == "h100" else TPU) for cell in cells]
+    found = {goal.name: goal for goal in goals(cells, rows)}
+    assert found["TPUs, training and scoring: whole tables copied"].got == 4
+    assert found["TPUs, training and scoring: passes over whole tables"].got == 2
+    assert found["H100s, training and scoring: whole tables copied"].got == 1
+    assert found["H100s, training: scatters of repeated rows"].met
+    assert found["held, compiled over plan: largest error"].got == pytest.approx(0.01)
+    assert found["v5e:8x8,update,rows=1e9: peak MB"].got == 1200
+    assert found["h100:64,update,rows=1e9: peak over held"].got == pytest.approx(1.188, abs=1e-3)
+    assert not any("initialisation" in name for name in found)
+
+
+FAKE = """#!{python}
+import gzip, json, os, sys
+cell, folder = sys.argv[3:]
+if "rows=3" in cell:
+    sys.exit("something broke")
+name = cell.replace(":", "_").replace(",", "_")
+record = json.loads({record!r}) | {{"versions": {{"jax": os.environ["JAX_PLATFORMS"]}}}}
+open(f"{{folder}}/{{name}}.json", "w").write(json.dumps(record))
+gzip.open(f"{{folder}}/{{name}}.hlo.gz", "wt").write({text!r})
+open(f"{{folder}}/../../calls", "a").write(cell + "\\n")
+"""
+
+
+@pytest.fixture
+def compilers(tmp_path):
+    """A virtual environment whose Python only writes what a compilation would."""
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(FAKE.format(python=sys.executable, record=json.dumps(record()), text=GPU))
+    python.chmod(python.stat().st_mode | stat.S_IEXEC)
+    return tmp_path / "venv"
+
+
+def test_what_is_compiled_is_kept_and_failures_are_told(compilers, monkeypatch, tmp_path):
+    before = tmp_path / "before.json"
+    row = read_figures(read_cell("h100:8,dtn,rows=1e6"), record(), GPU)
+    before.write_text(json.dumps({"rows": [row | {"peak MB": 7.0, "copies a step": 5}]}))
+    monkeypatch.setattr(suite, "BEFORE", before)
+    cells = ("h100:8,dtn,rows=1e6;h100:8,dtn,rows=1e7", "h100:8,dtn,rows=3")
+    options = Options(compiled_venv=str(compilers), cells=cells, out=str(tmp_path))
+    found = suite.measure(options)
+    first, second, third = found.rows
+    assert (first["peak MB"], first["peak MB before"], first["copies before"]) == (1200, 7.0, 5)
+    assert (second["peak MB before"], second["copies before"]) == (None, None)
+    assert third["error"] == "something broke"
+    assert found.notes[-1] == "Compiled by jax cpu."
+    assert set(found.shown) <= set(first)
+    assert first.keys() == second.keys() == third.keys()
+    suite.measure(options)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert sorted(calls) == ["h100:8,dtn,rows=1e6", "h100:8,dtn,rows=1e7"]
+    monkeypatch.setattr(suite, "DECIDING", ())  # other code: what it made is compiled anew
+    suite.measure(options)
+    assert len((tmp_path / "calls").read_text().splitlines()) == 4
+    assert len(list((tmp_path / "compiled_cells").iterdir())) == 1
+
+
+def test_without_compilers_it_says_how_to_get_them(compilers, monkeypatch, tmp_path):
+    monkeypatch.setenv(suite.VENV_VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"none has no virtual environment: run `make compiled`"):
+        suite.measure(Options(out=str(tmp_path)))
+    monkeypatch.setenv(suite.VENV_VARIABLE, str(compilers))
+    assert suite.find_python("") == os.path.join(compilers, "bin", "python")
+    with pytest.raises(UserError, match="--compiled_venv=FOLDER"):
+        suite.find_python(str(tmp_path / "other"))

@@ -29,7 +29,7 @@ from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import example_batch
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.exchange import AXES, take
+from dtn_jax.tables.exchange import AXES
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import numbers
@@ -117,15 +117,16 @@ def compile_update(program: Described) -> jax.stages.Compiled:
     Gradients are the rows themselves plus given numbers, so that each row is read for use.
     """
     at, config = program.at, program.config
-    _, update = table_updater(config.optim)
+    _, update = table_updater(config.optim, at.platform)
+    lie = program.tables.arrays["embedding"].split(at.mesh.shape["table"])
     each = config.data.batch_size // at.mesh.size * program.schema.slots
 
     def on_one_device(table, slots, ids, given):
         def step(i, state):
             table, slots = state
-            rows = take(table, ids[i])
+            rows = lie.take(table, ids[i])
             scalars = Scalars(jnp.float32(config.optim.table_learning_rate), jnp.float32(0), i)
-            return update(table, slots, ids[i], rows, numbers(rows) + given, scalars)
+            return update(lie, table, slots, ids[i], rows, numbers(rows) + given, scalars)
 
         return jax.lax.fori_loop(0, CHUNK_STEPS, step, (table, slots))
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import jax
 import orbax.checkpoint as ocp
 
 from dtn_jax import checksums
+from dtn_jax.checksums import Damaged
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
+from dtn_jax.shared_files import move_aside
 from dtn_jax.state import State
+from dtn_jax.tables import read_back, row_order
+from dtn_jax.tables.plan import TablePlan
 
 KEPT = 2  # last checkpoints on disk
-SHOWN = 300  # characters of orbax's messages, which can fill pages
-
-
-class Damaged(Exception):
-    """A checkpoint is not as it was saved; the message says which file is wrong, and how."""
+ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
 
 
 class Checkpoints:
@@ -28,10 +29,14 @@ class Checkpoints:
     without checksums (an earlier version saved it, or the process ended before it wrote them) loads
     with a warning. Damaged checkpoints that stand in a run's way are moved to
     `checkpoints/damaged/`.
+
+    Rows are saved as they lie in memory, with a tag that says how; a run in which they lie
+    otherwise reads them in its own order. Without a `plan` of the tables there is no tag.
     """
 
-    def __init__(self, workdir: pathlib.Path):
+    def __init__(self, workdir: pathlib.Path, plan: TablePlan | None = None):
         self.folder = (workdir / "checkpoints").absolute()
+        self.arrays, self.used = (plan.arrays, plan.used) if plan else ({}, {})
 
         def manager(name: str, keep: int | None):
             options = ocp.CheckpointManagerOptions(
@@ -40,6 +45,7 @@ class Checkpoints:
             return ocp.CheckpointManager(self.folder / name, options=options)
 
         self.last, self.best = manager("last", KEPT), manager("best", None)
+        self.reader = ocp.PyTreeCheckpointer()
 
     def save(self, step: int, state: State, progress: dict) -> None:
         """Saves state and progress, then drops best states that `progress` no longer names.
@@ -49,12 +55,12 @@ class Checkpoints:
         saved = self.last.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
+                state=self._to_save(state), progress=ocp.args.JsonSave(progress)
             ),
         )
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
-        self._write_checksums(self.last, step)
+        _write_checksums(self.last, step)
         named = {entry["step"] for entry in progress["best"].values()}
         for gone in set(self.best.all_steps()) - named:
             self.best.delete(gone)
@@ -65,7 +71,7 @@ class Checkpoints:
         Newer ones, which are damaged, are set aside with a warning.
 
         Args:
-          like: a state of the same shapes, dtypes and shardings.
+          like: a state of the same shapes, dtypes and shardings, or these alone.
           step: read this step's checkpoint and drop later ones, which the run will make again.
 
         Raises:
@@ -96,7 +102,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the last checkpoints that are whole, as far as checksums tell."""
-        return sorted(s for s in self.last.all_steps() if not self._damage(self.last, s))
+        return sorted(
+            s for s in self.last.all_steps() if not checksums.told_damage(_folder(self.last, s))
+        )
 
     def drop(self, step: int) -> None:
         """Drops a last checkpoint."""
@@ -110,42 +118,49 @@ class Checkpoints:
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = self._damage(self.best, step, "has no checksums")
+            problem = checksums.told_damage(_folder(self.best, step), "has no checksums")
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        self.best.save(step, args=ocp.args.StandardSave(_weights(state)), force=True)
-        self._write_checksums(self.best, step)
+        self.best.save(step, args=self._to_save(_weights(state)), force=True)
+        _write_checksums(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
-        """`state` with the weights of a best step.
+        """`state` with the weights of a best step, and without the optimizers' arrays.
 
         If they are damaged, they are read from the last checkpoint of the same step, with a
         warning.
 
+        Args:
+          step: the best step.
+          state: all else; of its weights only shapes, dtypes and shardings are used.
+
         Raises:
           UserError: the weights are gone, or are damaged and in no last checkpoint.
         """
-        path = self.best.directory / str(step)
+        path = _folder(self.best, step)
         if step not in self.best.all_steps():
             raise UserError(f"{path}, the best state, is not there")
-        like = _abstract(_weights(state))
-        try:
-            read = ocp.args.StandardRestore(like)
-            return state.replace(**self._read(self.best, step, read))
-        except Damaged as error:
-            problem = str(error)
-        try:
-            if step in self.last.all_steps():
-                last, _ = self._read_last(step, state)
-                print(f"warning: {problem}; read from {self.last.directory / str(step)} instead")
-                return state.replace(**_weights(last))
-        except Damaged as error:
-            problem += f"; {error}"
+        like, problems = _weights(state), []
+        for manager, item in ((self.best, "default"), (self.last, "state")):
+            if step not in manager.all_steps():
+                continue
+            found = _folder(manager, step)
+            try:
+                part = manager is self.last
+                weights = checksums.read(
+                    found, functools.partial(self._arrays, found / item, like, part)
+                )
+            except Damaged as error:
+                problems.append(str(error))
+                continue
+            if problems:
+                print(f"warning: {problems[0]}; read from {found} instead")
+            return state.to_score().replace(**weights)
         raise UserError(
-            f"a best state is damaged: {problem}\nRestore {path} from a copy, or train again in "
-            "another workdir: no other file holds these weights."
+            f"a best state is damaged: {'; '.join(problems)}\nRestore {path} from a copy, or train "
+            "again in another workdir: no other file holds these weights."
         )
 
     def close(self) -> None:
@@ -160,70 +175,50 @@ class Checkpoints:
         return steps if step is None else [step]
 
     def _read_last(self, step: int, like: State) -> tuple[State, dict]:
-        state, progress = ocp.args.StandardRestore(_abstract(like)), ocp.args.JsonRestore()
-        found = self._read(self.last, step, ocp.args.Composite(state=state, progress=progress))
-        return found.state, found.progress
+        path, progress = _folder(self.last, step), ocp.args.JsonRestore()
 
-    def _read(self, manager: ocp.CheckpointManager, step: int, args):
-        """Reads a checkpoint whose files are as they were saved.
+        def read() -> tuple[State, dict]:
+            rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
+            return self._arrays(path / "state", like), rest.progress
 
-        Raises:
-          Damaged: the files have changed; or they have no checksums, and orbax cannot read them.
-          UserError: orbax cannot read the files although they have not changed; or, with several
-            processes, although they may not have: each cannot resume from another checkpoint.
+        return checksums.read(path, read)
+
+    def _arrays(self, folder: pathlib.Path, like: State | dict, part: bool = False):
+        """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.
+
+        `like` has arrays, or their shapes, dtypes and shardings; of a `part` of what was saved.
         """
-        path = pathlib.Path(manager.directory / str(step))
-        if problem := self._damage(manager, step):
-            raise Damaged(problem)
-        known = checksums.are_there(path)
-        if not known:
-            print(
-                f"warning: {path} has no checksums (an earlier version saved it, or the run was "
-                "interrupted while saving), so damage to its files would not show"
-            )
-        try:
-            return manager.restore(step, args=args)
-        except Exception as error:  # orbax raises many kinds, plain Exception among them
-            problem = f"{path} cannot be read: {_short(error)}"
-            if known or jax.process_count() > 1:
-                raise UserError(f"checkpoint {problem}") from error
-            raise Damaged(problem) from error
+        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
+        order = row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
+        like = jax.tree.map(_abstract, like)
+        rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
+        args = ocp.checkpoint_utils.construct_restore_args(rest)
+        args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
+        rest = self.reader.restore(folder, args=args)
+        return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
 
-    def _damage(self, manager: ocp.CheckpointManager, step: int, unknown: str = "") -> str:
-        """What is wrong with a checkpoint's files; '' if nothing, `unknown` if it has no checksums.
-
-        The first process looks, and tells the others.
-        """
-        path = pathlib.Path(manager.directory / str(step))
-
-        def tell() -> str:
-            if not checksums.are_there(path):
-                return unknown and f"{path} {unknown}"
-            problem = checksums.damage(path)
-            return problem and f"{path} is damaged: {problem}"
-
-        return processes.told_by_first(tell)
-
-    def _write_checksums(self, manager: ocp.CheckpointManager, step: int) -> None:
-        if processes.is_first():
-            checksums.write(pathlib.Path(manager.directory / str(step)))
+    def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:
+        pieces, whole = ocp.SaveArgs(chunk_byte_size=read_back.PIECE), ocp.SaveArgs()
+        args = read_back.without_rows(tree, pieces)
+        args = jax.tree.map(lambda a: a if a is pieces else whole, args)
+        return ocp.args.StandardSave(tree, args, {ROWS: row_order.tag(self.arrays)})
 
     def _set_aside(self, manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
         """Moves a checkpoint to a free place where orbax does not see it; returns that place."""
-        path = pathlib.Path(manager.directory / str(step))
-
-        def move() -> str:
-            name, copies = f"{path.parent.name}-{step}", 1
-            while (kept := self.folder / "damaged" / name).exists():
-                copies += 1
-                name = f"{path.parent.name}-{step}.{copies}"
-            kept.parent.mkdir(exist_ok=True)
-            path.rename(kept)
-            return str(kept)
-
-        kept = processes.told_by_first(move)
+        path, damaged = _folder(manager, step), self.folder / "damaged"
+        name = f"{path.parent.name}-{step}"
+        kept = processes.told_by_first(lambda: str(move_aside(path, damaged, name)))
         manager.reload()
         return pathlib.Path(kept)
+
+
+def _folder(manager: ocp.CheckpointManager, step: int) -> pathlib.Path:
+    return pathlib.Path(manager.directory / str(step))
+
+
+def _write_checksums(manager: ocp.CheckpointManager, step: int) -> None:
+    if processes.is_first():
+        checksums.write(_folder(manager, step))
 
 
 def _weights(state: State) -> dict:
@@ -231,10 +226,5 @@ def _weights(state: State) -> dict:
     return weights | ({"model_state": state.model_state} if state.model_state else {})
 
 
-def _abstract(tree):
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text if len(text) <= SHOWN else text[:SHOWN] + " …"
+def _abstract(array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

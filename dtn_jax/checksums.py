@@ -1,20 +1,31 @@
-"""Checksums of a folder's files, kept in the folder: what is read is what was written."""
+"""Checksums of a checkpoint's files, kept in its folder: what is read is what was written."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import pathlib
+from collections.abc import Callable
+from typing import TypeVar
 
+import jax
 import numpy as np
 
+from dtn_jax.errors import UserError
+from dtn_jax.parallel import processes
 from dtn_jax.shared_files import write_whole
 
+T = TypeVar("T")
 NAME = "checksums.json"  # {file: [bytes, checksum]}
 PIECE = 1 << 20  # bytes read at a time: they stay in a core's cache
 ROW = 512  # 64-bit words in a row of a piece
+SHOWN = 300  # characters of orbax's messages, which can fill pages
 # Orbax's notes on a checkpoint. No number is read from them, so another version may add them.
 NOTES = {"_CHECKPOINT_METADATA", "commit_success.txt"}
+
+
+class Damaged(Exception):
+    """A checkpoint is not as it was saved; the message says which file is wrong, and how."""
 
 
 def write(folder: pathlib.Path) -> None:
@@ -57,6 +68,48 @@ def damage(folder: pathlib.Path) -> str:
     return ""
 
 
+def told_damage(folder: pathlib.Path, unknown: str = "") -> str:
+    """What is wrong with a folder, by its name; '' if nothing, `unknown` if it has no checksums.
+
+    The first process looks, and tells the others.
+    """
+
+    def tell() -> str:
+        if not are_there(folder):
+            return unknown and f"{folder} {unknown}"
+        problem = damage(folder)
+        return problem and f"{folder} is damaged: {problem}"
+
+    return processes.told_by_first(tell)
+
+
+def read(path: pathlib.Path, do: Callable[[], T]) -> T:
+    """What `do` reads of a checkpoint whose files are as they were saved.
+
+    Raises:
+      Damaged: the files have changed; or they have no checksums and cannot be read.
+      UserError: the files cannot be read although they have not changed; or, with several
+        processes, although they may not have: each cannot resume from another checkpoint.
+    """
+    if problem := told_damage(path):
+        raise Damaged(problem)
+    known = are_there(path)
+    if not known:
+        print(
+            f"warning: {path} has no checksums (an earlier version saved it, or the run was "
+            "interrupted while saving), so damage to its files would not show"
+        )
+    try:
+        return do()
+    except UserError:
+        raise
+    except Exception as error:  # orbax raises many kinds, plain Exception among them
+        problem = f"{path} cannot be read: {_short(error)}"
+        if known or jax.process_count() > 1:
+            raise UserError(f"checkpoint {problem}") from error
+        raise Damaged(problem) from error
+
+
 def checksum(path: pathlib.Path) -> str:
     """The checksum of a file: SHA-256, of sums in place of the bytes where it is large.
 
@@ -95,3 +148,8 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
         for name, path in found.items()
         if name != NAME and not any(part.startswith(".") for part in name.split("/"))
     }
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if len(text) <= SHOWN else text[:SHOWN] + " …"

@@ -121,9 +121,11 @@ class Member:
         self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
         stack.enter_context(contextlib.closing(self.folder))
         self.results = self.folder.results()
-        self.checkpoints = stack.enter_context(contextlib.closing(Checkpoints(self.folder.path)))
+        checkpoints = Checkpoints(self.folder.path, self.run.plan)
+        self.checkpoints = stack.enter_context(contextlib.closing(checkpoints))
 
     def start(self, step: int | None) -> None:
+        self.state = None  # frees what an earlier start has read
         self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
 
     @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 import rich
 import rich.table
@@ -31,7 +32,7 @@ def conclude(
     progress: Progress,
     test: bool,
 ) -> dict:
-    """Writes results.json and the pictures."""
+    """Writes results.json and the pictures; where it scores test, it consumes the state."""
     best = {name: entry["step"] for name, entry in progress.best.items()}
     chosen = best[run.config.train.select]
     history = folder.history()
@@ -66,10 +67,21 @@ def conclude(
 def read_test(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
 ) -> dict:
-    """Scores test once with the best state by `train.select`, and once with each task's best."""
+    """Scores test once with the best state by `train.select`, and once with each task's best.
+
+    Args:
+      state: the run's last one. It is consumed: there is never more than one set of tables.
+    """
     measured, chosen = {}, best[run.config.train.select]
-    for step in sorted(set(best.values())):
-        scores = score_split(run, checkpoints.restore_best(step, state), "test")
+    held, slots, state = int(state.step), state.slots, state.to_score()
+    free(slots)
+    for step in sorted(set(best.values()), reverse=True):  # the last state may be the best
+        if step != held:
+            free(state.tables)
+            held, state = step, checkpoints.restore_best(step, state)
+        else:  # it is scored without being read; what reads the run later must find it
+            checkpoints.save_best(step, state)
+        scores = score_split(run, state, "test")
         measured[step] = measure(run, scores)
         if step == chosen and processes.is_first():
             write_predictions(folder.path / "predictions.parquet", scores, run.schema)
@@ -81,6 +93,12 @@ def read_test(
         own = measured[best[task.name]]
         per_task |= {f"{task.name}@{space}": own[f"{task.name}@{space}"] for space in task.spaces}
     return {"test": measured[chosen], "test_per_task_best": per_task}
+
+
+def free(arrays) -> None:
+    """Gives up the memory of a pytree of arrays, whoever else holds them."""
+    for array in jax.tree.leaves(arrays):
+        array.delete()
 
 
 def median_rate(history: list[dict]) -> float | None:

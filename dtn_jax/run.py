@@ -62,9 +62,32 @@ class Run:
         """The state's shapes and dtypes."""
         return jax.eval_shape(self.create_state)
 
+    @functools.cached_property
+    def state_places(self) -> State:
+        """The state's shapes, dtypes and shardings."""
+        return jax.tree.map(
+            lambda a, at: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at),
+            self.state_shapes,
+            self.at.state(self.state_shapes),
+        )
+
     def new_state(self) -> State:
         """The state at step 0, on the devices."""
         return jax.jit(self.create_state, out_shardings=self.at.state(self.state_shapes))()
+
+    def unfilled_state(self) -> State:
+        """A state to score with, once it has weights: of these there are shapes, dtypes and
+        shardings."""
+
+        def scalars():
+            state = self.create_state().to_score()
+            return state.replace(params={}, model_state={}, tables={})
+
+        state = jax.jit(scalars, out_shardings=self.at.replicated())()
+        places = self.state_places
+        return state.replace(
+            params=places.params, model_state=places.model_state, tables=places.tables
+        )
 
     def check_model(self) -> None:
         """Builds the model without any array.
@@ -200,6 +223,8 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:
+    """Scores a split; one program serves a state that trains and one that can only score."""
+    state = state.to_score()
     size = run.config.data.eval_batch_size
     return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 

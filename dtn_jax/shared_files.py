@@ -44,3 +44,14 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     yield temporary
     temporary.replace(path)
+
+
+def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Moves a file or a folder into another, as `name`, or `name.2`, … where that is taken."""
+    copies, kept = 1, folder / name
+    while kept.exists():
+        copies += 1
+        kept = folder / f"{name}.{copies}"
+    folder.mkdir(exist_ok=True)
+    path.rename(kept)
+    return kept

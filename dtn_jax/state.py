@@ -45,6 +45,10 @@ class State:
     slots: dict[str, Any]
     hyper: optimizers.Hyper
 
+    def to_score(self) -> State:
+        """Without what only training needs: the optimizers' arrays."""
+        return self.replace(opt_state={}, slots={})
+
 
 def example_batch(schema: Schema, batch_size: int) -> Batch:
     """A batch of unknown ids and zeros, for shapes."""

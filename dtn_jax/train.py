@@ -65,7 +65,7 @@ def train(
         if results and ("test" in results or not test):
             rich.print("This run is finished. Its results:")
         else:
-            with contextlib.closing(Checkpoints(folder.path)) as checkpoints:
+            with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
                 state = fit(run, folder, checkpoints, state, progress, after_validation)
                 results = conclude(run, folder, checkpoints, state, progress, test)
@@ -78,12 +78,13 @@ def start(
 ) -> tuple[State, Progress]:
     """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match."""
     check_logits(folder.path / "config.json")
-    state = run.new_state()
-    progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
-    found = checkpoints.restore(state, step)
+    found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], Progress(**found[1])
         rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
+    else:  # only now: two sets of tables need not fit
+        state = run.new_state()
+        progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
     return state, progress

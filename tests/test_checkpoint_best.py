@@ -23,10 +23,12 @@ def best_of(workdir, step):
 
 
 def scored_with(step):
-    """What restore_best gives: the weights of a step, the rest as it was."""
+    """What restore_best gives: the weights of a step, the rest as it was, no optimizer."""
     found = state_at(step)
-    return state_at(0).replace(
-        params=found.params, tables=found.tables, model_state=found.model_state
+    return (
+        state_at(0)
+        .to_score()
+        .replace(params=found.params, tables=found.tables, model_state=found.model_state)
     )
 
 

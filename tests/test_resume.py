@@ -4,10 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
-from small_runs import CutError, assert_same_run, cut_after, logged, small
+from small_runs import STEPS, CutError, assert_same_run, cut_after, logged, small
 
 from dtn_jax import train as training
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.selected import Selection
 from dtn_jax.train import train
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -88,20 +89,31 @@ def test_a_run_cut_between_checkpoints_goes_on_from_the_last(uncut, prepared_dir
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    ("lost", "message"),
-    [
-        ("metrics.jsonl", "metrics.jsonl lacks the validation of step"),
-        ("checkpoints/best", "the best state, is not there"),
-    ],
-)
-def test_a_run_that_lost_files_says_so(uncut, prepared_dir, tmp_path, lost, message):
+def test_a_run_that_lost_its_log_says_so(uncut, prepared_dir, tmp_path):
+    shutil.copytree(uncut[0], tmp_path / "run")
+    for lost in ("results.json", "metrics.jsonl"):
+        (tmp_path / "run" / lost).unlink()
+    with pytest.raises(UserError, match="metrics.jsonl lacks the validation of step"):
+        train(small(prepared_dir), tmp_path / "run")
+
+
+def test_a_best_state_that_is_lost_is_saved_again_if_it_is_the_last(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     (tmp_path / "run/results.json").unlink()
-    path = tmp_path / "run" / lost
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(UserError, match=message):
-        train(small(prepared_dir), tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/best")
+    assert train(small(prepared_dir), tmp_path / "run")["test"] == uncut[1]["test"]
+    assert set(uncut[1]["best_steps"].values()) == {STEPS}
+    assert (tmp_path / f"run/checkpoints/best/{STEPS}/checksums.json").exists()
+
+
+def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(Selection, "better", lambda self, one, other: False)  # the first is it
+    config = small(prepared_dir, train__max_steps=30)
+    train(config, tmp_path / "run")
+    (tmp_path / "run/results.json").unlink()
+    shutil.rmtree(tmp_path / "run/checkpoints/best")
+    with pytest.raises(UserError, match="best/15, the best state, is not there"):
+        train(config, tmp_path / "run")
 
 
 def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):

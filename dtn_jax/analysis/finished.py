@@ -66,7 +66,7 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -
 
 
 def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
-    """The state that the run reports, and its step.
+    """The state that the run reports, without the optimizers' arrays, and its step.
 
     Raises:
       UserError: the data set is another version of the run's, its logits are those of an older
@@ -76,9 +76,8 @@ def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
     check_logits(stored)
     step = _parse(folder / "results.json", lambda results: int(best_step(results)))
-    state = run.new_state()
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        return checkpoints.restore_best(step, state), step
+    with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
+        return checkpoints.restore_best(step, run.unfilled_state()), step
 
 
 def read_history(folder: pathlib.Path) -> list[dict]:

@@ -56,6 +56,13 @@ class TablePlan:
         """V, all tables' rows, padded."""
         return self.arrays["embedding"].rows
 
+    @property
+    def used(self) -> dict[str, int]:
+        """The rows of each packed array without its padding; they are its first ones."""
+        embedding = sum(self.schema.tables().values()) * len(self.views)
+        rows = {"embedding": embedding, "codebook": self.codebook_rows}
+        return {name: rows[name] for name in self.arrays}
+
 
 def make_plan(
     schema: Schema,

@@ -1,0 +1,66 @@
+"""What a checkpoint says of the order of its rows.
+
+A tag is `{array: {"per_line": K, "lanes": L}}`: K rows to a line of L numbers, see `StoredRows`.
+Where there is none, or none for an array, its rows lie one after another. All that is in a tag
+must be known: what a later version adds would change where a row lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dtn_jax.errors import UserError
+from dtn_jax.tables.stored_rows import StoredRows
+
+KEYS = ("per_line", "lanes")
+
+
+def tag(arrays: Mapping[str, StoredRows]) -> dict[str, dict[str, int]]:
+    """The tag of arrays that lie so."""
+    return {name: {key: getattr(lie, key) for key in KEYS} for name, lie in arrays.items()}
+
+
+def read(
+    found: object, arrays: Mapping[str, StoredRows], where: object
+) -> dict[str, tuple[int, int]]:
+    """How the arrays lie that this run has as `arrays`: {array: (rows of a line, its numbers)}.
+
+    Args:
+      found: the tag of a checkpoint; None where it has none.
+      arrays: how this run's arrays lie.
+      where: the checkpoint, for messages.
+
+    Raises:
+      UserError: the tag is none that this version knows, or no rows of these widths lie so.
+    """
+    found = {} if found is None else found
+    if not isinstance(found, dict):
+        raise UserError(_refusal(where, found, "a tag for each array"))
+    order = {}
+    for name, lie in arrays.items():
+        own = found.get(name, {"per_line": 1, "lanes": lie.width})
+        if not (
+            isinstance(own, dict)
+            and set(own) == set(KEYS)
+            and all(type(n) is int for n in own.values())
+        ):
+            raise UserError(_refusal(where, {name: own}, f"whole numbers {' and '.join(KEYS)}"))
+        per_line, lanes = (own[key] for key in KEYS)
+        if per_line < 1 or lanes < per_line * lie.width:
+            raise UserError(
+                _refusal(
+                    where,
+                    {name: own},
+                    f"1 <= per_line and {lie.width} per_line <= lanes, rows "
+                    f"having {lie.width} numbers",
+                )
+            )
+        order[name] = per_line, lanes
+    return order
+
+
+def _refusal(where: object, got: object, expected: str) -> str:
+    return (
+        f"checkpoint {where} has the rows of its tables in the order {got!r}, expected {expected}: "
+        "a later version saved it, or its metadata are damaged"
+    )

@@ -93,7 +93,7 @@ def test_a_run_that_lost_its_log_says_so(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     for lost in ("results.json", "metrics.jsonl"):
         (tmp_path / "run" / lost).unlink()
-    with pytest.raises(UserError, match="metrics.jsonl lacks the validation of step"):
+    with pytest.raises(UserError, match=r"metrics.jsonl lacks the validation of step"):
         train(small(prepared_dir), tmp_path / "run")
 
 

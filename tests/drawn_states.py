@@ -1,0 +1,65 @@
+"""States of toy models on a placement, every number drawn at random: nothing is compiled."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from toy_steps import build, config
+
+from dtn_jax.parallel.mesh import Placement, make_placement
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import State, create_state
+from dtn_jax.tables.plan import TablePlan
+
+SCHEMA = Schema("drawn", (Field("item", rows=3000), Field("user", rows=7)), (Task("click"),))
+
+
+class Drawn(NamedTuple):
+    """Where a state of a config lies, and what it is."""
+
+    plan: TablePlan
+    at: Placement
+    places: State
+    state: State
+
+
+def drawn(**changes) -> Drawn:
+    """Of SCHEMA, with HCNet's codebooks; `model__embedding_dim=16` changes model.embedding_dim."""
+    c = config(model__experts="mlp+hcnet", model__hcnet__codebook_rows=50, **changes)
+    c.data.batch_size = c.data.eval_batch_size = 16
+    model, plan = build(c, SCHEMA)
+    at, rng = make_placement(c), np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: create_state(c, model, plan))
+
+    def draw(a, sharding):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return jax.device_put(jax.random.key(7), sharding)
+        whole = np.issubdtype(a.dtype, np.integer)
+        numbers = rng.integers(0, 60_000, a.shape) if whole else rng.normal(size=a.shape)
+        return jax.device_put(np.asarray(numbers, a.dtype), sharding)
+
+    def place(a, sharding):
+        return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
+
+    shardings = at.state(shapes)
+    places = jax.tree.map(place, shapes, shardings)
+    return Drawn(plan, at, places, jax.tree.map(draw, shapes, shardings))
+
+
+def rows(state: State, plan: TablePlan) -> dict[str, np.ndarray]:
+    """{path of each array of tables and slots: its rows `[V, ·]`, padding too}"""
+    found = {}
+    for part in ("tables", "slots"):
+        for path, a in jax.tree_util.tree_leaves_with_path(getattr(state, part)):
+            lie, numbers = plan.arrays[path[0].key], np.asarray(a)
+            if a.ndim:
+                numbers = lie.to_rows(numbers) if a.shape == lie.shape else numbers.reshape(-1, 1)
+                found[part + jax.tree_util.keystr(path)] = numbers
+    return found
+
+
+def others(state: State) -> list[np.ndarray]:
+    """All that is not by row."""
+    counts = [a for a in jax.tree.leaves(state.slots) if not a.ndim]
+    state = state.replace(tables={}, slots=counts, key=jax.random.key_data(state.key))
+    return [np.asarray(a) for a in jax.tree.leaves(state)]

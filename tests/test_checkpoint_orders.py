@@ -1,0 +1,159 @@
+"""A checkpoint holds rows as they lay, and is read where they lie otherwise: equal numbers."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from drawn_states import drawn, others, rows
+from saved_states import flip, large_file
+
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
+from dtn_jax.tables import read_back, row_order
+
+PROGRESS = {"best": {"mean": {"value": 0.5, "step": 1}}}
+CPU = {"parallel__table_platform": "cpu"}
+TPU = {"parallel__table_platform": "tpu"}
+KINDS = {
+    "adam": {"model__embedding_dim": 16},
+    "adam, odd width": {"model__embedding_dim": 24},
+    "adagrad": {"model__embedding_dim": 16, "optim__tables": "adagrad"},
+    "dense, odd width": {"model__embedding_dim": 24, "optim__tables": "dense"},
+    "bfloat16": {"model__embedding_dim": 24, "optim__table_dtype": "bfloat16"},
+    "wide": {"model__embedding_dim": 130, "optim__tables": "adagrad"},
+}
+WAYS = {
+    "one device": {"parallel__devices": 1},
+    "8 devices": {"parallel__devices": 8},
+    "tables over 2 of 4": {"parallel__devices": 4, "parallel__table_devices": 2},
+    "pmap": {"parallel__devices": 2, "parallel__strategy": "pmap"},
+}
+
+
+CASES = (
+    *((kind, "one device", (CPU, TPU)) for kind in KINDS),
+    *(("adam, odd width", way, (CPU, TPU)) for way in WAYS),
+    *(("adam, odd width", way, (TPU, CPU)) for way in WAYS),
+    ("adagrad", "8 devices", (CPU, TPU)),
+    ("dense, odd width", "8 devices", (CPU, TPU)),
+    ("bfloat16", "8 devices", (CPU, TPU)),
+    ("adam, odd width", "8 devices", (CPU, CPU)),
+    ("adam, odd width", "8 devices", (TPU, TPU)),
+)
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """A table has many, and lines of one order are cut by the pieces of the other."""
+    monkeypatch.setattr(read_back, "PIECE", 40_000)
+
+
+def save(workdir, given):
+    checkpoints = Checkpoints(workdir, given.plan)
+    checkpoints.save_best(1, given.state)
+    checkpoints.save(1, given.state, PROGRESS)
+    checkpoints.close()
+
+
+def restored(workdir, like):
+    """The last state, of which the best one has the tables."""
+    checkpoints = Checkpoints(workdir, like.plan)
+    state, progress = checkpoints.restore(like.places)
+    best = checkpoints.restore_best(1, state.replace(tables=like.places.tables))
+    checkpoints.close()
+    assert progress == PROGRESS
+    assert best.slots == best.opt_state == {}
+    chex.assert_trees_all_equal(best.tables, state.tables)
+    found = jax.tree.map(lambda a: a.sharding, state)
+    assert found == jax.tree.map(lambda a: a.sharding, like.places)
+    return state
+
+
+def assert_moved(state, plan, before):
+    """Equal numbers; of rows those that both orders have, and other rows are zeros."""
+    expected = rows(before.state, before.plan)
+    for path, found in rows(state, plan).items():
+        count = min(len(found), len(expected[path]))
+        assert count >= (50 if "codebook" in path else 3007)
+        np.testing.assert_array_equal(found[:count], expected[path][:count])
+        assert not found[count:].any()
+    chex.assert_trees_all_equal(others(state), others(before.state))
+
+
+@pytest.mark.parametrize(("kind", "way", "platforms"), CASES)
+def test_rows_move_to_another_order_and_back(tmp_path, kind, way, platforms):
+    here = drawn(**KINDS[kind], **platforms[0], **WAYS["one device"])
+    there = drawn(**KINDS[kind], **platforms[1], **WAYS[way])
+    save(tmp_path / "one", here)
+    moved = there._replace(state=restored(tmp_path / "one", there))
+    assert_moved(moved.state, there.plan, here)
+    save(tmp_path / "two", moved)
+    assert_moved(restored(tmp_path / "two", here), here.plan, moved)
+
+
+def test_a_cpus_padding_comes_back_too(tmp_path):
+    """All bits of the state, where the other order has no fewer rows."""
+    here, there = (drawn(**KINDS["adam, odd width"], **given) for given in (CPU, TPU))
+    save(tmp_path / "one", here)
+    save(tmp_path / "two", there._replace(state=restored(tmp_path / "one", there)))
+    back = restored(tmp_path / "two", here)
+    chex.assert_trees_all_equal(rows(back, here.plan), rows(here.state, here.plan))
+
+
+@pytest.mark.parametrize("platform", [CPU, TPU])
+def test_without_a_tag_rows_lie_alone(tmp_path, monkeypatch, platform):
+    """As earlier versions saved them: in one piece each."""
+    here, there = (drawn(**KINDS["adagrad"], **given) for given in (CPU, platform))
+    with monkeypatch.context() as patch:
+        patch.setattr(row_order, "tag", lambda arrays: {})
+        patch.setattr(read_back, "PIECE", 1 << 30)
+        save(tmp_path, here)
+    assert_moved(restored(tmp_path, there), there.plan, here)
+
+
+def test_a_damaged_best_state_is_read_from_the_last_in_another_order(tmp_path, capsys):
+    here, there = (drawn(**KINDS["adam"], **given) for given in (CPU, TPU))
+    save(tmp_path, here)
+    flip(large_file(tmp_path / "checkpoints/best/1"), 4321)
+    state = restored(tmp_path, there)
+    assert_moved(state, there.plan, here)
+    assert f"read from {tmp_path / 'checkpoints/last/1'} instead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ("reversed", "in the order 'reversed', expected a tag for each array"),
+        ({"embedding": 3}, r"{'embedding': 3}, expected whole numbers per_line and lanes"),
+        ({"embedding": {"per_line": 8}}, "expected whole numbers per_line and lanes"),
+        ({"embedding": {"per_line": 8.0, "lanes": 128}}, "expected whole numbers"),
+        ({"embedding": {"per_line": 8, "lanes": 128, "order": "odd"}}, "'order': 'odd'"),
+        ({"embedding": {"per_line": 0, "lanes": 128}}, "expected 1 <= per_line"),
+        ({"embedding": {"per_line": 9, "lanes": 128}}, "16 per_line <= lanes"),
+        ({"embedding": {"per_line": 4, "lanes": 64}}, r"expected float32 \[3072, 64\]"),
+    ],
+)
+def test_a_tag_that_is_not_known_is_told(tmp_path, monkeypatch, tag, message):
+    here = drawn(**KINDS["adam"], **CPU)
+    monkeypatch.setattr(row_order, "tag", lambda arrays: tag)
+    save(tmp_path, here)
+    checkpoints = Checkpoints(tmp_path, here.plan)
+    for restore in (
+        lambda: checkpoints.restore(here.places),
+        lambda: checkpoints.restore_best(1, here.state),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            restore()
+        assert str(tmp_path) in str(error.value)
+    checkpoints.close()
+    assert not (tmp_path / "checkpoints/damaged").exists()
+
+
+def test_rows_that_are_no_padding_are_not_dropped(tmp_path):
+    here, there = (drawn(**KINDS["adam"], **given) for given in (CPU, TPU))
+    save(tmp_path, here)
+    checkpoints = Checkpoints(tmp_path, there.plan)
+    checkpoints.used = {"embedding": 3073, "codebook": 50}
+    with pytest.raises(UserError, match="has 3,072 rows, expected 3,073 and padding"):
+        checkpoints.restore(there.places)
+    checkpoints.close()

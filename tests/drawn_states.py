@@ -1,4 +1,4 @@
-"""States of toy models on a placement, every number drawn at random: nothing is compiled."""
+"""States of toy models every number drawn at random: no model is compiled."""
 
 from typing import NamedTuple
 
@@ -6,44 +6,53 @@ import jax
 import numpy as np
 from toy_steps import build, config
 
-from dtn_jax.parallel.mesh import Placement, make_placement
+from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State, create_state
 from dtn_jax.tables.plan import TablePlan
 
-SCHEMA = Schema("drawn", (Field("item", rows=3000), Field("user", rows=7)), (Task("click"),))
+ITEMS = 3000  # rows of a table; another has 7
 
 
 class Drawn(NamedTuple):
-    """Where a state of a config lies, and what it is."""
+    """How a config's tables lie, its state's shapes and places, and a state."""
 
     plan: TablePlan
-    at: Placement
     places: State
     state: State
 
 
-def drawn(**changes) -> Drawn:
-    """Of SCHEMA, with HCNet's codebooks; `model__embedding_dim=16` changes model.embedding_dim."""
+def placed(items: int, **changes) -> tuple[TablePlan, State]:
+    """How the tables of a model with HCNet's codebooks lie, and its state's shapes and places.
+
+    `model__embedding_dim=16` changes model.embedding_dim.
+    """
     c = config(model__experts="mlp+hcnet", model__hcnet__codebook_rows=50, **changes)
     c.data.batch_size = c.data.eval_batch_size = 16
-    model, plan = build(c, SCHEMA)
-    at, rng = make_placement(c), np.random.default_rng(0)
+    schema = Schema("drawn", (Field("item", rows=items), Field("user", rows=7)), (Task("click"),))
+    model, plan = build(c, schema)
     shapes = jax.eval_shape(lambda: create_state(c, model, plan))
-
-    def draw(a, sharding):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            return jax.device_put(jax.random.key(7), sharding)
-        whole = np.issubdtype(a.dtype, np.integer)
-        numbers = rng.integers(0, 60_000, a.shape) if whole else rng.normal(size=a.shape)
-        return jax.device_put(np.asarray(numbers, a.dtype), sharding)
+    shardings = make_placement(c).state(shapes)
 
     def place(a, sharding):
         return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
 
-    shardings = at.state(shapes)
-    places = jax.tree.map(place, shapes, shardings)
-    return Drawn(plan, at, places, jax.tree.map(draw, shapes, shardings))
+    return plan, jax.tree.map(place, shapes, shardings)
+
+
+def drawn(items: int = ITEMS, **changes) -> Drawn:
+    """A state, of the same numbers whatever the placement, where shapes are equal."""
+    plan, places = placed(items, **changes)
+    rng = np.random.default_rng(0)
+
+    def draw(a):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            return jax.device_put(jax.random.key(7), a.sharding)
+        whole = np.issubdtype(a.dtype, np.integer)
+        numbers = rng.integers(0, 60_000, a.shape) if whole else rng.normal(size=a.shape)
+        return jax.device_put(np.asarray(numbers, a.dtype), a.sharding)
+
+    return Drawn(plan, places, jax.tree.map(draw, places))
 
 
 def rows(state: State, plan: TablePlan) -> dict[str, np.ndarray]:

@@ -1,6 +1,9 @@
 """Which operations took longest, read from a trace that JAX wrote."""
 
+import collections
+import gzip
 import io
+import json
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +50,18 @@ def test_the_heaviest_operation_is_first_with_its_calls_and_its_place(recorded):
     assert "heavy/dot_general" in found[0].source
     assert found[0].calls == 2 * STEPS  # twice in each call's loop
     assert 0 < found[0].milliseconds < 10_000
+
+
+def test_the_times_are_those_of_the_viewers_file(recorded):
+    """JAX writes the events as JSON too, which rounds them to nanoseconds."""
+    events = json.loads(gzip.decompress(next(recorded.parent.glob("*.json.gz")).read_bytes()))
+    total = collections.Counter()
+    for event in events["traceEvents"]:
+        operation = event.get("args", {}).get("hlo_op")
+        if operation and not operation.startswith("while"):
+            total[event["args"]["hlo_module"], operation] += event["dur"] / 1e3
+    expected = sorted(total.values(), reverse=True)
+    assert [o.milliseconds for o in operations(recorded)] == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_loop_is_no_operation_and_programs_are_told_apart(recorded):

@@ -41,7 +41,7 @@ def touched_lines(lie: StoredRows, ids: Int[Array, " N"], gradient: Float[Array,
     n, k = len(ids), lie.per_line
     place = jnp.arange(n, dtype=jnp.int32)
     ids, source = jax.lax.sort((ids, place), num_keys=2)
-    line, in_line = ids // k, ids % k
+    line, in_line = lie.where(ids)
     starts = _changes(line)
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
     at = jnp.where(ends & (line < lie.lines), line, lie.lines + place)

@@ -19,6 +19,7 @@ MB, GB = 1e6, 1e9
 SHORT = 2  # rows of a table for each id of a step; so short a table may be passed over
 LOOPED = ("train", "update")  # kinds whose program is a loop of steps
 HOST = r"(?i)callback|host"
+FOR_EVER = 2**63 - 1
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -31,7 +32,7 @@ def read_figures(cell: Cell, record: Mapping[str, Any], text: str) -> dict[str, 
     """
     row = described(cell, record)
     if not text:
-        return row | not_compiled(cell, record["error"])
+        return row | not_compiled(cell, record)
     program = read_program(text)
     row |= of_memory(cell, record, program)
     row |= of_tables(cell, record, program)
@@ -49,14 +50,20 @@ def described(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
     }
 
 
-def not_compiled(cell: Cell, error: str) -> dict[str, Content]:
-    """The compiler's words; and the memory that it would take at least, where they tell."""
-    told = re.search(r"(temporaries \(|Used )([\d.]+)([KMGT])", error)
-    size = float(told[2]) * UNITS[told[3]] if told else None
+def not_compiled(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
+    """The compiler's words; and the least that the program would take, where they tell."""
+    said = re.sub(r"\s+", " ", record["error"])[:300]
+    told = re.search(r"temporaries \(([\d.]+)([KMGT])\)", said)
+    if not told:
+        return {"error": said}
+    temporaries, held = float(told[1]) * UNITS[told[2]], logical_bytes(cell, record)
     return {
-        "temporaries MB": size and size / MB,
-        "of its memory": size and size / CHIPS[cell.chip].memory,
-        "error": re.sub(r"\s+", " ", error)[:300],
+        "peak MB": (held + temporaries) / MB,
+        "of its memory": (held + temporaries) / CHIPS[cell.chip].memory,
+        "held MB": held / MB,
+        "temporaries MB": temporaries / MB,
+        "peak over held": (held + temporaries) / held,
+        "error": said,
     }
 
 
@@ -204,8 +211,9 @@ def calls_host(placed: Placed) -> bool:
 
 def cycles(placed: Placed) -> int:
     """A TPU's compiler estimates them for fusions and what is like them, not for sorts, gathers,
-    scatters and collectives."""
-    return int(placed.operation.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+    scatters and collectives; what SparseCores do is said to take for ever."""
+    found = int(placed.operation.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+    return 0 if found == FOR_EVER else found
 
 
 COLUMNS = (

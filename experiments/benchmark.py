@@ -90,6 +90,11 @@ def main(arguments: Sequence[str]) -> None:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
+    if known.cell and (names != ["compiled"] or not known.out):
+        raise UserError(
+            "--cell compiles other programs than the list of the suite compiled: give "
+            "--suite=compiled and --out=FOLDER, not the real results'"
+        )
     folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(
         quick=known.quick,

@@ -98,7 +98,7 @@ def find_python(venv: str) -> str:
     if not python.exists():
         raise UserError(
             f"the suite compiled needs the compilers of TPUs and GPUs (the extra `compiled`, about "
-            f"2 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
+            f"3 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
             f"with --compiled_venv=FOLDER or {VENV_VARIABLE}=FOLDER"
         )
     return str(python.absolute())

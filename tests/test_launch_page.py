@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from dtn_jax.config import base_config, override
+from dtn_jax.tables.stored_rows import lay_out
 
 PAGE = (pathlib.Path(__file__).parents[1] / "docs/launch.md").read_text()
 
@@ -32,6 +33,15 @@ def test_every_source_is_given_and_used():
     defined = re.findall(r"^\[(\d)\]: https://", PAGE, re.M)
     used = set(re.findall(r"\[(\d)\](?!:)", PAGE))
     assert defined == sorted(used)
+
+
+def test_what_a_width_costs_on_tpus():
+    widths, costs = (
+        re.findall(r"[\d.]+", re.search(rf"^\| {row} \|.*$", PAGE, re.M)[0])
+        for row in ("D", "memory on TPUs over that of the numbers")
+    )
+    for width, cost in zip(widths, costs, strict=True):
+        assert lay_out(1, int(width), "tpu", 1).storage == pytest.approx(float(cost), abs=0.005)
 
 
 @pytest.mark.slow

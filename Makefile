@@ -1,7 +1,7 @@
 # make demo       trains DTN on the embedded real data and prints its test table
 # make test       lint and the tests that a developer needs, in minutes
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
-# make compiled   the compilers of TPUs and GPUs, about 2 GB, into .venv-compiled: for the suite
+# make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.

@@ -29,7 +29,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.models.build import task_graph
 from dtn_jax.options import per_task
-from dtn_jax.parallel import processes
+from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement
 from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state, example_batch, example_inputs
@@ -172,6 +172,7 @@ def build_run(config: ConfigDict) -> Run:
         raise UserError("config.replicas makes several runs: dtn_jax.replicas.train_replicas")
     processes.join(config.parallel)
     at = make_placement(config)
+    known_bugs.warn(at.mesh.devices.flat[0].platform)
     source = config.data
     data = processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)

@@ -37,7 +37,8 @@ class TrainOptions:
     )
     remat: bool = option(
         False,
-        "compute experts again in the backward pass: less memory on GPU and TPU",
+        "compute experts again in the backward pass, to save memory: none on CPUs; on GPUs and "
+        "TPUs not tried",
         runtime=True,
     )
     patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)

@@ -20,6 +20,7 @@ from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import processes
+from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
 from dtn_jax.run import Run, build_run
@@ -38,6 +39,7 @@ def train(
     *,
     test: bool = True,
     after_validation: AfterValidation | None = None,
+    profile: int = 0,
 ) -> dict:
     """Trains, evaluates and returns what results.json holds.
 
@@ -51,6 +53,7 @@ def train(
         hold only validation metrics.
       after_validation: called after each validation but the last with its number, from 1, and
         {`train.select` and each task: its value, see `validate`}; what it raises ends the run.
+      profile: steps to record a trace of, in the folder's `profile/`; changes no result.
 
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
@@ -60,14 +63,15 @@ def train(
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
-    with contextlib.closing(folder):
+    profiled = Profile(folder.path / "profile", profile)
+    with contextlib.closing(folder), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
             rich.print("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
-                state = fit(run, folder, checkpoints, state, progress, after_validation)
+                state = fit(run, folder, checkpoints, state, progress, after_validation, profiled)
                 results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     return results
@@ -119,7 +123,8 @@ def fit(
     checkpoints: Checkpoints,
     state: State,
     progress: Progress,
-    after_validation: AfterValidation | None = None,
+    after_validation: AfterValidation | None,
+    profiled: Profile,
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
@@ -133,13 +138,16 @@ def fit(
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)
-            count = run.at_steps.steps_to_next_stop(step)
+            count = profiled.at_most(run.at_steps.steps_to_next_stop(step))
             chunk = rows.chunk(config.seed, epoch, position, count, batch_size)
             state, losses = train_chunk(state, run.at.put(chunk, run.at.chunk()), count)
             step += count
             log.add(step, losses, count)
+            if profiled.add(losses, count):
+                log.fetch(leave=0)  # writing the trace is not training time
             if run.at_steps.checkpoint_is_due(step):
                 pause(run, folder, checkpoints, log, watch, state, step, after_validation)
+        profiled.end()
     return state
 
 

@@ -79,8 +79,8 @@ def main(arguments: Sequence[str]) -> None:
         "--cell",
         action="append",
         default=[],
-        help=f"suite compiled: compile this instead of its list; may be repeated. {GRAMMAR}. "
-        "Example: v5p:4x4x4,dtn,rows=1e9,adagrad",
+        help=f"suite compiled: compile this, not its list; may be repeated. {GRAMMAR}. Example: "
+        "--cell=v5p:4x4x4,dtn,rows=1e9,adagrad",
     )
     known = parser.parse_args(arguments)
     names = (
@@ -90,6 +90,11 @@ def main(arguments: Sequence[str]) -> None:
         choose("suite", name, [*SUITES, "all"])
     if known.quick and not known.out:
         raise UserError("--quick measures nothing real: give --out=FOLDER, not the real results'")
+    if known.cell and (names != ["compiled"] or not known.out):
+        raise UserError(
+            "--cell compiles other programs than the list of the suite compiled: give "
+            "--suite=compiled and --out=FOLDER, not the real results'"
+        )
     folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(
         quick=known.quick,
@@ -127,7 +132,12 @@ def show(found: Measured) -> None:
     columns = found.shown or tuple(found.rows[0])
     for column in columns:
         number = any(isinstance(row[column], int | float) for row in found.rows)
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if number else "left",
+            overflow="fold",
+            min_width=max(map(len, column.split())),
+        )
     for row in found.rows:
         table.add_row(*(cell_text(row[column]) for column in columns))
     rich.print(table)

@@ -31,7 +31,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.run import build_run
 from dtn_jax.workdir import versions
 
-from . import command
+from . import command, compile_cache
 
 EXAMPLE = "python -m experiments.feature_importance --workdir=runs/adult_dtn"
 FOLDER = "importance"
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     config.data.data_dir = known.data_dir or config.data.data_dir
     config.data.manual_dir = known.manual_dir or config.data.manual_dir
 
+    compile_cache.use(known.cache_dir)
     run = build_run(config)
     state, step = best_state(run, workdir)
     # The output of an earlier call stays until all of this one's is made.
@@ -115,6 +116,7 @@ def make_parser() -> command.Parser:
     add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "", "where raw files are now, if not where the run had them")
+    compile_cache.add_option(parser)
     return parser
 
 

@@ -1,7 +1,8 @@
 """Runs experiments.train as several processes on this machine; if one dies, restarts all.
 
 Everything after `--` is passed to experiments.train. This command is for one machine and for tests;
-on a cluster, each host runs experiments.train itself (see experiments/launch.md).
+on a cluster, each host runs experiments.train itself. docs/launch.md has examples, and the flags of
+XLA that are worth setting.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
 from dtn_jax.shared_files import write_whole
 
-from . import command
+from . import command, compile_cache
 from .tables import csv as table_csv
 from .tables import kept
 from .tables import latex as table_latex
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     name, protocol = read_protocol(known)
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
-    keep_compiled(runs)
+    compile_cache.use(known.cache_dir)
     places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
@@ -145,14 +145,8 @@ def make_parser() -> command.Parser:
     )
     parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
     parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
+    compile_cache.add_option(parser)
     return parser
-
-
-def keep_compiled(runs: pathlib.Path) -> None:
-    """Keeps compiled programs on disk, as trials and seeds share them, unless JAX does already."""
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str((runs / "compiled").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:
@@ -202,7 +196,7 @@ def references(work: Work) -> dict[str, dict]:
 
 def remade(arguments: Sequence[str]) -> str:
     """The command that makes the whole table, without the folders."""
-    places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--entries")
+    places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
     left, given = [], iter(arguments)
     for argument in given:
         name, equals, _ = argument.partition("=")

@@ -22,7 +22,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
 
-from . import command
+from . import command, compile_cache
 from .search import sweep_report, trial_storage
 from .search.budget import PRUNERS, SAMPLERS, Budget
 from .search.opening import open_study
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     if known.objective:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
+    compile_cache.use(known.cache_dir)
     data = read_data(config)
     # A selection that does not fit the data set ends the search before it has a folder.
     selection = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema))
@@ -146,6 +147,7 @@ def make_parser() -> command.Parser:
     )
     add("sampler", "tpe", f"{', '.join(SAMPLERS)} (default tpe)")
     add("pruner", "none", f"ends bad trials early: {', '.join(PRUNERS)} (default none)")
+    compile_cache.add_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     return parser
 

@@ -8,7 +8,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
-from . import command
+from . import command, compile_cache
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
@@ -17,14 +17,28 @@ EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=r
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
+    compile_cache.add_option(parser)
+    parser.add_argument(
+        "--profile",
+        metavar="STEPS",
+        type=int,
+        default=0,
+        help="record a trace of this many steps, once the program is compiled, in the workdir's "
+        "folder profile, and print the ten heaviest operations",
+    )
     known, rest = parser.parse_known_args(arguments)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")
+    if known.profile < 0:
+        raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
+    if known.profile and config.replicas:
+        raise UserError("--profile records one run: leave config.replicas out")
+    compile_cache.use(known.cache_dir)
     if config.replicas:
         train_replicas(config, known.workdir)
     else:
-        train(config, known.workdir)
+        train(config, known.workdir, profile=known.profile)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ JAX's persistent cache does the keeping. It is the environment that says where, 
 which tests start use it too.
 """
 
-import hashlib
 import os
 import pathlib
-import platform
+
+from experiments.compile_cache import processor
 
 LARGEST = 500e6  # bytes, far above what one version of the code needs
 
@@ -17,13 +17,7 @@ def folder() -> str:
     if given := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return given
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        features = next(line for line in lines if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        features = platform.processor()
-    machine = hashlib.sha256(features.encode()).hexdigest()[:8]
-    return str(root / "dtn_jax_tests" / f"compiled-{platform.machine()}-{machine}")
+    return str(root / "dtn_jax_tests" / f"compiled-{processor()}")
 
 
 def with_flags(*flags: str) -> str:
@@ -38,23 +32,3 @@ def write_whole(self, key: str, value: bytes) -> None:
     part = path.with_name(f"{key[-64:]}.{os.getpid()}.part")
     part.write_bytes(value)
     part.replace(path)
-
-
-def delete_oldest(folder: pathlib.Path, largest: float = LARGEST) -> None:
-    """Deletes the files that were used longest ago until the rest has `largest` bytes.
-
-    Several processes may do so at once, and others read and write meanwhile.
-    """
-    found = []
-    for path in folder.glob("*"):
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            continue
-        found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
-        if total <= largest:
-            break
-        path.unlink(missing_ok=True)
-        total -= size

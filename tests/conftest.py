@@ -27,6 +27,8 @@ from absl import flags
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
 
+from experiments.compile_cache import delete_oldest
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()
@@ -48,7 +50,8 @@ install_import_hook("dtn_jax", f"{__name__}.check_calls")
 
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # once a run, not in each worker
-        compile_cache.delete_oldest(pathlib.Path(jax.config.jax_compilation_cache_dir))
+        kept = pathlib.Path(jax.config.jax_compilation_cache_dir)
+        delete_oldest(kept, compile_cache.LARGEST)
 
 
 class Precision:

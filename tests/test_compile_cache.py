@@ -8,17 +8,19 @@ import sys
 import compile_cache
 import jax
 
+from experiments.compile_cache import delete_oldest
+
 
 def test_the_oldest_files_go_first(tmp_path):
     for i, name in enumerate("abcd"):
         (tmp_path / name).write_bytes(bytes(10))
         os.utime(tmp_path / name, (i, i))
     os.utime(tmp_path / "a", (9, 0))  # it was read
-    compile_cache.delete_oldest(tmp_path, largest=40)
+    delete_oldest(tmp_path, largest=40)
     assert len(list(tmp_path.iterdir())) == 4
-    compile_cache.delete_oldest(tmp_path, largest=25)
+    delete_oldest(tmp_path, largest=25)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "d"]
-    compile_cache.delete_oldest(tmp_path / "absent")
+    delete_oldest(tmp_path / "absent", largest=0)
 
 
 def test_flags_stand_once_however_often_they_are_asked_for(monkeypatch):

@@ -58,6 +58,7 @@ LAYERS = (
     "__main__",
     "configs",
     "experiments.option_help",
+    "experiments.compile_cache",
     "experiments.command",
     "experiments.search",
     "experiments.tables",

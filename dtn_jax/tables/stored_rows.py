@@ -67,12 +67,18 @@ class StoredRows:
 
     def take(self, table: Shaped[Array, "L lanes"], ids: Int[Array, " N"]) -> Shaped[Array, "N D"]:
         """Rows of a table that lies here; those out of range are zeros."""
-        lines = table.at[ids // self.per_line].get(mode="fill", fill_value=0)
+        line, place = self.where(ids)
+        lines = table.at[line].get(mode="fill", fill_value=0)
         found = lines[:, : self.width]
         for k in range(1, self.per_line):
-            is_kth = (ids % self.per_line == k)[:, None]
-            found = jnp.where(is_kth, lines[:, k * self.width : (k + 1) * self.width], found)
+            kth = lines[:, k * self.width : (k + 1) * self.width]
+            found = jnp.where((place == k)[:, None], kth, found)
         return found
+
+    def where(self, ids: Int[Array, " N"]) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
+        """The line of each row and its place there, in [0, K); of no negative ids."""
+        k = jnp.asarray(self.per_line, ids.dtype)
+        return jax.lax.div(ids, k), jax.lax.rem(ids, k)
 
     def to_lines(
         self, rows: Shaped[Array | np.ndarray, "V D"]

@@ -41,7 +41,7 @@ def touched_lines(lie: StoredRows, ids: Int[Array, " N"], gradient: Float[Array,
     n, k = len(ids), lie.per_line
     place = jnp.arange(n, dtype=jnp.int32)
     ids, source = jax.lax.sort((ids, place), num_keys=2)
-    line, in_line = ids // k, ids % k
+    line, in_line = lie.where(ids)
     starts = _changes(line)
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
     at = jnp.where(ends & (line < lie.lines), line, lie.lines + place)
@@ -65,9 +65,9 @@ def update(
 ) -> tuple[Array, Slots]:
     """Applies one step to the rows `ids` (repeats allowed, out of range dropped)."""
     touched = touched_lines(lie, ids, gradient)
-    old_lines = read(table, touched)
+    old_lines = read(lie, table, touched)
     lines = numbers(old_lines).astype(gradient.dtype)
-    old_slots = jax.tree.map(lambda slot: read(slot, touched), slots)
+    old_slots = jax.tree.map(lambda slot: read(lie, slot, touched), slots)
     pulled = touched.gradient + in_touched(lie, touched, scalars.l2 * lines, 0)
     rate = scalars.rate.astype(lines.dtype)
     delta, new_slots = optimizer.step(lines, old_slots, pulled, rate, lie)
@@ -88,21 +88,27 @@ def whole_gradient(
 ) -> Float[Array, "L lanes"]:
     """The gradient of every row: sums over the batch, with L2 on the rows that it touches."""
     touched = touched_lines(lie, ids, gradient)
-    pulled = touched.gradient + in_touched(lie, touched, l2 * read(table, touched), 0)
+    pulled = touched.gradient + in_touched(lie, touched, l2 * read(lie, table, touched), 0)
     return jnp.zeros_like(table).at[touched.at].set(pulled, unique_indices=True, mode="drop")
 
 
-def read(array: Array, touched: Touched) -> Array:
+def read(lie: StoredRows, array: Array, touched: Touched) -> Array:
     """Of an array like the table the touched lines `[N, lanes]`; of one with a number for each row
     `[N, K]`."""
-    found = array.at[touched.at].get(unique_indices=True, mode="fill", fill_value=0)
-    return found if found.ndim > 1 else found[:, None]
+    found = {"unique_indices": True, "mode": "fill", "fill_value": 0}
+    if array.shape == lie.by_row and array.ndim > 1:  # [L, K]: by columns, which stay columns
+        return array.T.at[:, touched.at].get(**found).T
+    lines = array.at[touched.at].get(**found)
+    return lines if lines.ndim > 1 else lines[:, None]
 
 
 def write(lie: StoredRows, array: Array, touched: Touched, new: Array, old: Array) -> Array:
     """Puts `new` where `read` found `old`; rows that are not touched keep what they have."""
-    new = in_touched(lie, touched, new, old).reshape(-1, *array.shape[1:])
-    return array.at[touched.at].set(new, unique_indices=True, mode="drop")
+    new = in_touched(lie, touched, new, old)
+    put = {"unique_indices": True, "mode": "drop"}
+    if array.shape == lie.by_row and array.ndim > 1:
+        return array.T.at[:, touched.at].set(new.T, **put).T
+    return array.at[touched.at].set(new.reshape(-1, *array.shape[1:]), **put)
 
 
 def in_touched(lie: StoredRows, touched: Touched, new: Array, old: Array | int) -> Array:

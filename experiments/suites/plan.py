@@ -1,9 +1,11 @@
 """A plan for 6.3 billion training rows and 10^9 table rows on 64 to 1024 devices, and its check.
 
 DTN with GDCN and MaskNet experts (23 fields, lazy Adam), 1024 examples a device. Memory and bytes
-come from `experiments.suites.needs`; the first rows hold them against compiled programs of the same
-experts on 2, 4 and 8 devices (simulated where there are fewer). A step's time is arithmetic, row
-update and network one after another, each at a rate of RATES or of this machine: nothing overlaps.
+come from `experiments.suites.needs`; the first rows hold them against programs of the same experts
+that were compiled for 2, 4 and 8 devices of this machine (simulated where there are fewer). A
+step's time is arithmetic, row update and network one after another, each at a rate of RATES or of
+this machine: nothing overlaps. The rows of H100s and TPUs are such sums: nothing was compiled for
+them here, and nothing ran on them.
 """
 
 from __future__ import annotations
@@ -228,8 +230,9 @@ def notes(
     return [
         "MB are 10^6 bytes of one device. Held: between steps. Step: within one, an upper bound. "
         "Carried: the whole arrays that collectives make or reduce; sent: by one device in a ring.",
-        "Not modelled: sorting ids, overlap of arithmetic and network, latencies, kernels' "
-        "workspace, reading data. Float32 throughout.",
+        "Rows of H100s and TPUs are sums with assumed rates: nothing ran there. Not modelled: "
+        "sorting ids, overlap of arithmetic and network, latencies, kernels' workspace, reading "
+        "data. Float32 throughout.",
         f"The exchange hands every gradient to every device: at E = {dim} on {devices} devices "
         f"{gathered:,.0f} MB a step reach each; {routed:,.1f} MB would if each went to its owner.",
         *described,

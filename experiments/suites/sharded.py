@@ -2,8 +2,8 @@
 
 The strategies, `shard` with the tables over all devices and over two, beside XLA alone: the same
 step, placed the same, whose rows XLA partitions itself. Of shared_bottom (E = 16, 23 fields, lazy
-Adam) at a batch of 1024 over all devices. Memory and bytes are the compiled program's own figures.
-Without eight devices they are simulated.
+Adam) at a batch of 1024 over all devices. Memory and bytes are the compiled program's own figures,
+times are of runs. Without eight devices, they are simulated on the CPU: then all is of that CPU.
 """
 
 from __future__ import annotations

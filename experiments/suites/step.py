@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.config import base_config
@@ -22,7 +23,7 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.tables.plan import make_plan
+from dtn_jax.tables.plan import TablePlan, make_plan
 
 from .activations import saved_bytes
 from .measured import Cell, Goal, Measured, Options, timed_in_turns
@@ -77,15 +78,20 @@ def released_config(experts: str, dtype: str, quick: bool) -> ConfigDict:
     return config
 
 
-def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
-    rows = 23_000 if options.quick else ROWS
+def built(config: ConfigDict, quick: bool) -> tuple[nn.Module, TablePlan]:
+    """The model of such a config, and its tables, for click and order."""
+    rows = 23_000 if quick else ROWS
     fields = tuple(Field(f"f{i}", rows=rows // FIELDS) for i in range(FIELDS))
     tasks = (Task("click"), Task("order", upstream=("click",)))
     schema = Schema("benchmark", fields, tasks)
-    model = architectures.build(config.model, schema)
     codebooks = architectures.codebooks(config.model, schema)
     plan = make_plan(schema, config.model, ("shared",), codebooks)
-    batch = jax.tree.map(lambda a: a[0], random_chunk(schema, config.data.batch_size, "zipf"))
+    return architectures.build(config.model, schema), plan
+
+
+def measure_step(config: ConfigDict, options: Options) -> Mapping[str, Cell]:
+    model, plan = built(config, options.quick)
+    batch = jax.tree.map(lambda a: a[0], random_chunk(plan.schema, config.data.batch_size, "zipf"))
     state = jax.jit(lambda: create_state(config, model, plan))()
     huge_pages.use((state.tables, state.slots))
     size = flops.count(model, jax.eval_shape(lambda: example_inputs(plan)))

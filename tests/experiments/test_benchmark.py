@@ -53,6 +53,10 @@ def test_bad_arguments_are_named(tmp_path):
         benchmark.main(["--suite=tabels"])
     with pytest.raises(UserError, match="--out"):
         benchmark.main(["--suite=tables", "--quick"])
+    with pytest.raises(UserError, match="--out=FOLDER"):
+        benchmark.main(["--suite=compiled", "--cell=v5e:2x2,dtn"])
+    with pytest.raises(UserError, match="--suite=compiled"):
+        benchmark.main(["--suite=tables", "--cell=v5e:2x2,dtn", f"--out={tmp_path}"])
 
 
 def test_the_suite_evaluation_runs_and_its_values_agree(tmp_path):

@@ -103,13 +103,18 @@ def test_out_of_memory_is_a_result():
         "temporaries (33.70G) exceeds available HBM (15.75G)."
     )
     row = read_figures(cell, record(error=error), "")
-    assert row["temporaries MB"] == pytest.approx(33.70 * 2**30 / 1e6)
-    assert row["of its memory"] == pytest.approx(33.70 / 15.75)
+    held, temporaries = ROWS * 260, 33.70 * 2**30
+    assert row["temporaries MB"] == pytest.approx(temporaries / 1e6)
+    assert row["peak MB"] == pytest.approx((held + temporaries) / 1e6)
+    assert row["of its memory"] == pytest.approx((held + temporaries) / (15.75 * 2**30))
+    assert row["peak over held"] == pytest.approx(1 + temporaries / held)
     assert row["error"] == error
-    assert row["peak MB"] is None
     assert [(g.name, g.got) for g in goals([cell], [row])] == [
         ("programs that do not compile or fit their chip", 1)
     ]
+    row = read_figures(cell, record(error="INTERNAL: no"), "")
+    assert (row["error"], row["peak MB"]) == ("INTERNAL: no", None)
+    assert goals([cell], [row])[0].got == 1
 
 
 def test_goals():

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from configs import adult
-from dtn_jax.errors import UserError
 from experiments import benchmark
 from experiments.suites import (
     ali_ccp,
-    gpu,
     peers,
     pipeline,
     programs,
@@ -20,7 +18,7 @@ from experiments.suites import (
     step,
     tables,
 )
-from experiments.suites.measured import Goal, Options
+from experiments.suites.measured import Goal
 
 pytestmark = pytest.mark.slow
 
@@ -151,16 +149,6 @@ def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     assert len(planned) == 3
     assert all(row["hours an epoch"] > 0 for row in planned)
     assert all(row["tables and slots, MB"] > 3000 for row in planned)
-
-
-def test_the_suite_gpu_needs_one_and_runs_small_without(monkeypatch, tmp_path):
-    with pytest.raises(UserError, match="needs a GPU"):
-        gpu.measure(Options())
-    monkeypatch.setattr(gpu, "EXPERTS", ("gdcn+masknet",))
-    benchmark.main(["--suite=gpu", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    assert [row["dtype"] for row in found["rows"]] == ["bfloat16", "float32"]
-    assert [goal["wanted"] for goal in found["goals"]] == [gpu.SHARE]
 
 
 def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):

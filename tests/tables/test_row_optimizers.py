@@ -175,10 +175,11 @@ def test_small_steps_are_not_lost_in_bfloat16():
 def test_a_step_makes_no_copy_of_the_table(dtype, platform):
     """The compiled update writes in place: its temporaries do not grow with the table.
 
-    XLA would write into bfloat16 through such a copy.
+    XLA would write into bfloat16 through such a copy. As on TPUs without Adam's counts: a CPU
+    copies those, to turn them.
     """
     n, width = 64, 16
-    optimizer = ro.adam(0.9, 0.999, 1e-8)
+    optimizer = ro.sgd() if platform == "tpu" else ro.adam(0.9, 0.999, 1e-8)
 
     def temporaries(rows):
         lie = lay_out(rows, width, platform, 1)

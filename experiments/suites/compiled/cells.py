@@ -41,10 +41,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 }
 NUMBERS = {"rows": "rows", "E": "dim", "each": "each"}  # key in a cell: attribute
 GRAMMAR = (
-    "a cell is TOPOLOGY,WORD,...: v5e:2x2 (also v5p, v6e, as large as 16x16 or 4x8x8) or h100:N; "
-    f"a model ({', '.join(MODELS)}); a kind (train; score; create: the initialisation; update: "
-    "look-up and row update alone, without a model); an optimizer (adam, adagrad, sgd); float32 "
-    "or bfloat16 tables; shard or pmap; rows=1e7 of all tables; E=64; each=1024 examples a device"
+    "TOPOLOGY,WORD,... with a topology (v5e:2x2, v6e:8x8, v5p:4x4x4, h100:64 and others), a model "
+    f"({', '.join(MODELS)}), a kind (train, score, create: the initialisation, or update: look-up "
+    "and row update alone, without a model), an optimizer (adam, adagrad, sgd), float32 or "
+    "bfloat16 tables, shard or pmap, and rows=1e7 of all tables, E=64, each=1024 examples a "
+    "device; what stands first, or is given here, is the default"
 )
 
 

@@ -13,13 +13,14 @@ from ..hlo.text import Array, Placed, Program, read_program
 from ..hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
 from ..measured import Cell as Content
 from .cells import Cell
+from .memory import MB, not_compiled, of_memory
 from .topologies import CHIPS
 
-MB, GB = 1e6, 1e9
+GB = 1e9
 SHORT = 2  # rows of a table for each id of a step; so short a table may be passed over
 LOOPED = ("train", "update")  # kinds whose program is a loop of steps
 HOST = r"(?i)callback|host"
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+FOR_EVER = 2**63 - 1
 
 
 def read_figures(cell: Cell, record: Mapping[str, Any], text: str) -> dict[str, Content]:
@@ -31,7 +32,7 @@ def read_figures(cell: Cell, record: Mapping[str, Any], text: str) -> dict[str, 
     """
     row = described(cell, record)
     if not text:
-        return row | not_compiled(cell, record["error"])
+        return row | not_compiled(cell, record)
     program = read_program(text)
     row |= of_memory(cell, record, program)
     row |= of_tables(cell, record, program)
@@ -47,54 +48,6 @@ def described(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
         **dict.fromkeys(COLUMNS),
         "seconds": round(record["seconds"], 1),
     }
-
-
-def not_compiled(cell: Cell, error: str) -> dict[str, Content]:
-    """The compiler's words; and the memory that it would take at least, where they tell."""
-    told = re.search(r"(temporaries \(|Used )([\d.]+)([KMGT])", error)
-    size = float(told[2]) * UNITS[told[3]] if told else None
-    return {
-        "temporaries MB": size and size / MB,
-        "of its memory": size and size / CHIPS[cell.chip].memory,
-        "error": re.sub(r"\s+", " ", error)[:300],
-    }
-
-
-def of_memory(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
-    memory = record["memory"]
-    row: dict[str, Content] = {
-        "peak MB": memory["peak"] / MB,
-        "of its memory": memory["peak"] / CHIPS[cell.chip].memory,
-        "held MB": memory["arguments"] / MB,
-        "temporaries MB": memory["temporaries"] / MB,
-        "new outputs MB": (memory["outputs"] - memory["aliased"]) / MB,
-        "code MB": memory["code"] / MB,
-    }
-    if cell.kind != "create":
-        row["peak over held"] = memory["peak"] / memory["arguments"]
-        row["stored over logical"] = stored_bytes(record, program) / logical_bytes(cell, record)
-    if "plan" in record:
-        row["held over plan"] = memory["arguments"] / record["plan"]["held"]
-        row["temporaries over plan"] = memory["temporaries"] / record["plan"]["temporaries"]
-    return row
-
-
-def logical_bytes(cell: Cell, record: Mapping[str, Any]) -> float:
-    """Of tables and slots on a device; scoring is not given the slots."""
-    parts = ("bytes",) if cell.kind == "score" else ("bytes", "slot bytes")
-    return sum(table[part] for table in record["tables"].values() for part in parts)
-
-
-def stored_bytes(record: Mapping[str, Any], program: Program) -> int:
-    """Of the program's parameters that are tables and slots, padded as they lie."""
-    shapes = {tuple(array["shape"]) for array in record["arrays"]}
-    return sum(
-        array.padded_bytes
-        for operation in program.computations[program.entry]
-        if operation.code == "parameter"
-        for array in operation.arrays
-        if array.dims in shapes
-    )
 
 
 def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
@@ -204,8 +157,9 @@ def calls_host(placed: Placed) -> bool:
 
 def cycles(placed: Placed) -> int:
     """A TPU's compiler estimates them for fusions and what is like them, not for sorts, gathers,
-    scatters and collectives."""
-    return int(placed.operation.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+    scatters and collectives; what SparseCores do is said to take for ever."""
+    found = int(placed.operation.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+    return 0 if found == FOR_EVER else found
 
 
 COLUMNS = (

@@ -13,7 +13,8 @@ Row = Mapping[str, Content]
 ROOM = 1.25  # peak over held of the row update alone
 V5E_PEAK = 15_000  # MB, of the row update of 10^9 rows with lazy Adam on 64 chips
 STORED = 1.02  # bytes of tables and slots over those of their numbers
-PLAN_ERROR = {"held": 0.03, "carried": 0.01}
+HELD_ERROR = 0.03  # of the plan: TPUs pad small arrays
+CARRIED, TEMPORARIES = 1.01, 1  # at most so many times what is planned
 PLATFORMS = {"tpu": "TPUs", "cuda": "H100s"}
 
 
@@ -31,11 +32,11 @@ def goals(cells: Sequence[Cell], rows: Sequence[Row]) -> list[Goal]:
     found.append(
         at_most("tables and slots as stored over their numbers, largest", STORED, stored, max)
     )
-    for part, error in PLAN_ERROR.items():
-        off = [abs(x - 1) for x in figures(rows, f"{part} over plan")]
-        found.append(at_most(f"{part}, compiled over plan: largest error", error, off, max))
-    temporaries = figures(rows, "temporaries over plan")
-    found.append(at_most("temporaries, compiled over plan: largest", 1, temporaries, max))
+    off = [abs(x - 1) for x in figures(rows, "held over plan")]
+    found.append(at_most("held, compiled over plan: largest error", HELD_ERROR, off, max))
+    for part, most in (("carried", CARRIED), ("temporaries", TEMPORARIES)):
+        ratios = figures(rows, f"{part} over plan")
+        found.append(at_most(f"{part}, compiled over plan: largest", most, ratios, max))
     found += [of_update(c, r) for c, r in zip(cells, rows) if c.kind == "update"]
     return [goal for goal in found if goal]
 

@@ -82,7 +82,10 @@ def main(cell: Cell, folder: pathlib.Path) -> None:
         with gzip.open(folder / f"{cell.file_name}.hlo.gz", "wt") as file:
             file.write(compiled.as_text())
     record["seconds"] = time.monotonic() - start
-    (folder / f"{cell.file_name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    path = folder / f"{cell.file_name}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.replace(path)  # last: where it is, the cell is done
 
 
 def compile_cell(cell: Cell, program: Described) -> jax.stages.Compiled:

@@ -43,34 +43,26 @@ DECIDING = (
     "step.py",
     *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
 )
+WHEN = ("step", "chunk")
 SHOWN = (
     "cell",
     "peak MB",
     "peak MB before",
-    "of its memory",
-    "stored over logical",
     "copies a step",
     "copies a chunk",
-    "copies before",
     "passes a step",
-    "passes a chunk",
-    "passes before",
-    "repeated scatters",
     "padded MB a step",
-    "held over plan",
-    "temporaries over plan",
-    "carried over plan",
-    "error",
 )
 NOTES = [
     "MB are 10^6 bytes of one device; the peak is what must fit its memory. Stored over logical: "
     "tables and slots as they lie, over their numbers alone.",
     "Copies and passes: operations that copy a whole table or slot of a device, or write all of "
-    "it; a chunk: outside of the loop of steps. Tables with at most two rows on a device for each "
-    "id of a step, which may be passed over, have columns of their own in the JSON.",
+    "it; a chunk: outside of the loop of steps. A table is short with at most two rows on a device "
+    "for each id of a step, and may be passed over; the JSON has columns of its own for those.",
     "Repeated scatters: not promised to be of different rows. Padded: whole arrays that "
     "collectives make or reduce, as they lie in memory.",
-    "Compiled, not run. GPUs' compiler tells no costs, and tuned no kernel.",
+    "Of a program that does not fit, memory is the least that it would take. Compiled, not run: "
+    "GPUs' compiler tells no costs, and tuned no kernel.",
 ]
 
 
@@ -78,20 +70,21 @@ def measure(options: Options) -> Measured:
     """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
     cells = read_cells(list(options.cells or (QUICK if options.quick else LIST)))
     python = find_python(options.compiled_venv)
-    with_folder = pathlib.Path(options.out) / "compiled_cells"
-    folder = with_folder / code_hash(python)
-    for old in with_folder.glob("*"):
+    kept = pathlib.Path(options.out) / "compiled_cells"
+    folder = kept / code_hash(python)
+    for old in kept.glob("*"):
         if old != folder:
             shutil.rmtree(old)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # where an interrupted suite resumes
     before = rows_before()
     rows, compilers = [], {}
     for cell, (record, text) in zip(cells, compile_all(python, cells, folder)):
         rows.append(read_figures(cell, record, text) | earlier(before.get(cell.name)))
         compilers |= record.get("versions", {})
     title = "compiled for accelerators that are not there (23 fields, 1024 examples a device)"
-    by = "Compiled by " + ", ".join(f"{name} {version}" for name, version in compilers.items())
-    return Measured(title, rows, goals(cells, rows), [*NOTES, f"{by}."], SHOWN)
+    by = ", ".join(f"{name} {version}" for name, version in sorted(compilers.items()))
+    notes = [*NOTES, f"Compiled by {by}."]
+    return Measured(title, rows, goals(cells, rows), notes, SHOWN)
 
 
 def find_python(venv: str) -> str:
@@ -105,7 +98,7 @@ def find_python(venv: str) -> str:
     if not python.exists():
         raise UserError(
             f"the suite compiled needs the compilers of TPUs and GPUs (the extra `compiled`, about "
-            f"2 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
+            f"3 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
             f"with --compiled_venv=FOLDER or {VENV_VARIABLE}=FOLDER"
         )
     return str(python.absolute())
@@ -175,13 +168,11 @@ def rows_before() -> dict[str, Mapping[str, Content]]:
 
 def earlier(row: Mapping[str, Content] | None) -> dict[str, Content]:
     """The columns of before."""
-
-    def total(what: str) -> Content:
-        parts = [row[f"{what} a {when}"] for when in ("step", "chunk")] if row else [None]
-        return None if None in parts else sum(parts)
-
+    row = row or {}
+    copies = [row.get(f"{short}copies a {when}") for short in ("", "short ") for when in WHEN]
+    passes = [row.get(f"passes a {when}") for when in WHEN]
     return {
-        "peak MB before": row and ("does not fit" if row["error"] else row["peak MB"]),
-        "copies before": total("copies"),
-        "passes before": total("passes"),
+        "peak MB before": "does not fit" if row.get("error") else row.get("peak MB"),
+        "copies before": None if None in copies else sum(copies),
+        "passes before": None if None in passes else sum(passes),
     }

@@ -23,8 +23,8 @@ HEADER = (
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """A line for each cell; copies and passes are `a step + a chunk`, of tables that are not
-    short."""
+    """A line for each cell; copies, of any table, and passes, over tables that are not short, are
+    `a step + a chunk`."""
     lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1))]
     lines += [cells(row) for row in found["rows"]]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -38,7 +38,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         text(row["peak MB before"]),
         text(row["of its memory"], ".0%"),
         text(row["stored over logical"], ".3f"),
-        twice(row, "copies"),
+        twice(row, "copies", "short copies"),
         text(row["copies before"]),
         twice(row, "passes"),
         text(row["passes before"]),
@@ -49,10 +49,10 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def twice(row: Mapping[str, Any], what: str) -> str:
+def twice(row: Mapping[str, Any], *kinds: str) -> str:
     """`3 + 6`: a step, and a chunk outside of its loop of steps."""
-    step, chunk = row[f"{what} a step"], row[f"{what} a chunk"]
-    return "" if step is None else f"{step} + {chunk}"
+    counts = [[row[f"{kind} a {when}"] for kind in kinds] for when in ("step", "chunk")]
+    return "" if None in counts[0] else " + ".join(str(sum(count)) for count in counts)
 
 
 def text(content: str | int | float | None, form: str = ",.0f") -> str:

@@ -21,7 +21,6 @@ RENAMED = {"bitcast", "reshape", "transpose", "copy", "get-tuple-element"}  # th
 COPIED = {"copy", "transpose", "copy-start", "reshape"}
 IN_PLACE = {"scatter", "dynamic-update-slice"}
 ALLOCATED, JOINED = "AllocateBuffer", "ConcatBitcast"  # custom calls of TPUs
-DATA_FORMAT = "data-format"  # a copy to another layout by a TPU's SparseCores
 COPY, ON_CHIP, PASS = "copy", "on chip", "pass"
 
 
@@ -71,10 +70,10 @@ def how_made(program: Program, placed: Placed, place: int, tpu: bool) -> str:
     operation = placed.operation
     if operation.code in HELD or operation.has(f'"{ALLOCATED}"'):
         return ""
-    if operation.code in COPIED or DATA_FORMAT in operation.name or operation.has(f'"{JOINED}"'):
+    if operation.code in COPIED or operation.has(f'"{JOINED}"'):
         moved = operation.code == "copy-start" or operation.has(f'"{JOINED}"')
         return ON_CHIP if moved and any(a.on_chip for a in operation.arrays) else COPY
-    if operation.code.endswith("-start"):
+    if operation.code.endswith("-start"):  # of a call: what it calls is walked
         return PASS if operation.code in ("all-gather-start", "all-reduce-start") else ""
     writer = operation
     computation = placed.computation

@@ -1,0 +1,95 @@
+"""Records a trace of some steps of a run, and shows which operations took longest in them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import jax
+import rich
+
+from dtn_jax.parallel import processes
+from dtn_jax.report.trace import heaviest, operations
+
+VIEWERS = "TensorBoard with its profile plugin opens it, or ui.perfetto.dev its .trace.json.gz"
+
+
+class Profile:
+    """A trace of the first `steps` steps after the one that compiles.
+
+    It changes no number, only how many steps a chunk has: in every process, so that all agree,
+    though only the first one records. In a run with fewer steps it ends with them.
+
+    A context manager, which ends the trace if an exception comes, and says so if there was none.
+
+    Args:
+      folder: for the trace; JAX makes a folder in it for each one.
+      steps: 0 records nothing.
+    """
+
+    def __init__(self, folder: pathlib.Path, steps: int):
+        self.folder, self.left = folder, steps
+        self.compiled = self.recording = False
+        self.recorded = 0
+        self.made = None  # by the last step, to wait for it
+
+    def at_most(self, count: int) -> int:
+        """How many steps the next chunk may have; starts the trace once the program is compiled."""
+        if not self.left:
+            return count
+        if not self.compiled:
+            return 1
+        if not self.recording:
+            self.recording = True
+            jax.block_until_ready(self.made)
+            if processes.is_first():
+                options = jax.profiler.ProfileOptions()
+                options.python_tracer_level = 0  # to trace every call would slow the host
+                jax.profiler.start_trace(str(self.folder), profiler_options=options)
+        return min(count, self.left)
+
+    def add(self, made: object, count: int) -> bool:
+        """Takes what a chunk of `count` steps made; True if the trace ends here, which takes time.
+
+        Args:
+          made: arrays that nothing consumes, such as losses.
+        """
+        if not self.left:
+            return False
+        self.made = made
+        if not self.recording:
+            self.compiled = True
+            return False
+        self.left, self.recorded = self.left - count, self.recorded + count
+        if not self.left:
+            self.end()
+        return not self.left
+
+    def end(self) -> None:
+        """Ends the trace, if one is being recorded, and prints its heaviest operations."""
+        if not self.recording:
+            return
+        jax.block_until_ready(self.made)
+        self.left, self.recording, self.made = 0, False, None
+        if not processes.is_first():
+            return
+        jax.profiler.stop_trace()
+        trace = max(self.folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
+        steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
+        if found := operations(trace):
+            rich.print(heaviest(found, f"the heaviest operations of {steps}"))
+            rich.print("ms: summed over devices and threads. share: of the time of all operations.")
+        else:
+            rich.print(
+                f"There is no table of operations: the trace of {steps} names none on this "
+                f"platform, {jax.default_backend()}."
+            )
+        rich.print(f"The trace is in {trace.parent}: {VIEWERS}.")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if self.recording and processes.is_first():  # an exception came before the end
+            jax.profiler.stop_trace()
+        elif self.left and kind is None:
+            rich.print("Nothing was profiled: no step was left after the one that compiles.")

@@ -1,0 +1,94 @@
+"""Keeps compiled programs on disk, so that a command's next start need not compile them again.
+
+JAX's persistent cache does the keeping. Its key has the program, the versions, XLA's flags and the
+accelerator, but not the kind of CPU: so each kind has a folder of its own, where several machines
+share a home.
+
+JAX is imported late here, because the tests take from this file what they tell JAX at its import.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pathlib
+import platform
+import tempfile
+
+OFF = "none"
+LARGEST = 1e9  # bytes, of the folder; a DTN on adult takes 1 MB
+SHORTEST = 0.1  # seconds; what compiles faster is not kept
+
+
+def add_option(made: argparse.ArgumentParser) -> None:
+    """Adds --cache_dir, for `use`."""
+    made.add_argument(
+        "--cache_dir",
+        metavar="DIR",
+        help="keep compiled programs here, so that the next start need not compile them: give a "
+        "folder that only you can write (default: $JAX_COMPILATION_CACHE_DIR, else "
+        f"~/.cache/dtn_jax/compiled, of at most {LARGEST / 1e9:g} GB); {OFF} keeps none",
+    )
+
+
+def use(given: str | None) -> None:
+    """Tells JAX where to keep compiled programs; warns where the folder cannot be written.
+
+    Args:
+      given: --cache_dir; None: where JAX was told already, or in the user's cache folder; '' or
+        'none': nowhere.
+    """
+    import jax
+
+    from dtn_jax.datasets.preparation.catalog import cache_folder
+
+    if given is None and jax.config.jax_compilation_cache_dir:
+        return
+    if given in ("", OFF):
+        jax.config.update("jax_compilation_cache_dir", None)
+        return
+    root = pathlib.Path(given or cache_folder() / "compiled").expanduser().absolute()
+    folder = root / processor()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # it can be written
+            delete_oldest(folder, LARGEST)
+    except OSError as error:
+        jax.config.update("jax_compilation_cache_dir", None)
+        print(
+            f"warning: compiled programs are not kept, {root} cannot be written "
+            f"({error.strerror}); --cache_dir=DIR names another folder, --cache_dir={OFF} none"
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)
+
+
+def processor() -> str:
+    """The kind of CPU that programs are compiled for: 'x86_64-' and a hash of what it can do."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        features = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        features = platform.processor()
+    return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
+
+
+def delete_oldest(folder: pathlib.Path, largest: float) -> None:
+    """Deletes the files that were used longest ago until the rest has `largest` bytes.
+
+    Several processes may do so at once, and others read and write meanwhile.
+    """
+    found = []
+    for path in folder.glob("*"):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        found.append((max(stat.st_atime, stat.st_mtime), stat.st_size, path))
+    total = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if total <= largest:
+            break
+        path.unlink(missing_ok=True)
+        total -= size

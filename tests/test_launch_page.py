@@ -1,0 +1,59 @@
+"""docs/launch.md: what it says to set is there."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dtn_jax.config import base_config, override
+from dtn_jax.tables.stored_rows import lay_out
+
+PAGE = (pathlib.Path(__file__).parents[1] / "docs/launch.md").read_text()
+
+
+def test_the_options_in_its_commands_are_options():
+    given = re.findall(r"--config\.([\w.]+)=(\S+)", PAGE)
+    assert {key for key, _ in given} == {
+        "data.data_dir",
+        "data.batch_size",
+        "parallel.processes",
+    }
+    config = base_config()
+    for key, value in given:
+        override(config, key, value.strip("`"))
+    for key in re.findall(r"`((?:train|parallel|data)\.\w+)", PAGE):
+        section, name = key.split(".")
+        assert name in config[section], key
+
+
+def test_every_source_is_given_and_used():
+    defined = re.findall(r"^\[(\d)\]: https://", PAGE, re.M)
+    used = set(re.findall(r"\[(\d)\](?!:)", PAGE))
+    assert defined == sorted(used)
+
+
+def test_what_a_width_costs_on_tpus():
+    widths, costs = (
+        re.findall(r"[\d.]+", re.search(rf"^\| {row} \|.*$", PAGE, re.M)[0])
+        for row in ("D", "memory on TPUs over that of the numbers")
+    )
+    for width, cost in zip(widths, costs, strict=True):
+        assert lay_out(1, int(width), "tpu", 1).storage == pytest.approx(float(cost), abs=0.005)
+
+
+@pytest.mark.slow
+def test_this_jaxlib_has_the_flags_of_gpus_and_cpus():
+    flags = re.findall(r"--xla_(?:gpu|force)_\w+=\w+", PAGE)
+    assert len(set(flags)) == 6
+
+    def start(flags):
+        own = os.environ | {"XLA_FLAGS": " ".join(flags)}
+        call = [sys.executable, "-c", "import jax; jax.devices()"]
+        return subprocess.run(call, env=own, capture_output=True, text=True)
+
+    done = start(flags)
+    assert done.returncode == 0, done.stderr
+    assert "Unknown flag" in start([*flags, "--xla_gpu_no_such_flag=true"]).stderr

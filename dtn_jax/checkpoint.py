@@ -164,8 +164,8 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        self.last.close()
-        self.best.close()
+        for each in (self.last, self.best, self.reader):
+            each.close()
 
     def _candidates(self, step: int | None) -> list[int]:
         """The steps to read from, in this order."""

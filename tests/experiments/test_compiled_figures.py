@@ -18,7 +18,7 @@ from experiments.suites.measured import Options
 ROWS = 1250048
 
 
-def record(ids=188_416, **changes):
+def record(ids=94_208, **changes):
     arrays = [("tables['embedding']", [ROWS, 64]), ("slots['embedding']['count']", [ROWS])]
     return {
         "cell": "any",
@@ -70,6 +70,15 @@ def test_short_tables_have_columns_of_their_own():
         1,
     )
     assert (row["passes a step"], row["short passes a step"]) == (0, 1)
+
+
+def test_a_tpu_may_pass_over_a_table_that_is_dense_with_ids():
+    cell = read_cell("v5e:2x4,shared_bottom,rows=1e7")
+    row = read_figures(cell, record(ids=ROWS // 8), TPU)
+    assert (row["passes a step"], row["dense passes a step"]) == (0, 1)
+    assert (row["copies a step"], row["short copies a step"]) == (1, 0)
+    row = read_figures(cell, record(ids=ROWS // 8 - 1), TPU)
+    assert (row["passes a step"], row["dense passes a step"]) == (1, 0)
 
 
 def test_scoring_is_one_step_and_takes_no_slots():

@@ -56,7 +56,7 @@ def test_tables_are_updated_in_place(rows, cell):
     row = rows[cell]
     assert row["copies a step"] == row["copies a chunk"] == 0, row["whole"]
     assert row["passes a step"] == row["passes a chunk"] == 0, row["whole"]
-    assert row["dense passes a step"] == row["short passes a step"] == 0, row["whole"]
+    assert row["short copies a step"] == row["short passes a step"] == 0, row["whole"]
     assert row["repeated scatters"] == 0
 
 

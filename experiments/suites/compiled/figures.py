@@ -17,10 +17,11 @@ from .memory import MB, not_compiled, of_memory
 from .topologies import CHIPS
 
 GB = 1e9
-SHORT = 2  # rows of a table for each id of a step; so short a table may be passed over
-# Lines of a table for each id of a step. A TPU moves lines by tiles of 8, so up to here a pass
-# moves fewer bytes than writes of single lines, and its compiler (libtpu 0.0.42) chooses the pass.
-DENSE = 8
+# A table with so many rows for each id of a step is short: it may be passed over.
+SHORT = 2
+# On TPUs, lines. They move by tiles of 8, so that up to here a pass moves fewer bytes than writes
+# of single lines, and the compiler (libtpu 0.0.42) chooses it.
+SHORT_LINES = 8
 LOOPED = ("train", "update")  # kinds whose program is a loop of steps
 HOST = r"(?i)callback|host"
 FOR_EVER = 2**63 - 1
@@ -55,9 +56,8 @@ def described(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
 
 def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
     tpu = CHIPS[cell.chip].platform == "tpu"
-    kinds = table_sizes(record, tpu)
-    long, dense, short = kinds["long"], kinds["dense"], kinds["short"]
-    found = whole_tables(program, long | dense | short, tpu)
+    long, short = table_sizes(record, tpu)
+    found = whole_tables(program, long | short, tpu)
     by_step = [w for w in found if in_step(cell, w.depth)]
     by_chunk = [w for w in found if not in_step(cell, w.depth)]
 
@@ -65,33 +65,30 @@ def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[s
         return sum(w.how == how and w.array.size in sizes for w in whole)
 
     return {
-        "copies a step": count(by_step, COPY, long | dense),
-        "copies a chunk": count(by_chunk, COPY, long | dense),
-        "short copies a step": count(by_step, COPY, short - long - dense),
-        "short copies a chunk": count(by_chunk, COPY, short - long - dense),
+        "copies a step": count(by_step, COPY, long),
+        "copies a chunk": count(by_chunk, COPY, long),
+        "short copies a step": count(by_step, COPY, short - long),
+        "short copies a chunk": count(by_chunk, COPY, short - long),
         "copied MB a step": sum(w.array.padded_bytes for w in by_step if w.how == COPY) / MB,
         "passes a step": count(by_step, PASS, long),
         "passes a chunk": count(by_chunk, PASS, long),
-        "dense passes a step": count(by_step, PASS, dense - long),
-        "short passes a step": count(by_step, PASS, short - long - dense),
+        "short passes a step": count(by_step, PASS, short - long),
         "on chip MB a step": sum(w.array.padded_bytes for w in by_step if w.how == ON_CHIP) / MB,
         "whole": "; ".join(told(cell, found)),
     }
 
 
-def table_sizes(record: Mapping[str, Any], tpu: bool) -> dict[str, set[int]]:
-    """How many numbers a device has of each array of a table that is `short` beside the ids of a
-    step, of one that is `dense` with them (on TPUs), and of one that is `long`."""
-    found: dict[str, set[int]] = {"short": set(), "dense": set(), "long": set()}
+def table_sizes(record: Mapping[str, Any], tpu: bool) -> tuple[set[int], set[int]]:
+    """Of the arrays of long and of short tables: how many numbers a device has of each."""
+    long, short = set(), set()
     for array in record["arrays"]:
         table = array["table"]
         if table in record["tables"]:
-            ids = record["ids"][table]
-            kind = "short" if record["tables"][table]["rows"] <= SHORT * ids else "long"
-            if kind == "long" and tpu and array["shape"][0] <= DENSE * ids:
-                kind = "dense"
-            found[kind].add(math.prod(array["shape"]))
-    return found
+            ids, lines = record["ids"][table], array["shape"][0]
+            few = record["tables"][table]["rows"] <= SHORT * ids
+            few |= tpu and lines <= SHORT_LINES * ids
+            (short if few else long).add(math.prod(array["shape"]))
+    return long, short
 
 
 def told(cell: Cell, found: Iterable[Whole]) -> list[str]:
@@ -190,7 +187,6 @@ COLUMNS = (
     "copied MB a step",
     "passes a step",
     "passes a chunk",
-    "dense passes a step",
     "short passes a step",
     "on chip MB a step",
     "carried MB a step",

@@ -66,11 +66,6 @@ def of_platform(devices: str, here: Sequence[tuple[Cell, Row]]) -> list[Goal | N
             total(run, "passes a step", "passes a chunk"),
         ),
         at_most(
-            f"{devices}, training: passes over tables of at most 8 lines an id",
-            0,
-            figures(stepped, "dense passes a step"),
-        ),
-        at_most(
             f"{devices}, initialisation: whole tables copied", 0, total(created, "copies a step")
         ),
         at_most(

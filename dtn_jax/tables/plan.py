@@ -116,12 +116,10 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
     each = {"embedding": len(plan.views) * plan.schema.slots, "codebook": pairs * plan.hashes}
     for name, lie in plan.arrays.items():
         rows, ids = lie.rows // sharers, each[name] * batch_size
-        if rows + ids * lie.per_line > LARGEST_ID:
+        if rows + ids > LARGEST_ID:
             raise UserError(
-                f"a device's {rows:,} table rows and a batch's {ids:,} ids"
-                + f", times {lie.per_line} rows to a line" * (lie.per_line > 1)
-                + ": numbers up to their sum are int32, "
-                f"at most {LARGEST_ID:,}; split the tables over more devices "
+                f"a device's {rows:,} table rows and a batch's {ids:,} ids: numbers up to their "
+                f"sum are int32, at most {LARGEST_ID:,}; split the tables over more devices "
                 "(parallel.table_devices)"
             )
 

@@ -3,7 +3,8 @@
 Nothing is compiled and no array is made, so a run that fits no machine at hand can be sized.
 Letters: n devices, of which K hold a copy of the tables together (K = 1 with `pmap`); B examples
 in a batch over all devices; for each packed array V rows of D numbers, and M ids that a batch looks
-up in it, repeats counted: B times the slots and views, or B times HCNet's pairs and hashes.
+up in it, repeats counted: B times the slots and views, or B times HCNet's pairs and hashes. A row
+lies alone, L = D, or on TPUs in a line of L numbers.
 Numbers have 4 bytes. Bytes, on a device:
 
 | part | held between steps |
@@ -18,7 +19,7 @@ Numbers have 4 bytes. Bytes, on a device:
 | rows | 8 D M / n: rows looked up, and their gradients |
 | gradients | of the dense parameters |
 | activations | what JAX saves of B / n examples for the backward pass |
-| update | 4 M (D (3 + 2 moments) + 8), 2 moments with adam; dense 4 M (D + 8) + V (4 D + 1) / K |
+| update | 4 M (L (3 + 2 moments) + 8), 2 moments with adam; dense 4 M (L + 8) + V (4 D + 1) / K |
 
 `update` falls with neither n nor K: every device sorts and sums the ids and gradients of the whole
 batch. The parts within a step are added up, though not all are held at once: an upper bound of what
@@ -55,6 +56,7 @@ from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
+from dtn_jax.tables.stored_rows import StoredRows
 
 from .activations import bytes_of, saved_bytes
 
@@ -160,17 +162,17 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
         slots=bytes_of(state.slots) // sharers,
         dense=bytes_of((state.params, state.opt_state, state.model_state)),
         batch=CHUNK_STEPS * own * example,
-        rows=sum(2 * 4 * state.tables[n].shape[1] * m // devices for n, m in looked_up.items()),
+        rows=sum(2 * 4 * tables.arrays[n].width * m // devices for n, m in looked_up.items()),
         gradients=bytes_of(state.params),
         activations=own * saved_bytes(config, model, tables),
         update=sum(
-            _update_bytes(config.optim.tables, state, name, ids, sharers)
+            _update_bytes(config.optim.tables, state, name, tables.arrays[name], ids, sharers)
             for name, ids in looked_up.items()
         ),
     )
     carried = [_dense_gradients(state, devices, len(tables.schema.tasks))]
     for name, ids in looked_up.items():
-        width = 4 * state.tables[name].shape[1]
+        width = 4 * tables.arrays[name].width
         whole = pmap and config.optim.tables != "dense"
         carried += _rows(name, ids, width, devices, 1 if pmap else sharers, whole)
     inputs = jax.eval_shape(lambda: example_inputs(tables))
@@ -194,12 +196,13 @@ def _check(config: ConfigDict, devices: int, sharers: int) -> None:
         raise UserError("train.accumulate is not planned for; expected 1")
 
 
-def _update_bytes(optimizer: str, state: State, name: str, ids: int, sharers: int) -> int:
-    rows, width = state.tables[name].shape
+def _update_bytes(
+    optimizer: str, state: State, name: str, lie: StoredRows, ids: int, sharers: int
+) -> int:
     if optimizer == "dense":
-        return 4 * ids * (width + 8) + rows // sharers * (4 * width + 1)
-    moments = sum(s.ndim == 2 for s in jax.tree.leaves(state.slots[name]))
-    return 4 * ids * (width * (3 + 2 * moments) + 8)
+        return 4 * ids * (lie.lanes + 8) + lie.lines // sharers * (4 * lie.lanes + 1)
+    moments = sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name]))
+    return 4 * ids * (lie.lanes * (3 + 2 * moments) + 8)
 
 
 def _dense_gradients(state: State, devices: int, tasks: int) -> Collective:

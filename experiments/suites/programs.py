@@ -54,7 +54,13 @@ class Program:
         model = self.config.model
         views = architectures.views(model.architecture, self.schema)
         codebooks = architectures.codebooks(model, self.schema)
-        return make_plan(self.schema, model, views, codebooks, self.at.platform)
+        return make_plan(self.schema, model, views, codebooks, self.platform)
+
+    @property
+    def platform(self) -> str:
+        """For which tables are laid out; also where more devices are planned than are there."""
+        chosen = self.config.parallel.table_platform
+        return jax.default_backend() if chosen == "auto" else chosen
 
     @property
     def at(self) -> Placement:

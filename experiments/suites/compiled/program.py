@@ -58,6 +58,10 @@ class Described(programs.Program):
     devices: Sequence[jax.Device] = ()
 
     @property
+    def platform(self) -> str:
+        return self.at.platform
+
+    @property
     def at(self) -> Placement:
         strategy = self.config.parallel.strategy
         sharers = 1 if strategy == "pmap" else len(self.devices)

@@ -124,7 +124,8 @@ def table_updater(optim: ConfigDict, platform: str):
     """Returns `(init, update)` for tables that lie as suits a platform (cpu, gpu or tpu).
 
     `init(table, lie) -> slots`; `update(lie, table, slots, ids [N], looked_up [N, D], gradient
-    [N, D], scalars) -> (table, slots)`, as in update_by_search.
+    [N, D], scalars, owners=1) -> (table, slots)`, as in update_by_search; `owners` devices have the
+    rows of `ids` between them.
     """
     choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
     by_search = platform == "cpu"
@@ -137,11 +138,11 @@ def table_updater(optim: ConfigDict, platform: str):
         "sgd": row_optimizers.sgd(),
     }[optim.tables]
 
-    def update(lie, table, slots, ids, looked_up, gradient, scalars):
+    def update(lie, table, slots, ids, looked_up, gradient, scalars, owners=1):
         if by_search:
             given = ids, looked_up, gradient, scalars
             return update_by_search.update(optimizer, lie, table, slots, *given)
-        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, scalars)
+        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, scalars, owners)
 
     return optimizer.init, update
 
@@ -154,7 +155,7 @@ def dense_table_updater(directions: optax.GradientTransformation, by_search: boo
     """
     gradient_of = update_by_search.whole_gradient if by_search else update_by_sort.whole_gradient
 
-    def update(lie, table, slots, ids, looked_up, gradient, scalars):
+    def update(lie, table, slots, ids, looked_up, gradient, scalars, owners=1):
         dense = gradient_of(lie, table, ids, gradient, scalars.l2)
         direction, slots = directions.update(dense, slots, table)
         return table - scalars.rate.astype(table.dtype) * direction, slots

@@ -60,12 +60,14 @@ def _replicated_update(lie: StoredRows, update: Update) -> Update:
 
 
 def _sharded_update(lie: StoredRows, update: Update, mesh: Mesh) -> Update:
-    mine = lie.split(mesh.shape["table"])
+    owners = mesh.shape["table"]
+    mine = lie.split(owners)
 
     def update_mine(table, slots, ids, gradient, scalars):
         ids = _mine(mine, jax.lax.all_gather(ids, AXES, tiled=True))
         gradient = jax.lax.all_gather(gradient, AXES, tiled=True)
-        return update(mine, table, slots, ids, mine.take(table, ids), gradient, scalars)
+        looked_up = mine.take(table, ids)
+        return update(mine, table, slots, ids, looked_up, gradient, scalars, owners)
 
     def sharded_update(table, slots, ids, looked_up, gradient, scalars):
         kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)

@@ -5,20 +5,52 @@ together in the order of the data. Gradients are summed there (`run_sums`), and 
 each line's run the line is read, stepped and written, once. The other places read zeros and write
 nothing. So sums do not depend on timing, and no hint says that places are sorted: TPU compilers
 take such a write through the whole table.
+
+Of ids that all devices have gathered most are other devices' rows. They stand last, so sorted
+places are worked through in windows, as many as hold this device's.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt
 
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
 from dtn_jax.tables.run_sums import run_sums
 from dtn_jax.tables.stored_rows import StoredRows, numbers
+
+ROOM = 1.25  # a window's places for each that a device's rows have on average
+
+
+class Places(NamedTuple):
+    """Sorted places of a batch; rows that do not lie here stand last.
+
+    Attributes:
+      ids: the row at each place.
+      source: where it stands in the batch.
+      line: of the row.
+      starts, ends: marks the first and the last place of each line.
+      new_row: marks the first place of each row.
+    """
+
+    ids: Int[Array, " N"]
+    source: Int[Array, " N"]
+    line: Int[Array, " N"]
+    starts: Bool[Array, " N"]
+    ends: Bool[Array, " N"]
+    new_row: Bool[Array, " N"]
+
+
+class Sums(NamedTuple):
+    """Of a line up to a place: its gradient, and in bits which of its rows the batch touches."""
+
+    gradient: Float[Array, "*N lanes"]
+    bits: UInt[Array, "*N"]
 
 
 class Touched(NamedTuple):
@@ -35,23 +67,43 @@ class Touched(NamedTuple):
     rows: Bool[Array, "N K"]
 
 
-def touched_lines(lie: StoredRows, ids: Int[Array, " N"], gradient: Float[Array, "N D"]) -> Touched:
-    """Sums the gradients of equal rows, and gathers the rows of a line; ids of `lie.rows` and more
-    are dropped."""
-    n, k = len(ids), lie.per_line
-    place = jnp.arange(n, dtype=jnp.int32)
-    ids, source = jax.lax.sort((ids, place), num_keys=2)
-    line, in_line = lie.where(ids)
+def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
+    """The places of `ids` in the order of rows, and no row's after them, to whole windows."""
+    n = len(ids)
+    ids, source = jax.lax.sort((ids, jnp.arange(n, dtype=jnp.int32)), num_keys=2)
+    ids = jnp.pad(ids, (0, -n % window), constant_values=lie.rows)
+    line, _ = lie.where(ids)
     starts = _changes(line)
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
-    at = jnp.where(ends & (line < lie.lines), line, lie.lines + place)
-    summed = run_sums(starts, lie.alone(gradient[source], in_line))
-    if k == 1:
-        return Touched(at, summed, jnp.ones((n, 1), bool))
-    bits = jnp.where(_changes(ids), jnp.uint32(1) << in_line.astype(jnp.uint32), 0)
-    bits = run_sums(starts, bits)
+    return Places(ids, jnp.pad(source, (0, -n % window)), line, starts, ends, _changes(ids))
+
+
+def touched_lines(
+    lie: StoredRows, places: Places, gradient: Float[Array, "M D"], before: Sums | None = None
+) -> tuple[Touched, Sums]:
+    """Sums the gradients of equal rows, and gathers the rows of a line.
+
+    Args:
+      places: a window of them.
+      gradient: of the whole batch.
+      before: the sums of a line that windows before have begun.
+
+    Returns:
+      The lines that end here, and the sums of one that goes on.
+    """
+    k, place = lie.per_line, jnp.arange(len(places.ids), dtype=jnp.int32)
+    _, in_line = lie.where(places.ids)
+    summed = run_sums(places.starts, lie.alone(gradient[places.source], in_line))
+    bits = jnp.where(places.new_row, jnp.uint32(1) << in_line.astype(jnp.uint32), 0)
+    bits = run_sums(places.starts, bits) if k > 1 else jnp.ones_like(bits)
+    if before is not None:
+        goes_on = jax.lax.cummax(places.starts.astype(jnp.int32)) == 0
+        summed = summed + jnp.where(goes_on[:, None], before.gradient[None], 0)
+        bits = jnp.where(goes_on, bits | before.bits, bits)
+    at = jnp.where(places.ends & (places.line < lie.lines), places.line, lie.lines + place)
     rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)[None]) & 1
-    return Touched(at, summed, rows.astype(bool))
+    after = jax.tree.map(lambda a: jnp.where(places.ends[-1], 0, a[-1]), Sums(summed, bits))
+    return Touched(at, summed, rows.astype(bool)), after
 
 
 def update(
@@ -62,15 +114,45 @@ def update(
     ids: Int[Array, " N"],
     gradient: Float[Array, "N D"],
     scalars: Scalars,
+    owners: int = 1,
 ) -> tuple[Array, Slots]:
-    """Applies one step to the rows `ids` (repeats allowed, out of range dropped)."""
-    touched = touched_lines(lie, ids, gradient)
+    """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
+
+    `owners` devices have the rows of `ids` between them.
+    """
+    window = min(len(ids), math.ceil(ROOM * len(ids) / owners))
+    places = in_order(lie, ids, window)
+    if window == len(ids):
+        touched, _ = touched_lines(lie, places, gradient)
+        return stepped(optimizer, lie, table, slots, touched, scalars)
+
+    def of_window(i, carry):
+        table, slots, before = carry
+        here = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * window, window), places)
+        touched, after = touched_lines(lie, here, gradient, before)
+        return *stepped(optimizer, lie, table, slots, touched, scalars), after
+
+    windows = (jnp.sum(ids < lie.rows) + window - 1) // window
+    nothing = Sums(jnp.zeros(lie.lanes, gradient.dtype), jnp.uint32(0))
+    table, slots, _ = jax.lax.fori_loop(0, windows, of_window, (table, slots, nothing))
+    return table, slots
+
+
+def stepped(
+    optimizer: RowOptimizer,
+    lie: StoredRows,
+    table: Array,
+    slots: Slots,
+    touched: Touched,
+    scalars: Scalars,
+) -> tuple[Array, Slots]:
+    """Table and slots after a step of the touched rows."""
+    dtype = touched.gradient.dtype
     old_lines = read(lie, table, touched)
-    lines = numbers(old_lines).astype(gradient.dtype)
+    lines = numbers(old_lines).astype(dtype)
     old_slots = jax.tree.map(lambda slot: read(lie, slot, touched), slots)
     pulled = touched.gradient + in_touched(lie, touched, scalars.l2 * lines, 0)
-    rate = scalars.rate.astype(lines.dtype)
-    delta, new_slots = optimizer.step(lines, old_slots, pulled, rate, lie)
+    delta, new_slots = optimizer.step(lines, old_slots, pulled, scalars.rate.astype(dtype), lie)
     new_lines = rounded(lines + delta, lines, scalars.step, table.dtype, lie)
     table = write(lie, table, touched, new_lines, old_lines)
     slots = jax.tree.map(
@@ -87,7 +169,7 @@ def whole_gradient(
     l2: Float[Array, ""],
 ) -> Float[Array, "L lanes"]:
     """The gradient of every row: sums over the batch, with L2 on the rows that it touches."""
-    touched = touched_lines(lie, ids, gradient)
+    touched, _ = touched_lines(lie, in_order(lie, ids, len(ids)), gradient)
     pulled = touched.gradient + in_touched(lie, touched, l2 * read(lie, table, touched), 0)
     return jnp.zeros_like(table).at[touched.at].set(pulled, unique_indices=True, mode="drop")
 

@@ -50,23 +50,25 @@ def scalars(rate, l2, dtype="float32", step=0):
     return ro.Scalars(jnp.asarray(rate, dtype), jnp.asarray(l2, dtype), jnp.int32(step))
 
 
-def updated(way, optimizer, lie, table, slots, ids, gradient, given):
+def updated(way, optimizer, lie, table, slots, ids, gradient, given, owners=1):
     """One update, as on a CPU (`search`) or an accelerator (`sort`)."""
     ids = jnp.asarray(ids, jnp.int32)
     if way == "sort":
-        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, given)
+        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, given, owners)
     looked_up = lie.take(table, ids)
     return update_by_search.update(optimizer, lie, table, slots, ids, looked_up, gradient, given)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("way", ["search", "whole", "gpu", "tpu", "several to a line"])
+@pytest.mark.parametrize(
+    "way", ["search", "whole", "gpu", "tpu", "several to a line", "in windows", "gpu, in windows"]
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_updates_equal_a_loop_over_rows(name, way, dtype, tolerance, monkeypatch):
     monkeypatch.setattr(update_by_search, "SHORT", V if way == "whole" else 0)
-    lie = {"tpu": lay_out(V, D, "tpu", 1), "several to a line": StoredRows(V, D, 2, 8)}.get(
-        way, StoredRows(V, D)
-    )
+    several = StoredRows(V, D, 2, 8)
+    lies = {"tpu": lay_out(V, D, "tpu", 1), "several to a line": several, "in windows": several}
+    lie = lies.get(way, StoredRows(V, D))
     rng = np.random.default_rng(0)
     start = rng.normal(size=(V, D))
     gradients = [rng.normal(size=(5, D)) for _ in BATCHES]
@@ -84,6 +86,7 @@ def test_updates_equal_a_loop_over_rows(name, way, dtype, tolerance, monkeypatch
                 [lie.rows if i == V else i for i in ids],
                 jnp.asarray(gradient, dtype),
                 scalars(RATE, L2, dtype),
+                owners=5 if "windows" in way else 1,  # two places each: runs are cut
             )
         rows = lie.to_rows(np.asarray(table))
         expected = reference(name, start, BATCHES, gradients)
@@ -214,3 +217,20 @@ def test_on_accelerators_no_write_meets_another(name, platform):
     assert scatters
     assert all("unique_indices = true" in line for line in scatters)
     assert "indices_are_sorted = true" not in text  # TPUs would pass over the whole table
+
+
+@pytest.mark.parametrize("lie", [StoredRows(64, 4), StoredRows(64, 4, 8, 32)])
+@pytest.mark.parametrize("owners", [2, 7, 90])
+def test_windows_change_no_sum(lie, owners):
+    """Of whole numbers, which no order rounds; with runs longer than a window."""
+    rng = np.random.default_rng(owners)
+    ids = rng.choice([*range(64), *[3] * 40, *[64] * 60], 300)  # 64: another device's
+    gradient = jnp.asarray(rng.integers(-9, 9, (300, 4)), jnp.float32)
+    adagrad = ro.adagrad(EPS)
+    found = {}
+    for n in (1, owners):
+        table = jnp.zeros(lie.shape)
+        given = table, adagrad.init(table, lie), ids, gradient, scalars(RATE, 0)
+        found[n] = updated("sort", adagrad, lie, *given, owners=n)
+    for a, b in zip(*map(jax.tree.leaves, found.values()), strict=True):
+        np.testing.assert_array_equal(a, b)

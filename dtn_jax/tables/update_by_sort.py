@@ -67,6 +67,11 @@ class Touched(NamedTuple):
     rows: Bool[Array, "N K"]
 
 
+def window_of(ids: int, owners: int) -> int:
+    """The places of a window, of a batch's ids whose rows `owners` devices have between them."""
+    return min(ids, math.ceil(ROOM * ids / owners))
+
+
 def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
     """The places of `ids` in the order of rows, and no row's after them, to whole windows."""
     n = len(ids)
@@ -120,7 +125,7 @@ def update(
 
     `owners` devices have the rows of `ids` between them.
     """
-    window = min(len(ids), math.ceil(ROOM * len(ids) / owners))
+    window = window_of(len(ids), owners)
     places = in_order(lie, ids, window)
     if window == len(ids):
         touched, _ = touched_lines(lie, places, gradient)

@@ -19,10 +19,12 @@ Numbers have 4 bytes. Bytes, on a device:
 | rows | 8 D M / n: rows looked up, and their gradients |
 | gradients | of the dense parameters |
 | activations | what JAX saves of B / n examples for the backward pass |
-| update | 4 M (L (3 + 2 moments) + 8), 2 moments with adam; dense 4 M (L + 8) + V (4 D + 1) / K |
+| update, on CPUs | 4 M (D (3 + 2 moments) + 8), 2 moments with adam |
+| update, on GPUs and TPUs | 4 M (D + 8) + 4 W L (3 + 2 moments) |
+| update, dense | 4 M (L + 8) + V (4 D + 1) / K |
 
-`update` falls with neither n nor K: every device sorts and sums the ids and gradients of the whole
-batch. The parts within a step are added up, though not all are held at once: an upper bound of what
+On CPUs `update` falls with neither n nor K: every device sorts and sums the ids and gradients of
+the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places. The parts within a step are added up, though not all are held at once: an upper bound of what
 the compiler takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every
 device.
 
@@ -54,9 +56,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
+from dtn_jax.tables import update_by_sort
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
-from dtn_jax.tables.stored_rows import StoredRows
 
 from .activations import bytes_of, saved_bytes
 
@@ -166,7 +168,7 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
         gradients=bytes_of(state.params),
         activations=own * saved_bytes(config, model, tables),
         update=sum(
-            _update_bytes(config.optim.tables, state, name, tables.arrays[name], ids, sharers)
+            _update_bytes(config.optim.tables, state, tables, name, ids, sharers)
             for name, ids in looked_up.items()
         ),
     )
@@ -197,12 +199,16 @@ def _check(config: ConfigDict, devices: int, sharers: int) -> None:
 
 
 def _update_bytes(
-    optimizer: str, state: State, name: str, lie: StoredRows, ids: int, sharers: int
+    optimizer: str, state: State, tables: TablePlan, name: str, ids: int, sharers: int
 ) -> int:
+    lie = tables.arrays[name]
     if optimizer == "dense":
         return 4 * ids * (lie.lanes + 8) + lie.lines // sharers * (4 * lie.lanes + 1)
-    moments = sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name]))
-    return 4 * ids * (lie.lanes * (3 + 2 * moments) + 8)
+    arrays = 3 + 2 * sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name]))
+    if tables.platform == "cpu":
+        return 4 * ids * (lie.width * arrays + 8)
+    window = update_by_sort.window_of(ids, sharers)
+    return 4 * (ids * (lie.width + 8) + window * lie.lanes * arrays)
 
 
 def _dense_gradients(state: State, devices: int, tasks: int) -> Collective:

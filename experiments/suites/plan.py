@@ -35,6 +35,7 @@ from .tables import FIELDS
 TRAINING_ROWS, TABLE_ROWS = 6_300_000_000, 1_000_000_000
 DIMS, DEVICES, PER_DEVICE = (16, 64), (64, 256, 1024), 1024
 CHECKED = (2, 4, 8)  # devices
+AS_ON_GPUS = {"parallel.table_platform": "gpu"}
 ROUNDS = 5
 HERE = "this machine"
 COMPILED = "compiled"
@@ -84,6 +85,7 @@ def check_measurements(quick: bool) -> Iterator[dict[str, Cell]]:
                 "optim.tables": "adagrad",
             },
         }
+        cases["shared_bottom, as on GPUs"] = AS_ON_GPUS
         if devices > 2:
             cases["shared_bottom, tables over 2"] = {"parallel.table_devices": 2}
         for name, changes in list(cases.items())[: 1 if quick else None]:
@@ -115,7 +117,7 @@ def program(dim: int, rows: int, devices: int, per_device: int, changes: dict[st
 
 
 def predict_large(dim: int, devices: int) -> tuple[Program, plan.Prediction]:
-    p = program(dim, TABLE_ROWS, devices, PER_DEVICE, {})
+    p = program(dim, TABLE_ROWS, devices, PER_DEVICE, AS_ON_GPUS)
     return p, plan.predict(p.config, p.model, p.tables, devices)
 
 

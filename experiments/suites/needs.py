@@ -24,9 +24,9 @@ Numbers have 4 bytes. Bytes, on a device:
 | update, dense | 4 M (L + 8) + V (4 D + 1) / K |
 
 On CPUs `update` falls with neither n nor K: every device sorts and sums the ids and gradients of
-the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places. The parts within a step are added up, though not all are held at once: an upper bound of what
-the compiler takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every
-device.
+the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places. The parts within a
+step are added up, though not all are held at once: an upper bound of what the compiler takes.
+Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
 
 Collectives of a step, with the bytes of the whole array that each makes or reduces:
 

@@ -4,7 +4,8 @@ Nothing is compiled and no array is made, so a run that fits no machine at hand 
 Letters: n devices, of which K hold a copy of the tables together (K = 1 with `pmap`); B examples
 in a batch over all devices; for each packed array V rows of D numbers, and M ids that a batch looks
 up in it, repeats counted: B times the slots and views, or B times HCNet's pairs and hashes. A row
-lies alone, L = D, or on TPUs in a line of L numbers.
+lies alone, or on TPUs in a line of L numbers; one that travels between TPUs is padded to P, a
+multiple of 128.
 Numbers have 4 bytes. Bytes, on a device:
 
 | part | held between steps |
@@ -20,13 +21,15 @@ Numbers have 4 bytes. Bytes, on a device:
 | gradients | of the dense parameters |
 | activations | what JAX saves of B / n examples for the backward pass |
 | update, on CPUs | 4 M (D (3 + 2 moments) + 8), 2 moments with adam |
-| update, on GPUs and TPUs | 4 M (D + 8) + 4 W L (3 + 2 moments) |
-| update, dense | 4 M (L + 8) + V (4 D + 1) / K |
+| update, on GPUs | 4 M (D + 8) + 4 W D (3 + 2 moments) |
+| update, on TPUs | 4 M (2 P + 8) + 4 W L (3 + 2 moments) |
+| update, dense | 4 M (D + 8) + V (4 D + 1) / K; on TPUs L for the first D |
 
 On CPUs `update` falls with neither n nor K: every device sorts and sums the ids and gradients of
-the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places. The parts within a
-step are added up, though not all are held at once: an upper bound of what the compiler takes.
-Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
+the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places; what travels there is
+still the whole batch's, on TPUs twice: the look-up's sum goes in and comes out whole. The parts
+within a step are added up, though not all are held at once: an upper bound of what the compiler
+takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
 
 Collectives of a step, with the bytes of the whole array that each makes or reduces:
 
@@ -59,6 +62,7 @@ from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables import update_by_sort
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
+from dtn_jax.tables.stored_rows import LANES
 
 from .activations import bytes_of, saved_bytes
 
@@ -208,7 +212,8 @@ def _update_bytes(
     if tables.platform == "cpu":
         return 4 * ids * (lie.width * arrays + 8)
     window = update_by_sort.window_of(ids, sharers)
-    return 4 * (ids * (lie.width + 8) + window * lie.lanes * arrays)
+    travel = lie.width if tables.platform == "gpu" else 2 * -(-lie.width // LANES) * LANES
+    return 4 * (ids * (travel + 8) + window * lie.lanes * arrays)
 
 
 def _dense_gradients(state: State, devices: int, tasks: int) -> Collective:

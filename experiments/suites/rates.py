@@ -15,6 +15,7 @@ class Rates:
       network: bytes/s that it sends.
       memory: bytes; 0 where it is not asked.
       devices: the most that share this network.
+      platform: cpu, gpu or tpu: how tables lie and are updated.
       source: of the figures.
     """
 
@@ -23,6 +24,7 @@ class Rates:
     network: float
     memory: float
     devices: int
+    platform: str
     source: str
 
 
@@ -37,6 +39,7 @@ PEAKS = {
         network=50e9,
         memory=80e9,
         devices=1024,
+        platform="gpu",
         source="NVIDIA H100 SXM: dense TF32, HBM3; one 400 Gb/s network card a GPU (NVLink unused)",
     ),
     "TPU v5e": Rates(
@@ -45,6 +48,7 @@ PEAKS = {
         network=100e9,
         memory=16e9,
         devices=256,
+        platform="tpu",
         source="Google Cloud TPU v5e: bf16, HBM2, half of 1600 Gb/s between chips (both ways); "
         "a pod has 256",
     ),

@@ -128,13 +128,17 @@ def test_a_damaged_best_state_is_read_from_the_last_in_another_order(tmp_path, c
     ("tag", "message"),
     [
         ("reversed", "in the order 'reversed', expected a tag for each array"),
-        ({"embedding": 3}, r"{'embedding': 3}, expected whole numbers per_line and lanes"),
-        ({"embedding": {"per_line": 8}}, "expected whole numbers per_line and lanes"),
-        ({"embedding": {"per_line": 8.0, "lanes": 128}}, "expected whole numbers"),
-        ({"embedding": {"per_line": 8, "lanes": 128, "order": "odd"}}, "'order': 'odd'"),
-        ({"embedding": {"per_line": 0, "lanes": 128}}, "expected 1 <= per_line"),
-        ({"embedding": {"per_line": 9, "lanes": 128}}, "16 per_line <= lanes"),
-        ({"embedding": {"per_line": 4, "lanes": 64}}, r"expected float32 \[3072, 64\]"),
+        ({"embedding": 3}, r"{'embedding': 3}, expected whole numbers width, per_line, lanes"),
+        ({"embedding": {"per_line": 8}}, "expected whole numbers width, per_line, lanes"),
+        ({"embedding": {"width": 16, "per_line": 8.0, "lanes": 128}}, "expected whole numbers"),
+        ({"embedding": {"width": 16, "per_line": 8, "lanes": 128, "order": 1}}, "'order': 1"),
+        ({"embedding": {"width": 16, "per_line": 0, "lanes": 128}}, "1 or more of them"),
+        ({"embedding": {"width": 16, "per_line": 9, "lanes": 128}}, "within a line"),
+        ({"embedding": {"width": 8, "per_line": 1, "lanes": 16}}, "expected rows of 16 numbers"),
+        (
+            {"embedding": {"width": 16, "per_line": 4, "lanes": 64}},
+            r"expected float32 \[3072, 64\]",
+        ),
     ],
 )
 def test_a_tag_that_is_not_known_is_told(tmp_path, monkeypatch, tag, message):

@@ -29,9 +29,8 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup
+from dtn_jax.tables import exchange, lookup, update_by_search, update_by_sort
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.update_by_search import unique_rows
 
 Cosines = dict[tuple[str, str], Float[Array, ""]]
 MIDDLE = 0.95  # of an interval
@@ -72,7 +71,7 @@ def make_conflict(
         view = plan.views.index(SHARED)
         gradients = jax.jacrev(by_task)(gathered["embedding"])[:, :, view]  # [T, B, L, D]
         ids = rows["embedding"][:, view]
-        return table_cosines(gradients, ids, plan.rows, schema.task_names)
+        return table_cosines(gradients, ids, plan.rows, schema.task_names, plan.platform)
 
     return cosines
 
@@ -82,11 +81,13 @@ def table_cosines(
     ids: Int[Array, "B L"],
     table_rows: int,
     tasks: tuple[str, ...],
+    platform: str,
 ) -> Cosines:
     """Cosines of the tasks' gradients by table row; ids out of range are nobody's row."""
     gradients = jnp.where((ids < table_rows)[None, :, :, None], gradients, 0)
     by_slot = jnp.moveaxis(gradients, 0, 2).reshape(ids.size, -1)  # [B L, T D]
-    _, by_row, _ = unique_rows(ids.reshape(-1), by_slot, table_rows)
+    updates = update_by_search if platform == "cpu" else update_by_sort
+    by_row = updates.sums_by_row(ids.reshape(-1), by_slot, table_rows)
     by_task = by_row.reshape(ids.size, len(tasks), -1)
     products = jnp.einsum("utd,usd->ts", by_task, by_task)
     length = jnp.sqrt(jnp.diagonal(products))

@@ -52,6 +52,7 @@ def updates(plan: TablePlan, update: Update, mesh: Mesh | None = None) -> dict[s
 def _replicated_update(lie: StoredRows, update: Update) -> Update:
     """For one device, and for pmap, where every device has all rows."""
 
+    @jax.named_scope("update_rows")
     def everywhere(table, slots, ids, looked_up, gradient, scalars):
         ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
         return update(lie, table, slots, ids, looked_up, gradient, scalars)
@@ -63,6 +64,7 @@ def _sharded_update(lie: StoredRows, update: Update, mesh: Mesh) -> Update:
     owners = mesh.shape["table"]
     mine = lie.split(owners)
 
+    @jax.named_scope("update_rows")
     def update_mine(table, slots, ids, gradient, scalars):
         ids = _mine(mine, jax.lax.all_gather(ids, AXES, tiled=True))
         gradient = jax.lax.all_gather(gradient, AXES, tiled=True)

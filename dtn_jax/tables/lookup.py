@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
@@ -59,7 +60,9 @@ def gather(
     """
     gathered = {}
     for name, ids in rows.items():
-        found = numbers(look_ups[name](tables[name], ids.reshape(-1))).reshape(*ids.shape, -1)
+        with jax.named_scope("look_up"):
+            found = numbers(look_ups[name](tables[name], ids.reshape(-1)))
+        found = found.reshape(*ids.shape, -1)
         gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
     return gathered
 

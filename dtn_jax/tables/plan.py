@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
@@ -149,6 +150,6 @@ def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float
 
 
 def _normal(key: Array, lie: StoredRows) -> Array:
-    if lie.lanes == lie.per_line * lie.width:  # the n-th number of a draw depends on n alone
-        return jax.random.normal(key, lie.shape)
-    return lie.to_lines(jax.random.normal(key, (lie.rows, lie.width)))
+    used = lie.per_line * lie.width
+    drawn = jax.random.normal(key, (lie.lines, used))  # the n-th number depends on n alone
+    return drawn if used == lie.lanes else jnp.pad(drawn, ((0, 0), (0, lie.lanes - used)))

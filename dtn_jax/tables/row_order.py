@@ -1,6 +1,7 @@
 """What a checkpoint says of the order of its rows.
 
-A tag is `{array: {"per_line": K, "lanes": L}}`: K rows to a line of L numbers, see `StoredRows`.
+A tag is `{array: {"width": D, "per_line": K, "lanes": L}}`: K rows of D numbers to a line of L, see
+`StoredRows`.
 Where there is none, or none for an array, its rows lie one after another. All that is in a tag
 must be known: what a later version adds would change where a row lies.
 """
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dtn_jax.errors import UserError
 from dtn_jax.tables.stored_rows import StoredRows
 
-KEYS = ("per_line", "lanes")
+KEYS = ("width", "per_line", "lanes")
 
 
 def tag(arrays: Mapping[str, StoredRows]) -> dict[str, dict[str, int]]:
@@ -38,23 +39,17 @@ def read(
         raise UserError(_refusal(where, found, "a tag for each array"))
     order = {}
     for name, lie in arrays.items():
-        own = found.get(name, {"per_line": 1, "lanes": lie.width})
+        own = found.get(name, {"width": lie.width, "per_line": 1, "lanes": lie.width})
         if not (
             isinstance(own, dict)
             and set(own) == set(KEYS)
             and all(type(n) is int for n in own.values())
         ):
-            raise UserError(_refusal(where, {name: own}, f"whole numbers {' and '.join(KEYS)}"))
-        per_line, lanes = (own[key] for key in KEYS)
-        if per_line < 1 or lanes < per_line * lie.width:
-            raise UserError(
-                _refusal(
-                    where,
-                    {name: own},
-                    f"1 <= per_line and {lie.width} per_line <= lanes, rows "
-                    f"having {lie.width} numbers",
-                )
-            )
+            raise UserError(_refusal(where, {name: own}, f"whole numbers {', '.join(KEYS)}"))
+        width, per_line, lanes = (own[key] for key in KEYS)
+        if width != lie.width or per_line < 1 or lanes < per_line * lie.width:
+            expected = f"rows of {lie.width} numbers, 1 or more of them within a line"
+            raise UserError(_refusal(where, {name: own}, expected))
         order[name] = per_line, lanes
     return order
 

@@ -40,6 +40,13 @@ def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows
     return unique, summed, source
 
 
+def sums_by_row(
+    ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int
+) -> Float[Array, "N D"]:
+    """The sums of gradients of equal ids, each at one place; zeros at the others."""
+    return unique_rows(ids, gradient, table_rows)[1]
+
+
 def update(
     optimizer: RowOptimizer,
     lie: StoredRows,

@@ -19,12 +19,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt
 
+from dtn_jax.tables import run_sums
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
-from dtn_jax.tables.run_sums import run_sums
 from dtn_jax.tables.stored_rows import StoredRows, numbers
 
 ROOM = 1.25  # a window's places for each that a device's rows have on average
+SHORT = 2  # rows of a table for each id of a batch; up to this many, it may be passed over
+PASSED_OVER = 32  # lines for each written up to which it is: by libtpu 0.0.50; by 0.0.42, 8
 
 
 class Places(NamedTuple):
@@ -67,9 +69,16 @@ class Touched(NamedTuple):
     rows: Bool[Array, "N K"]
 
 
-def window_of(ids: int, owners: int) -> int:
-    """The places of a window, of a batch's ids whose rows `owners` devices have between them."""
-    return min(ids, math.ceil(ROOM * ids / owners))
+def window_of(lie: StoredRows, ids: int, owners: int) -> int:
+    """The places of a window, of a batch's ids whose rows `owners` devices have between them.
+
+    A TPU's compiler passes over a whole table to write many lines of it. So windows are so short
+    that it does not, unless the table has few rows for each id.
+    """
+    window = min(ids, math.ceil(ROOM * ids / owners))
+    if lie.per_line > 1 and lie.rows > SHORT * ids:
+        window = min(window, max(run_sums.BLOCK, lie.lines // (PASSED_OVER + 1)))
+    return window
 
 
 def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
@@ -98,9 +107,9 @@ def touched_lines(
     """
     k, place = lie.per_line, jnp.arange(len(places.ids), dtype=jnp.int32)
     _, in_line = lie.where(places.ids)
-    summed = run_sums(places.starts, lie.alone(gradient[places.source], in_line))
+    summed = run_sums.run_sums(places.starts, lie.alone(gradient[places.source], in_line))
     bits = jnp.where(places.new_row, jnp.uint32(1) << in_line.astype(jnp.uint32), 0)
-    bits = run_sums(places.starts, bits) if k > 1 else jnp.ones_like(bits)
+    bits = run_sums.run_sums(places.starts, bits) if k > 1 else jnp.ones_like(bits)
     if before is not None:
         goes_on = jax.lax.cummax(places.starts.astype(jnp.int32)) == 0
         summed = summed + jnp.where(goes_on[:, None], before.gradient[None], 0)
@@ -109,6 +118,15 @@ def touched_lines(
     rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)[None]) & 1
     after = jax.tree.map(lambda a: jnp.where(places.ends[-1], 0, a[-1]), Sums(summed, bits))
     return Touched(at, summed, rows.astype(bool)), after
+
+
+def sums_by_row(
+    ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int
+) -> Float[Array, "N D"]:
+    """The sums of gradients of equal ids, each at one place; zeros at the others."""
+    lie = StoredRows(table_rows, gradient.shape[1])
+    touched, _ = touched_lines(lie, in_order(lie, ids, len(ids)), gradient)
+    return jnp.where((touched.at < table_rows)[:, None], touched.gradient, 0)
 
 
 def update(
@@ -125,7 +143,7 @@ def update(
 
     `owners` devices have the rows of `ids` between them.
     """
-    window = window_of(len(ids), owners)
+    window = window_of(lie, len(ids), owners)
     places = in_order(lie, ids, window)
     if window == len(ids):
         touched, _ = touched_lines(lie, places, gradient)

@@ -26,10 +26,10 @@ Numbers have 4 bytes. Bytes, on a device:
 | update, dense | 4 M (D + 8) + V (4 D + 1) / K; on TPUs L for the first D |
 
 On CPUs `update` falls with neither n nor K: every device sorts and sums the ids and gradients of
-the whole batch. GPUs and TPUs sum and step windows of W = 1.25 M / K places; what travels there is
-still the whole batch's, on TPUs twice: the look-up's sum goes in and comes out whole. The parts
-within a step are added up, though not all are held at once: an upper bound of what the compiler
-takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
+the whole batch. GPUs and TPUs sum and step windows of at most W = 1.25 M / K places; what travels
+there is still the whole batch's, on TPUs twice: the look-up's sum goes in and comes out whole. The
+parts within a step are added up, though not all are held at once: an upper bound of what the
+compiler takes. Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
 
 Collectives of a step, with the bytes of the whole array that each makes or reduces:
 
@@ -37,7 +37,7 @@ Collectives of a step, with the bytes of the whole array that each makes or redu
 |---|---|---|
 | look-up | all-gather of ids over K, 4 M K / n; reduce-scatter of rows over K, 4 D M K / n | none |
 | update | all-gather over n of ids, 4 M (the look-up's serve where K = n), and gradients, 4 D M | \
-the same, and but for dense the rows looked up, 4 D M |
+the same, and on CPUs, but for dense, the rows looked up, 4 D M |
 | dense parameters | all-reduce over n of gradients, losses and sums of weights | the same |
 | batch normalisation | all-reduce over n of statistics and their gradients, twice their size | \
 the same |
@@ -179,7 +179,7 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
     carried = [_dense_gradients(state, devices, len(tables.schema.tasks))]
     for name, ids in looked_up.items():
         width = 4 * tables.arrays[name].width
-        whole = pmap and config.optim.tables != "dense"
+        whole = pmap and config.optim.tables != "dense" and tables.platform == "cpu"
         carried += _rows(name, ids, width, devices, 1 if pmap else sharers, whole)
     inputs = jax.eval_shape(lambda: example_inputs(tables))
     return Prediction(
@@ -211,7 +211,7 @@ def _update_bytes(
     arrays = 3 + 2 * sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name]))
     if tables.platform == "cpu":
         return 4 * ids * (lie.width * arrays + 8)
-    window = update_by_sort.window_of(ids, sharers)
+    window = update_by_sort.window_of(lie.split(sharers), ids, sharers)
     travel = lie.width if tables.platform == "gpu" else 2 * -(-lie.width // LANES) * LANES
     return 4 * (ids * (travel + 8) + window * lie.lanes * arrays)
 

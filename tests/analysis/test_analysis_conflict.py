@@ -20,13 +20,14 @@ from dtn_jax.tables.plan import make_plan
 QUICK = {"model__gdcn__layers": 1, "parallel__devices": 1}  # quick to compile
 
 
-def test_cosines_are_those_of_the_gradients_summed_by_row():
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_cosines_are_those_of_the_gradients_summed_by_row(platform):
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(3, 8, 2, 4))
     ids = rng.integers(0, 6, (8, 2))
     ids[0], ids[1, 1] = 6, 6  # masked, and padding
-    cosines = jax.jit(table_cosines, static_argnums=(2, 3))
-    found = cosines(gradients, ids, 6, ("a", "b", "c"))
+    cosines = jax.jit(table_cosines, static_argnums=(2, 3, 4))
+    found = cosines(gradients, ids, 6, ("a", "b", "c"), platform)
     tables = np.zeros((3, 6, 4))
     for b, slot in np.ndindex(8, 2):
         if ids[b, slot] < 6:

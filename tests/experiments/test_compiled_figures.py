@@ -72,17 +72,6 @@ def test_short_tables_have_columns_of_their_own():
     assert (row["passes a step"], row["short passes a step"]) == (0, 1)
 
 
-def test_on_tpus_eight_lines_for_each_id_are_few():
-    cell = read_cell("v5e:2x4,shared_bottom,rows=1e7")
-    row = read_figures(cell, record(ids=ROWS // 8), TPU)
-    assert (row["passes a step"], row["short passes a step"]) == (0, 1)
-    row = read_figures(cell, record(ids=ROWS // 8 - 1), TPU)
-    assert (row["passes a step"], row["short passes a step"]) == (1, 0)
-    cell = read_cell("h100:8,shared_bottom,rows=1e7")
-    row = read_figures(cell, record(ids=ROWS // 8), GPU)
-    assert (row["passes a step"], row["short passes a step"]) == (1, 0)
-
-
 def test_scoring_is_one_step_and_takes_no_slots():
     cell = read_cell("h100:8,shared_bottom,score,rows=1e7")
     found = record(plan=None)

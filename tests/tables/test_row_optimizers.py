@@ -219,6 +219,15 @@ def test_on_accelerators_no_write_meets_another(name, platform):
     assert "indices_are_sorted = true" not in text  # TPUs would pass over the whole table
 
 
+def test_a_tpu_writes_few_lines_at_once_unless_the_table_is_short():
+    """So that its compiler does not pass over the whole table: see `window_of`."""
+    lie = lay_out(250_000, 64, "tpu", 1024)
+    assert update_by_sort.window_of(lie, 94_208, 4) * 32 < lie.lines
+    assert update_by_sort.window_of(lie, lie.rows // 2, 1) == lie.rows // 2
+    alone = lay_out(250_000, 64, "gpu", 1024)
+    assert update_by_sort.window_of(alone, 94_208, 4) == 29_440
+
+
 @pytest.mark.parametrize("lie", [StoredRows(64, 4), StoredRows(64, 4, 8, 32)])
 @pytest.mark.parametrize("owners", [2, 7, 90])
 def test_windows_change_no_sum(lie, owners):

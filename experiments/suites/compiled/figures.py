@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dtn_jax.tables.update_by_sort import SHORT
+
 from ..hlo.collectives import Exchanged, read_collectives
 from ..hlo.text import Array, Placed, Program, read_program
 from ..hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
@@ -17,11 +19,6 @@ from .memory import MB, not_compiled, of_memory
 from .topologies import CHIPS
 
 GB = 1e9
-# A table with so many rows for each id of a step is short: it may be passed over.
-SHORT = 2
-# On TPUs, lines. They move by tiles of 8, so that up to here a pass moves fewer bytes than writes
-# of single lines, and the compiler (libtpu 0.0.42) chooses it.
-SHORT_LINES = 8
 LOOPED = ("train", "update")  # kinds whose program is a loop of steps
 HOST = r"(?i)callback|host"
 FOR_EVER = 2**63 - 1
@@ -56,7 +53,7 @@ def described(cell: Cell, record: Mapping[str, Any]) -> dict[str, Content]:
 
 def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
     tpu = CHIPS[cell.chip].platform == "tpu"
-    long, short = table_sizes(record, tpu)
+    long, short = table_sizes(record)
     found = whole_tables(program, long | short, tpu)
     by_step = [w for w in found if in_step(cell, w.depth)]
     by_chunk = [w for w in found if not in_step(cell, w.depth)]
@@ -78,15 +75,16 @@ def of_tables(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[s
     }
 
 
-def table_sizes(record: Mapping[str, Any], tpu: bool) -> tuple[set[int], set[int]]:
-    """Of the arrays of long and of short tables: how many numbers a device has of each."""
+def table_sizes(record: Mapping[str, Any]) -> tuple[set[int], set[int]]:
+    """Of the arrays of long and of short tables: how many numbers a device has of each.
+
+    A short one, of few rows for each id of a step, may be passed over.
+    """
     long, short = set(), set()
     for array in record["arrays"]:
         table = array["table"]
         if table in record["tables"]:
-            ids, lines = record["ids"][table], array["shape"][0]
-            few = record["tables"][table]["rows"] <= SHORT * ids
-            few |= tpu and lines <= SHORT_LINES * ids
+            few = record["tables"][table]["rows"] <= SHORT * record["ids"][table]
             (short if few else long).add(math.prod(array["shape"]))
     return long, short
 

@@ -58,8 +58,8 @@ NOTES = [
     "tables and slots as they lie, over their numbers alone.",
     "Copies and passes: operations that copy a whole table or slot of a device, or write all of "
     "it; a chunk: outside of the loop of steps. A table is short with at most two rows on a device "
-    "for each id of a step (on TPUs, which move 8 lines together, 8 lines), and may be passed "
-    "over; the JSON has columns of its own for those.",
+    "for each id of a step, and may be passed over; the JSON has columns of its own for those. On "
+    "chip: moved into a TPU's on-chip memory and back, where its compiler finds that faster.",
     "Repeated scatters: not promised to be of different rows. Padded: whole arrays that "
     "collectives make or reduce, as they lie in memory.",
     "Of a program that does not fit, memory is the least that it would take. Compiled, not run: "

@@ -26,7 +26,10 @@ from dtn_jax.tables.stored_rows import StoredRows, numbers
 
 ROOM = 1.25  # a window's places for each that a device's rows have on average
 SHORT = 2  # rows of a table for each id of a batch; up to this many, it may be passed over
-PASSED_OVER = 32  # lines for each written up to which it is: by libtpu 0.0.50; by 0.0.42, 8
+PASSED_OVER = 40  # lines for each written up to which it is: 33 by libtpu 0.0.50, 8 by 0.0.42
+# Lines of numbers by row `[L, K]` that fit a TPU's on-chip memory with K padded to 128. A compiler
+# would pad them there to move them by lines or columns; number by number it does not.
+ON_CHIP = 2**18
 
 
 class Places(NamedTuple):
@@ -201,19 +204,28 @@ def read(lie: StoredRows, array: Array, touched: Touched) -> Array:
     """Of an array like the table the touched lines `[N, lanes]`; of one with a number for each row
     `[N, K]`."""
     found = {"unique_indices": True, "mode": "fill", "fill_value": 0}
-    if array.shape == lie.by_row and array.ndim > 1:  # [L, K]: by columns, which stay columns
-        return array.T.at[:, touched.at].get(**found).T
-    lines = array.at[touched.at].get(**found)
-    return lines if lines.ndim > 1 else lines[:, None]
+    if array.shape[1:] != (lie.per_line,):
+        lines = array.at[touched.at].get(**found)
+        return lines if lines.ndim > 1 else lines[:, None]
+    if len(array) <= ON_CHIP:
+        return array.at[_each_number(lie, touched)].get(**found)
+    return array.T.at[:, touched.at].get(**found).T
 
 
 def write(lie: StoredRows, array: Array, touched: Touched, new: Array, old: Array) -> Array:
     """Puts `new` where `read` found `old`; rows that are not touched keep what they have."""
     new = in_touched(lie, touched, new, old)
     put = {"unique_indices": True, "mode": "drop"}
-    if array.shape == lie.by_row and array.ndim > 1:
-        return array.T.at[:, touched.at].set(new.T, **put).T
-    return array.at[touched.at].set(new.reshape(-1, *array.shape[1:]), **put)
+    if array.shape[1:] != (lie.per_line,):
+        return array.at[touched.at].set(new.reshape(-1, *array.shape[1:]), **put)
+    if len(array) <= ON_CHIP:
+        return array.at[_each_number(lie, touched)].set(new, **put)
+    return array.T.at[:, touched.at].set(new.T, **put).T
+
+
+def _each_number(lie: StoredRows, touched: Touched) -> tuple[Array, Array]:
+    """Where the numbers of touched lines' rows are in `[L, K]`."""
+    return touched.at[:, None], jnp.arange(lie.per_line, dtype=jnp.int32)[None]
 
 
 def in_touched(lie: StoredRows, touched: Touched, new: Array, old: Array | int) -> Array:

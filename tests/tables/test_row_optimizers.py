@@ -61,13 +61,16 @@ def updated(way, optimizer, lie, table, slots, ids, gradient, given, owners=1):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(
-    "way", ["search", "whole", "gpu", "tpu", "several to a line", "in windows", "gpu, in windows"]
+    "way",
+    ["search", "whole", "gpu", "tpu", "2 to a line", "windows", "gpu, windows", "columns"],
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
 def test_updates_equal_a_loop_over_rows(name, way, dtype, tolerance, monkeypatch):
     monkeypatch.setattr(update_by_search, "SHORT", V if way == "whole" else 0)
-    several = StoredRows(V, D, 2, 8)
-    lies = {"tpu": lay_out(V, D, "tpu", 1), "several to a line": several, "in windows": several}
+    if way == "columns":  # of numbers by row, as where they are too many for a TPU's chip
+        monkeypatch.setattr(update_by_sort, "ON_CHIP", 0)
+    two = StoredRows(V, D, 2, 8)
+    lies = {"tpu": lay_out(V, D, "tpu", 1), "2 to a line": two, "windows": two, "columns": two}
     lie = lies.get(way, StoredRows(V, D))
     rng = np.random.default_rng(0)
     start = rng.normal(size=(V, D))
@@ -222,7 +225,7 @@ def test_on_accelerators_no_write_meets_another(name, platform):
 def test_a_tpu_writes_few_lines_at_once_unless_the_table_is_short():
     """So that its compiler does not pass over the whole table: see `window_of`."""
     lie = lay_out(250_000, 64, "tpu", 1024)
-    assert update_by_sort.window_of(lie, 94_208, 4) * 32 < lie.lines
+    assert update_by_sort.window_of(lie, 94_208, 4) * 40 < lie.lines
     assert update_by_sort.window_of(lie, lie.rows // 2, 1) == lie.rows // 2
     alone = lay_out(250_000, 64, "gpu", 1024)
     assert update_by_sort.window_of(alone, 94_208, 4) == 29_440

@@ -1,4 +1,4 @@
-"""States of toy models every number drawn at random: no model is compiled."""
+"""States of toy models with random numbers: no model is compiled."""
 
 from typing import NamedTuple
 

@@ -92,4 +92,7 @@ class Profile:
         if self.recording and processes.is_first():  # an exception came before the end
             jax.profiler.stop_trace()
         elif self.left and kind is None:
-            rich.print("Nothing was profiled: no step was left after the one that compiles.")
+            rich.print(
+                "Nothing was profiled: the run is finished, or had no step left after the one that "
+                "compiles."
+            )

@@ -31,7 +31,7 @@ class StoredRows:
       rows: V.
       width: D.
       per_line: K, the rows of a line; it divides V.
-      lanes: of a line, K·D numbers and then zeros that nobody reads.
+      lanes: of a line: K·D numbers, then zero padding.
     """
 
     rows: int

@@ -28,8 +28,10 @@ def test_a_cell_is_read():
         ("v7:2x2,dtn", r"unknown chip 'v7'.*The choices are: v5e, v5p, v6e, h100"),
         ("v5e:4,dtn", r"expected, after v5e:, 2 sides, such as v5e:8x8"),
         ("v5p:8x8,dtn", r"3 sides, such as v5p:4x4x4"),
-        ("h100:12,dtn", r"a number up to 8 or a multiple of it"),
-        ("h100:0,dtn", r"a number up to 8 or a multiple of it"),
+        ("h100:12,dtn", r"a number that divides 1024"),
+        ("h100:0,dtn", r"a number that divides 1024"),
+        ("h100:8,dtn,rows=5", r"rows=5; expected 23, a row for each field, to 2,147,483,647"),
+        ("h100:8,dtn,rows=1e12", r"rows=1e12; expected 23"),
         ("v5e:2x2,dnt", r"unknown word of a cell 'dnt'. Did you mean 'dtn'\?.*adagrad"),
         ("v5e:2x2,dtn,row=1e9", r"unknown key of a cell 'row'. Did you mean 'rows'\?"),
         ("v5e:2x2,dtn,rows=many", r"rows=many: expected a whole number.*such as 1e7"),
@@ -83,3 +85,9 @@ def test_a_cell_is_a_config_and_a_schema():
     small = read_cell("h100:8,small_dtn,rows=1e6").config(8)
     assert small.model.masknet.hidden == (16,)
     assert small.model.architecture == "dtn"
+
+
+def test_no_cell_at_all_is_told():
+    with pytest.raises(UserError, match="no cell in ' ;'; expected TOPOLOGY"):
+        read_cells([" ;"])
+    assert read_cells([]) == ()

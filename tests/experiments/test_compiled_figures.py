@@ -1,5 +1,6 @@
 """The suite `compiled` without its compilers: figures of given texts, goals, what it resumes."""
 
+import dataclasses
 import json
 import os
 import stat
@@ -135,7 +136,7 @@ def test_goals():
 FAKE = """#!{python}
 import gzip, json, os, sys
 cell, folder = sys.argv[3:]
-if "rows=3" in cell:
+if "rows=33" in cell:
     sys.exit("something broke")
 name = cell.replace(":", "_").replace(",", "_")
 record = json.loads({record!r}) | {{"versions": {{"jax": os.environ["JAX_PLATFORMS"]}}}}
@@ -152,6 +153,9 @@ def compilers(tmp_path):
     python.parent.mkdir(parents=True)
     python.write_text(FAKE.format(python=sys.executable, record=json.dumps(record()), text=GPU))
     python.chmod(python.stat().st_mode | stat.S_IEXEC)
+    packages = tmp_path / "venv/lib/python3.11/site-packages"
+    for name in suite.COMPILERS:
+        (packages / f"{name.replace('-', '_')}-1.0.dist-info").mkdir(parents=True)
     return tmp_path / "venv"
 
 
@@ -160,8 +164,9 @@ def test_what_is_compiled_is_kept_and_failures_are_told(compilers, monkeypatch, 
     row = read_figures(read_cell("h100:8,dtn,rows=1e6"), record(), GPU)
     before.write_text(json.dumps({"rows": [row | {"peak MB": 7.0, "copies a step": 5}]}))
     monkeypatch.setattr(suite, "BEFORE", before)
-    cells = ("h100:8,dtn,rows=1e6;h100:8,dtn,rows=1e7", "h100:8,dtn,rows=3")
-    options = Options(compiled_venv=str(compilers), cells=cells, out=str(tmp_path))
+    cells = ("h100:8,dtn,rows=1e6;h100:8,dtn,rows=1e7", "h100:8,dtn,rows=33")
+    monkeypatch.setattr(suite, "LIST", ";".join(cells).split(";"))
+    options = Options(compiled_venv=str(compilers), out=str(tmp_path))
     found = suite.measure(options)
     first, second, third = found.rows
     assert (first["peak MB"], first["peak MB before"], first["copies before"]) == (1200, 7.0, 5)
@@ -170,7 +175,8 @@ def test_what_is_compiled_is_kept_and_failures_are_told(compilers, monkeypatch, 
     assert found.notes[-1] == "Compiled by jax cpu."
     assert set(found.shown) <= set(first)
     assert first.keys() == second.keys() == third.keys()
-    suite.measure(options)
+    with pytest.raises(UserError, match="h100:8,dtn,rows=33: something broke"):
+        suite.measure(dataclasses.replace(options, cells=cells))
     calls = (tmp_path / "calls").read_text().splitlines()
     assert sorted(calls) == ["h100:8,dtn,rows=1e6", "h100:8,dtn,rows=1e7"]
     monkeypatch.setattr(suite, "DECIDING", ())  # other code: what it made is compiled anew
@@ -185,5 +191,8 @@ def test_without_compilers_it_says_how_to_get_them(compilers, monkeypatch, tmp_p
         suite.measure(Options(out=str(tmp_path)))
     monkeypatch.setenv(suite.VENV_VARIABLE, str(compilers))
     assert suite.find_python("") == os.path.join(compilers, "bin", "python")
+    (compilers / "lib/python3.11/site-packages/libtpu-1.0.dist-info").rmdir()
+    with pytest.raises(UserError, match="venv lacks libtpu, of the extra `compiled`"):
+        suite.find_python("")
     with pytest.raises(UserError, match="--compiled_venv=FOLDER"):
         suite.find_python(str(tmp_path / "other"))

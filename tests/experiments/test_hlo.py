@@ -125,3 +125,20 @@ def test_a_scatter_into_zeros_is_a_pass():
     )
     found = whole_tables(read_program(zeros), {TABLE}, tpu=False)
     assert sum(w.how == "pass" for w in found) == 2
+
+
+def test_a_write_of_a_whole_table_is_a_pass():
+    text = """
+ENTRY %main (a: f32[1250048,64], b: f32[1250048,64], c: s32[]) -> f32[1250048,64] {
+  %a = f32[1250048,64]{1,0} parameter(0)
+  %b = f32[1250048,64]{1,0} parameter(1)
+  %c = s32[] parameter(2)
+  ROOT %d = f32[1250048,64]{1,0} dynamic-update-slice(%a, %b, %c, %c)
+}
+"""
+    (found,) = whole_tables(read_program(text), {TABLE}, tpu=False)
+    assert found.how == "pass"
+    few = text.replace("b: f32[1250048,64]", "b: f32[8,64]").replace(
+        "%b = f32[1250048,64]", "%b = f32[8,64]"
+    )
+    assert not whole_tables(read_program(few), {TABLE}, tpu=False)

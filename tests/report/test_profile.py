@@ -37,7 +37,7 @@ def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
     assert len(list((tmp_path / "run/profile").rglob("*.xplane.pb"))) == 2
     assert_same_run(config, tmp_path / "whole", tmp_path / "run")
     train(config, tmp_path / "run", profile=5)
-    assert "Nothing was profiled: no step was left" in said()
+    assert "Nothing was profiled: the run is finished" in said()
 
 
 def test_a_trace_ends_where_the_run_is_cut(prepared_dir, tmp_path, monkeypatch, said):
@@ -51,7 +51,7 @@ def test_a_trace_ends_where_the_run_is_cut(prepared_dir, tmp_path, monkeypatch, 
 
 def test_of_a_run_of_one_step_there_is_nothing(prepared_dir, tmp_path, said):
     train(small(prepared_dir, train__max_steps=1), tmp_path / "run", profile=3)
-    assert "Nothing was profiled: no step was left" in said()
+    assert "Nothing was profiled: the run is finished" in said()
     assert not (tmp_path / "run/profile").exists()
 
 

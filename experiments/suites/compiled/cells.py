@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables.plan import LARGEST_ID
 
 from ..step import FIELDS, released_config
 from .topologies import check_topology
@@ -136,6 +137,11 @@ def read_cell(text: str) -> Cell:
             raise UserError(f"{text!r}: {word!r} beside {found[attribute]!r}; expected one of them")
         found[attribute] = content
     cell = Cell(**found)
+    if not FIELDS <= cell.rows <= LARGEST_ID:
+        raise UserError(
+            f"{text!r}: rows={short(cell.rows)}; expected {FIELDS}, a row for each field, to "
+            f"{LARGEST_ID:,}: ids are int32"
+        )
     if (cell.kind == "update") == bool(cell.model):
         raise UserError(f"{text!r}: expected a model ({', '.join(MODELS)}) or the kind update")
     return cell
@@ -143,7 +149,10 @@ def read_cell(text: str) -> Cell:
 
 def read_cells(texts: list[str]) -> tuple[Cell, ...]:
     """Cells of all texts, each with one or with several and `;` between."""
-    return tuple(read_cell(one) for text in texts for one in text.split(";") if one.strip())
+    cells = tuple(read_cell(one) for text in texts for one in text.split(";") if one.strip())
+    if texts and not cells:
+        raise UserError(f"no cell in {';'.join(texts)!r}; expected {GRAMMAR}")
+    return cells
 
 
 def whole(key: str, value: str) -> int:

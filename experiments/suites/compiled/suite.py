@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from .topologies import environment
 PROGRAM = "experiments.suites.compiled.program"
 VENV, VENV_VARIABLE = ".venv-compiled", "COMPILED_VENV"
 BEFORE = ROOT / "experiments" / "results" / "benchmark" / "compiled_before.json"
+COMPILERS = ("libtpu", "jax-cuda13-plugin", "nvidia-cuda-nvcc")
 PROCESSES = 2  # each takes a core and up to 2.5 GB
 # What decides over a compiled program: the package, and these of the suites.
 DECIDING = (
@@ -51,6 +53,7 @@ SHOWN = (
     "copies a step",
     "copies a chunk",
     "passes a step",
+    "on chip MB a step",
     "padded MB a step",
 )
 NOTES = [
@@ -60,9 +63,9 @@ NOTES = [
     "it; a chunk: outside of the loop of steps. A table is short with at most two rows on a device "
     "for each id of a step, and may be passed over; the JSON has columns of its own for those. On "
     "chip: moved into a TPU's on-chip memory and back, where its compiler finds that faster.",
-    "Repeated scatters: not promised to be of different rows. Padded: whole arrays that "
-    "collectives make or reduce, as they lie in memory.",
-    "Of a program that does not fit, memory is the least that it would take. Compiled, not run: "
+    "Repeated scatters may write a row twice. Padded: whole arrays that collectives make or "
+    "reduce, as they lie in memory.",
+    "For a program that does not fit, memory is a lower bound. Compiled, not run: "
     "GPUs' compiler tells no costs, and tuned no kernel.",
 ]
 
@@ -82,6 +85,9 @@ def measure(options: Options) -> Measured:
     for cell, (record, text) in zip(cells, compile_all(python, cells, folder)):
         rows.append(read_figures(cell, record, text) | earlier(before.get(cell.name)))
         compilers |= record.get("versions", {})
+    broken = [row for row in rows if row["error"] and row["peak MB"] is None]
+    if options.cells and broken:
+        raise UserError("; ".join(f"{row['cell']}: {row['error']}" for row in broken))
     title = "compiled for accelerators that are not there (23 fields, 1024 examples a device)"
     by = ", ".join(f"{name} {version}" for name, version in sorted(compilers.items()))
     notes = [*NOTES, f"Compiled by {by}."]
@@ -102,7 +108,18 @@ def find_python(venv: str) -> str:
             f"3 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
             f"with --compiled_venv=FOLDER or {VENV_VARIABLE}=FOLDER"
         )
+    missing = [name for name in COMPILERS if not installed(python, name)]
+    if missing:
+        raise UserError(
+            f"{folder} lacks {', '.join(missing)}, of the extra `compiled`: run `make compiled`"
+        )
     return str(python.absolute())
+
+
+def installed(python: pathlib.Path, package: str) -> list[pathlib.Path]:
+    """The metadata of a package in a virtual environment."""
+    name = package.replace("-", "_")
+    return list(python.parents[1].glob(f"[Ll]ib*/**/site-packages/{name}-*.dist-info"))
 
 
 def code_hash(python: str) -> str:
@@ -153,7 +170,9 @@ def compile_apart(python: str, cell: Cell, folder: pathlib.Path) -> tuple[dict[s
             text=True,
         )
         if done.returncode:
-            said = done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
+            lines = done.stderr.strip().split("\n")
+            errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+            said = (errors or lines)[-1] or f"exit code {done.returncode}"
             return {"cell": cell.name, "devices": None, "seconds": 0, "error": said}, ""
     record = json.loads(path.read_text())
     compiled = path.with_suffix(".hlo.gz")

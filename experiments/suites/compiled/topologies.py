@@ -10,6 +10,7 @@ import jax
 from jax.experimental import topologies
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.tables.plan import ROW_MULTIPLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +71,8 @@ def check_topology(name: str) -> None:
     chip, _, size = name.partition(":")
     choose("chip", chip, CHIPS)
     if chip == "h100":
-        right = size.isdecimal() and (0 < int(size) < 8 or int(size) % 8 == 0 < int(size))
-        form = f"a number up to {GPUS_OF_A_HOST} or a multiple of it"
+        right = size.isdecimal() and int(size) > 0 and ROW_MULTIPLE % int(size) == 0
+        form = f"a number that divides {ROW_MULTIPLE}, over which tables are split evenly"
     else:
         sides = 3 if chip == "v5p" else 2
         right = re.fullmatch("x".join([r"[1-9]\d*"] * sides), size)

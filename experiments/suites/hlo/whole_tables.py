@@ -19,7 +19,7 @@ HELD = {
 }  # fmt: skip
 RENAMED = {"bitcast", "reshape", "transpose", "copy", "get-tuple-element"}  # the same numbers
 COPIED = {"copy", "transpose", "copy-start", "reshape"}
-IN_PLACE = {"scatter", "dynamic-update-slice"}
+IN_PLACE = {"scatter": 2, "dynamic-update-slice": 1}  # which operand is written
 ALLOCATED, JOINED = "AllocateBuffer", "ConcatBitcast"  # custom calls of TPUs
 COPY, ON_CHIP, PASS = "copy", "on chip", "pass"
 
@@ -82,6 +82,9 @@ def how_made(program: Program, placed: Placed, place: int, tpu: bool) -> str:
     if writer.code == "parameter":
         return COPY
     if writer.code not in IN_PLACE or not of_parameter(program, computation, writer, placed):
+        return PASS
+    written = program.made(computation, writer.operands[IN_PLACE[writer.code]])
+    if any(a.size >= operation.arrays[place].size for a in written.arrays):
         return PASS
     return PASS if tpu and writer.has("indices_are_sorted=true") else ""
 

@@ -99,6 +99,7 @@ def test_runtime_options_are_these():
         "parallel.processes",
         "parallel.strategy",
         "parallel.table_devices",
+        "parallel.table_platform",
         "train.accumulate",
         "train.checkpoint_every",
         "train.log_every",

@@ -15,7 +15,7 @@ import collections
 import dataclasses
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import rich.box
 import rich.table
@@ -139,11 +139,13 @@ def _instructions(space: memoryview) -> dict[Key, Instruction]:
     return found
 
 
+@no_type_check  # called for every field of a trace
 def _first(message: memoryview, *path: int) -> str:
     """The text in a field; '' if it is not there."""
     return next(map(_text, _inside(message, *path)), "")
 
 
+@no_type_check  # called for every field of a trace
 def _inside(message: memoryview, number: int, *deeper: int) -> Iterator[memoryview]:
     """The values of a field of a protobuf message, or of the fields `deeper` in these."""
     for field, value in _fields(message):
@@ -154,6 +156,7 @@ def _inside(message: memoryview, number: int, *deeper: int) -> Iterator[memoryvi
                 yield value
 
 
+@no_type_check  # called for every field of a trace
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """(number, value) of each field of a protobuf message, by the wire format's four kinds."""
     at = 0
@@ -177,6 +180,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         at += size
 
 
+@no_type_check  # called for every field of a trace
 def _text(value: memoryview) -> str:
     return bytes(value).decode(errors="replace")
 

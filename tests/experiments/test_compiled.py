@@ -44,7 +44,7 @@ def rows(python, tmp_path_factory):
 def test_the_training_step_compiles(rows, cell):
     row = rows[cell]
     assert not row["error"]
-    assert row["of its memory"] < 0.1
+    assert row["of its memory"] < 0.15
     assert (row["f64"], row["host calls"]) == (0, 0)
     assert row["new outputs MB"] < 0.1, "the state is not updated in place"
     assert row["held over plan"] == pytest.approx(1, abs=0.03)

@@ -106,7 +106,7 @@ def touched_lines(
       before: the sums of a line that windows before have begun.
 
     Returns:
-      The lines that end here, and the sums of one that goes on.
+      The lines that end here, and the sums of the last one, which may go on.
     """
     k, place = lie.per_line, jnp.arange(len(places.ids), dtype=jnp.int32)
     _, in_line = lie.where(places.ids)
@@ -119,8 +119,7 @@ def touched_lines(
         bits = jnp.where(goes_on, bits | before.bits, bits)
     at = jnp.where(places.ends & (places.line < lie.lines), places.line, lie.lines + place)
     rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)[None]) & 1
-    after = jax.tree.map(lambda a: jnp.where(places.ends[-1], 0, a[-1]), Sums(summed, bits))
-    return Touched(at, summed, rows.astype(bool)), after
+    return Touched(at, summed, rows.astype(bool)), Sums(summed[-1], bits[-1])
 
 
 def sums_by_row(

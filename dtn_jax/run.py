@@ -65,11 +65,7 @@ class Run:
     @functools.cached_property
     def state_places(self) -> State:
         """The state's shapes, dtypes and shardings."""
-        return jax.tree.map(
-            lambda a, at: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at),
-            self.state_shapes,
-            self.at.state(self.state_shapes),
-        )
+        return self.at.state_places(self.state_shapes)
 
     def new_state(self) -> State:
         """The state at step 0, on the devices."""

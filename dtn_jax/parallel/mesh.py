@@ -94,6 +94,14 @@ class Placement:
         )
         return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
 
+    def state_places(self, state: Any) -> Any:
+        """The shape, dtype and sharding of each array of a `State`, given it or its shapes."""
+        return jax.tree.map(
+            lambda a, at: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at),
+            state,
+            self.state(state),
+        )
+
     def put(self, rows, sharding: NamedSharding):
         """Places a batch or a chunk of numpy or JAX arrays.
 

@@ -20,6 +20,9 @@ from jaxtyping import Array, Int, Shaped
 
 BITS = jnp.uint16  # the dtype of a table of bfloat16
 LANES = 128  # numbers that a TPU moves together
+# Rows of a table for each id of a batch. With so few the table is short: to pass over all of it may
+# be the fastest update.
+SHORT = 2
 MOST = 32  # rows of a line: which of them a batch touches is noted in 32 bits
 
 

@@ -13,9 +13,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
-from dtn_jax.tables.stored_rows import StoredRows, numbers
-
-SHORT = 2  # rows of a table for each id of a batch; up to this many, it is passed over whole
+from dtn_jax.tables.stored_rows import SHORT, StoredRows, numbers
 
 
 def unique_rows(ids: Int[Array, " N"], gradient: Float[Array, "N D"], table_rows: int):

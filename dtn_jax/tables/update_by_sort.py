@@ -22,10 +22,9 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt
 from dtn_jax.tables import run_sums
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
-from dtn_jax.tables.stored_rows import StoredRows, numbers
+from dtn_jax.tables.stored_rows import SHORT, StoredRows, numbers
 
 ROOM = 1.25  # a window's places for each that a device's rows have on average
-SHORT = 2  # rows of a table for each id of a batch; up to this many, it may be passed over
 PASSED_OVER = 40  # lines for each written up to which it is: 33 by libtpu 0.0.50, 8 by 0.0.42
 # Lines of numbers by row `[L, K]` that fit a TPU's on-chip memory with K padded to 128. A compiler
 # would pad them there to move them by lines or columns; number by number it does not.
@@ -38,14 +37,12 @@ class Places(NamedTuple):
     Attributes:
       ids: the row at each place.
       source: where it stands in the batch.
-      line: of the row.
       starts, ends: marks the first and the last place of each line.
       new_row: marks the first place of each row.
     """
 
     ids: Int[Array, " N"]
     source: Int[Array, " N"]
-    line: Int[Array, " N"]
     starts: Bool[Array, " N"]
     ends: Bool[Array, " N"]
     new_row: Bool[Array, " N"]
@@ -92,7 +89,7 @@ def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
     line, _ = lie.where(ids)
     starts = _changes(line)
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
-    return Places(ids, jnp.pad(source, (0, -n % window)), line, starts, ends, _changes(ids))
+    return Places(ids, jnp.pad(source, (0, -n % window)), starts, ends, _changes(ids))
 
 
 def touched_lines(
@@ -109,7 +106,7 @@ def touched_lines(
       The lines that end here, and the sums of the last one, which may go on.
     """
     k, place = lie.per_line, jnp.arange(len(places.ids), dtype=jnp.int32)
-    _, in_line = lie.where(places.ids)
+    line, in_line = lie.where(places.ids)
     summed = run_sums.run_sums(places.starts, lie.alone(gradient[places.source], in_line))
     bits = jnp.where(places.new_row, jnp.uint32(1) << in_line.astype(jnp.uint32), 0)
     bits = run_sums.run_sums(places.starts, bits) if k > 1 else jnp.ones_like(bits)
@@ -117,7 +114,7 @@ def touched_lines(
         goes_on = jax.lax.cummax(places.starts.astype(jnp.int32)) == 0
         summed = summed + jnp.where(goes_on[:, None], before.gradient[None], 0)
         bits = jnp.where(goes_on, bits | before.bits, bits)
-    at = jnp.where(places.ends & (places.line < lie.lines), places.line, lie.lines + place)
+    at = jnp.where(places.ends & (line < lie.lines), line, lie.lines + place)
     rows = (bits[:, None] >> jnp.arange(k, dtype=jnp.uint32)[None]) & 1
     return Touched(at, summed, rows.astype(bool)), Sums(summed[-1], bits[-1])
 

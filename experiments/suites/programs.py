@@ -90,13 +90,11 @@ def compile_from_shapes(program: Program) -> jax.stages.Compiled:
         compiled = on_each_device(function, list(at.mesh.devices.reshape(-1)))
         return compiled.lower(state, jax.tree.map(split, chunk), CHUNK_STEPS).compile()
 
-    def placed(shape, sharding):
-        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-
     compiled = at.compile(function, state)
-    state = jax.tree.map(placed, state, at.state(state))
-    chunk = jax.tree.map(lambda s: placed(s, at.chunk()), chunk)
-    return compiled.lower(state, chunk, CHUNK_STEPS).compile()
+    chunk = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at.chunk()), chunk
+    )
+    return compiled.lower(at.state_places(state), chunk, CHUNK_STEPS).compile()
 
 
 def chunk_shapes(schema: Schema, batch_size: int) -> Batch:

@@ -150,11 +150,7 @@ def test_no_device_holds_or_receives_a_whole_table(devices):
     plan = dataclasses.replace(plan, arrays={**plan.arrays, "embedding": embedding})
     at = make_placement(c)
     shapes = jax.eval_shape(lambda: create_state(c, model, plan))
-    placed = jax.tree.map(
-        lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
-        shapes,
-        at.state(shapes),
-    )
+    placed = at.state_places(shapes)
     chunk = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at.chunk()), batches(2)
     )

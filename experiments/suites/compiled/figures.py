@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dtn_jax.tables.update_by_sort import SHORT
+from dtn_jax.tables.stored_rows import SHORT
 
 from ..hlo.collectives import Exchanged, read_collectives
 from ..hlo.text import Array, Placed, Program, read_program

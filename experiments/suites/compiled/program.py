@@ -36,7 +36,7 @@ from dtn_jax.tables.stored_rows import numbers
 
 from .. import needs, programs
 from .cells import Cell, read_cell
-from .topologies import described_devices
+from .topologies import COMPILERS, described_devices
 
 MEMORY = {
     "arguments": "argument_size_in_bytes",
@@ -46,7 +46,6 @@ MEMORY = {
     "code": "generated_code_size_in_bytes",
     "peak": "peak_memory_in_bytes",
 }
-COMPILERS = ("jax", "libtpu", "jax-cuda13-plugin", "nvidia-cuda-nvcc")
 COSTS = ("flops", "bytes accessed")
 LONGEST = 3000  # characters of a compiler's complaint
 
@@ -104,7 +103,7 @@ def compile_cell(cell: Cell, program: Described) -> jax.stages.Compiled:
 
 def compile_score(program: Described) -> jax.stages.Compiled:
     at, config = program.at, program.config
-    state = placed_state(program)
+    state = at.state_places(jax.eval_shape(program.create))
     chunk = programs.chunk_shapes(program.schema, config.data.eval_batch_size)
     batch = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype, sharding=at.batch()), chunk
@@ -137,7 +136,7 @@ def compile_update(program: Described) -> jax.stages.Compiled:
 
         return jax.lax.fori_loop(0, CHUNK_STEPS, step, (table, slots))
 
-    state = placed_state(program)
+    state = at.state_places(jax.eval_shape(program.create))
     table, slots = state.tables["embedding"], state.slots["embedding"]
     here, by_row = PartitionSpec(None, AXES), PartitionSpec("table")
     run = jax.shard_map(
@@ -151,16 +150,6 @@ def compile_update(program: Described) -> jax.stages.Compiled:
     ids = jax.ShapeDtypeStruct((CHUNK_STEPS, n), jnp.int32, sharding=at.chunk())
     given = jax.ShapeDtypeStruct((n, config.model.embedding_dim), jnp.float32, sharding=at.batch())
     return jax.jit(run, donate_argnums=(0, 1)).lower(table, slots, ids, given).compile()
-
-
-def placed_state(program: Described) -> Any:
-    """The state's shapes with their shardings."""
-    shapes = jax.eval_shape(program.create)
-
-    def placed(shape, sharding):
-        return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
-
-    return jax.tree.map(placed, shapes, program.at.state(shapes))
 
 
 def about(cell: Cell, program: Described) -> dict[str, Any]:

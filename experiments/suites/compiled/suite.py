@@ -31,12 +31,11 @@ from .cells import Cell, read_cells
 from .figures import read_figures
 from .goals import goals
 from .listed import LIST, QUICK
-from .topologies import environment
+from .topologies import COMPILERS, environment
 
 PROGRAM = "experiments.suites.compiled.program"
 VENV, VENV_VARIABLE = ".venv-compiled", "COMPILED_VENV"
 BEFORE = ROOT / "experiments" / "results" / "benchmark" / "compiled_before.json"
-COMPILERS = ("libtpu", "jax-cuda13-plugin", "nvidia-cuda-nvcc")
 PROCESSES = 2  # each takes a core and up to 2.5 GB
 # What decides over a compiled program: the package, and these of the suites.
 DECIDING = (
@@ -108,7 +107,8 @@ def find_python(venv: str) -> str:
             f"3 GB), and {folder} has no virtual environment: run `make compiled`, or give one "
             f"with --compiled_venv=FOLDER or {VENV_VARIABLE}=FOLDER"
         )
-    missing = [name for name in COMPILERS if not installed(python, name)]
+    there = packages(python)
+    missing = [name for name in COMPILERS if name not in there]
     if missing:
         raise UserError(
             f"{folder} lacks {', '.join(missing)}, of the extra `compiled`: run `make compiled`"
@@ -116,19 +116,24 @@ def find_python(venv: str) -> str:
     return str(python.absolute())
 
 
-def installed(python: pathlib.Path, package: str) -> list[pathlib.Path]:
-    """The metadata of a package in a virtual environment."""
-    name = package.replace("-", "_")
-    return list(python.parents[1].glob(f"[Ll]ib*/**/site-packages/{name}-*.dist-info"))
+def packages(python: pathlib.Path) -> dict[str, str]:
+    """{name: version} of what a virtual environment has installed."""
+    lib = "Lib" if os.name == "nt" else "lib/python*"
+    paths = python.parents[1].glob(f"{lib}/site-packages/*.dist-info")
+    found = [path.name.removesuffix(".dist-info").rpartition("-") for path in paths]
+    return {name.replace("_", "-").lower(): version for name, _, version in found}
 
 
 def code_hash(python: str) -> str:
     """Of all that a compiled program depends on: the code, and the compilers' versions."""
     suites = pathlib.Path(__file__).parents[1]
     files = [*sorted((ROOT / "dtn_jax").rglob("*.py")), *(suites / name for name in DECIDING)]
-    packages = pathlib.Path(python).parents[1].glob("lib/python*/site-packages/*.dist-info")
-    compilers = [p.name for p in packages if p.name.startswith(("jax", "libtpu", "nvidia"))]
-    content = [path.read_bytes() for path in files] + [name.encode() for name in sorted(compilers)]
+    compilers = sorted(
+        f"{name} {version}"
+        for name, version in packages(pathlib.Path(python)).items()
+        if name.startswith(("jax", "libtpu", "nvidia"))
+    )
+    content = [path.read_bytes() for path in files] + [one.encode() for one in compilers]
     return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
 
 

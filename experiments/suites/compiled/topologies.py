@@ -28,6 +28,7 @@ class Chip:
     example: str
 
 
+COMPILERS = ("jax", "libtpu", "jax-cuda13-plugin", "nvidia-cuda-nvcc")  # packages
 GIB = 2**30
 # v5e, v6e: what their compiler says; v5p, H100: as sold.
 CHIPS: Mapping[str, Chip] = {

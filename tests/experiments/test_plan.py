@@ -40,6 +40,8 @@ def prediction(p, devices):
         (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
         (8, {"parallel__strategy": "pmap", "model__normalisation": "batch"}),
         (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
+        (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
+        (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
     ],
 )
 def test_predictions_are_what_compiled_programs_need(devices, changes):

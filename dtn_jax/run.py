@@ -72,8 +72,8 @@ class Run:
         return jax.jit(self.create_state, out_shardings=self.at.state(self.state_shapes))()
 
     def unfilled_state(self) -> State:
-        """A state to score with, once it has weights: of these there are shapes, dtypes and
-        shardings."""
+        """A state to score with, before its weights are read: shapes, dtypes and shardings stand
+        in their place."""
 
         def scalars():
             state = self.create_state().to_score()

@@ -44,7 +44,7 @@ class MeshOptions:
     )
     table_platform: str = option(
         "auto",
-        "how tables lie in memory and are updated: as suits this platform; auto: the run's own",
+        "lay tables out and update them as suits this platform; auto: the run's own",
         choices=PLATFORMS,
         runtime=True,
     )

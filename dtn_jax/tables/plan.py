@@ -33,7 +33,7 @@ class TablePlan:
       views: names of the views; each has tables of its own.
       offsets: per view and slot the first row of its table in the packed array, `[views][L]`.
       arrays: how the rows of each packed array lie in memory: `embedding`, and `codebook`.
-      platform: whose memory that suits, and whose updates: cpu, gpu or tpu.
+      platform: cpu, gpu or tpu; it decides how rows lie and how they are updated.
       codebooks: C, how many codebooks the model has; 0 without HCNet.
       codebook_rows: codewords in a codebook.
       codebook_slots: the slots whose pairs address the codebooks.

@@ -1,9 +1,8 @@
 """What a checkpoint says of the order of its rows.
 
 A tag is `{array: {"width": D, "per_line": K, "lanes": L}}`: K rows of D numbers to a line of L, see
-`StoredRows`.
-Where there is none, or none for an array, its rows lie one after another. All that is in a tag
-must be known: what a later version adds would change where a row lies.
+`StoredRows`. Rows of an array without a tag lie one after another. A key that this version does not
+know is an error: it may change where a row lies.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def read(
       where: the checkpoint, for messages.
 
     Raises:
-      UserError: the tag is none that this version knows, or no rows of these widths lie so.
+      UserError: this version does not know such a tag, or rows of this width cannot lie so.
     """
     found = {} if found is None else found
     if not isinstance(found, dict):

@@ -6,8 +6,8 @@ each line's run the line is read, stepped and written, once. The other places re
 nothing. So sums do not depend on timing, and no hint says that places are sorted: TPU compilers
 take such a write through the whole table.
 
-Of ids that all devices have gathered most are other devices' rows. They stand last, so sorted
-places are worked through in windows, as many as hold this device's.
+When all devices gather their ids, most of them are rows of other devices. The sort puts those last.
+A device works through its own places in windows, and skips the rest.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Places(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of a line up to a place: its gradient, and in bits which of its rows the batch touches."""
+    """The sums of a line up to a place: its gradient, and a bit for each row that is touched."""
 
     gradient: Float[Array, "*N lanes"]
     bits: UInt[Array, "*N"]
@@ -70,10 +70,10 @@ class Touched(NamedTuple):
 
 
 def window_of(lie: StoredRows, ids: int, owners: int) -> int:
-    """The places of a window, of a batch's ids whose rows `owners` devices have between them.
+    """How many places a window has, where `owners` devices share the rows of a batch's ids.
 
-    A TPU's compiler passes over a whole table to write many lines of it. So windows are so short
-    that it does not, unless the table has few rows for each id.
+    A TPU's compiler passes over a whole table to write many of its lines. A window is short enough
+    to prevent that, unless the table is short.
     """
     window = min(ids, math.ceil(ROOM * ids / owners))
     if lie.per_line > 1 and lie.rows > SHORT * ids:
@@ -82,7 +82,7 @@ def window_of(lie: StoredRows, ids: int, owners: int) -> int:
 
 
 def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
-    """The places of `ids` in the order of rows, and no row's after them, to whole windows."""
+    """Sorts a batch's ids, and pads their places to whole windows."""
     n = len(ids)
     ids, source = jax.lax.sort((ids, jnp.arange(n, dtype=jnp.int32)), num_keys=2)
     ids = jnp.pad(ids, (0, -n % window), constant_values=lie.rows)
@@ -100,7 +100,7 @@ def touched_lines(
     Args:
       places: a window of them.
       gradient: of the whole batch.
-      before: the sums of a line that windows before have begun.
+      before: the sums of a line that began in an earlier window.
 
     Returns:
       The lines that end here, and the sums of the last one, which may go on.
@@ -140,7 +140,7 @@ def update(
 ) -> tuple[Array, Slots]:
     """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
 
-    `owners` devices have the rows of `ids` between them.
+    `owners` devices share the rows of `ids`.
     """
     window = window_of(lie, len(ids), owners)
     places = in_order(lie, ids, window)

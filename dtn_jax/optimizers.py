@@ -124,8 +124,8 @@ def table_updater(optim: ConfigDict, platform: str):
     """Returns `(init, update)` for tables that lie as suits a platform (cpu, gpu or tpu).
 
     `init(table, lie) -> slots`; `update(lie, table, slots, ids [N], looked_up [N, D], gradient
-    [N, D], scalars, owners=1) -> (table, slots)`, as in update_by_search; `owners` devices share the
-    rows of `ids`.
+    [N, D], scalars, owners=1) -> (table, slots)`, as in update_by_search; `owners` devices share
+    the rows of `ids`.
     """
     choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
     by_search = platform == "cpu"

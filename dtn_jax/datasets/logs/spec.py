@@ -1,0 +1,168 @@
+"""What a schema file says, as dataclasses. `schema_file.py` reads one, `infer` writes one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from dtn_jax.datasets.logs.expression import Expression
+
+FORMATS = ("parquet", "csv", "jsonl", "arrow")
+KINDS = ("categorical", "bag", "numeric", "vector")
+ENCODERS = {  # of each kind; the first is the default
+    "categorical": ("vocabulary", "hash"),
+    "bag": ("vocabulary", "hash"),
+    "numeric": ("buckets", "standardise"),
+    "vector": ("standardise", "none"),
+}
+SPLITS = ("time", "user_order", "group", "random", "column")
+TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One input of the model. Every option has a meaning for some kinds or encoders alone.
+
+    Attributes:
+      name: of the field.
+      kind: one of KINDS.
+      value: what it holds: a column, or an expression such as `hour(t)`.
+      cross: two categorical fields whose pairs of values it holds, instead of a value.
+      encoder: one of ENCODERS of its kind.
+      table: the embedding table; fields that name the same one share it. Default: the name.
+      min_count: vocabulary: a value that train shows less often becomes the unknown id.
+      unknown: categorical, bag: values that stand for a missing one, as text.
+      size: hash: rows of the table, the unknown one not counted.
+      functions: hash: 1, or 2 for two rows a value, which are added.
+      buckets: buckets: how many.
+      log: numeric: the sign of x times log(1 + |x|) takes its place.
+      weights: bag: the list column of the values' weights.
+      max_values: bag: how many values are kept.
+      longest: bag: a row whose list is longer is rejected; 0 is no limit.
+      pooling: bag: sum, mean or max.
+      length: vector: numbers in each list.
+      line: of the schema file, for messages.
+    """
+
+    name: str
+    kind: str = "categorical"
+    value: Expression | None = None
+    cross: tuple[str, ...] = ()
+    encoder: str = ""
+    table: str = ""
+    min_count: int = 1
+    unknown: tuple[str, ...] = ()
+    size: int = 0
+    functions: int = 1
+    buckets: int = 32
+    log: bool = False
+    weights: str = ""
+    max_values: int = 50
+    longest: int = 0
+    pooling: str = "sum"
+    length: int = 0
+    line: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """One label.
+
+    Attributes:
+      name, kind, space, also_report, upstream: as of `dtn_jax.schema.Task`.
+      label: a column or an expression; for a binary task 0, 1, false or true.
+      known: where the label is known; elsewhere it is missing, whatever the column says. None:
+        everywhere, so that a missing label is an error.
+      least, most: the range of a regression's label, both allowed.
+      line: of the schema file.
+    """
+
+    name: str
+    label: Expression
+    kind: str = "binary"
+    known: Expression | None = None
+    least: float | None = None
+    most: float | None = None
+    space: str = "all"
+    also_report: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """Which rows train, which pick (validation) and which are reported (test).
+
+    Attributes:
+      by: one of SPLITS.
+        time: rows from the time `validation` on are validation, from `test` on test.
+        user_order: the last rows of each group, in order of time, are test, those before them
+          validation.
+        group: whole groups, drawn by a hash of the group.
+        random: single rows, drawn by a hash of their place.
+        column: the column says.
+      validation, test: a share of the rows (a number below 1); for `time` also a time, as text;
+        for `user_order` also a number of rows, from 1 on.
+      seed: of the draw by a hash.
+      column: of `column`.
+      values: of `column`: {split: the column's values, as text}; empty: the splits' names.
+      line: of the schema file.
+    """
+
+    by: str
+    validation: float | str = 0.1
+    test: float | str = 0.1
+    seed: int = 0
+    column: str = ""
+    values: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    line: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """How raw files are read, where their names and first lines do not say.
+
+    Attributes:
+      format: one of FORMATS; '' goes by the file's suffix.
+      separator: csv: between columns.
+      columns: csv: their names, for files without a header.
+      missing: csv: texts that stand for a missing value, beside an empty one.
+    """
+
+    format: str = ""
+    separator: str = ","
+    columns: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A schema file.
+
+    Attributes:
+      name: of the data set: its folder's.
+      fields, tasks: in the order of the file.
+      split: how rows are split.
+      time: the time column; '' without.
+      time_unit: one of TIME_UNITS; '' goes by the column's type and size.
+      group: the column of the groups for GAUC; '' without.
+      weight: the column of the examples' weights; '' without.
+      sample_negatives: {task: rate}: a train row is kept with the largest of the rates of those
+        tasks, 1 where the label is 1, and weighs 1 / that rate.
+      input: how raw files are read.
+      about: citation, licence, home: texts about a public set.
+      path: of the schema file, for messages.
+    """
+
+    name: str
+    fields: tuple[FieldSpec, ...]
+    tasks: tuple[TaskSpec, ...]
+    split: SplitSpec
+    time: str = ""
+    time_unit: str = ""
+    group: str = ""
+    weight: str = ""
+    sample_negatives: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    input: InputSpec = InputSpec()
+    about: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    path: str = ""

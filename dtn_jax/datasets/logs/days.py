@@ -1,0 +1,65 @@
+"""How often each task's label is positive on each day, in each of its spaces."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtn_jax.datasets.logs.rows import Rows
+from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.schema import ALL
+
+DAY = 86_400_000_000  # microseconds
+
+
+class Days:
+    """Sums by day.
+
+    Attributes:
+      rows: {day since 1970: rows}.
+      sums: {task@space: {day: [rows whose label is known, sum of the labels]}}.
+    """
+
+    def __init__(self, spec: Spec, time_unit: str):
+        self.spec, self.dated = spec, bool(spec.time) and time_unit != "number"
+        self.rows: dict[int, int] = {}
+        self.sums: dict[str, dict[int, list[float]]] = {
+            f"{task.name}@{space}": {}
+            for task in spec.tasks
+            for space in dict.fromkeys((task.space, *task.also_report))
+        }
+
+    def add(self, rows: Rows) -> None:
+        if not len(rows):
+            return
+        day = rows.time // DAY if self.dated else np.zeros(len(rows), np.int64)
+        days, place = np.unique(day, return_inverse=True)
+        for of, count in zip(days.tolist(), np.bincount(place).tolist(), strict=True):
+            self.rows[of] = self.rows.get(of, 0) + count
+        names = [task.name for task in self.spec.tasks]
+        for key, sums in self.sums.items():
+            name, space = key.split("@")
+            label = rows.labels[:, names.index(name)]
+            known = ~np.isnan(label)
+            if space != ALL:
+                known &= rows.labels[:, names.index(space)] == 1
+            counts = np.bincount(place, known, len(days))
+            totals = np.bincount(place, np.where(known, label, 0), len(days))
+            for of, count, total in zip(days.tolist(), counts, totals, strict=True):
+                before = sums.setdefault(of, [0, 0.0])
+                sums[of] = [before[0] + int(count), before[1] + float(total)]
+
+    def include(self, facts: dict) -> None:
+        """Adds what `to_json` gave of later rows."""
+        for day, count in facts["rows"]:
+            self.rows[day] = self.rows.get(day, 0) + count
+        for key, found in facts["sums"].items():
+            for day, count, total in found:
+                before = self.sums[key].setdefault(day, [0, 0.0])
+                self.sums[key][day] = [before[0] + count, before[1] + total]
+
+    def to_json(self) -> dict:
+        sums = {
+            key: [[day, *found] for day, found in sorted(by_day.items())]
+            for key, by_day in self.sums.items()
+        }
+        return {"dated": self.dated, "rows": sorted(self.rows.items()), "sums": sums}

@@ -1,0 +1,178 @@
+"""The last step: the shards and what was fitted become a prepared set, which appears at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+
+import numpy as np
+
+from dtn_jax.datasets.logs import encoders, merge, shards
+from dtn_jax.datasets.logs.account import Account
+from dtn_jax.datasets.logs.days import Days
+from dtn_jax.datasets.logs.shard_files import features, file_of
+from dtn_jax.datasets.logs.splits import SPLITS
+from dtn_jax.datasets.logs.tally import Tally
+from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, file_name
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.schema import Schema, Task
+
+VERSION = "1.0.0"
+VOCABULARY = "vocabulary"  # the folder of a set's vocabularies
+REJECTS = "rejects.jsonl"
+
+
+def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
+    """Completes the folder `set` and moves it to `target`.
+
+    Args:
+      work: everything in it is done.
+      target: the folder of the prepared set, which is not there yet.
+      provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`.
+    """
+    folder, merged = work.folder / "set", work.merged
+    layout = Layout(*merged["layout"])
+    written, tally = _written(work)
+    _keep_alone(folder, _record_files(work, layout, folder, written))
+    specs = {field.name: field for field in work.spec.fields}
+    shutil.copytree(work.folder / "merged" / VOCABULARY, folder / VOCABULARY)
+    fitted = encoders.fitted(specs, merged["encoders"], folder / VOCABULARY)
+    schema = schema_of(work, fitted)
+    (folder / "schema.json").write_text(schema.to_json())
+    (folder / "encoders.json").write_text(json.dumps(merged["encoders"], indent=1))
+    shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
+    features(work.spec, fitted, layout.block_rows).save_config(str(folder))
+    (folder / "dataset_info.json").write_text(json.dumps(_dataset_info(work, written), indent=1))
+    account, days = totals(work)
+    (folder / REJECTS).write_text(account.lines())
+    (folder / "notes.json").write_text(json.dumps(_notes(work, account, days), indent=1))
+    kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
+    kept = [p for p in kept if p.name not in ("schema.json", "notes.json", "dataset_info.json")]
+    prepared = {
+        "fingerprint": _fingerprint(folder, work, written),
+        **provenance,
+        "layout": dataclasses.asdict(layout),
+        "rows": merged["rows"],
+        "unknown_values": tally.unknown,
+        "kept_values": tally.seen,
+        "missing_labels": tally.missing,
+        "files": {str(p.relative_to(folder)): p.stat().st_size for p in kept},
+    }
+    if any(n for counts in tally.cut.values() for n in counts.values()):
+        prepared["cut_values"] = tally.cut
+    (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(target)
+
+
+def schema_of(work: Work, fitted: dict[str, encoders.Fitted]) -> Schema:
+    """The schema of the prepared set."""
+    spec = work.spec
+    tasks = tuple(Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks)
+    weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
+    fields = tuple(found.field() for found in fitted.values())
+    return Schema(spec.name, fields, tasks, weight=weight, group=spec.group)
+
+
+def totals(work: Work) -> tuple[Account, Days]:
+    """The account of bad rows of all units, and the rates by day."""
+    account, days = Account(), Days(work.spec, work.time_unit)
+    for unit in range(len(work.units)):
+        facts = work.fitted(unit)
+        account.include(Account.from_json(facts["account"]))
+        days.include(facts["days"])
+    return account, days
+
+
+def _written(work: Work) -> tuple[list[dict], Tally]:
+    """What each shard wrote, and the counts of all."""
+    found = [work.written(shard) for shard in range(len(work.merged["shards"]) - 1)]
+    tally = Tally.of(work.merged["encoders"], [task.name for task in work.spec.tasks])
+    for facts in found:
+        tally.include(facts)
+    return [facts["written"] for facts in found], tally
+
+
+def _record_files(
+    work: Work, layout: Layout, folder: pathlib.Path, written: list[dict]
+) -> set[pathlib.Path]:
+    counts, firsts = np.array(work.merged["counts"]), work.merged["shards"]
+    return {
+        file_of(folder, split, shards.parts(layout, counts, firsts, shard)[split])
+        for shard, by_split in enumerate(written)
+        for split in by_split
+    }
+
+
+def _keep_alone(folder: pathlib.Path, wanted: set[pathlib.Path]) -> None:
+    """Removes what a killed process has left beside the files of the set."""
+    for path in folder.iterdir():
+        if path not in wanted:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _dataset_info(work: Work, written: list[dict]) -> dict:
+    """What TFDS reads the set by."""
+    splits = []
+    for split in SPLITS:
+        own = [by_split[split] for by_split in written if split in by_split]
+        splits.append(
+            {
+                "name": split,
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                "numBytes": str(sum(found["bytes"] for found in own)),
+                "shardLengths": [str(found["records"]) for found in own],
+            }
+        )
+    return {
+        "name": "logs",
+        "version": VERSION,
+        "configName": work.spec.name,
+        "description": work.spec.about.get("description", f"The logs of {work.spec.name}."),
+        "fileFormat": "array_record",
+        "disableShuffling": True,
+        "splits": splits,
+    }
+
+
+def _notes(work: Work, account: Account, days: Days) -> dict:
+    lines = [*account.summary(), *_sampling(work)]
+    notes = {
+        "about": dict(work.spec.about),
+        "rejected": account.counts,
+        "read": account.rows,
+        "days": days.to_json(),
+        "time_unit": work.time_unit,
+        "cuts": work.cuts,
+        "sample_negatives": dict(work.spec.sample_negatives),
+    }
+    return notes | ({"account": lines} if lines else {})
+
+
+def _sampling(work: Work) -> list[str]:
+    if not work.spec.sample_negatives:
+        return []
+    before, after = work.merged["every"][0], work.merged["rows"]["train"]
+    rates = ", ".join(f"{task} at {rate:g}" for task, rate in work.spec.sample_negatives.items())
+    return [
+        f"negatives sampled ({rates}): {after:,} of {before:,} train rows are kept; their weights "
+        "make up for the others, so that probabilities are those of the whole log"
+    ]
+
+
+def _fingerprint(folder: pathlib.Path, work: Work, written: list[dict]) -> str:
+    """SHA-256 of schema, encoders, vocabularies and all rows."""
+    digest = hashlib.sha256()
+    for name in ("schema.json", "encoders.json"):
+        digest.update((folder / name).read_bytes())
+    for table in merge.tables(work):
+        with (folder / VOCABULARY / f"{file_name(table)}.arrow").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for split in SPLITS:
+        for by_split in written:
+            if split in by_split:
+                digest.update(by_split[split]["sha256"].encode())
+    return digest.hexdigest()

@@ -1,0 +1,167 @@
+"""Between the passes: the units' statistics to vocabularies, buckets, the layout and the shards.
+
+A table's keys are gone through a range at a time, so that memory holds one range. What comes out
+depends on the sums alone.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from dtn_jax.datasets.logs import shards, vocabulary_file
+from dtn_jax.datasets.logs.encoders import Fitted
+from dtn_jax.datasets.logs.fit_unit import ENTRY
+from dtn_jax.datasets.logs.spec import FieldSpec
+from dtn_jax.datasets.logs.statistics import KeyCounts, Moments, NumberCounts
+from dtn_jax.datasets.logs.vocabulary_file import VALUES
+from dtn_jax.datasets.logs.work import Work, file_name
+from dtn_jax.datasets.preparation.blocks import default_layout
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets
+from dtn_jax.errors import UserError
+
+
+def tables(work: Work) -> list[str]:
+    """The tables that have a vocabulary."""
+    return list(dict.fromkeys(f.table for f in work.spec.fields if f.encoder == "vocabulary"))
+
+
+def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
+    """Writes a table's vocabulary to `folder`."""
+    files = [
+        work.of("fit", unit) / f"{file_name(table)}.{part}.arrow"
+        for unit in range(len(work.units))
+        for part in range(work.fitted(unit)["parts"][table])
+    ]
+    parts = [_mapped(file) for file in files]
+    entries = sum(len(part) for part in parts)
+    ranges = max(1, -(-entries * ENTRY // max(work.memory // 2, 1)))
+    edges = [(place << 64) // ranges for place in range(ranges)]
+    keyed = [part["key"].to_numpy() for part in parts]
+    cuts = [np.append(np.searchsorted(k, np.array(edges, np.uint64)), len(k)) for k in keyed]
+    least = next(f.min_count for f in work.spec.fields if f.table == table)
+    path = folder / f"{file_name(table)}.arrow"
+    raw = {name: path.with_suffix(f".{name}") for name in ("keys", "counts")}
+    values = path.with_suffix(".values.arrow")
+    with (
+        raw["keys"].open("wb") as key_file,
+        raw["counts"].open("wb") as count_file,
+        pa.OSFile(str(values), "wb") as value_file,
+        pa.ipc.new_file(value_file, VALUES) as writer,
+    ):
+        for place in range(ranges):
+            found = KeyCounts()
+            for part, cut in zip(parts, cuts, strict=True):
+                start, stop = int(cut[place]), int(cut[place + 1])
+                _include(found, part.slice(start, stop - start))
+            made, counts, texts = found.summed()
+            often = counts >= least
+            key_file.write(made[often].tobytes())
+            count_file.write(counts[often].tobytes())
+            shown = texts.filter(pl.Series(often)).to_arrow().cast("large_string")
+            writer.write_table(pa.table([shown, counts[often]], schema=VALUES))
+    made = np.fromfile(raw["keys"], np.uint64) if not entries else _memmap(raw["keys"], np.uint64)
+    counts = _memmap(raw["counts"], np.int64) if entries else np.empty(0, np.int64)
+    vocabulary_file.write(path, made, counts)
+    del made, counts
+    for file in raw.values():
+        file.unlink()
+
+
+def _memmap(path: pathlib.Path, dtype: type) -> np.ndarray:
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
+
+
+def _mapped(path: pathlib.Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all().combine_chunks()
+
+
+def _include(found: KeyCounts, part: pa.Table) -> None:
+    if len(part):
+        columns = [part[name].combine_chunks() for name in ("key", "count")]
+        texts = pl.Series(part["value"].combine_chunks(), dtype=pl.String)
+        found.parts.append((*(c.to_numpy(zero_copy_only=False) for c in columns), texts))
+        found.held += len(part)
+
+
+def fit_numbers(work: Work, name: str) -> dict:
+    """The buckets of a numeric field."""
+    counts = NumberCounts()
+    for unit in range(len(work.units)):
+        with np.load(work.of("fit", unit) / f"{file_name(name)}.numbers.npz") as part:
+            counts.include(part["arr_0"], part["arr_1"])
+    numbers, times = counts.summed()
+    spec = next(field for field in work.spec.fields if field.name == name)
+    fitted = QuantileBuckets(spec.buckets).fit(pl.DataFrame({"value": numbers, "count": times}))
+    return {"dominating": fitted.dominating, "edges": fitted.edges}
+
+
+def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
+    """Writes `folder/merged.json`: what pass 2 and the reader of the set need to know.
+
+    Raises:
+      UserError: a split is empty.
+    """
+    facts = [work.fitted(unit) for unit in range(len(work.units))]
+    counts = np.array([found["counts"] for found in facts], np.int64)
+    rows = dict(zip(("train", "validation", "test"), counts.sum(axis=0).tolist(), strict=True))
+    empty = [split for split, found in rows.items() if not found]
+    if empty:
+        raise UserError(
+            f"{work.spec.path or work.spec.name}: the {empty[0]} split is empty "
+            f"({', '.join(f'{n:,} {s}' for s, n in rows.items())} rows, split by "
+            f"{work.spec.split.by}); change `split` in the schema file"
+        )
+    layout = default_layout(rows["train"])
+    encoders = {
+        field.name: _fitted(field, facts, folder, numbers).to_json() for field in work.spec.fields
+    }
+    made = {
+        "encoders": encoders,
+        "layout": [layout.lanes, layout.block_rows],
+        "rows": rows,
+        "counts": counts.tolist(),
+        "every": np.array([found["every"] for found in facts]).sum(axis=0).tolist(),
+        "shards": shards.groups(counts),
+    }
+    (folder / "merged.json").write_text(json.dumps(made))
+
+
+def _fitted(
+    spec: FieldSpec, facts: list[dict], folder: pathlib.Path, numbers: dict[str, dict]
+) -> Fitted:
+    rows, slots, more = 2, 1, {}
+    if spec.encoder == "vocabulary":
+        table = _mapped(folder / f"{file_name(spec.table)}.arrow")
+        rows = 1 + len(table)
+    elif spec.encoder == "hash":
+        rows, slots = 1 + spec.size, spec.functions
+    if spec.kind == "bag":
+        longest = max(found["longest"][spec.name] for found in facts)
+        slots *= max(1, longest)
+    if spec.encoder == "buckets":
+        fits = {name: tuple(found) for name, found in numbers[spec.name].items()}
+        more["buckets"] = QuantileBuckets(spec.buckets, **fits)
+        rows = more["buckets"].rows
+    if spec.encoder == "standardise":
+        moments = Moments()
+        for found in facts:
+            moments.include(Moments.from_json(found["moments"][spec.name]))
+        more["mean"], more["deviation"] = _scale(moments, spec.length)
+    return Fitted(spec, rows, slots, **more)
+
+
+def _scale(moments: Moments, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation; 1 where numbers do not differ."""
+    shape = (length,) if length else ()
+    if not moments.count:
+        return np.zeros(shape), np.ones(shape)
+    mean = np.asarray(moments.mean, np.float64)
+    deviation = np.sqrt(np.asarray(moments.squares, np.float64) / moments.count)
+    tiny = deviation <= 1e-9 * np.abs(mean)  # the mean's rounding would pass for a spread
+    return mean, np.where(tiny | (deviation == 0), 1.0, deviation)

@@ -1,0 +1,71 @@
+"""Runs tasks in several processes, which end when the one that started them does."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS")
+
+
+def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterator[T]:
+    """Yields the results of `do(*task)` in the order in which they come.
+
+    Args:
+      do: a function of a module; it and what it is given travel to the processes.
+      tasks: arguments of each call.
+      processes: how many; with one, or one task, all happens in this process.
+    """
+    processes = min(processes, len(tasks))
+    if processes <= 1:
+        yield from (do(*task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # threads of this process do not survive a fork
+    with one_thread_each():
+        executor = concurrent.futures.ProcessPoolExecutor(
+            processes, context, initializer=_follow, initargs=(os.getpid(),)
+        )
+        try:
+            waiting = {executor.submit(do, *task) for task in tasks}
+            for done in concurrent.futures.as_completed(waiting):
+                yield done.result()
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes that start while this lasts have one thread in each of their libraries."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _follow(parent: int) -> None:
+    """Ends this process when its parent is gone: a killed one cannot end it."""
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+

@@ -1,0 +1,53 @@
+"""What a prepared log was made from, and whether that is still so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.raw.files import RawFile, ends
+from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.datasets.preparation.prepared import Prepared
+
+RULES = 1  # raised whenever the same schema file and raw files would be prepared to other rows
+
+
+def recipe(spec: Spec, source: str = "") -> str:
+    """SHA-256 of the rules by which a log is prepared: what the schema file means, and `source`,
+    the SHA-256 of the plug-in that it came with."""
+    facts = [RULES, schema_file.fingerprint(spec), *([source] if source else [])]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
+    """`raw_files`, the size of each file by its address, and `raw_hashes`, a hash of its ends."""
+    return {
+        "raw_files": {file.address: file.size for file in files},
+        "raw_hashes": {file.address: ends(file.address) for file in files},
+    }
+
+
+def change(prepared: Prepared, wanted: str, raw: Mapping[str, Mapping] | None) -> str:
+    """What is not as it was when the set was prepared, in words; '' where nothing is known to be.
+
+    Args:
+      prepared: the set.
+      wanted: the recipe of today.
+      raw: what `raw_facts` says today; None where the raw files are not known.
+    """
+    if prepared.recipe != wanted:
+        return "another schema file, or by other rules than this version's"
+    if raw is None:
+        return ""
+    for address in {**prepared.raw_files, **raw["raw_files"]}:
+        was, is_ = prepared.raw_files.get(address), raw["raw_files"].get(address)
+        if was != is_:
+            was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
+            return f"other raw files: {address} was {was}, is {is_}"
+        if prepared.raw_hashes[address] != raw["raw_hashes"][address]:
+            return (
+                f"other raw files: {address} has the same size, but its first or last bytes differ"
+            )
+    return ""

@@ -1,0 +1,131 @@
+"""The files of a shard's records: what a record holds, and how a file becomes whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs.encoders import Encoded, Fitted
+from dtn_jax.datasets.logs.rows import Rows
+from dtn_jax.datasets.logs.shards import Part
+from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.shared_files import replacing
+
+WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it
+Block = dict[str, np.ndarray]
+
+
+def features(spec: Spec, fitted: Mapping[str, Fitted], block_rows: int) -> tfds.features.FeaturesDict:
+    """The arrays of a record, as TFDS declares them."""
+    weighted = sum(f.slots for f in fitted.values() if f.spec.weights)
+    numbers = sum(max(f.spec.length, 1) for f in fitted.values() if _has_numbers(f))
+    slots, tasks = sum(f.slots for f in fitted.values()), len(spec.tasks)
+    shapes = {
+        "ids": ((block_rows, slots), np.int32),
+        **({"weights": ((block_rows, weighted), np.float32)} if weighted else {}),
+        "labels": ((block_rows, tasks), np.float32),
+        "label_mask": ((block_rows, tasks), np.uint8),
+        **({"numeric": ((block_rows, numbers), np.float32)} if numbers else {}),
+        **({"sample_weight": ((block_rows,), np.float32)} if _is_weighted(spec) else {}),
+        **({"group": ((block_rows,), np.int64)} if spec.group else {}),
+    }
+    encoding = tfds.features.Encoding.BYTES
+    return tfds.features.FeaturesDict(
+        {
+            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
+            for name, (shape, dtype) in shapes.items()
+        }
+    )
+
+
+def _has_numbers(fitted: Fitted) -> bool:
+    return fitted.spec.kind == "vector" or fitted.spec.encoder == "standardise"
+
+
+def _is_weighted(spec: Spec) -> bool:
+    return bool(spec.weight or spec.sample_negatives)
+
+
+def file_of(folder: pathlib.Path, split: str, part: Part) -> pathlib.Path:
+    """The file of a shard's records of a split, as TFDS names it."""
+    return folder / f"logs-{split}.array_record-{part.place:05d}-of-{part.places:05d}"
+
+
+def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows) -> Block:
+    """The arrays `[B, ...]` of a record."""
+    block = {
+        "ids": np.concatenate([column.ids for column in columns.values()], axis=1),
+        "labels": np.nan_to_num(rows.labels, nan=0.0),
+        "label_mask": (~np.isnan(rows.labels)).astype(np.uint8),
+    }
+    for name in ("weights", "numbers"):
+        found = [v for c in columns.values() if (v := getattr(c, name)) is not None]
+        if found:
+            block["numeric" if name == "numbers" else name] = np.concatenate(found, axis=1)
+    if _is_weighted(spec):
+        ones = np.ones(len(rows), np.float32)
+        block["sample_weight"] = ones if rows.weight is None else rows.weight.astype(np.float32)
+    if spec.group:
+        block["group"] = _group_numbers(rows.group)
+    return block
+
+
+def _group_numbers(group: pl.Series) -> np.ndarray:
+    """int64 `[B]`: whole numbers as they are, else the bits of the value's key."""
+    if group.dtype.is_integer() and group.dtype != pl.UInt64:
+        return group.cast(pl.Int64).to_numpy()
+    return keys.keys(group)[0].view(np.int64)
+
+
+class Output:
+    """A file of records, written beside its place and moved there when it is whole."""
+
+    def __init__(self, path: pathlib.Path, starts: np.ndarray):
+        self.path, self.lengths = path, np.diff(starts)
+        self.rows = int(starts[-1] - starts[0])
+        self._replacing = replacing(path)
+        self.temporary = self._replacing.__enter__()
+        self.file = ArrayRecordWriter(os.fspath(self.temporary), WRITER)
+        self.digest = hashlib.sha256()
+        self.held: list[Block] = []
+        self.count, self.done, self.bytes = 0, 0, 0
+
+    def add(self, block: Block) -> None:
+        self.held.append(block)
+        self.count += len(block["ids"])
+
+    def records(self) -> Iterator[Block]:
+        """The records that are complete."""
+        if self.done == len(self.lengths) or self.count < self.lengths[self.done]:
+            return
+        joined = {k: np.concatenate([b[k] for b in self.held]) for k in self.held[0]}
+        start = 0
+        while self.done < len(self.lengths) and self.count >= self.lengths[self.done]:
+            stop = start + int(self.lengths[self.done])
+            yield {k: v[start:stop] for k, v in joined.items()}
+            self.count -= stop - start
+            self.done, start = self.done + 1, stop
+        self.held = [{k: v[start:] for k, v in joined.items()}]
+
+    def write(self, record: bytes) -> None:
+        self.file.write(record)
+        self.digest.update(record)
+        self.bytes += len(record)
+
+    def close(self) -> dict:
+        self.file.close()
+        self._replacing.__exit__(None, None, None)
+        return {
+            "records": len(self.lengths),
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.digest.hexdigest(),
+        }

@@ -1,0 +1,66 @@
+"""The stages of preparing a log, each a list of tasks that processes and machines share."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dtn_jax.datasets.logs import cuts, merge, pool, user_order, work
+from dtn_jax.datasets.logs.encode_shard import encode_shard
+from dtn_jax.datasets.logs.fit_unit import fit_unit
+from dtn_jax.datasets.logs.raw import read
+from dtn_jax.datasets.logs import times as log_times
+from dtn_jax.datasets.logs.work import Work
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.shared_files import write_whole
+
+import json
+
+
+def count_times(job: Work, unit: int) -> int:
+    """Writes how many rows a unit has at each time, `times/00012.json`."""
+    file, rows = job.files[job.units[unit].file], 0
+
+    def found():
+        nonlocal rows
+        own = job.units[unit]
+        for chunk in read.chunks(file, own, [job.spec.time], job.spec.input, job.chunk_rows):
+            rows += len(chunk.numbers) + len(chunk.broken)
+            parsed = log_times.to_time(chunk.frame[job.spec.time], job.time_unit)
+            yield parsed.drop_nulls().to_numpy()
+
+    counts = cuts.histogram(found(), job.time_unit)
+    path = job.of("times", unit)
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, json.dumps(sorted(counts.items())))
+    return rows
+
+
+def collect_order(job: Work, unit: int) -> int:
+    job.of("order", unit).parent.mkdir(exist_ok=True)
+    return user_order.collect(job, unit)
+
+
+TASKS: dict[str, Callable[[Work, int], int]] = {
+    "times": count_times,
+    "order": collect_order,
+    "fit": fit_unit,
+    "encode": encode_shard,
+}
+
+
+def do(folder: pathlib.Path, memory: int, stage: str, index: int) -> int:
+    """Does a task in whatever process; returns its rows."""
+    return TASKS[stage](work.load(folder, memory), index)
+
+
+def do_merge(folder: pathlib.Path, memory: int, kind: str, name: str, target: pathlib.Path) -> dict:
+    """Merges the statistics of a table or of a numeric field."""
+    job = work.load(folder, memory)
+    if kind == "table":
+        merge.merge_table(job, name, target)
+        return {}
+    return {name: merge.fit_numbers(job, name)}

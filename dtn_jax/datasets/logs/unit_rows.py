@@ -1,0 +1,76 @@
+"""The good rows of a unit, with the split of each: what fitting and encoding both read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int8
+
+from dtn_jax.datasets.logs import splits, user_order
+from dtn_jax.datasets.logs.account import Account
+from dtn_jax.datasets.logs.raw import read
+from dtn_jax.datasets.logs.rows import Checker, Rows, columns
+from dtn_jax.datasets.logs.work import Work
+
+
+@dataclasses.dataclass
+class SplitRows:
+    """Good rows of a chunk.
+
+    Attributes:
+      rows: the rows that negative down-sampling keeps; their weights make up for the others.
+      split: int8 `[B]`, each one's place in `splits.SPLITS`.
+      every: the rows before that.
+      every_split: of those.
+    """
+
+    rows: Rows
+    split: Int8[np.ndarray, " B"]
+    every: Rows
+    every_split: Int8[np.ndarray, " A"]
+
+
+def checked(work: Work, index: int, account: Account, chunk_rows: int = 0) -> Iterator[Rows]:
+    """The rows of a unit that pass every check; `account` counts the others.
+
+    Args:
+      work: the log.
+      index: of the unit.
+      account: of bad rows.
+      chunk_rows: rows to read at a time; 0 is the work's own number.
+    """
+    unit = work.units[index]
+    file = work.files[unit.file]
+    checker = Checker(work.spec, work.time_unit, account)
+    size = chunk_rows or work.chunk_rows
+    for chunk in read.chunks(file, unit, columns(work.spec), work.spec.input, size):
+        account.broken(file.address, chunk.broken)
+        yield checker.rows(file.address, chunk.frame, chunk.numbers)
+
+
+def split_rows(
+    work: Work, index: int, account: Account, chunk_rows: int = 0
+) -> Iterator[SplitRows]:
+    """The same rows with their splits, down-sampled."""
+    file = work.units[index].file
+    cuts = work.cuts
+    order = user_order.Assigned(work, index) if work.spec.split.by == "user_order" else None
+    for rows in checked(work, index, account, chunk_rows):
+        if order is not None:
+            found = order.next(len(rows))
+        else:
+            found = splits.assign(work.spec, cuts, file, rows)
+        if (found == splits.NONE).any():
+            bad = found == splits.NONE
+            names = rows.take(bad).split
+            address = work.files[file].address
+            account.add(address, rows.numbers[bad], "split of no known name", names.name, names)
+            rows, found = rows.take(~bad), found[~bad]
+        stay, weight = splits.sampled(work.spec, file, rows, found)
+        kept = rows.take(stay)
+        if weight is not None:
+            weight = weight[stay]
+            kept.weight = weight if kept.weight is None else kept.weight * weight
+        yield SplitRows(kept, found[stay], rows, found)

@@ -1,0 +1,119 @@
+"""A vocabulary of any size: an Arrow file sorted by key, memory-mapped to look values up.
+
+Row 0 of the table is the unknown id. The values of train, most frequent first, have rows 1, 2, …;
+of equally frequent ones the smaller key comes first.
+
+`NAME.arrow` holds one record batch with the columns `key` (uint64, ascending) and `row` (int32).
+`NAME.values.arrow` holds, in the order of the keys, each value as text and how often train showed
+it: for people; no look-up reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int32, Int64, UInt64
+
+from dtn_jax.errors import UserError
+
+PER_BUCKET = 4  # keys that share their first bits, on average: steps of a look-up
+CHUNK = 1 << 20  # keys that are written at a time
+SCHEMA = pa.schema([("key", pa.uint64()), ("row", pa.int32())])
+VALUES = pa.schema([("value", pa.large_string()), ("count", pa.int64())])
+
+
+@dataclasses.dataclass(frozen=True)
+class VocabularyFile:
+    """An open vocabulary.
+
+    Attributes:
+      keys: uint64 `[N]`, ascending.
+      rows: int32 `[N]`, the row of each, from 1 on.
+    """
+
+    keys: UInt64[np.ndarray, " N"]
+    rows: Int32[np.ndarray, " N"]
+
+    @functools.cached_property
+    def _bits(self) -> int:
+        return max(len(self.keys) // PER_BUCKET, 1).bit_length()
+
+    @functools.cached_property
+    def _starts(self) -> Int64[np.ndarray, " buckets_1"]:
+        """Where the keys with each combination of first bits begin."""
+        edges = np.arange(1 << self._bits, dtype=np.uint64) << np.uint64(64 - self._bits)
+        return np.append(np.searchsorted(self.keys, edges), len(self.keys))
+
+    def look_up(self, wanted: UInt64[np.ndarray, " B"]) -> Int32[np.ndarray, " B"]:
+        """The row of each key, 0 where train did not show it (often enough)."""
+        if not len(self.keys):
+            return np.zeros(len(wanted), np.int32)
+        bucket = (wanted >> np.uint64(64 - self._bits)).astype(np.int64)
+        low, high = self._starts[bucket], self._starts[bucket + 1]
+        for _ in range(int((high - low).max(initial=0)).bit_length()):
+            middle = (low + high) >> 1
+            right = self.keys[np.minimum(middle, len(self.keys) - 1)] < wanted
+            low, high = np.where(right, middle + 1, low), np.where(right, high, middle)
+            low = np.minimum(low, high)
+        at = np.minimum(low, len(self.keys) - 1)
+        return np.where(self.keys[at] == wanted, self.rows[at], np.int32(0))
+
+
+def load(path: pathlib.Path) -> VocabularyFile:
+    """Opens a vocabulary; nothing is read before it is needed.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        columns = [table[name].combine_chunks() for name in SCHEMA.names]
+        keys, rows = (c.to_numpy(zero_copy_only=False) for c in columns)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({error}); delete {path.parents[1]} to prepare the data "
+            "set again"
+        ) from None
+    return VocabularyFile(keys, rows)
+
+
+def write(path: pathlib.Path, keys: UInt64[np.ndarray, " N"], counts: Int64[np.ndarray, " N"]):
+    """Writes the keys, which are ascending, with their rows; both may lie in mapped files."""
+    rows = np.lib.format.open_memmap(
+        path.with_suffix(".rows"), "w+", dtype=np.int32, shape=(max(len(keys), 1),)
+    )
+    next_row = _first_rows(counts)
+    for start in range(0, len(keys), CHUNK):
+        part = np.asarray(counts[start : start + CHUNK])
+        order = np.argsort(part, kind="stable")
+        kinds, begin, times = np.unique(part[order], return_index=True, return_counts=True)
+        place = np.arange(len(part)) - np.repeat(begin, times)  # among the equally frequent
+        firsts = np.array([next_row[int(kind)] for kind in kinds], np.int64)
+        part_rows = np.empty(len(part), np.int32)
+        part_rows[order] = np.repeat(firsts, times) + place
+        rows[start : start + len(part)] = part_rows
+        for kind, count in zip(kinds, times, strict=True):
+            next_row[int(kind)] += int(count)
+    batch = pa.record_batch([pa.array(keys), pa.array(rows[: len(keys)])], SCHEMA)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+        writer.write_batch(batch)
+    del batch, rows
+    path.with_suffix(".rows").unlink()
+
+
+def _first_rows(counts: Int64[np.ndarray, " N"]) -> dict[int, int]:
+    """{count: the first row of the values that train showed so often}."""
+    times: dict[int, int] = {}
+    for start in range(0, len(counts), CHUNK):
+        found = np.unique(np.asarray(counts[start : start + CHUNK]), return_counts=True)
+        for count, values in zip(*found, strict=True):
+            times[int(count)] = times.get(int(count), 0) + int(values)
+    row, first = 1, {}
+    for count in sorted(times, reverse=True):
+        first[count], row = row, row + times[count]
+    return first

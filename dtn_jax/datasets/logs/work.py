@@ -1,0 +1,117 @@
+"""The folder in which a log is being prepared: what there is to do, and what is done.
+
+    plan.json               files, units, and what else all processes must agree on
+    schema_file.json        the schema file's content
+    times/  order/          of each unit, for splits that need to know the whole log first
+    cuts.json               where the splits by time are cut
+    fit/00012/              statistics of unit 12
+    merged/                 encoders, vocabularies, the layout and the shards of the set
+    shards/00003.json       shard 3 is written
+    set/                    the prepared set, which moves to its place when it is whole
+
+What is in one of these places is whole: it was made beside it and then moved there. So a command
+that was killed finds what is done, and several processes, on several machines, share the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+import urllib.parse
+import uuid
+from collections.abc import Iterator, Sequence
+
+from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.units import Unit
+from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.shared_files import TEMPORARY, write_whole
+
+SCHEMA_FILE = "schema_file.yaml"
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A log that is being prepared.
+
+    Attributes:
+      folder: where.
+      spec: the schema file.
+      files, units: the raw log.
+      time_unit: of the time column, one of TIME_UNITS; '' without one.
+      chunk_rows: rows of a chunk: the same in every process, since sums of floats depend on it.
+      memory: bytes that a process may hold for its statistics.
+    """
+
+    folder: pathlib.Path
+    spec: Spec
+    files: Sequence[RawFile]
+    units: Sequence[Unit]
+    time_unit: str
+    chunk_rows: int
+    memory: int
+
+    def save(self) -> None:
+        plan = {
+            "files": [dataclasses.asdict(file) for file in self.files],
+            "units": [dataclasses.asdict(unit) for unit in self.units],
+            "time_unit": self.time_unit,
+            "chunk_rows": self.chunk_rows,
+        }
+        write_whole(self.folder / "plan.json", json.dumps(plan))
+
+    @property
+    def cuts(self) -> dict[str, int]:
+        return self._read("cuts.json") if (self.folder / "cuts.json").exists() else {}
+
+    @functools.cached_property
+    def merged(self) -> dict:
+        """What was fitted: `encoders`, `layout`, `rows`, `counts` of each unit and split."""
+        return self._read("merged/merged.json")
+
+    def fitted(self, unit: int) -> dict:
+        """The facts of a unit's statistics."""
+        return self._read(f"{self.of('fit', unit).relative_to(self.folder)}/facts.json")
+
+    def written(self, shard: int) -> dict:
+        return self._read(f"shards/{shard:05d}.json")
+
+    def _read(self, name: str) -> dict:
+        return json.loads((self.folder / name).read_text())
+
+    def of(self, stage: str, index: int) -> pathlib.Path:
+        """Where the result of a stage's task is."""
+        names = {"times": f"times/{index:05d}.json", "order": f"order/{index:05d}.npz"}
+        names |= {"fit": f"fit/{index:05d}", "encode": f"shards/{index:05d}.json"}
+        return self.folder / names[stage]
+
+
+@functools.cache
+def load(folder: pathlib.Path, memory: int) -> Work:
+    """The work in a folder, as another process saved it."""
+    plan = json.loads((folder / "plan.json").read_text())
+    files = [RawFile(**f | {"constants": tuple(map(tuple, f["constants"]))}) for f in plan["files"]]
+    units = [Unit(**unit) for unit in plan["units"]]
+    spec = schema_file.load(folder / SCHEMA_FILE)
+    return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory)
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Where a folder is made that moves to its place once it is whole."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    temporary.mkdir(parents=True)
+    yield temporary
+    if path.exists():  # made by another process meanwhile, with the same content
+        shutil.rmtree(temporary)
+    else:
+        temporary.rename(path)
+
+
+def file_name(name: str) -> str:
+    """A field's or a table's name as that of a file."""
+    return urllib.parse.quote(name, safe="")

@@ -1,6 +1,6 @@
 """Small expressions over a log's columns, such as `watch_seconds > 30`, parsed here.
 
-`formula/syntax.py` has the grammar and `formula/functions.py` the functions. What to know:
+`formula/grammar.py` has the grammar and `formula/functions.py` the functions. What to know:
 
     missing       a comparison with a missing value is missing; `and` and `or` are Kleene's: false
                   and missing is false, true or missing is true
@@ -22,9 +22,21 @@ import polars as pl
 
 from dtn_jax.datasets.logs.formula.evaluate import evaluate
 from dtn_jax.datasets.logs.formula.functions import FUNCTIONS
-from dtn_jax.datasets.logs.formula.syntax import LONGEST, Node, Parser, written
-from dtn_jax.datasets.logs.formula.typed import LIST, OTHER, Typed
+from dtn_jax.datasets.logs.formula.grammar import tree_of
+from dtn_jax.datasets.logs.formula.syntax import Node, written
+from dtn_jax.datasets.logs.formula.typed import (
+    LIST,
+    NUMBER,
+    OTHER,
+    READ_AS,
+    TEXT,
+    TIME,
+    TRUTH,
+    Typed,
+)
 from dtn_jax.errors import UserError, choose
+
+KINDS = {"number": NUMBER, "truth": TRUTH, "text": TEXT, "time": TIME}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +87,16 @@ class Expression:
         found = pl.any_horizontal(part.fill_null(False) for part in parts)
         return frame.select(found).to_series()
 
+    def read(self, frame: pl.DataFrame, kind: str) -> tuple[pl.Series, pl.Series]:
+        """Its value in each row as one of KINDS, and where it is wrong.
+
+        A column alone is read too: '1' in a text column is the number 1.
+        """
+        made = READ_AS[KINDS[kind]](self._typed(frame))
+        wrong = pl.any_horizontal(pl.lit(False), *(part.fill_null(False) for part in made.wrong))
+        columns = frame.select(made.expr.alias("value"), wrong.alias("wrong"))
+        return columns["value"].alias(self.text), columns["wrong"]
+
     def timed(self, time: str, unit: str) -> Expression:
         """The same expression of logs whose time column is `time`, in `unit`."""
         return dataclasses.replace(self, time=time, unit=unit)
@@ -107,9 +129,7 @@ def parse(text: str, where: str, time: str = "", unit: str = "") -> Expression:
       UserError: a text that is no expression, calls an unknown function, or reads no column.
     """
     try:
-        if len(text) > LONGEST:
-            raise UserError(f"it has {len(text)} characters, expected at most {LONGEST}")
-        tree = Parser(text).whole()
+        tree = tree_of(text)
         for node in nodes(tree):
             if node.op == "call":
                 check_call(node)
@@ -136,22 +156,27 @@ def check_call(node: Node) -> None:
         raise UserError(f"{node.value}() takes {few} values, got {len(node.parts)}")
 
 
-def check(expression: Expression, columns: Mapping[str, pl.DataType], where: str) -> None:
+def check(
+    expression: Expression, columns: Mapping[str, pl.DataType], where: str, kind: str = ""
+) -> None:
     """Raises UserError where the expression reads a column that is not there, or needs what the
     columns' types do not give.
 
     Args:
       columns: {name: type}.
       where: as of `parse`.
+      kind: one of KINDS, as which it will be read; '' is any.
     """
     try:
         for name in expression.columns:
             choose("column", name, columns)
-        if expression.column:
+        if expression.column and not kind:
             return
         types = tuple((name, columns[name]) for name in expression.columns)
         made = compiled(expression, types)
-        if made.kind in (LIST, OTHER):
+        if kind:
+            READ_AS[KINDS[kind]](made)
+        elif made.kind in (LIST, OTHER):
             raise UserError(f"it gives {made.kind}")
     except UserError as error:
         hint = ""

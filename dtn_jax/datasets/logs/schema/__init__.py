@@ -1,0 +1,1 @@
+"""How a schema file is read: nodes with their lines, keys, parts, and what they add up to."""

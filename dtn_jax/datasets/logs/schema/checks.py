@@ -1,0 +1,154 @@
+"""What the parts of a schema file must have in common."""
+
+from __future__ import annotations
+
+from dtn_jax.datasets.logs.schema import keys
+from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema.yaml_lines import Node
+from dtn_jax.datasets.logs.spec import FieldSpec, Spec, TaskSpec
+from dtn_jax.errors import UserError
+from dtn_jax.schema import ALL, Field, Schema, Task
+
+
+def check(spec: Spec, root: Node) -> None:
+    """Raises UserError, with file and line, where the parts do not go together.
+
+    Args:
+      spec: all parts.
+      root: of the file, for lines.
+    """
+    leaks(spec, root)
+    crosses(spec, root)
+    tables(spec, root)
+    graph(spec, root)
+
+
+def label_columns(spec: Spec) -> dict[str, TaskSpec]:
+    """{column: a task whose label reads it}. The time column is one only where a label reads
+    nothing else: of `order_time - t` it tells nothing alone."""
+    found: dict[str, TaskSpec] = {}
+    for task in spec.tasks:
+        for column in task.label.columns:
+            if column != spec.time or len(task.label.columns) == 1:
+                found.setdefault(column, task)
+    return found
+
+
+def leaks(spec: Spec, root: Node) -> None:
+    """No field reads what a label is made of; group, time, weight and split are no labels."""
+    labels = label_columns(spec)
+    tasks = {task.name for task in spec.tasks}
+    for field in spec.fields:
+        columns = field.value.columns if field.value else ()
+        if field.name in tasks:
+            raise _at(root, field).error(f"{field.name!r} is a task and cannot also be a field")
+        for column in (*columns, *filter(None, [field.weights])):
+            if column in labels:
+                task = labels[column]
+                raise _at(root, field).error(
+                    f"field {field.name!r} reads {column!r}, a column of the label of task "
+                    f"{task.name!r} (line {task.line}): the model would read the answer"
+                )
+    uses = {
+        "group": (spec.group, "all rows of a group would have one class"),
+        "time": (spec.time, "rows would be ordered by the answer"),
+        "weight": (spec.weight, "rows would weigh by the answer"),
+        "split": (spec.split.column, "each split would have one class"),
+    }
+    for key, (column, reason) in uses.items():
+        if column in labels:
+            task = labels[column]
+            raise root.value[key].error(
+                f"the {key} column {column!r} is a column of the label of task {task.name!r} "
+                f"(line {task.line}): {reason}"
+            )
+
+
+def crosses(spec: Spec, root: Node) -> None:
+    by_name = {field.name: field for field in spec.fields}
+    for field in spec.fields:
+        for name in field.cross:
+            place = _at(root, field)
+            others = [f.name for f in spec.fields if f.kind == "categorical" and not f.cross]
+            if name not in by_name:
+                chosen(place, f"field in the cross {field.name!r}", name, others)
+            other = by_name[name]
+            if other.cross:
+                raise place.error(f"field {field.name!r} crosses {name!r}, which is a cross itself")
+            if other.kind != "categorical":
+                raise place.error(
+                    f"field {field.name!r} crosses {name!r}, which is {other.kind}: expected "
+                    "categorical fields"
+                )
+
+
+def tables(spec: Spec, root: Node) -> None:
+    """Fields share a table only where they make its rows in the same way."""
+    first: dict[str, FieldSpec] = {}
+    for field in spec.fields:
+        other = first.setdefault(field.table, field)
+        mine, theirs = _rows(field), _rows(other)
+        for what in mine:
+            if mine[what] != theirs[what]:
+                raise _at(root, field).error(
+                    f"field {field.name!r} shares table {field.table!r} with {other.name!r} (line "
+                    f"{other.line}), but has {what} {mine[what]}, not {theirs[what]}"
+                )
+        if field is not other and field.encoder in ("buckets", "standardise", "none"):
+            raise _at(root, field).error(
+                f"fields {other.name!r} and {field.name!r} share table {field.table!r}: only "
+                "categorical fields and bags do"
+            )
+
+
+def _rows(field: FieldSpec) -> dict[str, object]:
+    """What decides the rows of a field's table."""
+    return {
+        "encoder": field.encoder,
+        "min_count": field.min_count,
+        "size": field.size,
+        "functions": field.functions,
+        "cross": list(field.cross) or "none",
+    }
+
+
+def graph(spec: Spec, root: Node) -> None:
+    """Spaces and upstream tasks, as `dtn_jax.schema.Schema` has them."""
+    names = [task.name for task in spec.tasks]
+    for task in spec.tasks:
+        place = _at(root, task)
+        for space in (task.space, *task.also_report):
+            chosen(place, f"space of task {task.name!r}", space, [ALL, *names])
+        for up in task.upstream:
+            chosen(place, f"upstream task of {task.name!r}", up, names)
+    tasks = tuple(Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks)
+    fields = tuple(Field(field.name) for field in spec.fields)
+    try:
+        Schema(spec.name, fields, tasks)
+    except UserError as error:
+        told = str(error)
+        lines = [t.line for t in spec.tasks if repr(t.name) in told or f"{t.name} ->" in told]
+        place = Node("", spec.path, min(lines, default=root.value["tasks"].line))
+        raise place.error(told) from None
+
+
+def rates(node: Node, tasks: tuple[TaskSpec, ...]) -> dict[str, float]:
+    """Reads `sample_negatives`."""
+    if not isinstance(node.value, dict):
+        raise node.expected("sample_negatives", "{task: rate}")
+    kinds = {task.name: task.kind for task in tasks}
+    found = {}
+    for name, inner in node.value.items():
+        place = Node("", node.path, node.keys[name])
+        chosen(place, "task in sample_negatives", name, kinds)
+        if kinds[name] != "binary":
+            raise place.error(f"sample_negatives: {name!r} is a regression, expected a binary task")
+        rate = keys.number(inner, Key("number", ""), f"rate of {name!r} in sample_negatives")
+        if not 0 < rate <= 1:
+            raise inner.expected(f"rate of {name!r} in sample_negatives", "above 0, at most 1")
+        found[name] = rate
+    return found
+
+
+def _at(root: Node, part: FieldSpec | TaskSpec) -> Node:
+    return Node("", root.path, part.line)

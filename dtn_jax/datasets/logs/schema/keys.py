@@ -1,0 +1,223 @@
+"""The keys of a schema file: what each holds, its default, and for what it has a meaning.
+
+A *form* is how a value is written; `READERS` has a function for each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+from dtn_jax.datasets.logs.schema.yaml_lines import Node
+from dtn_jax.datasets.logs.spec import FORMATS, KINDS, SPLITS, TIME_UNITS
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import POOLINGS, TASK_KINDS
+
+NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
+TRUTHS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key of a mapping in a schema file.
+
+    Attributes:
+      form: one of READERS.
+      help: what it means.
+      default: as help_text shows it.
+      words: that it may be; () is any.
+      least: of a number; it may be as small.
+      only: the kinds, encoders or splits that have it; () is all.
+    """
+
+    form: str
+    help: str
+    default: str = ""
+    words: tuple[str, ...] = ()
+    least: float | None = None
+    only: tuple[str, ...] = ()
+
+
+def text(node: Node, key: Key, what: str) -> str:
+    if not isinstance(node.value, str) or not node.value:
+        raise node.expected(what, f"one of {', '.join(key.words)}" if key.words else "a text")
+    if key.words:
+        chosen(node, what, node.value, key.words)
+    return node.value
+
+
+def chosen(node: Node, what: str, got: str, words: Any) -> str:
+    """`got` where it is one of `words`; otherwise a UserError with the nearest, file and line."""
+    try:
+        return choose(what, got, words)
+    except UserError as error:
+        raise node.error(str(error)) from None
+
+
+def texts(node: Node, key: Key, what: str) -> tuple[str, ...]:
+    """A list of texts; a single text is a list of one."""
+    nodes = node.value if isinstance(node.value, list) else [node]
+    for item in nodes:
+        if not isinstance(item.value, str) or item.empty:
+            raise item.expected(what, "a list of texts such as [a, b]")
+    return tuple(item.value for item in nodes)
+
+
+def number(node: Node, key: Key, what: str) -> float:
+    shown = "a number" if key.least is None else f"a number, at least {key.least:g}"
+    if not isinstance(node.value, str) or not NUMBER.fullmatch(node.value):
+        raise node.expected(what, shown)
+    value = float(node.value.replace("_", ""))
+    if abs(value) == float("inf") or (key.least is not None and value < key.least):
+        raise node.expected(what, shown)
+    return value
+
+
+def whole(node: Node, key: Key, what: str) -> int:
+    """A whole number, 1e6 too."""
+    shown = f"a whole number, at least {key.least:g}"
+    if not isinstance(node.value, str) or not NUMBER.fullmatch(node.value):
+        raise node.expected(what, shown)
+    plain = node.value.replace("_", "")
+    value = int(plain) if plain.lstrip("+-").isdigit() else float(plain)
+    if value != value // 1 or not key.least <= value < 2**53:
+        raise node.expected(what, shown)
+    return int(value)
+
+
+def truth(node: Node, key: Key, what: str) -> bool:
+    value = TRUTHS.get(node.value.lower()) if isinstance(node.value, str) else None
+    if value is None:
+        raise node.expected(what, "true or false")
+    return value
+
+
+def span(node: Node, key: Key, what: str) -> tuple[float, float]:
+    """[least, most]."""
+    if not isinstance(node.value, list) or len(node.value) != 2:
+        raise node.expected(what, "two numbers such as [0, 12]")
+    least, most = (number(item, key, what) for item in node.value)
+    if least >= most:
+        raise node.error(f"{what}: expected the smaller number first, got [{least:g}, {most:g}]")
+    return least, most
+
+
+def part(node: Node, key: Key, what: str) -> float | str:
+    """A share of the rows, a number of rows, or a time as text; split.py knows which it may be."""
+    if not isinstance(node.value, str) or not node.value:
+        raise node.expected(what, "a share such as 0.1, or a time such as 2026-03-05")
+    return float(node.value) if NUMBER.fullmatch(node.value) and node.plain else node.value
+
+
+def untouched(node: Node, key: Key, what: str) -> Node:
+    return node
+
+
+READERS: dict[str, Callable[[Node, Key, str], Any]] = {
+    "text": text,
+    "texts": texts,
+    "number": number,
+    "whole number": whole,
+    "true or false": truth,
+    "range": span,
+    "share or time": part,
+    "column": text,
+    "expression": text,
+    "mapping": untouched,
+    "list or mapping": untouched,
+    "column or mapping": untouched,
+    "word or mapping": untouched,
+}
+
+FILE = {
+    "name": Key("text", "of the data set and its folder", "the file's name"),
+    "fields": Key("list or mapping", "inputs of the model: {name: options}, or a list of names"),
+    "tasks": Key("list or mapping", "labels: {name: options}, or a list of names"),
+    "group": Key("column", "metrics are also taken within its groups, such as a user's rows"),
+    "time": Key("column or mapping", "when a row was logged; or {column: …, unit: …}"),
+    "weight": Key("column", "of each row, in losses and metrics"),
+    "split": Key("word or mapping", "train, validation and test", "by time, else random"),
+    "sample_negatives": Key(
+        "mapping", "{task: rate}: of train's rows whose label is 0, that share is kept"
+    ),
+    "input": Key("mapping", "how files are read, where their names do not say"),
+    "about": Key("mapping", "texts: citation, licence, home"),
+}
+
+VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
+IDS, BAG = ("categorical", "bag"), ("bag",)
+FIELD = {
+    "name": Key("text", "of the field, in a list of fields"),
+    "kind": Key("text", "of its values", "categorical", KINDS),
+    "column": Key("column", "that holds the values", "the field's name"),
+    "value": Key("expression", "in place of a column, such as hour(t)"),
+    "cross": Key("texts", "two categorical fields; the values are their pairs", only=IDS[:1]),
+    "encoder": Key("text", "how values become rows of a table", "the first of its kind"),
+    "table": Key("text", "fields that name the same one share it", "the field's name", only=IDS),
+    "min_count": Key(
+        "whole number", "a value that train has less often is unknown", "1", (), 1, VOCABULARY
+    ),
+    "unknown": Key("texts", "values that stand for a missing one", "none", only=IDS),
+    "size": Key("whole number", "rows of the table", "must be given", (), 1, HASH),
+    "functions": Key("whole number", "1, or 2: two rows a value, added", "1", (), 1, HASH),
+    "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS),
+    "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
+    "weights": Key("column", "a list of the values' weights", "none", only=BAG),
+    "max_values": Key("whole number", "how many values are kept", "50", (), 1, BAG),
+    "longest": Key("whole number", "a longer list is a bad row; 0: no limit", "0", (), 0, BAG),
+    "pooling": Key("text", "how a bag's rows become one", "sum", POOLINGS, only=BAG),
+    "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",)),
+}
+
+TASK = {
+    "name": Key("text", "of the task, in a list of tasks"),
+    "kind": Key("text", "of the label", "binary", TASK_KINDS),
+    "label": Key("expression", "a column, or such as watch > 30", "the column of its name"),
+    "known": Key("expression", "where the label is known; elsewhere it is missing", "everywhere"),
+    "range": Key("range", "[least, most] of the label, both allowed", "any", only=("regression",)),
+    "space": Key("text", "rows of its loss: all, or where that task's label is 1", "all"),
+    "also_report": Key("texts", "further spaces of its metrics", "none"),
+    "upstream": Key("texts", "tasks whose prediction it may read", "none"),
+}
+
+CUT = ("time", "user_order", "group", "random")
+SPLIT = {
+    "by": Key("text", "what decides", "", SPLITS),
+    "validation": Key("share or time", "where it starts, or how much it is", "0.1", only=CUT),
+    "test": Key("share or time", "where it starts, or how much it is", "0.1", only=CUT),
+    "seed": Key("whole number", "of the draw", "0", (), 0, ("group", "random")),
+    "column": Key("column", "that says a row's split", only=("column",)),
+    "values": Key(
+        "mapping", "{split: its values in the column}", "the splits' names", only=("column",)
+    ),
+}
+
+INPUT = {
+    "format": Key("text", "of the files", "by their suffix", FORMATS),
+    "separator": Key("text", "between columns", ",", only=("csv",)),
+    "columns": Key("texts", "their names, for files without a header", only=("csv",)),
+    "missing": Key("texts", "that stand for a missing value, as nothing does", only=("csv",)),
+}
+
+TIME = {
+    "column": Key("column", "of the times"),
+    "unit": Key("text", "of its values", "by their type and size", TIME_UNITS),
+}
+
+ABOUT = {
+    "citation": Key("text", "how the set is cited"),
+    "licence": Key("text", "under which it may be used"),
+    "home": Key("text", "where to get it"),
+}
+
+SECTIONS = {
+    "the file": FILE,
+    "a field": FIELD,
+    "a task": TASK,
+    "split": SPLIT,
+    "time": TIME,
+    "input": INPUT,
+    "about": ABOUT,
+}

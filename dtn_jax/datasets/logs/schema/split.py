@@ -1,0 +1,102 @@
+"""How a schema file says which rows train, pick and are reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.schema import keys
+from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema.parts import having, options
+from dtn_jax.datasets.logs.schema.yaml_lines import Node
+from dtn_jax.datasets.logs.spec import SplitSpec
+from dtn_jax.errors import UserError
+
+NAMES = ("train", "validation", "test")
+SHARE = "a share of the rows, above 0 and below 1"
+EXPECTED = {
+    "time": f"{SHARE}, or a time such as 2026-03-05",
+    "user_order": f"{SHARE}, or a number of rows, from 1 on",
+    "group": SHARE,
+    "random": SHARE,
+}
+
+
+def split(node: Node | None, time: str, unit: str, group: str) -> SplitSpec:
+    """Reads `split`; without it, rows are split by time, or at random where there is none."""
+    if node is None:
+        return SplitSpec(by="time" if time else "random")
+    if isinstance(node.value, str):
+        node = Node({"by": node}, node.path, node.line, keys={"by": node.line})
+    given = options(node, keys.SPLIT, "split")
+    by = given.setdefault("by", "time" if time else "random")
+    having(node, given, keys.SPLIT, "the split", f"by {by}".removeprefix("by "))
+    if by in ("time", "user_order") and not time:
+        raise node.error(f"split by {by} needs the time column: time: t")
+    if by in ("group", "user_order") and not group:
+        raise node.error(f"split by {by} needs the column of the groups: group: user_id")
+    if by == "column":
+        if "column" not in given:
+            raise node.error("split by column: expected a key 'column'")
+        if "values" in given:
+            given["values"] = values(given["values"])
+    else:
+        parts(node, given, by, unit)
+    return SplitSpec(line=node.line, **given)
+
+
+def values(node: Node) -> dict[str, tuple[str, ...]]:
+    """{split: its values}, each value in one split."""
+    if not isinstance(node.value, dict):
+        raise node.expected("values of split", "{train: …, validation: …, test: …}")
+    found, seen = {}, {}
+    for name, inner in node.value.items():
+        chosen(Node("", node.path, node.keys[name]), "split", name, NAMES)
+        found[name] = keys.texts(inner, Key("texts", ""), f"values of {name}")
+        for value in found[name]:
+            if value in seen:
+                raise inner.error(f"the value {value!r} is in {seen[value]} and in {name}")
+            seen[value] = name
+    missing = [name for name in NAMES if not found.get(name)]
+    if missing:
+        raise node.error(f"values of split: {missing[0]} has none")
+    return found
+
+
+def parts(node: Node, given: dict[str, Any], by: str, unit: str) -> None:
+    """Checks `validation` and `test`; times stay the texts that they are."""
+    starts = {}
+    for name in ("validation", "test"):
+        if name not in given:
+            continue
+        value, place = given[name], node.value[name]
+        if isinstance(value, float) and 0 < value < 1:
+            continue
+        if by == "user_order" and isinstance(value, float) and value >= 1 and value == value // 1:
+            continue
+        if by != "time" or value == 0:
+            raise place.expected(f"{name} of split", EXPECTED[by])
+        given[name] = place.value
+        try:
+            starts[name] = times.read(place.value, unit or "date")
+        except UserError:
+            try:
+                starts[name] = times.read(place.value, unit or "number")
+            except UserError as error:
+                raise place.error(f"{name} of split: {error}") from None
+    if len(starts) == 1:
+        (name,) = starts
+        other = "test" if name == "validation" else "validation"
+        raise node.error(f"{name} of split is a time: expected a time for {other} too")
+    if len(starts) == 2 and starts["validation"] >= starts["test"]:
+        raise node.error(
+            f"validation of split starts at {given['validation']}, expected a time before test, "
+            f"{given['test']}"
+        )
+    shares = [given.get(name, 0.1) for name in ("validation", "test")]
+    total = sum(share for share in shares if isinstance(share, float) and share < 1)
+    if total >= 1:
+        raise node.error(
+            f"validation and test of split are {total:g} of the rows together: nothing is left "
+            "to train"
+        )

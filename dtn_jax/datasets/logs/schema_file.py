@@ -1,0 +1,147 @@
+"""A schema file (YAML or JSON) is read into a Spec; every error names its file and line.
+
+    name: shop
+    fields:
+      user_id: {min_count: 2}
+      hour: {value: hour(t)}
+    tasks:
+      click:
+      long_view: {label: watch_seconds > 30, upstream: [click]}
+    group: user_id
+    time: t
+
+`help_text()` lists every key with its meaning and default. Each scalar is the text that stands
+there: a task may be called `no` and a column `on`, 007 keeps its zeros as a text, and 12:30 is no
+number. Numbers are 30, 0.1, 1e6 or 1_000; true and false may be yes and no.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+from typing import Any
+
+from dtn_jax.datasets.logs.expression import FUNCTIONS, Expression
+from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
+from dtn_jax.datasets.logs.schema.keys import Key
+from dtn_jax.datasets.logs.schema.split import split
+from dtn_jax.datasets.logs.spec import InputSpec, Spec
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
+
+
+def load(path: str | pathlib.Path) -> Spec:
+    """Reads a schema file.
+
+    Raises:
+      UserError: what the file says makes no sense, with file, line, what was got and expected.
+    """
+    return read(yaml_lines.load(str(path)))
+
+
+def loads(text: str, path: str = "schema.yaml") -> Spec:
+    """Reads a schema file's text; `path` is its name in messages. Raises as `load`."""
+    return read(yaml_lines.loads(text, path))
+
+
+def read(root: yaml_lines.Node) -> Spec:
+    given = parts.options(root, keys.FILE, "the schema file")
+    for key in ("fields", "tasks"):
+        if key not in given or not given[key].value:
+            raise root.error(f"a schema file needs {key}, at least one: {key}: {{name: …}}")
+    name = given.get("name", pathlib.Path(root.path).stem)
+    if not NAME.fullmatch(name):
+        place = root.value.get("name", root)
+        raise place.error(
+            f"the name {name!r} of the data set names a folder: expected letters, digits, '_' and "
+            "'-'"
+        )
+    time, unit = parts.time_column(given["time"]) if "time" in given else ("", "")
+    group = given.get("group", "")
+    tasks = tuple(
+        parts.task(n, node, time, unit) for n, node in parts.named(given["tasks"], "task")
+    )
+    fields = tuple(
+        parts.field(n, node, time, unit) for n, node in parts.named(given["fields"], "field")
+    )
+    sampled = given.get("sample_negatives")
+    about = given.get("about")
+    spec = Spec(
+        name=name,
+        fields=fields,
+        tasks=tasks,
+        split=split(given.get("split"), time, unit, group),
+        time=time,
+        time_unit=unit,
+        group=group,
+        weight=given.get("weight", ""),
+        sample_negatives=checks.rates(sampled, tasks) if sampled else {},
+        input=parts.input_(given["input"]) if "input" in given else InputSpec(),
+        about=parts.options(about, keys.ABOUT, "about") if about else {},
+        path=root.path,
+    )
+    checks.check(spec, root)
+    return spec
+
+
+def timed(spec: Spec, unit: str) -> Spec:
+    """The same schema once the unit of its time column is known, one of TIME_UNITS."""
+
+    def known(expression: Expression | None) -> Expression | None:
+        return expression and expression.timed(spec.time, unit)
+
+    fields = tuple(dataclasses.replace(f, value=known(f.value)) for f in spec.fields)
+    tasks = tuple(
+        dataclasses.replace(t, label=known(t.label), known=known(t.known)) for t in spec.tasks
+    )
+    return dataclasses.replace(spec, fields=fields, tasks=tasks, time_unit=unit)
+
+
+def fingerprint(spec: Spec) -> str:
+    """SHA-256 of what a schema file means for a prepared set, as hex digits.
+
+    Comments, lines, the file's path, the order of keys, the spacing of expressions and texts
+    about the set do not count; the order of fields and of tasks does.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Expression):
+            return value.meaning
+        if dataclasses.is_dataclass(value):
+            names = [f.name for f in dataclasses.fields(value)]
+            return {
+                n: plain(getattr(value, n)) for n in names if n not in ("line", "path", "about")
+            }
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        if isinstance(value, tuple | list):
+            return [plain(inner) for inner in value]
+        return value
+
+    text = json.dumps(plain(spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def help_text() -> str:
+    """Every key of a schema file, with its form, meaning and default."""
+    lines = []
+    for section, known in keys.SECTIONS.items():
+        lines += [f"Keys of {section}", *(_described(name, key) for name, key in known.items()), ""]
+    lines.append("Functions of expressions, in UTC where times are")
+    lines += [f"  {name:17s}{function.help}" for name, function in FUNCTIONS.items()]
+    return "\n".join(lines)
+
+
+def _described(name: str, key: Key) -> str:
+    notes = []
+    if key.words:
+        notes.append(" | ".join(key.words))
+    if key.only:
+        notes.append(f"for {', '.join(key.only)}")
+    if key.default:
+        notes.append(f"default: {key.default}")
+    told = f" ({'; '.join(notes)})" if notes else ""
+    return f"  {name:17s}{key.form}: {key.help}{told}"

@@ -1,0 +1,175 @@
+"""Time columns in every form that logs have, as one whole number a row.
+
+Real times become microseconds since 1970 in UTC; a time without a zone is taken as UTC. Plain
+numbers, such as a row's place in the log, stay as they are. The units are those of
+`spec.TIME_UNITS`:
+
+    date       a date or date-time column, or texts in ISO 8601: 2026-03-05, 2026-03-05 12:30:00,
+               2026-03-05T12:30:00.25Z, 2026-03-05T12:30+01:00
+    s ms us ns since 1970, as numbers or their texts
+    yyyymmdd   such as 20260305, as numbers or their texts
+    number     whole numbers of any other meaning, or their texts
+"""
+
+from __future__ import annotations
+
+import datetime
+
+import polars as pl
+
+from dtn_jax.errors import UserError
+
+SECOND = 1_000_000
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+EARLIEST = -62_135_596_800 * SECOND  # 0001-01-01
+LATEST = 253_402_300_800 * SECOND  # 10000-01-01, which is too late
+LONG_AGO = 100_000_000  # seconds: 1973; smaller numbers are not taken for times
+PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1e-3}  # microseconds
+DAY = 86_400 * SECOND
+SMALLEST = {unit: LONG_AGO * SECOND / factor for unit, factor in PER_UNIT.items()}
+FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
+ZONE = r":\d\d(?:\.\d+)? ?([+-]\d\d):?(\d\d)$"
+
+
+def is_date(kind: pl.DataType) -> bool:
+    return kind == pl.Date or kind == pl.Datetime
+
+
+def is_text(kind: pl.DataType) -> bool:
+    return kind in (pl.String, pl.Categorical, pl.Enum)
+
+
+def unit_of(sample: pl.Series) -> str:
+    """The unit of a time column, by its type and the size of its numbers.
+
+    The middle number decides, so that a few zeros or broken values do not.
+
+    Raises:
+      UserError: a column of a type that holds no times.
+    """
+    kind = sample.dtype
+    if is_date(kind):
+        return "date"
+    if is_text(kind):
+        texts = sample.cast(pl.String).str.strip_chars().drop_nulls()
+        numbers = texts.cast(pl.Float64, strict=False)
+        if numbers.is_not_null().sum() * 2 <= len(texts):
+            return "date"
+        sample = numbers
+    elif not kind.is_numeric() and kind != pl.Null:
+        raise UserError(
+            f"the time column {sample.name!r} holds {kind}; expected dates, times, numbers or texts"
+        )
+    values = sample.cast(pl.Float64, strict=False).drop_nulls()
+    values = values.filter(values.is_finite())
+    if values.is_empty():
+        return "number"
+    days = to_time(values, "yyyymmdd")
+    if days.is_not_null().sum() * 2 > len(days):
+        return "yyyymmdd"
+    middle = values.quantile(0.5, "lower")
+    fitting = [unit for unit, least in SMALLEST.items() if least <= middle < least * 1000]
+    return fitting[0] if fitting else "number"
+
+
+def to_time(column: pl.Series, unit: str) -> pl.Series:
+    """Its times as int64, null where there is none or where it does not parse.
+
+    Args:
+      column: the time column.
+      unit: one of TIME_UNITS.
+
+    Raises:
+      UserError: a column whose type does not go with the unit.
+    """
+    name = column.name or "time"
+    frame = column.alias(name).to_frame()
+    return frame.select(as_time(pl.col(name), column.dtype, unit)).to_series()
+
+
+def as_time(column: pl.Expr, kind: pl.DataType, unit: str) -> pl.Expr:
+    """`to_time` of a column of the type `kind`."""
+    if is_date(kind):
+        if unit != "date":
+            raise UserError(f"a column of {kind} has the time unit 'date', not {unit!r}")
+        return column.cast(pl.Datetime("us")).to_physical()
+    if is_text(kind):
+        text = column.cast(pl.String).str.strip_chars()
+        if unit == "date":
+            return _from_text(text)
+        whole = _from_whole(text.cast(pl.Int64, strict=False), unit)
+        return pl.coalesce(whole, _from_fraction(text.cast(pl.Float64, strict=False), unit))
+    if unit == "date" and kind != pl.Null:
+        raise UserError(f"a column of {kind} does not have the time unit 'date'")
+    if kind.is_float() or kind.is_decimal():
+        return _from_fraction(column.cast(pl.Float64), unit)
+    return _from_whole(column.cast(pl.Int64, strict=False), unit)
+
+
+def _from_whole(number: pl.Expr, unit: str) -> pl.Expr:
+    """Of whole numbers."""
+    if unit == "yyyymmdd":
+        day = pl.when(number.is_between(1_01_01, 9999_12_31)).then(number)
+        text = day.cast(pl.String).str.zfill(8)
+        return text.str.to_datetime("%Y%m%d", strict=False, time_unit="us").to_physical()
+    if unit == "number":
+        return number
+    if unit == "ns":
+        return number // 1000
+    factor = PER_UNIT[unit]
+    return pl.when(number.is_between(EARLIEST // factor, LATEST // factor - 1)).then(
+        number * int(factor)
+    )
+
+
+def _from_fraction(number: pl.Expr, unit: str) -> pl.Expr:
+    """Of numbers that may have a fraction, which is kept to the microsecond."""
+    if unit in ("yyyymmdd", "number"):
+        whole = pl.when(number.abs() < 2.0**63).then(number)
+        whole = pl.when(whole == whole.floor()).then(whole)
+        return _from_whole(whole.cast(pl.Int64, strict=False), unit)
+    number = (number * PER_UNIT[unit]).round()
+    return (
+        pl.when(number.is_between(EARLIEST, LATEST - 1)).then(number).cast(pl.Int64, strict=False)
+    )
+
+
+def _from_text(text: pl.Expr) -> pl.Expr:
+    """Of texts in ISO 8601, with 'T' or a space before the hour."""
+    text = text.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
+    hours = text.str.extract(ZONE, 1).cast(pl.Int64)
+    minutes = text.str.extract(ZONE, 2).cast(pl.Int64)
+    behind = hours.abs() * 60 + minutes
+    behind = pl.when(text.str.contains(r"-\d\d:?\d\d$")).then(-behind).otherwise(behind)
+    local = text.str.replace(r"(:\d\d(?:\.\d+)?) ?[+-]\d\d:?\d\d$", "${1}")
+    read = [local.str.to_datetime(f, strict=False, time_unit="us") for f in FORMATS]
+    return pl.coalesce(read).to_physical() - behind.fill_null(0) * (60 * SECOND)
+
+
+def show(value: int, unit: str) -> str:
+    """A time as a person reads it: '2026-03-05', '2026-03-05 12:30:00', with a fraction where it
+    has one; a plain number as it is."""
+    if unit == "number":
+        return str(value)
+    if not EARLIEST <= value < LATEST:
+        return f"{value} µs"
+    time = (EPOCH + datetime.timedelta(microseconds=value)).replace(tzinfo=None)
+    return time.date().isoformat() if value % DAY == 0 else time.isoformat(" ")
+
+
+def read(text: str, unit: str) -> int:
+    """The time that `text` says, such as '2026-03-05' or '2026-03-05 12:00'.
+
+    Beside dates, the form of the column itself is read: 1772668800 where the unit is s.
+
+    Raises:
+      UserError: `text` says no time.
+    """
+    found = to_time(pl.Series([text]), unit)[0]
+    if found is None and unit != "number":
+        found = to_time(pl.Series([text]), "date")[0]
+    if found is None:
+        expected = "a whole number" if unit == "number" else "a time such as 2026-03-05 or "
+        expected += "" if unit == "number" else "2026-03-05 12:00"
+        raise UserError(f"expected {expected}, got {text!r}")
+    return found

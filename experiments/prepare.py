@@ -1,11 +1,15 @@
-"""Prepares a data set from raw files, as the first training run would, and shows what it holds.
+"""Prepares a data set, and shows what it holds: one that is built in, or your own logs.
 
-A set that is already prepared is only shown.
+Your own logs, in two commands: --infer writes a schema file from the columns of raw files, for you
+to read and edit; --schema prepares what it describes. A set that is already prepared is only shown,
+and an interrupted command resumes.
 """
 
 from __future__ import annotations
 
+import argparse
 import pathlib
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -14,40 +18,131 @@ import rich.box
 import rich.table
 
 from dtn_jax.config import plugins
+from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 
 from . import command
 
-EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
+RESUMES = True  # an interrupted call resumes where it was
+EXAMPLE = (
+    "python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order "
+    "--out=shop.yaml\n"
+    "  python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data\n"
+    "  python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
+)
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.epilog = f"{options_help()}\n\n{parser.epilog}"
-    parser.add_argument("--dataset", default="", help=f"one of {', '.join(DATASETS)}")
-    parser.add_argument(
-        "--options", default="", help="the data set's own options, KEY=VALUE,...; see below"
+    known = make_parser().parse_args(arguments)
+    modes = [name for name in ("infer", "schema", "dataset") if getattr(known, name)]
+    if len(modes) != 1:
+        raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
+    plugins.load(known.plugins)
+    data = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
+    show(*data)
+
+
+def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
+    """A data set by name, and whether its account is still to be shown."""
+    source = (known.dataset, known.options, known.data_dir, known.manual_dir)
+    fresh = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
+    return catalog.load(*source), not fresh  # preparing it shows the account already
+
+
+def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
+    """The logs that a schema file describes."""
+    if not known.input:
+        raise UserError(
+            "--schema needs --input=FILES: a file, a glob or a folder, several by comma"
+        )
+    data = logs.prepare(
+        known.schema,
+        [part for part in known.input.split(",") if part],
+        catalog.data_root(known.data_dir),
+        processes=known.processes,
+        memory_gb=known.memory_gb,
+        max_reject_rate=known.max_reject_rate,
+        machine=machine(known.shard),
+        replace=known.replace,
     )
-    parser.add_argument(
+    return data, True
+
+
+def machine(shard: str) -> logs.Machine:
+    """--shard=2/3 is the second of three machines."""
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    place, count = (int(n) for n in found.groups()) if found else (0, 0)
+    if not 1 <= place <= count:
+        raise UserError(f"--shard={shard}: expected I/N, from 1/N to N/N, such as 2/3")
+    return place - 1, count
+
+
+def make_parser() -> argparse.ArgumentParser:
+    made = command.parser(__doc__, EXAMPLE)
+    made.epilog = f"{options_help()}\n\n{made.epilog}"
+    add = made.add_argument
+    add("--dataset", default="", help=f"a built-in set: one of {', '.join(DATASETS)}")
+    add("--options", default="", help="that set's own options, KEY=VALUE,...; see below")
+    add(
         "--manual_dir",
         default="",
         help="where raw files are, one folder per data set (default $DTN_MANUAL_DIR)",
     )
-    parser.add_argument(
+    add(
         "--data_dir",
         default="",
         help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
     )
-    parser.add_argument(
-        "--plugins", default="", help="your own files with data sets, comma-separated"
+    add("--plugins", default="", help="your own files with data sets, comma-separated")
+    own = made.add_argument_group("your own logs")
+    add = own.add_argument
+    add("--schema", default="", metavar="FILE", help="a schema file; --help=schema lists its keys")
+    add(
+        "--input",
+        default="",
+        metavar="FILES",
+        help="raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several "
+        "by comma; also s3://..., gs://... (pip install 'dtn_jax[remote]')",
     )
-    known = parser.parse_args(arguments)
-    plugins.load(known.plugins)
-    source = (known.dataset, known.options, known.data_dir, known.manual_dir)
-    fresh = not pathlib.Path(catalog.make_builder(*source).data_dir).exists()
-    show(catalog.load(*source), account=not fresh)  # preparing it shows the account already
+    add("--infer", action="store_true", help="write a schema file from the raw files")
+    add("--out", default="", metavar="FILE", help="where --infer writes it")
+    add("--labels", default="", help="columns that are labels, by comma; without, --infer guesses")
+    add("--time", default="", help="the time column; without, --infer guesses")
+    add("--group", default="", help="the column of the users or sessions; without, --infer guesses")
+    add(
+        "--processes",
+        type=int,
+        default=0,
+        help="processes; 0 (default) is one a core, as far as --memory_gb goes",
+    )
+    add(
+        "--memory_gb",
+        type=float,
+        default=logs.MEMORY_GB,
+        help="gigabytes that all of them together may need (default %(default)s)",
+    )
+    add(
+        "--max_reject_rate",
+        type=float,
+        default=logs.MAX_REJECT_RATE,
+        help="share of bad rows above which nothing is written (default %(default)s)",
+    )
+    add(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        help="this is machine I of N that run the same command on one --data_dir",
+    )
+    add(
+        "--replace",
+        action="store_true",
+        help="prepare the set again where it was made from something "
+        "else; the old one is kept beside it",
+    )
+    return made
 
 
 def options_help() -> str:

@@ -94,7 +94,9 @@ def fitted(specs: Mapping[str, FieldSpec], facts: Mapping[str, dict], folder: pa
         made = {"rows": found["rows"], "slots": found["slots"]}
         if spec.encoder == "vocabulary":
             if spec.table not in opened:
-                opened[spec.table] = vocabulary_file.load(folder / f"{quote(spec.table, safe='')}.arrow")
+                opened[spec.table] = vocabulary_file.load(
+                    folder / f"{quote(spec.table, safe='')}.arrow"
+                )
             made["vocabulary"] = opened[spec.table]
         if "edges" in found:
             fits = {name: tuple(found[name]) for name in ("dominating", "edges")}

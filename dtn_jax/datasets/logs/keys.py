@@ -46,7 +46,9 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
         if whole.all():
             return number_keys(values.astype(np.int64)), there
         made = text_keys(column.cast(pl.String).fill_null(""))
-        return np.where(whole, number_keys(np.where(whole, values, 0).astype(np.int64)), made), there
+        return np.where(
+            whole, number_keys(np.where(whole, values, 0).astype(np.int64)), made
+        ), there
     if dtype == pl.Null:
         return np.zeros(len(column), np.uint64), there
     texts = column.cast(pl.String).fill_null("")

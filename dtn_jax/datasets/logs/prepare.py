@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import json
-import os
 import pathlib
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-
-import polars as pl
+from collections.abc import Sequence
 
 from dtn_jax.datasets.logs import (
     cuts,
@@ -26,25 +19,17 @@ from dtn_jax.datasets.logs import (
     user_order,
 )
 from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import read as raw_read
-from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.rows import columns
+from dtn_jax.datasets.logs.begin import begun, make_room, raw_log
 from dtn_jax.datasets.logs.spec import Spec
-from dtn_jax.datasets.logs.splits import SPLITS
-from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load, new_folder
+from dtn_jax.datasets.logs.team import Machine, Team
+from dtn_jax.datasets.logs.work import Work, new_folder
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read
-from dtn_jax.errors import UserError, choose
-from dtn_jax.shared_files import locked, move_aside, write_whole
+from dtn_jax.errors import UserError
+from dtn_jax.shared_files import write_whole
 
 MAX_REJECT_RATE = 0.001
 MEMORY_GB = 4.0
-BASE_GB, LEAST_GB = 0.6, 0.45  # of the command itself, and of each process that it starts
-CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
-WAIT_SECONDS = 1.0  # between looks at what other machines have done
-Machine = tuple[int, int]  # this machine's number, from 0 on, and how many share the work
 
 
 def prepare(
@@ -101,125 +86,6 @@ def prepare(
     return read(target)
 
 
-@contextlib.contextmanager
-def raw_log(input, spec: Spec, home: pathlib.Path) -> Iterator[list[RawFile]]:
-    """The files of the log; a table in memory is written to one first."""
-    if isinstance(input, str | pathlib.Path):
-        input = [str(input)]
-    if isinstance(input, Sequence):
-        yield raw_files.find([str(part) for part in input], spec.input.format)
-        return
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / f"table.{os.getpid()}.parquet"
-    as_frame(input).write_parquet(path, row_group_size=raw_units.ROWS)
-    try:
-        yield [
-            RawFile(f"{home}/table.parquet", "parquet", path.stat().st_size, ()),
-        ]
-    finally:
-        path.unlink()
-
-
-def as_frame(table: object) -> pl.DataFrame:
-    """A Polars, pandas or Arrow table as a Polars one."""
-    if isinstance(table, pl.DataFrame):
-        return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
-    try:
-        return pl.DataFrame(table)
-    except Exception as error:
-        raise UserError(
-            f"input is a {type(table).__name__}; expected a path, a list of paths, or a Polars, "
-            f"pandas or Arrow table ({error})"
-        ) from None
-
-
-def make_room(target: pathlib.Path, changed: str, replace: bool) -> None:
-    """Moves a set aside that was made from something else; raises UserError unless asked to."""
-    if not replace:
-        raise UserError(
-            f"{target} was prepared from {changed}. Give --replace to prepare it again (the old "
-            "set is kept beside it), another name in the schema file, or another --data_dir"
-        )
-    kept = move_aside(target, target.parent / "replaced", target.name)
-    progress.say(f"the set that was there is now in {kept}")
-
-
-@contextlib.contextmanager
-def begun(
-    spec: Spec,
-    files: Sequence[RawFile],
-    home: pathlib.Path,
-    made_from: dict,
-    machine: Machine,
-    memory_gb: float,
-    processes: int,
-) -> Iterator[tuple[Work, Team]]:
-    """The work, begun or found as it was left, and who does it; removed when it is done."""
-    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
-    folder = home / f"unfinished-{key}"
-    with progress.Rows() as bars:
-        team = Team(machine, workers(processes, memory_gb), bars)
-        memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = locked(folder / f"lock.{machine[0]}")
-        if lock is None:
-            raise UserError(f"another process is preparing {spec.name} in {folder}")
-        with lock:
-            team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
-            progress.say(f"Preparing {spec.name} in {home}")
-            yield load(folder, memory), team
-            if team.is_first:
-                shutil.rmtree(folder)
-
-
-def workers(processes: int, memory_gb: float) -> int:
-    """How many processes work at a time; raises UserError where memory is too small for one."""
-    most = int((memory_gb - BASE_GB) / LEAST_GB)
-    if most < 1:
-        raise UserError(f"--memory_gb={memory_gb:g}: at least {BASE_GB + LEAST_GB:g} are needed")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(processes or cores or 1, most))
-
-
-def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
-    """Looks at the raw files' columns, cuts them into units, and saves both."""
-    wanted = columns(spec)
-    for file in files:
-        known = raw_read.schema(file, spec.input) | dict.fromkeys(
-            (name for name, _ in file.constants), pl.String()
-        )
-        for name in wanted:
-            choose(f"column in {file.address}", name, known)
-        schema_file.check(spec, known)
-    unit = spec.time_unit
-    units = raw_units.plan(files, spec.input)
-    if spec.time and not unit:
-        unit = times.unit_of(sample(files, units, spec))
-    size = sum(_bytes(known[name], spec) for name in wanted)
-    rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
-    shutil.copy(spec.path, folder / SCHEMA_FILE)
-    Work(folder, spec, files, units, unit, rows, memory).save()
-
-
-def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
-    """The times of the first rows of the log."""
-    for unit in units:
-        for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
-            if len(chunk.frame):
-                return chunk.frame[spec.time]
-    raise UserError(f"the raw files of {spec.name} hold no rows")
-
-
-def _bytes(dtype: pl.DataType, spec: Spec) -> int:
-    """What a value takes in memory, roughly."""
-    if dtype == pl.List:
-        longest = [f.length or f.max_values for f in spec.fields if f.kind in ("bag", "vector")]
-        return 24 * max(longest, default=1)
-    return 64 if dtype == pl.String else 16
-
-
 def cut_times(job: Work, team: Team) -> None:
     """Finds where the splits are cut, where only the whole log says it."""
     spec, units = job.spec, range(len(job.units))
@@ -261,9 +127,10 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
         path = home / finish_set.REJECTS
         write_whole(path, account.lines())
         raise UserError(
-            f"{account.rejected:,} of {account.rows:,} rows are bad ({account.rejected / account.rows:.2%}), "
-            f"more than --max_reject_rate={most:g} allows; no set is written. "
-            f"The first of each kind are in {path}"
+            f"{account.rejected:,} of {account.rows:,} rows are bad "
+            f"({progress.percent(account.rejected, account.rows)}), more than "
+            f"--max_reject_rate={most:g} allows. No set is written; the first rows of each "
+            f"kind are in {path}"
         )
 
 
@@ -286,53 +153,3 @@ def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
             numbers |= found
         merge.finish(job, vocabulary, numbers)
         (vocabulary / "merged.json").rename(folder / "merged.json")
-
-
-class Team:
-    """The processes of this machine, and the other machines that share the work.
-
-    Attributes:
-      processes: how many work at a time here.
-      bars: shows the progress.
-    """
-
-    def __init__(self, machine: Machine, processes: int, bars: progress.Rows):
-        self.place, self.machines = machine
-        self.processes, self.bars = processes, bars
-
-    @property
-    def is_first(self) -> bool:
-        return self.place == 0
-
-    def stage(self, job: Work, name: str, every: Sequence[int], what: str) -> None:
-        """Does this machine's tasks of a stage that are not done, and waits for the others'."""
-        own = [i for i in every if i % self.machines == self.place]
-        own = [i for i in own if not job.of(name, i).exists()]
-        tasks = [(job.folder, job.memory, name, i) for i in own]
-        done = pool.run(stages.do, tasks, self.processes)
-        total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
-        for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
-            pass
-        self._wait([job.of(name, i) for i in every], what)
-
-    def first_alone(self, do, result: pathlib.Path) -> None:
-        """Has the first machine do something, unless its result is there; the others wait."""
-        if self.is_first:
-            if not result.exists():
-                do()
-        else:
-            self._wait([result], "the first machine")
-
-    def _wait(self, results: Sequence[pathlib.Path], what: str) -> None:
-        said = False
-        while missing := [path for path in results if not path.exists()]:
-            if not said:
-                progress.say(f"{what}: waiting for {len(missing)} results of other machines")
-                said = True
-            time.sleep(WAIT_SECONDS)
-
-
-def shares(rows: dict[str, int]) -> str:
-    """'1,000 train (80 %), …' of the rows of each split."""
-    total = sum(rows.values())
-    return ", ".join(f"{rows[s]:,} {s} ({progress.percent(rows[s], total)})" for s in SPLITS)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.expression import Expression
+from dtn_jax.datasets.logs.expression import Expression, of_column
 from dtn_jax.datasets.logs.spec import FieldSpec, Spec, TaskSpec
 
 WRONG_TYPE = "wrong type"
@@ -96,20 +96,18 @@ class Checker:
         group = frame[spec.group] if spec.group else None
         if group is not None:
             self._check(group.is_not_null(), "missing group", group)
-        weight = self._weight(frame[spec.weight]) if spec.weight else None
+        weight = self._weight(spec.weight, frame) if spec.weight else None
         values, weights = {}, {}
         for field in spec.fields:
             if field.value is not None:
-                values[field.name] = self._field(field, self._evaluated(field.value, frame))
+                values[field.name] = self._field(field, frame)
             if field.weights:
                 weights[field.name] = self._bag_weights(field, frame, values[field.name])
         labels = [self._label(task, frame) for task in spec.tasks]
         split = frame[spec.split.column] if spec.split.column else None
         if split is not None:
             self._check(split.is_not_null(), "missing split", split)
-        every = Rows(
-            numbers, values, weights, np.stack(labels, axis=1), time, group, weight, split
-        )
+        every = Rows(numbers, values, weights, np.stack(labels, axis=1), time, group, weight, split)
         return every.take(self._good)
 
     def _check(self, good: pl.Series | np.ndarray, reason: str, column: pl.Series) -> None:
@@ -121,12 +119,24 @@ class Checker:
             self.account.add(self._file, self._numbers[bad], reason, column.name, offending)
             self._good &= good
 
-    def _evaluated(self, expression: Expression, frame: pl.DataFrame) -> pl.Series:
-        wrong = expression.wrong(frame)
-        if wrong is not None and wrong.any():
-            shown = frame[expression.columns[0]]
-            self._check(~wrong, WRONG_TYPE, shown)
-        return expression.over(frame)
+    def _number(
+        self, expression: Expression, frame: pl.DataFrame, needed: np.ndarray | None = None
+    ) -> pl.Series:
+        """The expression's values as float64, null where missing; NaN is a missing value.
+
+        Args:
+          expression: of a number.
+          frame: the chunk.
+          needed: bool `[B]`, the rows in which it has to be one; None: in all.
+        """
+        shown = frame[expression.columns[0]]
+        spared = np.zeros(len(frame), bool) if needed is None else ~needed
+        if expression.column and shown.dtype.is_float():
+            finite = ~shown.is_infinite().fill_null(False).to_numpy()
+            self._check(finite | spared, NOT_FINITE, shown)
+        values, wrong = expression.read(frame, "number")
+        self._check(~wrong.to_numpy() | spared, WRONG_TYPE, shown)
+        return values.cast(pl.Float64).fill_nan(None)
 
     def _time(self, column: pl.Series) -> Int64[np.ndarray, " B"]:
         self._check(column.is_not_null(), "missing time", column)
@@ -134,35 +144,26 @@ class Checker:
         self._check(time.is_not_null(), "time that does not parse", column)
         return time.fill_null(0).to_numpy()
 
-    def _weight(self, column: pl.Series) -> Float64[np.ndarray, " B"]:
-        values = self._number(column)
-        good = values.is_finite().fill_null(False) & (values >= 0).fill_null(False)
-        self._check(good, "weight that is no finite number, 0 or more", column)
+    def _weight(self, name: str, frame: pl.DataFrame) -> Float64[np.ndarray, " B"]:
+        values = self._number(of_column(name), frame)
+        good = (values >= 0).fill_null(False)
+        self._check(good, "weight that is no finite number, 0 or more", frame[name])
         return values.fill_null(0.0).to_numpy()
 
-    def _number(self, column: pl.Series) -> pl.Series:
-        """A column as float64; what is no number is rejected. NaN is a missing value."""
-        if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
-            return column.cast(pl.Float64).fill_nan(None)
-        if column.dtype == pl.String:
-            values = column.str.strip_chars().cast(pl.Float64, strict=False)
-            self._check(values.is_not_null() | column.is_null(), WRONG_TYPE, column)
-            return values.fill_nan(None)
-        self._check(column.is_null(), WRONG_TYPE, column)
-        return pl.Series(column.name, [None] * len(column), dtype=pl.Float64)
-
-    def _field(self, field: FieldSpec, column: pl.Series) -> pl.Series:
+    def _field(self, field: FieldSpec, frame: pl.DataFrame) -> pl.Series:
+        if field.kind == "numeric":
+            values = self._number(field.value, frame)
+            if field.log:
+                values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
+            return values
+        wrong = field.value.wrong(frame)
+        self._check(~wrong, WRONG_TYPE, frame[field.value.columns[0]])
+        column = field.value.over(frame)
         if field.kind == "categorical":
             if column.dtype.is_nested():
                 self._check(column.is_null(), WRONG_TYPE, column)
                 return pl.Series(column.name, [None] * len(column), dtype=pl.String)
             return column
-        if field.kind == "numeric":
-            values = self._number(column)
-            self._check(values.is_infinite().fill_null(False).not_(), NOT_FINITE, column)
-            if field.log:
-                values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
-            return values
         if column.dtype != pl.List:
             self._check(column.is_null(), WRONG_TYPE, column)
             inner = pl.Float64 if field.kind == "vector" else pl.String
@@ -197,12 +198,13 @@ class Checker:
         return numbers
 
     def _label(self, task: TaskSpec, frame: pl.DataFrame) -> Float32[np.ndarray, " B"]:
-        column = self._evaluated(task.label, frame).alias(task.name)
-        shown = column if len(task.label.columns) != 1 else frame[task.label.columns[0]]
-        values = self._number(_truth(column))
-        known = np.ones(len(column), bool)
+        known = np.ones(len(frame), bool)
         if task.known is not None:
-            known = self._evaluated(task.known, frame).cast(pl.Boolean).fill_null(False).to_numpy()
+            told, wrong = task.known.read(frame, "truth")
+            self._check(~wrong, WRONG_TYPE, frame[task.known.columns[0]])
+            known = told.fill_null(False).to_numpy()
+        shown = frame[task.label.columns[0]]
+        values = self._number(task.label, _with_truth(task.label, frame), known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", shown)
         if task.kind == "binary":
             good, expected = values.is_in([0.0, 1.0]), "0 or 1"
@@ -217,12 +219,13 @@ class Checker:
         return np.where(known, values, np.float32(np.nan))
 
 
-def _truth(column: pl.Series) -> pl.Series:
-    """Texts 'true' and 'false' as 1 and 0; other columns as they are."""
-    if column.dtype != pl.String:
-        return column
+def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame, the texts 'true' and 'false' of a label's column as 1 and 0."""
+    if not label.column or frame[label.column].dtype != pl.String:
+        return frame
     words = {"true": "1", "false": "0"}
-    return column.replace(words | {k.capitalize(): v for k, v in words.items()})
+    words |= {word.capitalize(): number for word, number in words.items()}
+    return frame.with_columns(pl.col(label.column).replace(words))
 
 
 def signed_log(values: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:

@@ -23,7 +23,9 @@ WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs 
 Block = dict[str, np.ndarray]
 
 
-def features(spec: Spec, fitted: Mapping[str, Fitted], block_rows: int) -> tfds.features.FeaturesDict:
+def features(
+    spec: Spec, fitted: Mapping[str, Fitted], block_rows: int
+) -> tfds.features.FeaturesDict:
     """The arrays of a record, as TFDS declares them."""
     weighted = sum(f.slots for f in fitted.values() if f.spec.weights)
     numbers = sum(max(f.spec.length, 1) for f in fitted.values() if _has_numbers(f))

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dtn_jax.datasets.logs import cuts, merge, pool, user_order, work
+from dtn_jax.datasets.logs import cuts, merge, user_order, work
+from dtn_jax.datasets.logs import times as log_times
 from dtn_jax.datasets.logs.encode_shard import encode_shard
 from dtn_jax.datasets.logs.fit_unit import fit_unit
 from dtn_jax.datasets.logs.raw import read
-from dtn_jax.datasets.logs import times as log_times
 from dtn_jax.datasets.logs.work import Work
-from dtn_jax.datasets.preparation import progress
 from dtn_jax.shared_files import write_whole
-
-import json
 
 
 def count_times(job: Work, unit: int) -> int:
     """Writes how many rows a unit has at each time, `times/00012.json`."""
     file, rows = job.files[job.units[unit].file], 0
 
-    def found():
+    def found() -> Iterator[np.ndarray]:
         nonlocal rows
         own = job.units[unit]
         for chunk in read.chunks(file, own, [job.spec.time], job.spec.input, job.chunk_rows):

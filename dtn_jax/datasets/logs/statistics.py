@@ -131,7 +131,7 @@ class Moments:
     mean: np.ndarray | float = 0.0
     squares: np.ndarray | float = 0.0
 
-    def add(self, numbers: Float64[np.ndarray, "B *K"]) -> None:
+    def add(self, numbers: Float64[np.ndarray, "B ..."]) -> None:
         if len(numbers):
             mean = numbers.mean(axis=0)
             self.include(Moments(len(numbers), mean, ((numbers - mean) ** 2).sum(axis=0)))

@@ -41,7 +41,8 @@ class Tally:
         def zeros(names: Sequence[str]) -> BySplit:
             return {split: dict.fromkeys(names, 0) for split in SPLITS}
 
-        return cls(dict.fromkeys(SPLITS, 0), zeros(fields), zeros(fields), zeros(fields), zeros(tasks))
+        by_field = [zeros(fields) for _ in range(3)]
+        return cls(dict.fromkeys(SPLITS, 0), *by_field, zeros(tasks))
 
     def add(
         self,

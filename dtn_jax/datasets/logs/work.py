@@ -96,7 +96,7 @@ def load(folder: pathlib.Path, memory: int) -> Work:
     plan = json.loads((folder / "plan.json").read_text())
     files = [RawFile(**f | {"constants": tuple(map(tuple, f["constants"]))}) for f in plan["files"]]
     units = [Unit(**unit) for unit in plan["units"]]
-    spec = schema_file.load(folder / SCHEMA_FILE)
+    spec = schema_file.timed(schema_file.load(folder / SCHEMA_FILE), plan["time_unit"])
     return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory)
 
 

@@ -124,6 +124,12 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         facts += (self.SOURCE,) if self.SOURCE else ()
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        rules = "other rules (encoders, tasks or layout) than those of this version"
+        rules = "another version of its plug-in" if self.SOURCE else rules
+        return f"{self.data_dir} was prepared by {rules}; delete it to prepare the data set again"
+
     def raw_sizes(self) -> dict[str, int]:
         """Bytes of the files that `raw` reads, by name."""
         return {path.name: path.stat().st_size for path in self.raw_files()}

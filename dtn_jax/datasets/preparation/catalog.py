@@ -11,6 +11,7 @@ from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.kuairand.builder import KuaiRand
+from dtn_jax.datasets.logs.builder import Logs
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
@@ -23,6 +24,7 @@ DATASETS = {
     "ali_ccp": AliCCP,
     "census_income": CensusIncome,
     "kuairand": KuaiRand,
+    "logs": Logs,
     "synthetic": Synthetic,
 }
 
@@ -78,15 +80,10 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
                 raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
-        rules = (
-            "another version of its plug-in"
-            if builder.SOURCE
-            else ("other rules (encoders, tasks or layout) than those of this version")
-        )
-        raise UserError(
-            f"{folder} was prepared by {rules}; delete it to prepare the data set again"
-        )
-    if builder.manual_dir and prepared.raw_files:
+        raise UserError(builder.outdated())
+    if isinstance(builder, Logs):
+        builder.check_raw(prepared)
+    elif builder.manual_dir and prepared.raw_files:
         check_raw(prepared, builder, given=bool(manual_dir))
     remark = "" if fresh else builder.check_notes(prepared.notes)
     if remark:
@@ -94,18 +91,23 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     return prepared
 
 
-def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> BlockBuilder:
+def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> BlockBuilder | Logs:
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
-    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder()).expanduser()
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
     if manual_dir and not pathlib.Path(manual_dir).expanduser().is_dir():
         raise UserError(f"data.manual_dir {manual_dir!r} is not a folder")
     return builder_class(
-        data_dir=str(root.absolute()),
+        data_dir=str(data_root(data_dir)),
         manual_dir=pathlib.Path(manual).expanduser().absolute() if manual else None,
         **parse_options(options, builder_class.OPTIONS, name),
     )
+
+
+def data_root(data_dir: str = "") -> pathlib.Path:
+    """The folder of all prepared sets."""
+    root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder())
+    return root.expanduser().absolute()
 
 
 def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -13,6 +14,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
 
 T = TypeVar("T")
+QUIET_SECONDS = 30.0  # without a terminal, between two lines about progress
 
 
 def say(text: str) -> None:
@@ -21,7 +23,8 @@ def say(text: str) -> None:
 
 
 class Rows:
-    """Progress bars of rows, one for each pass over a split; shows nothing without a terminal.
+    """Progress bars of rows, one for each pass over a split; without a terminal, now and then a
+    line.
 
     with Rows() as rows:
         for frame in rows.count(frames, "train", total=1000):
@@ -33,7 +36,8 @@ class Rows:
         self._bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
-            rich.progress.TextColumn("{task.completed:,}{task.fields[of]} rows"),
+            rich.progress.TextColumn("{task.completed:,}{task.fields[of]}"),
+            rich.progress.TextColumn("{task.fields[pace]}"),
             rich.progress.TimeElapsedColumn(),
             console=console,
             expand=True,
@@ -48,16 +52,46 @@ class Rows:
         self._bars.stop()
 
     def count(
-        self, items: Iterable[T], what: str, total: int = 0, rows: Callable[[T], int] = len
+        self,
+        items: Iterable[T],
+        what: str,
+        total: int = 0,
+        rows: Callable[[T], int] = len,
+        unit: str = "rows",
     ) -> Iterator[T]:
-        """Passes `items` on; `rows` counts an item's rows, `total` is that of all (0: unknown)."""
+        """Passes `items` on and counts their rows.
+
+        Args:
+          items: what is counted.
+          what: they are, for the reader.
+          total: their rows, where that is known.
+          rows: of an item.
+          unit: what is counted, if not rows.
+        """
         of = f" of {total:,}" if total else ""
-        bar = self._bars.add_task(what, total=total or None, of=of)
+        bar = self._bars.add_task(what, total=total or None, of=f"{of} {unit}", pace="")
+        begun = said = time.monotonic()
         for item in items:
             yield item
             self._bars.advance(bar, rows(item))
+            done, now = self._bars.tasks[bar].completed, time.monotonic()
+            told = pace(done, total, now - begun, unit)
+            self._bars.update(bar, pace=told)
+            if self._bars.disable and now - said >= QUIET_SECONDS:
+                said = now
+                say(f"{what}: {done:,}{of} {unit}, {told}")
         done = self._bars.tasks[bar].completed
-        self._bars.update(bar, total=done, of="")
+        self._bars.update(bar, total=done, of=f" {unit}")
+
+
+def pace(done: float, total: int, seconds: float, unit: str) -> str:
+    """'120,000 rows/s, 3 min left'"""
+    rate = done / max(seconds, 1e-9)
+    told = f"{rate:,.0f} {unit}/s"
+    if not total or not done or done >= total:
+        return told
+    left = (total - done) / rate
+    return f"{told}, {left / 60:.0f} min left" if left >= 90 else f"{told}, {left:.0f} s left"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,29 @@
+"""Your own logs, as a schema file describes them.
+
+    python -m experiments.prepare --infer --input='logs/*.parquet' --out=shop.yaml
+    python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
+    python -m experiments.train --config=configs/logs.py:dtn,schema=shop.yaml --workdir=runs/shop \
+        --config.data.data_dir=data
+
+The argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
+pass with small embeddings) and key=value pairs.
+"""
+
+from dtn_jax.config import base_config, variant
+from dtn_jax.options import split_outside_brackets
+
+
+def get_config(argument: str = ""):
+    parts = split_outside_brackets(argument)
+    schema = [part.partition("=")[2].strip() for part in parts if part.startswith("schema=")]
+    config = base_config()
+    config.data.dataset = "logs"
+    config.data.options = f"schema={schema[-1]}" if schema else ""
+    config.train.epochs = 2
+    rest = [part for part in parts if not part.startswith("schema=")]
+    return variant(config, ",".join(rest), flags={"quick": quick})
+
+
+def quick(config):
+    config.train.epochs = 1
+    config.model.embedding_dim = 8

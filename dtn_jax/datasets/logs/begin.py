@@ -1,0 +1,138 @@
+"""Before the first pass: what there is to read, who reads it, and where the work is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from dtn_jax.datasets.logs import schema_file, times
+from dtn_jax.datasets.logs.raw import files as raw_files
+from dtn_jax.datasets.logs.raw import read as raw_read
+from dtn_jax.datasets.logs.raw import units as raw_units
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.rows import columns
+from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.datasets.logs.team import BASE_GB, Machine, Team, workers
+from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.errors import UserError, choose
+from dtn_jax.shared_files import locked, move_aside
+
+CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
+
+
+@contextlib.contextmanager
+def raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[RawFile]]:
+    """The files of the log; a table in memory is written to one first."""
+    if isinstance(input, str | pathlib.Path):
+        input = [str(input)]
+    if isinstance(input, Sequence):
+        yield raw_files.find([str(part) for part in input], spec.input.format)
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / f"table.{os.getpid()}.parquet"
+    as_frame(input).write_parquet(path, row_group_size=raw_units.ROWS)
+    try:
+        yield [
+            RawFile(f"{home}/table.parquet", "parquet", path.stat().st_size, ()),
+        ]
+    finally:
+        path.unlink()
+
+
+def as_frame(table: object) -> pl.DataFrame:
+    """A Polars, pandas or Arrow table as a Polars one."""
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    try:
+        return pl.DataFrame(table)
+    except Exception as error:
+        raise UserError(
+            f"input is a {type(table).__name__}; expected a path, a list of paths, or a Polars, "
+            f"pandas or Arrow table ({error})"
+        ) from None
+
+
+def make_room(target: pathlib.Path, changed: str, replace: bool) -> None:
+    """Moves a set aside that was made from something else; raises UserError unless asked to."""
+    if not replace:
+        raise UserError(
+            f"{target} was prepared from {changed}. Give --replace to prepare it again (the old "
+            "set is kept beside it), another name in the schema file, or another --data_dir"
+        )
+    kept = move_aside(target, target.parent / "replaced", target.name)
+    progress.say(f"the set that was there is now in {kept}")
+
+
+@contextlib.contextmanager
+def begun(
+    spec: Spec,
+    files: Sequence[RawFile],
+    home: pathlib.Path,
+    made_from: dict,
+    machine: Machine,
+    memory_gb: float,
+    processes: int,
+) -> Iterator[tuple[Work, Team]]:
+    """The work, begun or found as it was left, and who does it; removed when it is done."""
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
+    folder = home / f"unfinished-{key}"
+    with progress.Rows() as bars:
+        team = Team(machine, workers(processes, memory_gb), bars)
+        memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = locked(folder / f"lock.{machine[0]}")
+        if lock is None:
+            raise UserError(f"another process is preparing {spec.name} in {folder}")
+        with lock:
+            team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
+            progress.say(f"Preparing {spec.name} in {home}")
+            yield load(folder, memory), team
+            if team.is_first:
+                shutil.rmtree(folder)
+
+
+def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
+    """Looks at the raw files' columns, cuts them into units, and saves both."""
+    wanted = columns(spec)
+    for file in files:
+        known = raw_read.schema(file, spec.input) | dict.fromkeys(
+            (name for name, _ in file.constants), pl.String()
+        )
+        for name in wanted:
+            choose(f"column in {file.address}", name, known)
+        schema_file.check(spec, known)
+    units = raw_units.plan(files, spec.input)
+    unit = spec.time_unit
+    if spec.time and not unit:
+        unit = times.unit_of(sample(files, units, spec))
+    size = sum(_bytes(known[name], spec) for name in wanted)
+    rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
+    shutil.copy(spec.path, folder / SCHEMA_FILE)
+    Work(folder, spec, files, units, unit, rows, memory).save()
+
+
+def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
+    """The times of the first rows of the log."""
+    for unit in units:
+        for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
+            if len(chunk.frame):
+                return chunk.frame[spec.time]
+    raise UserError(f"the raw files of {spec.name} hold no rows")
+
+
+def _bytes(dtype: pl.DataType, spec: Spec) -> int:
+    """What a value takes in memory, roughly."""
+    if dtype == pl.List:
+        longest = [f.length or f.max_values for f in spec.fields if f.kind in ("bag", "vector")]
+        return 24 * max(longest, default=1)
+    return 64 if dtype == pl.String else 16

@@ -1,0 +1,91 @@
+"""Arrow IPC files (Feather too), record batch by record batch, and streams."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from dtn_jax.datasets.logs.raw import arrow_types
+from dtn_jax.datasets.logs.raw.files import RawFile, open_file
+from dtn_jax.datasets.logs.raw.parquet import joined
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
+from dtn_jax.errors import UserError
+
+MAGIC = b"ARROW1"  # a file's first bytes; a stream has none
+
+Reader = pa.ipc.RecordBatchFileReader | pa.ipc.RecordBatchStreamReader
+
+
+def schema(file: RawFile) -> Types:
+    """The columns and their types."""
+    with _opened(file) as reader:
+        return arrow_types.schema(reader.schema)
+
+
+def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
+    """(start, stop, first row, rows) of record batches, joined up to `rows` rows."""
+    with _opened(file, fields=[0]) as reader:  # the sizes are in the batches
+        if _is_stream(reader):
+            return [(0, -1, 1, -1)]
+        sizes = []
+        for n in range(reader.num_record_batches):
+            with _told(file, n):
+                sizes.append(reader.get_batch(n).num_rows)
+    return joined(sizes, rows)
+
+
+def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+    """The unit's rows; see `read.chunks`."""
+    columns, first = list(columns), unit.first_row
+    with _opened(file) as reader:
+        arrow_types.check_columns(file, reader.schema, columns)
+        fields = sorted(map(reader.schema.get_field_index, columns))
+    with _opened(file, fields) as reader:
+        for n, batch in _batches(file, reader, unit):
+            for start in range(0, batch.num_rows, rows):
+                part = batch.slice(start, rows)
+                with _told(file, n):
+                    chunk = arrow_types.chunk(part, columns, first)
+                yield chunk
+                first += part.num_rows
+
+
+def _batches(file: RawFile, reader: Reader, unit: Unit) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(number, batch) of a unit's record batches."""
+    n = unit.start
+    while n != unit.stop:
+        with _told(file, n):
+            try:
+                batch = reader.read_next_batch() if _is_stream(reader) else reader.get_batch(n)
+            except StopIteration:
+                return
+        yield n, batch
+        n += 1
+
+
+@contextlib.contextmanager
+def _told(file: RawFile, batch: int) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file.address}: record batch {batch} is damaged: {error}") from None
+
+
+def _is_stream(reader: Reader) -> bool:
+    return isinstance(reader, pa.ipc.RecordBatchStreamReader)
+
+
+@contextlib.contextmanager
+def _opened(file: RawFile, fields: Sequence[int] = ()) -> Iterator[Reader]:
+    """A reader of some of the columns, by number; of all where none is given."""
+    options = pa.ipc.IpcReadOptions(included_fields=list(fields), use_threads=False)
+    with open_file(file.address) as source:
+        try:
+            stream = source.read(len(MAGIC)) != MAGIC
+            source.seek(0)
+            reader = (pa.ipc.open_stream if stream else pa.ipc.open_file)(source, options=options)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{file.address} is cut, or is no Arrow file: {error}") from None
+        yield reader

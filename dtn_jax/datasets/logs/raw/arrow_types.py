@@ -1,0 +1,150 @@
+"""Arrow's types and batches as the few types that logs are checked in."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as is_
+
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types
+from dtn_jax.datasets.logs.rejects import Reject
+from dtn_jax.errors import UserError
+
+
+def target(type: pa.DataType) -> pa.DataType | None:
+    """The type that a column is read as; None for a nested one that no check can use.
+
+    Dictionaries become their values, decimals floats, binary columns text, lists of a fixed size
+    lists.
+    """
+    if isinstance(type, pa.BaseExtensionType):
+        return target(type.storage_type)
+    if is_.is_dictionary(type) or is_.is_run_end_encoded(type):
+        return target(type.value_type)
+    if is_.is_decimal(type):
+        return pa.float64()
+    if is_.is_float16(type):
+        return pa.float32()
+    if _is_binary(type):
+        return pa.large_string()
+    if _is_list(type):
+        value = target(type.value_type)
+        return None if value is None else pa.large_list(value)
+    return None if is_.is_nested(type) or is_.is_interval(type) else type
+
+
+def schema(types: pa.Schema) -> Types:
+    """The columns' types; those that cannot be read are a Struct."""
+    found = {}
+    for field in types:
+        read = target(field.type)
+        empty = None if read is None else pl.from_arrow(pa.array([], read))
+        found[field.name] = pl.Struct([]) if empty is None else empty.dtype
+    return found
+
+
+def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
+    """Raises UserError where a wanted column is nested, or there twice."""
+    for name in columns:
+        if len(types.get_all_field_indices(name)) > 1:
+            raise UserError(f"{file.address} has column {name!r} more than once")
+        if target(types.field(name).type) is None:
+            raise UserError(
+                f"{file.address}: column {name!r} is of type {types.field(name).type}; expected "
+                "numbers, text, times or lists of them: make a column of each of its parts"
+            )
+
+
+def chunk(batch: pa.RecordBatch, columns: list[str], first: int) -> Chunk:
+    """A batch as a chunk whose first row has the number `first`.
+
+    Raises:
+      pa.ArrowInvalid: it is damaged.
+    """
+    read = [_plain(batch.column(name)) for name in columns]
+    numbers, bad = first + np.arange(batch.num_rows), {}
+    for name, column in zip(columns, read):
+        for row, value in _not_utf8(column).items():
+            bad.setdefault(row, Reject(first + row, NOT_UTF8, name, repr(value)))
+    if bad:
+        kept = np.ones(batch.num_rows, bool)
+        kept[list(bad)] = False
+        read, numbers = [column.filter(pa.array(kept)) for column in read], numbers[kept]
+    frame = pl.DataFrame({name: _series(column) for name, column in zip(columns, read)})
+    return Chunk(frame, numbers, [bad[row] for row in sorted(bad)])
+
+
+def _series(array: pa.Array) -> pl.Series:
+    read = target(array.type)
+    return pl.from_arrow(array if array.type == read else array.cast(read))
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Without extension type, dictionary or runs: an array whose values lie one by one."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        return _plain(array.storage)
+    if is_.is_dictionary(array.type):
+        array.validate(full=True)  # indices may be out of range in a damaged file
+        return _plain(array.dictionary_decode())
+    if is_.is_run_end_encoded(array.type):
+        return _plain(pc.run_end_decode(array))
+    return array
+
+
+def _not_utf8(array: pa.Array) -> dict[int, bytes | list]:
+    """{row: value} of text, alone or in lists, that is not UTF-8, which polars takes unchecked.
+
+    Raises:
+      pa.ArrowInvalid: the array is damaged in another way.
+    """
+    inner = array.type.value_type if _is_list(array.type) else array.type
+    if not _is_text(inner) and not _is_binary(inner):
+        array.validate(full=True)
+        return {}
+    raw = array.cast(_like(array.type, pa.large_binary()))
+    raw.validate(full=True)
+    try:
+        raw.cast(_like(array.type, pa.large_string()))
+        return {}
+    except pa.ArrowInvalid:
+        return {row: v for row, v in enumerate(raw.to_pylist()) if not _decodes(v)}
+
+
+def _like(type: pa.DataType, value: pa.DataType) -> pa.DataType:
+    return pa.large_list(value) if _is_list(type) else value
+
+
+def _decodes(value: bytes | list | None) -> bool:
+    if isinstance(value, list):
+        return all(map(_decodes, value))
+    try:
+        return value is None or isinstance(value.decode(), str)
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_text(type: pa.DataType) -> bool:
+    return is_.is_string(type) or is_.is_large_string(type) or is_.is_string_view(type)
+
+
+def _is_binary(type: pa.DataType) -> bool:
+    return (
+        is_.is_binary(type)
+        or is_.is_large_binary(type)
+        or is_.is_binary_view(type)
+        or is_.is_fixed_size_binary(type)
+    )
+
+
+def _is_list(type: pa.DataType) -> bool:
+    return (
+        is_.is_list(type)
+        or is_.is_large_list(type)
+        or is_.is_fixed_size_list(type)
+        or is_.is_list_view(type)
+        or is_.is_large_list_view(type)
+    )

@@ -1,0 +1,250 @@
+"""Which raw files an input names, here or at any fsspec address, and how one is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import os
+import urllib.parse
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from dtn_jax.datasets.logs.spec import FORMATS
+from dtn_jax.errors import UserError, choose
+
+SUFFIXES = {  # format of a file whose name ends so
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+PACKED = ".gz"  # may follow the suffix of a text file
+ENDS = 64 << 10  # bytes of each end of a file that are hashed, as of preparation.prepared
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Spark's and Hive's name for a missing partition value
+
+
+@dataclasses.dataclass(frozen=True)
+class RawFile:
+    """A raw file.
+
+    Attributes:
+      address: its path, or its fsspec address.
+      format: one of FORMATS.
+      size: bytes.
+      constants: columns whose one value its path gives, as (name, text): `day=2026-01-01/` between
+        the input's folder and the file. None is a missing value.
+    """
+
+    address: str
+    format: str
+    size: int
+    constants: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is a gzip file."""
+        return self.address.lower().endswith(PACKED)
+
+
+def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
+    """The raw files that the inputs name, sorted by address, each once.
+
+    Args:
+      inputs: files, globs (`logs/*.parquet`; `**` for folders at any depth) and folders (all files
+        below with a known suffix); local ones, or fsspec addresses such as `s3://bucket/logs`.
+        Names that begin with `_` or `.` are skipped, unless an input is that very file.
+      format: one of FORMATS, for files and globs whatever their suffixes; '' goes by the suffix.
+
+    Raises:
+      UserError: nothing is found, a suffix is unknown, or the files have several formats.
+    """
+    if format:
+        choose("format of the input", format, FORMATS)
+    if not inputs:
+        raise UserError("no input is given; expected files, globs or folders")
+    found = {}
+    for given in inputs:
+        files = list(_remote(given, format) if _is_remote(given) else _local(given, format))
+        if not files:
+            raise UserError(
+                f"no raw files at {given!r}; expected a file, a glob, or a folder with files whose "
+                f"names end in {' '.join(s for s, f in SUFFIXES.items() if format in ('', f))}"
+            )
+        for file in files:
+            found.setdefault(_same(file.address), file)
+    files = sorted(found.values(), key=lambda file: file.address)
+    examples = {file.format: file.address for file in reversed(files)}
+    if len(examples) > 1:
+        told = ", ".join(f"{name} ({examples[name]})" for name in sorted(examples))
+        raise UserError(
+            f"the input has files of several formats: {told}; give one format at a time"
+        )
+    return files
+
+
+def format_of(address: str) -> str:
+    """The format that a file's suffix says; '' where it says none."""
+    stem, suffix = os.path.splitext(address.lower())
+    if suffix == PACKED:
+        packed = SUFFIXES.get(os.path.splitext(stem)[1], "")
+        return packed if packed in ("csv", "jsonl") else ""
+    return SUFFIXES.get(suffix, "")
+
+
+def open_file(address: str) -> pa.NativeFile:
+    """A seekable file to read; memory-mapped where it is local."""
+    try:
+        if not _is_remote(address):
+            return pa.memory_map(_path(address), "r")
+        filesystem, path = _filesystem(address)
+        # Without a cache: pyarrow and the readers of lines ask for large pieces themselves.
+        return pa.PythonFile(filesystem.open(path, "rb", cache_type="none"), mode="r")
+    except OSError as error:
+        raise UserError(f"{address} cannot be read: {error}") from None
+
+
+def ends(address: str) -> str:
+    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
+    digest = hashlib.sha256()
+    with open_file(address) as file:
+        try:
+            digest.update(file.read(ENDS))
+            file.seek(max(0, file.size() - ENDS))
+            digest.update(file.read(ENDS))
+        except OSError as error:
+            raise UserError(f"{address} cannot be read: {error}") from None
+    return digest.hexdigest()
+
+
+def _is_remote(address: str) -> bool:
+    return "://" in address and not address.startswith("file://")
+
+
+def _path(address: str) -> str:
+    return os.path.normpath(os.path.expanduser(address.removeprefix("file://")))
+
+
+def _same(address: str) -> str:
+    """Equal for all addresses of one file."""
+    return address if _is_remote(address) else os.path.abspath(address)
+
+
+def _local(given: str, format: str) -> Iterator[RawFile]:
+    path = _path(given)
+    if os.path.isfile(path):
+        yield _file(path, path, os.path.getsize(path), format)
+    elif os.path.isdir(path):
+        yield from _below(path, path, format)
+    else:
+        base = _fixed(path)
+        for match in sorted(glob.glob(path, recursive=True)):
+            if _hidden(os.path.relpath(match, base or ".")):
+                continue
+            if os.path.isdir(match):
+                yield from () if "**" in path else _below(match, base, format)
+            else:
+                yield _file(match, base, os.path.getsize(match), format)
+
+
+def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
+    """The files below a local folder whose suffixes are known."""
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(parent) in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(parent))
+        folders[:] = [name for name in folders if not _hidden(name)]
+        for name in names:
+            path = os.path.join(parent, name)
+            if not _hidden(name) and _fits(name, format):
+                yield _file(path, base, os.path.getsize(path), format)
+
+
+def _remote(given: str, format: str) -> Iterator[RawFile]:
+    filesystem, path = _filesystem(given)
+    with _told(given):
+        if filesystem.isfile(path):
+            size = filesystem.info(path)["size"]
+            address = filesystem.unstrip_protocol(path)
+            yield _file(address, address, size, format)
+            return
+        folder = filesystem.isdir(path)
+        base = path if folder else _fixed(path)
+        infos = (filesystem.find if folder else filesystem.glob)(path, detail=True)
+        for match, info in sorted(infos.items()):
+            below = match[len(base) :]
+            if (
+                info["type"] == "file"
+                and not _hidden(below)
+                and (not folder or _fits(below, format))
+            ):
+                address = filesystem.unstrip_protocol(match)
+                yield _file(address, filesystem.unstrip_protocol(base), info["size"], format)
+
+
+def _filesystem(address: str):
+    """The fsspec file system of an address, and the path in it."""
+    wanted = "pip install 'dtn_jax[remote]', and the package of the file system (s3fs, gcsfs, …)"
+    try:
+        import fsspec
+    except ImportError:
+        raise UserError(f"{address} is not local and needs fsspec: {wanted}") from None
+    with _told(address):
+        try:
+            return fsspec.core.url_to_fs(address)
+        except ImportError as error:
+            raise UserError(f"{address}: {error}: {wanted}") from None
+
+
+@contextlib.contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Errors of a file system, each of which has its own classes, as a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = f"{address} cannot be read: {type(error).__name__}: {error}"
+        raise UserError(text) from error
+
+
+def _file(address: str, base: str, size: int, format: str) -> RawFile:
+    found = format or format_of(address)
+    if not found:
+        raise UserError(
+            f"{address}: the name does not say the format; known are {' '.join(SUFFIXES)}, and "
+            f"{PACKED} after those of text; give one of {', '.join(FORMATS)} as the input's format"
+        )
+    return RawFile(address, found, size, _constants(address[len(base) :]))
+
+
+def _constants(below: str) -> tuple[tuple[str, str | None], ...]:
+    pairs = [part.split("=", 1) for part in below.split("/")[:-1] if "=" in part]
+    texts = {name: urllib.parse.unquote(text) for name, text in pairs}
+    return tuple((name, None if text == NO_VALUE else text) for name, text in texts.items())
+
+
+def _fits(name: str, format: str) -> bool:
+    return format_of(name) == format if format else bool(format_of(name))
+
+
+def _hidden(below: str) -> bool:
+    return any(part[:1] in ("_", ".") and part not in (".", "..") for part in below.split("/"))
+
+
+def _fixed(pattern: str) -> str:
+    """The folder of a glob's files that has no wildcard, '' for the current one."""
+    parts = pattern.split("/")
+    wild = next(n for n, part in enumerate([*parts, "*"]) if glob.has_magic(part))
+    return "/".join(parts[:wild])

@@ -1,0 +1,156 @@
+"""JSON lines: an object a line."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from dtn_jax.datasets.logs.raw import arrow_types, json_types
+from dtn_jax.datasets.logs.raw import lines as text
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.json_types import Kinds
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
+from dtn_jax.datasets.logs.rejects import Reject
+from dtn_jax.errors import UserError
+
+HEAD = 4 << 20  # bytes, and
+HEAD_LINES = 2_000  # lines from which columns and types are inferred
+
+BROKEN = "a line that is not JSON"
+NO_OBJECT = "a line that is not an object"
+BLANK = " \t\r"
+
+_decode = json.JSONDecoder().raw_decode
+
+
+def schema(file: RawFile) -> Types:
+    """The columns of the file's first lines; a nested one is a Struct."""
+    return arrow_types.schema(pa.schema([(n, kinds.type()) for n, kinds in _kinds(file).items()]))
+
+
+def pieces(file: RawFile, size: int) -> list[tuple[int, int, int, int]]:
+    """(start, stop, first line, lines) of the pieces."""
+    return text.ranges(file, text.after_mark(file), 1, size)
+
+
+def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+    """The unit's rows; see `read.chunks`."""
+    expected = _kinds(file)
+    for name in columns:
+        if expected[name].nested:
+            raise UserError(
+                f"{file.address}: column {name!r} has objects or lists of lists; expected numbers, "
+                "text or lists of them: make a column of each of its parts"
+            )
+    expected = {name: expected[name] for name in columns}
+    for lines in text.blocks(file, unit, rows):
+        objects, numbers, broken = _parse(lines)
+        values = {name: _column(objects, name) for name in columns}
+        misfits = _misfits(values, expected, _has_escapes(lines))
+        if misfits:
+            broken += [
+                Reject(numbers[row], reason, name, _shown(values[name][row]))
+                for row, (name, reason) in misfits.items()
+            ]
+            kept = [row for row in range(len(numbers)) if row not in misfits]
+            numbers = [numbers[row] for row in kept]
+            values = {name: [column[row] for row in kept] for name, column in values.items()}
+            broken.sort(key=lambda reject: reject.row)
+        if numbers or broken:
+            read = {n: json_types.series(values[n], expected[n]) for n in columns}
+            yield Chunk(pl.DataFrame(read), np.asarray(numbers, np.int64), broken)
+
+
+def _kinds(file: RawFile) -> dict[str, Kinds]:
+    """The kinds of each column's values in the file's first lines."""
+    head = text.head(file, HEAD)
+    first = head.split(b"\n", HEAD_LINES)[:HEAD_LINES]
+    objects = [found for line in first if isinstance(found := _object(line), dict)]
+    if not objects and head.strip():
+        hint = "; it is an array: write a line for each of its items" * head.lstrip().startswith(
+            b"["
+        )
+        raise UserError(
+            f"{file.address}: none of the first {len(first)} lines is a JSON object{hint}"
+        )
+    names = dict.fromkeys(name for row in objects for name in row)
+    columns = {name: [row.get(name) for row in objects] for name in names}
+    return {name: Kinds.showing(column) for name, column in columns.items()}
+
+
+def _object(line: bytes) -> dict | str:
+    """A line's object, or why it has none."""
+    try:
+        stripped = line.decode().strip(BLANK)
+    except UnicodeDecodeError:
+        return text.NOT_UTF8
+    try:
+        found, end = _decode(stripped)
+    except (ValueError, RecursionError):  # a ValueError too for a number of thousands of digits
+        return text.NUL if b"\0" in line else BROKEN
+    if end != len(stripped):
+        return text.NUL if b"\0" in line else BROKEN
+    return found if type(found) is dict else NO_OBJECT
+
+
+def _parse(lines: text.Lines) -> tuple[list[dict], list[int], list[Reject]]:
+    """The objects, their numbers, and the lines that hold none."""
+    objects, numbers, broken = [], [], []
+    data = lines.data.tobytes()
+    for n, (start, end) in enumerate(zip(lines.starts.tolist(), lines.ends.tolist())):
+        line = data[start:end]
+        found = _object(line)
+        if type(found) is dict:
+            objects.append(found)
+            numbers.append(lines.first + n)
+        elif line.strip():
+            broken.append(Reject(lines.first + n, found, value=text.shown(line)))
+    return objects, numbers, broken
+
+
+def _column(objects: list[dict], name: str) -> list:
+    """Its values, None where it is missing."""
+    try:
+        return list(map(operator.itemgetter(name), objects))
+    except KeyError:
+        return [row.get(name) for row in objects]
+
+
+def _has_escapes(lines: text.Lines) -> bool:
+    r"""Whether a text may hold half a surrogate pair, which only `\ud…` can write."""
+    data = lines.data.tobytes()
+    return b"\\ud" in data or b"\\uD" in data
+
+
+def _misfits(
+    values: dict[str, list], expected: dict[str, Kinds], escapes: bool
+) -> dict[int, tuple[str, str]]:
+    """{row: (column, reason)} of values that their columns cannot hold."""
+    found = {}
+    for name, column in values.items():
+        if escapes or json_types.may_misfit(Kinds.of(column), expected[name]):
+            for row, value in enumerate(column):
+                reason = json_types.misfit(value, expected[name])
+                if not reason and escapes and not _is_unicode(value):
+                    reason = json_types.NO_TEXT
+                if reason:
+                    found.setdefault(row, (name, reason))
+    return found
+
+
+def _is_unicode(value: object) -> bool:
+    if type(value) is list:
+        return all(map(_is_unicode, value))
+    try:
+        return type(value) is not str or bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value)

@@ -1,0 +1,143 @@
+"""The types of JSON values, and columns of them that keep every value visible."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Sequence
+
+import polars as pl
+import pyarrow as pa
+
+TEXT = pa.large_string()
+EXACT = 1 << 53  # up to here a float holds every whole number
+
+NOT_SCALAR = "a list where a single value is expected"
+NOT_LIST = "a single value where a list is expected"
+NESTED = "an object or a list of lists"
+NO_TEXT = "text that is not Unicode (half a surrogate pair)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinds:
+    """Python's types of a column's values, missing ones apart.
+
+    Attributes:
+      scalars: of the single values.
+      items: of what is in lists.
+      lists: whether there are any.
+    """
+
+    scalars: frozenset[type] = frozenset()
+    items: frozenset[type] = frozenset()
+    lists: bool = False
+
+    @classmethod
+    def of(cls, values: Sequence) -> Kinds:
+        found = set(map(type, values)) - {type(None)}
+        lists = list in found
+        items = set()
+        if lists:
+            inner = itertools.chain.from_iterable(v for v in values if type(v) is list)
+            items = set(map(type, inner)) - {type(None)}
+        return cls(frozenset(found - {list}), frozenset(items), lists)
+
+    def __or__(self, other: Kinds) -> Kinds:
+        return Kinds(
+            self.scalars | other.scalars, self.items | other.items, self.lists or other.lists
+        )
+
+    @classmethod
+    def showing(cls, values: Sequence) -> Kinds:
+        """As `of`, with text where only text shows large numbers exactly."""
+        kinds, numbers = cls.of(values), {int, float}
+        found = kinds.items if kinds.lists else kinds.scalars
+        if int not in found or not found - {dict, list} <= numbers:
+            return kinds
+        scalars = [v for value in values for v in (value if type(value) is list else [value])]
+        try:
+            pa.array([v for v in scalars if type(v) in numbers], _type(found))
+        except (pa.ArrowInvalid, OverflowError):
+            text = frozenset({str})
+            return kinds | (cls(items=text) if kinds.lists else cls(text))
+        return kinds
+
+    @property
+    def nested(self) -> bool:
+        """Whether all are objects or lists of lists."""
+        only = self.items if self.lists else self.scalars
+        return bool(only) and only <= {dict, list}
+
+    def type(self) -> pa.DataType:
+        """Lists where there are any: then single values are misfits."""
+        if self.nested:
+            return pa.struct([])
+        return pa.large_list(_type(self.items)) if self.lists else _type(self.scalars)
+
+
+def _type(kinds: frozenset[type]) -> pa.DataType:
+    kinds = kinds - {dict, list}
+    if not kinds:
+        return pa.null()
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    return pa.float64() if kinds <= {int, float} else TEXT
+
+
+def misfit(value: object, expected: Kinds) -> str:
+    """Why a value cannot stand in a column; '' if it can. `expected`: of the file's first lines."""
+    kind = type(value)
+    if kind is dict or (kind is list and any(type(v) in (dict, list) for v in value)):
+        return NESTED
+    if kind is list and expected.scalars and not expected.lists:
+        return NOT_SCALAR
+    if kind is not list and value is not None and expected.lists:
+        return NOT_LIST
+    return ""
+
+
+def may_misfit(kinds: Kinds, expected: Kinds) -> bool:
+    """Whether any of the values of these kinds can be a misfit."""
+    return (
+        bool((kinds.scalars | kinds.items) & {dict, list})
+        or (kinds.lists and bool(expected.scalars) and not expected.lists)
+        or (bool(kinds.scalars) and expected.lists)
+    )
+
+
+def series(values: list, expected: Kinds) -> pl.Series:
+    """A column of values without misfits.
+
+    Its type is that of `expected` where all values fit it. Otherwise it is the next that shows all
+    of them: Float64 for whole numbers and others, String for numbers and text.
+    """
+    kinds = Kinds.of(values)
+    if kinds.lists and kinds.scalars:  # the first lines said nothing
+        return pl.from_arrow(pa.array(map(as_text, values), TEXT))
+    found = kinds | expected
+    array = _array(values, found.items if found.lists else found.scalars, found.lists)
+    return pl.from_arrow(array)
+
+
+def _array(values: list, kinds: frozenset[type], lists: bool) -> pa.Array:
+    type = _type(kinds)
+    if type != TEXT or kinds == {str}:
+        with contextlib.suppress(pa.ArrowInvalid, OverflowError):  # no number is rounded in silence
+            return pa.array(values, pa.large_list(type) if lists else type)
+    if lists:
+        texts = ([as_text(v) for v in value] if value is not None else None for value in values)
+        return pa.array(texts, pa.large_list(TEXT))
+    return pa.array(map(as_text, values), TEXT)
+
+
+def as_text(value: object) -> str | None:
+    """A value as text; whole numbers as such, also where they came as 3.0, and lists as JSON."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is float:
+        return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
+    return str(value) if type(value) is int else json.dumps(value)

@@ -1,0 +1,98 @@
+"""The columns of a raw file, and the rows of a unit as chunks, whatever the format."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from dtn_jax.datasets.logs.raw import arrow, csv, json_lines, parquet
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
+from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.errors import UserError
+
+ROWS = 65_536  # of a chunk, at most
+
+
+def schema(file: RawFile, input: InputSpec) -> Types:
+    """The columns of a file and their types, as far as the file says.
+
+    CSV: String. JSON lines: of the first lines. Parquet and Arrow: the file's, with dictionaries as
+    their values, decimals as floats, binary columns as text; a nested column, which cannot be read,
+    is a Struct. At the end stand the columns that the file's path gives, as String.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    own = _own(file, input)
+    return own | {name: pl.String() for name, _ in file.constants if name not in own}
+
+
+def chunks(
+    file: RawFile, unit: Unit, columns: Sequence[str], input: InputSpec, rows: int = ROWS
+) -> Iterator[Chunk]:
+    """The rows of a unit, in the file's order.
+
+    Args:
+      file: the file that the unit is of.
+      unit: as `plan` gives it.
+      columns: the wanted ones; no others are read.
+      input: how the file is read.
+      rows: of a chunk, at most.
+
+    Yields:
+      Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,
+      except that a JSON column becomes Float64 or String in a chunk where values need it: none is
+      lost, so that later checks can count it. A list where a JSON column has single values, or the
+      other way round, and objects are rejected here.
+
+    Raises:
+      UserError: a wanted column is missing or nested, or the file is damaged.
+    """
+    own, constants = _own(file, input), dict(file.constants)
+    for name in columns:
+        if name not in own and name not in constants:
+            raise UserError(_missing(file, name, [*own, *constants]))
+    physical = list(dict.fromkeys(name for name in columns if name in own))
+    given = [name for name in columns if name not in own]
+    # A frame without a column has no rows: then one that is not wanted says how many there are.
+    read = physical or [_cheapest(own)]
+    for chunk in _chunks(file, unit, read, input, rows):
+        constant = [pl.lit(constants[name], pl.String).alias(name) for name in given]
+        frame = chunk.frame.with_columns(constant).select(columns)
+        yield Chunk(frame, chunk.numbers, chunk.broken)
+
+
+def _own(file: RawFile, input: InputSpec) -> Types:
+    if file.format == "parquet":
+        return parquet.schema(file)
+    if file.format == "arrow":
+        return arrow.schema(file)
+    return csv.schema(file, input) if file.format == "csv" else json_lines.schema(file)
+
+
+def _chunks(
+    file: RawFile, unit: Unit, columns: list[str], input: InputSpec, rows: int
+) -> Iterator[Chunk]:
+    if file.format == "parquet":
+        return parquet.chunks(file, unit, columns, rows)
+    if file.format == "arrow":
+        return arrow.chunks(file, unit, columns, rows)
+    if file.format == "csv":
+        return csv.chunks(file, unit, columns, input, rows)
+    return json_lines.chunks(file, unit, columns, rows)
+
+
+def _cheapest(own: Types) -> str:
+    return min(own, key=lambda name: (isinstance(own[name], pl.Struct | pl.List), name))
+
+
+def _missing(file: RawFile, name: str, there: list[str]) -> str:
+    near = difflib.get_close_matches(name, there, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    first = " in its first lines" if file.format == "jsonl" else ""
+    return (
+        f"{file.address} has no column {name!r}{first}.{hint} Its columns are: {', '.join(there)}."
+    )

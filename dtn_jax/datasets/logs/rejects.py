@@ -1,0 +1,27 @@
+"""A row of the raw files that cannot be used, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+LONGEST = 80  # characters of a value that are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A row that is counted and shown, never silently dropped.
+
+    Attributes:
+      row: its number in its file: the line in a text file, otherwise counted from 1.
+      reason: the same text for all rows of this kind, so that they can be counted by it.
+      column: whose value is wrong; '' where it is the row.
+      value: what was found, cut to LONGEST characters.
+    """
+
+    row: int
+    reason: str
+    column: str = ""
+    value: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "value", self.value[:LONGEST])

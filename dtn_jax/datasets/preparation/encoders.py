@@ -18,6 +18,7 @@ import polars as pl
 from dtn_jax.datasets.preparation import bags, numbers
 from dtn_jax.datasets.preparation.bags import Bag
 from dtn_jax.datasets.preparation.numbers import QuantileBuckets, Standardise
+from dtn_jax.datasets.preparation.vectors import Sums, Vector
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Field
@@ -43,12 +44,15 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Identity
-ENCODERS = {e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Identity)}
+Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Vector | Identity
+ENCODERS = {e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Vector, Identity)}
 NUMERIC = (QuantileBuckets, Standardise)
+WITH_NUMBERS = (Standardise, Vector)  # an example holds numbers beside the id
 
 
 def needs_fitting(encoder: Encoder) -> bool:
+    if isinstance(encoder, Vector):
+        return encoder.standardise
     return not isinstance(encoder, Identity)
 
 
@@ -58,7 +62,9 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
     if not wanted:
         return dict(encoders)
     counted: dict[str, pl.DataFrame] = {}
-    counters = {n: Counter() for n, e in wanted.items() if not isinstance(e, NUMERIC)}
+    sums: dict[str, Sums] = {}
+    counted_as_text = {n: e for n, e in wanted.items() if not isinstance(e, (*NUMERIC, Vector))}
+    counters = {name: Counter() for name in counted_as_text}
     longest = {n: 0 for n, e in wanted.items() if isinstance(e, Bag)}
     empty = True
     for frame in frames:
@@ -66,6 +72,9 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
         for name, encoder in wanted.items():
             if isinstance(encoder, NUMERIC):
                 counted[name] = numbers.add(counted.get(name), frame[name])
+            elif isinstance(encoder, Vector):
+                own = encoder.sums(frame[name])
+                sums[name] = sums[name].plus(own) if name in sums else own
             elif isinstance(encoder, Bag):
                 counters[name].add(encoder.kept(frame[name]))
                 longest[name] = max(longest[name], bags.lengths(frame[name]).max(initial=0))
@@ -73,7 +82,7 @@ def fit(encoders: Mapping[str, Encoder], frames: Iterable[pl.DataFrame]) -> dict
                 counters[name].add(frame[name])
     if empty:
         raise UserError("the train split is empty: nothing to fit the encoders on")
-    known = counted | {name: counter.counts() for name, counter in counters.items()}
+    known = counted | sums | {name: counter.counts() for name, counter in counters.items()}
     sizes = {name: {"longest": int(most)} for name, most in longest.items()}
     fitted = {n: e.fit(known[n], **sizes.get(n, {})) for n, e in wanted.items()}
     return {name: fitted.get(name, encoder) for name, encoder in encoders.items()}
@@ -114,6 +123,8 @@ def field(name: str, encoder: Encoder) -> Field:
             pooling=encoder.pooling,
             weighted=bool(encoder.weights),
         )
+    if isinstance(encoder, Vector):
+        return Field(name, kind="vector", rows=encoder.rows, length=encoder.length)
     numeric = isinstance(encoder, NUMERIC)
     return Field(
         name,

@@ -65,6 +65,7 @@ class Standardise:
     mean: float | None = None
     deviation: float = 1.0
     rows: ClassVar[int] = 2
+    numbers: ClassVar[int] = 1
 
     def fit(self, counts: pl.DataFrame) -> Standardise:
         values, weights = _numbers(counts)

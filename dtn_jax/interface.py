@@ -18,7 +18,7 @@ class Batch:
       ids: int32 `[B, L]`, rows of each slot's table; -1 is padding, 0 the unknown id.
       weights: float32 `[B, W]`, of the W slots of weighted bags, in the slots' order; a set
         without such bags has W = 0.
-      numeric: float32 `[B, N]`, values of standardised numeric fields.
+      numeric: float32 `[B, N]`, values of standardised numeric fields and vectors, in field order.
       labels: float32 `[B, T]`.
       label_mask: bool `[B, T]`, False where a label is missing.
       sample_weight: float32 `[B]`.
@@ -40,14 +40,17 @@ class Inputs:
 
     Attributes:
       fields: per view, the field embeddings `[B, F, D]`; most architectures read `shared`.
+        In what an architecture reads, those of vector fields are projected and complete.
       codewords: `[B, P, N, C, D]` for HCNet experts, None without them: for each of P field
         pairs and N hashes the codeword of each of the model's C codebooks.
       row_mask: `[B]`, False for padding; normalisation statistics skip those rows.
+      vectors: per vector field its K numbers, zeros where the vector is missing.
     """
 
     fields: dict[str, Float[Array, "B F D"]]
     codewords: Float[Array, "B P N C D"] | None
     row_mask: Bool[Array, " B"]
+    vectors: dict[str, Float[Array, "B _"]] = flax.struct.field(default_factory=dict)
 
 
 @flax.struct.dataclass

@@ -216,7 +216,10 @@ def build_run(config: ConfigDict) -> Run:
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
     weights = read_positive_weights(config.loss.positive_weights, schema)
-    return architectures.build(config.model, schema, config.train.remat, inflation(weights, schema))
+    moved = inflation(weights, schema)
+    return architectures.build(
+        config.model, schema, config.train.remat, moved, config.optim.table_init
+    )
 
 
 def score_split(run: Run, state: State, split: str) -> Scores:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import graphlib
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
 
-FIELD_KINDS = ("categorical", "bag", "numeric")
+FIELD_KINDS = ("categorical", "bag", "numeric", "vector")
 TASK_KINDS = ("binary", "regression")
 POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
@@ -32,6 +33,8 @@ class Field:
       weighted: each of a bag's ids has a weight, which its pooling uses.
       standardised: a numeric field whose value, standardised, scales row 1 of its table
         (instead of the default, the id of a quantile bucket).
+      length: K, the numbers of a vector field, projected to the embedding's width. Its table has
+        two rows: 0 for a missing vector, and 1, which is added to every projected one.
     """
 
     name: str
@@ -42,29 +45,36 @@ class Field:
     pooling: str = "sum"
     weighted: bool = False
     standardised: bool = False
+    length: int = 0
 
     def __post_init__(self):
         choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
         choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
         if not self.table:
             object.__setattr__(self, "table", self.name)
+        it = f"field {self.name!r} is {self.kind}"
         if self.rows < 1:
             raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
         if self.slots < 1:
             raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
         if self.slots > 1 and self.kind != "bag":
-            raise UserError(
-                f"field {self.name!r} is {self.kind} but has {self.slots} slots; "
-                "only a bag holds several ids"
-            )
+            raise UserError(f"{it} but has {self.slots} slots; only a bag holds several ids")
         if self.weighted and self.kind != "bag":
-            raise UserError(f"field {self.name!r} is {self.kind}; only a bag's ids have weights")
+            raise UserError(f"{it}; only a bag's ids have weights")
         if self.weighted and self.pooling == "max":
             raise UserError(f"field {self.name!r}: max pooling has no use for weights")
         if self.standardised and self.kind != "numeric":
-            raise UserError(
-                f"field {self.name!r} is {self.kind}; only a numeric field is standardised"
-            )
+            raise UserError(f"{it}; only a numeric field is standardised")
+        if self.length and self.kind != "vector":
+            raise UserError(f"{it}; only a vector has a length")
+        if self.kind == "vector" and (self.length < 1 or self.rows != 2):
+            found = f"the length {self.length} and a table of {self.rows} rows"
+            raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an example holds: 1 where standardised, K of a vector."""
+        return self.length or int(self.standardised)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,9 +198,9 @@ class Schema:
         return sum(f.slots for f in self.fields if f.weighted)
 
     @property
-    def numeric_fields(self) -> tuple[Field, ...]:
-        """The fields whose value is in `Batch.numeric`, in that array's order."""
-        return tuple(f for f in self.fields if f.standardised)
+    def numbers(self) -> int:
+        """N, the numbers of one example in `Batch.numeric`."""
+        return sum(f.numbers for f in self.fields)
 
     def tables(self) -> dict[str, int]:
         """{table: rows}, in order of first use."""
@@ -199,6 +209,10 @@ class Schema:
     def slot_fields(self) -> list[Field]:
         """The field of each of the L slots."""
         return [f for f in self.fields for _ in range(f.slots)]
+
+    def number_fields(self) -> list[Field]:
+        """The field of each of the N numbers."""
+        return [f for f in self.fields for _ in range(f.numbers)]
 
     def task_order(self) -> tuple[str, ...]:
         """Task names, every task after its upstream tasks."""
@@ -219,9 +233,9 @@ class Schema:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field in facts["fields"]:  # sets without weighted bags keep their fingerprint
-            if not field["weighted"]:
-                del field["weighted"]
+        for field, key in itertools.product(facts["fields"], ("weighted", "length")):
+            if not field[key]:  # sets without such fields keep their fingerprint
+                del field[key]
         return json.dumps(facts, indent=1)
 
     @classmethod

@@ -56,7 +56,7 @@ def example_batch(schema: Schema, batch_size: int) -> Batch:
     return Batch(
         ids=jnp.zeros((batch_size, schema.slots), jnp.int32),
         weights=jnp.ones((batch_size, schema.weighted_slots)),
-        numeric=jnp.zeros((batch_size, len(schema.numeric_fields))),
+        numeric=jnp.zeros((batch_size, schema.numbers)),
         labels=jnp.zeros((batch_size, tasks)),
         label_mask=jnp.ones((batch_size, tasks), bool),
         sample_weight=jnp.ones(batch_size),

@@ -168,7 +168,7 @@ def show(data: Prepared, account: bool) -> None:
         pooling = f"weighted {field.pooling}" if field.weighted else field.pooling
         fields.add_row(
             field.name,
-            field.kind,
+            f"{field.kind} of {field.length}" if field.length else field.kind,
             f"{field.rows:,}",
             str(field.slots),
             pooling if field.kind == "bag" else "",

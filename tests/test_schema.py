@@ -15,6 +15,7 @@ FIELDS = (
     Field("tags", "bag", rows=30, slots=4, pooling="mean", weighted=True),
     Field("age", "numeric", rows=12),
     Field("price", "numeric", rows=2, standardised=True),
+    Field("content", "vector", rows=2, length=3),
 )
 TASKS = (
     Task("order", space="click", also_report=("all",), upstream=("cart", "click")),
@@ -57,13 +58,15 @@ def test_a_schema_from_json_is_checked_like_any_other():
 
 
 def test_slots_tables_and_fields():
-    assert SCHEMA.field_names == ("user", "seen", "item", "tags", "age", "price")
+    assert SCHEMA.field_names == ("user", "seen", "item", "tags", "age", "price", "content")
     assert SCHEMA.task_names == ("order", "click", "seconds", "cart")
-    assert SCHEMA.slots == 1 + 20 + 1 + 4 + 1 + 1
+    assert SCHEMA.slots == 1 + 20 + 1 + 4 + 1 + 1 + 1
     named = [f.name for f in SCHEMA.slot_fields()]
-    assert named == ["user", *["seen"] * 20, "item", *["tags"] * 4, "age", "price"]
-    assert SCHEMA.tables() == {"user": 1000, "item": 500, "tags": 30, "age": 12, "price": 2}
-    assert [f.name for f in SCHEMA.numeric_fields] == ["price"]
+    assert named == ["user", *["seen"] * 20, "item", *["tags"] * 4, "age", "price", "content"]
+    tables = {"user": 1000, "item": 500, "tags": 30, "age": 12, "price": 2, "content": 2}
+    assert SCHEMA.tables() == tables
+    assert SCHEMA.numbers == 1 + 3
+    assert [f.name for f in SCHEMA.number_fields()] == ["price", "content", "content", "content"]
     assert SCHEMA.weighted_slots == 4
 
 
@@ -140,6 +143,10 @@ def test_choose_names_the_choices_and_the_nearest():
         ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag holds several"),
         ({"slots": 2, "kind": "numeric"}, "field 'x' is numeric but has 2 slots"),
         ({"standardised": True}, "field 'x' is categorical; only a numeric"),
+        ({"length": 3}, "field 'x' is categorical; only a vector has a length"),
+        ({"kind": "vector", "rows": 2}, "field 'x' is vector, with the length 0 .* length >= 1"),
+        ({"kind": "vector", "length": 3}, "the length 3 and a table of 1 rows; expected .* 2 rows"),
+        ({"kind": "vector", "rows": 2, "length": 3, "slots": 2}, "is vector but has 2 slots"),
     ],
 )
 def test_a_field_that_makes_no_sense(options, message):

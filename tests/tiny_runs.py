@@ -65,8 +65,11 @@ class Tiny(NamedTuple):
     naive: Callable
 
 
-def tiny(architecture="shared_bottom", **changes):
-    """A model of SCHEMA with random weights, in float64; batches of 32 on two devices."""
+def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
+    """A model with random weights, in float64; batches of 32 on two devices.
+
+    `given` are rows of the schema.
+    """
     config = get_config()
     config.model.architecture, config.model.experts = architecture, "gdcn+mlp"
     config.model.embedding_dim, config.model.expert_dim = D, 4
@@ -75,20 +78,20 @@ def tiny(architecture="shared_bottom", **changes):
     config.data.eval_batch_size, config.parallel.devices = 32, 2
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     config = checked_config(config)
-    views = architectures.views(architecture, SCHEMA)
-    data = Prepared(pathlib.Path(), SCHEMA, Layout(1, 8), {"train": B}, {}, "", "", {})
+    views = architectures.views(architecture, schema)
+    data = Prepared(pathlib.Path(), schema, Layout(1, 8), {"train": B}, {}, "", "", {})
     run = Run(
         config=config,
         data=data,
-        schema=SCHEMA,
-        model=architectures.build(config.model, SCHEMA),
-        plan=make_plan(SCHEMA, config.model, views, 0),
+        schema=schema,
+        model=architectures.build(config.model, schema, table_init=config.optim.table_init),
+        plan=make_plan(schema, config.model, views, 0),
         at=make_placement(config),
         at_steps=make_timetable(config.train, steps_per_epoch=1),
     )
     make = functools.partial(create_state, config, run.model, run.plan)
     state = jax.jit(make, out_shardings=run.at.state(jax.eval_shape(make)))()
-    given = rows()
+    given = rows() if given is None else given
     naive = jax.jit(make_score_step(run.model, run.plan))
     return Tiny(run, state, given, Passes(run, state, given), naive)
 

@@ -56,7 +56,8 @@ def build(c, schema=SCHEMA):
     codebooks = architectures.codebooks(c.model, schema)
     platform = c.parallel.table_platform.replace("auto", "cpu")
     plan = make_plan(schema, c.model, views, codebooks, platform)
-    return architectures.build(c.model, schema, c.train.remat), plan
+    model = architectures.build(c.model, schema, c.train.remat, table_init=c.optim.table_init)
+    return model, plan
 
 
 def run(c, chunk=None, total_steps=10, schema=SCHEMA):

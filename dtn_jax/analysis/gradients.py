@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,18 @@ from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
 
-Views = dict[str, Float[Array, "B F D"]]
+
+class Embedded(NamedTuple):
+    """What embeddings are made of, by row or as sums over rows.
+
+    Attributes:
+      fields: per view, as looked up `[B, F, D]`.
+      vectors: of each vector field `[B, K]`. Its projection is linear in them: how far they move a
+        logit is how far x W does, in all views.
+    """
+
+    fields: dict[str, Float[Array, "B F D"]]
+    vectors: dict[str, Float[Array, "B _"]]
 
 
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
@@ -29,40 +41,43 @@ def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
 
 def make_moves(
     model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None
-) -> tuple[Callable[[State, Batch], Views], Callable[[State, Batch, Views], Array]]:
-    """Returns `(state, batch) -> {view: sum over the batch of e [1, F, D]}` and
-    `(state, batch, {view: m [1, F, D]}) -> moves [B, F, T]`."""
+) -> tuple[Callable[[State, Batch], Embedded], Callable[[State, Batch, Embedded], Array]]:
+    """Returns `(state, batch) -> sums over the batch [1, ...]` and
+    `(state, batch, means [1, ...]) -> moves [B, F, T]`."""
     look_ups = exchange.look_ups(plan, mesh)
+    names = plan.schema.field_names
 
     def inputs(state: State, batch: Batch):
         gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         return lookup.to_inputs(plan, gathered, batch)
 
-    def moved(state: State, batch: Batch, means: Views):
+    def moved(state: State, batch: Batch, means: Embedded):
         given = inputs(state, batch)
+        here = Embedded(given.fields, given.vectors)
 
-        def logits(fields: Views):
+        def logits(embedded: Embedded):
             outputs = model.apply(
                 {"params": state.params, "batch_stats": state.model_state},
-                given.replace(fields=fields),
+                given.replace(fields=embedded.fields, vectors=embedded.vectors),
                 train=False,
             )
             return jnp.stack([outputs.logits[name] for name in plan.schema.task_names])
 
-        z, pull_back = jax.vjp(logits, given.fields)
+        z, pull_back = jax.vjp(logits, here)
         found = []
         for task in range(len(z)):
             # A row's logit depends on its own embeddings alone: one backward pass for all rows.
-            (by_view,) = pull_back(jnp.zeros_like(z).at[task].set(1))
-            parts = [
-                (by_view[view] * (fields - means[view])).sum(axis=-1)
-                for view, fields in given.fields.items()
-            ]
-            found.append(sum(parts))
+            (slopes,) = pull_back(jnp.zeros_like(z).at[task].set(1))
+            parts = jax.tree.map(lambda g, e, m: (g * (e - m)).sum(axis=-1), slopes, here, means)
+            own = sum(parts.fields[view] for view in given.fields)
+            for name, part in parts.vectors.items():
+                own = own.at[:, names.index(name)].add(part)
+            found.append(own)
         return jnp.stack(found, axis=-1)
 
-    def summed(state: State, batch: Batch) -> Views:
-        fields = inputs(state, batch).fields
-        return jax.tree.map(lambda e: e.sum(axis=0, keepdims=True), fields)
+    def summed(state: State, batch: Batch) -> Embedded:
+        given = inputs(state, batch)
+        here = Embedded(given.fields, given.vectors)
+        return jax.tree.map(lambda e: e.sum(axis=0, keepdims=True), here)
 
     return summed, moved

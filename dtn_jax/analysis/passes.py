@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -81,7 +82,8 @@ class Passes:
         step = run.score_batch
         everywhere = run.at.replicated()
         self._take = jax.jit(take, out_shardings=everywhere)
-        self._forgotten = jax.jit(unknown, out_shardings=everywhere)(self.rows)
+        forget = functools.partial(unknown, run.schema)
+        self._forgotten = jax.jit(forget, out_shardings=everywhere)(self.rows)
         found = self._stacked(step)
         self._plain = found.reshape(len(self.rows.ids), -1)
         rescore = rescored(step, run.at, self.size)

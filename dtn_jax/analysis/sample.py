@@ -64,7 +64,7 @@ class Columns(NamedTuple):
     Attributes:
       slots: `[L]`, its ids.
       weights: `[W]`, those of its ids where it is a weighted bag.
-      numbers: `[N]`, its number where it is standardised.
+      numbers: `[N]`, its number where it is standardised, its K numbers where it is a vector.
     """
 
     slots: Bool[Array | np.ndarray, " L"]
@@ -79,7 +79,7 @@ def columns(schema: Schema, field: str) -> Columns:
         return np.array([f.name == field for f in fields], bool)
 
     slots = schema.slot_fields()
-    return Columns(own(slots), own(f for f in slots if f.weighted), own(schema.numeric_fields))
+    return Columns(own(slots), own(f for f in slots if f.weighted), own(schema.number_fields()))
 
 
 def replaced(rows: Batch, other: Batch, where: Columns) -> Batch:
@@ -98,9 +98,13 @@ def differ(rows: Batch, other: Batch) -> Bool[Array, " B"]:
     return jnp.stack([(a != b).any(axis=1) for a, b in pairs]).any(axis=0)
 
 
-def unknown(rows: Batch) -> Batch:
+def unknown(schema: Schema, rows: Batch) -> Batch:
     """The rows as they would be if no value were known: id 0, and 1 as a standardised number,
-    which scales row 0. Padding stays padding: a bag keeps its length, and its weights."""
+    which scales row 0; a vector's numbers are 0. Padding stays padding: a bag keeps its length, and
+    its weights."""
+    scales = np.array([f.standardised for f in schema.number_fields()], rows.numeric.dtype)
     return dataclasses.replace(
-        rows, ids=jnp.where(rows.ids >= 0, 0, rows.ids), numeric=jnp.ones_like(rows.numeric)
+        rows,
+        ids=jnp.where(rows.ids >= 0, 0, rows.ids),
+        numeric=jnp.broadcast_to(scales, rows.numeric.shape),
     )

@@ -47,7 +47,7 @@ def segments(
     """
     if segment == GROUP and sample.group is not None:
         return large(by_activity(sample.group))
-    single = [f.name for f in schema.fields if f.slots == 1 and not f.standardised]
+    single = [f.name for f in schema.fields if f.slots == 1 and not f.numbers]
     choices = [GROUP, *single] if schema.group else single
     choose("segment", segment, choices)
     slot = [f.name for f in schema.slot_fields()].index(segment)

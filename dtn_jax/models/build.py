@@ -20,6 +20,7 @@ from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
 from dtn_jax.models.tower import Tower
+from dtn_jax.models.vectors import WithVectors
 from dtn_jax.options import declared, option, pairs
 from dtn_jax.schema import Schema
 
@@ -62,8 +63,11 @@ def build(
     schema: Schema,
     remat: bool = False,
     inflation: Mapping[str, float] | None = None,
-) -> Architecture:
+    table_init: float = 0.01,
+) -> Architecture | WithVectors:
     """The architecture that the options `model` (section `model` of a config) describe.
+
+    Where the schema has vector fields, it comes with their projections.
 
     Args:
       model: the options.
@@ -71,6 +75,8 @@ def build(
       remat: the backward pass computes what is inside each expert again, and keeps none of it.
       inflation: {task: log w of its positives in the loss}, for an architecture with an attribute
         of that name (DTN's released fusion); 0 where not named.
+      table_init: standard deviation of the tables' initial rows, of which projections of vectors
+        have the size.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -83,7 +89,7 @@ def build(
     if takes(architecture, "inflation"):
         parts["inflation"] = tuple((inflation or {}).items())
     tasks = {task.name: task for task in schema.tasks}
-    return architecture(
+    built = architecture(
         levels=_factories(kinds, model, general, dtype, remat),
         tasks=tuple(tasks[name] for name in schema.task_order()),
         input=functools.partial(
@@ -96,6 +102,8 @@ def build(
         dtype=dtype,
         **parts,
     )
+    places = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
+    return WithVectors(built, places, table_init, dtype) if places else built
 
 
 def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:

@@ -17,7 +17,7 @@ from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.pooling import pool
+from dtn_jax.tables.pooling import pool, vectors
 from dtn_jax.tables.stored_rows import numbers
 
 
@@ -68,14 +68,14 @@ def gather(
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
-    """Rows to field embeddings and codewords."""
+    """Rows to field embeddings and codewords; the vectors stand beside them."""
     embedded = gathered["embedding"]  # [B, views, L, D]
     fields = {view: pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)}
     codewords = None
     if plan.codebooks:
         words = gathered["codebook"]
         codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
-    return Inputs(fields=fields, codewords=codewords, row_mask=batch.row_mask)
+    return Inputs(fields, codewords, batch.row_mask, vectors(plan.schema, batch))
 
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:

@@ -127,7 +127,7 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
 
 def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     slot_fields = schema.slot_fields()
-    single = {f.name: i for i, f in enumerate(slot_fields) if f.slots == 1 and not f.standardised}
+    single = {f.name: i for i, f in enumerate(slot_fields) if f.slots == 1 and not f.numbers}
     for name in names:
         choose("field in model.hcnet.fields", name, single)
     slots = tuple(single[n] for n in single if not names or n in names)

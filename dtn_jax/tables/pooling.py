@@ -8,6 +8,9 @@ weights):
     max    the largest r_i in each of the D places; it takes no weights
 
 An empty bag is the zero vector, and so is one that holds no id but padding.
+
+Of a vector field it is row 1 of its table where the vector x is known, else row 0.
+The model adds x W, where W is a parameter: models/vectors.py.
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ from jaxtyping import Array, Bool, Float
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
 
+KNOWN = 1  # the row of a known vector
+
 
 def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
     """Pools the rows of all slots; those of padding are zeros, as look-ups give them."""
     plain = len(schema.fields) == schema.slots
-    if plain and not schema.numeric_fields and not schema.weighted_slots:
+    scaled = any(field.standardised for field in schema.fields)
+    if plain and not scaled and not schema.weighted_slots:
         return rows  # one id a field: nothing to pool
     real = (batch.ids >= 0) & batch.row_mask[:, None]
     pooled, slot, weight, number = [], 0, 0, 0
@@ -40,9 +46,21 @@ def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Arr
             vector = _unweighted(vectors, present, field.pooling)
         if field.standardised:
             vector = vector * batch.numeric[:, number][:, None]
-            number += 1
+        number += field.numbers
         pooled.append(vector)
     return jnp.stack(pooled, axis=1)
+
+
+def vectors(schema: Schema, batch: Batch) -> dict[str, Float[Array, "B _"]]:
+    """The numbers of each vector field, `[B, K]`; zeros where it is missing and in masked rows."""
+    found, slot, number = {}, 0, 0
+    for field in schema.fields:
+        if field.kind == "vector":
+            known = (batch.ids[:, slot] == KNOWN) & batch.row_mask
+            values = batch.numeric[:, number : number + field.length]
+            found[field.name] = jnp.where(known[:, None], values, 0)
+        slot, number = slot + field.slots, number + field.numbers
+    return found
 
 
 def _weighted(

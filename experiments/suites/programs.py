@@ -47,7 +47,9 @@ class Program:
 
     @property
     def model(self):
-        return architectures.build(self.config.model, self.schema, self.config.train.remat)
+        config = self.config
+        scale = config.optim.table_init
+        return architectures.build(config.model, self.schema, config.train.remat, table_init=scale)
 
     @property
     def tables(self) -> TablePlan:
@@ -106,7 +108,7 @@ def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
     return Batch(
         ids=shape(jnp.int32, schema.slots),
         weights=shape(jnp.float32, schema.weighted_slots),
-        numeric=shape(jnp.float32, len(schema.numeric_fields)),
+        numeric=shape(jnp.float32, schema.numbers),
         labels=shape(jnp.float32, len(schema.tasks)),
         label_mask=shape(jnp.bool, len(schema.tasks)),
         sample_weight=shape(jnp.float32),

@@ -4,6 +4,7 @@ import pytest
 
 from configs import base
 from dtn_jax.errors import UserError
+from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID, ROW_MULTIPLE
 from experiments.suites import programs
@@ -14,14 +15,18 @@ from experiments.suites.programs import Program
 TASKS = (Task("click"), Task("order", space="click", upstream=("click",)))
 
 
-def program(devices, rows=30_000, **changes):
+VECTOR = Field("vector", "vector", rows=2, length=100)
+
+
+def program(devices, rows=30_000, further=(), **changes):
+    """Of three fields of many rows, and further ones."""
     config = base.get_config()
     config.model.embedding_dim, config.model.experts = 4, "mlp"
     config.model.mlp.hidden, config.model.tower_hidden = (16,), (8,)
     config.data.batch_size = config.data.eval_batch_size = 64
     config.parallel.devices = devices
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
-    fields = tuple(Field(f"f{i}", rows=rows // 3) for i in range(3))
+    fields = (*(Field(f"f{i}", rows=rows // 3) for i in range(3)), *further)
     return Program(config, Schema("toy", fields, TASKS))
 
 
@@ -42,6 +47,8 @@ def prediction(p, devices):
         (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
         (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
         (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
+        (4, {"further": (VECTOR,)}),
+        (2, {"further": (VECTOR,), "parallel__strategy": "pmap"}),
     ],
 )
 def test_predictions_are_what_compiled_programs_need(devices, changes):
@@ -75,6 +82,28 @@ def test_a_billion_rows(optimizer, numbers, update):
     )
     assert by_name["embedding: rows"].kind == "reduce-scatter"
     assert found.carried == sum(c.bytes for c in found.collectives)
+
+
+def test_what_a_vector_adds_to_a_field_of_two_rows():
+    """By hand: K numbers an example, K D parameters and products."""
+    K, D, own = VECTOR.length, 4, 64 // 2
+    plain, found = (
+        prediction(program(2, further=(field,)), 2) for field in (Field("two", rows=2), VECTOR)
+    )
+    more = {part: size - getattr(plain.memory, part) for part, size in vars(found.memory).items()}
+    numbers, parameters = 4 * K * own, 4 * K * D
+    assert more == {
+        "tables": 0,
+        "slots": 0,
+        "dense": 3 * parameters,
+        "batch": CHUNK_STEPS * numbers,
+        "rows": 0,
+        "gradients": parameters,
+        "activations": numbers,
+        "update": 0,
+    }
+    assert found.flops - plain.flops == 3 * 2 * K * D * own
+    assert found.carried - plain.carried == parameters
 
 
 def test_a_ring_sends_all_but_an_own_part():

@@ -105,7 +105,7 @@ class Prepared:
     def row_bytes(self) -> int:
         """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
         schema, tasks = self.schema, len(self.schema.tasks)
-        numbers = schema.slots + schema.weighted_slots + len(schema.numeric_fields) + tasks + 2
+        numbers = schema.slots + schema.weighted_slots + schema.numbers + tasks + 2
         return 4 * numbers + tasks + 1
 
 

@@ -30,7 +30,7 @@ def features(
     rows: int, encoders: Sequence[enc.Encoder], tasks: int, weighted: bool, grouped: bool
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record of `rows` rows, as TFDS declares them; the encoders are unfitted."""
-    numeric = sum(isinstance(e, enc.Standardise) for e in encoders)
+    numeric = sum(e.numbers for e in encoders if isinstance(e, enc.WITH_NUMBERS))
     bags = [e for e in encoders if isinstance(e, enc.Bag)]
     shapes = {
         "ids": ((rows, None if bags else len(encoders)), np.int32),  # the slots are fitted
@@ -61,7 +61,7 @@ def arrays(
     """The arrays `[rows, ...]` of a frame.
 
     Args:
-      frame: labels, weight, group and standardised values by name.
+      frame: labels, weight, group, standardised values and vectors by name.
       columns: each field's slots.
       fitted: each field's encoder.
       tasks: the labels.
@@ -74,9 +74,13 @@ def arrays(
         "labels": np.nan_to_num(labels, nan=0.0),
         "label_mask": (~np.isnan(labels)).astype(np.uint8),
     }
-    scaled = {n: e for n, e in fitted.items() if isinstance(e, enc.Standardise)}
-    if scaled:
-        block["numeric"] = np.stack([e.values(frame[n]) for n, e in scaled.items()], axis=1)
+    numeric = [
+        e.values(frame[n]).reshape(len(frame), e.numbers)
+        for n, e in fitted.items()
+        if isinstance(e, enc.WITH_NUMBERS)
+    ]
+    if numeric:
+        block["numeric"] = np.concatenate(numeric, axis=1)
     weights = [c.weights for c in columns.values() if c.weights is not None]
     if weights:
         block["weights"] = np.concatenate(weights, axis=1)

@@ -11,6 +11,7 @@ import pytest
 from fitted import fit
 
 from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation import numbers
 from dtn_jax.datasets.preparation.encoders import (
     Identity,
     QuantileBuckets,
@@ -89,9 +90,9 @@ def test_thinning_stays_close(monkeypatch):
     column = pl.Series(values).set(pl.Series(rng.random(40_000) < 0.1), None)
     chunks = [column[i : i + 2_500] for i in range(0, 40_000, 2_500)]
     exact = fit(QuantileBuckets(buckets=10), *chunks)
-    monkeypatch.setattr(enc, "MAX_DISTINCT", 3_000)
+    monkeypatch.setattr(numbers, "MAX_DISTINCT", 3_000)
     sizes = []
-    thin = enc._thin
+    thin = numbers._thin
 
     def spy(counts):
         after = thin(counts)
@@ -99,7 +100,7 @@ def test_thinning_stays_close(monkeypatch):
         assert after["count"].sum() == counts["count"].sum()
         return after
 
-    monkeypatch.setattr(enc, "_thin", spy)
+    monkeypatch.setattr(numbers, "_thin", spy)
     thinned = fit(QuantileBuckets(buckets=10), *chunks)
     assert len(sizes) > 3
     assert max(before for before, _ in sizes) <= 3_000 + 2_500
@@ -109,16 +110,16 @@ def test_thinning_stays_close(monkeypatch):
     rank = np.searchsorted(np.sort(values), [exact.edges, thinned.edges]) / len(values)
     assert len(thinned.edges) == len(exact.edges) == 9
     np.testing.assert_allclose(rank[0], rank[1], atol=0.01)
-    monkeypatch.setattr(enc, "MAX_DISTINCT", 1_000_000)
+    monkeypatch.setattr(numbers, "MAX_DISTINCT", 1_000_000)
     moments = fit(Standardise(), *chunks)
-    monkeypatch.setattr(enc, "MAX_DISTINCT", 3_000)
+    monkeypatch.setattr(numbers, "MAX_DISTINCT", 3_000)
     near = fit(Standardise(), *chunks)
     assert near.mean == pytest.approx(moments.mean, abs=0.02)
     assert near.deviation == pytest.approx(moments.deviation, rel=0.02)
 
 
 def test_texts_are_never_thinned(monkeypatch):
-    monkeypatch.setattr(enc, "MAX_DISTINCT", 10)
+    monkeypatch.setattr(numbers, "MAX_DISTINCT", 10)
     assert fit(Vocabulary(), [str(i) for i in range(100)]).rows == 101
 
 

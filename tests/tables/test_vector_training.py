@@ -1,0 +1,80 @@
+"""Training with vector fields: against the loss, on one device as on many, and in parts."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_steps import build, config, leaves
+from vector_batches import SCHEMA, SLOTS, batch
+
+from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.state import create_state, example_batch
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables.plan import make_plan
+from experiments.suites.programs import chunk_shapes
+
+STEPS, RATE = 3, 0.1
+
+
+def train(way, architecture="shared_bottom", **changes):
+    """The state before and after some steps, and the losses."""
+    c = config(
+        model__dtype="float64", model__architecture=architecture, model__experts="mlp",
+        optim__table_init=1.0, optim__table_l2=1e-3, optim__learning_rate=RATE, optim__clip=0.5,
+        data__batch_size=64, data__eval_batch_size=64, **way, **changes,
+    )  # fmt: skip
+    model, plan = build(c, SCHEMA)
+    at = make_placement(c)
+    state = create_state(c, model, plan)
+    before = jax.tree.map(np.asarray, state.params)
+    step = make_train_step(c, model, plan, 10, at.table_mesh)
+    chunk = jax.tree.map(lambda *a: np.stack(a), *(batch(seed=s) for s in range(STEPS)))
+    state = jax.device_put(state, at.state(state))
+    compiled = at.compile(make_train_chunk(step, STEPS), state)
+    after, metrics = compiled(state, at.put(chunk, at.chunk()), STEPS)
+    return before, after, np.asarray(metrics["losses"])
+
+
+@functools.cache
+def on_one_device():
+    return train({"parallel__devices": 1})
+
+
+def test_every_projection_is_trained():
+    with jax.enable_x64(True):
+        before, after, _ = train({"parallel__devices": 1}, "stem")
+        for view in ("click", "order", "shared"):
+            for name in SLOTS:
+                was, now = (p[f"vectors_{view}"][name] for p in (before, after.params))
+                assert was.dtype == np.float64
+                assert (np.abs(np.asarray(now) - was) > 1e-4).all()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"parallel__devices": 8, "parallel__table_devices": 4},
+        {"parallel__devices": 2, "parallel__strategy": "pmap"},
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_on_many_devices_and_in_parts_the_numbers_are_one_devices(way, parts):
+    with jax.enable_x64(True):
+        _, one, losses = on_one_device()
+        _, many, losses2 = train(way, train__accumulate=parts)
+        np.testing.assert_allclose(losses2, losses, rtol=1e-10)
+        for a, b in zip(leaves(many), leaves(one), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_shapes_of_batches_count_every_number():
+    chunk = jax.tree.map(lambda s: np.zeros(s.shape[1:], s.dtype), chunk_shapes(SCHEMA, 64))
+    for found in (example_batch(SCHEMA, 64), chunk):
+        assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, batch())
+
+
+def test_hcnet_pairs_no_vector():
+    plan = make_plan(SCHEMA, config().model, ("shared",), 1)
+    assert plan.codebook_slots == (0, 7)

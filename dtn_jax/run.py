@@ -18,7 +18,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate, score
-from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.input.epoch_order import rows_per_lane, steps_per_epoch
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.positive_weights import inflation, read_positive_weights
@@ -115,8 +115,15 @@ class Run:
 
     @functools.cached_property
     def groups(self) -> Callable[[str], np.ndarray | None]:
-        """The groups of a split's rows, read once a split."""
-        return functools.cache(self.data.groups)
+        """The groups of a split's rows, read once a split, by each process a part."""
+
+        def read(split: str) -> np.ndarray | None:
+            if not self.schema.group:
+                return None
+            own = functools.partial(self.data.groups, split)
+            return processes.read_by_all(own, self.data.rows[split])
+
+        return functools.cache(read)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -174,13 +181,7 @@ def build_run(config: ConfigDict) -> Run:
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
     data = data.part_of_train(source.train_share)
-    if jax.process_count() > 1 and data.rows["train"] < data.layout.lanes:
-        raise UserError(f"{source.dataset} has too few train rows for several processes")
-    if data.layout.lanes % jax.process_count():
-        raise UserError(
-            f"{jax.process_count()} processes cannot share the {data.layout.lanes} lanes of "
-            f"{source.dataset}; expected a number that divides them"
-        )
+    rows_per_lane(data.layout, config.data.batch_size, at.mesh.size)  # a whole number
     schema = data.schema
     if config.model.upstream:
         schema = schema.with_upstream(task_graph(config.model.upstream))

@@ -108,7 +108,7 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     alone = jax.process_count() == 1
     if placement == "device" and not alone:
         raise UserError(
-            "data.placement=device needs one process; several processes stream their lanes: leave "
+            "data.placement=device needs one process; several processes stream their rows: leave "
             "it at auto, or give stream"
         )
     fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes

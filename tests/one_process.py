@@ -1,17 +1,21 @@
 """A process of the runs in test_processes.py: trains the config of small_runs, cut at a step.
 
-python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES STRATEGY CUT_AT
+python one_process.py WORKDIR DATA_DIR HOST:PORT,COUNT,INDEX DEVICES CUT_AT CHANGES
+
+CHANGES is a JSON object of options, such as {"parallel__strategy": "pmap"}.
 """
 
+import json
 import sys
 
 import jax
 from small_runs import small
 
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import plugins
 from dtn_jax.train import train
 
-workdir, data_dir, processes, devices, strategy, cut_at = sys.argv[1:]
+workdir, data_dir, processes, devices, cut_at, changes = sys.argv[1:]
 jax.config.update("jax_num_cpu_devices", int(devices))
 save = Checkpoints.save
 
@@ -23,11 +27,13 @@ def save_and_end(self, step, *args):
 
 
 Checkpoints.save = save_and_end
+changes = json.loads(changes)
+changes["plugins"] = plugins.load(changes.get("plugins", ""))
 config = small(
     data_dir,
     parallel__processes=processes,
     parallel__devices=0,
-    parallel__strategy=strategy,
     data__placement="auto",
+    **changes,
 )
 train(config, workdir)

@@ -122,9 +122,9 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     reads = []
     groups = Prepared.groups
 
-    def read(self, split):
+    def read(self, split, part):
         reads.append(split)
-        return groups(self, split)
+        return groups(self, split, part)
 
     monkeypatch.setattr(Prepared, "groups", read)
     config = adult_config.get_config("shared_bottom")

@@ -3,11 +3,13 @@
 An epoch is read lane by lane: each lane permutes its full blocks, and rows are shuffled within
 windows of WINDOW_BLOCKS of them. A batch takes the same number of rows from every lane, and the
 last one is padded. Devices, processes and placement play no part, so a run goes on at
-(epoch, step) wherever it was cut.
+(epoch, step) wherever it was cut. A process has a part of every batch, and reads only the lanes
+from which that part comes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -77,15 +79,39 @@ def batch_rows(
         yield np.pad(held, padding, constant_values=-1).ravel()
 
 
-def rows_per_lane(layout: Layout, batch_size: int) -> int:
-    """How many rows of a batch come from each lane; raises UserError unless it is whole."""
+def rows_per_lane(layout: Layout, batch_size: int, devices: int = 1) -> int:
+    """How many rows of a batch come from each lane.
+
+    Raises:
+      UserError: that is no whole number. Names the nearest batch sizes that both lanes and devices
+        divide.
+    """
     if batch_size % layout.lanes:
-        below = batch_size // layout.lanes * layout.lanes
+        multiple = math.lcm(layout.lanes, devices)
+        below = batch_size // multiple * multiple
+        nearest = " and ".join(str(n) for n in (below, below + multiple) if n)
         raise UserError(
             f"data.batch_size={batch_size} is not divisible by the set's {layout.lanes} lanes; "
-            f"the nearest: {' and '.join(str(n) for n in (below, below + layout.lanes) if n)}"
+            f"the nearest{f' on {devices} devices' if devices > 1 else ''}: {nearest}"
         )
     return batch_size // layout.lanes
+
+
+def lanes_of(layout: Layout, batch_size: int, part: slice) -> tuple[range, slice]:
+    """The lanes from which a part of each batch comes, and the part's place among their rows.
+
+    A batch has the rows of lane after lane. Where the part begins or ends within a lane's rows,
+    the neighbouring part takes the others of that lane.
+
+    Args:
+      layout: gives the lanes.
+      batch_size: rows of a whole batch.
+      part: which of them.
+    """
+    share = rows_per_lane(layout, batch_size)
+    start, stop, _ = part.indices(batch_size)
+    lanes = range(start // share, -(-stop // share))
+    return lanes, slice(start - lanes.start * share, stop - lanes.start * share)
 
 
 def steps_per_epoch(layout: Layout, rows: int, batch_size: int) -> int:

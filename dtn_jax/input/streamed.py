@@ -11,6 +11,7 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import (
+    lanes_of,
     rows_per_lane,
     steps_per_epoch,
     window_count,
@@ -22,11 +23,14 @@ from dtn_jax.input.reader import SplitReader, part_of, take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel import processes
 
+NO_ROWS = np.zeros(1, np.int64)  # where a process's lanes are empty: padding copies any row
+
 
 class EpochReader:
     """The steps of one epoch after another, read from disk.
 
-    With several processes each reads its own lanes, and has that part of each batch.
+    With several processes each has its part of every batch, and reads the lanes from which that
+    part comes. Processes that share a lane each read it, and each keeps its own rows.
 
     Args:
       data: the set.
@@ -37,7 +41,6 @@ class EpochReader:
     def __init__(self, data: Prepared, split: str, epochs: int | None = None):
         self.reader = SplitReader(data, split)
         self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
-        self.lanes = range(self.layout.lanes)[processes.own_part(self.layout.lanes)]
 
     def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""
@@ -49,14 +52,16 @@ class EpochReader:
         """The steps from `start` on, as many at a time as a window completes."""
         share, size = rows_per_lane(self.layout, batch_size), window_rows(self.layout)
         count = window_count(self.layout, self.rows)
+        lanes, own = lanes_of(self.layout, batch_size, processes.own_part(batch_size))
         first = min(start * share // size, count - 1)
         skip, held = start * share - first * size, None
         for window in range(first, count):
-            records, places = window_order(self.layout, self.rows, seed, epoch, window, self.lanes)
-            rows, places = self.reader.read(records), places[:, skip:]
+            records, places = window_order(self.layout, self.rows, seed, epoch, window, lanes)
+            rows = self.reader.read(records if len(records) else NO_ROWS)
+            places = places[:, skip:]
             if held is not None:  # rows that made no whole step with those before them
                 rows = jax.tree.map(lambda a, b: np.concatenate([a, b]), held, rows)
-                before = np.arange(len(held.ids)).reshape(len(self.lanes), -1)
+                before = np.arange(len(held.ids)).reshape(len(lanes), -1)
                 after = np.where(places < 0, -1, places + before.size)
                 places = np.concatenate([before, after], axis=1)
             if window == count - 1:
@@ -64,9 +69,11 @@ class EpochReader:
                 places = np.pad(places, padding, constant_values=-1)
             steps = places.shape[1] // share
             now, later = places[:, : steps * share], places[:, steps * share :]
-            now = now.reshape(len(self.lanes), steps, share).swapaxes(0, 1)
-            yield take(rows, now.reshape(steps, len(self.lanes) * share))
+            now = now.reshape(len(lanes), steps, share).swapaxes(0, 1)
+            now = now.reshape(steps, len(lanes) * share)[:, own]
             skip, held = 0, take(rows, later.ravel()) if later.size else None
+            rows = take(rows, now)  # so that the window is gone before the next is read
+            yield rows
 
 
 class StreamedData:

@@ -9,6 +9,7 @@ one device's numbers.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -152,8 +153,25 @@ def make_placement(config: ConfigDict) -> Placement:
             f"parallel.table_devices={sharers} does not divide {count} devices; expected one of "
             f"{', '.join(map(str, possible))}, or 0 for all"
         )
-    devices = np.asarray(jax.devices()[:count]).reshape(count // sharers, sharers)
+    devices = np.asarray(devices_in_order()[:count]).reshape(count // sharers, sharers)
     return Placement(Mesh(devices, AXES), parallel.strategy, parallel.table_platform)
+
+
+def devices_in_order() -> list:
+    """All devices, those of a process side by side, as its part of a batch lies.
+
+    Raises:
+      UserError: one process has more devices than another, but would get as many rows.
+    """
+    devices = jax.devices()
+    counts = collections.Counter(device.process_index for device in devices)
+    if len(set(counts.values())) > 1:
+        each = ", ".join(str(counts[process]) for process in sorted(counts))
+        raise UserError(
+            f"the {len(counts)} processes have {each} devices; expected as many in each, because "
+            "each takes an equal part of a batch"
+        )
+    return sorted(devices, key=lambda device: device.process_index)
 
 
 def _device_count(wanted: int) -> int:

@@ -104,9 +104,28 @@ def told_by_first(tell: Callable[[], str]) -> str:
 
 
 def own_part(size: int) -> slice:
-    """Which of a batch's `size` rows, or of its lanes, belong to this process."""
+    """Which of a batch's `size` rows belong to this process; processes divide them evenly."""
     each = size // jax.process_count()
     return slice(jax.process_index() * each, (jax.process_index() + 1) * each)
+
+
+def read_by_all(read: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
+    """All rows of something that is read once, of which each process reads its part.
+
+    Args:
+      read: gives a part of the rows, `[part, ...]`.
+      rows: how many there are.
+
+    Returns:
+      `[rows, ...]` in every process.
+    """
+    each = -(-rows // jax.process_count())
+    own = own_part(each * jax.process_count())
+    values = read(slice(min(own.start, rows), min(own.stop, rows)))
+    padded = np.pad(values, [(0, each - len(values))] + [(0, 0)] * (values.ndim - 1))
+    # As bytes: JAX would make 32 bits of 64.
+    joined = all_parts(np.frombuffer(padded.tobytes(), np.uint8)[None])
+    return np.frombuffer(joined.tobytes(), values.dtype).reshape(-1, *values.shape[1:])[:rows]
 
 
 def all_parts(part: np.ndarray) -> np.ndarray:

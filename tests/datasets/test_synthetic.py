@@ -170,11 +170,29 @@ def test_rows_come_in_chunks(monkeypatch, tmp_path):
     assert sum(builder.expected_rows().values()) == 100_000
 
 
+@pytest.mark.parametrize(
+    ("rows", "layout"),
+    [
+        (1_000, Layout(1, 128)),
+        (20_000, Layout(4, 128)),
+        (163_839, Layout(32, 128)),
+        (163_840, Layout(64, 128)),
+        (1_000_000, Layout(64, 128)),
+        (1_249_998, Layout(64, 128)),
+        (1_250_000, Layout(64, 1024)),
+        (10**8, Layout(64, 1024)),
+    ],
+)
+def test_prepared_sets_keep_their_layout(rows, layout):
+    """Whatever new sets get: sets and runs that exist depend on it."""
+    assert Synthetic(rows=rows).layout() == layout
+
+
 def test_memory_does_not_grow_with_the_rows(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "CHUNK", funnel.BLOCK_ROWS)
     monkeypatch.setattr(known_answer, "truth", lambda spec: {})
     monkeypatch.setattr(synthetic, "TRUTH_ROWS", 4_000)
-    monkeypatch.setattr(synthetic, "default_layout", lambda rows: Layout(4, 128))
+    monkeypatch.setattr(synthetic, "layout_of", lambda rows: Layout(4, 128))
     peaks = {}
     for rows in (40_000, 120_000):
         gc.collect()

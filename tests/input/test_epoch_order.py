@@ -10,6 +10,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.input.epoch_order import (
     batch_rows,
     epoch_window,
+    rows_per_lane,
     steps_per_epoch,
     window_count,
     window_order,
@@ -72,6 +73,14 @@ def test_every_window_of_every_lane_is_shuffled_in_its_own_way():
 def test_batch_size_must_be_divisible_by_the_lanes():
     with pytest.raises(UserError, match=r"batch_size=100 .* 8 lanes; the nearest: 96 and 104"):
         steps_per_epoch(Layout(8, 2), 1000, 100)
+
+
+def test_the_nearest_batch_sizes_suit_the_devices_too():
+    assert rows_per_lane(Layout(6, 2), 48, devices=8) == 8
+    with pytest.raises(UserError, match=r"100 .* 6 lanes; the nearest on 8 devices: 96 and 120"):
+        rows_per_lane(Layout(6, 2), 100, devices=8)
+    with pytest.raises(UserError, match=r"16 .* 6 lanes; the nearest on 8 devices: 24$"):
+        rows_per_lane(Layout(6, 2), 16, devices=8)
 
 
 def test_the_order_of_a_known_epoch():

@@ -1,22 +1,20 @@
 """The two ways that bring an epoch to the step, and the rows for scoring."""
 
-import pathlib
 import threading
 
 import jax
 import numpy as np
 import pytest
+from numbered_rows import stored_rows
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.builder import Layout
-from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input.reader import SplitReader, in_order, take
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
-from dtn_jax.schema import Field, Schema, Task
 
 
 @pytest.fixture(autouse=True)
@@ -160,25 +158,6 @@ def test_all_of_train_or_none():
     assert data.part_of_train(1.0) is data
     with pytest.raises(UserError, match="none of 100 train rows"):
         data.part_of_train(0.001)
-
-
-def stored_rows(layout, rows):
-    """A set in memory whose one id is the row's number plus one."""
-    schema = Schema("s", (Field("number", rows=rows + 1),), (Task("click"),))
-    ids = [np.arange(a, a + layout.block_rows)[:, None] + 1 for a in layout.starts(rows)[:-1]]
-    ids = [i.astype(np.int32) for i in ids]
-    records = Records([{"ids": i, "labels": 0.0 * i, "label_mask": i > 0} for i in ids])
-    return InMemory(pathlib.Path(), schema, layout, {"train": rows}, {}, "", "", {"train": records})
-
-
-class InMemory(Prepared):
-    def stored(self, split):
-        return self.notes[split]
-
-
-class Records(list):
-    def __getitems__(self, keys):
-        return [self[k] for k in keys]
 
 
 def test_damaged_ids_are_named_where_they_are_read():

@@ -1,14 +1,16 @@
 """What the launcher does when processes end, and what a run on several needs."""
 
+import dataclasses
 import re
 
 import pytest
 from small_runs import small
 
-from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
-from dtn_jax.train import train
+from dtn_jax.parallel.mesh import devices_in_order
+from dtn_jax.run import build_run
+from dtn_jax.train import training_data
 from experiments import launch
 
 
@@ -40,10 +42,53 @@ def test_how_processes_meet_is_checked(text):
         processes.join(parallel)
 
 
-def test_lanes_are_shared_evenly(prepared_dir, monkeypatch, tmp_path):
-    lanes = catalog.load("adult", data_dir=prepared_dir).layout.lanes
-    monkeypatch.setattr("jax.process_count", lambda: lanes - 1)
+@pytest.mark.parametrize(("count", "nearest"), [(16, "992 and 1008"), (1024, "1024")])
+def test_more_processes_than_lanes(count, nearest, prepared_dir, monkeypatch):
+    """Adult has 8 lanes; every process has a device."""
+    simulate(monkeypatch, [1] * count)
+    changes = {"parallel__devices": 0, "data__eval_batch_size": 1024}
+    run = build_run(small(prepared_dir, data__batch_size=1024, **changes))
+    assert (run.data.layout.lanes, run.at.mesh.size) == (8, count)
+    with pytest.raises(UserError, match=f"=1000 .* {count} devices; the nearest: {nearest};"):
+        build_run(small(prepared_dir, data__batch_size=1000, **changes))
+
+
+def test_batches_that_suit_the_devices_but_not_the_lanes(prepared_dir, monkeypatch):
+    simulate(monkeypatch, [1, 1, 1, 1])
+    config = small(prepared_dir, parallel__devices=0, data__batch_size=100)
+    with pytest.raises(UserError, match="8 lanes; the nearest on 4 devices: 96 and 104"):
+        build_run(config)
+
+
+def test_several_processes_keep_no_set_on_the_device(prepared_dir, monkeypatch):
+    simulate(monkeypatch, [1] * 16)
+    changes = {"parallel__devices": 0, "data__placement": "device"}
+    with pytest.raises(UserError, match="placement=device needs one process"):
+        training_data(build_run(small(prepared_dir, **changes)))
+
+
+def test_devices_of_a_process_lie_side_by_side(monkeypatch):
+    simulate(monkeypatch, [2, 2], order=[0, 2, 1, 3])
+    assert [d.id for d in devices_in_order()] == [0, 1, 2, 3]
+    simulate(monkeypatch, [2, 1, 1])
+    with pytest.raises(UserError, match="the 3 processes have 2, 1, 1 devices"):
+        devices_in_order()
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """Stands for one of another process."""
+
+    id: int
+    process_index: int
+    platform: str = "cpu"
+
+
+def simulate(monkeypatch, devices, order=None):
+    """As process 0 of some that have so many devices each."""
+    owners = [process for process, count in enumerate(devices) for _ in range(count)]
+    found = [Device(i, process) for i, process in enumerate(owners)]
+    monkeypatch.setattr("jax.devices", lambda: [found[i] for i in order or range(len(found))])
+    monkeypatch.setattr("jax.process_count", lambda: len(devices))
+    monkeypatch.setattr("jax.process_index", lambda: 0)
     monkeypatch.setattr(processes, "first_alone", lambda do: do())
-    config = small(prepared_dir, parallel__devices=8)
-    with pytest.raises(UserError, match=f"cannot share the {lanes} lanes of adult"):
-        train(config, tmp_path / "run")

@@ -1,5 +1,6 @@
 """Several processes train one run: with one process's numbers, and on after a death."""
 
+import json
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import time
 
 import chex
 import pytest
+from plugin_files import EXAMPLE
 from small_runs import last_state, logged, small
 
 from dtn_jax.train import train
@@ -22,16 +24,16 @@ FLAGS = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
 ALONE = os.environ | {"XLA_FLAGS": FLAGS}
 
 
-def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
+def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, **changes):
     """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`."""
     address = f"127.0.0.1:{launch.free_port()}"
     started = [
         subprocess.Popen(
             [
                 *(sys.executable, TESTS / "one_process.py", workdir, data_dir),
-                *(f"{address},{count},{index}", str(devices), strategy, str(cut_at)),
+                *(f"{address},{count},{index}", str(devices), str(cut_at), json.dumps(changes)),
             ],
-            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            env=env | {"PYTHONPATH": str(TESTS.parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -43,13 +45,18 @@ def run_together(workdir, data_dir, count, devices, cut_at=0, strategy="shard"):
     return said
 
 
-def assert_equal_runs(config, one, other):
-    """The same rows in every step, so the same losses, metrics and parameters up to rounding."""
+def assert_equal_logs(one, other, **within):
+    """The same rows in every step, so the same losses and metrics up to rounding."""
     for a, b in zip(logged(one), logged(other), strict=True):
         assert list(a) == list(b)
         for name in a:
             if isinstance(a[name], float):
-                assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-5), (a["step"], name)
+                assert b[name] == pytest.approx(a[name], **within), (a["step"], name)
+
+
+def assert_equal_runs(config, one, other):
+    """Their logs, and their parameters."""
+    assert_equal_logs(one, other, rel=1e-4, abs=1e-5)
     (state, progress), (state2, progress2) = last_state(config, one), last_state(config, other)
     for name, entry in progress["best"].items():
         assert entry["step"] == progress2["best"][name]["step"]
@@ -82,9 +89,30 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
 
 
 def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
-    run_together(tmp_path / "run", prepared_dir, 2, 2, strategy="pmap")
+    run_together(tmp_path / "run", prepared_dir, 2, 2, parallel__strategy="pmap")
     assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
+
+
+def test_four_processes_share_two_lanes(tmp_path):
+    """Rows have groups, which each process reads a quarter of. Then two go on, a lane each."""
+    text = EXAMPLE.read_text()
+    assert text.count("lanes=4") == 1
+    plugin = tmp_path / "two_lanes.py"
+    plugin.write_text(text.replace("lanes=4", "lanes=2"))
+    changes = {
+        "plugins": str(plugin),
+        "data__dataset": "shop",
+        "model__dtype": "float64",
+        "env": ALONE | {"JAX_ENABLE_X64": "1"},
+    }
+    alone, four = tmp_path / "alone", tmp_path / "four"
+    run_together(alone, tmp_path, 1, 1, **changes)
+    run_together(four, tmp_path, 4, 1, cut_at=24, **changes)
+    said = run_together(four, tmp_path, 2, 1, **changes)
+    assert "Resuming at step 24 of 45" in said[0]
+    assert {"click@all/gauc"} <= {name for record in logged(alone) for name in record}
+    assert_equal_logs(alone, four, rel=1e-10)
 
 
 def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_path):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+MOST_LANES, LANE_ROWS = 512, 2048  # of a new set; rows of its lanes, at least
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
@@ -38,11 +40,18 @@ class Layout:
 
 
 def default_layout(rows: int) -> Layout:
-    """64 lanes for large sets; fewer, and shorter blocks, for small ones."""
-    lanes = 64
-    while lanes > 1 and rows < lanes * 2048:
+    """The layout of a new set with so many train rows: up to 512 lanes, blocks of 128 rows.
+
+    With 512 lanes, hundreds of processes read lanes of their own. A smaller set has fewer, a power
+    of two, so that each has 2,048 rows or more: 16 blocks, which are shuffled together. 512 lanes
+    shuffle a million rows at a time, 0.2 GB where a row has 200 bytes; longer blocks would be read
+    faster but need memory in proportion. Measured, million rows a second on one core, 196 bytes a
+    row: 1.6 in blocks of 64 rows, 2.5 of 128, 3.6 of 256, 4.6 of 512, 5.4 of 1024.
+    """
+    lanes = MOST_LANES
+    while lanes > 1 and rows < lanes * LANE_ROWS:
         lanes //= 2
-    return Layout(lanes, 1024 if rows >= 1_000_000 else 128)
+    return Layout(lanes, block_rows=128)
 
 
 def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Iterator[dict]:

@@ -87,16 +87,21 @@ class Prepared:
         """All records of a split, as they lie on disk."""
         return tfds.builder_from_directory(str(self.folder)).as_data_source(split=split)
 
-    def groups(self, split: str) -> Int[np.ndarray, " B"] | None:
-        """The groups of a split's rows, int64 `[B]` in row order; None where it has none.
+    def groups(self, split: str, part: slice = slice(None)) -> Int[np.ndarray, " B"] | None:
+        """The groups of a split's rows, or of a part of them: int64 `[B]` in row order.
 
-        Only evaluation needs them, so batches do not carry them.
+        None where the set has no groups. Only evaluation needs them, so batches do not carry them.
         """
         if not self.schema.group:
             return None
-        lengths = self.layout.blocks(self.rows[split])
+        start, stop, _ = part.indices(self.rows[split])
+        if start >= stop:
+            return np.empty(0, np.int64)
+        starts = self.layout.starts(self.rows[split])
+        first, last = np.searchsorted(starts, [start, stop - 1], side="right") - 1
         records = self.source(split)
-        return np.concatenate([records[i]["group"][:n] for i, n in enumerate(lengths)])
+        blocks = [records[i]["group"][: starts[i + 1] - starts[i]] for i in range(first, last + 1)]
+        return np.concatenate(blocks)[start - starts[first] : stop - starts[first]]
 
     def encoders(self) -> dict[str, enc.Encoder]:
         """The fitted encoders, by field."""

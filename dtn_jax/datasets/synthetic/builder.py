@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.preparation.blocks import default_layout
+from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Identity
 from dtn_jax.datasets.synthetic import funnel, known_answer
@@ -19,6 +19,14 @@ from dtn_jax.schema import ALL, Task
 CHUNK = 16 * funnel.BLOCK_ROWS  # rows generated at a time
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TRUTH_ROWS = 1_000_000  # at most so many test rows are used for the test split's Bayes AUC
+
+
+def layout_of(rows: int) -> Layout:
+    """The layout for so many train rows. Runs on prepared sets depend on it: it stays."""
+    lanes = 64
+    while lanes > 1 and rows < lanes * 2048:
+        lanes //= 2
+    return Layout(lanes, 1024 if rows >= 1_000_000 else 128)
 
 
 class Synthetic(BlockBuilder):
@@ -49,7 +57,7 @@ class Synthetic(BlockBuilder):
         )
 
     def layout(self):
-        return default_layout(round(SHARES["train"] * self.spec.rows))
+        return layout_of(round(SHARES["train"] * self.spec.rows))
 
     def raw(self, dl_manager):
         return {split: functools.partial(self.frames, *self.span(split)) for split in SHARES}

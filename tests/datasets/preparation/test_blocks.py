@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, default_layout
+from dtn_jax.input.epoch_order import window_rows
 
 LAYOUTS = [Layout(1, 1), Layout(1, 5), Layout(3, 4), Layout(8, 2), Layout(5, 7)]
 
@@ -26,13 +27,23 @@ def test_blocks_hold_all_rows_and_lanes_differ_by_one_row(layout):
         assert len(blocks) <= (rows // size + 1) * layout.lanes
 
 
-def test_large_sets_have_more_lanes_and_longer_blocks():
-    assert default_layout(800) == Layout(1, 128)
+def test_large_sets_have_more_lanes():
+    assert default_layout(0) == default_layout(800) == Layout(1, 128)
     assert default_layout(10_000) == Layout(4, 128)
     assert default_layout(200_000) == Layout(64, 128)
-    assert default_layout(10**8) == Layout(64, 1024)
-    lanes = [default_layout(rows).lanes for rows in range(1_000, 300_000, 1_000)]
+    assert default_layout(512 * 2048 - 1) == Layout(256, 128)
+    assert default_layout(512 * 2048) == default_layout(10**9) == Layout(512, 128)
+    lanes = [default_layout(rows).lanes for rows in range(1_000, 1_500_000, 1_000)]
     assert lanes == sorted(lanes)
+
+
+@pytest.mark.parametrize("rows", [5_000, 300_000, 10**7])
+def test_the_rows_that_are_shuffled_together_fit_in_memory(rows):
+    """Twice 0.2 GB at most, at 200 bytes a row; and a lane has enough to shuffle."""
+    layout = default_layout(rows)
+    window = layout.lanes * window_rows(layout)
+    assert window * 200 <= 220e6
+    assert rows >= window
 
 
 def chunks_of(rows, sizes):

@@ -32,6 +32,8 @@ def test_groups_are_stored_in_row_order(splits, tmp_path):
     for split, frames in splits.items():
         groups = data.groups(split)
         assert groups.dtype == np.int64
+        for part in (slice(1, 2), slice(0, len(groups) - 1), slice(2, len(groups)), slice(3, 3)):
+            np.testing.assert_array_equal(data.groups(split, part), groups[part])
         for word, number in zip(pl.concat(frames)["word"], groups, strict=True):
             assert numbers.setdefault(word, number) == number  # the same in every split and chunk
     assert len(set(numbers.values())) == len(numbers) == 6  # those that train lacks stay apart

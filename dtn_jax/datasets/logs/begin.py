@@ -12,17 +12,18 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs import schema_file, times
+from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.rows import columns
+from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.logs.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked, move_aside
 
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
@@ -103,19 +104,14 @@ def begun(
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
-    wanted = columns(spec)
-    for file in files:
-        known = raw_read.schema(file, spec.input) | dict.fromkeys(
-            (name for name, _ in file.constants), pl.String()
-        )
-        for name in wanted:
-            choose(f"column in {file.address}", name, known)
-        schema_file.check(spec, known)
+    known = {file.address: raw_read.schema(file, spec.input) for file in files}
+    schema_columns.check(spec, known)
     units = raw_units.plan(files, spec.input)
     unit = spec.time_unit
     if spec.time and not unit:
         unit = times.unit_of(sample(files, units, spec))
-    size = sum(_bytes(known[name], spec) for name in wanted)
+    types = known[files[0].address]
+    size = sum(_bytes(types[name], spec) for name in columns(spec))
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)
     Work(folder, spec, files, units, unit, rows, memory).save()

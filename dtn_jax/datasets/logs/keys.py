@@ -87,6 +87,7 @@ def text_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     return made
 
 
+_SEEDS = mixed(np.arange(1, 9, dtype=np.uint64) * GOLDEN)  # of the hash functions
 _MASKS = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)  # of the first n bytes
 
 
@@ -99,10 +100,10 @@ def hashed_rows(
     made: UInt64[np.ndarray, " B"], size: int, function: int
 ) -> UInt64[np.ndarray, " B"]:
     """A number from 0 to `size` - 1 for each key, by one of several independent hash functions."""
-    return mixed(made + np.uint64(function + 1) * GOLDEN) % np.uint64(size)
+    return mixed(made + _SEEDS[function]) % np.uint64(size)
 
 
 def drawn(made: UInt64[np.ndarray, " B"], seed: int) -> np.ndarray:
     """A number in [0, 1) for each key, float64 `[B]`: the same at each call."""
-    bits = mixed(made ^ mixed(np.uint64(seed) * GOLDEN + GOLDEN))
+    bits = mixed(made ^ mixed(np.array([seed], np.uint64) + GOLDEN))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 
 from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.units import Unit
+from dtn_jax.datasets.logs.raw.unit import Unit
 from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.shared_files import TEMPORARY, write_whole
 
@@ -59,6 +59,8 @@ class Work:
         plan = {
             "files": [dataclasses.asdict(file) for file in self.files],
             "units": [dataclasses.asdict(unit) for unit in self.units],
+            "name": self.spec.name,
+            "path": self.spec.path,
             "time_unit": self.time_unit,
             "chunk_rows": self.chunk_rows,
         }
@@ -97,6 +99,7 @@ def load(folder: pathlib.Path, memory: int) -> Work:
     files = [RawFile(**f | {"constants": tuple(map(tuple, f["constants"]))}) for f in plan["files"]]
     units = [Unit(**unit) for unit in plan["units"]]
     spec = schema_file.timed(schema_file.load(folder / SCHEMA_FILE), plan["time_unit"])
+    spec = dataclasses.replace(spec, name=plan["name"], path=plan["path"])
     return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory)
 
 

@@ -1,0 +1,66 @@
+"""Whether raw files have the columns, of the types, that a schema file speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from dtn_jax.datasets.logs import expression
+from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.datasets.logs.spec import FieldSpec, Spec
+from dtn_jax.errors import UserError, choose
+
+SINGLE = "single values"
+LISTS = "lists"
+
+
+def check(spec: Spec, known: Mapping[str, Types]) -> None:
+    """Raises UserError that names the first column that is missing or of a wrong type.
+
+    Args:
+      spec: the schema file.
+      known: the columns of each raw file, by its address.
+    """
+    for address, types in known.items():
+        for name in filter(None, (spec.time, spec.group, spec.weight, spec.split.column)):
+            choose(f"column in {address}", name, types)
+            _has(spec.path, address, types, name, SINGLE)
+        for field in spec.fields:
+            if field.value is not None:
+                _field(spec, field, address, types)
+        for task in spec.tasks:
+            where = f"{spec.path}, line {task.line}: label of {task.name!r}"
+            expression.check(task.label, types, f"{address}: {where}", "number")
+            if task.known is not None:
+                where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
+                expression.check(task.known, types, f"{address}: {where}", "truth")
+
+
+def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
+    where = f"{spec.path}, line {field.line}: field {field.name!r}"
+    kind = "number" if field.kind == "numeric" else ""
+    expression.check(field.value, types, f"{address}: {where}", kind)
+    wanted = LISTS if field.kind in ("bag", "vector") else SINGLE
+    if field.value.column:
+        _has(where, address, types, field.value.column, wanted)
+    elif wanted == LISTS:
+        raise UserError(f"{where}: a {field.kind} is a list column, not an expression")
+    if field.weights:
+        choose(f"column in {address}", field.weights, types)
+        _has(where, address, types, field.weights, LISTS)
+
+
+def _has(where: str, address: str, types: Types, name: str, wanted: str) -> None:
+    """Raises UserError unless a column holds lists, or single values."""
+    dtype = types[name]
+    if dtype == pl.Null or ((dtype == pl.List) == (wanted == LISTS) and dtype != pl.Struct):
+        return
+    hint = ""
+    if dtype == pl.List:
+        hint = "; a field of lists has the kind bag (ids) or vector (numbers)"
+    elif dtype == pl.Struct:
+        hint = "; nested columns cannot be read: write their parts as columns of their own"
+    elif address.endswith((".csv", ".tsv", ".csv.gz", ".tsv.gz")):
+        hint = "; CSV has no lists: write the log as Parquet or JSON lines"
+    raise UserError(f"{where}: column {name!r} of {address} holds {dtype}, expected {wanted}{hint}")

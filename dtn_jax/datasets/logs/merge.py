@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.datasets.logs import shards, vocabulary_file
+from dtn_jax.datasets.logs import keys, shards, vocabulary_file
 from dtn_jax.datasets.logs.encoders import Fitted
 from dtn_jax.datasets.logs.fit_unit import ENTRY
 from dtn_jax.datasets.logs.spec import FieldSpec
@@ -62,7 +62,7 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
             often = counts >= least
             key_file.write(made[often].tobytes())
             count_file.write(counts[often].tobytes())
-            shown = texts.filter(pl.Series(often)).to_arrow().cast("large_string")
+            shown = _shown(made[often], texts.filter(pl.Series(often)))
             writer.write_table(pa.table([shown, counts[often]], schema=VALUES))
     made = np.fromfile(raw["keys"], np.uint64) if not entries else _memmap(raw["keys"], np.uint64)
     counts = _memmap(raw["counts"], np.int64) if entries else np.empty(0, np.int64)
@@ -70,6 +70,12 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
     del made, counts
     for file in raw.values():
         file.unlink()
+
+
+def _shown(made: np.ndarray, texts: pl.Series) -> pa.Array:
+    """The values of keys, as texts."""
+    whole = pl.Series(keys.numbers_of(made)).cast(pl.String)
+    return texts.zip_with(texts.is_not_null(), whole).to_arrow().cast("large_string")
 
 
 def _memmap(path: pathlib.Path, dtype: type) -> np.ndarray:

@@ -7,6 +7,8 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from dtn_jax.datasets.logs import (
     cuts,
     finish_set,
@@ -110,7 +112,8 @@ def _decide(job: Work, target: pathlib.Path) -> None:
 
 def _cuts(job: Work) -> dict[str, int]:
     found = [job.of("times", unit) for unit in range(len(job.units))]
-    parts = [dict(json.loads(path.read_text())) for path in found if path.exists()]
+    parts = [json.loads(path.read_text()) for path in found if path.exists()]
+    parts = [tuple(np.array(column, np.int64) for column in part) for part in parts]
     return cuts.cut(job.spec.split, cuts.joined(parts, job.time_unit), job.time_unit)
 
 

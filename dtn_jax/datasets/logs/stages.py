@@ -32,7 +32,7 @@ def count_times(job: Work, unit: int) -> int:
     counts = cuts.histogram(found(), job.time_unit)
     path = job.of("times", unit)
     path.parent.mkdir(exist_ok=True)
-    write_whole(path, json.dumps(sorted(counts.items())))
+    write_whole(path, json.dumps([column.tolist() for column in counts]))
     return rows
 
 

@@ -33,12 +33,17 @@ class KeyCounts:
     held: int = 0
 
     def add(self, made: UInt64[np.ndarray, " B"], values: pl.Series | None) -> None:
-        """Counts values by their keys; without `values` (a cross has none) the texts are empty."""
-        unique, first, counts = np.unique(made, return_index=True, return_counts=True)
-        if values is None:
-            texts = pl.Series([""], dtype=pl.String).new_from_index(0, len(unique))
-        else:
+        """Counts values by their keys; without `values` (a cross has none) the texts are empty.
+
+        The text of a whole number is null: its key says it (keys.numbers_of).
+        """
+        if values is not None and not values.dtype.is_integer():
+            unique, first, counts = np.unique(made, return_index=True, return_counts=True)
             texts = values.gather(first).cast(pl.String)
+        else:
+            unique, counts = np.unique(made, return_counts=True)
+            text = "" if values is None else None
+            texts = pl.repeat(text, len(unique), dtype=pl.String, eager=True)
         self.parts.append((unique, counts.astype(np.int64), texts))
         self.held += len(unique)
 

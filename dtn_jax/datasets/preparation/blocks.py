@@ -81,5 +81,7 @@ def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Itera
 
 def pad(values: np.ndarray, rows: int) -> np.ndarray:
     """Appends zeros up to `rows` rows."""
+    if len(values) == rows:
+        return values
     widths = [(0, rows - len(values))] + [(0, 0)] * (values.ndim - 1)
     return np.pad(values, widths)

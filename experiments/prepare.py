@@ -67,6 +67,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         max_reject_rate=known.max_reject_rate,
         machine=machine(known.shard),
         replace=known.replace,
+        beam=known.beam,
     )
     return data, True
 
@@ -135,6 +136,13 @@ def make_parser() -> argparse.ArgumentParser:
         default="1/1",
         metavar="I/N",
         help="this is machine I of N that run the same command on one --data_dir",
+    )
+    add(
+        "--beam",
+        default="",
+        metavar="OPTIONS",
+        help="do the work on Apache Beam, with its pipeline options, such as "
+        "'--runner=DirectRunner' (pip install 'dtn_jax[beam]')",
     )
     add(
         "--replace",

@@ -83,12 +83,13 @@ def begun(
     machine: Machine,
     memory_gb: float,
     processes: int,
+    beam: str,
 ) -> Iterator[tuple[Work, Team]]:
     """The work, begun or found as it was left, and who does it; removed when it is done."""
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
     with progress.Rows() as bars:
-        team = Team(machine, workers(processes, memory_gb), bars)
+        team = Team(machine, workers(processes, memory_gb), bars, beam)
         memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
         folder.mkdir(parents=True, exist_ok=True)
         lock = locked(folder / f"lock.{machine[0]}")

@@ -44,6 +44,7 @@ def prepare(
     max_reject_rate: float = MAX_REJECT_RATE,
     machine: Machine = (0, 1),
     replace: bool = False,
+    beam: str = "",
     source: str = "",
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
@@ -60,6 +61,7 @@ def prepare(
       max_reject_rate: the share of bad rows above which nothing is written.
       machine: (place, count) where several machines, which share `data_dir`, run the same call.
       replace: a set that was made from something else is moved to `data_dir/logs/NAME/replaced`.
+      beam: pipeline options of Apache Beam, which then does the work; '' is processes here.
       source: SHA-256 of the plug-in that the schema file came with.
 
     Raises:
@@ -77,7 +79,8 @@ def prepare(
             if not changed:
                 return old
             make_room(target, changed, replace)
-        with begun(spec, files, home, made_from, machine, memory_gb, processes) as (job, team):
+        settings = (machine, memory_gb, processes, beam)
+        with begun(spec, files, home, made_from, *settings) as (job, team):
             cut_times(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)

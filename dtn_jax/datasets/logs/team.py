@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from dtn_jax.datasets.logs import pool, stages
+from dtn_jax.datasets.logs import beam, pool, stages
 from dtn_jax.datasets.logs.work import Work
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -32,11 +32,12 @@ class Team:
     Attributes:
       processes: how many work at a time here.
       bars: shows the progress.
+      beam: pipeline options of Apache Beam, which then does the stages' tasks; '' without.
     """
 
-    def __init__(self, machine: Machine, processes: int, bars: progress.Rows):
+    def __init__(self, machine: Machine, processes: int, bars: progress.Rows, beam: str = ""):
         self.place, self.machines = machine
-        self.processes, self.bars = processes, bars
+        self.processes, self.bars, self.beam = processes, bars, beam
 
     @property
     def is_first(self) -> bool:
@@ -47,7 +48,10 @@ class Team:
         own = [i for i in every if i % self.machines == self.place]
         own = [i for i in own if not job.of(name, i).exists()]
         tasks = [(job.folder, job.memory, name, i) for i in own]
-        done = pool.run(stages.do, tasks, self.processes)
+        if self.beam:
+            done = beam.run(stages.do, tasks, self.beam)
+        else:
+            done = pool.run(stages.do, tasks, self.processes)
         total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
         for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
             pass

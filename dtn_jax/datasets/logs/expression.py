@@ -34,6 +34,7 @@ from dtn_jax.datasets.logs.formula.typed import (
     TRUTH,
     Typed,
 )
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 KINDS = {"number": NUMBER, "truth": TRUTH, "text": TEXT, "time": TIME}
@@ -107,7 +108,7 @@ class Expression:
 
 
 @functools.lru_cache(maxsize=1024)  # of each expression, once for all chunks of a file
-def compiled(expression: Expression, types: tuple[tuple[str, pl.DataType], ...]) -> Typed:
+def compiled(expression: Expression, types: tuple[tuple[str, Type], ...]) -> Typed:
     units = {expression.time: expression.unit} if expression.unit else {}
     return evaluate(expression.tree, dict(types), units)
 
@@ -156,9 +157,7 @@ def check_call(node: Node) -> None:
         raise UserError(f"{node.value}() takes {few} values, got {len(node.parts)}")
 
 
-def check(
-    expression: Expression, columns: Mapping[str, pl.DataType], where: str, kind: str = ""
-) -> None:
+def check(expression: Expression, columns: Mapping[str, Type], where: str, kind: str = "") -> None:
     """Raises UserError where the expression reads a column that is not there, or needs what the
     columns' types do not give.
 

@@ -14,10 +14,13 @@ numbers, such as a row's place in the log, stay as they are. The units are those
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import polars as pl
 
 from dtn_jax.errors import UserError
+
+Type = Any  # a polars type; beartype cannot name polars' DataType
 
 SECOND = 1_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -31,11 +34,11 @@ FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
 ZONE = r":\d\d(?:\.\d+)? ?([+-]\d\d):?(\d\d)$"
 
 
-def is_date(kind: pl.DataType) -> bool:
+def is_date(kind: Type) -> bool:
     return kind == pl.Date or kind == pl.Datetime
 
 
-def is_text(kind: pl.DataType) -> bool:
+def is_text(kind: Type) -> bool:
     return kind in (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -87,7 +90,7 @@ def to_time(column: pl.Series, unit: str) -> pl.Series:
     return frame.select(as_time(pl.col(name), column.dtype, unit)).to_series()
 
 
-def as_time(column: pl.Expr, kind: pl.DataType, unit: str) -> pl.Expr:
+def as_time(column: pl.Expr, kind: Type, unit: str) -> pl.Expr:
     """`to_time` of a column of the type `kind`."""
     if is_date(kind):
         if unit != "date":

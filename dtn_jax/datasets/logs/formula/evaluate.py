@@ -14,6 +14,7 @@ from dtn_jax.datasets.logs.formula import typed
 from dtn_jax.datasets.logs.formula.functions import FUNCTIONS, result
 from dtn_jax.datasets.logs.formula.syntax import Node, written
 from dtn_jax.datasets.logs.formula.typed import NOTHING, NUMBER, TEXT, TIME, TRUTH, Typed
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 SIGNS = {
@@ -32,7 +33,7 @@ SIGNS = {
 }
 
 
-def evaluate(node: Node, types: Mapping[str, pl.DataType], units: Mapping[str, str]) -> Typed:
+def evaluate(node: Node, types: Mapping[str, Type], units: Mapping[str, str]) -> Typed:
     """What `node` is.
 
     Args:

@@ -5,6 +5,7 @@ import json
 
 import polars as pl
 import pytest
+import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
 from dtn_jax.datasets.logs.expression import of_column, parse
@@ -110,13 +111,9 @@ def test_defaults():
 
 
 def test_json_says_the_same():
-    text = json.dumps(values)
-    for written in (
-        text,
-        json.dumps(values, indent=1),
-        json.dumps(values, indent="\t"),
-    ):
-        spec = loads(written, "shop.json")
+    values = yaml.safe_load(SMALL)
+    for indent in (None, 1, "\t"):
+        spec = loads(json.dumps(values, indent=indent), "shop.json")
         assert spec.fields[1].name == "item"
         assert fingerprint(spec) == fingerprint(loads(SMALL, "shop.yaml"))
 

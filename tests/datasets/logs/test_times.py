@@ -83,6 +83,9 @@ def test_hour_0_and_the_year_1970_are_values():
         ("2026-03-05T12:30:00.250000", MICROSECONDS),
         ("2026-03-05T12:30:00.25Z", MICROSECONDS),
         ("2026-03-05T14:00:00.25+01:30", MICROSECONDS),
+        ("2026-03-05 12:30:00.000003", MICROSECONDS - 249_997),
+        ("2026-03-05 12:30:00.9999999", MICROSECONDS + 749_999),
+        ("2026-03-05T12:30:00Z", MICROSECONDS - 250_000),
         ("2026-03-05T14:00:00.25+0130", MICROSECONDS),
         ("2026-03-05 04:00:00.25 -08:30", MICROSECONDS),
         (" 2026-03-05 12:30 ", MICROSECONDS - 250_000),
@@ -98,6 +101,10 @@ def test_hour_0_and_the_year_1970_are_values():
 )
 def test_texts(text, expected):
     assert to_time(pl.Series([text]), "date").to_list() == [expected]
+    for other in ("2026-03-05", "2026-03-05 00:00:00", "2026-03-05T00:00:00Z", "?"):  # the first
+        column = pl.Series([other, None, text])  # decides how most are read
+        first = None if other == "?" else MIDNIGHT
+        assert to_time(column, "date").to_list() == [first, None, expected]
 
 
 def test_one_broken_text_does_not_change_the_unit():

@@ -137,6 +137,18 @@ def test_a_cross_of_what_cannot_be_crossed():
     assert "line 5: field 'q' crosses 'p', which is a cross itself" in refused(text)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "part"),
+    [
+        ("size: 5", "size: 6", "has size 6, not 5"),
+        ("size: 5", "size: 5, functions: 2", "has functions 2, not 1"),
+    ],
+)
+def test_a_table_of_hashed_values_has_one_size(one, other, part):
+    text = f"p: {{encoder: hash, {one}}}\n  q: {{kind: bag, encoder: hash, table: p, {other}}}"
+    assert f"shares table 'p' with 'p' (line 4), but {part}" in refused(spoiled(field=text))
+
+
 def test_a_table_of_its_own_is_not_shared():
     text = spoiled(field="p: {kind: numeric}\n  q: {table: p}")
     assert "line 5: field 'q' shares table 'p' with 'p' (line 4)" in refused(text)

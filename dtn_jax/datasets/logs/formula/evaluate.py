@@ -124,9 +124,8 @@ def arithmetic(sign: str, left: Typed, right: Typed) -> Typed:
     whole = left.whole and right.whole and sign != "/"
     wide = pl.Int128 if whole else pl.Float64
     a, b = a.cast(wide), b.cast(wide)
-    if sign in ("/", "//", "%"):
-        b = pl.when(b != 0).then(b)
     made = result(NUMBER, SIGNS[sign](a, b), left, right, whole=whole)
     if not whole:
         return dataclasses.replace(made, expr=typed.finite(made.expr))
+    # Polars: a whole number divided by 0 is missing.
     return made.read_as(NUMBER, made.expr.cast(pl.Int64, strict=False))

@@ -83,10 +83,7 @@ class Expression:
         A column alone needs none.
         """
         parts = () if self.column else self._typed(frame).wrong
-        if not parts:
-            return pl.repeat(False, frame.height, eager=True)
-        found = pl.any_horizontal(part.fill_null(False) for part in parts)
-        return frame.select(found).to_series()
+        return frame.select(_any(parts)).to_series()
 
     def read(self, frame: pl.DataFrame, kind: str) -> tuple[pl.Series, pl.Series]:
         """Its value in each row as one of KINDS, and where it is wrong.
@@ -94,8 +91,7 @@ class Expression:
         A column alone is read too: '1' in a text column is the number 1.
         """
         made = READ_AS[KINDS[kind]](self._typed(frame))
-        wrong = pl.any_horizontal(pl.lit(False), *(part.fill_null(False) for part in made.wrong))
-        columns = frame.select(made.expr.alias("value"), wrong.alias("wrong"))
+        columns = frame.select(made.expr.alias("value"), _any(made.wrong))
         return columns["value"].alias(self.text), columns["wrong"]
 
     def timed(self, time: str, unit: str) -> Expression:
@@ -105,6 +101,12 @@ class Expression:
     def _typed(self, frame: pl.DataFrame) -> Typed:
         types = frame.schema
         return compiled(self, tuple((name, types[name]) for name in self.columns))
+
+
+def _any(parts: tuple[pl.Expr, ...]) -> pl.Expr:
+    """Where one of `parts` is true; a value for each row even where none reads a column."""
+    no = pl.repeat(False, pl.len())
+    return pl.any_horizontal(no, *(part.fill_null(False) for part in parts)).alias("wrong")
 
 
 @functools.lru_cache(maxsize=1024)  # of each expression, once for all chunks of a file

@@ -133,6 +133,9 @@ def test_values(text, expected):
         ("yes and b != 2", [T, F, N, N], [F, F, T, F]),
         ("not b", [T, N, N, N], [F, T, T, T]),
         ("a * 4", [4, 0, N, N], [F, F, F, T]),
+        ("log(2) or truth", [T, N, N, T], [T, T, T, T]),  # 0.69 is neither true nor false
+        ("not 1 * 1 == b", [T, T, T, T], [F, F, F, F]),
+        ("not -true == b", [T, T, T, T], [F, F, F, F]),
         ("hash + 0", [N, 1, 2, 3], [T, F, F, F]),
         ("said > '2026-03-05 12:00'", [T, T, T, N], [F, F, F, F]),
         ("hour(said)", [23, 0, N, N], [F, F, T, F]),

@@ -12,6 +12,8 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared, check_ids
 from dtn_jax.interface import Batch
 
+BLOCKS = 64  # read at a time where few of their rows are wanted
+
 
 class SplitReader:
     """Random access to a split's records; their ids are checked at every read."""
@@ -50,6 +52,20 @@ class SplitReader:
         first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
         begin = int(self.starts[first])
         return part_of(self.read(np.arange(first, last + 1)), start - begin, stop - begin)
+
+    def picked(self, numbers: np.ndarray) -> Batch:
+        """The rows of these ascending numbers; only their blocks are read, a few at a time."""
+        of = np.searchsorted(self.starts, numbers, side="right") - 1
+        records, parts = np.unique(of), []
+        for at in range(0, len(records), BLOCKS):
+            some = records[at : at + BLOCKS]
+            lengths = self.starts[some + 1] - self.starts[some]
+            before = np.cumsum(lengths) - lengths  # where each block lies among those read
+            own = slice(*np.searchsorted(of, [some[0], some[-1] + 1]))
+            block = np.searchsorted(some, of[own])
+            place = numbers[own] - self.starts[of[own]] + before[block]
+            parts.append(take(self.read(some), place))
+        return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
 def take(rows: Batch, place) -> Batch:

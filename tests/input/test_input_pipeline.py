@@ -180,6 +180,19 @@ def test_rows_between(adult):
         np.testing.assert_array_equal(got.labels, everything.labels[start:stop])
 
 
+@pytest.mark.parametrize("count", [1, 7, 300, 1013])
+def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
+    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    layout, rows = Layout(4, 8), 1013
+    data = stored_rows(layout, rows)
+    numbers = np.sort(np.random.default_rng(count).choice(rows, count, replace=False))
+    got = SplitReader(data, "train").picked(numbers)
+    np.testing.assert_array_equal(got.ids[:, 0], numbers + 1)
+    np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
+    blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
+    assert data.notes["train"].taken == sorted(set(blocks))
+
+
 def test_taken_rows_with_padding(adult):
     everything = SplitReader(adult, "validation").everything()
     got = take(everything, np.asarray([[700, 3], [-1, 129]]))

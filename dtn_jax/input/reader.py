@@ -12,7 +12,7 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared, check_ids
 from dtn_jax.interface import Batch
 
-BLOCKS = 64  # read at a time where few of their rows are wanted
+BLOCKS = 64  # read at a time
 
 
 class SplitReader:
@@ -25,14 +25,18 @@ class SplitReader:
 
     def read(self, records: np.ndarray) -> Batch:
         """The rows of these records, joined; row_mask all True."""
-        blocks = self.records.__getitems__(records.tolist())
         lengths = self.starts[records + 1] - self.starts[records]
-        columns = {
-            k: np.concatenate([np.asarray(b[k])[:n] for b, n in zip(blocks, lengths)])
-            for k in blocks[0]
-        }
+        n, end, columns = int(lengths.sum()), 0, {}
+        for at in range(0, len(records), BLOCKS):  # so that a window is never held as blocks too
+            blocks = self.records.__getitems__(records[at : at + BLOCKS].tolist())
+            sizes = lengths[at : at + BLOCKS]
+            start, end = end, end + int(sizes.sum())
+            for k, first in blocks[0].items():
+                if k not in columns:
+                    columns[k] = np.empty((n, *first.shape[1:]), first.dtype)
+                parts = [b[k][:size] for b, size in zip(blocks, sizes)]
+                np.concatenate(parts, out=columns[k][start:end])
         check_ids(columns["ids"], self.schema)
-        n = len(columns["ids"])
         return Batch(
             ids=columns["ids"],
             weights=columns.get("weights", np.empty((n, 0), np.float32)),

@@ -80,7 +80,7 @@ def _kinds(file: RawFile) -> dict[str, Kinds]:
         )
     names = dict.fromkeys(name for row in objects for name in row)
     columns = {name: [row.get(name) for row in objects] for name in names}
-    return {name: Kinds.showing(column) for name, column in columns.items()}
+    return {name: Kinds.expected(column) for name, column in columns.items()}
 
 
 def _object(line: bytes) -> dict | str:

@@ -118,7 +118,7 @@ def test_a_damaged_row_group_is_named(tmp_path, compression):
     start = column.data_page_offset + 40
     text[start : start + 200] = bytes(200)
     path.write_bytes(text)
-    with pytest.raises(UserError, match=r"a\.parquet: row group 1 is damaged"):
+    with pytest.raises(UserError, match=r"a\.parquet: row group 1 cannot be read"):
         raw_logs.chunks(path)
     assert len(raw_logs.whole(path, ["b"])[0]) == 900
 
@@ -131,7 +131,7 @@ def test_a_wrong_checksum_is_damage(tmp_path):
     text = path.read_bytes()
     place = text.index(np.arange(700, 704).tobytes())
     path.write_bytes(text[:place] + b"\1" + text[place + 1 :])
-    with pytest.raises(UserError, match="row group 2 is damaged"):
+    with pytest.raises(UserError, match="row group 2 cannot be read"):
         raw_logs.chunks(path)
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_record_batch_is_named(tmp_path):
     place = text.index(b"\x28\xb5\x2f\xfd", text.index(b"\x28\xb5\x2f\xfd", len(text) // 3) + 4)
     text[place + 6 : place + 30] = bytes(24)
     path.write_bytes(text)
-    with pytest.raises(UserError, match=r"a\.arrow: record batch 1 is damaged"):
+    with pytest.raises(UserError, match=r"a\.arrow: record batch 1 cannot be read"):
         raw_logs.chunks(path)
 
 
@@ -161,7 +161,7 @@ def test_an_arrow_stream_is_one_unit(tmp_path):
     assert found.equals(frame)
     assert numbers == list(range(1, raw_logs.ROWS + 1))
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(UserError, match=r"a\.arrow: record batch \d is damaged"):
+    with pytest.raises(UserError, match=r"a\.arrow: record batch \d cannot be read"):
         raw_logs.chunks(path)
 
 

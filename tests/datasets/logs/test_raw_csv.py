@@ -183,7 +183,7 @@ def test_a_gzip_file_that_is_cut_or_damaged(tmp_path):
     path = tmp_path / "a.csv.gz"
     for text in (packed[:-100], packed[:700] + b"\0\0\0\0" + packed[704:], b"a,b\n1,2\n"):
         path.write_bytes(text)
-        with pytest.raises(UserError, match=r"a\.csv\.gz is cut or damaged"):
+        with pytest.raises(UserError, match=r"a\.csv\.gz cannot be read to its end"):
             raw_logs.chunks(path, None, InputSpec(columns=("a",)))
 
 

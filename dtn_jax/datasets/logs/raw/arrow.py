@@ -70,7 +70,7 @@ def _told(file: RawFile, batch: int) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file.address}: record batch {batch} is damaged: {error}") from None
+        raise UserError(f"{file.address}: record batch {batch} cannot be read: {error}") from None
 
 
 def _is_stream(reader: Reader) -> bool:

@@ -58,7 +58,7 @@ class Lines:
 @contextlib.contextmanager
 def opened(file: RawFile) -> Iterator[BinaryIO]:
     """The file's text, unpacked; what is wrong with a gzip file is told with its name."""
-    with open_file(file.address) as source:
+    with open_file(file.address, mapped=False) as source:
         try:
             if file.packed:
                 with gzip.GzipFile(fileobj=source, mode="rb") as unpacked:
@@ -66,7 +66,7 @@ def opened(file: RawFile) -> Iterator[BinaryIO]:
             else:
                 yield source
         except (EOFError, zlib.error, OSError) as error:  # a broken gzip file is an OSError
-            raise UserError(f"{file.address} is cut or damaged: {error}") from None
+            raise UserError(f"{file.address} cannot be read to its end: {error}") from None
 
 
 def head(file: RawFile, size: int) -> bytes:

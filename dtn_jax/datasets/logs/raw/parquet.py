@@ -52,7 +52,7 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
                 first += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             told = f"{file.address}: row group {_damaged(parquet, groups, columns, rows)}"
-            raise UserError(f"{told} is damaged: {error}") from None
+            raise UserError(f"{told} cannot be read: {error}") from None
 
 
 def _batches(
@@ -74,7 +74,7 @@ def _damaged(parquet: pq.ParquetFile, groups: list[int], columns: list[str], row
 
 @contextlib.contextmanager
 def _opened(file: RawFile) -> Iterator[pq.ParquetFile]:
-    with open_file(file.address) as source:
+    with open_file(file.address, mapped=False) as source:
         try:
             parquet = pq.ParquetFile(
                 source,

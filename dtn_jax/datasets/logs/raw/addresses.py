@@ -21,6 +21,10 @@ def local_path(address: str) -> str:
 
 def filesystem(address: str):
     """The fsspec file system of an address, and the path in it."""
+    if "::" in address:
+        raise UserError(
+            f"{address} is a chain of addresses; expected one, such as s3://bucket/logs"
+        )
     wanted = "pip install 'dtn_jax[remote]', and the package of the file system (s3fs, gcsfs, …)"
     try:
         import fsspec

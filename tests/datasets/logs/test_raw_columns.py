@@ -136,7 +136,7 @@ def test_a_wrong_checksum_is_damage(tmp_path):
 
 
 def test_a_damaged_record_batch_is_named(tmp_path):
-    table = pa.table({"a": [f"word {n}" for n in range(90)]})
+    table = pa.table({"b": [None] * 90, "a": [f"word {n}" for n in range(90)]})
     path = tmp_path / "a.arrow"
     with pa.ipc.new_file(
         path, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
@@ -146,6 +146,23 @@ def test_a_damaged_record_batch_is_named(tmp_path):
     place = text.index(b"\x28\xb5\x2f\xfd", text.index(b"\x28\xb5\x2f\xfd", len(text) // 3) + 4)
     text[place + 6 : place + 30] = bytes(24)
     path.write_bytes(text)
+    with pytest.raises(UserError, match=r"a\.arrow: record batch 1 cannot be read"):
+        raw_logs.chunks(path)
+    assert len(raw_logs.whole(path, ["b"])[0]) == 90
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.int64()), pa.list_(pa.string())])
+def test_offsets_out_of_range_are_damage(tmp_path, kind):
+    values = [["7" * 5]] * 30 if kind != pa.string() else ["7" * 5] * 30
+    values = [[7] * 5] * 30 if kind == pa.list_(pa.int64()) else values
+    path = write(tmp_path / "a.arrow", pa.table({"a": pa.array(values, kind)}), pieces=10)
+    text = path.read_bytes()
+    step = 1 if kind == pa.list_(pa.string()) else 5
+    offsets = np.arange(0, 11 * step, step, dtype=np.int32)
+    wrong = np.append(offsets[:-1], 2**30).astype(np.int32)
+    first = text.index(offsets.tobytes())
+    place = text.index(offsets.tobytes(), first + 1)
+    path.write_bytes(text[:place] + wrong.tobytes() + text[place + wrong.nbytes :])
     with pytest.raises(UserError, match=r"a\.arrow: record batch 1 cannot be read"):
         raw_logs.chunks(path)
 

@@ -101,6 +101,7 @@ def test_numbers_that_are_none_are_handed_on(tmp_path):
 
 
 BROKEN = [  # (a line, reason); all between good ones
+    (b'{"a": [1]}', types.NOT_SCALAR),
     (b"{", json_lines.BROKEN),
     (b'{"a": 1} {"a": 2}', json_lines.BROKEN),
     (b'{"a": tru}', json_lines.BROKEN),
@@ -111,7 +112,6 @@ BROKEN = [  # (a line, reason); all between good ones
     (b'{"a": "\xff"}', NOT_UTF8),
     (b'{"a": "\0"}', NUL),
     (b'{"a": 1}\0', NUL),
-    (b'{"a": [1]}', types.NOT_SCALAR),
     (b'{"a": {"b": 1}}', types.NESTED),
     (b'{"a": [[1]]}', types.NESTED),
     (b'{"a": "\\ud800"}', types.NO_TEXT),

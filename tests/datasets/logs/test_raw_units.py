@@ -115,3 +115,11 @@ def test_a_last_line_without_its_end_counts(tmp_path, suffix):
     units = raw_logs.plan(path, size=1_000)[1]
     assert sum(unit.rows for unit in units) == raw_logs.ROWS
     assert np.all(np.diff(numbers) == 1)
+
+
+def test_text_is_cut_at_the_first_line_end_from_a_size_on(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 7)
+    cut = {1: 3, 3: 3, 4: 6, 6: 6, 7: 9, 100: 21}
+    for size, stop in cut.items():
+        assert raw_logs.plan(path, size=size)[1][0] == Unit(0, 0, stop, 1, stop // 3)

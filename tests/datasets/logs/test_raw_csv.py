@@ -8,7 +8,7 @@ import random
 import pytest
 import raw_logs
 
-from dtn_jax.datasets.logs.raw import lines, read
+from dtn_jax.datasets.logs.raw import lines
 from dtn_jax.datasets.logs.raw.csv import OPEN, RETURN
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8, NUL
 from dtn_jax.datasets.logs.spec import InputSpec
@@ -185,11 +185,3 @@ def test_a_gzip_file_that_is_cut_or_damaged(tmp_path):
         path.write_bytes(text)
         with pytest.raises(UserError, match=r"a\.csv\.gz cannot be read to its end"):
             raw_logs.chunks(path, None, InputSpec(columns=("a",)))
-
-
-def test_a_file_that_shrank_since_it_was_looked_at(tmp_path):
-    path = raw_logs.write(tmp_path / "a.csv")
-    file, (unit,) = raw_logs.plan(path)
-    path.write_bytes(path.read_bytes()[:5_000])
-    with pytest.raises(UserError, match="ends early"):
-        list(read.chunks(file, unit, ["user"], raw_logs.PLAIN))

@@ -130,12 +130,10 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
         while True:
             wanted = BLOCK if unit.stop < 0 else min(BLOCK, unit.stop - place)
             data = source.read(wanted) if wanted else b""
-            if wanted and unit.stop >= 0 and not data:
-                raise UserError(f"{file.address} ends early: it has changed since it was looked at")
             place += len(data)
             text = rest + data
             if not text:
-                return
+                break
             cut = text.rfind(b"\n") + 1 if data else len(text)
             rest = text[cut:]
             _check_length(file, rest, first)
@@ -143,7 +141,8 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
                 yield lines
                 first += len(lines.starts)
             if not data:
-                return
+                break
+    unit.check(file.address, first - unit.first_row)
 
 
 def _split(text: bytes, first: int, rows: int) -> Iterator[Lines]:

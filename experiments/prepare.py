@@ -198,4 +198,4 @@ def show(data: Prepared, account: bool) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, resumes=RESUMES)

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -24,9 +25,21 @@ from dtn_jax.datasets.logs.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked, move_aside
+from dtn_jax.shared_files import locked
 
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
+
+
+@contextlib.contextmanager
+def told(spec: Spec, home: pathlib.Path) -> Iterator[None]:
+    """Turns what the file system says into a UserError: a full disk, a folder without rights."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
+            "command resumes"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -63,17 +76,6 @@ def as_frame(table: object) -> pl.DataFrame:
         ) from None
 
 
-def make_room(target: pathlib.Path, changed: str, replace: bool) -> None:
-    """Moves a set aside that was made from something else; raises UserError unless asked to."""
-    if not replace:
-        raise UserError(
-            f"{target} was prepared from {changed}. Give --replace to prepare it again (the old "
-            "set is kept beside it), another name in the schema file, or another --data_dir"
-        )
-    kept = move_aside(target, target.parent / "replaced", target.name)
-    progress.say(f"the set that was there is now in {kept}")
-
-
 @contextlib.contextmanager
 def begun(
     spec: Spec,
@@ -85,7 +87,11 @@ def begun(
     processes: int,
     beam: str,
 ) -> Iterator[tuple[Work, Team]]:
-    """The work, begun or found as it was left, and who does it; removed when it is done."""
+    """The work, begun or found as it was left, and who does it; removed when it is done.
+
+    Raises:
+      UserError: memory is too small, another process is at it, or a column is not as expected.
+    """
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
     with progress.Rows() as bars:
@@ -99,8 +105,29 @@ def begun(
             team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
             progress.say(f"Preparing {spec.name} in {home}")
             yield load(folder, memory), team
-            if team.is_first:
-                shutil.rmtree(folder)
+        if team.is_first:
+            remove_unfinished(home, seconds=10.0 if team.machines > 1 else 0.0)
+
+
+def remove_unfinished(home: pathlib.Path, seconds: float = 0.0) -> None:
+    """Removes what interrupted calls have left, also those for other files.
+
+    A folder in which one is at work stays; `seconds` is how long to wait for that one to end.
+    """
+    end = time.monotonic() + seconds
+    for folder in home.glob("unfinished-*"):
+        while not _removed(folder) and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _removed(folder: pathlib.Path) -> bool:
+    with contextlib.ExitStack() as held:
+        locks = [locked(path) for path in folder.glob("lock.*")]
+        for lock in filter(None, locks):
+            held.enter_context(lock)
+        if None not in locks:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None not in locks
 
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:

@@ -21,7 +21,7 @@ from dtn_jax.datasets.logs import (
     user_order,
 )
 from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.begin import begun, make_room, raw_log
+from dtn_jax.datasets.logs.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.logs.team import Machine, Team
 from dtn_jax.datasets.logs.work import Work, new_folder
@@ -70,15 +70,21 @@ def prepare(
     """
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
-    with raw_log(input, spec, home) as files:
+    with told(spec, home), raw_log(input, spec, home) as files:
         made_from = {"recipe": provenance.recipe(spec, source)} | provenance.raw_facts(files)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
             changed = provenance.change(old, made_from["recipe"], made_from)
             if not changed:
+                remove_unfinished(home)
                 return old
-            make_room(target, changed, replace)
+            if not replace:
+                raise UserError(
+                    f"{target} was prepared from {changed}. Give --replace to prepare it again "
+                    "(the old set is kept beside it), another name in the schema file, or another "
+                    "--data_dir"
+                )
         settings = (machine, memory_gb, processes, beam)
         with begun(spec, files, home, made_from, *settings) as (job, team):
             cut_times(job, team)
@@ -87,8 +93,16 @@ def prepare(
             merge_statistics(job, team)
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
-            team.first_alone(lambda: finish_set.finish(job, target, made_from), target)
+            if team.is_first:
+                finish_set.finish(job, target, made_from)
+        if not team.is_first:
+            team.wait(lambda: is_made_from(target, made_from), "the first machine to finish")
     return read(target)
+
+
+def is_made_from(target: pathlib.Path, made_from: dict) -> bool:
+    """Whether a set is there that was made so."""
+    return target.exists() and not provenance.change(read(target), made_from["recipe"], made_from)
 
 
 def cut_times(job: Work, team: Team) -> None:

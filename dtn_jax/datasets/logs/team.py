@@ -55,20 +55,20 @@ class Team:
         total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
         for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
             pass
-        self._wait([job.of(name, i) for i in every], what)
+        paths = [job.of(name, i) for i in every]
+        self.wait(lambda: all(path.exists() for path in paths), f"other machines ({what})")
 
     def first_alone(self, do: Callable[[], None], result: pathlib.Path) -> None:
         """Has the first machine do something, unless its result is there; the others wait."""
-        if self.is_first:
-            if not result.exists():
-                do()
-        else:
-            self._wait([result], "the first machine")
+        if self.is_first and not result.exists():
+            do()
+        self.wait(result.exists, "the first machine")
 
-    def _wait(self, results: Sequence[pathlib.Path], what: str) -> None:
+    def wait(self, done: Callable[[], bool], what: str) -> None:
+        """Waits until something is done; says so if it is not yet."""
         said = False
-        while missing := [path for path in results if not path.exists()]:
+        while not done():
             if not said:
-                progress.say(f"{what}: waiting for {len(missing)} results of other machines")
+                progress.say(f"waiting for {what}")
                 said = True
             time.sleep(WAIT_SECONDS)

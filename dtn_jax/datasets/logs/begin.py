@@ -134,13 +134,17 @@ def _removed(folder: pathlib.Path) -> bool:
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
-    known = {file.address: raw_read.schema(file, spec.input) for file in files}
-    schema_columns.check(spec, known)
     units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
+    if not units:
+        more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+        raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
+    read = [files[number] for number in sorted({unit.file for unit in units})]
+    known = {file.address: raw_read.schema(file, spec.input) for file in read}
+    schema_columns.check(spec, known)
     unit = spec.time_unit
     if spec.time and not unit:
         unit = times.unit_of(sample(files, units, spec))
-    types = known[files[0].address]
+    types = known[read[0].address]
     size = sum(_bytes(types[name], spec) for name in columns(spec))
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)

@@ -46,9 +46,10 @@ class Logs:
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""
+        why = provenance.other_recipe(pathlib.Path(self.data_dir), self.spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from another schema file than {self.spec.path} is now; "
-            "prepare it again with experiments.prepare --replace"
+            f"{self.data_dir} was prepared from {why}. Prepare it again with experiments.prepare "
+            "--replace"
         )
 
     def check_notes(self, notes: dict) -> str:

@@ -39,7 +39,7 @@ def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
     }
 
 
-def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Mapping]) -> None:
+def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
     """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
     for file in files:
         was, now = raw["raw_files"][file.address], size(file.address)

@@ -109,9 +109,8 @@ def write(path, data=None):
 
 def small_pieces(monkeypatch, rows=400, size=20_000):
     """Cuts small logs into as many units and shards as large ones have."""
-    monkeypatch.setattr(
-        begin.raw_units, "plan", functools.partial(units.plan, rows=rows, size=size)
-    )
+    monkeypatch.setattr(units, "ROWS", rows)
+    monkeypatch.setattr(units, "BYTES", size)
     monkeypatch.setattr(shards, "LEAST_ROWS", 2 * rows)
 
 

@@ -23,7 +23,7 @@ JSON = [
     (lambda line: b"[1, 2]", "a line that is not an object"),
     (lambda line: b'"text"', "a line that is not an object"),
     (lambda line: line.replace(b"item", b"\xff"), "bytes that are not UTF-8"),
-    (lambda line: line.replace(b"item", b"\\ud800"), "text that is not Unicode"),
+    (lambda line: line.replace(b'"item ', b'"\\ud800 '), "text that is not Unicode"),
     (lambda line: line.replace(b'"click":', b'"click":[1],"old":'), "a list where a single value"),
     (lambda line: line.replace(b'"click":', b'"click":{"a":1},"old":'), "an object or a list"),
 ]
@@ -98,6 +98,13 @@ def test_blank_lines_and_other_line_ends_are_no_damage(kind, good, tmp_path):
         made = prepare(schema, str(raw), tmp_path / str(number), processes=1, max_reject_rate=0.0)
         found.append(made.fingerprint)
     assert len(set(found)) == 1
+
+
+def test_a_name_that_is_no_text_is_no_column(good, tmp_path):
+    raw = tmp_path / "log.jsonl"
+    raw.write_bytes(good["jsonl"].replace(b'"item":', b'"\\ud800":1,"item":'))
+    made = prepare(schema_file(tmp_path, FLAT), str(raw), tmp_path, processes=1)
+    assert sum(made.rows.values()) == 2_000
 
 
 CUT = [

@@ -6,6 +6,7 @@ through a group at a time in bounded memory. Each unit then has the splits of it
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -61,8 +62,10 @@ def decide(work: Work, folder: pathlib.Path) -> None:
 
 
 def _loaded(path: pathlib.Path) -> Mapping[str, np.ndarray]:
-    with whole(path):
-        return np.load(path)
+    with whole(path), contextlib.ExitStack() as opened:
+        found = np.load(opened.enter_context(path.open("rb")))
+        opened.pop_all()  # its arrays are read when they are needed
+        return found
 
 
 def of_sorted(user: np.ndarray, validation: int | float, test: int | float) -> np.ndarray:

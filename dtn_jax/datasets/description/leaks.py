@@ -28,7 +28,7 @@ FEWEST = 20  # rows of each class that a figure needs
 SCORED = 200_000  # rows of validation, at most; of a vector, of train too
 BUCKETS = 32  # of a standardised number, or of a vector's entry
 
-VALUE, MISSING = "its value", "whether it is there"
+VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Alone:
     Attributes:
       field: its name.
       key: task@space, the space of the task's loss.
-      by: VALUE, or MISSING: how many of its values are known.
+      by: VALUE; KNOWN, whether it is; or COUNT, of a bag, how many of its values are known.
       auc: on validation.
       entry: of a vector, the number that was taken; else None.
     """
@@ -98,8 +98,9 @@ def _of_field(
     if field.numbers:
         place = numbers_of(schema.fields)[field.name]
         columns = _entries(field, ids, tuple(sample.numeric[:, place] for sample in samples))
+    by = KNOWN if field.slots == 1 else COUNT
     if any(len(np.unique(own)) > 1 for own in there):
-        columns = itertools.chain(columns, [_Column(MISSING, field.slots + 1, *there)])
+        columns = itertools.chain(columns, [_Column(by, field.slots + 1, *there)])
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
         for task in tasks:

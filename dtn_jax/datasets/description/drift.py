@@ -70,7 +70,9 @@ def psi(train: Float[np.ndarray, " K"], other: Float[np.ndarray, " K"]) -> float
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def chance(bins: int, train_rows: float, other_rows: float, share: float = 0.95) -> float:
+def chance(
+    bins: int, train_rows: float | int, other_rows: float | int, share: float = 0.95
+) -> float:
     """The quantile of the index without drift."""
     if bins < 2 or not train_rows or not other_rows:
         return 0.0

@@ -80,7 +80,7 @@ def rates(sample: Sample, schema: Schema) -> list[Rate]:
             rate, interval, weighted = None, (None, None), None
             if rows:
                 rate = positives / rows
-                interval = tuple(float(x) for x in wilson(np.array(rate), np.array(rows)))
+                interval = tuple(float(x[0]) for x in wilson(np.array([rate]), np.array([rows])))
             if rows and sample.weights is not None and (total := _sum(sample.weights[mask])):
                 weighted = _sum(sample.weights[mask][label]) / total
             key = f"{task.name}@{space}"

@@ -60,16 +60,16 @@ def as_table(grid: Grid) -> rich.table.Table:
     return table
 
 
-def share(value: float | None, of: int = 10**9) -> str:
+def share(value: float | int | None, of: int = 10**9) -> str:
     """'1.2 %'; '' of None."""
     return "" if value is None else percent(round(value * of), of)
 
 
-def auc(value: float) -> str:
+def auc(value: float | int) -> str:
     return f"{value:.3f}" if value < 0.999 else f"{value:.5f}"
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """Four digits: '12,340', '1.234', '0.00123'."""
     if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.3g}"

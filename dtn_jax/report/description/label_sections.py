@@ -98,7 +98,7 @@ def pairs(found: Description) -> Section | None:
         return None
     names = list(found.pairs.tasks)
 
-    def cell(value: float, write: Callable[[float], str]) -> str:
+    def cell(value: float, write: Callable[..., str]) -> str:
         return "" if np.isnan(value) else write(value)
 
     phi = [

@@ -15,6 +15,14 @@ from dtn_jax.report.description.terminal import as_text
 from dtn_jax.shared_files import write_whole
 
 
+def check(html: str) -> None:
+    """Raises UserError if a page that was asked for could not be written, before any work."""
+    path = pathlib.Path(html).expanduser().absolute()
+    if html and (path.is_dir() or not path.parent.is_dir()):
+        what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"--html={html}: {what}; expected a file, in a folder that is there")
+
+
 def write(data: Prepared, html: str = "") -> None:
     """Prints a description of a set and writes its page.
 
@@ -23,14 +31,9 @@ def write(data: Prepared, html: str = "") -> None:
       html: the page's file; '' is NAME_description.html in the current folder.
 
     Raises:
-      UserError: there is no folder for the page, or it cannot be written.
+      UserError: the page cannot be written.
     """
     path = pathlib.Path(html or f"{data.schema.name}_description.html").expanduser().absolute()
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"{path.parent} is not a folder"
-        raise UserError(
-            f"--html={html}: {what}; expected a file to write, in a folder that is there"
-        )
     found = describe(data)
     for piece in as_text(found):
         rich.print(piece)

@@ -40,6 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     modes = [name for name in ("infer", "schema", "dataset") if getattr(known, name)]
     if len(modes) != 1:
         raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
+    if known.html and not known.describe:
+        raise UserError("--html=FILE is the page of --describe: give both, or neither")
+    description.check(known.html)
     plugins.load(known.plugins)
     data = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
     if known.describe:
@@ -175,9 +178,9 @@ def options_help() -> str:
 
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, tasks, splits and place, and its account if asked."""
-    rich.print(f"\nFields of {data.schema.name}")
+    print(f"\nFields of {data.schema.name}")
     rich.print(as_table(overview.fields_grid(data.schema, overview.kept_unknown(data))))
-    rich.print("\nTasks")
+    print("\nTasks")
     rich.print(as_table(overview.tasks_grid(data.schema)))
     print(f"\n{overview.rows_line(data.rows)}; fingerprint {data.fingerprint[:16]}")
     if cuts := overview.cuts_line(data.notes):

@@ -24,8 +24,14 @@ SPLIT_COLOURS = (COLOURS[0], COLOURS[4], COLOURS[1], COLOURS[2])
 MARKS = "osD^"
 
 
-def short(name: str) -> str:
-    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
+def short(name: str, letters: int = LETTERS) -> str:
+    """A name that fits; of task@space, the space stays."""
+    task, at, space = name.rpartition("@")
+    if len(name) <= letters:
+        return name
+    if at and len(space) < letters // 2:
+        return f"{task[: letters - len(space) - 2]}…@{space}"
+    return f"{name[: letters - 1]}…"
 
 
 def png(figure: Figure) -> bytes:

@@ -19,6 +19,7 @@ def fields(found: Description) -> Section:
         split: {f.field.name: share(f.unknown[split]) for f in found.fields} for split in splits
     }
     ids = [f for f in found.fields if not f.field.numbers]
+    several = any(f.field.slots > 1 for f in ids)
     spread = [
         (
             f.field.name,
@@ -26,12 +27,12 @@ def fields(found: Description) -> Section:
             f"{f.median:,.0f}",
             share(f.largest),
             number(f.effective),
-            share(f.padded[splits[0]]) if f.field.slots > 1 else "",
+            *([share(f.padded[splits[0]]) if f.field.slots > 1 else ""] if several else ()),
         )
         for f in ids
     ]
     header = ("field", "rows of table\nin train", "median\ncount", "largest\nvalue")
-    header += ("effective\nvalues", "slots\npadded")
+    header += ("effective\nvalues", *(["slots\npadded"] if several else ()))
     grids = [
         dataclasses.replace(overview.fields_grid(found.schema, unknown), note=overview.UNKNOWN)
     ]
@@ -54,7 +55,7 @@ def alone(found: Description) -> Section | None:
             f.key,
             f.by,
             auc(f.auc),
-            "suspect" if f.suspect else "",
+            *(["suspect" if f.suspect else ""] if found.suspects else ()),
         )
         for f in found.alone
     ]
@@ -65,7 +66,8 @@ def alone(found: Description) -> Section | None:
     ]
     if not found.suspects:
         texts.append("No field is a suspect.")
-    grid = Grid(("field", "label", "by", "AUC", ""), cells, texts=3, shown=FEW)
+    header = ("field", "label", "by", "AUC", *([""] if found.suspects else ()))
+    grid = Grid(header, cells, texts=3, shown=FEW)
     return Section("Suspects of leaks", texts, (grid,), ("alone",))
 
 

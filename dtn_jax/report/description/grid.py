@@ -66,7 +66,7 @@ def share(value: float | int | None, of: int = 10**9) -> str:
 
 
 def auc(value: float | int) -> str:
-    return f"{value:.3f}" if value < 0.999 else f"{value:.5f}"
+    return f"{value:.4f}"
 
 
 def number(value: float | int) -> str:

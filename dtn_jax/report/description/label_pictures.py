@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -28,7 +28,8 @@ from dtn_jax.report.description.drawing import (
 from dtn_jax.report.plots import COLOURS, clean
 
 PANELS = 8  # of the picture by day
-LABELS = 12  # of the heat map
+LABELS = 10  # of the heat map
+COLOUR_MAP = colormaps["RdBu_r"].with_extremes(bad="#DDDDDD")
 TILTED = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
 DAY = 86_400_000_000  # microseconds
 
@@ -113,30 +114,38 @@ def _cuts(found: Description) -> Mapping[str, float]:
 
 
 def pairs(found: Description) -> Figure | None:
-    """A cell for each pair of labels: phi as colour, P(column | row) as text."""
+    """A cell for each pair of labels: phi as colour, P(column | row) in % as text."""
     if found.pairs is None:
         return None
-    names = list(found.pairs.tasks)[:LABELS]
+    names = [short(name, 16) for name in found.pairs.tasks[:LABELS]]
     size = len(names)
-    phi, given = (values[:size, :size] for values in (found.pairs.phi, found.pairs.given))
-    figure = Figure(figsize=(WIDTH, 2.1 + 0.42 * size), layout="constrained")
+    itself = np.eye(size, dtype=bool)
+    phi = np.where(itself, np.nan, found.pairs.phi[:size, :size])
+    given = np.where(itself, np.nan, found.pairs.given[:size, :size])
+    most = max(0.1, np.abs(phi[np.isfinite(phi)]).max(initial=0))
+    figure = Figure(figsize=(WIDTH, 2.3 + 0.4 * size), layout="constrained")
     axes = figure.subplots()
-    title = capped("P(column | row); colour: correlation", size, len(found.pairs.tasks))
-    clean(axes, title)
+    title = capped("Of a row's positives, % positive in a column", size, len(found.pairs.tasks))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+    clean(axes)
     axes.grid(False)
-    shown = axes.imshow(phi, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.9)
-    bar.set_label("phi", fontsize=9)
+    shown = axes.imshow(phi, cmap=COLOUR_MAP, vmin=-most, vmax=most, aspect="auto")
+    bar = figure.colorbar(shown, ax=axes, shrink=0.9, fraction=0.06, pad=0.02)
+    bar.set_label("correlation (phi)", fontsize=9)
     bar.ax.tick_params(labelsize=9)
-    axes.set_xticks(range(size), [short(n) for n in names], **TILTED, **FONT)
-    axes.set_yticks(range(size), [short(n) for n in names], **FONT)
+    axes.set_xticks(range(size), names, **TILTED, **FONT)
+    axes.set_yticks(range(size), names, **FONT)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    letters = 9 if size <= 8 else 7
-    for i in range(size):
-        for j in range(size):
-            if i != j and math.isfinite(given[i, j]):
-                colour = "white" if abs(phi[i, j]) > 0.6 else "#222222"
-                text = f"{100 * given[i, j]:.2g}%" if given[i, j] < 0.995 else "100%"
-                axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=letters)
+    for i, j in zip(*np.nonzero(np.isfinite(given)), strict=True):
+        colour = "white" if abs(phi[i, j]) > 0.6 * most else "#222222"
+        text = _hundredths(given[i, j])
+        axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
     return figure
+
+
+def _hundredths(share: float) -> str:
+    """In %, in four letters: '0.02', '1.2', '34'."""
+    if 0 < share < 5e-5:
+        return "<.01"
+    return f"{100 * share:.2g}" if share < 0.995 else f"{100 * share:.0f}"

@@ -26,6 +26,9 @@ def as_text(found: Description) -> Iterator[rich.console.RenderableType]:
                 yield rich.text.Text(f"… and {len(grid.rows) - grid.shown:,} more in the page")
             if grid.note:
                 yield rich.text.Text(grid.note, "dim")
+        for grid in section.page_grids:
+            name = f"{grid.title}: " if grid.title else ""
+            yield rich.text.Text(f"{name}{len(grid.rows):,} lines, in the page")
     if made := remarks(found):
         yield rich.text.Text("\nWhat to look at first", "bold")
         for remark in made:

@@ -2,7 +2,8 @@
 
 Your own logs, in two commands: --infer writes a schema file from the columns of raw files, for you
 to read and edit; --schema prepares what it describes. A set that is already prepared is only shown,
-and an interrupted command resumes.
+and an interrupted command resumes. --describe measures what a set holds: positive rates, suspects of
+leaks, drift from train to test; it needs no --input where the set is prepared.
 """
 
 from __future__ import annotations
@@ -182,11 +183,12 @@ def show(data: Prepared, account: bool) -> None:
     rich.print(as_table(overview.fields_grid(data.schema, overview.kept_unknown(data))))
     print("\nTasks")
     rich.print(as_table(overview.tasks_grid(data.schema)))
-    print(f"\n{overview.rows_line(data.rows)}; fingerprint {data.fingerprint[:16]}")
+    print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")
     for line in data.notes.get("account", ()) if account else ():
         print(line)
+    print(f"fingerprint {data.fingerprint[:16]}")
     print(f"In {data.folder}")
 
 

@@ -34,7 +34,7 @@ def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeyp
     shown = capsys.readouterr().out
     assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
     assert "9,600 train (80.0 %), 1,200 validation (10.0 %), 1,200 test (10.0 %) rows" in shown
-    table = shown.partition("Fields of shop")[2].partition("Tasks")[0]
+    table = shown.partition("Fields of shop")[2].partition("fingerprint")[0]
     assert max(map(len, table.splitlines())) <= 80
     (user,) = (line.split() for line in table.splitlines() if line.startswith("user "))
     assert user[-1] == "%"

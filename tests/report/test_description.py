@@ -94,7 +94,13 @@ def test_what_to_look_at_comes_first(nasty):
 def test_the_terminal_has_80_columns(nasty):
     shown = printed(nasty)
     assert max(map(len, shown.splitlines())) <= 80
-    for text in ("12,000 rows were read", "validation from 2026-03-09", "click@all", "$x_1^2$"):
+    for text in (
+        "12,000 rows were read",
+        "validation from 2026-03-09",
+        "click@all",
+        "$x_1^2$",
+        "[bold]red[/]",
+    ):
         assert text in shown
     assert "…" not in shown.replace("… and", "")  # no number is cut off
 

@@ -2,8 +2,8 @@
 
 Your own logs, in two commands: --infer writes a schema file from the columns of raw files, for you
 to read and edit; --schema prepares what it describes. A set that is already prepared is only shown,
-and an interrupted command resumes. --describe measures what a set holds: positive rates, suspects of
-leaks, drift from train to test; it needs no --input where the set is prepared.
+and an interrupted command resumes. --describe measures what a set holds: positive rates, suspects
+of leaks, drift from train to test; it needs no --input where the set is prepared.
 """
 
 from __future__ import annotations

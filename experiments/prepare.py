@@ -1,9 +1,14 @@
 """Prepares a data set, and shows what it holds: one that is built in, or your own logs.
 
-Your own logs, in two commands: --infer writes a schema file from the columns of raw files, for you
-to read and edit; --schema prepares what it describes. A set that is already prepared is only shown,
-and an interrupted command resumes. --describe measures what a set holds: positive rates, suspects
-of leaks, drift from train to test; it needs no --input where the set is prepared.
+Your own logs take two commands. --infer writes a schema file from the columns of raw files, for you
+to read and edit; --schema prepares what it describes:
+
+  python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order --out=shop.yaml
+  python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
+
+A set that is already prepared is only shown, and an interrupted command resumes. --describe measures
+what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no --input
+where the set is prepared.
 """
 
 from __future__ import annotations
@@ -28,12 +33,7 @@ from dtn_jax.report.description.grid import as_table
 from . import command, description
 
 RESUMES = True  # an interrupted call resumes where it was
-EXAMPLE = (
-    "python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order "
-    "--out=shop.yaml\n"
-    "  python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data\n"
-    "  python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
-)
+EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
 def main(arguments: Sequence[str]) -> None:

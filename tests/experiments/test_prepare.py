@@ -55,7 +55,7 @@ def test_the_example_of_help_works(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
-        ([], "unknown data set ''"),
+        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
         (["--dataset=adult", "--options=rows=1"], "data set 'adult' has no options"),
     ],
 )

@@ -3,12 +3,12 @@
 Your own logs take two commands. --infer writes a schema file from the columns of raw files, for you
 to read and edit; --schema prepares what it describes:
 
-  python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order --out=shop.yaml
+  python -m experiments.prepare --infer --input='logs/*.parquet' --out=shop.yaml
   python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
 
-A set that is already prepared is only shown, and an interrupted command resumes. --describe measures
-what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no --input
-where the set is prepared.
+A set that is already prepared is only shown, and an interrupted command resumes. --describe
+measures what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no
+--input where the set is prepared.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def column(name: str, text: str, kind: pl.DataType, unit: str = "") -> Typed:
         wide = pl.Int128 if kind in (pl.UInt64, pl.Int128) else pl.Int64
         return Typed(NUMBER, raw.cast(wide), text, whole=True, unit=unit)
     if kind.is_float() or kind.is_decimal():
-        start = Typed(NUMBER, raw, text, unit=unit)
-        return start.read_as(NUMBER, finite(raw.cast(pl.Float64)))
+        number = raw.cast(pl.Float64).fill_nan(None)  # NaN is a missing value, not a wrong one
+        return Typed(NUMBER, number, text, unit=unit).read_as(NUMBER, finite(number))
     if kind == pl.Array:
         raw = raw.arr.to_list()
     kinds = {pl.Boolean: TRUTH, pl.List: LIST, pl.Array: LIST, pl.Null: NOTHING}

@@ -1,0 +1,176 @@
+"""Columns that tell a label too well: the label in disguise, or known only after the fact.
+
+A column is tried alone, in three ways: its numbers as they are; the label's mean of each value, or
+of each of BUCKETS ranges of numbers, taken on one half of the sample and tried on the other; and
+whether it is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float64, Int
+
+from dtn_jax.datasets.logs.infer.columns import Column
+from dtn_jax.datasets.logs.infer.draft import TaskDraft
+from dtn_jax.datasets.logs.infer.words import percent
+from dtn_jax.metrics.auc import auc
+
+MOST = 0.95  # AUC of a column alone; above, it is suspect
+LEAST = 20  # rows of each class in each half: the AUC's standard error is then below 0.07
+BUCKETS = 1000  # of numbers with more different values
+LATER = 0.5  # share of the rows in which a time is later than the event's
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A label to be told.
+
+    Attributes:
+      name: of the task.
+      known: the rows in which it is known.
+      ones: of those, where it is 1; of a regression, where it is above its median.
+      fitted: of those, the half on which means are taken.
+    """
+
+    name: str
+    known: Int[np.ndarray, " K"]
+    ones: Bool[np.ndarray, " K"]
+    fitted: Bool[np.ndarray, " K"]
+
+    @property
+    def enough(self) -> bool:
+        counts = [np.bincount(self.ones[half], minlength=2) for half in (self.fitted, ~self.fitted)]
+        return min(int(count.min()) for count in counts) >= LEAST
+
+
+def targets(tasks: Sequence[TaskDraft], rows: int) -> list[Target]:
+    """The labels; the halves are the same for all of them."""
+    half = np.random.default_rng(0).random(rows) < 0.5
+    found = []
+    for task in tasks:
+        known = np.flatnonzero(~np.isnan(task.values))
+        values = task.values[known]
+        ones = values > 0 if task.binary or not len(values) else values > np.median(values)
+        found.append(Target(task.name, known, ones, half[known]))
+    return found
+
+
+def suspicion(column: Column, targets: Sequence[Target]) -> str:
+    """Why a column of single values is suspect; '' where it is not."""
+    able = [target for target in targets if target.enough]
+    found = max(((missing_auc(column.there, t), t) for t in able), default=(0, None), key=_first)
+    if found[0] > MOST:
+        return _of_missing(column.there, *found)
+    best = max(((alone(column, t), t) for t in able), default=(0, None), key=_first)
+    if best[0] > MOST:
+        return f"a label in disguise? Alone it has AUC {best[0]:.4f} on {best[1].name}"
+    return ""
+
+
+def list_suspicion(lengths: Int[np.ndarray, " R"], targets: Sequence[Target]) -> str:
+    """Why a list column is suspect, by the lengths of its lists; -1 is a missing list."""
+    able = [target for target in targets if target.enough]
+    found = max(((missing_auc(lengths > 0, t), t) for t in able), default=(0, None), key=_first)
+    if found[0] > MOST:
+        return _of_missing(lengths > 0, *found, what="empty or missing")
+    best = max(((_of_means(lengths + 1, t), t) for t in able), default=(0, None), key=_first)
+    if best[0] > MOST:
+        told = f"AUC {best[0]:.4f} on {best[1].name}"
+        return f"a label in disguise? The lengths of its lists alone have {told}"
+    return ""
+
+
+def _first(pair: tuple[float, Target | None]) -> float:
+    return pair[0]
+
+
+def _of_missing(
+    there: Bool[np.ndarray, " R"], found: float, target: Target, what: str = "missing"
+) -> str:
+    gone = ~there[target.known]
+    ones, others = (percent(float(gone[rows].mean())) for rows in (target.ones, ~target.ones))
+    return (
+        f"known only after the fact? It is {what} in {ones} of the rows with {target.name}, and in "
+        f"{others} of the others: AUC {found:.4f}"
+    )
+
+
+def missing_auc(there: Bool[np.ndarray, " R"], target: Target) -> float:
+    """AUC of whether the column is there, in the better direction."""
+    found = auc(there[target.known].astype(np.float32), target.ones)
+    return max(found, 1 - found)
+
+
+def alone(column: Column, target: Target) -> float:
+    """The best AUC of a column by itself."""
+    found = 0.5
+    codes, scores = _bucketed(column)
+    if scores is not None:
+        known = (codes >= 0)[target.known]
+        ones, made = target.ones[known], scores[codes[target.known[known]]]
+        if min(np.bincount(ones, minlength=2)) >= LEAST:
+            as_it_is = auc(made, ones)
+            found = max(as_it_is, 1 - as_it_is)
+    if column.distinct <= 0.9 * column.known or scores is not None:
+        found = max(found, _of_means(codes + 1, target))
+    return found
+
+
+def _bucketed(column: Column) -> tuple[Int[np.ndarray, " R"], Float64[np.ndarray, " V"] | None]:
+    """A number for each value, -1 where missing, and for numbers the value of each number."""
+    if not column.is_number:
+        return column.codes, None
+    if column.distinct <= BUCKETS:
+        return column.codes, column.different.cast(pl.Float64).to_numpy()
+    known = column.numbers[column.there]
+    edges = np.unique(np.quantile(known, np.arange(1, BUCKETS) / BUCKETS, method="lower"))
+    codes = np.where(column.there, np.searchsorted(edges, column.numbers, "right"), -1)
+    return codes, np.arange(len(edges) + 1, dtype=np.float64)
+
+
+def _of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
+    """AUC on one half of the label's mean of each code on the other half, codes from 0 on.
+
+    A mean is drawn to that of all rows as by one more row, so that codes of a row or two, and
+    those that were not seen, tell little.
+    """
+    mine, size = codes[target.known], int(codes.max(initial=0)) + 1
+    fitted, tried = target.fitted, ~target.fitted
+    prior = float(target.ones[fitted].mean())
+    count = np.bincount(mine[fitted], minlength=size)
+    ones = np.bincount(mine[fitted & target.ones], minlength=size)
+    means = (ones + prior) / (count + 1)
+    every = np.bincount(mine[tried], minlength=size)
+    won = np.bincount(mine[tried & target.ones], minlength=size)
+    labels = np.repeat([True, False], size)
+    weights = np.concatenate([won, every - won]).astype(np.float64)
+    return auc(np.concatenate([means, means]), labels, weights)
+
+
+def same(columns: Sequence[Column]) -> dict[str, tuple[str, bool]]:
+    """{column: (an earlier one that tells the same, whether its values are the very same)}.
+
+    Two columns tell the same where each value of one goes with one value of the other.
+    """
+    first: dict[bytes, Column] = {}
+    found = {}
+    for column in columns:
+        if column.distinct <= 1:
+            continue
+        digest = hashlib.sha256(np.ascontiguousarray(column.codes).tobytes()).digest()
+        other = first.setdefault(digest, column)
+        if other is not column:
+            texts = [c.different.cast(pl.String, strict=False) for c in (column, other)]
+            found[column.name] = (other.name, texts[0].equals(texts[1]))
+    return found
+
+
+def later(times: pl.Series, event: pl.Series) -> float:
+    """The share of the rows with both times in which the first is later; 0 without such rows."""
+    both = times.is_not_null() & event.is_not_null()
+    return float((times.filter(both) > event.filter(both)).mean()) if both.sum() >= LEAST else 0.0

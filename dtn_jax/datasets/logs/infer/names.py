@@ -30,21 +30,8 @@ QUANTITIES = _words(
 )
 TIMES = ("timestamp", "ts", "t", "time", "datetime", "dt", "date", "day")
 TIME_ENDS = frozenset([*TIMES, "at", "unix", "epoch"])
-USERS = [
-    "user",
-    "uid",
-    "member",
-    "visitor",
-    "customer",
-    "client",
-    "account",
-    "viewer",
-    "buyer",
-    "person",
-    "session",
-    "cookie",
-    "device",
-]
+USERS = ["user", "uid", "member", "visitor", "customer", "client", "account", "viewer"]
+USERS += ["buyer", "person", "session", "cookie", "device"]
 OUTCOMES = _words(
     "click clicks clicked cart addtocart order orders ordered buy bought purchase purchased "
     "pay paid payment like liked dislike disliked share shared follow followed conversion "

@@ -76,7 +76,7 @@ class Column:
         if values.dtype in (pl.Boolean, pl.Null):
             values = values.cast(pl.Int8)
         made = pc.dictionary_encode(values.rechunk().to_arrow())
-        codes = made.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        codes = made.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return codes, pl.from_arrow(made.dictionary)
 
     @property
@@ -94,16 +94,22 @@ class Column:
         return len(self.different)
 
     @functools.cached_property
+    def texts(self) -> pl.Series:
+        """`different` as texts."""
+        spans = self.different.dtype == pl.Duration  # which polars does not write
+        return (self.different.to_physical() if spans else self.different).cast(pl.String)
+
+    @functools.cached_property
     def counts(self) -> Int[np.ndarray, " V"]:
         """The rows of each value of `different`."""
         return np.bincount(self.codes[self.codes >= 0], minlength=self.distinct)
 
-    @functools.cached_property
+    @property
     def numbers(self) -> Float64[np.ndarray, " R"]:
         """Numbers, NaN where missing."""
         return self.values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
-    @functools.cached_property
+    @property
     def there(self) -> Bool[np.ndarray, " R"]:
         return self.values.is_not_null().to_numpy()
 
@@ -142,7 +148,7 @@ def column(raw: pl.Series) -> Column:
 
 
 def missing_words(frame: pl.DataFrame) -> list[str]:
-    """Texts of a CSV file that stand for a missing value: those among numbers, and `\\N`."""
+    """Texts of a CSV file that stand for a missing value: those among numbers, `\\N` and NULL."""
     found = set()
     for raw in frame.select(pl.col(pl.String)):
         known = raw.drop_nulls().unique()
@@ -150,7 +156,7 @@ def missing_words(frame: pl.DataFrame) -> list[str]:
         others = known.filter(~known.is_in(list(MISSING)))
         if words and len(others) and others.str.contains(NUMBER).all():
             found |= words
-        found |= words & {"\\N"}
+        found |= words & {"\\N", "NULL"}
     return sorted(found)
 
 

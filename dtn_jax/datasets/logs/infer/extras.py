@@ -93,7 +93,10 @@ def _offered(column: Column, event: Column | None, taken: set[str]) -> list[Fiel
         value = formula(f"number({expression(event.name)}) - number({read})")
         options = {"kind": "numeric", "log": "true", "value": value}
         found.append((f"since_{column.name}", options, "seconds from then to the event"))
-    for name in ("hour", "weekday"):
+    at = column.different.cast(pl.Datetime("us"))
+    for name, values in (("hour", at.dt.hour()), ("weekday", at.dt.weekday())):
+        if values.n_unique() <= 1:
+            continue
         options = {"value": formula(f"{name}({read})")}
         found.append((f"{name}_of_{column.name}", options, ""))
     return [

@@ -131,7 +131,7 @@ def _times(found: dict[str, FieldDraft], singles: dict[str, Column], event: Colu
     for name, c in singles.items():
         own = roles.time_unit(c)
         typed = times.is_date(c.raw.dtype) or c.is_text
-        if not own or (not typed and names.time_rank(name) < 0):
+        if not own or (not typed and names.time_rank(name) is None):
             continue
         found[name].leave_out("times are no categories: those of test are never in train")
         if not unit:
@@ -151,11 +151,11 @@ def _times(found: dict[str, FieldDraft], singles: dict[str, Column], event: Colu
 def _same(found: dict[str, FieldDraft], singles: dict[str, Column]) -> None:
     """Leaves out columns that tell what an earlier field tells."""
     fields = [c for name, c in singles.items() if not found[name].reason]
-    for name, (other, very) in suspects.same(fields).items():
-        found[name].leave_out(
-            f"a copy of {other}" if very else f"it tells what {other} does, value for value",
-            suspect=True,
-        )
+    for numeric in (False, True):  # of an item, its price tells other things than its id
+        alike = [c for c in fields if kinds.is_numeric(c) == numeric]
+        for name, (other, very) in suspects.same(alike).items():
+            told = f"a copy of {other}" if very else f"it tells what {other} does, value for value"
+            found[name].leave_out(told, suspect=True)
 
 
 def unexamined(draft: Draft, rows: int) -> list[str]:

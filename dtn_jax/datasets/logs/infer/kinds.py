@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
+from jaxtyping import Float64
 
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column
@@ -27,6 +30,8 @@ def field(column: Column, whole: bool) -> FieldDraft:
       column: of single values.
       whole: whether the sample is the whole log.
     """
+    if column.raw.dtype == pl.String and not is_numeric(column):
+        column = dataclasses.replace(column, values=column.raw)  # '1.0' is another than '1'
     made = FieldDraft(column.name, facts=facts(column))
     if column.distinct == 0:
         made.leave_out("always missing")
@@ -53,7 +58,9 @@ def is_numeric(column: Column) -> bool:
     if not column.is_number or column.distinct <= 1:
         return False
     if not column.is_whole:
-        return True
+        return column.raw.dtype != pl.String or not names.is_id(
+            column.name
+        )  # version '1.1' is none
     if column.distinct <= SMALL or names.is_id(column.name):
         return False
     if names.is_quantity(column.name):
@@ -73,27 +80,25 @@ def _numeric(made: FieldDraft, column: Column) -> None:
         )
     if is_skewed(column):
         made.options["log"] = "true"
-    if column.is_whole and not column.raw.dtype.is_float():
-        made.notes.append("taken for a quantity; for ids: kind: categorical")
+    if column.is_whole:
+        made.facts = f"a quantity, {made.facts}"
 
 
 def is_skewed(column: Column) -> bool:
     """Whether numbers from 0 on are more even as logarithms."""
     x = column.numbers[np.isfinite(column.numbers)]
-    if not len(x) or x.min() < 0 or x.std() == 0:
+    if not len(x) or x.min() < 0 or x.max() == x.min():
         return False
-    return skewness(x) > 2 and abs(skewness(np.log1p(x))) < skewness(x) / 2
+    plain = skewness(x / x.max())  # of a scale on which nothing overflows
+    return plain > 2 and abs(skewness(np.log1p(x))) < plain / 2
 
 
-def skewness(x: np.ndarray) -> float:
-    centred = (x - x.mean()) / max(x.std(), 1e-300)
-    return float((centred**3).mean())
+def skewness(x: Float64[np.ndarray, " K"]) -> float:
+    centred = x - x.mean()
+    return float((centred**3).mean() / max((centred**2).mean() ** 1.5, 1e-300))
 
 
 def _categorical(made: FieldDraft, column: Column, whole: bool) -> None:
-    least = min_count(column)
-    if least > 1:
-        made.options["min_count"] = least
     if column.stray:
         made.notes.append(f"a number but for a few values, such as {shown(column.stray)}")
     if nearly_unique(column):
@@ -102,6 +107,10 @@ def _categorical(made: FieldDraft, column: Column, whole: bool) -> None:
             made.notes.append(f"nearly unique in the sample: {told}")
         else:
             made.leave_out(f"nearly unique: {told}")
+            return
+    least = min_count(column)
+    if least > 1:
+        made.options["min_count"] = least
     if column.is_text:
         _text(made, column)
 

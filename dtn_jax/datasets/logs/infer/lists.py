@@ -15,6 +15,7 @@ from dtn_jax.datasets.logs.infer.draft import FieldDraft
 from dtn_jax.datasets.logs.infer.kinds import min_count
 from dtn_jax.datasets.logs.infer.words import percent, quoted, shown
 
+MOST = 1_000_000  # values of a column's lists that are looked at one by one
 KEPT = 50  # values that a bag keeps unless its options say another number
 WEIGHTS = {"weight", "weights", "score", "scores", "prob", "probs", "probability", "strength"}
 SHARED = 100  # different values from which a bag may share a table by its values alone
@@ -42,9 +43,10 @@ class ListColumn:
 
     @functools.cached_property
     def items(self) -> Column:
-        """The values of all lists, one list's after another's."""
+        """The values of the lists, one list's after another's; of long ones, of every n-th list."""
         filled = self.raw.filter(self.raw.list.len() > 0)
-        return column(filled.explode().alias(self.name))
+        values = int(self.lengths[self.lengths > 0].sum())
+        return column(filled.gather_every(-(-values // MOST) or 1).explode().alias(self.name))
 
     @property
     def missing(self) -> float:
@@ -55,11 +57,13 @@ class ListColumn:
         """Whether its values are floats, not all of them whole."""
         return self.items.values.dtype.is_float() and not self.items.is_whole
 
-    @property
+    @functools.cached_property
     def is_finite(self) -> bool:
         """Whether all values are numbers, none missing or infinite."""
-        items = self.items
-        return items.known > 0 and items.is_number and not items.missing and not items.infinite
+        if not self.items.known or not self.items.is_number or self.items.missing:
+            return False
+        inner = self.raw.list.eval(pl.element().cast(pl.Float64, strict=False).is_finite())
+        return bool(inner.list.eval(pl.element().fill_null(False)).list.all().fill_null(True).all())
 
     @property
     def length(self) -> int:
@@ -121,11 +125,11 @@ def _bag(made: FieldDraft, c: ListColumn, weights: str, scalars: dict[str, Colum
 
 def _twin(c: ListColumn, scalars: dict[str, Column]) -> str:
     """The column of single values that a bag lists, such as the items of a history; else ''."""
-    items = set(c.items.different.cast(pl.String).to_list())
+    items = set(c.items.texts.to_list())
     for name, other in scalars.items():
         if other.is_number != c.items.is_number or other.distinct < SHARED:
             continue
-        common = items & set(other.different.cast(pl.String).to_list())
+        common = items & set(other.texts.to_list())
         related = set(names.words(name)) & names.ENTITIES & _singular(names.words(c.name))
         if len(common) >= ALIKE * len(items) and (related or other.is_text) and len(items) > 20:
             return name

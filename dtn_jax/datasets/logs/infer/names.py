@@ -23,15 +23,22 @@ UNIQUE = _words(
     "request req impression imp trace event log row record uuid guid transaction message span"
 )
 QUANTITIES = _words(
-    "ms us sec secs second seconds min mins minute minutes hours days duration price prices "
-    "cost amount count counts cnt num number qty quantity age ages size length len width "
-    "height score scores rate ratio ctr cvr pct percent percentage avg mean median sum total "
-    "distance km meters income salary revenue gmv budget bid balance weight temperature"
+    "n views visits impressions exposures clicks orders likes ms us sec secs second seconds "
+    "min mins minute minutes hours days duration price prices cost amount count counts cnt "
+    "num number qty quantity age ages size length len width height score scores rate ratio "
+    "ctr cvr pct percent percentage avg mean median sum total distance km meters income "
+    "salary revenue gmv budget bid balance weight temperature"
 )
 TIMES = ("timestamp", "ts", "t", "time", "datetime", "dt", "date", "day")
 TIME_ENDS = frozenset([*TIMES, "at", "unix", "epoch"])
 USERS = ["user", "uid", "member", "visitor", "customer", "client", "account", "viewer"]
 USERS += ["buyer", "person", "session", "cookie", "device"]
+EVENTS = _words("event log logged request impression show exposure action server")
+ABOUT = _words(  # times of things that are older or younger than the event
+    "publish published release released birth registration joined update updated modified "
+    "start end expire expires expiry first last previous create upload uploaded launch "
+    "install deleted"
+)
 OUTCOMES = _words(
     "click clicks clicked cart addtocart order orders ordered buy bought purchase purchased "
     "pay paid payment like liked dislike disliked share shared follow followed conversion "
@@ -92,15 +99,18 @@ def is_value(name: str) -> bool:
     return spent or bool(found and found[-1] in VALUES) or found == ["y"]
 
 
-def time_rank(name: str) -> int:
-    """0 is the most telling name of a time column; -1 is no such name."""
+def time_rank(name: str) -> tuple[bool, bool, int] | None:
+    """The smallest is the most telling name of the time of an event; None is no such name.
+
+    Times of what the event is about come last: published_at, click_ts.
+    """
     found = words(name)
     if not found or found[-1] not in TIME_ENDS:
-        return -1
-    if "".join(found) in TIMES:
-        return TIMES.index("".join(found))
-    first = {"event", "log", "request", "impression", "show", "exposure", "action"}
-    return len(TIMES) + (not set(found) & first)
+        return None
+    exact = "".join(found) in TIMES
+    telling = exact or bool(set(found[:-1]) & EVENTS)
+    other = bool(set(found[:-1]) & (ABOUT | OUTCOMES | ENTITIES))
+    return other, not telling, TIMES.index("".join(found)) if exact else len(TIMES)
 
 
 def user_rank(name: str) -> int:

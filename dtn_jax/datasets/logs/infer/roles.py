@@ -62,22 +62,22 @@ def time_unit(column: Column) -> str:
     return "" if unit == "number" else unit
 
 
-def _rank(column: Column) -> tuple[int, int, int] | None:
+def _rank(column: Column) -> tuple | None:
     """The smallest is the likeliest time column; None is none.
 
-    A column of a type that is a time comes before one that only has such a name, and one that
-    tells hours before one that tells days.
+    A telling name counts most; then a column that tells hours comes before one that tells days,
+    and one whose type is a time before numbers.
     """
     typed = times.is_date(column.raw.dtype) or (column.is_text and _iso(column))
     rank = names.time_rank(column.name)
     unit = time_unit(column)
-    if not unit or (not typed and rank < 0) or column.distinct < 3:
+    if not unit or (not typed and rank is None) or column.distinct < 3:
         return None
     if unreadable(column, unit) > FEW:
         return None
-    rank = rank if rank >= 0 else 100
+    other, vague, place = rank or (False, True, 100)
     coarse = unit == "yyyymmdd" or of_days(column, unit)
-    return int(coarse), int(not typed), rank
+    return other, vague, coarse, not typed, place
 
 
 def _iso(column: Column) -> bool:

@@ -19,7 +19,7 @@ from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 
 ROWS = 500_000  # that are looked at
-BYTES = 384 << 20  # that they may take
+BYTES = 256 << 20  # that they may take
 SECONDS = 40.0  # for reading; what is read by then is the sample
 FEW = 1e-5  # share of the rows in which a value may be bad: far below what prepare allows
 
@@ -58,8 +58,9 @@ class Sample:
         of = f" of {'' if self.exact else 'about '}{self.rows:,}"
         of = "" if self.whole or (not self.exact and self.rows <= self.frame.height) else of
         rows = f"{'all ' if self.whole else ''}{self.frame.height:,}{of} rows"
-        files = f"{self.seen:,} of {self.files:,} files"
-        return f"{rows}, from {files if self.files > 1 else '1 file'}"
+        files = "1 file" if self.files == 1 else f"{self.seen:,} of {self.files:,} files"
+        files = f"all {self.files:,} files" if 1 < self.files == self.seen else files
+        return f"{rows}, from {files}"
 
 
 def read(files: Sequence[RawFile], input: InputSpec) -> Sample:

@@ -122,11 +122,12 @@ def alone(column: Column, target: Target) -> float:
 
 
 def _bucketed(column: Column) -> tuple[Int[np.ndarray, " R"], Float64[np.ndarray, " V"] | None]:
-    """A number for each value, -1 where missing, and for numbers the value of each number."""
+    """A code for each value, -1 where missing, and for numbers the rank of each code."""
     if not column.is_number:
         return column.codes, None
     if column.distinct <= BUCKETS:
-        return column.codes, column.different.cast(pl.Float64).to_numpy()
+        numbers = column.different.cast(pl.Float64).to_numpy()
+        return column.codes, np.searchsorted(np.unique(numbers), numbers).astype(np.float64)
     known = column.numbers[column.there]
     edges = np.unique(np.quantile(known, np.arange(1, BUCKETS) / BUCKETS, method="lower"))
     codes = np.where(column.there, np.searchsorted(edges, column.numbers, "right"), -1)
@@ -165,8 +166,7 @@ def same(columns: Sequence[Column]) -> dict[str, tuple[str, bool]]:
         digest = hashlib.sha256(np.ascontiguousarray(column.codes).tobytes()).digest()
         other = first.setdefault(digest, column)
         if other is not column:
-            texts = [c.different.cast(pl.String, strict=False) for c in (column, other)]
-            found[column.name] = (other.name, texts[0].equals(texts[1]))
+            found[column.name] = (other.name, column.texts.equals(other.texts))
     return found
 
 

@@ -8,7 +8,7 @@ from dtn_jax.datasets.logs.infer.draft import Draft, FieldDraft, TaskDraft
 from dtn_jax.datasets.logs.infer.words import clean, options, quoted
 from dtn_jax.datasets.logs.spec import InputSpec
 
-WIDEST = 64  # columns before a comment; a longer line has its comment one space on
+WIDEST = 64  # columns before a comment
 OFFER = "an offer"  # the reason of fields that may be made of a time
 
 
@@ -23,7 +23,7 @@ def schema_text(draft: Draft, name: str, looked: str, help_command: str) -> str:
     """
     lines = [
         "# A schema file: inputs and labels of a model, made of the columns of raw logs.",
-        f"# Its comments are of {looked}.",
+        f"# Its comments show what is in {looked}.",
         "# Change what is wrong: a label that is none, an id that was taken for a number, a leak.",
         f"# All keys: {help_command}",
         f"name: {quoted(name)}",
@@ -47,10 +47,15 @@ def schema_text(draft: Draft, name: str, looked: str, help_command: str) -> str:
 
 
 def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Lines of (text, comment), the comments one below the other."""
-    fitting = [len(text) for text, comment in rows if comment and len(text) <= WIDEST]
-    width = max(fitting, default=0)
-    return [f"{text:{width}s}  # {comment}" if comment else text for text, comment in rows]
+    """Lines of (text, comment), the comments one below the other; that of a long line is below."""
+    short = [len(text) for text, comment in rows if comment and len(text) <= WIDEST]
+    width, lines = max(short, default=0), []
+    for text, comment in rows:
+        if comment and len(text) <= WIDEST:
+            lines.append(f"{text:{width}s}  # {comment}")
+        else:
+            lines += [text, f"    # {comment}"] if comment else [text]
+    return lines
 
 
 def _entry(name: str, given: dict, width: int = 0) -> str:
@@ -87,8 +92,9 @@ def _left_out(fields: Sequence[FieldDraft]) -> list[str]:
     lines = ["", "  # Left out, each for a reason. Without its '# ' a line is a field again."]
     for field in fields:
         lines.append(f"  # {clean(_entry(field.name, field.options))}")
-        facts = f" [{field.facts}]" if field.facts and field.facts not in field.reason else ""
-        lines.append(f"  #     {clean(field.reason)}{clean(facts)}")
+        lines.append(f"  #     {clean(field.reason)}")
+        if field.facts and not field.reason.startswith(("constant", "always", "nearly unique")):
+            lines.append(f"  #     {clean(field.facts)}")
         lines += [f"  #     {clean(note)}" for note in field.notes]
     return lines
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -18,15 +18,27 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 
 
-def check_given(what: str, name: str, sample: Sample, singles: Mapping[str, Column]) -> None:
-    """Raises UserError where a column that was asked for is not there, or cannot be used."""
-    if not name:
-        return
-    if name in sample.refused:
-        raise UserError(f"{what}={name}: {sample.refused[name]}")
-    choose(f"column in {what}", name, sample.frame.columns)
-    if name not in singles:
-        raise UserError(f"{what}={name}: it is a column of lists; expected single values")
+def check_given(
+    asked: Sequence[tuple[str, str]], sample: Sample, singles: Mapping[str, Column]
+) -> None:
+    """Raises UserError where a column that was asked for is not there, or cannot be used.
+
+    Args:
+      asked: (argument, column or '').
+      sample: of the log.
+      singles: {name: column} of single values.
+    """
+    uses: dict[str, str] = {}
+    for what, name in asked:
+        if not name:
+            continue
+        if name in sample.refused:
+            raise UserError(f"{what}={name}: {sample.refused[name]}")
+        choose(f"column in {what}", name, sample.frame.columns)
+        if name not in singles:
+            raise UserError(f"{what}={name}: it is a column of lists; expected single values")
+        if uses.setdefault(name, what) != what:
+            raise UserError(f"{what}={name}: the column is {uses[name]} as well")
 
 
 def split_column(singles: Mapping[str, Column]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def draft(sample: Sample, given: Sequence[str] = (), time: str = "", group: str 
     frame = without(sample.frame, words)
     singles = {c.name: column(c) for c in frame if c.dtype != pl.List}
     several = [ListColumn(c) for c in frame if c.dtype == pl.List]
-    for what, name in (("--time", time), ("--group", group), *(("--labels", n) for n in given)):
-        extras.check_given(what, name, sample, singles)
+    asked = [("--time", time), ("--group", group), *(("--labels", name) for name in given)]
+    extras.check_given(asked, sample, singles)
     when = roles.time(_free(singles, [group, *given]), time)
     who = roles.group(_free(singles, [when.column, *given]), group)
     split = extras.split_column(singles)

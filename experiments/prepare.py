@@ -77,6 +77,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         max_reject_rate=known.max_reject_rate,
         machine=machine(known.shard),
         replace=known.replace,
+        beam=known.beam,
     )
     return data, True
 
@@ -170,6 +171,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="this is machine I of N that run the same command on one --data_dir",
     )
     add(
+        "--beam",
+        default="",
+        metavar="OPTIONS",
+        help="do the work on Apache Beam, with its pipeline options, such as "
+        "'--runner=DirectRunner' (pip install 'dtn_jax[beam]')",
+    )
+    add(
         "--replace",
         action="store_true",
         help="prepare the set again where it was made from something "
@@ -223,4 +231,4 @@ def show(data: Prepared, account: bool) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(main, resumes=RESUMES)

@@ -23,12 +23,13 @@ class InMemory(Prepared):
 
 
 class Records(list):
-    """A list of blocks; `taken` has the numbers of those that were read."""
+    """A list of blocks; `taken` has the numbers of those that were read, `most` at once."""
 
     def __init__(self, blocks):
         super().__init__(blocks)
-        self.taken = []
+        self.taken, self.most = [], 0
 
     def __getitems__(self, keys):
         self.taken += keys
+        self.most = max(self.most, len(keys))
         return [self[k] for k in keys]

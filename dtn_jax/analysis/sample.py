@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
-from dtn_jax.input.reader import in_order, take
+from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Schema
-
-READ = 1 << 16  # rows read at a time: the memory is that of the sample, not of the split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +32,21 @@ class Sample:
 
 
 def read_sample(data: Prepared, split: str, most: int, seed: int) -> Sample:
+    """The rows that `draw` draws, with their groups; the memory is that of the sample."""
+    numbers = draw(data, split, most, seed)
+    group = data.groups(split)
+    return Sample(
+        split=split,
+        rows=SplitReader(data, split).picked(numbers),
+        group=None if group is None else group[numbers],
+    )
+
+
+def draw(data: Prepared, split: str, most: int, seed: int) -> Int[np.ndarray, " B"]:
     """Draws `most` of the split's rows without replacement, or takes all where there are no more.
+
+    Returns:
+      Their numbers, ascending.
 
     Raises:
       UserError: an unknown split, or no row asked for.
@@ -43,19 +54,9 @@ def read_sample(data: Prepared, split: str, most: int, seed: int) -> Sample:
     total = data.rows[choose("split", split, data.rows)]
     if most < 1:
         raise UserError(f"rows={most}: expected at least 1")
-    place = np.arange(total)
-    if most < total:
-        place = np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
-    parts = []
-    for start, batch in zip(range(0, total, READ), in_order(data, split, READ)):
-        first, last = np.searchsorted(place, [start, start + READ])
-        parts.append(take(batch, place[first:last] - start))
-    group = data.groups(split)
-    return Sample(
-        split=split,
-        rows=jax.tree.map(lambda *a: np.concatenate(a), *parts),
-        group=None if group is None else group[place],
-    )
+    if most >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, most, replace=False))
 
 
 class Columns(NamedTuple):

@@ -13,9 +13,9 @@ from ml_collections import FrozenConfigDict
 
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
 from dtn_jax.analysis.gate_use import GATES, make_gates
-from dtn_jax.analysis.sample import read_sample
+from dtn_jax.analysis.sample import draw
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.input.reader import take
+from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 from dtn_jax.options import option
 from dtn_jax.parallel import processes
@@ -23,6 +23,7 @@ from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import State
 from dtn_jax.tables.plan import TablePlan
 
+VALIDATION = "validation"
 SEED = 0  # of the rows: the same ones in every run on a data set, so that runs compare
 KIND = "analysis"  # of the records in metrics.jsonl
 GATE = "gate"  # gate:GATE:SOURCE; no task's name has a ":"
@@ -58,7 +59,8 @@ class Watch:
         plan: TablePlan,
         at: Placement,
     ):
-        rows = read_sample(data, "validation", config.analysis.rows, SEED).rows
+        numbers = draw(data, VALIDATION, config.analysis.rows, SEED)
+        rows = SplitReader(data, VALIDATION).picked(numbers)
         self.batches = [
             at.put(own_rows(take(rows, place), at.mesh.size), at.batch())
             for place in batches_of(len(rows.ids), config.data.batch_size)

@@ -12,6 +12,8 @@ import numpy as np
 from dtn_jax.datasets.preparation.prepared import Prepared, check_ids
 from dtn_jax.interface import Batch
 
+BLOCKS = 64  # read at a time
+
 
 class SplitReader:
     """Random access to a split's records; their ids are checked at every read."""
@@ -23,14 +25,18 @@ class SplitReader:
 
     def read(self, records: np.ndarray) -> Batch:
         """The rows of these records, joined; row_mask all True."""
-        blocks = self.records.__getitems__(records.tolist())
         lengths = self.starts[records + 1] - self.starts[records]
-        columns = {
-            k: np.concatenate([np.asarray(b[k])[:n] for b, n in zip(blocks, lengths)])
-            for k in blocks[0]
-        }
+        n, end, columns = int(lengths.sum()), 0, {}
+        for at in range(0, len(records), BLOCKS):  # so that a window is never held as blocks too
+            blocks = self.records.__getitems__(records[at : at + BLOCKS].tolist())
+            sizes = lengths[at : at + BLOCKS]
+            start, end = end, end + int(sizes.sum())
+            for k, first in blocks[0].items():
+                if k not in columns:
+                    columns[k] = np.empty((n, *first.shape[1:]), first.dtype)
+                parts = [b[k][:size] for b, size in zip(blocks, sizes)]
+                np.concatenate(parts, out=columns[k][start:end])
         check_ids(columns["ids"], self.schema)
-        n = len(columns["ids"])
         return Batch(
             ids=columns["ids"],
             weights=columns.get("weights", np.empty((n, 0), np.float32)),
@@ -50,6 +56,20 @@ class SplitReader:
         first, last = np.searchsorted(self.starts, [start, stop - 1], side="right") - 1
         begin = int(self.starts[first])
         return part_of(self.read(np.arange(first, last + 1)), start - begin, stop - begin)
+
+    def picked(self, numbers: np.ndarray) -> Batch:
+        """The rows of these ascending numbers; only their blocks are read, a few at a time."""
+        of = np.searchsorted(self.starts, numbers, side="right") - 1
+        records, parts = np.unique(of), []
+        for at in range(0, len(records), BLOCKS):
+            some = records[at : at + BLOCKS]
+            lengths = self.starts[some + 1] - self.starts[some]
+            before = np.cumsum(lengths) - lengths  # where each block lies among those read
+            own = slice(*np.searchsorted(of, [some[0], some[-1] + 1]))
+            block = np.searchsorted(some, of[own])
+            place = numbers[own] - self.starts[of[own]] + before[block]
+            parts.append(take(self.read(some), place))
+        return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
 
 def take(rows: Batch, place) -> Batch:

@@ -174,7 +174,7 @@ def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
 
 
 def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):
-    monkeypatch.setattr("dtn_jax.analysis.sample.READ", 700)
+    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
     data = catalog.load("adult", data_dir=prepared_dir)
     everything = SplitReader(data, "validation").everything()
     whole = read_sample(data, "validation", 10**9, 0)

@@ -8,6 +8,7 @@ from tiny_runs import tiny
 from vector_batches import NUMBERS, SCHEMA, SLOTS, batch
 
 from dtn_jax.analysis import gradients
+from dtn_jax.analysis.pairs import make_inputs, pair_strengths
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.analysis.segments import segments
@@ -104,6 +105,23 @@ def test_gradient_importance_sees_the_projected_vectors():
                 (slopes[v] * (e[v] - e[v].mean(axis=0, keepdims=True))).sum(-1) for v in e
             )
             np.testing.assert_allclose(found[:, :, t], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_pairs_are_of_what_the_experts_read(model):
+    """Complete fields, those of vectors among them."""
+    (own,) = pair_strengths(model.passes).values()
+    assert own.strengths["term"].shape == (6, 6)
+    state, run = jax.device_get(model.state), model.run
+    kernel = state.params["shared"]["gdcn_0"]["cross_0"]["kernel"]
+    assert kernel.shape == (18, 18)
+    read = make_inputs(run.model, run.plan, ["shared/gdcn_0"])
+    given = jax.tree.map(jnp.asarray, model.rows)
+    with_numbers = jax.jit(read)(state, given)["shared/gdcn_0"]
+    without = jax.jit(read)(state, given.replace(numeric=given.numeric * 0))["shared/gdcn_0"]
+    known = model.rows.ids[:, SLOTS[NAME]] == 1
+    W = state.params["vectors_shared"][NAME]
+    x = model.rows.numeric[known][:, NUMBERS[NAME]]
+    np.testing.assert_allclose((with_numbers - without)[known, 2], x @ W, rtol=1e-9, atol=1e-12)
 
 
 def test_a_vector_makes_no_segments():

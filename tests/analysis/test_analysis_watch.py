@@ -8,7 +8,6 @@ from tiny_runs import rows, tiny
 
 from dtn_jax.analysis import gate_use, watch
 from dtn_jax.analysis.conflict import make_conflict
-from dtn_jax.analysis.sample import Sample
 from dtn_jax.input.reader import take
 
 
@@ -22,16 +21,20 @@ def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
     given = rows(seed=1, count=33)  # 2 devices: one row is padding
     asked = []
 
-    def read_sample(*arguments):
-        asked.append(arguments)
-        return Sample("validation", given, None)
+    class Reader:
+        def __init__(self, *arguments):
+            asked.append(arguments)
 
-    monkeypatch.setattr(watch, "read_sample", read_sample)
+        def picked(self, numbers):
+            return take(given, numbers)
+
+    monkeypatch.setattr(watch, "SplitReader", Reader)
+    monkeypatch.setitem(gated.run.data.rows, "validation", 33)
     run = gated.run
     config = ConfigDict(run.config.to_dict())
     config.analysis.rows, config.data.batch_size = 33, 11
     watched = watch.Watch(config, run.data, run.model, run.plan, run.at)
-    assert asked == [(run.data, "validation", 33, 0)]
+    assert asked == [(run.data, "validation")]
     record = watched.record(gated.state, 7, 0.5)
     assert (record["kind"], record["step"], record["epoch"]) == ("analysis", 7, 0.5)
     gates = jax.jit(gate_use.make_gates(run.model, run.plan, run.at.table_mesh))

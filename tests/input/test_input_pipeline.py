@@ -12,7 +12,7 @@ from dtn_jax.datasets.preparation.builder import Layout
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
-from dtn_jax.input.reader import SplitReader, in_order, take
+from dtn_jax.input.reader import BLOCKS, SplitReader, in_order, take
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 
@@ -178,6 +178,28 @@ def test_rows_between(adult):
         got = reader.between(start, stop)
         np.testing.assert_array_equal(got.ids, everything.ids[start:stop])
         np.testing.assert_array_equal(got.labels, everything.labels[start:stop])
+
+
+def test_a_window_is_never_held_as_blocks():
+    """Of which a million rows would be held once more, and a third time as they lie on disk."""
+    data = stored_rows(Layout(16, 4), 16 * 4 * 16)
+    got = SplitReader(data, "train").read(np.arange(255, -1, -1))
+    expected = np.arange(16 * 4 * 16).reshape(-1, 4)[::-1].ravel() + 1
+    np.testing.assert_array_equal(got.ids[:, 0], expected)
+    assert data.notes["train"].most == BLOCKS < 256
+
+
+@pytest.mark.parametrize("count", [1, 7, 300, 1013])
+def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
+    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    layout, rows = Layout(4, 8), 1013
+    data = stored_rows(layout, rows)
+    numbers = np.sort(np.random.default_rng(count).choice(rows, count, replace=False))
+    got = SplitReader(data, "train").picked(numbers)
+    np.testing.assert_array_equal(got.ids[:, 0], numbers + 1)
+    np.testing.assert_array_equal(got.labels[:, 0], (numbers + 1) / 2)
+    blocks = np.repeat(np.arange(len(layout.blocks(rows))), layout.blocks(rows))[numbers]
+    assert data.notes["train"].taken == sorted(set(blocks))
 
 
 def test_taken_rows_with_padding(adult):

@@ -57,6 +57,7 @@ def test_every_projection_is_trained():
     [
         {"parallel__devices": 8, "parallel__table_devices": 4},
         {"parallel__devices": 2, "parallel__strategy": "pmap"},
+        {"parallel__devices": 1, "train__remat": True},
     ],
 )
 @pytest.mark.parametrize("parts", [1, 2])

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 
 import polars as pl
@@ -24,9 +25,22 @@ from dtn_jax.datasets.logs.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked, move_aside
+from dtn_jax.shared_files import locked
 
+ROW_GROUP = 250_000  # of the file that a table in memory becomes
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
+
+
+@contextlib.contextmanager
+def told(spec: Spec, home: pathlib.Path) -> Iterator[None]:
+    """Turns what the file system says into a UserError: a full disk, a folder without rights."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
+            "command resumes"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -39,13 +53,14 @@ def raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[RawF
         return
     home.mkdir(parents=True, exist_ok=True)
     path = home / f"table.{os.getpid()}.parquet"
-    as_frame(input).write_parquet(path, row_group_size=raw_units.ROWS)
+    as_frame(input).write_parquet(path, row_group_size=ROW_GROUP)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    path = path.rename(home / f"table-{digest}.parquet")  # by its content: the call resumes
     try:
-        yield [
-            RawFile(f"{home}/table.parquet", "parquet", path.stat().st_size, ()),
-        ]
+        yield raw_files.find([str(path)])
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def as_frame(table: object) -> pl.DataFrame:
@@ -63,17 +78,6 @@ def as_frame(table: object) -> pl.DataFrame:
         ) from None
 
 
-def make_room(target: pathlib.Path, changed: str, replace: bool) -> None:
-    """Moves a set aside that was made from something else; raises UserError unless asked to."""
-    if not replace:
-        raise UserError(
-            f"{target} was prepared from {changed}. Give --replace to prepare it again (the old "
-            "set is kept beside it), another name in the schema file, or another --data_dir"
-        )
-    kept = move_aside(target, target.parent / "replaced", target.name)
-    progress.say(f"the set that was there is now in {kept}")
-
-
 @contextlib.contextmanager
 def begun(
     spec: Spec,
@@ -83,12 +87,17 @@ def begun(
     machine: Machine,
     memory_gb: float,
     processes: int,
+    beam: str,
 ) -> Iterator[tuple[Work, Team]]:
-    """The work, begun or found as it was left, and who does it; removed when it is done."""
+    """The work, begun or found as it was left, and who does it; removed when it is done.
+
+    Raises:
+      UserError: memory is too small, another process is at it, or a column is not as expected.
+    """
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
     with progress.Rows() as bars:
-        team = Team(machine, workers(processes, memory_gb), bars)
+        team = Team(machine, workers(processes, memory_gb), bars, beam)
         memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
         folder.mkdir(parents=True, exist_ok=True)
         lock = locked(folder / f"lock.{machine[0]}")
@@ -98,15 +107,36 @@ def begun(
             team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
             progress.say(f"Preparing {spec.name} in {home}")
             yield load(folder, memory), team
-            if team.is_first:
-                shutil.rmtree(folder)
+        if team.is_first:
+            remove_unfinished(home, seconds=10.0 if team.machines > 1 else 0.0)
+
+
+def remove_unfinished(home: pathlib.Path, seconds: float = 0.0) -> None:
+    """Removes what interrupted calls have left, also those for other files.
+
+    A folder in which one is at work stays; `seconds` is how long to wait for that one to end.
+    """
+    end = time.monotonic() + seconds
+    for folder in home.glob("unfinished-*"):
+        while not _removed(folder) and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _removed(folder: pathlib.Path) -> bool:
+    with contextlib.ExitStack() as held:
+        locks = [locked(path) for path in folder.glob("lock.*")]
+        for lock in filter(None, locks):
+            held.enter_context(lock)
+        if None not in locks:
+            shutil.rmtree(folder, ignore_errors=True)
+        return None not in locks
 
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
     known = {file.address: raw_read.schema(file, spec.input) for file in files}
     schema_columns.check(spec, known)
-    units = raw_units.plan(files, spec.input)
+    units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
     unit = spec.time_unit
     if spec.time and not unit:
         unit = times.unit_of(sample(files, units, spec))
@@ -126,7 +156,7 @@ def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
     raise UserError(f"the raw files of {spec.name} hold no rows")
 
 
-def _bytes(dtype: pl.DataType, spec: Spec) -> int:
+def _bytes(dtype: object, spec: Spec) -> int:
     """What a value takes in memory, roughly."""
     if dtype == pl.List:
         longest = [f.length or f.max_values for f in spec.fields if f.kind in ("bag", "vector")]

@@ -2,75 +2,74 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from dtn_jax.datasets.logs import splits, times
 from dtn_jax.datasets.logs.spec import SplitSpec
+from dtn_jax.errors import UserError
 
 STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a microsecond
+TENS = tuple(10**n for n in range(18, -1, -1))  # the steps of plain numbers
 ENOUGH = 10  # different times: with fewer, cuts are made at a finer step
 MOST = 100_000  # different times that are counted
+Histogram = tuple[np.ndarray, np.ndarray]  # int64 `[N]`: times, ascending; rows at each
 
 
-def histogram(found: Iterable[np.ndarray], unit: str) -> dict[int, int]:
-    """{time: rows}; times are rounded down to a step that leaves MOST of them at most."""
-    counts: collections.Counter[int] = collections.Counter()
-    for part in found:
-        values, rows = np.unique(part, return_counts=True)
-        counts.update(dict(zip(values.tolist(), rows.tolist(), strict=True)))
-        if len(counts) > MOST:
-            counts = coarser(counts, unit)
-    return dict(counts)
+def histogram(found: Iterable[np.ndarray], unit: str) -> Histogram:
+    """How many rows there are at each time, rounded down to a step that leaves MOST at most."""
+    return joined(((part, np.ones(len(part), np.int64)) for part in found), unit)
 
 
-def joined(parts: Iterable[Mapping[int, int]], unit: str) -> dict[int, int]:
-    """The histogram of several."""
-    counts: collections.Counter[int] = collections.Counter()
+def joined(parts: Iterable[Histogram], unit: str) -> Histogram:
+    """One histogram of several."""
+    total = np.empty(0, np.int64), np.empty(0, np.int64)
     for part in parts:
-        counts.update(part)
-        if len(counts) > MOST:
-            counts = coarser(counts, unit)
-    return dict(counts)
+        both = (np.concatenate(columns) for columns in zip(total, part, strict=True))
+        total = _coarse(_rounded(*both, step=1), unit)
+    return total
 
 
-def coarser(counts: Mapping[int, int], unit: str) -> collections.Counter[int]:
+def _coarse(counts: Histogram, unit: str) -> Histogram:
     """The same rows by the finest step that leaves at most MOST different times."""
-    if unit == "number":
-        step = 1
-        while len({time // step for time in counts}) > MOST:
-            step *= 10
-        return _rounded(counts, step)
-    for step in reversed(STEPS):
-        made = _rounded(counts, step)
-        if len(made) <= MOST:
-            return made
-    return _rounded(counts, STEPS[0])
+    for step in reversed(TENS if unit == "number" else STEPS):
+        if len(counts[0]) <= MOST:
+            break
+        counts = _rounded(*counts, step)
+    return counts
 
 
-def _rounded(counts: Mapping[int, int], step: int) -> collections.Counter[int]:
-    made: collections.Counter[int] = collections.Counter()
-    for time, rows in counts.items():
-        made[time // step * step] += rows
-    return made
+def _rounded(times: np.ndarray, rows: np.ndarray, step: int) -> Histogram:
+    order = np.argsort(times, kind="stable")
+    down = times[order] // step * step
+    begins = np.flatnonzero(np.append(True, down[1:] != down[:-1])) if len(down) else []
+    return down[begins], np.add.reduceat(rows[order], begins) if len(down) else rows
 
 
-def cut(split: SplitSpec, counts: Mapping[int, int], unit: str) -> dict[str, int]:
+def cut(split: SplitSpec, counts: Histogram, unit: str) -> dict[str, int]:
     """{validation, test: the first time of the split}, for shares or for times that are given.
 
     A share is cut at the coarsest step (days, hours, …) of which the log has ENOUGH.
+
+    Raises:
+      UserError: one is a share and the other a time, or validation is not before test.
     """
-    given = {
-        name: times.read(value, unit)
-        for name in ("validation", "test")
-        if isinstance(value := getattr(split, name), str)
-    }
-    if len(given) == 2:
-        return given
-    rounded = counts
+    given = {name: getattr(split, name) for name in ("validation", "test")}
+    texts = [isinstance(value, str) for value in given.values()]
+    if all(texts):
+        found = {name: times.read(value, unit) for name, value in given.items()}
+        if found["validation"] >= found["test"]:
+            raise UserError(
+                f"split: validation {given['validation']} is not before {given['test']}"
+            )
+        return found
+    if any(texts):
+        raise UserError(
+            "split: validation {validation} and test {test}: expected two shares of the rows, or "
+            "two times".format(**given)
+        )
     if unit != "number":
-        by_step = (_rounded(counts, step) for step in STEPS)
-        rounded = next((made for made in by_step if len(made) >= ENOUGH), counts)
-    return splits.cut_by_share(split, rounded)
+        by_step = (_rounded(*counts, step) for step in STEPS)
+        counts = next((made for made in by_step if len(made[0]) >= ENOUGH), counts)
+    return splits.cut_by_share(split, *counts)

@@ -106,7 +106,8 @@ class ShardWriter:
 
     def _serialized(self, block: Block) -> bytes:
         padded = {name: pad(v, self.layout.block_rows) for name, v in block.items()}
-        return self.serializer.serialize_example(self.features.encode_example(padded))
+        example = self.serializer.get_tf_example(self.features.encode_example(padded))
+        return example.SerializeToString(deterministic=True)  # else its arrays have any order
 
     def finish(self) -> int:
         written = {}

@@ -34,6 +34,7 @@ from dtn_jax.datasets.logs.formula.typed import (
     TRUTH,
     Typed,
 )
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 KINDS = {"number": NUMBER, "truth": TRUTH, "text": TEXT, "time": TIME}
@@ -82,10 +83,7 @@ class Expression:
         A column alone needs none.
         """
         parts = () if self.column else self._typed(frame).wrong
-        if not parts:
-            return pl.repeat(False, frame.height, eager=True)
-        found = pl.any_horizontal(part.fill_null(False) for part in parts)
-        return frame.select(found).to_series()
+        return frame.select(_any(parts)).to_series()
 
     def read(self, frame: pl.DataFrame, kind: str) -> tuple[pl.Series, pl.Series]:
         """Its value in each row as one of KINDS, and where it is wrong.
@@ -93,8 +91,7 @@ class Expression:
         A column alone is read too: '1' in a text column is the number 1.
         """
         made = READ_AS[KINDS[kind]](self._typed(frame))
-        wrong = pl.any_horizontal(pl.lit(False), *(part.fill_null(False) for part in made.wrong))
-        columns = frame.select(made.expr.alias("value"), wrong.alias("wrong"))
+        columns = frame.select(made.expr.alias("value"), _any(made.wrong))
         return columns["value"].alias(self.text), columns["wrong"]
 
     def timed(self, time: str, unit: str) -> Expression:
@@ -106,8 +103,14 @@ class Expression:
         return compiled(self, tuple((name, types[name]) for name in self.columns))
 
 
+def _any(parts: tuple[pl.Expr, ...]) -> pl.Expr:
+    """Where one of `parts` is true; a value for each row even where none reads a column."""
+    no = pl.repeat(False, pl.len())
+    return pl.any_horizontal(no, *(part.fill_null(False) for part in parts)).alias("wrong")
+
+
 @functools.lru_cache(maxsize=1024)  # of each expression, once for all chunks of a file
-def compiled(expression: Expression, types: tuple[tuple[str, pl.DataType], ...]) -> Typed:
+def compiled(expression: Expression, types: tuple[tuple[str, Type], ...]) -> Typed:
     units = {expression.time: expression.unit} if expression.unit else {}
     return evaluate(expression.tree, dict(types), units)
 
@@ -156,9 +159,7 @@ def check_call(node: Node) -> None:
         raise UserError(f"{node.value}() takes {few} values, got {len(node.parts)}")
 
 
-def check(
-    expression: Expression, columns: Mapping[str, pl.DataType], where: str, kind: str = ""
-) -> None:
+def check(expression: Expression, columns: Mapping[str, Type], where: str, kind: str = "") -> None:
     """Raises UserError where the expression reads a column that is not there, or needs what the
     columns' types do not give.
 

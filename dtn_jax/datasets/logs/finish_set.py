@@ -17,8 +17,10 @@ from dtn_jax.datasets.logs.shard_files import features, file_of
 from dtn_jax.datasets.logs.splits import SPLITS
 from dtn_jax.datasets.logs.tally import Tally
 from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, file_name
+from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.schema import Schema, Task
+from dtn_jax.shared_files import move_aside
 
 VERSION = "1.0.0"
 VOCABULARY = "vocabulary"  # the folder of a set's vocabularies
@@ -30,7 +32,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
 
     Args:
       work: everything in it is done.
-      target: the folder of the prepared set, which is not there yet.
+      target: the folder of the prepared set; one that is there is moved aside, and kept.
       provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`.
     """
     folder, merged = work.folder / "set", work.merged
@@ -64,7 +66,9 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     if any(n for counts in tally.cut.values() for n in counts.values()):
         prepared["cut_values"] = tally.cut
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        kept = move_aside(target, target.parent / "replaced", target.name)
+        progress.say(f"the set that was there is now in {kept}")
     folder.rename(target)
 
 

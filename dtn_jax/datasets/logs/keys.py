@@ -60,6 +60,16 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     return made, there
 
 
+def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+    """The whole numbers that have these keys: `number_keys` backwards."""
+    x = made ^ (made >> np.uint64(31)) ^ (made >> np.uint64(62))
+    x = x * np.uint64(0x319642B2D24D8EC3)  # times the constants of `mixed`, 1 mod 2^64
+    x = x ^ (x >> np.uint64(27)) ^ (x >> np.uint64(54))
+    x = x * np.uint64(0x96DE1B173F119089)
+    x = x ^ (x >> np.uint64(30)) ^ (x >> np.uint64(60))
+    return (x - GOLDEN).view(np.int64)
+
+
 def number_keys(numbers: Int64[np.ndarray, " B"]) -> UInt64[np.ndarray, " B"]:
     return mixed(numbers.view(np.uint64) + GOLDEN)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import multiprocessing
 import os
@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
+
+from dtn_jax.errors import UserError
 
 T = TypeVar("T")
 THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS")
@@ -22,6 +24,9 @@ def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterato
       do: a function of a module; it and what it is given travel to the processes.
       tasks: arguments of each call.
       processes: how many; with one, or one task, all happens in this process.
+
+    Raises:
+      UserError: a process was killed.
     """
     processes = min(processes, len(tasks))
     if processes <= 1:
@@ -36,6 +41,11 @@ def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterato
             waiting = {executor.submit(do, *task) for task in tasks}
             for done in concurrent.futures.as_completed(waiting):
                 yield done.result()
+        except concurrent.futures.process.BrokenProcessPool:
+            raise UserError(
+                "a process was killed, perhaps because memory ran out. What is done stays done: "
+                "run the same command again, with fewer --processes"
+            ) from None
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 

@@ -7,6 +7,8 @@ import json
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from dtn_jax.datasets.logs import (
     cuts,
     finish_set,
@@ -19,7 +21,7 @@ from dtn_jax.datasets.logs import (
     user_order,
 )
 from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.begin import begun, make_room, raw_log
+from dtn_jax.datasets.logs.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.logs.team import Machine, Team
 from dtn_jax.datasets.logs.work import Work, new_folder
@@ -42,6 +44,7 @@ def prepare(
     max_reject_rate: float = MAX_REJECT_RATE,
     machine: Machine = (0, 1),
     replace: bool = False,
+    beam: str = "",
     source: str = "",
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
@@ -58,6 +61,7 @@ def prepare(
       max_reject_rate: the share of bad rows above which nothing is written.
       machine: (place, count) where several machines, which share `data_dir`, run the same call.
       replace: a set that was made from something else is moved to `data_dir/logs/NAME/replaced`.
+      beam: pipeline options of Apache Beam, which then does the work; '' is processes here.
       source: SHA-256 of the plug-in that the schema file came with.
 
     Raises:
@@ -66,24 +70,39 @@ def prepare(
     """
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
-    with raw_log(input, spec, home) as files:
-        made_from = {"recipe": provenance.recipe(spec, source)} | provenance.raw_facts(files)
+    with told(spec, home), raw_log(input, spec, home) as files:
+        made_from = provenance.made_from(spec, files, source)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
-            changed = provenance.change(old, made_from["recipe"], made_from)
+            changed = provenance.change(old, made_from)
             if not changed:
+                remove_unfinished(home)
                 return old
-            make_room(target, changed, replace)
-        with begun(spec, files, home, made_from, machine, memory_gb, processes) as (job, team):
+            if not replace:
+                raise UserError(
+                    f"{target} was prepared from {changed}. Give --replace to prepare it again "
+                    "(the old set is kept beside it), another name in the schema file, or another "
+                    "--data_dir"
+                )
+        settings = (machine, memory_gb, processes, beam)
+        with begun(spec, files, home, made_from, *settings) as (job, team):
             cut_times(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
             merge_statistics(job, team)
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
-            team.first_alone(lambda: finish_set.finish(job, target, made_from), target)
+            if team.is_first:
+                finish_set.finish(job, target, made_from)
+        if not team.is_first:
+            team.wait(lambda: is_made_from(target, made_from), "the first machine to finish")
     return read(target)
+
+
+def is_made_from(target: pathlib.Path, made_from: dict) -> bool:
+    """Whether a set is there that was made so."""
+    return target.exists() and not provenance.change(read(target), made_from)
 
 
 def cut_times(job: Work, team: Team) -> None:
@@ -110,7 +129,8 @@ def _decide(job: Work, target: pathlib.Path) -> None:
 
 def _cuts(job: Work) -> dict[str, int]:
     found = [job.of("times", unit) for unit in range(len(job.units))]
-    parts = [dict(json.loads(path.read_text())) for path in found if path.exists()]
+    parts = [json.loads(path.read_text()) for path in found if path.exists()]
+    parts = [tuple(np.array(column, np.int64) for column in part) for part in parts]
     return cuts.cut(job.spec.split, cuts.joined(parts, job.time_unit), job.time_unit)
 
 

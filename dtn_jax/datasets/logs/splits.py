@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int8
+from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.rows import Rows
@@ -99,16 +99,20 @@ def sampled(
 _SAMPLING = 0x5EED  # apart from the seeds of a random split
 
 
-def cut_by_share(split: SplitSpec, histogram: Mapping[int, int]) -> dict[str, int]:
-    """The first times of validation and test for shares of the rows, from {time: rows}.
+def cut_by_share(
+    split: SplitSpec, known: Int64[np.ndarray, " N"], rows: Int64[np.ndarray, " N"]
+) -> dict[str, int]:
+    """The first times of validation and test for shares of the rows, which are met as closely as
+    the times allow.
 
-    Times are as fine as the histogram's; a share is met as closely as they allow.
+    Args:
+      split: gives the shares.
+      known: different times, ascending.
+      rows: how many rows there are at each.
 
     Raises:
       UserError: there are too few different times.
     """
-    known = np.array(sorted(histogram), np.int64)
-    rows = np.array([histogram[int(time)] for time in known], np.int64)
     if len(known) < len(SPLITS):
         raise UserError(
             f"the log has rows of {len(known)} different times, too few to split it by time into "

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Self
 
 import numpy as np
 import polars as pl
@@ -33,12 +32,17 @@ class KeyCounts:
     held: int = 0
 
     def add(self, made: UInt64[np.ndarray, " B"], values: pl.Series | None) -> None:
-        """Counts values by their keys; without `values` (a cross has none) the texts are empty."""
-        unique, first, counts = np.unique(made, return_index=True, return_counts=True)
-        if values is None:
-            texts = pl.Series([""], dtype=pl.String).new_from_index(0, len(unique))
-        else:
+        """Counts values by their keys; without `values` (a cross has none) the texts are empty.
+
+        The text of a whole number is null: its key says it (keys.numbers_of).
+        """
+        if values is not None and not values.dtype.is_integer():
+            unique, first, counts = np.unique(made, return_index=True, return_counts=True)
             texts = values.gather(first).cast(pl.String)
+        else:
+            unique, counts = np.unique(made, return_counts=True)
+            text = "" if values is None else None
+            texts = pl.repeat(text, len(unique), dtype=pl.String, eager=True)
         self.parts.append((unique, counts.astype(np.int64), texts))
         self.held += len(unique)
 
@@ -150,7 +154,7 @@ class Moments:
         return [self.count, np.asarray(self.mean).tolist(), np.asarray(self.squares).tolist()]
 
     @classmethod
-    def from_json(cls, facts: list) -> Self:
+    def from_json(cls, facts: list) -> Moments:
         count, *rest = facts
         mean, squares = (np.asarray(part, np.float64) for part in rest)
         return cls(count, mean, squares)

@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from dtn_jax.datasets.logs import pool, stages
+from dtn_jax.datasets.logs import beam, pool, stages
 from dtn_jax.datasets.logs.work import Work
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -32,11 +32,12 @@ class Team:
     Attributes:
       processes: how many work at a time here.
       bars: shows the progress.
+      beam: pipeline options of Apache Beam, which then does the stages' tasks; '' without.
     """
 
-    def __init__(self, machine: Machine, processes: int, bars: progress.Rows):
+    def __init__(self, machine: Machine, processes: int, bars: progress.Rows, beam: str = ""):
         self.place, self.machines = machine
-        self.processes, self.bars = processes, bars
+        self.processes, self.bars, self.beam = processes, bars, beam
 
     @property
     def is_first(self) -> bool:
@@ -47,24 +48,27 @@ class Team:
         own = [i for i in every if i % self.machines == self.place]
         own = [i for i in own if not job.of(name, i).exists()]
         tasks = [(job.folder, job.memory, name, i) for i in own]
-        done = pool.run(stages.do, tasks, self.processes)
+        if self.beam:
+            done = beam.run(stages.do, tasks, self.beam)
+        else:
+            done = pool.run(stages.do, tasks, self.processes)
         total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
         for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
             pass
-        self._wait([job.of(name, i) for i in every], what)
+        paths = [job.of(name, i) for i in every]
+        self.wait(lambda: all(path.exists() for path in paths), f"other machines ({what})")
 
     def first_alone(self, do: Callable[[], None], result: pathlib.Path) -> None:
         """Has the first machine do something, unless its result is there; the others wait."""
-        if self.is_first:
-            if not result.exists():
-                do()
-        else:
-            self._wait([result], "the first machine")
+        if self.is_first and not result.exists():
+            do()
+        self.wait(result.exists, "the first machine")
 
-    def _wait(self, results: Sequence[pathlib.Path], what: str) -> None:
+    def wait(self, done: Callable[[], bool], what: str) -> None:
+        """Waits until something is done; says so if it is not yet."""
         said = False
-        while missing := [path for path in results if not path.exists()]:
+        while not done():
             if not said:
-                progress.say(f"{what}: waiting for {len(missing)} results of other machines")
+                progress.say(f"waiting for {what}")
                 said = True
             time.sleep(WAIT_SECONDS)

@@ -14,10 +14,15 @@ numbers, such as a row's place in the log, stay as they are. The units are those
 from __future__ import annotations
 
 import datetime
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from dtn_jax.errors import UserError
+
+Type = Any  # a polars type; beartype cannot name polars' DataType
 
 SECOND = 1_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -27,15 +32,18 @@ LONG_AGO = 100_000_000  # seconds: 1973; smaller numbers are not taken for times
 PER_UNIT = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1e-3}  # microseconds
 DAY = 86_400 * SECOND
 SMALLEST = {unit: LONG_AGO * SECOND / factor for unit, factor in PER_UNIT.items()}
-FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%Y-%m-%d %H:%M")
-ZONE = r":\d\d(?:\.\d+)? ?([+-]\d\d):?(\d\d)$"
+ISO = (
+    r"^(?<day>\d{4}-\d{1,2}-\d{1,2})"
+    r"(?:[T ](?<minute>\d{1,2}:\d{2})(?<second>:\d{2})?(?<fraction>\.\d{1,9})?"
+    r" ?(?<zone>Z|[+-]\d{2}:?\d{2})?)?$"
+)
 
 
-def is_date(kind: pl.DataType) -> bool:
+def is_date(kind: Type) -> bool:
     return kind == pl.Date or kind == pl.Datetime
 
 
-def is_text(kind: pl.DataType) -> bool:
+def is_text(kind: Type) -> bool:
     return kind in (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -87,7 +95,7 @@ def to_time(column: pl.Series, unit: str) -> pl.Series:
     return frame.select(as_time(pl.col(name), column.dtype, unit)).to_series()
 
 
-def as_time(column: pl.Expr, kind: pl.DataType, unit: str) -> pl.Expr:
+def as_time(column: pl.Expr, kind: Type, unit: str) -> pl.Expr:
     """`to_time` of a column of the type `kind`."""
     if is_date(kind):
         if unit != "date":
@@ -95,10 +103,8 @@ def as_time(column: pl.Expr, kind: pl.DataType, unit: str) -> pl.Expr:
         return column.cast(pl.Datetime("us")).to_physical()
     if is_text(kind):
         text = column.cast(pl.String).str.strip_chars()
-        if unit == "date":
-            return _from_text(text)
-        whole = _from_whole(text.cast(pl.Int64, strict=False), unit)
-        return pl.coalesce(whole, _from_fraction(text.cast(pl.Float64, strict=False), unit))
+        read = _iso if unit == "date" else functools.partial(_numbers, unit=unit)
+        return text.map_batches(read, return_dtype=pl.Int64)
     if unit == "date" and kind != pl.Null:
         raise UserError(f"a column of {kind} does not have the time unit 'date'")
     if kind.is_float() or kind.is_decimal():
@@ -109,9 +115,9 @@ def as_time(column: pl.Expr, kind: pl.DataType, unit: str) -> pl.Expr:
 def _from_whole(number: pl.Expr, unit: str) -> pl.Expr:
     """Of whole numbers."""
     if unit == "yyyymmdd":
-        day = pl.when(number.is_between(1_01_01, 9999_12_31)).then(number)
-        text = day.cast(pl.String).str.zfill(8)
-        return text.str.to_datetime("%Y%m%d", strict=False, time_unit="us").to_physical()
+        day = pl.when(number.is_between(1000_01_01, 9999_12_31)).then(number)
+        date = day.cast(pl.String).str.to_date("%Y%m%d", strict=False)
+        return date.cast(pl.Datetime("us")).to_physical()
     if unit == "number":
         return number
     if unit == "ns":
@@ -134,16 +140,47 @@ def _from_fraction(number: pl.Expr, unit: str) -> pl.Expr:
     )
 
 
-def _from_text(text: pl.Expr) -> pl.Expr:
-    """Of texts in ISO 8601, with 'T' or a space before the hour."""
-    text = text.str.replace("T", " ", literal=True).str.replace("Z$", "+00:00")
-    hours = text.str.extract(ZONE, 1).cast(pl.Int64)
-    minutes = text.str.extract(ZONE, 2).cast(pl.Int64)
-    behind = hours.abs() * 60 + minutes
-    behind = pl.when(text.str.contains(r"-\d\d:?\d\d$")).then(-behind).otherwise(behind)
-    local = text.str.replace(r"(:\d\d(?:\.\d+)?) ?[+-]\d\d:?\d\d$", "${1}")
-    read = [local.str.to_datetime(f, strict=False, time_unit="us") for f in FORMATS]
-    return pl.coalesce(read).to_physical() - behind.fill_null(0) * (60 * SECOND)
+def _numbers(text: pl.Series, unit: str) -> pl.Series:
+    """Of texts of numbers."""
+    whole = text.cast(pl.Int64, strict=False)
+    rest = text.is_not_null() & whole.is_null()
+
+    def fractions() -> pl.Series:
+        return to_time(text.filter(rest).cast(pl.Float64, strict=False), unit)
+
+    return _filled(to_time(whole, unit), rest, fractions)
+
+
+def _iso(text: pl.Series) -> pl.Series:
+    """Of texts in ISO 8601: quickly of those that look like most do, with care of the rest."""
+    first = text.drop_nulls().head(1).to_list() or [""]
+    between = first[0][10:11] or "-"
+    likely = f"%Y-%m-%d{between}%H:%M:%S" if between in ("T", " ") else "%Y-%m-%d"
+    plain = text.str.strip_suffix("Z") if first[0].endswith("Z") else text
+    times = plain.str.to_datetime(likely, strict=False, time_unit="us").to_physical()
+    rest = text.is_not_null() & times.is_null()
+    return _filled(times, rest, lambda: _any_iso(text.filter(rest)))
+
+
+def _any_iso(text: pl.Series) -> pl.Series:
+    """Of texts in ISO 8601, with 'T' or a space before the hour, a fraction, a zone."""
+    parts = text.str.extract_groups(ISO).struct.unnest()
+    second = pl.coalesce("second", pl.lit(":00"))
+    local = pl.concat_str("day", pl.lit(" "), pl.coalesce("minute", pl.lit("00:00")), second)
+    fraction = pl.coalesce("fraction", pl.lit(".0")).str.slice(1, 6).str.pad_end(6, "0")
+    zone = pl.col("zone").str.replace(":", "", literal=True).str.replace("Z", "+0000", literal=True)
+    hours, minutes = zone.str.slice(1, 2).cast(pl.Int64), zone.str.slice(3, 2).cast(pl.Int64)
+    ahead = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1) * (hours * 60 + minutes)
+    return parts.select(
+        local.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us").to_physical()
+        + fraction.cast(pl.Int64)
+        - ahead.fill_null(0) * (60 * SECOND)
+    ).to_series()
+
+
+def _filled(times: pl.Series, rest: pl.Series, slow: Callable[[], pl.Series]) -> pl.Series:
+    """`times`, with what `slow` gives in the rows `rest`."""
+    return times.scatter(rest.arg_true(), slow()) if rest.any() else times
 
 
 def show(value: int, unit: str) -> str:

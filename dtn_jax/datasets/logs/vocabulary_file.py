@@ -20,7 +20,7 @@ from jaxtyping import Int32, Int64, UInt64
 
 from dtn_jax.errors import UserError
 
-PER_BUCKET = 4  # keys that share their first bits, on average: steps of a look-up
+PER_BUCKET = 8  # keys that share their first bits, on average
 CHUNK = 1 << 20  # keys that are written at a time
 SCHEMA = pa.schema([("key", pa.uint64()), ("row", pa.int32())])
 VALUES = pa.schema([("value", pa.large_string()), ("count", pa.int64())])
@@ -43,10 +43,11 @@ class VocabularyFile:
         return max(len(self.keys) // PER_BUCKET, 1).bit_length()
 
     @functools.cached_property
-    def _starts(self) -> Int64[np.ndarray, " buckets_1"]:
+    def _starts(self) -> Int32[np.ndarray, " buckets_1"]:
         """Where the keys with each combination of first bits begin."""
         edges = np.arange(1 << self._bits, dtype=np.uint64) << np.uint64(64 - self._bits)
-        return np.append(np.searchsorted(self.keys, edges), len(self.keys))
+        starts = np.searchsorted(self.keys, edges).astype(np.int32)
+        return np.append(starts, np.int32(len(self.keys)))
 
     def look_up(self, wanted: UInt64[np.ndarray, " B"]) -> Int32[np.ndarray, " B"]:
         """The row of each key, 0 where train did not show it (often enough)."""

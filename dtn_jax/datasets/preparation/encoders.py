@@ -1,8 +1,8 @@
 """Encoders turn column values into table rows; fitted on train, saved with the data, and reused.
 
 Row 0 of every table is the unknown id: missing values, values listed as unknown, and values not
-seen in train. An encoder is fitted from the counts of a column's values, so one streaming pass over
-train fits them all, in memory bounded by the number of distinct values.
+seen in train. An encoder is fitted from the counts of a column's values, or from sums over vectors,
+so one streaming pass over train fits them all, in memory bounded by the number of distinct values.
 """
 
 from __future__ import annotations

@@ -158,6 +158,8 @@ def test_a_file_system_without_its_package_is_told(memory, monkeypatch):
     memory.pipe("/logs/a.csv", b"")
     with pytest.raises(UserError, match=r"nosuch.*not known"):
         files.find(["nosuch://logs"])
+    with pytest.raises(UserError, match="chain of addresses"):
+        files.find(["zip://logs::memory://a.zip"])
     with pytest.raises(UserError, match="memory://nowhere"):
         files.find(["memory://nowhere"])
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)

@@ -4,11 +4,14 @@ import gzip
 import itertools
 
 import numpy as np
+import polars as pl
 import pytest
 import raw_logs
 from polars.testing import assert_frame_equal
 
+from dtn_jax.datasets.logs.raw import read
 from dtn_jax.datasets.logs.raw.units import Unit
+from dtn_jax.errors import UserError
 
 SUFFIXES = (".parquet", ".arrow", ".csv", ".jsonl")
 
@@ -44,9 +47,7 @@ def test_units_and_chunks_join_to_the_file(tmp_path, suffix, size, rows):
     found = raw_logs.chunks(path, chunk_rows=rows, **given)
     assert max(len(chunk.numbers) for chunk in found) <= rows
     assert all(len(chunk.numbers) == len(chunk.frame) for chunk in found)
-    several, several_numbers, _ = raw_logs.whole(path, **given)
-    assert_frame_equal(several, one)
-    assert several_numbers == numbers
+    assert_frame_equal(pl.concat([chunk.frame for chunk in found]), one)
     assert [n for chunk in found for n in chunk.numbers] == numbers
 
 
@@ -115,3 +116,20 @@ def test_a_last_line_without_its_end_counts(tmp_path, suffix):
     units = raw_logs.plan(path, size=1_000)[1]
     assert sum(unit.rows for unit in units) == raw_logs.ROWS
     assert np.all(np.diff(numbers) == 1)
+
+
+def test_text_is_cut_at_the_first_line_end_from_a_size_on(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}\n" * 7)
+    cut = {1: 3, 3: 3, 4: 6, 6: 6, 7: 9, 100: 21}
+    for size, stop in cut.items():
+        assert raw_logs.plan(path, size=size)[1][0] == Unit(0, 0, stop, 1, stop // 3)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_changed_since_it_was_counted(tmp_path, suffix):
+    path = raw_logs.write(tmp_path / f"a{suffix}", pieces=1_000)
+    file, (unit,) = raw_logs.plan(path)
+    raw_logs.write(path, raw_logs.table(100), pieces=1_000)
+    with pytest.raises(UserError, match=rf"a\{suffix}: \d+ rows are read .* 300 were counted"):
+        list(read.chunks(file, unit, ["user"], raw_logs.PLAIN))

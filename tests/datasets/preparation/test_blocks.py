@@ -39,7 +39,7 @@ def test_large_sets_have_more_lanes():
 
 @pytest.mark.parametrize("rows", [5_000, 300_000, 10**7])
 def test_the_rows_that_are_shuffled_together_fit_in_memory(rows):
-    """Twice 0.2 GB at most, at 200 bytes a row; and a lane has enough to shuffle."""
+    """0.2 GB at 200 bytes a row, or little more; and a lane has enough to shuffle."""
     layout = default_layout(rows)
     window = layout.lanes * window_rows(layout)
     assert window * 200 <= 220e6

@@ -14,6 +14,7 @@ from dtn_jax.datasets.logs.formula import typed
 from dtn_jax.datasets.logs.formula.functions import FUNCTIONS, result
 from dtn_jax.datasets.logs.formula.syntax import Node, written
 from dtn_jax.datasets.logs.formula.typed import NOTHING, NUMBER, TEXT, TIME, TRUTH, Typed
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 SIGNS = {
@@ -32,7 +33,7 @@ SIGNS = {
 }
 
 
-def evaluate(node: Node, types: Mapping[str, pl.DataType], units: Mapping[str, str]) -> Typed:
+def evaluate(node: Node, types: Mapping[str, Type], units: Mapping[str, str]) -> Typed:
     """What `node` is.
 
     Args:
@@ -123,9 +124,8 @@ def arithmetic(sign: str, left: Typed, right: Typed) -> Typed:
     whole = left.whole and right.whole and sign != "/"
     wide = pl.Int128 if whole else pl.Float64
     a, b = a.cast(wide), b.cast(wide)
-    if sign in ("/", "//", "%"):
-        b = pl.when(b != 0).then(b)
     made = result(NUMBER, SIGNS[sign](a, b), left, right, whole=whole)
     if not whole:
         return dataclasses.replace(made, expr=typed.finite(made.expr))
+    # Polars: a whole number divided by 0 is missing.
     return made.read_as(NUMBER, made.expr.cast(pl.Int64, strict=False))

@@ -25,6 +25,7 @@ from dtn_jax.errors import UserError
 
 LONGEST = 1_000  # characters of an expression
 DEEPEST = 50  # levels of its tree
+BRACKETS = 20  # within each other
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 
@@ -45,12 +46,9 @@ class Parser:
 
     def node(self, op: str, parts: tuple[Node, ...] = (), value: Any = None) -> Node:
         depth = 1 + max((part.depth for part in parts), default=0)
-        self.bound(depth)
-        return Node(op, parts, value, depth)
-
-    def bound(self, depth: int) -> None:
         if depth > DEEPEST:
             raise UserError(f"it is more than {DEEPEST} operations deep")
+        return Node(op, parts, value, depth)
 
     def takes(self, *words: str) -> str:
         """The next symbol or word where it is one of `words`, which is then read; else ''."""
@@ -77,7 +75,8 @@ class Parser:
 
     def any(self) -> Node:
         self.depth += 1
-        self.bound(self.depth)
+        if self.depth > BRACKETS + 1:
+            raise UserError(f"it has more than {BRACKETS} brackets within each other")
         parts = [self.all()]
         while self.takes("or"):
             parts.append(self.all())

@@ -29,7 +29,6 @@ HINTS = {  # what other languages write, and what is written here
     "|": "'or'",
     "!": "'not' or '!='",
     "~": "'not'",
-    "^": "'*'",
     "'": "a second ' at the end of the text",
     '"': 'a second " at the end of the text',
     "`": "a second ` at the end of the column's name",

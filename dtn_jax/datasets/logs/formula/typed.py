@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError
 
 NUMBER, TEXT, TRUTH, TIME = "a number", "a text", "true or false", "a time"
@@ -52,7 +53,7 @@ class Typed:
         return UserError(f"{self.text} is {self.kind}, expected {wanted}")
 
 
-def column(name: str, text: str, kind: pl.DataType, unit: str = "") -> Typed:
+def column(name: str, text: str, kind: Type, unit: str = "") -> Typed:
     """A column of the type `kind`; `unit` where it is the log's time column."""
     raw = pl.col(name)
     if isinstance(kind, pl.datatypes.DataTypeClass):

@@ -50,6 +50,7 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
                     chunk = arrow_types.chunk(part, columns, first)
                 yield chunk
                 first += part.num_rows
+    unit.check(file.address, first - unit.first_row)
 
 
 def _batches(file: RawFile, reader: Reader, unit: Unit) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -70,7 +71,7 @@ def _told(file: RawFile, batch: int) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{file.address}: record batch {batch} is damaged: {error}") from None
+        raise UserError(f"{file.address}: record batch {batch} cannot be read: {error}") from None
 
 
 def _is_stream(reader: Reader) -> bool:
@@ -86,6 +87,7 @@ def _opened(file: RawFile, fields: Sequence[int] = ()) -> Iterator[Reader]:
             stream = source.read(len(MAGIC)) != MAGIC
             source.seek(0)
             reader = (pa.ipc.open_stream if stream else pa.ipc.open_file)(source, options=options)
-        except (pa.ArrowException, OSError) as error:
+            arrow_types.schema(reader.schema)  # names that are not text raise here
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file.address} is cut, or is no Arrow file: {error}") from None
         yield reader

@@ -146,20 +146,22 @@ def _counts(
     suspected = np.zeros(len(starts), bool)
     if not len(quotes):
         return counts + 1, suspected
-    # In a well-formed line, quotes open and close in turn: each opening one follows a separator (or
-    # a closing one: two stand for one), each closing one precedes a separator (or an opening one).
-    first = np.searchsorted(quotes, starts)  # of each line
-    line = lines.at(quotes)
-    opening = (np.arange(len(quotes)) - first[line]) % 2 == 0
-    before, after = data[np.maximum(quotes - 1, 0)], data[np.minimum(quotes + 1, len(data) - 1)]
-    at_start, at_end = quotes == starts[line], quotes + 1 == lines.ends[line]
-    good_open = at_start | (before == separator) | (before == QUOTE)
-    good_close = at_end | (after == separator) | (after == QUOTE)
-    suspected[line[~np.where(opening, good_open, good_close)]] = True
-    suspected |= np.bincount(line, minlength=len(starts)) % 2 == 1
-    of = np.repeat(np.arange(len(starts)), counts)  # the line of each separator
-    inside = (np.searchsorted(quotes, separators) - first[of]) % 2 == 1
-    return counts - np.bincount(of[inside], minlength=len(starts)) + 1, suspected
+    # Quotes open and close in turn, each opening one after a separator, or after a closing one: two
+    # inside of a value stand for one. Where an opening one does not, quotes may be characters.
+    numbers = np.arange(len(starts))
+    per_line = np.diff(np.searchsorted(quotes, np.append(starts, len(data))))
+    line, of = np.repeat(numbers, per_line), np.repeat(numbers, counts)  # of quotes and separators
+    seen = np.cumsum(data == QUOTE, dtype=np.uint8)  # modulo 256, which keeps odd and even apart
+    seen_before = np.where(starts > 0, seen[starts - 1], 0).astype(np.uint8)
+    opening = (seen[quotes] - seen_before[line]) % 2 == 1
+    inside = (seen[separators] - seen_before[of]) % 2 == 1
+    before = data[np.maximum(quotes - 1, 0)]
+    good = ~opening | (quotes == starts[line]) | (before == separator) | (before == QUOTE)
+    suspected[line[~good]] = True
+    suspected |= per_line % 2 == 1
+    if inside.any():
+        counts = counts - np.bincount(of[inside], minlength=len(starts))
+    return counts + 1, suspected
 
 
 # A value: quoted, with whatever follows the closing quote; or plain, where quotes are characters.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
 import hashlib
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from dtn_jax.datasets.logs.raw.addresses import filesystem, is_remote, local_path, told
 from dtn_jax.datasets.logs.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 
@@ -74,7 +74,7 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
         raise UserError("no input is given; expected files, globs or folders")
     found = {}
     for given in inputs:
-        files = list(_remote(given, format) if _is_remote(given) else _local(given, format))
+        files = list(_remote(given, format) if is_remote(given) else _local(given, format))
         if not files:
             raise UserError(
                 f"no raw files at {given!r}; expected a file, a glob, or a folder with files whose "
@@ -85,9 +85,9 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
     files = sorted(found.values(), key=lambda file: file.address)
     examples = {file.format: file.address for file in reversed(files)}
     if len(examples) > 1:
-        told = ", ".join(f"{name} ({examples[name]})" for name in sorted(examples))
+        listed = ", ".join(f"{name} ({examples[name]})" for name in sorted(examples))
         raise UserError(
-            f"the input has files of several formats: {told}; give one format at a time"
+            f"the input has files of several formats: {listed}; give one format at a time"
         )
     return files
 
@@ -101,14 +101,22 @@ def format_of(address: str) -> str:
     return SUFFIXES.get(suffix, "")
 
 
-def open_file(address: str) -> pa.NativeFile:
-    """A seekable file to read; memory-mapped where it is local."""
+def open_file(address: str, mapped: bool = True) -> pa.NativeFile:
+    """A seekable file to read.
+
+    Args:
+      address: a path, or an fsspec address.
+      mapped: a local file is memory-mapped. What reads a file once from front to back does without:
+        mapped pages count as the process's memory.
+    """
     try:
-        if not _is_remote(address):
-            return pa.memory_map(_path(address), "r")
-        filesystem, path = _filesystem(address)
+        if not is_remote(address):
+            path = local_path(address)
+            return pa.memory_map(path, "r") if mapped else pa.OSFile(path, "r")
+        system, path = filesystem(address)
         # Without a cache: pyarrow and the readers of lines ask for large pieces themselves.
-        return pa.PythonFile(filesystem.open(path, "rb", cache_type="none"), mode="r")
+        with told(address):
+            return pa.PythonFile(system.open(path, "rb", cache_type="none"), mode="r")
     except OSError as error:
         raise UserError(f"{address} cannot be read: {error}") from None
 
@@ -126,21 +134,13 @@ def ends(address: str) -> str:
     return digest.hexdigest()
 
 
-def _is_remote(address: str) -> bool:
-    return "://" in address and not address.startswith("file://")
-
-
-def _path(address: str) -> str:
-    return os.path.normpath(os.path.expanduser(address.removeprefix("file://")))
-
-
 def _same(address: str) -> str:
     """Equal for all addresses of one file."""
-    return address if _is_remote(address) else os.path.abspath(address)
+    return address if is_remote(address) else os.path.abspath(address)
 
 
 def _local(given: str, format: str) -> Iterator[RawFile]:
-    path = _path(given)
+    path = local_path(given)
     if os.path.isfile(path):
         yield _file(path, path, os.path.getsize(path), format)
     elif os.path.isdir(path):
@@ -172,16 +172,16 @@ def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
 
 
 def _remote(given: str, format: str) -> Iterator[RawFile]:
-    filesystem, path = _filesystem(given)
-    with _told(given):
-        if filesystem.isfile(path):
-            size = filesystem.info(path)["size"]
-            address = filesystem.unstrip_protocol(path)
+    system, path = filesystem(given)
+    with told(given):
+        if system.isfile(path):
+            size = system.info(path)["size"]
+            address = system.unstrip_protocol(path)
             yield _file(address, address, size, format)
             return
-        folder = filesystem.isdir(path)
+        folder = system.isdir(path)
         base = path if folder else _fixed(path)
-        infos = (filesystem.find if folder else filesystem.glob)(path, detail=True)
+        infos = (system.find if folder else system.glob)(path, detail=True)
         for match, info in sorted(infos.items()):
             below = match[len(base) :]
             if (
@@ -189,34 +189,8 @@ def _remote(given: str, format: str) -> Iterator[RawFile]:
                 and not _hidden(below)
                 and (not folder or _fits(below, format))
             ):
-                address = filesystem.unstrip_protocol(match)
-                yield _file(address, filesystem.unstrip_protocol(base), info["size"], format)
-
-
-def _filesystem(address: str):
-    """The fsspec file system of an address, and the path in it."""
-    wanted = "pip install 'dtn_jax[remote]', and the package of the file system (s3fs, gcsfs, …)"
-    try:
-        import fsspec
-    except ImportError:
-        raise UserError(f"{address} is not local and needs fsspec: {wanted}") from None
-    with _told(address):
-        try:
-            return fsspec.core.url_to_fs(address)
-        except ImportError as error:
-            raise UserError(f"{address}: {error}: {wanted}") from None
-
-
-@contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Errors of a file system, each of which has its own classes, as a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        text = f"{address} cannot be read: {type(error).__name__}: {error}"
-        raise UserError(text) from error
+                address = system.unstrip_protocol(match)
+                yield _file(address, system.unstrip_protocol(base), info["size"], format)
 
 
 def _file(address: str, base: str, size: int, format: str) -> RawFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -49,8 +48,8 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
             )
     expected = {name: expected[name] for name in columns}
     for lines in text.blocks(file, unit, rows):
-        objects, numbers, broken = _parse(lines)
-        values = {name: _column(objects, name) for name in columns}
+        found, numbers, broken = _parse(lines, columns)
+        values = dict(zip(columns, map(list, zip(*found)))) or {name: [] for name in columns}
         misfits = _misfits(values, expected, _has_escapes(lines))
         if misfits:
             broken += [
@@ -80,7 +79,7 @@ def _kinds(file: RawFile) -> dict[str, Kinds]:
         )
     names = dict.fromkeys(name for row in objects for name in row)
     columns = {name: [row.get(name) for row in objects] for name in names}
-    return {name: Kinds.showing(column) for name, column in columns.items()}
+    return {name: Kinds.expected(column) for name, column in columns.items()}
 
 
 def _object(line: bytes) -> dict | str:
@@ -98,27 +97,21 @@ def _object(line: bytes) -> dict | str:
     return found if type(found) is dict else NO_OBJECT
 
 
-def _parse(lines: text.Lines) -> tuple[list[dict], list[int], list[Reject]]:
-    """The objects, their numbers, and the lines that hold none."""
-    objects, numbers, broken = [], [], []
+def _parse(
+    lines: text.Lines, columns: Sequence[str]
+) -> tuple[list[tuple], list[int], list[Reject]]:
+    """The columns' values in each object, the objects' lines, and the lines that hold none."""
+    rows, numbers, broken = [], [], []
     data = lines.data.tobytes()
     for n, (start, end) in enumerate(zip(lines.starts.tolist(), lines.ends.tolist())):
         line = data[start:end]
         found = _object(line)
         if type(found) is dict:
-            objects.append(found)
+            rows.append(tuple(map(found.get, columns)))
             numbers.append(lines.first + n)
         elif line.strip():
             broken.append(Reject(lines.first + n, found, value=text.shown(line)))
-    return objects, numbers, broken
-
-
-def _column(objects: list[dict], name: str) -> list:
-    """Its values, None where it is missing."""
-    try:
-        return list(map(operator.itemgetter(name), objects))
-    except KeyError:
-        return [row.get(name) for row in objects]
+    return rows, numbers, broken
 
 
 def _has_escapes(lines: text.Lines) -> bool:

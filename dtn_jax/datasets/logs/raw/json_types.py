@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -38,10 +38,8 @@ class Kinds:
     def of(cls, values: Sequence) -> Kinds:
         found = set(map(type, values)) - {type(None)}
         lists = list in found
-        items = set()
-        if lists:
-            inner = itertools.chain.from_iterable(v for v in values if type(v) is list)
-            items = set(map(type, inner)) - {type(None)}
+        inner = (value for value in values if type(value) is list) if lists else ()
+        items = set(map(type, _scalars(inner))) - {type(None)}
         return cls(frozenset(found - {list}), frozenset(items), lists)
 
     def __or__(self, other: Kinds) -> Kinds:
@@ -50,15 +48,19 @@ class Kinds:
         )
 
     @classmethod
-    def showing(cls, values: Sequence) -> Kinds:
-        """As `of`, with text where only text shows large numbers exactly."""
-        kinds, numbers = cls.of(values), {int, float}
-        found = kinds.items if kinds.lists else kinds.scalars
-        if int not in found or not found - {dict, list} <= numbers:
-            return kinds
-        scalars = [v for value in values for v in (value if type(value) is list else [value])]
+    def expected(cls, values: Sequence) -> Kinds:
+        """What a column is taken to hold, by its first values.
+
+        Lists or single values, whichever are more; with text, where only text shows large numbers
+        exactly.
+        """
+        lists = [value for value in values if type(value) is list]
+        singles = [value for value in values if type(value) not in (list, type(None))]
+        kept = lists if len(lists) >= len(singles) else singles
+        kinds = cls.of(kept)
+        numbers = [v for v in _scalars(kept) if type(v) in (int, float)]
         try:
-            pa.array([v for v in scalars if type(v) in numbers], _type(found))
+            pa.array(numbers, _type(frozenset(map(type, numbers))))
         except (pa.ArrowInvalid, OverflowError):
             text = frozenset({str})
             return kinds | (cls(items=text) if kinds.lists else cls(text))
@@ -71,10 +73,14 @@ class Kinds:
         return bool(only) and only <= {dict, list}
 
     def type(self) -> pa.DataType:
-        """Lists where there are any: then single values are misfits."""
         if self.nested:
             return pa.struct([])
         return pa.large_list(_type(self.items)) if self.lists else _type(self.scalars)
+
+
+def _scalars(values: Iterable) -> Iterator:
+    """Single values, and those in lists."""
+    return itertools.chain.from_iterable(v if type(v) is list else (v,) for v in values)
 
 
 def _type(kinds: frozenset[type]) -> pa.DataType:

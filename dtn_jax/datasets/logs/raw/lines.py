@@ -58,7 +58,7 @@ class Lines:
 @contextlib.contextmanager
 def opened(file: RawFile) -> Iterator[BinaryIO]:
     """The file's text, unpacked; what is wrong with a gzip file is told with its name."""
-    with open_file(file.address) as source:
+    with open_file(file.address, mapped=False) as source:
         try:
             if file.packed:
                 with gzip.GzipFile(fileobj=source, mode="rb") as unpacked:
@@ -66,7 +66,7 @@ def opened(file: RawFile) -> Iterator[BinaryIO]:
             else:
                 yield source
         except (EOFError, zlib.error, OSError) as error:  # a broken gzip file is an OSError
-            raise UserError(f"{file.address} is cut or damaged: {error}") from None
+            raise UserError(f"{file.address} cannot be read to its end: {error}") from None
 
 
 def head(file: RawFile, size: int) -> bytes:
@@ -154,12 +154,10 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
         while True:
             wanted = BLOCK if unit.stop < 0 else min(BLOCK, unit.stop - place)
             data = source.read(wanted) if wanted else b""
-            if wanted and unit.stop >= 0 and not data:
-                raise UserError(f"{file.address} ends early: it has changed since it was looked at")
             place += len(data)
             text = rest + data
             if not text:
-                return
+                break
             cut = text.rfind(b"\n") + 1 if data else len(text)
             rest = text[cut:]
             _check_length(file, rest, first)
@@ -167,7 +165,8 @@ def blocks(file: RawFile, unit: Unit, rows: int) -> Iterator[Lines]:
                 yield lines
                 first += len(lines.starts)
             if not data:
-                return
+                break
+    unit.check(file.address, first - unit.first_row)
 
 
 def _split(text: bytes, first: int, rows: int) -> Iterator[Lines]:

@@ -52,7 +52,8 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
                 first += batch.num_rows
         except (pa.ArrowException, OSError) as error:
             told = f"{file.address}: row group {_damaged(parquet, groups, columns, rows)}"
-            raise UserError(f"{told} is damaged: {error}") from None
+            raise UserError(f"{told} cannot be read: {error}") from None
+    unit.check(file.address, first - unit.first_row)
 
 
 def _batches(
@@ -74,7 +75,7 @@ def _damaged(parquet: pq.ParquetFile, groups: list[int], columns: list[str], row
 
 @contextlib.contextmanager
 def _opened(file: RawFile) -> Iterator[pq.ParquetFile]:
-    with open_file(file.address) as source:
+    with open_file(file.address, mapped=False) as source:
         try:
             parquet = pq.ParquetFile(
                 source,
@@ -83,6 +84,7 @@ def _opened(file: RawFile) -> Iterator[pq.ParquetFile]:
                 coerce_int96_timestamp_unit="us",  # in nanoseconds, years before 1677 wrap around
                 page_checksum_verification=True,
             )
-        except (pa.ArrowException, OSError) as error:
+            arrow_types.schema(parquet.schema_arrow)  # names that are not text raise here
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{file.address} is cut, or is no Parquet file: {error}") from None
         yield parquet

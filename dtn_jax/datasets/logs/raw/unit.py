@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Int
 
 from dtn_jax.datasets.logs.rejects import Reject
+from dtn_jax.errors import UserError
 
 Types = dict[str, object]  # {column: its polars type}; beartype cannot name polars' DataType
 
@@ -32,6 +33,14 @@ class Unit:
     stop: int
     first_row: int
     rows: int
+
+    def check(self, address: str, rows: int) -> None:
+        """Raises UserError where not all of its rows were read."""
+        if self.rows not in (-1, rows):
+            raise UserError(
+                f"{address}: {rows} rows are read from row {self.first_row} on, where {self.rows} "
+                "were counted: the file is damaged, or has changed meanwhile"
+            )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))

@@ -94,11 +94,6 @@ def tables(spec: Spec, root: Node) -> None:
                     f"field {field.name!r} shares table {field.table!r} with {other.name!r} (line "
                     f"{other.line}), but has {what} {mine[what]}, not {theirs[what]}"
                 )
-        if field is not other and field.encoder in ("buckets", "standardise", "none"):
-            raise _at(root, field).error(
-                f"fields {other.name!r} and {field.name!r} share table {field.table!r}: only "
-                "categorical fields and bags do"
-            )
 
 
 def _rows(field: FieldSpec) -> dict[str, object]:

@@ -51,7 +51,7 @@ def text(node: Node, key: Key, what: str) -> str:
 def chosen(node: Node, what: str, got: str, words: Any) -> str:
     """`got` where it is one of `words`; otherwise a UserError with the nearest, file and line."""
     try:
-        return choose(what, got, words)
+        return choose(f"{what}:" if what.endswith("'") else what, got, words)
     except UserError as error:
         raise node.error(str(error)) from None
 

@@ -41,7 +41,8 @@ def having(
         if only and not set(only) & set(words):
             place = Node("", node.path, node.keys[key])
             raise place.error(
-                f"{key} is an option of {' or '.join(only)}; {what} is {', '.join(words)}"
+                f"{key} is an option of {' or '.join(only)}; {what} is "
+                f"{' with the encoder '.join(words)}"
             )
 
 
@@ -50,6 +51,8 @@ def named(node: Node, what: str) -> Iterator[tuple[str, Node]]:
     if isinstance(node.value, dict):
         for name, inner in node.value.items():
             line = node.keys[name]
+            if not name:
+                raise Node("", node.path, line).error(f"a {what} without a name")
             if inner.null:
                 inner = Node({}, node.path, line)
             if not isinstance(inner.value, dict):
@@ -89,7 +92,7 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
     encoder = given.setdefault("encoder", ENCODERS[kind][0])
     if encoder not in ENCODERS[kind]:
         others = [other for other, words in ENCODERS.items() if encoder in words]
-        hint = f" That is one of {' and '.join(others)} fields." if others else ""
+        hint = f" Fields of the kind {' or '.join(others)} have it." if others else ""
         try:
             chosen(node.value["encoder"], f"encoder of a {kind} field", encoder, ENCODERS[kind])
         except UserError as error:

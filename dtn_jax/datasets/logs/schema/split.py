@@ -30,7 +30,7 @@ def split(node: Node | None, time: str, unit: str, group: str) -> SplitSpec:
         node = Node({"by": node}, node.path, node.line, keys={"by": node.line})
     given = options(node, keys.SPLIT, "split")
     by = given.setdefault("by", "time" if time else "random")
-    having(node, given, keys.SPLIT, "the split", f"by {by}".removeprefix("by "))
+    having(node, given, keys.SPLIT, "the split", by)
     if by in ("time", "user_order") and not time:
         raise node.error(f"split by {by} needs the time column: time: t")
     if by in ("group", "user_order") and not group:
@@ -65,7 +65,8 @@ def values(node: Node) -> dict[str, tuple[str, ...]]:
 
 def parts(node: Node, given: dict[str, Any], by: str, unit: str) -> None:
     """Checks `validation` and `test`; times stay the texts that they are."""
-    starts = {}
+    starts: dict[str, int] = {}
+    forms: dict[str, str] = {}  # how they were read
     for name in ("validation", "test"):
         if name not in given:
             continue
@@ -77,17 +78,20 @@ def parts(node: Node, given: dict[str, Any], by: str, unit: str) -> None:
         if by != "time" or value == 0:
             raise place.expected(f"{name} of split", EXPECTED[by])
         given[name] = place.value
+        number = isinstance(value, float) and not unit
+        forms[name] = "number" if number else unit or "date"
         try:
-            starts[name] = times.read(place.value, unit or "date")
-        except UserError:
-            try:
-                starts[name] = times.read(place.value, unit or "number")
-            except UserError as error:
-                raise place.error(f"{name} of split: {error}") from None
+            starts[name] = times.read(place.value, forms[name])
+        except UserError as error:
+            raise place.error(f"{name} of split: {error}") from None
     if len(starts) == 1:
         (name,) = starts
         other = "test" if name == "validation" else "validation"
         raise node.error(f"{name} of split is a time: expected a time for {other} too")
+    if len(set(forms.values())) > 1:
+        number = next(name for name, form in forms.items() if form == "number")
+        other = "test" if number == "validation" else "validation"
+        raise node.error(f"split: {number} starts at a number and {other} at a date")
     if len(starts) == 2 and starts["validation"] >= starts["test"]:
         raise node.error(
             f"validation of split starts at {given['validation']}, expected a time before test, "

@@ -9,10 +9,9 @@ mappings, and no small file stands for a large one.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import yaml
 
@@ -171,9 +170,3 @@ def node(event: yaml.Event, events: Iterator[yaml.Event], path: str, depth: int)
         keys[key.value] = key.line
         values[key.value] = node(next(events), events, path, depth + 1)
     return Node(values, path, line, keys=keys)
-
-
-def nearest(got: str, choices: Iterable[str]) -> str:
-    """' Did you mean …?' where one of the choices is near; else ''."""
-    near = difflib.get_close_matches(got, list(choices), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

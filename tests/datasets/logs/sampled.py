@@ -26,7 +26,8 @@ def draft(columns, labels=("buy",), time="", group="", **given):
     rows = len(next(iter(columns.values())))
     columns.setdefault("buy", pl.Series("buy", draw(9).integers(0, 2, rows)))
     columns.setdefault("code", pl.Series("code", draw(8).integers(0, 9, rows)))
-    found = sample(pl.DataFrame(columns), **given)
+    arrays = {name: c.arr.to_list() for name, c in columns.items() if c.dtype == pl.Array}
+    found = sample(pl.DataFrame(columns | arrays), **given)
     return guess.draft(found, labels, time, group)
 
 

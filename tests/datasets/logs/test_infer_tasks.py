@@ -18,7 +18,22 @@ SECONDS = 1_772_323_200 + 60 * np.arange(ROWS)
 
 @pytest.mark.parametrize(
     "name",
-    ["click", "is_click", "clicked", "add_to_cart", "order", "purchase", "like", "is_follow", "shareEvent", "conversion", "long_view", "label", "label_2", "favorite"],
+    [
+        "click",
+        "is_click",
+        "clicked",
+        "add_to_cart",
+        "order",
+        "purchase",
+        "like",
+        "is_follow",
+        "shareEvent",
+        "conversion",
+        "long_view",
+        "label",
+        "label_2",
+        "favorite",
+    ],
 )
 def test_labels_are_guessed_by_name(name):
     made = draft({name: BITS}, ())

@@ -1,7 +1,7 @@
 """Parts of an expression with their types, and how one type is read as another.
 
-A value that is there but cannot be read as the expression needs it (a text that is no number, a
-number that is not finite) is missing in the result, and *wrong*: the engine rejects its row.
+A value that is there but cannot be read as the expression needs it (a text that is no number, an
+infinite number) is missing in the result, and *wrong*: the engine rejects its row.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def within(inner: TaskDraft, outer: TaskDraft) -> bool:
     count, outside = int(happens.sum()), int((happens & ~around).sum())
     by_chance = count * float(1 - around.mean()) if len(around) else 0.0
     rarer = count < around.sum() or not inner.binary
-    return count >= LEAST and by_chance >= CHANCE and outside <= STRAY * count and rarer
+    return count >= LEAST and by_chance >= CHANCE and outside <= STRAY * count and bool(rarer)
 
 
 def arrange(tasks: Sequence[TaskDraft]) -> None:

@@ -15,6 +15,7 @@ from dtn_jax.datasets.logs.spec import InputSpec
 PLACES = 50  # in which rows are read
 SECONDS = 15.0  # for the columns of files; of many files, some are left out
 PIECE = 1 << 20  # bytes of a text file that a place may have
+MOST = 500_000  # rows of a log all of whose places are used
 WHOLE = 64 << 20  # bytes of text files that are read from their beginning to their end
 
 
@@ -74,7 +75,7 @@ def spread(count: int) -> list[int]:
 
 def _few(units: list[Unit], whole: bool) -> list[Unit]:
     total = sum(unit.rows for unit in units)
-    if whole or len(units) <= PLACES or (all(u.rows >= 0 for u in units) and total <= 500_000):
+    if whole or len(units) <= PLACES or (all(u.rows >= 0 for u in units) and total <= MOST):
         return units
     kept = {round(n * (len(units) - 1) / (PLACES - 1)) for n in range(PLACES)}
     return [units[n] for n in sorted(kept)]

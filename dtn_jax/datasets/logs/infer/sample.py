@@ -15,6 +15,7 @@ from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.times import Type
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 
@@ -109,7 +110,7 @@ def usable(
     return [name for name in names if name not in refused], refused
 
 
-def _kind(dtype: pl.DataType) -> str:
+def _kind(dtype: Type) -> str:
     """Types of one kind can be read as one another."""
     if dtype == pl.List:
         inner = dtype.inner

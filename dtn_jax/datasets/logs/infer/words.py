@@ -77,4 +77,4 @@ def _number(given: float) -> str:
 
 def percent(share: float) -> str:
     """'3.2 %'"""
-    return progress.percent(round(share * 10**9), 10**9)
+    return "100 %" if share == 1 else progress.percent(round(share * 10**9), 10**9)

@@ -8,6 +8,8 @@ import pytest
 import sampled
 from sampled import ROWS, draft, field
 
+from dtn_jax.datasets.logs.infer import suspects
+
 DRAW = sampled.draw(2)
 START = datetime.datetime(2026, 3, 1)
 BUY = (DRAW.random(ROWS) < 0.1).astype(int)
@@ -46,6 +48,12 @@ def test_a_planted_leak_is_named(values, told):
     drafted = draft(columns)
     assert f"x: {made.reason}" in sampled.shown(drafted, pl.DataFrame({"code": range(ROWS)}))
     assert f"  #     {made.reason}" in sampled.text(drafted)
+
+
+def test_ids_are_tried_by_value_not_by_range(monkeypatch):
+    monkeypatch.setattr(suspects, "BUCKETS", 5)
+    columns = {"x": 2 * DRAW.integers(0, 40, ROWS) + BUY, "buy": BUY}
+    assert "AUC 1.0000" in field(columns, "x").reason
 
 
 def test_a_leak_of_a_regression_is_named():
@@ -117,6 +125,8 @@ def test_copies_are_left_out():
         "item": [str(n) for n in item],
         "sku": [f"s{n}" for n in item],
         "price": price[item],
+        "fee": DRAW.random(ROWS),
+        "tax": DRAW.random(ROWS),
         "cost": 100 * price[item],
         "other": DRAW.integers(0, 300, ROWS),
     }
@@ -124,7 +134,7 @@ def test_copies_are_left_out():
     assert made["item"].reason == "a copy of item_id"
     assert made["sku"].reason == "it tells what item_id does, value for value"
     assert made["cost"].reason == "it tells what price does, value for value"
-    assert not made["price"].reason
+    assert not [name for name in ("price", "fee", "tax") if made[name].reason]
     assert not made["other"].reason
     both = draft({"like": BUY, "buy": BUY}, ("like", "buy"))
     assert both.notes == ["the labels of like and buy are the same in all rows"]

@@ -23,6 +23,7 @@ from dtn_jax.datasets.logs.infer.draft import Draft, FieldDraft, Role, TaskDraft
 from dtn_jax.datasets.logs.infer.lists import ListColumn
 from dtn_jax.datasets.logs.infer.sample import Sample
 from dtn_jax.datasets.logs.infer.words import percent
+from dtn_jax.datasets.preparation import progress
 
 
 def draft(sample: Sample, given: Sequence[str] = (), time: str = "", group: str = "") -> Draft:
@@ -101,23 +102,29 @@ def _suspect(
 ) -> None:
     """Leaves out what tells a label too well, and what is an outcome by its name."""
     targets = suspects.targets(tasks, rows)
-    for name, c in singles.items():
-        if c.distinct <= 1 and not c.missing:
-            continue
-        why = suspects.suspicion(c, targets)
-        if why:
-            _overrule(found[name], why)
-        outcome = labels.is_binary(c) and c.distinct == 2 and names.is_outcome(name)
-        if outcome or (c.is_number and c.distinct > 2 and names.is_value(name)):
-            found[name].leave_out(
-                "an outcome by its name, and none of --labels: what happens after a row was shown "
-                "cannot be an input",
-                suspect=True,
-            )
+    with progress.Rows() as bars:
+        tried = bars.count(singles, "columns", len(singles), rows=lambda _: 1, unit="columns")
+        for name in tried:
+            _suspect_single(found[name], singles[name], targets)
     for c in several:
         why = suspects.list_suspicion(c.lengths, targets)
         if why:
             _overrule(found[c.name], why)
+
+
+def _suspect_single(made: FieldDraft, c: Column, targets: list[suspects.Target]) -> None:
+    if c.distinct <= 1 and not c.missing:
+        return
+    why = suspects.suspicion(c, targets)
+    if why:
+        _overrule(made, why)
+    outcome = labels.is_binary(c) and c.distinct == 2 and names.is_outcome(c.name)
+    if outcome or (c.is_number and c.distinct > 2 and names.is_value(c.name)):
+        made.leave_out(
+            "an outcome by its name, and none of --labels: what happens after a row was shown "
+            "cannot be an input",
+            suspect=True,
+        )
 
 
 def _overrule(made: FieldDraft, why: str) -> None:
@@ -153,7 +160,7 @@ def _same(found: dict[str, FieldDraft], singles: dict[str, Column]) -> None:
     fields = [c for name, c in singles.items() if not found[name].reason]
     for numeric in (False, True):  # of an item, its price tells other things than its id
         alike = [c for c in fields if kinds.is_numeric(c) == numeric]
-        for name, (other, very) in suspects.same(alike).items():
+        for name, (other, very) in suspects.same(alike, numeric).items():
             told = f"a copy of {other}" if very else f"it tells what {other} does, value for value"
             found[name].leave_out(told, suspect=True)
 

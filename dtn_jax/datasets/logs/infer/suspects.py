@@ -8,6 +8,7 @@ whether it is missing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 
@@ -22,7 +23,9 @@ from dtn_jax.metrics.auc import auc
 
 MOST = 0.95  # AUC of a column alone; above, it is suspect
 LEAST = 20  # rows of each class in each half: the AUC's standard error is then below 0.07
+UNIQUE = 0.9  # different values by rows: more say nothing of copies, or of a label by value
 BUCKETS = 1000  # of numbers with more different values
+EDGES = 50_000  # numbers by which the ranges are cut
 LATER = 0.5  # share of the rows in which a time is later than the event's
 
 
@@ -42,7 +45,7 @@ class Target:
     ones: Bool[np.ndarray, " K"]
     fitted: Bool[np.ndarray, " K"]
 
-    @property
+    @functools.cached_property
     def enough(self) -> bool:
         counts = [np.bincount(self.ones[half], minlength=2) for half in (self.fitted, ~self.fitted)]
         return min(int(count.min()) for count in counts) >= LEAST
@@ -66,7 +69,14 @@ def suspicion(column: Column, targets: Sequence[Target]) -> str:
     found = max(((missing_auc(column.there, t), t) for t in able), default=(0, None), key=_first)
     if found[0] > MOST:
         return _of_missing(column.there, *found)
-    best = max(((alone(column, t), t) for t in able), default=(0, None), key=_first)
+    codes, best = _by_value(column), found
+    ranks = _ranks(column) if column.is_number else None
+    for target in able:
+        if ranks is not None:
+            best = max(best, (_as_it_is(ranks, target), target), key=_first)
+        if codes is not None or ranks is not None:
+            means = _of_means((ranks if codes is None else codes) + 1, target)
+            best = max(best, (means, target), key=_first)
     if best[0] > MOST:
         return f"a label in disguise? Alone it has AUC {best[0]:.4f} on {best[1].name}"
     return ""
@@ -106,32 +116,47 @@ def missing_auc(there: Bool[np.ndarray, " R"], target: Target) -> float:
     return max(found, 1 - found)
 
 
-def alone(column: Column, target: Target) -> float:
-    """The best AUC of a column by itself."""
-    found = 0.5
-    codes, scores = _bucketed(column)
-    if scores is not None:
-        known = (codes >= 0)[target.known]
-        ones, made = target.ones[known], scores[codes[target.known[known]]]
-        if min(np.bincount(ones, minlength=2)) >= LEAST:
-            as_it_is = auc(made, ones)
-            found = max(as_it_is, 1 - as_it_is)
-    if column.distinct <= 0.9 * column.known or scores is not None:
-        found = max(found, _of_means(codes + 1, target))
-    return found
+def _by_value(column: Column) -> Int[np.ndarray, " R"] | None:
+    """A code for each value, -1 where missing; None of fractions, and of nearly unique values."""
+    if column.distinct > UNIQUE * column.known:
+        return None
+    few = column.distinct <= BUCKETS
+    return column.codes if few or not column.is_number or column.is_whole else None
 
 
-def _bucketed(column: Column) -> tuple[Int[np.ndarray, " R"], Float64[np.ndarray, " V"] | None]:
-    """A code for each value, -1 where missing, and for numbers the rank of each code."""
-    if not column.is_number:
-        return column.codes, None
+def _ranks(column: Column) -> Int[np.ndarray, " R"]:
+    """The rank of each number among the different ones, or among BUCKETS; -1 where missing."""
     if column.distinct <= BUCKETS:
         numbers = column.different.cast(pl.Float64).to_numpy()
-        return column.codes, np.searchsorted(np.unique(numbers), numbers).astype(np.float64)
-    known = column.numbers[column.there]
+        return np.append(np.searchsorted(np.unique(numbers), numbers), -1)[column.codes]
+    numbers, there = column.numbers, column.there
+    known = numbers[there]
+    known = known[:: max(1, len(known) // EDGES)]
     edges = np.unique(np.quantile(known, np.arange(1, BUCKETS) / BUCKETS, method="lower"))
-    codes = np.where(column.there, np.searchsorted(edges, column.numbers, "right"), -1)
-    return codes, np.arange(len(edges) + 1, dtype=np.float64)
+    return np.where(there, np.searchsorted(edges, numbers, "right"), -1)
+
+
+def _as_it_is(ranks: Int[np.ndarray, " R"], target: Target) -> float:
+    """AUC of numbers, in the better direction, in the rows that have them; 0.5 where few do."""
+    mine = ranks[target.known]
+    there = mine >= 0
+    every = np.bincount(mine[there])
+    won = np.bincount(mine[there & target.ones], minlength=len(every))
+    if min(won.sum(), every.sum() - won.sum()) < LEAST:
+        return 0.5
+    found = _auc_of_counts(np.arange(len(every), dtype=np.float64), won, every)
+    return max(found, 1 - found)
+
+
+def _auc_of_counts(
+    scores: Float64[np.ndarray, " V"], ones: Int[np.ndarray, " V"], rows: Int[np.ndarray, " V"]
+) -> float:
+    """AUC where so many of the rows with each score have the label 1."""
+    there = rows > 0
+    scores, ones, rows = scores[there], ones[there], rows[there]
+    labels = np.repeat([True, False], len(scores))
+    weights = np.concatenate([ones, rows - ones]).astype(np.float64)
+    return auc(np.concatenate([scores, scores]), labels, weights)
 
 
 def _of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
@@ -148,22 +173,25 @@ def _of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
     means = (ones + prior) / (count + 1)
     every = np.bincount(mine[tried], minlength=size)
     won = np.bincount(mine[tried & target.ones], minlength=size)
-    labels = np.repeat([True, False], size)
-    weights = np.concatenate([won, every - won]).astype(np.float64)
-    return auc(np.concatenate([means, means]), labels, weights)
+    return _auc_of_counts(means, won, every)
 
 
-def same(columns: Sequence[Column]) -> dict[str, tuple[str, bool]]:
+def same(columns: Sequence[Column], numeric: bool) -> dict[str, tuple[str, bool]]:
     """{column: (an earlier one that tells the same, whether its values are the very same)}.
 
-    Two columns tell the same where each value of one goes with one value of the other.
+    Two columns of categories tell the same where each value of one goes with one value of the
+    other, and not nearly every row has a value of its own; two of numbers where they put the rows
+    into the same order.
     """
     first: dict[bytes, Column] = {}
     found = {}
     for column in columns:
-        if column.distinct <= 1:
+        if column.distinct <= 1 or (not numeric and column.distinct > UNIQUE * column.known):
             continue
-        digest = hashlib.sha256(np.ascontiguousarray(column.codes).tobytes()).digest()
+        codes = column.codes
+        if numeric:
+            codes = np.append(np.argsort(np.argsort(column.different.to_numpy())), -1)[codes]
+        digest = hashlib.sha256(np.ascontiguousarray(codes).tobytes()).digest()
         other = first.setdefault(digest, column)
         if other is not column:
             found[column.name] = (other.name, column.texts.equals(other.texts))

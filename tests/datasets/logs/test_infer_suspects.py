@@ -50,6 +50,12 @@ def test_a_planted_leak_is_named(values, told):
     assert f"  #     {made.reason}" in sampled.text(drafted)
 
 
+def test_an_id_that_tells_a_label_stays_with_a_note():
+    made = field({"video_id": 2 * DRAW.integers(0, 40, ROWS) + BUY, "buy": BUY}, "video_id")
+    assert not made.reason
+    assert "AUC 1.0000 on buy; a label that is a property of video_id?" in made.notes[0]
+
+
 def test_ids_are_tried_by_value_not_by_range(monkeypatch):
     monkeypatch.setattr(suspects, "BUCKETS", 5)
     columns = {"x": 2 * DRAW.integers(0, 40, ROWS) + BUY, "buy": BUY}
@@ -113,6 +119,8 @@ def test_times_after_the_event_are_left_out():
     columns = {"t": TIMES, "paid_at": later, "since": before}
     assert "later than t in 100 % of the rows" in field(columns, "paid_at", time="t").reason
     assert not field(columns, "since", time="t").suspect
+    near = {"t": TIMES, "sent_at": [t + datetime.timedelta(seconds=30) for t in TIMES]}
+    assert not field(near, "sent_at", time="t").suspect
     days = {"t": TIMES, "day": [t.date() for t in TIMES]}
     assert not field(days, "day", time="t").suspect
 

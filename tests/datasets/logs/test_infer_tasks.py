@@ -95,6 +95,16 @@ def test_two_other_values_are_a_binary_label():
     assert task({"y": truths}, "y", ("y",)).options == {"label": "y == true"}
 
 
+def test_two_texts_are_a_binary_label_where_asked_for():
+    income = np.where(DRAW.random(ROWS) < 0.1, "50000+.", "- 50000.")
+    made = task({"income": income}, "income", ("income",))
+    assert made.options == {"label": "\"income == '50000+.'\""}
+    assert made.facts == f"{100 * (income == '50000+.').mean():.1f} % positive"
+    sampled.text(draft({"income": income}, ("income",)))
+    with pytest.raises(UserError, match="two texts: income"):
+        draft({"income": income, "buy": ["x"] * ROWS}, ())
+
+
 @pytest.mark.parametrize(("column", "name"), [("a/b", "a_b"), ("all", "all_label"), ("x:y", "x_y")])
 def test_names_that_no_task_may_have(column, name):
     made = draft({column: BITS}, (column,))
@@ -151,6 +161,7 @@ def test_labels_within_others_name_the_nearest():
         ({"ts": SECONDS, "published_at": TIMES}, "ts", "s"),
         ({"event_time": SECONDS * 1000, "click_ts": TIMES}, "event_time", "ms"),
         ({"date": [f"2026-03-{1 + n % 9:02d}" for n in range(ROWS)], "ts": SECONDS}, "ts", "s"),
+        ({"time_ms": SECONDS * 1000, "play_time_ms": BITS * 77}, "time_ms", "ms"),
         ({"day": [20260301 + n % 9 for n in range(ROWS)]}, "day", "yyyymmdd"),
         ({"when": list(map(str, TIMES))}, "when", "date"),
         ({"t": DRAW.integers(0, 50, ROWS)}, "", ""),

@@ -116,8 +116,12 @@ def _suspect_single(made: FieldDraft, c: Column, targets: list[suspects.Target])
     if c.distinct <= 1 and not c.missing:
         return
     why = suspects.suspicion(c, targets)
-    if why:
+    if why and names.is_entity(c.name) and names.is_id(c.name) and not c.missing:
+        made.notes.append(f"{why}; a label that is a property of {c.name}?")
+    elif why:
         _overrule(made, why)
+    if labels.is_binary(c) and names.is_yes_or_no(c.name):
+        made.notes.append("if it happens after a row is shown, it is a label or a leak")
     outcome = labels.is_binary(c) and c.distinct == 2 and names.is_outcome(c.name)
     if outcome or (c.is_number and c.distinct > 2 and names.is_value(c.name)):
         made.leave_out(

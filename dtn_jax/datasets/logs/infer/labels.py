@@ -56,6 +56,7 @@ def guesses(columns: Mapping[str, Column], taken: set[str]) -> list[str]:
     …; where there are none of the first, columns of 0 and 1 named is_….
     """
     free = [c for name, c in columns.items() if name not in taken and not why_none(c)]
+    free = [c for c in free if not c.is_text]
     binary = [c.name for c in free if is_binary(c) and c.distinct == 2]
     found = {name for name in binary if names.is_outcome(name)}
     found = found or {name for name in binary if names.is_yes_or_no(name)}
@@ -70,10 +71,20 @@ def is_binary(column: Column) -> bool:
     return column.is_number and column.distinct in (1, 2) and set(column.different) <= {0, 1}
 
 
+def two_texts(column: Column) -> tuple[str, ...]:
+    """The two texts of a column that has no others, the rarer one last; else ()."""
+    if not column.is_text or column.distinct != 2 or not expression(column.name):
+        return ()
+    common, rare = column.common(2)
+    return () if "'" in rare or len(rare) > 100 or not rare.isprintable() else (common, rare)
+
+
 def why_none(column: Column) -> str:
     """Why a column is no label; '' where it is one."""
     if not column.known:
         return "its values are all missing"
+    if two_texts(column):
+        return ""
     if not column.is_number and not column.is_truth:
         value = column.common(1)[0]
         told = f"it holds {column.values.dtype}, such as {shown(value)}; expected 0 and 1, "
@@ -96,10 +107,20 @@ def why_none(column: Column) -> str:
 def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
     read = expression(column.name)
     label = "" if name == column.name else read
-    values = column.numbers
+    texts = two_texts(column)
+    if texts:
+        numbers = np.array([text == texts[1] for text in column.different], np.float64)
+        values = np.append(numbers, np.nan)[column.codes]
+    else:
+        values = column.numbers
     made = TaskDraft(name, column.name, values, guessed=guessed)
     missing = f"; {percent(column.missing)} missing" if column.missing else ""
-    if column.distinct == 2 and not is_binary(column) and read:
+    if texts:
+        label = f"{read} == '{texts[1]}'"
+        made.notes.append(
+            f"its values are {shown(texts[0])} and {shown(texts[1])}: the latter is 1"
+        )
+    elif column.distinct == 2 and not is_binary(column) and read:
         least, most = sorted(column.different.to_list())
         label = f"{read} == {most!r}"
         made.values = np.where(np.isnan(values), np.nan, values == most)
@@ -160,11 +181,12 @@ def _none_found(columns: Mapping[str, Column], taken: set[str]) -> str:
     numbers = [n for n, c in columns.items() if n not in taken and c.is_number and c.distinct > 2]
     told = "no column is a label by its name (click, order, like, label, …, of 0 and 1; "
     told += "watch_seconds, rating, …, of numbers). Say which are: --labels=NAME,NAME"
-    for what, found in (("0 and 1", binary), ("other numbers", numbers)):
+    texts = [n for n, c in columns.items() if n not in taken and two_texts(c)]
+    for what, found in (("0 and 1", binary), ("two texts", texts), ("other numbers", numbers)):
         if found:
             more = ", …" if len(found) > 30 else ""
             told += f"\ncolumns of {what}: {quoted_list(found[:30])}{more}"
-    if not binary and not numbers:
+    if not binary and not numbers and not texts:
         told += f"\nNone holds numbers; the columns are: {quoted_list(list(columns)[:30])}"
     return told
 

@@ -31,6 +31,7 @@ QUANTITIES = _words(
 )
 TIMES = ("timestamp", "ts", "t", "time", "datetime", "dt", "date", "day")
 TIME_ENDS = frozenset([*TIMES, "at", "unix", "epoch"])
+TIME_UNITS = ("s", "sec", "seconds", "ms", "millis", "us", "ns")
 USERS = ["user", "uid", "member", "visitor", "customer", "client", "account", "viewer"]
 USERS += ["buyer", "person", "session", "cookie", "device"]
 EVENTS = _words("event log logged request impression show exposure action server")
@@ -46,7 +47,7 @@ OUTCOMES = _words(
     "commented install installed download downloaded save saved subscribe subscribed "
     "subscription hide hidden hate report reported skip skipped complete completed finish "
     "finished book booked booking apply applied reply replied forward forwarded signup "
-    "register registered engaged engagement label labels target churn response"
+    "register registered engaged engagement label labels target churn response enter entered"
 )
 SPENT = _words("watch play dwell view viewing stay read reading listen")
 AMOUNTS = _words("time seconds second sec secs s ms minutes duration length")
@@ -105,6 +106,8 @@ def time_rank(name: str) -> tuple[bool, bool, int] | None:
     Times of what the event is about come last: published_at, click_ts.
     """
     found = words(name)
+    if found[1:] and found[-1] in TIME_UNITS:
+        found.pop()
     if not found or found[-1] not in TIME_ENDS:
         return None
     exact = "".join(found) in TIMES

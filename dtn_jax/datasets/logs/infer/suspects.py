@@ -26,6 +26,7 @@ LEAST = 20  # rows of each class in each half: the AUC's standard error is then 
 UNIQUE = 0.9  # different values by rows: more say nothing of copies, or of a label by value
 BUCKETS = 1000  # of numbers with more different values
 EDGES = 50_000  # numbers by which the ranges are cut
+GRACE = 60_000_000  # microseconds: nearer times are of the same moment
 LATER = 0.5  # share of the rows in which a time is later than the event's
 
 
@@ -199,6 +200,11 @@ def same(columns: Sequence[Column], numeric: bool) -> dict[str, tuple[str, bool]
 
 
 def later(times: pl.Series, event: pl.Series) -> float:
-    """The share of the rows with both times in which the first is later; 0 without such rows."""
+    """The share of the rows with both times, in microseconds, in which the first is later.
+
+    By more than GRACE; 0 where few rows have both.
+    """
     both = times.is_not_null() & event.is_not_null()
-    return float((times.filter(both) > event.filter(both)).mean()) if both.sum() >= LEAST else 0.0
+    if both.sum() < LEAST:
+        return 0.0
+    return float((times.filter(both) > event.filter(both) + GRACE).mean())

@@ -16,7 +16,7 @@ from dtn_jax.datasets.public import movielens_files
 from dtn_jax.datasets.public.public_logs import Files, PublicLogs
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
-from dtn_jax.shared_files import replacing
+from dtn_jax.shared_files import locked, replacing
 
 
 class MovieLens(PublicLogs):
@@ -41,20 +41,26 @@ class MovieLens(PublicLogs):
 
     @contextlib.contextmanager
     def log(self, files: Files) -> Iterator[list[str]]:
-        """The joined file; what an interrupted call has left is taken up."""
-        facts = [
-            (name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files.items()
-        ]
+        """The joined file; what an interrupted call has left of the same raw files is taken up."""
+        found = {name: path.stat() for name, path in files.items()}
+        facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in found.items()]
         key = hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
         path = self.home / f"joined-{key}.parquet"
         self.home.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            progress.say(f"Joining the files of MovieLens {self.own.version} in {self.home}")
-            with replacing(path) as temporary:
-                movielens_files.join(self.own.version, files, temporary)
-        try:
-            yield [str(path)]
-        except UserError:
+        lock = locked(self.home / "joined.lock")
+        if lock is None:
+            raise UserError(f"another process is preparing {self.name} in {self.home}")
+        with lock:
+            for stale in set(self.home.glob("joined-*")) - {path}:
+                stale.unlink()
+            if not path.exists():
+                progress.say(f"Joining the files of MovieLens {self.own.version} in {self.home}")
+                with replacing(path) as temporary:
+                    movielens_files.join(self.own.version, files, temporary)
+            try:
+                yield [str(path)]
+            except UserError:
+                path.unlink()
+                raise
             path.unlink()
-            raise
-        path.unlink()
+            (self.home / "joined.lock").unlink()

@@ -213,7 +213,7 @@ def options_help() -> str:
 
 
 def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits and place, and its account if asked."""
+    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     rich.print(as_table(overview.fields_grid(data.schema, overview.kept_unknown(data))))
     print("\nTasks")
@@ -221,6 +221,9 @@ def show(data: Prepared, account: bool) -> None:
     print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")
+    for name, text in data.notes.get("about", {}).items():
+        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
+        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
     for line in data.notes.get("account", ()) if account else ():
         print(line)
     print(f"fingerprint {data.fingerprint[:16]}")

@@ -1,4 +1,4 @@
-"""Your own logs as a data set: what a schema file describes, once it was prepared."""
+"""What a schema file describes as a data set, and your own logs, once they were prepared."""
 
 from __future__ import annotations
 
@@ -7,23 +7,54 @@ from typing import ClassVar
 
 from dtn_jax.datasets.logs import finish_set, provenance, schema_file
 from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
 
-class Logs:
+class SchemaSet:
+    """A data set that a schema file describes.
+
+    Attributes:
+      spec: what the schema file says.
+      data_dir: the folder of the prepared set.
+    """
+
+    name: ClassVar[str]
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
+    FIELD_OPTIONS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    spec: Spec
+    data_dir: str
+    manual_dir: pathlib.Path | None
+
+    def recipe(self) -> str:
+        return provenance.recipe(self.spec, self.SOURCE)
+
+    def check_notes(self, notes: dict) -> str:
+        return ""
+
+    def download_and_prepare(self) -> None:
+        raise NotImplementedError
+
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        raise NotImplementedError
+
+
+class Logs(SchemaSet):
     """Your own logs: a schema file says what they hold.
 
     `python -m experiments.prepare --infer` writes a schema file, and `--schema` prepares the set.
     """
 
-    name: ClassVar[str] = "logs"
+    name = "logs"
     OPTIONS: ClassVar[dict[str, Option]] = {
         "schema": Option("", "the schema file, which experiments.prepare --schema has prepared")
     }
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    SOURCE: ClassVar[str] = ""
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
@@ -41,18 +72,11 @@ class Logs:
             f"--schema={self.spec.path} --input=YOUR_FILES --data_dir={self.root}"
         )
 
-    def recipe(self) -> str:
-        return provenance.recipe(self.spec, self.SOURCE)
-
     def outdated(self) -> str:
-        """What to say of a set of another recipe."""
         return (
             f"{self.data_dir} was prepared from another schema file than {self.spec.path} is now; "
             "prepare it again with experiments.prepare --replace"
         )
-
-    def check_notes(self, notes: dict) -> str:
-        return ""
 
     def check_raw(self, prepared: Prepared) -> None:
         """Raises UserError if a raw file has changed; one that is gone, or remote, is not looked

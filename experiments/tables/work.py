@@ -50,8 +50,8 @@ class Work:
         self.runs, self.places = runs, places
         self.together = together
         source = configured(protocol, places).data
-        self.dataset = source.dataset
         self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+        self.dataset = self.data.schema.name
         self.sizes: dict[str, Size] = {}
         self.untuned: set[str] = set()  # entries whose tuning failed here
 

@@ -71,7 +71,8 @@ def prepare(
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
     with told(spec, home), raw_log(input, spec, home) as files:
-        made_from = {"recipe": provenance.recipe(spec, source)} | provenance.raw_facts(files)
+        recipe = provenance.recipe(schema_file.fingerprint(spec), source)
+        made_from = {"recipe": recipe} | provenance.raw_facts(files)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)

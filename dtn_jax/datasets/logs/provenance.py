@@ -6,18 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile, ends
-from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.preparation.prepared import Prepared
 
 RULES = 1  # raised whenever the same schema file and raw files would be prepared to other rows
 
 
-def recipe(spec: Spec, source: str = "") -> str:
-    """SHA-256 of the rules by which a log is prepared: what the schema file means, and `source`,
-    the SHA-256 of the plug-in that it came with."""
-    facts = [RULES, schema_file.fingerprint(spec), *([source] if source else [])]
+def recipe(meaning: str, source: str = "") -> str:
+    """SHA-256 of the rules by which a log is prepared: what the schema file means (its
+    fingerprint), and `source`, the SHA-256 of the plug-in that it came with."""
+    facts = [RULES, meaning, *([source] if source else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import polars as pl
@@ -95,7 +94,7 @@ class Account:
         return {"rows": self.rows, "counts": self.counts, "kept": kept}
 
     @classmethod
-    def from_json(cls, facts: dict) -> Self:
+    def from_json(cls, facts: dict) -> Account:
         kept = [(file, Reject(*values)) for file, values in facts["kept"]]
         return cls(facts["rows"], facts["counts"], kept)
 

@@ -27,6 +27,7 @@ from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked
 
+ROW_GROUP = 250_000  # of the file that a table in memory becomes
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 
 
@@ -52,13 +53,14 @@ def raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[RawF
         return
     home.mkdir(parents=True, exist_ok=True)
     path = home / f"table.{os.getpid()}.parquet"
-    as_frame(input).write_parquet(path, row_group_size=raw_units.ROWS)
+    as_frame(input).write_parquet(path, row_group_size=ROW_GROUP)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    path = path.rename(home / f"table-{digest}.parquet")  # by its content: the call resumes
     try:
-        yield [
-            RawFile(f"{home}/table.parquet", "parquet", path.stat().st_size, ()),
-        ]
+        yield raw_files.find([str(path)])
     finally:
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def as_frame(table: object) -> pl.DataFrame:
@@ -134,7 +136,7 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
     """Looks at the raw files' columns, cuts them into units, and saves both."""
     known = {file.address: raw_read.schema(file, spec.input) for file in files}
     schema_columns.check(spec, known)
-    units = raw_units.plan(files, spec.input)
+    units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
     unit = spec.time_unit
     if spec.time and not unit:
         unit = times.unit_of(sample(files, units, spec))
@@ -154,7 +156,7 @@ def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
     raise UserError(f"the raw files of {spec.name} hold no rows")
 
 
-def _bytes(dtype: pl.DataType, spec: Spec) -> int:
+def _bytes(dtype: object, spec: Spec) -> int:
     """What a value takes in memory, roughly."""
     if dtype == pl.List:
         longest = [f.length or f.max_values for f in spec.fields if f.kind in ("bag", "vector")]

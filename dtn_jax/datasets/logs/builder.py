@@ -94,8 +94,8 @@ class Logs:
             f"{self.data_dir} was prepared from another schema file than {self.path} is now, or by "
             "another version's rules: prepare it again with python -m experiments.prepare "
             f"--schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
-            f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or give "
-            f"the schema file another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
+            f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
+            f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
 
     def check_notes(self, notes: dict) -> str:

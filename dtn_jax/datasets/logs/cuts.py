@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int64
 
 from dtn_jax.datasets.logs import splits, times
 from dtn_jax.datasets.logs.spec import SplitSpec
@@ -15,7 +14,7 @@ STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a 
 TENS = tuple(10**n for n in range(18, -1, -1))  # the steps of plain numbers
 ENOUGH = 10  # different times: with fewer, cuts are made at a finer step
 MOST = 100_000  # different times that are counted
-Histogram = tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]  # times, ascending; rows
+Histogram = tuple[np.ndarray, np.ndarray]  # int64 `[N]`: times, ascending; rows at each
 
 
 def histogram(found: Iterable[np.ndarray], unit: str) -> Histogram:

@@ -18,7 +18,7 @@ from dtn_jax.datasets.logs.encoders import Fitted
 from dtn_jax.datasets.logs.fit_unit import ENTRY
 from dtn_jax.datasets.logs.spec import FieldSpec
 from dtn_jax.datasets.logs.statistics import KeyCounts, Moments, NumberCounts
-from dtn_jax.datasets.logs.vocabulary_file import VALUES
+from dtn_jax.datasets.logs.vocabulary_file import CHUNK, VALUES
 from dtn_jax.datasets.logs.work import Work, file_name
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
@@ -46,7 +46,7 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
     least = next(f.min_count for f in work.spec.fields if f.table == table)
     path = folder / f"{file_name(table)}.arrow"
     raw = {name: path.with_suffix(f".{name}") for name in ("keys", "counts")}
-    values = path.with_suffix(".values.arrow")
+    values, held = path.with_suffix(".values.arrow"), VALUES.empty_table()
     with (
         raw["keys"].open("wb") as key_file,
         raw["counts"].open("wb") as count_file,
@@ -63,7 +63,10 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
             key_file.write(made[often].tobytes())
             count_file.write(counts[often].tobytes())
             shown = _shown(made[often], texts.filter(pl.Series(often)))
-            writer.write_table(pa.table([shown, counts[often]], schema=VALUES))
+            held = pa.concat_tables([held, pa.table([shown, counts[often]], schema=VALUES)])
+            whole = len(held) if place == ranges - 1 else len(held) // CHUNK * CHUNK
+            writer.write_table(held.slice(0, whole).combine_chunks(), max_chunksize=CHUNK)
+            held = held.slice(whole)
     made = np.fromfile(raw["keys"], np.uint64) if not entries else _memmap(raw["keys"], np.uint64)
     counts = _memmap(raw["counts"], np.int64) if entries else np.empty(0, np.int64)
     vocabulary_file.write(path, made, counts)

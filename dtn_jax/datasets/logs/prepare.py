@@ -71,12 +71,11 @@ def prepare(
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
     with told(spec, home), raw_log(input, spec, home) as files:
-        recipe = provenance.recipe(schema_file.fingerprint(spec), source)
-        made_from = {"recipe": recipe} | provenance.raw_facts(files)
+        made_from = provenance.made_from(spec, files, source)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
-            changed = provenance.change(old, made_from["recipe"], made_from)
+            changed = provenance.change(old, made_from)
             if not changed:
                 remove_unfinished(home)
                 return old
@@ -103,7 +102,7 @@ def prepare(
 
 def is_made_from(target: pathlib.Path, made_from: dict) -> bool:
     """Whether a set is there that was made so."""
-    return target.exists() and not provenance.change(read(target), made_from["recipe"], made_from)
+    return target.exists() and not provenance.change(read(target), made_from)
 
 
 def cut_times(job: Work, team: Team) -> None:

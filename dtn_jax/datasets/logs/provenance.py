@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile, ends
+from dtn_jax.datasets.logs.spec import Spec
 from dtn_jax.datasets.preparation.prepared import Prepared
 
 RULES = 1  # raised whenever the same schema file and raw files would be prepared to other rows
@@ -27,24 +30,27 @@ def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
     }
 
 
-def change(prepared: Prepared, wanted: str, raw: Mapping[str, Mapping] | None) -> str:
-    """What is not as it was when the set was prepared, in words; '' where nothing is known to be.
+def made_from(spec: Spec, files: Sequence[RawFile], source: str = "") -> dict:
+    """What makes a set, as prepared.json keeps it: recipe, sizes and hashes."""
+    return {"recipe": recipe(schema_file.fingerprint(spec), source)} | raw_facts(files)
+
+
+def change(prepared: Prepared, now: Mapping[str, Any]) -> str:
+    """What is not as it was when the set was prepared, in words; '' where everything is.
 
     Args:
       prepared: the set.
-      wanted: the recipe of today.
-      raw: what `raw_facts` says today; None where the raw files are not known.
+      now: what `made_from` says today.
     """
-    if prepared.recipe != wanted:
+    if prepared.recipe != now["recipe"]:
         return "another schema file, or by other rules than this version's"
-    if raw is None:
-        return ""
-    for address in {**prepared.raw_files, **raw["raw_files"]}:
-        was, is_ = prepared.raw_files.get(address), raw["raw_files"].get(address)
+    files, hashes = now["raw_files"], now["raw_hashes"]
+    for address in {**prepared.raw_files, **files}:
+        was, is_ = prepared.raw_files.get(address), files.get(address)
         if was != is_:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
             return f"other raw files: {address} was {was}, is {is_}"
-        if prepared.raw_hashes[address] != raw["raw_hashes"][address]:
+        if prepared.raw_hashes[address] != hashes[address]:
             return (
                 f"other raw files: {address} has the same size, but its first or last bytes differ"
             )

@@ -10,9 +10,11 @@ import numpy as np
 
 from dtn_jax.datasets.logs import cuts, merge, user_order, work
 from dtn_jax.datasets.logs import times as log_times
+from dtn_jax.datasets.logs.account import Account
 from dtn_jax.datasets.logs.encode_shard import encode_shard
 from dtn_jax.datasets.logs.fit_unit import fit_unit
 from dtn_jax.datasets.logs.raw import read
+from dtn_jax.datasets.logs.unit_rows import checked
 from dtn_jax.datasets.logs.work import Work
 from dtn_jax.shared_files import write_whole
 
@@ -37,8 +39,11 @@ def count_times(job: Work, unit: int) -> int:
 
 
 def collect_order(job: Work, unit: int) -> int:
-    job.of("order", unit).parent.mkdir(exist_ok=True)
-    return user_order.collect(job, unit)
+    """Writes the users and times of a unit's rows, `order/00012.npz`."""
+    path, account = job.of("order", unit), Account()
+    path.parent.mkdir(exist_ok=True)
+    user_order.collect(checked(job, unit, account), path)
+    return account.rows
 
 
 TASKS: dict[str, Callable[[Work, int], int]] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from typing import Self
 
 import numpy as np
 import polars as pl
@@ -155,7 +154,7 @@ class Moments:
         return [self.count, np.asarray(self.mean).tolist(), np.asarray(self.squares).tolist()]
 
     @classmethod
-    def from_json(cls, facts: list) -> Self:
+    def from_json(cls, facts: list) -> Moments:
         count, *rest = facts
         mean, squares = (np.asarray(part, np.float64) for part in rest)
         return cls(count, mean, squares)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -34,7 +33,7 @@ class Tally:
     missing: BySplit
 
     @classmethod
-    def of(cls, fields: Iterable[str], tasks: Sequence[str]) -> Self:
+    def of(cls, fields: Iterable[str], tasks: Sequence[str]) -> Tally:
         """Nothing counted yet."""
         fields = list(fields)
 

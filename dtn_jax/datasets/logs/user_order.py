@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs.account import Account
+from dtn_jax.datasets.logs.rows import Rows
 from dtn_jax.datasets.logs.splits import TEST, TRAIN, VALIDATION
 from dtn_jax.datasets.logs.work import Work
 from dtn_jax.shared_files import replacing
@@ -20,12 +21,10 @@ from dtn_jax.shared_files import replacing
 PARTS = 64  # groups of users
 
 
-def collect(work: Work, index: int) -> int:
-    """Writes what decides the splits of a unit's rows, `order/00012.npz`; returns its rows."""
-    from dtn_jax.datasets.logs.unit_rows import checked
-
-    users, times, account = [], [], Account()
-    for rows in checked(work, index, account):
+def collect(found: Iterable[Rows], path: pathlib.Path) -> None:
+    """Writes what decides the splits of a unit's rows."""
+    users, times = [], []
+    for rows in found:
         users.append(keys.keys(rows.group)[0])
         times.append(rows.time)
     user = np.concatenate([np.empty(0, np.uint64), *users])
@@ -33,9 +32,8 @@ def collect(work: Work, index: int) -> int:
     part = (user >> np.uint64(64 - PARTS.bit_length() + 1)).astype(np.int64)
     row = np.argsort(part, kind="stable")
     starts = np.searchsorted(part[row], np.arange(PARTS + 1))
-    with replacing(work.of("order", index)) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, user=user[row], time=time[row], row=row, starts=starts)
-    return account.rows
 
 
 def decide(work: Work, folder: pathlib.Path) -> None:

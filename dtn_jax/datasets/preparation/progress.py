@@ -84,7 +84,7 @@ class Rows:
         self._bars.update(bar, total=done, of=f" {unit}")
 
 
-def pace(done: float, total: int, seconds: float, unit: str) -> str:
+def pace(done: int | float, total: int, seconds: float, unit: str) -> str:
     """'120,000 rows/s, 3 min left'"""
     rate = done / max(seconds, 1e-9)
     told = f"{rate:,.0f} {unit}/s"

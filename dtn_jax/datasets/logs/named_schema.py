@@ -29,9 +29,9 @@ def from_argument(argument: str) -> tuple[str, str]:
     parts = split_outside_brackets(argument)
     paths = [part.partition("=")[2] for part in parts if part.partition("=")[0].strip() == "schema"]
     rest = ",".join(part for part in parts if part.partition("=")[0].strip() != "schema")
-    if not paths:
+    path, given = unquoted(paths[-1]) if paths else "", argument.rpartition("schema=")[2]
+    if not path:
         return "", rest
-    path, given = unquoted(paths[-1]), argument.rpartition("schema=")[2]
     if not pathlib.Path(path).expanduser().exists():
         longer = (given[:end] for end in range(len(path) + 1, len(given) + 1))
         if meant := next((other for other in longer if pathlib.Path(other).is_file()), ""):

@@ -104,10 +104,10 @@ def test_a_sweep(arguments, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes(arguments, tmp_path):
-    more = "parallel.devices=0"
-    given = ["--processes=2", "--", "python", "-m", "experiments.train"]
-    launch.main([*given, *arguments("dtn", tmp_path / "two", more)])
-    assert (tmp_path / "two" / "results.json").exists()
+    given = arguments("dtn", tmp_path, "parallel.devices=0")
+    assert launch.run_until_done(given, 2, restarts=0) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (results["dataset"], results["steps"]) == ("shop", 2)
 
 
 def test_the_default_batch_suits_every_new_set():

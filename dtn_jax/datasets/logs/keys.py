@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Int64, UInt64
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
+TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
 WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"  # the text of a whole number, as it would be written
 EXACT = 2.0**53  # below, a float's whole numbers are exact
 
@@ -86,11 +87,10 @@ def text_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     # One 64-bit number from each byte on; no copy is made of it.
     words = np.ndarray((size + 8,), "<u8", buffer=padded, strides=(1,))
     starts, lengths = offsets[:-1], np.diff(offsets)
-    made = mixed(lengths.astype(np.uint64) ^ GOLDEN)
+    made = mixed(lengths.astype(np.uint64) + TEXTS)
     every = np.arange(len(made))
     for word in range(int(-(-lengths.max(initial=0) // 8))):
-        if word:
-            every = every[lengths[every] > 8 * word]  # those that have so many bytes
+        every = every[lengths[every] > 8 * word]  # those that have so many bytes
         left = np.minimum(lengths[every] - 8 * word, 8).astype(np.uint64)
         found = words[starts[every] + 8 * word] & _MASKS[left]
         made[every] = mixed((made[every] ^ found) * GOLDEN + GOLDEN)

@@ -62,7 +62,7 @@ def decide(work: Work, folder: pathlib.Path) -> None:
         made.flush()
 
 
-def of_sorted(user: np.ndarray, validation: float, test: float) -> np.ndarray:
+def of_sorted(user: np.ndarray, validation: int | float, test: int | float) -> np.ndarray:
     """The splits of rows that are sorted by user and time, int8 `[B]`.
 
     A share below 1 is one of each user's rows, rounded down; a number from 1 on so many rows. A
@@ -82,7 +82,7 @@ def of_sorted(user: np.ndarray, validation: float, test: float) -> np.ndarray:
     )
 
 
-def _wanted(share: float, count: np.ndarray) -> np.ndarray:
+def _wanted(share: int | float, count: np.ndarray) -> np.ndarray:
     if share >= 1:
         return np.full(len(count), math.floor(share))
     return np.floor(share * count + 1e-9).astype(np.int64)

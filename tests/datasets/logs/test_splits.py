@@ -1,0 +1,172 @@
+"""Which split a row belongs to, in every way in which a log can be split."""
+
+import datetime
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from shop_log import prepared, rows, small_pieces
+
+from dtn_jax.datasets.logs import cuts, user_order
+from dtn_jax.datasets.logs.spec import SplitSpec
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+
+NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
+SPLITS = ("train", "validation", "test")
+FIELDS = "fields: {place: {encoder: hash, size: 9}}\ntasks: {click: }\n"
+FRAME = rows(900).with_columns(place=pl.int_range(900))
+
+
+@pytest.fixture
+def split(tmp_path, monkeypatch):
+    """Prepares a log with other lines in its schema file; {split: the places of its rows}."""
+    small_pieces(monkeypatch)
+
+    def made(lines, frame=FRAME, folder="shop"):
+        # A standardised number says which row it is.
+        text = f"name: shop\n{FIELDS}group: user\n{lines}\n".replace(
+            "{encoder: hash, size: 9}", "{kind: numeric, encoder: standardise}"
+        )
+        found = prepared(tmp_path / folder, frame, text)
+        values = {s: SplitReader(found, s).everything().numeric[:, 0] for s in SPLITS}
+        fitted = json.loads((found.folder / "encoders.json").read_text())["place"]
+        return {
+            s: np.round(v * fitted["deviation"] + fitted["mean"]).astype(int)
+            for s, v in values.items()
+        }
+
+    return made
+
+
+def test_by_time_with_dates(split):
+    found = split("time: t\nsplit: {by: time, validation: 2026-03-05 12:00, test: 2026-03-08}")
+    validation, test = datetime.datetime(2026, 3, 5, 12), datetime.datetime(2026, 3, 8)
+    time = FRAME["t"]
+    for name, mask in (
+        ("train", time < validation),
+        ("validation", (time >= validation) & (time < test)),
+        ("test", time >= test),
+    ):
+        np.testing.assert_array_equal(found[name], mask.arg_true())
+
+
+def test_by_time_with_shares_cuts_between_days(split):
+    found = split("time: t\nsplit: {by: time, validation: 0.2, test: 0.3}")
+    days = FRAME["t"].dt.day().to_numpy()  # 399 rows before day 5 (450 wanted), 664 before day 8
+    np.testing.assert_array_equal(found["test"], np.flatnonzero(days >= 8))
+    np.testing.assert_array_equal(found["validation"], np.flatnonzero((days >= 5) & (days < 8)))
+
+
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_time_may_be_seconds_or_milliseconds(split, scale):
+    frame = FRAME.with_columns(t=pl.col("t").dt.epoch("s") * scale)
+    found = split("time: t\nsplit: {by: time, validation: 2026-03-06, test: 2026-03-08}", frame)
+    np.testing.assert_array_equal(found["test"], (FRAME["t"].dt.day() >= 8).arg_true())
+
+
+def test_by_group_keeps_whole_groups_together(split):
+    found = split("split: {by: group, validation: 0.25, test: 0.25}")
+    users = {name: set(FRAME["user"].to_numpy()[places]) for name, places in found.items()}
+    assert sum(len(u) for u in users.values()) == FRAME["user"].n_unique()
+    assert len(set.union(*users.values())) == FRAME["user"].n_unique()
+    assert all(users.values())
+
+
+def test_at_random_by_a_seed(split):
+    found = split("split: {by: random, validation: 0.2, test: 0.1, seed: 3}")
+    assert sorted(np.concatenate(list(found.values()))) == list(range(900))
+    assert abs(len(found["validation"]) - 180) < 50
+    assert abs(len(found["test"]) - 90) < 40
+    other = split("split: {by: random, validation: 0.2, test: 0.1, seed: 4}", folder="other")
+    assert list(other["test"]) != list(found["test"])
+
+
+def test_by_a_column(split):
+    words = ["train", "train", "test", "validation", "train"]
+    frame = FRAME.with_columns(part=pl.Series([words[n % 5] for n in range(900)]))
+    found = split("split: {by: column, column: part}", frame)
+    for name in SPLITS:
+        np.testing.assert_array_equal(found[name], (frame["part"] == name).arg_true())
+
+
+def test_by_the_values_of_a_column(split):
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
+    found = split(lines + "validation: [7, 8], test: [9]}}", frame)
+    fold = frame["fold"].to_numpy()
+    np.testing.assert_array_equal(found["train"], np.flatnonzero(fold < 7))
+    np.testing.assert_array_equal(found["validation"], np.flatnonzero((fold == 7) | (fold == 8)))
+    np.testing.assert_array_equal(found["test"], np.flatnonzero(fold == 9))
+
+
+def ordered(frame, validation, test):
+    """{split: places}, a user at a time in plain Python."""
+    found = {name: [] for name in SPLITS}
+    for (_,), own in frame.group_by("user"):
+        places = own.sort("t", "place")["place"].to_list()
+        n = len(places)
+        last = min(int(test) if test >= 1 else int(test * n + 1e-9), n - 1)
+        before = int(validation) if validation >= 1 else int(validation * n + 1e-9)
+        before = min(before, n - 1 - last)
+        found["train"] += places[: n - last - before]
+        found["validation"] += places[n - last - before : n - last]
+        found["test"] += places[n - last :]
+    return {name: sorted(places) for name, places in found.items()}
+
+
+@pytest.mark.parametrize(("validation", "test"), [(1, 1), (2, 3), (0.2, 0.3)])
+def test_each_users_last_rows(split, validation, test):
+    rng = np.random.default_rng(5)
+    shuffled = FRAME[rng.permutation(900)].with_columns(place=pl.int_range(900))
+    lines = f"time: t\nsplit: {{by: user_order, validation: {validation}, test: {test}}}"
+    found = split(lines, shuffled)
+    expected = ordered(shuffled, validation, test)
+    for name in SPLITS:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_user_with_one_row_trains():
+    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3]), 1, 1)
+    assert found.tolist() == [0, 0, 2, 0, 1, 2]
+
+
+def test_a_share_is_cut_at_the_coarsest_step_that_has_enough():
+    hour = 3_600_000_000
+    counts = np.arange(48) * hour, np.full(48, 10)
+    found = cuts.cut(SplitSpec(by="time", validation=0.25, test=0.25), counts, "date")
+    assert found == {"validation": 24 * hour, "test": 36 * hour}
+
+
+def test_numbers_are_cut_as_they_are():
+    counts = np.arange(20), np.full(20, 5)
+    found = cuts.cut(SplitSpec(by="time", validation=0.1, test=0.1), counts, "number")
+    assert found == {"validation": 16, "test": 18}
+
+
+def test_many_times_are_counted_in_coarser_steps():
+    rng = np.random.default_rng(0)
+    times = rng.integers(0, 40 * 86_400_000_000, 250_000)
+    found, rows = cuts.histogram([times[:100_000], times[100_000:]], "date")
+    assert len(found) <= cuts.MOST
+    assert rows.sum() == 250_000
+    assert (found % 60_000_000 == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "told"),
+    [
+        (0.1, "2026-03-08", "two shares of the rows, or two times"),
+        ("2026-03-09", "2026-03-08", "2026-03-09 is not before 2026-03-08"),
+    ],
+)
+def test_cuts_that_make_no_sense(validation, test, told):
+    with pytest.raises(UserError, match=told):
+        cuts.cut(SplitSpec(by="time", validation=validation, test=test), NOTHING, "date")
+
+
+def test_too_few_times(split):
+    frame = FRAME.with_columns(t=pl.lit(datetime.datetime(2026, 3, 1)))
+    with pytest.raises(UserError, match="rows of 1 different times, too few to split it by time"):
+        split("time: t", frame)

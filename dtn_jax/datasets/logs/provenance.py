@@ -15,10 +15,10 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 RULES = 1  # raised whenever the same schema file and raw files would be prepared to other rows
 
 
-def recipe(spec: Spec, source: str = "") -> str:
-    """SHA-256 of the rules by which a log is prepared: what the schema file means, and `source`,
-    the SHA-256 of the plug-in that it came with."""
-    facts = [RULES, schema_file.fingerprint(spec), *([source] if source else [])]
+def recipe(meaning: str, source: str = "") -> str:
+    """SHA-256 of the rules by which a log is prepared: what the schema file means (its
+    fingerprint), and `source`, the SHA-256 of the plug-in that it came with."""
+    facts = [RULES, meaning, *([source] if source else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -38,7 +38,7 @@ def made_from(
 ) -> dict:
     """What makes a set, as prepared.json keeps it: recipe, and `made_of`, or the facts of files."""
     facts = raw_facts(files) if made_of is None else dict(made_of)
-    return {"recipe": recipe(spec, source)} | facts
+    return {"recipe": recipe(schema_file.fingerprint(spec), source)} | facts
 
 
 def change(prepared: Prepared, now: Mapping[str, Any]) -> str:

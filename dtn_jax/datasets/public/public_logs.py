@@ -53,6 +53,7 @@ class PublicLogs(SchemaSet):
             self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
         self.own = SimpleNamespace(**values)
         self.spec = schema_file.load(SCHEMAS / f"{self.schema_name()}.yaml")
+        self.meaning = schema_file.fingerprint(self.spec)
         variant = "_".join(f"{name}{value}" for name, value in values.items())
         self.home = self.root / self.name / variant
         self.data_dir = str(self.home / finish_set.VERSION)

@@ -4,6 +4,8 @@
 # make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
+# make beam       Apache Beam, which needs an older PyArrow, into .venv-beam: for its tests, which are
+#                 skipped without. BEAM_VENV=FOLDER names another virtual environment.
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
 # `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
 
@@ -16,8 +18,10 @@ TESTABLE := $(VENV)/.testable-$(VERSION)
 WORKERS ?= auto
 export COMPILED_VENV ?= .venv-compiled
 COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
+export BEAM_VENV ?= .venv-beam
+BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all compiled lint format clean
+.PHONY: demo test test-all compiled beam lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -56,6 +60,13 @@ compiled: $(COMPILERS)
 $(COMPILERS): pyproject.toml constraints.txt
 	test -e $(COMPILED_VENV)/bin/python || $(PYTHON) -m venv $(COMPILED_VENV)
 	$(COMPILED_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[compiled]'
+	touch $@
+
+beam: $(BEAM)
+
+$(BEAM): pyproject.toml
+	test -e $(BEAM_VENV)/bin/python || $(PYTHON) -m venv $(BEAM_VENV)
+	$(BEAM_VENV)/bin/python -m pip install --quiet --editable '.[beam]'
 	touch $@
 
 clean:

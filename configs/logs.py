@@ -10,18 +10,15 @@ pass with small embeddings) and key=value pairs.
 """
 
 from dtn_jax.config import base_config, variant
-from dtn_jax.options import split_outside_brackets
+from dtn_jax.datasets.logs import named_schema
 
 
 def get_config(argument: str = ""):
-    parts = split_outside_brackets(argument)
-    schema = [part.partition("=")[2].strip() for part in parts if part.startswith("schema=")]
+    options, rest = named_schema.from_argument(argument)
     config = base_config()
-    config.data.dataset = "logs"
-    config.data.options = f"schema={schema[-1]}" if schema else ""
+    config.data.dataset, config.data.options = "logs", options
     config.train.epochs = 2
-    rest = [part for part in parts if not part.startswith("schema=")]
-    return variant(config, ",".join(rest), flags={"quick": quick})
+    return variant(config, rest, flags={"quick": quick})
 
 
 def quick(config):

@@ -43,7 +43,7 @@ def conclude(
             "deleted?"
         )
     results = {
-        "dataset": run.config.data.dataset,
+        "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
         "experts": run.config.model.experts,
         "seed": run.config.seed,

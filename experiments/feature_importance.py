@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> None:
             found = explain(run, state, settings, read_history(workdir), made, bar)
         found = written.plain(
             {
-                "dataset": config.data.dataset,
+                "dataset": run.schema.name,
                 "architecture": config.model.architecture,
                 "experts": config.model.experts,
                 "step": step,

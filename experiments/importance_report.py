@@ -102,7 +102,9 @@ def keep(workdir: pathlib.Path, found: Mapping) -> None:
 def training_command(facts: Mapping) -> str:
     """The command that trains a run: its config file, and the options that differ from it."""
     stored = identity(facts["config"])
-    stored["analysis.rows"] = flatten(facts["config"]).get("analysis.rows", 0)
+    as_given = flatten(facts["config"])
+    stored["analysis.rows"] = as_given.get("analysis.rows", 0)
+    stored["data.options"] = as_given.get("data.options", "")  # with the place of a schema file
     dataset, architecture = stored["data.dataset"], stored["model.architecture"]
     spec = f"configs/{dataset}.py:{architecture}"
     usual = flatten(load_config(spec))

@@ -7,14 +7,15 @@
   sensitivity   DTN at other sizes
 
 A protocol fixes beforehand what is compared: --dataset names one of experiments/tables/protocols,
---protocol your own file (copy one). Trials never open test; each final run reads it once.
+--protocol your own file (copy one), and --config a config, such as that of your own logs, with
+which DTN and the usual rivals are compared. Trials never open test; each final run reads it once.
 
 A finished run is a cell, and is not run again. So you can stop the command, run it again, add
 seeds or tables, or run it in several processes, which share the work.
 
-It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's), report.html with
-all tables, and cells.jsonl.xz with the cells. --quick makes cheap tables, with few trials, seeds
-and training steps, in WORKDIR/NAME-shortened.
+It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's, or the data set's
+for --config), report.html with all tables, and cells.jsonl.xz with the cells. --quick makes cheap
+tables, with few trials, seeds and training steps, in WORKDIR/NAME-shortened.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ from .tables import plots as table_plots
 from .tables import report as table_report
 from .tables import terminal as table_terminal
 from .tables.content import FORMAT, OPTIMAL, content
+from .tables.default_protocol import default_protocol
 from .tables.entries import TABLES, named
 from .tables.protocol import Entry, Protocol
 from .tables.protocol_files import load, shipped
-from .tables.references import REFERENCES
+from .tables.references import file_of
 from .tables.shortened import SUFFIX, cut, quick, with_settings
-from .tables.work import Work
+from .tables.work import Work, data_of
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = (
@@ -66,10 +68,9 @@ def main(arguments: Sequence[str]) -> None:
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use(known.cache_dir)
-    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
-    work = Work(protocol, folder, runs, places, together)
+    work = Work(protocol, folder, runs, places_of(known), together)
     rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
     wanted = named(known.entries, [entry.name for entries in rows.values() for entry in entries])
     problems = []
@@ -86,15 +87,20 @@ def main(arguments: Sequence[str]) -> None:
 
 def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
     """The protocol that is asked for, and the name of its folder."""
-    if known.protocol and known.dataset:
-        raise UserError("--dataset names a shipped protocol, --protocol your own: give only one")
-    files = shipped()
-    full = load(
-        pathlib.Path(known.protocol)
-        if known.protocol
-        else files[choose("dataset", known.dataset or "", files)]
-    )
-    name = pathlib.Path(known.protocol).stem if known.protocol else known.dataset
+    given = [f"--{name}" for name in ("dataset", "protocol", "config") if getattr(known, name)]
+    if len(given) > 1:
+        raise UserError(
+            "--dataset names a shipped protocol, --protocol your own, --config what the default "
+            f"one compares on: give only one, got {' and '.join(given)}"
+        )
+    if known.config:
+        full = default_protocol(known.config)
+        name = data_of(full, places_of(known)).schema.name
+    elif known.protocol:
+        full, name = load(pathlib.Path(known.protocol)), pathlib.Path(known.protocol).stem
+    else:
+        files, name = shipped(), known.dataset or ""
+        full = load(files[choose("dataset", name, files)])
     made = quick(full) if known.quick else full
     for count in ("seeds", "trials"):
         given = getattr(known, count)
@@ -106,10 +112,19 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
     return name + (SUFFIX if made.cut else ""), made
 
 
+def places_of(known: argparse.Namespace) -> dict[str, str]:
+    return {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+
+
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
     parser.add_argument("--dataset", help=f"a shipped protocol, one of {', '.join(shipped())}")
     parser.add_argument("--protocol", metavar="FILE", help="your own protocol file")
+    parser.add_argument(
+        "--config",
+        metavar="FILE[:ARGUMENT]",
+        help="no protocol, but a config to compare on, such as configs/logs.py:schema=shop.yaml",
+    )
     parser.add_argument("--table", help=f"comma-separated: {', '.join(TABLES)}; or all")
     parser.add_argument(
         "--seeds", type=int, help="final runs of each entry (default: the protocol's)"
@@ -188,7 +203,7 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
 
 def references(work: Work) -> dict[str, dict]:
     """Other libraries' models on the same data, and the data's own scores where known."""
-    known = kept.read_json(REFERENCES / f"{work.dataset}.json") or {}
+    known = kept.read_json(file_of(work.data)) or {}
     found = {name: r for name, r in known.items() if r["data"] == work.data.fingerprint}
     best = work.data.notes.get("test_bayes_auc")
     return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})

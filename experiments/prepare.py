@@ -1,8 +1,14 @@
 """Prepares a data set, and shows what it holds: one that is built in, or your own logs.
 
-Your own logs, in two commands: --infer writes a schema file from the columns of raw files, for you
-to read and edit; --schema prepares what it describes. A set that is already prepared is only shown,
-and an interrupted command resumes.
+Your own logs take two commands. --infer writes a schema file from the columns of raw files, for you
+to read and edit; --schema prepares what it describes:
+
+  python -m experiments.prepare --infer --input='logs/*.parquet' --out=shop.yaml
+  python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
+
+A set that is already prepared is only shown, and an interrupted command resumes. --describe
+measures what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no
+--input where the set is prepared.
 """
 
 from __future__ import annotations
@@ -10,39 +16,52 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 
 import rich
-import rich.box
-import rich.table
 
 from dtn_jax.config import plugins
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.report.description import overview
+from dtn_jax.report.description.grid import as_table
 
-from . import command
+from . import command, description
 
+CALL = f"{command.MODULES if __package__ == 'experiments' else command.CONSOLE}prepare"
 RESUMES = True  # an interrupted call resumes where it was
-EXAMPLE = (
-    "python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order "
-    "--out=shop.yaml\n"
-    "  python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data\n"
-    "  python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
-)
+EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
 def main(arguments: Sequence[str]) -> None:
+    if "--help=schema" in arguments:
+        print(schema_file.help_text())
+        return
     known = make_parser().parse_args(arguments)
     modes = [name for name in ("infer", "schema", "dataset") if getattr(known, name)]
     if len(modes) != 1:
         raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
+    if known.html and not known.describe:
+        raise UserError("--html=FILE is the page of --describe: give both, or neither")
+    if known.infer and known.describe:
+        raise UserError("--describe is of a prepared set: give --schema or --dataset, not --infer")
+    if known.infer:
+        infer_schema(known)
+        return
+    description.check(known.html)
     plugins.load(known.plugins)
     data = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
-    show(*data)
+    if known.describe:
+        description.write(data[0], known.html)
+    else:
+        show(*data)
 
 
 def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
@@ -54,13 +73,15 @@ def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
 
 def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     """The logs that a schema file describes."""
+    if not known.input and known.describe:
+        return catalog.load("logs", f"schema={known.schema}", known.data_dir), True
     if not known.input:
         raise UserError(
             "--schema needs --input=FILES: a file, a glob or a folder, several by comma"
         )
     data = logs.prepare(
         known.schema,
-        [part for part in known.input.split(",") if part],
+        _listed(known.input),
         catalog.data_root(known.data_dir),
         processes=known.processes,
         memory_gb=known.memory_gb,
@@ -70,6 +91,29 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         beam=known.beam,
     )
     return data, True
+
+
+def infer_schema(known: argparse.Namespace) -> None:
+    """Writes a schema file from raw files, and says how to go on."""
+    if not known.input or not known.out:
+        missing = "--out=FILE" if known.input else "--input=FILES"
+        raise UserError(f"--infer needs {missing}. See --help.")
+    infer(
+        _listed(known.input),
+        known.out,
+        labels=_listed(known.labels),
+        time=known.time,
+        group=known.group,
+        replace=known.replace,
+        help_command=f"{CALL} --help=schema",
+    )
+    given = {"schema": known.out, "input": known.input, "data_dir": known.data_dir or "data"}
+    options = " ".join(f"--{key}={shlex.quote(value)}" for key, value in given.items())
+    print(f"\nWrote {known.out}: read it, edit it, then\n  {CALL} {options}")
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
 
 def machine(shard: str) -> logs.Machine:
@@ -97,6 +141,8 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
     )
+    add("--describe", action="store_true", help="measure what the set holds: rates, leaks, drift")
+    add("--html", default="", metavar="FILE", help="the page of --describe (NAME_description.html)")
     add("--plugins", default="", help="your own files with data sets, comma-separated")
     own = made.add_argument_group("your own logs")
     add = own.add_argument
@@ -167,33 +213,20 @@ def options_help() -> str:
 
 
 def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits and place, and its account if asked."""
-    fields = rich.table.Table(box=rich.box.SIMPLE_HEAD, title=f"Fields of {data.schema.name}")
-    for column in ("field", "kind", "table rows", "slots", "pooling", "unknown in train"):
-        fields.add_column(column, justify="left" if column in ("field", "kind") else "right")
-    unknown = data.unknown_values["train"]
-    for field in data.schema.fields:
-        pooling = f"weighted {field.pooling}" if field.weighted else field.pooling
-        fields.add_row(
-            field.name,
-            f"{field.kind} of {field.length}" if field.length else field.kind,
-            f"{field.rows:,}",
-            str(field.slots),
-            pooling if field.kind == "bag" else "",
-            f"{unknown.get(field.name, 0):,}",
-        )
-    rich.print(fields)
-    tasks = rich.table.Table(box=rich.box.SIMPLE_HEAD, title="Tasks")
-    for column in ("task", "kind", "space of its loss", "also reported in", "upstream"):
-        tasks.add_column(column)
-    for task in data.schema.tasks:
-        also = ", ".join(s for s in task.spaces if s != task.space)
-        tasks.add_row(task.name, task.kind, task.space, also, ", ".join(task.upstream))
-    rich.print(tasks)
-    rows = ", ".join(f"{n:,} {split}" for split, n in data.rows.items())
-    rich.print(f"{rows} rows; fingerprint {data.fingerprint[:16]}")
+    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
+    print(f"\nFields of {data.schema.name}")
+    rich.print(as_table(overview.fields_grid(data.schema, overview.kept_unknown(data))))
+    print("\nTasks")
+    rich.print(as_table(overview.tasks_grid(data.schema)))
+    print(f"\n{overview.rows_line(data.rows)}")
+    if cuts := overview.cuts_line(data.notes):
+        print(f"split by time: {cuts}")
+    for name, text in data.notes.get("about", {}).items():
+        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
+        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
     for line in data.notes.get("account", ()) if account else ():
         print(line)
+    print(f"fingerprint {data.fingerprint[:16]}")
     print(f"In {data.folder}")
 
 

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
             configs[name] = own
             storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
             asked = "" if grid else described(space, own)
-            search = known.study or own.data.dataset
+            search = known.study or data.schema.name
             study = open_study(
                 storage,
                 name,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from dtn_jax.analysis.sample import Sample
+from dtn_jax.datasets.logs.shown_values import ShownValues
 from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
@@ -34,7 +35,7 @@ def described(segment: str) -> str:
 
 
 def segments(
-    sample: Sample, schema: Schema, encoders: Mapping[str, Encoder], segment: str
+    sample: Sample, schema: Schema, encoders: Mapping[str, Encoder | ShownValues], segment: str
 ) -> Segments:
     """{segment: its rows}, none of fewer than FEWEST.
 
@@ -51,7 +52,8 @@ def segments(
     choices = [GROUP, *single] if schema.group else single
     choose("segment", segment, choices)
     slot = [f.name for f in schema.slot_fields()].index(segment)
-    return large(by_value(sample.rows.ids[:, slot], names(encoders.get(segment))))
+    encoder = encoders.get(segment)
+    return large(by_value(sample.rows.ids[:, slot], lambda ids: names(encoder, ids)))
 
 
 def large(found: Segments) -> Segments:
@@ -72,23 +74,30 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
     return found
 
 
-def by_value(ids: Int[np.ndarray, " B"], named: Mapping[int, str]) -> Segments:
+def by_value(
+    ids: Int[np.ndarray, " B"], named: Callable[[Sequence[int]], Mapping[int, str]]
+) -> Segments:
     values, counts = np.unique(ids, return_counts=True)
     if not len(values):
         raise UserError("no row to make segments of")
     often = values[np.argsort(-counts, kind="stable")][: (counts >= FEWEST).sum()]
     if len(values) > SHOWN + 1:  # not for one value, which has a name
         often = often[:SHOWN]
-    found = {named.get(int(v), f"id {v}"): ids == v for v in np.sort(often)}
+    known = named(np.sort(often).tolist())
+    found = {known.get(int(v), f"id {v}"): ids == v for v in np.sort(often)}
     rest, rarer = ~np.isin(ids, often), len(values) - len(often)
     if found and rarer:
         found[f"{rarer} rarer value{'s' * (rarer > 1)}"] = rest
     return found
 
 
-def names(encoder: Encoder | None) -> dict[int, str]:
-    """What the ids of a field stand for, where its encoder knows."""
+def names(encoder: Encoder | ShownValues | None, ids: Sequence[int] = ()) -> dict[int, str]:
+    """What the ids of a field stand for, where its encoder knows; of a log's fields, these ids."""
     found = {0: "unknown"}
+    if isinstance(encoder, ShownValues):
+        if encoder.buckets is None:
+            return found | encoder.names(ids)
+        encoder = encoder.buckets
     if isinstance(encoder, Vocabulary):
         found |= {i + 1: value for i, value in enumerate(encoder.values)}
     if isinstance(encoder, QuantileBuckets):

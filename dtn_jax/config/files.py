@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import plugins, shipped
 from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.datasets.logs.builder import Logs
+from dtn_jax.datasets.logs.named_schema import with_meaning
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets
@@ -125,6 +127,8 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     if key not in known:
         raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: --help=all.")
     value = declarations()[key].option.cast(f"config key {key!r}", text)
+    if key == "data.options" and config.data.dataset == Logs.name:
+        value = with_meaning(value)
     section, _, name = key.rpartition(".")
     (config[section] if section else config)[name] = value
 

@@ -1,7 +1,8 @@
 """What a run computes, as told by its config: the options that make it this run and no other.
 
 Runtime options, and options of architectures, experts and other things that the run does not have,
-are no part of it. A plug-in counts by its name and content, not by where it lies.
+are no part of it. A plug-in counts by its name and content, a schema file by what it means, and
+neither by where it lies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.datasets.logs.named_schema import without_place
 from dtn_jax.errors import UserError
 
 
@@ -42,6 +44,8 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
         kept["plugins"] = by_content(str(kept["plugins"]))
     else:
         kept.pop("plugins", None)
+    if "data.options" in kept:
+        kept["data.options"] = without_place(str(kept["data.options"]))
     return kept
 
 

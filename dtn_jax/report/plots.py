@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
+from dtn_jax.metrics.intervals import wilson
 
 Number = float | int
 Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
@@ -34,8 +35,10 @@ def _save(figure: Figure, path: str | pathlib.Path) -> None:
     figure.savefig(path, dpi=150, facecolor="white", format="png")
 
 
-def _clean(axes: Axes, title: str = "", pad: Number = 8) -> None:
-    axes.set_title(title, fontsize=11.5, loc="left", fontweight="bold", pad=pad)
+def clean(axes: Axes, title: str = "", pad: Number = 8) -> None:
+    """A title, a grid and no frame: what all panels share."""
+    style = {"fontsize": 11.5, "fontweight": "bold", "parse_math": False}  # a name may hold a $
+    axes.set_title(title, loc="left", pad=pad, **style)
     axes.grid(True, **GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -98,7 +101,7 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
     figure.get_layout_engine().set(wspace=0.06, hspace=0.04)
     _losses(losses, train, colour)
     if not validation:
-        _clean(others[0], "Validation")
+        clean(others[0], "Validation")
         _note(others[0], "no validation yet")
     for axes, (metric, drawn) in zip(others, validation.items()):
         _over_training(axes, metric, drawn, colour)
@@ -117,7 +120,7 @@ def learning_curves(history: Sequence[Mapping], path: str | pathlib.Path) -> Non
 
 
 def _losses(axes: Axes, train: Mapping[str, Series], colour: Mapping[str, str]) -> None:
-    _clean(axes, "Training loss")
+    clean(axes, "Training loss")
     for task, (steps, values) in train.items():
         if len(steps) > 40:
             axes.plot(steps, values, color=colour[task], alpha=0.22, linewidth=0.8)
@@ -141,7 +144,7 @@ def _over_training(
 ) -> None:
     """A line for each task@space; a star where it is best."""
     title = metric.title[:1].upper() + metric.title[1:]
-    _clean(axes, f"{title} on validation")
+    clean(axes, f"{title} on validation")
     seen: dict[str, int] = {}
     for place, (steps, values) in drawn.items():
         task = place.partition("@")[0]
@@ -156,18 +159,6 @@ def _over_training(
             steps[best], values[best], "*", color=colour[task], ms=14, mec="white", mew=1, zorder=5
         )
     axes.set_ylabel(metric.title)
-
-
-def wilson(rate: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a rate seen in `count` examples; z = 1.96 covers 95 %.
-
-    E. B. Wilson, Probable inference, J. Am. Stat. Assoc. 22 (1927):
-    (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
-    """
-    middle = rate + z**2 / (2 * count)
-    half = z * np.sqrt(rate * (1 - rate) / count + z**2 / (4 * count**2))
-    scale = 1 + z**2 / count
-    return np.maximum((middle - half) / scale, 0), np.minimum((middle + half) / scale, 1)
 
 
 def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path) -> None:
@@ -190,7 +181,7 @@ def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathl
     for i, (key, curve) in enumerate(curves.items()):
         row, column = divmod(i, columns)
         top = figure.add_subplot(grid[3 * row, column])
-        _clean(top, key, pad=20)
+        clean(top, key, pad=20)
         if curve is None:
             _note(top, "no example")
         else:
@@ -234,7 +225,7 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
     top.tick_params(labelbottom=False)
     total = curve.histogram.sum()
     bottom.stairs(curve.histogram / total, curve.edges, fill=True, color=COLOURS[5])
-    _clean(bottom)
+    clean(bottom)
     bottom.set(xlabel="predicted probability", ylabel="share", ylim=(0, None))
     bottom.locator_params(axis="y", nbins=3)
     for axis in (top.yaxis, bottom.xaxis, bottom.yaxis):

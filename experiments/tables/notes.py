@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .content import comparisons
 from .numbers import LEVEL
-from .text import opponent, with_ours
+from .text import has, keys_of, opponent, with_ours
 
 SETTINGS = {
     "overall": "each row tuned by",
@@ -59,6 +59,11 @@ def footnotes(found: Mapping) -> list[str]:
             0,
             f"Shortened, to try it out: {'; '.join(cut)}. Full training gives other values, so "
             "nothing published or trained in full is shown beside these.",
+        )
+    if regressions := [k for k in keys_of(found) if has(found["rows"], k, "rmse")]:
+        notes.append(
+            f"Regressions have no AUC, and are not tested: {', '.join(regressions)}. Their errors "
+            "are in tables of their own."
         )
     notes += powerless(found)
     edges: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ a shipped one works from any folder:
     from ..protocol import RIVALS, Protocol, entry
 
     PROTOCOL = Protocol(
-        config="my_config.py",  # looked for beside this file first
+        config="my_config.py",  # looked for beside this file first, a schema file too
         entries={"dtn": entry("dtn", "gdcn+mlp"), "mine": entry("my_routing", "mlp")} | RIVALS,
     )
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import pathlib
+import re
 
 from dtn_jax.config import checked_config, flatten, plugins
 from dtn_jax.config.shipped import folder
@@ -77,7 +78,8 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
         file, *rest = name.strip().partition(end)
         return "".join((str(path.parent / file), *rest)) if (path.parent / file).is_file() else name
 
-    made = dataclasses.replace(protocol, config=place(protocol.config, ":"))
+    config = re.sub("(?<=[:,]schema=)[^,]+", lambda own: place(own[0], "#"), protocol.config)
+    made = dataclasses.replace(protocol, config=place(config, ":"))
     if "plugins" in protocol.common:
         files = ",".join(place(name, "#") for name in str(protocol.common["plugins"]).split(","))
         made = dataclasses.replace(made, common={**protocol.common, "plugins": files})

@@ -15,6 +15,7 @@ import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.models.flops import Size
 from dtn_jax.run import build_run
@@ -49,9 +50,8 @@ class Work:
         self.protocol, self.folder = protocol, folder
         self.runs, self.places = runs, places
         self.together = together
-        source = configured(protocol, places).data
-        self.dataset = source.dataset
-        self.data = catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
+        self.data = data_of(protocol, places)
+        self.dataset = self.data.schema.name
         self.sizes: dict[str, Size] = {}
         self.untuned: set[str] = set()  # entries whose tuning failed here
 
@@ -230,6 +230,12 @@ class Work:
         for path, cell in zip(paths, found):
             kept.keep(path, cell)
         return True
+
+
+def data_of(protocol: Protocol, places: Settings) -> Prepared:
+    """The data set that a protocol compares on."""
+    source = configured(protocol, places).data
+    return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
 
 
 def remaining(took: Mapping[bool, Sequence[float]], left: Sequence[bool]) -> str:

@@ -45,7 +45,7 @@ def test_help_lists_the_options_of_every_data_set(capsys):
 
 def test_the_example_of_help_works(tmp_path, capsys):
     """Anywhere: it needs no raw files."""
-    command, *arguments = prepare.EXAMPLE.partition("-m ")[2].split()
+    command, *arguments = prepare.EXAMPLE.splitlines()[-1].partition("-m ")[2].split()
     assert command == "experiments.prepare"
     prepare.main([*arguments, f"--data_dir={tmp_path}"])
     assert "80,000 train" in capsys.readouterr().out
@@ -55,7 +55,7 @@ def test_the_example_of_help_works(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
-        ([], "unknown data set ''"),
+        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
         (["--dataset=adult", "--options=rows=1"], "data set 'adult' has no options"),
     ],
 )

@@ -93,12 +93,6 @@ class Account:
         """Whether more than this share of the rows is bad."""
         return self.rejected > most * self.rows * (1 + 1e-12)  # the product's rounding decides not
 
-    def first(self) -> str:
-        """The first row of the most frequent reason, in words."""
-        reason = max(self.counts, key=self.counts.__getitem__)
-        file, reject = next((file, r) for file, r in self.kept if r.reason == reason)
-        return f"{_example(file, reject)}: {reason}"
-
     def to_json(self) -> dict:
         kept = [[file, dataclasses.astuple(reject)] for file, reject in self.kept]
         return {"rows": self.rows, "counts": self.counts, "kept": kept}

@@ -17,7 +17,7 @@ from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
@@ -140,7 +140,8 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     read = [files[number] for number in sorted({unit.file for unit in units})]
-    known = {file.address: raw_read.schema(file, spec.input) for file in read}
+    given = {FILE: pl.String()}
+    known = {file.address: given | raw_read.schema(file, spec.input) for file in read}
     schema_columns.check(spec, known)
     unit = spec.time_unit
     if spec.time and not unit:

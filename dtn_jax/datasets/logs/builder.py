@@ -1,29 +1,78 @@
-"""Your own logs as a data set: what a schema file describes, once it was prepared."""
+"""What a schema file describes as a data set, and your own logs, once they were prepared."""
 
 from __future__ import annotations
 
+import json
 import pathlib
+import shlex
 from typing import ClassVar
 
 from dtn_jax.datasets.logs import finish_set, provenance, schema_file
+from dtn_jax.datasets.logs.named_schema import parted
 from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.work import SCHEMA_FILE
+from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 
+ELSEWHERE = (
+    "if it is prepared elsewhere, give that folder as --config.data.data_dir=DIR (in prepare, "
+    "paper_tables and feature_importance it is --data_dir=DIR)"
+)
 
-class Logs:
+
+class SchemaSet:
+    """A data set that a schema file describes.
+
+    Attributes:
+      meaning: the fingerprint of what the schema file says.
+      data_dir: the folder of the prepared set.
+    """
+
+    name: ClassVar[str]
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
+    FIELD_OPTIONS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    meaning: str
+    data_dir: str
+    manual_dir: pathlib.Path | None
+
+    def recipe(self) -> str:
+        return provenance.recipe(self.meaning, self.SOURCE)
+
+    def check_notes(self, notes: dict) -> str:
+        return ""
+
+    def download_and_prepare(self) -> None:
+        raise NotImplementedError
+
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        raise NotImplementedError
+
+
+class Logs(SchemaSet):
     """Your own logs: a schema file says what they hold.
 
     `python -m experiments.prepare --infer` writes a schema file, and `--schema` prepares the set.
+
+    Args:
+      data_dir: the folder of all prepared sets.
+      manual_dir: not read: the raw files lie wherever `--input` found them.
+      schema: the schema file, PATH, or PATH#MEANING as a run keeps it. Where that file now says
+        something else, or is gone, the set that was prepared from what it meant is read.
+
+    Raises:
+      UserError: there is no such file, it makes no sense, or no set has the meaning.
     """
 
-    name: ClassVar[str] = "logs"
+    name = "logs"
     OPTIONS: ClassVar[dict[str, Option]] = {
         "schema": Option("", "the schema file, which experiments.prepare --schema has prepared")
     }
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    SOURCE: ClassVar[str] = ""
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
@@ -32,28 +81,49 @@ class Logs:
                 "(experiments.prepare --infer writes one)"
             )
         self.root, self.manual_dir = pathlib.Path(data_dir), None
-        self.spec = schema_file.load(schema.partition("#")[0])
-        self.data_dir = str(self.root / "logs" / self.spec.name / finish_set.VERSION)
+        self.path, self.meaning = parted(schema)
+        if not self.meaning or self.path.exists():
+            spec = schema_file.load(self.path)
+            found = schema_file.fingerprint(spec)
+            if self.meaning in ("", found):
+                self.meaning = found
+                self.data_dir = str(self.root / "logs" / spec.name / finish_set.VERSION)
+                return
+        self.data_dir = str(self._kept())
+
+    def _kept(self) -> pathlib.Path:
+        """The set that was prepared from what the schema file meant."""
+        now = "now says something else" if self.path.exists() else "is gone"
+        home = self.root / "logs"
+        for place in (f"*/{finish_set.VERSION}", f"*/replaced/{finish_set.VERSION}*"):
+            for path in sorted(home.glob(f"{place}/prepared.json")):
+                if json.loads(path.read_text()).get("recipe") == self.recipe():
+                    progress.say(
+                        f"schema file {self.path} {now}: reading the set that was prepared from "
+                        f"what it said, {path.parent} (which keeps that file as {SCHEMA_FILE})"
+                    )
+                    return path.parent
+        raise UserError(
+            f"schema file {self.path} {now}, and no set in {self.root} was prepared from what it "
+            f"said; {ELSEWHERE}, or bring the file back and prepare it"
+        )
 
     def download_and_prepare(self) -> None:
+        schema, root = (shlex.quote(str(path)) for path in (self.path, self.root))
         raise UserError(
-            f"{self.spec.path} is not prepared in {self.root}: run python -m experiments.prepare "
-            f"--schema={self.spec.path} --input=YOUR_FILES --data_dir={self.root}"
+            f"{self.path} is not prepared in {self.root}: run python -m experiments.prepare "
+            f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
-
-    def recipe(self) -> str:
-        return provenance.recipe(self.spec, self.SOURCE)
 
     def outdated(self) -> str:
-        """What to say of a set of another recipe."""
-        why = provenance.other_recipe(pathlib.Path(self.data_dir), self.spec, self.SOURCE)
+        spec = schema_file.load(self.path)
+        why = provenance.other_recipe(pathlib.Path(self.data_dir), spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from {why}. Prepare it again with experiments.prepare "
-            "--replace"
+            f"{self.data_dir} was prepared from {why}. Prepare it again with python -m "
+            f"experiments.prepare --schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
+            f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
+            f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
-
-    def check_notes(self, notes: dict) -> str:
-        return ""
 
     def check_raw(self, prepared: Prepared) -> None:
         """Raises UserError if a raw file has changed; one that is gone, or remote, is not looked

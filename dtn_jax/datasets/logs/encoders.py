@@ -46,6 +46,13 @@ class Fitted:
     mean: np.ndarray | None = None
     deviation: np.ndarray | None = None
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers an example has beside its ids: K of a vector."""
+        if self.spec.kind == "vector":
+            return self.spec.length
+        return int(self.spec.encoder == "standardise")
+
     def field(self) -> Field:
         """The field of the data set's schema."""
         spec = self.spec

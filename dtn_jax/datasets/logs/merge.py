@@ -127,12 +127,11 @@ def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
             f"({', '.join(f'{n:,} {s}' for s, n in rows.items())} rows, split by "
             f"{work.spec.split.by}); change `split` in the schema file"
         )
-    layout = default_layout(rows["train"])
-    encoders = {
-        field.name: _fitted(field, facts, folder, numbers).to_json() for field in work.spec.fields
-    }
+    fitted = {f.name: _fitted(f, facts, folder, numbers) for f in work.spec.fields}
+    each = [f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fitted.values()]
+    layout = default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
     made = {
-        "encoders": encoders,
+        "encoders": {name: found.to_json() for name, found in fitted.items()},
         "layout": [layout.lanes, layout.block_rows],
         "rows": rows,
         "counts": counts.tolist(),

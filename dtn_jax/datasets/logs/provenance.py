@@ -19,16 +19,23 @@ RULES = 1  # raised whenever the same schema file and raw files would be prepare
 SHOWN = 3  # differences of schema files that a message lists
 
 
-def recipe(spec: Spec, source: str = "") -> str:
-    """SHA-256 of the rules by which a log is prepared: what the schema file means, and `source`,
-    the SHA-256 of the plug-in that it came with."""
-    facts = [RULES, schema_file.fingerprint(spec), *([source] if source else [])]
+def recipe(meaning: str, source: str = "") -> str:
+    """SHA-256 of the rules by which a log is prepared: what the schema file means (its
+    fingerprint), and `source`, the SHA-256 of the plug-in that it came with."""
+    facts = [RULES, meaning, *([source] if source else [])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def made_from(spec: Spec, files: Sequence[RawFile], source: str = "") -> dict[str, Any]:
-    """What makes a set, as prepared.json keeps it: recipe, sizes and hashes."""
-    return {"recipe": recipe(spec, source), "rules": RULES, "plugin": source} | raw_facts(files)
+def made_from(
+    spec: Spec,
+    files: Sequence[RawFile],
+    source: str = "",
+    made_of: Mapping[str, Mapping] | None = None,
+) -> dict[str, Any]:
+    """What makes a set, as prepared.json keeps it: recipe, and `made_of`, or the facts of files."""
+    facts = raw_facts(files) if made_of is None else dict(made_of)
+    whole = recipe(schema_file.fingerprint(spec), source)
+    return {"recipe": whole, "rules": RULES, "plugin": source} | facts
 
 
 def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:

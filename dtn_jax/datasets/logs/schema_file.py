@@ -18,6 +18,7 @@ number. Numbers are 30, 0.1, 1e6 or 1_000; true and false may be yes and no.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
 import json
 import pathlib
@@ -29,6 +30,7 @@ from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
 from dtn_jax.datasets.logs.schema.keys import Key
 from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.datasets.logs.spec import InputSpec, Spec
+from dtn_jax.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
@@ -37,9 +39,17 @@ def load(path: str | pathlib.Path) -> Spec:
     """Reads a schema file.
 
     Raises:
-      UserError: what the file says makes no sense, with file, line, what was got and expected.
+      UserError: there is no such file, or what it says makes no sense, with file, line, what was
+        got and expected.
     """
-    return read(yaml_lines.load(str(path)))
+    file = pathlib.Path(path).expanduser()
+    if not file.exists():
+        beside = [p for p in file.parent.glob("*") if p.suffix in (".yaml", ".yml", ".json")]
+        names = sorted(p.name for p in beside)
+        near = difflib.get_close_matches(file.name, names, n=1, cutoff=0) if names else []
+        hint = f"; did you mean {file.with_name(near[0])}?" if near else ""
+        raise UserError(f"there is no schema file {str(path)!r}{hint}")
+    return read(yaml_lines.load(str(file)))
 
 
 def loads(text: str, path: str = "schema.yaml") -> Spec:

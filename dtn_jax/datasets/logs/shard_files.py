@@ -29,7 +29,7 @@ def features(
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record, as TFDS declares them."""
     weighted = sum(f.slots for f in fitted.values() if f.spec.weights)
-    numbers = sum(max(f.spec.length, 1) for f in fitted.values() if _has_numbers(f))
+    numbers = sum(f.numbers for f in fitted.values())
     slots, tasks = sum(f.slots for f in fitted.values()), len(spec.tasks)
     shapes = {
         "ids": ((block_rows, slots), np.int32),
@@ -47,10 +47,6 @@ def features(
             for name, (shape, dtype) in shapes.items()
         }
     )
-
-
-def _has_numbers(fitted: Fitted) -> bool:
-    return fitted.spec.kind == "vector" or fitted.spec.encoder == "standardise"
 
 
 def _is_weighted(spec: Spec) -> bool:

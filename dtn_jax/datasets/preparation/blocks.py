@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 MOST_LANES, LANE_ROWS = 512, 2048  # of a new set; rows of its lanes, at least
+WINDOW_BYTES = 256 << 20  # of the rows of a new set that are shuffled together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Layout:
         return np.cumsum([0, *self.blocks(rows)])
 
 
-def default_layout(rows: int) -> Layout:
+def default_layout(rows: int, row_bytes: int = 200) -> Layout:
     """The layout of a new set with so many train rows: up to 512 lanes, blocks of 128 rows.
 
     With 512 lanes, hundreds of processes read lanes of their own. A smaller set has fewer, a power
@@ -47,12 +48,17 @@ def default_layout(rows: int) -> Layout:
     shuffle a million rows at a time, 0.2 GB where a row has 200 bytes; one process holds some three
     times that to stream them. Longer blocks would be read faster, but need memory in proportion.
     Measured, million rows a second on one core, 196 bytes a row: 1.6 in blocks of 64 rows, 2.5 of
-    128, 3.6 of 256, 4.6 of 512, 5.4 of 1024.
+    128, 3.6 of 256, 4.6 of 512, 5.4 of 1024. Rows of more than 256 bytes have shorter blocks, and
+    at last fewer lanes, so that what is shuffled together stays below WINDOW_BYTES.
     """
-    lanes = MOST_LANES
+    lanes, block_rows = MOST_LANES, 128
     while lanes > 1 and rows < lanes * LANE_ROWS:
         lanes //= 2
-    return Layout(lanes, block_rows=128)
+    while block_rows > 16 and lanes * block_rows * 16 * row_bytes > WINDOW_BYTES:
+        block_rows //= 2
+    while lanes > 64 and lanes * block_rows * 16 * row_bytes > WINDOW_BYTES:
+        lanes //= 2
+    return Layout(lanes, block_rows)
 
 
 def cut_blocks(chunks: Iterator[dict[str, np.ndarray]], layout: Layout) -> Iterator[dict]:

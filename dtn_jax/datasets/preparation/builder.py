@@ -225,6 +225,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
             "layout": dataclasses.asdict(self.layout()),
             "rows": self.rows,
             "unknown_values": self.counts.unknown,
+            "kept_values": self.counts.kept,
             "missing_labels": self.counts.missing,
             "files": sizes,
             "raw_files": self.raw_sizes(),

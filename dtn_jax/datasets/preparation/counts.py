@@ -14,6 +14,7 @@ class Counts:
 
     Attributes:
       values: {split: values kept}.
+      kept: {split: {field: values kept}}.
       unknown: {split: {field: values that became the unknown id}}.
       cut: {split: {field: values that found no slot}}.
       missing: {split: {task: rows without this label}}.
@@ -25,6 +26,7 @@ class Counts:
         bags = [name for name, encoder in encoders.items() if isinstance(encoder, Bag)]
         splits, self.tasks = tuple(splits), tasks
         self.values = dict.fromkeys(splits, 0)
+        self.kept = {split: dict.fromkeys(encoders, 0) for split in splits}
         self.unknown = {split: dict.fromkeys(encoders, 0) for split in splits}
         self.cut = {split: dict.fromkeys(bags, 0) for split in splits}
         self.missing = {split: dict.fromkeys(tasks, 0) for split in splits}
@@ -33,7 +35,9 @@ class Counts:
         """Counts a frame's slots and its labels' mask `[rows, T]`."""
         for name, column in columns.items():
             self.unknown[split][name] += int((column.ids == 0).sum())
-            self.values[split] += int((column.ids >= 0).sum())
+            kept = int((column.ids >= 0).sum())
+            self.kept[split][name] += kept
+            self.values[split] += kept
             if column.cut:
                 self.cut[split][name] = self.cut[split].get(name, 0) + column.cut
         for task, known in zip(self.tasks, label_mask.sum(axis=0), strict=True):

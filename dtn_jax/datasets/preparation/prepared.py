@@ -38,6 +38,8 @@ class Prepared:
       notes: further facts kept beside the data (for synthetic data, the truth).
       raw_files: size in bytes of each of the user's files that it was prepared from, by name.
       raw_hashes: hash of those files' ends, by name; sets of an earlier version have none.
+      kept_values: per split and field, its values, unknown ones included; sets of an earlier
+        version have none.
       records: for each split that is only a part of what is stored, the stored records it
         consists of; the first of their rows are used.
     """
@@ -52,6 +54,7 @@ class Prepared:
     notes: dict
     raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
     raw_hashes: dict[str, str] = dataclasses.field(default_factory=dict)
+    kept_values: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def part_of_train(self, share: float) -> Prepared:
@@ -150,6 +153,7 @@ def read(folder: pathlib.Path) -> Prepared:
         notes=_parse(folder / "notes.json", json.loads),
         raw_files=facts["raw_files"],
         raw_hashes=facts["raw_hashes"],
+        kept_values=facts["kept_values"],
     )
 
 
@@ -171,7 +175,7 @@ def _facts(text: str) -> dict:
     wrong = [n for n in ("files", "rows", "unknown_values") if not isinstance(found[n], dict)]
     if wrong:
         raise TypeError(f"its {wrong[0]} are no mapping")
-    found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes")}
+    found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes", "kept_values")}
     return found | {"layout": Layout(**facts["layout"])}
 
 

@@ -57,9 +57,14 @@ def nothing(path):
     path.write_bytes(b"")
 
 
+def fewer(path):
+    path.write_text(path.read_text().replace("group: user\n", ""))  # still a schema file
+
+
 STOPS = [  # where the first call is killed, the file that is damaged then, and how
     ("merge_statistics", "plan.json", half, SCHEMA),
     ("merge_statistics", "schema_file.yaml", half, SCHEMA),
+    ("merge_statistics", "schema_file.yaml", fewer, SCHEMA),
     ("merge_statistics", "cuts.json", nothing, SCHEMA),
     ("merge_statistics", "fit/00001/facts.json", half, SCHEMA),
     ("merge_statistics", "fit/00002/user.0.arrow", half, SCHEMA),

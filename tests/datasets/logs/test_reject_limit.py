@@ -46,7 +46,8 @@ def test_what_the_command_shows(tmp_path, capsys):
         main(command)
     assert "6 of 2,000 rows are bad (0.3 %), more than --max_reject_rate=0.001" in str(told.value)
     kept = tmp_path / "logs/shop/rejects.jsonl"
-    assert f"{kept}, such as {raw}, row 6, column 'price': 'dear': wrong type" in str(told.value)
+    assert f"wrong type: {raw}, row 6, column 'price': 'dear'" in str(told.value)
+    assert f"the first rows of each kind are in {kept}" in str(told.value)
     assert len(lines_of(kept)) == 6
     lines = capsys.readouterr().out.splitlines()
     first = (

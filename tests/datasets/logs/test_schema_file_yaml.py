@@ -102,7 +102,7 @@ def test_an_empty_file():
 
 def test_files_that_cannot_be_read(tmp_path):
     path = tmp_path / "shop.yaml"
-    with pytest.raises(UserError, match=r"shop.yaml cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"there is no schema file '.*shop.yaml'$"):
         load(path)
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load(tmp_path)

@@ -33,6 +33,10 @@ def test_large_sets_have_more_lanes():
     assert default_layout(200_000) == Layout(64, 128)
     assert default_layout(512 * 2048 - 1) == Layout(256, 128)
     assert default_layout(512 * 2048) == default_layout(10**9) == Layout(512, 128)
+    assert default_layout(10**9, row_bytes=256) == Layout(512, 128)
+    assert default_layout(10**9, row_bytes=1000) == Layout(512, 32)  # a vector of 200 numbers
+    assert default_layout(10**9, row_bytes=10_000) == Layout(64, 16)
+    assert default_layout(10_000, row_bytes=10_000) == Layout(4, 128)
     lanes = [default_layout(rows).lanes for rows in range(1_000, 1_500_000, 1_000)]
     assert lanes == sorted(lanes)
 

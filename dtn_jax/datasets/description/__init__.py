@@ -1,0 +1,1 @@
+"""What a prepared set holds, in numbers: rates, fields, suspects of leaks, drift, groups."""

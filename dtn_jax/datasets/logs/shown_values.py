@@ -1,0 +1,93 @@
+"""What the ids of a prepared log's fields stand for, in words, for as many ids as are shown.
+
+A vocabulary may have 10^8 values: it is gone through a part at a time, and only what is asked for
+is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from dtn_jax.datasets.logs import schema_file, vocabulary_file
+from dtn_jax.datasets.logs.finish_set import VOCABULARY
+from dtn_jax.datasets.logs.spec import FieldSpec
+from dtn_jax.datasets.logs.work import SCHEMA_FILE
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets
+from dtn_jax.errors import UserError
+
+PART = 1 << 22  # rows of a vocabulary that are looked at together
+
+
+@dataclasses.dataclass(frozen=True)
+class ShownValues:
+    """A field of a log.
+
+    Attributes:
+      spec: the field, as the schema file has it.
+      values: of a vocabulary, the file of its values; its rows lie beside it.
+      buckets: of a number's buckets, in the numbers that were put there.
+    """
+
+    spec: FieldSpec
+    values: pathlib.Path | None = None
+    buckets: QuantileBuckets | None = None
+
+    def names(self, ids: Sequence[int]) -> dict[int, str]:
+        """{id: what it stands for}; the row's number where several values may share it."""
+        if self.values is None:
+            return {i: f"row {i}" for i in ids if i > 0}
+        rows = vocabulary_file.load(self.values.with_name(f"{quote_of(self.spec)}.arrow")).rows
+        wanted, places = np.asarray(ids), {}
+        for start in range(0, len(rows), PART):
+            part = np.asarray(rows[start : start + PART])
+            for place in np.flatnonzero(np.isin(part, wanted)).tolist():
+                places[start + place] = int(part[place])
+        shown = dict(_taken(self.values, sorted(places)))
+        return {row: shown[place] for place, row in places.items()}
+
+
+def quote_of(spec: FieldSpec) -> str:
+    return quote(spec.table, safe="")
+
+
+def fields(folder: pathlib.Path) -> dict[str, ShownValues]:
+    """{field: what its ids stand for} of the prepared log in a folder."""
+    facts = json.loads((folder / "encoders.json").read_text())
+    return {
+        spec.name: _field(spec, facts[spec.name], folder / VOCABULARY)
+        for spec in schema_file.load(folder / SCHEMA_FILE).fields
+    }
+
+
+def _field(spec: FieldSpec, found: dict, vocabulary: pathlib.Path) -> ShownValues:
+    if "edges" in found:
+        numbers = [found["dominating"], found["edges"]]
+        if spec.log:  # back to what the column holds
+            numbers = [[float(np.sign(n) * np.expm1(abs(n))) for n in some] for some in numbers]
+        dominating, edges = map(tuple, numbers)
+        return ShownValues(spec, buckets=QuantileBuckets(spec.buckets, dominating, edges))
+    if spec.encoder == "vocabulary" and not spec.cross:  # pairs are kept by their keys alone
+        return ShownValues(spec, vocabulary / f"{quote_of(spec)}.values.arrow")
+    return ShownValues(spec)
+
+
+def _taken(path: pathlib.Path, places: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """The values at these places, which ascend."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            reader, start, left = pa.ipc.open_file(source), 0, list(places)
+            for n in range(reader.num_record_batches):
+                column = reader.get_batch(n).column("value")
+                while left and left[0] < start + len(column):
+                    place = left.pop(0)
+                    yield place, column[place - start].as_py()
+                start += len(column)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise UserError(f"{path} is missing or damaged ({error})") from None

@@ -1,0 +1,143 @@
+"""The tables about rows, fields and splits, which every prepare shows, and the first remarks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from dtn_jax.datasets.description.describe import Description
+from dtn_jax.datasets.description.drift import STRONG
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.report.description.grid import Grid, auc, moment, share
+from dtn_jax.schema import Field, Schema
+
+MUCH = 0.3  # a share of unknown values that is remarked on
+NAMED = 5  # in a remark
+UNKNOWN = (
+    "Unknown values are missing ones and those that train does not have (often enough): in "
+    "validation and test, what train has not seen."
+)
+
+
+def rows_line(rows: Mapping[str, int]) -> str:
+    """'80,000 train (80 %), …'"""
+    total = sum(rows.values())
+    parts = (f"{n:,} {split} ({percent(n, total)})" for split, n in rows.items())
+    return f"{', '.join(parts)} rows"
+
+
+def cuts_line(notes: Mapping) -> str:
+    """'validation from 2026-03-05, test from 2026-03-06'; '' where the split is not by time."""
+    cuts, days = notes.get("cuts"), notes.get("days")
+    if not isinstance(cuts, Mapping) or not cuts:
+        return ""
+    dated = bool(isinstance(days, Mapping) and days.get("dated"))
+    return ", ".join(f"{split} from {moment(at, dated)}" for split, at in cuts.items())
+
+
+def kind(field: Field) -> str:
+    """'bag', 'weighted bag', 'vector of 8'."""
+    if field.length:
+        return f"{field.kind} of {field.length}"
+    return f"weighted {field.kind}" if field.weighted else field.kind
+
+
+def fields_grid(schema: Schema, unknown: Mapping[str, Mapping[str, str]]) -> Grid:
+    """The fields with their tables and their unknown values.
+
+    Args:
+      schema: of the set.
+      unknown: {split: {field: the share, as text}}.
+    """
+    splits = [f"unknown\nin {split.replace('validation', 'valid.')}" for split in unknown]
+    header = ("field", "kind", "table\nrows", "slots", *splits)
+    rows = [
+        (
+            field.name,
+            kind(field),
+            f"{field.rows:,}",
+            str(field.slots),
+            *(found.get(field.name, "") for found in unknown.values()),
+        )
+        for field in schema.fields
+    ]
+    return Grid(header, rows, texts=2, shown=len(rows))
+
+
+def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
+    """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
+
+    A number of values where an earlier version did not keep of how many.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for split, counts in data.unknown_values.items():
+        kept = data.kept_values.get(split, {})
+        found[split] = {}
+        for field in data.schema.fields:
+            count = counts.get(field.name, 0)
+            values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
+            found[split][field.name] = f"{count:,}" if values is None else percent(count, values)
+    return found
+
+
+def tasks_grid(schema: Schema) -> Grid:
+    rows = [
+        (
+            task.name,
+            task.kind,
+            task.space,
+            ", ".join(space for space in task.spaces if space != task.space),
+            ", ".join(task.upstream),
+        )
+        for task in schema.tasks
+    ]
+    header = ("task", "kind", "space of its loss", "also reported in", "upstream")
+    return Grid(header, rows, texts=5, shown=len(rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class Remark:
+    """Something to look at: `what` it is, and the `reason` for saying so."""
+
+    what: str
+    reason: str
+
+
+def remarks(found: Description) -> list[Remark]:
+    """What a reader should look at first: suspects of leaks, strong drift, much that is new."""
+    made = [
+        Remark(
+            f"suspected leak: {figure.field} tells {figure.key}",
+            f"{figure.by} alone ranks validation with an AUC of {auc(figure.auc)}: is it known "
+            "before the label is, or is it the label in another form?",
+        )
+        for figure in found.suspects
+    ]
+    strong: dict[str, list[str]] = {}
+    for moved in (*found.field_drift, *found.label_drift):
+        if moved.reading == "strong":
+            strong.setdefault(moved.name, []).append(f"{moved.psi:.2f} to {moved.split}")
+    for name, where in list(strong.items())[:NAMED]:
+        made.append(Remark(f"strong drift: {name}", f"PSI {', '.join(where)} is above {STRONG}"))
+    if len(strong) > NAMED:
+        made.append(Remark("strong drift", f"of {len(strong) - NAMED} more: see Drift"))
+    last = list(found.rows)[-1]
+    new = [
+        f"{facts.field.name} ({share(facts.unknown[last])})"
+        for facts in sorted(found.fields, key=lambda facts: -facts.unknown[last])
+        if facts.unknown[last] > MUCH
+    ]
+    if new:
+        more = f" and {len(new) - NAMED} more" if len(new) > NAMED else ""
+        made.append(
+            Remark(
+                f"unknown in {last}", f"{', '.join(new[:NAMED])}{more}: missing, or not in train"
+            )
+        )
+    repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
+    if repeated:
+        made.append(
+            Remark("repeated rows", f"{', '.join(repeated)} have the same inputs as a row of train")
+        )
+    return made

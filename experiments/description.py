@@ -1,0 +1,44 @@
+"""Describes a prepared set: in the terminal, and as one page in HTML."""
+
+from __future__ import annotations
+
+import pathlib
+
+import rich
+
+from dtn_jax.datasets.description.describe import describe
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
+from dtn_jax.report.description.page import as_page
+from dtn_jax.report.description.terminal import as_text
+from dtn_jax.shared_files import write_whole
+
+
+def check(html: str) -> None:
+    """Raises UserError if a page that was asked for could not be written, before any work."""
+    path = pathlib.Path(html).expanduser().absolute()
+    if html and (path.is_dir() or not path.parent.is_dir()):
+        what = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"--html={html}: {what}; expected a file, in a folder that is there")
+
+
+def write(data: Prepared, html: str = "") -> None:
+    """Prints a description of a set and writes its page.
+
+    Args:
+      data: the set.
+      html: the page's file; '' is NAME_description.html in the current folder.
+
+    Raises:
+      UserError: the page cannot be written.
+    """
+    path = pathlib.Path(html or f"{data.schema.name}_description.html").expanduser().absolute()
+    found = describe(data)
+    for piece in as_text(found):
+        rich.print(piece)
+    try:
+        write_whole(path, as_page(found))
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
+    progress.say(f"\nWith pictures: {path}")

@@ -1,0 +1,74 @@
+"""Nothing leaks from test into train: random labels cannot be learned, and a planted leak is."""
+
+import numpy as np
+import polars as pl
+import pytest
+from shop_log import rows, schema_file, write
+
+from dtn_jax.config import load_config
+from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.train import train
+
+SCHEMA = """
+name: shop
+fields:
+  user: {min_count: 2}
+  item: {min_count: 2}
+  seen: {kind: bag, table: item, min_count: 2, max_values: 3}
+  hour: {value: hour(t)}
+  price: {kind: numeric, log: true, buckets: 8}
+  embedding: {kind: vector, length: 3}
+  user_x_hour: {cross: [user, hour], encoder: hash, size: 400}
+tasks:
+  click:
+  order:
+  like:
+group: user
+time: t
+"""
+LABELS = {"click": 0.4, "order": 0.25, "like": 0.5}  # {task: positive rate}
+
+
+def random_labels(count):
+    """A log whose labels have nothing to do with its fields, nor with one another."""
+    rng = np.random.default_rng(8)
+    drawn = {name: rng.random(count) < rate for name, rate in LABELS.items()}
+    return rows(count, seed=8).with_columns(
+        **{n: pl.Series(v).cast(pl.Int8) for n, v in drawn.items()}
+    )
+
+
+LABELS = {"click": 0.4, "order": 0.25, "like": 0.5}
+
+
+def metrics_of(folder, frame, text):
+    """The test metrics of a small model, trained to the end on the log."""
+    source, schema = write(folder / "raw", frame), schema_file(folder, text)
+    logs.prepare(schema, source, folder / "data", processes=1)
+    config = load_config(f"configs/logs.py:shared_bottom,quick,schema={schema}")
+    config.data.data_dir = str(folder / "data")
+    config.data.batch_size = 256
+    config.train.epochs = 3
+    config.optim.learning_rate = 0.005
+    return train(config, folder / "run")["test"]
+
+
+@pytest.mark.slow
+def test_random_labels_cannot_be_learned(tmp_path):
+    found = metrics_of(tmp_path, random_labels(8000), SCHEMA)
+    for name in LABELS:
+        metrics = found[f"{name}@all"]
+        positives = metrics["positives"]
+        negatives = metrics["examples"] - positives
+        # The standard deviation of the AUC of scores that know nothing (Mann and Whitney 1947).
+        deviation = np.sqrt((positives + negatives + 1) / (12 * positives * negatives))
+        assert abs(metrics["auc"] - 0.5) < 3 * deviation
+
+
+@pytest.mark.slow
+def test_a_planted_leak_is_learned(tmp_path):
+    frame = random_labels(8000).with_columns(copied=pl.col("click"))
+    text = SCHEMA.replace("  hour:", "  copied:\n  hour:")
+    found = metrics_of(tmp_path, frame, text)
+    assert found["click@all"]["auc"] > 0.9
+    assert found["like@all"]["auc"] < 0.6

@@ -1,0 +1,109 @@
+"""experiments.prepare on logs, as a person calls it: killed, on Beam, with wrong arguments."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from shop_log import everything, rows, schema_file, write
+
+from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.errors import UserError
+from experiments import prepare
+
+ROOT = pathlib.Path(__file__).parents[3]
+BEAM = pathlib.Path(os.environ.get("BEAM_VENV", ".venv-beam")) / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A log, its schema file, and the set that one process made of it."""
+    folder = tmp_path_factory.mktemp("shop")
+    source = write(folder / "raw", rows(3000), files=6)
+    schema = schema_file(folder)
+    return source, schema, logs.prepare(schema, source, folder / "data", processes=1)
+
+
+def command(source, schema, folder, *more):
+    call = ["-m", "experiments.prepare", f"--schema={schema}", f"--input={source}"]
+    return [*call, f"--data_dir={folder}", *more]
+
+
+def start(arguments, python=sys.executable):
+    settings = dict(os.environ, PYTHONPATH=str(ROOT))
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([python, *arguments], cwd=ROOT, env=settings, **output)
+
+
+def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
+    source, schema, made = shop
+    prepare.main(command(source, schema, tmp_path, "--processes=1")[2:])
+    shown = capsys.readouterr().out
+    assert f"In {tmp_path}/logs/shop/1.0.0" in shown
+    assert "Fields of shop" in shown
+    assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
+    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
+        (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema=FILE"),
+        (["--schema=a.yaml"], "--schema needs --input=FILES"),
+        (["--schema=a.yaml", "--input=x"], "a.yaml"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, told):
+    with pytest.raises(UserError, match=told):
+        prepare.main(arguments)
+
+
+@pytest.mark.parametrize("shard", ["2", "0/3", "4/3", "a/b", "1/0", ""])
+def test_a_shard_that_is_none_is_told(shop, tmp_path, shard):
+    source, schema, _ = shop
+    with pytest.raises(UserError, match="expected I/N"):
+        prepare.main(command(source, schema, tmp_path, f"--shard={shard}")[2:])
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path):
+    source, schema, made = shop
+    draw, kills = random.Random(0), 0
+    for _ in range(12):
+        running = start(command(source, schema, tmp_path, "--processes=2"))
+        try:
+            running.communicate(timeout=draw.uniform(1.5, 6) if kills < 6 else 300)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            running.communicate()
+            kills += 1
+            time.sleep(1)  # its processes notice
+            continue
+        assert running.returncode == 0
+        break
+    assert kills
+    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not BEAM.exists(), reason="no Apache Beam: make beam, or set BEAM_VENV")
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
+    source, schema, made = shop
+    beam = f"--runner=DirectRunner --direct_num_workers=2 --direct_running_mode={mode}"
+    running = start(command(source, schema, tmp_path, f"--beam={beam}"), str(BEAM.absolute()))
+    output, _ = running.communicate(timeout=300)
+    assert running.returncode == 0, output
+    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+
+
+def test_without_beam_its_option_says_what_to_install(shop, tmp_path, monkeypatch):
+    source, schema, _ = shop
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"pip install 'dtn_jax\[beam\]'"):
+        logs.prepare(schema, source, tmp_path, beam="--runner=DirectRunner")

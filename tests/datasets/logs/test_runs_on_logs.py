@@ -1,0 +1,123 @@
+"""Own logs in every command: train, replicas, sweep, importance, with a plug-in, on processes."""
+
+import json
+import pathlib
+
+import pytest
+import shop_log
+from shop_log import SCHEMA
+
+from dtn_jax.datasets.preparation.blocks import default_layout
+from dtn_jax.errors import UserError
+from dtn_jax.input.batches import BatchOptions
+from dtn_jax.input.epoch_order import rows_per_lane
+from experiments import feature_importance, launch, prepare, sweep, train
+
+PLUGIN = pathlib.Path(__file__).parents[2] / "plugin.py"
+SMALL = (
+    "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4,"
+    "model.embedding_dim=4,train.max_steps=2,data.batch_size=64"
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    return shop_log.prepared(folder, shop_log.rows(1500)), folder
+
+
+@pytest.fixture
+def arguments(shop):
+    """(architecture, the workdir, more of the config's argument) -> those of a command."""
+
+    def of(architecture, workdir, more="parallel.devices=1"):
+        schema, data = (shop[1] / name for name in ("shop.yaml", "data"))
+        argument = f"{architecture},schema={schema},{SMALL},{more}"
+        config = f"--config=configs/logs.py:{argument}"
+        return [config, f"--workdir={workdir}", f"--config.data.data_dir={data}"]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def trained(shop, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "dtn"
+    schema, data = (shop[1] / name for name in ("shop.yaml", "data"))
+    config = f"--config=configs/logs.py:dtn,schema={schema},{SMALL},parallel.devices=1"
+    train.main([config, f"--workdir={workdir}", f"--config.data.data_dir={data}"])
+    return workdir
+
+
+def test_a_run_is_told_by_the_log_s_name(trained):
+    results = json.loads((trained / "results.json").read_text())
+    assert results["dataset"] == "shop"
+    assert {"click@all", "order@click", "watch@all"} <= set(results["test"])
+
+
+def test_a_run_goes_on_from_another_folder(shop, trained, tmp_path, monkeypatch, capsys):
+    """The schema file was moved, and is named by a relative path; a comment was added."""
+    shop_log.schema_file(tmp_path, SCHEMA + "# the shop's log\n")
+    monkeypatch.chdir(tmp_path)
+    given = [f"--workdir={trained}", f"--config.data.data_dir={shop[1] / 'data'}"]
+    source = f"--config=configs/logs.py:dtn,{SMALL},parallel.devices=1,schema="
+    train.main([f"{source}shop.yaml", *given])
+    assert "This run is finished" in capsys.readouterr().out
+    shop_log.schema_file(tmp_path, SCHEMA.replace("buckets: 8", "buckets: 9"), "other.yaml")
+    with pytest.raises(UserError, match="was prepared from another schema file than"):
+        train.main([f"{source}other.yaml", *given])
+
+
+@pytest.mark.parametrize(
+    ("segment", "shown"), [("", "rows"), ("hour", "rarer values"), ("price", " to ")]
+)
+def test_importance(trained, monkeypatch, segment, shown):
+    monkeypatch.setattr("dtn_jax.analysis.segments.FEWEST", 1)
+    given = ["--methods=permutation", "--repeats=1", f"--segment={segment}"]
+    feature_importance.main([f"--workdir={trained}", *given])
+    found = json.loads((trained / "importance" / "importance.json").read_text())
+    assert found["dataset"] == "shop"
+    fields = found["methods"]["permutation"]["importance"]["watch@all"]
+    assert {"embedding", "query", "seen"} <= set(fields)  # each as one
+    assert any(shown in name for name in found["gates"]["segments"])
+
+
+def test_importance_of_a_field_of_several_ids_cannot_be_a_segment(trained):
+    with pytest.raises(UserError, match="unknown segment 'query'"):
+        feature_importance.main([f"--workdir={trained}", "--segment=query", "--repeats=1"])
+
+
+def test_replicas_and_a_plug_in(arguments, tmp_path):
+    train.main([*arguments("heads", tmp_path), f"--config.plugins={PLUGIN}", "--config.replicas=2"])
+    for replica in range(2):
+        results = json.loads((tmp_path / f"replica_{replica}" / "results.json").read_text())
+        assert (results["dataset"], results["architecture"]) == ("shop", "heads")
+
+
+def test_a_sweep(arguments, tmp_path):
+    space = ["--grid=model.dropout=0,0.1", "--objective=order"]
+    sweep.main([*arguments("shared_bottom", tmp_path), *space])
+    report = json.loads((tmp_path / "sweep.json").read_text())
+    assert report["studies"]["shared_bottom"]["budget"]["complete"] == 2
+    with pytest.raises(UserError, match=r"cannot set data.options=schema=x: .* rows"):
+        sweep.main([*arguments("shared_bottom", tmp_path), "--grid=data.options=schema=x"])
+
+
+@pytest.mark.slow
+def test_two_processes(arguments, tmp_path):
+    given = arguments("dtn", tmp_path, "parallel.devices=0")
+    assert launch.run_until_done(given, 2, restarts=0) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert (results["dataset"], results["steps"]) == ("shop", 2)
+
+
+def test_the_default_batch_suits_every_new_set():
+    for rows in (1, 1000, 5000, 300_000, 10**6, 2 * 10**6, 10**8):
+        assert rows_per_lane(default_layout(rows), BatchOptions().batch_size) >= 1
+
+
+def test_prepare_shows_a_set_by_its_schema_file(shop, capsys):
+    source = ["--dataset=logs", f"--options=schema={shop[1] / 'shop.yaml'}"]
+    prepare.main([*source, f"--data_dir={shop[1] / 'data'}"])
+    shown = capsys.readouterr().out
+    assert "Fields of shop" in shown
+    assert shop[0].fingerprint[:16] in shown

@@ -1,0 +1,142 @@
+"""Paper tables of own logs: by the default protocol or a file, a regression among the tasks."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import shop_log
+
+from dtn_jax.errors import UserError
+from experiments import paper_tables
+from experiments.tables import cells, draws, references, tuning
+from experiments.tables.entries import TABLES
+
+PROTOCOL = """
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="configs/logs.py:schema=shop.yaml",
+    entries={"dtn": entry("dtn", "mlp"), "plain": entry("shared_bottom", "mlp")},
+    seeds=2,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shop")
+    return shop_log.prepared(folder, shop_log.rows(1500)), folder
+
+
+def invented(config, data, run):
+    """A cell that costs nothing."""
+    auc = 0.8 + config.seed / 1000 + len(config.model.architecture) / 10_000
+    ranked = {"auc": auc, "logloss": 0.3, "positives": 500, "examples": 1000}
+    test = {f"{task}@all": ranked for task in ("click", "order")}
+    test["watch@all"] = {"rmse": auc, "mae": 0.5, "r2": 0.25, "examples": 400}
+    sizes = dict.fromkeys(("parameters", "table_parameters", "flops_per_example"), 1)
+    away = draws.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
+    return {
+        "results": {"seed": config.seed, "test": test, "experts": "mlp", **sizes},
+        "train_seconds": 1.0,
+        "draws": {"click@all": away, "order@all": away},
+        **cells.origin(config, data),
+    }
+
+
+@pytest.fixture
+def tables(shop, tmp_path, monkeypatch):
+    """(--config's file, more arguments) -> the folder of the tables."""
+
+    def untuned(protocol, name, config, data, run):
+        kept = {"settings": {}, "value": 0.5, "budget": {}, "at_edge": []}
+        return kept | cells.origin(config, data)
+
+    def made(source, *arguments):
+        given = [source, f"--data_dir={shop[1] / 'data'}", f"--workdir={tmp_path}", *arguments]
+        paper_tables.main([*given, "--seeds=2"])
+        return tmp_path
+
+    monkeypatch.setattr(cells, "compute", invented)
+    monkeypatch.setattr(tuning, "tune", untuned)
+    return made
+
+
+def config(folder):
+    return f"--config=configs/logs.py:schema={folder / 'shop.yaml'}"
+
+
+def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsys):
+    folder = tables(config(shop[1]), "--table=overall") / "shop"
+    found = json.loads((folder / "overall.json").read_text())
+    assert found["dataset"] == "shop"
+    names = [row["name"] for row in found["rows"]]
+    assert names[0] == "dtn"
+    assert {"shared_bottom", "single_task", "mmoe", "ple", "aitm", "stem", "adatt"} < set(names)
+    shown = (folder / "overall.md").read_text()
+    assert shown.startswith("# All architectures: shop")
+    assert "AUC click@all" in shown
+    assert "AUC watch@all" not in shown
+    assert "|  | watch@all |" in shown  # RMSE, MAE and R²
+    assert "Regressions have no AUC, and are not tested: watch@all." in shown
+    assert "watch@all" not in found["rows"][1]["comparison"]
+    for suffix in (".tex", ".csv", "_cost.png"):
+        assert (folder / f"overall{suffix}").exists()
+    # Moved, with a comment: the same cells.
+    monkeypatch.setattr(cells, "compute", None)
+    monkeypatch.setattr(tuning, "tune", None)
+    shop_log.schema_file(tmp_path / "elsewhere", shop_log.SCHEMA + "# moved\n")
+    again = tables(config(tmp_path / "elsewhere"), "--table=overall") / "shop"
+    assert json.loads((again / "overall.json").read_text())["rows"] == found["rows"]
+
+
+def test_quick_tables_have_a_folder_of_their_own(tables, shop):
+    folder = tables(config(shop[1]), "--table=overall", "--quick", "--entries=dtn,mmoe")
+    found = json.loads((folder / "shop-shortened" / "overall.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["dtn", "mmoe"]
+    assert found["shortened"]
+
+
+@pytest.mark.slow
+def test_all_tables(tables, shop):
+    small = "model.expert_dim=8,model.tower_hidden=(8,)"
+    folder = tables(config(shop[1]), "--table=all", f"--set={small}") / "shop"
+    for table in TABLES:
+        found = json.loads((folder / f"{table}.json").read_text())
+        assert found["missing"] == {}
+        assert found["rows"][0]["metrics"]["watch@all"]["r2"] == [0.25, 0.25]
+        assert (folder / f"{table}.md").stat().st_size > 500
+
+
+def test_a_protocol_file_may_name_a_log(tables, shop, monkeypatch, tmp_path):
+    """Its schema file lies beside it."""
+    path = pathlib.Path(shop[1]) / "mine.py"
+    path.write_text(PROTOCOL)
+    monkeypatch.chdir(tmp_path)
+    folder = tables(f"--protocol={path}", "--table=overall") / "mine"
+    assert [r["name"] for r in json.loads((folder / "overall.json").read_text())["rows"]] == [
+        "dtn",
+        "plain",
+    ]
+
+
+def test_one_of_dataset_protocol_and_config():
+    message = "give only one, got --dataset and --config"
+    with pytest.raises(UserError, match=message):
+        paper_tables.main(["--dataset=adult", "--config=configs/adult.py", "--table=overall"])
+    with pytest.raises(UserError, match="got --protocol and --config"):
+        paper_tables.main(["--protocol=x.py", "--config=configs/adult.py", "--table=overall"])
+    with pytest.raises(UserError, match="needs its schema file"):
+        paper_tables.main(["--config=configs/logs.py", "--table=overall"])
+
+
+def test_logistic_regression_reads_bags_numbers_and_vectors(shop, monkeypatch):
+    monkeypatch.setattr(references, "STRENGTHS", (0.1,))
+    source = ["--dataset=logs", f"--options=schema={shop[1] / 'shop.yaml'}"]
+    references.main([*source, "--model=logistic", f"--data_dir={shop[1] / 'data'}"])
+    file = references.file_of(shop[0])
+    assert file.parent == shop[0].folder.parent
+    (found,) = json.loads(file.read_text()).items()
+    assert found[0] == "logistic"
+    assert set(found[1]["test"]) == {"click@all", "order@all", "order@click"}

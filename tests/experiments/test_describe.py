@@ -1,0 +1,72 @@
+"""`experiments.prepare --describe`: of a built-in set, and of logs of one's own."""
+
+import dataclasses
+
+import pytest
+from own_log import SCHEMA, log
+from shop import prepare as prepare_shop
+from shop import shop_splits
+
+from dtn_jax.errors import UserError
+from dtn_jax.report.description.overview import kept_unknown
+from experiments import prepare
+
+
+def test_a_built_in_set(tmp_path, prepared_dir, capsys):
+    page = tmp_path / "adult.html"
+    prepare.main(["--dataset=adult", f"--data_dir={prepared_dir}", "--describe", f"--html={page}"])
+    shown = capsys.readouterr().out
+    assert "29,305 train (60.0 %), 3,256 validation (6.7 %), 16,281 test (33.3 %)" in shown
+    assert "never_married@all" in shown
+    assert "relationship" in shown
+    assert shown.rstrip().endswith(f"With pictures: {page}")
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.yaml").write_text(SCHEMA)
+    log().write_parquet("log.parquet")
+    describe = ["--schema=shop.yaml", "--data_dir=data", "--describe"]
+    with pytest.raises(UserError, match=r"shop.yaml is not prepared in .* run python -m"):
+        prepare.main(describe)
+    prepare.main(["--schema=shop.yaml", "--data_dir=data", "--input=log.parquet"])
+    shown = capsys.readouterr().out
+    assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
+    assert "9,600 train (80.0 %), 1,200 validation (10.0 %), 1,200 test (10.0 %) rows" in shown
+    table = shown.partition("Fields of shop")[2].partition("fingerprint")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    (user,) = (line.split() for line in table.splitlines() if line.startswith("user "))
+    assert user[-1] == "%"
+    assert float(user[-2]) > float(user[-6]) > 0
+    prepare.main(describe)
+    assert f"With pictures: {tmp_path}/shop_description.html" in capsys.readouterr().out
+    assert (tmp_path / "shop_description.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--html=x.html"], "--html=FILE is the page of --describe"),
+        (
+            ["--describe", "--html=nowhere/x.html"],
+            "no folder .*nowhere; expected a file",
+        ),
+        (["--describe", "--html=."], "it is a folder; expected a file, in"),
+    ],
+)
+def test_a_page_that_cannot_be_written_is_told_first(arguments, message, prepared_dir):
+    with pytest.raises(UserError, match=message):
+        prepare.main(["--dataset=adult", f"--data_dir={prepared_dir}", *arguments])
+
+
+def test_a_set_of_an_earlier_version_shows_a_bags_count(prepared_dir, tmp_path):
+    """It does not know of how many values; of a field with one slot it does."""
+    data = prepare_shop(shop_splits(), tmp_path)
+    assert kept_unknown(data)["test"]["word"] == "42.9 %"  # 3 of 7
+    old = dataclasses.replace(data, kept_values={})
+    assert kept_unknown(old) == kept_unknown(data)
+    bag = dataclasses.replace(data.schema.fields[0], kind="bag", slots=2)
+    fields = (bag, *data.schema.fields[1:])
+    old = dataclasses.replace(old, schema=dataclasses.replace(data.schema, fields=fields))
+    assert kept_unknown(old)["test"]["word"] == "3"

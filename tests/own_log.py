@@ -1,0 +1,100 @@
+"""A log of one's own with everything in it, its schema file, and samples that are given."""
+
+import datetime
+import functools
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.datasets.description.sample import Sample
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.schema import Field, Schema, Task
+
+ROWS = 12_000
+DAYS = 10
+SCHEMA = """
+name: shop
+fields:
+  user: {min_count: 2}
+  item: {min_count: 2}
+  hour: {value: hour(t)}
+  tags: {kind: bag, max_values: 4}
+  price: {kind: numeric}
+  speed: {kind: numeric, encoder: standardise}
+  embedding: {kind: vector, length: 3}
+tasks:
+  click:
+  order: {upstream: [click], also_report: [click]}
+  watch: {kind: regression, known: click == 1}
+group: user
+time: t
+"""
+
+
+def log(rows=ROWS, seed=0):
+    """Ten days of rows; the labels depend on the item alone."""
+    draw = np.random.default_rng(seed)
+    start = datetime.datetime(2026, 3, 1)
+    item = np.minimum(draw.zipf(1.3, rows), 500)
+    quality = np.random.default_rng(9).normal(size=501)
+    click = draw.random(rows) < 1 / (1 + np.exp(1 - quality[item]))
+    order = click & (draw.random(rows) < 0.4)
+    tags = [[f"t{v}" for v in draw.integers(0, 9, n)] for n in draw.integers(0, 6, rows)]
+    missing = draw.random(rows) < 0.1
+    return pl.DataFrame(
+        {
+            "user": np.minimum(draw.zipf(1.4, rows), 3000),
+            "item": item,
+            "t": [
+                start + datetime.timedelta(seconds=n * DAYS * 86400 // rows) for n in range(rows)
+            ],
+            "tags": tags,
+            "price": pl.Series(draw.lognormal(size=rows)).set(pl.Series(missing), None),
+            "speed": draw.normal(size=rows),
+            "embedding": draw.normal(size=(rows, 3)).tolist(),
+            "click": click.astype(int),
+            "order": order.astype(int),
+            "watch": draw.exponential(20, rows),
+        }
+    )
+
+
+def prepared(folder, frame, schema=SCHEMA):
+    """The prepared set of a table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "shop.yaml").write_text(schema)
+    frame.write_parquet(folder / "log.parquet")
+    return prepare(folder / "shop.yaml", str(folder / "log.parquet"), folder / "data", processes=1)
+
+
+@functools.cache
+def shop(folder):
+    """The log, and the set that it was prepared to; once for a folder."""
+    frame = log()
+    return frame, prepared(folder, frame)
+
+
+def split_frames(frame):
+    """{split: frame} of the cut that SCHEMA makes: the last two days."""
+    day = pl.col("t").dt.day()
+    return {
+        "train": frame.filter(day <= DAYS - 2),
+        "validation": frame.filter(day == DAYS - 1),
+        "test": frame.filter(day == DAYS),
+    }
+
+
+def one_field(ids, labels, split="train", **changes):
+    """(sample, schema) of a field `f` of these ids and a task `click`."""
+    ids = np.asarray(ids, np.int32).reshape(len(ids), -1)
+    kind = {"kind": "bag", "slots": ids.shape[1]} if ids.shape[1] > 1 else {}
+    schema = Schema("one", (Field("f", rows=changes.pop("rows", 1000), **kind),), (Task("click"),))
+    made = {
+        "total": len(ids),
+        "numeric": np.empty((len(ids), 0), np.float32),
+        "labels": np.asarray(labels, np.float32)[:, None],
+        "label_mask": np.ones((len(ids), 1), bool),
+        "weights": None,
+        "group": None,
+    }
+    return Sample(split, ids=ids, **made | changes), schema

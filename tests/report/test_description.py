@@ -1,0 +1,185 @@
+"""A description's page and its terminal tables: safe, whole and within their width."""
+
+import dataclasses
+import datetime
+import html.parser
+import io
+import re
+
+import numpy as np
+import pytest
+import rich.console
+from own_log import SCHEMA, log, prepared
+from shop import prepare, shop_splits
+
+from dtn_jax.datasets.description import describe
+from dtn_jax.datasets.description.labels import Day
+from dtn_jax.report.description import label_pictures, overview
+from dtn_jax.report.description.drawing import short
+from dtn_jax.report.description.grid import moment, number, share
+from dtn_jax.report.description.page import as_page
+from dtn_jax.report.description.pictures import PICTURES
+from dtn_jax.report.description.terminal import as_text
+
+NASTY = ("<script>alert(1)</script>", "$x_1^2$", "[bold]red[/]", "long_" * 20, "`a` **b**")
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory):
+    """The description of a log whose fields have names that would do harm, and a leak."""
+    lines = "".join(f'  "{name}": {{column: item}}\n' for name in NASTY)
+    lines += '  "<img src=x>": {column: bought}\n'
+    schema = SCHEMA.replace("tasks:", f"{lines}tasks:")
+    frame = log()
+    frame = frame.with_columns(bought=frame["order"])
+    return describe.describe(prepared(tmp_path_factory.mktemp("nasty"), frame, schema))
+
+
+class Tags(html.parser.HTMLParser):
+    """All tags of a page with their attributes, and the texts between them."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found, self.texts, self.open = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def printed(found, width=80):
+    out = io.StringIO()
+    console = rich.console.Console(file=out, width=width, force_terminal=False)
+    for piece in as_text(found):
+        console.print(piece)
+    return out.getvalue()
+
+
+def test_the_page_needs_no_network_and_runs_nothing(nasty):
+    page = as_page(nasty)
+    tags = Tags(page)
+    assert "http" not in page
+    assert "//" not in re.sub(r'src="data:[^"]*"', "", page)
+    assert "script" not in [tag for tag, _ in tags.found]
+    pictures = [attributes for tag, attributes in tags.found if tag == "img"]
+    assert len(pictures) == len(PICTURES)  # none by a field's name
+    assert all(p["src"].startswith("data:image/png;base64,iVBOR") and p["alt"] for p in pictures)
+    assert ("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}) in (
+        tags.found
+    )
+    assert {*NASTY, "<img src=x>"} <= set(tags.texts)  # as they are called
+    assert not tags.open
+    wide = sum(("class", "wide") in attributes.items() for _, attributes in tags.found)
+    assert wide == sum(tag == "table" for tag, _ in tags.found) > 8
+
+
+def test_what_to_look_at_comes_first(nasty):
+    """In the page; in a terminal, whose end is seen, it comes last."""
+    (remark,) = (r for r in overview.remarks(nasty) if "leak" in r.what)
+    assert remark.what == "suspected leak: <img src=x> tells order@all"
+    assert "AUC of 1.0000" in remark.reason
+    texts = Tags(as_page(nasty)).texts
+    assert texts.index(remark.what) < texts.index("Rows")
+    assert remark.what in printed(nasty).partition("What to look at first")[2].replace("\n", " ")
+
+
+def test_the_terminal_has_80_columns(nasty):
+    shown = printed(nasty)
+    assert max(map(len, shown.splitlines())) <= 80
+    for text in (
+        "12,000 rows were read",
+        "validation from 2026-03-09",
+        "click@all",
+        "$x_1^2$",
+        "[bold]red[/]",
+    ):
+        assert text in shown
+    assert "…" not in shown.replace("… and", "")  # no number is cut off
+
+
+def test_every_picture_is_drawn(nasty):
+    for name, draw in PICTURES.items():
+        assert draw(nasty) is not None, name
+
+
+def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
+    found = describe.describe(prepare(shop_splits(), tmp_path))
+    shown, page = printed(found), as_page(found)
+    for text in ("Days", "Groups", "Suspects", "Pairs", "cut", "rejected"):
+        assert text not in shown
+        assert f">{text}" not in page
+    assert "Missing labels" in shown
+    assert "seconds" in shown
+    assert PICTURES["days"](found) is None
+    assert PICTURES["pairs"](found) is None
+
+
+def test_a_sample_is_said_to_be_one(tmp_path):
+    data = prepared(tmp_path, log())
+    shown = " ".join(printed(describe.describe(data, most_rows=2000)).split())
+    looked = re.search("of a sample: blocks spread over the set, ([0-9,]+) of train", shown)
+    assert 1800 < int(looked[1].replace(",", "")) <= 2000
+    assert "Groups (user) are left out" in shown
+    assert "a sample" not in printed(describe.describe(data))
+
+
+def test_rejected_rows_and_sampled_negatives_are_told(nasty):
+    notes = dict(nasty.notes) | {"rejected": {"bad time": 3, "label missing": 40}}
+    notes["sample_negatives"] = {"click": 0.1}
+    shown = printed(dataclasses.replace(nasty, notes=notes, by_weight=True))
+    assert "43 of them rejected" in shown
+    assert shown.index("label missing") < shown.index("bad time")
+    assert "negatives of click were sampled at a rate of 0.1" in shown
+    assert "by their weights" in shown
+
+
+def test_the_cuts_are_marked_between_the_days(nasty):
+    figure = PICTURES["days"](nasty)
+    first = figure.axes[0]
+    marks = [line.get_xdata()[0] for line in first.get_lines()]
+    day = (datetime.date(2026, 3, 9) - datetime.date(1970, 1, 1)).days
+    assert marks == [day - 0.5, day + 0.5]
+    assert [text.get_text().strip(" →") for text in first.texts] == ["validation", "test"]
+
+
+def test_too_much_for_a_picture_is_left_out_and_told(nasty):
+    start = datetime.date(2020, 1, 1)
+    sums = {f"t{n}@all": (10, 1.0) for n in range(12)}
+    days = [Day(start + datetime.timedelta(days=n), 10, sums) for n in range(2000)]
+    task = nasty.schema.tasks[0]
+    tasks = tuple(dataclasses.replace(task, name=f"t{n}") for n in range(12))
+    schema = dataclasses.replace(nasty.schema, tasks=tasks)
+    figure = label_pictures.days(dataclasses.replace(nasty, days=days, schema=schema))
+    assert len(figure.axes) == 1 + label_pictures.PANELS
+    assert figure.axes[0].get_title(loc="left") == "Rows by 28 days: 8 of 12 labels"
+    assert len(figure.axes[0].patches) == 72
+
+
+def test_short_names_keep_the_space():
+    assert short("order@click") == "order@click"
+    assert short("x" * 40 + "@click") == "x" * 17 + "…@click"
+    assert short("y" * 40) == "y" * 23 + "…"
+
+
+def test_numbers_are_plain():
+    assert [number(v) for v in (0, 1, 0.25, 12.345, 1234.5, 1e-5, 2e10)] == [
+        *("0", "1", "0.25", "12.3", "1,234", "1e-05", "2e+10")
+    ]
+    assert [share(v) for v in (None, 0.0, 0.5, 1e-6, 1.0)] == [
+        *("", "0 %", "50.0 %", "< 0.01 %", "100.0 %")
+    ]
+    at = (datetime.datetime(2026, 3, 5, 12, 30) - datetime.datetime(1970, 1, 1)) // (
+        datetime.timedelta(microseconds=1)
+    )
+    assert moment(at, True) == "2026-03-05 12:30:00"
+    assert moment(at - at % 86_400_000_000, True) == "2026-03-05"
+    assert moment(12345, False) == "12,345"
+    assert np.isfinite(at)

@@ -92,7 +92,7 @@ def test_another_schema_file_is_told_with_what_changed(old, new, told, shop, tmp
     with pytest.raises(UserError) as error:
         by_training(schema, folder)
     assert told in str(error.value)
-    assert "experiments.prepare --replace" in str(error.value)
+    assert "experiments.prepare --schema=" in str(error.value)
     assert everything(made.folder) == before
 
 

@@ -55,7 +55,7 @@ BYTES = [
     ("parquet", lambda data: zeroed(data, 4, 8), "FILE: row group 4 cannot be read"),
     ("arrow", lambda data: b"", "FILE is cut, or is no Arrow file"),
     ("arrow", lambda data: cut(data, 0.5), "FILE is cut, or is no Arrow file"),
-    ("csv", lambda data: b"", "hold no rows: FILE"),
+    ("csv", lambda data: b"", "FILE has no header line"),
     ("csv", lambda data: data.split(b"\n")[0] + b"\n", "hold no rows: FILE"),
     ("csv", lambda data: b"\n\n", "FILE has no header line"),
     ("csv", lambda data: data.replace(b"item,", b"user,", 1), "FILE: the header.*'user' more than"),

@@ -3,12 +3,12 @@
 Your own logs take two commands. --infer writes a schema file from the columns of raw files, for you
 to read and edit; --schema prepares what it describes:
 
-  python -m experiments.prepare --infer --input='logs/*.parquet' --labels=click,order --out=shop.yaml
+  python -m experiments.prepare --infer --input='logs/*.parquet' --out=shop.yaml
   python -m experiments.prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data
 
-A set that is already prepared is only shown, and an interrupted command resumes. --describe measures
-what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no --input
-where the set is prepared.
+A set that is already prepared is only shown, and an interrupted command resumes. --describe
+measures what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no
+--input where the set is prepared.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ import rich
 
 from dtn_jax.config import plugins
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.datasets.logs.named_schema import quoted
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
@@ -33,17 +36,26 @@ from dtn_jax.report.description.grid import as_table
 
 from . import command, description
 
+CALL = f"{command.MODULES if __package__ == 'experiments' else command.CONSOLE}prepare"
 RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
 def main(arguments: Sequence[str]) -> None:
+    if "--help=schema" in arguments:
+        print(schema_file.help_text())
+        return
     known = make_parser().parse_args(arguments)
     modes = [name for name in ("infer", "schema", "dataset") if getattr(known, name)]
     if len(modes) != 1:
         raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
     if known.html and not known.describe:
         raise UserError("--html=FILE is the page of --describe: give both, or neither")
+    if known.infer and known.describe:
+        raise UserError("--describe is of a prepared set: give --schema or --dataset, not --infer")
+    if known.infer:
+        infer_schema(known)
+        return
     description.check(known.html)
     plugins.load(known.plugins)
     data = {"schema": own_logs, "dataset": built_in}[modes[0]](known)
@@ -70,7 +82,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         )
     data = logs.prepare(
         known.schema,
-        [part for part in known.input.split(",") if part],
+        _listed(known.input),
         catalog.data_root(known.data_dir),
         processes=known.processes,
         memory_gb=known.memory_gb,
@@ -80,6 +92,29 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         beam=known.beam,
     )
     return data, True
+
+
+def infer_schema(known: argparse.Namespace) -> None:
+    """Writes a schema file from raw files, and says how to go on."""
+    if not known.input or not known.out:
+        missing = "--out=FILE" if known.input else "--input=FILES"
+        raise UserError(f"--infer needs {missing}. See --help.")
+    infer(
+        _listed(known.input),
+        known.out,
+        labels=_listed(known.labels),
+        time=known.time,
+        group=known.group,
+        replace=known.replace,
+        help_command=f"{CALL} --help=schema",
+    )
+    given = {"schema": known.out, "input": known.input, "data_dir": known.data_dir or "data"}
+    options = " ".join(f"--{key}={shlex.quote(value)}" for key, value in given.items())
+    print(f"\nWrote {known.out}: read it, edit it, then\n  {CALL} {options}")
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
 
 
 def machine(shard: str) -> logs.Machine:
@@ -179,7 +214,7 @@ def options_help() -> str:
 
 
 def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits and place, and its account if asked."""
+    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     rich.print(as_table(overview.fields_grid(data.schema, overview.kept_unknown(data))))
     print("\nTasks")
@@ -187,6 +222,9 @@ def show(data: Prepared, account: bool) -> None:
     print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")
+    for name, text in data.notes.get("about", {}).items():
+        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
+        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
     for line in data.notes.get("account", ()) if account else ():
         print(line)
     print(f"fingerprint {data.fingerprint[:16]}")

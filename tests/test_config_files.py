@@ -45,7 +45,7 @@ def test_an_argument_may_hold_a_tuple_in_brackets():
 def test_a_file_that_is_no_config_is_answered_with_those_that_are(spec):
     message = refused(options.load_config, spec)
     assert spec.partition(":")[0] in message
-    assert "the config files are: configs/adult.py, configs/ali_ccp.py, configs/census" in message
+    assert "the config files are: configs/adult.py, configs/ali_ccp.py, configs/aliex" in message
     assert "base.py," not in message
     assert "__init__" not in message
 

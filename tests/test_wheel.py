@@ -64,6 +64,9 @@ def test_what_it_holds(unpacked):
     packed = {str(path.relative_to(unpacked)) for path in unpacked.glob("dtn_jax/**/*.py")}
     assert written <= packed
     assert (unpacked / "dtn_jax/datasets/adult.parquet").exists()
+    schemas = {str(path.relative_to(ROOT)) for path in ROOT.glob("dtn_jax/**/*.yaml")}
+    assert schemas
+    assert all((unpacked / path).exists() for path in schemas)
     assert not (unpacked / "dtn_jax/experiments/results/paper").exists()
 
 

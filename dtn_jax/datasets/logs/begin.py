@@ -17,7 +17,7 @@ from dtn_jax.datasets.logs import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.rows import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.spec import Spec
@@ -134,7 +134,8 @@ def _removed(folder: pathlib.Path) -> bool:
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
-    known = {file.address: raw_read.schema(file, spec.input) for file in files}
+    given = {FILE: pl.String()}
+    known = {file.address: given | raw_read.schema(file, spec.input) for file in files}
     schema_columns.check(spec, known)
     units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
     unit = spec.time_unit

@@ -1,4 +1,4 @@
-"""Your own logs as a data set: what a schema file describes, once it was prepared."""
+"""What a schema file describes as a data set, and your own logs, once they were prepared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,39 @@ ELSEWHERE = (
 )
 
 
-class Logs:
+class SchemaSet:
+    """A data set that a schema file describes.
+
+    Attributes:
+      meaning: of the schema file: its fingerprint.
+      data_dir: the folder of the prepared set.
+    """
+
+    name: ClassVar[str]
+    OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`
+    FIELD_OPTIONS: ClassVar[
+        tuple[str, ...]
+    ] = ()  # those that leave the rows and labels as they are
+    SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    meaning: str
+    data_dir: str
+    manual_dir: pathlib.Path | None
+
+    def recipe(self) -> str:
+        return provenance.recipe(self.meaning, self.SOURCE)
+
+    def check_notes(self, notes: dict) -> str:
+        return ""
+
+    def download_and_prepare(self) -> None:
+        raise NotImplementedError
+
+    def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        raise NotImplementedError
+
+
+class Logs(SchemaSet):
     """Your own logs: a schema file says what they hold.
 
     `python -m experiments.prepare --infer` writes a schema file, and `--schema` prepares the set.
@@ -37,12 +69,10 @@ class Logs:
       UserError: there is no such file, it makes no sense, or no set has the meaning.
     """
 
-    name: ClassVar[str] = "logs"
+    name = "logs"
     OPTIONS: ClassVar[dict[str, Option]] = {
         "schema": Option("", "the schema file, which experiments.prepare --schema has prepared")
     }
-    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()
-    SOURCE: ClassVar[str] = ""
 
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
@@ -85,11 +115,7 @@ class Logs:
             f"--schema={schema} --input=YOUR_FILES --data_dir={root}; {ELSEWHERE}"
         )
 
-    def recipe(self) -> str:
-        return provenance.recipe(self.meaning, self.SOURCE)
-
     def outdated(self) -> str:
-        """What to say of a set of another recipe."""
         return (
             f"{self.data_dir} was prepared from another schema file than {self.path} is now, or by "
             "another version's rules: prepare it again with python -m experiments.prepare "
@@ -97,9 +123,6 @@ class Logs:
             f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )
-
-    def check_notes(self, notes: dict) -> str:
-        return ""
 
     def check_raw(self, prepared: Prepared) -> None:
         """Raises UserError if a raw file has changed; one that is gone, or remote, is not looked

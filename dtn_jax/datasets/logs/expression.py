@@ -6,7 +6,7 @@
                   and missing is false, true or missing is true
     division      by 0 it is missing, and so is every result that is not finite
     texts         '31' is a number where the expression needs one, as in files of CSV; a text that
-                  is none is *wrong* (`Expression.wrong`), and so is a number that is not finite
+                  is none is *wrong* (`Expression.wrong`), as an infinite number is; NaN is missing
     true, false   are 1 and 0 where a number is needed, and the other way round
     times         compare with texts such as '2026-03-05 12:00'; all are in UTC
     whole numbers stay whole but for `/`, to 64 bits; a result beyond is wrong

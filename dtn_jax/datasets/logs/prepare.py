@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -46,6 +46,8 @@ def prepare(
     replace: bool = False,
     beam: str = "",
     source: str = "",
+    home: pathlib.Path | None = None,
+    made_of: Mapping[str, Mapping] | None = None,
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -63,15 +65,18 @@ def prepare(
       replace: a set that was made from something else is moved to `data_dir/logs/NAME/replaced`.
       beam: pipeline options of Apache Beam, which then does the work; '' is processes here.
       source: SHA-256 of the plug-in that the schema file came with.
+      home: the set will be in `home/1.0.0` instead.
+      made_of: what the set keeps of the raw files, as of `provenance.raw_facts`; None: the input's
+        addresses, sizes and ends.
 
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, a split is empty, or
         a set is there that was made from something else.
     """
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
-    home = pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
+    home = home or pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
     with told(spec, home), raw_log(input, spec, home) as files:
-        made_from = provenance.made_from(spec, files, source)
+        made_from = provenance.made_from(spec, files, source, made_of)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
@@ -149,8 +154,8 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
             f"({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows. No set is written; the first rows of each "
-            f"kind are in {path}"
+            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}. No set is written; the "
+            f"first rows of each kind are in {path}"
         )
 
 

@@ -30,9 +30,15 @@ def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
     }
 
 
-def made_from(spec: Spec, files: Sequence[RawFile], source: str = "") -> dict:
-    """What makes a set, as prepared.json keeps it: recipe, sizes and hashes."""
-    return {"recipe": recipe(schema_file.fingerprint(spec), source)} | raw_facts(files)
+def made_from(
+    spec: Spec,
+    files: Sequence[RawFile],
+    source: str = "",
+    made_of: Mapping[str, Mapping] | None = None,
+) -> dict:
+    """What makes a set, as prepared.json keeps it: recipe, and `made_of`, or the facts of files."""
+    facts = raw_facts(files) if made_of is None else dict(made_of)
+    return {"recipe": recipe(schema_file.fingerprint(spec), source)} | facts
 
 
 def change(prepared: Prepared, now: Mapping[str, Any]) -> str:

@@ -100,12 +100,15 @@ class SplitSpec:
           validation.
         group: whole groups, drawn by a hash of the group.
         random: single rows, drawn by a hash of their place.
-        column: the column says.
+        column: the column says; where it names no validation rows, a share of train's is drawn by
+          a hash: whole groups, or single rows of a log without groups.
       validation, test: a share of the rows (a number below 1); for `time` also a time, as text;
-        for `user_order` also a number of rows, from 1 on.
+        for `user_order` also a number of rows, from 1 on. For `column`, validation is a share of
+        train's.
       seed: of the draw by a hash.
       column: of `column`.
-      values: of `column`: {split: the column's values, as text}; empty: the splits' names.
+      values: of `column`: {split: the column's values, as text}; empty: the splits' names. Without
+        validation, that is drawn.
       line: of the schema file.
     """
 

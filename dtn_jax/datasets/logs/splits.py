@@ -58,6 +58,10 @@ def _by_column(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray
     for place, name in enumerate(SPLITS):
         values = spec.split.values.get(name, () if spec.split.values else (name,))
         found[texts.is_in(list(values)).to_numpy()] = place
+    if spec.split.values and "validation" not in spec.split.values:
+        made = keys.keys(rows.group)[0] if spec.group else row_keys(file, rows)
+        drawn = keys.drawn(made, spec.split.seed) < spec.split.validation
+        found[drawn & (found == TRAIN)] = VALIDATION
     return found
 
 

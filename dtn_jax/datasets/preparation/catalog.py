@@ -11,10 +11,14 @@ from dtn_jax.datasets.adult import Adult
 from dtn_jax.datasets.ali_ccp.builder import AliCCP
 from dtn_jax.datasets.census_income import CensusIncome
 from dtn_jax.datasets.kuairand.builder import KuaiRand
-from dtn_jax.datasets.logs.builder import Logs
+from dtn_jax.datasets.logs.builder import Logs, SchemaSet
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.datasets.public.aliexpress import AliExpress
+from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
+from dtn_jax.datasets.public.movielens import MovieLens
+from dtn_jax.datasets.public.public_logs import PublicLogs
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import Option, option, pairs
@@ -22,9 +26,12 @@ from dtn_jax.options import Option, option, pairs
 DATASETS = {
     "adult": Adult,
     "ali_ccp": AliCCP,
+    "aliexpress": AliExpress,
     "census_income": CensusIncome,
     "kuairand": KuaiRand,
+    "kuairand_pure": KuaiRandPure,
     "logs": Logs,
+    "movielens": MovieLens,
     "synthetic": Synthetic,
 }
 
@@ -91,7 +98,9 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
     return prepared
 
 
-def make_builder(name: str, options: str, data_dir: str, manual_dir: str) -> BlockBuilder | Logs:
+def make_builder(
+    name: str, options: str, data_dir: str, manual_dir: str
+) -> BlockBuilder | SchemaSet:
     """The builder of a data set; its `data_dir` is the folder of the prepared set."""
     builder_class = DATASETS[choose("data set", name, DATASETS)]
     manual = manual_dir or os.environ.get("DTN_MANUAL_DIR")
@@ -110,7 +119,7 @@ def data_root(data_dir: str = "") -> pathlib.Path:
     return root.expanduser().absolute()
 
 
-def check_raw(prepared: Prepared, builder: BlockBuilder, given: bool) -> None:
+def check_raw(prepared: Prepared, builder: BlockBuilder | PublicLogs, given: bool) -> None:
     """Raises UserError if raw files differ in name, size or ends from those that were prepared.
 
     The raw files may be gone; if this run was `given` their folder, a message says so.

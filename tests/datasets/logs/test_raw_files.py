@@ -168,3 +168,18 @@ def test_a_file_system_without_its_package_is_told(memory, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(UserError, match=r"pip install 'dtn_jax\[remote\]'"):
         files.find(["memory://logs"])
+
+
+def test_every_file_says_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("x,_file\n1,mine\n")
+    for name, columns, row in (
+        ("a.csv", ["_file", "x"], ("a.csv", "1")),
+        ("a.csv", ["_file"], ("a.csv",)),
+        ("b.csv", ["x", "_file"], ("1", "mine")),  # a column of the file goes before
+    ):
+        frame, _, _ = raw_logs.whole(tmp_path / name, columns)
+        assert frame.rows() == [row]
+        assert frame.columns == columns
+    with pytest.raises(UserError, match=r"has no column 'z'.* Its columns are: x, y\.$"):
+        raw_logs.whole(tmp_path / "a.csv", ["z"])

@@ -200,6 +200,17 @@ def test_null_is_as_good_as_nothing():
             ),
         ),
         ("split: {by: column, column: part}", SplitSpec(by="column", column="part", line=7)),
+        (
+            "split: {by: column, column: part, validation: 0.2, seed: 3}",
+            SplitSpec(
+                by="column",
+                column="part",
+                validation=0.2,
+                seed=3,
+                values={"train": ("train",), "test": ("test",)},
+                line=7,
+            ),
+        ),
     ],
 )
 def test_splits(more, expected):

@@ -82,6 +82,19 @@ def test_circles_of_tasks():
         ("split: {by: column, column: c, test: 0.1}", "test is an option of time or user_order"),
         ("split: {by: column, column: c, values: {train: 1, test: 2}}", "validation has none"),
         (
+            "split: {by: column, column: c, validation: 0.1, values: {validation: 1}}",
+            "validation of split is a share of train, and values name some too",
+        ),
+        (
+            "split: {by: column, column: c, validation: 0.1, values: {train: 1}}",
+            "values of split: test has none",
+        ),
+        (
+            "split: {by: column, column: c, validation: 2}",
+            "validation of split: expected a share of train, above 0 and below 1, got '2'",
+        ),
+        ("split: {by: column, column: c, seed: 1}", "nothing is drawn without validation"),
+        (
             "split: {by: column, column: c, values: {trian: 1}}",
             "unknown split 'trian'. Did you mean 'train'?",
         ),
@@ -124,7 +137,7 @@ def test_circles_of_tasks():
         ("about: {license: MIT}", "unknown key of about 'license'. Did you mean 'licence'?"),
         (
             "about: a set",
-            "about: expected keys and values, of citation, licence, home, got 'a set'",
+            "about: expected keys and values, of citation, licence, home, protocol, got 'a set'",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Parts of an expression with their types, and how one type is read as another.
 
-A value that is there but cannot be read as the expression needs it (a text that is no number, a
-number that is not finite) is missing in the result, and *wrong*: the engine rejects its row.
+A value that is there but cannot be read as the expression needs it (a text that is no number, an
+infinite number) is missing in the result, and *wrong*: the engine rejects its row.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def column(name: str, text: str, kind: Type, unit: str = "") -> Typed:
         wide = pl.Int128 if kind in (pl.UInt64, pl.Int128) else pl.Int64
         return Typed(NUMBER, raw.cast(wide), text, whole=True, unit=unit)
     if kind.is_float() or kind.is_decimal():
-        start = Typed(NUMBER, raw, text, unit=unit)
-        return start.read_as(NUMBER, finite(raw.cast(pl.Float64)))
+        number = raw.cast(pl.Float64).fill_nan(None)  # NaN is a missing value, not a wrong one
+        return Typed(NUMBER, number, text, unit=unit).read_as(NUMBER, finite(number))
     if kind == pl.Array:
         raw = raw.arr.to_list()
     kinds = {pl.Boolean: TRUTH, pl.List: LIST, pl.Array: LIST, pl.Null: NOTHING}

@@ -30,6 +30,7 @@ SUFFIXES = {  # format of a file whose name ends so
 }
 PACKED = ".gz"  # may follow the suffix of a text file
 ENDS = 64 << 10  # bytes of each end of a file that are hashed, as of preparation.prepared
+FILE = "_file"  # a column that every raw file has: its own name, without the folders
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # Spark's and Hive's name for a missing partition value
 
 
@@ -49,6 +50,11 @@ class RawFile:
     format: str
     size: int
     constants: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name, without the folders."""
+        return self.address.rsplit("/", 1)[-1]
 
     @property
     def packed(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from dtn_jax.datasets.logs.raw import arrow, csv, json_lines, parquet
-from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
 from dtn_jax.datasets.logs.spec import InputSpec
 from dtn_jax.errors import UserError
@@ -38,7 +38,8 @@ def chunks(
     Args:
       file: the file that the unit is of.
       unit: as `plan` gives it.
-      columns: the wanted ones; no others are read.
+      columns: the wanted ones; no others are read. `_file` is the file's name, unless it has a
+        column of that name.
       input: how the file is read.
       rows: of a chunk, at most.
 
@@ -51,10 +52,10 @@ def chunks(
     Raises:
       UserError: a wanted column is missing or nested, or the file is damaged.
     """
-    own, constants = _own(file, input), dict(file.constants)
+    own, constants = _own(file, input), {FILE: file.name} | dict(file.constants)
     for name in columns:
         if name not in own and name not in constants:
-            raise UserError(_missing(file, name, [*own, *constants]))
+            raise UserError(_missing(file, name, [*own, *dict(file.constants)]))
     physical = list(dict.fromkeys(name for name in columns if name in own))
     given = [name for name in columns if name not in own]
     # A frame without a column has no rows: then one that is not wanted says how many there are.

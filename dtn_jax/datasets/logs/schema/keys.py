@@ -185,10 +185,14 @@ TASK = {
 CUT = ("time", "user_order", "group", "random")
 SPLIT = {
     "by": Key("text", "what decides", "", SPLITS),
-    "validation": Key("share or time", "where it starts, or how much it is", "0.1", only=CUT),
+    "validation": Key(
+        "share or time", "where it starts, or how much it is; by column: a share of train", "0.1"
+    ),
     "test": Key("share or time", "where it starts, or how much it is", "0.1", only=CUT),
-    "seed": Key("whole number", "of the draw", "0", (), 0, ("group", "random")),
-    "column": Key("column", "that says a row's split", only=("column",)),
+    "seed": Key("whole number", "of the draw", "0", (), 0, ("group", "random", "column")),
+    "column": Key(
+        "column", "that says a row's split; _file is the name of its file", only=("column",)
+    ),
     "values": Key(
         "mapping", "{split: its values in the column}", "the splits' names", only=("column",)
     ),
@@ -210,6 +214,7 @@ ABOUT = {
     "citation": Key("text", "how the set is cited"),
     "licence": Key("text", "under which it may be used"),
     "home": Key("text", "where to get it"),
+    "protocol": Key("text", "its tasks and splits, and whose they are"),
 }
 
 SECTIONS = {

@@ -14,6 +14,7 @@ from dtn_jax.errors import UserError
 
 NAMES = ("train", "validation", "test")
 SHARE = "a share of the rows, above 0 and below 1"
+SHARE_OF_TRAIN = "a share of train, above 0 and below 1"
 EXPECTED = {
     "time": f"{SHARE}, or a time such as 2026-03-05",
     "user_order": f"{SHARE}, or a number of rows, from 1 on",
@@ -38,15 +39,22 @@ def split(node: Node | None, time: str, unit: str, group: str) -> SplitSpec:
     if by == "column":
         if "column" not in given:
             raise node.error("split by column: expected a key 'column'")
+        drawn = "validation" in given  # from train
+        if drawn and not (isinstance(given["validation"], float) and 0 < given["validation"] < 1):
+            raise node.value["validation"].expected("validation of split", SHARE_OF_TRAIN)
+        if "seed" in given and not drawn:
+            raise node.value["seed"].error("seed of split: nothing is drawn without validation")
         if "values" in given:
-            given["values"] = values(given["values"])
+            given["values"] = values(given["values"], drawn)
+        elif drawn:
+            given["values"] = {name: (name,) for name in NAMES if name != "validation"}
     else:
         parts(node, given, by, unit)
     return SplitSpec(line=node.line, **given)
 
 
-def values(node: Node) -> dict[str, tuple[str, ...]]:
-    """{split: its values}, each value in one split."""
+def values(node: Node, drawn: bool) -> dict[str, tuple[str, ...]]:
+    """{split: its values}, each value in one split; none of validation where that is `drawn`."""
     if not isinstance(node.value, dict):
         raise node.expected("values of split", "{train: …, validation: …, test: …}")
     found, seen = {}, {}
@@ -57,9 +65,15 @@ def values(node: Node) -> dict[str, tuple[str, ...]]:
             if value in seen:
                 raise inner.error(f"the value {value!r} is in {seen[value]} and in {name}")
             seen[value] = name
-    missing = [name for name in NAMES if not found.get(name)]
+    if drawn and "validation" in found:
+        raise Node("", node.path, node.keys["validation"]).error(
+            "validation of split is a share of train, and values name some too: expected one of "
+            "them"
+        )
+    missing = [n for n in NAMES if not found.get(n) and not (drawn and n == "validation")]
     if missing:
-        raise node.error(f"values of split: {missing[0]} has none")
+        hint = "; `validation: 0.1` draws it from train" if missing[0] == "validation" else ""
+        raise node.error(f"values of split: {missing[0]} has none{hint}")
     return found
 
 

@@ -1,0 +1,16 @@
+"""KuaiRand-Pure at fixed dates: click → long view, profile enter, comment, forward, follow."""
+
+from dtn_jax.config import base_config, variant
+
+from . import space
+
+
+def get_config(argument: str = ""):
+    config = base_config()
+    config.data.dataset = "kuairand_pure"
+    config.train.epochs = 3
+    config.train.select = "click+long_view"  # the others have few positives
+    return variant(config, argument)
+
+
+sweep = space.with_table_rate

@@ -1,0 +1,20 @@
+"""MovieLens: like (a rating of 4 or more) and rating.
+
+    python -m experiments.train --config=configs/movielens.py:dtn --workdir=runs/movielens_dtn
+
+A million ratings; other sizes by --config.data.options=version=100k (or 25m).
+"""
+
+from dtn_jax.config import base_config, variant
+
+from . import space
+
+
+def get_config(argument: str = ""):
+    config = base_config()
+    config.data.dataset = "movielens"
+    config.train.epochs = 3
+    return variant(config, argument)
+
+
+sweep = space.with_table_rate

@@ -1,0 +1,1 @@
+"""Public sets that a schema file describes, shipped beside this one."""

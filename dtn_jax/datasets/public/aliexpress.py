@@ -1,0 +1,25 @@
+"""AliExpress' search logs of four countries, as distributed for multi-task learning.
+
+Reads `AliExpress_NL/train.csv` and `AliExpress_NL/test.csv`, or those of another country. The
+script of MTReclib (github.com/easezyc/Multitask-Recommendation-Library) makes them of the published
+files; aliexpress.yaml has the rest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from dtn_jax.datasets.public.public_logs import PublicLogs
+from dtn_jax.options import Option
+
+
+class AliExpress(PublicLogs):
+    """AliExpress' search: click → conversion, 16 categorical and 63 numeric fields."""
+
+    name = "aliexpress"
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "country": Option("NL", "whose searches", choices=("NL", "ES", "FR", "US"))
+    }
+
+    def raw_names(self) -> tuple[str, ...]:
+        return tuple(f"AliExpress_{self.own.country}/{split}.csv" for split in ("train", "test"))

@@ -1,0 +1,102 @@
+"""AliExpress' files: the split by file, validation by whole searches, every column, damage."""
+
+import numpy as np
+import pytest
+import twins
+from public_sets import column, groups, labels, load, same_values, trained
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def country(tmp_path_factory):
+    """(folder, frames, prepared set)."""
+    folder = tmp_path_factory.mktemp("aliexpress")
+    frames = twins.aliexpress(folder / "raw" / "aliexpress", "ES")
+    return folder, frames, load(folder, "aliexpress", "country=ES")
+
+
+def test_rows_and_splits(country):
+    _, frames, prepared = country
+    train, test = frames["train"], frames["test"]
+    assert prepared.rows["test"] == len(test)
+    np.testing.assert_array_equal(labels(prepared, "test"), test["click", "conversion"].to_numpy())
+    np.testing.assert_array_equal(groups(prepared, "test"), test["search_id"])
+    # Whole searches of train are validation, about a tenth of them; both keep the file's order.
+    held = set(groups(prepared, "validation").tolist())
+    assert 2 < len(held) < 20
+    for split, rows in (
+        ("train", train.filter(~train["search_id"].is_in(list(held)))),
+        ("validation", train.filter(train["search_id"].is_in(list(held)))),
+    ):
+        assert prepared.rows[split] == len(rows)
+        np.testing.assert_array_equal(groups(prepared, split), rows["search_id"])
+        found = labels(prepared, split)
+        np.testing.assert_array_equal(found, rows["click", "conversion"].to_numpy())
+        for name in ("categorical_1", "categorical_7"):
+            assert same_values(column(prepared, split, name), rows[name].to_list())
+
+
+def test_fields_and_tasks(country):
+    _, frames, prepared = country
+    names = [n for n in frames["train"].columns if n.startswith(("categorical", "numerical"))]
+    assert len(names) == 79
+    assert [field.name for field in prepared.schema.fields] == names
+    click, conversion = prepared.schema.tasks
+    assert (click.name, conversion.name) == ("click", "conversion")
+    assert conversion.upstream == conversion.also_report == ("click",)
+    assert conversion.space == "all"
+    # A quantile bucket holds a span of values.
+    ids = column(prepared, "test", "numerical_5")
+    order = np.argsort(frames["test"]["numerical_5"].to_numpy(), kind="stable")
+    assert (np.diff(ids[order]) >= 0).all()
+    assert len(set(ids.tolist())) > 10
+
+
+def test_it_trains(country):
+    folder, _, _ = country
+    found = trained(folder, "aliexpress", "country=ES")
+    assert {"click@all", "conversion@all", "conversion@click"} <= found["test"].keys()
+
+
+def test_the_folder_may_move_but_not_change(country, tmp_path):
+    folder, _, prepared = country
+    twins.aliexpress(tmp_path / "aliexpress", "ES")
+    again = catalog.load("aliexpress", "country=ES", str(folder / "data"), str(tmp_path))
+    assert again == prepared
+    path = tmp_path / "aliexpress/AliExpress_ES/test.csv"
+    path.write_text(path.read_text().replace("\n", "\n\n", 1))
+    with pytest.raises(UserError, match=r"other raw files .* AliExpress_ES/test.csv was .* bytes"):
+        catalog.load("aliexpress", "country=ES", str(folder / "data"), str(tmp_path))
+
+
+def test_missing_files_are_told_with_the_address(tmp_path):
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, "aliexpress", raw="")
+    for part in ("tianchi.aliyun.com", "AliExpress_NL/train.csv and AliExpress_NL/test.csv"):
+        assert part in str(caught.value)
+    twins.aliexpress(tmp_path / "raw" / "aliexpress")
+    (tmp_path / "raw/aliexpress/AliExpress_NL/test.csv").unlink()
+    with pytest.raises(UserError, match=r"raw/aliexpress lacks AliExpress_NL/test.csv\. Get the"):
+        load(tmp_path, "aliexpress")
+
+
+def test_damage(tmp_path):
+    twins.aliexpress(tmp_path / "raw" / "aliexpress")
+    path = tmp_path / "raw/aliexpress/AliExpress_NL/train.csv"
+    whole = path.read_text()
+    header, *rows = whole.splitlines(keepends=True)
+    for text, message in (
+        ("".join([header, *rows[:5], rows[5][:60] + "\n", *rows[6:]]), r"train\.csv, row 7"),
+        (whole.replace("numerical_63", "numeric_63", 1), r"'numerical_63'.*Did you mean"),
+        ("", r"train\.csv has no header line"),
+        (header + rows[0].replace(",0\n", ",7\n"), r"train\.csv, row 2, column 'conversion'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message) as caught:
+            load(tmp_path, "aliexpress")
+        assert "train.csv" in str(caught.value)
+        assert not list((tmp_path / "data").rglob("prepared.json"))
+    path.write_text(whole)
+    assert load(tmp_path, "aliexpress").rows["train"]

@@ -1,0 +1,169 @@
+"""Small files in the exact forms of the public sets, and the frames that are in them."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.datasets.public.movielens_files import GENRES
+
+# AliExpress: the greatest value of each categorical column of the published files, roughly.
+SIZES = (5, 20, 35, 10, 10, 35, 185, 40, 40, *[10] * 7)
+
+
+def aliexpress(folder, country="NL", searches=(90, 40), seed=0):
+    """Writes `AliExpress_NL/train.csv` and `test.csv`; returns {split: frame}."""
+    rng = np.random.default_rng(seed)
+    target = folder / f"AliExpress_{country}"
+    target.mkdir(parents=True, exist_ok=True)
+    frames = {}
+    for split, count in zip(("train", "test"), searches, strict=True):
+        search = np.repeat(np.arange(count), rng.integers(1, 14, count))  # in both from 0 on
+        rows = len(search)
+        columns = {"search_id": search}
+        for n, size in enumerate(SIZES, 1):
+            columns[f"categorical_{n}"] = rng.integers(0, size, rows)
+        for n in range(1, 64):
+            columns[f"numerical_{n}"] = (rng.random(rows) * (rng.random(rows) < 0.7)).round(6)
+        click = rng.random(rows) < 0.3
+        columns["click"] = click.astype(int)
+        columns["conversion"] = (click & (rng.random(rows) < 0.2)).astype(int)
+        frames[split] = pl.DataFrame(columns)
+        frames[split].write_csv(target / f"{split}.csv")
+    return frames
+
+
+def kuairand_pure(folder, rows=25, seed=0):
+    """Writes the two standard logs, `rows` a day; returns one frame of all rows."""
+    rng = np.random.default_rng(seed)
+    first = datetime.date(2022, 4, 8)
+    days = [first + datetime.timedelta(n) for n in range(31)]
+    n = rows * len(days)
+    click = rng.integers(0, 2, n)
+    flags = {name: rng.integers(0, 2, n) for name in ("like", "follow", "comment", "forward")}
+    frame = pl.DataFrame(
+        {
+            "user_id": rng.integers(0, 30, n),
+            "video_id": rng.integers(0, 50, n),
+            "date": np.repeat([int(day.strftime("%Y%m%d")) for day in days], rows),
+            "hourmin": rng.integers(0, 24, n) * 100,
+            "time_ms": np.repeat(np.arange(31), rows) * 86_400_000 + 1_649_376_000_000,
+            "is_click": click,
+            **{f"is_{name}": values for name, values in flags.items()},
+            "is_hate": rng.integers(0, 2, n),
+            "long_view": click * rng.integers(0, 2, n),
+            "play_time_ms": rng.integers(0, 200_000, n),
+            "duration_ms": rng.integers(1_000, 200_000, n),
+            "profile_stay_time": rng.integers(0, 3, n),
+            "comment_stay_time": rng.integers(0, 3, n),
+            "is_profile_enter": rng.integers(0, 2, n),
+            "is_rand": np.zeros(n, int),
+            "tab": rng.integers(0, 15, n),
+        }
+    )
+    target = folder / "KuaiRand-Pure" / "data"
+    target.mkdir(parents=True, exist_ok=True)
+    early = frame["date"] <= 20220421
+    frame.filter(early).write_csv(target / "log_standard_4_08_to_4_21_pure.csv")
+    frame.filter(~early).write_csv(target / "log_standard_4_22_to_5_08_pure.csv")
+    frame.with_columns(is_rand=1).write_csv(target / "log_random_4_22_to_5_08_pure.csv")
+    return frame
+
+
+def movielens(folder, version, users=40, movies=60, seed=0):
+    """Writes a version's files; returns its ratings, each with its movie's and user's columns."""
+    rng = np.random.default_rng(seed)
+    target = folder / f"ml-{version}"
+    target.mkdir(parents=True, exist_ok=True)
+    films = _films(rng, movies, version)
+    people = _people(rng, users, coded=version == "1m")
+    count = rng.integers(5, 30, users)
+    seen = np.concatenate([rng.permutation(movies)[:n] for n in count])
+    rating = rng.integers(1, 11, count.sum()) / 2 if version == "25m" else None
+    if rating is None:
+        rating = rng.integers(1, 6, count.sum())
+    ratings = pl.DataFrame(
+        {
+            "user": np.repeat(people["user"].to_numpy(), count),
+            "movie": films["movie"].to_numpy()[seen],
+            "rating": rating,
+            "t": rng.integers(900_000_000, 900_000_000 + 50_000, count.sum()),  # some are equal
+        }
+    )
+    if version == "100k":
+        ratings = ratings.sample(fraction=1, shuffle=True, seed=1)  # as published: in no order
+    WRITERS[version](target, ratings, films, people)
+    joined = ratings.join(films, on="movie", how="left", maintain_order="left")
+    return joined.join(people, on="user", how="left", maintain_order="left")
+
+
+SERIES = {"1m": "Show (2006-2007)", "25m": "Show, A (2006–2007)"}
+
+
+def _films(rng, count, version):
+    """Titles with and without a year, of series, with commas, and with letters beyond ASCII."""
+    titles = [f"Film {n} ({1930 + n})" for n in range(count)]
+    titles[:3] = ["Cité, La (1995)", "unknown", 'Hidden, The "It" (Hallå, Nu) (1987) ']
+    years = [1930 + n for n in range(count)]
+    years[:3] = [1995, None, 1987]
+    if version in SERIES:
+        titles[3], years[3] = SERIES[version], 2006
+    drawn = [sorted(rng.permutation(np.arange(1, 19))[: rng.integers(1, 4)]) for _ in range(count)]
+    genres = [[GENRES[n] for n in row] for row in drawn]
+    genres[1] = []
+    return pl.DataFrame(
+        {"movie": np.arange(1, count + 1) * 3, "title": titles, "year": years, "genres": genres}
+    )
+
+
+def _people(rng, count, coded):
+    jobs = np.arange(21).astype(str) if coded else np.array(["student", "artist", "none", "writer"])
+    ages = np.array([1, 18, 25, 35, 45, 50, 56]) if coded else np.arange(7, 74)
+    return pl.DataFrame(
+        {
+            "user": np.arange(1, count + 1),
+            "gender": rng.choice(["M", "F"], count),
+            "age": rng.choice(ages, count),
+            "occupation": rng.choice(jobs, count),
+            "zip": rng.choice(["48067", "02139", "V3N4P", "55117-3912"], count),
+        }
+    )
+
+
+def lines(path, rows, separator, encoding="latin-1"):
+    text = "".join(separator.join(map(str, row)) + "\n" for row in rows)
+    path.write_bytes(text.encode(encoding))
+
+
+def _write_100k(target, ratings, films, people):
+    lines(target / "u.data", ratings.rows(), "\t")
+    people = people.select("user", "age", "gender", "occupation", "zip")
+    lines(target / "u.user", people.rows(), "|")
+    items = []
+    for movie, title, year, genres in films.rows():
+        flags = [int(name in (genres or ["unknown"])) for name in GENRES]
+        date = f"01-Jan-{year}" if year else ""
+        url = f"http://us.imdb.com/M/title-exact?{movie}" if year else ""
+        items.append((movie, title, date, "", url, *flags))
+    lines(target / "u.item", items, "|")
+
+
+def _write_1m(target, ratings, films, people):
+    lines(target / "ratings.dat", ratings.rows(), "::")
+    lines(target / "users.dat", people.rows(), "::")
+    items = [(m, title, "|".join(genres) or "unknown") for m, title, _, genres in films.rows()]
+    lines(target / "movies.dat", items, "::")
+
+
+def _write_25m(target, ratings, films, people):
+    header = ("userId", "movieId", "rating", "timestamp")
+    lines(target / "ratings.csv", [header, *ratings.rows()], ",", "utf-8")
+    items = [
+        (m, title, "|".join(genres) or "(no genres listed)") for m, title, _, genres in films.rows()
+    ]
+    pl.DataFrame(items, ["movieId", "title", "genres"], orient="row").write_csv(
+        target / "movies.csv"
+    )
+
+
+WRITERS = {"100k": _write_100k, "1m": _write_1m, "25m": _write_25m}

@@ -77,8 +77,8 @@ class Logs(SchemaSet):
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
             raise UserError(
-                "data set 'logs' needs its schema file: --config=configs/logs.py:dtn,schema=FILE "
-                "(experiments.prepare --infer writes one)"
+                "data set 'logs' needs its schema file: --config=configs/logs.py:dtn,schema=FILE, "
+                "or --options=schema=FILE (experiments.prepare --infer writes one)"
             )
         self.root, self.manual_dir = pathlib.Path(data_dir), None
         self.path, self.meaning = parted(schema)

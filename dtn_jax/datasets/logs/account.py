@@ -89,6 +89,12 @@ class Account:
             found.append(f"{count:,} of {self.rows:,} rows rejected: {reason}: {examples}")
         return found
 
+    def first(self) -> str:
+        """The first row of the most frequent reason, in words."""
+        reason = max(self.counts, key=self.counts.__getitem__)
+        file, reject = next((file, r) for file, r in self.kept if r.reason == reason)
+        return f"{_example(file, reject)}: {reason}"
+
     def to_json(self) -> dict:
         kept = [[file, dataclasses.astuple(reject)] for file, reject in self.kept]
         return {"rows": self.rows, "counts": self.counts, "kept": kept}

@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import FILE, RawFile
+from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.spec import Spec
@@ -134,18 +135,33 @@ def _removed(folder: pathlib.Path) -> bool:
 
 def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
-    given = {FILE: pl.String()}
-    known = {file.address: given | raw_read.schema(file, spec.input) for file in files}
-    schema_columns.check(spec, known)
     units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
+    if not units:
+        more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
+        raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
+    read = [files[number] for number in sorted({unit.file for unit in units})]
+    given = {FILE: pl.String()}
+    known = {file.address: given | raw_read.schema(file, spec.input) for file in read}
+    schema_columns.check(spec, known)
     unit = spec.time_unit
     if spec.time and not unit:
         unit = times.unit_of(sample(files, units, spec))
-    types = known[files[0].address]
+    if spec.time:
+        check_times(spec, known, unit)
+    types = known[read[0].address]
     size = sum(_bytes(types[name], spec) for name in columns(spec))
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)
     Work(folder, spec, files, units, unit, rows, memory).save()
+
+
+def check_times(spec: Spec, known: Mapping[str, Types], unit: str) -> None:
+    """Raises UserError where a file's time column is of a type that does not go with the unit."""
+    for address, types in known.items():
+        try:
+            times.to_time(pl.Series(spec.time, [], dtype=types[spec.time]), unit)
+        except UserError as error:
+            raise UserError(f"{address}: the time column {spec.time!r}: {error}") from None
 
 
 def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:

@@ -26,7 +26,7 @@ class SchemaSet:
     """A data set that a schema file describes.
 
     Attributes:
-      meaning: of the schema file: its fingerprint.
+      meaning: the fingerprint of what the schema file says.
       data_dir: the folder of the prepared set.
     """
 
@@ -83,11 +83,11 @@ class Logs(SchemaSet):
         self.root, self.manual_dir = pathlib.Path(data_dir), None
         self.path, self.meaning = parted(schema)
         if not self.meaning or self.path.exists():
-            spec = schema_file.load(self.path)
-            found = schema_file.fingerprint(spec)
+            self.spec = schema_file.load(self.path)
+            found = schema_file.fingerprint(self.spec)
             if self.meaning in ("", found):
                 self.meaning = found
-                self.data_dir = str(self.root / "logs" / spec.name / finish_set.VERSION)
+                self.data_dir = str(self.root / "logs" / self.spec.name / finish_set.VERSION)
                 return
         self.data_dir = str(self._kept())
 
@@ -116,10 +116,11 @@ class Logs(SchemaSet):
         )
 
     def outdated(self) -> str:
+        """What to say of a set of another recipe."""
+        why = provenance.other_recipe(pathlib.Path(self.data_dir), self.spec, self.SOURCE)
         return (
-            f"{self.data_dir} was prepared from another schema file than {self.path} is now, or by "
-            "another version's rules: prepare it again with python -m experiments.prepare "
-            f"--schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
+            f"{self.data_dir} was prepared from {why}. Prepare it again with python -m "
+            f"experiments.prepare --schema={shlex.quote(str(self.path))} --input=YOUR_FILES "
             f"--data_dir={shlex.quote(str(self.root))} --replace (which keeps the old set), or "
             f"give the log another name. {self.data_dir}/{SCHEMA_FILE} is the file as it was"
         )

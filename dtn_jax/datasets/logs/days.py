@@ -57,6 +57,11 @@ class Days:
                 before = self.sums[key].setdefault(day, [0, 0.0])
                 self.sums[key][day] = [before[0] + count, before[1] + total]
 
+    def total(self, key: str) -> tuple[int, float]:
+        """Of a task@space: the rows whose label is known, and the sum of their labels."""
+        found = self.sums[key].values()
+        return sum(count for count, _ in found), sum(total for _, total in found)
+
     def to_json(self) -> dict:
         sums = {
             key: [[day, *found] for day, found in sorted(by_day.items())]

@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.days import Days
 from dtn_jax.datasets.logs.shard_files import features, file_of
 from dtn_jax.datasets.logs.splits import SPLITS
 from dtn_jax.datasets.logs.tally import Tally
-from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, file_name
+from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, file_name, whole
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.schema import Schema, Task
@@ -38,7 +38,9 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     folder, merged = work.folder / "set", work.merged
     layout = Layout(*merged["layout"])
     written, tally = _written(work)
-    _keep_alone(folder, _record_files(work, layout, folder, written))
+    files = _record_files(work, layout, folder, written)
+    _check_sizes(files, work)
+    _keep_alone(folder, set(files))
     specs = {field.name: field for field in work.spec.fields}
     shutil.copytree(work.folder / "merged" / VOCABULARY, folder / VOCABULARY)
     fitted = encoders.fitted(specs, merged["encoders"], folder / VOCABULARY)
@@ -102,13 +104,25 @@ def _written(work: Work) -> tuple[list[dict], Tally]:
 
 def _record_files(
     work: Work, layout: Layout, folder: pathlib.Path, written: list[dict]
-) -> set[pathlib.Path]:
+) -> dict[pathlib.Path, tuple[int, int]]:
+    """{file: its shard, its bytes}."""
     counts, firsts = np.array(work.merged["counts"]), work.merged["shards"]
     return {
-        file_of(folder, split, shards.parts(layout, counts, firsts, shard)[split])
+        file_of(folder, split, shards.parts(layout, counts, firsts, shard)[split]): (
+            shard,
+            facts["size"],
+        )
         for shard, by_split in enumerate(written)
-        for split in by_split
+        for split, facts in by_split.items()
     }
+
+
+def _check_sizes(files: dict[pathlib.Path, tuple[int, int]], work: Work) -> None:
+    """Raises UserError where a file is not as long as it was written, as after a power cut."""
+    for path, (shard, size) in files.items():
+        with whole(path, work.of("encode", shard)):
+            if (now := path.stat().st_size) != size:
+                raise ValueError(f"{now:,} bytes, expected {size:,}")
 
 
 def _keep_alone(folder: pathlib.Path, wanted: set[pathlib.Path]) -> None:
@@ -143,7 +157,9 @@ def _dataset_info(work: Work, written: list[dict]) -> dict:
 
 
 def _notes(work: Work, account: Account, days: Days) -> dict:
-    lines = [*account.summary(), *_sampling(work)]
+    lines = [*account.summary(), *_sampling(work), *_nothing_to_learn(work, days)]
+    if account.kept:
+        lines.append(f"the first bad rows of each kind are in {REJECTS}, beside the set's files")
     notes = {
         "about": dict(work.spec.about),
         "rejected": account.counts,
@@ -154,6 +170,19 @@ def _notes(work: Work, account: Account, days: Days) -> dict:
         "sample_negatives": dict(work.spec.sample_negatives),
     }
     return notes | ({"account": lines} if lines else {})
+
+
+def _nothing_to_learn(work: Work, days: Days) -> list[str]:
+    """A line for each task whose label is known nowhere, or is the same everywhere."""
+    lines = []
+    for task in work.spec.tasks:
+        known, total = days.total(f"{task.name}@{task.space}")
+        if not known:
+            lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
+        elif task.kind == "binary" and total in (0, known):
+            value = "negative" if total == 0 else "positive"
+            lines.append(f"task {task.name!r}: all {known:,} known labels are {value}")
+    return lines
 
 
 def _sampling(work: Work) -> list[str]:

@@ -19,7 +19,7 @@ from dtn_jax.datasets.logs.fit_unit import ENTRY
 from dtn_jax.datasets.logs.spec import FieldSpec
 from dtn_jax.datasets.logs.statistics import KeyCounts, Moments, NumberCounts
 from dtn_jax.datasets.logs.vocabulary_file import CHUNK, VALUES
-from dtn_jax.datasets.logs.work import Work, file_name
+from dtn_jax.datasets.logs.work import Work, file_name, whole
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.errors import UserError
@@ -86,7 +86,7 @@ def _memmap(path: pathlib.Path, dtype: type) -> np.ndarray:
 
 
 def _mapped(path: pathlib.Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
+    with whole(path, path.parent), pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all().combine_chunks()
 
 
@@ -102,7 +102,8 @@ def fit_numbers(work: Work, name: str) -> dict:
     """The buckets of a numeric field."""
     counts = NumberCounts()
     for unit in range(len(work.units)):
-        with np.load(work.of("fit", unit) / f"{file_name(name)}.numbers.npz") as part:
+        path = work.of("fit", unit) / f"{file_name(name)}.numbers.npz"
+        with whole(path, path.parent), np.load(path) as part:
             counts.include(part["arr_0"], part["arr_1"])
     numbers, times = counts.summed()
     spec = next(field for field in work.spec.fields if field.name == name)

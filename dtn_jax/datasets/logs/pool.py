@@ -44,7 +44,8 @@ def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterato
         except concurrent.futures.process.BrokenProcessPool:
             raise UserError(
                 "a process was killed, perhaps because memory ran out. What is done stays done: "
-                "run the same command again, with fewer --processes"
+                "run the same command again, with fewer --processes. (A script that calls this "
+                "needs `if __name__ == '__main__':` around its calls, or processes=1.)"
             ) from None
         finally:
             executor.shutdown(wait=True, cancel_futures=True)

@@ -73,14 +73,17 @@ def prepare(
       UserError: the schema file or the raw files are wrong, too many rows are, a split is empty, or
         a set is there that was made from something else.
     """
+    if not 0 <= max_reject_rate <= 1:
+        raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
     with told(spec, home), raw_log(input, spec, home) as files:
-        made_from = provenance.made_from(spec, files, source, made_of)
+        raw = provenance.raw_facts(files)
+        made_from = provenance.made_from(spec, source, made_of or raw)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
-            changed = provenance.change(old, made_from)
+            changed = provenance.change(old, spec, made_from)
             if not changed:
                 remove_unfinished(home)
                 return old
@@ -99,15 +102,17 @@ def prepare(
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
             if team.is_first:
+                provenance.check_unchanged(files, raw)
                 finish_set.finish(job, target, made_from)
         if not team.is_first:
-            team.wait(lambda: is_made_from(target, made_from), "the first machine to finish")
+            done = functools.partial(is_made_from, target, spec, made_from)
+            team.wait(done, "the first machine to finish")
     return read(target)
 
 
-def is_made_from(target: pathlib.Path, made_from: dict) -> bool:
+def is_made_from(target: pathlib.Path, spec: Spec, made_from: dict) -> bool:
     """Whether a set is there that was made so."""
-    return target.exists() and not provenance.change(read(target), made_from)
+    return target.exists() and not provenance.change(read(target), spec, made_from)
 
 
 def cut_times(job: Work, team: Team) -> None:
@@ -123,6 +128,8 @@ def cut_times(job: Work, team: Team) -> None:
     if not all(isinstance(share, str) for share in (spec.split.validation, spec.split.test)):
         team.stage(job, "times", units, "times")
     team.first_alone(lambda: write_whole(path, json.dumps(_cuts(job))), path)
+    if job.cuts["validation"] == job.cuts["test"]:
+        return  # no time parses, of which pass 1 gives an account
     shown = {name: times.show(value, job.time_unit) for name, value in job.cuts.items()}
     progress.say(f"split by time: validation from {shown['validation']}, test from {shown['test']}")
 
@@ -136,7 +143,10 @@ def _cuts(job: Work) -> dict[str, int]:
     found = [job.of("times", unit) for unit in range(len(job.units))]
     parts = [json.loads(path.read_text()) for path in found if path.exists()]
     parts = [tuple(np.array(column, np.int64) for column in part) for part in parts]
-    return cuts.cut(job.spec.split, cuts.joined(parts, job.time_unit), job.time_unit)
+    every = cuts.joined(parts, job.time_unit)
+    if parts and not len(every[0]):
+        return {"validation": 0, "test": 0}
+    return cuts.cut(job.spec.split, every, job.time_unit)
 
 
 def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
@@ -145,7 +155,7 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     for unit in range(len(job.units)):
         account.include(Account.from_json(job.fitted(unit)["account"]))
     if not account.rows:
-        raise UserError(f"the raw files of {job.spec.name} hold no rows")
+        raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
     for line in account.summary():
         progress.say(line)
     if account.rejected > most * account.rows:
@@ -154,9 +164,10 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
             f"({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}. No set is written; the "
-            f"first rows of each kind are in {path}"
+            f"--max_reject_rate={most:g} allows. No set is written; the first rows of each "
+            f"kind are in {path}, such as {account.first()}"
         )
+    (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 
 def merge_statistics(job: Work, team: Team) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dtn_jax.datasets.logs import schema_file
-from dtn_jax.datasets.logs.raw.files import RawFile, ends
+from dtn_jax.datasets.logs.raw.files import RawFile, ends, size
 from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.datasets.logs.work import SCHEMA_FILE
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 
 RULES = 1  # raised whenever the same schema file and raw files would be prepared to other rows
+SHOWN = 3  # differences of schema files that a message lists
 
 
 def recipe(meaning: str, source: str = "") -> str:
@@ -30,34 +34,89 @@ def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
     }
 
 
-def made_from(
-    spec: Spec,
-    files: Sequence[RawFile],
-    source: str = "",
-    made_of: Mapping[str, Mapping] | None = None,
-) -> dict:
-    """What makes a set, as prepared.json keeps it: recipe, and `made_of`, or the facts of files."""
-    facts = raw_facts(files) if made_of is None else dict(made_of)
-    return {"recipe": recipe(schema_file.fingerprint(spec), source)} | facts
+def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
+    """Raises UserError where a file is not as `raw_facts` saw it, or is gone."""
+    for file in files:
+        was, now = raw["raw_files"][file.address], size(file.address)
+        if was != now or raw["raw_hashes"][file.address] != ends(file.address):
+            told = f"was {was:,} bytes, is {now:,} bytes" if was != now else "has other bytes"
+            raise UserError(
+                f"{file.address} has changed while it was prepared: it {told}. No set is written; "
+                "run the same command again once nothing writes to the log"
+            )
 
 
-def change(prepared: Prepared, now: Mapping[str, Any]) -> str:
-    """What is not as it was when the set was prepared, in words; '' where everything is.
+def made_from(spec: Spec, source: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a set, as prepared.json keeps it: recipe, plug-in, and `raw`, of its files."""
+    made = recipe(schema_file.fingerprint(spec), source)
+    return {"recipe": made, "rules": RULES, "plugin": source, **raw}
+
+
+def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
+    """What is not as it was when the set was prepared, in words; '' where nothing is.
 
     Args:
       prepared: the set.
+      spec: the schema file of today.
       now: what `made_from` says today.
     """
     if prepared.recipe != now["recipe"]:
-        return "another schema file, or by other rules than this version's"
-    files, hashes = now["raw_files"], now["raw_hashes"]
-    for address in {**prepared.raw_files, **files}:
-        was, is_ = prepared.raw_files.get(address), files.get(address)
+        return other_recipe(prepared.folder, spec, now["plugin"])
+    for address in {**prepared.raw_files, **now["raw_files"]}:
+        was, is_ = prepared.raw_files.get(address), now["raw_files"].get(address)
         if was != is_:
             was, is_ = ("absent" if n is None else f"{n:,} bytes" for n in (was, is_))
             return f"other raw files: {address} was {was}, is {is_}"
-        if prepared.raw_hashes[address] != hashes[address]:
+        if prepared.raw_hashes[address] != now["raw_hashes"][address]:
             return (
                 f"other raw files: {address} has the same size, but its first or last bytes differ"
             )
     return ""
+
+
+def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
+    """In words, why a set in `folder` has another recipe than the schema file has today."""
+    here = spec.path or "the schema file"
+    old = schema_file.meaning(schema_file.load(folder / SCHEMA_FILE))
+    found = list(_differences(old, schema_file.meaning(spec), ""))
+    if found:
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return f"another schema file than {here} is now: {'; '.join(found[:SHOWN])}{more}"
+    was = json.loads((folder / "prepared.json").read_text())
+    if was.get("plugin", "") != plugin:
+        return f"the same schema file with another plug-in, whose code has changed since ({here})"
+    return f"{here} by the rules of another version of dtn_jax"
+
+
+def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
+    """What differs, such as 'fields.item.min_count was 2, is 3'; the name is the folder's."""
+    if old == new or where == "name":
+        return
+    old, new = _by_name(old), _by_name(new)
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        yield f"{where} was {_shown(old)}, is {_shown(new)}"
+        return
+    for key in {**old, **new}:
+        place = f"{where}.{key}" if where else key
+        if key not in new or key not in old:
+            yield f"{place} was {'added' if key in new else 'removed'}"
+        else:
+            yield from _differences(old[key], new[key], place)
+    if list(old) != list(new) and set(old) == set(new):
+        yield f"the order of {where} has changed"
+
+
+def _by_name(value: Any) -> Any:
+    """A list of fields or tasks as {name: field}."""
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(v, dict) and "name" in v for v in value)
+    ):
+        return {item["name"]: item for item in value}
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

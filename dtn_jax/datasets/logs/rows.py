@@ -9,13 +9,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs import numbers, times
 from dtn_jax.datasets.logs.account import Account
 from dtn_jax.datasets.logs.expression import Expression, of_column
+from dtn_jax.datasets.logs.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.spec import FieldSpec, Spec, TaskSpec
-
-WRONG_TYPE = "wrong type"
-NOT_FINITE = "number that is not finite"
 
 
 @dataclasses.dataclass
@@ -122,21 +120,18 @@ class Checker:
     def _number(
         self, expression: Expression, frame: pl.DataFrame, needed: np.ndarray | None = None
     ) -> pl.Series:
-        """The expression's values as float64, null where missing; NaN is a missing value.
+        """The expression's values as float64, null where missing.
 
         Args:
           expression: of a number.
           frame: the chunk.
           needed: bool `[B]`, the rows in which it has to be one; None: in all.
         """
-        shown = frame[expression.columns[0]]
-        spared = np.zeros(len(frame), bool) if needed is None else ~needed
-        if expression.column and shown.dtype.is_float():
-            finite = ~shown.is_infinite().fill_null(False).to_numpy()
-            self._check(finite | spared, NOT_FINITE, shown)
-        values, wrong = expression.read(frame, "number")
-        self._check(~wrong.to_numpy() | spared, WRONG_TYPE, shown)
-        return values.cast(pl.Float64).fill_nan(None)
+        values, bad = numbers.singles(expression, frame)
+        for reason, rows in bad.items():
+            rows = rows if needed is None else rows & needed
+            self._check(~rows, reason, _shown(expression, frame))
+        return values
 
     def _time(self, column: pl.Series) -> Int64[np.ndarray, " B"]:
         self._check(column.is_not_null(), "missing time", column)
@@ -157,7 +152,7 @@ class Checker:
                 values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
             return values
         wrong = field.value.wrong(frame)
-        self._check(~wrong, WRONG_TYPE, frame[field.value.columns[0]])
+        self._check(~wrong, WRONG_TYPE, _shown(field.value, frame))
         column = field.value.over(frame)
         if field.kind == "categorical":
             if column.dtype.is_nested():
@@ -178,12 +173,13 @@ class Checker:
     def _vector(self, field: FieldSpec, column: pl.Series) -> pl.Series:
         length = (column.list.len() == field.length).fill_null(True)
         self._check(length, f"list of other than {field.length} numbers", column)
-        numbers = column.cast(pl.List(pl.Float64), strict=False)
-        missing = numbers.list.eval(pl.element().is_null()).list.any().fill_null(False)
-        self._check(~missing, WRONG_TYPE, column)
-        good = numbers.list.eval(pl.element().is_finite()).list.all().fill_null(True)
-        self._check(good, NOT_FINITE, column)
-        return numbers
+        return self._lists(column)
+
+    def _lists(self, column: pl.Series) -> pl.Series:
+        found, bad = numbers.lists(column)
+        for reason, rows in bad.items():
+            self._check(~rows, reason, column)
+        return found
 
     def _bag_weights(self, field: FieldSpec, frame: pl.DataFrame, bag: pl.Series) -> pl.Series:
         column = frame[field.weights]
@@ -192,18 +188,15 @@ class Checker:
             return pl.Series(column.name, [None] * len(column), dtype=pl.List(pl.Float64))
         lengths = bag.list.len().fill_null(0) == column.list.len().fill_null(0)
         self._check(lengths, f"weights of another length than {bag.name!r}", column)
-        numbers = column.cast(pl.List(pl.Float64), strict=False)
-        finite = pl.element().is_finite().fill_null(False)
-        self._check(numbers.list.eval(finite).list.all().fill_null(True), NOT_FINITE, column)
-        return numbers
+        return self._lists(column)
 
     def _label(self, task: TaskSpec, frame: pl.DataFrame) -> Float32[np.ndarray, " B"]:
         known = np.ones(len(frame), bool)
         if task.known is not None:
             told, wrong = task.known.read(frame, "truth")
-            self._check(~wrong, WRONG_TYPE, frame[task.known.columns[0]])
+            self._check(~wrong, WRONG_TYPE, _shown(task.known, frame))
             known = told.fill_null(False).to_numpy()
-        shown = frame[task.label.columns[0]]
+        shown = _shown(task.label, frame)
         values = self._number(task.label, _with_truth(task.label, frame), known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", shown)
         if task.kind == "binary":
@@ -217,6 +210,13 @@ class Checker:
         self._check(good.fill_null(True).to_numpy() | ~known, reason, shown)
         values = values.cast(pl.Float32).to_numpy()
         return np.where(known, values, np.float32(np.nan))
+
+
+def _shown(expression: Expression, frame: pl.DataFrame) -> pl.Series:
+    """What to show of a bad row: the column's value, or those of all columns that are read."""
+    if len(expression.columns) == 1:
+        return frame[expression.columns[0]]
+    return frame.select(expression.columns).to_struct(expression.text)
 
 
 def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:

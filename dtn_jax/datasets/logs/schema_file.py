@@ -111,7 +111,13 @@ def timed(spec: Spec, unit: str) -> Spec:
 
 
 def fingerprint(spec: Spec) -> str:
-    """SHA-256 of what a schema file means for a prepared set, as hex digits.
+    """SHA-256 of what a schema file means for a prepared set, as hex digits."""
+    text = json.dumps(meaning(spec), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def meaning(spec: Spec) -> dict[str, Any]:
+    """What a schema file means for a prepared set, as JSON has it.
 
     Comments, lines, the file's path, the order of keys, the spacing of expressions and texts
     about the set do not count; the order of fields and of tasks does.
@@ -131,8 +137,7 @@ def fingerprint(spec: Spec) -> str:
             return [plain(inner) for inner in value]
         return value
 
-    text = json.dumps(plain(spec), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return plain(spec)
 
 
 def help_text() -> str:
@@ -140,6 +145,7 @@ def help_text() -> str:
     lines = []
     for section, known in keys.SECTIONS.items():
         lines += [f"Keys of {section}", *(_described(name, key) for name, key in known.items()), ""]
+    lines += ["Columns that every log has", "  _file            the name of the row's file", ""]
     lines.append("Functions of expressions, in UTC where times are")
     lines += [f"  {name:17s}{function.help}" for name, function in FUNCTIONS.items()]
     return "\n".join(lines)

@@ -77,10 +77,18 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows) -> Block:
 
 
 def _group_numbers(group: pl.Series) -> np.ndarray:
-    """int64 `[B]`: whole numbers as they are, else the bits of the value's key."""
+    """int64 `[B]`: whole numbers, as texts and floats too, as they are, else the bits of the key.
+
+    So a user is the same one in files that hold the column as numbers and in others.
+    """
     if group.dtype.is_integer() and group.dtype != pl.UInt64:
         return group.cast(pl.Int64).to_numpy()
-    return keys.keys(group)[0].view(np.int64)
+    made = keys.keys(group)[0]
+    numbers = keys.numbers_of(made)
+    same = group.cast(pl.String) == pl.Series(numbers).cast(pl.String)
+    if group.dtype.is_float():
+        same = (group.abs() < keys.EXACT) & (group == group.floor())
+    return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 
 
 class Output:
@@ -125,5 +133,6 @@ class Output:
             "records": len(self.lengths),
             "rows": self.rows,
             "bytes": self.bytes,
+            "size": self.path.stat().st_size,
             "sha256": self.digest.hexdigest(),
         }

@@ -19,9 +19,11 @@ Machine = tuple[int, int]  # this machine's number, from 0 on, and how many shar
 
 def workers(processes: int, memory_gb: float) -> int:
     """How many processes work at a time; raises UserError where memory is too small for one."""
-    most = int((memory_gb - BASE_GB) / LEAST_GB)
-    if most < 1:
+    if processes < 0:
+        raise UserError(f"--processes={processes}: expected 0, for one a core, or more")
+    if not BASE_GB + LEAST_GB <= memory_gb < float("inf"):
         raise UserError(f"--memory_gb={memory_gb:g}: at least {BASE_GB + LEAST_GB:g} are needed")
+    most = int((memory_gb - BASE_GB) / LEAST_GB)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(processes or cores or 1, most))
 

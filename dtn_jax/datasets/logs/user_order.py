@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import Rows
 from dtn_jax.datasets.logs.splits import TEST, TRAIN, VALIDATION
-from dtn_jax.datasets.logs.work import Work
+from dtn_jax.datasets.logs.work import Work, whole
 from dtn_jax.shared_files import replacing
 
 PARTS = 64  # groups of users
@@ -39,12 +39,10 @@ def collect(found: Iterable[Rows], path: pathlib.Path) -> None:
 def decide(work: Work, folder: pathlib.Path) -> None:
     """Writes the splits of every unit's rows, int8, `folder/00012.npy`."""
     units = range(len(work.units))
-    found = [np.load(work.of("order", unit)) for unit in units]
+    found = [_loaded(work.of("order", unit)) for unit in units]
     splits = []
     for unit in units:
-        path = folder / f"{unit:05d}.npy"
-        rows = (len(found[unit]["row"]),)
-        splits.append(np.lib.format.open_memmap(path, "w+", dtype=np.int8, shape=rows))
+        splits.append(mapped.new(folder / f"{unit:05d}.npy", np.int8, len(found[unit]["row"])))
     for part in range(PARTS):
         spans = [slice(*f["starts"][part : part + 2]) for f in found]
         user, time, row = (
@@ -60,6 +58,11 @@ def decide(work: Work, folder: pathlib.Path) -> None:
             splits[which][row[own]] = split[own]
     for made in splits:
         made.flush()
+
+
+def _loaded(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+    with whole(path):
+        return np.load(path)
 
 
 def of_sorted(user: np.ndarray, validation: int | float, test: int | float) -> np.ndarray:
@@ -93,7 +96,8 @@ class Assigned:
 
     def __init__(self, work: Work, index: int):
         path = work.folder / "ordered" / f"{index:05d}.npy"
-        self.splits, self.at = np.load(path, mmap_mode="r"), 0
+        with whole(path, path.parent):
+            self.splits, self.at = np.load(path, mmap_mode="r"), 0
 
     def next(self, rows: int) -> np.ndarray:
         """Those of the next rows."""

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int32, Int64, UInt64
 
+from dtn_jax.datasets.logs import mapped
 from dtn_jax.errors import UserError
 
 PER_BUCKET = 8  # keys that share their first bits, on average
@@ -85,9 +86,7 @@ def load(path: pathlib.Path) -> VocabularyFile:
 
 def write(path: pathlib.Path, keys: UInt64[np.ndarray, " N"], counts: Int64[np.ndarray, " N"]):
     """Writes the keys, which are ascending, with their rows; both may lie in mapped files."""
-    rows = np.lib.format.open_memmap(
-        path.with_suffix(".rows"), "w+", dtype=np.int32, shape=(max(len(keys), 1),)
-    )
+    rows = mapped.new(path.with_suffix(".rows"), np.int32, max(len(keys), 1))
     next_row = _first_rows(counts)
     for start in range(0, len(keys), CHUNK):
         part = np.asarray(counts[start : start + CHUNK])

@@ -23,12 +23,16 @@ import pathlib
 import shutil
 import urllib.parse
 import uuid
+import zipfile
 from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
 
 from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Unit
 from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.errors import UserError
 from dtn_jax.shared_files import TEMPORARY, write_whole
 
 SCHEMA_FILE = "schema_file.yaml"
@@ -68,22 +72,21 @@ class Work:
 
     @property
     def cuts(self) -> dict[str, int]:
-        return self._read("cuts.json") if (self.folder / "cuts.json").exists() else {}
+        path = self.folder / "cuts.json"
+        return _read(path) if path.exists() else {}
 
     @functools.cached_property
     def merged(self) -> dict:
         """What was fitted: `encoders`, `layout`, `rows`, `counts` of each unit and split."""
-        return self._read("merged/merged.json")
+        return _read(self.folder / "merged" / "merged.json", self.folder / "merged")
 
     def fitted(self, unit: int) -> dict:
         """The facts of a unit's statistics."""
-        return self._read(f"{self.of('fit', unit).relative_to(self.folder)}/facts.json")
+        place = self.of("fit", unit)
+        return _read(place / "facts.json", place)
 
     def written(self, shard: int) -> dict:
-        return self._read(f"shards/{shard:05d}.json")
-
-    def _read(self, name: str) -> dict:
-        return json.loads((self.folder / name).read_text())
+        return _read(self.of("encode", shard))
 
     def of(self, stage: str, index: int) -> pathlib.Path:
         """Where the result of a stage's task is."""
@@ -92,10 +95,39 @@ class Work:
         return self.folder / names[stage]
 
 
+@contextlib.contextmanager
+def whole(path: pathlib.Path, place: pathlib.Path | None = None) -> Iterator[None]:
+    """Tells of a file that cannot be read, as after a power cut, and how it is made anew.
+
+    Args:
+      path: of the file.
+      place: what stands for the task's being done; the file itself where it is None.
+    """
+    try:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        zipfile.BadZipFile,
+        pa.ArrowException,
+    ) as error:
+        raise UserError(
+            f"{path} is missing or damaged ({error}). Delete {place or path}: the same command "
+            "then makes it anew"
+        ) from None
+
+
+def _read(path: pathlib.Path, place: pathlib.Path | None = None) -> dict:
+    with whole(path, place):
+        return json.loads(path.read_text())
+
+
 @functools.cache
 def load(folder: pathlib.Path, memory: int) -> Work:
     """The work in a folder, as another process saved it."""
-    plan = json.loads((folder / "plan.json").read_text())
+    plan = _read(folder / "plan.json", folder)
     files = [RawFile(**f | {"constants": tuple(map(tuple, f["constants"]))}) for f in plan["files"]]
     units = [Unit(**unit) for unit in plan["units"]]
     spec = schema_file.timed(schema_file.load(folder / SCHEMA_FILE), plan["time_unit"])

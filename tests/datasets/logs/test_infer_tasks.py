@@ -215,3 +215,12 @@ def test_a_column_that_says_the_split_is_used():
     assert made.split["by"] == "column"
     assert "part" not in [f.name for f in made.fields]
     assert "split: {by: column, column: part, values: {" in sampled.text(made)
+
+
+def test_a_name_with_a_backquote_is_in_no_expression():
+    made = draft({"a`b": TIMES, "c`d": BITS}, ("c`d",), time="a`b")
+    assert made.tasks[0].options == {}
+    assert "hour" not in [f.name for f in made.fields]
+    sampled.text(made)
+    with pytest.raises(UserError, match="backquote"):
+        draft({"c`d": [None, *BITS[1:].tolist()]}, ("c`d",))

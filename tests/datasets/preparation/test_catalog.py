@@ -28,7 +28,7 @@ def test_the_three_data_sets():
     assert all(c.name == name for name, c in catalog.DATASETS.items())
 
 
-@pytest.mark.parametrize("name", sorted(set(catalog.DATASETS) - {"logs"}))  # its option is a file
+@pytest.mark.parametrize("name", sorted({*catalog.DATASETS} - {"logs"}))  # its file says where
 def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
     usual = catalog.make_builder(name, "", str(tmp_path), "").data_dir
     options = catalog.DATASETS[name].OPTIONS

@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import hashlib
 import os
+import stat
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
@@ -127,6 +128,12 @@ def open_file(address: str, mapped: bool = True) -> pa.NativeFile:
         raise UserError(f"{address} cannot be read: {error}") from None
 
 
+def size(address: str) -> int:
+    """Bytes of a file, as it is now."""
+    with open_file(address, mapped=False) as file:
+        return file.size()
+
+
 def ends(address: str) -> str:
     """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
     digest = hashlib.sha256()
@@ -148,7 +155,7 @@ def _same(address: str) -> str:
 def _local(given: str, format: str) -> Iterator[RawFile]:
     path = local_path(given)
     if os.path.isfile(path):
-        yield _file(path, path, os.path.getsize(path), format)
+        yield _file(path, path, _size(path), format)
     elif os.path.isdir(path):
         yield from _below(path, path, format)
     else:
@@ -159,7 +166,19 @@ def _local(given: str, format: str) -> Iterator[RawFile]:
             if os.path.isdir(match):
                 yield from () if "**" in path else _below(match, base, format)
             else:
-                yield _file(match, base, os.path.getsize(match), format)
+                yield _file(match, base, _size(match), format)
+
+
+def _size(path: str) -> int:
+    """Bytes of a file; raises UserError where a link leads nowhere, or to something else."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        link = f", a link to {os.readlink(path)}," if os.path.islink(path) else ""
+        raise UserError(f"{path}{link} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(f"{path} is no regular file; a log is read more than once")
+    return found.st_size
 
 
 def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
@@ -174,7 +193,7 @@ def _below(folder: str, base: str, format: str) -> Iterator[RawFile]:
         for name in names:
             path = os.path.join(parent, name)
             if not _hidden(name) and _fits(name, format):
-                yield _file(path, base, os.path.getsize(path), format)
+                yield _file(path, base, _size(path), format)
 
 
 def _remote(given: str, format: str) -> Iterator[RawFile]:

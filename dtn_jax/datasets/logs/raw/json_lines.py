@@ -77,7 +77,7 @@ def _kinds(file: RawFile) -> dict[str, Kinds]:
         raise UserError(
             f"{file.address}: none of the first {len(first)} lines is a JSON object{hint}"
         )
-    names = dict.fromkeys(name for row in objects for name in row)
+    names = dict.fromkeys(name for row in objects for name in row if _is_unicode(name))
     columns = {name: [row.get(name) for row in objects] for name in names}
     return {name: Kinds.expected(column) for name, column in columns.items()}
 

@@ -39,6 +39,8 @@ def plan(
 def _pieces(
     file: RawFile, input: InputSpec, rows: int, size: int
 ) -> list[tuple[int, int, int, int]]:
+    if not file.size and file.format in ("csv", "jsonl"):  # Spark writes those of empty parts so
+        return []
     if file.format == "parquet":
         return parquet.pieces(file, rows)
     if file.format == "arrow":

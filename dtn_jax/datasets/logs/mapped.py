@@ -1,0 +1,22 @@
+"""Arrays in new files that are written through the page cache."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+
+
+def new(path: pathlib.Path, dtype: type, rows: int) -> np.memmap:
+    """An array `[rows]` in a new .npy file, for which the disk has set all bytes aside.
+
+    Otherwise a write to it would end the process with a bus error once the disk is full.
+
+    Raises:
+      OSError: the disk is full.
+    """
+    made = np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=(rows,))
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made

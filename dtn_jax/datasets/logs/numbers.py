@@ -1,0 +1,57 @@
+"""The numbers of a chunk's rows, and the rows that have none which can be stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from dtn_jax.datasets.logs.expression import Expression
+from dtn_jax.datasets.preparation.bags import flat
+
+WRONG_TYPE = "wrong type"
+NOT_FINITE = "number that is not finite"
+TOO_LARGE = "number beyond the range of 32-bit floats"  # in which it would be stored as infinity
+LARGEST = float(np.finfo(np.float32).max)
+
+Bad = dict[str, Bool[np.ndarray, " B"]]  # {reason: the rows}
+
+
+def singles(expression: Expression, frame: pl.DataFrame) -> tuple[pl.Series, Bad]:
+    """An expression's values as float64 `[B]`, null where missing or bad, and the bad rows."""
+    values, wrong = expression.read(frame, "number")
+    values, wrong = values.cast(pl.Float64).fill_nan(None), wrong.to_numpy()
+    bad = {}
+    if wrong.any():
+        endless = wrong & _endless(frame[expression.column]) if expression.column else wrong & False
+        bad = {NOT_FINITE: endless, WRONG_TYPE: wrong & ~endless}
+    large = values.abs() > LARGEST
+    if large.any():
+        bad[TOO_LARGE] = large.fill_null(False).to_numpy()
+        values = values.set(large.fill_null(False), None)
+    return values, bad
+
+
+def _endless(column: pl.Series) -> Bool[np.ndarray, " B"]:
+    """Where a column of numbers or texts says infinity or NaN."""
+    text = column.dtype == pl.String
+    numbers = (column.str.strip_chars() if text else column).cast(pl.Float64, strict=False)
+    return (~numbers.is_finite()).fill_null(False).to_numpy()
+
+
+def lists(column: pl.Series) -> tuple[pl.Series, Bad]:
+    """A list column as lists of float64, and the bad rows; a list that is missing is not bad."""
+    numbers = column.cast(pl.List(pl.Float64), strict=False)
+    inner = flat(numbers)
+    if (inner.is_finite() & (inner.abs() <= LARGEST)).fill_null(False).all():
+        return numbers, {}
+    item = pl.element()
+    tests = {
+        WRONG_TYPE: item.is_null(),
+        NOT_FINITE: ~item.is_finite(),
+        TOO_LARGE: item.is_finite() & (item.abs() > LARGEST),
+    }
+    return numbers, {
+        reason: numbers.list.eval(test).list.any().fill_null(False).to_numpy()
+        for reason, test in tests.items()
+    }

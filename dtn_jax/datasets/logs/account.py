@@ -89,6 +89,10 @@ class Account:
             found.append(f"{count:,} of {self.rows:,} rows rejected: {reason}: {examples}")
         return found
 
+    def exceeds(self, most: float) -> bool:
+        """Whether more than this share of the rows is bad."""
+        return self.rejected > most * self.rows * (1 + 1e-12)  # the product's rounding decides not
+
     def first(self) -> str:
         """The first row of the most frequent reason, in words."""
         reason = max(self.counts, key=self.counts.__getitem__)

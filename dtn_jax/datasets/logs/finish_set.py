@@ -42,8 +42,9 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     _check_sizes(files, work)
     _keep_alone(folder, set(files))
     specs = {field.name: field for field in work.spec.fields}
-    shutil.copytree(work.folder / "merged" / VOCABULARY, folder / VOCABULARY)
-    fitted = encoders.fitted(specs, merged["encoders"], folder / VOCABULARY)
+    vocabulary = work.folder / "merged" / VOCABULARY
+    fitted = encoders.fitted(specs, merged["encoders"], vocabulary)
+    shutil.copytree(vocabulary, folder / VOCABULARY)
     schema = schema_of(work, fitted)
     (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(merged["encoders"], indent=1))

@@ -103,7 +103,7 @@ def fit_numbers(work: Work, name: str) -> dict:
     counts = NumberCounts()
     for unit in range(len(work.units)):
         path = work.of("fit", unit) / f"{file_name(name)}.numbers.npz"
-        with whole(path, path.parent), np.load(path) as part:
+        with whole(path, path.parent), path.open("rb") as file, np.load(file) as part:
             counts.include(part["arr_0"], part["arr_1"])
     numbers, times = counts.summed()
     spec = next(field for field in work.spec.fields if field.name == name)

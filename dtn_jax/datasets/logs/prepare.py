@@ -95,6 +95,8 @@ def prepare(
                 )
         settings = (machine, memory_gb, processes, beam)
         with begun(spec, files, home, made_from, *settings) as (job, team):
+            if is_made_from(target, spec, made_from):  # by a command that has just ended
+                return read(target)
             cut_times(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
@@ -158,7 +160,7 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
         raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
     for line in account.summary():
         progress.say(line)
-    if account.rejected > most * account.rows:
+    if account.exceeds(most):
         path = home / finish_set.REJECTS
         write_whole(path, account.lines())
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -91,6 +92,15 @@ def _group_numbers(group: pl.Series) -> np.ndarray:
     return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 
 
+@contextlib.contextmanager
+def _disk_errors(path: pathlib.Path) -> Iterator[None]:
+    """The writer's errors, such as of a full disk, as the OSError that they are."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
 class Output:
     """A file of records, written beside its place and moved there when it is whole."""
 
@@ -122,12 +132,14 @@ class Output:
         self.held = [{k: v[start:] for k, v in joined.items()}]
 
     def write(self, record: bytes) -> None:
-        self.file.write(record)
+        with _disk_errors(self.temporary):
+            self.file.write(record)
         self.digest.update(record)
         self.bytes += len(record)
 
     def close(self) -> dict:
-        self.file.close()
+        with _disk_errors(self.temporary):
+            self.file.close()
         self._replacing.__exit__(None, None, None)
         return {
             "records": len(self.lengths),

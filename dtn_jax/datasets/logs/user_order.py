@@ -6,6 +6,7 @@ through a group at a time in bounded memory. Each unit then has the splits of it
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -38,9 +39,13 @@ def collect(found: Iterable[Rows], path: pathlib.Path) -> None:
 
 def decide(work: Work, folder: pathlib.Path) -> None:
     """Writes the splits of every unit's rows, int8, `folder/00012.npy`."""
-    units = range(len(work.units))
-    found = [_loaded(work.of("order", unit)) for unit in units]
-    splits = []
+    with contextlib.ExitStack() as opened:
+        found = [_loaded(work.of("order", unit), opened) for unit in range(len(work.units))]
+        _decide(work, found, folder)
+
+
+def _decide(work: Work, found: list[Mapping[str, np.ndarray]], folder: pathlib.Path) -> None:
+    units, splits = range(len(found)), []
     for unit in units:
         splits.append(mapped.new(folder / f"{unit:05d}.npy", np.int8, len(found[unit]["row"])))
     for part in range(PARTS):
@@ -60,9 +65,9 @@ def decide(work: Work, folder: pathlib.Path) -> None:
         made.flush()
 
 
-def _loaded(path: pathlib.Path) -> Mapping[str, np.ndarray]:
+def _loaded(path: pathlib.Path, opened: contextlib.ExitStack) -> Mapping[str, np.ndarray]:
     with whole(path):
-        return np.load(path)
+        return opened.enter_context(np.load(opened.enter_context(path.open("rb"))))
 
 
 def of_sorted(user: np.ndarray, validation: int | float, test: int | float) -> np.ndarray:

@@ -36,6 +36,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.shared_files import TEMPORARY, write_whole
 
 SCHEMA_FILE = "schema_file.yaml"
+UNREADABLE = (  # what readers of damaged files raise
+    *(OSError, EOFError, ValueError, KeyError, UserError),
+    *(zipfile.BadZipFile, pa.ArrowException),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Work:
             "units": [dataclasses.asdict(unit) for unit in self.units],
             "name": self.spec.name,
             "path": self.spec.path,
+            "schema": schema_file.fingerprint(self.spec),
             "time_unit": self.time_unit,
             "chunk_rows": self.chunk_rows,
         }
@@ -105,14 +110,7 @@ def whole(path: pathlib.Path, place: pathlib.Path | None = None) -> Iterator[Non
     """
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        pa.ArrowException,
-    ) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"{path} is missing or damaged ({error}). Delete {place or path}: the same command "
             "then makes it anew"
@@ -130,8 +128,12 @@ def load(folder: pathlib.Path, memory: int) -> Work:
     plan = _read(folder / "plan.json", folder)
     files = [RawFile(**f | {"constants": tuple(map(tuple, f["constants"]))}) for f in plan["files"]]
     units = [Unit(**unit) for unit in plan["units"]]
-    spec = schema_file.timed(schema_file.load(folder / SCHEMA_FILE), plan["time_unit"])
-    spec = dataclasses.replace(spec, name=plan["name"], path=plan["path"])
+    with whole(folder / SCHEMA_FILE, folder):
+        spec = schema_file.load(folder / SCHEMA_FILE)
+        spec = dataclasses.replace(spec, name=plan["name"], path=plan["path"])
+        if schema_file.fingerprint(spec) != plan["schema"]:
+            raise ValueError("it is not the schema file that was copied there")
+    spec = schema_file.timed(spec, plan["time_unit"])
     return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory)
 
 

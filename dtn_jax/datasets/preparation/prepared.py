@@ -172,6 +172,9 @@ def _facts(text: str) -> dict:
     facts = json.loads(text)
     names = ("files", "rows", "unknown_values", "fingerprint", "recipe")
     found = {name: facts[name] for name in names}
+    wrong = [n for n in ("files", "rows", "unknown_values") if not isinstance(found[n], dict)]
+    if wrong:
+        raise TypeError(f"its {wrong[0]} are no mapping")
     found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes", "kept_values")}
     return found | {"layout": Layout(**facts["layout"])}
 

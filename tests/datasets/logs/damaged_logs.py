@@ -125,6 +125,7 @@ class Finished:
 
     def __init__(self, folder, text=SCHEMA):
         self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.data_dir = self.folder / "data"
         raw = write(self.folder / "good.parquet")
         made = prepare(schema_file(self.folder, text), str(raw), self.data_dir, processes=1)

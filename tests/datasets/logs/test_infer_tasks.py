@@ -74,7 +74,9 @@ def test_labels_have_rates_and_notes():
     assert task({"click": [1, 0, 0, 0] * 1000}, "click").facts == "25.0 % positive"
     made = task({"watch_time": np.where(BITS, np.exp(3 * DRAW.normal(size=ROWS)), 0)}, "watch_time")
     assert "are 0" in made.facts
-    assert made.notes[0].startswith("skewed: label: log1p(watch_time), range: [0, ")
+    assert made.options["label"] == "log1p(watch_time)"
+    assert made.notes[0].startswith("skewed, so its logarithm is fitted; as it is: label: watch_ti")
+    assert float(made.options["range"][1]) > np.log1p(made.values.max())
     assert "nothing to learn" in task({"order": [0] * ROWS}, "order", ("order",)).notes[0]
 
 

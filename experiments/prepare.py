@@ -26,6 +26,7 @@ from dtn_jax.config import plugins
 from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.infer.infer import infer
+from dtn_jax.datasets.logs.named_schema import quoted
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -74,7 +75,7 @@ def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
 def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     """The logs that a schema file describes."""
     if not known.input and known.describe:
-        return catalog.load("logs", f"schema={known.schema}", known.data_dir), True
+        return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), True
     if not known.input:
         raise UserError(
             "--schema needs --input=FILES: a file, a glob or a folder, several by comma"

@@ -19,7 +19,8 @@ from dtn_jax.analysis.quality import Key, keys
 from dtn_jax.analysis.sample import Sample, read_sample
 from dtn_jax.analysis.segments import default_segment, segments
 from dtn_jax.datasets.logs import shown_values
-from dtn_jax.datasets.logs.builder import Logs
+from dtn_jax.datasets.logs.builder import SchemaSet
+from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
@@ -77,8 +78,8 @@ def explain(
             "nothing to measure; take more rows"
         )
     segment = settings.segment or default_segment(run.schema)
-    own_logs = run.config.data.dataset == Logs.name
-    encoders = shown_values.fields(run.data.folder) if own_logs else run.data.encoders()
+    by_schema = issubclass(DATASETS[run.config.data.dataset], SchemaSet)
+    encoders = shown_values.fields(run.data.folder) if by_schema else run.data.encoders()
     parts = segments(sample, run.schema, encoders, segment) if segment else {}
     passes = Passes(run, state, sample.rows)
     found = importances(passes, measured, settings, sample.group, bar)

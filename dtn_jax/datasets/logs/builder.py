@@ -77,17 +77,17 @@ class Logs(SchemaSet):
     def __init__(self, *, data_dir: str, manual_dir: pathlib.Path | None = None, schema: str = ""):
         if not schema:
             raise UserError(
-                "data set 'logs' needs its schema file: --config=configs/logs.py:dtn,schema=FILE "
-                "(experiments.prepare --infer writes one)"
+                "data set 'logs' needs its schema file: --config=configs/logs.py:dtn,schema=FILE, "
+                "or --options=schema=FILE (experiments.prepare --infer writes one)"
             )
         self.root, self.manual_dir = pathlib.Path(data_dir), None
         self.path, self.meaning = parted(schema)
         if not self.meaning or self.path.exists():
-            spec = schema_file.load(self.path)
-            found = schema_file.fingerprint(spec)
+            self.spec = schema_file.load(self.path)
+            found = schema_file.fingerprint(self.spec)
             if self.meaning in ("", found):
                 self.meaning = found
-                self.data_dir = str(self.root / "logs" / spec.name / finish_set.VERSION)
+                self.data_dir = str(self.root / "logs" / self.spec.name / finish_set.VERSION)
                 return
         self.data_dir = str(self._kept())
 

@@ -78,8 +78,8 @@ def prepare(
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
     with told(spec, home), raw_log(input, spec, home) as files:
-        made_from = provenance.made_from(spec, files, source, made_of)
-        seen = made_from if made_of is None else provenance.raw_facts(files)
+        raw = provenance.raw_facts(files)
+        made_from = provenance.made_from(spec, source, made_of or raw)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
@@ -104,7 +104,7 @@ def prepare(
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
             if team.is_first:
-                provenance.check_unchanged(files, seen)
+                provenance.check_unchanged(files, raw)
                 finish_set.finish(job, target, made_from)
         if not team.is_first:
             done = functools.partial(is_made_from, target, spec, made_from)

@@ -26,18 +26,6 @@ def recipe(meaning: str, source: str = "") -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def made_from(
-    spec: Spec,
-    files: Sequence[RawFile],
-    source: str = "",
-    made_of: Mapping[str, Mapping] | None = None,
-) -> dict[str, Any]:
-    """What makes a set, as prepared.json keeps it: recipe, and `made_of`, or the facts of files."""
-    facts = raw_facts(files) if made_of is None else dict(made_of)
-    whole = recipe(schema_file.fingerprint(spec), source)
-    return {"recipe": whole, "rules": RULES, "plugin": source} | facts
-
-
 def raw_facts(files: Sequence[RawFile]) -> dict[str, dict]:
     """`raw_files`, the size of each file by its address, and `raw_hashes`, a hash of its ends."""
     return {
@@ -56,6 +44,12 @@ def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
                 f"{file.address} has changed while it was prepared: it {told}. No set is written; "
                 "run the same command again once nothing writes to the log"
             )
+
+
+def made_from(spec: Spec, source: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a set, as prepared.json keeps it: recipe, plug-in, and `raw`, of its files."""
+    made = recipe(schema_file.fingerprint(spec), source)
+    return {"recipe": made, "rules": RULES, "plugin": source, **raw}
 
 
 def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:

@@ -145,6 +145,7 @@ def help_text() -> str:
     lines = []
     for section, known in keys.SECTIONS.items():
         lines += [f"Keys of {section}", *(_described(name, key) for name, key in known.items()), ""]
+    lines += ["Columns that every log has", "  _file            the name of the row's file", ""]
     lines.append("Functions of expressions, in UTC where times are")
     lines += [f"  {name:17s}{function.help}" for name, function in FUNCTIONS.items()]
     return "\n".join(lines)

@@ -57,10 +57,6 @@ class MovieLens(PublicLogs):
                 progress.say(f"Joining the files of MovieLens {self.own.version} in {self.home}")
                 with replacing(path) as temporary:
                     movielens_files.join(self.own.version, files, temporary)
-            try:
-                yield [str(path)]
-            except UserError:
-                path.unlink()
-                raise
+            yield [str(path)]
             path.unlink()
             (self.home / "joined.lock").unlink()

@@ -74,7 +74,9 @@ def test_labels_have_rates_and_notes():
     assert task({"click": [1, 0, 0, 0] * 1000}, "click").facts == "25.0 % positive"
     made = task({"watch_time": np.where(BITS, np.exp(3 * DRAW.normal(size=ROWS)), 0)}, "watch_time")
     assert "are 0" in made.facts
-    assert made.notes[0].startswith("skewed: label: log1p(watch_time), range: [0, ")
+    assert made.options["label"] == "log1p(watch_time)"
+    assert made.notes[0].startswith("skewed, so its logarithm is fitted; as it is: label: watch_ti")
+    assert float(made.options["range"][1]) > np.log1p(made.values.max())
     assert "nothing to learn" in task({"order": [0] * ROWS}, "order", ("order",)).notes[0]
 
 
@@ -215,3 +217,12 @@ def test_a_column_that_says_the_split_is_used():
     assert made.split["by"] == "column"
     assert "part" not in [f.name for f in made.fields]
     assert "split: {by: column, column: part, values: {" in sampled.text(made)
+
+
+def test_a_name_with_a_backquote_is_in_no_expression():
+    made = draft({"a`b": TIMES, "c`d": BITS}, ("c`d",), time="a`b")
+    assert made.tasks[0].options == {}
+    assert "hour" not in [f.name for f in made.fields]
+    sampled.text(made)
+    with pytest.raises(UserError, match="backquote"):
+        draft({"c`d": [None, *BITS[1:].tolist()]}, ("c`d",))

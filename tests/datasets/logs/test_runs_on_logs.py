@@ -112,7 +112,9 @@ def test_two_processes(arguments, tmp_path):
 
 def test_the_default_batch_suits_every_new_set():
     for rows in (1, 1000, 5000, 300_000, 10**6, 2 * 10**6, 10**8):
-        assert rows_per_lane(default_layout(rows), BatchOptions().batch_size) >= 1
+        for row_bytes in (50, 200, 10_000):
+            layout = default_layout(rows, row_bytes)
+            assert rows_per_lane(layout, BatchOptions().batch_size) >= 1
 
 
 def test_prepare_shows_a_set_by_its_schema_file(shop, capsys):

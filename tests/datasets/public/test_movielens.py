@@ -9,6 +9,7 @@ import twins
 from polars.testing import assert_frame_equal
 from public_sets import column, labels, load, same_values, trained
 
+from dtn_jax.datasets.logs import shown_values
 from dtn_jax.datasets.public import movielens_files
 
 VERSIONS = ("100k", "1m", "25m")
@@ -103,3 +104,14 @@ def test_nothing_is_left_beside_the_set(movies):
     home = prepared.folder.parent
     assert home.parent == folder / "data" / "movielens"
     assert [path.name for path in home.iterdir()] == ["1.0.0"]
+
+
+def test_ids_have_names(movies):
+    """As feature_importance shows them."""
+    _, _, _, prepared = movies
+    fields = shown_values.fields(prepared.folder)
+    assert set(fields) == set(prepared.schema.field_names)
+    user = next(f for f in prepared.schema.fields if f.name.startswith("user"))
+    named = fields[user.name].names(range(1, user.rows))
+    assert len(named) == user.rows - 1
+    assert all(name.isdecimal() for name in named.values())

@@ -44,7 +44,7 @@ def test_damage(tmp_path, monkeypatch, version, name, change, message):
     if "label" not in message:
         assert str(caught.value).startswith(str(path.parent))
         assert str(path) in str(caught.value)
-    assert not list((tmp_path / "data").rglob("*.parquet"))
+        assert not list((tmp_path / "data").rglob("*.parquet"))
     assert not list((tmp_path / "data").rglob("prepared.json"))
 
 

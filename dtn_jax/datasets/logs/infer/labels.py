@@ -133,10 +133,13 @@ def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
         zeros = f", {percent(none)} are 0" if low == 0 and none > 0.05 else ""
         made.facts = f"{shown(low)} to {shown(high)}, median {middle}{zeros}{missing}"
         if is_skewed(column) and read:
-            most = math.ceil(math.log1p(float(made.options["range"][1])))
+            least, most = made.options["range"]
             made.notes.append(
-                f"skewed: label: log1p({read}), range: [0, {most}] may be easier to fit"
+                f"skewed, so its logarithm is fitted; as it is: label: {read}, "
+                f"range: [{least}, {most}]"
             )
+            label = f"log1p({read})"
+            made.options["range"] = ["0", str(math.ceil(math.log1p(float(most))))]
     elif column.values.dtype != column.raw.dtype and column.is_truth and read:
         label = f"{read} == true"  # texts in any mixture of small and large letters
     if made.binary:

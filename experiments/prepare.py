@@ -24,9 +24,9 @@ import rich
 
 from dtn_jax.config import plugins
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.infer.infer import infer
-from dtn_jax.datasets.logs.named_schema import quoted
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.named_schema import quoted
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from dtn_jax.config import plugins, shipped
 from dtn_jax.config.sections import declarations, flatten
 from dtn_jax.datasets.logs.builder import Logs
-from dtn_jax.datasets.logs.named_schema import with_meaning
+from dtn_jax.datasets.logs.schema.named_schema import with_meaning
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from dtn_jax.config.sections import declarations, flatten
-from dtn_jax.datasets.logs.named_schema import without_place
+from dtn_jax.datasets.logs.schema.named_schema import without_place
 from dtn_jax.errors import UserError
 
 

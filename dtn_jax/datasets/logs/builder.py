@@ -7,10 +7,12 @@ import pathlib
 import shlex
 from typing import ClassVar
 
-from dtn_jax.datasets.logs import finish_set, provenance, schema_file
-from dtn_jax.datasets.logs.named_schema import parted
 from dtn_jax.datasets.logs.raw.files import ends
-from dtn_jax.datasets.logs.work import SCHEMA_FILE
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.named_schema import parted
+from dtn_jax.datasets.logs.work import provenance
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE
+from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError

@@ -9,22 +9,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.logs import (
-    cuts,
-    finish_set,
-    merge,
-    pool,
-    provenance,
-    schema_file,
-    stages,
-    times,
-    user_order,
-)
-from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.begin import begun, raw_log, remove_unfinished, told
-from dtn_jax.datasets.logs.spec import Spec
-from dtn_jax.datasets.logs.team import Machine, Team
-from dtn_jax.datasets.logs.work import Work, new_folder
+from dtn_jax.datasets.logs.fit import merge
+from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work import pool, provenance, stages
+from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
+from dtn_jax.datasets.logs.work.folder import Work, new_folder
+from dtn_jax.datasets.logs.work.team import Machine, Team
+from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.errors import UserError

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import tensorflow_datasets as tfds
 
-from dtn_jax.datasets.logs import finish_set, schema_file
 from dtn_jax.datasets.logs.builder import SchemaSet
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw.files import ends
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.download import download
 from dtn_jax.datasets.public.archive import unpack

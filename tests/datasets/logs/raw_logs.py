@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.datasets.logs.raw import files, read, units
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 
 ROWS = 300
 PLAIN = InputSpec()

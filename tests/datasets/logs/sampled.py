@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.infer import guess, infer, write
 from dtn_jax.datasets.logs.infer.sample import Sample
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 
 ROWS = 4000
 

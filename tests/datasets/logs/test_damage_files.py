@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from damaged_logs import FLAT, ROWS, SCHEMA, Finished, frame, schema_file, small_pieces, write
 
-from dtn_jax.datasets.logs import begin
 from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.datasets.logs.work import begin
 from dtn_jax.errors import UserError
 
 GOOD = frame()

@@ -12,7 +12,9 @@ import time
 import pytest
 from damaged_logs import SCHEMA, Finished, everything, frame, schema_file, small_pieces, write
 
-from dtn_jax.datasets.logs import finish_set, pool, work
+from dtn_jax.datasets.logs.work import folder as work
+from dtn_jax.datasets.logs.work import pool
+from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.errors import UserError
 
 engine = importlib.import_module("dtn_jax.datasets.logs.prepare")
@@ -112,12 +114,12 @@ def test_a_damaged_file_of_the_work_is_told_and_made_anew(stop, name, way, text,
 
 
 FULL = [  # what fails where the disk is full
-    "dtn_jax.datasets.logs.stages.write_whole",
-    "dtn_jax.datasets.logs.fit_unit.np.savez",
-    "dtn_jax.datasets.logs.statistics.KeyCounts.save",
-    "dtn_jax.datasets.logs.mapped.os.posix_fallocate",
-    "dtn_jax.datasets.logs.encode_shard.write_whole",
-    "dtn_jax.datasets.logs.finish_set.shutil.copytree",
+    "dtn_jax.datasets.logs.work.stages.write_whole",
+    "dtn_jax.datasets.logs.fit.fit_unit.np.savez",
+    "dtn_jax.datasets.logs.fit.statistics.KeyCounts.save",
+    "dtn_jax.datasets.logs.fit.mapped.os.posix_fallocate",
+    "dtn_jax.datasets.logs.write.encode_shard.write_whole",
+    "dtn_jax.datasets.logs.write.finish_set.shutil.copytree",
 ]
 
 
@@ -148,7 +150,7 @@ def test_a_disk_that_is_full_while_records_are_written_is_told(log, monkeypatch)
             raise RuntimeError("write() failed: No space left on device")  # as ArrayRecord's does
 
     with monkeypatch.context() as patch:
-        patch.setattr("dtn_jax.datasets.logs.shard_files.ArrayRecordWriter", Writer)
+        patch.setattr("dtn_jax.datasets.logs.write.shard_files.ArrayRecordWriter", Writer)
         with pytest.raises(UserError, match=r"array_record.* cannot be written: .*No space left"):
             prepare(finished, raw)
     finished.check()

@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.expression import check, of_column, parse
+from dtn_jax.datasets.logs.formula.expression import check, of_column, parse
 
 FRAME = pl.DataFrame(
     {

@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.expression import check, parse
+from dtn_jax.datasets.logs.formula.expression import check, parse
 
 ROWS = 40
 NUMBERS = ("a", "b", "x")

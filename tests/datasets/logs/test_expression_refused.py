@@ -4,8 +4,8 @@ Python: each a message with its place."""
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs import expression
-from dtn_jax.datasets.logs.expression import check, parse
+from dtn_jax.datasets.logs.formula import expression
+from dtn_jax.datasets.logs.formula.expression import check, parse
 from dtn_jax.errors import UserError
 
 WHERE = "shop.yaml, line 12: label"

@@ -6,7 +6,7 @@ import pytest
 from shop_log import schema_file
 
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.schema_file import help_text
+from dtn_jax.datasets.logs.schema.schema_file import help_text
 from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """

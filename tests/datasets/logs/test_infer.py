@@ -8,8 +8,8 @@ import random_logs
 import shop_log
 
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.infer.infer import infer, name_of
+from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.errors import UserError
 from experiments import prepare
 

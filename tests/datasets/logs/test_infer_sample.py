@@ -10,7 +10,7 @@ from dtn_jax.datasets.logs.infer import infer, places, sample
 from dtn_jax.datasets.logs.infer.sample import Sample
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import lines
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
 
 

@@ -7,7 +7,7 @@ import pytest
 from shop_log import SCHEMA, prepared, rows, schema_file
 
 from dtn_jax.config import differing, identity, load_config, override
-from dtn_jax.datasets.logs import named_schema
+from dtn_jax.datasets.logs.schema import named_schema
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from experiments.tables import cells

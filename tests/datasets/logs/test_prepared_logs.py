@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from shop_log import SCHEMA, everything, prepared, rows, schema_file, small_pieces, write
 
-from dtn_jax.datasets.logs import keys, stages
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs.fit import keys
+from dtn_jax.datasets.logs.work import stages
 from dtn_jax.input.reader import SplitReader
 
 FRAME = rows(1500)
@@ -164,7 +165,7 @@ def test_any_number_of_processes_and_machines_makes_the_same_bytes(
     shop, tmp_path, monkeypatch, machines
 ):
     small_pieces(monkeypatch)
-    monkeypatch.setattr("dtn_jax.datasets.logs.team.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.WAIT_SECONDS", 0.02)
     source, schema = write(shop.folder.parents[3] / "raw", FRAME), schema_file(tmp_path)
     if machines == 1:
         logs.prepare(schema, source, tmp_path, processes=3)
@@ -184,8 +185,8 @@ def test_any_number_of_processes_and_machines_makes_the_same_bytes(
 
 def test_little_memory_makes_the_same_bytes(shop, tmp_path, monkeypatch):
     small_pieces(monkeypatch)
-    monkeypatch.setattr("dtn_jax.datasets.logs.fit_unit.ENTRY", 10_000_000)
-    monkeypatch.setattr("dtn_jax.datasets.logs.merge.ENTRY", 100_000_000)
+    monkeypatch.setattr("dtn_jax.datasets.logs.fit.fit_unit.ENTRY", 10_000_000)
+    monkeypatch.setattr("dtn_jax.datasets.logs.fit.merge.ENTRY", 100_000_000)
     source = str(shop.folder.parents[3] / "raw" / "*.parquet")
     made = logs.prepare(schema_file(tmp_path), source, tmp_path, processes=1)
     assert everything(made.folder) == everything(shop.folder)

@@ -11,7 +11,7 @@ import raw_logs
 from dtn_jax.datasets.logs.raw import lines
 from dtn_jax.datasets.logs.raw.csv import OPEN, RETURN
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8, NUL
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
 
 FEW, MANY = "too few columns", "too many columns"

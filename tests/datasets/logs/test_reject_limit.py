@@ -5,8 +5,8 @@ import json
 import pytest
 from damaged_logs import FLAT, ROWS, columns, frame, lines_of, schema_file, small_pieces, write
 
-from dtn_jax.datasets.logs.account import KEPT, Account
 from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.datasets.logs.rows.account import KEPT, Account
 from dtn_jax.errors import UserError
 from experiments.prepare import main
 

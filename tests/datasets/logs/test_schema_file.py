@@ -8,10 +8,10 @@ import pytest
 import yaml
 from schema_files import SMALL, WHOLE, spoiled
 
-from dtn_jax.datasets.logs.expression import of_column, parse
+from dtn_jax.datasets.logs.formula.expression import of_column, parse
 from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema_file import fingerprint, help_text, load, loads, timed
-from dtn_jax.datasets.logs.spec import FieldSpec, InputSpec, Spec, SplitSpec, TaskSpec
+from dtn_jax.datasets.logs.schema.schema_file import fingerprint, help_text, load, loads, timed
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, InputSpec, Spec, SplitSpec, TaskSpec
 
 
 def test_every_key(tmp_path):

@@ -5,7 +5,7 @@ import random
 import pytest
 from schema_files import WHOLE
 
-from dtn_jax.datasets.logs.schema_file import loads
+from dtn_jax.datasets.logs.schema.schema_file import loads
 from dtn_jax.errors import UserError
 
 PIECES = [

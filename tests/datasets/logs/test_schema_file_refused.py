@@ -3,7 +3,7 @@
 import pytest
 from schema_files import SMALL, spoiled
 
-from dtn_jax.datasets.logs.schema_file import loads
+from dtn_jax.datasets.logs.schema.schema_file import loads
 from dtn_jax.errors import UserError
 
 

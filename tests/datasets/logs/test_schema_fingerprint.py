@@ -3,7 +3,7 @@
 import pytest
 from schema_files import WHOLE
 
-from dtn_jax.datasets.logs.schema_file import fingerprint, loads
+from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads
 
 
 def print_of(text, path="shop.yaml"):

@@ -168,7 +168,7 @@ def test_another_plugin_is_told(tmp_path, monkeypatch):
 
 def test_other_rules_are_told(tmp_path, monkeypatch):
     folder, raw, _ = make(tmp_path)
-    monkeypatch.setattr("dtn_jax.datasets.logs.provenance.RULES", 0)
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.provenance.RULES", 0)
     with pytest.raises(UserError, match=r"by the rules of another version of dtn_jax.*--replace"):
         prepare(folder / "shop.yaml", str(raw), folder, processes=1)
 

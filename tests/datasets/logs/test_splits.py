@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from shop_log import prepared, rows, small_pieces
 
-from dtn_jax.datasets.logs import cuts, user_order
-from dtn_jax.datasets.logs.spec import SplitSpec
+from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 

@@ -5,8 +5,8 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.spec import TIME_UNITS
-from dtn_jax.datasets.logs.times import read, show, to_time, unit_of
+from dtn_jax.datasets.logs.formula.times import read, show, to_time, unit_of
+from dtn_jax.datasets.logs.schema.spec import TIME_UNITS
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC

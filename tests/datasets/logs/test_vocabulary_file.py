@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.logs import keys, vocabulary_file
+from dtn_jax.datasets.logs.fit import keys, vocabulary_file
 from dtn_jax.errors import UserError
 
 

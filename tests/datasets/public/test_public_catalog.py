@@ -7,7 +7,7 @@ import pytest
 import twins
 from public_sets import load
 
-from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.public import movielens_files, public_logs
 from dtn_jax.errors import UserError

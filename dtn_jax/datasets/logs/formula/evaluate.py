@@ -13,8 +13,8 @@ import polars as pl
 from dtn_jax.datasets.logs.formula import typed
 from dtn_jax.datasets.logs.formula.functions import FUNCTIONS, result
 from dtn_jax.datasets.logs.formula.syntax import Node, written
+from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.logs.formula.typed import NOTHING, NUMBER, TEXT, TIME, TRUTH, Typed
-from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 SIGNS = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from dtn_jax.datasets.logs import times
-from dtn_jax.datasets.logs.times import Type
+from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.errors import UserError
 
 NUMBER, TEXT, TRUTH, TIME = "a number", "a text", "true or false", "a time"

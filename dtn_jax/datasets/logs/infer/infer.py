@@ -7,7 +7,6 @@ import pathlib
 import re
 from collections.abc import Sequence
 
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.infer import guess, sample, write
 from dtn_jax.datasets.logs.infer.draft import Draft, TaskDraft
 from dtn_jax.datasets.logs.infer.sample import Sample
@@ -15,7 +14,8 @@ from dtn_jax.datasets.logs.infer.words import clean, percent
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import write_whole

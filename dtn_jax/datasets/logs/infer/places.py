@@ -10,7 +10,7 @@ from dtn_jax.datasets.logs.raw import csv, lines, read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types, Unit
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 
 PLACES = 50  # in which rows are read
 SECONDS = 15.0  # for the columns of files; of many files, some are left out

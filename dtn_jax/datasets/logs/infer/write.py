@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dtn_jax.datasets.logs.infer.draft import Draft, FieldDraft, TaskDraft
 from dtn_jax.datasets.logs.infer.words import clean, options, quoted
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 
 WIDEST = 64  # columns before a comment
 OFFER = "an offer"  # the reason of fields that may be made of a time

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from dtn_jax.datasets.logs.raw.addresses import filesystem, is_remote, local_path, told
-from dtn_jax.datasets.logs.spec import FORMATS
+from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.errors import UserError, choose
 
 SUFFIXES = {  # format of a file whose name ends so

@@ -10,7 +10,7 @@ import polars as pl
 from dtn_jax.datasets.logs.raw import arrow, csv, json_lines, parquet
 from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
 
 ROWS = 65_536  # of a chunk, at most

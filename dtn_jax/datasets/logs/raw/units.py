@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dtn_jax.datasets.logs.raw import arrow, csv, json_lines, parquet
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Unit
-from dtn_jax.datasets.logs.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 
 ROWS = 1_000_000  # of a unit of a Parquet or Arrow file, where its pieces are smaller
 BYTES = 64 << 20  # of a unit of a text file

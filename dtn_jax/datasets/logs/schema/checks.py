@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema import keys
 from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.datasets.logs.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.errors import UserError
 from dtn_jax.schema import ALL, Field, Schema, Task
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from dtn_jax.datasets.logs import expression
+from dtn_jax.datasets.logs.formula import expression
 from dtn_jax.datasets.logs.raw.unit import Types
-from dtn_jax.datasets.logs.spec import FieldSpec, Spec
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
 SINGLE = "single values"

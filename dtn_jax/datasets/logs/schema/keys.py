@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dtn_jax.datasets.logs.schema.spec import FORMATS, KINDS, SPLITS, TIME_UNITS
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.datasets.logs.spec import FORMATS, KINDS, SPLITS, TIME_UNITS
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import POOLINGS, TASK_KINDS
 

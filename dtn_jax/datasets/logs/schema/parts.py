@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dtn_jax.datasets.logs.expression import Expression, of_column, parse
+from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import keys
 from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema.spec import ENCODERS, FieldSpec, InputSpec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.datasets.logs.spec import ENCODERS, FieldSpec, InputSpec, TaskSpec
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.schema import keys
 from dtn_jax.datasets.logs.schema.keys import Key, chosen
 from dtn_jax.datasets.logs.schema.parts import having, options
+from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.datasets.logs.spec import SplitSpec
 from dtn_jax.errors import UserError
 
 NAMES = ("train", "validation", "test")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.logs.rows import Rows
-from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.schema import ALL
 
 DAY = 86_400_000_000  # microseconds

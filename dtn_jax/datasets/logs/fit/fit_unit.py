@@ -8,15 +8,15 @@ import pathlib
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.logs import encoders
-from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.days import Days
-from dtn_jax.datasets.logs.rows import Rows
-from dtn_jax.datasets.logs.spec import Spec
-from dtn_jax.datasets.logs.splits import SPLITS, TRAIN
-from dtn_jax.datasets.logs.statistics import KeyCounts, Moments, NumberCounts
-from dtn_jax.datasets.logs.unit_rows import split_rows
-from dtn_jax.datasets.logs.work import Work, file_name, new_folder
+from dtn_jax.datasets.logs.fit import encoders
+from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCounts
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.rows.days import Days
+from dtn_jax.datasets.logs.rows.splits import SPLITS, TRAIN
+from dtn_jax.datasets.logs.rows.unit_rows import split_rows
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work.folder import Work, file_name, new_folder
 from dtn_jax.datasets.preparation.bags import lengths
 
 ENTRY = 100  # bytes that a key, its count and its text take, roughly

@@ -10,13 +10,14 @@ import shutil
 
 import numpy as np
 
-from dtn_jax.datasets.logs import encoders, merge, shards
-from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.days import Days
-from dtn_jax.datasets.logs.shard_files import features, file_of
-from dtn_jax.datasets.logs.splits import SPLITS
-from dtn_jax.datasets.logs.tally import Tally
-from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, file_name, whole
+from dtn_jax.datasets.logs.fit import encoders, merge
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.days import Days
+from dtn_jax.datasets.logs.rows.splits import SPLITS
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, file_name, whole
+from dtn_jax.datasets.logs.write import shards
+from dtn_jax.datasets.logs.write.shard_files import features, file_of
+from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.schema import Schema, Task

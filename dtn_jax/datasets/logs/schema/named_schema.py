@@ -8,7 +8,7 @@ from __future__ import annotations
 import pathlib
 import re
 
-from dtn_jax.datasets.logs import schema_file
+from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.errors import UserError
 from dtn_jax.options import split_outside_brackets
 

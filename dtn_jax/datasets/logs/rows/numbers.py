@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool
 
-from dtn_jax.datasets.logs.expression import Expression
+from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.preparation.bags import flat
 
 WRONG_TYPE = "wrong type"

@@ -13,17 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
-from dtn_jax.datasets.logs import times
+from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
-from dtn_jax.datasets.logs.rows import columns
+from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
-from dtn_jax.datasets.logs.spec import Spec
-from dtn_jax.datasets.logs.team import BASE_GB, Machine, Team, workers
-from dtn_jax.datasets.logs.work import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked

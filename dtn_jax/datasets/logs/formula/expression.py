@@ -24,6 +24,7 @@ from dtn_jax.datasets.logs.formula.evaluate import evaluate
 from dtn_jax.datasets.logs.formula.functions import FUNCTIONS
 from dtn_jax.datasets.logs.formula.grammar import tree_of
 from dtn_jax.datasets.logs.formula.syntax import Node, written
+from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.logs.formula.typed import (
     LIST,
     NUMBER,
@@ -34,7 +35,6 @@ from dtn_jax.datasets.logs.formula.typed import (
     TRUTH,
     Typed,
 )
-from dtn_jax.datasets.logs.times import Type
 from dtn_jax.errors import UserError, choose
 
 KINDS = {"number": NUMBER, "truth": TRUTH, "text": TEXT, "time": TIME}

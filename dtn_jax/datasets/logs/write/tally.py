@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from dtn_jax.datasets.logs.encoders import Encoded
-from dtn_jax.datasets.logs.splits import SPLITS
+from dtn_jax.datasets.logs.fit.encoders import Encoded
+from dtn_jax.datasets.logs.rows.splits import SPLITS
 
 BySplit = dict[str, dict[str, int]]
 

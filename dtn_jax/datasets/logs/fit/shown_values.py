@@ -15,10 +15,11 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 
-from dtn_jax.datasets.logs import schema_file, vocabulary_file
-from dtn_jax.datasets.logs.finish_set import VOCABULARY
-from dtn_jax.datasets.logs.spec import FieldSpec
-from dtn_jax.datasets.logs.work import SCHEMA_FILE
+from dtn_jax.datasets.logs.fit import vocabulary_file
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import FieldSpec
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE
+from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.errors import UserError
 

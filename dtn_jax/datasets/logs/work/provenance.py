@@ -8,10 +8,10 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile, ends, size
-from dtn_jax.datasets.logs.spec import Spec
-from dtn_jax.datasets.logs.work import SCHEMA_FILE
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from dtn_jax.datasets.logs.expression import Expression
+from dtn_jax.datasets.logs.formula.expression import Expression
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
 KINDS = ("categorical", "bag", "numeric", "vector")

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int8
 
-from dtn_jax.datasets.logs import splits, user_order
-from dtn_jax.datasets.logs.account import Account
 from dtn_jax.datasets.logs.raw import read
-from dtn_jax.datasets.logs.rows import Checker, Rows, columns
-from dtn_jax.datasets.logs.work import Work
+from dtn_jax.datasets.logs.rows import splits, user_order
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.checker import Checker, Rows, columns
+from dtn_jax.datasets.logs.work.folder import Work
 
 
 @dataclasses.dataclass

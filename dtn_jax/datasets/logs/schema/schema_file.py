@@ -25,11 +25,11 @@ import pathlib
 import re
 from typing import Any
 
-from dtn_jax.datasets.logs.expression import FUNCTIONS, Expression
+from dtn_jax.datasets.logs.formula.expression import FUNCTIONS, Expression
 from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
 from dtn_jax.datasets.logs.schema.keys import Key
+from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
-from dtn_jax.datasets.logs.spec import InputSpec, Spec
 from dtn_jax.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dtn_jax.datasets.logs import keys, mapped
-from dtn_jax.datasets.logs.rows import Rows
-from dtn_jax.datasets.logs.splits import TEST, TRAIN, VALIDATION
-from dtn_jax.datasets.logs.work import Work, whole
+from dtn_jax.datasets.logs.fit import keys, mapped
+from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.rows.splits import TEST, TRAIN, VALIDATION
+from dtn_jax.datasets.logs.work.folder import Work, whole
 from dtn_jax.shared_files import replacing
 
 PARTS = 64  # groups of users

@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dtn_jax.datasets.logs import numbers, times
-from dtn_jax.datasets.logs.account import Account
-from dtn_jax.datasets.logs.expression import Expression, of_column
-from dtn_jax.datasets.logs.numbers import WRONG_TYPE
-from dtn_jax.datasets.logs.spec import FieldSpec, Spec, TaskSpec
+from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs.formula.expression import Expression, of_column
+from dtn_jax.datasets.logs.rows import numbers
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 
 
 @dataclasses.dataclass

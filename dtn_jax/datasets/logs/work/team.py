@@ -7,8 +7,8 @@ import pathlib
 import time
 from collections.abc import Callable, Sequence
 
-from dtn_jax.datasets.logs import beam, pool, stages
-from dtn_jax.datasets.logs.work import Work
+from dtn_jax.datasets.logs.work import beam, pool, stages
+from dtn_jax.datasets.logs.work.folder import Work
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 

@@ -28,10 +28,10 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from dtn_jax.datasets.logs import schema_file
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Unit
-from dtn_jax.datasets.logs.spec import Spec
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import TEMPORARY, write_whole
 

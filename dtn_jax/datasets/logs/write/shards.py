@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int64
 
-from dtn_jax.datasets.logs.splits import SPLITS
+from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.preparation.blocks import Layout
 
 LEAST_ROWS = 1_000_000  # of a shard's units

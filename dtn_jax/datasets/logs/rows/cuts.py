@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dtn_jax.datasets.logs import splits, times
-from dtn_jax.datasets.logs.spec import SplitSpec
+from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs.rows import splits
+from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.errors import UserError
 
 STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a microsecond

@@ -1,0 +1,1 @@
+"""What is fitted on train: keys, vocabularies, buckets, scales, in statistics that merge."""

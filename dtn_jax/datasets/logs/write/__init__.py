@@ -1,0 +1,1 @@
+"""The prepared set: its shards, their records, and how it becomes whole."""

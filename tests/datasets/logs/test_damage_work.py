@@ -241,8 +241,7 @@ def test_a_worker_that_is_killed_harms_nothing(log):
             time.sleep(0.01)
         found[0].kill()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
+    (thread := threading.Thread(target=kill)).start()
     with pytest.raises(UserError, match="a process was killed"):
         prepare(finished, raw, processes=2)
     thread.join()

@@ -1,4 +1,8 @@
-"""The numbers of a chunk's rows, and the rows that have none which can be stored."""
+"""The numbers of a chunk's rows, and the rows that have none which can be stored.
+
+NaN in a column of floats is a missing value, as pandas has it. In a vector, whose numbers belong
+together, it is an error, and so is an infinite number anywhere.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ def singles(expression: Expression, frame: pl.DataFrame) -> tuple[pl.Series, Bad
 
 
 def _endless(column: pl.Series) -> Bool[np.ndarray, " B"]:
-    """Where a column of numbers or texts says infinity or NaN."""
+    """Where a column of numbers or texts says infinity, or a text NaN."""
     text = column.dtype == pl.String
     numbers = (column.str.strip_chars() if text else column).cast(pl.Float64, strict=False)
     return (~numbers.is_finite()).fill_null(False).to_numpy()

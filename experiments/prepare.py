@@ -80,10 +80,12 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         raise UserError(
             "--schema needs --input=FILES: a file, a glob or a folder, several by comma"
         )
+    root = catalog.data_root(known.data_dir)
+    fresh = not logs.place(schema_file.load(known.schema), root).exists()
     data = logs.prepare(
         known.schema,
         _listed(known.input),
-        catalog.data_root(known.data_dir),
+        root,
         processes=known.processes,
         memory_gb=known.memory_gb,
         max_reject_rate=known.max_reject_rate,
@@ -91,7 +93,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         replace=known.replace,
         beam=known.beam,
     )
-    return data, True
+    return data, not fresh  # preparing it shows the account already
 
 
 def infer_schema(known: argparse.Namespace) -> None:

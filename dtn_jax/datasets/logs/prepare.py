@@ -71,7 +71,7 @@ def prepare(
     if not 0 <= max_reject_rate <= 1:
         raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
-    home = home or pathlib.Path(data_dir).expanduser().absolute() / "logs" / spec.name
+    home = home or place(spec, data_dir).parent
     with told(spec, home), raw_log(input, spec, home) as files:
         raw = provenance.raw_facts(files)
         made_from = provenance.made_from(spec, source, made_of or raw)
@@ -105,6 +105,12 @@ def prepare(
             done = functools.partial(is_made_from, target, spec, made_from)
             team.wait(done, "the first machine to finish")
     return read(target)
+
+
+def place(spec: Spec, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """The folder of a log's prepared set."""
+    root = pathlib.Path(data_dir).expanduser().absolute()
+    return root / "logs" / spec.name / finish_set.VERSION
 
 
 def is_made_from(target: pathlib.Path, spec: Spec, made_from: dict) -> bool:

@@ -194,6 +194,11 @@ def build_run(config: ConfigDict) -> Run:
             raise UserError(
                 f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
             )
+    if data.notes.get("sample_negatives") and not config.loss.sample_weights:
+        raise UserError(
+            f"data set {schema.name!r} has sampled negatives, whose weights make up for the "
+            "others: set loss.sample_weights=True, or probabilities will be too high"
+        )
     per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
     with told_as_built(config):
         views = architectures.views(config.model.architecture, schema)

@@ -161,6 +161,8 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
         raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
     for line in account.summary():
         progress.say(line)
+    if account.kept and not account.exceeds(most):
+        progress.say(finish_set.WHERE)
     if account.exceeds(most):
         path = home / finish_set.REJECTS
         write_whole(path, account.lines())

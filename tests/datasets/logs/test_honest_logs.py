@@ -7,6 +7,7 @@ from shop_log import rows, schema_file, write
 
 from dtn_jax.config import load_config
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.errors import UserError
 from dtn_jax.train import train
 
 SCHEMA = """
@@ -81,3 +82,8 @@ def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path
     found = metrics_of(tmp_path, random_labels(8000), text)
     for name, rate in LABELS.items():
         assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.06
+    config = load_config(f"configs/logs.py:shared_bottom,quick,schema={tmp_path}/shop.yaml")
+    config.data.data_dir = str(tmp_path / "data")
+    config.loss.sample_weights = False
+    with pytest.raises(UserError, match="has sampled negatives"):
+        train(config, tmp_path / "unweighted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import no_type_check
 
 import numpy as np
 import polars as pl
@@ -82,6 +83,7 @@ def _kinds(file: RawFile) -> dict[str, Kinds]:
     return {name: Kinds.expected(column) for name, column in columns.items()}
 
 
+@no_type_check  # called for every line or value
 def _object(line: bytes) -> dict | str:
     """A line's object, or why it has none."""
     try:
@@ -136,6 +138,7 @@ def _misfits(
     return found
 
 
+@no_type_check  # called for every line or value
 def _is_unicode(value: object) -> bool:
     if type(value) is list:
         return all(map(_is_unicode, value))

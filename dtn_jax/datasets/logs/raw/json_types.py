@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import no_type_check
 
 import polars as pl
 import pyarrow as pa
@@ -94,6 +95,7 @@ def _type(kinds: frozenset[type]) -> pa.DataType:
     return pa.float64() if kinds <= {int, float} else TEXT
 
 
+@no_type_check  # called for every value
 def misfit(value: object, expected: Kinds) -> str:
     """Why a value cannot stand in a column; '' if it can. `expected`: of the file's first lines."""
     kind = type(value)
@@ -140,6 +142,7 @@ def _array(values: list, kinds: frozenset[type], lists: bool) -> pa.Array:
     return pa.array(map(as_text, values), TEXT)
 
 
+@no_type_check  # called for every value
 def as_text(value: object) -> str | None:
     """A value as text; whole numbers as such, also where they came as 3.0, and lists as JSON."""
     if value is None or type(value) is str:

@@ -26,6 +26,7 @@ from dtn_jax.shared_files import move_aside
 VERSION = "1.0.0"
 VOCABULARY = "vocabulary"  # the folder of a set's vocabularies
 REJECTS = "rejects.jsonl"
+WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
 
 def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
@@ -161,7 +162,7 @@ def _dataset_info(work: Work, written: list[dict]) -> dict:
 def _notes(work: Work, account: Account, days: Days) -> dict:
     lines = [*account.summary(), *_sampling(work), *_nothing_to_learn(work, days)]
     if account.kept:
-        lines.append(f"the first bad rows of each kind are in {REJECTS}, beside the set's files")
+        lines.append(WHERE)
     notes = {
         "about": dict(work.spec.about),
         "rejected": account.counts,

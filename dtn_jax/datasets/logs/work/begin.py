@@ -21,6 +21,7 @@ from dtn_jax.datasets.logs.raw.files import FILE, RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
+from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
 from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
@@ -142,10 +143,10 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
     read = [files[number] for number in sorted({unit.file for unit in units})]
     given = {FILE: pl.String()}
     known = {file.address: given | raw_read.schema(file, spec.input) for file in read}
-    schema_columns.check(spec, known)
     unit = spec.time_unit
-    if spec.time and not unit:
+    if spec.time and not unit and all(is_single(types.get(spec.time)) for types in known.values()):
         unit = times.unit_of(sample(files, units, spec))
+    schema_columns.check(schema_file.timed(spec, unit), known)
     if spec.time:
         check_times(spec, known, unit)
     types = known[read[0].address]
@@ -153,6 +154,11 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)
     Work(folder, spec, files, units, unit, rows, memory).save()
+
+
+def is_single(dtype: object) -> bool:
+    """Whether a column is there and holds single values."""
+    return dtype is not None and not dtype.is_nested()
 
 
 def check_times(spec: Spec, known: Mapping[str, Types], unit: str) -> None:
@@ -165,11 +171,16 @@ def check_times(spec: Spec, known: Mapping[str, Types], unit: str) -> None:
 
 
 def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
-    """The times of the first rows of the log."""
+    """The times of the first rows of the log that have one."""
+    found = None
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
             if len(chunk.frame):
-                return chunk.frame[spec.time]
+                found = chunk.frame[spec.time]
+                if found.count():
+                    return found
+    if found is not None:
+        return found
     raise UserError(f"the raw files of {spec.name} hold no rows")
 
 

@@ -60,5 +60,5 @@ def test_plain_numbers_have_no_hour(tmp_path):
 def test_a_time_column_that_is_missing_or_nested_is_told_as_before(tmp_path):
     with pytest.raises(UserError, match=r"unknown column.*'tt'.*Did you mean 't'"):
         prepared(tmp_path, frame(), TEXT.replace("time: t", "time: tt"))
-    with pytest.raises(UserError, match="column 'vec' of .* expected single values"):
+    with pytest.raises(UserError, match=r"column 'vec' of .* expected single values"):
         prepared(tmp_path, frame(), TEXT.replace("time: t", "time: vec"))

@@ -17,7 +17,7 @@ from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import FILE, RawFile
+from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
@@ -141,12 +141,17 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     read = [files[number] for number in sorted({unit.file for unit in units})]
-    given = {FILE: pl.String()}
-    known = {file.address: given | raw_read.schema(file, spec.input) for file in read}
+    known = raw_read.schemas(read, spec.input)
+    lines = [file.address for file in read if file.format == "jsonl"]
     unit = spec.time_unit
     if spec.time and not unit and all(is_single(types.get(spec.time)) for types in known.values()):
-        unit = times.unit_of(sample(files, units, spec))
-    schema_columns.check(schema_file.timed(spec, unit), known)
+        first = sample(files, units, spec)
+        try:
+            unit = times.unit_of(first)
+        except UserError:
+            schema_columns.check(spec, known, lines)  # where it can, it says more
+            raise
+    schema_columns.check(schema_file.timed(spec, unit), known, lines)
     if spec.time:
         check_times(spec, known, unit)
     types = known[read[0].address]

@@ -74,6 +74,14 @@ def columns(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if name))
 
 
+def outside(task: TaskSpec) -> str:
+    """Why a row is rejected whose label is none that the task can have."""
+    expected = "0 or 1" if task.kind == "binary" else "a finite number"
+    if task.least is not None:
+        expected = f"{task.least:g} to {task.most:g}"
+    return f"label of {task.name!r} outside its range, {expected}"
+
+
 class Checker:
     """Turns chunks into rows, and counts those that it rejects.
 
@@ -205,14 +213,12 @@ class Checker:
         values = self._number(task.label, _with_truth(task.label, frame), known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", shown)
         if task.kind == "binary":
-            good, expected = values.is_in([0.0, 1.0]), "0 or 1"
+            good = values.is_in([0.0, 1.0])
         else:
-            good, expected = values.is_finite(), "a finite number"
+            good = values.is_finite()
             if task.least is not None:
                 good &= values.is_between(task.least, task.most)
-                expected = f"{task.least:g} to {task.most:g}"
-        reason = f"label of {task.name!r} outside its range, {expected}"
-        self._check(good.fill_null(True).to_numpy() | ~known, reason, shown)
+        self._check(good.fill_null(True).to_numpy() | ~known, outside(task), shown)
         values = values.cast(pl.Float32).to_numpy()
         return np.where(known, values, np.float32(np.nan))
 

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 import raw_logs
-from damaged_logs import frame, schema_file
+from damaged_logs import frame, lines_of, schema_file
 
 from dtn_jax.datasets.logs.infer import sample
 from dtn_jax.datasets.logs.prepare import prepare
@@ -91,6 +91,23 @@ def test_a_wrong_type_in_a_column_that_the_first_lines_lack_is_seen(tmp_path, mo
     kept = (tmp_path / "logs/shop/rejects.jsonl").read_text()
     assert json_types.NOT_SCALAR in kept
     assert json_types.NESTED in kept
+
+
+@pytest.mark.parametrize("name", ["t", "user", "coupon", "price", "click", "w", "part"])
+def test_lists_in_a_file_that_first_lacks_the_column_are_bad_rows(name, tmp_path, monkeypatch):
+    """All that a file has of a column of single values is two lists."""
+    monkeypatch.setattr(json_lines, "HEAD_LINES", 10)
+    rows = rows_of({0: "c1", 1: "c1"})
+    last = [row | {name: None} for row in rows[:50]]
+    last[20][name] = last[40][name] = [1, 2]
+    text = TEXT.replace("  tags:", "  price: {kind: numeric}\n  tags:") + "weight: w\n"
+    text += "split: {by: column, column: part}\n" if name == "part" else ""
+    (tmp_path / "logs/shop").mkdir(parents=True)
+    made = prepared(tmp_path, [*rows, *last], parts=9, most=0.5, text=text)
+    kept = lines_of(made.folder / "rejects.jsonl")
+    wrong = [line["row"] for line in kept if line["reason"] == "wrong type"]
+    assert wrong == [21, 41]
+    assert {line["column"] for line in kept} == {name}
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def unit_of(sample: pl.Series) -> str:
 
 
 def to_time(column: pl.Series, unit: str) -> pl.Series:
-    """Its times as int64, null where there is none or where it does not parse.
+    """Its times as int64, null where there is none or where it does not parse, as in lists.
 
     Args:
       column: the time column.
@@ -91,6 +91,8 @@ def to_time(column: pl.Series, unit: str) -> pl.Series:
       UserError: a column whose type does not go with the unit.
     """
     name = column.name or "time"
+    if column.dtype.is_nested():
+        return pl.Series(name, [None] * len(column), dtype=pl.Int64)
     frame = column.alias(name).to_frame()
     return frame.select(as_time(pl.col(name), column.dtype, unit)).to_series()
 
@@ -105,7 +107,9 @@ def as_time(column: pl.Expr, kind: Type, unit: str) -> pl.Expr:
         text = column.cast(pl.String).str.strip_chars()
         read = _iso if unit == "date" else functools.partial(_numbers, unit=unit)
         return text.map_batches(read, return_dtype=pl.Int64)
-    if unit == "date" and kind != pl.Null:
+    if kind == pl.Null:
+        return column.cast(pl.Int64)
+    if unit == "date":
         raise UserError(f"a column of {kind} does not have the time unit 'date'")
     if kind.is_float() or kind.is_decimal():
         return _from_fraction(column.cast(pl.Float64), unit)

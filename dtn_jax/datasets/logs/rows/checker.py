@@ -14,6 +14,7 @@ from dtn_jax.datasets.logs.formula.expression import Expression, of_column
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
+from dtn_jax.datasets.logs.schema.columns import singles
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 
 
@@ -93,14 +94,16 @@ class Checker:
 
     def __init__(self, spec: Spec, time_unit: str, account: Account):
         self.spec, self.time_unit, self.account = spec, time_unit, account
+        self.singles = singles(spec)
 
     def rows(self, file: str, frame: pl.DataFrame, numbers: np.ndarray) -> Rows:
         """The good rows of a chunk of a file."""
         spec = self.spec
         self._file, self._numbers, self._good = file, numbers, np.ones(len(numbers), bool)
         self.account.rows += len(numbers)
-        time = self._time(self._single(frame[spec.time])) if spec.time else None
-        group = self._single(frame[spec.group]) if spec.group else None
+        frame = self._without_lists(frame)
+        time = self._time(frame[spec.time]) if spec.time else None
+        group = frame[spec.group] if spec.group else None
         if group is not None:
             self._check(group.is_not_null(), "missing group", group)
         weight = self._weight(spec.weight, frame) if spec.weight else None
@@ -111,7 +114,7 @@ class Checker:
             if field.weights:
                 weights[field.name] = self._bag_weights(field, frame, values[field.name])
         labels = [self._label(task, frame) for task in spec.tasks]
-        split = self._single(frame[spec.split.column]) if spec.split.column else None
+        split = frame[spec.split.column] if spec.split.column else None
         if split is not None:
             self._check(split.is_not_null(), "missing split", split)
         every = Rows(numbers, values, weights, np.stack(labels, axis=1), time, group, weight, split)
@@ -154,24 +157,30 @@ class Checker:
         self._check(good, "weight that is no finite number, 0 or more", frame[name])
         return values.fill_null(0.0).to_numpy()
 
-    def _single(self, column: pl.Series) -> pl.Series:
-        """The column without lists, which are rejected."""
-        if not column.dtype.is_nested():
-            return column
-        self._check(column.is_null(), WRONG_TYPE, column)
-        return pl.Series(column.name, [None] * len(column), dtype=pl.String)
+    def _without_lists(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The chunk, null where a column of single values has lists, whose rows are rejected.
+
+        A chunk of JSON lines has such a column where the file's first lines lack it.
+        """
+        for name in self.singles:
+            if (column := frame[name]).dtype.is_nested():
+                self._check(column.is_null(), WRONG_TYPE, column)
+                frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
+        return frame
 
     def _field(self, field: FieldSpec, frame: pl.DataFrame) -> pl.Series:
         if field.kind == "numeric":
             values = self._number(field.value, frame)
             if field.log:
-                values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
+                values = pl.Series(
+                    values.name, numbers.signed_log(values.to_numpy()), nan_to_null=True
+                )
             return values
         wrong = field.value.wrong(frame)
         self._check(~wrong, WRONG_TYPE, _shown(field.value, frame))
         column = field.value.over(frame)
         if field.kind == "categorical":
-            return self._single(column)
+            return column
         if column.dtype != pl.List:
             self._check(column.is_null(), WRONG_TYPE, column)
             inner = pl.Float64 if field.kind == "vector" else pl.String
@@ -237,8 +246,3 @@ def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:
     words = {"true": "1", "false": "0"}
     words |= {word.capitalize(): number for word, number in words.items()}
     return frame.with_columns(pl.col(label.column).replace(words))
-
-
-def signed_log(values: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
-    """sign(x) log(1 + |x|): of either sign, 0 at 0, and the same as log(1 + x) from there on."""
-    return np.sign(values) * np.log1p(np.abs(values))

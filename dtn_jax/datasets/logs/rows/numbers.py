@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.preparation.bags import flat
@@ -59,3 +59,8 @@ def lists(column: pl.Series) -> tuple[pl.Series, Bad]:
         reason: numbers.list.eval(test).list.any().fill_null(False).to_numpy()
         for reason, test in tests.items()
     }
+
+
+def signed_log(values: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+    """sign(x) log(1 + |x|): of either sign, 0 at 0, and the same as log(1 + x) from there on."""
+    return np.sign(values) * np.log1p(np.abs(values))

@@ -31,6 +31,15 @@ def check(spec: Spec, known: Mapping[str, Types], lines: Collection[str] = ()) -
             _file(spec, address, types)
 
 
+def singles(spec: Spec) -> tuple[str, ...]:
+    """The columns that are read as single values, those inside of expressions aside."""
+    read = [f.value for f in spec.fields if f.kind in ("categorical", "numeric")]
+    read += [e for task in spec.tasks for e in (task.label, task.known)]
+    named = [e.column for e in read if e is not None]
+    named += [spec.time, spec.group, spec.weight, spec.split.column]
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
 @contextlib.contextmanager
 def _first_lines(types: Types, only: bool) -> Iterator[None]:
     """Says of a missing column where it was looked for, if `only` there."""

@@ -114,7 +114,7 @@ def test_a_damaged_file_of_the_work_is_told_and_made_anew(stop, name, way, text,
 
 
 FULL = [  # what fails where the disk is full
-    "dtn_jax.datasets.logs.work.stages.write_whole",
+    "dtn_jax.datasets.logs.fit.mapped.np.save",
     "dtn_jax.datasets.logs.fit.fit_unit.np.savez",
     "dtn_jax.datasets.logs.fit.statistics.KeyCounts.save",
     "dtn_jax.datasets.logs.fit.mapped.os.posix_fallocate",

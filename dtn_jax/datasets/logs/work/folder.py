@@ -95,7 +95,7 @@ class Work:
 
     def of(self, stage: str, index: int) -> pathlib.Path:
         """Where the result of a stage's task is."""
-        names = {"times": f"times/{index:05d}.json", "order": f"order/{index:05d}.npz"}
+        names = {"times": f"times/{index:05d}.npy", "order": f"order/{index:05d}.npz"}
         names |= {"fit": f"fit/{index:05d}", "encode": f"shards/{index:05d}.json"}
         return self.folder / names[stage]
 

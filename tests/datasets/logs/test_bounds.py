@@ -1,15 +1,23 @@
 """What a command holds at a time does not grow with the number of units."""
 
+import errno
 import importlib
+import os
+import resource
 import tracemalloc
 
 import numpy as np
+import polars as pl
 import pytest
 from shop_log import schema_file
 
 from dtn_jax.datasets.logs.fit import mapped
+from dtn_jax.datasets.logs.rows import user_order
+from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema import schema_file as schema_files
-from dtn_jax.datasets.logs.work.folder import Work
+from dtn_jax.datasets.logs.work.begin import told
+from dtn_jax.datasets.logs.work.folder import Work, whole
+from dtn_jax.errors import UserError
 
 engine = importlib.import_module("dtn_jax.datasets.logs.prepare")
 MINUTE = 60_000_000
@@ -50,3 +58,81 @@ def timed(tmp_path):
 def test_the_times_of_one_unit_are_held_at_a_time(timed):
     few, many = timed(2), timed(30)
     assert peak(lambda: engine._cuts(many)) < 2 * peak(lambda: engine._cuts(few))
+
+
+@pytest.fixture
+def ordered(tmp_path):
+    """(rows of each unit, validation: rows, test: rows) -> the work, with the rows collected."""
+
+    def made(each, validation=2, test=1, name="log", users=40):
+        split = f"split: {{by: user_order, validation: {validation}, test: {test}}}\n"
+        job = work(tmp_path / name, len(each), split)
+        draw = np.random.default_rng(3)
+        for unit, count in enumerate(each):
+            folder = job.of("order", unit)
+            folder.mkdir(parents=True)
+            user, time = draw.integers(0, users, count), draw.integers(0, 50, count)
+            places = np.array_split(np.arange(count), max(count // 1_000, count // 7 % 100, 1))
+            user_order.collect((rows(user[at], time[at]) for at in places), folder)
+        return job
+
+    return made
+
+
+def rows(user, time):
+    """Good rows of which only the user and the time are known."""
+    labels = np.zeros((len(user), 0), np.float32)
+    return Rows(np.arange(len(user)), {}, {}, labels, time, pl.Series(user), None, None)
+
+
+def decided(job, name="ordered"):
+    folder = job.folder / name
+    folder.mkdir()
+    user_order.decide(job, folder)
+    return [np.load(folder / f"{unit:05d}.npy") for unit in range(len(job.units))]
+
+
+def test_a_split_depends_on_neither_the_files_nor_the_ranges_of_users(ordered, monkeypatch):
+    each = (90, 0, 1, 200, 77)
+    whole = decided(ordered(each))
+    monkeypatch.setattr(user_order, "RUN_ROWS", 20)
+    monkeypatch.setattr(user_order, "PART_ROWS", 30)
+    job = ordered(each, name="again")
+    assert len(list(job.of("order", 3).glob("*.npy"))) == 10
+    parted = decided(job)
+    for one, other, count in zip(whole, parted, each, strict=True):
+        assert len(one) == count
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(np.bincount(np.concatenate(whole)), [368 - 120, 80, 40])
+
+
+def test_a_split_by_the_order_of_users_opens_one_file_at_a_time(ordered):
+    job = ordered([20] * 60)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(map(int, os.listdir("/proc/self/fd"))) + 12
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        assert sum(map(len, decided(job))) == 1200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_split_by_the_order_of_users_holds_a_range_of_them(ordered, monkeypatch):
+    monkeypatch.setattr(user_order, "PART_ROWS", 5_000)
+    few, many = (ordered([10_000] * n, name=f"{n}", users=4_000) for n in (2, 20))
+    assert peak(lambda: decided(many)) < peak(lambda: decided(few)) + 10**6
+
+
+def test_a_unit_of_any_size_is_collected_in_files(ordered, monkeypatch):
+    monkeypatch.setattr(user_order, "RUN_ROWS", 1_000)
+    few = peak(lambda: ordered([5_000], name="few"))
+    assert (
+        peak(lambda: ordered([50_000], name="many")) < few + 50_000 * 32
+    )  # what the test itself holds
+
+
+def test_too_many_open_files_are_told_as_such(tmp_path):
+    job = work(tmp_path, 1)
+    more = pytest.raises(UserError, match=r"Too many open files.*where more files may be open")
+    with more, told(job.spec, tmp_path), whole(tmp_path / "x.npy"):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import pathlib
@@ -40,6 +41,7 @@ UNREADABLE = (  # what readers of damaged files raise
     *(OSError, EOFError, ValueError, KeyError, UserError),
     *(zipfile.BadZipFile, pa.ArrowException),
 )
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)  # files, which says nothing about the one to be opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Work:
 
     def of(self, stage: str, index: int) -> pathlib.Path:
         """Where the result of a stage's task is."""
-        names = {"times": f"times/{index:05d}.npy", "order": f"order/{index:05d}.npz"}
+        names = {"times": f"times/{index:05d}.npy", "order": f"order/{index:05d}"}
         names |= {"fit": f"fit/{index:05d}", "encode": f"shards/{index:05d}.json"}
         return self.folder / names[stage]
 
@@ -111,6 +113,8 @@ def whole(path: pathlib.Path, place: pathlib.Path | None = None) -> Iterator[Non
     try:
         yield
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
+            raise
         raise UserError(
             f"{path} is missing or damaged ({error}). Delete {place or path}: the same command "
             "then makes it anew"

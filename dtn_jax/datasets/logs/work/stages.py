@@ -39,10 +39,10 @@ def count_times(job: Work, unit: int) -> int:
 
 
 def collect_order(job: Work, unit: int) -> int:
-    """Writes the users and times of a unit's rows, `order/00012.npz`."""
-    path, account = job.of("order", unit), Account()
-    path.parent.mkdir(exist_ok=True)
-    user_order.collect(checked(job, unit, account), path)
+    """Writes the users and times of a unit's rows, `order/00012/`."""
+    account = Account()
+    with work.new_folder(job.of("order", unit)) as folder:
+        user_order.collect(checked(job, unit, account), folder)
     return account.rows
 
 

@@ -161,7 +161,7 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     """Shows the bad rows; raises UserError where there are too many."""
     account = Account()
     for unit in range(len(job.units)):
-        account.include(Account.from_json(job.fitted(unit)["account"]))
+        account.include(Account.from_json(job.fitted(unit, "rejects")))
     if not account.rows:
         raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
     for line in account.summary():

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import os
 import resource
 import tracemalloc
@@ -9,9 +10,10 @@ import tracemalloc
 import numpy as np
 import polars as pl
 import pytest
-from shop_log import schema_file
+import shop_log
+from shop_log import schema_file, small_pieces
 
-from dtn_jax.datasets.logs.fit import mapped
+from dtn_jax.datasets.logs.fit import mapped, merge
 from dtn_jax.datasets.logs.rows import user_order
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema import schema_file as schema_files
@@ -23,9 +25,9 @@ engine = importlib.import_module("dtn_jax.datasets.logs.prepare")
 MINUTE = 60_000_000
 
 
-def work(folder, units, lines=""):
+def work(folder, units, lines="", fields="user: "):
     """The work of a log of so many units, none of which is done."""
-    text = f"name: log\nfields: {{user: }}\ntasks: {{click: }}\ngroup: user\ntime: t\n{lines}"
+    text = f"name: log\nfields: {{{fields}}}\ntasks: {{click: }}\ngroup: user\ntime: t\n{lines}"
     spec = schema_files.load(schema_file(folder, text))
     return Work(folder, spec, [], [None] * units, "date", 1, 1)
 
@@ -136,3 +138,51 @@ def test_too_many_open_files_are_told_as_such(tmp_path):
     more = pytest.raises(UserError, match=r"Too many open files.*where more files may be open")
     with more, told(job.spec, tmp_path), whole(tmp_path / "x.npy"):
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    """(units) -> the work of a log of vectors, of which each unit's facts are written."""
+
+    def made(units):
+        job = work(tmp_path / f"{units}", units, fields="vec: {kind: vector, length: 500}")
+        one = np.linspace(0, 1, 500).tolist()
+        facts = {"counts": [8, 1, 1], "every": [8, 1, 1], "longest": {}, "parts": {}}
+        facts["moments"] = {"vec": [8, one, one]}
+        for unit in range(units):
+            job.of("fit", unit).mkdir(parents=True)
+            (job.of("fit", unit) / "facts.json").write_text(json.dumps(facts))
+        return job
+
+    return made
+
+
+def test_the_facts_of_one_unit_are_held_at_a_time(fitted):
+    few, many = fitted(3), fitted(60)
+    least = peak(lambda: merge.finish(few, few.folder, {}))
+    assert peak(lambda: merge.finish(many, many.folder, {})) < least + 10**6
+    made = json.loads((many.folder / "merged.json").read_text())
+    assert made["rows"] == {"train": 480, "validation": 60, "test": 60}
+    assert made["every"] == [480, 60, 60]
+    np.testing.assert_allclose(made["encoders"]["vec"]["mean"], np.linspace(0, 1, 500))
+
+
+def test_bad_rows_are_no_facts_of_a_unit(tmp_path, monkeypatch):
+    small_pieces(monkeypatch)
+    frame = shop_log.rows(600).with_columns(click=pl.Series([0, 1, 7] * 200))
+    facts = []
+
+    def kept(job, _team):
+        facts.extend((job.of("fit", unit) / "facts.json").read_text() for unit in range(3))
+        assert len(job.fitted(0, "rejects")["kept"]) == 66
+        merging(job, _team)
+
+    merging = engine.merge_statistics
+    monkeypatch.setattr(engine, "merge_statistics", kept)
+    made = shop_log.prepared(tmp_path, frame, max_reject_rate=0.5)
+    assert made.notes["rejected"]
+    assert sum(made.notes["rejected"].values()) == 200
+    assert len((made.folder / "rejects.jsonl").read_text().splitlines()) == 200
+    for text in facts:
+        assert "part-000" not in text
+        assert len(text) < 1_000

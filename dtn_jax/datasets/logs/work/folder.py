@@ -4,7 +4,7 @@
     schema_file.json        the schema file's content
     times/  order/          of each unit, for splits that need to know the whole log first
     cuts.json               where the splits by time are cut
-    fit/00012/              statistics of unit 12
+    fit/00012/              statistics of unit 12; apart from its facts, its bad rows and its days
     merged/                 encoders, vocabularies, the layout and the shards of the set
     shards/00003.json       shard 3 is written
     set/                    the prepared set, which moves to its place when it is whole
@@ -87,10 +87,10 @@ class Work:
         """What was fitted: `encoders`, `layout`, `rows`, `counts` of each unit and split."""
         return _read(self.folder / "merged" / "merged.json", self.folder / "merged")
 
-    def fitted(self, unit: int) -> dict:
-        """The facts of a unit's statistics."""
+    def fitted(self, unit: int, what: str = "facts") -> dict:
+        """Of a unit's statistics: `facts`; `rejects`, the account of bad rows; `days`."""
         place = self.of("fit", unit)
-        return _read(place / "facts.json", place)
+        return _read(place / f"{what}.json", place)
 
     def written(self, shard: int) -> dict:
         return _read(self.of("encode", shard))

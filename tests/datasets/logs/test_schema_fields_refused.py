@@ -88,6 +88,8 @@ def refused(text):
             "x: {kind: bag, encoder: hash, size: 9, functions: 2, pooling: max}",
             "pooling: max would choose among single rows; expected pooling: sum, or functions: 1",
         ),
+        ("x: {kind: bag, keep: newest}", "unknown keep of field 'x': 'newest'"),
+        ("x: {keep: last}", "keep is an option of bag; field 'x' is categorical"),
         ("x: {kind: bag, pooling: max, weights: w}", "max pooling has no use for weights"),
         (
             "x: {kind: bag, max_values: 0}",

@@ -19,6 +19,12 @@ UNKNOWN = (
     "validation and test, what train has not seen."
 )
 
+NOT_KNOWN = "–"
+HASHED = (
+    f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
+    "known; in train the missing ones are shown."
+)
+
 
 def rows_line(rows: Mapping[str, int]) -> str:
     """'80,000 train (80 %), …'"""
@@ -43,21 +49,26 @@ def kind(field: Field) -> str:
     return f"weighted {field.kind}" if field.weighted else field.kind
 
 
-def fields_grid(schema: Schema, unknown: Mapping[str, Mapping[str, str]]) -> Grid:
-    """The fields with their tables and their unknown values.
+def fields_grid(
+    schema: Schema, unknown: Mapping[str, Mapping[str, str]], cut: Mapping[str, float]
+) -> Grid:
+    """The fields with their tables, their unknown values and what their bags cut.
 
     Args:
       schema: of the set.
       unknown: {split: {field: the share, as text}}.
+      cut: {bag: the share of train's values that found no slot}; {} without bags.
     """
     splits = [f"unknown\nin {split.replace('validation', 'valid.')}" for split in unknown]
-    header = ("field", "kind", "table\nrows", "slots", *splits)
+    bags = ["cut\nin train"] if cut else []
+    header = ("field", "kind", "table\nrows", "slots", *bags, *splits)
     rows = [
         (
             field.name,
             kind(field),
             f"{field.rows:,}",
             str(field.slots),
+            *([share(cut.get(field.name))] if cut else []),
             *(found.get(field.name, "") for found in unknown.values()),
         )
         for field in schema.fields
@@ -68,13 +79,17 @@ def fields_grid(schema: Schema, unknown: Mapping[str, Mapping[str, str]]) -> Gri
 def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
     """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
 
-    A number of values where an earlier version did not keep of how many.
+    A number of values where an earlier version did not keep of how many. Of hashed fields, what
+    train has not seen is not known.
     """
     found: dict[str, dict[str, str]] = {}
     for split, counts in data.unknown_values.items():
         kept = data.kept_values.get(split, {})
         found[split] = {}
         for field in data.schema.fields:
+            if field.name in data.hash_functions and split != "train":
+                found[split][field.name] = NOT_KNOWN
+                continue
             count = counts.get(field.name, 0)
             values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
             found[split][field.name] = f"{count:,}" if values is None else percent(count, values)

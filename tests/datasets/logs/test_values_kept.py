@@ -1,12 +1,15 @@
-"""Which values of a list are kept."""
+"""Which values of a list are kept and what is told of the others; what hashed fields know."""
 
 import numpy as np
 import polars as pl
 import pytest
-from shop_log import prepared
+from shop_log import prepared, schema_file
 
+from dtn_jax.datasets.description.describe import describe
 from dtn_jax.datasets.logs.fit import shown_values
 from dtn_jax.input.reader import SplitReader
+from dtn_jax.report.description import field_sections, overview
+from experiments import prepare
 
 ROWS = 600
 BAG = "kind: bag, max_values: 5, weights: seen_at"
@@ -64,3 +67,57 @@ def test_a_bag_keeps_its_first_or_its_last_values_and_their_weights(split, shop,
     found = kept(last, split)
     assert sorted(found) == [tuple(range(n + 195, n + 200)) for n in range(3)]
     assert all(list(values) == weights for values, weights in found.items())
+    assert "the last ones of each list are kept" in last.notes["account"][0]
+
+
+def test_what_max_values_cuts_is_told(shop, tmp_path, capsys):
+    data, folder = shop
+    told = "seen: 97.5 % of train's values are beyond max_values=5; the first ones"
+    assert any(line.startswith(told) for line in data.notes["account"])
+    assert data.cut_shares() == {"seen": 0.975, "tags": 0.0}
+    source = f"--input={folder}/raw/*.parquet"
+    call = [f"--schema={schema_file(tmp_path, SCHEMA)}", source, f"--data_dir={tmp_path}"]
+    for again in (False, True):
+        prepare.main(call)
+        shown = capsys.readouterr().out
+        assert shown.count(told) == 1, again
+        table = shown.partition("Fields of shop")[2].partition("Tasks")[0]
+        cells = {line.split()[0]: line.split() for line in table.splitlines() if line.strip()}
+        assert cells["seen"][-8:-6] == ["97.5", "%"]
+        assert cells["row"][1:4] == ["categorical", "301", "1"]
+        assert cells["row"][4:] == ["0", "%", "100.0", "%", "100.0", "%"]  # nothing of a cut
+        assert cells["id"][-4:] == ["0", "%", "–", "–"]
+
+
+def test_a_log_without_bags_has_no_such_column(tmp_path):
+    data = prepared(tmp_path, log(), "name: shop\nfields: [query]\ntasks: [click]\n")
+    grid = overview.fields_grid(data.schema, overview.kept_unknown(data), data.cut_shares())
+    assert not any("cut" in name for name in grid.header)
+
+
+def test_hashed_fields_know_what_is_missing_but_not_what_is_new(shop):
+    data, _ = shop
+    found = overview.kept_unknown(data)
+    assert {name: found["train"][name] for name in ("id", "query", "query_x_id", "tags")} == {
+        "id": "0 %",
+        "query": "33.3 %",
+        "query_x_id": "33.3 %",
+        "tags": "33.3 %",
+    }
+    for split in ("validation", "test"):
+        assert found[split] == dict.fromkeys(("id", "query", "query_x_id", "tags"), "–") | {
+            "seen": "0 %",
+            "row": "100.0 %",
+        }
+
+
+def test_a_description_tells_the_same(shop):
+    data, _ = shop
+    told = describe(data)
+    grid = field_sections.fields(told).grids[0]
+    shown = overview.kept_unknown(data)
+    plain = overview.fields_grid(data.schema, shown, data.cut_shares())
+    assert [*grid.rows] == [*plain.rows]
+    assert grid.note.endswith(overview.HASHED)
+    (moved,) = (m for m in told.field_drift if (m.name, m.split) == ("row", "test"))
+    assert moved.reading == "strong"

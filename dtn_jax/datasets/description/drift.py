@@ -168,8 +168,7 @@ def _between(ids: list, rows: int, weights: list, every: bool) -> tuple[float, f
     counts = np.zeros((2, len(both)))
     counts[0, np.searchsorted(both, a)] = n
     counts[1, np.searchsorted(both, b)] = m
-    unknown = counts[:, both == 0].sum(axis=1) / counts.sum(axis=1)
-    apart = bool((unknown > MOST).any())
+    apart = bool((counts[:, both == 0].sum(axis=1) > MOST * counts.sum(axis=1)).any())
     bins = np.arange(len(both)) if every else bins_of(both, counts.sum(axis=0), apart)
     binned = [np.bincount(bins, row) for row in counts]
     sizes = [_effective(own, w) for own, w in zip(ids, weights, strict=True)]

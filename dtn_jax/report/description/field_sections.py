@@ -22,7 +22,7 @@ def fields(found: Description) -> Section:
         }
         for n, split in enumerate(splits)
     }
-    note = overview.UNKNOWN
+    note = f"{overview.UNKNOWN} {overview.CUT}" if found.cut else overview.UNKNOWN
     if any(f.hashed for f in found.fields):
         note += f" {overview.HASHED}"
     ids = [f for f in found.fields if not f.field.numbers]

@@ -19,6 +19,7 @@ UNKNOWN = (
     "validation and test, what train has not seen."
 )
 
+CUT = "Cut values are those of train's lists beyond max_values."
 NOT_KNOWN = "–"
 HASHED = (
     f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
@@ -120,7 +121,7 @@ class Remark:
 
 
 def remarks(found: Description) -> list[Remark]:
-    """What a reader should look at first: suspects of leaks, strong drift, much that is new."""
+    """What a reader should look at first: suspects of leaks, strong drift, what is new or cut."""
     made = [
         Remark(
             f"suspected leak: {figure.field} tells {figure.key}",
@@ -149,6 +150,11 @@ def remarks(found: Description) -> list[Remark]:
             Remark(
                 f"unknown in {last}", f"{', '.join(new[:NAMED])}{more}: missing, or not in train"
             )
+        )
+    cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
+    if cut:
+        made.append(
+            Remark("cut lists", f"{', '.join(cut)} of train's values: see max_values, keep")
         )
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:

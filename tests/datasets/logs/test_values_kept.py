@@ -118,6 +118,8 @@ def test_a_description_tells_the_same(shop):
     shown = overview.kept_unknown(data)
     plain = overview.fields_grid(data.schema, shown, data.cut_shares())
     assert [*grid.rows] == [*plain.rows]
-    assert grid.note.endswith(overview.HASHED)
+    assert grid.note.endswith(f"{overview.CUT} {overview.HASHED}")
+    (remark,) = (r for r in overview.remarks(told) if r.what == "cut lists")
+    assert remark.reason.startswith("seen (97.5 %): train's values beyond")
     (moved,) = (m for m in told.field_drift if (m.name, m.split) == ("row", "test"))
     assert moved.reading == "strong"

@@ -162,7 +162,12 @@ FIELD = {
     "unknown": Key("texts", "values that stand for a missing one", "none", only=IDS),
     "size": Key("whole number", "rows of the table", "must be given", (), 1, HASH),
     "functions": Key(
-        "whole number", "1, or 2: two rows a value, added (a bag sums)", "1", (), 1, HASH
+        "whole number",
+        "1, or 2: two rows a value, added; in a bag only with pooling sum",
+        "1",
+        (),
+        1,
+        HASH,
     ),
     "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS),
     "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),

@@ -13,6 +13,7 @@ from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.rows import cuts, user_order
 from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import pool, provenance, stages
@@ -171,13 +172,23 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     if account.exceeds(most):
         path = home / finish_set.REJECTS
         write_whole(path, account.lines())
+        hint = _hint(job.spec, account)
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
             f"({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}. No set is written; the "
-            f"first rows of each kind are in {path}"
+            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
+            f"No set is written; the first rows of each kind are in {path}"
         )
     (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
+
+
+def _hint(spec: Spec, account: Account) -> str:
+    """A label of numbers that stands as one of 0 and 1: most bad rows are bad for that."""
+    for task in spec.tasks:
+        count = account.counts.get(outside(task), 0)
+        if task.kind == "binary" and 2 * count > account.rejected and 100 * count > account.rows:
+            return f" Is {task.name!r} a number? Then give it kind: regression."
+    return ""
 
 
 def merge_statistics(job: Work, team: Team) -> None:

@@ -79,6 +79,17 @@ def refused(text):
             "length of field 'x': expected a whole number, at least 1",
         ),
         ("x: {kind: bag, pooling: avg}", "unknown pooling of field 'x': 'avg'"),
+        (
+            "x: {kind: bag, encoder: hash, size: 9, functions: 2, pooling: mean}",
+            "field 'x' has two rows a value, which are added: pooling: mean would divide by the "
+            "number of rows, not of values; expected pooling: sum, or functions: 1",
+        ),
+        (
+            "x: {kind: bag, encoder: hash, size: 9, functions: 2, pooling: max}",
+            "pooling: max would choose among single rows; expected pooling: sum, or functions: 1",
+        ),
+        ("x: {kind: bag, keep: newest}", "unknown keep of field 'x': 'newest'"),
+        ("x: {keep: last}", "keep is an option of bag; field 'x' is categorical"),
         ("x: {kind: bag, pooling: max, weights: w}", "max pooling has no use for weights"),
         (
             "x: {kind: bag, max_values: 0}",

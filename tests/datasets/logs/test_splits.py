@@ -158,7 +158,7 @@ def test_each_users_last_rows(split, validation, test):
 
 
 def test_a_user_with_one_row_trains():
-    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3]), 1, 1)
+    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
     assert found.tolist() == [0, 0, 2, 0, 1, 2]
 
 

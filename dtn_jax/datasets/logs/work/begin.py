@@ -23,7 +23,7 @@ from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
 from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -39,6 +39,11 @@ def told(spec: Spec, home: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in TOO_MANY_OPEN:
+            raise UserError(
+                f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the "
+                "same command resumes where more files may be open (`ulimit -n 4096`)"
+            ) from error
         raise UserError(
             f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
             "command resumes"

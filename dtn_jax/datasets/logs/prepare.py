@@ -15,7 +15,7 @@ from dtn_jax.datasets.logs.rows import cuts, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work import pool, provenance, stages
+from dtn_jax.datasets.logs.work import provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.work.folder import Work, new_folder
 from dtn_jax.datasets.logs.work.team import Machine, Team
@@ -188,7 +188,7 @@ def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
         tasks = [("table", table) for table in merge.tables(job)]
         tasks += [("numbers", f.name) for f in job.spec.fields if f.encoder == "buckets"]
         tasks = [(job.folder, job.memory, kind, name, vocabulary) for kind, name in tasks]
-        done = pool.run(stages.do_merge, tasks, team.processes)
+        done = team.run(job, stages.do_merge, tasks)
         numbers: dict[str, dict] = {}
         for found in team.bars.count(done, "merge", len(tasks), rows=lambda _: 1, unit="tables"):
             numbers |= found

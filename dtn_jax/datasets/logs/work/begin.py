@@ -23,7 +23,8 @@ from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
-from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
+from dtn_jax.datasets.logs.work.pool import Pool
+from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, few_processes, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked
@@ -97,9 +98,9 @@ def begun(
     """
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
-    with progress.Rows() as bars:
-        team = Team(machine, workers(processes, memory_gb), bars, beam)
-        memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
+    with progress.Rows() as bars, Pool(workers(processes, memory_gb)) as pool:
+        team = Team(machine, pool, bars, beam)
+        memory = int((memory_gb - BASE_GB) * 2**30 / pool.processes)
         folder.mkdir(parents=True, exist_ok=True)
         lock = locked(folder / f"lock.{machine[0]}")
         if lock is None:
@@ -107,7 +108,10 @@ def begun(
         with lock:
             team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
             progress.say(f"Preparing {spec.name} in {home}")
-            yield load(folder, memory), team
+            job = load(folder, memory)
+            if not beam and (line := few_processes(job, processes, memory_gb)):
+                progress.say(line)
+            yield job, team
         if team.is_first:
             remove_unfinished(home, seconds=10.0 if team.machines > 1 else 0.0)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-from dtn_jax.datasets.logs.work import beam, pool, stages
+from dtn_jax.datasets.logs.work import beam, stages
 from dtn_jax.datasets.logs.work.folder import Work
+from dtn_jax.datasets.logs.work.pool import Pool
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 
+T = TypeVar("T")
 BASE_GB, LEAST_GB = 0.6, 0.45  # of the command itself, and of each process that it starts
+SMALL_ROWS = 1_000_000  # below which a log is prepared in one process
 WAIT_SECONDS = 1.0  # between looks at what other machines have done
 Machine = tuple[int, int]  # this machine's number, from 0 on, and how many share the work
 
@@ -23,23 +28,62 @@ def workers(processes: int, memory_gb: float) -> int:
         raise UserError(f"--processes={processes}: expected 0, for one a core, or more")
     if not BASE_GB + LEAST_GB <= memory_gb < float("inf"):
         raise UserError(f"--memory_gb={memory_gb:g}: at least {BASE_GB + LEAST_GB:g} are needed")
-    most = int((memory_gb - BASE_GB) / LEAST_GB)
+    return min(_wanted(processes), _fed(memory_gb))
+
+
+def _wanted(processes: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(processes or cores or 1, most))
+    return processes or cores or 1
+
+
+def _fed(memory_gb: float) -> int:
+    """How many processes this memory is enough for."""
+    return max(1, int((memory_gb - BASE_GB) / LEAST_GB))
+
+
+def enough(processes: int) -> int:
+    """How many whole gigabytes so many processes need."""
+    least = math.ceil(BASE_GB + LEAST_GB * processes)
+    return least + (_fed(float(least)) < processes)  # what rounding takes
+
+
+def is_small(job: Work) -> bool:
+    """Whether a log is prepared in less time than other processes take to start."""
+    rows = [unit.rows for unit in job.units]
+    return min(rows) >= 0 and sum(rows) < SMALL_ROWS  # below 0: it is not known before it is read
+
+
+def few_processes(job: Work, processes: int, memory_gb: float) -> str:
+    """What to say where fewer processes work than were asked for, or than there are cores; or ''.
+
+    Args:
+      job: the work.
+      processes, memory_gb: as asked for.
+    """
+    if is_small(job):
+        told = f"1 process: below {SMALL_ROWS:,} rows, others take longer to start than they save"
+        return told if processes > 1 else ""
+    wanted, most = _wanted(processes), _fed(memory_gb)
+    if most >= wanted:
+        return ""
+    return (
+        f"{most} process{'es' * (most > 1)}, as many as --memory_gb={memory_gb:g} feeds; "
+        f"{enough(wanted)} GB would feed all {wanted}"
+    )
 
 
 class Team:
     """The processes of this machine, and the other machines that share the work.
 
     Attributes:
-      processes: how many work at a time here.
+      pool: the processes that work here.
       bars: shows the progress.
       beam: pipeline options of Apache Beam, which then does the stages' tasks; '' without.
     """
 
-    def __init__(self, machine: Machine, processes: int, bars: progress.Rows, beam: str = ""):
+    def __init__(self, machine: Machine, pool: Pool, bars: progress.Rows, beam: str = ""):
         self.place, self.machines = machine
-        self.processes, self.bars, self.beam = processes, bars, beam
+        self.pool, self.bars, self.beam = pool, bars, beam
 
     @property
     def is_first(self) -> bool:
@@ -53,12 +97,18 @@ class Team:
         if self.beam:
             done = beam.run(stages.do, tasks, self.beam)
         else:
-            done = pool.run(stages.do, tasks, self.processes)
+            done = self.run(job, stages.do, tasks)
         total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
         for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
             pass
         paths = [job.of(name, i) for i in every]
         self.wait(lambda: all(path.exists() for path in paths), f"other machines ({what})")
+
+    def run(self, job: Work, do: Callable[..., T], tasks: Sequence[tuple]) -> Iterator[T]:
+        """Yields the results of `do(*task)`, from several processes unless the log is small."""
+        if is_small(job):
+            return (do(*task) for task in tasks)
+        return self.pool.run(do, tasks)
 
     def first_alone(self, do: Callable[[], None], result: pathlib.Path) -> None:
         """Has the first machine do something, unless its result is there; the others wait."""

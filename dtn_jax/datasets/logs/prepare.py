@@ -18,7 +18,8 @@ from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.work.folder import Work, new_folder
-from dtn_jax.datasets.logs.work.team import Machine, Team
+from dtn_jax.datasets.logs.work.machines import Machine
+from dtn_jax.datasets.logs.work.team import Team
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read
@@ -103,7 +104,7 @@ def prepare(
                 finish_set.finish(job, target, made_from)
         if not team.is_first:
             done = functools.partial(is_made_from, target, spec, made_from)
-            team.wait(done, "the first machine to finish")
+            team.machines.wait(lambda: "" if done() else f"{team.machines.name(0)} to finish")
     return read(target)
 
 

@@ -23,8 +23,9 @@ from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.logs.work.machines import Machine, Machines
 from dtn_jax.datasets.logs.work.pool import Pool
-from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, few_processes, workers
+from dtn_jax.datasets.logs.work.team import BASE_GB, Team, few_processes, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked
@@ -99,13 +100,13 @@ def begun(
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
     with progress.Rows() as bars, Pool(workers(processes, memory_gb)) as pool:
-        team = Team(machine, pool, bars, beam)
+        team = Team(Machines(*machine, folder), pool, bars, beam)
         memory = int((memory_gb - BASE_GB) * 2**30 / pool.processes)
         folder.mkdir(parents=True, exist_ok=True)
         lock = locked(folder / f"lock.{machine[0]}")
         if lock is None:
             raise UserError(f"another process is preparing {spec.name} in {folder}")
-        with lock:
+        with lock, team.machines.at_work():
             team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
             progress.say(f"Preparing {spec.name} in {home}")
             job = load(folder, memory)
@@ -113,7 +114,7 @@ def begun(
                 progress.say(line)
             yield job, team
         if team.is_first:
-            remove_unfinished(home, seconds=10.0 if team.machines > 1 else 0.0)
+            remove_unfinished(home, seconds=10.0 if team.machines.count > 1 else 0.0)
 
 
 def remove_unfinished(home: pathlib.Path, seconds: float = 0.0) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from dtn_jax.datasets.logs.work import beam, stages
 from dtn_jax.datasets.logs.work.folder import Work
+from dtn_jax.datasets.logs.work.machines import Machines
 from dtn_jax.datasets.logs.work.pool import Pool
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -18,8 +18,6 @@ from dtn_jax.errors import UserError
 T = TypeVar("T")
 BASE_GB, LEAST_GB = 0.6, 0.45  # of the command itself, and of each process that it starts
 SMALL_ROWS = 1_000_000  # below which a log is prepared in one process
-WAIT_SECONDS = 1.0  # between looks at what other machines have done
-Machine = tuple[int, int]  # this machine's number, from 0 on, and how many share the work
 
 
 def workers(processes: int, memory_gb: float) -> int:
@@ -76,23 +74,23 @@ class Team:
     """The processes of this machine, and the other machines that share the work.
 
     Attributes:
+      machines: this machine and the others.
       pool: the processes that work here.
       bars: shows the progress.
       beam: pipeline options of Apache Beam, which then does the stages' tasks; '' without.
     """
 
-    def __init__(self, machine: Machine, pool: Pool, bars: progress.Rows, beam: str = ""):
-        self.place, self.machines = machine
-        self.pool, self.bars, self.beam = pool, bars, beam
+    def __init__(self, machines: Machines, pool: Pool, bars: progress.Rows, beam: str = ""):
+        self.machines, self.pool, self.bars, self.beam = machines, pool, bars, beam
 
     @property
     def is_first(self) -> bool:
-        return self.place == 0
+        return self.machines.place == 0
 
     def stage(self, job: Work, name: str, every: Sequence[int], what: str) -> None:
         """Does this machine's tasks of a stage that are not done, and waits for the others'."""
-        own = [i for i in every if i % self.machines == self.place]
-        own = [i for i in own if not job.of(name, i).exists()]
+        left = [i for i in every if not job.of(name, i).exists()]
+        own = [i for i in left if i % self.machines.count == self.machines.place]
         tasks = [(job.folder, job.memory, name, i) for i in own]
         if self.beam:
             done = beam.run(stages.do, tasks, self.beam)
@@ -101,8 +99,12 @@ class Team:
         total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
         for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
             pass
-        paths = [job.of(name, i) for i in every]
-        self.wait(lambda: all(path.exists() for path in paths), f"other machines ({what})")
+
+        def others() -> str:
+            left[:] = [i for i in left if not job.of(name, i).exists()]
+            return self.machines.shares(left, "shard" if name == "encode" else "unit")
+
+        self.machines.wait(others)
 
     def run(self, job: Work, do: Callable[..., T], tasks: Sequence[tuple]) -> Iterator[T]:
         """Yields the results of `do(*task)`, from several processes unless the log is small."""
@@ -114,13 +116,4 @@ class Team:
         """Has the first machine do something, unless its result is there; the others wait."""
         if self.is_first and not result.exists():
             do()
-        self.wait(result.exists, "the first machine")
-
-    def wait(self, done: Callable[[], bool], what: str) -> None:
-        """Waits until something is done; says so if it is not yet."""
-        said = False
-        while not done():
-            if not said:
-                progress.say(f"waiting for {what}")
-                said = True
-            time.sleep(WAIT_SECONDS)
+        self.machines.wait(lambda: "" if result.exists() else self.machines.name(0))

@@ -82,7 +82,7 @@ def prepare(
             changed = provenance.change(old, spec, made_from)
             if not changed:
                 remove_unfinished(home)
-                return old
+                return check_kept(old, max_reject_rate)
             if not replace:
                 raise UserError(
                     f"{target} was prepared from {changed}. Give --replace to prepare it again "
@@ -92,7 +92,7 @@ def prepare(
         settings = (machine, memory_gb, processes, beam)
         with begun(spec, files, home, made_from, *settings) as (job, team):
             if is_made_from(target, spec, made_from):  # by a command that has just ended
-                return read(target)
+                return check_kept(read(target), max_reject_rate)
             cut_times(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
@@ -174,6 +174,18 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
             f"first rows of each kind are in {path}"
         )
     (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
+
+
+def check_kept(made: Prepared, most: float) -> Prepared:
+    """Returns a finished set; raises UserError where more rows were rejected than are allowed."""
+    account = Account(made.notes["read"], made.notes["rejected"])
+    if account.exceeds(most):
+        raise UserError(
+            f"{made.folder} was prepared without {account.rejected:,} of {account.rows:,} rows, "
+            f"which are bad ({progress.percent(account.rejected, account.rows)}), more than "
+            f"--max_reject_rate={most:g} allows: {made.notes['account'][0]}"
+        )
+    return made
 
 
 def merge_statistics(job: Work, team: Team) -> None:

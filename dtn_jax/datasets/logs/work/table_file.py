@@ -26,16 +26,27 @@ def written(table: object, home: pathlib.Path) -> Iterator[pathlib.Path]:
     home.mkdir(parents=True, exist_ok=True)
     path = home / f"table.{uuid.uuid4().hex}.parquet"
     try:
-        with path.open("wb") as file:
+        with path.open("wb") as file, contextlib.ExitStack() as held:
             _hold(file.fileno(), fcntl.LOCK_SH)
             as_frame(table).write_parquet(file, row_group_size=ROW_GROUP)
             file.flush()
             with path.open("rb") as made:
                 digest = hashlib.file_digest(made, "sha256").hexdigest()[:12]
-            path = path.rename(home / f"table-{digest}.parquet")
+            path = _placed(path, home / f"table-{digest}.parquet", held)
             yield path
     finally:
         _remove(path)
+
+
+def _placed(made: pathlib.Path, target: pathlib.Path, held: contextlib.ExitStack) -> pathlib.Path:
+    """Moves a file to its place, unless a call uses the one there, which then has two users."""
+    with contextlib.suppress(FileNotFoundError):
+        there = held.enter_context(target.open("rb"))
+        if not _hold(there.fileno(), fcntl.LOCK_EX):
+            _hold(there.fileno(), fcntl.LOCK_SH)
+            made.unlink()
+            return target
+    return made.rename(target)
 
 
 def remove_left(home: pathlib.Path) -> None:

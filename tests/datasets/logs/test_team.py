@@ -1,6 +1,8 @@
 """Processes of one machine: how many work, and that all stages have the same ones."""
 
+import inspect
 import os
+from types import SimpleNamespace
 
 import pytest
 from shop_log import rows, schema_file, small_pieces, write
@@ -66,3 +68,37 @@ def test_the_memory_that_is_told_is_enough():
             if team.workers(wanted, memory_gb) < wanted:
                 assert team.workers(wanted, float(team.enough(wanted))) == wanted
                 assert team.workers(wanted, max(1.05, team.enough(wanted) - 1.01)) < wanted
+
+
+def test_both_passes_know_how_many_rows_they_have(shop, monkeypatch):
+    """So that the time left is shown; without a file whose rows are known only once it is read."""
+    shown, count = {}, team.progress.Rows.count
+
+    def counted(self, items, what, total=0, **options):
+        done = list(count(self, items, what, total, **options))
+        shown[what] = (total, sum(options["rows"](item) for item in done))
+        return done
+
+    monkeypatch.setattr(team.progress.Rows, "count", counted)
+    made = logs.prepare(*shop, processes=1)
+    assert sum(made.rows.values()) == 1500
+    assert shown["pass 1 of 2: fit"] == (1500, 1500)
+    assert shown["pass 2 of 2: write"] == (1500, 1500)
+
+
+@pytest.mark.parametrize(
+    ("stage", "tasks", "rows"),
+    [
+        ("fit", [0, 1], 70),
+        ("fit", [1, 2], 0),
+        ("fit", [], 0),
+        ("encode", [0, 1], 105),
+        ("encode", [1], 50),
+        ("encode", [], 0),
+    ],
+)
+def test_the_rows_of_a_stage(stage, tasks, rows):
+    units = [SimpleNamespace(rows=n) for n in (30, 40, -1)]
+    merged = {"counts": [[20, 5, 5], [20, 5, 0], [40, 5, 5]], "shards": [0, 2, 3]}
+    job = SimpleNamespace(units=units, merged=merged)
+    assert inspect.unwrap(team.rows_of)(job, stage, tasks) == rows

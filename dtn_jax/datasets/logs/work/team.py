@@ -70,6 +70,18 @@ def few_processes(job: Work, processes: int, memory_gb: float) -> str:
     )
 
 
+def rows_of(job: Work, stage: str, tasks: Sequence[int]) -> int:
+    """How many rows the tasks of a stage have; 0 where that is not known.
+
+    Of shards it is the rows of their units: the last record of a shard may take some of the next.
+    """
+    if stage == "encode":
+        firsts, counts = job.merged["shards"], job.merged["counts"]
+        return sum(sum(map(sum, counts[firsts[i] : firsts[i + 1]])) for i in tasks)
+    rows = [job.units[i].rows for i in tasks]
+    return sum(rows) if min(rows, default=-1) >= 0 else 0
+
+
 class Team:
     """The processes of this machine, and the other machines that share the work.
 
@@ -96,8 +108,7 @@ class Team:
             done = beam.run(stages.do, tasks, self.beam)
         else:
             done = self.run(job, stages.do, tasks)
-        total = sum(job.units[i].rows for i in own) if len(every) == len(job.units) else 0
-        for _ in self.bars.count(done, what, max(total, 0), rows=lambda rows: rows):
+        for _ in self.bars.count(done, what, rows_of(job, name, own), rows=lambda rows: rows):
             pass
 
         def others() -> str:

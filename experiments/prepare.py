@@ -94,17 +94,9 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
         )
     root = catalog.data_root(known.data_dir)
     fresh = not logs.place(schema_file.load(known.schema), root).exists()
-    data = logs.prepare(
-        known.schema,
-        _listed(known.input),
-        root,
-        processes=known.processes,
-        memory_gb=known.memory_gb,
-        max_reject_rate=known.max_reject_rate,
-        machine=machine(known.shard),
-        replace=known.replace,
-        beam=known.beam,
-    )
+    options = ("processes", "memory_gb", "max_reject_rate", "replace", "beam")
+    given = {name: getattr(known, name) for name in options} | {"machine": machine(known.shard)}
+    data = logs.prepare(known.schema, _listed(known.input), root, **given)
     return data, not fresh  # preparing it shows the account already
 
 

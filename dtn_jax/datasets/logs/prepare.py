@@ -16,10 +16,11 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work import pool, provenance, stages
+from dtn_jax.datasets.logs.work import provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.work.folder import Work, new_folder, whole
-from dtn_jax.datasets.logs.work.team import Machine, Team
+from dtn_jax.datasets.logs.work.machines import Machine
+from dtn_jax.datasets.logs.work.team import Team
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read
@@ -82,7 +83,7 @@ def prepare(
             changed = provenance.change(old, spec, made_from)
             if not changed:
                 remove_unfinished(home)
-                return old
+                return check_kept(old, max_reject_rate)
             if not replace:
                 raise UserError(
                     f"{target} was prepared from {changed}. Give --replace to prepare it again "
@@ -92,7 +93,7 @@ def prepare(
         settings = (machine, memory_gb, processes, beam)
         with begun(spec, files, home, made_from, *settings) as (job, team):
             if is_made_from(target, spec, made_from):  # by a command that has just ended
-                return read(target)
+                return check_kept(read(target), max_reject_rate)
             cut_times(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
@@ -104,7 +105,7 @@ def prepare(
                 finish_set.finish(job, target, made_from)
         if not team.is_first:
             done = functools.partial(is_made_from, target, spec, made_from)
-            team.wait(done, "the first machine to finish")
+            team.machines.wait(lambda: "" if done() else f"{team.machines.name(0)} to finish")
     return read(target)
 
 
@@ -182,6 +183,18 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
 
 
+def check_kept(made: Prepared, most: float) -> Prepared:
+    """Returns a finished set; raises UserError where more rows were rejected than are allowed."""
+    account = Account(made.notes["read"], made.notes["rejected"])
+    if account.exceeds(most):
+        raise UserError(
+            f"{made.folder} was prepared without {account.rejected:,} of {account.rows:,} rows, "
+            f"which are bad ({progress.percent(account.rejected, account.rows)}), more than "
+            f"--max_reject_rate={most:g} allows: {made.notes['account'][0]}"
+        )
+    return made
+
+
 def _hint(spec: Spec, account: Account) -> str:
     """A label of numbers that stands as one of 0 and 1: most bad rows are bad for that."""
     for task in spec.tasks:
@@ -204,7 +217,7 @@ def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
         tasks = [("table", table) for table in merge.tables(job)]
         tasks += [("numbers", f.name) for f in job.spec.fields if f.encoder == "buckets"]
         tasks = [(job.folder, job.memory, kind, name, vocabulary) for kind, name in tasks]
-        done = pool.run(stages.do_merge, tasks, team.processes)
+        done = team.run(job, stages.do_merge, tasks)
         numbers: dict[str, dict] = {}
         for found in team.bars.count(done, "merge", len(tasks), rows=lambda _: 1, unit="tables"):
             numbers |= found

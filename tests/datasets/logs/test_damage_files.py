@@ -11,7 +11,7 @@ import pytest
 from damaged_logs import FLAT, ROWS, SCHEMA, Finished, frame, schema_file, small_pieces, write
 
 from dtn_jax.datasets.logs.prepare import prepare
-from dtn_jax.datasets.logs.work import begin
+from dtn_jax.datasets.logs.work import table_file
 from dtn_jax.errors import UserError
 
 GOOD = frame()
@@ -203,4 +203,4 @@ def test_shards_out_of_range_are_told(shard):
 def test_a_table_that_is_none_is_told(tmp_path):
     with pytest.raises(UserError, match="input is a object; expected a path"):
         prepare(schema_file(tmp_path), object(), tmp_path)
-    assert begin.as_frame(GOOD).height == ROWS
+    assert table_file.as_frame(GOOD).height == ROWS

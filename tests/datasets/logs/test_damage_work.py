@@ -13,7 +13,6 @@ import pytest
 from damaged_logs import SCHEMA, Finished, everything, frame, schema_file, small_pieces, write
 
 from dtn_jax.datasets.logs.work import folder as work
-from dtn_jax.datasets.logs.work import pool
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.errors import UserError
 
@@ -227,14 +226,10 @@ def test_a_command_that_waited_for_another_one_leaves_its_set_as_it_is(log, monk
     assert not list(made.folder.parent.glob("unfinished-*"))
 
 
-def test_a_killed_worker_is_told():
-    with pytest.raises(UserError, match=r"a process was killed.*fewer --processes"):
-        list(pool.run(os._exit, [(1,), (1,)], 2))
-
-
 @pytest.mark.slow
-def test_a_worker_that_is_killed_harms_nothing(log):
+def test_a_worker_that_is_killed_harms_nothing(log, monkeypatch):
     finished, raw = log
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
 
     def kill():
         while not (found := multiprocessing.active_children()):

@@ -18,6 +18,14 @@ from experiments import prepare
 ROOT = pathlib.Path(__file__).parents[3]
 BEAM = pathlib.Path(os.environ.get("BEAM_VENV", ".venv-beam")) / "bin" / "python"
 
+IN_SEVERAL = """
+import sys
+from dtn_jax.datasets.logs.work import team
+from experiments import prepare
+team.SMALL_ROWS = 0
+prepare.main(sys.argv[1:])
+"""
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
@@ -79,9 +87,10 @@ def test_a_shard_that_is_none_is_told(shop, tmp_path, shard):
 @pytest.mark.slow
 def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path):
     source, schema, made = shop
+    arguments = command(source, schema, tmp_path, "--processes=2")
     draw, kills = random.Random(0), 0
     for _ in range(12):
-        running = start(command(source, schema, tmp_path, "--processes=2"))
+        running = start(["-c", IN_SEVERAL, *arguments[2:]])
         try:
             running.communicate(timeout=draw.uniform(1.5, 6) if kills < 6 else 300)
         except subprocess.TimeoutExpired:

@@ -165,7 +165,8 @@ def test_any_number_of_processes_and_machines_makes_the_same_bytes(
     shop, tmp_path, monkeypatch, machines
 ):
     small_pieces(monkeypatch)
-    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.machines.WAIT_SECONDS", 0.02)
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
     source, schema = write(shop.folder.parents[3] / "raw", FRAME), schema_file(tmp_path)
     if machines == 1:
         logs.prepare(schema, source, tmp_path, processes=3)

@@ -64,8 +64,13 @@ def test_what_the_command_shows(tmp_path, capsys):
     assert not kept.exists()  # the account of the call that failed
     rows = sorted(line["row"] for line in lines_of(folder / "rejects.jsonl"))
     assert rows == [6, 7, 11, 702, 1_302, 2_001]
-    main(command)  # a set that is there already: its account again
+    main([*command, "--max_reject_rate=0.003"])  # a set that is there already: its account again
     assert first in capsys.readouterr().out
+    with pytest.raises(UserError) as told:  # by another limit than that by which it was made
+        main(command)
+    assert f"{folder} was prepared without 6 of 2,000 rows" in str(told.value)
+    assert "bad (0.3 %), more than --max_reject_rate=0.001 allows: 4 of 2,000" in str(told.value)
+    assert (folder / "prepared.json").exists()
 
 
 def test_the_first_rows_of_each_reason_are_kept(tmp_path):

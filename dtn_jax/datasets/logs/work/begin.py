@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import time
@@ -23,13 +22,15 @@ from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work import table_file
 from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
-from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
+from dtn_jax.datasets.logs.work.machines import Machine, Machines
+from dtn_jax.datasets.logs.work.pool import Pool
+from dtn_jax.datasets.logs.work.team import BASE_GB, Team, few_processes, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked
 
-ROW_GROUP = 250_000  # of the file that a table in memory becomes
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 
 
@@ -58,31 +59,8 @@ def raw_log(input: object, spec: Spec, home: pathlib.Path) -> Iterator[list[RawF
     if isinstance(input, Sequence):
         yield raw_files.find([str(part) for part in input], spec.input.format)
         return
-    home.mkdir(parents=True, exist_ok=True)
-    path = home / f"table.{os.getpid()}.parquet"
-    as_frame(input).write_parquet(path, row_group_size=ROW_GROUP)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    path = path.rename(home / f"table-{digest}.parquet")  # by its content: the call resumes
-    try:
+    with table_file.written(input, home) as path:
         yield raw_files.find([str(path)])
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def as_frame(table: object) -> pl.DataFrame:
-    """A Polars, pandas or Arrow table as a Polars one."""
-    if isinstance(table, pl.DataFrame):
-        return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
-    try:
-        return pl.DataFrame(table)
-    except Exception as error:
-        raise UserError(
-            f"input is a {type(table).__name__}; expected a path, a list of paths, or a Polars, "
-            f"pandas or Arrow table ({error})"
-        ) from None
 
 
 @contextlib.contextmanager
@@ -103,26 +81,30 @@ def begun(
     """
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:12]
     folder = home / f"unfinished-{key}"
-    with progress.Rows() as bars:
-        team = Team(machine, workers(processes, memory_gb), bars, beam)
-        memory = int((memory_gb - BASE_GB) * 2**30 / team.processes)
+    with progress.Rows() as bars, Pool(workers(processes, memory_gb)) as pool:
+        team = Team(Machines(*machine, folder), pool, bars, beam)
+        memory = int((memory_gb - BASE_GB) * 2**30 / pool.processes)
         folder.mkdir(parents=True, exist_ok=True)
         lock = locked(folder / f"lock.{machine[0]}")
         if lock is None:
             raise UserError(f"another process is preparing {spec.name} in {folder}")
-        with lock:
+        with lock, team.machines.at_work():
             team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
             progress.say(f"Preparing {spec.name} in {home}")
-            yield load(folder, memory), team
+            job = load(folder, memory)
+            if not beam and (line := few_processes(job, processes, memory_gb)):
+                progress.say(line)
+            yield job, team
         if team.is_first:
-            remove_unfinished(home, seconds=10.0 if team.machines > 1 else 0.0)
+            remove_unfinished(home, seconds=10.0 if team.machines.count > 1 else 0.0)
 
 
 def remove_unfinished(home: pathlib.Path, seconds: float = 0.0) -> None:
     """Removes what interrupted calls have left, also those for other files.
 
-    A folder in which one is at work stays; `seconds` is how long to wait for that one to end.
+    What one is at work with stays; `seconds` is how long to wait for that one to end.
     """
+    table_file.remove_left(home)
     end = time.monotonic() + seconds
     for folder in home.glob("unfinished-*"):
         while not _removed(folder) and time.monotonic() < end:

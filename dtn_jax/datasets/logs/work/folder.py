@@ -3,6 +3,8 @@
     plan.json               files, units, and what else all processes must agree on
     schema_file.json        the schema file's content
     times/  order/          of each unit, for splits that need to know the whole log first
+    machines.json           how many machines share the work
+    failed.1.json           why the second of them ended
     cuts.json               where the splits by time are cut
     fit/00012/              statistics of unit 12; apart from its facts, its bad rows and its days
     merged/                 encoders, vocabularies, the layout and the shards of the set

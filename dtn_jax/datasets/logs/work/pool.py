@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import TypeVar
 
 from dtn_jax.errors import UserError
@@ -17,28 +18,45 @@ T = TypeVar("T")
 THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS")
 
 
-def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterator[T]:
-    """Yields the results of `do(*task)` in the order in which they come.
+class Pool:
+    """Processes that start when they are first needed, and go on from one `run` to the next.
 
-    Args:
-      do: a function of a module; it and what it is given travel to the processes.
-      tasks: arguments of each call.
-      processes: how many; with one, or one task, all happens in this process.
+    with Pool(4) as pool:
+        for result in pool.run(do, tasks):
+            ...
 
-    Raises:
-      UserError: a process was killed.
+    Attributes:
+      processes: how many at most; with one, all happens in this process.
     """
-    processes = min(processes, len(tasks))
-    if processes <= 1:
-        yield from (do(*task) for task in tasks)
-        return
-    context = multiprocessing.get_context("spawn")  # threads of this process do not survive a fork
-    with one_thread_each():
-        executor = concurrent.futures.ProcessPoolExecutor(
-            processes, context, initializer=_follow, initargs=(os.getpid(),)
-        )
+
+    def __init__(self, processes: int):
+        self.processes = processes
+        self._executor: concurrent.futures.ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._executor:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, do: Callable[..., T], tasks: Sequence[tuple]) -> Iterator[T]:
+        """Yields the results of `do(*task)` in the order in which they come.
+
+        Args:
+          do: a function of a module; it and what it is given travel to the processes.
+          tasks: arguments of each call. A single one is done in this process.
+
+        Raises:
+          UserError: a process was killed.
+        """
+        if min(self.processes, len(tasks)) <= 1:
+            yield from (do(*task) for task in tasks)
+            return
+        waiting: set[Future[T]] = set()
         try:
-            waiting = {executor.submit(do, *task) for task in tasks}
+            with one_thread_each():  # processes start as tasks come, until there are enough
+                waiting = {self._started().submit(do, *task) for task in tasks}
             for done in concurrent.futures.as_completed(waiting):
                 yield done.result()
         except concurrent.futures.process.BrokenProcessPool:
@@ -48,7 +66,16 @@ def run(do: Callable[..., T], tasks: Sequence[tuple], processes: int) -> Iterato
                 "needs `if __name__ == '__main__':` around its calls, or processes=1.)"
             ) from None
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            for future in waiting:
+                future.cancel()
+
+    def _started(self) -> concurrent.futures.ProcessPoolExecutor:
+        if not self._executor:
+            context = multiprocessing.get_context("spawn")  # threads do not survive a fork
+            self._executor = concurrent.futures.ProcessPoolExecutor(
+                self.processes, context, initializer=_follow, initargs=(os.getpid(),)
+            )
+        return self._executor
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.config import config_files, load_config, override, plugins
-from dtn_jax.config.sections import SECTIONS
+from dtn_jax.config.sections import SECTIONS, declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
@@ -133,7 +133,9 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
     while rest:
         key, equals, value = rest.pop(0).partition("=")
         if not key.startswith("--config."):
-            raise UserError(f"unknown argument {key!r}. See --help.")
+            meant = [k for k in declarations() if k.rpartition(".")[2] == key.lstrip("-")]
+            hint = f" Did you mean {' or '.join(f'--config.{k}' for k in meant)}?" if meant else ""
+            raise UserError(f"unknown argument {key!r}.{hint} See --help.")
         if not equals:
             if not rest:
                 raise UserError(f"{key} has no value: give {key}=VALUE")
@@ -157,6 +159,9 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         if "--debug" in arguments:
             raise
         leave(_fail(f"error: {error}", 2))
+    except BrokenPipeError:  # who read the output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave(1)
     except Exception:
         if not jax.distributed.is_initialized():
             raise

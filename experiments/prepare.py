@@ -41,18 +41,30 @@ RESUMES = True  # an interrupted call resumes where it was
 EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=100000,seed=1"
 
 
+OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "shard", "beam")
+MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
+    "infer": ("input", "out", "labels", "time", "group", "replace"),
+    "schema": ("input", "describe", "html", "replace", *OF_LOGS),
+    "dataset": ("options", "manual_dir", "describe", "html"),
+}
+
+
 def main(arguments: Sequence[str]) -> None:
     if "--help=schema" in arguments:
         print(schema_file.help_text())
         return
-    known = make_parser().parse_args(arguments)
-    modes = [name for name in ("infer", "schema", "dataset") if getattr(known, name)]
+    parser = make_parser()
+    known = parser.parse_args(arguments)
+    modes = [name for name in MODES if getattr(known, name)]
     if len(modes) != 1:
         raise UserError("give one of --infer, --schema=FILE and --dataset=NAME. See --help.")
+    every = {name for names in MODES.values() for name in names}
+    for name in sorted(every - set(MODES[modes[0]])):
+        if getattr(known, name) != parser.get_default(name):
+            where = " or ".join(f"--{mode}" for mode, names in MODES.items() if name in names)
+            raise UserError(f"--{name} goes with {where}, not with --{modes[0]}")
     if known.html and not known.describe:
         raise UserError("--html=FILE is the page of --describe: give both, or neither")
-    if known.infer and known.describe:
-        raise UserError("--describe is of a prepared set: give --schema or --dataset, not --infer")
     if known.infer:
         infer_schema(known)
         return

@@ -56,6 +56,12 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
         (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema=FILE"),
         (["--schema=a.yaml"], "--schema needs --input=FILES"),
         (["--schema=a.yaml", "--input=x"], "a.yaml"),
+        (
+            ["--schema=a.yaml", "--input=x", "--labels=a"],
+            "--labels goes with --infer, not",
+        ),
+        (["--dataset=adult", "--shard=1/2"], "--shard goes with --schema, not with --dataset"),
+        (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
     ],
 )
 def test_wrong_arguments_are_told(arguments, told):

@@ -88,7 +88,8 @@ def find(inputs: Sequence[str], format: str = "") -> list[RawFile]:
                 f"names end in {' '.join(s for s, f in SUFFIXES.items() if format in ('', f))}"
             )
         for file in files:
-            found.setdefault(_same(file.address), file)
+            address = _absolute(file.address)  # a set is known by it, from any folder
+            found.setdefault(address, dataclasses.replace(file, address=address))
     files = sorted(found.values(), key=lambda file: file.address)
     examples = {file.format: file.address for file in reversed(files)}
     if len(examples) > 1:
@@ -147,8 +148,8 @@ def ends(address: str) -> str:
     return digest.hexdigest()
 
 
-def _same(address: str) -> str:
-    """Equal for all addresses of one file."""
+def _absolute(address: str) -> str:
+    """The same for all ways in which one file is named."""
     return address if is_remote(address) else os.path.abspath(address)
 
 

@@ -28,6 +28,7 @@ class Description:
       days: of a log; [] elsewhere.
       pairs: of binary labels in train; None where there are fewer than two.
       fields: in the schema's order.
+      cut: {bag: share of train's values that found no slot}, counted when the set was prepared.
       alone: what each field alone says of each binary label, the most first.
       field_drift, label_drift: from train to each other split.
       groups: of each split; [] without groups, or from a sample.
@@ -46,6 +47,7 @@ class Description:
     days: Sequence[labels.Day]
     pairs: labels.Pairs | None
     fields: Sequence[fields.FieldFacts]
+    cut: Mapping[str, float]
     alone: Sequence[leaks.Alone]
     field_drift: Sequence[drift.Drift]
     label_drift: Sequence[drift.Drift]
@@ -96,7 +98,8 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
             spreads=[spread for s in samples for spread in labels.spreads(s, schema)],
             days=labels.days(data.notes),
             pairs=labels.pairs(train, schema, train.weights if by_weight else None),
-            fields=fields.facts(schema.fields, samples),
+            fields=fields.facts(schema.fields, samples, data.hash_functions),
+            cut=data.cut_shares(),
             alone=sorted(found, key=lambda figure: -figure.auc),
             field_drift=[moved for _, drifts in by_field for moved in drifts],
             label_drift=_label_drift(samples, schema, by_weight),

@@ -13,8 +13,9 @@ below its 95 % quantile is called chance.
 
 Bins must not favour a split. So ids are counted in both together: the TOP most frequent have a bin
 each, and the others are put together with ids that are about as frequent. The unknown id is among
-the rarest there, since train itself decides which rare values it is; a field with few ids has a bin
-for each, the unknown one too.
+the rarest there, since train itself decides which rare values it is. It has a bin of its own where
+it is most values of a split, which no longer is a matter of rare ones, and in a field with few ids,
+which have a bin each.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ TOP = 20  # ids with a bin of their own
 LEAST = 0.005  # the share of all values that such an id has
 DECILES = 10  # bins of the others
 NUMBER_BINS = 10
+MOST = 0.5  # the share of a split's values from which on the unknown id has its own bin
 SOME, STRONG = 0.1, 0.25
 ADDED = 0.5  # to each bin's count, so that an empty one has a logarithm
 READINGS = ("chance", "stable", "some", "strong")
@@ -79,12 +81,15 @@ def chance(
     return float(stats.chi2.ppf(share, bins - 1) * (1 / train_rows + 1 / other_rows))
 
 
-def bins_of(ids: Int[np.ndarray, " K"], counts: Float[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+def bins_of(
+    ids: Int[np.ndarray, " K"], counts: Float[np.ndarray, " K"], apart: bool = False
+) -> Int[np.ndarray, " K"]:
     """The bin of each id, from how often it occurs in both splits together.
 
     Args:
       ids: rising, 0 is the unknown one.
       counts: of each.
+      apart: the unknown one has a bin of its own.
     """
     if len(ids) <= TOP + DECILES:
         return np.arange(len(ids))
@@ -100,7 +105,7 @@ def bins_of(ids: Int[np.ndarray, " K"], counts: Float[np.ndarray, " K"]) -> Int[
     middle = (np.cumsum(mass) - mass / 2) / mass.sum()  # equally frequent ids stay together
     decile = np.minimum((middle * DECILES).astype(np.int64), DECILES - 1)
     bins[rest] = len(top) + decile[place]
-    bins[ids == 0] = bins[rest].max()
+    bins[ids == 0] = bins[rest].max() + apart
     return np.unique(bins, return_inverse=True)[1]
 
 
@@ -163,7 +168,8 @@ def _between(ids: list, rows: int, weights: list, every: bool) -> tuple[float, f
     counts = np.zeros((2, len(both)))
     counts[0, np.searchsorted(both, a)] = n
     counts[1, np.searchsorted(both, b)] = m
-    bins = np.arange(len(both)) if every else bins_of(both, counts.sum(axis=0))
+    apart = bool((counts[:, both == 0].sum(axis=1) > MOST * counts.sum(axis=1)).any())
+    bins = np.arange(len(both)) if every else bins_of(both, counts.sum(axis=0), apart)
     binned = [np.bincount(bins, row) for row in counts]
     sizes = [_effective(own, w) for own, w in zip(ids, weights, strict=True)]
     return psi(*binned), chance(len(binned[0]), *sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Int32
@@ -20,12 +20,14 @@ class FieldFacts:
 
     Attributes:
       field: of the schema.
-      unknown: {split: share of its values that are the unknown id: missing, or not in train}.
+      unknown: {split: share of its values that are the unknown id: missing, or not in train; of a
+        hashed field missing alone}.
       padded: {split: share of its slots that hold no value}.
       covered: the share of its table's rows, the unknown one aside, that train shows.
       median: how often train shows a row of the table that it shows at all; 0 where there is none.
       largest: the share of train's values that the most frequent one has.
       effective: how many equally frequent values would have the entropy of train's: exp(H).
+      hashed: values that train has not seen have rows of its table, too.
     """
 
     field: Field
@@ -35,6 +37,7 @@ class FieldFacts:
     median: float
     largest: float
     effective: float
+    hashed: bool = False
 
 
 def counted(
@@ -61,22 +64,34 @@ def counted(
     return found, np.bincount(place, weights, minlength=len(found)).astype(np.float64)
 
 
-def facts(fields: tuple[Field, ...], samples: Sequence[Sample]) -> list[FieldFacts]:
-    """Of each field; the first of the samples is train's."""
-    return [_facts(field, samples, place) for field, place in zip(fields, _places(fields))]
+def facts(
+    fields: tuple[Field, ...], samples: Sequence[Sample], functions: Mapping[str, int] | None = None
+) -> list[FieldFacts]:
+    """Of each field.
+
+    Args:
+      fields: of the schema.
+      samples: of the splits, train's first.
+      functions: of hashed fields, how many slots a known value takes.
+    """
+    each = functions or {}
+    return [
+        _facts(f, samples, place, each.get(f.name, 0)) for f, place in zip(fields, _places(fields))
+    ]
 
 
 def _places(fields: tuple[Field, ...]) -> list[slice]:
     return list(slots_of(fields).values())
 
 
-def _facts(field: Field, samples: Sequence[Sample], place: slice) -> FieldFacts:
+def _facts(field: Field, samples: Sequence[Sample], place: slice, functions: int) -> FieldFacts:
     unknown, padded = {}, {}
     for sample in samples:
         ids = sample.ids[:, place]
-        values = int((ids >= 0).sum())
-        unknown[sample.split] = int((ids == 0).sum()) / max(values, 1)
-        padded[sample.split] = 1 - values / max(ids.size, 1)
+        missing, known = int((ids == 0).sum()), int((ids > 0).sum())
+        values = missing + known // max(functions, 1)
+        unknown[sample.split] = missing / max(values, 1)
+        padded[sample.split] = 1 - (missing + known) / max(ids.size, 1)
     ids, counts = counted(samples[0].ids[:, place], field.rows)
     known = counts[ids > 0]
     share = counts / max(counts.sum(), 1)
@@ -88,4 +103,5 @@ def _facts(field: Field, samples: Sequence[Sample], place: slice) -> FieldFacts:
         median=float(np.median(known)) if len(known) else 0.0,
         largest=float(share.max(initial=0)),
         effective=float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
+        hashed=functions > 0,
     )

@@ -20,6 +20,7 @@ from dtn_jax.schema import Schema
 
 T = TypeVar("T")
 ENDS = 64 << 10  # bytes of each end of a raw file that are hashed
+KEPT = ("raw_files", "raw_hashes", "kept_values", "cut_values", "hash_functions")  # if there
 PART = 20  # seeds the draw of a part of train
 
 
@@ -40,6 +41,9 @@ class Prepared:
       raw_hashes: hash of those files' ends, by name; sets of an earlier version have none.
       kept_values: per split and field, its values, unknown ones included; sets of an earlier
         version have none.
+      cut_values: per split and bag, its values that found no slot; {} without bags.
+      hash_functions: {field: rows of its table that a known value takes} of hashed fields, whose
+        unknown values are missing ones alone: what train has not seen has rows, too.
       records: for each split that is only a part of what is stored, the stored records it
         consists of; the first of their rows are used.
     """
@@ -55,7 +59,18 @@ class Prepared:
     raw_files: dict[str, int] = dataclasses.field(default_factory=dict)
     raw_hashes: dict[str, str] = dataclasses.field(default_factory=dict)
     kept_values: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    cut_values: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    hash_functions: dict[str, int] = dataclasses.field(default_factory=dict)
     records: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def cut_shares(self, split: str = "train") -> dict[str, float]:
+        """{bag: the share of its values in a split that found no slot}."""
+        kept = self.kept_values.get(split, {})
+        return {
+            name: cut / max(cut + kept[name], 1)
+            for name, cut in self.cut_values.get(split, {}).items()
+            if name in kept
+        }
 
     def part_of_train(self, share: float) -> Prepared:
         """The same set with a fixed share of its train rows, whatever a run's seed.
@@ -151,9 +166,7 @@ def read(folder: pathlib.Path) -> Prepared:
         fingerprint=facts["fingerprint"],
         recipe=facts["recipe"],
         notes=_parse(folder / "notes.json", json.loads),
-        raw_files=facts["raw_files"],
-        raw_hashes=facts["raw_hashes"],
-        kept_values=facts["kept_values"],
+        **{name: facts[name] for name in KEPT},
     )
 
 
@@ -175,7 +188,7 @@ def _facts(text: str) -> dict:
     wrong = [n for n in ("files", "rows", "unknown_values") if not isinstance(found[n], dict)]
     if wrong:
         raise TypeError(f"its {wrong[0]} are no mapping")
-    found |= {name: facts.get(name, {}) for name in ("raw_files", "raw_hashes", "kept_values")}
+    found |= {name: facts.get(name, {}) for name in KEPT}
     return found | {"layout": Layout(**facts["layout"])}
 
 

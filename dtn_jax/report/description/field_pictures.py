@@ -79,8 +79,10 @@ def drifts(found: Description) -> Figure | None:
 
 
 def unknown(found: Description) -> Figure | None:
-    """The fields with most unknown values in a split."""
-    shares = {f.field.name: f.unknown for f in found.fields if any(f.unknown.values())}
+    """The fields with most unknown values in a split; of hashed ones that is not known."""
+    shares = {
+        f.field.name: f.unknown for f in found.fields if any(f.unknown.values()) and not f.hashed
+    }
     names = sorted(shares, key=lambda name: -max(shares[name].values()))[:MOST]
     if not names:
         return None

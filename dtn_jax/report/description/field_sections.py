@@ -16,8 +16,15 @@ FEW = 15  # rows of a long table that a terminal shows
 def fields(found: Description) -> Section:
     splits = list(found.rows)
     unknown = {
-        split: {f.field.name: share(f.unknown[split]) for f in found.fields} for split in splits
+        split: {
+            f.field.name: overview.NOT_KNOWN if f.hashed and n > 0 else share(f.unknown[split])
+            for f in found.fields
+        }
+        for n, split in enumerate(splits)
     }
+    note = f"{overview.UNKNOWN} {overview.CUT}" if found.cut else overview.UNKNOWN
+    if any(f.hashed for f in found.fields):
+        note += f" {overview.HASHED}"
     ids = [f for f in found.fields if not f.field.numbers]
     several = any(f.field.slots > 1 for f in ids)
     spread = [
@@ -33,9 +40,7 @@ def fields(found: Description) -> Section:
     ]
     header = ("field", "rows of table\nin train", "median\ncount", "largest\nvalue")
     header += ("effective\nvalues", *(["slots\npadded"] if several else ()))
-    grids = [
-        dataclasses.replace(overview.fields_grid(found.schema, unknown), note=overview.UNKNOWN)
-    ]
+    grids = [dataclasses.replace(overview.fields_grid(found.schema, unknown, found.cut), note=note)]
     if spread:
         note = (
             "In train: the share of the table's rows that occur, how often the middle one of these "

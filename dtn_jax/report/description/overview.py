@@ -19,6 +19,13 @@ UNKNOWN = (
     "validation and test, what train has not seen."
 )
 
+CUT = "Cut values are those of train's lists beyond max_values."
+NOT_KNOWN = "–"
+HASHED = (
+    f"{NOT_KNOWN}: hashed values have rows whether train has seen them or not, so that this is not "
+    "known; in train the missing ones are shown."
+)
+
 
 def rows_line(rows: Mapping[str, int]) -> str:
     """'80,000 train (80 %), …'"""
@@ -43,21 +50,26 @@ def kind(field: Field) -> str:
     return f"weighted {field.kind}" if field.weighted else field.kind
 
 
-def fields_grid(schema: Schema, unknown: Mapping[str, Mapping[str, str]]) -> Grid:
-    """The fields with their tables and their unknown values.
+def fields_grid(
+    schema: Schema, unknown: Mapping[str, Mapping[str, str]], cut: Mapping[str, float]
+) -> Grid:
+    """The fields with their tables, their unknown values and what their bags cut.
 
     Args:
       schema: of the set.
       unknown: {split: {field: the share, as text}}.
+      cut: {bag: the share of train's values that found no slot}; {} without bags.
     """
     splits = [f"unknown\nin {split.replace('validation', 'valid.')}" for split in unknown]
-    header = ("field", "kind", "table\nrows", "slots", *splits)
+    bags = ["cut\nin train"] if cut else []
+    header = ("field", "kind", "table\nrows", "slots", *bags, *splits)
     rows = [
         (
             field.name,
             kind(field),
             f"{field.rows:,}",
             str(field.slots),
+            *([share(cut.get(field.name))] if cut else []),
             *(found.get(field.name, "") for found in unknown.values()),
         )
         for field in schema.fields
@@ -68,13 +80,17 @@ def fields_grid(schema: Schema, unknown: Mapping[str, Mapping[str, str]]) -> Gri
 def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
     """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
 
-    A number of values where an earlier version did not keep of how many.
+    A number of values where an earlier version did not keep of how many. Of hashed fields, what
+    train has not seen is not known.
     """
     found: dict[str, dict[str, str]] = {}
     for split, counts in data.unknown_values.items():
         kept = data.kept_values.get(split, {})
         found[split] = {}
         for field in data.schema.fields:
+            if field.name in data.hash_functions and split != "train":
+                found[split][field.name] = NOT_KNOWN
+                continue
             count = counts.get(field.name, 0)
             values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
             found[split][field.name] = f"{count:,}" if values is None else percent(count, values)
@@ -105,7 +121,7 @@ class Remark:
 
 
 def remarks(found: Description) -> list[Remark]:
-    """What a reader should look at first: suspects of leaks, strong drift, much that is new."""
+    """What a reader should look at first: suspects of leaks, strong drift, what is new or cut."""
     made = [
         Remark(
             f"suspected leak: {figure.field} tells {figure.key}",
@@ -134,6 +150,11 @@ def remarks(found: Description) -> list[Remark]:
             Remark(
                 f"unknown in {last}", f"{', '.join(new[:NAMED])}{more}: missing, or not in train"
             )
+        )
+    cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
+    if cut:
+        made.append(
+            Remark("cut lists", f"{', '.join(cut)} of train's values: see max_values, keep")
         )
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:

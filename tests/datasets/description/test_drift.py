@@ -66,6 +66,18 @@ def test_rare_ids_that_did_not_move_are_stable(seed):
     assert found.psi < 0.1, found
 
 
+def test_what_test_alone_has_is_no_chance():
+    """A row a user in train, and none of test's is among them."""
+    train = 1 + np.arange(2000)
+    assert between(train, np.zeros(500, np.int64), rows=2001).reading == "strong"
+    draw = np.random.default_rng(0)
+    some = np.where(draw.random(500) < 0.9, 0, draw.integers(1, 2001, 500))
+    assert between(train, some, rows=2001).reading == "strong"
+    nothing = np.where(draw.random(4000) < 0.7, 0, draw.integers(1, 2001, 4000))
+    found = between(nothing[:3000], nothing[3000:], rows=2001)  # as unknown in both: it stayed
+    assert found.reading in ("chance", "stable")
+
+
 def test_ids_that_moved_have_drift():
     draw = np.random.default_rng(0)
     train, other = np.minimum(draw.zipf(1.5, (2, 20_000)), 900)

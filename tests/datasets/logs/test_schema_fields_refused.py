@@ -79,6 +79,17 @@ def refused(text):
             "length of field 'x': expected a whole number, at least 1",
         ),
         ("x: {kind: bag, pooling: avg}", "unknown pooling of field 'x': 'avg'"),
+        (
+            "x: {kind: bag, encoder: hash, size: 9, functions: 2, pooling: mean}",
+            "field 'x' has two rows a value, which are added: pooling: mean would divide by the "
+            "number of rows, not of values; expected pooling: sum, or functions: 1",
+        ),
+        (
+            "x: {kind: bag, encoder: hash, size: 9, functions: 2, pooling: max}",
+            "pooling: max would choose among single rows; expected pooling: sum, or functions: 1",
+        ),
+        ("x: {kind: bag, keep: newest}", "unknown keep of field 'x': 'newest'"),
+        ("x: {keep: last}", "keep is an option of bag; field 'x' is categorical"),
         ("x: {kind: bag, pooling: max, weights: w}", "max pooling has no use for weights"),
         (
             "x: {kind: bag, max_values: 0}",
@@ -99,7 +110,11 @@ def refused(text):
         ("x: {value: 3}", "value '3': it reads no column"),
         ("x: {cross: [user]}", "cross of field 'x': expected two fields"),
         ("x: {cross: [user, user]}", "cross of field 'x': expected two fields"),
-        ("x: {cross: [user, itm]}", "unknown field in the cross 'x': 'itm'. Did you mean 'item'?"),
+        (
+            "x: {cross: [user, itm]}",
+            "field 'x' crosses 'itm', which is no field. Did you mean 'item'? A cross is made of "
+            "fields of this file: add itm to `fields`",
+        ),
         ("x: {cross: [user, x]}", "field 'x' crosses 'x', which is a cross itself"),
         (
             "x: {cross: [user, item], unknown: [0]}",

@@ -26,6 +26,7 @@ def print_of(text, path="shop.yaml"):
             "time: {unit: ms, column: t}\ngroup: user_id",
         ),
         ("log: true", "log: yes"),
+        ("max_values: 20", "max_values: 20, keep: first"),
     ],
 )
 def test_the_same_meaning(old, new):
@@ -45,6 +46,7 @@ def test_the_same_meaning(old, new):
         ("2026-03-08 12:00", "2026-03-09"),
         ("click: 0.1", "click: 0.2"),
         ("unit: ms", "unit: us"),
+        ("max_values: 20", "max_values: 20, keep: last"),
         ("[0, no, 12:30]", "[0, no]"),
         ('missing: ["NULL", null]', 'missing: ["NULL"]'),
         ("upstream: [click]", "upstream: [order]"),

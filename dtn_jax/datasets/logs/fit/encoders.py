@@ -85,12 +85,14 @@ class Encoded:
       weights: float32 `[B, S]` of a weighted bag.
       numbers: float32 `[B, N]` of a standardised number (N = 1) or a vector (N = K).
       cut: int64 `[B]`, of a bag, how many values found no slot.
+      each: slots of a known value, one a hash function; a missing one takes a single slot.
     """
 
     ids: Int32[np.ndarray, "B S"]
     weights: Float32[np.ndarray, "B S"] | None = None
     numbers: Float32[np.ndarray, "B N"] | None = None
     cut: Int64[np.ndarray, " B"] | None = None
+    each: int = 1
 
 
 def fitted(specs: Mapping[str, FieldSpec], facts: Mapping[str, dict], folder: pathlib.Path) -> dict:
@@ -139,7 +141,12 @@ def known_keys(spec: FieldSpec, values: pl.Series) -> Keyed:
 
 def bag_values(spec: FieldSpec, bag: pl.Series) -> pl.Series:
     """The values that a bag keeps, one row's after another's."""
-    return flat(bag.list.head(spec.max_values))
+    return flat(_kept(spec, bag, spec.max_values))
+
+
+def _kept(spec: FieldSpec, bag: pl.Series, most: int) -> pl.Series:
+    """The lists without what is beyond `most`: the first or the last values stay, in order."""
+    return bag.list.tail(most) if spec.keep == "last" else bag.list.head(most)
 
 
 def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
@@ -151,7 +158,7 @@ def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
 
 
 def _categorical(field: Fitted, rows: Rows, keyed: Keyed) -> Encoded:
-    return Encoded(_rows_of(field, *keyed))
+    return Encoded(_rows_of(field, *keyed), each=field.spec.functions)
 
 
 def _rows_of(field: Fitted, made: np.ndarray, there: np.ndarray) -> Int32[np.ndarray, "B S"]:
@@ -176,17 +183,19 @@ def _rows_of(field: Fitted, made: np.ndarray, there: np.ndarray) -> Int32[np.nda
 
 def _bag(field: Fitted, rows: Rows, keyed: None) -> Encoded:
     spec, bag = field.spec, rows.values[field.spec.name]
-    each = spec.functions if spec.encoder == "hash" else 1
+    each, every = spec.functions, lengths(bag)
     most = field.slots // each
-    values, counts = flat(bag), lengths(bag)
+    bag, counts = _kept(spec, bag, most), np.minimum(every, most)
+    values = flat(bag)
     found = _rows_of(field, *known_keys(spec, values))
     ids = [pad(found[:, n], counts, most, -1) for n in range(each)]
     ids = np.stack(ids, axis=2).reshape(len(counts), field.slots)
     weights = None
     if spec.weights:
-        numbers = flat(rows.weights[spec.name]).cast(pl.Float32).to_numpy()
+        beside = _kept(spec, rows.weights[spec.name], most)
+        numbers = flat(beside).cast(pl.Float32).to_numpy()
         weights = np.repeat(pad(numbers, counts, most, 0), each, axis=1)
-    return Encoded(ids, weights, cut=np.maximum(counts - most, 0))
+    return Encoded(ids, weights, cut=every - counts, each=each)
 
 
 def _numeric(field: Fitted, rows: Rows, keyed: None) -> Encoded:

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from jaxtyping import Float64, Int64, UInt64
 
-HELD = 2_000_000  # keys, or numbers, that a unit holds before it sums them up
+HELD = 2_000_000  # numbers of a field that a unit holds before it sums them up
 MOST_NUMBERS = 100_000  # distinct numbers of a unit; beyond, neighbours are merged
 NEIGHBOURS = 10  # that are merged
 KEYS = pa.schema([("key", pa.uint64()), ("count", pa.int64()), ("value", pa.large_string())])
@@ -25,7 +25,7 @@ class KeyCounts:
 
     Attributes:
       parts: not yet summed up: keys, counts, texts.
-      held: the number of keys in them.
+      held: the number of keys in them; fit_unit bounds the sum over tables by its `most_held`.
     """
 
     parts: list[tuple[np.ndarray, np.ndarray, pl.Series]] = dataclasses.field(default_factory=list)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from dtn_jax.datasets.logs.schema.spec import FORMATS, KINDS, SPLITS, TIME_UNITS
+from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import POOLINGS, TASK_KINDS
@@ -161,11 +161,25 @@ FIELD = {
     ),
     "unknown": Key("texts", "values that stand for a missing one", "none", only=IDS),
     "size": Key("whole number", "rows of the table", "must be given", (), 1, HASH),
-    "functions": Key("whole number", "1, or 2: two rows a value, added", "1", (), 1, HASH),
+    "functions": Key(
+        "whole number",
+        "1, or 2: two rows a value, added; in a bag only with pooling sum",
+        "1",
+        (),
+        1,
+        HASH,
+    ),
     "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS),
     "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
     "weights": Key("column", "a list of the values' weights", "none", only=BAG),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, BAG),
+    "keep": Key(
+        "text",
+        "which ones of a longer list: last keeps the newest of a history that ascends in time",
+        "first",
+        KEEPS,
+        only=BAG,
+    ),
     "longest": Key("whole number", "a longer list is a bad row; 0: no limit", "0", (), 0, BAG),
     "pooling": Key("text", "how a bag's rows become one", "sum", POOLINGS, only=BAG),
     "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",)),

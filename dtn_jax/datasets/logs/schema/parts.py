@@ -13,6 +13,11 @@ from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
+_TWO_ROWS = {
+    "mean": "pooling: mean would divide by the number of rows, not of values",
+    "max": "pooling: max would choose among single rows",
+}
+
 
 def options(node: Node, known: Mapping[str, Key], what: str) -> dict[str, Any]:
     """{key: its value}, of the keys that are given; `key: null` is as good as none.
@@ -120,6 +125,11 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
         raise node.error(f"{what} has the encoder hash: expected a size, such as size: 1e6")
     if given.get("functions", 1) > 2:
         raise node.value["functions"].expected(f"functions of {what}", "1 or 2")
+    if given.get("functions", 1) == 2 and given.get("pooling", "sum") != "sum":
+        raise node.value["pooling"].error(
+            f"{what} has two rows a value, which are added: {_TWO_ROWS[given['pooling']]}; "
+            "expected pooling: sum, or functions: 1"
+        )
     if kind == "vector" and "length" not in given:
         raise node.error(f"{what} is a vector: expected the length of its lists")
     if "weights" in given and given.get("pooling") == "max":

@@ -32,6 +32,7 @@ from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.errors import UserError
 
+SINCE = {"keep": "first"}  # younger keys: no part of the meaning where they have this default
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 
@@ -128,9 +129,8 @@ def meaning(spec: Spec) -> dict[str, Any]:
             return value.meaning
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
-            return {
-                n: plain(getattr(value, n)) for n in names if n not in ("line", "path", "about")
-            }
+            told = {n: getattr(value, n) for n in names if n not in ("line", "path", "about")}
+            return {n: plain(v) for n, v in told.items() if n not in SINCE or v != SINCE[n]}
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
         if isinstance(value, tuple | list):

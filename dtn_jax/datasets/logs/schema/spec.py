@@ -15,6 +15,7 @@ ENCODERS = {  # of each kind; the first is the default
     "numeric": ("buckets", "standardise"),
     "vector": ("standardise", "none"),
 }
+KEEPS = ("first", "last")
 SPLITS = ("time", "user_order", "group", "random", "column")
 TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
 
@@ -33,11 +34,12 @@ class FieldSpec:
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
       unknown: categorical, bag: values that stand for a missing one, as text.
       size: hash: rows of the table, the unknown one not counted.
-      functions: hash: 1, or 2 for two rows a value, which are added.
+      functions: hash: 1, or 2 for two rows a value, which are added; a bag then sums.
       buckets: buckets: how many.
       log: numeric: the sign of x times log(1 + |x|) takes its place.
       weights: bag: the list column of the values' weights.
       max_values: bag: how many values are kept.
+      keep: bag: which ones of a longer list, one of KEEPS.
       longest: bag: a row whose list is longer is rejected; 0 is no limit.
       pooling: bag: sum, mean or max.
       length: vector: numbers in each list.
@@ -58,6 +60,7 @@ class FieldSpec:
     log: bool = False
     weights: str = ""
     max_values: int = 50
+    keep: str = "first"
     longest: int = 0
     pooling: str = "sum"
     length: int = 0

@@ -55,7 +55,10 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     (folder / "dataset_info.json").write_text(json.dumps(_dataset_info(work, written), indent=1))
     account, days = totals(work)
     (folder / REJECTS).write_text(account.lines())
-    (folder / "notes.json").write_text(json.dumps(_notes(work, account, days), indent=1))
+    seen = [*_sampling(work), *_nothing_to_learn(work, days), *_cut(work, tally)]
+    for line in seen:  # the account of bad rows was told before pass 2
+        progress.say(line)
+    (folder / "notes.json").write_text(json.dumps(_notes(work, account, days, seen), indent=1))
     kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
     kept = [p for p in kept if p.name not in ("schema.json", "notes.json", "dataset_info.json")]
     prepared = {
@@ -68,8 +71,10 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
         "missing_labels": tally.missing,
         "files": {str(p.relative_to(folder)): p.stat().st_size for p in kept},
     }
-    if any(n for counts in tally.cut.values() for n in counts.values()):
-        prepared["cut_values"] = tally.cut
+    if bags := [field.name for field in work.spec.fields if field.kind == "bag"]:
+        prepared["cut_values"] = {s: {n: tally.cut[s][n] for n in bags} for s in SPLITS}
+    if hashed := {f.name: f.functions for f in work.spec.fields if f.encoder == "hash"}:
+        prepared["hash_functions"] = hashed
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
     if target.exists():
         kept = move_aside(target, target.parent / "replaced", target.name)
@@ -90,9 +95,8 @@ def totals(work: Work) -> tuple[Account, Days]:
     """The account of bad rows of all units, and the rates by day."""
     account, days = Account(), Days(work.spec, work.time_unit)
     for unit in range(len(work.units)):
-        facts = work.fitted(unit)
-        account.include(Account.from_json(facts["account"]))
-        days.include(facts["days"])
+        account.include(Account.from_json(work.fitted(unit, "rejects")))
+        days.include(work.fitted(unit, "days"))
     return account, days
 
 
@@ -159,8 +163,8 @@ def _dataset_info(work: Work, written: list[dict]) -> dict:
     }
 
 
-def _notes(work: Work, account: Account, days: Days) -> dict:
-    lines = [*account.summary(), *_sampling(work), *_nothing_to_learn(work, days)]
+def _notes(work: Work, account: Account, days: Days, seen: list[str]) -> dict:
+    lines = [*account.summary(), *seen]
     if account.kept:
         lines.append(WHERE)
     notes = {
@@ -185,6 +189,21 @@ def _nothing_to_learn(work: Work, days: Days) -> list[str]:
         elif task.kind == "binary" and total in (0, known):
             value = "negative" if total == 0 else "positive"
             lines.append(f"task {task.name!r}: all {known:,} known labels are {value}")
+    return lines
+
+
+def _cut(work: Work, tally: Tally) -> list[str]:
+    """A line for each bag of train whose lists are longer than what it keeps."""
+    lines = []
+    for field in work.spec.fields:
+        cut, kept = (counts["train"][field.name] for counts in (tally.cut, tally.seen))
+        if cut:
+            last = "; a history that ascends in time may want keep: last"
+            lines.append(
+                f"{field.name}: {progress.percent(cut, cut + kept)} of train's values are beyond "
+                f"max_values={field.max_values}; the {field.keep} ones of each list are kept"
+                f"{last if field.keep == 'first' else ''}"
+            )
     return lines
 
 

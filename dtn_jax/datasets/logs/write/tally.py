@@ -53,8 +53,9 @@ class Tally:
         """Counts the rows of a mask."""
         for name, column in columns.items():
             ids = column.ids[mask]
-            kept = int((ids >= 0).sum())
-            self.unknown[split][name] += int((ids == 0).sum())
+            unknown = int((ids == 0).sum())
+            kept = unknown + int((ids > 0).sum()) // column.each
+            self.unknown[split][name] += unknown
             self.seen[split][name] += kept
             self.values[split] += kept
             if column.cut is not None:

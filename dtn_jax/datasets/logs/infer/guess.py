@@ -12,6 +12,7 @@ from dtn_jax.datasets.logs.infer import (
     extras,
     kinds,
     labels,
+    list_suspects,
     lists,
     names,
     order_of_tasks,
@@ -107,9 +108,10 @@ def _suspect(
         for name in tried:
             _suspect_single(found[name], singles[name], targets)
     for c in several:
-        why = suspects.list_suspicion(c.lengths, targets)
+        why = list_suspects.suspicion(c, found[c.name].options.get("kind", ""), targets)
         if why:
             _overrule(found[c.name], why)
+    lists.drop_weights(found, [c.name for c in several if found[c.name].suspect])
 
 
 def _suspect_single(made: FieldDraft, c: Column, targets: list[suspects.Target]) -> None:

@@ -109,7 +109,7 @@ def _bag(made: FieldDraft, c: ListColumn, weights: str, scalars: dict[str, Colum
         made.options["min_count"] = least
     if weights:
         made.options["weights"] = quoted(weights)
-        made.notes.append(f"{weights} has as many numbers in every row: the values' weights")
+        made.notes.append(_weights_note(weights))
     longest = int(c.lengths.max())
     if longest > KEPT:
         made.options["max_values"] = KEPT
@@ -121,6 +121,20 @@ def _bag(made: FieldDraft, c: ListColumn, weights: str, scalars: dict[str, Colum
             f"its values are those of {twin}: with table: {quoted(twin)} (and the same min_count) "
             "they share embeddings"
         )
+
+
+def _weights_note(weights: str) -> str:
+    return f"{weights} has as many numbers in every row: the values' weights"
+
+
+def drop_weights(found: dict[str, FieldDraft], suspect: list[str]) -> None:
+    """Takes suspect weights from the bags that are not suspect themselves."""
+    for weights in suspect:
+        for made in found.values():
+            if made.options.get("weights") == quoted(weights) and not made.suspect:
+                del made.options["weights"]
+                at = made.notes.index(_weights_note(weights))
+                made.notes[at] = f"without its weights: {weights} is suspect"
 
 
 def _twin(c: ListColumn, scalars: dict[str, Column]) -> str:

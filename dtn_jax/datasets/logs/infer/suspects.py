@@ -67,29 +67,36 @@ def targets(tasks: Sequence[TaskDraft], rows: int) -> list[Target]:
 def suspicion(column: Column, targets: Sequence[Target]) -> str:
     """Why a column of single values is suspect; '' where it is not."""
     able = [target for target in targets if target.enough]
-    found = max(((missing_auc(column.there, t), t) for t in able), default=(0, None), key=_first)
+    found = max(((missing_auc(column.there, t), t) for t in able), default=(0.0, None), key=_first)
     if found[0] > MOST:
         return _of_missing(column.there, *found)
-    codes, best = _by_value(column), found
-    ranks = _ranks(column) if column.is_number else None
-    for target in able:
-        if ranks is not None:
-            best = max(best, (_as_it_is(ranks, target), target), key=_first)
-        if codes is not None or ranks is not None:
-            means = _of_means((ranks if codes is None else codes) + 1, target)
-            best = max(best, (means, target), key=_first)
+    best = max(found, alone(column, able), key=_first)
     if best[0] > MOST:
         return f"a label in disguise? Alone it has AUC {best[0]:.4f} on {best[1].name}"
     return ""
 
 
+def alone(column: Column, able: Sequence[Target]) -> tuple[float, Target | None]:
+    """The best AUC of a column's numbers as they are, or of its values or ranges; and on which."""
+    best: tuple[float, Target | None] = 0.0, None
+    codes = _by_value(column)
+    ranks = _ranks(column) if column.is_number else None
+    for target in able:
+        if ranks is not None:
+            best = max(best, (_as_it_is(ranks, target), target), key=_first)
+        if codes is not None or ranks is not None:
+            means = of_means((ranks if codes is None else codes) + 1, target)
+            best = max(best, (means, target), key=_first)
+    return best
+
+
 def list_suspicion(lengths: Int[np.ndarray, " R"], targets: Sequence[Target]) -> str:
     """Why a list column is suspect, by the lengths of its lists; -1 is a missing list."""
     able = [target for target in targets if target.enough]
-    found = max(((missing_auc(lengths > 0, t), t) for t in able), default=(0, None), key=_first)
+    found = max(((missing_auc(lengths > 0, t), t) for t in able), default=(0.0, None), key=_first)
     if found[0] > MOST:
         return _of_missing(lengths > 0, *found, what="empty or missing")
-    best = max(((_of_means(lengths + 1, t), t) for t in able), default=(0, None), key=_first)
+    best = max(((of_means(lengths + 1, t), t) for t in able), default=(0.0, None), key=_first)
     if best[0] > MOST:
         told = f"AUC {best[0]:.4f} on {best[1].name}"
         return f"a label in disguise? The lengths of its lists alone have {told}"
@@ -145,11 +152,11 @@ def _as_it_is(ranks: Int[np.ndarray, " R"], target: Target) -> float:
     won = np.bincount(mine[there & target.ones], minlength=len(every))
     if min(won.sum(), every.sum() - won.sum()) < LEAST:
         return 0.5
-    found = _auc_of_counts(np.arange(len(every), dtype=np.float64), won, every)
+    found = auc_of_counts(np.arange(len(every), dtype=np.float64), won, every)
     return max(found, 1 - found)
 
 
-def _auc_of_counts(
+def auc_of_counts(
     scores: Float64[np.ndarray, " V"], ones: Int[np.ndarray, " V"], rows: Int[np.ndarray, " V"]
 ) -> float:
     """AUC where so many of the rows with each score have the label 1."""
@@ -160,7 +167,7 @@ def _auc_of_counts(
     return auc(np.concatenate([scores, scores]), labels, weights)
 
 
-def _of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
+def of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
     """AUC on one half of the label's mean of each code on the other half, codes from 0 on.
 
     A mean is drawn to that of all rows as by one more row, so that codes of a row or two, and
@@ -174,7 +181,7 @@ def _of_means(codes: Int[np.ndarray, " R"], target: Target) -> float:
     means = (ones + prior) / (count + 1)
     every = np.bincount(mine[tried], minlength=size)
     won = np.bincount(mine[tried & target.ones], minlength=size)
-    return _auc_of_counts(means, won, every)
+    return auc_of_counts(means, won, every)
 
 
 def same(columns: Sequence[Column], numeric: bool) -> dict[str, tuple[str, bool]]:

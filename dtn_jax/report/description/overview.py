@@ -153,9 +153,7 @@ def remarks(found: Description) -> list[Remark]:
         )
     cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
     if cut:
-        made.append(
-            Remark("cut lists", f"{', '.join(cut)} of train's values: see max_values, keep")
-        )
+        made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:
         made.append(

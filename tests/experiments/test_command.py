@@ -58,7 +58,10 @@ def test_no_workdir(shell):
         ("--workdr=x", "unknown argument '--workdr'. See --help."),
         ("--work=x", "unknown argument '--work'. See --help."),
         ("adult", "unknown argument 'adult'. See --help."),
-        ("--data_dir=x", "unknown argument '--data_dir'. Did you mean --config.data.data_dir?"),
+        (
+            "--data_dir=x",
+            "unknown argument '--data_dir'. Did you mean --config.data.data_dir? See --help.",
+        ),
         ("--config.seed", "--config.seed has no value: give --config.seed=VALUE"),
         (
             "--config.KEY=3",

@@ -13,11 +13,12 @@ from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.rows import cuts, user_order
 from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import pool, provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
-from dtn_jax.datasets.logs.work.folder import Work, new_folder
+from dtn_jax.datasets.logs.work.folder import Work, new_folder, whole
 from dtn_jax.datasets.logs.work.team import Machine, Team
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
@@ -143,20 +144,25 @@ def _decide(job: Work, target: pathlib.Path) -> None:
 
 
 def _cuts(job: Work) -> dict[str, int]:
-    found = [job.of("times", unit) for unit in range(len(job.units))]
-    parts = [json.loads(path.read_text()) for path in found if path.exists()]
-    parts = [tuple(np.array(column, np.int64) for column in part) for part in parts]
-    every = cuts.joined(parts, job.time_unit)
-    if parts and not len(every[0]):
+    paths = [job.of("times", unit) for unit in range(len(job.units))]
+    counted = [path for path in paths if path.exists()]
+    every = cuts.joined(map(_counts, counted), job.time_unit)  # one unit's in memory at a time
+    if counted and not len(every[0]):
         return {"validation": 0, "test": 0}
     return cuts.cut(job.spec.split, every, job.time_unit)
+
+
+def _counts(path: pathlib.Path) -> cuts.Histogram:
+    with whole(path):
+        times, rows = np.load(path)
+        return times, rows
 
 
 def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     """Shows the bad rows; raises UserError where there are too many."""
     account = Account()
     for unit in range(len(job.units)):
-        account.include(Account.from_json(job.fitted(unit)["account"]))
+        account.include(Account.from_json(job.fitted(unit, "rejects")))
     if not account.rows:
         raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
     for line in account.summary():
@@ -166,13 +172,23 @@ def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
     if account.exceeds(most):
         path = home / finish_set.REJECTS
         write_whole(path, account.lines())
+        hint = _hint(job.spec, account)
         raise UserError(
             f"{account.rejected:,} of {account.rows:,} rows are bad "
             f"({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}. No set is written; the "
-            f"first rows of each kind are in {path}"
+            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
+            f"No set is written; the first rows of each kind are in {path}"
         )
     (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
+
+
+def _hint(spec: Spec, account: Account) -> str:
+    """A label of numbers that stands as one of 0 and 1: most bad rows are bad for that."""
+    for task in spec.tasks:
+        count = account.counts.get(outside(task), 0)
+        if task.kind == "binary" and 2 * count > account.rejected and 100 * count > account.rows:
+            return f" Is {task.name!r} a number? Then give it kind: regression."
+    return ""
 
 
 def merge_statistics(job: Work, team: Team) -> None:

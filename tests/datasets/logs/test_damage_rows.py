@@ -25,7 +25,7 @@ WEIGHT = "weight that is no finite number, 0 or more"
 CLICK, ORDER = (f"label of '{name}' outside its range, 0 or 1" for name in ("click", "order"))
 WATCH = "label of 'watch' outside its range, 0 to 100"
 LENGTHS = "weights of another length than 'tags'"
-NO_SPLIT = "split of no known name"
+NO_SPLIT = "split of no known name, expected 'train'; 'validation'; 'test'"
 
 LOG = columns()
 CLICKED = [row for row, click in enumerate(LOG["click"]) if click]

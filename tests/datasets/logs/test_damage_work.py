@@ -78,7 +78,7 @@ STOPS = [  # where the first call is killed, the file that is damaged then, and 
     ("finish", "shards/00000.json", nothing, SCHEMA),
     ("finish", "set/logs-train.array_record-00000-of-00002", half, SCHEMA),
     ("finish", "set/logs-train.array_record-00001-of-00002", pathlib.Path.unlink, SCHEMA),
-    ("_decide", "order/00001.npz", half, ORDERED),
+    ("_decide", "order/00001/00000.npy", half, ORDERED),
     ("merge_statistics", "ordered/00001.npy", nothing, ORDERED),
     ("merge_statistics", "ordered/00001.npy", half, ORDERED),
 ]
@@ -114,7 +114,7 @@ def test_a_damaged_file_of_the_work_is_told_and_made_anew(stop, name, way, text,
 
 
 FULL = [  # what fails where the disk is full
-    "dtn_jax.datasets.logs.work.stages.write_whole",
+    "dtn_jax.datasets.logs.fit.mapped.np.save",
     "dtn_jax.datasets.logs.fit.fit_unit.np.savez",
     "dtn_jax.datasets.logs.fit.statistics.KeyCounts.save",
     "dtn_jax.datasets.logs.fit.mapped.os.posix_fallocate",

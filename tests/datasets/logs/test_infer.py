@@ -54,7 +54,7 @@ def test_a_shop_is_seen_as_it_is(tmp_path, shop):
     made = schema_file.load(tmp_path / "my shop.yaml")
     assert made.name == "my_shop"
     kinds = {field.name: field.kind for field in made.fields}
-    assert kinds == dict.fromkeys(("hour", "weekday", "user", "item", "query"), "categorical") | {
+    assert kinds == dict.fromkeys(("hour", "user", "item", "query"), "categorical") | {
         "seen": "bag",
         "price": "numeric",
         "speed": "numeric",

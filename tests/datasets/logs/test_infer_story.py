@@ -73,8 +73,8 @@ def test_from_raw_files_to_a_trained_model(folder, capsys):
     assert prepared.schema.tasks[2].upstream == ("cart",)
     assert prepared.schema.tasks[6].kind == "regression"
     kinds = {f.name: f.kind for f in prepared.schema.fields}
-    assert list(kinds) == ["hour", "weekday", "user_id", "item_id", "price", "tags", "embedding"]
-    assert list(kinds.values())[2:] == ["categorical", "categorical", "numeric", "bag", "vector"]
+    assert list(kinds) == ["hour", "user_id", "item_id", "price", "tags", "embedding"]
+    assert list(kinds.values())[1:] == ["categorical", "categorical", "numeric", "bag", "vector"]
     assert prepared.schema.group == "user_id"
     small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
     config = f"configs/logs.py:shared_bottom,schema={schema},quick,train.max_steps=3,{small}"

@@ -180,7 +180,12 @@ def test_the_time_column(columns, time, unit):
 
 
 def test_hours_and_weekdays_become_fields():
-    names = [f.name for f in draft({"t": TIMES}).fields if not f.reason]
+    made = draft({"t": TIMES})
+    assert [f.name for f in made.fields if not f.reason] == ["hour", "code"]
+    left_out = next(f for f in made.fields if f.name == "weekday")
+    assert "test has other weekdays than train" in left_out.reason
+    weeks = [START + datetime.timedelta(hours=n % 900) for n in range(ROWS)]
+    names = [f.name for f in draft({"t": weeks}).fields if not f.reason]
     assert names == ["hour", "weekday", "code"]
     days = [START + datetime.timedelta(days=n % 9) for n in range(ROWS)]
     assert "hour" not in [f.name for f in draft({"t": days}).fields]

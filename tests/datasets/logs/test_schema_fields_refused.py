@@ -110,7 +110,11 @@ def refused(text):
         ("x: {value: 3}", "value '3': it reads no column"),
         ("x: {cross: [user]}", "cross of field 'x': expected two fields"),
         ("x: {cross: [user, user]}", "cross of field 'x': expected two fields"),
-        ("x: {cross: [user, itm]}", "unknown field in the cross 'x': 'itm'. Did you mean 'item'?"),
+        (
+            "x: {cross: [user, itm]}",
+            "field 'x' crosses 'itm', which is no field. Did you mean 'item'? A cross is made of "
+            "fields of this file: add itm to `fields`",
+        ),
         ("x: {cross: [user, x]}", "field 'x' crosses 'x', which is a cross itself"),
         (
             "x: {cross: [user, item], unknown: [0]}",

@@ -101,6 +101,36 @@ def test_by_the_values_of_a_column(split):
     np.testing.assert_array_equal(found["test"], np.flatnonzero(fold == 9))
 
 
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.Int8, pl.String])
+def test_values_are_compared_as_ids_are(split, dtype):
+    """pandas turns whole numbers with a null among them into floats: 2.0, 2 and '2' are one."""
+    frame = FRAME.with_columns(fold=(pl.int_range(900) % 3 + 1).cast(pl.Int8).cast(dtype))
+    found = split(
+        "split: {by: column, column: fold, values: {train: [1], validation: ['2'], test: [3]}}",
+        frame,
+    )
+    for place, name in enumerate(SPLITS):
+        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
+
+
+def test_a_fraction_is_compared_as_its_text(split):
+    frame = FRAME.with_columns(fold=(pl.int_range(900) % 3) / 2)
+    found = split(
+        "split: {by: column, column: fold, values: {train: [0.5], validation: [0.0], test: [1]}}",
+        frame,
+    )
+    np.testing.assert_array_equal(found["train"], np.arange(1, 900, 3))
+    np.testing.assert_array_equal(found["validation"], np.arange(0, 900, 3))
+
+
+def test_a_value_of_no_split_is_told_with_those_expected(split):
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
+    told = "no known name, expected '0', '1', '2', '3', '4', … for train; '7' for v.*'8' for test:"
+    with pytest.raises(UserError, match=f"90 of 900 rows are bad .*{told} .*, row 10, .*'fold': 9"):
+        split(lines + "validation: [7], test: [8]}}", frame)
+
+
 def ordered(frame, validation, test):
     """{split: places}, a user at a time in plain Python."""
     found = {name: [] for name in SPLITS}
@@ -128,7 +158,7 @@ def test_each_users_last_rows(split, validation, test):
 
 
 def test_a_user_with_one_row_trains():
-    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3]), 1, 1)
+    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
     assert found.tolist() == [0, 0, 2, 0, 1, 2]
 
 

@@ -35,15 +35,15 @@ def fit_unit(work: Work, index: int) -> int:
             train.add(found.rows.take(found.split == TRAIN))
         train.save()
         facts = {
-            "account": account.to_json(),
             "counts": counts.tolist(),  # by split, the rows that are stored
             "every": every.tolist(),  # and those before negative down-sampling
-            "days": days.to_json(),
             "longest": train.longest,
             "moments": {name: found.to_json() for name, found in train.moments.items()},
             "parts": train.parts,
         }
-        (folder / "facts.json").write_text(json.dumps(facts))
+        found = {"facts": facts, "rejects": account.to_json(), "days": days.to_json()}
+        for name, content in found.items():  # apart: facts are read often, and stay small
+            (folder / f"{name}.json").write_text(json.dumps(content))
     return account.rows
 
 

@@ -1,4 +1,4 @@
-"""Arrays in new files that are written through the page cache."""
+"""Arrays in .npy files: new ones written through the page cache, and ones that are whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import pathlib
 
 import numpy as np
+
+from dtn_jax.shared_files import replacing
 
 
 def new(path: pathlib.Path, dtype: type, rows: int) -> np.memmap:
@@ -20,3 +22,11 @@ def new(path: pathlib.Path, dtype: type, rows: int) -> np.memmap:
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return made
+
+
+def save(path: pathlib.Path, array: np.ndarray) -> None:
+    """Writes a .npy file that is whole once it is there."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())

@@ -6,6 +6,7 @@ depends on the sums alone.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -18,6 +19,7 @@ from dtn_jax.datasets.logs.fit.encoders import Fitted
 from dtn_jax.datasets.logs.fit.fit_unit import ENTRY
 from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCounts
 from dtn_jax.datasets.logs.fit.vocabulary_file import CHUNK, VALUES
+from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.logs.work.folder import Work, file_name, whole
 from dtn_jax.datasets.logs.write import shards
@@ -112,38 +114,69 @@ def fit_numbers(work: Work, name: str) -> dict:
     return {"dominating": fitted.dominating, "edges": fitted.edges}
 
 
+@dataclasses.dataclass
+class Joined:
+    """The facts of all units.
+
+    Attributes:
+      counts: of each unit, the rows of each split.
+      every: the rows of each split before negative down-sampling.
+      longest: {bag: the most values that it keeps of a row}.
+      moments: of standardised numbers and vectors.
+    """
+
+    counts: list[list[int]]
+    every: np.ndarray
+    longest: dict[str, int]
+    moments: dict[str, Moments]
+
+
+def _joined(work: Work) -> Joined:
+    """Joins the facts of the units, in their order, one at a time."""
+    made = Joined([], np.zeros(len(SPLITS), np.int64), {}, {})
+    for unit in range(len(work.units)):
+        facts = work.fitted(unit)
+        made.counts.append(facts["counts"])
+        made.every += np.array(facts["every"], np.int64)
+        for name, longest in facts["longest"].items():
+            made.longest[name] = max(made.longest.get(name, 0), longest)
+        for name, moments in facts["moments"].items():
+            made.moments.setdefault(name, Moments()).include(Moments.from_json(moments))
+    return made
+
+
 def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
     """Writes `folder/merged.json`: what pass 2 and the reader of the set need to know.
 
     Raises:
       UserError: a split is empty.
     """
-    facts = [work.fitted(unit) for unit in range(len(work.units))]
-    counts = np.array([found["counts"] for found in facts], np.int64)
+    found = _joined(work)
+    counts = np.array(found.counts, np.int64)
     rows = dict(zip(("train", "validation", "test"), counts.sum(axis=0).tolist(), strict=True))
-    empty = [split for split, found in rows.items() if not found]
+    empty = [split for split, count in rows.items() if not count]
     if empty:
         raise UserError(
             f"{work.spec.path or work.spec.name}: the {empty[0]} split is empty "
             f"({', '.join(f'{n:,} {s}' for s, n in rows.items())} rows, split by "
             f"{work.spec.split.by}); change `split` in the schema file"
         )
-    fitted = {f.name: _fitted(f, facts, folder, numbers) for f in work.spec.fields}
+    fitted = {f.name: _fitted(f, found, folder, numbers) for f in work.spec.fields}
     each = [f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fitted.values()]
     layout = default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
     made = {
-        "encoders": {name: found.to_json() for name, found in fitted.items()},
+        "encoders": {name: made.to_json() for name, made in fitted.items()},
         "layout": [layout.lanes, layout.block_rows],
         "rows": rows,
         "counts": counts.tolist(),
-        "every": np.array([found["every"] for found in facts]).sum(axis=0).tolist(),
+        "every": found.every.tolist(),
         "shards": shards.groups(counts),
     }
     (folder / "merged.json").write_text(json.dumps(made))
 
 
 def _fitted(
-    spec: FieldSpec, facts: list[dict], folder: pathlib.Path, numbers: dict[str, dict]
+    spec: FieldSpec, found: Joined, folder: pathlib.Path, numbers: dict[str, dict]
 ) -> Fitted:
     rows, slots, more = 2, 1, {}
     if spec.encoder == "vocabulary":
@@ -152,17 +185,13 @@ def _fitted(
     elif spec.encoder == "hash":
         rows, slots = 1 + spec.size, spec.functions
     if spec.kind == "bag":
-        longest = max(found["longest"][spec.name] for found in facts)
-        slots *= max(1, longest)
+        slots *= max(1, found.longest[spec.name])
     if spec.encoder == "buckets":
-        fits = {name: tuple(found) for name, found in numbers[spec.name].items()}
+        fits = {name: tuple(fit) for name, fit in numbers[spec.name].items()}
         more["buckets"] = QuantileBuckets(spec.buckets, **fits)
         rows = more["buckets"].rows
     if spec.encoder == "standardise":
-        moments = Moments()
-        for found in facts:
-            moments.include(Moments.from_json(found["moments"][spec.name]))
-        more["mean"], more["deviation"] = _scale(moments, spec.length)
+        more["mean"], more["deviation"] = _scale(found.moments[spec.name], spec.length)
     return Fitted(spec, rows, slots, **more)
 
 

@@ -183,4 +183,6 @@ def check(expression: Expression, columns: Mapping[str, Type], where: str, kind:
         hint = ""
         if expression.text in columns and not expression.column:
             hint = f" For the column of that name write `{expression.text}`, in backquotes."
-        raise UserError(f"{where} {expression.text!r}: {error}{hint}") from None
+        text = repr(expression.text)
+        shown = where if where.endswith(text) else f"{where} {text}"  # field 'item' of 'item'
+        raise UserError(f"{shown}: {error}{hint}") from None

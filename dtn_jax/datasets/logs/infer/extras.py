@@ -14,6 +14,7 @@ from dtn_jax.datasets.logs.infer.sample import Sample
 from dtn_jax.datasets.logs.infer.words import expression, formula, quoted
 from dtn_jax.errors import UserError, choose
 
+WEEKS = 28  # days: a log of fewer tells too little about its weekdays
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SPLITS |= dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation")
 
@@ -86,7 +87,11 @@ def add_times(draft: Draft, singles: Mapping[str, Column]) -> None:
         for name, values in (("hour", at.dt.hour()), ("weekday", at.dt.weekday())):
             if read and name not in taken and values.n_unique() > 1:
                 what = "0 to 23, UTC" if name == "hour" else "0 is Monday, UTC"
-                made.append(FieldDraft(name, {"value": formula(f"{name}({read})")}, what))
+                found = FieldDraft(name, {"value": formula(f"{name}({read})")}, what)
+                days = at.dt.date().n_unique()
+                if name == "weekday" and days < WEEKS:
+                    found.leave_out(f"{days} days in all: test has other weekdays than train")
+                made.append(found)
         draft.fields[:0] = made
     for place, field in reversed(list(enumerate(draft.fields))):
         column = singles.get(field.name)

@@ -91,11 +91,11 @@ def read(files: Sequence[RawFile], input: InputSpec) -> Sample:
 def usable(
     files: Sequence[RawFile], types: Mapping[int, Types]
 ) -> tuple[list[str], dict[str, str]]:
-    """The columns that every file has in a readable type, and why others are refused."""
+    """The columns that no file lacks, all of a readable type, and why others are refused."""
     names = dict.fromkeys(name for found in types.values() for name in found)
     refused = {}
     for name in names:
-        lost = [number for number, found in types.items() if name not in found]
+        lost = [n for n, found in types.items() if name not in found and not sparse(files[n])]
         kinds = {_kind(found[name]): n for n, found in types.items() if name in found}
         kinds.pop("nothing", None)
         if lost:
@@ -108,6 +108,11 @@ def usable(
             told = " and ".join(f"{kind} in {files[n].address}" for kind, n in kinds.items())
             refused[name] = f"it holds {told}"
     return [name for name in names if name not in refused], refused
+
+
+def sparse(file: RawFile) -> bool:
+    """Whether a file may have columns that its first lines lack: JSON may leave out nulls."""
+    return file.format == "jsonl"
 
 
 def _kind(dtype: Type) -> str:

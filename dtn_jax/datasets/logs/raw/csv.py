@@ -22,6 +22,12 @@ from dtn_jax.errors import UserError
 HEAD = 1 << 16  # bytes in which the header is looked for at first
 QUOTE = 34
 OPEN = "a quote that does not close on its line"
+BREAK = (
+    "a quoted value with a line break (CSV is read line by line: write Parquet or JSON lines "
+    "instead)"
+)
+CONTINUED = "a further line of such a row"  # which is counted once
+LONGEST = 100  # lines of a row whose quoted values have line breaks
 RETURN = "a carriage return inside the line"
 
 
@@ -61,6 +67,7 @@ def chunks(
         broken = [
             Reject(lines.first + n, reason, value=text.shown(lines.line(n)))
             for n, reason in sorted(reasons.items())
+            if reason != CONTINUED
         ]
         numbers = lines.first + np.flatnonzero(kept)
         if not len(numbers):
@@ -122,6 +129,10 @@ def _broken(lines: text.Lines, separator: int, columns: int) -> dict[int, str]:
     for n in np.flatnonzero(suspected).tolist():
         if (count := _count(lines.line(n), value)) != columns:
             found[n] = _wrong(count, columns) if count else OPEN
+    strict = re.compile(_STRICT.replace(b"SEP", re.escape(bytes([separator]))))
+    for n in [n for n, reason in found.items() if reason == OPEN]:
+        if found[n] == OPEN and (last := _closed(lines, n, strict, columns)):
+            found |= {n: BREAK} | dict.fromkeys(range(n + 1, last + 1), CONTINUED)
     for n in _lone_returns(lines):
         found[n] = RETURN
     for n in text.not_utf8(lines):
@@ -166,6 +177,19 @@ def _counts(
 
 # A value: quoted, with whatever follows the closing quote; or plain, where quotes are characters.
 _VALUE = rb'"(?:[^"]|"")*+"[^SEP]*+|(?!")[^SEP]*+'
+
+
+_STRICT = rb'"(?:[^"]|"")*+"(?=SEP|\Z)|[^SEP"]*+(?=SEP|\Z)'  # no quote is a character
+
+
+def _closed(lines: text.Lines, first: int, value: re.Pattern[bytes], columns: int) -> int:
+    """The line with which a row ends whose quoted values have line breaks; 0 if there is none."""
+    row = lines.line(first)
+    for n in range(first + 1, min(first + LONGEST, len(lines.starts))):
+        row += b"\n" + (line := lines.line(n))
+        if line.count(b'"') % 2:  # all quotes are closed
+            return n if _count(row, value) == columns else 0
+    return 0
 
 
 def _count(line: bytes, value: re.Pattern[bytes]) -> int:

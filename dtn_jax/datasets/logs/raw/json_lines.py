@@ -40,18 +40,19 @@ def pieces(file: RawFile, size: int) -> list[tuple[int, int, int, int]]:
 
 def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`."""
-    expected = _kinds(file)
+    known = _kinds(file)
+    expected = {name: known.get(name, Kinds()) for name in columns}  # the first lines may lack it
     for name in columns:
         if expected[name].nested:
             raise UserError(
                 f"{file.address}: column {name!r} has objects or lists of lists; expected numbers, "
                 "text or lists of them: make a column of each of its parts"
             )
-    expected = {name: expected[name] for name in columns}
     for lines in text.blocks(file, unit, rows):
         found, numbers, broken = _parse(lines, columns)
         values = dict(zip(columns, map(list, zip(*found)))) or {name: [] for name in columns}
-        misfits = _misfits(values, expected, _has_escapes(lines))
+        told = {n: Kinds.expected(values[n]) if expected[n].empty else expected[n] for n in columns}
+        misfits = _misfits(values, told, _has_escapes(lines))
         if misfits:
             broken += [
                 Reject(numbers[row], reason, name, _shown(values[name][row]))
@@ -62,7 +63,7 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
             values = {name: [column[row] for row in kept] for name, column in values.items()}
             broken.sort(key=lambda reject: reject.row)
         if numbers or broken:
-            read = {n: json_types.series(values[n], expected[n]) for n in columns}
+            read = {n: json_types.series(values[n], told[n]) for n in columns}
             yield Chunk(pl.DataFrame(read), np.asarray(numbers, np.int64), broken)
 
 

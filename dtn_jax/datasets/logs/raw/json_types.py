@@ -68,6 +68,11 @@ class Kinds:
         return kinds
 
     @property
+    def empty(self) -> bool:
+        """Whether there are no values."""
+        return not self.lists and not self.scalars
+
+    @property
     def nested(self) -> bool:
         """Whether all are objects or lists of lists."""
         only = self.items if self.lists else self.scalars
@@ -97,7 +102,7 @@ def _type(kinds: frozenset[type]) -> pa.DataType:
 
 @no_type_check  # called for every value
 def misfit(value: object, expected: Kinds) -> str:
-    """Why a value cannot stand in a column; '' if it can. `expected`: of the file's first lines."""
+    """Why a value cannot stand in a column of the `expected` kinds; '' if it can."""
     kind = type(value)
     if kind is dict or (kind is list and any(type(v) in (dict, list) for v in value)):
         return NESTED
@@ -123,10 +128,7 @@ def series(values: list, expected: Kinds) -> pl.Series:
     Its type is that of `expected` where all values fit it. Otherwise it is the next that shows all
     of them: Float64 for whole numbers and others, String for numbers and text.
     """
-    kinds = Kinds.of(values)
-    if kinds.lists and kinds.scalars:  # the first lines said nothing
-        return pl.from_arrow(pa.array(map(as_text, values), TEXT))
-    found = kinds | expected
+    found = Kinds.of(values) | expected
     array = _array(values, found.items if found.lists else found.scalars, found.lists)
     return pl.from_arrow(array)
 

@@ -19,15 +19,27 @@ ROWS = 65_536  # of a chunk, at most
 def schema(file: RawFile, input: InputSpec) -> Types:
     """The columns of a file and their types, as far as the file says.
 
-    CSV: String. JSON lines: of the first lines. Parquet and Arrow: the file's, with dictionaries as
-    their values, decimals as floats, binary columns as text; a nested column, which cannot be read,
-    is a Struct. At the end stand the columns that the file's path gives, as String.
+    CSV: String. JSON lines: of the first lines; see `schemas`. Parquet and Arrow: the file's, with
+    dictionaries as their values, decimals as floats, binary columns as text; a nested column, which
+    cannot be read, is a Struct. At the end stand the columns that the file's path gives, as String.
 
     Raises:
       UserError: the file cannot be read.
     """
     own = _own(file, input)
     return own | {name: pl.String() for name, _ in file.constants if name not in own}
+
+
+def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
+    """{address: `schema` of the file, and `_file`}, of files of one log.
+
+    JSON writers may leave out what is null: a column that any file of the log has is Null in a file
+    of JSON lines whose first lines lack it.
+    """
+    found = {file.address: {FILE: pl.String()} | schema(file, input) for file in files}
+    every = {name: pl.Null() for types in found.values() for name in types}
+    lines = {file.address for file in files if file.format == "jsonl"}
+    return {a: types | (every if a in lines else {}) | types for a, types in found.items()}
 
 
 def chunks(
@@ -39,20 +51,23 @@ def chunks(
       file: the file that the unit is of.
       unit: as `plan` gives it.
       columns: the wanted ones; no others are read. `_file` is the file's name, unless it has a
-        column of that name.
+        column of that name. One of JSON lines is null where a line lacks it, whichever that is.
       input: how the file is read.
       rows: of a chunk, at most.
 
     Yields:
       Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,
       except that a JSON column becomes Float64 or String in a chunk where values need it: none is
-      lost, so that later checks can count it. A list where a JSON column has single values, or the
-      other way round, and objects are rejected here.
+      lost, so that later checks can count it. Where the first lines have no value of it, the
+      chunk's values decide. A list where a JSON column has single values, or the other way round,
+      and objects are rejected here.
 
     Raises:
       UserError: a wanted column is missing or nested, or the file is damaged.
     """
     own, constants = _own(file, input), {FILE: file.name} | dict(file.constants)
+    if file.format == "jsonl":
+        own |= {name: pl.Null() for name in columns if name not in own and name not in constants}
     for name in columns:
         if name not in own and name not in constants:
             raise UserError(_missing(file, name, [*own, *dict(file.constants)]))
@@ -93,7 +108,4 @@ def _cheapest(own: Types) -> str:
 def _missing(file: RawFile, name: str, there: list[str]) -> str:
     near = difflib.get_close_matches(name, there, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    first = " in its first lines" if file.format == "jsonl" else ""
-    return (
-        f"{file.address} has no column {name!r}{first}.{hint} Its columns are: {', '.join(there)}."
-    )
+    return f"{file.address} has no column {name!r}.{hint} Its columns are: {', '.join(there)}."

@@ -74,6 +74,14 @@ def columns(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if name))
 
 
+def outside(task: TaskSpec) -> str:
+    """Why a row is rejected whose label is none that the task can have."""
+    expected = "0 or 1" if task.kind == "binary" else "a finite number"
+    if task.least is not None:
+        expected = f"{task.least:g} to {task.most:g}"
+    return f"label of {task.name!r} outside its range, {expected}"
+
+
 class Checker:
     """Turns chunks into rows, and counts those that it rejects.
 
@@ -91,8 +99,8 @@ class Checker:
         spec = self.spec
         self._file, self._numbers, self._good = file, numbers, np.ones(len(numbers), bool)
         self.account.rows += len(numbers)
-        time = self._time(frame[spec.time]) if spec.time else None
-        group = frame[spec.group] if spec.group else None
+        time = self._time(self._single(frame[spec.time])) if spec.time else None
+        group = self._single(frame[spec.group]) if spec.group else None
         if group is not None:
             self._check(group.is_not_null(), "missing group", group)
         weight = self._weight(spec.weight, frame) if spec.weight else None
@@ -103,7 +111,7 @@ class Checker:
             if field.weights:
                 weights[field.name] = self._bag_weights(field, frame, values[field.name])
         labels = [self._label(task, frame) for task in spec.tasks]
-        split = frame[spec.split.column] if spec.split.column else None
+        split = self._single(frame[spec.split.column]) if spec.split.column else None
         if split is not None:
             self._check(split.is_not_null(), "missing split", split)
         every = Rows(numbers, values, weights, np.stack(labels, axis=1), time, group, weight, split)
@@ -146,6 +154,13 @@ class Checker:
         self._check(good, "weight that is no finite number, 0 or more", frame[name])
         return values.fill_null(0.0).to_numpy()
 
+    def _single(self, column: pl.Series) -> pl.Series:
+        """The column without lists, which are rejected."""
+        if not column.dtype.is_nested():
+            return column
+        self._check(column.is_null(), WRONG_TYPE, column)
+        return pl.Series(column.name, [None] * len(column), dtype=pl.String)
+
     def _field(self, field: FieldSpec, frame: pl.DataFrame) -> pl.Series:
         if field.kind == "numeric":
             values = self._number(field.value, frame)
@@ -156,10 +171,7 @@ class Checker:
         self._check(~wrong, WRONG_TYPE, _shown(field.value, frame))
         column = field.value.over(frame)
         if field.kind == "categorical":
-            if column.dtype.is_nested():
-                self._check(column.is_null(), WRONG_TYPE, column)
-                return pl.Series(column.name, [None] * len(column), dtype=pl.String)
-            return column
+            return self._single(column)
         if column.dtype != pl.List:
             self._check(column.is_null(), WRONG_TYPE, column)
             inner = pl.Float64 if field.kind == "vector" else pl.String
@@ -201,14 +213,12 @@ class Checker:
         values = self._number(task.label, _with_truth(task.label, frame), known)
         self._check(values.is_not_null().to_numpy() | ~known, "missing label", shown)
         if task.kind == "binary":
-            good, expected = values.is_in([0.0, 1.0]), "0 or 1"
+            good = values.is_in([0.0, 1.0])
         else:
-            good, expected = values.is_finite(), "a finite number"
+            good = values.is_finite()
             if task.least is not None:
                 good &= values.is_between(task.least, task.most)
-                expected = f"{task.least:g} to {task.most:g}"
-        reason = f"label of {task.name!r} outside its range, {expected}"
-        self._check(good.fill_null(True).to_numpy() | ~known, reason, shown)
+        self._check(good.fill_null(True).to_numpy() | ~known, outside(task), shown)
         values = values.cast(pl.Float32).to_numpy()
         return np.where(known, values, np.float32(np.nan))
 

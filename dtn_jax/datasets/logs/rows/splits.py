@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -53,16 +53,31 @@ def _drawn(split: SplitSpec, made: np.ndarray) -> Int8[np.ndarray, " B"]:
 
 
 def _by_column(spec: Spec, cuts: Cuts, file: int, rows: Rows) -> Int8[np.ndarray, " B"]:
-    texts = rows.split.cast(pl.String)
+    """By the values' keys, as ids have them: 2, 2.0 and '2' are one; or by their texts."""
+    texts, (made, there) = rows.split.cast(pl.String), keys.keys(rows.split)
     found = np.full(len(rows), NONE, np.int8)
-    for place, name in enumerate(SPLITS):
-        values = spec.split.values.get(name, () if spec.split.values else (name,))
-        found[texts.is_in(list(values)).to_numpy()] = place
+    for place, values in enumerate(expected(spec.split).values()):
+        wanted = keys.keys(pl.Series(values, dtype=pl.String))[0]
+        found[texts.is_in(list(values)).to_numpy() | (there & np.isin(made, wanted))] = place
     if spec.split.values and "validation" not in spec.split.values:
         made = keys.keys(rows.group)[0] if spec.group else row_keys(file, rows)
         drawn = keys.drawn(made, spec.split.seed) < spec.split.validation
         found[drawn & (found == TRAIN)] = VALIDATION
     return found
+
+
+def expected(split: SplitSpec) -> dict[str, Sequence[str]]:
+    """{name: the values of the column that name this split}, in the order of SPLITS."""
+    return {n: split.values.get(n, () if split.values else (n,)) for n in SPLITS}
+
+
+def unknown(split: SplitSpec, shown: int = 5) -> str:
+    """Why a row whose split is NONE is rejected, with the first of the expected values."""
+    told = []
+    for name, values in expected(split).items():
+        some = ", ".join(map(repr, values[:shown])) + ", …" * (len(values) > shown)
+        told += [some if values == (name,) else f"{some} for {name}"] * bool(values)
+    return f"split of no known name, expected {'; '.join(told)}"
 
 
 _WAYS: dict[str, Callable[..., np.ndarray]] = {

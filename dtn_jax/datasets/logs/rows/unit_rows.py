@@ -66,7 +66,8 @@ def split_rows(
             bad = found == splits.NONE
             names = rows.take(bad).split
             address = work.files[file].address
-            account.add(address, rows.numbers[bad], "split of no known name", names.name, names)
+            reason = splits.unknown(work.spec.split)
+            account.add(address, rows.numbers[bad], reason, names.name, names)
             rows, found = rows.take(~bad), found[~bad]
         stay, weight = splits.sampled(work.spec, file, rows, found)
         kept = rows.take(stay)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from dtn_jax.datasets.logs.schema import keys
 from dtn_jax.datasets.logs.schema.keys import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
@@ -71,7 +73,12 @@ def crosses(spec: Spec, root: Node) -> None:
             place = _at(root, field)
             others = [f.name for f in spec.fields if f.kind == "categorical" and not f.cross]
             if name not in by_name:
-                chosen(place, f"field in the cross {field.name!r}", name, others)
+                near = difflib.get_close_matches(name, others, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise place.error(
+                    f"field {field.name!r} crosses {name!r}, which is no field.{hint} A cross is "
+                    f"made of fields of this file: add {name} to `fields`"
+                )
             other = by_name[name]
             if other.cross:
                 raise place.error(f"field {field.name!r} crosses {name!r}, which is a cross itself")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import re
+from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 
 from dtn_jax.datasets.logs.formula import expression
+from dtn_jax.datasets.logs.raw import json_lines
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
@@ -15,26 +18,53 @@ SINGLE = "single values"
 LISTS = "lists"
 
 
-def check(spec: Spec, known: Mapping[str, Types]) -> None:
+def check(spec: Spec, known: Mapping[str, Types], lines: Collection[str] = ()) -> None:
     """Raises UserError that names the first column that is missing or of a wrong type.
 
     Args:
       spec: the schema file.
       known: the columns of each raw file, by its address.
+      lines: the addresses of JSON lines, of which only the first lines were looked at.
     """
     for address, types in known.items():
-        for name in filter(None, (spec.time, spec.group, spec.weight, spec.split.column)):
-            choose(f"column in {address}", name, types)
+        with _first_lines(types, address in lines):
+            _file(spec, address, types)
+
+
+@contextlib.contextmanager
+def _first_lines(types: Types, only: bool) -> Iterator[None]:
+    """Says of a missing column where it was looked for, if `only` there."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error)
+        missing = re.search(r"unknown column .+?(?=\.( |$))", told) if only else None
+        if missing is None:
+            raise
+        where = f" in the first {json_lines.HEAD_LINES:,} lines of any file"
+        raise UserError(told[: missing.end()] + where + told[missing.end() :]) from None
+
+
+def _file(spec: Spec, address: str, types: Types) -> None:
+    uses = {
+        "time": spec.time,
+        "group": spec.group,
+        "weight": spec.weight,
+        "column of split": spec.split.column,
+    }
+    for use, name in uses.items():
+        if name:
+            _is_there(f"{address}: {spec.path}: {use}", types, name)
             _has(spec.path, address, types, name, SINGLE)
-        for field in spec.fields:
-            if field.value is not None:
-                _field(spec, field, address, types)
-        for task in spec.tasks:
-            where = f"{spec.path}, line {task.line}: label of {task.name!r}"
-            expression.check(task.label, types, f"{address}: {where}", "number")
-            if task.known is not None:
-                where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
-                expression.check(task.known, types, f"{address}: {where}", "truth")
+    for field in spec.fields:
+        if field.value is not None:
+            _field(spec, field, address, types)
+    for task in spec.tasks:
+        where = f"{spec.path}, line {task.line}: label of {task.name!r}"
+        expression.check(task.label, types, f"{address}: {where}", "number")
+        if task.known is not None:
+            where = f"{spec.path}, line {task.line}: `known` of {task.name!r}"
+            expression.check(task.known, types, f"{address}: {where}", "truth")
 
 
 def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
@@ -47,8 +77,15 @@ def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     elif wanted == LISTS:
         raise UserError(f"{where}: a {field.kind} is a list column, not an expression")
     if field.weights:
-        choose(f"column in {address}", field.weights, types)
+        _is_there(f"{address}: {where}: weights", types, field.weights)
         _has(where, address, types, field.weights, LISTS)
+
+
+def _is_there(where: str, types: Types, name: str) -> None:
+    try:
+        choose("column", name, types)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _has(where: str, address: str, types: Types, name: str, wanted: str) -> None:

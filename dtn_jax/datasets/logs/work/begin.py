@@ -17,12 +17,13 @@ from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.raw import files as raw_files
 from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
-from dtn_jax.datasets.logs.raw.files import FILE, RawFile
+from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import columns as schema_columns
+from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, load
+from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
 from dtn_jax.datasets.logs.work.team import BASE_GB, Machine, Team, workers
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -38,6 +39,11 @@ def told(spec: Spec, home: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in TOO_MANY_OPEN:
+            raise UserError(
+                f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the "
+                "same command resumes where more files may be open (`ulimit -n 4096`)"
+            ) from error
         raise UserError(
             f"{spec.name} cannot be prepared in {home}: {error}. What is done stays done: the same "
             "command resumes"
@@ -140,12 +146,17 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
         more = f" (and {len(files) - 1} more)" if len(files) > 1 else ""
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     read = [files[number] for number in sorted({unit.file for unit in units})]
-    given = {FILE: pl.String()}
-    known = {file.address: given | raw_read.schema(file, spec.input) for file in read}
-    schema_columns.check(spec, known)
+    known = raw_read.schemas(read, spec.input)
+    lines = [file.address for file in read if file.format == "jsonl"]
     unit = spec.time_unit
-    if spec.time and not unit:
-        unit = times.unit_of(sample(files, units, spec))
+    if spec.time and not unit and all(is_single(types.get(spec.time)) for types in known.values()):
+        first = sample(files, units, spec)
+        try:
+            unit = times.unit_of(first)
+        except UserError:
+            schema_columns.check(spec, known, lines)  # where it can, it says more
+            raise
+    schema_columns.check(schema_file.timed(spec, unit), known, lines)
     if spec.time:
         check_times(spec, known, unit)
     types = known[read[0].address]
@@ -153,6 +164,11 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)
     Work(folder, spec, files, units, unit, rows, memory).save()
+
+
+def is_single(dtype: object) -> bool:
+    """Whether a column is there and holds single values."""
+    return dtype is not None and not dtype.is_nested()
 
 
 def check_times(spec: Spec, known: Mapping[str, Types], unit: str) -> None:
@@ -165,11 +181,16 @@ def check_times(spec: Spec, known: Mapping[str, Types], unit: str) -> None:
 
 
 def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
-    """The times of the first rows of the log."""
+    """The times of the first rows of the log that have one."""
+    found = None
     for unit in units:
         for chunk in raw_read.chunks(files[unit.file], unit, [spec.time], spec.input):
             if len(chunk.frame):
-                return chunk.frame[spec.time]
+                found = chunk.frame[spec.time]
+                if found.count():
+                    return found
+    if found is not None:
+        return found
     raise UserError(f"the raw files of {spec.name} hold no rows")
 
 

@@ -4,7 +4,7 @@
     schema_file.json        the schema file's content
     times/  order/          of each unit, for splits that need to know the whole log first
     cuts.json               where the splits by time are cut
-    fit/00012/              statistics of unit 12
+    fit/00012/              statistics of unit 12; apart from its facts, its bad rows and its days
     merged/                 encoders, vocabularies, the layout and the shards of the set
     shards/00003.json       shard 3 is written
     set/                    the prepared set, which moves to its place when it is whole
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import json
 import pathlib
@@ -40,6 +41,7 @@ UNREADABLE = (  # what readers of damaged files raise
     *(OSError, EOFError, ValueError, KeyError, UserError),
     *(zipfile.BadZipFile, pa.ArrowException),
 )
+TOO_MANY_OPEN = (errno.EMFILE, errno.ENFILE)  # files, which says nothing about the one to be opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +87,17 @@ class Work:
         """What was fitted: `encoders`, `layout`, `rows`, `counts` of each unit and split."""
         return _read(self.folder / "merged" / "merged.json", self.folder / "merged")
 
-    def fitted(self, unit: int) -> dict:
-        """The facts of a unit's statistics."""
+    def fitted(self, unit: int, what: str = "facts") -> dict:
+        """Of a unit's statistics: `facts`; `rejects`, the account of bad rows; `days`."""
         place = self.of("fit", unit)
-        return _read(place / "facts.json", place)
+        return _read(place / f"{what}.json", place)
 
     def written(self, shard: int) -> dict:
         return _read(self.of("encode", shard))
 
     def of(self, stage: str, index: int) -> pathlib.Path:
         """Where the result of a stage's task is."""
-        names = {"times": f"times/{index:05d}.json", "order": f"order/{index:05d}.npz"}
+        names = {"times": f"times/{index:05d}.npy", "order": f"order/{index:05d}"}
         names |= {"fit": f"fit/{index:05d}", "encode": f"shards/{index:05d}.json"}
         return self.folder / names[stage]
 
@@ -111,6 +113,8 @@ def whole(path: pathlib.Path, place: pathlib.Path | None = None) -> Iterator[Non
     try:
         yield
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in TOO_MANY_OPEN:
+            raise
         raise UserError(
             f"{path} is missing or damaged ({error}). Delete {place or path}: the same command "
             "then makes it anew"

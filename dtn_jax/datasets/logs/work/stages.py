@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dtn_jax.datasets.logs.fit import merge
+from dtn_jax.datasets.logs.fit import mapped, merge
 from dtn_jax.datasets.logs.fit.fit_unit import fit_unit
 from dtn_jax.datasets.logs.formula import times as log_times
 from dtn_jax.datasets.logs.raw import read
@@ -18,11 +17,10 @@ from dtn_jax.datasets.logs.rows.unit_rows import checked
 from dtn_jax.datasets.logs.work import folder as work
 from dtn_jax.datasets.logs.work.folder import Work
 from dtn_jax.datasets.logs.write.encode_shard import encode_shard
-from dtn_jax.shared_files import write_whole
 
 
 def count_times(job: Work, unit: int) -> int:
-    """Writes how many rows a unit has at each time, `times/00012.json`."""
+    """Writes how many rows a unit has at each time, `times/00012.npy`."""
     file, rows = job.files[job.units[unit].file], 0
 
     def found() -> Iterator[np.ndarray]:
@@ -36,15 +34,15 @@ def count_times(job: Work, unit: int) -> int:
     counts = cuts.histogram(found(), job.time_unit)
     path = job.of("times", unit)
     path.parent.mkdir(exist_ok=True)
-    write_whole(path, json.dumps([column.tolist() for column in counts]))
+    mapped.save(path, np.stack(counts))
     return rows
 
 
 def collect_order(job: Work, unit: int) -> int:
-    """Writes the users and times of a unit's rows, `order/00012.npz`."""
-    path, account = job.of("order", unit), Account()
-    path.parent.mkdir(exist_ok=True)
-    user_order.collect(checked(job, unit, account), path)
+    """Writes the users and times of a unit's rows, `order/00012/`."""
+    account = Account()
+    with work.new_folder(job.of("order", unit)) as folder:
+        user_order.collect(checked(job, unit, account), folder)
     return account.rows
 
 

@@ -95,9 +95,8 @@ def totals(work: Work) -> tuple[Account, Days]:
     """The account of bad rows of all units, and the rates by day."""
     account, days = Account(), Days(work.spec, work.time_unit)
     for unit in range(len(work.units)):
-        facts = work.fitted(unit)
-        account.include(Account.from_json(facts["account"]))
-        days.include(facts["days"])
+        account.include(Account.from_json(work.fitted(unit, "rejects")))
+        days.include(work.fitted(unit, "days"))
     return account, days
 
 

@@ -222,11 +222,9 @@ def options_help() -> str:
 def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
-    unknown, cut = overview.kept_unknown(data), data.cut_shares()
-    rich.print(as_table(overview.fields_grid(data.schema, unknown, cut)))
-    if data.hash_functions:
-        print(textwrap.fill(overview.HASHED, 79))
-    print("\nTasks")
+    fields = overview.kept_fields(data)
+    rich.print(as_table(fields))
+    print("\n".join([*textwrap.wrap(fields.note, 79), "", "Tasks"]))
     rich.print(as_table(overview.tasks_grid(data.schema)))
     print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):

@@ -77,6 +77,12 @@ def fields_grid(
     return Grid(header, rows, texts=2, shown=len(rows))
 
 
+def kept_fields(data: Prepared) -> Grid:
+    """The fields, as the preparation counted their values."""
+    grid = fields_grid(data.schema, kept_unknown(data), data.cut_shares())
+    return dataclasses.replace(grid, note=HASHED if data.hash_functions else "")
+
+
 def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
     """{split: {field: the share of its values that are unknown}}, as the preparation counted them.
 
@@ -153,9 +159,7 @@ def remarks(found: Description) -> list[Remark]:
         )
     cut = [f"{name} ({share(part)})" for name, part in found.cut.items() if part > MUCH]
     if cut:
-        made.append(
-            Remark("cut lists", f"{', '.join(cut)} of train's values: see max_values, keep")
-        )
+        made.append(Remark("cut lists", f"{', '.join(cut)}: train's values beyond max_values"))
     repeated = [f"{share(s)} of {n}" for n, s in found.repeats.in_train.items() if s > MUCH]
     if repeated:
         made.append(

@@ -91,8 +91,9 @@ def test_what_max_values_cuts_is_told(shop, tmp_path, capsys):
 
 def test_a_log_without_bags_has_no_such_column(tmp_path):
     data = prepared(tmp_path, log(), "name: shop\nfields: [query]\ntasks: [click]\n")
-    grid = overview.fields_grid(data.schema, overview.kept_unknown(data), data.cut_shares())
+    grid = overview.kept_fields(data)
     assert not any("cut" in name for name in grid.header)
+    assert not grid.note
 
 
 def test_hashed_fields_know_what_is_missing_but_not_what_is_new(shop):
@@ -115,9 +116,7 @@ def test_a_description_tells_the_same(shop):
     data, _ = shop
     told = describe(data)
     grid = field_sections.fields(told).grids[0]
-    shown = overview.kept_unknown(data)
-    plain = overview.fields_grid(data.schema, shown, data.cut_shares())
-    assert [*grid.rows] == [*plain.rows]
+    assert grid.rows == overview.kept_fields(data).rows
     assert grid.note.endswith(f"{overview.CUT} {overview.HASHED}")
     (remark,) = (r for r in overview.remarks(told) if r.what == "cut lists")
     assert remark.reason.startswith("seen (97.5 %): train's values beyond")

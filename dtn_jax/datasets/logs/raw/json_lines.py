@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from typing import no_type_check
@@ -69,16 +70,18 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
 
 def _kinds(file: RawFile) -> dict[str, Kinds]:
     """The kinds of each column's values in the file's first lines."""
-    head = text.head(file, HEAD)
+    return _kinds_of(file.address, text.head(file, HEAD))
+
+
+@functools.lru_cache(maxsize=4)  # a file is begun for every unit, and by both passes
+def _kinds_of(address: str, head: bytes) -> dict[str, Kinds]:
     first = head.split(b"\n", HEAD_LINES)[:HEAD_LINES]
     objects = [found for line in first if isinstance(found := _object(line), dict)]
     if not objects and head.strip():
         hint = "; it is an array: write a line for each of its items" * head.lstrip().startswith(
             b"["
         )
-        raise UserError(
-            f"{file.address}: none of the first {len(first)} lines is a JSON object{hint}"
-        )
+        raise UserError(f"{address}: none of the first {len(first)} lines is a JSON object{hint}")
     names = dict.fromkeys(name for row in objects for name in row if _is_unicode(name))
     columns = {name: [row.get(name) for row in objects] for name in names}
     return {name: Kinds.expected(column) for name, column in columns.items()}

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from dtn_jax.analysis.sample import Sample
-from dtn_jax.datasets.logs.fit.shown_values import ShownValues
+from dtn_jax.datasets.logs.write.shown_values import ShownValues
 from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema

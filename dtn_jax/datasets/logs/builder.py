@@ -11,7 +11,7 @@ from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.named_schema import parted
 from dtn_jax.datasets.logs.work import provenance
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared

@@ -18,9 +18,9 @@ from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
-from dtn_jax.datasets.logs.work.folder import Work, new_folder, whole
 from dtn_jax.datasets.logs.work.machines import Machine
 from dtn_jax.datasets.logs.work.team import Team
+from dtn_jax.datasets.logs.work_folder import Work, new_folder, whole
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared, read

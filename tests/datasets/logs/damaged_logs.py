@@ -8,9 +8,9 @@ import pathlib
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.logs.fit import shards
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.logs.raw import units
-from dtn_jax.datasets.logs.write import shards
 from dtn_jax.datasets.preparation.prepared import read
 
 ROWS = 2_000

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs.fit import shards
 from dtn_jax.datasets.logs.raw import units
-from dtn_jax.datasets.logs.write import shards
 
 SCHEMA = """
 name: shop

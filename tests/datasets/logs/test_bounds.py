@@ -13,12 +13,13 @@ import pytest
 import shop_log
 from shop_log import schema_file, small_pieces
 
-from dtn_jax.datasets.logs.fit import mapped, merge
+from dtn_jax.datasets.logs import mapped
+from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.rows import user_order
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema import schema_file as schema_files
 from dtn_jax.datasets.logs.work.begin import told
-from dtn_jax.datasets.logs.work.folder import Work, whole
+from dtn_jax.datasets.logs.work_folder import Work, whole
 from dtn_jax.errors import UserError
 
 engine = importlib.import_module("dtn_jax.datasets.logs.prepare")

@@ -12,7 +12,7 @@ import time
 import pytest
 from damaged_logs import SCHEMA, Finished, everything, frame, schema_file, small_pieces, write
 
-from dtn_jax.datasets.logs.work import folder as work
+from dtn_jax.datasets.logs import work_folder as work
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.errors import UserError
 
@@ -113,10 +113,10 @@ def test_a_damaged_file_of_the_work_is_told_and_made_anew(stop, name, way, text,
 
 
 FULL = [  # what fails where the disk is full
-    "dtn_jax.datasets.logs.fit.mapped.np.save",
+    "dtn_jax.datasets.logs.mapped.np.save",
     "dtn_jax.datasets.logs.fit.fit_unit.np.savez",
     "dtn_jax.datasets.logs.fit.statistics.KeyCounts.save",
-    "dtn_jax.datasets.logs.fit.mapped.os.posix_fallocate",
+    "dtn_jax.datasets.logs.mapped.os.posix_fallocate",
     "dtn_jax.datasets.logs.write.encode_shard.write_whole",
     "dtn_jax.datasets.logs.write.finish_set.shutil.copytree",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.fit import keys
+from dtn_jax.datasets.logs import keys
 
 
 def key(values, dtype=None):

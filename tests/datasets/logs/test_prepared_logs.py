@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 from shop_log import SCHEMA, everything, prepared, rows, schema_file, small_pieces, write
 
+from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.fit import keys
 from dtn_jax.datasets.logs.work import stages
 from dtn_jax.input.reader import SplitReader
 

@@ -8,7 +8,7 @@ import pytest
 from shop_log import prepared, rows
 
 from dtn_jax.analysis.segments import names
-from dtn_jax.datasets.logs.fit import shown_values
+from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.input.reader import SplitReader
 
 FRAME = rows(900)

@@ -6,7 +6,7 @@ import pytest
 from shop_log import prepared, schema_file
 
 from dtn_jax.datasets.description.describe import describe
-from dtn_jax.datasets.logs.fit import shown_values
+from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.report.description import field_sections, overview
 from experiments import prepare

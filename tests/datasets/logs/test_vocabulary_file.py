@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dtn_jax.datasets.logs.fit import keys, vocabulary_file
+from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs.fit import vocabulary_file
 from dtn_jax.errors import UserError
 
 

@@ -9,7 +9,7 @@ import twins
 from polars.testing import assert_frame_equal
 from public_sets import column, labels, load, same_values, trained
 
-from dtn_jax.datasets.logs.fit import shown_values
+from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.public import movielens_files
 
 VERSIONS = ("100k", "1m", "25m")

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Int32, Int64, UInt64
 
-from dtn_jax.datasets.logs.fit import keys, vocabulary_file
+from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs.fit import vocabulary_file
 from dtn_jax.datasets.logs.fit.vocabulary_file import VocabularyFile
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import FieldSpec

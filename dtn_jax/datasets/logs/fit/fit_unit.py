@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.rows.days import Days
 from dtn_jax.datasets.logs.rows.splits import SPLITS, TRAIN
 from dtn_jax.datasets.logs.rows.unit_rows import split_rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work.folder import Work, file_name, new_folder
+from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder
 from dtn_jax.datasets.preparation.bags import lengths
 
 ENTRY = 100  # bytes that a key, its count and its text take, roughly

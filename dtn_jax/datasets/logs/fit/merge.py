@@ -14,15 +14,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.datasets.logs.fit import keys, vocabulary_file
+from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs.fit import shards, vocabulary_file
 from dtn_jax.datasets.logs.fit.encoders import Fitted
 from dtn_jax.datasets.logs.fit.fit_unit import ENTRY
 from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCounts
 from dtn_jax.datasets.logs.fit.vocabulary_file import CHUNK, VALUES
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
-from dtn_jax.datasets.logs.work.folder import Work, file_name, whole
-from dtn_jax.datasets.logs.write import shards
+from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.errors import UserError

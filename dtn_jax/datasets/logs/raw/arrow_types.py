@@ -10,8 +10,8 @@ import pyarrow.types as is_
 
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
+from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
-from dtn_jax.datasets.logs.rows.rejects import Reject
 from dtn_jax.errors import UserError
 
 

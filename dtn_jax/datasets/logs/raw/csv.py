@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int
 
 from dtn_jax.datasets.logs.raw import lines as text
 from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
-from dtn_jax.datasets.logs.rows.rejects import Reject
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
 

@@ -15,8 +15,8 @@ from dtn_jax.datasets.logs.raw import arrow_types, json_types
 from dtn_jax.datasets.logs.raw import lines as text
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.json_types import Kinds
+from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
-from dtn_jax.datasets.logs.rows.rejects import Reject
 from dtn_jax.errors import UserError
 
 HEAD = 4 << 20  # bytes, and

@@ -13,8 +13,8 @@ from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.rows.columns import singles
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
-from dtn_jax.datasets.logs.schema.columns import singles
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 
 

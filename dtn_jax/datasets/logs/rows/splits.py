@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
-from dtn_jax.datasets.logs.fit import keys
+from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError

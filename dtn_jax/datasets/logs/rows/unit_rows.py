@@ -12,7 +12,7 @@ from dtn_jax.datasets.logs.raw import read
 from dtn_jax.datasets.logs.rows import splits, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Checker, Rows, columns
-from dtn_jax.datasets.logs.work.folder import Work
+from dtn_jax.datasets.logs.work_folder import Work
 
 
 @dataclasses.dataclass

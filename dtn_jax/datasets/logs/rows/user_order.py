@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Int8, Int64, UInt64
 
-from dtn_jax.datasets.logs.fit import keys, mapped
+from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.splits import TEST, TRAIN, VALIDATION
-from dtn_jax.datasets.logs.work.folder import Work, whole
+from dtn_jax.datasets.logs.work_folder import Work, whole
 
 RUN_ROWS = 2_000_000  # of a file that a unit leaves; 24 bytes each
 PART_ROWS = 4_000_000  # of a range of users, roughly; one user's rows are never parted

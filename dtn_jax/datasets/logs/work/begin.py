@@ -18,15 +18,15 @@ from dtn_jax.datasets.logs.raw import read as raw_read
 from dtn_jax.datasets.logs.raw import units as raw_units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.datasets.logs.rows import columns as schema_columns
 from dtn_jax.datasets.logs.rows.checker import columns
-from dtn_jax.datasets.logs.schema import columns as schema_columns
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import table_file
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
 from dtn_jax.datasets.logs.work.machines import Machine, Machines
 from dtn_jax.datasets.logs.work.pool import Pool
 from dtn_jax.datasets.logs.work.team import BASE_GB, Team, few_processes, workers
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import locked

@@ -11,7 +11,7 @@ from typing import Any
 from dtn_jax.datasets.logs.raw.files import RawFile, ends, size
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 

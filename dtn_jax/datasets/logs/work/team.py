@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from dtn_jax.datasets.logs.work import beam, stages
-from dtn_jax.datasets.logs.work.folder import Work
 from dtn_jax.datasets.logs.work.machines import Machines
 from dtn_jax.datasets.logs.work.pool import Pool
+from dtn_jax.datasets.logs.work_folder import Work
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 

@@ -8,13 +8,12 @@ import json
 import numpy as np
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from dtn_jax.datasets.logs.fit import encoders
+from dtn_jax.datasets.logs.fit import encoders, shards
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.rows.unit_rows import split_rows
-from dtn_jax.datasets.logs.work.folder import Work
-from dtn_jax.datasets.logs.write import shards
+from dtn_jax.datasets.logs.work_folder import Work
 from dtn_jax.datasets.logs.write.shard_files import Block, Output, arrays, features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation.blocks import Layout, pad

@@ -10,12 +10,11 @@ import shutil
 
 import numpy as np
 
-from dtn_jax.datasets.logs.fit import encoders, merge
+from dtn_jax.datasets.logs.fit import encoders, merge, shards
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days
 from dtn_jax.datasets.logs.rows.splits import SPLITS
-from dtn_jax.datasets.logs.work.folder import SCHEMA_FILE, Work, file_name, whole
-from dtn_jax.datasets.logs.write import shards
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, file_name, whole
 from dtn_jax.datasets.logs.write.shard_files import features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation import progress

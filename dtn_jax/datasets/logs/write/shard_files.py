@@ -13,11 +13,11 @@ import polars as pl
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from dtn_jax.datasets.logs.fit import keys
+from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
+from dtn_jax.datasets.logs.fit.shards import Part
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.write.shards import Part
 from dtn_jax.shared_files import replacing
 
 WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it

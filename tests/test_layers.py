@@ -24,6 +24,16 @@ LAYERS = (
     "parallel.processes",  # each process reads its own rows
     "metrics",  # the synthetic data's known answer has AUCs
     "datasets.preparation",
+    "datasets.logs.keys",
+    "datasets.logs.mapped",
+    "datasets.logs.formula",
+    "datasets.logs.schema",
+    "datasets.logs.raw",
+    "datasets.logs.work_folder",
+    "datasets.logs.rows",
+    "datasets.logs.fit",
+    "datasets.logs.write",
+    "datasets.logs.work",
     "datasets.synthetic",  # Ali-CCP's generator has its fields' sizes
     "datasets",
     "datasets.preparation.catalog",  # lists all data sets

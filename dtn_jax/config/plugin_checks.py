@@ -11,6 +11,7 @@ from flax import linen as nn
 from dtn_jax.balancing import BALANCERS, NONE
 from dtn_jax.balancing.balancer import Balancer
 from dtn_jax.config.sections import declarations
+from dtn_jax.datasets.logs.builder import SchemaSet
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
@@ -56,6 +57,8 @@ def wrong_expert(name: str, found: object) -> str:
 
 def wrong_dataset(name: str, found: object) -> str:
     """What a data set lacks, or ''."""
+    if inspect.isclass(found) and issubclass(found, SchemaSet):
+        return "" if found.name == name else f"its attribute name is {found.name!r}"
     if not (inspect.isclass(found) and issubclass(found, BlockBuilder)):
         return "expected a subclass of dtn_jax.datasets.preparation.builder.BlockBuilder"
     for method in ("encoders", "tasks", "raw", "layout"):

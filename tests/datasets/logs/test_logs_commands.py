@@ -91,17 +91,19 @@ def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path)
     draw, kills = random.Random(0), 0
     for _ in range(12):
         running = start(["-c", IN_SEVERAL, *arguments[2:]])
-        try:
-            running.communicate(timeout=draw.uniform(1.5, 6) if kills < 6 else 300)
-        except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGKILL)
-            running.communicate()
-            kills += 1
-            time.sleep(1)  # its processes notice
-            continue
-        assert running.returncode == 0
-        break
-    assert kills
+        # After as many files as the work has had so far, and some more: between any two steps.
+        enough = len(list(tmp_path.rglob("*"))) + draw.randint(1, 8)
+        while running.poll() is None:
+            if kills < 8 and len(list(tmp_path.rglob("*"))) >= enough:
+                running.send_signal(signal.SIGKILL)
+                kills += 1
+            time.sleep(0.01)
+        output, _ = running.communicate()
+        if running.returncode != -signal.SIGKILL:
+            assert running.returncode == 0, output
+            break
+        time.sleep(1)  # its processes notice
+    assert kills >= 3
     assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
 
 

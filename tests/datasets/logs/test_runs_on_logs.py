@@ -86,13 +86,15 @@ def test_importance_of_a_field_of_several_ids_cannot_be_a_segment(trained):
         feature_importance.main([f"--workdir={trained}", "--segment=query", "--repeats=1"])
 
 
-def test_replicas_and_a_plug_in(arguments, tmp_path):
+@pytest.mark.slow
+def test_replicas_and_a_plug_in(arguments, tmp_path, unload):
     train.main([*arguments("heads", tmp_path), f"--config.plugins={PLUGIN}", "--config.replicas=2"])
     for replica in range(2):
         results = json.loads((tmp_path / f"replica_{replica}" / "results.json").read_text())
         assert (results["dataset"], results["architecture"]) == ("shop", "heads")
 
 
+@pytest.mark.slow
 def test_a_sweep(arguments, tmp_path):
     space = ["--grid=model.dropout=0,0.1", "--objective=order"]
     sweep.main([*arguments("shared_bottom", tmp_path), *space])

@@ -67,6 +67,7 @@ def config(folder):
     return f"--config=configs/logs.py:schema={folder / 'shop.yaml'}"
 
 
+@pytest.mark.slow
 def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsys):
     folder = tables(config(shop[1]), "--table=overall") / "shop"
     found = json.loads((folder / "overall.json").read_text())
@@ -91,6 +92,7 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
     assert json.loads((again / "overall.json").read_text())["rows"] == found["rows"]
 
 
+@pytest.mark.slow
 def test_quick_tables_have_a_folder_of_their_own(tables, shop):
     folder = tables(config(shop[1]), "--table=overall", "--quick", "--entries=dtn,mmoe")
     found = json.loads((folder / "shop-shortened" / "overall.json").read_text())
@@ -109,6 +111,7 @@ def test_all_tables(tables, shop):
         assert (folder / f"{table}.md").stat().st_size > 500
 
 
+@pytest.mark.slow
 def test_a_protocol_file_may_name_a_log(tables, shop, monkeypatch, tmp_path):
     """Its schema file lies beside it."""
     path = pathlib.Path(shop[1]) / "mine.py"

@@ -86,14 +86,15 @@ def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
 
 def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     """The logs that a schema file describes."""
-    if not known.input and known.describe:
+    root = catalog.data_root(known.data_dir)
+    fresh = not logs.place(schema_file.load(known.schema), root).exists()
+    if not known.input and (known.describe or not fresh):
         return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), True
     if not known.input:
         raise UserError(
-            "--schema needs --input=FILES: a file, a glob or a folder, several by comma"
+            f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
+            f"is prepared in {root}"
         )
-    root = catalog.data_root(known.data_dir)
-    fresh = not logs.place(schema_file.load(known.schema), root).exists()
     options = ("processes", "memory_gb", "max_reject_rate", "replace", "beam")
     given = {name: getattr(known, name) for name in options} | {"machine": machine(known.shard)}
     data = logs.prepare(known.schema, _listed(known.input), root, **given)

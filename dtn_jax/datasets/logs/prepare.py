@@ -55,7 +55,8 @@ def prepare(
       schema: the schema file, or what it says.
       input: a file, glob or folder, or several of them; or a Polars, pandas or Arrow table.
       data_dir: the set will be in `data_dir/logs/NAME/1.0.0`.
-      processes: how many work at a time; 0 is one a core, as far as memory goes.
+      processes: how many work at a time; 0 is one a core, as far as memory goes. They import the
+        script that calls this, which needs `if __name__ == "__main__":` then.
       memory_gb: gigabytes that all of them together may need, pages of mapped files aside.
       max_reject_rate: the share of bad rows above which nothing is written.
       machine: (place, count) where several machines, which share `data_dir`, run the same call.

@@ -57,12 +57,20 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
     assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
 
 
+def test_a_prepared_set_is_shown_without_its_files(shop, tmp_path, capsys):
+    _, schema, made = shop
+    prepare.main([f"--schema={schema}", f"--data_dir={made.folder.parents[2]}"])
+    assert "Fields of shop" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--schema needs --input=FILES .*: no set is prepared in"):
+        prepare.main([f"--schema={schema}", f"--data_dir={tmp_path}"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
         (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema=FILE"),
-        (["--schema=a.yaml"], "--schema needs --input=FILES"),
+        (["--schema=a.yaml"], "a.yaml"),
         (["--schema=a.yaml", "--input=x"], "a.yaml"),
         (
             ["--schema=a.yaml", "--input=x", "--labels=a"],

@@ -154,7 +154,12 @@ FIELD = {
     "column": Key("column", "that holds the values", "the field's name"),
     "value": Key("expression", "in place of a column, such as hour(t)"),
     "cross": Key("texts", "two categorical fields; the values are their pairs", only=IDS[:1]),
-    "encoder": Key("text", "how values become rows of a table", "the first of its kind"),
+    "encoder": Key(
+        "text",
+        "how values become rows of a table: vocabulary or hash (categorical, bag), buckets or "
+        "standardise (numeric), standardise or none (vector)",
+        "the first of its kind",
+    ),
     "table": Key("text", "fields that name the same one share it", "the field's name", only=IDS),
     "min_count": Key(
         "whole number", "a value that train has less often is unknown", "1", (), 1, VOCABULARY

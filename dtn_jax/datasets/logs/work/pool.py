@@ -9,12 +9,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future
 from typing import TypeVar
 
 from dtn_jax.errors import UserError
 
 T = TypeVar("T")
+LOOK_SECONDS = 2.0  # between looks whether all processes live
 THREADS = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_NUM_THREADS")
 
 
@@ -57,7 +58,7 @@ class Pool:
         try:
             with one_thread_each():  # processes start as tasks come, until there are enough
                 waiting = {self._started().submit(do, *task) for task in tasks}
-            for done in concurrent.futures.as_completed(waiting):
+            for done in self._as_completed(waiting):
                 yield done.result()
         except concurrent.futures.process.BrokenProcessPool:
             raise UserError(
@@ -68,6 +69,22 @@ class Pool:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _as_completed(self, waiting: set[Future[T]]) -> Iterator[Future[T]]:
+        """The tasks as they end.
+
+        The executor does not notice the death of a process that it has just started while it looks
+        at the others, and would wait for ever. So this looks, too.
+        """
+        left = waiting
+        while left:
+            done, left = concurrent.futures.wait(left, LOOK_SECONDS, FIRST_COMPLETED)
+            yield from done
+            processes = list((self._executor._processes or {}).values())
+            if not done and any(not process.is_alive() for process in processes):
+                for process in processes:
+                    process.kill()
+                raise concurrent.futures.process.BrokenProcessPool
 
     def _started(self) -> concurrent.futures.ProcessPoolExecutor:
         if not self._executor:

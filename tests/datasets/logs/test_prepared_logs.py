@@ -64,6 +64,7 @@ def test_the_rows_are_those_of_the_log_in_its_order(shop, split_frames):
     for split, frame in split_frames.items():
         found = batch(shop, split)
         np.testing.assert_array_equal(shop.groups(split), frame["user"].to_numpy())
+        assert shop.kept_values[split]["user"] == len(frame)  # each counted once, by one shard
         np.testing.assert_array_equal(found.labels[:, 0], frame["click"].to_numpy())
         np.testing.assert_array_equal(found.labels[:, 1], frame["order"].to_numpy())
         known = frame["click"].to_numpy() == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pathlib
 
@@ -99,6 +100,13 @@ class Checkpoints:
         for later in [s for s in self.last.all_steps() if found and s > candidate]:
             self.last.delete(later)
         return found
+
+    def read_before(self, step: int, like: State) -> tuple[State, dict] | None:
+        """The newest whole checkpoint of an earlier step, as `restore` gives it; touches none."""
+        for candidate in [s for s in self._candidates(None) if s < step]:
+            with contextlib.suppress(Damaged):
+                return self._read_last(candidate, like)
+        return None
 
     def steps(self) -> list[int]:
         """The steps of the last checkpoints that are whole, as far as checksums tell."""

@@ -69,15 +69,19 @@ def make_gradients(
         gradient = in_parts(gradient, config.train.accumulate)
 
     def gradients(state: State, gathered, batch: Batch, scale) -> Gradients:
-        given = batch.sample_weight if config.loss.sample_weights else None
-        real = batch.row_mask.astype(jnp.result_type(float))
-        weights = Weights(
-            tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, plan.schema),
-            rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
-        )
-        return gradient(state, gathered, batch, weights, scale)
+        return gradient(state, gathered, batch, make_weights(config, plan, batch), scale)
 
     return gradients
+
+
+def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
+    """What a batch's rows count."""
+    given = batch.sample_weight if config.loss.sample_weights else None
+    real = batch.row_mask.astype(jnp.result_type(float))
+    return Weights(
+        tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, plan.schema),
+        rows=real / jnp.maximum(batch_axis.total(real.sum()), 1),
+    )
 
 
 def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):

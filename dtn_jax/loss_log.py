@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dtn_jax.errors import UserError
+from dtn_jax.losses import finite
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import Run
 from dtn_jax.selection import Progress
@@ -36,12 +37,16 @@ class LossLog:
         while len(self.pending) > leave:
             step, device_metrics, count = self.pending.pop(0)
             found = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
-            self._check(found, step, count)
-            self.task_weights = found.get("task_weights", np.zeros((1, 0)))[-1].tolist()
+            bad = found["nonfinite"].any(axis=1)
+            self._check(found, step, count, bad)
+            found = {key: values[~bad] for key, values in found.items()}
+            for weights in found.get("task_weights", ())[-1:]:
+                self.task_weights = weights.tolist()
             progress = self.progress
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
-            progress.loss_sum, progress.loss_steps = total.tolist(), progress.loss_steps + count
-            mean = total / progress.loss_steps
+            progress.loss_sum = total.tolist()
+            progress.loss_steps += len(found["losses"])
+            mean = total / (progress.loss_steps or np.nan)
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
             if self.bar is not None:
@@ -62,7 +67,7 @@ class LossLog:
 
     def write(self, step: int) -> None:
         """Logs the mean losses since the last line, the balancer's task weights at this step, if
-        there is one, and the speed of the chunks in between."""
+        there is one, the speed of the chunks in between, and how many steps the run has skipped."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -72,20 +77,24 @@ class LossLog:
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
         record |= {f"weight/{n}": v for n, v in zip(names, self.task_weights)}
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
+        if progress.skipped:
+            record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
         self.seconds, self.timed = 0.0, 0
 
-    def _check(self, found: dict, step: int, count: int) -> None:
-        where = f"between steps {step - count + 1} and {step}"
-        if not np.isfinite(found["losses"]).all():
-            names = np.asarray(self.run.schema.task_names)
-            bad = names[~np.isfinite(found["losses"]).all(axis=0)]
-            raise UserError(
-                f"the loss of {' and '.join(bad)} is not finite {where}: lower "
-                "optim.learning_rate or optim.table_learning_rate, or set optim.clip, in a new "
-                "workdir. The last checkpoint is kept."
-            )
+    def _check(self, found: dict, step: int, count: int, bad: np.ndarray) -> None:
+        """Counts steps to skip; raises at the first that may not be, or for ids out of range."""
+        first, tasks = step - count + 1, self.run.schema.task_names
+        for i in np.flatnonzero(bad):
+            if self.progress.skipped == self.run.config.train.skip_nonfinite:
+                names = finite.names(tasks, self.run.state_shapes.params, self.run.plan.arrays)
+                told = np.flatnonzero(found["nonfinite"][i])
+                losses = [names[n] for n in told if n < len(tasks)]
+                gradients = [names[n] for n in told if n >= len(tasks)]
+                raise finite.NotFinite(first + int(i), losses, gradients)
+            self.progress.skipped += 1
+        where = f"between steps {first} and {step}"
         bad_ids = found.get("bad_ids", np.zeros((1, 1))).sum(axis=0)
         if bad_ids.any():
             fields = [f.name for f in self.run.schema.slot_fields()]

@@ -16,10 +16,13 @@ import jax.numpy as jnp
 import rich
 from ml_collections import ConfigDict
 
+from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import override
 from dtn_jax.errors import UserError, choose
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.resident import ResidentData
+from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
@@ -88,15 +91,13 @@ def train_replicas(
         ]
         training = [m for m in members if not m.finished(test)]
         fit(training)
-        for member in training:
-            member.results = conclude(
-                member.run,
-                member.folder,
-                member.checkpoints,
-                member.state,
-                member.progress,
-                test,
-            )
+        for m in training:
+            if not m.failure:
+                m.results = conclude(m.run, m.folder, m.checkpoints, m.state, m.progress, test)
+    failures = [m.failure for m in members if m.failure]
+    if failures:
+        others = len(members) - len(failures)
+        raise UserError("\n".join([*failures, f"The other {others} replicas are finished."]))
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
     return results
@@ -113,14 +114,14 @@ def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
 
 
 class Member:
-    """A replica: its run, folder, checkpoints, state and progress."""
+    """A replica: its run, folder, checkpoints, state and progress, and what has ended it."""
 
     def __init__(self, config: ConfigDict, path: pathlib.Path, stack: contextlib.ExitStack):
         self.run: Run = build_run(config)
         self.run.check_model()
         self.folder = Workdir(path, self.run.config, self.run.schema, self.run.data.fingerprint)
         stack.enter_context(contextlib.closing(self.folder))
-        self.results = self.folder.results()
+        self.results, self.failure = self.folder.results(), ""
         checkpoints = Checkpoints(self.folder.path, self.run.plan)
         self.checkpoints = stack.enter_context(contextlib.closing(checkpoints))
 
@@ -129,12 +130,13 @@ class Member:
         self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
 
     @contextlib.contextmanager
-    def named(self) -> Iterator[None]:
-        """Adds the replica's folder to the message of an error inside."""
+    def by_itself(self, rows: ResidentData | StreamedData) -> Iterator[None]:
+        """An error inside ends this replica, and no other."""
         try:
-            yield
+            with stopped.told(self.run, self.folder, self.checkpoints, rows):
+                yield
         except UserError as error:
-            raise UserError(f"{self.folder.path}: {error}") from error
+            self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True
 
     def finished(self, test: bool) -> bool:
         return self.results is not None and ("test" in self.results or not test)
@@ -186,24 +188,17 @@ def fit(members: list[Member]) -> None:
             due = first.at_steps.checkpoint_is_due(step)
             going = [i for i, m in enumerate(active) if not m.progress.stopped]
             for i in going:  # a stopped one still steps with the others, but nobody looks at it
-                with active[i].named():
+                with active[i].by_itself(sources[i]):
                     logs[i].add(step, jax.tree.map(lambda a, i=i: a[i], metrics), count)
                     if due:  # before any replica's validation, which is not training time
                         logs[i].fetch(leave=0)
             for i in going if due else ():
-                member, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
-                with member.named():
-                    pause(
-                        member.run,
-                        member.folder,
-                        member.checkpoints,
-                        logs[i],
-                        watches[i],
-                        state,
-                        step,
-                    )
-                if member.progress.stopped or step == first.total_steps:
-                    member.state = state
+                m, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
+                if not m.failure:
+                    with m.by_itself(sources[i]):
+                        pause(m.run, m.folder, m.checkpoints, logs[i], watches[i], state, step)
+                if m.progress.stopped or step == first.total_steps:
+                    m.state = state
 
 
 def start_together(members: list[Member]) -> None:
@@ -226,6 +221,7 @@ def start_together(members: list[Member]) -> None:
         raise UserError(
             "these replicas have no checkpoint in common, so they cannot resume together: "
             + ", ".join(f"{m.folder.path.name} at {s or 'none'}" for m, s in zip(going, whole))
+            + "; resume each by a call of its own, with its config and its folder as the workdir"
         )
     for member, steps in zip(going, whole):
         if not common:  # cut while the first checkpoints were written
@@ -246,5 +242,6 @@ def compile_together(runs: list[Run]):
         first.plan,
         first.total_steps,
     )
-    together = jax.vmap(make_train_chunk(step, CHUNK_STEPS), in_axes=(0, 0, None))
+    chunk = make_train_chunk(step, CHUNK_STEPS, stops=False)
+    together = jax.vmap(chunk, in_axes=(0, 0, None))
     return jax.jit(together, donate_argnums=0)

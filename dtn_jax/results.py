@@ -56,6 +56,8 @@ def conclude(
         "examples_per_second": median_rate(history),
         "validation": nested(validations[chosen]),
     }
+    if progress.skipped:
+        results["skipped_steps"] = progress.skipped
     if test:
         results |= read_test(run, folder, checkpoints, state, best)
     if processes.is_first():

@@ -24,6 +24,7 @@ class Progress:
       waited: validations since the value of `train.select` last improved.
       stopped: whether early stopping has ended the run.
       loss_sum, loss_steps: of the training losses since the last logged line.
+      skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
     """
 
     best: dict[str, dict]
@@ -31,6 +32,7 @@ class Progress:
     stopped: bool
     loss_sum: list[float]
     loss_steps: int
+    skipped: int = 0
 
 
 def validate(

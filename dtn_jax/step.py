@@ -14,6 +14,7 @@ from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.gradients import make_gradients
 from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
+from dtn_jax.losses import finite
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
@@ -32,10 +33,12 @@ def make_train_step(
     """Returns the pure function `(state, batch) -> (state, metrics)`.
 
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
-    `metrics["losses"]` is `[T]`; with a balancer, `metrics["task_weights"]` is what it multiplies
+    `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
+    finite, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
+    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies
     each task by, `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
     """
-    tasks = plan.schema.tasks
+    tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
     _, update_table = optimizers.table_updater(config.optim, plan.platform)
@@ -54,8 +57,10 @@ def make_train_step(
             task_weights = seam.weights_of(balancer, state.params, tasks)
             scale = own * task_weights
         found = gradients(state, gathered, batch, scale)
-        dense, task_losses = batch_axis.total((found.dense, found.losses))
-        by_row, metrics = found.rows, {"losses": task_losses}
+        own_parts = found.dense, found.losses, finite.bad_rows(found.rows)
+        dense, task_losses, bad_rows = batch_axis.total(own_parts)
+        by_row = found.rows
+        metrics = {"losses": task_losses, "nonfinite": finite.marks(task_losses, dense, bad_rows)}
         if balancer:
             dense = seam.with_learned_gradient(
                 dense, balancer, state.params, own * task_losses, tasks
@@ -78,12 +83,15 @@ def make_train_step(
         scalars = row_optimizers.Scalars(
             factor * state.hyper.table_learning_rate, state.hyper.table_l2, state.step
         )
+        skipped = metrics["nonfinite"].any() if skips else None
         for name, table in state.tables.items():
-            width = plan.arrays[name].width
+            lie = plan.arrays[name]
+            ids = rows[name] if skipped is None else jnp.where(skipped, lie.rows, rows[name])
+            width = lie.width
             tables[name], slots[name] = updates[name](
                 table,
                 state.slots[name],
-                rows[name].reshape(-1),
+                ids.reshape(-1),
                 gathered[name].reshape(-1, width),
                 by_row[name].reshape(-1, width),
                 scalars,
@@ -98,31 +106,48 @@ def make_train_step(
             tables=tables,
             slots=slots,
         )
+        if skipped is not None:
+            # Rows whose ids are out of range have not moved, but by an optimizer of whole tables.
+            whole = ("tables", "slots") if config.optim.tables == "dense" else ()
+            new_state = new_state.replace(
+                **{
+                    part: finite.unless(skipped, getattr(new_state, part), getattr(state, part))
+                    for part in ("params", "model_state", "opt_state", *whole)
+                }
+            )
         return new_state, metrics
 
     return step
 
 
-def make_train_chunk(step, chunk_steps: int):
+def make_train_chunk(step, chunk_steps: int, stops: bool = True):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
 
     The count is traced, so that one compiled program serves every chunk, whether it ends at its
     full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of
-    `chunk_steps`, of which the first `count` entries are set.
+    `chunk_steps`, of which the first `count` entries are set, unless the chunk `stops` after a step
+    that is not finite. Where replicas step side by side none may stop: `vmap` would copy all
+    tables at every step to hold those of one.
     """
 
     def train_chunk(state: State, chunk: Batch, count) -> tuple[State, Metrics]:
         def batch(i):
             return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk)
 
-        def body(i, carry):
-            state, kept = carry
+        def goes_on(carry):
+            i, stopped, _, _ = carry
+            return (i < count) & ~stopped if stops else i < count
+
+        def body(carry):
+            i, _, state, kept = carry
             state, metrics = step(state, batch(i))
-            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+            kept = jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+            return i + 1, metrics["nonfinite"].any(), state, kept
 
         shapes = jax.eval_shape(step, state, batch(0))[1]
         empty = jax.tree.map(lambda s: jnp.zeros((chunk_steps, *s.shape), s.dtype), shapes)
-        return jax.lax.fori_loop(0, count, body, (state, empty))
+        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), state, empty
+        return jax.lax.while_loop(goes_on, body, start)[2:]
 
     return train_chunk
 

@@ -41,6 +41,13 @@ class TrainOptions:
         "TPUs not tried",
         runtime=True,
     )
+    skip_nonfinite: int = option(
+        0,
+        "steps with a loss or gradient that is not finite to leave out, the state unchanged; one "
+        "more ends the run",
+        least=0,
+        runtime=True,
+    )
     patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)
     select: str = option(
         "mean",

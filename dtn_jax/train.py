@@ -12,6 +12,7 @@ import jax
 import rich
 from ml_collections import ConfigDict
 
+from dtn_jax.analysis import stopped
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
@@ -131,10 +132,12 @@ def fit(
     if int(state.step) == run.total_steps or progress.stopped:  # only the results are missing
         return state
     step_function = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
-    train_chunk = run.at.compile(make_train_chunk(step_function, CHUNK_STEPS), state)
+    chunk_function = make_train_chunk(step_function, CHUNK_STEPS, not config.train.skip_nonfinite)
+    train_chunk = run.at.compile(chunk_function, state)
     step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
-    with bar, contextlib.closing(training_data(run)) as rows:
+    data = contextlib.closing(training_data(run))
+    with bar, data as rows, stopped.told(run, folder, checkpoints, rows):
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)
@@ -171,6 +174,7 @@ def pause(
     """Does what is due between two chunks: validation, analysis, early stopping, a checkpoint."""
     progress = log.progress
     log.fetch(leave=0)
+    stopped.check_state(state, step)
     if run.at_steps.validation_is_due(step):
         found = validate(run, folder, checkpoints, state, step, progress)
         if watch:

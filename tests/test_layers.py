@@ -61,6 +61,7 @@ LAYERS = (
     "checkpoint",
     "selection",
     "results",
+    "analysis.stopped",  # keeps the batch of a step that is not finite
     "loss_log",
     "train",
     "replicas",

@@ -20,7 +20,9 @@ from dtn_jax.state import State
 from dtn_jax.workdir import check_data, check_logits
 
 
-def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -> ConfigDict:
+def read_config(
+    folder: pathlib.Path, defaults: ConfigDict, plugins: str = "", finished: bool = True
+) -> ConfigDict:
     """The config of the finished run in a folder.
 
     Args:
@@ -28,6 +30,7 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -
       defaults: every option with its default, as configs/base.py has them; an option that is
         younger than the run has its default.
       plugins: where the run's plug-ins are now, by comma; "" for where they were.
+      finished: False takes one that is not finished too.
 
     Raises:
       UserError: no run, one that is not finished, or one of another version.
@@ -40,7 +43,7 @@ def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -
         raise UserError(
             f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
         )
-    if not (folder / "results.json").exists():
+    if finished and not (folder / "results.json").exists():
         raise UserError(
             f"the run in {folder} is not finished (no results.json): the command that began it "
             "goes on with it"

@@ -51,9 +51,8 @@ def both_ways(dim: int, width: int, batch_size: int) -> dict:
     schema = Schema("benchmark", fields, (Task("click"), Task("order", upstream=("click",))))
     model = architectures.build(config.model, schema)
     plan = make_plan(schema, config.model, ("shared",), 0)
-    train_chunk = make_train_chunk(
-        make_train_step(config, model, plan, total_steps=1000), CHUNK_STEPS
-    )
+    step = make_train_step(config, model, plan, total_steps=1000)
+    train_chunk = make_train_chunk(step, CHUNK_STEPS, stops=False)
     chunk = random_chunk(schema, batch_size, "zipf")
     state = jax.jit(lambda: create_state(config, model, plan))
     many = jax.tree.map(lambda *a: jnp.stack(a), *[state() for _ in range(REPLICAS)])

@@ -34,12 +34,16 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     arguments = (TINY, f"--workdir={tmp_path / 'run'}", *overrides)
     message = one_line(message_of(shell(*arguments)))
     found = re.fullmatch(
-        r"the loss of (income|never_married|income and never_married) is not finite between steps "
-        r"(\d+) and (\d+): lower .*learning_rate.*\. The last checkpoint is kept\.",
+        r"not finite at step (\d+): the loss of (income|never_married|income and never_married); "
+        r"the gradient of shared/gdcn_0/cross_0/bias, .* and \d+ more\. The checkpoint of step "
+        r"(\d+) is kept\. The batch of this step is in .*/run/nonfinite/step-(\d+)\.npz; .* "
+        r"python -m experiments\.replay --batch=.* shows .*\. Lower optim\.learning_rate .* "
+        r"train\.skip_nonfinite=10",
         message,
     )
-    first, last = int(found[2]), int(found[3])
-    assert 1 < first == last < 20
+    first = int(found[1])
+    assert (int(found[3]), int(found[4])) == (first - 1, first)
+    assert 1 < first < 20
     before = contents(tmp_path / "run/checkpoints")
     assert Checkpoints(tmp_path / "run").last.latest_step() == first - 1
     again = shell(*arguments)

@@ -1,0 +1,78 @@
+"""Which of a step's losses and gradients are not finite, and whether a state is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.errors import UserError
+from dtn_jax.tables.stored_rows import numbers
+
+
+class NotFinite(UserError):
+    """A step has losses or gradients that are NaN or infinite.
+
+    Attributes:
+      step: of the run, from 1.
+      tasks: those whose loss is not finite.
+      gradients: the parameters and tables whose gradient is not.
+    """
+
+    def __init__(self, step: int, tasks: Sequence[str], gradients: Sequence[str]):
+        self.step, self.tasks, self.gradients = step, tuple(tasks), tuple(gradients)
+        super().__init__(f"step {step}: {', '.join((*tasks, *gradients))} not finite")
+
+
+def bad_rows(rows: dict[str, Array]) -> Float[Array, " K"]:
+    """How many numbers of each array of rows are not finite.
+
+    These are sums of floats over this device's rows, so that over all devices they are added up
+    together with the gradients.
+    """
+    counts = [jnp.sum(~jnp.isfinite(rows[name]), dtype=jnp.float32) for name in sorted(rows)]
+    return jnp.stack(counts)
+
+
+def marks(losses: Float[Array, " T"], dense: Any, rows: Float[Array, " K"]) -> Bool[Array, " N"]:
+    """Marks the losses, the parameters and the arrays of rows that are not finite, as `names`."""
+    by_parameter = [~jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(dense)]
+    return jnp.concatenate([~jnp.isfinite(losses), jnp.stack(by_parameter), rows > 0])
+
+
+def names(tasks: Sequence[str], params: Any, tables: Iterable[str]) -> tuple[str, ...]:
+    """What each of `marks` is of: the tasks' losses, then parameters by path, then tables."""
+    return *tasks, *paths(params), *(f"table {name}" for name in sorted(tables))
+
+
+def paths(tree: Any) -> list[str]:
+    """'experts/mlp_0/kernel' for each leaf of a pytree, in JAX's order."""
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in found]
+
+
+def unless(skipped: Bool[Array, ""], new: Any, old: Any) -> Any:
+    """A pytree of new arrays, or of the old ones where a step is skipped."""
+    return jax.tree.map(lambda a, b: jnp.where(skipped, b, a), new, old)
+
+
+def bad_parts(params: Any, model_state: Any, tables: dict[str, Array]) -> list[str]:
+    """The dense parameters, statistics and tables, by path, that hold numbers which are not
+    finite."""
+    small = {"parameter": params, "statistics": model_state}
+    found = [
+        f"{kind} {path}"
+        for kind, tree in small.items()
+        for path, leaf in zip(paths(tree), jax.device_get(jax.tree.leaves(tree)))
+        if not np.isfinite(leaf).all()
+    ]
+    return found + [f"table {name}" for name in sorted(tables) if not _all_finite(tables[name])]
+
+
+@jax.jit
+def _all_finite(table):
+    return jnp.isfinite(numbers(table)).all()

@@ -1,0 +1,197 @@
+"""A step whose loss or gradient is not finite: the run ends there, or goes on without it."""
+
+import dataclasses
+import json
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from poisoned_rows import poison
+from small_runs import CutError, assert_same_run, cut_after, logged, small
+from toy_steps import STEPS, batches, build, config
+
+from dtn_jax.analysis import stopped
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
+from dtn_jax.losses import cross_entropy
+from dtn_jax.replicas import train_replicas
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.train import train
+from experiments import replay
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
+BAD = 2  # of the steps of a chunk, from 0
+
+
+def poisoned_batches():
+    chunk = batches()
+    return chunk.replace(labels=chunk.labels.at[BAD, 3, 0].set(jnp.nan))
+
+
+def stepped(c, chunk, count, stops=True):
+    model, plan = build(c)
+    run = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), STEPS, stops))
+    return run(create_state(c, model, plan), chunk, count)
+
+
+def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
+    c = config()
+    state, metrics = stepped(c, poisoned_batches(), STEPS)
+    assert int(state.step) == BAD + 1
+    assert np.asarray(metrics["nonfinite"]).any(axis=1).tolist() == [False, False, True, False]
+    whole, _ = stepped(c, batches(), BAD)
+    before, _ = stepped(c, poisoned_batches(), BAD)
+    chex.assert_trees_all_equal(before.replace(key=None), whole.replace(key=None))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss__balancing": "uncertainty", "optim__table_dtype": "bfloat16"},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {"optim__tables": "dense", "optim__table_l2": 0.1},
+                {"parallel__table_platform": "tpu", "optim__tables": "adagrad"},
+                {"model__experts": "hcnet", "model__hcnet__codebook_rows": 10},
+            )
+        ),
+    ],
+)
+def test_a_skipped_step_changes_nothing_but_the_count(changes):
+    c = config(train__skip_nonfinite=1, model__dropout=0.1, **changes)
+    before, _ = stepped(c, poisoned_batches(), BAD)
+    after, _ = stepped(c, poisoned_batches(), BAD + 1, stops=False)
+    assert int(after.step) == BAD + 1
+    chex.assert_trees_all_equal(
+        before.replace(key=None, step=None), after.replace(key=None, step=None)
+    )
+    last, _ = stepped(c, poisoned_batches(), STEPS, stops=False)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last.params))
+
+
+def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch):
+    """The loss is finite: the root of 0 has a slope without end."""
+    plain = cross_entropy.CrossEntropy.__call__
+    monkeypatch.setattr(
+        cross_entropy.CrossEntropy,
+        "__call__",
+        lambda self, z, y, w: plain(self, z, y, w) + jnp.sqrt(0 * z),
+    )
+    state, metrics = stepped(config(), batches(), STEPS)
+    assert int(state.step) == 1
+    assert np.isfinite(metrics["losses"][0]).all()
+    assert np.asarray(metrics["nonfinite"][0]).any()
+
+
+def stopping(workdir, c) -> str:
+    with pytest.raises(UserError) as caught:
+        train(c, workdir)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in (
+                {"data__placement": "stream", "parallel__devices": 2, "parallel__strategy": "pmap"},
+                {"parallel__devices": 2},
+            )
+        ),
+    ],
+)
+def test_a_run_ends_at_the_step_and_its_batch_replays(
+    changes, prepared_dir, tmp_path, monkeypatch, capsys
+):
+    poison(monkeypatch, 22)
+    c, workdir = small(prepared_dir, **changes), tmp_path / "run"
+    told = stopping(workdir, c)
+    assert told.startswith("not finite at step 22: the loss of income; the gradient of ")
+    assert "The checkpoint of step 15 is kept." in told
+    assert Checkpoints(workdir).last.latest_step() == 15
+    assert [r["step"] for r in logged(workdir)] == [15, 20]
+    path = workdir / "nonfinite/step-22.npz"
+    assert str(path) in told
+    kept = stopped.read(path)
+    assert np.argwhere(np.isnan(kept.batch.labels)).tolist() == [[3, 0]]
+    assert kept.batch.ids.shape[0] == c.data.batch_size
+    monkeypatch.undo()
+    capsys.readouterr()
+    replay.main([f"--batch={path}", f"--data_dir={prepared_dir}"])
+    out = capsys.readouterr().out
+    assert "Step 22, from the checkpoint of step 15 on, which is 6 steps before it." in out
+    assert "The first that is not finite: batch labels" in out
+    assert re.search(r"compiled step\s+. income", out)
+
+
+def test_a_run_without_a_checkpoint_says_so(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 1)
+    assert "There is no checkpoint yet." in stopping(tmp_path / "run", small(prepared_dir))
+
+
+@pytest.mark.slow
+def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 7, 22)
+    c = small(prepared_dir, train__skip_nonfinite=2)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    results = train(c, whole)
+    assert results["skipped_steps"] == 2
+    assert [r.get("skipped") for r in logged(whole) if r["kind"] == "train"] == [1, 2, 2]
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 3)  # between the two
+        train(c, cut)
+    train(c, cut)
+    assert_same_run(c, whole, cut)
+    assert json.loads((cut / "results.json").read_text())["skipped_steps"] == 2
+
+
+@pytest.mark.slow
+def test_one_step_more_than_may_be_skipped_ends_the_run(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 7, 22)
+    told = stopping(tmp_path / "run", small(prepared_dir, train__skip_nonfinite=1))
+    assert "not finite at step 22: " in told
+    assert "(1 such steps were skipped: train.skip_nonfinite)" in told
+    c = small(prepared_dir, train__skip_nonfinite=2)  # the same folder goes on
+    assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
+
+
+@pytest.mark.slow
+def test_a_replica_ends_by_itself(prepared_dir, tmp_path):
+    rates = "optim.learning_rate=0.01,1e30"
+    c = small(prepared_dir, replicas=rates, model__normalisation="none")
+    with pytest.raises(UserError, match=r"replica_1: not finite at step \d+: .*\n.*other 1 repl"):
+        train_replicas(c, tmp_path)
+    assert (tmp_path / "replica_0/results.json").exists()
+    assert list((tmp_path / "replica_1/nonfinite").iterdir())
+
+
+def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):
+    """A rate so high that finite gradients make infinite parameters."""
+    c = small(prepared_dir, optim__learning_rate=3e38, optim__weight_decay=100.0)
+    c.train.checkpoint_every = 1
+    told = stopping(tmp_path / "run", c)
+    assert re.match(r"step 1 left numbers that are not finite in parameter ", told)
+    assert Checkpoints(tmp_path / "run").last.latest_step() is None
+
+
+def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
+    poison(monkeypatch, 1)
+    stopping(tmp_path / "run", small(prepared_dir))
+    path = tmp_path / "run/nonfinite/step-1.npz"
+    whole = path.read_bytes()
+    for content in (b"", b"no zip", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is no batch of a step that was not finite"):
+            replay.main([f"--batch={path}"])
+    path.write_bytes(whole)
+    kept = stopped.read(path)
+    stopped.write(path, dataclasses.replace(kept, batch=kept.batch.replace(ids=kept.batch.ids[1:])))
+    with pytest.raises(UserError, match=r"ids is int32\[255, 12\], expected int32\[256, 12\]"):
+        replay.main([f"--batch={path}"])

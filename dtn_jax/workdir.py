@@ -10,17 +10,18 @@ import platform
 import re
 
 from ml_collections import ConfigDict
-from tensorboardX import SummaryWriter
 
-from dtn_jax.config import differing, identity
+from dtn_jax.config import differing, flatten, identity
 from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
+from dtn_jax.report import trackers
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import locked, write_whole
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
+TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -55,7 +56,8 @@ class Workdir:
         self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
     ):
         self.path = pathlib.Path(path).expanduser().absolute()
-        self.writer = self.lock = None
+        self.config, self.trackers, self.lock = config, [], None
+        trackers.read_trackers(config.train.trackers)
         check_folder(self.path, config, fingerprint)
         if not processes.is_first():
             return
@@ -92,6 +94,11 @@ class Workdir:
         if not processes.is_first():
             return
         write_whole(self.path / "results.json", json.dumps(results, indent=1))
+        found = [
+            self.path / name for name in (*TRACKED, *(p.name for p in self.path.glob("*.png")))
+        ]
+        for tracker in self.trackers:
+            tracker.finish(results, [path for path in found if path.exists()])
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again."""
@@ -100,17 +107,17 @@ class Workdir:
         kept = [r for r in self.history() if r["step"] <= step]
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self.path / "metrics.jsonl", text)
-        self.writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
+        chosen, facts = self.config.train.trackers, flatten(self.config)
+        self.trackers = trackers.started(chosen, self.path, facts, step)
 
     def log(self, record: dict) -> None:
-        """Appends a record to metrics.jsonl and its numbers to the TensorBoard events."""
+        """Appends a record to metrics.jsonl, and tells the trackers."""
         if not processes.is_first():
             return
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
-        for name, value in record.items():
-            if name not in ("kind", "step", "epoch") and value is not None:
-                self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        for tracker in self.trackers:
+            tracker.log(record)
 
     def history(self) -> list[dict]:
         """The records of metrics.jsonl; a last line cut short by a crash is left out."""
@@ -124,8 +131,8 @@ class Workdir:
         return records
 
     def close(self) -> None:
-        if self.writer:
-            self.writer.close()
+        for tracker in self.trackers:
+            tracker.close()
         if self.lock:
             self.lock.close()
 

@@ -7,7 +7,7 @@ import claimed_folders
 import pytest
 from claimed_folders import claim
 
-from dtn_jax import workdir
+from dtn_jax.report.trackers import tensorboard
 from dtn_jax.workdir import Workdir
 
 claimed = claimed_folders.claimed
@@ -41,6 +41,9 @@ class Scalars:
     def __init__(self, path, purge_step):
         self.path, self.purge_step, self.got = path, purge_step, []
 
+    def add_text(self, *text):
+        pass
+
     def add_scalar(self, *scalar):
         self.got.append(scalar)
 
@@ -62,15 +65,17 @@ def logged(path, *steps) -> Workdir:
 
 
 def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
-    monkeypatch.setattr(workdir, "SummaryWriter", Scalars)
+    monkeypatch.setattr(tensorboard, "SummaryWriter", Scalars)
     folder = claim(tmp_path / "run")
     folder.resume_log_at(4)
     record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
     folder.log(record)
     assert folder.history() == [record]
-    assert folder.writer.path == str(tmp_path / "run/tensorboard")
-    assert folder.writer.purge_step == 5  # the first step that is not yet shown
-    assert folder.writer.got == [("validation/click@all/auc", 0.7, 5)]
+    (tracker,) = folder.trackers
+    writer = tracker.tracker.writer
+    assert writer.path == str(tmp_path / "run/tensorboard")
+    assert writer.purge_step == 5  # the first step that is not yet shown
+    assert writer.got == [("validation/click@all/auc", 0.7, 5)]
 
 
 def test_events_are_written(tmp_path):

@@ -23,6 +23,7 @@ from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
+from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.tables.lookup import DebugOptions
 from dtn_jax.timetable import TrainOptions
 
@@ -51,7 +52,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "model": (ModelOptions,),
     "loss": (LossOptions,),
     "optim": (OptimOptions,),
-    "train": (TrainOptions,),
+    "train": (TrainOptions, TrackerOptions),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
     "parallel": (MeshOptions, ProcessOptions),

@@ -65,6 +65,7 @@ LAYERS = (
     "train",
     "replicas",
     "analysis",
+    "export",
     "__main__",
     "configs",
     "experiments.option_help",

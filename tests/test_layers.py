@@ -20,6 +20,7 @@ LAYERS = (
     "interface",
     "shared_files",
     "tables.hashing",  # Ali-CCP's split draws rows with it
+    "datasets.shapes",  # of arrays, metrics' too
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
     "parallel.processes",  # each process reads its own rows
     "metrics",  # the synthetic data's known answer has AUCs

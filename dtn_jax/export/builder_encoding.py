@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.preparation import encoders
@@ -19,15 +19,6 @@ from dtn_jax.datasets.preparation.encoders import Encoder
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.log_encoding import constant
 from dtn_jax.schema import Field
-
-
-@dataclasses.dataclass
-class Slots:
-    """A field's slots of B rows: `ids [B, S]`, a bag's `weights [B, S]`, `numbers [B, N]`."""
-
-    ids: np.ndarray
-    weights: np.ndarray | None = None
-    numbers: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,16 +41,9 @@ class BuilderEncoding:
         columns: dict[str, pl.Series] = {}
         weights: dict[str, pl.Series] = {}
         for name, encoder in self.fitted.items():
-            if name in self.fixed:
-                value = self.fixed[name]
-                column = constant(name, value, len(bad.good))
-                beside = constant(name, [1.0] * len(value or ()), len(bad.good))
-            else:
-                column, beside = frame[name], None
-                if isinstance(encoder, encoders.Bag) and encoder.weights:
-                    beside = frame[encoder.weights]
+            column, beside = self._raw(name, encoder, frame, len(bad.good))
             columns[name] = checked(encoder, column, bad)
-            if isinstance(encoder, encoders.Bag) and encoder.weights:
+            if beside is not None:
                 weights[name] = _weights(columns[name], beside, bad)
         if not bad.good.all():
             columns = {name: column.filter(bad.good) for name, column in columns.items()}
@@ -68,6 +52,17 @@ class BuilderEncoding:
             name: _slots(encoder, columns[name], weights.get(name))
             for name, encoder in self.fitted.items()
         }
+
+    def _raw(
+        self, name: str, encoder: Encoder, frame: pl.DataFrame, rows: int
+    ) -> tuple[pl.Series, pl.Series | None]:
+        """A field's column, and that of a bag's weights: of a fixed one they are all 1."""
+        weights = encoder.weights if isinstance(encoder, encoders.Bag) else ""
+        if name not in self.fixed:
+            return frame[name], frame[weights] if weights else None
+        value = self.fixed[name]
+        ones = constant(weights, [1.0] * len(value or ()), rows) if weights else None
+        return constant(name, value, rows), ones
 
 
 def checked(encoder: Encoder, column: pl.Series, bad: Bad) -> pl.Series:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError
-from dtn_jax.export import builder_encoding, log_encoding, spec_json
+from dtn_jax.export import log_encoding, spec_json
 from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.encoded import Bad, Encoded, scattered
 from dtn_jax.export.log_encoding import LogEncoding, joined, required
 from dtn_jax.export.model_folder import AGAIN, ENCODERS, LARGEST_JSON, Facts, read_json
 from dtn_jax.export.raw_rows import table
-from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.schema import Schema
 
 FITTED, SPEC, VOCABULARY = "encoders.json", "spec.json", "vocabulary"
@@ -47,16 +47,16 @@ class Encoding:
 
     def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
         """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
-        found = self.by.encode(frame, bad)
+        with np.errstate(over="ignore", invalid="ignore"):  # its score is not finite then
+            found = self.by.encode(frame, bad)
         count, good = int(bad.good.sum()), bad.good
         ids, weights, numeric = (joined(found, count, n) for n in ("ids", "weights", "numbers"))
         self._check(ids)
         return Encoded(
-            scattered(ids, good, 0),
-            scattered(weights, good, 0),
-            scattered(numeric, good, 0),
-            good,
-            bad.account,
+            scattered(ids, good),
+            scattered(weights, good),
+            scattered(numeric, good),
+            bad,
         )
 
     def _check(self, ids: np.ndarray) -> None:

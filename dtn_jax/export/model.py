@@ -1,7 +1,7 @@
 """A loaded model: raw rows in, calibrated probabilities out. No training code is needed.
 
-    model = dtn_jax.export.load("models/shop")
-    model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column an output
+model = dtn_jax.export.load("models/shop")
+model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column an output
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dtn_jax.datasets.shapes import Float32
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import age, calibration, encoding, model_folder
 from dtn_jax.export.compiled import Program, read_program
-from dtn_jax.export.encoded import Encoded
+from dtn_jax.export.encoded import NOT_FINITE, Bad, Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model_folder import AGAIN, Facts
 from dtn_jax.export.scores import outputs, scores
@@ -87,7 +87,8 @@ class Model:
     def logits(self, encoded: Encoded) -> Float32[np.ndarray, "B T"]:
         """The logits of all tasks of the schema, each in the space of its loss; NaN of bad rows.
 
-        Batches are padded to a power of two, of `largest` rows at most; what pads changes nothing.
+        A row whose logits are not finite is bad from here on. Batches are padded to a power of
+        two, of `largest` rows at most; what pads changes nothing.
         """
         found = np.full((len(encoded), len(self.schema.tasks)), np.nan, np.float32)
         waiting: collections.deque = collections.deque()
@@ -98,6 +99,7 @@ class Model:
                 self._take(waiting, found)
         while waiting:
             self._take(waiting, found)
+        encoded.rejected(np.isfinite(found).all(axis=1), NOT_FINITE)
         found[~encoded.good] = np.nan
         return found
 
@@ -114,13 +116,14 @@ class Model:
           UserError: as `encode`; or a row is bad: its number, counted from 1, its column and value.
         """
         encoded = self.encode(rows)
+        logits = self.logits(encoded)
         if not encoded.good.all():
             first, count = encoded.bad[0], int((~encoded.good).sum())
             more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
-            raise UserError(
-                f"row {first.row}, column {first.column!r}: {first.reason}: {first.value}{more}"
-            )
-        return pl.DataFrame(self.scores(self.logits(encoded)))
+            column = f", column {first.column!r}" if first.column else ""
+            value = f": {first.value}" if first.value else ""
+            raise UserError(f"row {first.row}{column}: {first.reason}{value}{more}")
+        return pl.DataFrame(self.scores(logits))
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
         """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
@@ -145,8 +148,7 @@ class Model:
             np.zeros((rows, schema.slots), np.int32),
             np.zeros((rows, schema.weighted_slots), np.float32),
             np.zeros((rows, schema.numbers), np.float32),
-            np.ones(rows, bool),
-            encoding.Bad(np.arange(rows)).account,
+            Bad(np.arange(rows)),
         )
 
     def _call(self, encoded: Encoded, at: slice) -> jax.Array:
@@ -157,7 +159,9 @@ class Model:
             part = array[at]
             if count == size:
                 return part
-            return np.concatenate([part, np.full((size - count, *part.shape[1:]), fill, part.dtype)])
+            return np.concatenate(
+                [part, np.full((size - count, *part.shape[1:]), fill, part.dtype)]
+            )
 
         ids = pad(encoded.ids, -1)
         offsets = np.asarray(self.facts.offsets, np.int32)

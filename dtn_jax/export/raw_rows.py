@@ -6,6 +6,7 @@ unless the model can do without it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import difflib
@@ -154,19 +155,23 @@ def _column(name: str, values: list, bad: Bad) -> pl.Series:
 
     NaN is a missing value, as in a table.
     """
-    held = [value for value in values if value is not None]
-    if held and all(isinstance(value, TIMES) for value in held):
-        try:
-            return pl.Series(name, values)
-        except (TypeError, pl.exceptions.PolarsError):  # dates and times of day, mixed
-            return pl.Series(name, [None if v is None else str(v) for v in values])
+    times = [isinstance(value, TIMES) for value in values]
+    if any(times):
+        if all(time or value is None for time, value in zip(times, values)):
+            with contextlib.suppress(TypeError, pl.exceptions.PolarsError):  # of several types
+                return pl.Series(name, values)
+        values = [str(value) if time else value for time, value in zip(times, values)]
     kinds = Kinds.expected(values)
     good = np.array([_fits(value, kinds) for value in values], bool)
     if not good.all():
-        bad(good, WRONG_TYPE, pl.Series(name, [repr(value)[:200] for value in values]))
+        bad(good, WRONG_TYPE, pl.Series(name, list(map(_shown, values))))
         values = [value if fits else None for value, fits in zip(values, good)]
         kinds = Kinds.expected(values)
     return json_types.series(values, kinds).alias(name)
+
+
+def _shown(value: object) -> str | None:
+    return value if value is None or type(value) is str else repr(value)[:200]
 
 
 def _fits(value: object, kinds: Kinds) -> bool:

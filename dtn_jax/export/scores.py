@@ -32,13 +32,12 @@ def scores(
       tasks: those that are given.
       calibrations: see `calibration.apply`.
     """
-    known = calibration.apply(calibrations, logits, schema)
     found = {}
-    for task in schema.tasks:
-        if task.name not in tasks:
-            continue
-        for space in task.spaces:
-            values = logits_in(space, task.name, known, schema)
-            binary = task.kind == "binary"
-            found[f"{task.name}@{space}"] = sigmoid(values) if binary else values
+    with np.errstate(invalid="ignore"):  # NaN
+        known = calibration.apply(calibrations, logits, schema)
+        for task in [task for task in schema.tasks if task.name in tasks]:
+            for space in task.spaces:
+                values = logits_in(space, task.name, known, schema)
+                binary = task.kind == "binary"
+                found[f"{task.name}@{space}"] = sigmoid(values) if binary else values
     return found

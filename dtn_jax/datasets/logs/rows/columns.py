@@ -40,6 +40,21 @@ def singles(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in named if name))
 
 
+def may_lack(spec: Spec) -> tuple[str, ...]:
+    """The columns that a raw file may lack: those that optional fields alone read."""
+    read = {
+        field: {*(field.value.columns if field.value else ()), *filter(None, [field.weights])}
+        for field in spec.fields
+    }
+    needed = {spec.time, spec.group, spec.weight, spec.split.column}
+    for task in spec.tasks:
+        needed |= {*task.label.columns, *(task.known.columns if task.known else ())}
+    for field, own in read.items():
+        needed |= set() if field.optional else own
+    offered = [name for field, own in read.items() if field.optional for name in sorted(own)]
+    return tuple(dict.fromkeys(name for name in offered if name not in needed))
+
+
 @contextlib.contextmanager
 def _first_lines(types: Types, only: bool) -> Iterator[None]:
     """Says of a missing column where it was looked for, if `only` there."""

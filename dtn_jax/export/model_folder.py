@@ -9,8 +9,14 @@
     calibration.json      per task what turns its logit into a calibrated one
     card.md, card/        what the model is, on what it was measured, and its limits
 
-The program is `(weights, inputs) -> logits`, two dicts of arrays in, float32 `[B, T]` out, each
-task in the space of its loss. `weights` are those of the file, by name. `inputs` has
+The program is `(weights, inputs) -> logits`, two dicts of arrays in, float32 `[B, T]` out, for the
+tasks of schema.json, each in the space of its loss. `weights` are those of the file, by name:
+
+    tables/embedding         [V, M D], of an ensemble's M members each row side by side
+    tables/embedding.scale   float32 [V, M], where the table is int8
+    params/… model_state/…   where there are several members, 0/params/…, 1/params/…
+
+`inputs` has
 
     ids      int32   [B, L]         as in `interface.Batch`: -1 pads, 0 is the unknown id
     rows     int32   [B, views, L]  the same ids as rows of `tables/embedding`; padding is beyond
@@ -37,6 +43,7 @@ FORMAT = 1
 MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "model.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
+TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
 
 
@@ -54,6 +61,8 @@ class Facts:
       tasks: those whose scores the model gives, in the schema's order.
       fixed: {field: the value that stands for it when scoring}, of fields only training knows.
       optional: fields that a row may lack.
+      all_tasks: the tasks of the run, as schema.json has them, where the folder's schema has fewer:
+        those of `tasks`, and those whose predictions or spaces they need.
     """
 
     config: dict
@@ -65,6 +74,7 @@ class Facts:
     tasks: tuple[str, ...]
     fixed: dict
     optional: tuple[str, ...] = ()
+    all_tasks: tuple[dict, ...] = ()
 
 
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:
@@ -72,7 +82,9 @@ def write_manifest(folder: pathlib.Path, facts: dict) -> None:
 
     Args:
       folder: of the model.
-      facts: versions, plug-ins, and when the program was made.
+      facts: `made`, when the folder was; `program`, {"made", "jax", "platforms"} of the StableHLO;
+        `versions` of what made the folder; `data`, {"name", "fingerprint"} of the data set; and
+        `plugins`, [{"name", "sha256"}]. Times are as `now` writes them.
     """
     files = {
         name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -113,7 +125,7 @@ def read_facts(folder: pathlib.Path) -> Facts:
     path = folder / MODEL
     try:
         found = read_json(path)
-        found |= {name: tuple(found[name]) for name in ("members", "tables", "tasks", "optional")}
+        found |= {name: tuple(found[name]) for name in TUPLES}
         found["offsets"] = tuple(tuple(view) for view in found["offsets"])
         return Facts(**found)
     except (TypeError, KeyError) as error:

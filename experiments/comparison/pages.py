@@ -14,15 +14,17 @@ import rich.table
 import rich.text
 from matplotlib.figure import Figure
 
+from dtn_jax.report import plain_text
+from dtn_jax.report.plain_text import escaped
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
 
 from .differences import BETTER, LEVEL, TITLES, Difference
 
 GREY = "#888888"
-HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "better")
-WIDTHS = (10, 7, 7, 7, 18, 7, 6)
-SHORT = {"ratio": "pred./obs."}  # where a terminal of 80 columns must do
+HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
+WIDTHS = (8, 7, 7, 7, 18, 7, 4)
+SHORT = {"ratio": "pred/obs"}  # where a terminal of 80 columns must do
 
 
 def table(found: Sequence[Difference], title: str) -> rich.table.Table:
@@ -38,6 +40,7 @@ def table(found: Sequence[Difference], title: str) -> rich.table.Table:
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
             own = [SHORT.get(one.metric, TITLES[one.metric]), *cells(one)[2:]]
+            own = [cell.replace(" ± ", "±") for cell in own]
             made.add_row(*(rich.text.Text(cell) for cell in own))
         grid.add_row(rich.text.Text(f"\n{key}", "bold"))
         grid.add_row(made)
@@ -131,17 +134,9 @@ def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) ->
 
 def markdown(found: Sequence[Difference], title: str, lines: Sequence[str]) -> str:
     """The page compare.md."""
-    head = f"| {' | '.join(HEADER)} |\n| --- | --- |{' ---: |' * (len(HEADER) - 2)}"
-    rows = "\n".join(f"| {' | '.join(map(escaped, cells(one)))} |" for one in found)
+    grid = plain_text.table(HEADER, [cells(one) for one in found], left=2)
     told = "\n".join(f"- {escaped(line)}" for line in lines)
-    return f"# {escaped(title)}\n\n{head}\n{rows}\n\n{told}\n\n![Differences](differences.png)\n"
-
-
-def escaped(text: str) -> str:
-    """Any text as plain text of Markdown and HTML: names come from whoever made the data."""
-    text = "".join(c if c.isprintable() else "·" for c in text)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{c}" if c in "\\`*_[]|#!~$" else c for c in text)
+    return f"# {escaped(title)}\n\n{grid}\n\n{told}\n\n![Differences](differences.png)\n"
 
 
 def csv_text(found: Sequence[Difference]) -> str:

@@ -69,6 +69,7 @@ LAYERS = (
     "replicas",
     "analysis",
     "export.fit_calibration",
+    "export.write",
     "__main__",
     "configs",
     "experiments.option_help",

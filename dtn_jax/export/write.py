@@ -140,6 +140,7 @@ def facts_of(
         for table, rows in run.schema.tables().items():
             tables.append({"view": view, "table": table, "first": first, "rows": rows})
             first += rows
+    spec = encoder_files.spec_of(run.data)
     config = {key: value for key, value in identity(run.config).items() if key != "seed"}
     full = dataclasses.asdict(run.schema)["tasks"] if schema != run.schema else ()
     return Facts(
@@ -150,7 +151,8 @@ def facts_of(
         tables=tuple(tables),
         table_dtype=table_dtype,
         tasks=tuple(name for name in schema.task_names if name in tasks),
-        fixed={},
+        fixed=spec.fixed() if spec else {},
+        optional=spec.optional() if spec else (),
         all_tasks=tuple(full),
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 try:
     from jaxtyping import (
-        Array,
         Bool,
         Float,
         Float32,
@@ -30,11 +29,10 @@ except ImportError:
         def __class_getitem__(cls, item: tuple) -> type:
             return cls
 
-    Array = Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
+    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
     UInt8 = UInt64 = Shaped
 
 __all__ = [
-    "Array",
     "Bool",
     "Float",
     "Float32",

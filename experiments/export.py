@@ -14,9 +14,9 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.again import make_again
-from dtn_jax.export.program import TABLE_DTYPES
-from dtn_jax.export.write import export_run, read_tasks
+from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.write.model import read_tasks
+from dtn_jax.export.write.program import TABLE_DTYPES
 
 from . import command, compile_cache
 

@@ -7,8 +7,8 @@ import numpy as np
 from safetensors.numpy import load_file
 from toy_steps import config
 
-from dtn_jax.export.program import Forward, export_program, named
-from dtn_jax.export.weights import write_weights
+from dtn_jax.export.write.program import Forward, export_program, named
+from dtn_jax.export.write.weights import write_weights
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task

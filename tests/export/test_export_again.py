@@ -11,7 +11,7 @@ from small_runs import small
 
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.again import make_again
+from dtn_jax.export.write import make_again
 from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
 from experiments import export
@@ -111,7 +111,7 @@ def test_a_process_that_dies_leaves_the_old_model(copy, monkeypatch):
     def dies(made, out):
         raise DeadError
 
-    monkeypatch.setattr("dtn_jax.export.new_folder.put_in_place", dies)
+    monkeypatch.setattr("dtn_jax.export.write.new_folder.put_in_place", dies)
     monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
     before = model_folder.read_manifest(copy)
     with pytest.raises(DeadError):

@@ -6,9 +6,9 @@ import pytest
 from drawn_models import batch, drawn, exported
 from safetensors.numpy import load_file
 
-from dtn_jax.export.program import export_program
-from dtn_jax.export.weights import WeightsFile, quantised, side_by_side
-from dtn_jax.export.write import with_tasks
+from dtn_jax.export.write.described import with_tasks
+from dtn_jax.export.write.program import export_program
+from dtn_jax.export.write.weights import WeightsFile, quantised, side_by_side
 from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")

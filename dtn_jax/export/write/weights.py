@@ -20,7 +20,7 @@ from jaxtyping import Float, Int8, Shaped
 from safetensors import SafetensorError, safe_open
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.program import SCALE, Shapes
+from dtn_jax.export.write.program import SCALE, Shapes
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric

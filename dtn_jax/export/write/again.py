@@ -19,10 +19,11 @@ from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
-from dtn_jax.export.new_folder import new_folder
-from dtn_jax.export.program import TABLE_DTYPES, Forward
-from dtn_jax.export.weights import stored_shapes
-from dtn_jax.export.write import all_versions, plugins_of, program_facts, write_program
+from dtn_jax.export.write.described import all_versions, plugins_of, program_facts
+from dtn_jax.export.write.model import write_program
+from dtn_jax.export.write.new_folder import new_folder
+from dtn_jax.export.write.program import TABLE_DTYPES, Forward
+from dtn_jax.export.write.weights import stored_shapes
 from dtn_jax.models import build as architectures
 from dtn_jax.run import build_model, told_as_built
 from dtn_jax.schema import Schema

@@ -1,6 +1,8 @@
 # make demo       trains DTN on the embedded real data and prints its test table
 # make test       lint and the tests that a developer needs, in minutes
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
+# make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
+#                 docs/faults.md and experiments/results/benchmark/faults.json
 # make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
@@ -21,7 +23,7 @@ COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
 export BEAM_VENV ?= .venv-beam
 BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all compiled beam lint format clean
+.PHONY: demo test test-all test-faults compiled beam lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -35,6 +37,9 @@ test: lint
 
 test-all: lint
 	$(PYTEST)
+
+test-faults: $(TESTABLE)
+	$(BIN)/python -m experiments.benchmark --suite=faults
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

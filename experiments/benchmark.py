@@ -25,6 +25,7 @@ from . import command
 from .suites import (
     ali_ccp,
     evaluation,
+    faults,
     gpu,
     logs,
     logs_killed,
@@ -49,6 +50,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "ali_ccp": ali_ccp.measure,
     "logs": logs.measure,
     "logs_killed": logs_killed.measure,
+    "faults": faults.measure,
     "evaluation": evaluation.measure,
     "replicas": replicas.measure,
     "sharded": sharded.measure,

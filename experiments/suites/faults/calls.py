@@ -1,0 +1,142 @@
+"""Calls of commands that can be ended at any moment, and what each of them has found."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+MOST_SECONDS = 300.0  # of a call; longer is a hang
+SPEEDS = ("examples_per_second", "train_seconds", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A command, and what must come out of it whatever happens on the way.
+
+    Attributes:
+      name: in the table.
+      module: of the command.
+      arguments: for a folder of its own.
+      found: of that folder, {what: its content}.
+    """
+
+    name: str
+    module: str
+    arguments: Callable[[pathlib.Path], Sequence[str]]
+    found: Callable[[pathlib.Path], Mapping[str, object]]
+
+
+class Server:
+    """See server.py; one call at a time."""
+
+    def __init__(self, modules: Sequence[str], cache: pathlib.Path):
+        words = [sys.executable, "-m", "experiments.suites.faults.server", *modules]
+        # The same programs are compiled once, so that kills meet the work and not the compiler.
+        fast = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu"}
+        fast["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(words, env=os.environ | fast, **pipes)
+        self.answers: queue.Queue = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.answers.get(timeout=MOST_SECONDS)
+
+    def _listen(self) -> None:
+        for line in self.process.stdout:
+            self.answers.put(json.loads(line))
+
+    def start(self, module: str, arguments: Sequence[str], log: pathlib.Path) -> int:
+        """Begins a call; returns its process."""
+        call = {"module": module, "arguments": list(arguments), "log": str(log)}
+        self.process.stdin.write(json.dumps(call) + "\n")
+        self.process.stdin.flush()
+        return self.answers.get(timeout=MOST_SECONDS)["pid"]
+
+    def wait(self, seconds: float = MOST_SECONDS) -> int | None:
+        """The code with which the call ends; None where it has not ended by then."""
+        try:
+            return self.answers.get(timeout=seconds)["code"]
+        except queue.Empty:
+            return None
+
+    def run(self, module: str, arguments: Sequence[str], log: pathlib.Path) -> int | None:
+        """A whole call; None where it hung, and was killed."""
+        pid = self.start(module, arguments, log)
+        code = self.wait()
+        if code is None:
+            os.killpg(pid, signal.SIGKILL)
+            self.wait()
+        return code
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(MOST_SECONDS)
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def servers(count: int, modules: Sequence[str], cache: pathlib.Path) -> Iterator[list[Server]]:
+    """That many, each able to make a call at the same time as the others."""
+    started = [Server(modules, cache) for _ in range(count)]
+    try:
+        yield started
+    finally:
+        for server in started:
+            server.close()
+
+
+def timed(server: Server, work: Work, folder: pathlib.Path) -> float:
+    """Seconds of a call that nothing disturbs."""
+    begun = time.monotonic()
+    log = folder.with_name(f"{folder.name}.log")
+    if server.run(work.module, work.arguments(folder), log):
+        raise RuntimeError(f"{work.name} does not run undisturbed:\n{log.read_text()[-2000:]}")
+    return time.monotonic() - begun
+
+
+def of_run(folder: pathlib.Path) -> dict[str, object]:
+    """What a run in a workdir has found, but its speed: results and predictions."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("results.json")):
+        found[str(path.relative_to(folder))] = without_speeds(json.loads(path.read_text()))
+    for path in sorted(folder.rglob("predictions.parquet")):
+        found[str(path.relative_to(folder))] = digest(path)
+    return found
+
+
+def of_table(folder: pathlib.Path) -> dict[str, object]:
+    """What a table's cells hold, but times."""
+    found = of_run(folder)
+    for path in sorted(folder.rglob("overall.csv")):
+        found[path.name] = digest(path)
+    return found
+
+
+def of_files(folder: pathlib.Path) -> dict[str, object]:
+    """The bytes of all files of a prepared set, but of what killed calls have left."""
+    return {
+        str(path.relative_to(folder)): digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "incomplete." not in str(path) and not path.name.endswith(".lock")
+    }
+
+
+def without_speeds(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: without_speeds(v) for k, v in value.items() if k not in SPEEDS}
+    return value
+
+
+def digest(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

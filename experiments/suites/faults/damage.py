@@ -1,0 +1,189 @@
+"""Files of runs, prepared sets and models: a bit flipped, a part cut off, or the file deleted.
+
+Each damage is done to a copy, in this process, and what is read from it is compared with what is
+read from the original.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import pathlib
+import random
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+import polars as pl
+from ml_collections import ConfigDict
+
+import dtn_jax.datasets
+from dtn_jax import export
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.run import Run
+from dtn_jax.train import train
+
+from .calls import digest, without_speeds
+from .tally import Tally
+
+SCORED = 64  # raw rows that a model scores
+WAYS = ("flip", "cut", "delete")
+QUIET = ("lock", "learning_curves.png", "reliability.png", "learning_curves.html")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A folder of files, and what is read from it.
+
+    Attributes:
+      name: in the table.
+      original: the folder.
+      holds: of a file below it, whether it is damaged.
+      read: of a copy, what must stay as it is; answers that may differ are in a set.
+    """
+
+    name: str
+    original: pathlib.Path
+    holds: Callable[[pathlib.Path], bool]
+    read: Callable[[pathlib.Path], object]
+
+
+def damaged(kind: Kind, place: pathlib.Path, times: int, seed: int) -> Iterator[Tally]:
+    """Damages each kind of file `times` times; files of one name are one kind."""
+    expected = read(kind, place / "whole")
+    files = [p for p in sorted(kind.original.rglob("*")) if p.is_file() and kind.holds(p)]
+    by_kind: dict[str, list[pathlib.Path]] = {}
+    for path in files:
+        by_kind.setdefault(kind_of(path.relative_to(kind.original)), []).append(path)
+    draw = random.Random(f"{kind.name} {seed}")
+    for name, paths in by_kind.items():
+        tally = Tally("flipped, cut, deleted", f"{kind.name}: {name}")
+        for number in range(times):
+            path = draw.choice(paths).relative_to(kind.original)
+            way = WAYS[number % len(WAYS)]
+            copy = place / "copy"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(kind.original, copy, symlinks=True)
+            told = f"{way} {path}"
+            if not damage(copy / path, way, draw):
+                continue
+            try:
+                found = read_copy(kind, copy)
+            except UserError as error:
+                named = len(str(error)) > 20 and "\n  File" not in str(error)
+                tally.count("named" if named else "lost", f"{told}: {error}")
+            except Exception as error:
+                tally.count("lost", f"{told}: {type(error).__name__}: {error}")
+            else:
+                tally.count("survived" if found in (expected, None) else "wrong", told)
+        yield tally
+
+
+def kind_of(path: pathlib.Path) -> str:
+    """'checkpoints/last/*/state/d/*' for files of one sort, whose names are numbers or hashes."""
+    parts = [p if any(c.isalpha() for c in p) and len(p) < 30 else "*" for p in path.parts]
+    return "/".join(parts)
+
+
+def damage(path: pathlib.Path, way: str, draw: random.Random) -> bool:
+    """Whether there was anything to damage."""
+    if way == "delete":
+        path.unlink()
+        return True
+    held = bytearray(path.read_bytes())
+    if not held:
+        return False
+    place = draw.randrange(len(held))
+    if way == "flip":
+        held[place] ^= 1 << draw.randrange(8)
+        path.write_bytes(held)
+    else:
+        path.write_bytes(held[:place])
+    return True
+
+
+def read(kind: Kind, copy: pathlib.Path) -> object:
+    """What is read from a whole copy."""
+    shutil.copytree(kind.original, copy, symlinks=True)
+    return read_copy(kind, copy)
+
+
+def read_copy(kind: Kind, copy: pathlib.Path) -> object:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        return kind.read(copy)
+
+
+def kinds(
+    run: Run, config: ConfigDict, finished: pathlib.Path, data: pathlib.Path, model: pathlib.Path
+) -> list[Kind]:
+    """All of them: a finished run and its checkpoints, its prepared set, its exported model."""
+
+    def of_finished(copy: pathlib.Path) -> object:
+        results = train(ConfigDict(config.to_dict()), copy)
+        return without_speeds(results), digest(copy / "predictions.parquet")
+
+    states: dict[int, str] = {}
+
+    def of_last(copy: pathlib.Path) -> object:
+        with contextlib.closing(Checkpoints(copy, run.plan)) as checkpoints:
+            found = checkpoints.restore(run.state_places)
+        step, told = int(found[0].step), digest_of(found[0].replace(key=None))
+        return "as saved" if states.setdefault(step, told) == told else f"another {step}"
+
+    def of_best(copy: pathlib.Path) -> object:
+        found = []
+        with contextlib.closing(Checkpoints(copy, run.plan)) as checkpoints:
+            for step in sorted(checkpoints.best.all_steps()):
+                state = checkpoints.restore_best(step, run.unfilled_state())
+                found.append((step, digest_of(state.replace(key=None))))
+        return found or None
+
+    def of_set(copy: pathlib.Path) -> object:
+        prepared = catalog.load(config.data.dataset, "", str(copy))
+        rows = {s: digest_of(SplitReader(prepared, s).everything()) for s in prepared.rows}
+        return prepared.fingerprint, rows
+
+    raw = pathlib.Path(dtn_jax.datasets.__file__).parent / "adult.parquet"
+    rows = pl.read_parquet(raw).head(SCORED)
+
+    def of_model(copy: pathlib.Path) -> object:
+        return digest_of(export.load(copy).score(rows).to_dict(as_series=False))
+
+    own = ("results.json", "config.json", "schema.json", "metrics.jsonl", "predictions.parquet")
+    with_sums = (*own, "checksums.json")
+    whole = finished / "checkpoints"
+    for folder in (whole / "last").iterdir():  # what each of them holds
+        with contextlib.closing(Checkpoints(finished, run.plan)) as checkpoints:
+            found = checkpoints.read_before(int(folder.name) + 1, run.state_places)
+            states[int(folder.name)] = digest_of(found[0].replace(key=None))
+    return [
+        Kind("run", finished, lambda p: p.parent == finished and p.name in with_sums, of_finished),
+        Kind("last checkpoints", finished, lambda p: whole / "last" in p.parents, of_last),
+        Kind("best states", finished, lambda p: whole / "best" in p.parents, of_best),
+        Kind("prepared set", data, lambda p: not p.name.endswith(".lock"), of_set),
+        Kind("model", model, lambda p: True, of_model),
+    ]
+
+
+def digest_of(tree: object) -> str:
+    """Of all numbers of a pytree."""
+    made = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        made.update(np.asarray(leaf).tobytes() if not isinstance(leaf, str) else leaf.encode())
+    return made.hexdigest()
+
+
+def all_damage(
+    found: list[Kind], place: pathlib.Path, times: Mapping[str, int], seed: int
+) -> Iterator[Tally]:
+    for kind in found:
+        own = place / kind.name.replace(" ", "-")
+        own.mkdir(parents=True)
+        yield from damaged(kind, own, times.get(kind.name, times[""]), seed)

@@ -1,0 +1,80 @@
+"""The commands that are killed, and starved of disk. A new command is a line in `works`."""
+
+from __future__ import annotations
+
+import pathlib
+
+from .calls import Work, of_files, of_run, of_table
+
+MODULES = (
+    "experiments.train",
+    "experiments.sweep",
+    "experiments.paper_tables",
+    "experiments.prepare",
+    "experiments.export",
+)
+SMALL = (
+    "--config=configs/adult.py:shared_bottom,quick",
+    "--config.model.experts=mlp",
+    "--config.model.expert_dim=8",
+    "--config.train.max_steps=40",
+    "--config.train.eval_every=20",
+    "--config.train.checkpoint_every=7",
+    "--config.parallel.devices=1",
+)
+PLACEMENTS = ("device", "stream")
+
+
+def works(data: pathlib.Path, finished: pathlib.Path) -> list[Work]:
+    """All of them.
+
+    Args:
+      data: the folder of prepared sets, which has adult.
+      finished: the workdir of a finished run, to export.
+    """
+    return [
+        *(train(data, placement) for placement in PLACEMENTS),
+        *(sweep(data, placement) for placement in PLACEMENTS),
+        Work("paper_tables", "experiments.paper_tables", lambda f: tables(data, f), of_table),
+        Work("prepare", "experiments.prepare", prepare, of_files),
+        Work("export", "experiments.export", lambda f: export(finished, f), of_model),
+    ]
+
+
+def train(data: pathlib.Path, placement: str) -> Work:
+    def arguments(folder: pathlib.Path) -> list[str]:
+        return [*placed(data, placement), f"--workdir={folder}"]
+
+    return Work(f"train, {placement}", "experiments.train", arguments, of_run)
+
+
+def sweep(data: pathlib.Path, placement: str) -> Work:
+    def arguments(folder: pathlib.Path) -> list[str]:
+        grid = "--grid=optim.learning_rate=1e-3,3e-3"
+        return [*placed(data, placement), grid, f"--workdir={folder}"]
+
+    return Work(f"sweep, {placement}", "experiments.sweep", arguments, of_run)
+
+
+def placed(data: pathlib.Path, placement: str) -> list[str]:
+    return [*SMALL, f"--config.data.placement={placement}", f"--config.data.data_dir={data}"]
+
+
+def tables(data: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    few = ["--dataset=adult", "--table=overall", "--seeds=2", "--trials=1"]
+    few += ["--entries=shared_bottom", "--set=train.max_steps=20"]
+    return [*few, f"--data_dir={data}", f"--workdir={folder}"]
+
+
+def prepare(folder: pathlib.Path) -> list[str]:
+    return ["--dataset=synthetic", "--options=rows=200000", f"--data_dir={folder}"]
+
+
+def export(finished: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    return [f"--workdir={finished}", f"--out={folder}", "--replace"]
+
+
+def of_model(folder: pathlib.Path) -> dict[str, object]:
+    """A model folder's files but its manifest and card, which tell when it was made."""
+    told = ("manifest", "card", "README")
+    return {k: v for k, v in of_files(folder).items() if not k.startswith(told)}

@@ -16,6 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import jax
+import numpy as np
+
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.input.reader import SplitReader
+
 MOST_SECONDS = 300.0  # of a call; longer is a hang
 SPEEDS = ("examples_per_second", "train_seconds", "seconds")
 
@@ -123,12 +129,26 @@ def of_table(folder: pathlib.Path) -> dict[str, object]:
 
 
 def of_files(folder: pathlib.Path) -> dict[str, object]:
-    """The bytes of all files of a prepared set, but of what killed calls have left."""
-    return {
-        str(path.relative_to(folder)): digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "incomplete." not in str(path) and not path.name.endswith(".lock")
-    }
+    """The bytes of all files."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): digest(path) for path in paths}
+
+
+def of_set(prepared: Prepared) -> dict[str, object]:
+    """A prepared set's fingerprint, and the numbers of each split's rows.
+
+    The bytes of its records differ from call to call: their writer compresses in several threads.
+    """
+    splits = {s: digest_of(SplitReader(prepared, s).everything()) for s in prepared.rows}
+    return {"fingerprint": prepared.fingerprint, **splits}
+
+
+def digest_of(tree: object) -> str:
+    """Of all numbers and texts of a pytree."""
+    made = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        made.update(leaf.encode() if isinstance(leaf, str) else np.asarray(leaf).tobytes())
+    return made.hexdigest()
 
 
 def without_speeds(value: object) -> object:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import io
 import pathlib
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 
-import jax
-import numpy as np
 import polars as pl
 from ml_collections import ConfigDict
 
@@ -25,11 +22,11 @@ from dtn_jax import export
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.run import Run
 from dtn_jax.train import train
 
-from .calls import digest, without_speeds
+from . import calls
+from .calls import digest, digest_of, without_speeds
 from .tally import Tally
 
 SCORED = 64  # raw rows that a model scores
@@ -146,9 +143,7 @@ def kinds(
         return found or None
 
     def of_set(copy: pathlib.Path) -> object:
-        prepared = catalog.load(config.data.dataset, "", str(copy))
-        rows = {s: digest_of(SplitReader(prepared, s).everything()) for s in prepared.rows}
-        return prepared.fingerprint, rows
+        return calls.of_set(catalog.load(config.data.dataset, "", str(copy)))
 
     raw = pathlib.Path(dtn_jax.datasets.__file__).parent / "adult.parquet"
     rows = pl.read_parquet(raw).head(SCORED)
@@ -170,14 +165,6 @@ def kinds(
         Kind("prepared set", data, lambda p: not p.name.endswith(".lock"), of_set),
         Kind("model", model, lambda p: True, of_model),
     ]
-
-
-def digest_of(tree: object) -> str:
-    """Of all numbers of a pytree."""
-    made = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        made.update(np.asarray(leaf).tobytes() if not isinstance(leaf, str) else leaf.encode())
-    return made.hexdigest()
 
 
 def all_damage(

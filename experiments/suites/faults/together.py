@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Iterator
 
 from .calls import Server, Work, timed
-from .kills import last
 from .tally import Tally
 
 
@@ -29,7 +28,7 @@ def two_at_once(
             if not {0, *codes} <= {0, 2} or 0 not in codes or "Traceback" in told:
                 tally.count("lost", f"exits {codes}: {told}")
             elif work.found(shared) != expected:
-                tally.count("wrong", f"exits {codes}: {last(shared)}")
+                tally.count("wrong", f"exits {codes}: {told[-400:]}")
             else:
                 tally.count("named" if 2 in codes else "survived")
         yield tally

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pathlib
 
-from .calls import Work, of_files, of_run, of_table
+from dtn_jax.datasets.preparation import catalog
+
+from .calls import Work, of_files, of_run, of_set, of_table
 
 MODULES = (
     "experiments.train",
@@ -22,6 +24,7 @@ SMALL = (
     "--config.train.checkpoint_every=7",
     "--config.parallel.devices=1",
 )
+ROWS = "rows=200000"
 PLACEMENTS = ("device", "stream")
 
 
@@ -36,7 +39,7 @@ def works(data: pathlib.Path, finished: pathlib.Path) -> list[Work]:
         *(train(data, placement) for placement in PLACEMENTS),
         *(sweep(data, placement) for placement in PLACEMENTS),
         Work("paper_tables", "experiments.paper_tables", lambda f: tables(data, f), of_table),
-        Work("prepare", "experiments.prepare", prepare, of_files),
+        Work("prepare", "experiments.prepare", prepare, of_synthetic),
         Work("export", "experiments.export", lambda f: export(finished, f), of_model),
     ]
 
@@ -67,7 +70,11 @@ def tables(data: pathlib.Path, folder: pathlib.Path) -> list[str]:
 
 
 def prepare(folder: pathlib.Path) -> list[str]:
-    return ["--dataset=synthetic", "--options=rows=200000", f"--data_dir={folder}"]
+    return ["--dataset=synthetic", f"--options={ROWS}", f"--data_dir={folder}"]
+
+
+def of_synthetic(folder: pathlib.Path) -> dict[str, object]:
+    return of_set(catalog.load("synthetic", ROWS, str(folder)))
 
 
 def export(finished: pathlib.Path, folder: pathlib.Path) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from plugin_files import EXAMPLE
 from small_runs import last_state, logged, small
 
+from dtn_jax.analysis import stopped
 from dtn_jax.train import train
 from experiments import launch
 
@@ -24,8 +25,9 @@ FLAGS = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
 ALONE = os.environ | {"XLA_FLAGS": FLAGS}
 
 
-def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, **changes):
-    """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`."""
+def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, code=0, **changes):
+    """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`; each
+    must end with this code."""
     address = f"127.0.0.1:{launch.free_port()}"
     started = [
         subprocess.Popen(
@@ -41,7 +43,7 @@ def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, **chang
         for index in range(count)
     ]
     said = [process.communicate(timeout=240)[0] for process in started]
-    assert [process.returncode for process in started] == [0] * count, "\n".join(said)
+    assert [process.returncode for process in started] == [code] * count, "\n".join(said)
     return said
 
 
@@ -92,6 +94,17 @@ def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
     run_together(tmp_path / "run", prepared_dir, 2, 2, parallel__strategy="pmap")
     assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
+
+
+def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
+    """Each holds half of the batch; the first one writes the whole."""
+    diverging = {"optim__learning_rate": 1e30, "model__normalisation": "none"}
+    workdir = tmp_path / "run"
+    said = run_together(workdir, prepared_dir, 2, 1, code=1, train__checkpoint_every=1, **diverging)
+    assert all("UserError: not finite at step 2: the loss of income" in text for text in said)
+    kept = stopped.read(workdir / "nonfinite/step-2.npz")
+    assert len(kept.batch.ids) == small(prepared_dir).data.batch_size
+    assert kept.batch.row_mask.all()
 
 
 def test_four_processes_share_two_lanes(tmp_path):

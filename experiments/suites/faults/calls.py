@@ -137,7 +137,7 @@ def of_files(folder: pathlib.Path) -> dict[str, object]:
 def of_set(prepared: Prepared) -> dict[str, object]:
     """A prepared set's fingerprint, and the numbers of each split's rows.
 
-    The bytes of its records differ from call to call: their writer compresses in several threads.
+    The bytes of its records may differ from process to process, though all rows are the same.
     """
     splits = {s: digest_of(SplitReader(prepared, s).everything()) for s in prepared.rows}
     return {"fingerprint": prepared.fingerprint, **splits}

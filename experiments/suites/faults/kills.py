@@ -29,6 +29,8 @@ def killed(server: Server, work: Work, folder: pathlib.Path, kills: int, seed: i
     timed(server, work, folder / "first")  # its programs are compiled for the others
     seconds = timed(server, work, folder / "uncut")
     expected = work.found(folder / "uncut")
+    if work.found(folder / "first") != expected:
+        raise RuntimeError(f"{work.name}: two uncut calls differ")
     draw, hits, rounds, since = random.Random(f"{work.name} {seed}"), 0, 0, 0
     for _ in range(TRIES * kills):
         own = folder / f"killed{rounds}"

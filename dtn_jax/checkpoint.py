@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import glob
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from dtn_jax import checksums
 from dtn_jax.checksums import Damaged
@@ -19,6 +22,15 @@ from dtn_jax.tables.plan import TablePlan
 
 KEPT = 2  # last checkpoints on disk
 ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
+
+
+@epath.register_path_cls
+class Plain(type(epath.Path())):
+    """A path of which no character is a pattern: orbax finds files by globs below its folders, and
+    of `runs/lr[1e-3]` it would find none, and lose what it saves."""
+
+    def glob(self, pattern: str) -> Iterator[Plain]:
+        return (self / name for name in glob.glob(pattern, root_dir=self))
 
 
 class Checkpoints:
@@ -42,7 +54,7 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
             )
-            return ocp.CheckpointManager(self.folder / name, options=options)
+            return ocp.CheckpointManager(Plain(self.folder / name), options=options)
 
         self.last, self.best = manager("last", KEPT), manager("best", None)
         self.reader = ocp.PyTreeCheckpointer()
@@ -188,13 +200,13 @@ class Checkpoints:
 
         `like` has arrays, or their shapes, dtypes and shardings; of a `part` of what was saved.
         """
-        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
+        metadata = ocp.PyTreeCheckpointHandler().metadata(Plain(folder)).custom_metadata or {}
         order = row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
         like = jax.tree.map(_abstract, like)
         rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
-        rest = self.reader.restore(folder, args=args)
+        rest = self.reader.restore(Plain(folder), args=args)
         return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
 
     def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:

@@ -227,7 +227,7 @@ def show(found: dict, path: pathlib.Path) -> None:
         rich.print(table)
     for note in table_terminal.notes(found):
         rich.get_console().print(note, style="dim", markup=False, highlight=False)
-    rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+    print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             configs[name] = own
-            storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
+            storage = known.storage or trial_storage.sqlite(workdir / "sweep.db")
             asked = "" if grid else described(space, own)
             search = known.study or data.schema.name
             study = open_study(

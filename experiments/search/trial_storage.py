@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import optuna
 import rich
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
@@ -64,6 +65,11 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             grace_period=DEAD,
             heartbeat_stale_trial_callback=go_on_later,
         )
+
+
+def sqlite(path: pathlib.Path) -> str:
+    """The URL of a file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def shown(url: str) -> str:

@@ -34,6 +34,14 @@ def test_the_password_of_a_storage_is_not_shown():
     assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
 
 
+def test_a_path_with_the_signs_of_a_url_is_one(tmp_path):
+    folder = tmp_path / "s?x=1#[a]%41"
+    folder.mkdir()
+    url = trial_storage.sqlite(folder / "sweep.db")
+    open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {})).close()
+    assert [p.name for p in folder.iterdir()] == ["sweep.db"]
+
+
 def test_the_last_point_of_a_grid_is_gone_on_with_too():
     grid = {"seed": ["1", "2"]}
     sampler = optuna.samplers.GridSampler(grid)

@@ -12,9 +12,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from dtn_jax import checksums
-from dtn_jax.checksums import Damaged
 from dtn_jax.errors import UserError
-from dtn_jax.parallel import processes
+from dtn_jax.parallel import processes, verified
+from dtn_jax.parallel.verified import Damaged
 from dtn_jax.shared_files import move_aside
 from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order
@@ -115,7 +115,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps of the last checkpoints that are whole, as far as checksums tell."""
         return sorted(
-            s for s in self.last.all_steps() if not checksums.told_damage(_folder(self.last, s))
+            s for s in self.last.all_steps() if not verified.told_damage(_folder(self.last, s))
         )
 
     def drop(self, step: int) -> None:
@@ -130,7 +130,7 @@ class Checkpoints:
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = checksums.told_damage(_folder(self.best, step), "has no checksums")
+            problem = verified.told_damage(_folder(self.best, step), "has no checksums")
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
@@ -161,7 +161,7 @@ class Checkpoints:
             found = _folder(manager, step)
             try:
                 part = manager is self.last
-                weights = checksums.read(
+                weights = verified.read(
                     found, functools.partial(self._arrays, found / item, like, part)
                 )
             except Damaged as error:
@@ -193,7 +193,7 @@ class Checkpoints:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
             return self._arrays(path / "state", like), rest.progress
 
-        return checksums.read(path, read)
+        return verified.read(path, read)
 
     def _arrays(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.

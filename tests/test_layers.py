@@ -19,6 +19,7 @@ LAYERS = (
     "schema",
     "interface",
     "shared_files",
+    "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
     "parallel.processes",  # each process reads its own rows
@@ -57,7 +58,6 @@ LAYERS = (
     "config",  # assembled from the options of all above
     "run",
     "workdir",
-    "checksums",
     "checkpoint",
     "selection",
     "results",

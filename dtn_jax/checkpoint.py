@@ -15,7 +15,7 @@ from dtn_jax import checksums
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes, verified
 from dtn_jax.parallel.verified import Damaged
-from dtn_jax.shared_files import move_aside
+from dtn_jax.shared_files import disk_errors, move_aside
 from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order
 from dtn_jax.tables.plan import TablePlan
@@ -56,6 +56,8 @@ class Checkpoints:
             )
             return ocp.CheckpointManager(Plain(self.folder / name), options=options)
 
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file, expected a folder: move it away")
         self.last, self.best = manager("last", KEPT), manager("best", None)
         self.reader = ocp.PyTreeCheckpointer()
 
@@ -64,12 +66,9 @@ class Checkpoints:
 
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
-        saved = self.last.save(
-            step,
-            args=ocp.args.Composite(
-                state=self._to_save(state), progress=ocp.args.JsonSave(progress)
-            ),
-        )
+        args = ocp.args.Composite(state=self._to_save(state), progress=ocp.args.JsonSave(progress))
+        with disk_errors(self.folder):
+            saved = self.last.save(step, args=args)
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
         _write_checksums(self.last, step)
@@ -135,7 +134,8 @@ class Checkpoints:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        self.best.save(step, args=self._to_save(_weights(state)), force=True)
+        with disk_errors(self.folder):
+            self.best.save(step, args=self._to_save(_weights(state)), force=True)
         _write_checksums(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
@@ -193,7 +193,10 @@ class Checkpoints:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
             return self._arrays(path / "state", like), rest.progress
 
-        return verified.read(path, read)
+        state, progress = verified.read(path, read)
+        if int(state.step) != step:
+            raise Damaged(f"{path} holds the state of step {int(state.step)}")
+        return state, progress
 
     def _arrays(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.

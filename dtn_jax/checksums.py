@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -25,19 +25,29 @@ NOTES = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
 def write(
-    folder: pathlib.Path, names: Iterable[str] | None = None, of: Checksum | None = None
+    folder: pathlib.Path,
+    files: Mapping[str, pathlib.Path] | None = None,
+    of: Checksum | None = None,
 ) -> None:
     """Writes the checksums of files in a folder, which must be whole.
 
     Args:
       folder: theirs, where NAME will be.
-      names: the files, by their names from there; None: all.
+      files: by their names from there, where they are as yet; None: all.
       of: makes a checksum of a file; None: `checksum`.
     """
-    names = _files(folder).keys() if names is None else names
+    files = _files(folder) if files is None else files
     of = of or checksum
-    found = {name: [(folder / name).stat().st_size, of(folder / name)] for name in names}
+    found = {name: [path.stat().st_size, of(path)] for name, path in files.items()}
     write_whole(folder / NAME, json.dumps(found, indent=1, sort_keys=True))
+
+
+def names(folder: pathlib.Path) -> list[str]:
+    """The files that have checksums; [] where these are damaged."""
+    try:
+        return [str(name) for name in json.loads((folder / NAME).read_text())]
+    except UNREADABLE:
+        return []
 
 
 def are_there(folder: pathlib.Path) -> bool:
@@ -45,7 +55,9 @@ def are_there(folder: pathlib.Path) -> bool:
     return (folder / NAME).exists()
 
 
-def damage(folder: pathlib.Path, more: bool = False, of: Checksum | None = None) -> str:
+def damage(
+    folder: pathlib.Path, only: Iterable[str] | None = None, of: Checksum | None = None
+) -> str:
     """What is wrong with which file of a folder that has checksums; empty where nothing is.
 
     A file is wrong that is missing, changed, cannot be read, or was not there when the checksums
@@ -53,7 +65,7 @@ def damage(folder: pathlib.Path, more: bool = False, of: Checksum | None = None)
 
     Args:
       folder: the files'.
-      more: whether there may be files that have no checksum.
+      only: look at these files alone, as far as they have checksums; None: at all.
       of: as in `write`.
     """
     of = of or checksum
@@ -62,7 +74,11 @@ def damage(folder: pathlib.Path, more: bool = False, of: Checksum | None = None)
         expected = {name: (int(size), str(told)) for name, (size, told) in expected.items()}
     except UNREADABLE as error:
         return f"{NAME} cannot be read ({error})"
-    files = {n: folder / n for n in expected if (folder / n).is_file()} if more else _files(folder)
+    if only is None:
+        files = _files(folder)
+    else:
+        expected = {name: expected[name] for name in only if name in expected}
+        files = {name: folder / name for name in expected if (folder / name).is_file()}
     if lost := sorted(expected.keys() - files.keys()):
         return f"{lost[0]} is missing"
     added = [n for n in files.keys() - expected.keys() if pathlib.PurePath(n).name not in NOTES]

@@ -19,6 +19,7 @@ from dtn_jax.config.sections import SECTIONS, declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.shared_files import told
 
 from .option_help import option_help
 
@@ -162,6 +163,11 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     except BrokenPipeError:  # who read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(1)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        more = "; the same command goes on from there" if resumes else ""
+        leave(_fail(f"error: {told(error)}. What was saved before is whole{more}", 2))
     except Exception:
         if not jax.distributed.is_initialized():
             raise

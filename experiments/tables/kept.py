@@ -20,7 +20,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked, write_whole
+from dtn_jax.shared_files import locked, open_lock, write_whole
 
 from . import draws
 from . import pack as packs
@@ -138,7 +138,7 @@ def alone(path: pathlib.Path) -> Iterator[bool]:
 def only_one(path: pathlib.Path) -> Iterator[bool]:
     """Waits until no other process is here; yields False where the file system cannot tell."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:

@@ -160,6 +160,8 @@ class Work:
                         took.setdefault(i == 0, []).append(time.monotonic() - start)
                 except UserError as error:
                     problems.append(f"  {label}: {error}")
+                except OSError as error:
+                    problems.append(f"  {label}: {told(error)}")
                 except Exception as error:
                     traceback.print_exc()
                     problems.append(f"  {label}: {type(error).__name__}: {error}")

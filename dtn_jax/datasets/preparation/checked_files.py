@@ -31,8 +31,9 @@ def seal(folder: pathlib.Path, leave_out: Iterable[str] = ()) -> None:
       folder: the set's.
       leave_out: files that nothing is read from.
     """
-    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    checksums.write(folder, sorted(names - {*leave_out, checksums.NAME}), _checksum)
+    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    files = {n: path for n, path in files.items() if n not in (*leave_out, checksums.NAME)}
+    checksums.write(folder, files, _checksum)
 
 
 def check(folder: pathlib.Path) -> None:
@@ -41,7 +42,7 @@ def check(folder: pathlib.Path) -> None:
         raise UserError(f"{folder} is not a folder, expected a prepared set; {remedy(folder)}")
     if not checksums.are_there(folder):
         _warn_once(folder)
-    elif problem := checksums.damage(folder, more=True, of=_checksum):
+    elif problem := checksums.damage(folder, checksums.names(folder), _checksum):
         raise UserError(f"{folder}/{problem}; {remedy(folder)}")
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int
 
+from dtn_jax import checksums
 from dtn_jax.datasets.preparation import checked_files
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
@@ -165,7 +166,7 @@ def read(folder: pathlib.Path) -> Prepared:
         unknown_values=facts["unknown_values"],
         fingerprint=facts["fingerprint"],
         recipe=facts["recipe"],
-        notes=_parse(folder / "notes.json", json.loads),
+        notes=_parse(folder / "notes.json", lambda text: dict(json.loads(text))),
         **{name: facts[name] for name in KEPT},
     )
 
@@ -174,7 +175,7 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
     """What a JSON file of a prepared set says."""
     try:
         return parse(path.read_text())
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (KeyError, *checksums.UNREADABLE) as error:
         raise UserError(
             f"{path} is missing or damaged ({error}); {checked_files.remedy(path.parent)}"
         ) from None

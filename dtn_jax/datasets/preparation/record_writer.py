@@ -9,8 +9,9 @@ import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from dtn_jax.datasets.preparation import checked_files
+from dtn_jax.datasets.preparation import checked_files, unfinished
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import disk_errors
 
 
 class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -26,6 +27,10 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 f"{self.data_path / 'dataset_info.json'} is damaged ({error}); "
                 f"{checked_files.remedy(pathlib.Path(self.data_path))}"
             ) from None
+
+    def download_and_prepare(self, **kwargs):
+        with unfinished.preparing(pathlib.Path(self.data_path).parent):
+            super().download_and_prepare(**kwargs)
 
     def _download_and_prepare(self, dl_manager, download_config):
         super()._download_and_prepare(dl_manager, download_config)
@@ -59,7 +64,8 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 yield key, data
 
         path = template.sharded_filepath(shard_index=0, num_shards=1)
-        self._example_writer().write(path=path, examples=serialized())
+        with disk_errors(pathlib.Path(path)):
+            self._example_writer().write(path=path, examples=serialized())
         return tfds.core.SplitInfo(
             name=split, shard_lengths=[len(sizes)], num_bytes=sum(sizes), filename_template=template
         )

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import re
 import uuid
 from collections.abc import Iterator
 from typing import IO
@@ -23,9 +24,10 @@ FAULTS = {
     **{os.strerror(n): n for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)},
     **{os.strerror(n): n for n in (errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)},
 }
+ROOM = "make room, and the same command goes on: what was saved before is whole"
 REMEDIES = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
     errno.EFBIG: "choose a disk that takes larger files",
     errno.EROFS: "name a place that can be written",
     errno.EACCES: "name a place that can be written",
@@ -99,14 +101,15 @@ def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.P
 
 @contextlib.contextmanager
 def disk_errors(path: pathlib.Path) -> Iterator[None]:
-    """What libraries raise where the disk fails them becomes the OSError that it is."""
+    """What is raised inside where the disk fails becomes an OSError that has a path."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         found = [n for words, n in FAULTS.items() if words in str(error)]
-        if isinstance(error, OSError) or not found:
+        named = isinstance(error, OSError) and error.filename
+        if named or not found:
             raise
         raise OSError(found[0], os.strerror(found[0]), str(path)) from error
 
@@ -116,3 +119,15 @@ def told(error: OSError) -> str:
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
     text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
     return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
+
+
+def check_place(path: str | pathlib.Path, what: str = "workdir") -> None:
+    """Raises UserError where a path cannot be a folder's, whatever is on the disk."""
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{what} {path} is a URL, expected a folder of this machine")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{what} {str(path)!a} is no text in UTF-8, so not all files can be written there"
+        ) from None

@@ -166,8 +166,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     except OSError as error:
         if "--debug" in arguments:
             raise
-        more = "; the same command goes on from there" if resumes else ""
-        leave(_fail(f"error: {told(error)}. What was saved before is whole{more}", 2))
+        leave(_fail(f"error: {told(error)}", 2), at_once=True)
     except Exception:
         if not jax.distributed.is_initialized():
             raise
@@ -190,8 +189,9 @@ def interrupt_again(lost) -> None:
 def leave(code: int, at_once: bool = False) -> None:
     """Ends the process.
 
-    It ends at once if asked to, since an orderly end may crash in interrupted work, and if there
-    are other processes, since it would wait for them while they wait for it.
+    It ends at once if asked to, since an orderly end may crash in interrupted work, or write to a
+    full disk, and if there are other processes, since it would wait for them while they wait for
+    it.
     """
     if at_once or jax.distributed.is_initialized():
         try:

@@ -17,9 +17,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import locked, told, write_whole
+from dtn_jax.shared_files import check_place, disk_errors, locked, told, write_whole
 from dtn_jax.workdir import found, records
-from dtn_jax.workdir.faults import Busy, Unusable, check_place
+from dtn_jax.workdir.faults import Busy, Unusable
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
@@ -48,7 +48,10 @@ class Workdir:
     def __init__(
         self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
     ):
-        check_place(path)
+        try:
+            check_place(path)
+        except UserError as error:
+            raise Unusable(str(error)) from None
         self.path = pathlib.Path(path).expanduser().absolute()
         self.writer = self.lock = None
         check_folder(self.path, config, fingerprint)
@@ -103,21 +106,26 @@ class Workdir:
         """Appends a record to metrics.jsonl and its numbers to the TensorBoard events."""
         if not processes.is_first():
             return
-        with (self.path / records.NAME).open("a") as file:
+        with disk_errors(self.path / records.NAME), (self.path / records.NAME).open("a") as file:
             file.write(json.dumps(record) + "\n")
-        for name, value in record.items():
-            if name not in ("kind", "step", "epoch") and value is not None:
-                self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        numbers = {k: v for k, v in record.items() if k not in ("kind", "step", "epoch")}
+        with disk_errors(self.path / "tensorboard"):
+            for name, value in numbers.items():
+                if value is not None:
+                    self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
 
     def history(self) -> list[dict]:
         """The records of metrics.jsonl."""
         return records.read(self.path).records
 
     def close(self) -> None:
-        if self.writer:
-            self.writer.close()
-        if self.lock:
-            self.lock.close()
+        try:
+            if self.writer:
+                with disk_errors(self.path / "tensorboard"):
+                    self.writer.close()
+        finally:
+            if self.lock:
+                self.lock.close()
 
 
 def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:

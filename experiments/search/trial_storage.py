@@ -50,7 +50,9 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                raise UserError(f"storage {shown(storage)!r} cannot be opened: {error}") from error
+                raise UserError(
+                    f"storage {shown(storage)!r} cannot be opened: {brief(error)}"
+                ) from error
             time.sleep(0.5)
 
 
@@ -70,6 +72,15 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 def sqlite(path: pathlib.Path) -> str:
     """The URL of a file, whatever characters its path has."""
     return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def brief(error: Exception) -> str:
+    """What a storage says, without the SQL by which it came to that."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def silent(error: Exception) -> str:
+    return f"the storage does not answer: {brief(error)}"
 
 
 def shown(url: str) -> str:

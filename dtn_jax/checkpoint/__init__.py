@@ -1,36 +1,26 @@
-"""Checkpoints: last states with their progress, and best states. Only this file uses orbax."""
+"""Checkpoints: last states with their progress, and best states. Only this folder uses orbax."""
 
 from __future__ import annotations
 
 import functools
-import glob
 import pathlib
-from collections.abc import Iterator
 
 import jax
 import orbax.checkpoint as ocp
-from etils import epath
 
 from dtn_jax import checksums
+from dtn_jax.checkpoint import verified
+from dtn_jax.checkpoint.orbax import Plain, saving
+from dtn_jax.checkpoint.verified import Damaged
 from dtn_jax.errors import UserError
-from dtn_jax.parallel import processes, verified
-from dtn_jax.parallel.verified import Damaged
-from dtn_jax.shared_files import disk_errors, move_aside
+from dtn_jax.parallel import processes
+from dtn_jax.shared_files import move_aside
 from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order
 from dtn_jax.tables.plan import TablePlan
 
 KEPT = 2  # last checkpoints on disk
 ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
-
-
-@epath.register_path_cls
-class Plain(type(epath.Path())):
-    """A path of which no character is a pattern: orbax finds files by globs below its folders, and
-    of `runs/lr[1e-3]` it would find none, and lose what it saves."""
-
-    def glob(self, pattern: str) -> Iterator[Plain]:
-        return (self / name for name in glob.glob(pattern, root_dir=self))
 
 
 class Checkpoints:
@@ -67,7 +57,7 @@ class Checkpoints:
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
         args = ocp.args.Composite(state=self._to_save(state), progress=ocp.args.JsonSave(progress))
-        with disk_errors(self.folder):
+        with saving(self.folder):
             saved = self.last.save(step, args=args)
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
@@ -134,7 +124,7 @@ class Checkpoints:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        with disk_errors(self.folder):
+        with saving(self.folder):
             self.best.save(step, args=self._to_save(_weights(state)), force=True)
         _write_checksums(self.best, step)
 

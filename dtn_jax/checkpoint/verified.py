@@ -9,6 +9,7 @@ from typing import TypeVar
 import jax
 
 from dtn_jax import checksums
+from dtn_jax.checkpoint.orbax import quiet
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 
@@ -52,7 +53,8 @@ def read(path: pathlib.Path, do: Callable[[], T]) -> T:
             "interrupted while saving), so damage to its files would not show"
         )
     try:
-        return do()
+        with quiet():
+            return do()
     except UserError:
         raise
     except Exception as error:  # orbax raises many kinds, plain Exception among them

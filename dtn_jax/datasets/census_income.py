@@ -31,7 +31,7 @@ from dtn_jax.datasets.preparation.download import (
 )
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, listed
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
@@ -176,7 +176,7 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise UserError(
-            f"{path}: column {missing[0]!r} is missing; the columns are: {', '.join(frame.columns)}"
+            f"{path}: column {missing[0]!r} is missing; the columns are: {listed(frame.columns)}"
         )
     if len(frame) != rows:
         raise UserError(

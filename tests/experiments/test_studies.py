@@ -42,6 +42,29 @@ def test_a_path_with_the_signs_of_a_url_is_one(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["sweep.db"]
 
 
+def damaged_pages(path):
+    """The tables' pages zeroed; SQLite opens such a file."""
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def damaged_json(path):
+    data = path.read_bytes()
+    assert b'"config"' in data
+    path.write_bytes(data.replace(b'{"config"', b'}"config"'))
+
+
+@pytest.mark.parametrize("damage", [damaged_pages, damaged_json])
+def test_a_damaged_database_is_told(tmp_path, damage):
+    url = trial_storage.sqlite(tmp_path / "sweep.db")
+    given = (url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    open_study(*given).close()
+    damage(tmp_path / "sweep.db")
+    with pytest.raises(UserError, match=r"storage '.*sweep\.db' (is damaged|cannot be opened)"):
+        open_study(*given)
+
+
 def test_the_last_point_of_a_grid_is_gone_on_with_too():
     grid = {"seed": ["1", "2"]}
     sampler = optuna.samplers.GridSampler(grid)

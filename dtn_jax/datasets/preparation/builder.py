@@ -214,7 +214,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     def _write_facts(self, folder: pathlib.Path) -> None:
         (folder / "schema.json").write_text(self.schema().to_json())
         (folder / "encoders.json").write_text(enc.to_json(self.fitted))
-        account = self.account()
+        account = [*self.account(), *self.counts.unlabelled(self.rows)]
         notes = self.notes() | ({"account": account} if account else {})
         (folder / "notes.json").write_text(json.dumps(notes, indent=1))
         written = [*sorted(folder.glob("*.array_record*")), folder / "encoders.json"]
@@ -244,5 +244,5 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         made = self.counts
         found = (self.rows, made.unknown, made.missing, made.values, made.cut)
         progress.say(progress.summary(self.name, *found))
-        for line in self.account():
+        for line in [*self.account(), *made.unlabelled(self.rows)]:
             progress.say(f"{self.name}: {line}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked, chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
 

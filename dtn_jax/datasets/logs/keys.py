@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int64, UInt64
+
+from dtn_jax.datasets.shapes import Bool, Int64, UInt64
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
 TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers

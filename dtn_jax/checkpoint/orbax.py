@@ -38,9 +38,9 @@ def quiet() -> Iterator[None]:
     logger.setLevel(logging.CRITICAL)
     try:
         yield
+        sys.excepthook = shown  # after an error more may come
     finally:
         logger.setLevel(before)
-        sys.excepthook = shown
 
 
 @contextlib.contextmanager

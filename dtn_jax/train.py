@@ -98,13 +98,15 @@ def start(
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
     """That of a checkpoint; raises UserError where it cannot be of this run."""
-    step = int(state.step)
+    step, newest = int(state.step), max(checkpoints.last.all_steps())
     try:
+        if step != newest:
+            raise UserError(f"it holds the state of step {step}")
         if step > run.total_steps:
             raise UserError(f"its step is beyond the end of this run, {run.total_steps}")
         return Progress.read(saved)
     except UserError as error:
-        path = checkpoints.folder / "last" / str(step)
+        path = checkpoints.folder / "last" / str(newest)
         raise UserError(
             f"checkpoint {path} cannot be used: {error}. Move it away: the run goes on from an "
             "older one, or anew"

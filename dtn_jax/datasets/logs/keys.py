@@ -78,7 +78,7 @@ def number_keys(numbers: Int64[np.ndarray, " B"]) -> UInt64[np.ndarray, " B"]:
 
 def text_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     """A hash of the bytes of each text, eight bytes at a time."""
-    array = texts.to_arrow().cast("large_string")
+    array = texts.rename("").to_arrow().cast("large_string")  # Arrow takes no NUL in a name
     _, offsets, data = array.buffers()
     offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     size = int(offsets[-1]) if len(offsets) else 0

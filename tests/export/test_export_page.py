@@ -12,6 +12,8 @@ import dtn_jax.export
 from dtn_jax.export import model_folder
 from experiments import export
 
+pytestmark = pytest.mark.usefixtures("quick_card")
+
 PAGE = (pathlib.Path(__file__).parents[2] / "docs/export.md").read_text()
 COMMANDS = re.findall(r"^python -m experiments\.(\w+) (.*)$", PAGE, re.M)
 

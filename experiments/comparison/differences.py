@@ -72,7 +72,7 @@ class Difference:
         return "B" if self.difference * BETTER[self.metric] > 0 else "A"
 
 
-def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
+def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
     """Puts the rows of all in the order of the first one's.
 
     Args:
@@ -97,7 +97,10 @@ def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
 
 def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     """Where each row of the first lies in the other."""
-    texts = [rows.key.cast(pl.String) for rows in (first, other)]
+    texts = [first.key, other.key]
+    if first.key.dtype != other.key.dtype or not first.key.dtype.is_integer():
+        # A number in one file may be a text in the other.
+        texts = [key.cast(pl.String) for key in texts]
     for rows, text in zip((first, other), texts):
         if text.null_count():
             raise UserError(

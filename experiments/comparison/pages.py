@@ -40,7 +40,8 @@ def table(found: Sequence[Difference], title: str) -> rich.table.Table:
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
             own = [SHORT.get(one.metric, TITLES[one.metric]), *cells(one)[2:]]
-            own = [cell.replace(" ± ", "±") for cell in own]
+            if len(one.a) > 1 or len(one.b) > 1:  # which leaves no room for more digits
+                own[1:3] = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
             made.add_row(*(rich.text.Text(cell) for cell in own))
         grid.add_row(rich.text.Text(f"\n{key}", "bold"))
         grid.add_row(made)
@@ -112,6 +113,10 @@ def verdict(found: Sequence[Difference]) -> list[str]:
                 f"{one.key}: no difference in {title} that these rows could tell from none "
                 f"(p = {one.p_holm:.2f}); one of more than {most:.{fine(one)}f} is unlikely."
             )
+        others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
+        if others:
+            told = ", ".join(f"{d.better} by {TITLES[d.metric]}" for d in others)
+            lines[-1] += f" Better by other metrics: {told}."
     return lines
 
 

@@ -3,17 +3,20 @@
 The folder holds the program (StableHLO, for every batch size on CPUs, GPUs and TPUs), the weights
 (safetensors), encoders, schema and calibration, and a manifest with the SHA-256 of every file.
 --workdir=A,B,C exports runs that differ in their seed alone as one model, of their mean
-probability. docs/export.md says more.
+probability. --again=MODEL makes the program of a model anew, from its folder alone: do so once its
+StableHLO is too old for a new JAX. docs/export.md says more.
 """
 
 from __future__ import annotations
 
+import argparse
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.program import TABLE_DTYPES
-from dtn_jax.export.write import export_run, read_tasks
+from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.write.model import read_tasks
+from dtn_jax.export.write.program import TABLE_DTYPES
 
 from . import command, compile_cache
 
@@ -22,6 +25,10 @@ EXAMPLE = "python -m experiments.export --workdir=runs/adult_dtn --out=models/ad
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
+    if known.again:
+        check_alone(known)
+        make_again(known.again, known.plugins)
+        return
     workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
     if not workdirs:
         raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
@@ -41,6 +48,13 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
+def check_alone(known: argparse.Namespace) -> None:
+    """Raises UserError where --again has options that mean nothing with it."""
+    given = [n for n in ("workdir", "out", "tables", "tasks", "select") if getattr(known, n)]
+    if given:
+        raise UserError(f"--again has no use for --{given[0]}: it makes the program anew, alone")
+
+
 def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
 
@@ -53,6 +67,7 @@ def make_parser() -> command.Parser:
     add("tables", f"dtype of the stored tables: {', '.join(TABLE_DTYPES)} (default: the run's own)")
     add("tasks", "tasks whose scores the model gives, by comma (default: all)")
     add("select", "the best state for this task (default: the state that the run reports)")
+    add("again", "a model's folder, whose program is made anew")
     add("plugins", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "where raw files are now, if not where the run had them")

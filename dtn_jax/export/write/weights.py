@@ -17,8 +17,10 @@ import jax
 import ml_dtypes
 import numpy as np
 from jaxtyping import Float, Int8, Shaped
+from safetensors import SafetensorError, safe_open
 
-from dtn_jax.export.program import SCALE, Shapes
+from dtn_jax.errors import UserError
+from dtn_jax.export.write.program import SCALE, Shapes
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric
@@ -63,7 +65,7 @@ class WeightsFile:
 def write_weights(
     path: pathlib.Path,
     shapes: Shapes,
-    dense: Mapping[str, jax.Array],
+    dense: Mapping[str, jax.Array | np.ndarray],
     tables: Mapping[str, Sequence[Iterable[np.ndarray]]],
 ) -> None:
     """Writes the weights of a program.
@@ -92,7 +94,7 @@ def write_weights(
 
 def side_by_side(members: Sequence[Iterable[np.ndarray]]) -> Iterator[Float[np.ndarray, "M N D"]]:
     """The rows of several tables, of equal numbers of them at a time, in float32."""
-    sources = [iter(pieces) for pieces in members]
+    sources = [(piece for piece in pieces if len(piece)) for pieces in members]
     held = [next(source, None) for source in sources]
     while all(piece is not None for piece in held):
         count = min(len(piece) for piece in held)
@@ -122,3 +124,18 @@ def quantised(
     scales = (np.abs(rows).max(axis=2, initial=0) / MOST).astype(np.float32)
     steps = np.rint(rows / np.where(scales == 0, 1, scales)[:, :, None])
     return np.clip(steps, -MOST, MOST).astype(np.int8), scales
+
+
+def stored_shapes(path: pathlib.Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """{name: (shape, dtype)} of a file of weights.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    dtypes = {stored: name for name, stored in DTYPES.items()}
+    try:
+        with safe_open(path, "numpy") as file:
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {n: (tuple(s.get_shape()), dtypes[s.get_dtype()]) for n, s in found.items()}
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error})") from None

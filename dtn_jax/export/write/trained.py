@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from dtn_jax.analysis import finished
 from dtn_jax.checkpoint import Checkpoints, weights_of
 from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
-from dtn_jax.export.program import named
+from dtn_jax.export.write.program import named
 from dtn_jax.run import Run, build_run
 from dtn_jax.tables import read_back
 
@@ -28,13 +29,13 @@ class Member:
       seed: of the run.
       step: of the state.
       dense: {name: array}: `params/…` and `model_state/…`.
-      tables: {`tables/…`: its rows as they are stored, piece by piece}; they can be taken once.
+      tables: {`tables/…`: what gives its rows as they are stored, piece by piece}
     """
 
     seed: int
     step: int
     dense: dict[str, jax.Array]
-    tables: dict[str, Iterator[np.ndarray]]
+    tables: dict[str, Callable[[], Iterator[np.ndarray]]]
 
 
 def build(
@@ -86,8 +87,8 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     def weights(arrays: pathlib.Path, part: bool) -> tuple[dict, dict]:
         order = checkpoints.order(arrays)
         tables = {
-            f"tables/{name}": read_back.rows(
-                arrays, f"tables.{name}", order[name], lie, run.plan.used[name]
+            f"tables/{name}": functools.partial(
+                read_back.rows, arrays, f"tables.{name}", order[name], lie, run.plan.used[name]
             )
             for name, lie in run.plan.arrays.items()
         }

@@ -9,6 +9,7 @@ Letters: B batch, T tasks, V rows of the tables, D embedding width, M members of
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -49,6 +50,7 @@ class Forward:
     table_dtype: str = "float32"
     members: int = 1
 
+    @functools.cached_property
     def variables(self) -> dict:
         """{collection: shapes} of one member's variables."""
 
@@ -64,7 +66,7 @@ class Forward:
         of a table holds row r of each.
         """
         found = {}
-        for collection, tree in self.variables().items():
+        for collection, tree in self.variables.items():
             for name, leaf in named(COLLECTIONS[collection], tree).items():
                 for member in range(self.members):
                     found[self.prefix(member) + name] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
@@ -123,7 +125,7 @@ class Forward:
         """Of one member, `[B, T]`."""
         variables = {
             collection: _filled(tree, weights, self.prefix(member) + COLLECTIONS[collection])
-            for collection, tree in self.variables().items()
+            for collection, tree in self.variables.items()
         }
         own = {}
         for name, found in gathered.items():
@@ -164,16 +166,8 @@ def inputs_of(plan: TablePlan, batch: object) -> Shapes:
 def export_program(forward: Forward) -> tuple[bytes, Shapes]:
     """The program for every batch size and platform, and the weights that it reads."""
     weights = forward.weights()
-    exported = _export(forward, weights)
-    names = sorted(weights)  # the order in which JAX flattens a dict
-    read = {names[i] for i in exported.module_kept_var_idx if i < len(names)}
-    if len(read) < len(weights):  # some serve tasks that were left out
-        weights = {name: leaf for name, leaf in weights.items() if name in read}
-        exported = _export(forward, weights)
-    return bytes(exported.serialize()), weights
-
-
-def _export(forward: Forward, weights: Shapes) -> export.Exported:
+    if set(forward.tasks) < set(forward.plan.schema.task_names):
+        weights = _read(forward, weights)
     batch, rows = export.symbolic_shape("B, R")
 
     def symbolic(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -181,9 +175,17 @@ def _export(forward: Forward, weights: Shapes) -> export.Exported:
             return leaf
         return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
 
-    weights = {name: symbolic(name, leaf) for name, leaf in weights.items()}
+    given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
     made = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
-    return made(weights, inputs_of(forward.plan, batch))
+    return bytes(made(given, inputs_of(forward.plan, batch)).serialize()), weights
+
+
+def _read(forward: Forward, weights: Shapes) -> Shapes:
+    """The weights without those that serve other tasks alone."""
+    # JAX says which arguments a program reads only where all shapes are known.
+    exported = export.export(jax.jit(forward.__call__))(weights, inputs_of(forward.plan, 1))
+    kept, names = set(exported.module_kept_var_idx), sorted(weights)  # JAX's order of a dict
+    return {name: weights[name] for i, name in enumerate(names) if i in kept}
 
 
 def _filled(tree: Mapping, weights: Mapping[str, Array], prefix: str) -> dict:

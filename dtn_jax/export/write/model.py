@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 
 import jax
 
-import dtn_jax
-from dtn_jax.config import identity
-from dtn_jax.config.plugins import PART
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export import encoder_files, model_folder, trained
-from dtn_jax.export.model_folder import Facts
-from dtn_jax.export.new_folder import check_free, new_folder
-from dtn_jax.export.program import PLATFORMS, TABLE_DTYPES, Forward, Shapes, export_program
-from dtn_jax.export.trained import Member
-from dtn_jax.export.weights import write_weights
+from dtn_jax.evaluate import evaluate
+from dtn_jax.export import calibration, fit_calibration, model_folder
+from dtn_jax.export.write import described, encoder_files, trained
+from dtn_jax.export.write.new_folder import check_free, new_folder
+from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
+from dtn_jax.export.write.split_scores import split_scores
+from dtn_jax.export.write.trained import Member
+from dtn_jax.export.write.weights import write_weights
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
-from dtn_jax.schema import ALL, Schema
-from dtn_jax.workdir import versions
+from dtn_jax.schema import Schema
+
+EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
 
 
 def export_run(
@@ -84,8 +87,40 @@ def _fill(
     say: Callable[[str], None],
 ) -> None:
     """Writes all files of a model, its manifest last."""
-    schema = with_tasks(run.schema, wanted)
+    schema = described.with_tasks(run.schema, wanted)
     forward = Forward(run.model, run.plan, schema.task_names, table_dtype, len(members))
+    exact, own = None, run.config.optim.table_dtype
+    if table_dtype != own:
+        say(f"Scoring validation with tables of {own}, to compare with")
+        (folder / EXACT).mkdir()
+        as_trained = dataclasses.replace(forward, table_dtype=own)
+        write_model(folder / EXACT, run, members, as_trained, schema, wanted, lambda told: None)
+        exact = split_scores(folder / EXACT, run, "validation")
+        shutil.rmtree(folder / EXACT)
+    write_model(folder, run, members, forward, schema, wanted, say)
+    say("The encoders")
+    encoder_files.write(run.data, folder / model_folder.ENCODERS)
+    say("Calibrating on validation")
+    validation = split_scores(folder, run, "validation")
+    choices = fit_calibration.fit(validation, schema, run.config.evaluate.sample_weights)
+    calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
+    (folder / described.MEASURED).parent.mkdir()
+    if exact:
+        measured = described.measured(forward, own, *_metrics(run, schema, exact, validation))
+        (folder / described.MEASURED).write_text(json.dumps(measured, indent=1))
+    model_folder.write_manifest(folder, described.manifest_of(run))
+
+
+def write_model(
+    folder: pathlib.Path,
+    run: Run,
+    members: Sequence[Member],
+    forward: Forward,
+    schema: Schema,
+    wanted: tuple[str, ...],
+    say: Callable[[str], None],
+) -> None:
+    """Writes what scores encoded rows: program, weights, schema.json and model.json."""
     say("The program, for every batch size on CPUs, GPUs and TPUs")
     weights = write_program(folder, forward)
     say(f"The weights, {sum(_bytes(leaf) for leaf in weights.values()) / 1e6:,.1f} MB")
@@ -94,19 +129,11 @@ def _fill(
         folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
-        {name: [m.tables[name] for m in members] for name in members[0].tables},
+        {name: [m.tables[name]() for m in members] for name in members[0].tables},
     )
-    say("The encoders")
-    encoder_files.write(run.data, folder / model_folder.ENCODERS)
     (folder / model_folder.SCHEMA).write_text(schema.to_json())
-    facts = facts_of(run, members, table_dtype, wanted or schema.task_names, schema)
+    facts = described.facts_of(run, members, forward, wanted, schema)
     (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
-    calibration = {task.name: {"method": "none"} for task in schema.tasks}
-    (folder / model_folder.CALIBRATION).write_text(json.dumps(calibration, indent=1))
-    made = model_folder.now()
-    manifest = {"made": made, "program": program_facts(made), "versions": all_versions()}
-    manifest["data"] = {"name": run.schema.name, "fingerprint": run.data.fingerprint}
-    model_folder.write_manifest(folder, manifest | {"plugins": plugins_of(run.config.plugins)})
 
 
 def write_program(folder: pathlib.Path, forward: Forward) -> Shapes:
@@ -116,55 +143,13 @@ def write_program(folder: pathlib.Path, forward: Forward) -> Shapes:
     return weights
 
 
-def program_facts(made: str) -> dict:
-    """What the manifest says of the program, which was made now."""
-    return {"made": made, "jax": jax.__version__, "platforms": list(PLATFORMS)}
-
-
-def all_versions() -> dict[str, str]:
-    return {"dtn_jax": dtn_jax.__version__, **versions()}
-
-
-def plugins_of(option: str) -> list[dict[str, str]]:
-    """The plug-ins that a config's option names: never where they lie, nor their code."""
-    parts = [PART.fullmatch(part.strip()) for part in option.split(",") if part.strip()]
-    return [{"name": pathlib.PurePath(p["path"]).name, "sha256": p["sha"]} for p in parts]
-
-
-def facts_of(
-    run: Run, members: Sequence[Member], table_dtype: str, tasks: tuple[str, ...], schema: Schema
-) -> Facts:
-    """What model.json says; `schema` has the tasks that the program gives."""
-    plan, first, tables = run.plan, 0, []
-    for view in plan.views:
-        for table, rows in run.schema.tables().items():
-            tables.append({"view": view, "table": table, "first": first, "rows": rows})
-            first += rows
-    config = {key: value for key, value in identity(run.config).items() if key != "seed"}
-    full = dataclasses.asdict(run.schema)["tasks"] if schema != run.schema else ()
-    return Facts(
-        config=config,
-        members=tuple({"seed": m.seed, "step": m.step} for m in members),
-        offsets=plan.offsets,
-        rows=plan.used["embedding"],
-        tables=tuple(tables),
-        table_dtype=table_dtype,
-        tasks=tuple(name for name in schema.task_names if name in tasks),
-        fixed={},
-        all_tasks=tuple(full),
+def _metrics(run: Run, schema: Schema, *scores: Scores) -> list[dict]:
+    """{task@space: {metric: value}} of each, uncalibrated."""
+    options = run.config.evaluate
+    own = functools.partial(
+        evaluate, schema=schema, bins=options.ece_bins, weighted=options.sample_weights
     )
-
-
-def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
-    """A schema of these tasks and those whose predictions or spaces they need; () is all."""
-    tasks = {task.name: task for task in schema.tasks}
-    needed, asked = set(), list(wanted or tasks)
-    while asked:
-        name = asked.pop()
-        if name not in needed and name != ALL:
-            needed.add(name)
-            asked += [*tasks[name].upstream, *tasks[name].spaces]
-    return dataclasses.replace(schema, tasks=tuple(t for t in schema.tasks if t.name in needed))
+    return [own(each) for each in scores]
 
 
 def _bytes(leaf: jax.ShapeDtypeStruct) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
-from dtn_jax.export import encoder_files
+from dtn_jax.export.write import encoder_files
 
 SCHEMA = """
 name: shop

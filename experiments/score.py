@@ -88,8 +88,9 @@ def make_parser() -> command.Parser:
     add(
         "--batch_rows",
         type=int,
-        default=LARGEST,
-        help=f"rows on the device at once, a power of two (default: {LARGEST})",
+        default=0,
+        help="rows on the device at once, a power of two (default: "
+        f"{', '.join(f'{rows} on a {device.upper()}' for device, rows in LARGEST.items())})",
     )
     add("--replace", action="store_true", help="replace the output that is there")
     compile_cache.add_option(parser)

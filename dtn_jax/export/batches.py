@@ -14,7 +14,8 @@ from dtn_jax.export.compiled import Program
 from dtn_jax.export.encoded import NOT_FINITE, Encoded
 from dtn_jax.export.tables import Weights, padded
 
-LEAST, LARGEST = 8, 4096  # rows of a batch
+LEAST = 8  # rows of a batch
+LARGEST = {"cpu": 1024, "gpu": 8192, "tpu": 8192}  # beyond, a CPU's caches don't hold a batch
 IN_FLIGHT = 4  # batches that wait on the device at most
 
 
@@ -33,7 +34,7 @@ class Batches:
     weights: Weights
     offsets: Int32[np.ndarray, "views L"]
     least: int = LEAST
-    largest: int = LARGEST
+    largest: int = LARGEST["cpu"]
 
     def size(self, rows: int) -> int:
         """The rows of the batch in which so many are sent."""

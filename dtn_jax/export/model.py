@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -138,7 +139,7 @@ def load(
     folder: str | pathlib.Path,
     verify: bool = True,
     tables: str = "memory",
-    largest: int = LARGEST,
+    largest: int = 0,
 ) -> Model:
     """Opens an exported model.
 
@@ -147,7 +148,7 @@ def load(
       verify: compare the SHA-256 of every file with the manifest's; else their sizes alone.
       tables: `memory` puts the tables on the device; `disk` leaves them in the mapped file, of
         which each batch reads its rows.
-      largest: rows of a batch at most, a power of two.
+      largest: rows of a batch at most, a power of two; 0 is what suits the device.
 
     Raises:
       UserError: the folder holds no model, a file is missing or damaged, or the program is of an
@@ -155,6 +156,7 @@ def load(
     """
     folder = pathlib.Path(folder).expanduser()
     choose("place of the tables", tables, PLACES)
+    largest = largest or LARGEST[jax.default_backend()]
     if largest != padded(largest, LEAST):
         raise UserError(f"largest={largest}, expected a power of two, {LEAST} or more")
     manifest = model_folder.read_manifest(folder, verify)

@@ -34,6 +34,7 @@ from dtn_jax.input.prefetch import prefetched
 
 ON_BAD_ROWS = ("null", "error")
 ROWS = 32_768  # of a chunk: memory is bounded by a few of them
+UNIT = {"rows": 1 << 17, "size": 16 << 20}  # rows, or bytes of a text file: what a kill may lose
 FEWEST = 8  # a batch has at least one in so many of the largest one's rows
 AHEAD = 2  # chunks that are encoded before the device asks for them, beside those being encoded
 
@@ -89,7 +90,7 @@ class Job:
         batches = model.batches
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
-        self.on_bad_rows = on_bad_rows
+        self.on_bad_rows, self.say = on_bad_rows, say
         given = model.encoding.input
         self.files = files.find(inputs, format or given.format)
         known = self.files[0].format
@@ -102,7 +103,7 @@ class Job:
             except UserError as error:
                 raise UserError(f"{file.address}: {error}") from None
         self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
-        self.units = units.plan(self.files, self.input)
+        self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
             "model": model.folder.resolve().name,
             "sha256": sha256(model.folder / MANIFEST),
@@ -128,6 +129,7 @@ class Job:
           UserError: a file is damaged or has changed, or a row is bad and must not be.
         """
         with contextlib.ExitStack() as stack:
+            stack.callback(self.parts.release)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
             encoders = pool(stack, threads, "encode")
             writer = pool(stack, 1, "write")
@@ -145,10 +147,11 @@ class Job:
                 yield len(piece.encoded)
             for future in written:
                 future.result()
-        for n in range(len(self.units)):
-            self.account.include(self.accounts[n])
-        empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
-        self.parts.join(len(self.units), empty, self.metadata)
+            for n in range(len(self.units)):
+                self.account.include(self.accounts[n])
+            self.say(f"writing {self.parts.output}, of {len(self.units)} pieces")
+            empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
+            self.parts.join(len(self.units), empty, self.metadata)
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk, bool]]:
         """(unit, its file, a chunk, whether it is the unit's last)."""

@@ -89,6 +89,10 @@ class Parts:
         for path in self.folder.glob(f"*{TEMPORARY}"):  # of a process that was killed
             path.unlink()
 
+    def release(self) -> None:
+        """Lets other processes write the output."""
+        self._lock.close()
+
     def done(self, unit: int) -> Account | None:
         """The account of a unit that was scored; None where it was not."""
         text = self._read(self._of(unit, ".json"))

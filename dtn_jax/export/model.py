@@ -156,7 +156,7 @@ def load(
     """
     folder = pathlib.Path(folder).expanduser()
     choose("place of the tables", tables, PLACES)
-    largest = largest or LARGEST[jax.default_backend()]
+    largest = largest or LARGEST.get(jax.default_backend(), LARGEST["gpu"])
     if largest != padded(largest, LEAST):
         raise UserError(f"largest={largest}, expected a power of two, {LEAST} or more")
     manifest = model_folder.read_manifest(folder, verify)

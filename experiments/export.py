@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         tasks=read_tasks(known.tasks),
         select=known.select,
         replace=known.replace,
+        fix=known.fix,
         plugins=known.plugins,
         data_dir=known.data_dir,
         manual_dir=known.manual_dir,
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def check_alone(known: argparse.Namespace) -> None:
     """Raises UserError where --again has options that mean nothing with it."""
-    given = [n for n in ("workdir", "out", "tables", "tasks", "select") if getattr(known, n)]
+    given = [n for n in ("workdir", "out", "tables", "tasks", "select", "fix") if getattr(known, n)]
     if given:
         raise UserError(f"--again has no use for --{given[0]}: it makes the program anew, alone")
 
@@ -67,6 +68,7 @@ def make_parser() -> command.Parser:
     add("tables", f"dtype of the stored tables: {', '.join(TABLE_DTYPES)} (default: the run's own)")
     add("tasks", "tasks whose scores the model gives, by comma (default: all)")
     add("select", "the best state for this task (default: the state that the run reports)")
+    add("fix", "values of fields that only training knows, such as position=1,page=null")
     add("again", "a model's folder, whose program is made anew")
     add("plugins", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "where prepared sets are now, if not where the run had them")

@@ -79,6 +79,7 @@ LAYERS = (
     "experiments.command",
     "experiments.search",
     "experiments.tables",
+    "experiments.comparison",
     "experiments.suites",
     "experiments.peers",
     "experiments",

@@ -99,10 +99,9 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choic
             continue
         gain, error = _mean(losses[chosen] - losses[method], w, unit)
         sure = gain > NOISE * error
-        other = "the logit as it is" if chosen == "none" else chosen
         told.append(
-            f"the log loss of {method} less that of {other} is {-gain:+.2g} ± {NOISE * error:.1g}, "
-            f"{'better than' if sure else 'within'} noise"
+            f"{method}'s log loss less {chosen}'s is {-gain:+.2g} ± {NOISE * error:.1g}, "
+            f"{'beyond' if sure else 'within'} noise"
         )
         chosen = method if sure else chosen
     calibration = dict(NONE) if chosen == "none" else _FITTED[chosen](z, y, w)

@@ -15,6 +15,8 @@ from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
 from experiments import export
 
+pytestmark = pytest.mark.usefixtures("quick_card")
+
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir, size):
@@ -26,8 +28,9 @@ def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir,
 
 
 def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
-    texts = [path.read_text() for path in exported_model.rglob("*.json")]
-    assert len(texts) == 5
+    paths = [*exported_model.rglob("*.json"), exported_model / "card.md"]
+    texts = [path.read_text() for path in paths]
+    assert len(texts) == 7
     assert not [text for text in texts if str(finished_run.parents[1]) in text]
 
 

@@ -6,6 +6,8 @@
     weights.py        weights.safetensors, piece by piece
     encoder_files.py  raw values to rows, from the prepared set
     split_scores.py   what the files score on validation, for calibration and the card
+    card/             card.md: what a model is, on what it was measured, and its limits
+    fixed.py          the values of fields that only training knows
     described.py      what the folder says of itself
     new_folder.py     the folder appears whole, or not at all
     again.py          the program of a folder, made anew

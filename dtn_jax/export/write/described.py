@@ -36,7 +36,12 @@ def with_tasks(schema: Schema, wanted: Sequence[str]) -> Schema:
 
 
 def facts_of(
-    run: Run, members: Sequence[Member], forward: Forward, wanted: Sequence[str], schema: Schema
+    run: Run,
+    members: Sequence[Member],
+    forward: Forward,
+    wanted: Sequence[str],
+    schema: Schema,
+    fixed: Mapping[str, str | None],
 ) -> Facts:
     """What model.json says.
 
@@ -45,6 +50,7 @@ def facts_of(
       forward: the program.
       wanted: tasks whose scores the model gives; () for all.
       schema: of the tasks that the program gives.
+      fixed: {field: the value that stands for it when scoring}, beside those of a schema file.
     """
     plan, first, tables = run.plan, 0, []
     for view in plan.views:
@@ -62,7 +68,7 @@ def facts_of(
         tables=tuple(tables),
         table_dtype=forward.table_dtype,
         tasks=tuple(name for name in schema.task_names if not wanted or name in wanted),
-        fixed=spec.fixed() if spec else {},
+        fixed={**(spec.fixed() if spec else {}), **fixed},
         optional=spec.optional() if spec else (),
         all_tasks=tuple(every),
     )

@@ -7,7 +7,7 @@ import functools
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
@@ -15,6 +15,9 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration, model_folder
 from dtn_jax.export.write import described, encoder_files, trained
+from dtn_jax.export.write.card import page
+from dtn_jax.export.write.card.measured import measure
+from dtn_jax.export.write.fixed import read_fixed
 from dtn_jax.export.write.new_folder import check_free, new_folder
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
 from dtn_jax.export.write.split_scores import split_scores
@@ -35,6 +38,7 @@ def export_run(
     tasks: Sequence[str] = (),
     select: str = "",
     replace: bool = False,
+    fix: str = "",
     plugins: str = "",
     data_dir: str = "",
     manual_dir: str = "",
@@ -51,6 +55,7 @@ def export_run(
       tasks: whose scores the model gives; () for all. What they do not need is left out.
       select: the state that was the best for this task; '' for the one that the run reports.
       replace: a model that is there is replaced, at once.
+      fix: 'position=1,page=null': values of fields that only training knows, when rows are scored.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
         where the runs had them.
       say: is told what is being done.
@@ -59,8 +64,8 @@ def export_run(
       The folder.
 
     Raises:
-      UserError: a run is not finished, or damaged, or differs from the others; an option names what
-        is not there; `out` is there and is not to be replaced.
+      UserError: a run is not finished, or damaged, or differs from the others, or computes in
+        float64; an option names what is not there; `out` is there and is not to be replaced.
     """
     out = pathlib.Path(out).expanduser().absolute()
     workdirs = [pathlib.Path(folder).expanduser().absolute() for folder in workdirs]
@@ -68,12 +73,19 @@ def export_run(
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)
     run = trained.build(workdirs, plugins, data_dir, manual_dir)
+    if run.config.model.dtype == "float64":
+        raise UserError(
+            "model.dtype=float64 is for checks, and no model that is exported computes in it: "
+            "train with float32 or bfloat16"
+        )
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
+    fixed = read_fixed(fix, run.schema)
     with new_folder(out, replace) as folder:
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {told}")
-        _fill(folder, run, members, tables or run.config.optim.table_dtype, wanted, say)
+        dtype = tables or run.config.optim.table_dtype
+        _fill(folder, run, members, dtype, wanted, fixed, say)
     say(f"The model is in {out}")
     return out
 
@@ -84,31 +96,33 @@ def _fill(
     members: Sequence[Member],
     table_dtype: str,
     wanted: tuple[str, ...],
+    fixed: Mapping[str, str | None],
     say: Callable[[str], None],
 ) -> None:
     """Writes all files of a model, its manifest last."""
     schema = described.with_tasks(run.schema, wanted)
     forward = Forward(run.model, run.plan, schema.task_names, table_dtype, len(members))
-    exact, own = None, run.config.optim.table_dtype
+    exact, stored, own = None, {}, run.config.optim.table_dtype
     if table_dtype != own:
         say(f"Scoring validation with tables of {own}, to compare with")
         (folder / EXACT).mkdir()
         as_trained = dataclasses.replace(forward, table_dtype=own)
-        write_model(folder / EXACT, run, members, as_trained, schema, wanted, lambda told: None)
+        write_model(folder / EXACT, run, members, as_trained, schema, wanted, {}, lambda told: None)
         exact = split_scores(folder / EXACT, run, "validation")
         shutil.rmtree(folder / EXACT)
-    write_model(folder, run, members, forward, schema, wanted, say)
+    write_model(folder, run, members, forward, schema, wanted, fixed, say)
     say("The encoders")
     encoder_files.write(run.data, folder / model_folder.ENCODERS)
     say("Calibrating on validation")
     validation = split_scores(folder, run, "validation")
     choices = fit_calibration.fit(validation, schema, run.config.evaluate.sample_weights)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
-    (folder / described.MEASURED).parent.mkdir()
     if exact:
-        measured = described.measured(forward, own, *_metrics(run, schema, exact, validation))
-        (folder / described.MEASURED).write_text(json.dumps(measured, indent=1))
-    model_folder.write_manifest(folder, described.manifest_of(run))
+        stored = described.measured(forward, own, *_metrics(run, schema, exact, validation))
+    say("The card, with the scores of test")
+    manifest = described.manifest_of(run)
+    page.write(folder, run, measure(folder, run, validation, choices), manifest, stored)
+    model_folder.write_manifest(folder, manifest)
 
 
 def write_model(
@@ -118,6 +132,7 @@ def write_model(
     forward: Forward,
     schema: Schema,
     wanted: tuple[str, ...],
+    fixed: Mapping[str, str | None],
     say: Callable[[str], None],
 ) -> None:
     """Writes what scores encoded rows: program, weights, schema.json and model.json."""
@@ -132,7 +147,7 @@ def write_model(
         {name: [m.tables[name]() for m in members] for name in members[0].tables},
     )
     (folder / model_folder.SCHEMA).write_text(schema.to_json())
-    facts = described.facts_of(run, members, forward, wanted, schema)
+    facts = described.facts_of(run, members, forward, wanted, schema, fixed)
     (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
 
 

@@ -104,6 +104,14 @@ def prepared_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def unpacked(tmp_path_factory):
+    """The folder into which the project's wheel is unpacked, as an installer would."""
+    import built_wheel
+
+    return built_wheel.unpacked(tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
     """The workdir of a finished run on adult; its model is `exported_model`."""
     from exported_runs import finished  # after the hook above

@@ -24,10 +24,10 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoded import Bad, Encoded
-from dtn_jax.export.kept_columns import cast, kept_types
+from dtn_jax.export.file_columns import cast, check_columns, kept_types
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
-from dtn_jax.export.raw_rows import check_there, plain
+from dtn_jax.export.raw_rows import plain
 from dtn_jax.export.score_parts import Part, Parts, output_path
 from dtn_jax.export.threads import in_order, pool
 from dtn_jax.input.prefetch import prefetched
@@ -97,11 +97,8 @@ class Job:
         own = given.format in ("", known) or known == "csv"
         self.input: InputSpec = given if own else InputSpec()
         self.types = read.schemas(self.files, self.input)
-        for file in self.files:
-            try:
-                check_there(list(self.types[file.address]), model.columns, model.optional)
-            except UserError as error:
-                raise UserError(f"{file.address}: {error}") from None
+        for address, types in self.types.items():
+            check_columns(model.encoding, address, types)
         self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {

@@ -189,6 +189,13 @@ def test_a_missing_column_is_named_with_its_file(model, tmp_path):
         run(model, tmp_path / "a.parquet", tmp_path / "s.parquet")
 
 
+def test_lists_are_not_looked_for_in_csv(model, tmp_path):
+    text = rows().with_columns(pl.lit("a b").alias("tags"), pl.lit("1").alias("tags_weights"))
+    text.with_columns(vector=pl.lit("0 1")).write_csv(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"'tags' holds String, expected lists; CSV has no lists"):
+        run(model, tmp_path / "a.csv", tmp_path / "s.parquet")
+
+
 def test_files_without_rows(model, tmp_path):
     rows(0).write_parquet(tmp_path / "a.parquet")
     for suffix in (".parquet", ".csv"):

@@ -41,10 +41,15 @@ class Progress:
         try:
             made = cls(**saved)
             best = {n: {"value": e["value"], "step": int(e["step"])} for n, e in made.best.items()}
-            sums = [float(one) for one in made.loss_sum]
-            found = {key: dict(metrics) for key, metrics in made.validation.items()}
-            numbers = int(made.waited), bool(made.stopped), sums, int(made.loss_steps)
-            return cls(best, *numbers, found)
+            return dataclasses.replace(
+                made,
+                best=best,
+                waited=int(made.waited),
+                stopped=bool(made.stopped),
+                loss_sum=[float(one) for one in made.loss_sum],
+                loss_steps=int(made.loss_steps),
+                validation={key: dict(metrics) for key, metrics in made.validation.items()},
+            )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise UserError(f"its progress is damaged ({error})") from None
 

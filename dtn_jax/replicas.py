@@ -26,7 +26,7 @@ from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, show_replicas
+from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
@@ -139,7 +139,10 @@ class Member:
             self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True
 
     def finished(self, test: bool) -> bool:
-        return self.results is not None and ("test" in self.results or not test)
+        done = self.results is not None and ("test" in self.results or not test)
+        if done and test:
+            mend_predictions(self.run, self.folder, self.results)
+        return done
 
     @property
     def done(self) -> bool:

@@ -19,7 +19,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
 
-STANDS = "\0"  # begins the names of columns that stand for fields which only training knows
+STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +42,11 @@ class LogEncoding:
         """The raw columns of a field."""
         named = field_values.columns([self.fitted[name].spec])
         return tuple(name for name in named if name not in self.fixed)
+
+    def lists(self) -> set[str]:
+        """The raw columns that hold lists."""
+        listed = [spec.name for spec in self.specs if spec.kind in ("bag", "vector")]
+        return {column for name in listed for column in self.columns_of(name)}
 
     def fields(self) -> tuple[Field, ...]:
         return tuple(field.field() for field in self.fitted.values())

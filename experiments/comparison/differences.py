@@ -82,6 +82,8 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
       UserError: the data of runs differ, rows are missing or twice, or labels differ.
     """
     first = a[0]
+    if not len(first.key):
+        raise UserError(f"{first.name} has no rows")
     for side in (a, b):
         for i, other in enumerate(side):
             if first.data and other.data and first.data != other.data:
@@ -196,14 +198,17 @@ def _drawn(
     drawing: Draws,
 ) -> dict[str, Drawn]:
     task = key.partition("@")[0]
-    own = Rows(
-        rows.kinds[task],
-        rows.scores[key][at],
-        rows.labels[task][at],
-        None if weight is None else weight[at].astype(np.float64),
-        None if group is None else group[at],
-        bins,
-    )
+    try:
+        own = Rows(
+            rows.kinds[task],
+            rows.scores[key][at],
+            rows.labels[task][at],
+            None if weight is None else weight[at].astype(np.float64),
+            None if group is None else group[at],
+            bins,
+        )
+    except ValueError as error:
+        raise UserError(f"{rows.name}: {key}: {error}") from None
     return drawn(own, at, drawing)
 
 

@@ -70,6 +70,8 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
             f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
         )
     try:
+        for key in columns.named:
+            choose("task in --columns", key.partition("@")[0], tasks)
         _has("--key: column", columns.key, there)
         group = columns.group or ("group" if "group" in there else "")
         if group:

@@ -21,7 +21,7 @@ from ..measured import Goal, Measured, Options
 from . import damage, disk, kills, together
 from .calls import Server, servers
 from .page import PAGE, page
-from .works import MODULES, SMALL, Work, works
+from .works import MODULES, SMALL, Work, works, write_rows
 
 SEED = 0
 KILLS, QUICK_KILLS = 50, 2  # of each command
@@ -47,7 +47,8 @@ def measure(options: Options) -> Measured:
         two = opened.enter_context(servers(2, MODULES, cache))
         data, finished, model = folder / "data", folder / "finished", folder / "model"
         ready(two[0], data, finished, model)
-        chosen = works(data, finished)
+        write_rows(model)
+        chosen = works(data, finished, model)
         if quick:
             chosen = [work for work in chosen if work.name in QUICK_WORKS]
         tallies = []

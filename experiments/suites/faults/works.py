@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pathlib
 
+import polars as pl
+
+import dtn_jax.datasets
 from dtn_jax.datasets.preparation import catalog
 
-from .calls import Work, of_files, of_run, of_set, of_table
+from .calls import Work, digest_of, of_files, of_run, of_set, of_table
 
 MODULES = (
     "experiments.train",
@@ -14,6 +17,7 @@ MODULES = (
     "experiments.paper_tables",
     "experiments.prepare",
     "experiments.export",
+    "experiments.score",
 )
 SMALL = (
     "--config=configs/adult.py:shared_bottom,quick",
@@ -25,15 +29,18 @@ SMALL = (
     "--config.parallel.devices=1",
 )
 ROWS = "rows=200000"
+RAW, SCORES = "rows.parquet", "scores.parquet"
+COPIES = 8
 PLACEMENTS = ("device", "stream")
 
 
-def works(data: pathlib.Path, finished: pathlib.Path) -> list[Work]:
+def works(data: pathlib.Path, finished: pathlib.Path, model: pathlib.Path) -> list[Work]:
     """All of them.
 
     Args:
       data: the folder of prepared sets, which has adult.
       finished: the workdir of a finished run, to export.
+      model: the folder of its exported model, beside which `write_rows` has put rows to score.
     """
     return [
         *(train(data, placement) for placement in PLACEMENTS),
@@ -41,6 +48,7 @@ def works(data: pathlib.Path, finished: pathlib.Path) -> list[Work]:
         Work("paper_tables", "experiments.paper_tables", lambda f: tables(data, f), of_table),
         Work("prepare", "experiments.prepare", prepare, of_synthetic),
         Work("export", "experiments.export", lambda f: export(finished, f), of_model),
+        Work("score", "experiments.score", lambda f: score(model, f), of_scores),
     ]
 
 
@@ -79,6 +87,22 @@ def of_synthetic(folder: pathlib.Path) -> dict[str, object]:
 
 def export(finished: pathlib.Path, folder: pathlib.Path) -> list[str]:
     return [f"--workdir={finished}", f"--out={folder}", "--replace"]
+
+
+def score(model: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    folder.mkdir(exist_ok=True)
+    rows = model.with_name(RAW)
+    return [f"--model={model}", f"--input={rows}", f"--output={folder / SCORES}"]
+
+
+def of_scores(folder: pathlib.Path) -> dict[str, object]:
+    return {SCORES: digest_of(pl.read_parquet(folder / SCORES).to_dict(as_series=False))}
+
+
+def write_rows(model: pathlib.Path) -> None:
+    """Rows of adult for `score`, many times over."""
+    raw = pl.read_parquet(pathlib.Path(dtn_jax.datasets.__file__).parent / "adult.parquet")
+    pl.concat([raw] * COPIES).write_parquet(model.with_name(RAW))
 
 
 def of_model(folder: pathlib.Path) -> dict[str, object]:

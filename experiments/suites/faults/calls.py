@@ -121,6 +121,17 @@ def of_run(folder: pathlib.Path) -> dict[str, object]:
     return found
 
 
+def of_sweep(folder: pathlib.Path) -> dict[str, object]:
+    """The value of each setting that was tried, whatever trial tried it last, and the winner."""
+    found: dict[str, object] = {}
+    for name, study in json.loads((folder / "sweep.json").read_text())["studies"].items():
+        found[name] = study["value"], study["settings"]
+        for trial in study["trials"]:
+            if trial["state"] == "complete":
+                found[f"{name}, {json.dumps(trial['settings'])}"] = trial["value"]
+    return found
+
+
 def of_table(folder: pathlib.Path) -> dict[str, object]:
     """What a table's cells hold, but times."""
     found = of_run(folder)

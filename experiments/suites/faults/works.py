@@ -9,7 +9,7 @@ import polars as pl
 import dtn_jax.datasets
 from dtn_jax.datasets.preparation import catalog
 
-from .calls import Work, digest_of, of_files, of_run, of_set, of_table
+from .calls import Work, digest_of, of_files, of_run, of_set, of_sweep, of_table
 
 MODULES = (
     "experiments.train",
@@ -64,7 +64,7 @@ def sweep(data: pathlib.Path, placement: str) -> Work:
         grid = "--grid=optim.learning_rate=1e-3,3e-3"
         return [*placed(data, placement), grid, f"--workdir={folder}"]
 
-    return Work(f"sweep, {placement}", "experiments.sweep", arguments, of_run)
+    return Work(f"sweep, {placement}", "experiments.sweep", arguments, of_sweep)
 
 
 def placed(data: pathlib.Path, placement: str) -> list[str]:

@@ -22,7 +22,7 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def __init__(self, **kwargs):
         try:
             super().__init__(file_format="array_record", **kwargs)
-        except (ParseError, AssertionError) as error:  # TFDS reads its own file at once
+        except (ParseError, UnicodeDecodeError, AssertionError) as error:  # TFDS reads its file
             raise UserError(
                 f"{self.data_path / 'dataset_info.json'} is damaged ({error}); "
                 f"{checked_files.remedy(pathlib.Path(self.data_path))}"

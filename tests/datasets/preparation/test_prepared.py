@@ -135,10 +135,10 @@ def test_load_reports_a_damaged_folder_and_keeps_it(folder):
     assert (folder / "prepared.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"a": 1}', None])
+@pytest.mark.parametrize("text", [b"", b"{", b'{"a": 1}', b'{"\xe5": 1}', None])
 def test_load_names_a_damaged_dataset_info(folder, text):
     path = folder / "dataset_info.json"
-    path.unlink() if text is None else path.write_text(text)
+    path.unlink() if text is None else path.write_bytes(text)
     told = f"(?s){path} is (missing|damaged .*); delete {folder} to prepare"
     with pytest.raises(UserError, match=told):
         catalog.load("toy", data_dir=str(folder.parent.parent))

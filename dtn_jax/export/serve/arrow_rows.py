@@ -49,7 +49,8 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         expected = reading.expected.get(first.column, "another")
         raise bad_value(f"row {first.row}", first.column, first.value, expected, first.row)
     ignored = sorted(map(shown, set(found.column_names) - set(reading.columns)))
-    return Asked(frame, chosen, tuple(ignored[:IGNORED]))
+    columns = {column.name: column for column in frame.get_columns()}
+    return Asked(len(frame), columns, tuple(frame.dtypes), chosen, tuple(ignored[:IGNORED]))
 
 
 def _table(body: bytes, reading: Reading, limits: Limits) -> pa.Table:

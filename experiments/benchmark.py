@@ -32,6 +32,7 @@ from .suites import (
     pipeline,
     plan,
     replicas,
+    serving,
     sharded,
     step,
     tables,
@@ -55,6 +56,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "plan": plan.measure,
     "peers": peers.measure,
     "gpu": gpu.measure,
+    "serving": serving.measure,
     "compiled": compiled.measure,
 }
 

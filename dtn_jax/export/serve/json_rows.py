@@ -168,13 +168,14 @@ def _column(
             _check(values, _is_finite, name, where, FINITE)
         return values, TYPES[kind]
     if plain:
-        found = pl.Series(name, values, dtype=TYPES[kind])
+        found, finite = pl.Series(name, values, dtype=TYPES[kind]), True
     else:
-        kinds = Kinds.expected(values)
-        if json_types.may_misfit(Kinds.of(values), kinds) or types & {dict}:
+        kinds, every = Kinds.expected(values), Kinds.of(values)
+        if json_types.may_misfit(every, kinds) or types & {dict}:
             _check(values, lambda v: not json_types.misfit(v, kinds), name, where, expected)
         found = json_types.series(values, kinds).alias(name)
-    if not _all_finite(found):
+        finite = float not in every.scalars | every.items  # as text it would be a value
+    if not finite or not _all_finite(found):
         _check(values, _is_finite, name, where, FINITE)
     return found, found.dtype
 

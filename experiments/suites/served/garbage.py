@@ -143,4 +143,4 @@ class Garbage:
         """A line that is no request, and a head beyond what is read."""
         if draw.integers(2):
             return b"\x16\x03\x01" + draw.bytes(100).replace(b"\n", b"") + b"\r\n\r\n"
-        return b"GET /health HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"
+        return b"GET /nothing HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"

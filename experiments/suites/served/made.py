@@ -45,7 +45,9 @@ def model(folder: pathlib.Path, quick: bool) -> pathlib.Path:
 def rows(count: int, seed: int) -> list[dict]:
     """Rows of a day that training has not seen, as JSON has them: a user and many candidates."""
     frame = logs.columns(max(count, 64), 1000 + seed).drop(LABELS)
-    frame = frame.with_columns(pl.col("t").cast(pl.String)).sample(count, seed=seed)
+    frame = frame.with_columns(pl.col("t").dt.strftime("%Y-%m-%dT%H:%M:%S")).sample(
+        count, seed=seed
+    )
     first = frame[:1]
     return frame.with_columns(pl.lit(first[name][0]).alias(name) for name in USER).to_dicts()
 

@@ -131,12 +131,12 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
             columns[f"score/{task.name}"] = pa.array(logits)
         missing = ~scores.label_mask[:, i]
         columns[f"label/{task.name}"] = pa.array(scores.labels[:, i], mask=missing)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
 
 def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
     """The scores that `write_predictions` wrote."""
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
 
     def matrix(columns):
         return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)

@@ -69,6 +69,8 @@ LAYERS = (
     "replicas",
     "analysis",
     "export.fit_calibration",
+    "export.score_parts",
+    "export.score_files",
     "export.write",
     "__main__",
     "configs",

@@ -1,4 +1,4 @@
-"""Calibrations are fitted and chosen on validation; test only reports them.
+"""Calibrations, fitted and chosen on validation alone.
 
 Platt's is scikit-learn's logistic regression of the label on the logit, without a penalty and
 without Platt's smoothed labels. Isotonic is scikit-learn's IsotonicRegression of the label on the
@@ -14,16 +14,14 @@ groups) are the sample. So calibration is off where it does not help, or where n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from dtn_jax.evaluate import evaluate
-from dtn_jax.export.calibration import METHODS, NONE, apply, calibrated
-from dtn_jax.metrics.metric import Value
+from dtn_jax.errors import UserError
+from dtn_jax.export.calibration import METHODS, NONE, calibrated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Schema
@@ -55,24 +53,16 @@ def fit(scores: Scores, schema: Schema, weighted: bool) -> dict[str, Choice]:
       scores: of validation, as the exported program gives them.
       schema: names the tasks and their spaces.
       weighted: whether rows count by their weights, as with `evaluate.sample_weights`.
+
+    Raises:
+      UserError: a logit is not finite.
     """
+    if bad := np.count_nonzero(~np.isfinite(scores.logits).all(axis=1)):
+        raise UserError(
+            f"the model cannot be used: its scores of {bad:,} of {len(scores.logits):,} validation "
+            "rows are not finite"
+        )
     return {task.name: _of_task(task.name, scores, schema, weighted) for task in schema.tasks}
-
-
-def effect(
-    calibrations: Mapping[str, Mapping], scores: Scores, schema: Schema, bins: int, weighted: bool
-) -> dict[str, dict[str, dict[str, Value]]]:
-    """{"before" and "after": {task@space: {metric: value}}}: the metrics without the calibrations
-    and with them, as `evaluate` has them.
-
-    Args:
-      scores: of a split; test's are read for this alone, never to choose by.
-    """
-    after = dataclasses.replace(scores, logits=apply(calibrations, scores.logits, schema))
-    return {
-        "before": evaluate(scores, schema, bins, weighted),
-        "after": evaluate(after, schema, bins, weighted),
-    }
 
 
 def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choice:
@@ -101,7 +91,7 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choic
         sure = gain > NOISE * error
         told.append(
             f"{method}'s log loss less {chosen}'s is {-gain:+.2g} ± {NOISE * error:.1g}, "
-            f"{'beyond' if sure else 'within'} noise"
+            f"{'a' if sure else 'no'} gain beyond noise"
         )
         chosen = method if sure else chosen
     calibration = dict(NONE) if chosen == "none" else _FITTED[chosen](z, y, w)

@@ -1,5 +1,6 @@
 """Calibrations: what they do to logits, what is chosen where, and their file."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from dtn_jax.errors import UserError
+from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Field, Schema, Task
@@ -36,14 +38,20 @@ def same(z):
     return z
 
 
+def metrics(scores, schema, calibrations=None):
+    """{task@space: metrics}, calibrated where calibrations are given."""
+    logits = calibration.apply(calibrations or {}, scores.logits, schema)
+    return evaluate(dataclasses.replace(scores, logits=logits), schema, 15, False)
+
+
 def test_platt_is_chosen_where_logits_are_too_wide_and_helps_on_test():
     validation, test = (drawn(same, lambda z: 2 * z + 1, seed) for seed in (0, 1))
     choice = fit_calibration.fit(validation, ONE, weighted=False)["click"]
     assert choice.calibration["method"] == "platt", choice.reason
     np.testing.assert_allclose(choice.calibration["slope"], 0.5, rtol=0.05)
     np.testing.assert_allclose(choice.calibration["intercept"], -0.5, atol=0.06)
-    found = fit_calibration.effect({"click": choice.calibration}, test, ONE, 15, False)
-    before, after = (found[when]["click@all"] for when in ("before", "after"))
+    chosen = {"click": choice.calibration}
+    before, after = (metrics(test, ONE, c)["click@all"] for c in (None, chosen))
     assert after["ece"] < 0.02 < 0.05 < before["ece"]
     assert after["logloss"] < before["logloss"] - 0.02
     assert after["auc"] == pytest.approx(before["auc"], abs=1e-6)
@@ -62,6 +70,10 @@ def test_calibration_is_off_where_it_does_not_help():
     few = fit_calibration.fit(drawn(same, lambda z: 3 * z, rows=60), ONE, False)["click"]
     assert few.calibration == {"method": "none"}
     assert "Too few" in few.reason
+    scores = drawn(same, same, rows=60)
+    scores.logits[3] = np.nan
+    with pytest.raises(UserError, match="1 of 60 validation rows are not finite"):
+        fit_calibration.fit(scores, ONE, False)
 
 
 def test_rows_of_one_group_are_no_more_evidence_than_one():
@@ -100,7 +112,7 @@ def test_each_task_is_fitted_on_the_rows_of_its_space():
     assert [c.calibration["method"] for c in found.values()] == ["none", "platt", "none"]
     assert found["order"].calibration["slope"] == pytest.approx(0.5, rel=0.1)
     calibrations = {task: choice.calibration for task, choice in found.items()}
-    after = fit_calibration.effect(calibrations, both, SCHEMA, 15, False)["after"]
+    after = metrics(both, SCHEMA, calibrations)
     for key in ("order@click", "order@all"):  # the product with p(click) is calibrated with it
         assert after[key]["mean_prediction"] == pytest.approx(after[key]["base_rate"], rel=0.05)
 

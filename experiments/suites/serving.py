@@ -29,7 +29,6 @@ CLIENTS, CANDIDATES = (1, 8, 64), (1, 100, 1000)
 LOADED = 64  # clients that keep the server busy
 SECONDS, QUICK_SECONDS = 8.0, 0.5
 BODIES = 20  # other rows in each
-BARE = 30  # calls
 GARBAGE, QUICK_GARBAGE = 10_000, 340
 EVERY = 20  # bad requests between two good ones
 SLOW = 20  # clients that send half a request and wait
@@ -68,14 +67,14 @@ def measure(options: Options) -> Measured:
 
 def speeds(model: Model, port: int, rows: dict[int, list[list[dict]]], quick: bool) -> list[dict]:
     """Each number of clients at each number of candidates, with the bare call before and after."""
-    found = []
+    found, seconds = [], QUICK_SECONDS if quick else SECONDS
     for candidates in CANDIDATES:
         requests = [request(made.body(each)) for each in rows[candidates]]
         encoded = [model.encode(each) for each in rows[candidates]]
         for clients in CLIENTS:
-            before = bare(model, encoded)
-            got = load(port, clients, requests, QUICK_SECONDS if quick else SECONDS)
-            one = np.median(np.concatenate([before, bare(model, encoded)]))
+            calls = bare(model, encoded, seconds / 4)
+            got = load(port, clients, requests, seconds)
+            one = np.median(calls + bare(model, encoded, seconds / 4))
             found.append(
                 {
                     "candidates": candidates,
@@ -93,15 +92,15 @@ def speeds(model: Model, port: int, rows: dict[int, list[list[dict]]], quick: bo
     return found
 
 
-def bare(model: Model, encoded: list) -> np.ndarray:
-    """Seconds of the compiled call on rows that are encoded already."""
+def bare(model: Model, encoded: list, seconds: float) -> list[float]:
+    """Seconds of each compiled call on rows that are encoded already, for some seconds."""
     model.logits(encoded[0])  # compiled
-    found = []
-    for at in range(BARE):
-        start = time.perf_counter()
-        model.logits(encoded[at % len(encoded)])
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end or not found:
+        model.logits(encoded[len(found) % len(encoded)])
         found.append(time.perf_counter() - start)
-    return np.array(found)
+    return found
 
 
 async def attack(

@@ -177,3 +177,13 @@ def test_the_suite_serving_runs(monkeypatch, tmp_path):
     assert all(row["requests/s"] > 0 for row in found["rows"])
     exact = found["goals"][:-1]  # the last one is a speed
     assert all(Goal(**goal).met for goal in exact), found
+
+
+def test_the_suite_score_runs(monkeypatch, tmp_path):
+    benchmark.main(["--suite=score", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert [row["what"].partition(",")[0] for row in found["rows"]] == [
+        *("DTN", "DTN", "encoding", "encoding", "small model", "small model")
+    ]
+    assert all(row["a second"] > 0 for row in found["rows"])
+    assert len(found["goals"]) == 3

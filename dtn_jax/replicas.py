@@ -23,7 +23,7 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, show_replicas
+from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
@@ -89,14 +89,8 @@ def train_replicas(
         training = [m for m in members if not m.finished(test)]
         fit(training)
         for member in training:
-            member.results = conclude(
-                member.run,
-                member.folder,
-                member.checkpoints,
-                member.state,
-                member.progress,
-                test,
-            )
+            made = (member.folder, member.checkpoints, member.state, member.progress)
+            member.results = conclude(member.run, *made, test)
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
     return results
@@ -137,7 +131,10 @@ class Member:
             raise UserError(f"{self.folder.path}: {error}") from error
 
     def finished(self, test: bool) -> bool:
-        return self.results is not None and ("test" in self.results or not test)
+        done = self.results is not None and ("test" in self.results or not test)
+        if done and test:
+            mend_predictions(self.run, self.folder, self.results)
+        return done
 
     @property
     def done(self) -> bool:

@@ -22,7 +22,7 @@ from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import processes
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, show
+from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
 from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State
@@ -67,6 +67,8 @@ def train(
     with contextlib.closing(folder), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
+            if test:
+                mend_predictions(run, folder, results)
             rich.print("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
@@ -84,7 +86,7 @@ def start(
     check_logits(folder.path / "config.json")
     found = checkpoints.restore(run.state_places, step)
     if found:
-        state, progress = found[0], Progress(**found[1])
+        state, progress = found[0], read_progress(run, checkpoints, *found)
         rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
         state = run.new_state()
@@ -92,6 +94,23 @@ def start(
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
     return state, progress
+
+
+def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
+    """That of a checkpoint; raises UserError where it cannot be of this run."""
+    step, newest = int(state.step), max(checkpoints.last.all_steps())
+    try:
+        if step != newest:
+            raise UserError(f"it holds the state of step {step}")
+        if step > run.total_steps:
+            raise UserError(f"its step is beyond the end of this run, {run.total_steps}")
+        return Progress.read(saved)
+    except UserError as error:
+        path = checkpoints.folder / "last" / str(newest)
+        raise UserError(
+            f"checkpoint {path} cannot be used: {error}. Move it away: the run goes on from an "
+            "older one, or anew"
+        ) from None
 
 
 def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:

@@ -19,6 +19,7 @@ from dtn_jax.config.sections import SECTIONS, declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.shared_files import told
 
 from .option_help import option_help
 
@@ -162,6 +163,10 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     except BrokenPipeError:  # who read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(1)
+    except OSError as error:
+        if "--debug" in arguments:
+            raise
+        leave(_fail(f"error: {told(error)}", 2), at_once=True)
     except Exception:
         if not jax.distributed.is_initialized():
             raise
@@ -184,8 +189,9 @@ def interrupt_again(lost) -> None:
 def leave(code: int, at_once: bool = False) -> None:
     """Ends the process.
 
-    It ends at once if asked to, since an orderly end may crash in interrupted work, and if there
-    are other processes, since it would wait for them while they wait for it.
+    It ends at once if asked to, since an orderly end may crash in interrupted work, or write to a
+    full disk, and if there are other processes, since it would wait for them while they wait for
+    it.
     """
     if at_once or jax.distributed.is_initialized():
         try:

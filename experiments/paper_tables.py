@@ -31,7 +31,7 @@ import rich
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
-from dtn_jax.shared_files import write_whole
+from dtn_jax.shared_files import check_place, write_whole
 
 from . import command, compile_cache
 from .tables import csv as table_csv
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     for table in tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
+    check_place(known.workdir)
     name, protocol = read_protocol(known)
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
@@ -227,7 +228,7 @@ def show(found: dict, path: pathlib.Path) -> None:
         rich.print(table)
     for note in table_terminal.notes(found):
         rich.get_console().print(note, style="dim", markup=False, highlight=False)
-    rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+    print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
+from dtn_jax.shared_files import check_place
 
 from . import command, compile_cache
 from .search import sweep_report, trial_storage
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
+    check_place(known.workdir)
     choose("sampler", known.sampler, SAMPLERS)
     choose("pruner", known.pruner, PRUNERS)
     if known.grid and known.sweep:
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             configs[name] = own
-            storage = known.storage or f"sqlite:///{workdir / 'sweep.db'}"
+            storage = known.storage or trial_storage.sqlite(workdir / "sweep.db")
             asked = "" if grid else described(space, own)
             search = known.study or data.schema.name
             study = open_study(
@@ -99,13 +101,17 @@ def main(arguments: Sequence[str]) -> None:
                 except UserError as error:  # the other architectures are searched nevertheless
                     problems.append(f"{name}: {error}")
                 except trial_storage.FAULTS as error:
-                    problems.append(f"{name}: the storage does not answer: {error}")
+                    problems.append(
+                        f"{name}: the storage does not answer: {trial_storage.brief(error)}"
+                    )
         finally:  # however the work ended, show what it found
             try:
                 if any(study.best() for study in studies.values()):
                     sweep_report.write(workdir, studies, known.config, rest)
             except trial_storage.FAULTS as error:
-                problems.append(f"no report: the storage does not answer: {error}")
+                problems.append(
+                    f"no report: the storage does not answer: {trial_storage.brief(error)}"
+                )
     if problems:
         raise UserError("; ".join(problems))
 

@@ -20,6 +20,7 @@ LAYERS = (
     "schema",
     "interface",
     "shared_files",
+    "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "datasets.shapes",  # of arrays, metrics' too
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
@@ -60,7 +61,6 @@ LAYERS = (
     "config",  # assembled from the options of all above
     "run",
     "workdir",
-    "checksums",
     "checkpoint",
     "selection",
     "results",

@@ -111,7 +111,7 @@ def write(
             if (more := found[name]["budget"].get("complete", 0)) > study.budget.trials:
                 rich.print(f"(of the first {study.budget.trials} trials; there are {more})")
         draw(workdir, name, study)
-    rich.print(f"\nAll trials and pictures are in {workdir}")
+    print(f"\nAll trials and pictures are in {workdir}")
 
 
 def summary(study: Study) -> dict:

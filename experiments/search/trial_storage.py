@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import time
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import optuna
 import rich
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
@@ -49,7 +50,9 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                raise UserError(f"storage {shown(storage)!r} cannot be opened: {error}") from error
+                raise UserError(
+                    f"storage {shown(storage)!r} cannot be opened: {brief(error)}"
+                ) from error
             time.sleep(0.5)
 
 
@@ -64,6 +67,20 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             grace_period=DEAD,
             heartbeat_stale_trial_callback=go_on_later,
         )
+
+
+def sqlite(path: pathlib.Path) -> str:
+    """The URL of a file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def brief(error: Exception) -> str:
+    """What a storage says, without the SQL by which it came to that."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def silent(error: Exception) -> str:
+    return f"the storage does not answer: {brief(error)}"
 
 
 def shown(url: str) -> str:

@@ -14,7 +14,7 @@ from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 
-from ..search import sweep_report
+from ..search import sweep_report, trial_storage
 from ..search.budget import Budget
 from ..search.opening import open_study
 from ..search.search_space import described, load_space
@@ -52,7 +52,7 @@ def tune(
     """Searches an entry's settings on validation; returns what is kept of it."""
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
-    storage = f"sqlite:///{run / 'sweep.db'}"
+    storage = trial_storage.sqlite(run / "sweep.db")
     space = load_space("", protocol.config)
     study = open_study(
         storage,

@@ -14,7 +14,7 @@ from dtn_jax.export import raw_rows
 from dtn_jax.export.serve import arrow_messages
 from dtn_jax.export.serve.asked import Asked
 from dtn_jax.export.serve.json_rows import IGNORED
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
@@ -98,13 +98,17 @@ def _check_items(column: pa.Array, most: int) -> None:
 
 
 def _check_size(frame: pl.DataFrame, limits: Limits) -> None:
-    """Refuses texts that take far more bytes than the body, as many rows share them."""
+    """Refuses long texts, and such as many rows share, which take far more bytes than the body."""
     size = 0
     for column in frame.get_columns():
         values = column.list.explode() if isinstance(column.dtype, pl.List) else column
         if isinstance(values.dtype, pl.Categorical | pl.Enum):
             values = values.cast(pl.String)
         if values.dtype == pl.String:
-            size += values.str.len_bytes().sum()
+            lengths = values.str.len_bytes()
+            size += lengths.sum()
+            if (lengths.max() or 0) > TEXT:
+                told = f"column {column.name!r} has a text of more than {TEXT:,} bytes"
+                raise Refused(422, told)
     if size > limits.spread_bytes:
         raise Refused(413, f"texts of {size:,} bytes, at most {limits.spread_bytes:,} are scored")

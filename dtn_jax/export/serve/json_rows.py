@@ -21,7 +21,7 @@ from dtn_jax.datasets.logs.raw import json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.export.serve.asked import Asked, Column, Type
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
@@ -34,6 +34,7 @@ TYPES = {  # of columns whose values are all of one of Python's types, or missin
     None: pl.Null(),
 }
 SMALL_ROWS, SMALL_BYTES = 32, 64 << 10  # a request whose values stay Python's until a call is made
+SHORT = TEXT // 4  # characters that are never too many bytes
 INFINITE, FINITE = float("inf"), "a number that a 64-bit float holds"
 IGNORED = 20  # names that are told at most
 
@@ -75,8 +76,8 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
     if both:
         raise Refused(422, f"{min(both)!r} is a field of the user and of candidates, expected one")
     small = len(body) <= SMALL_BYTES and len(rows) <= SMALL_ROWS
-    escapes = b"\\ud" in body or b"\\uD" in body
-    columns, types = _columns(rows, user, reading, what, escapes, small)
+    odd = b"\\ud" in body or b"\\uD" in body
+    columns, types = _columns(rows, user, reading, what, odd, small)
     if not small:
         columns = _spread(columns, len(rows), limits)
     ignored = tuple(sorted((there | user.keys()) - read)[:IGNORED])
@@ -120,7 +121,7 @@ def kind_of(value: object) -> str:
 
 
 def _columns(
-    rows: list, user: dict, reading: Reading, what: str, escapes: bool, small: bool
+    rows: list, user: dict, reading: Reading, what: str, odd: bool, small: bool
 ) -> tuple[dict[str, Column], tuple]:
     """Each column and its type; of a request that is not small, the user's have one value."""
     found, types = {}, []
@@ -129,7 +130,7 @@ def _columns(
             values, where = [user[name]], "user"
         else:
             values, where = _values(rows, name, name in reading.optional, what), what
-        column, type = _column(name, values, where, reading.expected[name], escapes, small)
+        column, type = _column(name, values, where, reading.expected[name], odd, small)
         if where == "user" and small:
             one = isinstance(column, list)
             column = values * len(rows) if one else column.new_from_index(0, len(rows))
@@ -155,12 +156,13 @@ def _values(rows: list, name: str, optional: bool, what: str) -> list:
 
 
 def _column(
-    name: str, values: list, where: str, expected: str, escapes: bool, small: bool
+    name: str, values: list, where: str, expected: str, odd: bool, small: bool
 ) -> tuple[Column, Type]:
     """The values in the type that `raw_rows.table` would give them, and that type."""
     types = set(map(type, values)) - {type(None)}
-    if escapes and types & {str, list}:
-        _check(values, _unicode, name, where, "text of Unicode")
+    quick = types == {str} and not odd and max(map(len, filter(None, values)), default=0) <= SHORT
+    if types & {str, list} and not quick:
+        _check(values, _is_short, name, where, f"a text of at most {TEXT:,} bytes in Unicode")
     kind = next(iter(types), None)
     plain = len(types) < 2 and kind in TYPES and not (kind is int and _large(values))
     if plain and small:
@@ -195,11 +197,13 @@ def _check(values: Sequence, fits, name: str, where: str, expected: str) -> None
             raise bad_value(place, name, json.dumps(value), expected, row)
 
 
-def _unicode(value: object) -> bool:
+@no_type_check  # called for every value
+def _is_short(value):
+    """Whether a text has no half of a surrogate pair, and is no longer than may be hashed."""
     if type(value) is list:
-        return all(map(_unicode, value))
+        return all(map(_is_short, value))
     try:
-        return type(value) is not str or bool(value.encode() or True)
+        return type(value) is not str or len(value.encode()) <= TEXT
     except UnicodeEncodeError:
         return False
 

@@ -104,6 +104,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
       UserError: there is no such address, or it is taken.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"can't listen on {host}, port {port}: expected 0 to 65535")
     if host not in LOOPBACK:
         LOG.warning(
             "--host=%s: every machine that reaches this address can ask for scores; there is "

@@ -38,7 +38,7 @@ class OptimOptions:
     schedule: str = option(
         "constant", "of both learning rates; linear and cosine end at 0", choices=SCHEDULES
     )
-    warmup_steps: int = option(0, "steps of a linear rise from 0", least=0)
+    warmup_steps: int = option(0, "steps of a linear rise from 0", least=0, below=2**31)
     tables: str = option(
         "adam",
         "adam (lazy), adagrad (row-wise) and sgd step the rows touched; dense: Adam on every row",

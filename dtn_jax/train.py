@@ -19,7 +19,8 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
-from dtn_jax.parallel import processes
+from dtn_jax.parallel import memory, processes
+from dtn_jax.parallel.footprint import WIDTHS, state_parts, step_part
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
@@ -30,6 +31,7 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
 
+LOWER = f"data.batch_size, data.eval_batch_size, {WIDTHS}"
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
@@ -60,11 +62,12 @@ def train(
     """
     run = build_run(config)
     run.check_model()  # one that cannot be built claims no folder
+    check_fits(run)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
     profiled = Profile(folder.path / "profile", profile)
-    with contextlib.closing(folder), profiled:
+    with contextlib.closing(folder), memory.told(LOWER), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
             rich.print("This run is finished. Its results:")
@@ -87,11 +90,46 @@ def start(
         state, progress = found[0], Progress(**found[1])
         rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
-        state = run.new_state()
+        state = jax.block_until_ready(run.new_state())  # to read one number of it would wait for
+        # ever where memory runs out
         progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
     return state, progress
+
+
+def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
+    """Raises OutOfMemory where the run holds more than there is, unless `parallel.check_memory` is
+    off.
+
+    Args:
+      run: of which nothing is made yet.
+      replicas: that are trained in one program.
+      trains: or it only scores.
+    """
+    config, at = run.config, run.at
+    if not config.parallel.check_memory:
+        return
+    state = run.state_places if trains else run.state_places.to_score()
+    own = at.mesh.local_devices
+    copies = replicas * len(own)
+    parts = state_parts(config, state, run.plan)
+    parts.append(step_part(config, run.plan, run.data.row_bytes(), at.mesh.size))
+    if trains and is_resident(run):
+        rows = run.data.rows["train"]
+        lower = "data.placement=stream, or less data.device_bytes"
+        parts.append(memory.Part(f"{rows:,} rows of train", rows * run.data.row_bytes(), lower))
+    if replicas > 1:
+        parts = [dataclasses.replace(p, lower=f"replicas; {p.lower}") for p in parts]
+    memory.check([dataclasses.replace(p, bytes=copies * p.bytes) for p in parts], own)
+
+
+def is_resident(run: Run) -> bool:
+    """Whether the train split is placed on the device."""
+    if run.config.data.placement != "auto":
+        return run.config.data.placement == "device"
+    size = run.data.rows["train"] * run.data.row_bytes()
+    return size <= run.config.data.device_bytes and jax.process_count() == 1
 
 
 def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
@@ -104,15 +142,12 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     Raises:
       UserError: several processes, and `data.placement=device`.
     """
-    placement = run.config.data.placement
-    alone = jax.process_count() == 1
-    if placement == "device" and not alone:
+    if run.config.data.placement == "device" and jax.process_count() > 1:
         raise UserError(
             "data.placement=device needs one process; several processes stream their rows: leave "
             "it at auto, or give stream"
         )
-    fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
-    if placement == "device" or (placement == "auto" and fits and alone):
+    if is_resident(run):
         return ResidentData(run.data, "train", run.at.replicated(), orders)
     return StreamedData(run.data, "train", math.ceil(run.total_steps / run.steps_per_epoch))
 

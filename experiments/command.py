@@ -106,6 +106,21 @@ def add_config(made: Parser) -> None:
         metavar="DIR",
         help="the run's folder: a new one, or that of an interrupted run, which then resumes",
     )
+    add_force(made)
+
+
+def add_force(made: Parser) -> None:
+    """Adds --force, for `forced`."""
+    made.add_argument(
+        "--force",
+        action="store_true",
+        help="try even a run that cannot fit in memory: sets parallel.check_memory=False",
+    )
+
+
+def forced(known: argparse.Namespace) -> list[str]:
+    """What --force says of the config, as arguments."""
+    return ["--config.parallel.check_memory=False"] if known.force else []
 
 
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:

@@ -29,6 +29,7 @@ from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
 from dtn_jax.run import build_run
+from dtn_jax.train import check_fits
 from dtn_jax.workdir import versions
 
 from . import command, compile_cache
@@ -63,11 +64,13 @@ def main(arguments: Sequence[str]) -> None:
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
         config.parallel.devices = config.parallel.table_devices = 0
+    config.parallel.check_memory = not known.force
     config.data.data_dir = known.data_dir or config.data.data_dir
     config.data.manual_dir = known.manual_dir or config.data.manual_dir
 
     compile_cache.use(known.cache_dir)
     run = build_run(config)
+    check_fits(run, trains=False)
     state, step = best_state(run, workdir)
     # The output of an earlier call stays until all of this one's is made.
     with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
@@ -116,6 +119,7 @@ def make_parser() -> command.Parser:
     add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "", "where raw files are now, if not where the run had them")
+    command.add_force(parser)
     compile_cache.add_option(parser)
     return parser
 

@@ -113,7 +113,8 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
 
 
 def places_of(known: argparse.Namespace) -> dict[str, str]:
-    return {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    return places | ({"parallel.check_memory": "False"} if known.force else {})
 
 
 def make_parser() -> command.Parser:
@@ -160,6 +161,7 @@ def make_parser() -> command.Parser:
     )
     parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
     parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
+    command.add_force(parser)
     compile_cache.add_option(parser)
     return parser
 

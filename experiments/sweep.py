@@ -38,6 +38,7 @@ TRIALS = 20
 
 def main(arguments: Sequence[str]) -> None:
     known, rest = make_parser().parse_known_args(arguments)
+    rest += command.forced(known)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the trials")

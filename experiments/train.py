@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
         "folder profile, and print the ten heaviest operations",
     )
     known, rest = parser.parse_known_args(arguments)
+    rest += command.forced(known)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")

@@ -21,6 +21,7 @@ from dtn_jax.models.build import ModelOptions
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
+from dtn_jax.parallel.memory import MemoryOptions
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.tables.lookup import DebugOptions
@@ -54,7 +55,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "train": (TrainOptions,),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
-    "parallel": (MeshOptions, ProcessOptions),
+    "parallel": (MeshOptions, ProcessOptions, MemoryOptions),
     "debug": (DebugOptions,),
 }
 

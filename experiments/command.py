@@ -19,6 +19,7 @@ from dtn_jax.config.sections import SECTIONS, declarations
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.parallel import interrupts
 
 from .option_help import option_help
 
@@ -168,8 +169,11 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     """
     arguments = sys.argv[1:]
     sys.unraisablehook = interrupt_again
+    more = "; the same command resumes from the last checkpoint" if resumes else ""
+    told = f"interrupted{more}"
     try:
-        main(arguments)
+        with interrupts.raised(told):
+            main(arguments)
     except UserError as error:
         if "--debug" in arguments:
             raise
@@ -183,8 +187,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        more = "; the same command resumes from the last checkpoint" if resumes else ""
-        leave(_fail(f"interrupted{more}", 130), at_once=True)  # XLA may have been compiling
+        leave(_fail(told, interrupts.CODE), at_once=True)  # XLA may have been compiling
 
 
 def interrupt_again(lost) -> None:

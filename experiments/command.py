@@ -24,6 +24,7 @@ from dtn_jax.parallel import interrupts
 from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
+SHOWN = 300  # letters of a file's name, in messages
 MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
 
 
@@ -181,6 +182,12 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     except BrokenPipeError:  # who read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(1)
+    except OSError as error:  # of a file that the user named, or of the place for ours
+        if error.filename is None or "--debug" in arguments:
+            raise
+        name = str(error.filename)
+        name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
+        leave(_fail(f"error: {name}: {error.strerror} (--debug shows where)", 1))
     except Exception:
         if not jax.distributed.is_initialized():
             raise

@@ -32,11 +32,12 @@ from dtn_jax.run import build_run
 from dtn_jax.train import check_fits
 from dtn_jax.workdir import versions
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 
 EXAMPLE = "python -m experiments.feature_importance --workdir=runs/adult_dtn"
 FOLDER = "importance"
 DEFAULTS = Settings()
+RANGES = {"repeats": (1, 10_000), "rows": (1, 2**31 - 1), "seed": (0, 2**63 - 1)}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,9 +56,12 @@ def main(arguments: Sequence[str]) -> None:
         choose("method", method, METHODS)
     if not settings.methods:
         raise UserError(f"no method: give --methods=METHOD,..., of {', '.join(METHODS)}")
-    for name, least in {"repeats": 1, "rows": 1, "seed": 0}.items():
-        if getattr(settings, name) < least:
-            raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
+    for name, (least, most) in RANGES.items():
+        if not least <= getattr(settings, name) <= most:
+            raise UserError(
+                f"--{name}={getattr(settings, name)}: expected at least {least} and at most {most}"
+            )
+    folders.check(known.workdir, "workdir")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
     config = read_config(workdir, base_config(), known.plugins)
     # It may have been trained on other devices.

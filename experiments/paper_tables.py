@@ -33,7 +33,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
 from dtn_jax.shared_files import write_whole
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 from .tables import csv as table_csv
 from .tables import kept
 from .tables import latex as table_latex
@@ -55,6 +55,7 @@ EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
     "--workdir=runs/paper"
 )
+MOST = 10_000  # seeds or trials
 TOGETHER = ("auto", "always", "never")
 
 
@@ -64,12 +65,17 @@ def main(arguments: Sequence[str]) -> None:
     for table in tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
+    folders.check(known.workdir, "workdir")
+    if known.runs:
+        folders.check(known.runs, "--runs")
     name, protocol = read_protocol(known)
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use(known.cache_dir)
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
+    for made in (folder, runs):
+        folders.make(made, "workdir")
     work = Work(protocol, folder, runs, places_of(known), together)
     rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
     wanted = named(known.entries, [entry.name for entries in rows.values() for entry in entries])
@@ -104,8 +110,8 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
     made = quick(full) if known.quick else full
     for count in ("seeds", "trials"):
         given = getattr(known, count)
-        if given is not None and given < 1:
-            raise UserError(f"--{count}={given}: expected at least 1")
+        if given is not None and not 1 <= given <= MOST:
+            raise UserError(f"--{count}={given}: expected at least 1 and at most {MOST:,}")
         made = dataclasses.replace(made, **{count: given or getattr(made, count)})
     made = with_settings(made, pairs(known.set, "--set"))
     made = dataclasses.replace(made, cut=cut(full, made, known.quick))

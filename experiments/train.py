@@ -8,7 +8,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")
+    folders.check(known.workdir, "workdir")
     if known.profile < 0:
         raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
     if known.profile and config.replicas:

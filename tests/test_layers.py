@@ -69,6 +69,7 @@ LAYERS = (
     "configs",
     "experiments.option_help",
     "experiments.compile_cache",
+    "experiments.folders",
     "experiments.command",
     "experiments.search",
     "experiments.tables",

@@ -201,13 +201,13 @@ def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> M
         del sys.modules[name]
         if before:
             sys.modules[name] = before
-        if isinstance(error, UserError) or not isinstance(error, Exception):
+        if isinstance(error, UserError) or not isinstance(error, Exception | SystemExit):
             raise
         raise failed(path, what, error) from error
     return module
 
 
-def failed(path: pathlib.Path, what: str, error: Exception) -> UserError:
+def failed(path: pathlib.Path, what: str, error: BaseException) -> UserError:
     """The message of a user's file that raised."""
     line = last_line(path, error)
     if isinstance(error, SyntaxError) and error.lineno:

@@ -10,8 +10,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
 
 from .budget import Budget, make_pruner, make_sampler
+from .storage_urls import shown
 from .studies import Study
-from .trial_storage import create_study, shown
+from .trial_storage import create_study
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 

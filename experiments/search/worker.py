@@ -19,7 +19,7 @@ from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
 
 from . import sweep_report, trial_storage
-from .search_space import Space
+from .search_space import Space, settings_of
 from .studies import Study
 from .trials import ERROR
 
@@ -33,7 +33,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
     """Runs trials, beside other workers, until the study has used its budget."""
 
     def objective(trial) -> float:
-        settings = {key: str(value) for key, value in space(trial).items()}
+        settings = settings_of(space, trial)
         number = study.claim(trial, settings, folder)
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import rich
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
@@ -23,6 +22,7 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.parallel import memory
+from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show_replicas
 from dtn_jax.run import Run, build_model, build_run
@@ -151,7 +151,7 @@ def fit(members: list[Member]) -> None:
     if not active:
         return
     if jax.default_backend() == "cpu":
-        rich.print(
+        screen.say(
             f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
             "longer than one after another (experiments.benchmark --suite=replicas)."
         )

@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Callable
 
 import jax
-import rich
 from ml_collections import ConfigDict
 
 from dtn_jax.analysis.watch import Watch
@@ -21,6 +20,7 @@ from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.footprint import WIDTHS, state_parts, step_part
+from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, show
@@ -70,7 +70,7 @@ def train(
     with contextlib.closing(folder), memory.told(LOWER), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
-            rich.print("This run is finished. Its results:")
+            screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
@@ -88,7 +88,7 @@ def start(
     found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], Progress(**found[1])
-        rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
+        screen.say(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
         state = jax.block_until_ready(run.new_state())  # to read one number of it would wait for
         # ever where memory runs out

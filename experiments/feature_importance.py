@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import rich
 import rich.progress
 
 from dtn_jax.analysis import markdown, tables, written
@@ -28,6 +27,7 @@ from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.train import check_fits
 from dtn_jax.workdir import versions
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
         folder = workdir / FOLDER
         written.swap(made, folder, [f"{name}.png" for name in markdown.PICTURES])
     for table in tables.tables(found):
-        rich.print(table)
+        screen.show(table)
     print(f"Numbers and pictures are in {folder}")
 
 
@@ -140,11 +140,12 @@ def arguments_of(settings: Settings) -> Iterator[str]:
 def bars() -> Iterator[Callable]:
     """Gives `bar(what, count)`, which shows a bar and returns what to call after each step."""
     shown = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}", style="bold"),
+        screen.text_column("{task.description}", style="bold"),
         rich.progress.BarColumn(bar_width=None),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("left", style="progress.remaining"),
+        screen.text_column("left", style="progress.remaining"),
+        console=screen.console(),
         expand=True,
     )
 

@@ -15,9 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-import rich
-
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 from . import command
 
@@ -71,12 +70,11 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
         index, code = bad[0]
         what = f"process {index} of {count} ended with {how_it_ended(code)}"
         if attempt < restarts:
-            rich.print(
+            screen.say(
                 f"{what}; restarting all from the last checkpoint "
-                f"(restart {attempt + 1} of {restarts})",
-                flush=True,
+                f"(restart {attempt + 1} of {restarts})"
             )
-    rich.print(f"{what}; giving up after {restarts} restarts. The same command resumes.")
+    screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
     return 1
 
 

@@ -27,10 +27,10 @@ import shlex
 from collections.abc import Sequence
 
 import jax
-import rich
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
+from dtn_jax.report import screen
 from dtn_jax.shared_files import write_whole
 
 from . import command, compile_cache, folders
@@ -203,7 +203,7 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
         try:
             found = kept.read_json(folder / f"{table}.json")
         except UserError as error:
-            rich.print(f"{error}: not in the report until --table={table} makes it again")
+            screen.say(f"{error}: not in the report until --table={table} makes it again")
         else:
             made += [found] if found and found.get("format") == FORMAT else []
     return made
@@ -231,11 +231,11 @@ def remade(arguments: Sequence[str]) -> str:
 
 
 def show(found: dict, path: pathlib.Path) -> None:
-    for table in table_terminal.tables(found, rich.get_console().width):
-        rich.print(table)
+    for table in table_terminal.tables(found, screen.console().width):
+        screen.show(table)
     for note in table_terminal.notes(found):
-        rich.get_console().print(note, style="dim", markup=False, highlight=False)
-    rich.print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+        screen.say(note, style="dim", highlight=False)
+    screen.say(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":

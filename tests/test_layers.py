@@ -19,6 +19,7 @@ LAYERS = (
     "schema",
     "interface",
     "shared_files",
+    "report.screen",  # every stage speaks
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
     "parallel.processes",  # each process reads its own rows

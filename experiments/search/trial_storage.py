@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Iterator
 
 import optuna
-import rich
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 from .storage_urls import JOURNAL, check, shown, without_secrets
 
@@ -77,7 +77,7 @@ def go_on_later(
         if most is None or len(before) < most:
             RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
         else:
-            rich.print(
+            screen.say(
                 f"trial {before[0]} is given up: its workers died without a word, or were "
                 f"interrupted, {most + 1} times"
             )

@@ -8,13 +8,12 @@ import traceback
 from collections.abc import Mapping
 
 import optuna
-import rich
-import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax.config import override
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import read_selection
+from dtn_jax.report import screen
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable
 
@@ -38,8 +37,8 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             override(given, key, value)
-        done, shown = f"{study.begun()} of {study.budget.trials}", rich.markup.escape(str(settings))
-        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {shown}")
+        done = f"{study.begun()} of {study.budget.trials}"
+        screen.say((f"{study.name}: trial {number}", "bold"), f", {done}: {settings}")
         at, after_validation = folder / f"trial_{number}", study.after_validation(trial)
         try:
             results = train_when_free(given, at, after_validation)
@@ -52,7 +51,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 traceback.print_exc()
                 reason = f"{type(error).__name__}: {error}"
             trial.set_user_attr(ERROR, reason)
-            rich.print(f"trial {number} failed: {rich.markup.escape(reason)}")
+            screen.say(f"trial {number} failed: {reason}")
             raise optuna.TrialPruned(reason) from error
 
     twins, told = 0, False  # twins: in a row
@@ -66,7 +65,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                     show()
             elif study.others_run(folder):  # they may die
                 if not told:
-                    rich.print(
+                    screen.say(
                         f"{study.name}: waiting for trials of other workers; if one dies, its "
                         f"trials resume here within {trial_storage.DEAD} s"
                     )
@@ -76,18 +75,20 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 break
     if twins:
         why = "the space has no" if study.exhausted() else f"{twins} draws found no"
-        rich.print(f"[bold]{study.name}[/]: {why} further settings to try.")
+        screen.say((study.name, "bold"), f": {why} further settings to try.")
     if study.budget.pruner != "none" and not study.reports():
-        rich.print(
-            f"[bold]{study.name}[/]: the {study.budget.pruner} pruner compared nothing: trials had "
-            "only one validation, their last; train.eval_every=STEPS makes more."
+        screen.say(
+            (study.name, "bold"),
+            f": the {study.budget.pruner} pruner compared nothing: trials had "
+            "only one validation, their last; train.eval_every=STEPS makes more.",
         )
     if not study.best() and (errors := study.errors()):
         raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
     if left := [str(t.number) for t in study.running()]:
-        rich.print(
-            f"[bold]{study.name}[/]: trial {', '.join(left)} runs in a worker with another "
-            "workdir, or died there: a journal does not record which. Run this command there again."
+        screen.say(
+            (study.name, "bold"),
+            f": trial {', '.join(left)} runs in a worker with another workdir, or died there: a "
+            "journal does not record which. Run this command there again.",
         )
 
 
@@ -101,7 +102,7 @@ def train_when_free(
             return train(config, folder, test=False, after_validation=after_validation)
         except Busy:
             if not told:
-                rich.print(f"another worker still works in {folder}: waiting for it")
+                screen.say(f"another worker still works in {folder}: waiting for it")
             told = True
             time.sleep(WAIT)
 

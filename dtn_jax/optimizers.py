@@ -53,8 +53,10 @@ class OptimOptions:
         "bfloat16 halves tables, not their slots; numbers are rounded at random",
         choices=TABLE_DTYPES,
     )
-    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0)
-    codebook_init: float = option(0.01, "standard deviation of initial codewords", least=0)
+    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
+    codebook_init: float = option(
+        0.01, "standard deviation of initial codewords", least=0, most=100
+    )
 
 
 @flax.struct.dataclass

@@ -19,6 +19,8 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 
+SMALLEST, LARGEST = 1e-9, 1e9  # of a weight: beyond, float32 loses what it is added to
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -206,6 +208,9 @@ def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> di
             values[name] = float(value)
         except ValueError:
             raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
-        if not 0 <= values[name] < math.inf:
-            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
+        if values[name] and not SMALLEST <= values[name] <= LARGEST:
+            raise UserError(
+                f"{what}: expected 0 or a number from {SMALLEST:g} to {LARGEST:g}, got "
+                f"'{name}={value}'"
+            )
     return {task: values.get(task, default) for task in tasks}

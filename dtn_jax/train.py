@@ -15,6 +15,7 @@ from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
@@ -32,6 +33,7 @@ from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
 
 LOWER = f"data.batch_size, data.eval_batch_size, {WIDTHS}"
+LOOKED_AT = 100_000  # rows
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
@@ -63,6 +65,7 @@ def train(
     run = build_run(config)
     run.check_model()  # one that cannot be built claims no folder
     check_fits(run)
+    tell_of_weights(run)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
@@ -122,6 +125,19 @@ def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
     if replicas > 1:
         parts = [dataclasses.replace(p, lower=f"replicas; {p.lower}") for p in parts]
     memory.check([dataclasses.replace(p, bytes=copies * p.bytes) for p in parts], own)
+
+
+def tell_of_weights(run: Run) -> None:
+    """Says it where sample weights are asked for, and those of the first rows are all equal."""
+    if not run.config.loss.sample_weights or not processes.is_first():
+        return
+    rows = SplitReader(run.data, "train").between(0, min(LOOKED_AT, run.data.rows["train"]))
+    weights = rows.sample_weight
+    if (weights == weights[0]).all():
+        screen.say(
+            f"note: loss.sample_weights=True changes nothing where all weights are equal: the "
+            f"first {len(weights):,} of train are all {weights[0]:g}"
+        )
 
 
 def is_resident(run: Run) -> bool:

@@ -9,17 +9,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.config import config_files, load_config, override, plugins
 from dtn_jax.config.sections import SECTIONS, declarations
+from dtn_jax.config.unused import unused
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.parallel import interrupts
+from dtn_jax.report import screen
 
 from .option_help import option_help
 
@@ -142,6 +144,12 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     for key, value in given:
         override(config, key, value)
     return config
+
+
+def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
+    """Says which of the options that were given change nothing in any of the configs."""
+    for line in unused(configs, keys):
+        screen.say(f"note: {line}")
 
 
 def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:

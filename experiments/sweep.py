@@ -10,12 +10,14 @@ journal does not record which workers live, so with one they must share the work
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
@@ -74,6 +76,9 @@ def main(arguments: Sequence[str]) -> None:
     if known.objective:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
+    command.tell_unused(
+        searched(config, architectures, grid), [*grid, *(key for key, _ in command.overrides(rest))]
+    )
     compile_cache.use(known.cache_dir)
     data = read_data(config)
     # A selection that does not fit the data set ends the search before it has a folder.
@@ -159,6 +164,22 @@ def make_parser() -> command.Parser:
     compile_cache.add_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     return parser
+
+
+def searched(
+    config: ConfigDict, architectures: Sequence[str], grid: Mapping[str, Sequence[str]]
+) -> list[ConfigDict]:
+    """The configs that a search has: of each architecture, with each list of experts of a grid."""
+    lists = [key for key in ("model.experts", "model.group_experts", "loss.tasks") if key in grid]
+    points = [dict(zip(lists, one)) for one in itertools.product(*(grid[key] for key in lists))]
+    found = []
+    for name in architectures:
+        for point in points:
+            found.append(ConfigDict(config.to_dict()).lock())
+            found[-1].model.architecture = name
+            for key, value in point.items():
+                override(found[-1], key, value)
+    return found
 
 
 def read_data(config: ConfigDict) -> Prepared:

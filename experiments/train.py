@@ -36,6 +36,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
     if known.profile and config.replicas:
         raise UserError("--profile records one run: leave config.replicas out")
+    command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     if config.replicas:
         train_replicas(config, known.workdir)

@@ -77,7 +77,7 @@ class Option:
 
     def check(self, key: str, value: Any) -> None:
         """Raises UserError where `value` is none that the option `key` may have."""
-        if self.choices:
+        if self.choices and isinstance(value, str):
             choose(key, value, self.words)
         if not self.allows(value):
             raise UserError(f"{key}={value}: expected {self.expected}")
@@ -85,6 +85,8 @@ class Option:
     def allows(self, value: Any) -> bool:
         kind = type(self.default)
         if kind is tuple:
+            if not isinstance(value, tuple | list):
+                return False
             good = [isinstance(v, self.items) and (self.items is str or v >= 1) for v in value]
             return all(good)
         if kind in (bool, str) or isinstance(value, bool | str):

@@ -23,6 +23,7 @@ from dtn_jax.models.experts import EXPERTS
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 
+from . import quiet
 from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
@@ -178,6 +179,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     """
     arguments = sys.argv[1:]
     sys.unraisablehook = interrupt_again
+    quiet.listen()
     more = "; the same command resumes from the last checkpoint" if resumes else ""
     told = f"interrupted{more}"
     try:
@@ -210,7 +212,7 @@ def interrupt_again(lost) -> None:
     if issubclass(lost.exc_type, KeyboardInterrupt):
         again = (threading.main_thread().ident, signal.SIGINT)
         threading.Timer(0.1, signal.pthread_kill, again).start()
-    else:
+    elif not quiet.is_leftover(lost):
         sys.__unraisablehook__(lost)
 
 

@@ -71,6 +71,7 @@ LAYERS = (
     "experiments.option_help",
     "experiments.compile_cache",
     "experiments.folders",
+    "experiments.quiet",
     "experiments.command",
     "experiments.search",
     "experiments.tables",

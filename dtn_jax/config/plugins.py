@@ -42,11 +42,12 @@ def use(config: ConfigDict, files: str) -> None:
     text = load(files)
     with config.unlocked():
         for key, value in base_config().items():
-            if isinstance(value, ConfigDict):
+            if isinstance(value, ConfigDict) and key in config:
                 for name, own in value.items():
                     if name not in config[key]:
                         config[key][name] = own
-        parts = [p.strip() for p in f"{config.plugins},{text}".split(",") if p.strip()]
+        before = config.get("plugins", "")
+        parts = [p.strip() for p in f"{before},{text}".split(",") if p.strip()]
         config.plugins = ",".join({PART.fullmatch(p)["path"]: p for p in parts}.values())
 
 

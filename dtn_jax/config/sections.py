@@ -203,6 +203,9 @@ def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f". Did you mean {near[0]}?" if near else ""
             raise UserError(f"the config has an option {key!r}, which nothing declares{hint}")
+    absent = [key for key, found in known.items() if found.family is None and key not in flat]
+    if absent:
+        raise UserError(f"the config has no {absent[0]!r}: a config edits that of configs/base.py")
     for key, found in known.items():
         if key not in flat:
             if found.family and not found.members & found.family.used(flat):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import orbax.checkpoint as ocp
@@ -17,6 +19,7 @@ from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order
 from dtn_jax.tables.plan import TablePlan
 
+T = TypeVar("T")
 KEPT = 2  # last checkpoints on disk
 ROWS = "rows"  # where a checkpoint's metadata has the tag of row_order
 
@@ -123,7 +126,7 @@ class Checkpoints:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        self.best.save(step, args=self._to_save(_weights(state)), force=True)
+        self.best.save(step, args=self._to_save(weights_of(state)), force=True)
         _write_checksums(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
@@ -139,25 +142,29 @@ class Checkpoints:
         Raises:
           UserError: the weights are gone, or are damaged and in no last checkpoint.
         """
-        path = _folder(self.best, step)
+        like = weights_of(state)
+        weights = self.of_best(step, lambda folder, part: self.arrays_in(folder, like, part))
+        return state.to_score().replace(**weights)
+
+    def of_best(self, step: int, read: Callable[[pathlib.Path, bool], T]) -> T:
+        """What `read(folder of arrays, whether more than the weights lie there)` reads of a best
+        step. For the rest see `restore_best`."""
+        path, problems = _folder(self.best, step), []
         if step not in self.best.all_steps():
             raise UserError(f"{path}, the best state, is not there")
-        like, problems = _weights(state), []
         for manager, item in ((self.best, "default"), (self.last, "state")):
             if step not in manager.all_steps():
                 continue
             found = _folder(manager, step)
             try:
                 part = manager is self.last
-                weights = checksums.read(
-                    found, functools.partial(self._arrays, found / item, like, part)
-                )
+                weights = checksums.read(found, functools.partial(read, found / item, part))
             except Damaged as error:
                 problems.append(str(error))
                 continue
             if problems:
                 print(f"warning: {problems[0]}; read from {found} instead")
-            return state.to_score().replace(**weights)
+            return weights
         raise UserError(
             f"a best state is damaged: {'; '.join(problems)}\nRestore {path} from a copy, or train "
             "again in another workdir: no other file holds these weights."
@@ -179,23 +186,27 @@ class Checkpoints:
 
         def read() -> tuple[State, dict]:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
-            return self._arrays(path / "state", like), rest.progress
+            return self.arrays_in(path / "state", like), rest.progress
 
         return checksums.read(path, read)
 
-    def _arrays(self, folder: pathlib.Path, like: State | dict, part: bool = False):
+    def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.
 
         `like` has arrays, or their shapes, dtypes and shardings; of a `part` of what was saved.
         """
-        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
-        order = row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
+        order = self.order(folder)
         like = jax.tree.map(_abstract, like)
         rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
         rest = self.reader.restore(folder, args=args)
         return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
+
+    def order(self, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+        """How the rows of each table lie in a folder of arrays."""
+        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
+        return row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
 
     def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:
         pieces, whole = ocp.SaveArgs(chunk_byte_size=read_back.PIECE), ocp.SaveArgs()
@@ -221,7 +232,7 @@ def _write_checksums(manager: ocp.CheckpointManager, step: int) -> None:
         checksums.write(_folder(manager, step))
 
 
-def _weights(state: State) -> dict:
+def weights_of(state: State) -> dict:
     weights = {"params": state.params, "tables": state.tables}
     return weights | ({"model_state": state.model_state} if state.model_state else {})
 

@@ -103,6 +103,22 @@ def prepared_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("prepared"))
 
 
+@pytest.fixture(scope="session")
+def finished_run(prepared_dir, tmp_path_factory):
+    """The workdir of a finished run on adult; its model is `exported_model`."""
+    from exported_runs import finished  # after the hook above
+
+    return finished(prepared_dir, tmp_path_factory.mktemp("export") / "run")
+
+
+@pytest.fixture(scope="session")
+def exported_model(finished_run):
+    """The folder of a model; a test that changes it copies it first."""
+    from exported_runs import exported  # after the hook above
+
+    return exported(finished_run)
+
+
 @pytest.fixture
 def model(random_variables):
     """(schema, **options) -> a small built architecture with random variables and inputs."""

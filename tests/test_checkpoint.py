@@ -42,6 +42,7 @@ def damaged_at_random(rng, data):
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_no_damage_is_accepted_with_another_result(workdir, tmp_path):
     """Hundreds of flips, truncations, deletions; some are restored as a run would do it."""
     newest = workdir / "checkpoints/last/2"

@@ -20,6 +20,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 def test_a_run_whose_newest_checkpoint_is_damaged_equals_one_done_at_once(
     prepared_dir, tmp_path, monkeypatch, capsys
 ):

@@ -117,6 +117,7 @@ class Visits(BlockBuilder, skip_registration=True):
         return {s: functools.partial(iter, [frame]) for s, frame in frames.items()}
 
 
+@pytest.mark.slow
 def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(catalog.DATASETS, "visits", Visits)
     reads = []

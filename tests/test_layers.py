@@ -4,6 +4,7 @@ import ast
 import functools
 import graphlib
 import pathlib
+import sys
 
 import pytest
 
@@ -21,6 +22,7 @@ LAYERS = (
     "shared_files",
     "report.screen",  # every stage speaks
     "tables.hashing",  # Ali-CCP's split draws rows with it
+    "datasets.shapes",  # of arrays, metrics' too
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
     "parallel.processes",  # each process reads its own rows
     "metrics",  # the synthetic data's known answer has AUCs
@@ -37,6 +39,7 @@ LAYERS = (
     "datasets.logs.work",
     "datasets.synthetic",  # Ali-CCP's generator has its fields' sizes
     "datasets",
+    "export",  # what loads a model and scores needs nothing of what follows
     "datasets.preparation.catalog",  # lists all data sets
     "input",
     "tables",
@@ -66,6 +69,8 @@ LAYERS = (
     "train",
     "replicas",
     "analysis",
+    "export.fit_calibration",
+    "export.write",
     "__main__",
     "configs",
     "experiments.option_help",
@@ -75,15 +80,21 @@ LAYERS = (
     "experiments.command",
     "experiments.search",
     "experiments.tables",
+    "experiments.comparison",
     "experiments.suites",
     "experiments.peers",
     "experiments",
 )
 
 # What may run where no training code is, and what it must not reach.
-LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metrics")
+LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metrics", "export")
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
+SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
+GUARDED = {
+    "datasets.shapes": "jaxtyping",
+    "datasets.logs.raw.addresses": "fsspec",
+}  # can do without
 
 LONGEST = 250  # lines of a file, tests too
 
@@ -200,11 +211,25 @@ def test_the_package_needs_no_experiments():
             assert not [o for o in others if o.split(".")[0] in PACKAGES], name
 
 
-@pytest.mark.parametrize("name", [n for n in modules() if n.startswith(LIGHT)])
+@pytest.mark.parametrize(
+    "name", [n for n in modules() if n.startswith(LIGHT) and layer(n) < TRAINING]
+)
 def test_what_a_served_model_needs_is_light(name):
     found = {name} | reached(name)
     assert not sorted(n for n in found if n.split(".")[0] in HEAVY)
     assert not sorted(n for n in found if n in graph() and layer(n) >= TRAINING)
+
+
+def test_a_loaded_model_needs_five_packages():
+    found = {name for name in {"export"} | reached("export") if name in graph()}
+    assert {"export.model", "datasets.logs.fit.encoders", "metrics.spaces"} <= found
+    others = {
+        (name, other.split(".")[0])
+        for name in found
+        for other in graph()[name] - graph().keys()
+        if other.split(".")[0] not in SERVED | sys.stdlib_module_names
+    }
+    assert others == set(GUARDED.items())
 
 
 def test_at_most_20_modules_are_at_the_top():

@@ -66,6 +66,7 @@ def config(prepared_dir, monkeypatch):
     return small(prepared_dir, model__embedding_dim=WIDTH)
 
 
+@pytest.mark.slow
 def test_a_run_that_resumes_makes_no_new_tables(config, tmp_path, monkeypatch, reads):
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 2)
@@ -82,6 +83,7 @@ def test_a_run_that_resumes_makes_no_new_tables(config, tmp_path, monkeypatch, r
     ]
 
 
+@pytest.mark.slow
 def test_best_states_take_the_place_of_the_last_one(config, tmp_path, reads, scored):
     found = train(config, tmp_path / "run")
     assert set(found["best_steps"].values()) == {15, 30}

@@ -66,6 +66,7 @@ def assert_the_same(c, root, results, expected_root, expected):
             assert results[i]["test"][key]["auc"] == pytest.approx(found["auc"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone):
     """Each streams its own order; the next test has them share what lies on the device."""
     c = config(prepared_dir, data__placement="stream")
@@ -74,6 +75,7 @@ def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone)
     assert_the_same(c, tmp_path, results, *each_alone)
 
 
+@pytest.mark.slow
 def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone, monkeypatch):
     """One replica has a checkpoint that the next one lacks."""
     c = config(prepared_dir)
@@ -84,6 +86,7 @@ def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone
     assert_the_same(c, tmp_path, train_replicas(c, tmp_path), *each_alone)
 
 
+@pytest.mark.slow
 def test_a_finished_set_reads_test_when_asked_and_says_what_it_found(
     prepared_dir, tmp_path, capsys
 ):

@@ -32,6 +32,7 @@ def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
         assert results[key] == uncut[1][key]
 
 
+@pytest.mark.slow
 def test_dtn_resumed_equals_uncut(prepared_dir, tmp_path, monkeypatch):
     config = small(prepared_dir, model__architecture="dtn", model__experts="gdcn+mlp")
     whole = tmp_path / "whole", train(config, tmp_path / "whole")
@@ -53,6 +54,7 @@ def test_each_validation_leaves_a_checkpoint(uncut, prepared_dir, tmp_path, monk
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_validation_that_was_not_told_of_is_gone_back_to(prepared_dir, tmp_path):
     """No checkpoint leaves it behind: a pruner hears of each."""
     told = []
@@ -123,6 +125,7 @@ def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
         train(small(prepared_dir), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_of_two_devices_goes_on_on_one(uncut, prepared_dir, tmp_path, monkeypatch):
     config = small(prepared_dir, parallel__devices=2)
     with monkeypatch.context() as patch, pytest.raises(CutError):

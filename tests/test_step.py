@@ -207,6 +207,7 @@ def sized(**changes):
 BIG = jax.tree.map(lambda a: jax.ShapeDtypeStruct((4096, *a.shape[2:]), a.dtype), batches())
 
 
+@pytest.mark.slow
 def test_accumulation_saves_memory():
     def temporaries(**changes):
         c = sized(**changes)

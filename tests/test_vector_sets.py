@@ -81,6 +81,7 @@ def test_dense_parameters_and_flops_count_the_projections(trained):
     assert results["flops_per_example"] == 2 * products
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["device", "stream"])
 def test_a_run_that_is_cut_resumes_bit_by_bit(
     trained, prepared_dir, tmp_path, monkeypatch, placement

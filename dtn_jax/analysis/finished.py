@@ -13,7 +13,7 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.state import State
@@ -69,15 +69,27 @@ def best_state(run: Run, folder: pathlib.Path) -> tuple[State, int]:
     """The state that the run reports, without the optimizers' arrays, and its step.
 
     Raises:
+      UserError: see `best`, or the state is gone.
+    """
+    step = best(run, folder)
+    with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
+        return checkpoints.restore_best(step, run.unfilled_state()), step
+
+
+def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
+    """The step of the state that the run reports, or of the best one by `select`, a task.
+
+    Raises:
       UserError: the data set is another version of the run's, its logits are those of an older
-        version of this package, or the state is gone.
+        version of this package, or there is no such task.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
     check_logits(stored)
-    step = _parse(folder / "results.json", lambda results: int(best_step(results)))
-    with contextlib.closing(Checkpoints(folder, run.plan)) as checkpoints:
-        return checkpoints.restore_best(step, run.unfilled_state()), step
+    if not select:
+        return _parse(folder / "results.json", lambda results: int(best_step(results)))
+    steps = _parse(folder / "results.json", lambda results: dict(results["best_steps"]))
+    return int(steps[choose("what the state is selected by", select, steps)])
 
 
 def read_history(folder: pathlib.Path) -> list[dict]:

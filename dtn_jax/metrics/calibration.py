@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked, chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
@@ -145,7 +145,7 @@ def _bin_sums(
     weights: Float[np.ndarray, " B"] | None,
 ) -> Float[np.ndarray, "5 K"]:
     """Of each non-empty bin: its rows, and the sums of w, w^2, w p and w label."""
-    lowest = _lowest_of_bins(p, bins, weights)
+    lowest = lowest_of_bins(p, bins, weights)
     sums = np.zeros((5, len(lowest)))
     for at in chunks(p.size):
         bin_ = np.searchsorted(lowest, p[at], side="right") - 1
@@ -155,7 +155,7 @@ def _bin_sums(
     return sums
 
 
-def _lowest_of_bins(
+def lowest_of_bins(
     p: Float[np.ndarray, " B"], bins: int, weights: Float[np.ndarray, " B"] | None
 ) -> Float[np.ndarray, " K"]:
     """The lowest prediction of each non-empty bin of `calibration_curve`, rising.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
 
@@ -58,13 +58,33 @@ def gauc(
     Raises:
       ValueError: wrong input (see inputs.py), or a group array of another length.
     """
+    share, aucs = group_aucs(scores, labels, group, weights)
+    both = ~np.isnan(aucs)
+    groups = int(np.count_nonzero(both))
+    share[~both] = 0
+    np.nan_to_num(aucs, copy=False)
+    value = float(share @ aucs / share.sum()) if groups else None
+    return Gauc(value, groups, len(aucs) - groups)
+
+
+def group_aucs(
+    scores: Float[np.ndarray, " B"],
+    labels: Shaped[np.ndarray, " B"],
+    group: Int[np.ndarray, " B"],
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
+    """The rows (or the weight) of each group and its AUC, NaN where it has one class.
+
+    Groups are in rising order; those of rows of weight 0 alone are not there. Args, errors: as
+    `gauc`.
+    """
     if group.shape != scores.shape:
         raise ValueError(f"scores have shape {scores.shape}, groups {group.shape}")
     if weights is not None and not (weights > 0).all():
         group = group[weights > 0]  # as `checked` does
     scores, labels, weights = checked(scores, labels, weights, binary=True)
     if not scores.size:
-        return Gauc(None, 0, 0)
+        return np.zeros(0), np.zeros(0)
     keys = _keys(scores, group)
     count = int(keys.max() >> CODE_BITS) + 1
     split = [None, None] if weights is None else [weights[labels], weights[~labels]]
@@ -79,12 +99,9 @@ def gauc(
     share = positive + negative
     positive *= negative  # pairs
     both = positive > 0
-    groups = int(np.count_nonzero(both))
-    if not groups:
-        return Gauc(None, 0, count)
-    np.divide(won, positive, out=won, where=both)  # the groups' AUCs
-    share[~both] = 0
-    return Gauc(float(share @ won / share.sum()), groups, count - groups)
+    np.divide(won, positive, out=won, where=both)
+    won[~both] = np.nan
+    return share, won
 
 
 def _keys(scores: Float[np.ndarray, " B"], group: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Shaped
+
+from dtn_jax.datasets.shapes import Float, Shaped
 
 CHUNK = 1 << 16  # rows at a time: half a megabyte of float64, which stays in a core's cache
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked
 
 Value = float | int | None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
+from dtn_jax.datasets.shapes import Float
 from dtn_jax.metrics.inputs import chunks
 from dtn_jax.metrics.metric import Rows
 

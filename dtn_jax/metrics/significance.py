@@ -119,6 +119,7 @@ def compare(
     our_aucs: Float[np.ndarray, " S"],
     their_aucs: Float[np.ndarray, " Q"],
     repeats: int = REPEATS,
+    most: float = 1.0,
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
@@ -129,13 +130,14 @@ def compare(
       ours, theirs: the `resampled_aucs` of each seed's run; draws in the same order.
       our_aucs, their_aucs: on the test examples as they are, per seed.
       repeats: of the bootstrap.
+      most: no difference is larger; infinity for a metric without bounds.
     """
     rng = np.random.default_rng(1)
     defined = np.flatnonzero(np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0))
     draw = rng.choice(defined, size=repeats)
     differences = (ours.mean(axis=0) - theirs.mean(axis=0))[draw]
     differences += _drawn_seeds(our_aucs, their_aucs, repeats, rng)
-    low, high = np.clip(np.quantile(differences, [0.025, 0.975]), -1, 1)  # as any difference is
+    low, high = np.clip(np.quantile(differences, [0.025, 0.975]), -most, most)
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
     least = 2 / (len(defined) + 1)
     p = min(1.0, max(2 * tail, least))

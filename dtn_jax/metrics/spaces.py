@@ -12,8 +12,9 @@ p(t | all) > p(s | all); what follows is held to SURE. ESMM's quotient is its ow
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jax import Array
 
+from dtn_jax.datasets.shapes import Bool, Float
 from dtn_jax.errors import choose
 from dtn_jax.schema import ALL, Schema
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
 from jax.sharding import Sharding
+from jaxtyping import Shaped
 
 from dtn_jax.tables.stored_rows import StoredRows
 
@@ -93,9 +94,7 @@ def read_back(
     Raises:
       ValueError: there is no such array, or its rows are others.
     """
-    file = {"driver": "file", "path": f"{folder}/"}
-    where = {"driver": "ocdbt", "base": file, "path": f"{name}/"}
-    store = ts.open({"driver": "zarr", "kvstore": where}, open=True, read=True).result()
+    store = _open(folder, name)
     saved, own = _orders(store, name, order, own, used, like)
     parts = []
     for (first, last), devices in _parts(like.sharding, like.shape).items():
@@ -110,6 +109,31 @@ def read_back(
             at += len(lines)
         parts += arrays
     return jax.make_array_from_single_device_arrays(like.shape, like.sharding, parts)
+
+
+def rows(
+    folder: pathlib.Path, name: str, order: tuple[int, int], own: StoredRows, used: int
+) -> Iterator[Shaped[np.ndarray, "N D"]]:
+    """The first `used` rows of a checkpoint's array of lines, piece by piece, in their order.
+
+    They are read while they are taken. For the arguments see `read_back`.
+
+    Raises:
+      ValueError: there is no such array, or its rows are others.
+    """
+    store, (per_line, lanes) = _open(folder, name), order
+    saved = StoredRows(store.shape[0] * per_line, own.width, per_line, lanes)
+    if tuple(store.shape) != saved.shape or saved.rows < used:
+        raise ValueError(
+            f"{name} is {list(store.shape)}, expected lines of {lanes} numbers, for {used:,} rows"
+        )
+    return _rows(store, saved, 0, used)
+
+
+def _open(folder: pathlib.Path, name: str):
+    file = {"driver": "file", "path": f"{folder}/"}
+    where = {"driver": "ocdbt", "base": file, "path": f"{name}/"}
+    return ts.open({"driver": "zarr", "kvstore": where}, open=True, read=True).result()
 
 
 def _orders(

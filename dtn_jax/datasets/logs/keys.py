@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int64, UInt64
+
+from dtn_jax.datasets.shapes import Bool, Int64, UInt64
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
 TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
@@ -77,7 +78,7 @@ def number_keys(numbers: Int64[np.ndarray, " B"]) -> UInt64[np.ndarray, " B"]:
 
 def text_keys(texts: pl.Series) -> UInt64[np.ndarray, " B"]:
     """A hash of the bytes of each text, eight bytes at a time."""
-    array = texts.to_arrow().cast("large_string")
+    array = texts.rename("").to_arrow().cast("large_string")  # Arrow takes no NUL in a name
     _, offsets, data = array.buffers()
     offsets = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     size = int(offsets[-1]) if len(offsets) else 0

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float32, Int, Int32
 
 from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.datasets.preparation.vocabulary import Vocabulary
+from dtn_jax.datasets.shapes import Float32, Int, Int32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32, Shaped
+
+from dtn_jax.datasets.shapes import Bool, Float32, Int, Int32, Shaped
 
 
 @dataclasses.dataclass

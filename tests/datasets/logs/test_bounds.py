@@ -85,7 +85,8 @@ def ordered(tmp_path):
 def rows(user, time):
     """Good rows of which only the user and the time are known."""
     labels = np.zeros((len(user), 0), np.float32)
-    return Rows(np.arange(len(user)), {}, {}, labels, time, pl.Series(user), None, None)
+    told = {"labels": labels, "time": time, "group": pl.Series(user), "weight": None, "split": None}
+    return Rows({}, {}, numbers=np.arange(len(user)), **told)
 
 
 def decided(job, name="ordered"):

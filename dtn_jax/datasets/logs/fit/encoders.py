@@ -10,16 +10,16 @@ from urllib.parse import quote
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Int32, Int64, UInt64
 
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit import vocabulary_file
 from dtn_jax.datasets.logs.fit.vocabulary_file import VocabularyFile
-from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.rows.field_values import FieldValues
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.bags import flat, lengths
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.datasets.preparation.ragged import pad
+from dtn_jax.datasets.shapes import Bool, Float32, Int32, Int64, UInt64
 from dtn_jax.schema import Field
 
 Keyed = tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, " B"]]  # keys, and which are there
@@ -118,7 +118,7 @@ def fitted(specs: Mapping[str, FieldSpec], facts: Mapping[str, dict], folder: pa
     return {name: of(spec, facts[name]) for name, spec in specs.items()}
 
 
-def field_keys(specs: Mapping[str, FieldSpec], rows: Rows) -> dict[str, Keyed]:
+def field_keys(specs: Mapping[str, FieldSpec], rows: FieldValues) -> dict[str, Keyed]:
     """The keys of each categorical field's values; crosses have theirs from two fields."""
     found: dict[str, Keyed] = {}
     for name, spec in specs.items():
@@ -150,7 +150,7 @@ def _kept(spec: FieldSpec, bag: pl.Series, most: int) -> pl.Series:
     return bag.list.tail(most) if spec.keep == "last" else bag.list.head(most)
 
 
-def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
+def encode(fields: Mapping[str, Fitted], rows: FieldValues) -> dict[str, Encoded]:
     """The slots of every field."""
     keyed = field_keys({name: f.spec for name, f in fields.items()}, rows)
     return {
@@ -158,7 +158,7 @@ def encode(fields: Mapping[str, Fitted], rows: Rows) -> dict[str, Encoded]:
     }
 
 
-def _categorical(field: Fitted, rows: Rows, keyed: Keyed) -> Encoded:
+def _categorical(field: Fitted, rows: FieldValues, keyed: Keyed) -> Encoded:
     return Encoded(_rows_of(field, *keyed), each=field.spec.functions)
 
 
@@ -182,7 +182,7 @@ def _rows_of(field: Fitted, made: np.ndarray, there: np.ndarray) -> Int32[np.nda
     return found
 
 
-def _bag(field: Fitted, rows: Rows, keyed: None) -> Encoded:
+def _bag(field: Fitted, rows: FieldValues, keyed: None) -> Encoded:
     spec, bag = field.spec, rows.values[field.spec.name]
     each, every = spec.functions, lengths(bag)
     most = field.slots // each
@@ -199,7 +199,7 @@ def _bag(field: Fitted, rows: Rows, keyed: None) -> Encoded:
     return Encoded(ids, weights, cut=every - counts, each=each)
 
 
-def _numeric(field: Fitted, rows: Rows, keyed: None) -> Encoded:
+def _numeric(field: Fitted, rows: FieldValues, keyed: None) -> Encoded:
     column = rows.values[field.spec.name]
     if field.buckets is not None:
         return Encoded(field.buckets.encode(column)[:, None])
@@ -210,7 +210,7 @@ def _numeric(field: Fitted, rows: Rows, keyed: None) -> Encoded:
     return Encoded(ids, numbers=scaled.astype(np.float32)[:, None])
 
 
-def _vector(field: Fitted, rows: Rows, keyed: None) -> Encoded:
+def _vector(field: Fitted, rows: FieldValues, keyed: None) -> Encoded:
     column = rows.values[field.spec.name]
     there = column.is_not_null().to_numpy()
     numbers = np.zeros((len(column), field.spec.length), np.float32)

@@ -16,9 +16,9 @@ import pathlib
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int32, Int64, UInt64
 
 from dtn_jax.datasets.logs import mapped
+from dtn_jax.datasets.shapes import Int32, Int64, UInt64
 from dtn_jax.errors import UserError
 
 PER_BUCKET = 8  # keys that share their first bits, on average

@@ -88,6 +88,11 @@ def _fields(
     _suspect(found, inputs, several, tasks, sample.frame.height)
     _times(found, inputs, singles.get(when.column))
     _same(found, inputs)
+    for name in filter(names.is_place, inputs):
+        found[name].notes.append(
+            "where a row is shown is not known when it is scored: scored_as: 1 trains with it and "
+            "scores each row as if it stood there; scored_as: null takes the unknown id"
+        )
     made = [found[name] for name in sample.frame.columns if name in found]
     for name, reason in sample.refused.items():
         made.append(FieldDraft(name, reason=reason))

@@ -51,6 +51,8 @@ OUTCOMES = _words(
 )
 SPENT = _words("watch play dwell view viewing stay read reading listen")
 AMOUNTS = _words("time seconds second sec secs s ms minutes duration length")
+PLACES = _words("position pos page slot rank")
+NUMBER = _words("no num number index idx id")
 VALUES = _words("rating ratings stars label target revenue gmv")
 HISTORY = _words(  # what a feature about the past is called: never an outcome
     "avg mean hist history past last prev previous recent count counts cnt num rate ratio ctr "
@@ -89,6 +91,12 @@ def is_outcome(name: str) -> bool:
 
 def is_yes_or_no(name: str) -> bool:
     return words(name)[:1] == ["is"]
+
+
+def is_place(name: str) -> bool:
+    """Where a row was shown, which is not known before it is scored: position, page_no."""
+    found = words(name)
+    return bool(set(found[-1:]) & PLACES or (set(found[:1]) & PLACES and set(found[1:]) <= NUMBER))
 
 
 def is_value(name: str) -> bool:

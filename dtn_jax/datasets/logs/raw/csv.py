@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
-from jaxtyping import Bool, Int
 
 from dtn_jax.datasets.logs.raw import lines as text
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.datasets.shapes import Bool, Int
 from dtn_jax.errors import UserError
 
 HEAD = 1 << 16  # bytes in which the header is looked for at first

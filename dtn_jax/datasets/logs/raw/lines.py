@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Int, UInt8
 
 from dtn_jax.datasets.logs.raw.files import RawFile, open_file
 from dtn_jax.datasets.logs.raw.unit import Unit
+from dtn_jax.datasets.shapes import Int, UInt8
 from dtn_jax.errors import UserError
 
 BLOCK = 8 << 20  # bytes that are parsed at once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -43,7 +43,12 @@ def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
 
 
 def chunks(
-    file: RawFile, unit: Unit, columns: Sequence[str], input: InputSpec, rows: int = ROWS
+    file: RawFile,
+    unit: Unit,
+    columns: Sequence[str],
+    input: InputSpec,
+    rows: int = ROWS,
+    may_lack: Collection[str] = (),
 ) -> Iterator[Chunk]:
     """The rows of a unit, in the file's order.
 
@@ -54,6 +59,7 @@ def chunks(
         column of that name. One of JSON lines is null where a line lacks it, whichever that is.
       input: how the file is read.
       rows: of a chunk, at most.
+      may_lack: columns that are null where the file has none.
 
     Yields:
       Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,
@@ -68,6 +74,9 @@ def chunks(
     own, constants = _own(file, input), {FILE: file.name} | dict(file.constants)
     if file.format == "jsonl":
         own |= {name: pl.Null() for name in columns if name not in own and name not in constants}
+    else:
+        lacking = [name for name in columns if name in may_lack and name not in own]
+        constants = dict.fromkeys(lacking) | constants
     for name in columns:
         if name not in own and name not in constants:
             raise UserError(_missing(file, name, [*own, *dict(file.constants)]))

@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 
 from dtn_jax.datasets.logs.raw.rejects import Reject
+from dtn_jax.datasets.shapes import Int
 from dtn_jax.errors import UserError
 
 Types = dict[str, object]  # {column: its polars type}; beartype cannot name polars' DataType

@@ -11,6 +11,7 @@ import polars as pl
 from dtn_jax.datasets.logs.formula import expression
 from dtn_jax.datasets.logs.raw import json_lines
 from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
@@ -33,11 +34,25 @@ def check(spec: Spec, known: Mapping[str, Types], lines: Collection[str] = ()) -
 
 def singles(spec: Spec) -> tuple[str, ...]:
     """The columns that are read as single values, those inside of expressions aside."""
-    read = [f.value for f in spec.fields if f.kind in ("categorical", "numeric")]
-    read += [e for task in spec.tasks for e in (task.label, task.known)]
-    named = [e.column for e in read if e is not None]
+    read = [e for task in spec.tasks for e in (task.label, task.known)]
+    named = [*field_values.singles(spec.fields), *(e.column for e in read if e is not None)]
     named += [spec.time, spec.group, spec.weight, spec.split.column]
     return tuple(dict.fromkeys(name for name in named if name))
+
+
+def may_lack(spec: Spec) -> tuple[str, ...]:
+    """The columns that a raw file may lack: those that optional fields alone read."""
+    read = {
+        field: {*(field.value.columns if field.value else ()), *filter(None, [field.weights])}
+        for field in spec.fields
+    }
+    needed = {spec.time, spec.group, spec.weight, spec.split.column}
+    for task in spec.tasks:
+        needed |= {*task.label.columns, *(task.known.columns if task.known else ())}
+    for field, own in read.items():
+        needed |= set() if field.optional else own
+    offered = [name for field, own in read.items() if field.optional for name in sorted(own)]
+    return tuple(dict.fromkeys(name for name in offered if name not in needed))
 
 
 @contextlib.contextmanager

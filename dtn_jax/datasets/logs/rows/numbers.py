@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64
 
 from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.preparation.bags import flat
+from dtn_jax.datasets.shapes import Bool, Float64
 
 WRONG_TYPE = "wrong type"
 NOT_FINITE = "number that is not finite"

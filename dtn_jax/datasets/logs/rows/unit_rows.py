@@ -12,6 +12,7 @@ from dtn_jax.datasets.logs.raw import read
 from dtn_jax.datasets.logs.rows import splits, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Checker, Rows, columns
+from dtn_jax.datasets.logs.rows.columns import may_lack
 from dtn_jax.datasets.logs.work_folder import Work
 
 
@@ -45,7 +46,8 @@ def checked(work: Work, index: int, account: Account, chunk_rows: int = 0) -> It
     file = work.files[unit.file]
     checker = Checker(work.spec, work.time_unit, account)
     size = chunk_rows or work.chunk_rows
-    for chunk in read.chunks(file, unit, columns(work.spec), work.spec.input, size):
+    wanted, lacking = columns(work.spec), may_lack(work.spec)
+    for chunk in read.chunks(file, unit, wanted, work.spec.input, size, lacking):
         account.broken(file.address, chunk.broken)
         yield checker.rows(file.address, chunk.frame, chunk.numbers)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema import forms
+from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
@@ -145,7 +145,7 @@ def rates(node: Node, tasks: tuple[TaskSpec, ...]) -> dict[str, float]:
         chosen(place, "task in sample_negatives", name, kinds)
         if kinds[name] != "binary":
             raise place.error(f"sample_negatives: {name!r} is a regression, expected a binary task")
-        rate = keys.number(inner, Key("number", ""), f"rate of {name!r} in sample_negatives")
+        rate = forms.number(inner, Key("number", ""), f"rate of {name!r} in sample_negatives")
         if not 0 < rate <= 1:
             raise inner.expected(f"rate of {name!r} in sample_negatives", "above 0, at most 1")
         found[name] = rate

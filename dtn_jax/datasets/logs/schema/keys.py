@@ -1,135 +1,10 @@
-"""The keys of a schema file: what each holds, its default, and for what it has a meaning.
-
-A *form* is how a value is written; `READERS` has a function for each.
-"""
+"""The keys of a schema file: what each holds, its default, and for what it has a meaning."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Callable
-from typing import Any
-
+from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
-from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import POOLINGS, TASK_KINDS
-
-NUMBER = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
-TRUTHS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A key of a mapping in a schema file.
-
-    Attributes:
-      form: one of READERS.
-      help: what it means.
-      default: as help_text shows it.
-      words: that it may be; () is any.
-      least: of a number; it may be as small.
-      only: the kinds, encoders or splits that have it; () is all.
-    """
-
-    form: str
-    help: str
-    default: str = ""
-    words: tuple[str, ...] = ()
-    least: float | None = None
-    only: tuple[str, ...] = ()
-
-
-def text(node: Node, key: Key, what: str) -> str:
-    if not isinstance(node.value, str) or not node.value:
-        raise node.expected(what, f"one of {', '.join(key.words)}" if key.words else "a text")
-    if key.words:
-        chosen(node, what, node.value, key.words)
-    return node.value
-
-
-def chosen(node: Node, what: str, got: str, words: Any) -> str:
-    """`got` where it is one of `words`; otherwise a UserError with the nearest, file and line."""
-    try:
-        return choose(f"{what}:" if what.endswith("'") else what, got, words)
-    except UserError as error:
-        raise node.error(str(error)) from None
-
-
-def texts(node: Node, key: Key, what: str) -> tuple[str, ...]:
-    """A list of texts; a single text is a list of one."""
-    nodes = node.value if isinstance(node.value, list) else [node]
-    for item in nodes:
-        if not isinstance(item.value, str) or item.empty:
-            raise item.expected(what, "a list of texts such as [a, b]")
-    return tuple(item.value for item in nodes)
-
-
-def number(node: Node, key: Key, what: str) -> float:
-    shown = "a number" if key.least is None else f"a number, at least {key.least:g}"
-    if not isinstance(node.value, str) or not NUMBER.fullmatch(node.value):
-        raise node.expected(what, shown)
-    value = float(node.value.replace("_", ""))
-    if abs(value) == float("inf") or (key.least is not None and value < key.least):
-        raise node.expected(what, shown)
-    return value
-
-
-def whole(node: Node, key: Key, what: str) -> int:
-    """A whole number, 1e6 too."""
-    shown = f"a whole number, at least {key.least:g}"
-    if not isinstance(node.value, str) or not NUMBER.fullmatch(node.value):
-        raise node.expected(what, shown)
-    plain = node.value.replace("_", "")
-    value = int(plain) if plain.lstrip("+-").isdigit() else float(plain)
-    if value != value // 1 or not key.least <= value < 2**53:
-        raise node.expected(what, shown)
-    return int(value)
-
-
-def truth(node: Node, key: Key, what: str) -> bool:
-    value = TRUTHS.get(node.value.lower()) if isinstance(node.value, str) else None
-    if value is None:
-        raise node.expected(what, "true or false")
-    return value
-
-
-def span(node: Node, key: Key, what: str) -> tuple[float, float]:
-    """[least, most]."""
-    if not isinstance(node.value, list) or len(node.value) != 2:
-        raise node.expected(what, "two numbers such as [0, 12]")
-    least, most = (number(item, key, what) for item in node.value)
-    if least >= most:
-        raise node.error(f"{what}: expected the smaller number first, got [{least:g}, {most:g}]")
-    return least, most
-
-
-def part(node: Node, key: Key, what: str) -> float | str:
-    """A share of the rows, a number of rows, or a time as text; split.py knows which it may be."""
-    if not isinstance(node.value, str) or not node.value:
-        raise node.expected(what, "a share such as 0.1, or a time such as 2026-03-05")
-    return float(node.value) if NUMBER.fullmatch(node.value) and node.plain else node.value
-
-
-def untouched(node: Node, key: Key, what: str) -> Node:
-    return node
-
-
-READERS: dict[str, Callable[[Node, Key, str], Any]] = {
-    "text": text,
-    "texts": texts,
-    "number": number,
-    "whole number": whole,
-    "true or false": truth,
-    "range": span,
-    "share or time": part,
-    "column": text,
-    "expression": text,
-    "mapping": untouched,
-    "list or mapping": untouched,
-    "column or mapping": untouched,
-    "word or mapping": untouched,
-}
 
 FILE = {
     "name": Key("text", "of the data set and its folder", "the file's name"),
@@ -154,6 +29,14 @@ FIELD = {
     "column": Key("column", "that holds the values", "the field's name"),
     "value": Key("expression", "in place of a column, such as hour(t)"),
     "cross": Key("texts", "two categorical fields; the values are their pairs", only=IDS[:1]),
+    "scored_as": Key(
+        "value or null",
+        "what stands for the field when rows are scored, as for a position that only training "
+        "knows; null is the unknown id",
+        "as logged",
+        only=("categorical", "numeric"),
+    ),
+    "optional": Key("true or false", "a log, or a scored row, may lack its column", "false"),
     "encoder": Key(
         "text",
         "how values become rows of a table: vocabulary or hash (categorical, bag), buckets or "

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema import forms, keys
+from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import ENCODERS, FieldSpec, InputSpec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
@@ -31,9 +31,9 @@ def options(node: Node, known: Mapping[str, Key], what: str) -> dict[str, Any]:
     for key, value in node.value.items():
         place = Node("", node.path, node.keys[key])
         chosen(place, f"key of {what}", key, known)
-        if value.null and not value.empty:
+        if value.null and not value.empty and known[key].form != "value or null":
             continue
-        found[key] = keys.READERS[known[key].form](value, known[key], f"{key} of {what}")
+        found[key] = forms.READERS[known[key].form](value, known[key], f"{key} of {what}")
     return found
 
 
@@ -71,7 +71,7 @@ def named(node: Node, what: str) -> Iterator[tuple[str, Node]]:
             if isinstance(item.value, dict):
                 if "name" not in item.value:
                     raise item.error(f"a {what} without a name: expected a key 'name'")
-                name = keys.text(item.value["name"], Key("text", ""), f"name of a {what}")
+                name = forms.text(item.value["name"], Key("text", ""), f"name of a {what}")
             elif item.value and isinstance(item.value, str):
                 name, item = item.value, Node({}, node.path, item.line)
             else:
@@ -121,6 +121,13 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
             raise node.value["value"].error(f"{what} is a {kind}: expected a column of lists")
     else:
         given["value"] = of_column(column)
+    if "cross" in given:
+        for key in {"scored_as", "optional"} & given.keys():
+            raise node.value[key].error(
+                f"{what} is a cross: {key!r} is an option of the fields that it crosses"
+            )
+    if kind == "numeric" and given.get("scored_as", (None,)) != (None,):
+        forms.number(node.value["scored_as"], Key("number", ""), f"scored_as of {what}")
     if encoder == "hash" and "size" not in given:
         raise node.error(f"{what} has the encoder hash: expected a size, such as size: 1e6")
     if given.get("functions", 1) > 2:
@@ -160,7 +167,7 @@ def time_column(node: Node) -> tuple[str, str]:
         if "column" not in given:
             raise node.error("time: expected a key 'column'")
         return given["column"], given.get("unit", "")
-    return keys.text(node, Key("text", ""), "time"), ""
+    return forms.text(node, Key("text", ""), "time"), ""
 
 
 def input_(node: Node) -> InputSpec:

@@ -27,12 +27,13 @@ from typing import Any
 
 from dtn_jax.datasets.logs.formula.expression import FUNCTIONS, Expression
 from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
-from dtn_jax.datasets.logs.schema.keys import Key
+from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.errors import UserError
 
-SINCE = {"keep": "first"}  # younger keys: no part of the meaning where they have this default
+# Younger keys: no part of the meaning where they have this default.
+SINCE = {"keep": "first", "scored_as": (), "optional": False}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 

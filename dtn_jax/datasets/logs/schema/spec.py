@@ -29,6 +29,9 @@ class FieldSpec:
       kind: one of KINDS.
       value: what it holds: a column, or an expression such as `hour(t)`.
       cross: two categorical fields whose pairs of values it holds, instead of a value.
+      scored_as: (): the model scores what a row has. Else one value, as text, that stands for the
+        field's own when rows are scored, in its crosses too; None is the unknown id.
+      optional: a log, or a row to score, may lack its columns: its values are missing then.
       encoder: one of ENCODERS of its kind.
       table: the embedding table; fields that name the same one share it. Default: the name.
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
@@ -50,6 +53,8 @@ class FieldSpec:
     kind: str = "categorical"
     value: Expression | None = None
     cross: tuple[str, ...] = ()
+    scored_as: tuple[()] | tuple[str | None] = ()
+    optional: bool = False
     encoder: str = ""
     table: str = ""
     min_count: int = 1
@@ -172,3 +177,11 @@ class Spec:
     input: InputSpec = InputSpec()
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)
     path: str = ""
+
+    def fixed(self) -> dict[str, str | None]:
+        """{field: the value, as text, that stands for its own when rows are scored}."""
+        return {field.name: field.scored_as[0] for field in self.fields if field.scored_as}
+
+    def optional(self) -> tuple[str, ...]:
+        """The fields that a log, or a row to score, may lack."""
+        return tuple(field.name for field in self.fields if field.optional)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.schema import keys
-from dtn_jax.datasets.logs.schema.keys import Key, chosen
+from dtn_jax.datasets.logs.schema import forms, keys
+from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.parts import having, options
 from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
@@ -60,7 +60,7 @@ def values(node: Node, drawn: bool) -> dict[str, tuple[str, ...]]:
     found, seen = {}, {}
     for name, inner in node.value.items():
         chosen(Node("", node.path, node.keys[name]), "split", name, NAMES)
-        found[name] = keys.texts(inner, Key("texts", ""), f"values of {name}")
+        found[name] = forms.texts(inner, Key("texts", ""), f"values of {name}")
         for value in found[name]:
             if value in seen:
                 raise inner.error(f"the value {value!r} is in {seen[value]} and in {name}")

@@ -129,6 +129,10 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
         raise UserError(f"the raw files of {spec.name} hold no rows: {files[0].address}{more}")
     read = [files[number] for number in sorted({unit.file for unit in units})]
     known = raw_read.schemas(read, spec.input)
+    for name in schema_columns.may_lack(spec):
+        if not any(name in types for types in known.values()):
+            progress.say(f"no raw file has {name!r}, the column of an optional field")
+        known = {address: {name: pl.Null()} | types for address, types in known.items()}
     lines = [file.address for file in read if file.format == "jsonl"]
     unit = spec.time_unit
     if spec.time and not unit and all(is_single(types.get(spec.time)) for types in known.values()):

@@ -1,0 +1,103 @@
+"""calibration.json: what turns a task's logit into a calibrated one. It needs numpy alone.
+
+    none       the logit as it is
+    platt      slope * logit + intercept
+    isotonic   probability to probability, straight between breakpoints and level beyond them
+
+Each is of a task in the space of its loss. Probabilities in other spaces follow from the
+calibrated ones, by metrics/spaces.py. `fit_calibration.py` fits them and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from dtn_jax.errors import UserError, choose
+from dtn_jax.export.model_folder import AGAIN, CALIBRATION, read_json
+from dtn_jax.schema import Schema
+
+METHODS = ("none", "platt", "isotonic")  # simplest first
+NONE = {"method": "none"}
+CHUNK = 1 << 16  # rows at a time, in float64
+
+
+def read(folder: pathlib.Path, schema: Schema) -> dict[str, dict]:
+    """{task: its calibration} of an exported model, of each of the schema's tasks.
+
+    Raises:
+      UserError: calibration.json is missing or damaged: another task, method or number.
+    """
+    path = folder / CALIBRATION
+    found = read_json(path)
+    try:
+        if not isinstance(found, dict):
+            raise ValueError("expected {task: calibration}")
+        for task, calibration in found.items():
+            _check(choose("task", task, schema.task_names), calibration)
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}); {AGAIN}") from None
+    return {task: found.get(task, NONE) for task in schema.task_names}
+
+
+def write(folder: pathlib.Path, calibrations: Mapping[str, Mapping]) -> None:
+    for task, calibration in calibrations.items():
+        _check(task, calibration)
+    (folder / CALIBRATION).write_text(json.dumps(calibrations, indent=1, allow_nan=False))
+
+
+def apply(calibrations: Mapping[str, Mapping], logits: np.ndarray, schema: Schema) -> np.ndarray:
+    """Calibrated logits, float64 `[B, T]`.
+
+    Args:
+      calibrations: {task: calibration}; a task that is not there stays as it is.
+      logits: `[B, T]`, each task's in the space of its loss, in the order of `schema.tasks`; a
+        regression's prediction, which stays as it is.
+      schema: names the tasks.
+
+    Raises:
+      ValueError: another number of columns than the schema has tasks.
+    """
+    names = schema.task_names
+    if logits.ndim != 2 or logits.shape[1] != len(names):
+        raise ValueError(f"logits have shape {logits.shape}, expected [B, {len(names)}]: {names}")
+    found = logits.astype(np.float64)
+    for column, task in enumerate(names):
+        calibration = calibrations.get(task, NONE)
+        if calibration["method"] != "none":
+            for start in range(0, len(found), CHUNK):
+                own = found[start : start + CHUNK, column]
+                own[:] = calibrated(calibration, own)
+    return found
+
+
+def calibrated(calibration: Mapping, logits: np.ndarray) -> np.ndarray:
+    """The calibrated logits of one task, float64 `[B]`."""
+    z = logits.astype(np.float64)
+    if calibration["method"] == "none":
+        return z
+    if calibration["method"] == "platt":
+        return calibration["slope"] * z + calibration["intercept"]
+    p = np.exp(-np.logaddexp(0.0, -z))
+    p = np.interp(p, calibration["predicted"], calibration["observed"])
+    return np.log(p) - np.log1p(-p)
+
+
+def _check(task: str, calibration: Mapping) -> None:
+    """Raises ValueError, TypeError or KeyError unless it is a calibration."""
+    method = choose(f"calibration of {task!r}", calibration["method"], METHODS)
+    if method == "platt":
+        slope, intercept = float(calibration["slope"]), float(calibration["intercept"])
+        if not (0 < slope < math.inf and math.isfinite(intercept)):
+            raise ValueError(f"{task!r}: slope {slope}, intercept {intercept}; expected slope > 0")
+    if method == "isotonic":
+        x, y = (np.asarray(calibration[key], np.float64) for key in ("predicted", "observed"))
+        if x.ndim != 1 or not x.size or x.shape != y.shape:
+            raise ValueError(f"{task!r}: breakpoints of shapes {x.shape} and {y.shape}")
+        rising = (np.diff(x) > 0).all() and (np.diff(y) >= 0).all()
+        if not (rising and x[0] >= 0 and x[-1] <= 1 and y[0] > 0 and y[-1] < 1):
+            raise ValueError(f"{task!r}: breakpoints that do not rise, or leave [0, 1]")

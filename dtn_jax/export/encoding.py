@@ -1,0 +1,100 @@
+"""How a model's raw rows become what its program takes: read from the folder's `encoders/`."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.datasets.preparation import encoders
+from dtn_jax.errors import UserError
+from dtn_jax.export import log_encoding, spec_json
+from dtn_jax.export.builder_encoding import BuilderEncoding
+from dtn_jax.export.encoded import Bad, Encoded, scattered
+from dtn_jax.export.log_encoding import LogEncoding, joined, required
+from dtn_jax.export.model_folder import AGAIN, ENCODERS, LARGEST_JSON, Facts, read_json
+from dtn_jax.export.raw_rows import table
+from dtn_jax.schema import Schema
+
+FITTED, SPEC, VOCABULARY = "encoders.json", "spec.json", "vocabulary"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """Raw rows to arrays.
+
+    Attributes:
+      schema: of the data set.
+      by: the fields' encoders.
+      columns: the raw columns that are read.
+      optional: those of them that rows may lack.
+      input: how text files are read.
+    """
+
+    schema: Schema
+    by: LogEncoding | BuilderEncoding
+    columns: tuple[str, ...]
+    optional: tuple[str, ...]
+    input: InputSpec
+
+    def encode(self, rows: Any) -> Encoded:
+        """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
+        frame, bad = table(rows, self.columns, self.optional)
+        return self.encode_frame(frame, bad)
+
+    def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
+        """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
+        with np.errstate(over="ignore", invalid="ignore"):  # its score is not finite then
+            found = self.by.encode(frame, bad)
+        count, good = int(bad.good.sum()), bad.good
+        ids, weights, numeric = (joined(found, count, n) for n in ("ids", "weights", "numbers"))
+        self._check(ids)
+        return Encoded(
+            scattered(ids, good),
+            scattered(weights, good),
+            scattered(numeric, good),
+            bad,
+        )
+
+    def _check(self, ids: np.ndarray) -> None:
+        """Raises UserError where an id is no row of its table: the encoders are damaged then."""
+        limits = np.array([field.rows for field in self.schema.slot_fields()])
+        if ids.size and (ids.max(axis=0) >= limits).any():
+            slot = int((ids.max(axis=0) >= limits).argmax())
+            name = self.schema.slot_fields()[slot].name
+            raise UserError(f"the encoder of field {name!r} gives rows beyond its table; {AGAIN}")
+
+
+def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
+    """The encoding of a model.
+
+    Raises:
+      UserError: a file is missing or damaged, or does not go with the schema.
+    """
+    place, input = folder / ENCODERS, InputSpec()
+    try:
+        if (place / SPEC).exists():
+            spec = spec_json.from_json(_text(place / SPEC))
+            fitted = read_json(place / FITTED)
+            by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
+            input = spec.input
+        else:
+            found = encoders.from_json(_text(place / FITTED))
+            by = BuilderEncoding(found, facts.fixed)
+        if by.fields() != schema.fields:
+            raise ValueError("its fields are not those of the schema")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{place} is damaged ({error}); {AGAIN}") from None
+    needed = required(by, [n for n in schema.field_names if n not in facts.optional])
+    columns = required(by, schema.field_names)
+    optional = tuple(name for name in columns if name not in needed)
+    return Encoding(schema, by, tuple(columns), optional, input)
+
+
+def _text(path: pathlib.Path) -> str:
+    if path.stat().st_size > LARGEST_JSON:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes")
+    return path.read_text()

@@ -1,0 +1,99 @@
+"""Raw rows of your own logs to ids and numbers, by the schema file with which they were trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.datasets.logs.fit import encoders
+from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
+from dtn_jax.datasets.logs.formula.expression import of_column
+from dtn_jax.datasets.logs.rows import field_values
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.errors import UserError
+from dtn_jax.export.encoded import Bad
+from dtn_jax.schema import Field
+
+STANDS = "\0"  # begins the names of columns that stand for fields which only training knows
+
+
+@dataclasses.dataclass(frozen=True)
+class LogEncoding:
+    """The fitted fields of a log.
+
+    Attributes:
+      fitted: of each field, in the schema's order.
+      fixed: {name of a column that stands for a field: its one value}.
+    """
+
+    fitted: Mapping[str, Fitted]
+    fixed: Mapping[str, Any]
+
+    @property
+    def specs(self) -> list[FieldSpec]:
+        return [field.spec for field in self.fitted.values()]
+
+    def columns_of(self, name: str) -> tuple[str, ...]:
+        """The raw columns of a field."""
+        named = field_values.columns([self.fitted[name].spec])
+        return tuple(name for name in named if name not in self.fixed)
+
+    def fields(self) -> tuple[Field, ...]:
+        return tuple(field.field() for field in self.fitted.values())
+
+    def encode(self, frame: pl.DataFrame, bad: Bad) -> dict[str, Encoded]:
+        """The slots of each field in the good rows."""
+        constants = [constant(name, v, len(bad.good)) for name, v in self.fixed.items()]
+        frame = pl.DataFrame([*frame.get_columns(), *constants])
+        specs = self.specs
+        frame = field_values.without_lists(frame, field_values.singles(specs), bad)
+        values = field_values.read(specs, frame, bad)
+        return encoders.encode(self.fitted, values.take(bad.good))
+
+
+def read(
+    spec: Spec, facts: Mapping[str, dict], vocabularies: pathlib.Path, fixed: Mapping[str, Any]
+) -> LogEncoding:
+    """The encoding of a log.
+
+    Args:
+      spec: the schema file, its times in their unit.
+      facts: what was fitted, as `Fitted.to_json` gives it.
+      vocabularies: the folder of the tables' files.
+      fixed: {field: the value that stands for it}.
+    """
+    specs, stands = {}, {}
+    for field in spec.fields:
+        if field.name in fixed:
+            if field.value is None:
+                raise UserError(f"field {field.name!r} is a cross and has no value of its own")
+            stands[f"{STANDS}{field.name}"] = value = fixed[field.name]
+            weights = f"{STANDS}{field.name}{STANDS}" if field.weights else ""
+            if weights:
+                stands[weights] = None if value is None else [1.0] * len(value)
+            column = of_column(f"{STANDS}{field.name}")
+            field = dataclasses.replace(field, value=column, weights=weights)
+        specs[field.name] = field
+    return LogEncoding(encoders.fitted(specs, facts, vocabularies), stands)
+
+
+def constant(name: str, value: Any, rows: int) -> pl.Series:
+    """A column of one value."""
+    value = list(value) if isinstance(value, tuple) else value
+    return pl.Series(name, [value]).new_from_index(0, rows)
+
+
+def required(encoding: Any, names: Collection[str]) -> dict[str, None]:
+    """The raw columns of these fields, each once, in order."""
+    return {column: None for name in names for column in encoding.columns_of(name)}
+
+
+def joined(columns: Mapping[str, Encoded], rows: int, what: str) -> np.ndarray:
+    """`ids`, `weights` or `numbers` of all fields side by side, `[B, ...]`."""
+    found = [v for c in columns.values() if (v := getattr(c, what)) is not None]
+    return np.concatenate(found, axis=1) if found else np.empty((rows, 0), np.float32)

@@ -1,0 +1,243 @@
+"""A loaded model: raw rows in, calibrated probabilities out. No training code is needed.
+
+model = dtn_jax.export.load("models/shop")
+model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column an output
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import polars as pl
+
+from dtn_jax.datasets.shapes import Float32
+from dtn_jax.errors import UserError, choose
+from dtn_jax.export import age, calibration, encoding, model_folder
+from dtn_jax.export.compiled import Program, read_program
+from dtn_jax.export.encoded import NOT_FINITE, Bad, Encoded
+from dtn_jax.export.encoding import Encoding
+from dtn_jax.export.model_folder import AGAIN, Facts
+from dtn_jax.export.scores import outputs, scores
+from dtn_jax.export.tables import PLACES, Weights, padded
+from dtn_jax.export.weights_file import read_weights
+from dtn_jax.schema import Schema
+
+LEAST, LARGEST = 8, 4096  # rows of a batch that is compiled
+IN_FLIGHT = 4  # batches on the device at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """An exported model.
+
+    Attributes:
+      folder: where it lies.
+      manifest: versions, dates and checksums.
+      facts: how it was made.
+      schema: its fields and tasks.
+      encoding: raw rows to arrays.
+      program: arrays to logits.
+      weights: of the program.
+      calibrations: {task: its calibration}.
+      largest: rows of a batch at most.
+    """
+
+    folder: pathlib.Path
+    manifest: Mapping[str, Any]
+    facts: Facts
+    schema: Schema
+    encoding: Encoding
+    program: Program
+    weights: Weights
+    calibrations: Mapping[str, Mapping]
+    largest: int = LARGEST
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The columns of `score`: `click@all`, `order@click`, `order@all`."""
+        return outputs(self.schema, self.facts.tasks)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that are read; rows may lack those of `optional`."""
+        return self.encoding.columns
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        return self.encoding.optional
+
+    def encode(self, rows: Any) -> Encoded:
+        """The program's arrays of raw rows, and which rows are bad and why.
+
+        Args:
+          rows: a list of dicts, or a table of polars, pandas or Arrow; other columns than the
+            model's are not looked at.
+
+        Raises:
+          UserError: a column is missing, or the rows are in no such form.
+        """
+        return self.encoding.encode(rows)
+
+    def logits(self, encoded: Encoded) -> Float32[np.ndarray, "B T"]:
+        """The logits of all tasks of the schema, each in the space of its loss; NaN of bad rows.
+
+        A row whose logits are not finite is bad from here on. Batches are padded to a power of
+        two, of `largest` rows at most; what pads changes nothing.
+        """
+        found = np.full((len(encoded), len(self.schema.tasks)), np.nan, np.float32)
+        waiting: collections.deque = collections.deque()
+        for start in range(0, len(encoded), self.largest):
+            at = slice(start, min(start + self.largest, len(encoded)))
+            waiting.append((at, self._call(encoded, at)))
+            if len(waiting) == IN_FLIGHT:
+                self._take(waiting, found)
+        while waiting:
+            self._take(waiting, found)
+        encoded.rejected(np.isfinite(found).all(axis=1), NOT_FINITE)
+        found[~encoded.good] = np.nan
+        return found
+
+    def score(self, rows: Any) -> pl.DataFrame:
+        """Calibrated probabilities of raw rows; of a regression the prediction.
+
+        Args:
+          rows: as of `encode`.
+
+        Returns:
+          A row each, in their order, and a float64 column for each of `outputs`.
+
+        Raises:
+          UserError: as `encode`; or a row is bad: its number, counted from 1, its column and value.
+        """
+        encoded = self.encode(rows)
+        logits = self.logits(encoded)
+        if not encoded.good.all():
+            first, count = encoded.bad[0], int((~encoded.good).sum())
+            more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
+            column = f", column {first.column!r}" if first.column else ""
+            value = f": {first.value}" if first.value else ""
+            raise UserError(f"row {first.row}{column}: {first.reason}{value}{more}")
+        return pl.DataFrame(self.scores(logits))
+
+    def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:
+        """{output: float64 `[B]`} of `logits`, calibrated; NaN stays NaN."""
+        return scores(logits, self.schema, self.facts.tasks, self.calibrations)
+
+    def compile(self, sizes: Sequence[int] | None = None) -> tuple[int, ...]:
+        """Compiles the program for batches of these sizes, each padded; returns those.
+
+        None: for every power of two up to `largest`.
+        """
+        if sizes is None:
+            sizes = [1 << n for n in range(self.largest.bit_length())]
+        made = sorted({min(padded(size, LEAST), self.largest) for size in sizes})
+        for size in made:
+            self.logits(self.nothing(size))
+        return tuple(made)
+
+    def nothing(self, rows: int) -> Encoded:
+        """Rows that hold nothing."""
+        schema = self.schema
+        return Encoded(
+            np.zeros((rows, schema.slots), np.int32),
+            np.zeros((rows, schema.weighted_slots), np.float32),
+            np.zeros((rows, schema.numbers), np.float32),
+            Bad(np.arange(rows)),
+        )
+
+    def _call(self, encoded: Encoded, at: slice) -> jax.Array:
+        count = at.stop - at.start
+        size = min(padded(count, LEAST), self.largest)
+
+        def pad(array: np.ndarray, fill: int) -> np.ndarray:
+            part = array[at]
+            if count == size:
+                return part
+            return np.concatenate(
+                [part, np.full((size - count, *part.shape[1:]), fill, part.dtype)]
+            )
+
+        ids = pad(encoded.ids, -1)
+        offsets = np.asarray(self.facts.offsets, np.int32)
+        known = (ids >= 0)[:, None]
+        rows = np.where(known, ids[:, None] + offsets, np.int32(self.facts.rows))
+        weights, rows = self.weights.of(rows)
+        inputs = {"ids": ids, "rows": rows}
+        inputs |= {"weights": pad(encoded.weights, 0), "numeric": pad(encoded.numeric, 0)}
+        return self.program.call(weights, inputs)
+
+    def _take(self, waiting: collections.deque, found: np.ndarray) -> None:
+        at, logits = waiting.popleft()
+        found[at] = np.asarray(logits)[: at.stop - at.start]
+
+
+def load(
+    folder: str | pathlib.Path,
+    verify: bool = True,
+    tables: str = "memory",
+    largest: int = LARGEST,
+) -> Model:
+    """Opens an exported model.
+
+    Args:
+      folder: of the model.
+      verify: compare the SHA-256 of every file with the manifest's; else their sizes alone.
+      tables: `memory` puts the tables on the device; `disk` leaves them in the mapped file, of
+        which each batch reads its rows.
+      largest: rows of a batch at most, a power of two.
+
+    Raises:
+      UserError: the folder holds no model, a file is missing or damaged, or the program is of an
+        earlier JAX than this one reads.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    choose("place of the tables", tables, PLACES)
+    if largest != padded(largest, LEAST):
+        raise UserError(f"largest={largest}, expected a power of two, {LEAST} or more")
+    manifest = model_folder.read_manifest(folder, verify)
+    facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
+    program = read_program(folder, manifest)
+    age.warn(manifest)
+    weights = read_weights(folder / model_folder.WEIGHTS)
+    _check(folder, program, weights, facts, schema)
+    return Model(
+        folder=folder,
+        manifest=manifest,
+        facts=facts,
+        schema=schema,
+        encoding=encoding.read(folder, schema, facts),
+        program=program,
+        weights=Weights({n: weights[n] for n in program.weights}, facts.rows, tables),
+        calibrations=calibration.read(folder, schema),
+        largest=largest,
+    )
+
+
+def _check(
+    folder: pathlib.Path, program: Program, weights: Mapping, facts: Facts, schema: Schema
+) -> None:
+    """Raises UserError unless the files of a model go with one another."""
+    try:
+        program.check(weights)
+        if program.tasks != len(schema.tasks):
+            raise ValueError(f"the program has {program.tasks} tasks, {len(schema.tasks)} expected")
+        for name in facts.tasks:
+            choose("task", name, schema.task_names)
+        for name in (*facts.fixed, *facts.optional):
+            choose("field", name, schema.field_names)
+        offsets, rows = np.asarray(facts.offsets, np.int64), facts.rows
+        ends = offsets + np.array([field.rows for field in schema.slot_fields()])
+        views, slots = program.inputs["rows"].shape[1:]
+        if offsets.shape != (views, slots) or slots != schema.slots:
+            raise ValueError(f"the program has {slots} slots in {views} views")
+        table = weights["tables/embedding"].shape[0] if "tables/embedding" in weights else rows
+        if offsets.min() < 0 or ends.max() > rows or table != rows:
+            raise ValueError(f"its tables have {table:,} rows, and fields need {ends.max():,}")
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{folder} is damaged: {error}; {AGAIN}") from None

@@ -1,0 +1,182 @@
+"""An exported model is a folder. Its files, and a manifest with the checksum of each.
+
+    manifest.json         versions, dates, plug-ins, and SHA-256 and size of every other file
+    schema.json           fields, tasks and their spaces
+    model.json            how the program was made: config, members, tables; see `Facts`
+    program.stablehlo     the forward pass, by jax.export, for every batch size and platform
+    weights.safetensors   parameters and tables, each table as its logical rows
+    encoders/             raw values to rows: encoders.json; of your own logs spec.json, vocabulary/
+    calibration.json      per task what turns its logit into a calibrated one
+    card.md, card/        what the model is, on what it was measured, and its limits
+
+The program is `(weights, inputs) -> logits`, two dicts of arrays in, float32 `[B, T]` out, for the
+tasks of schema.json, each in the space of its loss. `weights` are those of the file, by name:
+
+    tables/embedding         [V, M D], of an ensemble's M members each row side by side
+    tables/embedding.scale   float32 [V, M], where the table is int8
+    params/… model_state/…   where there are several members, 0/params/…, 1/params/…
+
+`inputs` has
+
+    ids      int32   [B, L]         as in `interface.Batch`: -1 pads, 0 is the unknown id
+    rows     int32   [B, views, L]  the same ids as rows of `tables/embedding`; padding is beyond
+                                    its last row
+    weights  float32 [B, W]
+    numeric  float32 [B, N]
+
+The batch B and the rows of `tables/embedding` are symbolic, so that a few rows can stand in for a
+table that lies on disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import pathlib
+
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Schema
+
+FORMAT = 1
+MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "model.json"
+PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
+ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
+TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
+LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """model.json: what the program needs to know of its inputs, and how to make it anew.
+
+    Attributes:
+      config: the options of the run, flat, as config.json has them.
+      members: of each run whose mean probability this is, its seed and the step of its state.
+      offsets: per view and slot the first row of its table, `[views][L]`.
+      rows: V, the rows of `tables/embedding`.
+      tables: per view and table its first row and its rows, for readers of the weights.
+      table_dtype: float32, bfloat16, or int8 with a float32 scale a row (`tables/embedding.scale`).
+      tasks: those whose scores the model gives, in the schema's order.
+      fixed: {field: the value that stands for it when scoring}, of fields only training knows.
+      optional: fields that a row may lack.
+      all_tasks: the tasks of the run, as schema.json has them, where the folder's schema has fewer:
+        those of `tasks`, and those whose predictions or spaces they need.
+    """
+
+    config: dict
+    members: tuple[dict, ...]
+    offsets: tuple[tuple[int, ...], ...]
+    rows: int
+    tables: tuple[dict, ...]
+    table_dtype: str
+    tasks: tuple[str, ...]
+    fixed: dict
+    optional: tuple[str, ...] = ()
+    all_tasks: tuple[dict, ...] = ()
+
+
+def write_manifest(folder: pathlib.Path, facts: dict) -> None:
+    """Writes the manifest last, over all other files in the folder.
+
+    Args:
+      folder: of the model.
+      facts: `made`, when the folder was; `program`, {"made", "jax", "platforms"} of the StableHLO;
+        `versions` of what made the folder; `data`, {"name", "fingerprint"} of the data set; and
+        `plugins`, [{"name", "sha256"}]. Times are as `now` writes them.
+    """
+    files = {
+        name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        for name, path in sorted(_files(folder).items())
+        if name != MANIFEST
+    }
+    manifest = {"format": FORMAT, **facts, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
+    """The manifest of a folder whose files are as they were written.
+
+    Args:
+      folder: of the model.
+      verify: compare the SHA-256 of every file; else their sizes alone.
+
+    Raises:
+      UserError: there is no model, it is of a later version, or a file is missing or has changed.
+    """
+    if not folder.is_dir() or not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} holds no model (no {MANIFEST}); experiments.export writes one")
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise UserError(f"{folder / MANIFEST} is damaged: it lists no files; {AGAIN}")
+    if manifest.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} has the format {manifest.get('format')!r}, expected {FORMAT}: another "
+            "version of dtn_jax wrote it"
+        )
+    for name, told in manifest["files"].items():
+        _check(folder, name, told, verify)
+    return manifest
+
+
+def read_facts(folder: pathlib.Path) -> Facts:
+    """What model.json says."""
+    path = folder / MODEL
+    try:
+        found = read_json(path)
+        found |= {name: tuple(found[name]) for name in TUPLES}
+        found["offsets"] = tuple(tuple(view) for view in found["offsets"])
+        return Facts(**found)
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}); {AGAIN}") from None
+
+
+def read_schema(folder: pathlib.Path) -> Schema:
+    try:
+        return Schema.from_json((folder / SCHEMA).read_text())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{folder / SCHEMA} is damaged ({error}); {AGAIN}") from None
+
+
+def read_json(path: pathlib.Path):
+    """A JSON file of the folder, if it is no larger than one should be."""
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {LARGEST_JSON:,}")
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
+
+
+def sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+AGAIN = "export the run again (experiments.export), or restore the folder from a copy"
+
+
+def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+
+
+def _check(folder: pathlib.Path, name: str, told: dict, verify: bool) -> None:
+    """Raises UserError unless a file of the manifest lies in the folder as it was written."""
+    path = folder / name
+    if pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
+        raise UserError(f"{folder / MANIFEST} names {name!r}, outside of its folder")
+    try:
+        size, digest = int(told["bytes"]), str(told["sha256"])
+        there = path.stat().st_size
+        if there != size:
+            raise ValueError(f"it has {there:,} bytes, expected {size:,}")
+        if verify and sha256(path) != digest:
+            raise ValueError("its SHA-256 is another than the manifest's")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None

@@ -1,0 +1,1 @@
+"""What a model is, on what it was measured, and its limits: card.md and card/."""

@@ -1,0 +1,164 @@
+"""What a card says of a model's data: rows, fields, tasks, and what follows for its use."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+
+from dtn_jax.export.write.card.measured import Measured
+from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.metrics.significance import FEW
+from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.run import Run
+from dtn_jax.schema import ALL, Field
+
+SPLITS = ("train", "validation", "test")
+DAY = 86_400_000_000  # microseconds
+
+
+def data(run: Run) -> Iterator[str]:
+    prepared, notes = run.data, run.data.notes
+    rows: list[tuple[str, str]] = [("data set", run.schema.name)]
+    rows.append(("fingerprint", prepared.fingerprint))
+    rows += [(f"rows of {split}", f"{prepared.rows[split]:,}") for split in SPLITS]
+    if run.config.data.train_share != 1:
+        rows.append(("share of train that was used", f"{run.config.data.train_share:g}"))
+    if span := days(notes):
+        rows.append(("days of the log", " to ".join(span)))
+    rows += [(f"{split} begins", start) for split, start in cuts(notes).items()]
+    if notes.get("read"):
+        bad = sum(notes.get("rejected", {}).values())
+        rows.append(("rows of the log that were rejected", f"{bad:,} of {notes['read']:,}"))
+    if sampled := notes.get("sample_negatives"):
+        rates = ", ".join(f"{task} at {rate:g}" for task, rate in sampled.items())
+        rows.append(("negatives of train that were sampled", f"{rates}; weights make up for it"))
+    for key, text in (notes.get("about") or {}).items():
+        rows.append((str(key), str(text)))
+    yield table(("", ""), rows, left=2)
+    rejected = notes.get("rejected") or {}
+    if rejected:
+        found = sorted(rejected.items(), key=lambda kv: -kv[1])
+        yield table(("rejected because of", "rows"), [(k, f"{n:,}") for k, n in found])
+
+
+def days(notes: Mapping) -> tuple[str, str] | None:
+    """The first and the last day of a log whose rows have times."""
+    found = notes.get("days") or {}
+    if not isinstance(found, Mapping) or not found.get("dated") or not found.get("rows"):
+        return None
+    numbers = [day for day, _ in found["rows"]]
+    start = datetime.date(1970, 1, 1)
+    return tuple(
+        (start + datetime.timedelta(days=int(n))).isoformat() for n in (min(numbers), max(numbers))
+    )
+
+
+def cuts(notes: Mapping) -> dict[str, str]:
+    """When validation and test begin, of a log that is split by time."""
+    found = notes.get("cuts")
+    if not isinstance(found, Mapping) or notes.get("time_unit") == "number":
+        return {}
+    start, named = datetime.datetime(1970, 1, 1), {}
+    for split in ("validation", "test"):
+        value = found.get(split)
+        if isinstance(value, int) and abs(value) > DAY:
+            named[split] = (start + datetime.timedelta(microseconds=value)).isoformat(" ")
+    return named
+
+
+def fields(model: Subject, run: Run) -> Iterator[str]:
+    data_, facts = run.data, model.facts
+    rows = []
+    for field in model.schema.fields:
+        notes = []
+        if field.name in facts.fixed:
+            notes.append(f"scored as {value(facts.fixed[field.name])}")
+        if field.name in facts.optional:
+            notes.append("optional")
+        if field.name in data_.hash_functions:
+            notes.append("hashed")
+        shares = [unknown(run, split, field.name) for split in ("train", "test")]
+        rows.append((field.name, kind(field), f"{field.rows:,}", *shares, "; ".join(notes)))
+    header = ("field", "kind", "rows of its table", "unknown in train", "unknown in test", "")
+    yield table(header, rows, left=2)
+    yield (
+        "Unknown values are missing, or were not seen in train (often enough). They share one row "
+        "of their table."
+    )
+
+
+def kind(field: Field) -> str:
+    more = {"bag": f", {field.slots} values at most, {field.pooling}"}.get(field.kind, "")
+    if field.kind == "vector":
+        more = f" of {field.length}"
+    if field.table != field.name:
+        more += f", table of {field.table}"
+    return field.kind + more
+
+
+def value(given: object) -> str:
+    return "the unknown id" if given is None else repr(given)
+
+
+def unknown(run: Run, split: str, name: str) -> str:
+    """The share of a field's values that are unknown."""
+    count = run.data.unknown_values.get(split, {}).get(name)
+    total = run.data.kept_values.get(split, {}).get(name, run.data.rows[split])
+    return "" if count is None or not total else f"{100 * count / total:.3g} %"
+
+
+def tasks(model: Subject) -> Iterator[str]:
+    rows = []
+    for task in (t for t in model.schema.tasks if t.name in model.facts.tasks):
+        spaces = [_space(space) for space in task.spaces]
+        upstream = ", ".join(task.upstream) or "none"
+        rows.append((task.name, task.kind, spaces[0], ", ".join(spaces[1:]) or "none", upstream))
+    header = ("task", "kind", "trained on", "also told of", "reads the predictions of")
+    yield table(header, rows, left=5)
+
+
+def _space(space: str) -> str:
+    return "all rows" if space == ALL else f"rows with {space}"
+
+
+def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
+    """What the model was not tried on, as far as its data tell. Plain text of Markdown."""
+    yield (
+        "Trained and tested on rows that were logged, shown by whatever ranked them then. Of items "
+        "that were never shown it says nothing that was tested."
+    )
+    if span := days(run.data.notes):
+        yield f"Its rows are of {span[0]} to {span[1]}; it was not tried on any later day."
+    else:
+        yield "Its test rows are of the time of its train rows, or their time is not known."
+    often = [
+        (field.name, count / max(run.data.rows["test"], 1))
+        for field in model.schema.fields
+        if (count := run.data.unknown_values.get("test", {}).get(field.name, 0))
+        and field.kind == "categorical"
+    ]
+    often.sort(key=lambda pair: -pair[1])
+    told = ", ".join(f"{escaped(name)} {100 * share:.2g} %" for name, share in often[:5])
+    yield (
+        "A value that train has not shown is the unknown id: the model knows nothing else of it"
+        + (f" (of test's values: {told})." if told else ".")
+    )
+    for name, fixed in model.facts.fixed.items():
+        yield (
+            f"It scores each row as if {escaped(name)} were {escaped(value(fixed))}: its "
+            "probabilities are those of that case, not of the row as it will be shown."
+        )
+    few = [
+        key
+        for key, found in measured.calibrated["test"].items()
+        if found.get("positives") is not None
+        and min(found["positives"], found["examples"] - found["positives"]) < FEW
+    ]
+    if few:
+        names = ", ".join(escaped(key) for key in few)
+        yield f"Fewer than {FEW} rows of a class in test: hardly anything is told of {names}."
+    if any(len(task.spaces) > 1 for task in model.schema.tasks):
+        yield (
+            "In a space other than that of its loss a task's probability is a product or quotient "
+            "of the model's probabilities, and calibrated as far as those are."
+        )

@@ -1,0 +1,113 @@
+"""card.md: what a model is, on what it was measured, and its limits, for whoever is to use it.
+
+Its numbers stand in card/measured.json, its pictures beside that file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from dtn_jax.export import model_folder
+from dtn_jax.export.scores import outputs
+from dtn_jax.export.write import described
+from dtn_jax.export.write.card import data, pictures, scores
+from dtn_jax.export.write.card.measured import Measured
+from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.run import Run
+
+PICTURE = "calibration.png"
+LOAD = """```python
+import dtn_jax.export
+
+model = dtn_jax.export.load("MODEL")  # this folder; needs jax, numpy, polars, pyarrow, safetensors
+model.columns  # what a row must have
+model.score([{...}, {...}])  # a polars table, a column an output
+```
+
+```
+python -m experiments.score --model=MODEL --input=rows.parquet --output=scores.parquet
+python -m experiments.serve --model=MODEL
+```"""
+
+
+def write(
+    folder: pathlib.Path, run: Run, measured: Measured, manifest: Mapping, stored: Mapping
+) -> None:
+    """Writes card.md and card/.
+
+    Args:
+      folder: of the model; all that scores rows is written.
+      run: that it is of.
+      measured: its scores.
+      manifest: what the manifest says beside the files.
+      stored: what another dtype of the tables changes, as `described.measured` has it; {} where
+        they are as trained.
+    """
+    facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
+    model = Subject(schema, facts, manifest, outputs(schema, facts.tasks), stored)
+    beside = folder / described.MEASURED
+    beside.parent.mkdir(exist_ok=True)
+    pictures.calibration(measured, beside.parent / PICTURE)
+    found = {
+        **stored,
+        "calibration": {t: dataclasses.asdict(c) for t, c in measured.choices.items()},
+        "uncalibrated": measured.uncalibrated,
+        "calibrated": measured.calibrated,
+        "test_intervals": measured.intervals,
+        "test_with_fixed_values": measured.fixed,
+    }
+    beside.write_text(json.dumps(found, indent=1, allow_nan=False))
+    text = "\n\n".join(sections(model, run, measured))
+    (folder / model_folder.CARD).write_text(text + "\n")
+
+
+def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
+    """The card, part by part."""
+    tasks = ", ".join(escaped(name) for name in model.facts.tasks)
+    yield f"# {escaped(run.config.model.architecture)} on {escaped(model.schema.name)}"
+    yield f"A model that scores {tasks}. Made on {escaped(str(model.manifest['made']))}."
+    yield "## What it is"
+    yield table(("", ""), list(architecture(model, run)), left=2)
+    yield "## Data"
+    yield from data.data(run)
+    yield "### Fields"
+    yield from data.fields(model, run)
+    yield "### Tasks"
+    yield from data.tasks(model)
+    yield "## Scores on test"
+    yield from scores.test(measured, run)
+    yield "## Scores on validation"
+    yield from scores.validation(measured, model)
+    yield "## Calibration"
+    yield from scores.calibration(measured, model.schema)
+    yield from scores.fixed(model, measured)
+    yield "## Limits"
+    yield "\n".join(f"- {line}" for line in data.limits(model, run, measured))
+    yield "## How to load it"
+    yield LOAD
+    yield "## Versions"
+    versions = [(name, str(version)) for name, version in model.manifest["versions"].items()]
+    yield table(("package", "version"), versions, left=2)
+
+
+def architecture(model: Subject, run: Run) -> Iterator[tuple[str, str]]:
+    config, facts, size = run.config, model.facts, run.size
+    yield "architecture", config.model.architecture
+    yield "experts", str(config.model.experts)
+    yield "outputs", ", ".join(model.outputs)
+    yield "dense parameters", f"{size.parameters:,}"
+    yield "embedding parameters", f"{run.table_parameters:,} ({facts.rows:,} rows)"
+    yield "tables stored as", facts.table_dtype
+    yield "forward FLOPs an example", f"{size.flops_per_example:,}"
+    seeds = "; ".join(f"seed {own['seed']} at step {own['step']}" for own in facts.members)
+    mean = "the mean probability of " if len(facts.members) > 1 else ""
+    yield "runs", f"{mean}{seeds}"
+    if run.config.plugins:
+        names = ", ".join(str(own["name"]) for own in model.manifest.get("plugins") or ())
+        yield "plug-ins", names
+    yield "weights of positives in training", str(config.loss.positive_weights or "none")
+    yield "all options", "model.json, under config"

@@ -1,0 +1,154 @@
+"""What a card says of a model's scores: metrics with intervals, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from dtn_jax.export.write.card.data import value
+from dtn_jax.export.write.card.measured import DRAWS, Measured, Metrics
+from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.intervals import wilson
+from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.run import Run
+from dtn_jax.schema import Schema
+
+NAMES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "ece": "ECE", "rmse": "RMSE"}
+NAMES["ratio"] = "predicted/observed"
+SHOWN = ("auc", "logloss", "rmse")  # what is compared as trained and as exported
+
+
+def test(measured: Measured, run: Run) -> Iterator[str]:
+    units = "groups" if run.schema.group else "rows"
+    yield metrics_table(measured.calibrated["test"], measured.intervals)
+    yield (
+        f"With 95 % intervals: test's {units}, drawn again {DRAWS:,} times. The chance of training "
+        "with another seed is not in them. Predicted/observed is the mean prediction over the rate "
+        "of positives. Test was read to be reported; nothing was picked by it."
+    )
+    if run.schema.group:
+        yield (
+            f"GAUC is the AUC within each {escaped(run.schema.group)}, averaged by rows, over "
+            "those with both classes."
+        )
+    if run.config.evaluate.sample_weights:
+        yield "Rows count by their weights."
+
+
+def metrics_table(
+    found: Metrics, intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> str:
+    """A row a task@space; a metric that none has is left out."""
+    own = {key: {**metrics, "ratio": ratio(metrics)} for key, metrics in found.items()}
+    shown = [
+        name for name in NAMES if any(metrics.get(name) is not None for metrics in own.values())
+    ]
+    rows = []
+    for key, metrics in own.items():
+        cells = [with_interval(metrics.get(n), intervals.get(key, {}).get(n)) for n in shown]
+        positives = metrics.get("positives")
+        counts = (f"{metrics['examples']:,}", "" if positives is None else f"{positives:,}")
+        rows.append((key, *counts, *cells))
+    return table(("task@space", "rows", "positives", *(NAMES[n] for n in shown)), rows)
+
+
+def ratio(metrics: Mapping) -> float | None:
+    """The mean prediction over the rate of positives."""
+    predicted, rate = metrics.get("mean_prediction"), metrics.get("base_rate")
+    return predicted / rate if predicted is not None and rate else None
+
+
+def with_interval(found: float | None, ends: tuple[float, float] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
+
+
+def validation(measured: Measured, model: Subject) -> Iterator[str]:
+    yield metrics_table(measured.calibrated["validation"], {})
+    yield "Validation has picked the state and the calibration, so it flatters the model."
+    if not model.stored:
+        return
+    tables, rows = model.stored["tables"], []
+    for key, before in tables["exact_metrics"].items():
+        after = tables["stored_metrics"][key]
+        for name in SHOWN:
+            if before.get(name) is not None and after.get(name) is not None:
+                change = f"{after[name] - before[name]:+.2g}"
+                title = METRICS[name].title
+                rows.append((key, title, f"{before[name]:.5f}", f"{after[name]:.5f}", change))
+    yield (
+        f"Tables are stored as {tables['stored']}, and were trained as {tables['trained']}. What "
+        "that changes on validation, without calibration:"
+    )
+    header = ("task@space", "metric", tables["trained"], tables["stored"], "change")
+    yield table(header, rows, left=2)
+
+
+def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
+    """How each task is calibrated, and what that does on test."""
+    rows, reasons = [], []
+    for task in schema.tasks:
+        choice, key = measured.choices[task.name], f"{task.name}@{task.space}"
+        before, after = (m["test"][key] for m in (measured.uncalibrated, measured.calibrated))
+        if task.kind == "binary":
+            cells = [_pair(before.get(n), after.get(n)) for n in ("logloss", "ece")]
+            cells.append(_pair(ratio(before), ratio(after)))
+            rows.append((key, choice.calibration["method"], *cells))
+        reasons.append(f"- {escaped(task.name)}: {escaped(choice.reason)}")
+    if rows:
+        header = ("task@space", "calibration", "log loss", "ECE", "predicted/observed")
+        yield table(header, rows, left=2)
+        yield "On test, before → after. It was fitted and chosen on validation alone:"
+    yield "\n".join(reasons)
+    if rows:
+        yield "![Calibration on test, before and after](card/calibration.png)"
+    for name, curve in measured.deciles.items():
+        if curve is None:
+            continue
+        low, high = wilson(curve.rate, curve.effective)
+        lines = [
+            (f"{i + 1}", f"{n:,}", _rate(p), _rate(r), f"{_rate(a)} to {_rate(b)}")
+            for i, (n, p, r, a, b) in enumerate(
+                zip(curve.count, curve.prediction, curve.rate, low, high)
+            )
+        ]
+        yield f"{escaped(name)} on test, in ten parts by prediction, calibrated:"
+        yield table(("part", "rows", "predicted", "observed", "95 % interval"), lines)
+
+
+def _pair(before: float | None, after: float | None) -> str:
+    shown = ("n/d" if v is None else f"{v:.4f}" for v in (before, after))
+    return " → ".join(shown)
+
+
+def _rate(value: np.floating | float) -> str:
+    return f"{100 * float(value):.3g} %"
+
+
+def fixed(model: Subject, measured: Measured) -> Iterator[str]:
+    """What fields that only training knows do to the metrics."""
+    facts = model.facts
+    if not facts.fixed:
+        return
+    yield "## Fields that only training knows"
+    names = ", ".join(f"{escaped(n)} (as {escaped(value(v))})" for n, v in facts.fixed.items())
+    yield f"Inputs in training, with one value when rows are scored: {names}."
+    if not measured.fixed:
+        yield "A cross reads one of them, so scores with its fixed value were not measured here."
+        return
+    rows = []
+    for key, logged in measured.calibrated["test"].items():
+        own = measured.fixed[key]
+        for name in ("auc", "gauc", "logloss", "ece", "rmse"):
+            if logged.get(name) is not None and own.get(name) is not None:
+                rows.append((key, NAMES[name], f"{logged[name]:.4f}", f"{own[name]:.4f}"))
+        if ratio(logged) is not None and ratio(own) is not None:
+            rows.append((key, NAMES["ratio"], f"{ratio(logged):.4f}", f"{ratio(own):.4f}"))
+    yield table(("task@space", "metric", "as logged", "as scored"), rows, left=2)
+    yield (
+        "On test. As scored is what a served model says; its probabilities are of the fixed value, "
+        "so that on the rows as they were logged predicted/observed need not be 1."
+    )

@@ -1,0 +1,174 @@
+"""A finished run becomes a model: the folder that `model_folder.py` describes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+
+from dtn_jax.errors import UserError, choose
+from dtn_jax.evaluate import evaluate
+from dtn_jax.export import calibration, fit_calibration, model_folder
+from dtn_jax.export.write import described, encoder_files, trained
+from dtn_jax.export.write.card import page
+from dtn_jax.export.write.card.measured import measure
+from dtn_jax.export.write.fixed import read_fixed
+from dtn_jax.export.write.new_folder import check_free, new_folder
+from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
+from dtn_jax.export.write.split_scores import split_scores
+from dtn_jax.export.write.trained import Member
+from dtn_jax.export.write.weights import write_weights
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.run import Run
+from dtn_jax.schema import Schema
+
+EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
+
+
+def export_run(
+    workdirs: Sequence[str | pathlib.Path],
+    out: str | pathlib.Path,
+    *,
+    tables: str = "",
+    tasks: Sequence[str] = (),
+    select: str = "",
+    replace: bool = False,
+    fix: str = "",
+    plugins: str = "",
+    data_dir: str = "",
+    manual_dir: str = "",
+    say: Callable[[str], None] = print,
+) -> pathlib.Path:
+    """Writes the model of a finished run, or of several that differ in their seed alone.
+
+    Several become one model, of their mean probability. The folder appears whole or not at all.
+
+    Args:
+      workdirs: of the runs.
+      out: the model's folder.
+      tables: the dtype of the stored tables, one of TABLE_DTYPES; '' for the runs' own.
+      tasks: whose scores the model gives; () for all. What they do not need is left out.
+      select: the state that was the best for this task; '' for the one that the run reports.
+      replace: a model that is there is replaced, at once.
+      fix: 'position=1,page=null': values of fields that only training knows, when rows are scored.
+      plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
+        where the runs had them.
+      say: is told what is being done.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UserError: a run is not finished, or damaged, or differs from the others; an option names what
+        is not there; `out` is there and is not to be replaced.
+    """
+    out = pathlib.Path(out).expanduser().absolute()
+    workdirs = [pathlib.Path(folder).expanduser().absolute() for folder in workdirs]
+    check_free(out, replace)
+    if tables:
+        choose("dtype of tables", tables, TABLE_DTYPES)
+    run = trained.build(workdirs, plugins, data_dir, manual_dir)
+    wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
+    fixed = read_fixed(fix, run.schema)
+    with new_folder(out, replace) as folder:
+        members = [trained.read(run, workdir, select) for workdir in workdirs]
+        told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))
+        say(f"Exporting {told}")
+        dtype = tables or run.config.optim.table_dtype
+        _fill(folder, run, members, dtype, wanted, fixed, say)
+    say(f"The model is in {out}")
+    return out
+
+
+def _fill(
+    folder: pathlib.Path,
+    run: Run,
+    members: Sequence[Member],
+    table_dtype: str,
+    wanted: tuple[str, ...],
+    fixed: Mapping[str, str | None],
+    say: Callable[[str], None],
+) -> None:
+    """Writes all files of a model, its manifest last."""
+    schema = described.with_tasks(run.schema, wanted)
+    forward = Forward(run.model, run.plan, schema.task_names, table_dtype, len(members))
+    exact, stored, own = None, {}, run.config.optim.table_dtype
+    if table_dtype != own:
+        say(f"Scoring validation with tables of {own}, to compare with")
+        (folder / EXACT).mkdir()
+        as_trained = dataclasses.replace(forward, table_dtype=own)
+        write_model(folder / EXACT, run, members, as_trained, schema, wanted, {}, lambda told: None)
+        exact = split_scores(folder / EXACT, run, "validation")
+        shutil.rmtree(folder / EXACT)
+    write_model(folder, run, members, forward, schema, wanted, fixed, say)
+    say("The encoders")
+    encoder_files.write(run.data, folder / model_folder.ENCODERS)
+    say("Calibrating on validation")
+    validation = split_scores(folder, run, "validation")
+    choices = fit_calibration.fit(validation, schema, run.config.evaluate.sample_weights)
+    calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
+    if exact:
+        stored = described.measured(forward, own, *_metrics(run, schema, exact, validation))
+    say("The card, with the scores of test")
+    manifest = described.manifest_of(run)
+    page.write(folder, run, measure(folder, run, validation, choices), manifest, stored)
+    model_folder.write_manifest(folder, manifest)
+
+
+def write_model(
+    folder: pathlib.Path,
+    run: Run,
+    members: Sequence[Member],
+    forward: Forward,
+    schema: Schema,
+    wanted: tuple[str, ...],
+    fixed: Mapping[str, str | None],
+    say: Callable[[str], None],
+) -> None:
+    """Writes what scores encoded rows: program, weights, schema.json and model.json."""
+    say("The program, for every batch size on CPUs, GPUs and TPUs")
+    weights = write_program(folder, forward)
+    say(f"The weights, {sum(_bytes(leaf) for leaf in weights.values()) / 1e6:,.1f} MB")
+    prefixes = [forward.prefix(i) for i in range(len(members))]
+    write_weights(
+        folder / model_folder.WEIGHTS,
+        weights,
+        {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
+        {name: [m.tables[name]() for m in members] for name in members[0].tables},
+    )
+    (folder / model_folder.SCHEMA).write_text(schema.to_json())
+    facts = described.facts_of(run, members, forward, wanted, schema, fixed)
+    (folder / model_folder.MODEL).write_text(json.dumps(dataclasses.asdict(facts), indent=1))
+
+
+def write_program(folder: pathlib.Path, forward: Forward) -> Shapes:
+    """Writes the program; returns the weights that it reads."""
+    program, weights = export_program(forward)
+    (folder / model_folder.PROGRAM).write_bytes(program)
+    return weights
+
+
+def _metrics(run: Run, schema: Schema, *scores: Scores) -> list[dict]:
+    """{task@space: {metric: value}} of each, uncalibrated."""
+    options = run.config.evaluate
+    own = functools.partial(
+        evaluate, schema=schema, bins=options.ece_bins, weighted=options.sample_weights
+    )
+    return [own(each) for each in scores]
+
+
+def _bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    return leaf.size * leaf.dtype.itemsize
+
+
+def read_tasks(text: str) -> tuple[str, ...]:
+    """The tasks of 'a,b'."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise UserError(f"--tasks={text!r} names no task")
+    return names

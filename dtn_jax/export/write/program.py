@@ -1,0 +1,198 @@
+"""The forward pass of a trained model as StableHLO.
+
+It is the training code's own: look-up, pooling, normalisation and architecture as `step.py` scores
+with them. Tables are arguments, so that the program is small and serves tables of any size.
+
+Letters: B batch, T tasks, V rows of the tables, D embedding width, M members of an ensemble.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import export
+from jaxtyping import Array
+
+from dtn_jax.interface import Batch
+from dtn_jax.state import example_inputs
+from dtn_jax.tables import lookup
+from dtn_jax.tables.exchange import LookUp
+from dtn_jax.tables.plan import TablePlan
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+EMBEDDING, SCALE = "tables/embedding", ".scale"
+COLLECTIONS = {"params": "params", "batch_stats": "model_state"}  # {of flax: in names of weights}
+TABLE_DTYPES = ("float32", "bfloat16", "int8")
+
+Shapes = dict[str, jax.ShapeDtypeStruct]
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """`(weights, inputs) -> logits`, as model_folder.py describes both.
+
+    Attributes:
+      model: of the run.
+      plan: of its tables, as a CPU lays them out: a row a line.
+      tasks: whose logits it gives, in this order.
+      table_dtype: of the stored tables, one of TABLE_DTYPES.
+      members: M, whose mean probability it gives.
+    """
+
+    model: nn.Module
+    plan: TablePlan
+    tasks: tuple[str, ...]
+    table_dtype: str = "float32"
+    members: int = 1
+
+    @functools.cached_property
+    def variables(self) -> dict:
+        """{collection: shapes} of one member's variables."""
+
+        def init():
+            return self.model.init(jax.random.key(0), example_inputs(self.plan), train=False)
+
+        return dict(jax.eval_shape(init))
+
+    def weights(self) -> Shapes:
+        """{name: shape and dtype} of all that it may read, tables without padding.
+
+        Members of an ensemble have `0/params/…`, `1/params/…`; their tables lie side by side: row r
+        of a table holds row r of each.
+        """
+        found = {}
+        for collection, tree in self.variables.items():
+            for name, leaf in named(COLLECTIONS[collection], tree).items():
+                for member in range(self.members):
+                    found[self.prefix(member) + name] = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for table, rows in self.plan.used.items():
+            width = self.members * self.plan.arrays[table].width
+            dtype = jnp.dtype(self.table_dtype)
+            found[f"tables/{table}"] = jax.ShapeDtypeStruct((rows, width), dtype)
+            if self.table_dtype == "int8":
+                shape = (rows, self.members)
+                found[f"tables/{table}{SCALE}"] = jax.ShapeDtypeStruct(shape, jnp.float32)
+        return found
+
+    def prefix(self, member: int) -> str:
+        """Before the names of a member's parameters; '' where there is but one."""
+        return f"{member}/" if self.members > 1 else ""
+
+    def __call__(self, weights: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
+        """Logits `[B, T]`; of an ensemble those of its mean probability."""
+        ids = inputs["ids"]
+        batch = Batch(
+            ids=ids,
+            weights=inputs["weights"],
+            numeric=inputs["numeric"],
+            labels=None,
+            label_mask=None,
+            sample_weight=None,
+            row_mask=jnp.ones(ids.shape[0], bool),
+        )
+        rows = {**lookup.row_ids(self.plan, batch), "embedding": inputs["rows"]}
+        stored = {name: weights[f"tables/{name}"] for name in rows}
+        look_ups = {
+            name: self._look_up(name, weights.get(f"tables/{name}{SCALE}")) for name in rows
+        }
+        gathered = lookup.gather(stored, rows, look_ups)
+        logits = [self._logits(m, weights, gathered, batch) for m in range(self.members)]
+        return self._mean(jnp.stack(logits))
+
+    def _look_up(self, name: str, scale: Array | None) -> LookUp:
+        """`(table, ids [N]) -> rows [N, M D]` in float32; zeros for ids beyond the table.
+
+        `scale` is that of the rows of an int8 table, `[V, M]`.
+        """
+        own = self.plan.arrays[name]
+        wide = dataclasses.replace(own, width=self.members * own.width, lanes=0)
+        narrow = dataclasses.replace(own, width=self.members, lanes=0)
+
+        def look_up(table: Array, ids: Array) -> Array:
+            found = wide.take(table, ids).astype(jnp.float32)
+            if scale is None:
+                return found
+            return found * jnp.repeat(narrow.take(scale, ids), own.width, axis=1)
+
+        return look_up
+
+    def _logits(self, member: int, weights: Mapping, gathered: Mapping, batch: Batch) -> Array:
+        """Of one member, `[B, T]`."""
+        variables = {
+            collection: _filled(tree, weights, self.prefix(member) + COLLECTIONS[collection])
+            for collection, tree in self.variables.items()
+        }
+        own = {}
+        for name, found in gathered.items():
+            width = self.plan.arrays[name].width
+            own[name] = found[..., member * width : (member + 1) * width]
+        outputs = self.model.apply(variables, lookup.to_inputs(self.plan, own, batch), train=False)
+        return jnp.stack([outputs.logits[t].astype(jnp.float32) for t in self.tasks], axis=1)
+
+    def _mean(self, logits: Array) -> Array:
+        """`[M, B, T] -> [B, T]`: the logit of the mean probability; a regression's mean."""
+        if self.members == 1:
+            return logits[0]
+        kinds = {task.name: task.kind for task in self.plan.schema.tasks}
+        binary = jnp.asarray([kinds[name] == "binary" for name in self.tasks])[None]
+        yes, no = (jax.nn.logsumexp(jax.nn.log_sigmoid(z), axis=0) for z in (logits, -logits))
+        return jnp.where(binary, yes - no, logits.mean(axis=0))
+
+
+def named(prefix: str, tree: Mapping) -> dict:
+    """{'prefix/a/b': leaf}"""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    names = {path: jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}
+    return {f"{prefix}/{names[path]}": leaf for path, leaf in leaves}
+
+
+def inputs_of(plan: TablePlan, batch: object) -> Shapes:
+    """{name: shape and dtype} of a program's inputs; `batch` may be symbolic."""
+    schema = plan.schema
+    shapes = {
+        "ids": ((batch, schema.slots), jnp.int32),
+        "rows": ((batch, len(plan.views), schema.slots), jnp.int32),
+        "weights": ((batch, schema.weighted_slots), jnp.float32),
+        "numeric": ((batch, schema.numbers), jnp.float32),
+    }
+    return {name: jax.ShapeDtypeStruct(*found) for name, found in shapes.items()}
+
+
+def export_program(forward: Forward) -> tuple[bytes, Shapes]:
+    """The program for every batch size and platform, and the weights that it reads."""
+    weights = forward.weights()
+    if set(forward.tasks) < set(forward.plan.schema.task_names):
+        weights = _read(forward, weights)
+    batch, rows = export.symbolic_shape("B, R")
+
+    def symbolic(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        if name.removesuffix(SCALE) != EMBEDDING:
+            return leaf
+        return jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype)
+
+    given = {name: symbolic(name, leaf) for name, leaf in weights.items()}
+    made = export.export(jax.jit(forward.__call__), platforms=PLATFORMS)
+    return bytes(made(given, inputs_of(forward.plan, batch)).serialize()), weights
+
+
+def _read(forward: Forward, weights: Shapes) -> Shapes:
+    """The weights without those that serve other tasks alone."""
+    # JAX says which arguments a program reads only where all shapes are known.
+    exported = export.export(jax.jit(forward.__call__))(weights, inputs_of(forward.plan, 1))
+    kept, names = set(exported.module_kept_var_idx), sorted(weights)  # JAX's order of a dict
+    return {name: weights[name] for i, name in enumerate(names) if i in kept}
+
+
+def _filled(tree: Mapping, weights: Mapping[str, Array], prefix: str) -> dict:
+    """A collection of variables; what is not among the weights is not read, and zeros do for it."""
+    leaves, structure = jax.tree.flatten(tree)
+    names = named(prefix, tree)
+    return structure.unflatten(
+        weights[name] if name in weights else jnp.zeros(leaf.shape, leaf.dtype)
+        for name, leaf in zip(names, leaves)
+    )

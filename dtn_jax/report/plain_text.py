@@ -1,0 +1,22 @@
+"""Names and numbers in Markdown: names come from whoever made the data, and stay plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SPECIAL = frozenset("\\`*_[]|#!~$")  # what Markdown may read as a sign of its own
+
+
+def escaped(text: str) -> str:
+    """Any text as plain text, of one line, in Markdown and in the HTML that is made of it."""
+    text = "".join(c if c.isprintable() else "·" for c in str(text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = "".join(f"\\{c}" if c in SPECIAL else c for c in text)
+    return text.replace("://", "&#58;//").replace("www.", "www&#46;")  # no link by itself
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table; its first `left` columns are flush left. Cells are escaped here."""
+    lines = [header, [*["---"] * left, *["---:"] * (len(header) - left)]]
+    lines = [lines[0], lines[1], *([escaped(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,1 @@
+"""What experiments.compare is made of: rows of both sides, their differences, and their pages."""

@@ -1,0 +1,233 @@
+"""Two models on the same rows: their metrics, and B's less A's with intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.errors import UserError
+from dtn_jax.metrics.metric import Rows
+from dtn_jax.metrics.paired import Drawn, Draws, drawn
+from dtn_jax.metrics.significance import DRAWS, FEW, compare, holm
+
+from .scored_rows import ScoredRows
+
+LEVEL = 0.05
+BETTER = {  # +1 where more is better; of the ratio neither is
+    "auc": 1,
+    "gauc": 1,
+    "logloss": -1,
+    "ece": -1,
+    "ratio": 0,
+    "rmse": -1,
+}
+TITLES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "logloss": "log loss",
+    "ece": "ECE",
+    "ratio": "predicted/observed",
+    "rmse": "RMSE",
+}
+BOUNDED = ("auc", "gauc", "ece")  # differences of more than 1 are none
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A metric of a task in a space.
+
+    Attributes:
+      key: task@space.
+      metric: a key of TITLES.
+      a, b: the metric of each run of a side.
+      difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined.
+      p: two-sided, of no difference; NaN where too few rows of a class say nothing of it.
+      p_holm: after Holm's correction over all tasks and spaces of the metric.
+      least: the lowest p that the draws can tell.
+      rows, positives: in the space.
+    """
+
+    key: str
+    metric: str
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    least: float
+    rows: int
+    positives: int
+
+    @property
+    def better(self) -> str:
+        """A or B where one is significantly better, else ""."""
+        if not self.p_holm < LEVEL or not BETTER[self.metric]:
+            return ""
+        return "B" if self.difference * BETTER[self.metric] > 0 else "A"
+
+
+def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
+    """Puts the rows of all in the order of the first one's.
+
+    Args:
+      a, b: the runs of each side; those of the lists are replaced.
+
+    Raises:
+      UserError: the data of runs differ, rows are missing or twice, or labels differ.
+    """
+    first = a[0]
+    for side in (a, b):
+        for i, other in enumerate(side):
+            if first.data and other.data and first.data != other.data:
+                raise UserError(
+                    f"{first.name} and {other.name} cannot be compared: they were tested on "
+                    f"different data (fingerprints {first.data[:12]} and {other.data[:12]}); "
+                    "retrain one of them on the other's data set"
+                )
+            side[i] = other.take(_order(first, other)) if other is not first else other
+    for other in (*a[1:], *b):
+        _check_labels(first, other)
+
+
+def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
+    """Where each row of the first lies in the other."""
+    texts = [rows.key.cast(pl.String) for rows in (first, other)]
+    for rows, text in zip((first, other), texts):
+        if text.null_count():
+            raise UserError(
+                f"{rows.name}: {text.null_count():,} values of {rows.key.name!r} are missing"
+            )
+        if text.n_unique() < len(text):
+            twice = text.filter(text.is_duplicated())[0]
+            raise UserError(
+                f"{rows.name}: rows are not matched by {rows.key.name!r}, which has {twice!r} "
+                "more than once; --key=COLUMN names one that has each value once"
+            )
+    one, two = (pl.DataFrame({"key": text}).with_row_index(name) for text, name in zip(texts, "ab"))
+    both = one.join(two, on="key", how="left", maintain_order="left")
+    missing = both.filter(pl.col("b").is_null())
+    if len(missing) or len(texts[0]) != len(texts[1]):
+        lacks = f", which lacks {len(missing):,} of them" if len(missing) else ""
+        example = f" (the first by {first.key.name!r}: {missing['key'][0]!r})" * bool(len(missing))
+        raise UserError(
+            f"{first.name} has {len(texts[0]):,} rows, {other.name} has {len(texts[1]):,}{lacks}"
+            f"{example}: both sides need the same test rows"
+        )
+    return both["b"].to_numpy()
+
+
+def _check_labels(first: ScoredRows, other: ScoredRows) -> None:
+    for task in first.labels.keys() & other.labels.keys():
+        one, two = first.labels[task], other.labels[task]
+        apart = np.flatnonzero(
+            ~(np.isclose(one, two, rtol=1e-6, atol=0) | (np.isnan(one) & np.isnan(two)))
+        )
+        if apart.size:
+            at = apart[0]
+            raise UserError(
+                f"{first.name} and {other.name}: the label of {task!r} differs in "
+                f"{apart.size:,} of {len(one):,} rows, the first where {first.key.name!r} is "
+                f"{first.key[int(at)]!r}: {one[at]:g} and {two[at]:g}; these are not the same rows"
+            )
+
+
+def differences(
+    a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
+) -> list[Difference]:
+    """Every metric of every task@space that both sides have; rows must be `aligned`."""
+    every = [*a, *b]
+    group = next((r.group for r in every if r.group is not None), None)
+    weighted = [r for r in every if r.weighted]
+    weight = weighted[0].weight if weighted else None
+    if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
+        raise UserError(
+            f"{weighted[0].name} counts rows by their weights (evaluate.sample_weights), and "
+            f"{plain[0].name} does not: their metrics are different ones"
+        )
+    bins = next((r.bins for r in every if r.config is not None), 15)
+    shared = [key for key in a[0].scores if all(key in r.scores for r in every)]
+    if not shared:
+        names = " and ".join(f"{r.name} has {', '.join(r.scores)}" for r in (a[0], b[0]))
+        raise UserError(f"no task in a space is on both sides: {names}")
+    drawing = Draws(len(a[0].key), group, draws)
+    found: list[Difference] = []
+    for key in shared:
+        rows = places(a[0], key, weight)
+        sides = [[_drawn(r, key, rows, group, weight, bins, drawing) for r in s] for s in (a, b)]
+        positives = int((a[0].labels[key.partition("@")[0]][rows] == 1).sum())
+        least = min(positives, len(rows) - positives)
+        binary = a[0].kinds[key.partition("@")[0]] == "binary"
+        for metric in sides[0][0]:
+            own = [[run[metric] for run in side] for side in sides]
+            few = least < FEW if binary else len(rows) < FEW
+            found.append(_difference(key, metric, *own, len(rows), positives, few))
+    return _with_holm(found)
+
+
+def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
+    """The places of the rows of a task in a space, those that count."""
+    task, _, space = key.partition("@")
+    mask = ~np.isnan(rows.labels[task])
+    if space != "all":
+        if space not in rows.labels:
+            raise UserError(f"{rows.name}: {key} needs the label of {space!r}")
+        mask &= rows.labels[space] == 1
+    if weight is not None:
+        mask &= weight > 0
+    return np.flatnonzero(mask)
+
+
+def _drawn(
+    rows: ScoredRows,
+    key: str,
+    at: np.ndarray,
+    group: np.ndarray | None,
+    weight: np.ndarray | None,
+    bins: int,
+    drawing: Draws,
+) -> dict[str, Drawn]:
+    task = key.partition("@")[0]
+    own = Rows(
+        rows.kinds[task],
+        rows.scores[key][at],
+        rows.labels[task][at],
+        None if weight is None else weight[at].astype(np.float64),
+        None if group is None else group[at],
+        bins,
+    )
+    return drawn(own, at, drawing)
+
+
+def _difference(
+    key: str,
+    metric: str,
+    a: Sequence[Drawn],
+    b: Sequence[Drawn],
+    rows: int,
+    positives: int,
+    few: bool,
+) -> Difference:
+    values = [np.array([run.value for run in side]) for side in (a, b)]
+    tested, least = (math.nan,) * 4, math.nan
+    draws = [np.stack([run.draws for run in side]) for side in (b, a)]
+    if np.isfinite(np.concatenate(values)).all() and np.isfinite(draws).all(axis=(0, 1)).any():
+        most = 1.0 if metric in BOUNDED else math.inf
+        found = compare(*draws, values[1], values[0], most=most)
+        tested = (found.difference, found.low, found.high, math.nan if few else found.p)
+        least = found.least
+    sides = (tuple(v.tolist()) for v in values)
+    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives)
+
+
+def _with_holm(found: list[Difference]) -> list[Difference]:
+    adjusted = {}
+    for metric in TITLES:
+        family = {d.key: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
+        adjusted |= {(key, metric): p for key, p in holm(family).items()}
+    return [dataclasses.replace(d, p_holm=adjusted.get((d.key, d.metric), math.nan)) for d in found]

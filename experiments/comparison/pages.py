@@ -1,0 +1,200 @@
+"""A comparison as a table in the terminal, as Markdown and CSV, and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import pathlib
+import statistics
+from collections.abc import Sequence
+
+import rich.box
+import rich.table
+import rich.text
+from matplotlib.figure import Figure
+
+from dtn_jax.report import plain_text
+from dtn_jax.report.plain_text import escaped
+from dtn_jax.report.plots import COLOURS, NOTE, clean
+from dtn_jax.shared_files import replacing, write_whole
+
+from .differences import BETTER, LEVEL, TITLES, Difference
+
+GREY = "#888888"
+HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
+WIDTHS = (8, 7, 7, 7, 18, 7, 4)
+SHORT = {"ratio": "pred/obs"}  # where a terminal of 80 columns must do
+
+
+def table(found: Sequence[Difference], title: str) -> rich.table.Table:
+    """A table for each task@space, below each other, within 80 columns."""
+    grid = rich.table.Table.grid()
+    grid.add_row(rich.text.Text(title))
+    for key in dict.fromkeys(one.key for one in found):
+        made = rich.table.Table(
+            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 0)
+        )
+        for name, width in zip(HEADER[1:], WIDTHS, strict=True):
+            left = name == "metric"
+            made.add_column(name, min_width=width, justify="left" if left else "right")
+        for one in (d for d in found if d.key == key):
+            own = [SHORT.get(one.metric, TITLES[one.metric]), *cells(one)[2:]]
+            own = [cell.replace(" ± ", "±") for cell in own]
+            made.add_row(*(rich.text.Text(cell) for cell in own))
+        grid.add_row(rich.text.Text(f"\n{key}", "bold"))
+        grid.add_row(made)
+    return grid
+
+
+def cells(one: Difference) -> list[str]:
+    """The row of the table, in the order of HEADER."""
+    digits = fine(one)
+    ends = (number(value, digits) for value in (one.low, one.high))
+    return [
+        one.key,
+        TITLES[one.metric],
+        mean(one.a, digits),
+        mean(one.b, digits),
+        number(one.difference, digits),
+        "" if math.isnan(one.low) else f"[{', '.join(ends)}]",
+        p_text(one),
+        one.better,
+    ]
+
+
+def fine(one: Difference) -> int:
+    """Digits after the point: 4, or as many as show two of the interval's half."""
+    half = (one.high - one.low) / 2
+    return 4 if math.isnan(half) or half <= 0 else min(max(4, 1 - math.floor(math.log10(half))), 8)
+
+
+def mean(values: Sequence[float], digits: int = 4) -> str:
+    """The mean over seeds, ± their standard deviation."""
+    if any(map(math.isnan, values)):
+        return "n/d"
+    text = f"{statistics.mean(values):.{digits}f}"
+    return text if len(values) < 2 else f"{text} ± {statistics.stdev(values):.{digits}f}"
+
+
+def number(value: float, digits: int = 4) -> str:
+    return "n/d" if math.isnan(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def p_text(one: Difference) -> str:
+    if math.isnan(one.p_holm):
+        return "" if math.isnan(one.difference) else "too few"
+    least = "≤ " if one.p <= one.least else ""
+    return f"{least}{one.p_holm:.3f}"
+
+
+def verdict(found: Sequence[Difference]) -> list[str]:
+    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression."""
+    lines = []
+    for one in (d for d in found if d.metric in ("auc", "rmse")):
+        title = TITLES[one.metric]
+        if math.isnan(one.difference):
+            lines.append(f"{one.key}: {title} is not defined (one class).")
+        elif math.isnan(one.p_holm):
+            lines.append(f"{one.key}: too few rows of a class to tell the two {title}s apart.")
+        elif one.better:
+            digits = fine(one)
+            low, high = (number(value, digits) for value in (one.low, one.high))
+            sign = "" if "≤" in p_text(one) else "= "
+            size = f"{abs(one.difference):.{digits}f}"
+            lines.append(
+                f"{one.key}: {one.better} is better, by {size} of {title} "
+                f"(95 % interval of B − A: {low} to {high}; p {sign}{p_text(one)})."
+            )
+        else:
+            most = max(abs(one.low), abs(one.high))
+            lines.append(
+                f"{one.key}: no difference in {title} that these rows could tell from none "
+                f"(p = {one.p_holm:.2f}); one of more than {most:.{fine(one)}f} is unlikely."
+            )
+    return lines
+
+
+def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) -> list[str]:
+    """How the numbers are to be read."""
+    units = "groups" if grouped else "rows"
+    told = [
+        f"Intervals and p-values: both models under the same {units}, drawn again; p is after "
+        f"Holm's correction over the tasks and spaces of a metric. Significant: p < {LEVEL}.",
+        "Predicted/observed is the mean prediction over the rate of positives: 1 is best, so which "
+        "is better is not told by its sign.",
+    ]
+    if min(seeds) < 2:
+        told.append(
+            "One run a side says nothing of the chance in training: another seed may differ by "
+            "more. Several by comma, A1,A2,A3 B1,B2,B3, count it in."
+        )
+    return told
+
+
+def markdown(found: Sequence[Difference], title: str, lines: Sequence[str]) -> str:
+    """The page compare.md."""
+    grid = plain_text.table(HEADER, [cells(one) for one in found], left=2)
+    told = "\n".join(f"- {escaped(line)}" for line in lines)
+    return f"# {escaped(title)}\n\n{grid}\n\n{told}\n\n![Differences](differences.png)\n"
+
+
+def csv_text(found: Sequence[Difference]) -> str:
+    """Numbers in full, a line a metric."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("difference", "low", "high", "p", "p_holm", "rows", "positives")
+    writer.writerow(["task", "space", "metric", "a", "b", *names, "better"])
+    for one in found:
+        task, _, space = one.key.partition("@")
+        means = (statistics.mean(one.a), statistics.mean(one.b))
+        values = [*means, *(getattr(one, name) for name in names)]
+        shown = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
+        writer.writerow([task, space, one.metric, *shown, one.better])
+    return out.getvalue()
+
+
+def picture(found: Sequence[Difference], title: str) -> Figure:
+    """B − A with intervals, a panel a metric; right of the line is where B is better."""
+    metrics = [m for m in TITLES if any(d.metric == m for d in found)]
+    keys = list(dict.fromkeys(d.key for d in found))
+    columns = min(3, len(metrics))
+    lines = -(-len(metrics) // columns)
+    figure = Figure(
+        figsize=(1.8 + 3.3 * columns, 0.9 + lines * (1.0 + 0.32 * len(keys))), layout="constrained"
+    )
+    every = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in every[len(metrics) :]:
+        axes.set_visible(False)
+    for axes, metric in zip(every, metrics):
+        for at, key in enumerate(keys):
+            one = next((d for d in found if d.key == key and d.metric == metric), None)
+            if one is None or math.isnan(one.difference):
+                continue
+            sure = one.p_holm < LEVEL
+            colour = {"A": COLOURS[1], "B": COLOURS[0]}.get(one.better, "black" if sure else GREY)
+            axes.plot([one.low, one.high], [at, at], color=colour, lw=2)
+            axes.plot(one.difference, at, "o", color=colour, ms=5)
+        axes.axvline(0, color="black", lw=0.8)
+        axes.set_yticks(range(len(keys)), keys, fontsize=8, parse_math=False)
+        axes.set_ylim(len(keys) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=4)
+        axes.tick_params(axis="x", labelsize=8)
+        clean(axes, TITLES[metric])
+        if BETTER[metric] < 0:
+            axes.invert_xaxis()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    note = "B − A with 95 % interval; B is better on the right, where one is; grey: p ≥ 0.05"
+    figure.text(0.99, 0.0, note, ha="right", va="bottom", **NOTE)
+    return figure
+
+
+def write(
+    folder: pathlib.Path, found: Sequence[Difference], title: str, lines: Sequence[str]
+) -> None:
+    """compare.md, compare.csv and differences.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "compare.md", markdown(found, title, lines))
+    write_whole(folder / "compare.csv", csv_text(found))
+    with replacing(folder / "differences.png") as temporary:
+        picture(found, title).savefig(temporary, dpi=140, facecolor="white", format="png")

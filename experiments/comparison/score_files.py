@@ -1,0 +1,201 @@
+"""Scores of another system: a Parquet file with a score and a label for each task."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.errors import UserError, choose
+from dtn_jax.schema import ALL, Schema
+
+from .scored_rows import ScoredRows, spaces_of
+
+NO_SCHEMA = "each as a column TASK@all or score/TASK with its label in TASK or label/TASK"
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """How the columns of a Parquet file are called.
+
+    Attributes:
+      key: that rows are matched by.
+      group: of the groups; "" for `group`, if it is there.
+      named: {task or task@space: (score, label)}; others go by their names.
+    """
+
+    key: str = "row"
+    group: str = ""
+    named: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+
+
+def read_columns(text: str) -> dict[str, tuple[str, str]]:
+    """Reads 'click=p_click:clicked,order@click=p_order:ordered'; a label may be left out."""
+    found = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        task, equals, columns = part.partition("=")
+        score, _, label = columns.partition(":")
+        if not equals or not task or not score:
+            raise UserError(f"--columns: expected TASK=SCORE:LABEL, got {part!r}")
+        found[task] = (score, label)
+    return found
+
+
+def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> ScoredRows:
+    """The rows of a Parquet file.
+
+    A score is a probability in the column `score/TASK`, `TASK@SPACE`, or named in `columns`, or a
+    logit in `logit/TASK`; of a regression, the prediction. A label is in `label/TASK` or `TASK`.
+    In a space without a column of its own, scores follow from those of all tasks, as of a run.
+
+    Args:
+      schema: of the run on the other side; None where that is a file too. Then tasks are those
+        that the columns name.
+      columns: how they are called.
+
+    Raises:
+      UserError: a column is missing, or holds what none of its kind can.
+    """
+    try:
+        there = pl.read_parquet_schema(path)
+    except Exception as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
+    tasks = _tasks(there, columns) if schema is None else list(schema.task_names)
+    if not tasks:
+        raise UserError(
+            f"{path}: no scores of any task, {NO_SCHEMA}, or named by --columns="
+            f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
+        )
+    try:
+        _has("--key: column", columns.key, there)
+        if columns.group:
+            _has("--group: column", columns.group, there)
+        group = columns.group or ("group" if "group" in there else "")
+        labels = {task: _label(there, task, columns) for task in tasks}
+        scores = {
+            f"{task}@{space}": column
+            for task in tasks
+            for space in _spaces(task, schema, there, columns)
+            if (column := _score(there, task, space, schema, columns))
+        }
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    wanted = {columns.key, group, *labels.values(), *scores.values()} - {""}
+    frame = pl.read_parquet(path, columns=sorted(wanted))
+    values = {name: _numbers(path, frame, name) for name in {*labels.values(), *scores.values()}}
+    own = {task: values[column] for task, column in labels.items()}
+    kinds = {t.name: t.kind for t in schema.tasks} if schema else {t: _kind(own[t]) for t in tasks}
+    made = {}
+    for key, column in scores.items():
+        binary = kinds[key.partition("@")[0]] == "binary"
+        is_logit = column.startswith("logit/")
+        made[key] = _logits(path, column, values[column]) if binary and not is_logit else None
+        if made[key] is None:
+            made[key] = _known(path, column, values[column])
+    if schema is not None and all(f"{t.name}@{t.space}" in made for t in schema.tasks):
+        every = np.stack([made[f"{t.name}@{t.space}"] for t in schema.tasks], axis=1)
+        made = spaces_of(every, schema) | made
+    return ScoredRows(
+        name=str(path),
+        key=frame[columns.key],
+        labels=own,
+        scores=made,
+        kinds=kinds,
+        group=None if not group else _codes(frame[group]),
+    )
+
+
+def _tasks(there: dict, columns: Columns) -> list[str]:
+    """The tasks that columns name."""
+    named = [key.partition("@")[0] for key in columns.named]
+    for name in there:
+        kind, slash, task = name.partition("/")
+        if slash and kind in ("score", "logit"):
+            named.append(task)
+        elif "@" in name and name.partition("@")[0] in there:
+            named.append(name.partition("@")[0])
+    return list(dict.fromkeys(named))
+
+
+def _spaces(task: str, schema: Schema | None, there: dict, columns: Columns) -> list[str]:
+    if schema is not None:
+        return list(schema.tasks[schema.task_names.index(task)].spaces)
+    found = [k.partition("@")[2] for k in (*columns.named, *there) if k.startswith(f"{task}@")]
+    whole = task in columns.named or {f"score/{task}", f"logit/{task}"} & there.keys()
+    return list(dict.fromkeys([*[ALL] * bool(whole), *found]))
+
+
+def _label(there: dict, task: str, columns: Columns) -> str:
+    named = [own[1] for key, own in columns.named.items() if key.partition("@")[0] == task]
+    for name in (*filter(None, named), f"label/{task}", task):
+        if name in there:
+            return name
+    wanted = ", ".join(repr(n) for n in (*filter(None, named), f"label/{task}", task))
+    raise UserError(
+        f"no label of task {task!r}: expected a column {wanted}, or --columns={task}=SCORE:LABEL; "
+        f"its columns are: {', '.join(there)}"
+    )
+
+
+def _score(there: dict, task: str, space: str, schema: Schema | None, columns: Columns) -> str:
+    """The column of a task's score in a space; "" where it follows from others."""
+    own = space == (schema.tasks[schema.task_names.index(task)].space if schema else ALL)
+    names = [columns.named.get(f"{task}@{space}", ("", ""))[0], f"{task}@{space}"]
+    if own:
+        names += [columns.named.get(task, ("", ""))[0], f"logit/{task}", f"score/{task}"]
+    for name in filter(None, names):
+        if name in there:
+            return name
+    if own:
+        raise UserError(
+            f"no score of task {task!r}: expected a column {task}@{space} or score/{task}, or "
+            f"--columns={task}=SCORE:LABEL; its columns are: {', '.join(there)}"
+        )
+    return ""
+
+
+def _has(what: str, name: str, there: dict) -> None:
+    choose(what, name, list(there))
+
+
+def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:
+    """float64, NaN where a value is missing."""
+    dtype = frame[name].dtype
+    if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):
+        raise UserError(f"{path}: column {name!r} holds {dtype}, expected numbers")
+    return frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _known(path: pathlib.Path, name: str, values: np.ndarray) -> np.ndarray:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise UserError(
+            f"{path}: {bad.size:,} of {values.size:,} scores in column {name!r} are missing or not "
+            f"finite, the first in row {bad[0] + 1:,}"
+        )
+    return values
+
+
+def _logits(path: pathlib.Path, name: str, p: np.ndarray) -> np.ndarray:
+    _known(path, name, p)
+    bad = np.flatnonzero((p < 0) | (p > 1))
+    if bad.size:
+        raise UserError(
+            f"{path}: column {name!r} has {p[bad[0]]:g} in row {bad[0] + 1:,}, expected "
+            "probabilities, from 0 to 1 (a column logit/TASK has logits)"
+        )
+    with np.errstate(divide="ignore"):
+        z = np.log(p) - np.log1p(-p)
+    return np.clip(z, -50, 50)  # where the file says 0 or 1
+
+
+def _kind(labels: np.ndarray) -> str:
+    known = labels[~np.isnan(labels)]
+    return "binary" if np.isin(known, (0, 1)).all() else "regression"
+
+
+def _codes(column: pl.Series) -> np.ndarray:
+    return np.unique(column.cast(pl.String).fill_null("").to_numpy(), return_inverse=True)[1]

@@ -1,0 +1,81 @@
+"""Exports a finished run's model: one folder that scores raw rows without the training code.
+
+The folder holds the program (StableHLO, for every batch size on CPUs, GPUs and TPUs), the weights
+(safetensors), encoders, schema and calibration, and a manifest with the SHA-256 of every file.
+--workdir=A,B,C exports runs that differ in their seed alone as one model, of their mean
+probability. --again=MODEL makes the program of a model anew, from its folder alone: do so once its
+StableHLO is too old for a new JAX. docs/export.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from dtn_jax.errors import UserError
+from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.write.model import read_tasks
+from dtn_jax.export.write.program import TABLE_DTYPES
+
+from . import command, compile_cache
+
+EXAMPLE = "python -m experiments.export --workdir=runs/adult_dtn --out=models/adult_dtn"
+
+
+def main(arguments: Sequence[str]) -> None:
+    known = make_parser().parse_args(arguments)
+    if known.again:
+        check_alone(known)
+        make_again(known.again, known.plugins)
+        return
+    workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
+    if not workdirs:
+        raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
+    if not known.out:
+        raise UserError("no folder for the model: give --out=MODEL")
+    compile_cache.use(known.cache_dir)
+    export_run(
+        [pathlib.Path(folder) for folder in workdirs],
+        known.out,
+        tables=known.tables,
+        tasks=read_tasks(known.tasks),
+        select=known.select,
+        replace=known.replace,
+        fix=known.fix,
+        plugins=known.plugins,
+        data_dir=known.data_dir,
+        manual_dir=known.manual_dir,
+    )
+
+
+def check_alone(known: argparse.Namespace) -> None:
+    """Raises UserError where --again has options that mean nothing with it."""
+    given = [n for n in ("workdir", "out", "tables", "tasks", "select", "fix") if getattr(known, n)]
+    if given:
+        raise UserError(f"--again has no use for --{given[0]}: it makes the program anew, alone")
+
+
+def make_parser() -> command.Parser:
+    parser = command.parser(__doc__, EXAMPLE)
+
+    def add(name: str, help: str) -> None:
+        parser.add_argument(f"--{name}", default="", help=help)
+
+    add("workdir", "the folder of a finished run, or of several, by comma")
+    add("out", "the model's folder, a new one")
+    parser.add_argument("--replace", action="store_true", help="replace the model that is there")
+    add("tables", f"dtype of the stored tables: {', '.join(TABLE_DTYPES)} (default: the run's own)")
+    add("tasks", "tasks whose scores the model gives, by comma (default: all)")
+    add("select", "the best state for this task (default: the state that the run reports)")
+    add("fix", "values of fields that only training knows, such as position=1,page=null")
+    add("again", "a model's folder, whose program is made anew")
+    add("plugins", "where the run's plug-ins are now, if not where the run had them")
+    add("data_dir", "where prepared sets are now, if not where the run had them")
+    add("manual_dir", "where raw files are now, if not where the run had them")
+    compile_cache.add_option(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    command.run(main)

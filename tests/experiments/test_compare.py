@@ -1,0 +1,177 @@
+"""experiments.compare: its numbers against others, its rows matched, its refusals."""
+
+import csv
+
+import numpy as np
+import polars as pl
+import pytest
+from compared_runs import ROWS, SCHEMA, file, run, scores
+from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
+
+from dtn_jax.errors import UserError
+from dtn_jax.evaluate import evaluate
+from experiments import compare
+
+
+def compared(*arguments):
+    """{(task@space, metric): its Difference}."""
+    *_, found = compare.compared(compare.parse([*arguments, "--draws=400"]))
+    return {(one.key, one.metric): one for one in found}
+
+
+def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    found = compared(a, b)
+    every = [evaluate(s, SCHEMA, 15, False) for s in (one, two)]
+    for (key, metric), line in found.items():
+        own = [
+            m["mean_prediction"] / m["base_rate"] if metric == "ratio" else m[metric]
+            for m in (e[key] for e in every)
+        ]
+        np.testing.assert_allclose([*line.a, *line.b], own, rtol=1e-6)
+        np.testing.assert_allclose(line.difference, own[1] - own[0], rtol=1e-4)
+        assert line.low < line.difference < line.high
+    keys = {key for key, _ in found}
+    assert keys == {"click@all", "order@click", "order@all", "watch@all"}
+    assert {m for k, m in found if k == "order@all"} == {"auc", "gauc", "logloss", "ece", "ratio"}
+    clicked = one.labels[:, 0] == 1
+    p = 1 / (1 + np.exp(-one.logits[clicked, 1].astype(float)))
+    expected = log_loss(one.labels[clicked, 1], p)
+    assert found["order@click", "logloss"].a[0] == pytest.approx(expected)
+    watched = one.label_mask[:, 2]
+    expected = mean_squared_error(two.labels[watched, 2], two.logits[watched, 2]) ** 0.5
+    assert found["watch@all", "rmse"].b[0] == pytest.approx(expected)
+    assert found["click@all", "auc"].better == "B"
+    assert found["watch@all", "rmse"].better == "B"
+    compare.main([a, b, f"--out={tmp_path / 'out'}"])
+    out = capsys.readouterr().out
+    assert "click@all: B is better" in out
+    assert "One run a side" in out
+    with (tmp_path / "out/compare.csv").open() as lines:
+        line = next(csv.DictReader(lines))
+    assert (line["task"], line["metric"], line["better"]) == ("click", "auc", "B")
+    assert float(line["difference"]) == found["click@all", "auc"].difference
+    page = (tmp_path / "out/compare.md").read_text()
+    assert "| click@all | AUC |" in page
+    assert (tmp_path / "out/differences.png").stat().st_size > 5000
+
+
+def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
+    """Against a bootstrap of whole users written here, of AUCs by scikit-learn."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    found = compared(run(tmp_path / "a", one), run(tmp_path / "b", two))
+    line = found["click@all", "auc"]
+    rng, users = np.random.default_rng(5), np.unique(one.group)
+    rows_of = {u: np.flatnonzero(one.group == u) for u in users}
+    draws = []
+    for _ in range(200):
+        rows = np.concatenate([rows_of[u] for u in rng.choice(users, len(users))])
+        y = one.labels[rows, 0]
+        draws.append(roc_auc_score(y, two.logits[rows, 0]) - roc_auc_score(y, one.logits[rows, 0]))
+    width = line.high - line.low
+    assert width == pytest.approx(2 * 1.96 * np.std(draws), rel=0.25)
+
+
+def test_a_run_is_no_better_than_itself(tmp_path, capsys):
+    a = run(tmp_path / "a", scores(0.5))
+    compare.main([a, a])
+    for line in compared(a, a).values():
+        assert line.difference == 0
+        assert line.better == ""
+        assert line.p == 1
+    assert "no difference in AUC" in capsys.readouterr().out
+
+
+def test_seeds_make_a_difference_less_certain(tmp_path):
+    a = [run(tmp_path / f"a{s}", scores(0.5, seed=s), s) for s in range(3)]
+    b = [run(tmp_path / f"b{s}", scores(0.3 + 0.2 * s, seed=9 + s), s) for s in range(3)]
+    many = compared(",".join(a), ",".join(b))["click@all", "auc"]
+    single = compared(a[1], b[1])["click@all", "auc"]
+    assert many.high - many.low > single.high - single.low
+
+
+def test_rows_of_a_file_are_matched_by_their_key(tmp_path):
+    """Shuffled rows, probabilities, the product of spaces: the numbers of a run with its scores."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    other = file(tmp_path / "b.parquet", two)
+    expected, found = (compared(a, side) for side in (b, other))
+    assert found.keys() == expected.keys()
+    for key, line in expected.items():
+        for name in ("a", "b", "difference", "low", "high"):
+            got, wanted = (getattr(side, name) for side in (found[key], line))
+            np.testing.assert_allclose(got, wanted, atol=1e-6)
+    backwards = compared(other, a)["click@all", "auc"]
+    np.testing.assert_allclose(backwards.difference, -expected["click@all", "auc"].difference)
+
+
+def test_two_files_are_compared_by_any_key(tmp_path):
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a = file(tmp_path / "a.parquet", one)
+    frame = pl.read_parquet(file(tmp_path / "b.parquet", two)).drop("row")
+    frame.rename({"click@all": "p", "click": "clicked"}).write_parquet(tmp_path / "b.parquet")
+    b = str(tmp_path / "b.parquet")
+    found = compared(a, b, "--key=id", "--columns=click=p:clicked")
+    expected = roc_auc_score(two.labels[:, 0], two.logits[:, 0])
+    assert found["click@all", "auc"].b[0] == pytest.approx(expected)
+    assert found["watch@all", "rmse"].difference < 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row": pl.col("row") % 100}, "not matched by 'row', which has '.*' more than once"),
+        ({"row": pl.col("row") + 1}, "which lacks 1 of them"),
+        ({"click": 1 - pl.col("click")}, "the label of 'click' differs in 3,000 of 3,000 rows"),
+        ({"click@all": pl.lit(1.5)}, "column 'click@all' has 1.5 in row 1, expected probabilities"),
+        ({"click@all": pl.lit(None, pl.Float64)}, "3,000 of 3,000 scores in column 'click@all'"),
+        ({"click@all": pl.lit("high")}, "column 'click@all' holds String, expected numbers"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, message):
+    a = run(tmp_path / "a", scores())
+    other = file(tmp_path / "b.parquet", scores(), shuffled=False, **changes)
+    with pytest.raises(UserError, match=message):
+        compare.main([a, other])
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
+    found = scores()
+    a = run(tmp_path / "a", found)
+    elsewhere = run(tmp_path / "elsewhere", found, data="e" * 64)
+    twin = run(tmp_path / "twin", found)
+    other = run(tmp_path / "other", found, 1, optim__learning_rate=0.5)
+    weighed = run(tmp_path / "weighed", found, evaluate__sample_weights=True)
+    unfinished = run(tmp_path / "unfinished", found)
+    (tmp_path / "unfinished/results.json").unlink()
+    untested = run(tmp_path / "untested", found)
+    (tmp_path / "untested/predictions.parquet").unlink()
+    damaged = run(tmp_path / "damaged", found)
+    (tmp_path / "damaged/predictions.parquet").write_bytes(b"PAR1 no")
+    for b, message in {
+        elsewhere: r"tested on different data \(fingerprints dddddddddddd and eeeeeeeeeeee\)",
+        f"{twin},{a}": "have the same seed",
+        f"{a},{other}": r"differ in optim\.learning_rate: a side is one model",
+        weighed: "counts rows by their weights",
+        unfinished: "is not finished",
+        untested: r"has no predictions\.parquet: it has not read test",
+        damaged: "is damaged",
+        str(tmp_path / "gone"): "is not there; expected a run's workdir or a Parquet file",
+        str(tmp_path): "holds no run",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            compare.main([a, b])
+
+
+def test_hostile_names_are_plain_text(tmp_path):
+    """Markup of the terminal, of Markdown and of HTML, in a task's name."""
+    name = "[red]<b>|$x$"
+    frame = pl.DataFrame(
+        {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    compare.main([str(tmp_path / "a.parquet")] * 2 + [f"--out={tmp_path / 'out'}"])
+    page = (tmp_path / "out/compare.md").read_text()
+    assert "<b>" not in page
+    assert r"\[red\]&lt;b&gt;\|\$x\$@all" in page

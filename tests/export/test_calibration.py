@@ -1,0 +1,154 @@
+"""Calibrations: what they do to logits, what is chosen where, and their file."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+
+from dtn_jax.errors import UserError
+from dtn_jax.export import calibration, fit_calibration
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.schema import Field, Schema, Task
+
+ONE = Schema("s", (Field("f", rows=2),), (Task("click"),))
+SCHEMA = Schema(
+    "s",
+    (Field("f", rows=2),),
+    (Task("click"), Task("order", space="click", also_report=("all",)), Task("time", "regression")),
+)
+
+
+def drawn(true, said, seed=0, rows=10_000, copies=1, group=False):
+    """Rows of task click with log-odds true(z), of which a model says said(z), each `copies`
+    times."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(-1, 1.5, rows)
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-true(z))))[:, None].astype(np.float32)
+    logits, labels = (
+        np.repeat(a.astype(np.float32), copies, axis=0) for a in (said(z)[:, None], labels)
+    )
+    who = np.repeat(np.arange(rows), copies) if group else None
+    return Scores(logits, labels, np.ones(logits.shape, bool), np.ones(len(logits), "f4"), who)
+
+
+def same(z):
+    return z
+
+
+def test_platt_is_chosen_where_logits_are_too_wide_and_helps_on_test():
+    validation, test = (drawn(same, lambda z: 2 * z + 1, seed) for seed in (0, 1))
+    choice = fit_calibration.fit(validation, ONE, weighted=False)["click"]
+    assert choice.calibration["method"] == "platt", choice.reason
+    np.testing.assert_allclose(choice.calibration["slope"], 0.5, rtol=0.05)
+    np.testing.assert_allclose(choice.calibration["intercept"], -0.5, atol=0.06)
+    found = fit_calibration.effect({"click": choice.calibration}, test, ONE, 15, False)
+    before, after = (found[when]["click@all"] for when in ("before", "after"))
+    assert after["ece"] < 0.02 < 0.05 < before["ece"]
+    assert after["logloss"] < before["logloss"] - 0.02
+    assert after["auc"] == pytest.approx(before["auc"], abs=1e-6)
+    assert after["mean_prediction"] == pytest.approx(after["base_rate"], rel=0.06)
+
+
+def test_isotonic_is_chosen_where_no_line_fits():
+    scores = drawn(lambda z: np.where(z > -1, 2.0, -2.0) + 0.1 * z, lambda z: z)
+    assert fit_calibration.fit(scores, ONE, False)["click"].calibration["method"] == "isotonic"
+
+
+def test_calibration_is_off_where_it_does_not_help():
+    choice = fit_calibration.fit(drawn(same, same), ONE, False)["click"]
+    assert choice.calibration == {"method": "none"}
+    assert choice.losses["none"] <= choice.losses["isotonic"] + 1e-3
+    few = fit_calibration.fit(drawn(same, lambda z: 3 * z, rows=60), ONE, False)["click"]
+    assert few.calibration == {"method": "none"}
+    assert "Too few" in few.reason
+
+
+def test_rows_of_one_group_are_no_more_evidence_than_one():
+    """A hundred copies of few rows look certain; as groups they do not."""
+    slightly = {"true": same, "said": lambda z: 1.15 * z, "rows": 700, "copies": 12}
+    alone = fit_calibration.fit(drawn(**slightly), ONE, False)["click"]
+    grouped = fit_calibration.fit(drawn(**slightly, group=True), ONE, False)["click"]
+    assert alone.calibration["method"] != "none"
+    assert grouped.calibration["method"] == "none", grouped.reason
+
+
+def test_weights_count_as_copies_do():
+    scores = drawn(same, lambda z: 2 * z, rows=4000)
+    doubled = np.concatenate([np.arange(4000), np.flatnonzero(scores.labels[:, 0])])
+    copied = Scores(*(a[doubled] for a in list(vars(scores).values())[:4]))
+    weights = (1 + scores.labels[:, 0]).astype("f4")
+    weighed = Scores(scores.logits, scores.labels, scores.label_mask, weights)
+    args = [s.logits[:, 0].astype(float) for s in (copied, weighed)]
+    ys = [s.labels[:, 0] == 1 for s in (copied, weighed)]
+    a = fit_calibration._platt(args[0], ys[0], np.ones(len(doubled)))
+    b = fit_calibration._platt(args[1], ys[1], weights.astype(float))
+    assert a["slope"] == pytest.approx(b["slope"], rel=1e-5)
+    assert a["intercept"] == pytest.approx(b["intercept"], rel=1e-5)
+
+
+def test_each_task_is_fitted_on_the_rows_of_its_space():
+    scores = drawn(same, same)
+    rng = np.random.default_rng(3)
+    z = rng.normal(0, 1.5, len(scores.logits))
+    order = rng.random(len(z)) < 1 / (1 + np.exp(-z))
+    clicked = scores.labels[:, 0] == 1
+    labels = np.stack([clicked, np.where(clicked, order, 0), z], 1).astype("f4")
+    logits = np.stack([scores.logits[:, 0], 2 * z, z], 1).astype("f4")
+    both = Scores(logits, labels, np.ones(logits.shape, bool), scores.sample_weight)
+    found = fit_calibration.fit(both, SCHEMA, False)
+    assert [c.calibration["method"] for c in found.values()] == ["none", "platt", "none"]
+    assert found["order"].calibration["slope"] == pytest.approx(0.5, rel=0.1)
+    calibrations = {task: choice.calibration for task, choice in found.items()}
+    after = fit_calibration.effect(calibrations, both, SCHEMA, 15, False)["after"]
+    for key in ("order@click", "order@all"):  # the product with p(click) is calibrated with it
+        assert after[key]["mean_prediction"] == pytest.approx(after[key]["base_rate"], rel=0.05)
+
+
+def test_isotonic_is_that_of_scikit_learn_away_from_0_and_1():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=500)
+    y = rng.random(500) < 1 / (1 + np.exp(-3 * z))
+    y[np.argsort(z)[:40]], y[np.argsort(z)[-30:]] = False, True
+    found = fit_calibration._isotonic(z, y, np.ones(500))
+    p, new = (1 / (1 + np.exp(-v)) for v in (z, rng.normal(size=400) * 2))
+    expected = IsotonicRegression(out_of_bounds="clip").fit(p, y).predict(new)
+    z_new = calibration.calibrated(found, np.log(new / (1 - new)))
+    got = 1 / (1 + np.exp(-z_new))
+    inside = (expected > 0.05) & (expected < 0.95)
+    np.testing.assert_allclose(got[inside], expected[inside], atol=0.01)
+    assert expected.min() == 0
+    assert 1e-4 < got.min() < y.mean() / 40
+    assert expected.max() == 1
+    assert 1 - 1 / 30 < got.max() < 1 - 1e-4
+    order = np.argsort(new)
+    assert (np.diff(got[order]) >= -1e-12).all()
+
+
+def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
+    written = {
+        "click": {"method": "platt", "slope": 0.5, "intercept": -1.25},
+        "order": {"method": "isotonic", "predicted": [0.1, 0.2], "observed": [0.05, 0.4]},
+    }
+    calibration.write(tmp_path, written)
+    found = calibration.read(tmp_path, SCHEMA)
+    assert found == written | {"time": {"method": "none"}}
+    logits = np.array([[2.0, 0.0, 7.0], [-60, -60, -60]], "f4")
+    got = calibration.apply(found, logits, SCHEMA)
+    odds = [np.log(p / (1 - p)) for p in (0.4, 0.05)]
+    np.testing.assert_allclose(got, [[-0.25, odds[0], 7], [-31.25, odds[1], -60]], rtol=1e-12)
+    for damage in (
+        [],
+        {"clik": {"method": "none"}},
+        {"click": {"method": "temperature"}},
+        {"click": {"method": "platt", "slope": -1, "intercept": 0}},
+        {"click": {"method": "platt", "slope": float("nan"), "intercept": 0}},
+        {"click": {"method": "platt", "slope": 1}},
+        {"order": {"method": "isotonic", "predicted": [0.2, 0.1], "observed": [0.1, 0.2]}},
+        {"order": {"method": "isotonic", "predicted": [0.1, 0.2], "observed": [0.0, 0.2]}},
+        {"order": {"method": "isotonic", "predicted": [], "observed": []}},
+        {"order": 7},
+    ):
+        (tmp_path / "calibration.json").write_text(json.dumps(damage))
+        with pytest.raises(UserError, match=r"calibration\.json is damaged"):
+            calibration.read(tmp_path, SCHEMA)

@@ -1,0 +1,161 @@
+"""The card of a model: what it says, whose names it escapes, and what a fixed field changes."""
+
+import json
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from configs.logs import get_config
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.errors import UserError
+from dtn_jax.export import load
+from dtn_jax.export.write import export_run
+from dtn_jax.export.write.card import measured
+from dtn_jax.export.write.fixed import read_fixed
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.train import train
+
+HOSTILE = "<script>x</script>|`![a](http://b.c)"
+SCHEMA = f"""
+name: shop
+fields:
+  {json.dumps(HOSTILE)}: {{column: item}}
+  position: {{scored_as: 1}}
+  page: {{scored_as: null, optional: true}}
+  price: {{kind: numeric, encoder: standardise}}
+tasks:
+  click:
+  order: {{space: click, also_report: [all]}}
+  watch: {{kind: regression, known: click == 1}}
+group: user
+time: t
+"""
+ROWS = 4000
+
+
+def log():
+    """Clicks depend on the item and, much, on the position."""
+    rng = np.random.default_rng(0)
+    item, position = rng.integers(0, 20, ROWS), rng.integers(1, 6, ROWS)
+    click = rng.random(ROWS) < 1 / (1 + np.exp(0.1 * item - 1.5 + 0.5 * position))
+    day = np.datetime64("2026-03-01") + np.arange(ROWS) * 10 // ROWS
+    columns = {"user": rng.integers(0, 300, ROWS), "item": item, "position": position, "t": day}
+    columns |= {"price": rng.normal(size=ROWS), "click": click.astype(int)}
+    columns |= {"order": (click & (rng.random(ROWS) < 0.5)).astype(int), "watch": rng.random(ROWS)}
+    return pl.DataFrame(columns)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("card")
+    (folder / "shop.yaml").write_text(SCHEMA)
+    log().write_parquet(folder / "log.parquet")
+    prepare(folder / "shop.yaml", str(folder / "log.parquet"), folder / "data", processes=1)
+    config = get_config(f"shared_bottom,schema={folder / 'shop.yaml'}")
+    config.data.data_dir, config.data.batch_size = str(folder / "data"), 200
+    config.model.experts, config.model.embedding_dim = "mlp", 4
+    config.model.mlp.hidden = config.model.tower_hidden = (8,)
+    config.optim.learning_rate = config.optim.table_learning_rate = 0.02
+    config.train.max_steps, config.parallel.devices = 60, 1
+    train(config, folder / "run")
+    return folder, export_run([folder / "run"], folder / "model", say=lambda told: None)
+
+
+@pytest.mark.slow
+def test_a_card_tells_all_that_a_user_must_know(exported):
+    folder, model = exported
+    text = (model / "card.md").read_text()
+    results = json.loads((folder / "run/results.json").read_text())["test"]
+    found = json.loads((model / "card/measured.json").read_text())
+    for key, metrics in results.items():  # the exported program's scores are the run's
+        own = found["uncalibrated"]["test"][key]
+        for name in ("auc", "gauc", "logloss", "rmse"):
+            assert own.get(name) == pytest.approx(metrics.get(name), abs=1e-5)
+        low, high = found["test_intervals"][key]["auc" if "auc" in own else "rmse"]
+        assert low < found["calibrated"]["test"][key]["auc" if "auc" in own else "rmse"] < high
+    for told in (
+        "# shared\\_bottom on shop",
+        "| days of the log | 2026-03-01 to 2026-03-10 |",
+        "| rows of train |",
+        "scored as '1'",
+        "scored as the unknown id; optional",
+        "| order | binary | rows with click | all rows | none |",
+        "GAUC is the AUC within each user",
+        "groups, drawn again",
+        "![Calibration on test, before and after](card/calibration.png)",
+        "as if position were '1'",
+        "it was not tried on any later day",
+        "dtn_jax.export.load",
+        "| python |",
+    ):
+        assert told in text, told
+    assert (model / "card/calibration.png").stat().st_size > 10_000
+    assert "<script>" not in text
+    assert escaped(HOSTILE) in text
+    assert not re.search(r"(?<!\\)!\[a\]", text)
+    load(model)  # the manifest knows the card
+    assert {"card.md", "card/measured.json"} <= set(load(model).manifest["files"])
+
+
+@pytest.mark.slow
+def test_metrics_with_the_fixed_value_are_those_of_rows_that_have_it(exported):
+    """A served model's scores of the test rows, whatever position they name."""
+    _, model = exported
+    found = json.loads((model / "card/measured.json").read_text())
+    frame = log().filter(pl.col("t") == pl.col("t").max()).drop("position")
+    given = frame.rename({"item": HOSTILE}) if HOSTILE in load(model).columns else frame
+    scored = load(model).score(given)
+    auc = roc_auc_score(frame["click"], scored["click@all"])
+    fixed, logged = (found[k] for k in ("test_with_fixed_values", "calibrated"))
+    assert fixed["click@all"]["auc"] == pytest.approx(auc, abs=1e-6)
+    mean = scored["click@all"].mean()
+    assert fixed["click@all"]["mean_prediction"] == pytest.approx(mean, rel=1e-5)
+    assert mean > 1.2 * logged["test"]["click@all"]["mean_prediction"]  # all stand first
+    assert logged["test"]["click@all"]["auc"] > auc + 0.02  # position told much
+
+
+@pytest.mark.slow
+def test_a_fixed_value_that_its_field_cannot_have_is_refused(exported):
+    folder, _ = exported
+    with pytest.raises(UserError, match="field 'price' cannot be fixed to 'dear'"):
+        export_run([folder / "run"], folder / "other", fix="price=dear", say=lambda told: None)
+    assert not (folder / "other").exists()
+
+
+def test_fixed_values_are_read_and_refused():
+    schema = Schema("s", (Field("f"), Field("tags", kind="bag", rows=3, slots=2)), (Task("click"),))
+    assert read_fixed("f=null", schema) == {"f": None}
+    assert read_fixed("f=7", schema) == {"f": "7"}
+    for text, message in {
+        "g=1": "unknown field 'g'",
+        "tags=1": "field 'tags' is a bag, which no one value fixes",
+        "f": "expected FIELD=VALUE",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            read_fixed(text, schema)
+
+
+def test_intervals_cover_what_other_samples_have():
+    """95 % intervals of 60 samples against the value of all: about 57 of them hold it."""
+    schema, inside = Schema("s", (Field("f"),), (Task("click"),)), 0
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        y = (rng.random(400) < 0.3).astype("f4")[:, None]
+        z = (y + rng.normal(size=y.shape)).astype("f4")
+        scores = Scores(z, y, np.ones(y.shape, bool), np.ones(400, "f4"))
+        low, high = measured.intervals(scores, schema, 5, False)["click@all"]["auc"]
+        inside += low < 0.7602 < high  # P(N(1, 1) > N(0, 1))
+    assert 53 <= inside <= 60
+
+
+def test_names_stay_plain_text():
+    assert escaped("a|b\n<i>") == r"a\|b·&lt;i&gt;"
+    assert "http://" not in escaped("http://x.y")
+    lines = table(("name", "n"), [("x|y", "1"), ("a\nb", "2")]).splitlines()
+    assert len(lines) == 4
+    assert lines[2] == r"| x\|y | 1 |"

@@ -1,0 +1,175 @@
+"""A loaded model: raw rows of a builder's set in every form, and what is told of wrong ones."""
+
+import made_models
+import numpy as np
+import polars as pl
+import pytest
+from made_models import FRAME, builder_model
+
+from dtn_jax import export
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation import records
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Task
+
+ROWS = pl.DataFrame(
+    {
+        "word": ["a", "unseen", None, "?", "c"],
+        "id": [1, 5, None, 6, 0],
+        "size": [0.0, -7.0, None, float("nan"), float("inf")],
+        "speed": [0.5, None, float("nan"), float("inf"), 9.0],
+        "tags": [["x", "unseen"], None, [], ["z", "y", "x", "x"], [None]],
+        "tags_weights": [[1.0, 2.0], None, [], [0.5, 1.5, 3.0, 4.0], [2.0]],
+        "vector": [[1.0, 2.0], None, [0.0, 0.0], [5.0, -1.0], [9.0, 0.0]],
+        "ignored": ["x"] * 5,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The loaded model, its encoders and weights."""
+    folder = tmp_path_factory.mktemp("models") / "made"
+    encoders, weights = builder_model(folder, views=2)
+    return export.load(folder), encoders, weights
+
+
+def prepared(encoders, frame):
+    """The arrays that preparation writes."""
+    columns = {name: enc.encode(name, e, frame) for name, e in encoders.items()}
+    labelled = frame.with_columns(label=pl.lit(0))
+    return records.arrays(labelled, columns, encoders, [Task("label")], "", "")
+
+
+def test_rows_are_encoded_as_for_training(made):
+    model, encoders, weights = made
+    block = prepared(encoders, ROWS)
+    encoded = model.encode(ROWS)
+    assert encoded.good.all()
+    for name in ("ids", "weights", "numeric"):
+        np.testing.assert_array_equal(getattr(encoded, name), block[name])
+    got = model.logits(encoded)
+    np.testing.assert_allclose(got, made_models.expected(model, weights, block), rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["dicts", "pandas", "arrow", "batch"])
+def test_every_form_of_rows_scores_the_same(made, form):
+    model = made[0]
+    forms = {
+        "dicts": ROWS.to_dicts,
+        "pandas": ROWS.to_pandas,
+        "arrow": ROWS.to_arrow,
+        "batch": lambda: ROWS.to_arrow().to_batches()[0],
+    }
+    got = model.score(forms[form]())
+    assert got.columns == ["click@all", "order@click", "order@all", "stars@all"]
+    np.testing.assert_allclose(got.to_numpy(), model.score(ROWS).to_numpy(), rtol=1e-6)
+
+
+def test_scores_in_every_space(made):
+    model, encoders, weights = made
+    z = made_models.expected(model, weights, prepared(encoders, ROWS)).astype(np.float64)
+    p = 1 / (1 + np.exp(-z))
+    got = model.score(ROWS)
+    np.testing.assert_allclose(got["click@all"], p[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(got["order@click"], p[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(got["order@all"], p[:, 0] * p[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(got["stars@all"], z[:, 2], rtol=1e-5)
+
+
+def test_texts_and_whole_floats_are_the_ids_that_they_say(made):
+    model = made[0]
+    rows = FRAME.with_columns(pl.col("size", "speed", "id").cast(pl.String))
+    np.testing.assert_array_equal(model.encode(rows).ids, model.encode(FRAME).ids)
+    np.testing.assert_array_equal(model.encode(rows).numeric, model.encode(FRAME).numeric)
+    floats = FRAME.with_columns(pl.col("id").cast(pl.Float64))
+    np.testing.assert_array_equal(model.encode(floats).ids, model.encode(FRAME).ids)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("size", "many", "wrong type"),
+        ("size", [1], "wrong type"),
+        ("word", ["a"], "wrong type"),
+        ("word", {"a": 1}, "wrong type"),
+        ("id", 2.5, "wrong type"),
+        ("tags", "x", "wrong type"),
+        ("tags_weights", [1.0, 2.0, 3.0], "weights of another length than 'tags'"),
+        ("tags_weights", [1.0, None], "wrong type"),
+        ("vector", [1.0], "list of other than 2 numbers"),
+        ("vector", [1.0, float("nan")], "number that is not finite"),
+        ("vector", [1.0, 1e39], "number beyond the range of 32-bit floats"),
+    ],
+)
+def test_a_bad_row_is_told(made, column, value, reason):
+    model = made[0]
+    rows = FRAME.to_dicts()
+    good = model.score(rows)
+    rows[3][column] = value
+    with pytest.raises(UserError, match=f"row 4, column '{column}': {reason}"):
+        model.score(rows)
+    encoded = model.encode(rows)
+    assert [(bad.row, bad.column, bad.reason) for bad in encoded.bad] == [(4, column, reason)]
+    scores = model.scores(model.logits(encoded))
+    rest = np.arange(len(rows)) != 3
+    for name, values in scores.items():
+        assert np.isnan(values[3])
+        np.testing.assert_allclose(values[rest], good[name].to_numpy()[rest])
+
+
+def test_a_score_that_is_not_finite_is_a_bad_row(made):
+    rows = FRAME.with_columns(speed=pl.when(pl.col("id") == 4).then(1e300).otherwise("speed"))
+    with pytest.raises(UserError, match="row 4: score that is not finite"):
+        made[0].score(rows)
+
+
+def test_a_missing_column_is_named(made):
+    with pytest.raises(UserError, match="no column 'speed', which the model needs"):
+        made[0].score(ROWS.drop("speed"))
+    with pytest.raises(UserError, match=r"no column 'speed'.*Did you mean 'sped'"):
+        made[0].score([{"sped" if k == "speed" else k: v for k, v in ROWS.to_dicts()[0].items()}])
+
+
+@pytest.mark.parametrize("rows", [{"word": "a"}, "a", 3, ROWS.lazy(), [3]])
+def test_other_forms_are_refused(made, rows):
+    with pytest.raises(UserError, match="expected"):
+        made[0].score(rows)
+
+
+def test_no_rows(made):
+    for rows in ([], ROWS.head(0), ROWS.head(0).to_arrow()):
+        assert made[0].score(rows).shape == (0, 4)
+
+
+def test_padding_and_batches_change_nothing(made):
+    model = made[0]
+    many = pl.concat([FRAME] * 5)
+    small = export.load(model.folder, largest=8)
+    np.testing.assert_allclose(small.score(many), model.score(many), rtol=1e-6)
+    one = pl.concat([small.score(many[i : i + 1]) for i in range(len(many))])
+    np.testing.assert_allclose(one, model.score(many), rtol=1e-6)
+    assert small.compile() == (8,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_tables_on_disk_score_the_same(tmp_path, dtype):
+    builder_model(tmp_path / "m", views=2, dtype=dtype)
+    memory, disk = (export.load(tmp_path / "m", tables=place) for place in ("memory", "disk"))
+    np.testing.assert_array_equal(disk.score(ROWS), memory.score(ROWS))
+
+
+def test_fixed_and_optional_fields(tmp_path):
+    fixed = {"speed": 0.5, "word": "b", "tags": ["x"]}
+    builder_model(tmp_path / "m", fixed=fixed, optional=("size",))
+    model = export.load(tmp_path / "m")
+    assert (model.columns, model.optional) == (("id", "size", "vector"), ("size",))
+    builder_model(tmp_path / "plain")
+    plain = export.load(tmp_path / "plain")
+    given = ROWS.with_columns(
+        speed=pl.lit(0.5), word=pl.lit("b"), tags=pl.lit(["x"]), tags_weights=pl.lit([1.0])
+    )
+    unread = ROWS.with_columns(speed=pl.lit("never read")).drop("tags")
+    np.testing.assert_array_equal(model.score(unread), plain.score(given))
+    without = plain.score(given.with_columns(size=pl.lit(None)))
+    np.testing.assert_array_equal(model.score(unread.drop("size")), without)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
 from dtn_jax.metrics import Value, measure
@@ -25,6 +26,7 @@ from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import replacing
 from dtn_jax.state import State
 
 MOST_BINS = 1_000_000  # more than one a row say nothing
@@ -140,12 +142,24 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
             columns[f"score/{task.name}"] = pa.array(logits)
         missing = ~scores.label_mask[:, i]
         columns[f"label/{task.name}"] = pa.array(scores.labels[:, i], mask=missing)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
 
 
 def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
-    """The scores that `write_predictions` wrote."""
-    table = pq.read_table(path)
+    """The scores that `write_predictions` wrote.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is missing or damaged ({why}); the command that trained the run writes it "
+            "again from the best state"
+        ) from None
 
     def matrix(columns):
         return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)

@@ -24,7 +24,7 @@ from dtn_jax.options import lists
 from dtn_jax.parallel import memory
 from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, show_replicas
+from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
@@ -137,7 +137,10 @@ class Member:
             raise UserError(f"{self.folder.path}: {error}") from error
 
     def finished(self, test: bool) -> bool:
-        return self.results is not None and ("test" in self.results or not test)
+        done = self.results is not None and ("test" in self.results or not test)
+        if done and test:
+            mend_predictions(self.run, self.folder, self.results)
+        return done
 
     @property
     def done(self) -> bool:

@@ -32,6 +32,17 @@ class Progress:
     loss_sum: list[float]
     loss_steps: int
 
+    @classmethod
+    def read(cls, saved: object) -> Progress:
+        """What `dataclasses.asdict` made of one; raises UserError where it is something else."""
+        try:
+            made = cls(**saved)
+            best = {n: {"value": e["value"], "step": int(e["step"])} for n, e in made.best.items()}
+            sums = [float(one) for one in made.loss_sum]
+            return cls(best, int(made.waited), bool(made.stopped), sums, int(made.loss_steps))
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"its progress is damaged ({error})") from None
+
 
 def validate(
     run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, step: int, progress: Progress

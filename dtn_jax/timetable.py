@@ -35,7 +35,7 @@ class TrainOptions:
     )
     accumulate: int = option(
         1,
-        "parts that a batch is stepped through in, to save memory; same numbers",
+        "parts that a batch is stepped through in, to save memory; same numbers but for rounding",
         least=1,
         runtime=True,
     )

@@ -24,7 +24,7 @@ from dtn_jax.parallel.footprint import WIDTHS, state_parts, step_part
 from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, show
+from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
 from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State
@@ -73,6 +73,8 @@ def train(
     with contextlib.closing(folder), memory.told(LOWER), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
+            if test:
+                mend_predictions(run, folder, results)
             screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
@@ -90,7 +92,7 @@ def start(
     check_logits(folder.path / "config.json")
     found = checkpoints.restore(run.state_places, step)
     if found:
-        state, progress = found[0], Progress(**found[1])
+        state, progress = found[0], read_progress(run, checkpoints, *found)
         screen.say(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
         state = jax.block_until_ready(run.new_state())  # to read one number of it would wait for
@@ -146,6 +148,21 @@ def is_resident(run: Run) -> bool:
         return run.config.data.placement == "device"
     size = run.data.rows["train"] * run.data.row_bytes()
     return size <= run.config.data.device_bytes and jax.process_count() == 1
+
+
+def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
+    """That of a checkpoint; raises UserError where it cannot be of this run."""
+    step = int(state.step)
+    try:
+        if step > run.total_steps:
+            raise UserError(f"its step is beyond the end of this run, {run.total_steps}")
+        return Progress.read(saved)
+    except UserError as error:
+        path = checkpoints.folder / "last" / str(step)
+        raise UserError(
+            f"checkpoint {path} cannot be used: {error}. Move it away: the run goes on from an "
+            "older one, or anew"
+        ) from None
 
 
 def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:

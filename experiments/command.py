@@ -27,7 +27,6 @@ from . import quiet
 from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
-SHOWN = 300  # letters of a file's name, in messages
 MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
 
 
@@ -192,12 +191,10 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     except BrokenPipeError:  # who read the output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(1)
-    except OSError as error:  # of a file that the user named, or of the place for ours
-        if error.filename is None or "--debug" in arguments:
+    except OSError as error:
+        if "--debug" in arguments:
             raise
-        name = str(error.filename)
-        name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
-        leave(_fail(f"error: {name}: {error.strerror} (--debug shows where)", 1))
+        leave(_fail(f"error: {told(error)}", 2), at_once=True)
     except Exception:
         if not jax.distributed.is_initialized():
             raise
@@ -219,8 +216,9 @@ def interrupt_again(lost) -> None:
 def leave(code: int, at_once: bool = False) -> None:
     """Ends the process.
 
-    It ends at once if asked to, since an orderly end may crash in interrupted work, and if there
-    are other processes, since it would wait for them while they wait for it.
+    It ends at once if asked to, since an orderly end may crash in interrupted work, or write to a
+    full disk, and if there are other processes, since it would wait for them while they wait for
+    it.
     """
     if at_once or jax.distributed.is_initialized():
         try:

@@ -6,19 +6,15 @@ import os
 import pathlib
 
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import check_place
 
 LONGEST = 255  # bytes of a name, on nearly every file system
 SHOWN = 60  # letters of a name, in messages
 
 
 def check(path: str, what: str) -> None:
-    """Raises UserError where `path` can be no folder: an address, a file, a name too long."""
-    if "://" in path:
-        raise UserError(f"{what} {path!r} is an address; expected a folder of this machine")
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{what} {path!r} is not UTF-8; name another folder") from None
+    """Raises UserError where `path` can be no folder: a URL, a file, a name too long."""
+    check_place(path, what)
     if "\0" in path:
         raise UserError(f"{what} {path!r} has a NUL in it; name another folder")
     full = pathlib.Path(path).expanduser().absolute()

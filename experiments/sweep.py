@@ -113,13 +113,17 @@ def main(arguments: Sequence[str]) -> None:
                 except UserError as error:  # the other architectures are searched nevertheless
                     problems.append(f"{name}: {error}")
                 except trial_storage.FAULTS as error:
-                    problems.append(f"{name}: the storage does not answer: {error}")
+                    problems.append(
+                        f"{name}: the storage does not answer: {trial_storage.brief(error)}"
+                    )
         finally:  # however the work ended, show what it found
             try:
                 if any(study.best() for study in studies.values()):
                     sweep_report.write(workdir, studies, known.config, rest)
             except trial_storage.FAULTS as error:
-                problems.append(f"no report: the storage does not answer: {error}")
+                problems.append(
+                    f"no report: the storage does not answer: {trial_storage.brief(error)}"
+                )
     if problems:
         raise UserError("; ".join(problems))
 

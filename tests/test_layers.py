@@ -21,6 +21,7 @@ LAYERS = (
     "interface",
     "shared_files",
     "report.screen",  # every stage speaks
+    "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "datasets.shapes",  # of arrays, metrics' too
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
@@ -61,7 +62,6 @@ LAYERS = (
     "config",  # assembled from the options of all above
     "run",
     "workdir",
-    "checksums",
     "checkpoint",
     "selection",
     "results",

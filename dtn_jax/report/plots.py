@@ -18,6 +18,7 @@ from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report import as_written
+from dtn_jax.shared_files import replacing
 
 Number = float | int
 Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
@@ -34,7 +35,8 @@ def _save(figure: Figure, path: str | pathlib.Path) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     as_written.plain(figure)
-    figure.savefig(path, dpi=150, facecolor="white", format="png")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, facecolor="white", format="png")
 
 
 def clean(axes: Axes, title: str = "", pad: Number = 8) -> None:

@@ -50,7 +50,7 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                reason = without_secrets(str(error), storage)
+                reason = without_secrets(brief(error), storage)
                 raise UserError(f"storage {shown(storage)!r} cannot be opened: {reason}") from error
             time.sleep(0.5)
 
@@ -66,6 +66,11 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             grace_period=DEAD,
             heartbeat_stale_trial_callback=go_on_later,
         )
+
+
+def brief(error: Exception) -> str:
+    """What a storage says, without the SQL by which it came to that."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def go_on_later(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from dtn_jax import shared_files
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -158,6 +159,8 @@ class Work:
                         took.setdefault(i == 0, []).append(time.monotonic() - start)
                 except UserError as error:
                     problems.append(f"  {label}: {error}")
+                except OSError as error:
+                    problems.append(f"  {label}: {shared_files.told(error)}")
                 except Exception as error:
                     traceback.print_exc()
                     problems.append(f"  {label}: {type(error).__name__}: {error}")

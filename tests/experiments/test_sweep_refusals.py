@@ -66,7 +66,7 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
         (["--workdir=README.md"], "README.md is a file, expected a folder"),
         (["--workdir=README.md/x/y"], "README.md, within .* is a file"),
         (["--workdir=" + "y" * 300], "a name of 300 bytes"),
-        (["--workdir=gs://bucket/x"], "is an address; expected a folder of this machine"),
+        (["--workdir=gs://bucket/x"], "is a URL, expected a folder of this machine"),
         (["--sampler=grid"], "--sampler=grid needs a --grid"),
         (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),
         (["--storage=nosql://x"], "storage 'nosql://x' cannot be opened"),

@@ -1,13 +1,15 @@
 """Configurations that no memory holds: refused before anything is compiled, with the numbers."""
 
 import re
+import subprocess
+import sys
 from unittest import mock
 
 import command_calls
 import jax
 import jax.numpy as jnp
 import pytest
-from command_calls import TINY, message_of, one_line
+from command_calls import ROOT, TINY, message_of, one_line
 from sweeps import run as sweep
 
 from dtn_jax.errors import UserError
@@ -105,3 +107,17 @@ def test_a_device_says_what_it_has():
         memory.check([memory.Part("a", 31, "b")], two)
     memory.check([memory.Part("a", 10**28, "b")], [device(None)])  # it does not say
     assert memory.size(25_300_000_000) == "25.3 GB"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_a_process_that_runs_out_of_memory_ends(command, prepared_dir, tmp_path):
+    """XLA fails while it makes the state; without the message the process would wait for ever."""
+    words = [sys.executable, "-m", f"experiments.{command}", "--force", f"--workdir={tmp_path}/run"]
+    words += [TINY.replace("embedding_dim=4", f"embedding_dim={10**9}")]
+    words += ["--trials=1"] if command == "sweep" else []
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 2
+    assert "memory ran out (RESOURCE_EXHAUSTED" in ended.stderr
+    assert "lower data.batch_size" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -64,8 +64,9 @@ def train(
     """
     run = build_run(config)
     run.check_model()  # one that cannot be built claims no folder
-    check_fits(run)
-    tell_of_weights(run)
+    if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
+        check_fits(run)
+        tell_of_weights(run)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
@@ -95,8 +96,8 @@ def start(
         state, progress = found[0], read_progress(run, checkpoints, *found)
         screen.say(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
-        state = jax.block_until_ready(run.new_state())  # to read one number of it would wait for
-        # ever where memory runs out
+        # Where memory runs out this raises; to read a number of the state would wait for ever.
+        state = jax.block_until_ready(run.new_state())
         progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
@@ -104,8 +105,7 @@ def start(
 
 
 def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
-    """Raises OutOfMemory where the run holds more than there is, unless `parallel.check_memory` is
-    off.
+    """Raises OutOfMemory where the run holds more than there is, if `parallel.check_memory` is on.
 
     Args:
       run: of which nothing is made yet.
@@ -117,16 +117,16 @@ def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
         return
     state = run.state_places if trains else run.state_places.to_score()
     own = at.mesh.local_devices
-    copies = replicas * len(own)
+    row_bytes = run.data.row_bytes()
     parts = state_parts(config, state, run.plan)
-    parts.append(step_part(config, run.plan, run.data.row_bytes(), at.mesh.size))
-    if trains and is_resident(run):
-        rows = run.data.rows["train"]
-        lower = "data.placement=stream, or less data.device_bytes"
-        parts.append(memory.Part(f"{rows:,} rows of train", rows * run.data.row_bytes(), lower))
+    parts.append(step_part(config, run.plan, row_bytes, at.mesh.size))
     if replicas > 1:
-        parts = [dataclasses.replace(p, lower=f"replicas; {p.lower}") for p in parts]
-    memory.check([dataclasses.replace(p, bytes=copies * p.bytes) for p in parts], own)
+        parts = [p.times(replicas, f"replicas; {p.lower}") for p in parts]
+    if trains and is_resident(run):
+        rows = run.data.rows["train"]  # once for all replicas
+        lower = "data.placement=stream, or less data.device_bytes"
+        parts.append(memory.Part(f"{rows:,} rows of train", rows * row_bytes, lower))
+    memory.check([p.times(len(own), p.lower) for p in parts], own)
 
 
 def tell_of_weights(run: Run) -> None:

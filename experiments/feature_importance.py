@@ -27,6 +27,7 @@ from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
+from dtn_jax.parallel import memory
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.train import check_fits
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     # The output of an earlier call stays until all of this one's is made.
     with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
         made = pathlib.Path(made)
-        with bars() as bar:
+        with bars() as bar, memory.told("--rows"):
             found = explain(run, state, settings, read_history(workdir), made, bar)
         found = written.plain(
             {

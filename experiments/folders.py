@@ -30,8 +30,8 @@ def check(path: str, what: str) -> None:
         except OSError as error:  # the path as a whole is too long, or a part may not be read
             raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {error.strerror}") from None
         if exists and not found.is_dir():
-            where = "" if found == full else f", within {full}"
-            raise UserError(f"{what} {found}{where} is a file, expected a folder")
+            within = "" if found == full else f"cannot be a folder: {found} "
+            raise UserError(f"{what} {full} {within}is a file, expected a folder")
 
 
 def check_name(name: str, what: str) -> None:

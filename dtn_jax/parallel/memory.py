@@ -57,6 +57,10 @@ class Part:
     bytes: int
     lower: str
 
+    def times(self, count: int, lower: str) -> Part:
+        """So many of it."""
+        return Part(self.name, count * self.bytes, lower)
+
 
 def check(parts: Sequence[Part], devices: Sequence[jax.Device]) -> None:
     """Raises OutOfMemory where the parts are more than these devices have together."""

@@ -35,9 +35,10 @@ refused = command_calls.refused
         ("data.batch_size=100000000", "16 batches of 100,000,000"),
     ],
 )
-def test_what_is_too_large_is_told_by_part(refused, option, part, monkeypatch):
+def test_what_is_too_large_is_told_by_part(shell, tmp_path, option, part, monkeypatch):
     monkeypatch.setattr(memory, "of_host", lambda: 25 * 10**9)
-    message = refused(TINY, f"--config.{option}")
+    message = message_of(shell(TINY, f"--config.{option}", f"--workdir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()
     first, *lines, last = message.splitlines()
     assert re.fullmatch(
         r"this run cannot fit: it holds at least [\d,.]+ [GTP]B, and there are 25\.0 GB of memory "
@@ -69,6 +70,13 @@ def test_force_tries(shell, tmp_path, monkeypatch):
     arguments = (TINY, f"--workdir={tmp_path / 'run'}")
     assert "100.0 kB of memory" in message_of(shell(*arguments))
     assert shell(*arguments, "--force").code == 0
+
+
+def test_a_finished_run_is_shown_all_the_same(shell, finished, monkeypatch):
+    monkeypatch.setattr(memory, "of_host", lambda: 100_000)
+    outcome = shell(TINY, f"--workdir={finished}")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "is finished" in outcome.out
 
 
 def test_replicas_count_together(shell, tmp_path, monkeypatch):

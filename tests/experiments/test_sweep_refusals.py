@@ -64,7 +64,7 @@ def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
         (["--storage=postgresql://u:SECRET@h:abc/x"], "'postgresql://u:.*@h:abc/x': expected a"),
         (["--storage=postgresql://u:SECRET@h:99999/x"], "expected a port from 1 to 65535"),
         (["--workdir=README.md"], "README.md is a file, expected a folder"),
-        (["--workdir=README.md/x/y"], "README.md, within .* is a file"),
+        (["--workdir=README.md/x/y"], "README.md/x/y cannot be a folder: .*README.md is a file"),
         (["--workdir=" + "y" * 300], "a name of 300 bytes"),
         (["--workdir=gs://bucket/x"], "is a URL, expected a folder of this machine"),
         (["--sampler=grid"], "--sampler=grid needs a --grid"),

@@ -61,16 +61,16 @@ def join(parallel: ConfigDict) -> None:
     Where they do not meet within `parallel.meet_seconds`, the process ends with exit code 1.
 
     Raises:
-      UserError: a value that is none of the expected, or no cluster found.
+      UserError: a value that is none of the expected, no cluster found, or an unknown host.
       RuntimeError: JAX is at work already.
     """
     if parallel.processes == "off" or jax.distributed.is_initialized():
         return
     where = {} if parallel.processes == "auto" else _parse(parallel.processes)
     most = parallel.meet_seconds
+    if where:
+        _resolve(where["coordinator_address"], most)
     with _at_most(most, _waits_for(parallel.processes, where)):
-        if where:
-            _resolve(where["coordinator_address"])
         try:
             jax.distributed.initialize(
                 **where,
@@ -122,14 +122,25 @@ def _waits_for(text: str, where: dict) -> str:
     return f"the {count - 1} other process{'es' * (count > 2)}, to whom this one is {address},"
 
 
-def _resolve(address: str) -> None:
-    """Waits until the address's host is known: a cluster's names may come later than its hosts."""
+def _resolve(address: str, seconds: int) -> None:
+    """Waits until the address's host is known: a cluster's names may come later than its hosts.
+
+    Raises:
+      UserError: it is not, after so many seconds.
+    """
     host, _, port = address.rpartition(":")
+    start = time.monotonic()
     while True:
-        with contextlib.suppress(OSError, UnicodeError):  # not known, or no name at all
+        try:
             socket.getaddrinfo(host.strip("[]"), int(port))
             return
-        time.sleep(1)
+        except (OSError, UnicodeError) as error:  # not known, or no name at all
+            if time.monotonic() - start > seconds:
+                raise UserError(
+                    f"parallel.processes: the host of {address} was not known within {seconds} s "
+                    f"(parallel.meet_seconds): {error}"
+                ) from error
+        time.sleep(min(1, seconds / 10))
 
 
 def _parse(text: str) -> dict:

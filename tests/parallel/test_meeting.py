@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -38,13 +39,23 @@ def test_an_address_that_cannot_be(text, message):
         processes.join(parallel)
 
 
+def test_a_host_that_nobody_knows(monkeypatch):
+    def unknown(*_):
+        raise socket.gaierror("Name or service not known")
+
+    monkeypatch.setattr(processes.socket, "getaddrinfo", unknown)
+    parallel = get_config().parallel
+    parallel.processes, parallel.meet_seconds = "nowhere:4000,2,1", 1
+    with pytest.raises(UserError, match="the host of nowhere:4000 was not known within 1 s"):
+        processes.join(parallel)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "index", "what"),
     [
         ("127.0.0.1", 1, "the first process, at {},"),
         ("127.0.0.1", 0, "the 1 other process, to whom this one is {},"),
-        ("no.such.host.invalid", 1, "the first process, at {},"),
     ],
 )
 def test_one_that_waits_alone_gives_up(host, index, what):

@@ -143,7 +143,8 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
         missing = ~scores.label_mask[:, i]
         columns[f"label/{task.name}"] = pa.array(scores.labels[:, i], mask=missing)
     with replacing(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        table = pa.table(columns)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
@@ -153,7 +154,7 @@ def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
       UserError: the file is missing or damaged.
     """
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         why = " ".join(str(error).split())[:200]
         raise UserError(

@@ -22,13 +22,14 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
 from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import LOWER, check_fits, make_watch, pause, start, training_data
+from dtn_jax.train import make_watch, pause, start, training_data
 from dtn_jax.workdir import Workdir
 
 MOST = 1000  # replicas

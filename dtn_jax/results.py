@@ -36,11 +36,10 @@ def conclude(
     best = {name: entry["step"] for name, entry in progress.best.items()}
     chosen = best[run.config.train.select]
     history = folder.history()
-    validations = {r["step"]: r for r in history if r["kind"] == "validation"}
-    step = int(state.step)
-    if chosen in validations:
-        held, validation = step, nested(validations[chosen])
-    else:
+    validations = {r["step"]: nested(r) for r in history if r["kind"] == "validation"}
+    held = step = int(state.step)
+    validation = progress.validation or validations.get(chosen)
+    if not validation:
         print(
             f"warning: {folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}: its "
             "best state is scored again"

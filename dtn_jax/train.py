@@ -20,7 +20,7 @@ from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory, processes
-from dtn_jax.parallel.footprint import WIDTHS, state_parts, step_part
+from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
@@ -32,7 +32,6 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
 
-LOWER = f"data.batch_size, data.eval_batch_size, {WIDTHS}"
 LOOKED_AT = 100_000  # rows
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
@@ -104,31 +103,6 @@ def start(
     return state, progress
 
 
-def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
-    """Raises OutOfMemory where the run holds more than there is, if `parallel.check_memory` is on.
-
-    Args:
-      run: of which nothing is made yet.
-      replicas: that are trained in one program.
-      trains: or it only scores.
-    """
-    config, at = run.config, run.at
-    if not config.parallel.check_memory:
-        return
-    state = run.state_places if trains else run.state_places.to_score()
-    own = at.mesh.local_devices
-    row_bytes = run.data.row_bytes()
-    parts = state_parts(config, state, run.plan)
-    parts.append(step_part(config, run.plan, row_bytes, at.mesh.size))
-    if replicas > 1:
-        parts = [p.times(replicas, f"replicas; {p.lower}") for p in parts]
-    if trains and is_resident(run):
-        rows = run.data.rows["train"]  # once for all replicas
-        lower = "data.placement=stream, or less data.device_bytes"
-        parts.append(memory.Part(f"{rows:,} rows of train", rows * row_bytes, lower))
-    memory.check([p.times(len(own), p.lower) for p in parts], own)
-
-
 def tell_of_weights(run: Run) -> None:
     """Says it where sample weights are asked for, and those of the first rows are all equal."""
     if not run.config.loss.sample_weights or not processes.is_first():
@@ -142,23 +116,17 @@ def tell_of_weights(run: Run) -> None:
         )
 
 
-def is_resident(run: Run) -> bool:
-    """Whether the train split is placed on the device."""
-    if run.config.data.placement != "auto":
-        return run.config.data.placement == "device"
-    size = run.data.rows["train"] * run.data.row_bytes()
-    return size <= run.config.data.device_bytes and jax.process_count() == 1
-
-
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
     """That of a checkpoint; raises UserError where it cannot be of this run."""
-    step = int(state.step)
+    step, newest = int(state.step), max(checkpoints.last.all_steps())
     try:
+        if step != newest:
+            raise UserError(f"it holds the state of step {step}")
         if step > run.total_steps:
             raise UserError(f"its step is beyond the end of this run, {run.total_steps}")
         return Progress.read(saved)
     except UserError as error:
-        path = checkpoints.folder / "last" / str(step)
+        path = checkpoints.folder / "last" / str(newest)
         raise UserError(
             f"checkpoint {path} cannot be used: {error}. Move it away: the run goes on from an "
             "older one, or anew"

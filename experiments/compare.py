@@ -107,7 +107,7 @@ def sides(a: str, b: str, columns: Columns) -> tuple[list[ScoredRows], list[Scor
 
 def _parts(text: str) -> list[str]:
     """A path, or several by comma; a comma may be part of a name that is there."""
-    if pathlib.Path(text).expanduser().exists():
+    if text and pathlib.Path(text).expanduser().exists():
         return [text]
     found = [part.strip() for part in text.split(",") if part.strip()]
     for part in found:

@@ -28,9 +28,9 @@ from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
 from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
-from dtn_jax.train import check_fits
 from dtn_jax.workdir import versions
 
 from . import command, compile_cache, folders

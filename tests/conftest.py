@@ -104,6 +104,14 @@ def prepared_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def unpacked(tmp_path_factory):
+    """The folder into which the project's wheel is unpacked, as an installer would."""
+    import built_wheel
+
+    return built_wheel.unpacked(tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
     """The workdir of a finished run on adult; its model is `exported_model`."""
     from exported_runs import finished  # after the hook above
@@ -117,6 +125,15 @@ def exported_model(finished_run):
     from exported_runs import exported  # after the hook above
 
     return exported(finished_run)
+
+
+@pytest.fixture(scope="module")
+def quick_card():
+    """For modules that export models whose card nobody reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dtn_jax.export.write.card.measured.DRAWS", 20)
+        patch.setattr("dtn_jax.export.write.card.pictures.calibration", lambda *_: None)
+        yield
 
 
 @pytest.fixture

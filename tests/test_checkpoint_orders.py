@@ -95,6 +95,32 @@ def test_rows_move_to_another_order_and_back(tmp_path, kind, way, platforms):
     assert_moved(restored(tmp_path / "two", here), here.plan, moved)
 
 
+@pytest.mark.parametrize("damage", [False, True])
+def test_rows_are_read_piece_by_piece_without_padding(tmp_path, damage, capsys):
+    """Of the best state or, where that is damaged, of the last one."""
+    here, there = (drawn(**KINDS[ODD], **given) for given in (TPU, CPU))
+    save(tmp_path, here)
+    if damage:
+        flip(large_file(tmp_path / "checkpoints/best/1"), 4321)
+    checkpoints = Checkpoints(tmp_path, there.plan)
+
+    def read(folder, part):
+        assert part is damage
+        order = checkpoints.order(folder)
+        return {
+            name: list(read_back.rows(folder, f"tables.{name}", order[name], lie, used))
+            for (name, lie), used in zip(there.plan.arrays.items(), there.plan.used.values())
+        }
+
+    found = checkpoints.of_best(1, read)
+    checkpoints.close()
+    assert len(found["embedding"]) > 5
+    for name, pieces in found.items():
+        expected = here.plan.arrays[name].to_rows(np.asarray(here.state.tables[name]))
+        np.testing.assert_array_equal(np.concatenate(pieces), expected[: there.plan.used[name]])
+    assert ("instead" in capsys.readouterr().out) is damage
+
+
 def test_a_cpus_padding_comes_back_too(tmp_path):
     """All bits of the state, where the other order has no fewer rows."""
     here, there = (drawn(**KINDS[ODD], **given) for given in (CPU, TPU))

@@ -61,6 +61,7 @@ LAYERS = (
     "analysis.watch",
     "config",  # assembled from the options of all above
     "run",
+    "parallel.fits",  # of a run, before it is made
     "workdir",
     "checkpoint",
     "selection",
@@ -70,6 +71,8 @@ LAYERS = (
     "replicas",
     "analysis",
     "export.fit_calibration",
+    "export.score_parts",
+    "export.score_files",
     "export.write",
     "__main__",
     "configs",

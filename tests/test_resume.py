@@ -91,12 +91,11 @@ def test_a_run_cut_between_checkpoints_goes_on_from_the_last(uncut, prepared_dir
     assert_same_run(config, uncut[0], tmp_path / "run")
 
 
-def test_a_run_that_lost_its_log_scores_validation_again(uncut, prepared_dir, tmp_path, capsys):
+def test_a_run_that_lost_its_log_finds_the_same(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     for lost in ("results.json", "metrics.jsonl"):
         (tmp_path / "run" / lost).unlink()
     found = train(small(prepared_dir), tmp_path / "run")
-    assert "metrics.jsonl lacks the validation of step" in capsys.readouterr().out
     assert found | {"examples_per_second": 0} == uncut[1] | {"examples_per_second": 0}
 
 

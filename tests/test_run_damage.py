@@ -61,8 +61,24 @@ def test_lost_predictions_whose_state_is_lost_too_are_told(finished, again, caps
     assert "best state, is not there" in said
 
 
-def test_a_lost_line_of_the_log_is_scored_again(finished, again):
+def test_an_edited_line_of_the_log_changes_no_result(finished, again):
     workdir, call = again
+    path = workdir / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    edited = [r | {"income@all/auc": 0.99} if r["kind"] == "validation" else r for r in lines]
+    path.write_text("".join(json.dumps(record) + "\n" for record in edited))
+    (workdir / "results.json").unlink()
+    assert without_speed(call()) == without_speed(finished[1])
+
+
+def test_a_validation_that_is_kept_nowhere_is_scored_again(finished, again, capsys):
+    """A checkpoint of an earlier version, and a line of the log that is gone."""
+    workdir, call = again
+    progress = workdir / "checkpoints/last/30/progress/metadata"
+    saved = json.loads(progress.read_text())
+    assert saved.pop("validation") == finished[1]["validation"]
+    progress.write_text(json.dumps(saved))
+    (workdir / "checkpoints/last/30/checksums.json").unlink()
     path = workdir / "metrics.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     best = best_step(finished[1])
@@ -72,6 +88,7 @@ def test_a_lost_line_of_the_log_is_scored_again(finished, again):
     (workdir / "results.json").unlink()
     found = call()
     assert without_speed(found) == without_speed(finished[1])
+    assert f"lacks the validation of step {best}: its best" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "checkpoints/last"])
@@ -104,14 +121,12 @@ def test_a_progress_that_is_none_is_told(again, prepared_dir, progress, said):
         call()
 
 
-def test_a_checkpoint_of_another_step_is_not_used(again, capsys):
+def test_a_checkpoint_of_another_step_is_not_used(again):
     workdir, call = again
     (workdir / "results.json").unlink()
     (workdir / "checkpoints/last/30").rename(workdir / "checkpoints/last/70")
-    call()
-    said = capsys.readouterr().out
-    assert "last/70 holds the state of step 30; moved to" in said
-    assert "Resuming at step 24 of 30" in said
+    with pytest.raises(UserError, match=r"last/70 cannot be used: it holds the state of step 30"):
+        call()
 
 
 def test_the_predictions_are_not_written_through_a_link(again, tmp_path):

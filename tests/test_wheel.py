@@ -1,14 +1,12 @@
 """What a wheel of the project holds, and that it works from any folder."""
 
 import configparser
-import importlib.util
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
-import zipfile
 
 import pytest
 
@@ -38,20 +36,6 @@ runpy.run_module("dtn_jax", run_name="__main__")
 print("from", sys.modules["dtn_jax"].__file__)
 print("decoys", {{"configs", "experiments"}} & set(sys.modules))
 """
-
-
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
-    """The folder into which the project's wheel is unpacked, as an installer would."""
-    if importlib.util.find_spec("hatchling") is None:
-        pytest.skip("a wheel is built by hatchling, which is not installed: pip install '.[test]'")
-    made, site = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "hatchling", "build", "--target=wheel", f"--directory={made}"]
-    subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    (wheel,) = made.iterdir()
-    with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(site)
-    return site
 
 
 def test_what_it_holds(unpacked):

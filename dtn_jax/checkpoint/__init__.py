@@ -190,10 +190,7 @@ class Checkpoints:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
             return self.arrays_in(path / "state", like), rest.progress
 
-        state, progress = verified.read(path, read)
-        if int(state.step) != step:
-            raise Damaged(f"{path} holds the state of step {int(state.step)}")
-        return state, progress
+        return verified.read(path, read)
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.

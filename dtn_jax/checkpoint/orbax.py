@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import glob
 import logging
 import pathlib
-import sys
 from collections.abc import Iterator
 
 from etils import epath
 
 from dtn_jax.shared_files import disk_errors
-
-CLOSED = "Event loop is closed"  # says TensorStore of each write that comes after a failed one
 
 
 @epath.register_path_cls
@@ -27,20 +26,28 @@ class Plain(type(epath.Path())):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the tracebacks that orbax's threads show of what it raises as well."""
-    logger, shown = logging.getLogger("absl"), sys.excepthook
+    """Without the tracebacks that orbax's threads show of what it raises as well.
 
-    def hook(kind: type, error: BaseException, trace) -> None:
-        if CLOSED not in str(error):
-            shown(kind, error, trace)
+    After an error some threads go on for a moment: what they tell a closed event loop is dropped.
+    """
+    logger, tell = logging.getLogger("absl"), asyncio.BaseEventLoop.call_soon_threadsafe
 
-    before, sys.excepthook = logger.level, hook
+    @functools.wraps(tell)
+    def tell_if_open(loop: asyncio.BaseEventLoop, *args, **kwargs):
+        try:
+            return tell(loop, *args, **kwargs)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+
+    before = logger.level
     logger.setLevel(logging.CRITICAL)
+    asyncio.BaseEventLoop.call_soon_threadsafe = tell_if_open
     try:
         yield
+        asyncio.BaseEventLoop.call_soon_threadsafe = tell
     finally:
         logger.setLevel(before)
-        sys.excepthook = shown
 
 
 @contextlib.contextmanager

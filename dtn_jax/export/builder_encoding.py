@@ -6,6 +6,7 @@ What training refuses as a wrong type is a bad row here. Text that says a number
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,11 @@ from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.preparation import encoders
+from dtn_jax.datasets.preparation.bags import flat, lengths
 from dtn_jax.datasets.preparation.encoders import Encoder
+from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.export.encoded import Bad
+from dtn_jax.export.keyed_values import KeyedValues, keyed
 from dtn_jax.export.log_encoding import constant
 from dtn_jax.schema import Field
 
@@ -49,9 +53,32 @@ class BuilderEncoding:
             columns = {name: column.filter(bad.good) for name, column in columns.items()}
             weights = {name: column.filter(bad.good) for name, column in weights.items()}
         return {
-            name: _slots(encoder, columns[name], weights.get(name))
+            name: self._slots(name, encoder, columns[name], weights.get(name))
             for name, encoder in self.fitted.items()
         }
+
+    @functools.cached_property
+    def _keyed(self) -> dict[str, KeyedValues]:
+        found = {}
+        for name, encoder in self.fitted.items():
+            vocabulary = encoder.vocabulary if isinstance(encoder, encoders.Bag) else encoder
+            if isinstance(vocabulary, encoders.Vocabulary):
+                found[name] = keyed(vocabulary)
+        return found
+
+    def _slots(
+        self, name: str, encoder: Encoder, column: pl.Series, weights: pl.Series | None
+    ) -> Slots:
+        if isinstance(encoder, encoders.Bag):
+            rows = self._keyed[name].rows(flat(column))
+            beside = None if weights is None else encoder.encode_weights(weights)
+            return Slots(pad(rows, lengths(column), encoder.slots, -1), beside)
+        if name in self._keyed:
+            return Slots(self._keyed[name].rows(column)[:, None])
+        found = Slots(encoder.encode(column)[:, None])
+        if isinstance(encoder, encoders.WITH_NUMBERS):
+            found.numbers = encoder.values(column).reshape(len(column), encoder.numbers)
+        return found
 
     def _raw(
         self, name: str, encoder: Encoder, frame: pl.DataFrame, rows: int
@@ -122,13 +149,3 @@ def _weights(bag: pl.Series, column: pl.Series, bad: Bad) -> pl.Series:
     same = bag.list.len().fill_null(0) == lists.list.len().fill_null(0)
     bad(same, f"weights of another length than {bag.name!r}", column)
     return _numbers_in(lists, bad)
-
-
-def _slots(encoder: Encoder, column: pl.Series, weights: pl.Series | None) -> Slots:
-    if isinstance(encoder, encoders.Bag):
-        beside = None if weights is None else encoder.encode_weights(weights)
-        return Slots(encoder.encode(column), beside)
-    found = Slots(encoder.encode(column)[:, None])
-    if isinstance(encoder, encoders.WITH_NUMBERS):
-        found.numbers = encoder.values(column).reshape(len(column), encoder.numbers)
-    return found

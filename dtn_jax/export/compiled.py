@@ -31,7 +31,18 @@ class Program:
         (self.weights, self.inputs), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
         (out,) = exported.out_avals
         self.tasks = out.shape[1]
-        self.call = jax.jit(exported.call)  # which compiles once for each batch size
+        self._call = jax.jit(exported.call)  # which compiles once for each batch size
+
+    def call(self, weights: Mapping, inputs: Mapping) -> jax.Array:
+        """The logits of a batch.
+
+        Raises:
+          UserError: the program can't be compiled, or the device has no room for the batch.
+        """
+        try:
+            return self._call(weights, inputs)
+        except Exception as error:  # of several libraries, each with its own classes
+            raise UserError(f"{PROGRAM} can't be run: {_first_line(error)}") from error
 
     def check(self, weights: Mapping[str, np.ndarray]) -> None:
         """Raises ValueError unless these are the weights that the program reads."""
@@ -64,8 +75,9 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
         if set(program.inputs) != {"ids", "rows", "weights", "numeric"} or program.tasks < 1:
             raise ValueError(f"its inputs are {', '.join(map(str, program.inputs))}")
     except Exception as error:  # of several libraries, each with its own classes
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{path} can't be read ({first}). {told(manifest)}. {AGAIN}") from None
+        raise UserError(
+            f"{path} can't be read ({_first_line(error)}). {told(manifest)}. {AGAIN}"
+        ) from None
     others = sorted(set(CALLS.findall(text)) - set(HARMLESS))
     if others:
         raise UserError(f"{path} calls functions of the machine ({others[0]}), so it is not run")
@@ -77,3 +89,7 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
             f"JAX_PLATFORMS=cpu to score on the CPU"
         )
     return program
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

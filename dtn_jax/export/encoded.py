@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -40,6 +41,13 @@ class Bad:
                 name, offending = column.name, column.filter(pl.Series(bad))
             self.account.add(self.file, self.numbers[bad], reason, name, offending)
             self.good &= good
+
+    def broken(self, rejects: Sequence[Reject]) -> None:
+        """Rejects the rows that could not be read at all."""
+        if rejects:
+            self.account.broken(self.file, rejects)
+            self.account.rows = len(self.numbers)  # they are among them
+            self.good &= ~np.isin(self.numbers, [reject.row for reject in rejects])
 
 
 @dataclasses.dataclass

@@ -101,7 +101,7 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choic
         sure = gain > NOISE * error
         told.append(
             f"{method}'s log loss less {chosen}'s is {-gain:+.2g} ± {NOISE * error:.1g}, "
-            f"{'beyond' if sure else 'within'} noise"
+            f"{'a' if sure else 'no'} gain beyond noise"
         )
         chosen = method if sure else chosen
     calibration = dict(NONE) if chosen == "none" else _FITTED[chosen](z, y, w)

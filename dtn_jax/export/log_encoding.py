@@ -19,7 +19,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
 
-STANDS = "\0"  # begins the names of columns that stand for fields which only training knows
+STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 
 
 @dataclasses.dataclass(frozen=True)

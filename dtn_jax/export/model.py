@@ -6,7 +6,6 @@ model.score([{"user": 7, "item": 31, "price": 9.5}])  # a polars table, a column
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -19,17 +18,15 @@ import polars as pl
 from dtn_jax.datasets.shapes import Float32
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import age, calibration, encoding, model_folder
+from dtn_jax.export.batches import LARGEST, LEAST, Batches
 from dtn_jax.export.compiled import Program, read_program
-from dtn_jax.export.encoded import NOT_FINITE, Bad, Encoded
+from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model_folder import AGAIN, Facts
 from dtn_jax.export.scores import outputs, scores
 from dtn_jax.export.tables import PLACES, Weights, padded
 from dtn_jax.export.weights_file import read_weights
 from dtn_jax.schema import Schema
-
-LEAST, LARGEST = 8, 4096  # rows of a batch that is compiled
-IN_FLIGHT = 4  # batches on the device at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +39,8 @@ class Model:
       facts: how it was made.
       schema: its fields and tasks.
       encoding: raw rows to arrays.
-      program: arrays to logits.
-      weights: of the program.
+      batches: arrays to logits.
       calibrations: {task: its calibration}.
-      largest: rows of a batch at most.
     """
 
     folder: pathlib.Path
@@ -53,10 +48,8 @@ class Model:
     facts: Facts
     schema: Schema
     encoding: Encoding
-    program: Program
-    weights: Weights
+    batches: Batches
     calibrations: Mapping[str, Mapping]
-    largest: int = LARGEST
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -90,17 +83,7 @@ class Model:
         A row whose logits are not finite is bad from here on. Batches are padded to a power of
         two, of `largest` rows at most; what pads changes nothing.
         """
-        found = np.full((len(encoded), len(self.schema.tasks)), np.nan, np.float32)
-        waiting: collections.deque = collections.deque()
-        for start in range(0, len(encoded), self.largest):
-            at = slice(start, min(start + self.largest, len(encoded)))
-            waiting.append((at, self._call(encoded, at)))
-            if len(waiting) == IN_FLIGHT:
-                self._take(waiting, found)
-        while waiting:
-            self._take(waiting, found)
-        encoded.rejected(np.isfinite(found).all(axis=1), NOT_FINITE)
-        found[~encoded.good] = np.nan
+        (found,) = self.batches.logits(iter([encoded]))
         return found
 
     def score(self, rows: Any) -> pl.DataFrame:
@@ -135,8 +118,8 @@ class Model:
         None: for every power of two up to `largest`.
         """
         if sizes is None:
-            sizes = [1 << n for n in range(self.largest.bit_length())]
-        made = sorted({min(padded(size, LEAST), self.largest) for size in sizes})
+            sizes = [1 << n for n in range(self.batches.largest.bit_length())]
+        made = sorted(set(map(self.batches.size, sizes)))
         for size in made:
             self.logits(self.nothing(size))
         return tuple(made)
@@ -151,37 +134,12 @@ class Model:
             Bad(np.arange(rows)),
         )
 
-    def _call(self, encoded: Encoded, at: slice) -> jax.Array:
-        count = at.stop - at.start
-        size = min(padded(count, LEAST), self.largest)
-
-        def pad(array: np.ndarray, fill: int) -> np.ndarray:
-            part = array[at]
-            if count == size:
-                return part
-            return np.concatenate(
-                [part, np.full((size - count, *part.shape[1:]), fill, part.dtype)]
-            )
-
-        ids = pad(encoded.ids, -1)
-        offsets = np.asarray(self.facts.offsets, np.int32)
-        known = (ids >= 0)[:, None]
-        rows = np.where(known, ids[:, None] + offsets, np.int32(self.facts.rows))
-        weights, rows = self.weights.of(rows)
-        inputs = {"ids": ids, "rows": rows}
-        inputs |= {"weights": pad(encoded.weights, 0), "numeric": pad(encoded.numeric, 0)}
-        return self.program.call(weights, inputs)
-
-    def _take(self, waiting: collections.deque, found: np.ndarray) -> None:
-        at, logits = waiting.popleft()
-        found[at] = np.asarray(logits)[: at.stop - at.start]
-
 
 def load(
     folder: str | pathlib.Path,
     verify: bool = True,
     tables: str = "memory",
-    largest: int = LARGEST,
+    largest: int = 0,
 ) -> Model:
     """Opens an exported model.
 
@@ -190,7 +148,7 @@ def load(
       verify: compare the SHA-256 of every file with the manifest's; else their sizes alone.
       tables: `memory` puts the tables on the device; `disk` leaves them in the mapped file, of
         which each batch reads its rows.
-      largest: rows of a batch at most, a power of two.
+      largest: rows of a batch at most, a power of two; 0 is what suits the device.
 
     Raises:
       UserError: the folder holds no model, a file is missing or damaged, or the program is of an
@@ -198,6 +156,7 @@ def load(
     """
     folder = pathlib.Path(folder).expanduser()
     choose("place of the tables", tables, PLACES)
+    largest = largest or LARGEST.get(jax.default_backend(), LARGEST["gpu"])
     if largest != padded(largest, LEAST):
         raise UserError(f"largest={largest}, expected a power of two, {LEAST} or more")
     manifest = model_folder.read_manifest(folder, verify)
@@ -212,10 +171,13 @@ def load(
         facts=facts,
         schema=schema,
         encoding=encoding.read(folder, schema, facts),
-        program=program,
-        weights=Weights({n: weights[n] for n in program.weights}, facts.rows, tables),
+        batches=Batches(
+            program,
+            Weights({n: weights[n] for n in program.weights}, facts.rows, tables),
+            np.asarray(facts.offsets, np.int32),
+            largest=largest,
+        ),
         calibrations=calibration.read(folder, schema),
-        largest=largest,
     )
 
 

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 SPECIAL = frozenset("\\`*_[]|#!~$")  # what Markdown may read as a sign of its own
 
 
+def one_line(text: str) -> str:
+    """A text without what steers a terminal or ends a line."""
+    return "".join(c if c.isprintable() else "·" for c in text)
+
+
 def escaped(text: str) -> str:
     """Any text as plain text, of one line, in Markdown and in the HTML that is made of it."""
-    text = "".join(c if c.isprintable() else "·" for c in str(text))
+    text = one_line(text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = "".join(f"\\{c}" if c in SPECIAL else c for c in text)
     return text.replace("://", "&#58;//").replace("www.", "www&#46;")  # no link by itself

@@ -72,7 +72,7 @@ class Difference:
         return "B" if self.difference * BETTER[self.metric] > 0 else "A"
 
 
-def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
+def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
     """Puts the rows of all in the order of the first one's.
 
     Args:
@@ -82,6 +82,8 @@ def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
       UserError: the data of runs differ, rows are missing or twice, or labels differ.
     """
     first = a[0]
+    if not len(first.key):
+        raise UserError(f"{first.name} has no rows")
     for side in (a, b):
         for i, other in enumerate(side):
             if first.data and other.data and first.data != other.data:
@@ -97,7 +99,10 @@ def aligned(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> None:
 
 def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     """Where each row of the first lies in the other."""
-    texts = [rows.key.cast(pl.String) for rows in (first, other)]
+    texts = [first.key, other.key]
+    if first.key.dtype != other.key.dtype or not first.key.dtype.is_integer():
+        # A number in one file may be a text in the other.
+        texts = [key.cast(pl.String) for key in texts]
     for rows, text in zip((first, other), texts):
         if text.null_count():
             raise UserError(
@@ -193,14 +198,17 @@ def _drawn(
     drawing: Draws,
 ) -> dict[str, Drawn]:
     task = key.partition("@")[0]
-    own = Rows(
-        rows.kinds[task],
-        rows.scores[key][at],
-        rows.labels[task][at],
-        None if weight is None else weight[at].astype(np.float64),
-        None if group is None else group[at],
-        bins,
-    )
+    try:
+        own = Rows(
+            rows.kinds[task],
+            rows.scores[key][at],
+            rows.labels[task][at],
+            None if weight is None else weight[at].astype(np.float64),
+            None if group is None else group[at],
+            bins,
+        )
+    except ValueError as error:
+        raise UserError(f"{rows.name}: {key}: {error}") from None
     return drawn(own, at, drawing)
 
 

@@ -15,7 +15,7 @@ import rich.text
 from matplotlib.figure import Figure
 
 from dtn_jax.report import plain_text
-from dtn_jax.report.plain_text import escaped
+from dtn_jax.report.plain_text import escaped, one_line
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
 
@@ -40,9 +40,10 @@ def table(found: Sequence[Difference], title: str) -> rich.table.Table:
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
             own = [SHORT.get(one.metric, TITLES[one.metric]), *cells(one)[2:]]
-            own = [cell.replace(" ± ", "±") for cell in own]
+            if len(one.a) > 1 or len(one.b) > 1:  # which leaves no room for more digits
+                own[1:3] = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
             made.add_row(*(rich.text.Text(cell) for cell in own))
-        grid.add_row(rich.text.Text(f"\n{key}", "bold"))
+        grid.add_row(rich.text.Text(f"\n{one_line(key)}", "bold"))
         grid.add_row(made)
     return grid
 
@@ -112,7 +113,11 @@ def verdict(found: Sequence[Difference]) -> list[str]:
                 f"{one.key}: no difference in {title} that these rows could tell from none "
                 f"(p = {one.p_holm:.2f}); one of more than {most:.{fine(one)}f} is unlikely."
             )
-    return lines
+        others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
+        if others:
+            told = ", ".join(f"{d.better} by {TITLES[d.metric]}" for d in others)
+            lines[-1] += f" Better by other metrics: {told}."
+    return [one_line(line) for line in lines]
 
 
 def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) -> list[str]:
@@ -176,7 +181,7 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
             axes.plot([one.low, one.high], [at, at], color=colour, lw=2)
             axes.plot(one.difference, at, "o", color=colour, ms=5)
         axes.axvline(0, color="black", lw=0.8)
-        axes.set_yticks(range(len(keys)), keys, fontsize=8, parse_math=False)
+        axes.set_yticks(range(len(keys)), [one_line(k) for k in keys], fontsize=8, parse_math=False)
         axes.set_ylim(len(keys) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="x", labelsize=8)

@@ -70,10 +70,12 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
             f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
         )
     try:
+        for key in columns.named:
+            choose("task in --columns", key.partition("@")[0], tasks)
         _has("--key: column", columns.key, there)
-        if columns.group:
-            _has("--group: column", columns.group, there)
         group = columns.group or ("group" if "group" in there else "")
+        if group:
+            _has("column", group, there)
         labels = {task: _label(there, task, columns) for task in tasks}
         scores = {
             f"{task}@{space}": column
@@ -158,7 +160,8 @@ def _score(there: dict, task: str, space: str, schema: Schema | None, columns: C
 
 
 def _has(what: str, name: str, there: dict) -> None:
-    choose(what, name, list(there))
+    if there[choose(what, name, list(there))].is_nested():
+        raise UserError(f"{what} {name!r} holds {there[name]}, expected single values")
 
 
 def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:

@@ -95,6 +95,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
         facts = json.loads((folder / "config.json").read_text())
         schema = Schema.load(folder / "schema.json")
         scores = read_predictions(folder / PREDICTIONS, schema)
+        if bad := np.count_nonzero(~np.isfinite(scores.logits)):
+            raise ValueError(f"{bad} scores in {PREDICTIONS} are not finite")
         key = pl.read_parquet(folder / PREDICTIONS, columns=["row"])["row"]
         evaluate = facts["config"].get("evaluate", {})
         found = ScoredRows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import time
 import traceback
@@ -15,12 +16,12 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import read_selection
 from dtn_jax.report import screen
 from dtn_jax.train import AfterValidation, train
-from dtn_jax.workdir import Busy, Unusable
+from dtn_jax.workdir import Busy, Unusable, found
 
 from . import sweep_report, trial_storage
 from .search_space import Space, settings_of
 from .studies import Study
-from .trials import ERROR
+from .trials import ERROR, at
 
 OBJECTIVE = "train.select (the objective)"
 SEARCHED = 200  # draws in a row of settings already tried: hardly any others are left
@@ -39,9 +40,9 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             override(given, key, value)
         done = f"{study.begun()} of {study.budget.trials}"
         screen.say((f"{study.name}: trial {number}", "bold"), f", {done}: {settings}")
-        at, after_validation = folder / f"trial_{number}", study.after_validation(trial)
+        place, after_validation = folder / f"trial_{number}", study.after_validation(trial)
         try:
-            results = train_when_free(given, at, after_validation)
+            results = train_when_free(given, place, after_validation)
             return value_of(results["validation"], study.objective)
         except (optuna.TrialPruned, Unusable, OSError, *trial_storage.FAULTS):
             raise  # all but the first would end every trial: they are not due to the settings
@@ -54,6 +55,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             screen.say(f"trial {number} failed: {reason}")
             raise optuna.TrialPruned(reason) from error
 
+    check_values(study, folder)
     twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
@@ -92,6 +94,22 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
         )
 
 
+def check_values(study: Study, folder: pathlib.Path) -> None:
+    """Raises UserError where the storage has another value of a trial than the trial's folder."""
+    for trial in study.ranked(study.trials()):
+        place = at(folder, trial)
+        results = found.read(place) if place.is_dir() else None
+        if not results:
+            continue
+        value = value_of(results["validation"], study.objective)
+        if not math.isclose(value, trial.value, rel_tol=1e-6):  # not a number is close to none
+            raise UserError(
+                f"the storage says that trial {trial.number} found {trial.value:.6g}, but "
+                f"{place / found.RESULTS} has {value:.6g}: the storage was edited or is damaged. "
+                "Move it away: the search then begins anew"
+            )
+
+
 def train_when_free(
     config: ConfigDict, folder: pathlib.Path, after_validation: AfterValidation
 ) -> dict:
@@ -110,8 +128,8 @@ def train_when_free(
 def value_of(validation: Mapping[str, Mapping], objective: str) -> float:
     """The objective's value; its metrics are those in the space of each task's loss."""
     own: dict[str, Mapping] = {}
-    for key, found in validation.items():  # a task's own space is the first reported
-        own.setdefault(key.partition("@")[0], found)
+    for key, metrics in validation.items():  # a task's own space is the first reported
+        own.setdefault(key.partition("@")[0], metrics)
     value = read_selection(OBJECTIVE, objective, own).value(own)
     if value is None:
         raise UserError(f"the validation metric of {objective} is not defined: a class is absent")

@@ -47,6 +47,7 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
     compare.main([a, b, f"--out={tmp_path / 'out'}"])
     out = capsys.readouterr().out
     assert "click@all: B is better" in out
+    assert "Better by other metrics: B by GAUC, B by log loss" in out
     assert "One run a side" in out
     with (tmp_path / "out/compare.csv").open() as lines:
         line = next(csv.DictReader(lines))
@@ -121,12 +122,13 @@ def test_two_files_are_compared_by_any_key(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"row": pl.col("row") % 100}, "not matched by 'row', which has '.*' more than once"),
+        ({"row": pl.col("row") % 100}, "not matched by 'row', which has .* more than once"),
         ({"row": pl.col("row") + 1}, "which lacks 1 of them"),
         ({"click": 1 - pl.col("click")}, "the label of 'click' differs in 3,000 of 3,000 rows"),
         ({"click@all": pl.lit(1.5)}, "column 'click@all' has 1.5 in row 1, expected probabilities"),
         ({"click@all": pl.lit(None, pl.Float64)}, "3,000 of 3,000 scores in column 'click@all'"),
         ({"click@all": pl.lit("high")}, "column 'click@all' holds String, expected numbers"),
+        ({"row": pl.struct("row")}, "column 'row' holds Struct.*, expected single values"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, message):
@@ -164,9 +166,9 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
             compare.main([a, b])
 
 
-def test_hostile_names_are_plain_text(tmp_path):
-    """Markup of the terminal, of Markdown and of HTML, in a task's name."""
-    name = "[red]<b>|$x$"
+def test_hostile_names_are_plain_text(tmp_path, capsys):
+    """Markup and escapes of the terminal, of Markdown and of HTML, in a task's name."""
+    name = "[red]<b>|$x$\x1b[2J"
     frame = pl.DataFrame(
         {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
     )
@@ -174,4 +176,25 @@ def test_hostile_names_are_plain_text(tmp_path):
     compare.main([str(tmp_path / "a.parquet")] * 2 + [f"--out={tmp_path / 'out'}"])
     page = (tmp_path / "out/compare.md").read_text()
     assert "<b>" not in page
-    assert r"\[red\]&lt;b&gt;\|\$x\$@all" in page
+    assert r"\[red\]&lt;b&gt;\|\$x\$·\[2J@all" in page
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]<b>|$x$·[2J@all" in out
+
+
+def test_damaged_predictions_are_told(tmp_path):
+    """Bits flipped and files cut at random: the same numbers or a message, no other error."""
+    a = run(tmp_path / "a", scores(rows=300))
+    rng, path = np.random.default_rng(0), tmp_path / "b/predictions.parquet"
+    run(tmp_path / "b", scores(rows=300))
+    whole, told = path.read_bytes(), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged[: rng.integers(len(whole)) if rng.random() < 0.3 else None])
+        try:
+            found = compared(a, str(tmp_path / "b"))
+            assert not any(one.difference for one in found.values())  # no other number
+        except UserError as error:
+            told += str(tmp_path / "b") in str(error)
+    assert told > 20

@@ -1,7 +1,7 @@
 """One file outside the repository adds an architecture, an expert, a data set, a metric and a loss.
 
 With nothing of the package touched they are prepared, trained, killed and gone on with, swept,
-compared in a paper's table and explained.
+compared in a paper's table, explained and exported.
 """
 
 import json
@@ -15,7 +15,9 @@ import time
 
 import pytest
 
-from experiments import feature_importance, paper_tables, prepare, sweep, train
+from dtn_jax.errors import UserError
+from dtn_jax.export import model_folder
+from experiments import export, feature_importance, paper_tables, prepare, sweep, train
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]
@@ -130,6 +132,26 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
     found = json.loads((workdir / "importance/importance.json").read_text())
     assert found["architecture"] == "heads"
     assert {"colour", "hour", "price"} <= set(re.findall(r"\w+", json.dumps(found)))
+
+
+def test_it_is_exported_without_its_code(outside):
+    train.main(command("heads,model.experts=product", "runs/exported"))
+    out = outside / "models/heads"
+    export.main(["--workdir=runs/exported", f"--out={out}"])
+    code = (outside / "plugin.py").read_bytes()
+    assert not [p for p in out.rglob("*") if p.is_file() and b"class Heads" in p.read_bytes()]
+    before = model_folder.read_manifest(out)
+    assert before["plugins"] == [
+        {"name": "plugin.py", "sha256": model_folder.sha256(outside / "plugin.py")}
+    ]
+    with pytest.raises(UserError, match="--plugins=FILE"):
+        export.main([f"--again={out}"])
+    (outside / "moved").mkdir()
+    (outside / "moved/mine.py").write_bytes(code)
+    export.main([f"--again={out}", "--plugins=moved/mine.py"])
+    after = model_folder.read_manifest(out)
+    assert after["program"]["made"] >= before["program"]["made"]
+    assert after["files"].keys() == before["files"].keys()
 
 
 def test_its_option_is_swept(outside):

@@ -5,14 +5,17 @@ import threading
 
 import optuna
 import pytest
+from claimed_folders import RESULTS
 from small_runs import small
 from studies_in_memory import in_memory
 
 from dtn_jax.errors import UserError
+from dtn_jax.workdir import found
 from experiments.search import storage_urls, studies
 from experiments.search.budget import Budget, make_pruner, make_sampler
 from experiments.search.opening import open_study
 from experiments.search.trials import SETTINGS
+from experiments.search.worker import check_values
 
 RANDOM = Budget(99, "random", "asha", 0, {})
 
@@ -63,6 +66,19 @@ def test_a_damaged_database_is_told(tmp_path, damage):
     damage(tmp_path / "sweep.db")
     with pytest.raises(UserError, match=r"storage '.*sweep\.db' (is damaged|cannot be opened)"):
         open_study(*given)
+
+
+def test_an_edited_value_of_the_storage_is_told(tmp_path):
+    study = in_memory(2)
+    for value in (0.5, 0.9):
+        study.optuna.add_trial(optuna.trial.create_trial(value=value))
+    for number in (0, 1):
+        (tmp_path / f"trial_{number}").mkdir()
+    found.write(tmp_path / "trial_0", RESULTS)
+    check_values(study, tmp_path)
+    found.write(tmp_path / "trial_1", RESULTS)
+    with pytest.raises(UserError, match=r"trial 1 found 0\.9, but .*results\.json has 0\.5"):
+        check_values(study, tmp_path)
 
 
 def test_the_last_point_of_a_grid_is_gone_on_with_too():

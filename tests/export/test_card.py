@@ -82,6 +82,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "# shared\\_bottom on shop",
         "| days of the log | 2026-03-01 to 2026-03-10 |",
         "| rows of train |",
+        "| split by time | validation from 2026-03-09, test from 2026-03-10 |",
         "scored as '1'",
         "scored as the unknown id; optional",
         "| order | binary | rows with click | all rows | none |",

@@ -96,11 +96,20 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
         (lambda told: told.update(table_dtype="red"), "dtype of tables 'red'"),
         (lambda told: told.update(members=[]), "members"),
         (lambda told: told.pop("rows"), "damaged"),
+        (lambda told: told.update(rows=told["rows"] + 1), "begin elsewhere"),
+        (lambda told: told.update(config=["model.architecture"]), "damaged"),
     ],
 )
 def test_a_damaged_model_json_is_told(copy, edit, told):
     edited(copy, model_folder.MODEL, edit)
     with pytest.raises(UserError, match=told):
+        make_again(copy)
+
+
+@pytest.mark.parametrize("plugins", [5, ["mine.py"], [{"name": "mine.py"}]])
+def test_a_damaged_manifest_is_told(copy, plugins):
+    edited(copy, model_folder.MANIFEST, lambda told: told.update(plugins=plugins))
+    with pytest.raises(UserError, match="damaged"):
         make_again(copy)
 
 

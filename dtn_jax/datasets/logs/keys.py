@@ -34,10 +34,10 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
 
     Missing are nulls and NaN. Numbers, texts, booleans and times have keys; a list has none.
     """
-    there = column.is_not_null().to_numpy()
-    dtype = column.dtype
+    full, dtype = not column.null_count(), column.dtype
+    there = np.ones(len(column), bool) if full else column.is_not_null().to_numpy()
     if dtype.is_integer():
-        whole = column.fill_null(0)
+        whole = column if full else column.fill_null(0)
         if dtype == pl.UInt64:  # beyond int64 it keeps its bits: as text it would be a hash
             return mixed(whole.to_numpy() + GOLDEN), there
         return number_keys(whole.cast(pl.Int64).to_numpy()), there
@@ -53,7 +53,8 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
         ), there
     if dtype == pl.Null:
         return np.zeros(len(column), np.uint64), there
-    texts = column.cast(pl.String).fill_null("")
+    texts = column.cast(pl.String)
+    texts = texts if full else texts.fill_null("")
     made = text_keys(texts)
     numeric = texts.str.contains(WHOLE)
     if numeric.any():

@@ -49,8 +49,15 @@ def make_again(
     folder = pathlib.Path(model).expanduser().absolute()
     manifest = model_folder.read_manifest(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
-    config = config_of(folder, facts, manifest, plugins)
-    forward = forward_of(config, facts, schema)
+    stored = stored_shapes(folder / model_folder.WEIGHTS)
+    if not 0 < len(facts.members) <= len(stored):
+        raise UserError(f"{folder / model_folder.MODEL} is damaged: {len(facts.members)} members")
+    try:
+        config = config_of(folder, facts, manifest, plugins)
+        forward = forward_of(config, facts, schema)
+    except (TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{folder} is damaged ({reason}); {model_folder.AGAIN}") from None
     with new_folder(folder, replace=True) as made:
         for path in sorted(folder.rglob("*")):
             _link(path, made / path.relative_to(folder))
@@ -58,7 +65,7 @@ def make_again(
         (made / model_folder.MANIFEST).unlink()
         say(f"The program of {folder}, for every batch size on CPUs, GPUs and TPUs")
         read = write_program(made, forward)
-        _check_weights(folder, read)
+        _check_weights(folder, read, stored)
         told = {name: manifest.get(name) for name in ("made", "data", "plugins")}
         told |= {"program": program_facts(model_folder.now()), "versions": all_versions()}
         model_folder.write_manifest(made, told)
@@ -113,9 +120,11 @@ def forward_of(config: FrozenConfigDict, facts: Facts, schema: Schema) -> Forwar
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
         plan = make_plan(schema, config.model, views, codebooks, "cpu")
-    if not facts.members:
-        raise UserError("model.json is damaged: it has no members")
     choose("dtype of tables", facts.table_dtype, TABLE_DTYPES)
+    if (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
+        raise UserError(
+            "model.json is damaged: its tables begin elsewhere than those of its config and schema"
+        )
     return Forward(model, plan, tasks, facts.table_dtype, len(facts.members))
 
 
@@ -128,9 +137,8 @@ def _hashed(plugins: str) -> str:
     return ",".join(f"{path}#{model_folder.sha256(path)}" for path in paths)
 
 
-def _check_weights(folder: pathlib.Path, read: Mapping) -> None:
+def _check_weights(folder: pathlib.Path, read: Mapping, stored: Mapping) -> None:
     """Raises UserError unless the file of weights has all that the program reads."""
-    stored = stored_shapes(folder / model_folder.WEIGHTS)
     for name, leaf in read.items():
         expected = (tuple(leaf.shape), leaf.dtype.name)
         if stored.get(name) != expected:

@@ -64,8 +64,8 @@ def export_run(
       The folder.
 
     Raises:
-      UserError: a run is not finished, or damaged, or differs from the others; an option names what
-        is not there; `out` is there and is not to be replaced.
+      UserError: a run is not finished, or damaged, or differs from the others, or computes in
+        float64; an option names what is not there; `out` is there and is not to be replaced.
     """
     out = pathlib.Path(out).expanduser().absolute()
     workdirs = [pathlib.Path(folder).expanduser().absolute() for folder in workdirs]
@@ -73,6 +73,11 @@ def export_run(
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)
     run = trained.build(workdirs, plugins, data_dir, manual_dir)
+    if run.config.model.dtype == "float64":
+        raise UserError(
+            "model.dtype=float64 is for checks, and no model that is exported computes in it: "
+            "train with float32 or bfloat16"
+        )
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
     fixed = read_fixed(fix, run.schema)
     with new_folder(out, replace) as folder:

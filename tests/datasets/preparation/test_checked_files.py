@@ -108,6 +108,17 @@ def test_a_set_of_an_earlier_version_opens_and_says_so_once(folder, capsys):
     assert (said.out + said.err).count("has no checksums (an earlier version prepared it)") == 1
 
 
+@pytest.mark.parametrize("edit", [('"train": 30', '"train": 20'), ('"lanes": 2', '"lanes": 0')])
+def test_other_rows_of_a_set_of_an_earlier_version_are_told(folder, edit):
+    (folder / checksums.NAME).unlink()
+    path = folder / "prepared.json"
+    path.write_text(path.read_text().replace(*edit))
+    with pytest.raises(
+        UserError, match=r"dataset_info.json is missing or damaged .*(8 records|zero)"
+    ):
+        read(folder)
+
+
 def test_nonsense_in_place_of_checksums_is_told(folder):
     for text in ("", "[]", "[" * 10_000, '{"a": 1}', '{"a": [1e999, 2]}', "null"):
         (folder / checksums.NAME).write_text(text)

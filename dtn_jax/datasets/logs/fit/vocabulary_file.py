@@ -21,7 +21,7 @@ from dtn_jax.datasets.logs import mapped
 from dtn_jax.datasets.shapes import Int32, Int64, UInt64
 from dtn_jax.errors import UserError
 
-PER_BUCKET = 8  # keys that share their first bits, on average
+BUCKETS = 1 << 23  # at most; keys that share their first bits lie in one, few of them if possible
 CHUNK = 1 << 20  # keys that are written at a time
 SCHEMA = pa.schema([("key", pa.uint64()), ("row", pa.int32())])
 VALUES = pa.schema([("value", pa.large_string()), ("count", pa.int64())])
@@ -41,7 +41,7 @@ class VocabularyFile:
 
     @functools.cached_property
     def _bits(self) -> int:
-        return max(len(self.keys) // PER_BUCKET, 1).bit_length()
+        return max(min(2 * len(self.keys), BUCKETS - 1), 1).bit_length()
 
     @functools.cached_property
     def _starts(self) -> Int32[np.ndarray, " buckets_1"]:
@@ -56,13 +56,20 @@ class VocabularyFile:
             return np.zeros(len(wanted), np.int32)
         bucket = (wanted >> np.uint64(64 - self._bits)).astype(np.int64)
         low, high = self._starts[bucket], self._starts[bucket + 1]
+        last = len(self.keys) - 1
+        at = np.minimum(low, last)
+        same = self.keys[at] == wanted
+        found = np.where(same, self.rows[at], np.int32(0))
+        rest = np.flatnonzero(~same & (high > low + 1))  # few: most buckets hold a key or none
+        low, high, wanted = low[rest] + 1, high[rest], wanted[rest]
         for _ in range(int((high - low).max(initial=0)).bit_length()):
             middle = (low + high) >> 1
-            right = self.keys[np.minimum(middle, len(self.keys) - 1)] < wanted
+            right = self.keys[np.minimum(middle, last)] < wanted
             low, high = np.where(right, middle + 1, low), np.where(right, high, middle)
             low = np.minimum(low, high)
-        at = np.minimum(low, len(self.keys) - 1)
-        return np.where(self.keys[at] == wanted, self.rows[at], np.int32(0))
+        at = np.minimum(low, last)
+        found[rest] = np.where(self.keys[at] == wanted, self.rows[at], np.int32(0))
+        return found
 
 
 def load(path: pathlib.Path) -> VocabularyFile:

@@ -18,6 +18,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.formula.evaluate import evaluate
@@ -83,6 +84,8 @@ class Expression:
         A column alone needs none.
         """
         parts = () if self.column else self._typed(frame).wrong
+        if not parts:
+            return pl.Series("wrong", np.zeros(frame.height, bool))
         return frame.select(_any(parts)).to_series()
 
     def read(self, frame: pl.DataFrame, kind: str) -> tuple[pl.Series, pl.Series]:

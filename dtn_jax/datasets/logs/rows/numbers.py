@@ -29,10 +29,10 @@ def singles(expression: Expression, frame: pl.DataFrame) -> tuple[pl.Series, Bad
     if wrong.any():
         endless = wrong & _endless(frame[expression.column]) if expression.column else wrong & False
         bad = {NOT_FINITE: endless, WRONG_TYPE: wrong & ~endless}
-    large = values.abs() > LARGEST
+    large = np.abs(values.to_numpy()) > LARGEST  # False of a null
     if large.any():
-        bad[TOO_LARGE] = large.fill_null(False).to_numpy()
-        values = values.set(large.fill_null(False), None)
+        bad[TOO_LARGE] = large
+        values = values.set(pl.Series(large), None)
     return values, bad
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.metrics.significance import FEW
+from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.plain_text import escaped, table
 from dtn_jax.run import Run
 from dtn_jax.schema import ALL, Field
 
 SPLITS = ("train", "validation", "test")
-DAY = 86_400_000_000  # microseconds
 
 
 def data(run: Run) -> Iterator[str]:
@@ -25,7 +25,8 @@ def data(run: Run) -> Iterator[str]:
         rows.append(("share of train that was used", f"{run.config.data.train_share:g}"))
     if span := days(notes):
         rows.append(("days of the log", " to ".join(span)))
-    rows += [(f"{split} begins", start) for split, start in cuts(notes).items()]
+    if told := cuts_line(notes):
+        rows.append(("split by time", told))
     if notes.get("read"):
         bad = sum(notes.get("rejected", {}).values())
         rows.append(("rows of the log that were rejected", f"{bad:,} of {notes['read']:,}"))
@@ -53,21 +54,8 @@ def days(notes: Mapping) -> tuple[str, str] | None:
     )
 
 
-def cuts(notes: Mapping) -> dict[str, str]:
-    """When validation and test begin, of a log that is split by time."""
-    found = notes.get("cuts")
-    if not isinstance(found, Mapping) or notes.get("time_unit") == "number":
-        return {}
-    start, named = datetime.datetime(1970, 1, 1), {}
-    for split in ("validation", "test"):
-        value = found.get(split)
-        if isinstance(value, int) and abs(value) > DAY:
-            named[split] = (start + datetime.timedelta(microseconds=value)).isoformat(" ")
-    return named
-
-
 def fields(model: Subject, run: Run) -> Iterator[str]:
-    data_, facts = run.data, model.facts
+    data_, facts, cuts = run.data, model.facts, run.data.cut_shares()
     rows = []
     for field in model.schema.fields:
         notes = []
@@ -77,13 +65,16 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
             notes.append("optional")
         if field.name in data_.hash_functions:
             notes.append("hashed")
+        if cut := cuts.get(field.name):
+            notes.append(f"{100 * cut:.2g} % of train's values are beyond what it keeps")
         shares = [unknown(run, split, field.name) for split in ("train", "test")]
         rows.append((field.name, kind(field), f"{field.rows:,}", *shares, "; ".join(notes)))
     header = ("field", "kind", "rows of its table", "unknown in train", "unknown in test", "")
     yield table(header, rows, left=2)
+    hashed = " Of hashed fields these are the missing ones alone." * bool(data_.hash_functions)
     yield (
         "Unknown values are missing, or were not seen in train (often enough). They share one row "
-        "of their table."
+        f"of their table.{hashed}"
     )
 
 

@@ -1,0 +1,83 @@
+"""The columns of raw files that stand beside the scores, each in one type for all files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from dtn_jax.datasets.logs.raw.files import FILE
+from dtn_jax.datasets.logs.raw.unit import Types
+from dtn_jax.errors import UserError, choose
+
+
+def kept_types(
+    types: Mapping[str, Types], wanted: Sequence[str] | None, outputs: Sequence[str], suffix: str
+) -> Types:
+    """{column: its type in the output}.
+
+    Args:
+      types: the columns of each raw file, by its address.
+      wanted: the columns to keep; None keeps all of single values, in the order of the files.
+      outputs: the names of the scores.
+      suffix: of the output; CSV has no lists.
+
+    Raises:
+      UserError: no file has a wanted column, it has a score's name, or types that do not go
+        together.
+    """
+    every = list(dict.fromkeys(name for own in types.values() for name in own))
+    if wanted is None:
+        nested = {n for own in types.values() for n, dtype in own.items() if _nested(dtype)}
+        wanted = [name for name in every if name not in nested and name != FILE]
+    found = {}
+    for name in wanted:
+        choose("column to keep:", name, every)
+        if name in outputs:
+            raise UserError(
+                f"the rows have a column {name!r} already, which is the name of a score; choose "
+                "the columns to keep, with --columns"
+            )
+        found[name] = _common(name, {a: own[name] for a, own in types.items() if name in own})
+        if _nested(found[name]) and suffix == ".csv":
+            raise UserError(f"column {name!r} holds lists, and CSV has none")
+    return found
+
+
+def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
+    """A chunk's column in the output's type.
+
+    Raises:
+      UserError: a value does not fit: JSON lines may show other types after the first lines.
+    """
+    if column.dtype == dtype:
+        return column
+    made = column.cast(dtype, strict=False)
+    lost = made.is_null() & column.is_not_null()
+    if column.dtype.is_float() and made.dtype.is_integer():
+        lost |= (made.cast(column.dtype) != column).fill_null(False)
+    if lost.any():
+        raise UserError(
+            f"{file}: column {column.name!r} holds {column.filter(lost)[0]!r}, where the output "
+            f"has {dtype}, as the file's first lines do; choose other columns, with --columns"
+        )
+    return made
+
+
+def _nested(dtype: object) -> bool:
+    return isinstance(dtype, pl.List | pl.Array | pl.Struct)
+
+
+def _common(name: str, own: Mapping[str, object]) -> object:
+    """The type that holds the values of all files."""
+    empty = [pl.DataFrame(schema={name: dtype}) for dtype in own.values()]
+    try:
+        dtype = pl.concat(empty, how="vertical_relaxed")[name].dtype
+    except pl.exceptions.PolarsError:
+        examples = {str(dtype): address for address, dtype in reversed(own.items())}
+        listed = ", ".join(f"{dtype} ({address})" for dtype, address in examples.items())
+        raise UserError(
+            f"column {name!r} is of several types: {listed}; choose the columns to keep, with "
+            "--columns"
+        ) from None
+    return pl.String() if dtype == pl.Null else dtype

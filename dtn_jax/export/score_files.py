@@ -1,0 +1,246 @@
+"""Files of any size are scored in bounded memory: their rows in order, with the scores beside them.
+
+Reading, encoding, the device and writing work at the same time, on different chunks.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+import dtn_jax
+from dtn_jax.datasets.logs.raw import files, read, units
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.unit import Chunk
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.errors import UserError, choose
+from dtn_jax.export.encoded import Bad, Encoded
+from dtn_jax.export.kept_columns import cast, kept_types
+from dtn_jax.export.model import Model
+from dtn_jax.export.model_folder import MANIFEST, sha256
+from dtn_jax.export.raw_rows import check_there, plain
+from dtn_jax.export.score_parts import FORMATS, Part, Parts
+from dtn_jax.export.threads import in_order, pool
+from dtn_jax.input.prefetch import prefetched
+
+ON_BAD_ROWS = ("null", "error")
+ROWS = 32_768  # of a chunk: memory is bounded by a few of them
+UNIT = {"rows": 1 << 17, "size": 16 << 20}  # rows, or bytes of a text file: what a kill may lose
+FEWEST = 8  # a batch has at least one in so many of the largest one's rows
+AHEAD = 2  # chunks that are encoded before the device asks for them, beside those being encoded
+
+
+@dataclasses.dataclass
+class Piece:
+    """A chunk of a unit: what is kept of its rows, and the rows as the model takes them.
+
+    Attributes:
+      unit: its number; `last` where no chunk of it follows.
+      kept: the wanted columns of all rows; null in rows that could not be read.
+      encoded: the same rows.
+    """
+
+    unit: int
+    last: bool
+    kept: pl.DataFrame
+    encoded: Encoded
+
+
+class Job:
+    """Files to be scored.
+
+    Args:
+      model: that scores them.
+      inputs: files, globs, folders; see `raw.files.find`.
+      output: a file whose suffix is one of FORMATS.
+      columns: the columns to keep beside the scores; None keeps all of single values.
+      on_bad_rows: `null` scores them as missing, and counts them; `error` ends at the first.
+      format: of the files, where their names do not say.
+      replace: an output that is there is replaced when the new one is whole.
+      say: is told what is found.
+
+    Raises:
+      UserError: there are no such files, a column is missing, the output is there, or another
+        process writes it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: Sequence[str],
+        output: str | pathlib.Path,
+        *,
+        columns: Sequence[str] | None = None,
+        on_bad_rows: str = "null",
+        format: str = "",
+        replace: bool = False,
+        say: Callable[[str], None] = print,
+    ):
+        choose("on_bad_rows", on_bad_rows, ON_BAD_ROWS)
+        output = _output(output, replace)
+        batches = model.batches
+        least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
+        self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
+        self.on_bad_rows, self.say = on_bad_rows, say
+        given = model.encoding.input
+        self.files = files.find(inputs, format or given.format)
+        known = self.files[0].format
+        own = given.format in ("", known) or known == "csv"
+        self.input: InputSpec = given if own else InputSpec()
+        self.types = read.schemas(self.files, self.input)
+        for file in self.files:
+            try:
+                check_there(list(self.types[file.address]), model.columns, model.optional)
+            except UserError as error:
+                raise UserError(f"{file.address}: {error}") from None
+        self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
+        self.units = units.plan(self.files, self.input, **UNIT)
+        self.metadata = {
+            "model": model.folder.resolve().name,
+            "sha256": sha256(model.folder / MANIFEST),
+        }
+        self.parts = Parts(output, self._made_from(), say)
+        self.account = Account()
+        self.accounts = {n: self.parts.done(n) for n in range(len(self.units))}
+        self.left = [n for n, found in self.accounts.items() if found is None]
+        if len(self.left) < len(self.units):
+            done = len(self.units) - len(self.left)
+            say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
+
+    @property
+    def rows(self) -> int:
+        """How many are left to be scored; 0 where that is not known yet."""
+        counts = [self.units[n].rows for n in self.left]
+        return 0 if -1 in counts else sum(counts)
+
+    def run(self) -> Iterator[int]:
+        """Scores all that is left, and writes the output; yields the rows of each chunk.
+
+        Raises:
+          UserError: a file is damaged or has changed, or a row is bad and must not be.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.parts.release)
+            threads = max(1, min(4, (os.cpu_count() or 1) - 1))
+            encoders = pool(stack, threads, "encode")
+            writer = pool(stack, 1, "write")
+            chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
+            pieces = in_order(encoders, lambda chunk: self._piece(*chunk), chunks, threads + AHEAD)
+            waiting: collections.deque[Piece] = collections.deque()
+            logits = self.model.batches.logits(_encoded(pieces, waiting))
+            written: collections.deque[concurrent.futures.Future] = collections.deque()
+            for found in logits:
+                piece = waiting.popleft()
+                self._check(piece)
+                written.append(writer.submit(self._write, piece, found))
+                if len(written) > AHEAD:
+                    written.popleft().result()
+                yield len(piece.encoded)
+            for future in written:
+                future.result()
+            for n in range(len(self.units)):
+                self.account.include(self.accounts[n])
+            self.say(f"writing {self.parts.output}, of {len(self.units)} pieces")
+            empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
+            self.parts.join(len(self.units), empty, self.metadata)
+
+    def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk, bool]]:
+        """(unit, its file, a chunk, whether it is the unit's last)."""
+        for n in self.left:
+            unit = self.units[n]
+            file = self.files[unit.file]
+            there = self.types[file.address]
+            wanted = [*self.model.columns, *self.kept]
+            wanted = [name for name in dict.fromkeys(wanted) if name in there]
+            held = None
+            for chunk in read.chunks(file, unit, wanted, self.input, ROWS):
+                if held is not None:
+                    yield n, file, held, False
+                held = chunk
+            if held is None:
+                held = Chunk(pl.DataFrame(), np.empty(0, np.int64), [])
+            yield n, file, held, True
+
+    def _piece(self, unit: int, file: RawFile, chunk: Chunk, last: bool) -> Piece:
+        frame, numbers = _with_broken(chunk)
+        bad = Bad(numbers, file.address)
+        bad.broken(chunk.broken)
+        nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
+
+        def column(name: str) -> pl.Series:
+            return (frame[name] if name in frame.columns else nothing).alias(name)
+
+        raw = pl.DataFrame([plain(column(name), bad) for name in self.model.columns])
+        kept = {name: cast(column(name), dtype, file.address) for name, dtype in self.kept.items()}
+        encoded = self.model.encoding.encode_frame(raw, bad)
+        return Piece(unit, last, pl.DataFrame(kept), encoded)
+
+    def _check(self, piece: Piece) -> None:
+        if self.on_bad_rows == "error" and piece.encoded.bad:
+            raise UserError(
+                f"{piece.encoded.account.summary()[0]}; --on_bad_rows=null scores the others"
+            )
+
+    def _write(self, piece: Piece, logits: np.ndarray) -> None:
+        """In a thread of its own, which takes the pieces in their order."""
+        if getattr(self, "_part", None) is None:
+            self._part: Part | None = self.parts.open(piece.unit, piece.unit == 0, self.metadata)
+            self._own = Account()
+        if len(piece.encoded) or piece.last:
+            scores = self.model.scores(logits)
+            columns = [pl.Series(name, v).fill_nan(None) for name, v in scores.items()]
+            self._part.write(pl.DataFrame([*piece.kept.get_columns(), *columns]))
+        self._own.include(piece.encoded.account)
+        if piece.last:
+            self.parts.close(piece.unit, self._part, self._own)
+            self.accounts[piece.unit] = self._own
+            self._part = None
+
+    def _made_from(self) -> dict:
+        """What the scores depend on, and how the rows are cut."""
+        return {
+            "dtn_jax": dtn_jax.__version__,
+            "model": self.metadata["sha256"],
+            "files": [[f.address, f.size, files.ends(f.address)] for f in self.files],
+            "input": dataclasses.asdict(self.input),
+            "units": [dataclasses.astuple(unit) for unit in self.units],
+            "columns": {name: str(dtype) for name, dtype in self.kept.items()},
+        }
+
+
+def _output(output: str | pathlib.Path, replace: bool) -> pathlib.Path:
+    if "://" in str(output):
+        raise UserError(f"the output {output} is not local: expected a path")
+    path = pathlib.Path(output).expanduser().absolute()
+    if path.suffix not in FORMATS:
+        raise UserError(f"the output {path.name!r} ends in none of {', '.join(FORMATS)}")
+    if path.is_dir() or (path.exists() and not replace):
+        raise UserError(f"{path} is there already; give another output, or --replace")
+    return path
+
+
+def _with_broken(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
+    """All rows of a chunk in order, broken ones as nulls; and their numbers."""
+    if not chunk.broken:
+        return chunk.frame, chunk.numbers
+    numbers = np.concatenate([chunk.numbers, [reject.row for reject in chunk.broken]])
+    order = np.argsort(numbers, kind="stable")
+    places = pl.Series(order, dtype=pl.Int64)
+    places = places.set(places >= len(chunk.numbers), None)
+    return chunk.frame.select(pl.all().gather(places)), numbers[order]
+
+
+def _encoded(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:
+    """What the model takes of the pieces, which wait meanwhile."""
+    for piece in pieces:
+        waiting.append(piece)
+        yield piece.encoded

@@ -1,0 +1,142 @@
+"""What a command that was killed has scored already, and how it becomes the output.
+
+Beside OUTPUT lies the folder `OUTPUT.parts`: `made_from.json`, what is being scored and by which
+model, and for each unit that is done `00012.FORMAT` and `00012.json`, its account of bad rows. Each
+is written beside its place and moved there when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dtn_jax.datasets.logs.rows.account import Account
+from dtn_jax.errors import UserError
+from dtn_jax.shared_files import TEMPORARY, locked, replacing, write_whole
+
+FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+PIECE = 1 << 20  # bytes that are copied at a time
+
+
+class Part:
+    """The scored rows of a unit, written chunk by chunk; whole once it is closed."""
+
+    def __init__(self, path: pathlib.Path, header: bool, metadata: Mapping[str, str]):
+        self.path, self.header, self.metadata = path, header, metadata
+        self._replacing = replacing(path)
+        self._temporary = self._replacing.__enter__()
+        self._file: IO | None = None
+        self._parquet: pq.ParquetWriter | None = None
+
+    def write(self, frame: pl.DataFrame) -> None:
+        if self.path.suffix == ".parquet":
+            table = frame.to_arrow()
+            if self._parquet is None:
+                schema = table.schema.with_metadata(dict(self.metadata))
+                self._parquet = pq.ParquetWriter(self._temporary, schema, compression="zstd")
+            self._parquet.write_table(table)
+            return
+        if self._file is None:
+            self._file = self._temporary.open("wb")
+        if self.path.suffix == ".csv":
+            frame.write_csv(self._file, include_header=self.header)
+            self.header = False
+        else:
+            frame.write_ndjson(self._file)
+
+    def close(self) -> None:
+        for file in (self._parquet, self._file):
+            if file is not None:
+                file.close()
+        self._replacing.__exit__(None, None, None)
+
+
+class Parts:
+    """The parts of an output.
+
+    Args:
+      output: the file that they become; its suffix says the format.
+      made_from: all that its numbers depend on, as JSON has it.
+      say: is told what is found.
+
+    Raises:
+      UserError: another process writes the same output.
+    """
+
+    def __init__(self, output: pathlib.Path, made_from: Any, say: Callable[[str], None]):
+        self.output, self.folder = output, output.with_name(f"{output.name}.parts")
+        self.format = FORMATS[output.suffix]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = locked(self.folder / "lock")
+        if self._lock is None:
+            raise UserError(f"another process is writing {output} (it holds {self.folder}/lock)")
+        text = json.dumps(made_from, indent=1, sort_keys=True)
+        place = self.folder / "made_from.json"
+        if self._read(place) != text:
+            if any(self.folder.glob("*.json")):
+                say(f"{self.folder} is of another model, other files or options: begun anew")
+            for path in self.folder.iterdir():
+                if path.name != "lock":
+                    path.unlink()
+            write_whole(place, text)
+        for path in self.folder.glob(f"*{TEMPORARY}"):  # of a process that was killed
+            path.unlink()
+
+    def release(self) -> None:
+        """Lets other processes write the output."""
+        self._lock.close()
+
+    def done(self, unit: int) -> Account | None:
+        """The account of a unit that was scored; None where it was not."""
+        text = self._read(self._of(unit, ".json"))
+        try:
+            return Account.from_json(json.loads(text)) if text else None
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def open(self, unit: int, first: bool, metadata: Mapping[str, str]) -> Part:
+        return Part(self._of(unit, self.output.suffix), first, metadata)
+
+    def close(self, unit: int, part: Part, account: Account) -> None:
+        part.close()
+        write_whole(self._of(unit, ".json"), json.dumps(account.to_json()))
+
+    def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:
+        """Writes the output, which appears whole, and removes the parts."""
+        paths = [self._of(unit, self.output.suffix) for unit in range(units)]
+        with replacing(self.output) as temporary:
+            if self.format == "parquet":
+                schema = empty.to_arrow().schema.with_metadata(dict(metadata))
+                with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                    for batch in _batches(paths):
+                        writer.write_batch(batch.cast(schema))
+            else:
+                with temporary.open("wb") as file:
+                    if not paths and self.format == "csv":
+                        empty.write_csv(file)
+                    for path in paths:
+                        with path.open("rb") as part:
+                            shutil.copyfileobj(part, file, PIECE)
+        shutil.rmtree(self.folder)
+
+    def _of(self, unit: int, suffix: str) -> pathlib.Path:
+        return self.folder / f"{unit:06d}{suffix}"
+
+    def _read(self, path: pathlib.Path) -> str:
+        try:
+            return path.read_text()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+
+def _batches(paths: list[pathlib.Path]) -> Iterator[pa.RecordBatch]:
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches()

@@ -1,0 +1,73 @@
+"""What GET /schema says: the columns that rows need, the fields that read them, the outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtn_jax.errors import UserError
+from dtn_jax.export.encoded import Encoded
+from dtn_jax.export.model import Model
+from dtn_jax.export.serve.reading import Reading
+from dtn_jax.schema import Field
+
+TIMES = ("2026-03-05T12:30:00Z", 1_772_713_800, 20260305)
+NUMBERS = (1.0, 1)
+TEXTS = ("a", 1)
+
+
+def describe(model: Model, reading: Reading) -> dict[str, Any]:
+    """As JSON has it."""
+    columns = [
+        {
+            "name": name,
+            "required": name not in reading.optional,
+            "expected": reading.expected[name],
+            "fields": list(reading.fields[name]),
+        }
+        for name in reading.columns
+    ]
+    return {
+        "columns": columns,
+        "fields": [{"name": f.name, "kind": f.kind} for f in model.schema.fields],
+        "fixed": dict(model.facts.fixed),
+        "outputs": list(reading.outputs),
+        "example": {"rows": [example(model, reading)]},
+    }
+
+
+def example(model: Model, reading: Reading) -> dict[str, Any]:
+    """A row that the model scores: for each column the first value of a few that it takes."""
+    fields = {f.name: f for f in model.schema.fields}
+    row: dict[str, Any] = dict.fromkeys(reading.columns)
+    for name in reading.columns:
+        field = fields[reading.fields[name][0]]
+        for value in _values(field):
+            if _fits(model, row | {name: value}):
+                row[name] = value
+                break
+    for name in reading.columns:  # a bag and its weights go together
+        if row[name] is None:
+            both = {
+                n: [v]
+                for n in reading.columns
+                if reading.fields[n] == reading.fields[name]
+                for v in (1.0 if n == name else "a",)
+            }
+            row |= both if _fits(model, row | both) else {}
+    return row
+
+
+def _values(field: Field) -> tuple:
+    if field.kind == "vector":
+        return ([0.0] * field.length,)
+    if field.kind == "bag":
+        return (["a"], *TEXTS, *TIMES)
+    return (*NUMBERS, *TIMES) if field.kind == "numeric" else (*TEXTS, *TIMES)
+
+
+def _fits(model: Model, row: dict[str, Any]) -> bool:
+    try:
+        encoded: Encoded = model.encode([row])
+    except (UserError, ValueError, TypeError):
+        return False
+    return bool(encoded.good.all())

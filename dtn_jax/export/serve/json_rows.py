@@ -1,0 +1,204 @@
+"""A JSON body to a table of the model's columns.
+
+    {"rows": [{"user": 7, "item": 31, "price": 9.5}, …]}
+    {"user": {"user": 7}, "candidates": [{"item": 31, "price": 9.5}, …]}
+
+and in both "outputs": ["click@all", …], if not all are wanted. A column's values are read together.
+Every row has every column that the model needs; null is a missing value.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Sequence
+from typing import no_type_check
+
+import numpy as np
+import polars as pl
+
+from dtn_jax.datasets.logs.raw import json_types
+from dtn_jax.datasets.logs.raw.json_types import Kinds
+from dtn_jax.datasets.preparation.bags import flat
+from dtn_jax.export.serve.asked import Asked
+from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.reading import Reading
+from dtn_jax.export.serve.refused import Refused, bad_value, shown
+
+FORM = '{"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
+TYPES = {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}  # of plain columns
+IGNORED = 20  # names that are told at most
+
+
+def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) -> Asked:
+    """What a body asks for.
+
+    Args:
+      body: JSON in UTF-8.
+      reading: of the model.
+      limits: of a request.
+      outputs: what the request's address names, where the body names none.
+
+    Raises:
+      Refused: 400 where it is not JSON, 413 of too many rows, 422 of wrong ones.
+    """
+    found = parse(body)
+    if not isinstance(found, dict):
+        raise Refused(422, f"the body is {kind_of(found)}, expected an object: {FORM}")
+    others = found.keys() - {"rows", "user", "candidates", "outputs"}
+    if others:
+        raise Refused(422, f"the body has {shown(repr(min(others)))}, expected {FORM}")
+    chosen = reading.chosen(found.get("outputs", outputs))
+    if ("rows" in found) == ("candidates" in found) or ("user" in found) != ("candidates" in found):
+        raise Refused(422, f"the body has {', '.join(found) or 'nothing'}; expected {FORM}")
+    what = "row" if "rows" in found else "candidate"
+    rows, user = found.get("rows", found.get("candidates")), found.get("user", {})
+    if not isinstance(rows, list):
+        raise Refused(422, f"{what}s: got {kind_of(rows)}, expected a list of objects")
+    if not isinstance(user, dict):
+        raise Refused(422, f"user: got {kind_of(user)}, expected an object of the user's fields")
+    if len(rows) > limits.rows:
+        raise Refused(413, f"{len(rows):,} {what}s, at most {limits.rows:,} are scored at once")
+    columns, ignored = _columns(rows, user, reading, what, b"\\ud" in body.lower())
+    frame = _frame(columns, len(rows), limits)
+    shared = frozenset(user) & frozenset(reading.columns)
+    return Asked(frame, chosen, tuple(sorted(ignored)[:IGNORED]), what, shared)
+
+
+def parse(body: bytes) -> object:
+    """JSON, without what JSON leaves open: a key given twice, NaN, and texts of another encoding.
+
+    Raises:
+      Refused: it is no such text.
+    """
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise Refused(400, f"the body is not UTF-8 (byte {error.start:,})") from None
+    except RecursionError:
+        raise Refused(400, "the JSON is nested too deeply") from None
+    except ValueError as error:  # of a number with thousands of digits too
+        raise Refused(400, f"the body is not JSON: {shown(str(error))}") from None
+
+
+@no_type_check  # called for every object
+def _once(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refused(400, f"the JSON has the key {shown(repr(twice))} twice in one object")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise Refused(400, f"{text} is not JSON; null is a missing value")
+
+
+def kind_of(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _columns(
+    rows: list, user: dict, reading: Reading, what: str, escapes: bool
+) -> tuple[dict[str, pl.Series], set[str]]:
+    """Each column, of one row where the user has it; and the names that the model does not read."""
+    if set(map(type, rows)) - {dict}:
+        at = next(n for n, row in enumerate(rows, 1) if type(row) is not dict)
+        raise bad_value(f"{what} {at}", "", kind_of(rows[at - 1]), "an object", at)
+    there = set().union(*rows)
+    both = there & user.keys() & set(reading.columns)
+    if both:
+        raise Refused(422, f"{min(both)!r} is a field of the user and of candidates, expected one")
+    found = {}
+    for name in reading.columns:
+        if name in user:
+            values, where = [user[name]], "user"
+        else:
+            values, where = _values(rows, name, name in reading.optional, what), what
+        found[name] = _column(name, values, where, reading.expected[name], escapes)
+    return found, (there | user.keys()) - set(reading.columns)
+
+
+def _values(rows: list, name: str, optional: bool, what: str) -> list:
+    try:
+        return list(map(operator.itemgetter(name), rows))
+    except KeyError:
+        if optional:
+            return [row.get(name) for row in rows]
+    at = next(n for n, row in enumerate(rows, 1) if name not in row)
+    told = {"row": at, "column": name, "got": None, "expected": "the column, or null"}
+    raise Refused(
+        422,
+        f"{what} {at} has no column {name!r}, which the model needs; null is a missing value. "
+        f"GET /schema lists the columns",
+        told,
+    )
+
+
+def _column(name: str, values: list, where: str, expected: str, escapes: bool) -> pl.Series:
+    """The values in the type that `raw_rows.table` would give them."""
+    types = set(map(type, values)) - {type(None)}
+    if escapes and types & {str, list}:
+        _check(values, _unicode, name, where, "text of Unicode")
+    if len(types) == 1 and (kind := next(iter(types))) in TYPES:
+        try:
+            found = pl.Series(name, values, dtype=TYPES[kind])
+        except (OverflowError, TypeError):  # a whole number beyond 64 bits
+            found = json_types.series(values, Kinds.expected(values)).alias(name)
+    elif not types:
+        found = pl.Series(name, [None] * len(values), dtype=pl.Null)
+    else:
+        kinds = Kinds.expected(values)
+        if json_types.may_misfit(Kinds.of(values), kinds) or types & {dict}:
+            _check(values, lambda v: not json_types.misfit(v, kinds), name, where, expected)
+        found = json_types.series(values, kinds).alias(name)
+    if not _all_finite(found):
+        _check(values, _is_finite, name, where, "a number that a 64-bit float holds")
+    return found
+
+
+def _check(values: Sequence, fits, name: str, where: str, expected: str) -> None:
+    """Refuses the first value that does not fit."""
+    for at, value in enumerate(values, 1):
+        if not fits(value):
+            row = None if where == "user" else at
+            place = where if row is None else f"{where} {at}"
+            raise bad_value(place, name, json.dumps(value), expected, row)
+
+
+def _unicode(value: object) -> bool:
+    if type(value) is list:
+        return all(map(_unicode, value))
+    try:
+        return type(value) is not str or bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _all_finite(column: pl.Series) -> bool:
+    """Whether no number is infinite, as 1e999 is."""
+    if isinstance(column.dtype, pl.List):
+        column = flat(column)
+    return column.dtype != pl.Float64 or not np.isinf(column.to_numpy()).any()
+
+
+def _is_finite(value: object) -> bool:
+    items = value if type(value) is list else [value]
+    return not any(type(item) is float and np.isinf(item) for item in items)
+
+
+def _frame(columns: dict[str, pl.Series], rows: int, limits: Limits) -> pl.DataFrame:
+    """The columns side by side, those of one value for all rows."""
+    once = [c for c in columns.values() if len(c) != rows]
+    size = sum(column.estimated_size() for column in once) * rows
+    if size > limits.spread_bytes:
+        raise Refused(
+            413,
+            f"the user's fields for {rows:,} candidates are {size:,} bytes, at most "
+            f"{limits.spread_bytes:,} are scored at once: send fewer candidates",
+        )
+    return pl.DataFrame(
+        [c if len(c) == rows else c.new_from_index(0, rows) for c in columns.values()]
+    )

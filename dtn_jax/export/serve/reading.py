@@ -1,0 +1,76 @@
+"""What a model reads from rows: its columns, those that may be missing, and what each holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from dtn_jax.errors import UserError, choose
+from dtn_jax.export.log_encoding import LogEncoding
+from dtn_jax.export.model import Model
+from dtn_jax.export.serve.refused import Refused, shown
+from dtn_jax.schema import Field
+
+EXPECTED = {
+    "categorical": "text or a number",
+    "numeric": "a number",
+    "bag": "a list of texts or numbers",
+    "vector": "a list of {} numbers",
+    "weights": "a list of numbers, as long as the bag's",
+    "formula": "what {} reads",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Of one model.
+
+    Attributes:
+      columns: that are read, in the model's order.
+      optional: those that rows may lack.
+      expected: {column: what it holds, in words}.
+      fields: {column: the fields that read it}.
+      outputs: that it gives.
+    """
+
+    columns: tuple[str, ...]
+    optional: frozenset[str]
+    expected: Mapping[str, str]
+    fields: Mapping[str, tuple[str, ...]]
+    outputs: tuple[str, ...]
+
+    def chosen(self, names: object) -> tuple[str, ...]:
+        """The outputs that a request names; all, if it names none."""
+        if names is None:
+            return self.outputs
+        if not isinstance(names, Sequence) or isinstance(names, str) or not names:
+            raise Refused(422, "outputs: expected a list of names: " + ", ".join(self.outputs))
+        try:
+            return tuple(dict.fromkeys(choose("output", str(n), self.outputs) for n in names))
+        except UserError as error:
+            raise Refused(422, shown(str(error))) from None
+
+
+def read(model: Model) -> Reading:
+    expected, fields = {}, {}
+    for field in model.schema.fields:
+        for column in model.encoding.by.columns_of(field.name):
+            expected.setdefault(column, _expected(model, field, column) + " or null")
+            fields[column] = (*fields.get(column, ()), field.name)
+    return Reading(model.columns, frozenset(model.optional), expected, fields, model.outputs)
+
+
+def _expected(model: Model, field: Field, column: str) -> str:
+    by = model.encoding.by
+    if isinstance(by, LogEncoding):
+        spec = by.fitted[field.name].spec
+        weights, formula = spec.weights, spec.value is not None and not spec.value.column
+        kind, text = spec.kind, spec.value.text if formula else ""
+    else:
+        weights, kind = getattr(by.fitted[field.name], "weights", ""), field.kind
+        formula, text = False, ""
+    if column == weights:
+        return EXPECTED["weights"]
+    if formula:
+        return EXPECTED["formula"].format(text)
+    return EXPECTED[kind].format(field.length)

@@ -1,0 +1,101 @@
+"""Scores files of any size by an exported model: Parquet, CSV or JSON lines.
+
+The output has the input's rows in their order, the columns that are kept, and a column for each
+task and space, such as order@click. A row that the model can't read has no scores, and is counted
+with its reason. An interrupted call resumes: what is scored lies in OUTPUT.parts until the output
+appears, at once. docs/scoring.md says more.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+
+from dtn_jax.datasets.logs.schema.spec import FORMATS
+from dtn_jax.datasets.preparation import progress
+from dtn_jax.errors import UserError
+from dtn_jax.export import load
+from dtn_jax.export.batches import LARGEST
+from dtn_jax.export.score_files import ON_BAD_ROWS, Job
+from dtn_jax.export.tables import PLACES
+
+from . import command, compile_cache
+
+EXAMPLE = "python -m experiments.score --model=models/shop --input=day.parquet --output=s.parquet"
+
+RESUMES = True  # an interrupted call resumes where it was
+
+
+def main(arguments: Sequence[str]) -> None:
+    known = make_parser().parse_args(arguments)
+    for name in ("model", "input", "output"):
+        if not getattr(known, name):
+            raise UserError(f"--{name} is missing. See --help.")
+    compile_cache.use(known.cache_dir)
+    warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
+    model = load(known.model, tables=known.tables, largest=known.batch_rows)
+    job = Job(
+        model,
+        _listed(known.input),
+        known.output,
+        columns=None if known.columns == "all" else _listed(known.columns),
+        on_bad_rows=known.on_bad_rows,
+        format=known.format,
+        replace=known.replace,
+        say=progress.say,
+    )
+    begun, done = time.monotonic(), 0
+    with progress.Rows() as bars:
+        for rows in bars.count(job.run(), "score", job.rows, rows=int):
+            done += rows
+    seconds = time.monotonic() - begun
+    for line in job.account.summary():
+        progress.say(line.replace("rejected", "have no scores", 1))
+    rate = f", {done:,} of them now, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
+    progress.say(f"{job.account.rows:,} rows are scored{rate}: {known.output}")
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def make_parser() -> command.Parser:
+    parser = command.parser(__doc__, EXAMPLE)
+    add = parser.add_argument
+    add("--model", default="", help="the folder that experiments.export wrote")
+    add("--input", default="", help="files, globs or folders, by comma; local, or fsspec addresses")
+    add("--output", default="", help="a new file: .parquet, .csv or .jsonl")
+    add(
+        "--columns",
+        default="all",
+        help="what to keep beside the scores, by comma: names, _file for the name of a row's file, "
+        "or nothing at all (--columns=). Default: all columns of single values",
+    )
+    add(
+        "--on_bad_rows",
+        default=ON_BAD_ROWS[0],
+        choices=ON_BAD_ROWS,
+        help="a row that can't be read has no scores (null), or ends the command (error)",
+    )
+    add("--format", default="", choices=("", *FORMATS), help="of the input, if no suffix says it")
+    add(
+        "--tables",
+        default=PLACES[0],
+        choices=PLACES,
+        help="embedding tables on the device, or on disk, of which each batch reads its rows",
+    )
+    add(
+        "--batch_rows",
+        type=int,
+        default=0,
+        help="rows on the device at once, a power of two (default: "
+        f"{', '.join(f'{rows} on a {device.upper()}' for device, rows in LARGEST.items())})",
+    )
+    add("--replace", action="store_true", help="replace the output that is there")
+    compile_cache.add_option(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    command.run(main, RESUMES)

@@ -1,0 +1,198 @@
+"""A folder that is not as it was written, or that a stranger wrote, gives clean errors."""
+
+import dataclasses
+import datetime
+import json
+import shutil
+import struct
+import warnings
+
+import jax
+import jax.numpy as jnp
+import made_models
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import export as jax_export
+from safetensors.numpy import load_file, save_file
+
+from dtn_jax import export
+from dtn_jax.errors import UserError
+from dtn_jax.export import age, model_folder
+from dtn_jax.export.model_folder import MODEL, PROGRAM, SCHEMA, WEIGHTS
+
+FILES = (MODEL, PROGRAM, SCHEMA, WEIGHTS, "calibration.json", "encoders/encoders.json")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "whole"
+    made_models.builder_model(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "m")
+
+
+def sealed(folder, made=None):
+    """Writes a manifest that agrees with the files, as a stranger can."""
+    program = {"made": made or model_folder.now(), "jax": jax.__version__}
+    model_folder.write_manifest(folder, {"program": program})
+
+
+def change(folder, name, **changes):
+    facts = json.loads((folder / name).read_text())
+    (folder / name).write_text(json.dumps(facts | changes))
+    sealed(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_found(folder, name):
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"{path.name} is missing or damaged.*SHA-256"):
+        export.load(folder)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(FILES),
+    at=st.floats(0, 1, exclude_max=True),
+    how=st.sampled_from(["flip", "cut", "insert", "empty"]),
+    noise=st.binary(min_size=1, max_size=8),
+)
+def test_whatever_a_strangers_file_holds_the_error_is_clean(whole, name, at, how, noise):
+    path = whole / name
+    data = path.read_bytes()
+    place = int(at * len(data))
+    after = {"flip": len(noise), "insert": 0, "cut": len(data), "empty": len(data)}[how]
+    start = b"" if how == "empty" else data[:place]
+    noise = noise if how in ("flip", "insert") else b""
+    try:
+        path.write_bytes(start + noise + data[place + after :])
+        sealed(whole)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            export.load(whole).score(made_models.FRAME)
+    except UserError:
+        pass
+    finally:
+        path.write_bytes(data)
+        sealed(whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tasks": ["clack"]}, "unknown task 'clack'"),
+        ({"fixed": {"colour": 1}}, "unknown field 'colour'"),
+        ({"rows": 1 << 40}, "tables have"),
+        ({"offsets": [[0, 0, 0, 0, 0, 0, 10**6]]}, "fields need"),
+        ({"offsets": [[0, 0, 0, 0, 0, 0, -5]]}, "fields need"),
+        ({"offsets": [[0]]}, "slots"),
+        ({"offsets": "no"}, "damaged"),
+    ],
+)
+def test_facts_that_do_not_go_with_the_program(folder, changes, told):
+    change(folder, MODEL, **changes)
+    with pytest.raises(UserError, match=told):
+        export.load(folder)
+
+
+def test_weights_that_the_program_does_not_read(folder):
+    weights = load_file(folder / WEIGHTS)
+    name = "params/tower"
+    others = {
+        "no weights 'params/tower'": {k: v for k, v in weights.items() if k != name},
+        r"float32\[3, 4\]": weights | {name: np.zeros((3, 4), np.float32)},
+        "int32": weights | {name: weights[name].astype(np.int32)},
+    }
+    for told, given_ in others.items():
+        save_file(given_, folder / WEIGHTS)
+        sealed(folder)
+        with pytest.raises(UserError, match=told):
+            export.load(folder)
+
+
+@pytest.mark.parametrize("size", [2**63, 2**40, 0])
+def test_a_header_of_absurd_size_is_refused(folder, size):
+    data = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", size) + data[8:])
+    sealed(folder)
+    with pytest.raises(UserError, match=f"{WEIGHTS} is missing or damaged"):
+        export.load(folder)
+
+
+def test_encoders_that_leave_their_table(folder):
+    path = folder / "encoders/encoders.json"
+    found = json.loads(path.read_text())
+    found["word"]["values"].append("d")
+    path.write_text(json.dumps(found))
+    sealed(folder)
+    with pytest.raises(UserError, match="its fields are not those of the schema"):
+        export.load(folder)
+
+
+def test_a_program_that_calls_the_machine_is_not_run(folder):
+    model = export.load(folder)
+
+    def called(weights, inputs):
+        out = jax.ShapeDtypeStruct((3,), jnp.float32)
+        found = jax.ffi.ffi_call("system", out)()
+        return jnp.zeros((inputs["ids"].shape[0], 3), jnp.float32) + found[None]
+
+    batch, rows = jax_export.symbolic_shape("B, R")
+    program = model.batches.program
+
+    def symbolic(name, aval):
+        shape = [n if isinstance(n, int) else {"B": batch, "R": rows}[str(n)] for n in aval.shape]
+        return jax.ShapeDtypeStruct(shape, aval.dtype)
+
+    read = (program.weights, program.inputs)
+    arguments = [{name: symbolic(name, aval) for name, aval in part.items()} for part in read]
+    skipped = [jax_export.DisabledSafetyCheck.custom_call("system")]
+    made = jax_export.export(jax.jit(called), platforms=["cpu"], disabled_checks=skipped)
+    exported = made(*arguments).serialize()
+    (folder / PROGRAM).write_bytes(exported)
+    sealed(folder)
+    with pytest.raises(UserError, match=r"calls functions of the machine \(system\)"):
+        export.load(folder)
+
+
+def test_an_old_program_is_told_in_time(folder):
+    def ago(days):
+        then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+        sealed(folder, then.isoformat(timespec="seconds"))
+
+    ago(age.GUARANTEED - age.EARLY - 2)
+    export.load(folder)  # without a warning
+    ago(age.GUARANTEED - age.EARLY + 2)
+    with pytest.warns(UserWarning, match=r"made 152 days ago by JAX.*experiments.export --again"):
+        export.load(folder)
+    ago(400)
+    (folder / PROGRAM).write_bytes(b"of a version that is gone")
+    sealed(folder, json.loads((folder / "manifest.json").read_text())["program"]["made"])
+    with pytest.raises(UserError, match=r"400 days ago by JAX.*experiments.export --again"):
+        export.load(folder)
+
+
+def test_a_program_for_other_devices(folder, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "axis")
+    with pytest.raises(UserError, match="made for cpu, cuda, tpu; JAX runs on axis here"):
+        export.load(folder)
+
+
+def test_options_of_load(folder):
+    with pytest.raises(UserError, match=r"place of the tables 'ram'.*memory, disk"):
+        export.load(folder, tables="ram")
+    with pytest.raises(UserError, match="largest=100, expected a power of two"):
+        export.load(folder, largest=100)
+    with pytest.raises(UserError, match="holds no model"):
+        export.load(folder / "encoders")
+    assert dataclasses.is_dataclass(export.load(folder))

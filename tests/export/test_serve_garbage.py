@@ -1,0 +1,203 @@
+"""Whatever is sent to /score gets a 4xx that says why, and the next request is right."""
+
+import io
+import json
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from made_models import FRAME
+from served import ARROW, JSON, ROWS, serving
+
+ROW = ROWS[0]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served") / "model") as found:
+        yield found
+        assert found.is_well()
+
+
+def told(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    for word in words:
+        assert word in error, error
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b'{"rows": [NaN]}', 400, "NaN is not JSON; null is a missing value"),
+        (b'{"rows": [-Infinity]}', 400, "-Infinity is not JSON"),
+        (b'{"rows": []} x', 400, "Extra data"),
+        (b'\xef\xbb\xbf{"rows": []}', 400, "BOM"),
+        ('{"rows": []}'.encode("utf-16"), 400, "not UTF-8"),
+        (b'{"rows": [], "rows": []}', 400, "the key 'rows' twice"),
+        (b'{"rows": [{"id": 1, "id": 2}]}', 400, "the key 'id' twice"),
+        (b"[" * 100_000, 400, "nested too deeply"),
+        (b'{"rows": ' + b"[" * 900 + b"]" * 900 + b"}", 422, "got a list, expected an object"),
+        (b'{"rows": [' + b"9" * 5000 + b"]}", 400, "not JSON"),
+        (b"[]", 422, "the body is a list, expected an object"),
+        (b"null", 422, "the body is null"),
+        (b"{}", 422, "the body has nothing"),
+        (b'{"user": {}}', 422, "the body has user"),
+        (b'{"rows": [], "candidates": []}', 422, "the body has rows, candidates"),
+        (b'{"rows": {}}', 422, "rows: got an object, expected a list of objects"),
+        (b'{"user": 3, "candidates": []}', 422, "user: got a number"),
+        (b'{"rows": [], "row": []}', 422, "'row'"),
+        (b'{"rows": [], "outputs": 3}', 422, "outputs: expected a list of names"),
+        (b'{"rows": [], "outputs": [[]]}', 422, "unknown output"),
+        (json.dumps({"rows": [{}] * 1001}).encode(), 413, "at most 1,000"),
+        (b'{"rows": "' + b"x" * (1 << 20) + b'"}', 413, "longer than 1 MiB"),
+    ],
+)
+def test_bodies(served, body, status, words):
+    told(served.score(body), status, words)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "got", "expected"),
+    [
+        ("size", "many", "'many' (wrong type)", "a number or null"),
+        ("size", [1], "[1", "a number or null"),
+        ("size", 1e999, "Infinity", "a number that a 64-bit float holds"),
+        ("speed", 1e308, "not finite", "numbers as those of training"),
+        ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),
+        ("word", ["a"], '["a"]', "text or a number or null"),
+        ("word", "\ud800", '"\\ud800"', "text of Unicode"),
+        ("tags", ["\udfff"], '["\\udfff"]', "text of Unicode"),
+        ("tags", [["x"]], '[["x"]]', "a list of texts or numbers or null"),
+        ("tags", "x", '"x"', "a list of texts or numbers or null"),
+        ("tags_weights", [1.0, 2.0, 3.0], "weights of another length", "as long as the bag's"),
+        ("vector", [1.0], "list of other than 2 numbers", "a list of 2 numbers or null"),
+        ("vector", [1.0, 1e999], "Infinity", "a number that a 64-bit float holds"),
+        ("id", 2.5, "2.5 (wrong type)", "text or a number or null"),
+    ],
+)
+def test_values(served, column, value, got, expected):
+    body = json.dumps({"rows": [*ROWS[:3], ROW | {column: value}]}).replace("Infinity", "1e999")
+    found = told(served.score(body.encode()), 422, "row 4", got, expected)
+    assert found["row"] == 4
+    user = {column: value}
+    rest = {k: v for k, v in ROW.items() if k != column}
+    body = json.dumps({"user": user, "candidates": [rest]}).replace("Infinity", "1e999")
+    where = "candidate 1" if "not finite" in got else "user"
+    told(served.score(body.encode()), 422, where, expected)
+
+
+def test_a_row_that_lacks_a_column(served):
+    lacking = {k: v for k, v in ROW.items() if k != "speed"}
+    found = told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")
+    assert (found["row"], found["column"]) == (2, "speed")
+
+
+def test_a_users_long_text_for_many_candidates(served):
+    user, rest = {"word": "x" * 100_000}, {k: v for k, v in ROW.items() if k != "word"}
+    told(served.score({"user": user, "candidates": [rest] * 500}), 413, "send fewer candidates")
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"content-type": "application/x-www-form-urlencoded"}, "expected application/json or"),
+        ({"content-type": "application/json; charset=utf-16"}, "in UTF-8"),
+        ({"content-type": ""}, "there is no content-type"),
+        ({"content-type": "application/json", "content-encoding": "gzip"}, "expected a plain body"),
+    ],
+)
+def test_types_of_content(served, headers, words):
+    told(served.client.post("/score", content=b"{}", headers=headers), 415, words)
+
+
+def test_other_paths_and_methods(served):
+    told(served.client.get("/score"), 405, "Method Not Allowed", "POST /score")
+    told(served.client.get("/scores"), 404, "GET /scores")
+
+
+def stream(table, **options):
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema, **options) as out:
+        out.write_table(table)
+    return sink.getvalue()
+
+
+def with_column(name, values):
+    table = FRAME.to_arrow()
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def arrow(served, body):
+    return served.client.post("/score", content=body, headers=ARROW)
+
+
+def test_hostile_arrow(served):
+    good = stream(FRAME.to_arrow())
+    told(arrow(served, b""), 400, "not an Arrow stream")
+    told(arrow(served, b"\xff" * 100), 400)
+    for cut in range(8, len(good) - 8, 97):
+        answer = arrow(served, good[:cut])
+        assert answer.status_code in (200, 400), answer.text  # a stream may end after a batch
+    for codec in ("lz4", "zstd"):
+        packed = stream(FRAME.to_arrow(), options=pa.ipc.IpcWriteOptions(compression=codec))
+        told(arrow(served, packed), 400, "compressed")
+    huge = pa.table({"nothing": pa.nulls(1 << 24)})
+    told(arrow(served, stream(huge)), 413, "more than 1,000 rows")
+    told(arrow(served, stream(FRAME.drop("speed").to_arrow())), 422, "no column 'speed'")
+    struct = with_column("word", pa.array([{"a": 1}] * 6))
+    told(arrow(served, stream(struct)), 422, "column 'word' is struct<a: int64>")
+    text = with_column("size", pa.array(["many"] * 6))
+    found = told(arrow(served, stream(text)), 422, "row 1, column 'size': got 'many'")
+    assert found["column"] == "size"
+
+
+def test_arrow_that_declares_more_than_it_has(served):
+    offsets = pa.array([0, 0, 0, 0, 0, 0, 1 << 25], pa.int64())
+    nulls = pa.LargeListArray.from_arrays(offsets, pa.nulls(1 << 25))
+    told(arrow(served, stream(with_column("tags", nulls))), 413, "declares 33,554,432 items")
+    long = pa.array(["x" * 100_000])
+    index = pa.array([0] * 1000, pa.int8())
+    frame = FRAME.sample(1000, with_replacement=True, seed=0).to_arrow()
+    shared = frame.set_column(0, "word", pa.DictionaryArray.from_arrays(index, long))
+    told(arrow(served, stream(shared)), 413, "texts of 100,0")
+    data = bytearray(stream(FRAME.to_arrow()))
+    at = data.find(pa.array([0, 1, 2], pa.int32()).buffers()[1].to_pybytes()[:8])
+    data[at + 4 : at + 8] = b"\xff\xff\xff\x7f"  # an offset
+    answer = arrow(served, bytes(data))
+    assert answer.status_code in (200, 400, 422), answer.text
+
+
+def test_a_body_that_trickles_is_cut_off(served):
+    async def trickle():
+        import asyncio
+
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    answer = served.client.post("/score", content=trickle(), headers=JSON)
+    told(answer, 408, "did not arrive within 0.5 s")
+
+
+def test_a_failure_of_the_program_is_told_and_passes(served, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr("dtn_jax.export.serve.scorer.score", fail)
+    told(served.score({"rows": ROWS}), 500, "the server failed; its log says where")
+    monkeypatch.undo()
+    assert served.is_well()
+
+
+def test_a_polars_panic_is_a_refusal(served, monkeypatch):
+    def panic(*_):
+        raise pl.exceptions.PanicException("out of range")
+
+    monkeypatch.setattr(type(served.model.encoding), "encode_frame", panic)
+    told(served.score({"rows": ROWS}), 422, "can't be encoded: out of range")
+    monkeypatch.undo()
+    assert served.is_well()

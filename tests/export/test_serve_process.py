@@ -1,0 +1,135 @@
+"""A real server: it starts, scores, takes a new model under load, survives slow clients, ends."""
+
+import concurrent.futures
+import contextlib
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+from made_models import FRAME, builder_model, fitted
+from served_process import Process, running
+
+from dtn_jax import export
+
+ROWS = FRAME.to_dicts()
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two models whose scores differ."""
+    folder = tmp_path_factory.mktemp("models")
+    builder_model(folder / "a")
+    builder_model(folder / "b", fitted(FRAME.with_columns(FRAME["size"] * 3)), views=2)
+    return folder / "a", folder / "b"
+
+
+def scores_of(model):
+    return export.load(model).score(ROWS)["click@all"].to_list()
+
+
+def ask(url, client=httpx):
+    answer = client.post(f"{url}/score", json={"rows": ROWS}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["scores"]["click@all"]
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_it_scores_and_ends(models, tmp_path, by):
+    with running(models[0], tmp_path / "log", "--max_batch=8") as server:
+        assert ask(server.url) == pytest.approx(scores_of(models[0]), abs=1e-6)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            with httpx.Client() as client:
+                asked = [pool.submit(ask, server.url, client) for _ in range(64)]
+                time.sleep(0.05)
+                code = server.stop(by)
+            ended = [one.exception() for one in asked]
+        assert code == 0, server.text
+        refused = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)
+        assert all(e is None or isinstance(e, refused) for e in ended)
+        assert "Traceback" not in server.text
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
+    a, b = models
+    place = tmp_path / "model"
+    copies = []
+    for at, model in enumerate((a, b)):
+        copies.append(tmp_path / f"copy{at}")
+        shutil.copytree(model, copies[-1])
+    if link:
+        place.symlink_to(copies[0])
+    else:
+        copies[0].rename(place)
+    wanted = [pytest.approx(scores_of(model), abs=1e-6) for model in models]
+    seen, stop = [], threading.Event()
+
+    def load(url):
+        with httpx.Client() as client:
+            while not stop.is_set():
+                got = ask(url, client)
+                seen.append(0 if got == wanted[0] else 1 if got == wanted[1] else 2)
+
+    with running(place, tmp_path / "log", "--reload", "--max_batch=16") as server:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(load, server.url) for _ in range(4)]
+            if link:
+                (tmp_path / "new").symlink_to(copies[1])
+                (tmp_path / "new").rename(place)
+            else:
+                place.rename(tmp_path / "old")
+                copies[1].rename(place)
+            server.wait_for("takes over from")
+            time.sleep(0.5)
+            stop.set()
+            for one in loads:
+                one.result()
+        assert set(seen) == {0, 1}
+        assert seen == sorted(seen) or seen.index(1) > len(seen) // 10
+        broken = tmp_path / "broken"
+        shutil.copytree(a, broken)
+        (broken / "weights.safetensors").write_bytes(b"damaged")
+        place.rename(tmp_path / "older")
+        broken.rename(place)
+        server.wait_for("the new model is refused, the old one stays: .*weights.safetensors")
+        assert ask(server.url) == wanted[1]
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert 'dtn_reloads_total{result="refused"} 1.0' in metrics
+        assert server.stop() == 0
+
+
+def test_slow_clients_are_cut_off(models, tmp_path):
+    options = ("--max_batch=8", "--body_seconds=1")
+    with running(models[0], tmp_path / "log", *options) as server, contextlib.ExitStack() as opened:
+        host, port = server.url.removeprefix("http://").split(":")
+
+        def connect():
+            return opened.enter_context(socket.create_connection((host, int(port)), timeout=15))
+
+        bodies, heads = ([connect() for _ in range(10)] for _ in range(2))
+        head = b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        for one in bodies:
+            one.sendall(head + b"content-length: 100\r\n\r\n{")
+        for one in heads:
+            one.sendall(head[:20])
+        assert ask(server.url) == pytest.approx(scores_of(models[0]), abs=1e-6)
+        assert all(one.recv(9999).startswith(b"HTTP/1.1 408") for one in bodies)
+        assert all(one.recv(9999) == b"" for one in heads)
+        assert server.stop() == 0
+
+
+def test_a_start_that_fails(models, tmp_path):
+    server = Process(tmp_path / "none", tmp_path / "log")
+    assert server.process.wait(60) == 2
+    assert "holds no model" in server.text
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Process(models[0], tmp_path / "log2", f"--port={port}")
+        assert server.process.wait(60) == 2
+    assert f"can't listen on 127.0.0.1, port {port}" in server.text
+    assert "Traceback" not in server.text

@@ -1,0 +1,177 @@
+"""Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
+
+import io
+import json
+import threading
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from made_models import FRAME
+from served import ARROW, JSON, ROWS, serving
+
+USER = ("word", "tags", "tags_weights")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served") / "model", views=2) as found:
+        yield found
+
+
+def same(answer, model, rows):
+    assert answer.status_code == 200, answer.text
+    got, wanted = answer.json(), model.score(rows)
+    assert got["rows"] == len(wanted)
+    assert list(got["scores"]) == wanted.columns
+    for name, values in got["scores"].items():
+        np.testing.assert_allclose(values, wanted[name].to_numpy(), rtol=0, atol=1e-6)
+    return got
+
+
+def stream(table):
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as out:
+        out.write_table(table)
+    return sink.getvalue()
+
+
+def test_rows(served):
+    answer = served.score({"rows": ROWS})
+    same(answer, served.model, ROWS)
+    assert answer.headers["x-model-id"] == served.loaded.id
+    assert answer.headers["x-model-date"] == served.loaded.made
+    assert served.score({"rows": []}).json()["scores"]["click@all"] == []
+
+
+def test_nulls_floats_and_unseen_values(served):
+    rows = [dict.fromkeys(served.model.columns), ROWS[0] | {"id": 3.0, "word": "never", "size": 2}]
+    same(served.score({"rows": rows}), served.model, rows)
+
+
+def test_a_user_with_candidates(served):
+    user = {name: ROWS[0][name] for name in USER}
+    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS]
+    rows = [user | one for one in candidates]
+    same(served.score({"user": user, "candidates": candidates}), served.model, rows)
+    both = served.score({"user": user, "candidates": rows})
+    assert both.status_code == 422
+    assert "'tags' is a field of the user and of candidates" in both.json()["error"]
+
+
+def test_more_rows_than_a_batch(served):
+    rows = ROWS * 20
+    same(served.score({"rows": rows}), served.model, rows)
+
+
+def test_outputs_are_chosen_and_unread_fields_told(served):
+    body = {"rows": [ROWS[0] | {"colour": "red"}], "outputs": ["order@all", "click@all"]}
+    got = served.score(body).json()
+    assert list(got["scores"]) == ["order@all", "click@all"]
+    assert got["ignored"] == ["colour"]
+    wrong = served.score({"rows": ROWS, "outputs": ["clik@all"]})
+    assert (wrong.status_code, "Did you mean 'click@all'" in wrong.json()["error"]) == (422, True)
+
+
+@pytest.mark.parametrize("form", ["arrow", "polars", "dictionary"])
+def test_arrow_in_and_out(served, form):
+    frame = FRAME.with_columns(pl.lit("x").alias("unread"))
+    if form == "dictionary":
+        frame = frame.with_columns(pl.col("word").cast(pl.Categorical))
+    if form == "polars":
+        sink = io.BytesIO()
+        frame.write_ipc_stream(sink)
+        body = sink.getvalue()
+    else:
+        body = stream(frame.to_arrow())
+    asked = {"content": body, "headers": ARROW | {"accept": ARROW["content-type"]}}
+    answer = served.client.post("/score?outputs=order@all,click@all", **asked)
+    assert answer.status_code == 200, answer.text
+    got = pl.from_arrow(pa.ipc.open_stream(answer.content).read_all())
+    wanted = served.model.score(FRAME).select("order@all", "click@all")
+    assert got.columns == wanted.columns
+    np.testing.assert_allclose(got.to_numpy(), wanted.to_numpy(), rtol=0, atol=1e-6)
+    same(served.client.post("/score", content=body, headers=ARROW), served.model, FRAME)
+
+
+def test_requests_that_share_a_call_are_answered_as_if_alone(served):
+    """Other types in a column of another request change nothing."""
+    bodies = [
+        [ROWS[0] | {"id": "1"}, ROWS[1]],
+        [ROWS[2] | {"id": 2.0, "size": 1}],
+        [ROWS[3] | {"id": None, "word": 1}],
+        [ROWS[4] | {"word": 10**30}],
+        [ROWS[5] | {"tags": None, "tags_weights": None}],
+        [ROWS[5] | {"word": ["no"]}],
+        ROWS,
+    ]
+    answers = [None] * len(bodies)
+
+    def ask(at):
+        answers[at] = served.client.post("/score", json={"rows": bodies[at]})
+
+    hold = threading.Event()
+    run = served.worker._call
+
+    def wait(job):
+        hold.wait(10)
+        run(job)
+
+    served.worker._call = wait
+    threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(bodies))]
+    for thread in threads:
+        thread.start()
+    while served.service.waiting < len(bodies):
+        pass
+    hold.set()
+    for thread in threads:
+        thread.join()
+    served.worker._call = run
+    for answer, rows in zip(answers, bodies):
+        if rows[0]["word"] == ["no"]:
+            assert answer.status_code == 422
+        else:
+            same(answer, served.model, rows)
+
+
+def test_schema_health_and_metrics(served):
+    schema = served.client.get("/schema").json()
+    assert [c["name"] for c in schema["columns"]] == list(served.model.columns)
+    assert schema["outputs"] == list(served.model.outputs)
+    same(served.score(schema["example"]), served.model, schema["example"]["rows"])
+    assert served.client.get("/health").json()["status"] == "ready"
+    served.score({"rows": [ROWS[0] | {"word": "never seen"}]})
+    text = served.client.get("/metrics").text
+    assert f'id="{served.loaded.id}"' in text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    assert float(values['dtn_requests_total{path="/score",status="200"}']) > 0
+    assert float(values['dtn_field_unknown_values_total{field="word"}']) > 0
+    assert float(values["dtn_ready"]) == 1
+
+
+def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served):
+    served.worker.ready.clear()
+    try:
+        answer = served.score({"rows": ROWS})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert served.client.get("/health").status_code == 503
+    finally:
+        served.worker.ready.set()
+    served.service.waiting = served.service.limits.waiting
+    try:
+        assert served.score({"rows": ROWS}).headers["retry-after"] == "1"
+    finally:
+        served.service.waiting = 0
+    served.service.stopping = True
+    assert served.client.get("/health").json()["status"] == "stopping"
+    served.service.stopping = False
+    assert served.is_well()
+
+
+def test_json_without_charset_and_with(served):
+    for given in ("application/json; charset=utf-8", 'application/json; charset="UTF-8"'):
+        answer = served.client.post(
+            "/score", content=json.dumps({"rows": ROWS}), headers=JSON | {"content-type": given}
+        )
+        assert answer.status_code == 200

@@ -33,8 +33,9 @@ def main(arguments: Sequence[str]) -> None:
         if not getattr(known, name):
             raise UserError(f"--{name} is missing. See --help.")
     compile_cache.use(known.cache_dir)
-    warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
-    model = load(known.model, tables=known.tables, largest=known.batch_rows)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
+        model = load(known.model, tables=known.tables, largest=known.batch_rows)
     job = Job(
         model,
         _listed(known.input),

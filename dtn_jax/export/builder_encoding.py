@@ -37,6 +37,12 @@ class BuilderEncoding:
         weights = getattr(self.fitted[name], "weights", "")
         return () if name in self.fixed else tuple(filter(None, (name, weights)))
 
+    def lists(self) -> set[str]:
+        """The raw columns that hold lists."""
+        kinds = encoders.Bag | encoders.Vector
+        listed = [name for name, encoder in self.fitted.items() if isinstance(encoder, kinds)]
+        return {column for name in listed for column in self.columns_of(name)}
+
     def fields(self) -> tuple[Field, ...]:
         return tuple(encoders.field(name, encoder) for name, encoder in self.fitted.items())
 

@@ -43,6 +43,11 @@ class LogEncoding:
         named = field_values.columns([self.fitted[name].spec])
         return tuple(name for name in named if name not in self.fixed)
 
+    def lists(self) -> set[str]:
+        """The raw columns that hold lists."""
+        listed = [spec.name for spec in self.specs if spec.kind in ("bag", "vector")]
+        return {column for name in listed for column in self.columns_of(name)}
+
     def fields(self) -> tuple[Field, ...]:
         return tuple(field.field() for field in self.fitted.values())
 

@@ -24,11 +24,11 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoded import Bad, Encoded
-from dtn_jax.export.kept_columns import cast, kept_types
+from dtn_jax.export.file_columns import cast, check_columns, kept_types
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
-from dtn_jax.export.raw_rows import check_there, plain
-from dtn_jax.export.score_parts import FORMATS, Part, Parts
+from dtn_jax.export.raw_rows import plain
+from dtn_jax.export.score_parts import Part, Parts, output_path
 from dtn_jax.export.threads import in_order, pool
 from dtn_jax.input.prefetch import prefetched
 
@@ -86,7 +86,7 @@ class Job:
         say: Callable[[str], None] = print,
     ):
         choose("on_bad_rows", on_bad_rows, ON_BAD_ROWS)
-        output = _output(output, replace)
+        output = output_path(output, replace)
         batches = model.batches
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
@@ -97,11 +97,8 @@ class Job:
         own = given.format in ("", known) or known == "csv"
         self.input: InputSpec = given if own else InputSpec()
         self.types = read.schemas(self.files, self.input)
-        for file in self.files:
-            try:
-                check_there(list(self.types[file.address]), model.columns, model.optional)
-            except UserError as error:
-                raise UserError(f"{file.address}: {error}") from None
+        for address, types in self.types.items():
+            check_columns(model.encoding, address, types)
         self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
@@ -109,6 +106,7 @@ class Job:
             "sha256": sha256(model.folder / MANIFEST),
         }
         self.parts = Parts(output, self._made_from(), say)
+        self._part: Part | None = None  # that is being written
         self.account = Account()
         self.accounts = {n: self.parts.done(n) for n in range(len(self.units))}
         self.left = [n for n, found in self.accounts.items() if found is None]
@@ -129,7 +127,7 @@ class Job:
           UserError: a file is damaged or has changed, or a row is bad and must not be.
         """
         with contextlib.ExitStack() as stack:
-            stack.callback(self.parts.release)
+            stack.callback(self._end)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
             encoders = pool(stack, threads, "encode")
             writer = pool(stack, 1, "write")
@@ -151,7 +149,14 @@ class Job:
                 self.account.include(self.accounts[n])
             self.say(f"writing {self.parts.output}, of {len(self.units)} pieces")
             empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
-            self.parts.join(len(self.units), empty, self.metadata)
+            with self.parts.told():
+                self.parts.join(len(self.units), empty, self.metadata)
+
+    def _end(self) -> None:
+        if self._part is not None:  # an error has come between
+            self._part.abandon()
+            self._part = None
+        self.parts.release()
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk, bool]]:
         """(unit, its file, a chunk, whether it is the unit's last)."""
@@ -192,8 +197,12 @@ class Job:
 
     def _write(self, piece: Piece, logits: np.ndarray) -> None:
         """In a thread of its own, which takes the pieces in their order."""
-        if getattr(self, "_part", None) is None:
-            self._part: Part | None = self.parts.open(piece.unit, piece.unit == 0, self.metadata)
+        with self.parts.told():
+            self._append(piece, logits)
+
+    def _append(self, piece: Piece, logits: np.ndarray) -> None:
+        if self._part is None:
+            self._part = self.parts.open(piece.unit, piece.unit == 0, self.metadata)
             self._own = Account()
         if len(piece.encoded) or piece.last:
             scores = self.model.scores(logits)
@@ -215,17 +224,6 @@ class Job:
             "units": [dataclasses.astuple(unit) for unit in self.units],
             "columns": {name: str(dtype) for name, dtype in self.kept.items()},
         }
-
-
-def _output(output: str | pathlib.Path, replace: bool) -> pathlib.Path:
-    if "://" in str(output):
-        raise UserError(f"the output {output} is not local: expected a path")
-    path = pathlib.Path(output).expanduser().absolute()
-    if path.suffix not in FORMATS:
-        raise UserError(f"the output {path.name!r} ends in none of {', '.join(FORMATS)}")
-    if path.is_dir() or (path.exists() and not replace):
-        raise UserError(f"{path} is there already; give another output, or --replace")
-    return path
 
 
 def _with_broken(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:

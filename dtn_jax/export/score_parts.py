@@ -7,6 +7,7 @@ is written beside its place and moved there when it is whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -23,6 +24,18 @@ from dtn_jax.shared_files import TEMPORARY, locked, replacing, write_whole
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PIECE = 1 << 20  # bytes that are copied at a time
+
+
+def output_path(output: str | pathlib.Path, replace: bool) -> pathlib.Path:
+    """The path of an output, which must be new unless it is to be replaced."""
+    if "://" in str(output):
+        raise UserError(f"the output {output} is not local: expected a path")
+    path = pathlib.Path(output).expanduser().absolute()
+    if path.suffix not in FORMATS:
+        raise UserError(f"the output {path.name!r} ends in none of {', '.join(FORMATS)}")
+    if path.is_dir() or (path.exists() and not replace):
+        raise UserError(f"{path} is there already; give another output, or --replace")
+    return path
 
 
 class Part:
@@ -50,6 +63,13 @@ class Part:
             self.header = False
         else:
             frame.write_ndjson(self._file)
+
+    def abandon(self) -> None:
+        """Closes the file, which stays what it is: not whole."""
+        for file in (self._parquet, self._file):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
 
     def close(self) -> None:
         for file in (self._parquet, self._file):
@@ -92,6 +112,17 @@ class Parts:
     def release(self) -> None:
         """Lets other processes write the output."""
         self._lock.close()
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """A disk that is full or can't be written, as a UserError."""
+        try:
+            yield
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise UserError(
+                f"{self.output} can't be written: {error}; what is scored stays in {self.folder}, "
+                "and the same command goes on from there"
+            ) from None
 
     def done(self, unit: int) -> Account | None:
         """The account of a unit that was scored; None where it was not."""

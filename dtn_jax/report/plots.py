@@ -165,7 +165,9 @@ def _over_training(
     axes.set_ylabel(metric.title)
 
 
-def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path) -> None:
+def reliability(
+    curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path, columns: int = 3
+) -> None:
     """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
 
     Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
@@ -175,8 +177,9 @@ def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathl
     Args:
       curves: {task@space: `calibration.calibration_curve`}, None where there is no example.
       path: the PNG to write; its folder is made.
+      columns: diagrams side by side, at most.
     """
-    columns = min(max(len(curves), 1), 3)
+    columns = min(max(len(curves), 1), columns)
     rows = math.ceil(max(len(curves), 1) / columns)
     figure = Figure(figsize=(0.3 + 4 * columns, 5.2 * rows), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05, h_pad=0.06)

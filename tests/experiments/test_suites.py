@@ -164,3 +164,13 @@ def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     assert found == [{"devices": 9, "quick": True}]
     monkeypatch.setattr(programs, "SIMULATED", 8)
     assert programs.on_many_devices("counting", lambda quick: [{"here": 1}], True) == [{"here": 1}]
+
+
+def test_the_suite_score_runs(monkeypatch, tmp_path):
+    benchmark.main(["--suite=score", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert [row["what"].partition(",")[0] for row in found["rows"]] == [
+        *("DTN", "DTN", "encoding", "encoding", "small model", "small model")
+    ]
+    assert all(row["a second"] > 0 for row in found["rows"])
+    assert len(found["goals"]) == 3

@@ -1,5 +1,6 @@
 """Calibrations: what they do to logits, what is chosen where, and their file."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from dtn_jax.errors import UserError
+from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Field, Schema, Task
@@ -36,14 +38,20 @@ def same(z):
     return z
 
 
+def metrics(scores, schema, calibrations=None):
+    """{task@space: metrics}, calibrated where calibrations are given."""
+    logits = calibration.apply(calibrations or {}, scores.logits, schema)
+    return evaluate(dataclasses.replace(scores, logits=logits), schema, 15, False)
+
+
 def test_platt_is_chosen_where_logits_are_too_wide_and_helps_on_test():
     validation, test = (drawn(same, lambda z: 2 * z + 1, seed) for seed in (0, 1))
     choice = fit_calibration.fit(validation, ONE, weighted=False)["click"]
     assert choice.calibration["method"] == "platt", choice.reason
     np.testing.assert_allclose(choice.calibration["slope"], 0.5, rtol=0.05)
     np.testing.assert_allclose(choice.calibration["intercept"], -0.5, atol=0.06)
-    found = fit_calibration.effect({"click": choice.calibration}, test, ONE, 15, False)
-    before, after = (found[when]["click@all"] for when in ("before", "after"))
+    chosen = {"click": choice.calibration}
+    before, after = (metrics(test, ONE, c)["click@all"] for c in (None, chosen))
     assert after["ece"] < 0.02 < 0.05 < before["ece"]
     assert after["logloss"] < before["logloss"] - 0.02
     assert after["auc"] == pytest.approx(before["auc"], abs=1e-6)
@@ -62,6 +70,10 @@ def test_calibration_is_off_where_it_does_not_help():
     few = fit_calibration.fit(drawn(same, lambda z: 3 * z, rows=60), ONE, False)["click"]
     assert few.calibration == {"method": "none"}
     assert "Too few" in few.reason
+    scores = drawn(same, same, rows=60)
+    scores.logits[3] = np.nan
+    with pytest.raises(UserError, match="1 of 60 validation rows are not finite"):
+        fit_calibration.fit(scores, ONE, False)
 
 
 def test_rows_of_one_group_are_no_more_evidence_than_one():
@@ -100,29 +112,39 @@ def test_each_task_is_fitted_on_the_rows_of_its_space():
     assert [c.calibration["method"] for c in found.values()] == ["none", "platt", "none"]
     assert found["order"].calibration["slope"] == pytest.approx(0.5, rel=0.1)
     calibrations = {task: choice.calibration for task, choice in found.items()}
-    after = fit_calibration.effect(calibrations, both, SCHEMA, 15, False)["after"]
+    after = metrics(both, SCHEMA, calibrations)
     for key in ("order@click", "order@all"):  # the product with p(click) is calibrated with it
         assert after[key]["mean_prediction"] == pytest.approx(after[key]["base_rate"], rel=0.05)
 
 
-def test_isotonic_is_that_of_scikit_learn_away_from_0_and_1():
+def test_isotonic_is_that_of_scikit_learn_at_the_centre_of_each_level_part():
     rng = np.random.default_rng(0)
-    z = rng.normal(size=500)
+    z = np.sort(rng.normal(size=500))
     y = rng.random(500) < 1 / (1 + np.exp(-3 * z))
-    y[np.argsort(z)[:40]], y[np.argsort(z)[-30:]] = False, True
+    y[:40], y[-30:] = False, True
     found = fit_calibration._isotonic(z, y, np.ones(500))
-    p, new = (1 / (1 + np.exp(-v)) for v in (z, rng.normal(size=400) * 2))
-    expected = IsotonicRegression(out_of_bounds="clip").fit(p, y).predict(new)
-    z_new = calibration.calibrated(found, np.log(new / (1 - new)))
-    got = 1 / (1 + np.exp(-z_new))
-    inside = (expected > 0.05) & (expected < 0.95)
-    np.testing.assert_allclose(got[inside], expected[inside], atol=0.01)
-    assert expected.min() == 0
-    assert 1e-4 < got.min() < y.mean() / 40
-    assert expected.max() == 1
-    assert 1 - 1 / 30 < got.max() < 1 - 1e-4
-    order = np.argsort(new)
-    assert (np.diff(got[order]) >= -1e-12).all()
+    p = 1 / (1 + np.exp(-z))
+    expected = IsotonicRegression().fit(p, y).predict(p)
+    got = 1 / (1 + np.exp(-calibration.calibrated(found, z)))
+    levels = np.unique(expected)[1:-1]
+    assert len(levels) > 5
+    for level in levels:
+        centre = p[expected == level].mean()
+        there = calibration.calibrated(found, np.log([centre / (1 - centre)]))
+        np.testing.assert_allclose(1 / (1 + np.exp(-there)), level, atol=1e-9)
+    assert expected.min() == 0 < got.min() < y.mean() / 40
+    assert expected.max() == 1 > got.max() > 1 - 1 / 30
+
+
+def test_isotonic_changes_no_ranking():
+    """Level parts would make ties; an AUC would fall."""
+    rng = np.random.default_rng(1)
+    z = np.sort(np.unique(rng.normal(size=3000)))
+    y = rng.random(len(z)) < np.where(z > 0, 0.6, 0.2)
+    found = fit_calibration._isotonic(z, y, np.ones(len(z)))
+    assert len(found["observed"]) < 60
+    beyond = np.concatenate([[-30.0], z, [30.0]])
+    assert (np.diff(calibration.calibrated(found, beyond)) > 0).all()
 
 
 def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):

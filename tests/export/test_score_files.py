@@ -1,5 +1,6 @@
 """Files are scored in order, whatever their format; what was scored before a kill stays."""
 
+import errno
 import json
 
 import made_models
@@ -160,10 +161,39 @@ def test_an_output_is_not_overwritten(model, tmp_path):
             run(model, tmp_path / "a.parquet", name if "://" in name else tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_full_disk_is_told_and_what_was_scored_stays(model, tmp_path, monkeypatch, suffix):
+    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"s{suffix}"
+    run(model, tmp_path / "a.parquet", whole)
+    write, done = score_files.Part.write, []
+
+    def full(self, frame):
+        done.append(write(self, frame))
+        if len(done) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(score_files.Part, "write", full)
+        with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
+            run(model, tmp_path / "a.parquet", out)
+    assert not out.exists()
+    told, _ = run(model, tmp_path / "a.parquet", out)
+    assert "resuming: 1 of 3 pieces" in told[0]
+    assert out.read_bytes() == whole.read_bytes()
+
+
 def test_a_missing_column_is_named_with_its_file(model, tmp_path):
     rows().drop("speed").write_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"a\.parquet: the rows have no column 'speed'"):
         run(model, tmp_path / "a.parquet", tmp_path / "s.parquet")
+
+
+def test_lists_are_not_looked_for_in_csv(model, tmp_path):
+    text = rows().with_columns(pl.lit("a b").alias("tags"), pl.lit("1").alias("tags_weights"))
+    text.with_columns(vector=pl.lit("0 1")).write_csv(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"'tags' holds String, expected lists; CSV has no lists"):
+        run(model, tmp_path / "a.csv", tmp_path / "s.parquet")
 
 
 def test_files_without_rows(model, tmp_path):

@@ -90,3 +90,19 @@ def test_a_column_that_is_needed_elsewhere_is_missed(tmp_path):
 def test_infer_says_how_a_place_is_scored(name, noted):
     notes = field({name: [n % 5 for n in range(ROWS)]}, name).notes
     assert any("scored_as: 1" in note for note in notes) == noted
+
+
+def test_some_files_may_have_what_others_lack(tmp_path):
+    """As of a log that gained a column on its second day."""
+    frame = rows(600).select("item", "click").with_columns(position=pl.int_range(600) % 5)
+    frame.write_parquet(tmp_path / "log-1.parquet")
+    more = {"tags": pl.Series([["a", "b"]] * 600), "tag_weights": pl.Series([[1.0, 2.0]] * 600)}
+    more |= {"price": pl.int_range(600) * 0.5, "page": pl.lit(2)}
+    frame.with_columns(**more).write_parquet(tmp_path / "log-2.parquet")
+    (tmp_path / "shop.yaml").write_text(TEXT)
+    log = str(tmp_path / "log-*.parquet")
+    found = prepare(tmp_path / "shop.yaml", log, tmp_path / "data", processes=1)
+    read = SplitReader(found, "train").everything()
+    names = [f.name for f in found.schema.slot_fields()]
+    for name in ("page", "price", "tags"):
+        assert 0.4 < (read.ids[:, names.index(name)] > 0).mean() < 0.6, name

@@ -94,12 +94,12 @@ def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
         choice, key = measured.choices[task.name], f"{task.name}@{task.space}"
         before, after = (m["test"][key] for m in (measured.uncalibrated, measured.calibrated))
         if task.kind == "binary":
-            cells = [_pair(before.get(n), after.get(n)) for n in ("logloss", "ece")]
-            cells.append(_pair(ratio(before), ratio(after)))
+            cells = [_pair(before.get(n), after.get(n)) for n in ("logloss", "ece", "auc")]
+            cells.insert(2, _pair(ratio(before), ratio(after)))
             rows.append((key, choice.calibration["method"], *cells))
         reasons.append(f"- {escaped(task.name)}: {escaped(choice.reason)}")
     if rows:
-        header = ("task@space", "calibration", "log loss", "ECE", "predicted/observed")
+        header = ("task@space", "calibration", "log loss", "ECE", "predicted/observed", "AUC")
         yield table(header, rows, left=2)
         yield "On test, before → after. It was fitted and chosen on validation alone:"
     yield "\n".join(reasons)

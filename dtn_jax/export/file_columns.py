@@ -1,4 +1,4 @@
-"""The columns of raw files that stand beside the scores, each in one type for all files."""
+"""The columns of raw files: those that a model needs, and those that stand beside the scores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ import polars as pl
 from dtn_jax.datasets.logs.raw.files import FILE
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.encoding import Encoding
+from dtn_jax.export.raw_rows import check_there
+
+
+def check_columns(encoding: Encoding, address: str, types: Types) -> None:
+    """Raises UserError where a file lacks a column, or has single values where lists belong."""
+    try:
+        check_there(list(types), encoding.columns, encoding.optional)
+    except UserError as error:
+        raise UserError(f"{address}: {error}") from None
+    for name in sorted(encoding.by.lists() & types.keys()):
+        if not isinstance(types[name], pl.List) and types[name] != pl.Null:
+            text = types[name] == pl.String
+            hint = "; CSV has no lists: write Parquet or JSON lines" if text else ""
+            raise UserError(f"{address}: column {name!r} holds {types[name]}, expected lists{hint}")
 
 
 def kept_types(
     types: Mapping[str, Types], wanted: Sequence[str] | None, outputs: Sequence[str], suffix: str
 ) -> Types:
-    """{column: its type in the output}.
+    """{column: its type in the output}, one for all files.
 
     Args:
       types: the columns of each raw file, by its address.

@@ -6,6 +6,8 @@
 #                 make or set in the environment, names another virtual environment.
 # make beam       Apache Beam, which needs an older PyArrow, into .venv-beam: for its tests, which are
 #                 skipped without. BEAM_VENV=FOLDER names another virtual environment.
+# make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `experiments.export --onnx` and its
+#                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
 # `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
 
@@ -20,8 +22,10 @@ export COMPILED_VENV ?= .venv-compiled
 COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
 export BEAM_VENV ?= .venv-beam
 BEAM := $(BEAM_VENV)/.installed-$(VERSION)
+export ONNX_VENV ?= .venv-onnx
+ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all compiled beam lint format clean
+.PHONY: demo test test-all compiled beam onnx lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -67,6 +71,15 @@ beam: $(BEAM)
 $(BEAM): pyproject.toml
 	test -e $(BEAM_VENV)/bin/python || $(PYTHON) -m venv $(BEAM_VENV)
 	$(BEAM_VENV)/bin/python -m pip install --quiet --editable '.[beam]'
+	touch $@
+
+# jax2onnx asks for an orbax-checkpoint older than ours, and works without: ours, installed last, wins.
+onnx: $(ONNX)
+
+$(ONNX): pyproject.toml constraints.txt
+	test -e $(ONNX_VENV)/bin/python || $(PYTHON) -m venv $(ONNX_VENV)
+	$(ONNX_VENV)/bin/python -m pip install --quiet 'jax2onnx>=0.17' 'onnxruntime>=1.20'
+	$(ONNX_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 clean:

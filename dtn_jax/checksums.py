@@ -1,37 +1,53 @@
-"""Checksums of a checkpoint's files, kept in its folder: what is read is what was written."""
+"""Checksums of a folder's files, kept in it: what is read is what was written.
+
+Checkpoints, prepared sets and finished runs have them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping
 
-import jax
 import numpy as np
 
-from dtn_jax.errors import UserError
-from dtn_jax.parallel import processes
 from dtn_jax.shared_files import write_whole
 
-T = TypeVar("T")
+# what reading a file of JSON raises that holds something else
+UNREADABLE = (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+Checksum = Callable[[pathlib.Path], str]
 NAME = "checksums.json"  # {file: [bytes, checksum]}
 PIECE = 1 << 20  # bytes read at a time: they stay in a core's cache
 ROW = 512  # 64-bit words in a row of a piece
-SHOWN = 300  # characters of orbax's messages, which can fill pages
 # Orbax's notes on a checkpoint. No number is read from them, so another version may add them.
 NOTES = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
-class Damaged(Exception):
-    """A checkpoint is not as it was saved; the message says which file is wrong, and how."""
+def write(
+    folder: pathlib.Path,
+    files: Mapping[str, pathlib.Path] | None = None,
+    of: Checksum | None = None,
+) -> None:
+    """Writes the checksums of files in a folder, which must be whole.
 
-
-def write(folder: pathlib.Path) -> None:
-    """Writes the checksums of all files in a folder, whose files must be whole."""
-    found = {name: [path.stat().st_size, checksum(path)] for name, path in _files(folder).items()}
+    Args:
+      folder: theirs, where NAME will be.
+      files: by their names from there, where they are as yet; None: all.
+      of: makes a checksum of a file; None: `checksum`.
+    """
+    files = _files(folder) if files is None else files
+    of = of or checksum
+    found = {name: [path.stat().st_size, of(path)] for name, path in files.items()}
     write_whole(folder / NAME, json.dumps(found, indent=1, sort_keys=True))
+
+
+def names(folder: pathlib.Path) -> list[str]:
+    """The files that have checksums; [] where these are damaged."""
+    try:
+        return [str(name) for name in json.loads((folder / NAME).read_text())]
+    except UNREADABLE:
+        return []
 
 
 def are_there(folder: pathlib.Path) -> bool:
@@ -39,20 +55,32 @@ def are_there(folder: pathlib.Path) -> bool:
     return (folder / NAME).exists()
 
 
-def damage(folder: pathlib.Path) -> str:
+def damage(
+    folder: pathlib.Path, only: Iterable[str] | None = None, of: Checksum | None = None
+) -> str:
     """What is wrong with which file of a folder that has checksums; empty where nothing is.
 
-    A file is wrong that is lost, changed, cannot be read, or was not there when the checksums were
-    written. Hidden files, which file systems and desktops add, are left out.
+    A file is wrong that is missing, changed, cannot be read, or was not there when the checksums
+    were written. Hidden files, which file systems and desktops add, are left out.
+
+    Args:
+      folder: the files'.
+      only: look at these files alone, as far as they have checksums; None: at all.
+      of: as in `write`.
     """
+    of = of or checksum
     try:
         expected = json.loads((folder / NAME).read_text())
         expected = {name: (int(size), str(told)) for name, (size, told) in expected.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         return f"{NAME} cannot be read ({error})"
-    files = _files(folder)
+    if only is None:
+        files = _files(folder)
+    else:
+        expected = {name: expected[name] for name in only if name in expected}
+        files = {name: folder / name for name in expected if (folder / name).is_file()}
     if lost := sorted(expected.keys() - files.keys()):
-        return f"{lost[0]} is lost"
+        return f"{lost[0]} is missing"
     added = [n for n in files.keys() - expected.keys() if pathlib.PurePath(n).name not in NOTES]
     if added:
         return f"{min(added)} was not there when it was saved"
@@ -61,53 +89,11 @@ def damage(folder: pathlib.Path) -> str:
             there = files[name].stat().st_size
             if there != size:
                 return f"{name} has {there:,} bytes, expected {size:,}"
-            if checksum(files[name]) != told:
+            if of(files[name]) != told:
                 return f"{name} has changed since it was saved (its checksum is another)"
         except OSError as error:
             return f"{name} cannot be read ({error})"
     return ""
-
-
-def told_damage(folder: pathlib.Path, unknown: str = "") -> str:
-    """What is wrong with a folder, by its name; '' if nothing, `unknown` if it has no checksums.
-
-    The first process looks, and tells the others.
-    """
-
-    def tell() -> str:
-        if not are_there(folder):
-            return unknown and f"{folder} {unknown}"
-        problem = damage(folder)
-        return problem and f"{folder} is damaged: {problem}"
-
-    return processes.told_by_first(tell)
-
-
-def read(path: pathlib.Path, do: Callable[[], T]) -> T:
-    """What `do` reads of a checkpoint whose files are as they were saved.
-
-    Raises:
-      Damaged: the files have changed; or they have no checksums and cannot be read.
-      UserError: the files cannot be read although they have not changed; or, with several
-        processes, although they may not have: each cannot resume from another checkpoint.
-    """
-    if problem := told_damage(path):
-        raise Damaged(problem)
-    known = are_there(path)
-    if not known:
-        print(
-            f"warning: {path} has no checksums (an earlier version saved it, or the run was "
-            "interrupted while saving), so damage to its files would not show"
-        )
-    try:
-        return do()
-    except UserError:
-        raise
-    except Exception as error:  # orbax raises many kinds, plain Exception among them
-        problem = f"{path} cannot be read: {_short(error)}"
-        if known or jax.process_count() > 1:
-            raise UserError(f"checkpoint {problem}") from error
-        raise Damaged(problem) from error
 
 
 def checksum(path: pathlib.Path) -> str:
@@ -148,8 +134,3 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
         for name, path in found.items()
         if name != NAME and not any(part.startswith(".") for part in name.split("/"))
     }
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text if len(text) <= SHOWN else text[:SHOWN] + " …"

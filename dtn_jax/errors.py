@@ -10,6 +10,16 @@ class UserError(ValueError):
     """The input is wrong, not the program: shown without a traceback."""
 
 
+LONG, MANY = 60, 40  # characters of a name, and names, that a message shows
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: long ones cut, and of many the first."""
+    names = list(names)
+    shown = [name if len(name) <= LONG else f"{name[:LONG]}…" for name in names[:MANY]]
+    return ", ".join(shown) + (f", … ({len(names) - MANY:,} more)" if len(names) > MANY else "")
+
+
 def choose(what: str, got: str, choices: Iterable[str], between: str = ", ") -> str:
     """Returns `got` when it is one of `choices`; otherwise raises a UserError that lists them."""
     choices = list(choices)

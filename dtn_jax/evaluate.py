@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
 from dtn_jax.metrics import Value, measure
@@ -25,8 +26,10 @@ from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import replacing
 from dtn_jax.state import State
 
+MOST_BINS = 1_000_000  # more than one a row say nothing
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 
@@ -35,7 +38,9 @@ class EvaluateOptions:
     """Section `evaluate`."""
 
     sample_weights: bool = option(False, "weight examples in metrics too")
-    ece_bins: int = option(15, "equally filled bins of the expected calibration error", least=1)
+    ece_bins: int = option(
+        15, "equally filled bins of the expected calibration error", least=1, most=MOST_BINS
+    )
 
 
 def score(
@@ -55,6 +60,11 @@ def score(
     rows = data.rows[split]
     labels, masks, weights, logits = [], [], [], []
     in_flight: collections.deque[jax.Array] = collections.deque()
+
+    def fetch() -> None:
+        done = jax.block_until_ready(in_flight.popleft())  # raises where memory ran out
+        logits.append(np.asarray(done, np.float32))
+
     own = in_order(data, split, batch_size, processes.own_part(batch_size))
     with contextlib.closing(prefetched(own)) as batches:
         for batch in batches:
@@ -63,8 +73,9 @@ def score(
             weights.append(batch.sample_weight)
             in_flight.append(score_step(state, at.put(batch, at.batch())))
             if len(in_flight) == IN_FLIGHT:
-                logits.append(np.asarray(in_flight.popleft(), np.float32))
-    logits += [np.asarray(z, np.float32) for z in in_flight]
+                fetch()
+    while in_flight:
+        fetch()
 
     def joined(parts):
         return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
@@ -131,12 +142,25 @@ def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> Non
             columns[f"score/{task.name}"] = pa.array(logits)
         missing = ~scores.label_mask[:, i]
         columns[f"label/{task.name}"] = pa.array(scores.labels[:, i], mask=missing)
-    pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
+    with replacing(path) as temporary:
+        table = pa.table(columns)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_predictions(path: pathlib.Path, schema: Schema) -> Scores:
-    """The scores that `write_predictions` wrote."""
-    table = pq.read_table(path, page_checksum_verification=True)
+    """The scores that `write_predictions` wrote.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} is missing or damaged ({why}); the command that trained the run writes it "
+            "again from the best state"
+        ) from None
 
     def matrix(columns):
         return np.stack([table[c].to_numpy().astype(np.float32) for c in columns], axis=1)

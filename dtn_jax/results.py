@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-import rich
 import rich.table
 
 from dtn_jax.checkpoint import Checkpoints
@@ -15,13 +15,13 @@ from dtn_jax.errors import UserError
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
-from dtn_jax.report import plots
+from dtn_jax.report import plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
 from dtn_jax.selection import Progress
 from dtn_jax.state import State
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, found
 
 
 def conclude(
@@ -36,12 +36,16 @@ def conclude(
     best = {name: entry["step"] for name, entry in progress.best.items()}
     chosen = best[run.config.train.select]
     history = folder.history()
-    validations = {r["step"]: r for r in history if r["kind"] == "validation"}
-    if chosen not in validations:
-        raise UserError(
-            f"{folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}; was it "
-            "deleted?"
+    validations = {r["step"]: nested(r) for r in history if r["kind"] == "validation"}
+    held = step = int(state.step)
+    validation = progress.validation or validations.get(chosen)
+    if not validation:
+        print(
+            f"warning: {folder.path / 'metrics.jsonl'} lacks the validation of step {chosen}: its "
+            "best state is scored again"
         )
+        held, state = at_step(checkpoints, state, step, chosen)
+        validation = measure(run, score_split(run, state, "validation"))
     results = {
         "dataset": run.schema.name,
         "architecture": run.config.model.architecture,
@@ -50,14 +54,14 @@ def conclude(
         "parameters": run.size.parameters,
         "table_parameters": run.table_parameters,
         "flops_per_example": run.size.flops_per_example,
-        "steps": int(state.step),
+        "steps": step,
         "selected_by": run.config.train.select,
         "best_steps": best,
         "examples_per_second": median_rate(history),
-        "validation": nested(validations[chosen]),
+        "validation": validation,
     }
     if test:
-        results |= read_test(run, folder, checkpoints, state, best)
+        results |= read_test(run, folder, checkpoints, state, held, best)
     if processes.is_first():
         plots.learning_curves(history, folder.path / "learning_curves.png")
     folder.finish(results)
@@ -65,26 +69,28 @@ def conclude(
 
 
 def read_test(
-    run: Run, folder: Workdir, checkpoints: Checkpoints, state: State, best: dict[str, int]
+    run: Run,
+    folder: Workdir,
+    checkpoints: Checkpoints,
+    state: State,
+    held: int,
+    best: dict[str, int],
 ) -> dict:
     """Scores test once with the best state by `train.select`, and once with each task's best.
 
     Args:
-      state: the run's last one. It is consumed: there is never more than one set of tables.
+      state: the run's last one, or one to score with. It is consumed: there is never more than
+        one set of tables.
+      held: the step of its weights.
+      best: {`train.select` and each task: its best step}.
     """
     measured, chosen = {}, best[run.config.train.select]
-    held, slots, state = int(state.step), state.slots, state.to_score()
-    free(slots)
     for step in sorted(set(best.values()), reverse=True):  # the last state may be the best
-        if step != held:
-            free(state.tables)
-            held, state = step, checkpoints.restore_best(step, state)
-        else:  # it is scored without being read; what reads the run later must find it
-            checkpoints.save_best(step, state)
+        held, state = at_step(checkpoints, state, held, step)
         scores = score_split(run, state, "test")
         measured[step] = measure(run, scores)
         if step == chosen and processes.is_first():
-            write_predictions(folder.path / "predictions.parquet", scores, run.schema)
+            write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
             plots.reliability(curves, folder.path / "reliability.png")
@@ -95,27 +101,71 @@ def read_test(
     return {"test": measured[chosen], "test_per_task_best": per_task}
 
 
+def at_step(checkpoints: Checkpoints, state: State, held: int, step: int) -> tuple[int, State]:
+    """`step`, and a state to score with that has the weights of this best step.
+
+    Args:
+      checkpoints: have the best states.
+      state: it is consumed.
+      held: the step of its weights. If it is `step`, they are not read, but saved where what reads
+        the run later must find them.
+      step: the best step that is wanted.
+    """
+    free(state.slots)
+    state = state.to_score()
+    if step == held:
+        checkpoints.save_best(step, state)
+        return step, state
+    free(state.tables)
+    return step, checkpoints.restore_best(step, state)
+
+
+def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
+    """Makes a finished run's predictions anew where they are missing or damaged.
+
+    Where the best state is gone, too, a warning says so.
+    """
+    problem = found.lost_predictions(folder.path)
+    if not problem:
+        return
+    try:
+        with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
+            state = checkpoints.restore_best(best_step(results), run.unfilled_state())
+        scores = score_split(run, state, "test")
+        if processes.is_first():
+            write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
+            found.seal(folder.path)
+    except (UserError, OSError) as error:
+        print(
+            f"warning: {problem}, and it cannot be made anew: {error}\nTo train the run again, "
+            f"move {folder.path} away, or name another workdir"
+        )
+    else:
+        print(f"{problem}: scored again from the best state, at step {best_step(results)}")
+
+
 def free(arrays) -> None:
     """Gives up the memory of a pytree of arrays, whoever else holds them."""
     for array in jax.tree.leaves(arrays):
-        array.delete()
+        if isinstance(array, jax.Array):
+            array.delete()
 
 
 def median_rate(history: list[dict]) -> float | None:
     """Examples per second in training: the median over logged spans, None if none was timed."""
-    rates = [r["examples_per_second"] for r in history if r["kind"] == "train"]
+    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
     rates = [rate for rate in rates if rate is not None]
     return float(np.median(rates)) if rates else None
 
 
 def nested(record: dict) -> dict[str, dict]:
     """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
-    found = {}
+    made = {}
     for name, value in record.items():
         key, slash, metric = name.partition("/")
         if slash:
-            found.setdefault(key, {})[metric] = value
-    return found
+            made.setdefault(key, {})[metric] = value
+    return made
 
 
 def best_step(results: dict) -> int:
@@ -129,11 +179,11 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
         f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
         f"at step {best_step(results)} of {results['steps']}, the best by validation"
     )
-    rate = results["examples_per_second"]
+    rate = results.get("examples_per_second")
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
-    rich.print(report.splits_table(splits, schema, title))
-    rich.print(
+    screen.show(report.splits_table(splits, schema, title))
+    screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."
     )
@@ -158,13 +208,13 @@ def show_replicas(
     table.add_column("best step", justify="right")
     split = "test" if "test" in results[0] else "validation"
     metrics = {}
-    for key, found in results[0][split].items():
+    for key, own in results[0][split].items():
         task, _, space = key.partition("@")
-        metrics[key] = run.selection.metrics.get(task, first_metric(found))
+        metrics[key] = run.selection.metrics.get(task, first_metric(own))
         table.add_column(f"{split} {metrics[key].title}\n{task}\n@{space}", justify="right")
     for i, (own, given) in enumerate(zip(results, settings)):
         told = "\n".join(f"{key}={value}" for key, value in given.items())
         cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
         table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
-    rich.print(table)
+    screen.show(table)
     print(f"Each replica's results are in {root / 'replica_0'}, …")

@@ -24,6 +24,8 @@ class Progress:
       waited: validations since the value of `train.select` last improved.
       stopped: whether early stopping has ended the run.
       loss_sum, loss_steps: of the training losses since the last logged line.
+      validation: {task@space: {metric: value}} of the best state by `train.select`; {} in a
+        checkpoint of an earlier version.
     """
 
     best: dict[str, dict]
@@ -31,6 +33,25 @@ class Progress:
     stopped: bool
     loss_sum: list[float]
     loss_steps: int
+    validation: dict[str, dict] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, saved: object) -> Progress:
+        """What `dataclasses.asdict` made of one; raises UserError where it is something else."""
+        try:
+            made = cls(**saved)
+            best = {n: {"value": e["value"], "step": int(e["step"])} for n, e in made.best.items()}
+            return dataclasses.replace(
+                made,
+                best=best,
+                waited=int(made.waited),
+                stopped=bool(made.stopped),
+                loss_sum=[float(one) for one in made.loss_sum],
+                loss_steps=int(made.loss_steps),
+                validation={key: dict(metrics) for key, metrics in made.validation.items()},
+            )
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"its progress is damaged ({error})") from None
 
 
 def validate(
@@ -63,6 +84,8 @@ def validate(
     ]
     for name in better:
         progress.best[name] = {"value": found[name], "step": step}
+    if select in better:  # metrics.jsonl has it too, but no checksum
+        progress.validation = results
     if better:
         checkpoints.save_best(step, state)
     progress.waited = 0 if select in better else progress.waited + 1

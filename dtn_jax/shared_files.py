@@ -1,16 +1,43 @@
-"""Files that several processes share: locked, and written whole or not at all."""
+"""Files that several processes share: locked, and written whole or not at all.
+
+And what is said of a disk that is full, cannot be written, or holds something else.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
+import re
 import uuid
 from collections.abc import Iterator
 from typing import IO
 
+from dtn_jax.errors import UserError
+
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
+# What libraries raise, as other exceptions, when the disk fails them; {their words: its errno}.
+FAULTS = {
+    "RESOURCE_EXHAUSTED": errno.ENOSPC,
+    **{os.strerror(n): n for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)},
+    **{os.strerror(n): n for n in (errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)},
+}
+ROOM = "make room, and the same command goes on: what was saved before is whole"
+REMEDIES = {
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EFBIG: "choose a disk that takes larger files",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "name a place that can be written",
+    errno.EPERM: "name a place that can be written",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOTDIR: "a file stands where a folder is expected: move it away, or name another place",
+    errno.EEXIST: "a file stands where a folder is expected: move it away, or name another place",
+    errno.EISDIR: "a folder stands where a file is expected: move it away, or name another place",
+    errno.ELOOP: "a link stands where a file or a folder is expected: delete the link",
+}
 
 
 def locked(path: pathlib.Path) -> IO | None:
@@ -18,7 +45,7 @@ def locked(path: pathlib.Path) -> IO | None:
 
     On a file system without locks nothing is held, and nothing refused.
     """
-    file = path.open("w")
+    file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,6 +54,16 @@ def locked(path: pathlib.Path) -> IO | None:
     except OSError:
         pass
     return file
+
+
+def open_lock(path: pathlib.Path) -> IO:
+    """Opens a file to lock it; what it holds stays, and a link is refused.
+
+    Raises:
+      OSError: it is a link, or cannot be opened.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o666), "r+")
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -42,8 +79,13 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Where a file is written that takes its place once it is whole; no two processes have the
     same."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
-    yield temporary
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -55,3 +97,37 @@ def move_aside(path: pathlib.Path, folder: pathlib.Path, name: str) -> pathlib.P
     folder.mkdir(exist_ok=True)
     path.rename(kept)
     return kept
+
+
+@contextlib.contextmanager
+def disk_errors(path: pathlib.Path) -> Iterator[None]:
+    """What is raised inside where the disk fails becomes an OSError that has a path."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        found = [n for words, n in FAULTS.items() if words in str(error)]
+        named = isinstance(error, OSError) and error.filename
+        if named or not found:
+            raise
+        raise OSError(found[0], os.strerror(found[0]), str(path)) from error
+
+
+def told(error: OSError) -> str:
+    """What to say of a file that cannot be read or written, and what to do."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
+    return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
+
+
+def check_place(path: str | pathlib.Path, what: str = "workdir") -> None:
+    """Raises UserError where a path cannot be a folder's, whatever is on the disk."""
+    if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
+        raise UserError(f"{what} {path} is a URL, expected a folder of this machine")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{what} {str(path)!a} is no text in UTF-8, so not all files can be written there"
+        ) from None

@@ -16,18 +16,26 @@ from collections.abc import Sequence
 from dtn_jax.errors import UserError
 from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.model import read_tasks
+from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.export.write.program import TABLE_DTYPES
 
 from . import command, compile_cache
 
 EXAMPLE = "python -m experiments.export --workdir=runs/adult_dtn --out=models/adult_dtn"
+BATCH = 1024
 
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
     if known.again:
-        check_alone(known)
+        check_alone(known, "again")
         make_again(known.again, known.plugins)
+        return
+    if known.onnx:
+        check_alone(known, "onnx", "out")
+        if not known.out or known.batch_size < 1:
+            raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
+        write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
         return
     workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
     if not workdirs:
@@ -49,11 +57,12 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
-def check_alone(known: argparse.Namespace) -> None:
-    """Raises UserError where --again has options that mean nothing with it."""
-    given = [n for n in ("workdir", "out", "tables", "tasks", "select", "fix") if getattr(known, n)]
+def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
+    """Raises UserError where an option of an export stands beside one that has no use for it."""
+    others = ("again", "onnx", "workdir", "out", "tables", "tasks", "select", "fix", "replace")
+    given = [n for n in others if getattr(known, n) and n not in (option, *more)]
     if given:
-        raise UserError(f"--again has no use for --{given[0]}: it makes the program anew, alone")
+        raise UserError(f"--{option} has no use for --{given[0]}: it reads a model's folder alone")
 
 
 def make_parser() -> command.Parser:
@@ -70,6 +79,10 @@ def make_parser() -> command.Parser:
     add("select", "the best state for this task (default: the state that the run reports)")
     add("fix", "values of fields that only training knows, such as position=1,page=null")
     add("again", "a model's folder, whose program is made anew")
+    add("onnx", "a model's folder, to be written to --out as an ONNX file (see docs/export.md)")
+    parser.add_argument(
+        "--batch_size", type=int, default=BATCH, help=f"of the ONNX file's inputs (default {BATCH})"
+    )
     add("plugins", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "where raw files are now, if not where the run had them")

@@ -1,6 +1,7 @@
 """A folder that a run has claimed, and what is said of one that it may not claim."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -11,6 +12,16 @@ from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.workdir import Workdir
 
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
+RESULTS = {  # of a finished run, no more than all have
+    "dataset": "shop",
+    "architecture": "dtn",
+    "experts": "mlp",
+    "parameters": 1,
+    "flops_per_example": 1,
+    "steps": 1,
+    "best_steps": {"mean": 1},
+    "validation": {"click@all": {"auc": 0.5, "ece": None}},
+}
 FINGERPRINT = "a1" * 32
 
 
@@ -48,7 +59,7 @@ def contents(path) -> dict[str, str]:
 @pytest.fixture
 def claimed(tmp_path):
     claim(tmp_path / "run")
-    (tmp_path / "run/results.json").write_text("{}")
+    (tmp_path / "run/results.json").write_text(json.dumps(RESULTS))
     (tmp_path / "run/checkpoints").mkdir()
     (tmp_path / "run/checkpoints/7").write_bytes(b"\0\1")
     return tmp_path / "run"

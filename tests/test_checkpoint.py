@@ -26,6 +26,19 @@ def test_what_was_saved_is_restored(saved, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("name", ["lr[1e-3]", "a*b?", "%41[/red]"])
+def test_a_path_is_no_pattern(tmp_path, capfd, name):
+    """Orbax finds its own files by globs; in a folder `[...]` it found none, and lost the run."""
+    workdir = tmp_path / name
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save_best(2, state_at(2))
+    checkpoints.save(2, state_at(2), progress_at(2))
+    assert_equal(restored(workdir)[0], state_at(2))
+    checkpoints.restore_best(2, state_at(0))
+    checkpoints.close()
+    assert "Skipping merge" not in capfd.readouterr().err
+
+
 def damaged_at_random(rng, data):
     """The bytes of a file after bits flipped, an end cut off, or a part overwritten."""
     kind = rng.choice(("flip", "flip", "cut", "overwrite"))

@@ -58,7 +58,7 @@ def add(path):
     ("harm", "said"),
     [
         (lambda path: flip(path, 99), "state/manifest.ocdbt has changed since it was saved"),
-        (lose, "state/manifest.ocdbt is lost"),
+        (lose, "state/manifest.ocdbt is missing"),
         (add, "state/manifest.more was not there when it was saved"),
     ],
 )

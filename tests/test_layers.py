@@ -20,6 +20,8 @@ LAYERS = (
     "schema",
     "interface",
     "shared_files",
+    "report.screen",  # every stage speaks
+    "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "datasets.shapes",  # of arrays, metrics' too
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
@@ -59,8 +61,8 @@ LAYERS = (
     "analysis.watch",
     "config",  # assembled from the options of all above
     "run",
+    "parallel.fits",  # of a run, before it is made
     "workdir",
-    "checksums",
     "checkpoint",
     "selection",
     "results",
@@ -76,6 +78,8 @@ LAYERS = (
     "configs",
     "experiments.option_help",
     "experiments.compile_cache",
+    "experiments.folders",
+    "experiments.quiet",
     "experiments.command",
     "experiments.search",
     "experiments.tables",

@@ -4,7 +4,7 @@ import json
 
 import claimed_folders
 import pytest
-from claimed_folders import FINGERPRINT, SCHEMA, claim, config, contents, refused
+from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, contents, refused
 
 from dtn_jax import workdir
 from dtn_jax.config import identity
@@ -54,7 +54,7 @@ def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeyp
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(workdir, "locked", refuses)
-    assert claim(claimed).results() == {}
+    assert claim(claimed).results() == RESULTS
     (claimed / "results.json").unlink()
     assert "cannot be written: Permission denied" in refused(claimed)
 

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import claimed_folders
 import pytest
-from claimed_folders import FINGERPRINT, claim, refused
+from claimed_folders import FINGERPRINT, RESULTS, claim, refused
 
 from dtn_jax import train, workdir
 from dtn_jax.analysis.finished import best_state
@@ -33,8 +33,8 @@ def test_inflated_logits_are_not_trained_on(tmp_path):
     message = refused(folder, loss__positive_weights=weights)
     assert "checkpoints in" in message
     assert "its logits held log w; train again in another folder" in message
-    (folder / "results.json").write_text("{}")  # finished: its results are right
-    assert claim(folder, loss__positive_weights=weights).results() == {}
+    (folder / "results.json").write_text(json.dumps(RESULTS))  # finished: its results are right
+    assert claim(folder, loss__positive_weights=weights).results() == RESULTS
 
 
 def test_inflated_logits_are_not_scored_with(tmp_path):
@@ -75,7 +75,8 @@ def test_a_file_is_refused(tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("dear")
     message = refused(tmp_path / "file/run")
-    assert message == f"workdir {tmp_path / 'file/run'} cannot be written: Not a directory"
+    path = tmp_path / "file/run"
+    assert f"workdir {path} cannot be written: {path}: Not a directory; a file stands" in message
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.results import best_step
 from dtn_jax.run import Run
 from dtn_jax.state import State
-from dtn_jax.workdir import check_data, check_logits
+from dtn_jax.workdir import check_data, check_logits, found, records
 
 
 def read_config(folder: pathlib.Path, defaults: ConfigDict, plugins: str = "") -> ConfigDict:
@@ -86,19 +86,19 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
     check_logits(stored)
+    results = found.read(folder)
     if not select:
-        return _parse(folder / "results.json", lambda results: int(best_step(results)))
-    steps = _parse(folder / "results.json", lambda results: dict(results["best_steps"]))
+        return best_step(results)
+    steps = results["best_steps"]
     return int(steps[choose("what the state is selected by", select, steps)])
 
 
 def read_history(folder: pathlib.Path) -> list[dict]:
     """The run's records of metrics.jsonl; none where that is gone."""
-    path = folder / "metrics.jsonl"
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error})") from None
+    log = records.read(folder)
+    if problem := records.told(folder, log):
+        print(f"warning: {problem}; left out")
+    return log.records
 
 
 def _parse(path: pathlib.Path, part: str | Callable[[dict], object]):

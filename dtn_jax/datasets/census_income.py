@@ -22,10 +22,16 @@ import polars as pl
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.download import discard, download
+from dtn_jax.datasets.preparation.download import (
+    Bounded,
+    discard,
+    discarded_if_wrong,
+    download,
+    unpacked,
+)
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, listed
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
 
@@ -100,8 +106,11 @@ class CensusIncome(BlockBuilder):
         files = locate(self.manual_dir / "census_income") if self.manual_dir else None
         if files is None:
             archive = download(dl_manager, self.url, INSTEAD)
-            files = unpack(archive, archive.with_suffix(".unpacked"), self.url)
-        frames = {split: read(path, *OFFICIAL[split]) for split, path in files.items()}
+            files = unpack(archive, unpacked(archive), self.url)
+            with discarded_if_wrong(archive, self.url):
+                frames = read_all(files)
+        else:
+            frames = read_all(files)
         train, validation = hold_out(frames["train"], VALIDATION, VALIDATION_SEED)
         splits = {"train": train, "validation": validation, "test": frames["test"]}
         return {name: functools.partial(iter, [split]) for name, split in splits.items()}
@@ -125,6 +134,10 @@ def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
     return found
 
 
+def read_all(files: dict[str, pathlib.Path]) -> dict[str, pl.DataFrame]:
+    return {split: read(path, *OFFICIAL[split]) for split, path in files.items()}
+
+
 def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, pathlib.Path]:
     """Unpacks UCI's zip with a tar.gz with the raw pair; discards a damaged archive."""
     folder.mkdir(exist_ok=True)
@@ -132,12 +145,14 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
         with (
             zipfile.ZipFile(archive) as outer,
             outer.open(ARCHIVE_MEMBER) as member,
-            tarfile.open(fileobj=member, mode="r:gz") as inner,
+            gzip.open(member) as packed,
+            tarfile.open(fileobj=Bounded(packed), mode="r|") as inner,
         ):
             for entry in inner:
                 name = pathlib.PurePosixPath(entry.name).name
                 if entry.isfile() and name in RAW.values():
-                    (folder / name).write_bytes(inner.extractfile(entry).read())
+                    with (folder / name).open("wb") as file:
+                        shutil.copyfileobj(inner.extractfile(entry), file)
     except (zipfile.BadZipFile, tarfile.TarError, KeyError, *DAMAGED) as error:
         problem = f"cannot be unpacked ({error})"
     else:
@@ -145,7 +160,6 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
         if not lacking:
             return {split: folder / name for split, name in RAW.items()}
         problem = f"lacks {' and '.join(lacking)}"
-    shutil.rmtree(folder)
     discard(archive)
     raise UserError(
         f"the archive from {url} {problem}; it was discarded, and the next run downloads it again"
@@ -162,7 +176,7 @@ def read(path: pathlib.Path, rows: int, sha256: str) -> pl.DataFrame:
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
         raise UserError(
-            f"{path}: column {missing[0]!r} is missing; the columns are: {', '.join(frame.columns)}"
+            f"{path}: column {missing[0]!r} is missing; the columns are: {listed(frame.columns)}"
         )
     if len(frame) != rows:
         raise UserError(

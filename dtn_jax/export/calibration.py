@@ -2,7 +2,7 @@
 
     none       the logit as it is
     platt      slope * logit + intercept
-    isotonic   probability to probability, straight between breakpoints and level beyond them
+    isotonic   probability to probability, straight between breakpoints
 
 Each is of a task in the space of its loss. Probabilities in other spaces follow from the
 calibrated ones, by metrics/spaces.py. `fit_calibration.py` fits them and says why.

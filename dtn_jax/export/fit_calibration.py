@@ -2,8 +2,9 @@
 
 Platt's is scikit-learn's logistic regression of the label on the logit, without a penalty and
 without Platt's smoothed labels. Isotonic is scikit-learn's IsotonicRegression of the label on the
-predicted probability; its level ends are drawn to the base rate by one more row of it, so that no
-probability is 0 or 1.
+predicted probability, centred (Oron and Flournoy 2017): each of its level parts becomes one point,
+at the mean prediction, with straight lines between. So scores that differ still differ, and no
+ranking changes. The rates at both ends are drawn to the base rate by one more row of it.
 
 Which one is decided inside validation. Five folds (whole groups where the data have them) are
 each scored by what the others fit. From none over platt to isotonic, the choice moves on where
@@ -28,6 +29,7 @@ from dtn_jax.schema import Schema
 
 FOLDS = 5
 NOISE = 2.0  # standard errors by which a log loss must fall
+EDGE = 1e-6  # at a prediction of 0, of the lowest rate; at 1, of what the highest one lacks
 FEW = 50  # positives, and negatives, below which nothing is fitted
 
 
@@ -158,14 +160,19 @@ def _isotonic(z: Float[np.ndarray, " B"], y: np.ndarray, w: Float[np.ndarray, " 
     if y.all() or not y.any():
         return None
     p, w = sigmoid(z), w / w.mean()
-    model = IsotonicRegression(out_of_bounds="clip").fit(p, y, sample_weight=w)
-    x, rates = np.asarray(model.X_thresholds_), np.asarray(model.y_thresholds_)
+    rates = IsotonicRegression().fit(p, y, sample_weight=w).predict(p)
     rate = y @ w / w.sum()
-    lowest, highest = w[p <= x[rates == rates[0]][-1]], w[p >= x[rates == rates[-1]][0]]
-    least = (rates[0] * lowest.sum() + rate) / (lowest.sum() + 1)
-    most = (rates[-1] * highest.sum() + rate) / (highest.sum() + 1)
+    lowest, highest = w[rates == rates.min()].sum(), w[rates == rates.max()].sum()
+    least = (rates.min() * lowest + rate) / (lowest + 1)
+    most = (rates.max() * highest + rate) / (highest + 1)
     rates = np.clip(rates, least, most) if least < most else np.full_like(rates, rate)
-    return {"method": "isotonic", "predicted": x.tolist(), "observed": rates.tolist()}
+    observed, level = np.unique(rates, return_inverse=True)
+    predicted = np.bincount(level, w * p) / np.bincount(level, w)
+    # Down to 0 and up to 1 it keeps rising too.
+    predicted = np.concatenate([[0.0], predicted, [1.0]])
+    ends = EDGE * observed[0], 1 - EDGE * (1 - observed[-1])
+    observed = np.concatenate([ends[:1], observed, ends[1:]])
+    return {"method": "isotonic", "predicted": predicted.tolist(), "observed": observed.tolist()}
 
 
 _FITTED = {"platt": _platt, "isotonic": _isotonic}

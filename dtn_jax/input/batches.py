@@ -21,7 +21,7 @@ class BatchOptions:
 
     batch_size: int = option(1024, "examples a step, over all devices", least=1)
     eval_batch_size: int = option(
-        4096, "examples a scoring step; changes no result", least=1, runtime=True
+        4096, "examples a scoring step; changes scores by rounding alone", least=1, runtime=True
     )
     placement: str = option(
         "auto",

@@ -17,6 +17,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
 from dtn_jax.metrics.intervals import wilson
+from dtn_jax.report import as_written
+from dtn_jax.shared_files import replacing
 
 Number = float | int
 Series = tuple[np.ndarray, np.ndarray]  # steps, and the values there
@@ -32,7 +34,9 @@ NOTE = {"color": "#666666", "fontsize": 9}
 def _save(figure: Figure, path: str | pathlib.Path) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, facecolor="white", format="png")
+    as_written.plain(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150, facecolor="white", format="png")
 
 
 def clean(axes: Axes, title: str = "", pad: Number = 8) -> None:
@@ -161,7 +165,9 @@ def _over_training(
     axes.set_ylabel(metric.title)
 
 
-def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path) -> None:
+def reliability(
+    curves: Mapping[str, CalibrationCurve | None], path: str | pathlib.Path, columns: int = 3
+) -> None:
     """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
 
     Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
@@ -171,8 +177,9 @@ def reliability(curves: Mapping[str, CalibrationCurve | None], path: str | pathl
     Args:
       curves: {task@space: `calibration.calibration_curve`}, None where there is no example.
       path: the PNG to write; its folder is made.
+      columns: diagrams side by side, at most.
     """
-    columns = min(max(len(curves), 1), 3)
+    columns = min(max(len(curves), 1), columns)
     rows = math.ceil(max(len(curves), 1) / columns)
     figure = Figure(figsize=(0.3 + 4 * columns, 5.2 * rows), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05, h_pad=0.06)

@@ -9,9 +9,11 @@ from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
 
+from . import trial_storage
 from .budget import Budget, make_pruner, make_sampler
+from .storage_urls import shown
 from .studies import Study
-from .trial_storage import create_study, shown
+from .trial_storage import create_study
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 
@@ -44,6 +46,30 @@ def open_study(
       UserError: the storage cannot be opened, or the study there is of another config, data set,
         objective, space or grid.
     """
+    try:
+        return _opened(storage, name, config, objective, budget, space, search, data, metric)
+    except UserError:
+        raise
+    except Exception as error:  # of a database whose pages or whose JSON are damaged
+        what = f"{type(error).__name__}: {trial_storage.brief(error)}"
+        raise UserError(
+            f"storage {shown(storage)!r} is damaged ({what}); move it away: the "
+            "search then begins anew, and takes the results of trials that it draws again from "
+            "their folders"
+        ) from error
+
+
+def _opened(
+    storage: str,
+    name: str,
+    config: ConfigDict,
+    objective: str,
+    budget: Budget,
+    space: str,
+    search: str,
+    data: str,
+    metric: str,
+) -> Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     make_sampler(budget, 0)
     own = {k: str(v) for k, v in identity(config).items()}

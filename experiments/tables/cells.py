@@ -11,6 +11,7 @@ import datetime
 import functools
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from dtn_jax.train import train
 from dtn_jax.workdir import check_logits, versions
 
 from . import kept
-from .draws import own_spaces, packed
+from .draws import own_spaces, packed, unpacked
 
 SHORT = 16  # digits of a hash in a file's name
 ORIGIN = ("config", "data", "code", "versions", "date", "device")
@@ -96,10 +97,28 @@ def read_own(path: pathlib.Path, config: ConfigDict, parts: Sequence[str]) -> di
     found = kept.read(path)
     if found is None:
         return None
-    if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
-        raise kept.Damaged(f"{path} is damaged (it lacks {', '.join(lacking)})")
+    if why := problem(found, parts):
+        raise kept.Damaged(f"{path} is damaged ({why})")
     inflated = found.get("logits") != LOGITS and found["config"].get("loss.positive_weights")
     return None if inflated or differing(identity(found["config"]), identity(config)) else found
+
+
+def problem(found: object, parts: Sequence[str]) -> str:
+    """Why this is no cell, or no tuning; '' if it is one."""
+    if lacking := sorted({*parts} - {*found}) if isinstance(found, dict) else parts:
+        return f"it lacks {', '.join(lacking)}"
+    for part in {"config", "settings"} & {*parts}:
+        if not isinstance(found[part], dict):
+            return f"its {part} is {found[part]!r}"
+    try:
+        for key in found["draws"] if "draws" in parts else ():
+            unpacked(found, key)
+        test = found["results"]["test"] if "results" in parts else {}
+        numbers = {f"{k} {name}": v for k, own in test.items() for name, v in own.items()}
+        bad = [name for name, v in numbers.items() if v is not None and not math.isfinite(v)]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return f"{bad[0]} is {numbers[bad[0]]}" if bad else ""
 
 
 def compute(config: ConfigDict, data: Prepared, run: pathlib.Path) -> dict:

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
+from dtn_jax import checksums
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked, write_whole
+from dtn_jax.shared_files import locked, open_lock, write_whole
 
 from . import draws
 from . import pack as packs
 
+CHECKSUM = "checksum"  # in a cell or a tuning: of all else that it holds
 FOLDERS = ("cells", "tuning")  # of the files that are packed
 
 
@@ -33,13 +36,35 @@ class Damaged(UserError):
 
 
 def read_json(path: pathlib.Path) -> dict | None:
-    """What a JSON file holds, None where it is not there."""
+    """What a JSON file holds, None where it is not there.
+
+    Raises:
+      Damaged: it holds none, or not what was written, by its checksum.
+    """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        return opened(json.loads(path.read_text()), path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
+    except UserError:
+        raise
+    except checksums.UNREADABLE as error:
         raise Damaged(f"{path} is damaged ({error})") from None
+
+
+def sealed(content: Mapping) -> dict:
+    """The content with its checksum."""
+    own = {key: value for key, value in content.items() if key != CHECKSUM}
+    text = json.dumps(own, sort_keys=True)
+    return own | {CHECKSUM: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def opened(found: object, path: pathlib.Path) -> object:
+    """What was sealed, or is of a version without checksums; raises Damaged where it was edited."""
+    if not isinstance(found, dict) or CHECKSUM not in found:
+        return found
+    if sealed(found)[CHECKSUM] != found[CHECKSUM]:
+        raise Damaged(f"{path} is damaged (it was changed: its checksum is another)")
+    return {key: value for key, value in found.items() if key != CHECKSUM}
 
 
 def read(path: pathlib.Path) -> dict | None:
@@ -50,7 +75,8 @@ def read(path: pathlib.Path) -> dict | None:
       UserError: the pack is.
     """
     found = read_single(path)
-    return packs.read(folder_of(path)).get(name_of(path)) if found is None else found
+    packed = packs.read(folder_of(path)).get(name_of(path)) if found is None else found
+    return opened(packed, path)
 
 
 def exists(path: pathlib.Path) -> bool:
@@ -73,7 +99,7 @@ def read_single(path: pathlib.Path) -> dict | None:
 def keep(path: pathlib.Path, content: Mapping) -> None:
     """Writes a JSON file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(content, indent=1) + "\n")
+    write_whole(path, json.dumps(sealed(content), indent=1) + "\n")
 
 
 def set_aside(path: pathlib.Path) -> pathlib.Path:
@@ -101,7 +127,7 @@ def pack(folder: pathlib.Path) -> None:
             with contextlib.suppress(Damaged, FileNotFoundError):
                 text = path.read_bytes()
                 if isinstance(content := read_single(path), dict):
-                    after[name_of(path)], texts[path] = content, text
+                    after[name_of(path)], texts[path] = sealed(content), text
         packs.write(folder, after)
         for path, text in texts.items():
             with contextlib.suppress(FileNotFoundError):
@@ -138,7 +164,7 @@ def alone(path: pathlib.Path) -> Iterator[bool]:
 def only_one(path: pathlib.Path) -> Iterator[bool]:
     """Waits until no other process is here; yields False where the file system cannot tell."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:

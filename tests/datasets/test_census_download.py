@@ -13,7 +13,7 @@ from census_table import damaged, failure, load, raw_text, table
 
 from dtn_jax.datasets import census_income
 from dtn_jax.datasets.census_income import CensusIncome
-from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation import catalog, download
 from dtn_jax.errors import UserError
 
 small_official = census_table.small_official
@@ -24,12 +24,12 @@ fingerprint = census_table.fingerprint
 # --- the archive ---------------------------------------------------------------------------------
 
 
-def archive(splits=("train", "test"), member="census.tar.gz"):
-    """UCI's archive: a zip that holds a tar.gz that holds the raw pair."""
+def archive(splits=("train", "test"), member="census.tar.gz", texts=()):
+    """UCI's archive: a zip that holds a tar.gz that holds the raw pair, or other `texts`."""
     inner = io.BytesIO()
     with tarfile.open(fileobj=inner, mode="w:gz") as tar:
         for split in splits:
-            data = raw_text(table(split)).encode()
+            data = dict(texts).get(split, raw_text(table(split))).encode()
             entry = tarfile.TarInfo(f"./{census_income.RAW[split]}")
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
@@ -121,6 +121,27 @@ def test_the_connection_breaks_off(manual, server):
     assert f"{server['url']} cannot be downloaded" in failure(manual)
     server["data"] = whole  # nothing broken is kept: the next try starts afresh
     assert load(manual).rows["test"] == 150
+
+
+def test_a_download_that_is_another_is_not_kept(manual, server):
+    """It unpacks, but is not the official table: once the same error came for ever."""
+    other = raw_text(table("train")).replace("Never married", "Ever married", 1)
+    server["data"] = archive(texts={"train": other})
+    with pytest.raises(UserError, match="rows differ from the official split's") as caught:
+        load(manual)
+    assert f"It came from {server['url']}: that archive was discarded" in str(caught.value)
+    server["data"] = archive()
+    assert load(manual).rows["test"] == 150
+
+
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(manual, server, monkeypatch):
+    monkeypatch.setattr(download, "MOST", 100_000)
+    server["data"] = archive(texts={"train": "0" * 10_000_000})
+    assert len(server["data"]) < 40_000
+    with pytest.raises(UserError, match="it holds more than 100,000 bytes") as caught:
+        load(manual)
+    assert "it was discarded" in str(caught.value)
+    assert not list((manual.parent / "prepared").rglob("*.unpacked"))
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,15 @@ def test_a_column_that_one_of_two_files_lacks_has_no_values_there(tmp_path, caps
 
 
 @pytest.mark.parametrize("file", ["log_standard.csv", "subset.parquet"])
-def test_empty_columns_hold_missing_values(file, tmp_path):
+def test_empty_columns_hold_missing_values(file, tmp_path, capsys):
     empty = {name: pl.lit(None) for name in ("hourmin", "duration_ms", "long_view", "is_follow")}
     prepared = prepare({file: log().with_columns(**empty)}, tmp_path)
     assert not rows(prepared, "test")["ids"][:, [2, 4]].any()
     facts = json.loads((prepared.folder / "prepared.json").read_text())
     missing = {name: n for name, n in facts["missing_labels"]["train"].items() if n}
     assert missing == {"long_view": 400, "follow": 400}
+    told = [line for line in account_of(prepared, capsys) if "known in no row of train" in line]
+    assert [line.split("'")[1] for line in told] == ["long_view", "follow"]
 
 
 def test_without_a_task_the_default_choice_of_states_says_what_is_left(tmp_path):

@@ -17,6 +17,8 @@ from dtn_jax.errors import UserError
         (log().with_columns(is_click=pl.lit(2)), r"click.* 0, 1 or missing"),
         (log().with_columns(pl.col("date") / 1), "'date' must hold whole numbers, got Float64"),
         (log().with_columns(pl.lit(None, pl.Int64).alias("user_id")), "user_id"),
+        (log().with_columns(long_view=pl.lit("1")), "label 'long_view' must hold numbers, got Str"),
+        (pl.DataFrame({"a" * 10**7: [1]}), r"the columns are: a{60}…$"),
     ],
 )
 def test_bad_files_are_named(frame, message, tmp_path):
@@ -76,6 +78,14 @@ def test_a_line_that_is_not_as_the_header_is_named(change, message, tmp_path):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    prepare({"log_standard.csv": log()}, tmp_path)
+    path = tmp_path / "manual/kuairand/log_standard.csv"
+    path.write_text(path.read_text().replace(",tab,", ",is_click,", 1))
+    with pytest.raises(UserError, match="column 'is_click' is there twice"):
+        catalog.load("kuairand", data_dir=str(tmp_path / "2"), manual_dir=str(tmp_path / "manual"))
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize(
     ("column", "value", "message"),
@@ -83,6 +93,8 @@ def test_a_line_that_is_not_as_the_header_is_named(change, message, tmp_path):
         ("is_click", 2, "label is_click is 2, expected 0, 1 or missing"),
         ("is_follow", -1, "label is_follow is -1, expected 0, 1 or missing"),
         ("user_id", None, "user_id is missing, expected a user"),
+        ("hourmin", 2360, "hourmin is 2360, expected a time as HHMM, from 0 to 2359"),
+        ("hourmin", 2400, "hourmin is 2400, expected a time"),
     ],
 )
 def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp_path):
@@ -90,7 +102,7 @@ def test_a_bad_value_is_named_by_file_and_line(column, value, message, kind, tmp
     changed = [value if i in (301, 305) else v for i, v in enumerate(frame[column])]
     frame = frame.with_columns(pl.Series(column, changed, pl.Int64))
     where = "b.csv, line 3" if kind == "csv" else "b.parquet, row 2"
-    with pytest.raises(UserError, match=rf"standard_{where}: {message} \(in 2 rows\)"):
+    with pytest.raises(UserError, match=rf"standard_{where}: {message}.* \(in 2 rows\)"):
         prepare(
             {f"log_standard_a.{kind}": frame[:300], f"log_standard_b.{kind}": frame[300:]}, tmp_path
         )

@@ -24,9 +24,9 @@ def in_the_repository(prepared_dir, monkeypatch):
 
 
 @pytest.fixture
-def finished(finished_run):
+def finished(finished_tiny_run):
     """The folder of a finished run of TINY; no test may change it."""
-    return finished_run
+    return finished_tiny_run
 
 
 @dataclasses.dataclass

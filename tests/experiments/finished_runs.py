@@ -13,7 +13,7 @@ from experiments import feature_importance, train
 
 
 @pytest.fixture(scope="session")
-def finished_run(prepared_dir, tmp_path_factory):
+def finished_tiny_run(prepared_dir, tmp_path_factory):
     """The folder of a finished run of TINY; no test may change it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)

@@ -5,14 +5,17 @@ import threading
 
 import optuna
 import pytest
+from claimed_folders import RESULTS
 from small_runs import small
 from studies_in_memory import in_memory
 
 from dtn_jax.errors import UserError
-from experiments.search import studies, trial_storage
+from dtn_jax.workdir import found
+from experiments.search import storage_urls, studies
 from experiments.search.budget import Budget, make_pruner, make_sampler
 from experiments.search.opening import open_study
 from experiments.search.trials import SETTINGS
+from experiments.search.worker import check_values
 
 RANDOM = Budget(99, "random", "asha", 0, {})
 
@@ -31,7 +34,51 @@ def test_the_password_of_a_storage_is_not_shown():
         open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
     assert "secret" not in str(caught.value)
     assert "me:***@nowhere.invalid" in str(caught.value)
-    assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
+    assert storage_urls.shown("journal:/a/b") == "journal:/a/b"
+
+
+def test_a_path_with_the_signs_of_a_url_is_one(tmp_path):
+    folder = tmp_path / "s?x=1#[a]%41"
+    folder.mkdir()
+    url = storage_urls.of_file(folder / "sweep.db")
+    open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {})).close()
+    assert [p.name for p in folder.iterdir()] == ["sweep.db"]
+
+
+def damaged_pages(path):
+    """The tables' pages zeroed; SQLite opens such a file."""
+    data = bytearray(path.read_bytes())
+    data[4096:] = bytes(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def damaged_json(path):
+    data = path.read_bytes()
+    assert b'"config"' in data
+    path.write_bytes(data.replace(b'{"config"', b'}"config"'))
+
+
+@pytest.mark.parametrize("damage", [damaged_pages, damaged_json])
+def test_a_damaged_database_is_told(tmp_path, damage):
+    url = storage_urls.of_file(tmp_path / "sweep.db")
+    given = (url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    open_study(*given).close()
+    damage(tmp_path / "sweep.db")
+    with pytest.raises(UserError, match=r"storage '.*sweep\.db' (is damaged|cannot be opened)"):
+        open_study(*given)
+
+
+def test_an_edited_value_of_the_storage_is_told(tmp_path):
+    study = in_memory(2)
+    for value in (0.5, 0.9):
+        study.optuna.add_trial(optuna.trial.create_trial(value=value))
+    for number in (0, 1):
+        (tmp_path / f"trial_{number}").mkdir()
+    found.write(tmp_path / "trial_0", RESULTS)
+    check_values(study, tmp_path)
+    found.write(tmp_path / "trial_1", RESULTS)
+    with pytest.raises(UserError, match=r"trial 1 found 0\.9, but .*results\.json has 0\.5"):
+        check_values(study, tmp_path)
 
 
 def test_the_last_point_of_a_grid_is_gone_on_with_too():

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 
 import pytest
 
@@ -71,6 +72,41 @@ def test_cells_of_a_workdir_from_before_there_were_packs_are_read(
     assert call("--seeds=2")["rows"][1]["comparison"]["income@all"]["p"] == 1  # of all draws
     assert len(pack.read(folder)) == 6
     assert kept.singles(folder) == []
+
+
+EDITS = {  # of a cell, and whether its checksum is of it
+    "an edited number": (lambda cell: cell["results"]["test"]["income@all"].update(auc=0.9), False),
+    "not a number": (lambda cell: cell["results"]["test"]["income@all"].update(auc=math.nan), True),
+    "a task lost": (lambda cell: cell["results"]["test"].pop("income@all"), True),
+    "no config": (lambda cell: cell.update(config=None), True),
+    "no results": (lambda cell: cell.update(results=7), True),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_cell_is_set_aside_and_computed_anew(
+    name, call, tmp_path, untrained, capsys, monkeypatch
+):
+    monkeypatch.setattr(kept, "pack", lambda folder: None)
+    whole = call("--entries=shared_bottom", "--seeds=1")
+    (path,) = (tmp_path / "adult/cells").glob("*.json")
+    edit, fitting = EDITS[name]
+    cell = json.loads(path.read_text())
+    edit(cell)
+    kept.keep(path, cell) if fitting else path.write_text(json.dumps(cell))
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"] == whole["rows"]
+    assert f"{path.name} is damaged (" in capsys.readouterr().out.replace("\n", "")
+    assert path.with_suffix(".damaged").exists()
+
+
+def test_an_edited_number_in_the_pack_is_told(call, tmp_path, untrained, capsys):
+    whole = call("--entries=shared_bottom", "--seeds=1")
+    content = pack.read(tmp_path / "adult")
+    (cell,) = (content[name] for name in content if name.startswith("cells/"))
+    cell["results"]["test"]["income@all"]["auc"] = 0.9
+    pack.write(tmp_path / "adult", content)
+    assert call("--entries=shared_bottom", "--seeds=1")["rows"] == whole["rows"]
+    assert "its checksum is another" in capsys.readouterr().out.replace("\n", "")
 
 
 @pytest.mark.parametrize(

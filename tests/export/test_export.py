@@ -1,6 +1,8 @@
 """A run's model: its folder, and that it says what the run says."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -56,6 +58,19 @@ def test_an_export_that_fails_leaves_nothing(finished_run, tmp_path, monkeypatch
     with pytest.raises(RuntimeError):
         export_run([finished_run], tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(finished_run, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dtn_jax.export.write.weights.WeightsFile.write", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        export_run([finished_run], tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        export_run([finished_run], tmp_path / "file" / "model")
 
 
 def test_other_things_are_not_replaced(finished_run, tmp_path):

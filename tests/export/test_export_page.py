@@ -38,5 +38,7 @@ def test_its_commands_run(finished_run, prepared_dir, tmp_path, monkeypatch):
     assert made == set(re.findall(r"--out=models/(\w+)", PAGE))
     for name in made:
         assert model_folder.read_manifest(pathlib.Path("models", name))["files"]
+    code = re.search(r"^```python\n(import dtn_jax.export\n.*?)^```", PAGE, re.M | re.S)[1]
+    exec(compile(code, "docs/export.md", "exec"), {})
     row = dict.fromkeys(dtn_jax.export.load("models/adult_dtn").columns)
     assert dtn_jax.export.load("models/adult_income").score([row]).columns == ["income@all"]

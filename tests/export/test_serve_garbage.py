@@ -69,6 +69,7 @@ def test_bodies(served, body, status, words):
         ("speed", 1e308, "not finite", "numbers as those of training"),
         ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),
         ("word", ["a"], '["a"]', "text or a number or null"),
+        ("word", 1e999, "Infinity", "a number that a 64-bit float holds"),
         ("word", "\ud800", '"\\ud800"', "text of Unicode"),
         ("tags", ["\udfff"], '["\\udfff"]', "text of Unicode"),
         ("tags", [["x"]], '[["x"]]', "a list of texts or numbers or null"),

@@ -76,7 +76,7 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
     last = workdir / "checkpoints" / "last"
     (last / "15" / "progress" / "metadata").unlink()  # so they go on from the one before
     said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
-    assert f"{last / '15'} is damaged: progress/metadata is lost" in said[0]
+    assert f"{last / '15'} is damaged: progress/metadata is missing" in said[0]
     assert "Resuming at step 12 of 45" in said[0]
     assert "Resuming" not in said[1]  # the first process alone speaks
     assert all((folder / "checksums.json").exists() for folder in last.iterdir())

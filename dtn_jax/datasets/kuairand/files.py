@@ -29,7 +29,9 @@ FEATURES = {  # field: column; hourmin is HHMM
     "duration": "duration_ms",
 }
 SOURCES = FEATURES | LABELS
+AGAIN = "_duplicated_"  # polars appends it, and a number, to the name of a CSV's second column
 WHOLE = ("user_id", "video_id", "date", "hourmin")
+WANTED = {"user_id": "a user", "hourmin": "a time as HHMM, from 0 to 2359"}
 NEEDED = ("user_id", "video_id", "date", "is_click")
 
 
@@ -57,7 +59,11 @@ def read(path: pathlib.Path) -> pl.LazyFrame:
     check_columns(empty, NEEDED, str(path))
     columns = [name for name in SOURCES.values() if name in empty.columns]
     for name in columns:
+        if f"{name}{AGAIN}0" in empty.columns:
+            raise UserError(f"{path}: column {name!r} is there twice")
         dtype = empty[name].dtype
+        if name in LABELS.values() and not (dtype.is_numeric() or dtype in (pl.Null, pl.Boolean)):
+            raise UserError(f"{path}: label {name!r} must hold numbers, got {dtype}")
         if name in WHOLE and not dtype.is_integer() and dtype != pl.Null:
             raise UserError(f"{path}: column {name!r} must hold whole numbers, got {dtype}")
     nothing = [name for name in columns if empty[name].dtype == pl.Null]
@@ -89,20 +95,23 @@ def check_csv(path: pathlib.Path, columns: Sequence[str]) -> None:
 
 
 def check_labels(paths: Sequence[pathlib.Path]) -> None:
-    """Raises UserError that names the first label that is not 0, 1 or missing, or the first row
-    without a user."""
+    """Raises UserError that names the first label that is not 0, 1 or missing, the first time that
+    is none, or the first row without a user."""
     for path in paths:
         log = read(path)
         labels = [name for name in LABELS.values() if name in log.collect_schema()]
         wrong = {name: ~pl.col(name).cast(pl.Float32).is_in([0.0, 1.0]) for name in labels}
         wrong["user_id"] = pl.col("user_id").is_null()
+        if "hourmin" in log.collect_schema():
+            minute = pl.col("hourmin") % 100
+            wrong["hourmin"] = ~pl.col("hourmin").is_between(0, 2359) | (minute > 59)
         log = log.select(**{name: bad.fill_null(False) for name, bad in wrong.items()})
         for name, count in collect(log.sum(), path).row(0, named=True).items():
             if not count:
                 continue
             at = collect(log.select(pl.col(name).arg_true().first()), path).item()
             value = collect(read(path).select(name).slice(at, 1), path).item()
-            what, wanted = ("label ", "0, 1 or missing") if name in labels else ("", "a user")
+            what, wanted = ("label ", "0, 1 or missing") if name in labels else ("", WANTED[name])
             raise UserError(
                 f"{place(path, at)}: {what}{name} is {'missing' if value is None else value}, "
                 f"expected {wanted} (in {count:,} rows)"

@@ -7,6 +7,7 @@ import pathlib
 import shlex
 from typing import ClassVar
 
+from dtn_jax import checksums
 from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.named_schema import parted
@@ -99,7 +100,7 @@ class Logs(SchemaSet):
         home = self.root / "logs"
         for place in (f"*/{finish_set.VERSION}", f"*/replaced/{finish_set.VERSION}*"):
             for path in sorted(home.glob(f"{place}/prepared.json")):
-                if json.loads(path.read_text()).get("recipe") == self.recipe():
+                if _recipe(path) == self.recipe():
                     progress.say(
                         f"schema file {self.path} {now}: reading the set that was prepared from "
                         f"what it said, {path.parent} (which keeps that file as {SCHEMA_FILE})"
@@ -145,3 +146,11 @@ class Logs(SchemaSet):
                 f"{prepared.folder} was prepared from another {address}: it {change}. Prepare the "
                 "set again with experiments.prepare --replace"
             )
+
+
+def _recipe(path: pathlib.Path) -> str:
+    """That of a set, from its prepared.json; '' where that is damaged."""
+    try:
+        return str(json.loads(path.read_text()).get("recipe"))
+    except checksums.UNREADABLE:
+        return ""

@@ -14,13 +14,12 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from dtn_jax.datasets.preparation import checked_files, progress, records
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation import progress, records
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.counts import Counts
 from dtn_jax.datasets.preparation.groups import check_group
-from dtn_jax.datasets.preparation.prepared import hash_ends
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
 from dtn_jax.datasets.preparation.records import Frame, Frames
 from dtn_jax.errors import UserError
@@ -136,7 +135,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
 
     def raw_hashes(self) -> dict[str, str]:
         """A hash of the ends of the files that `raw` reads, by name."""
-        return {path.name: hash_ends(path) for path in self.raw_files()}
+        return {path.name: checked_files.hash_ends(path) for path in self.raw_files()}
 
     def __init__(self, *, manual_dir: pathlib.Path | None = None, **kwargs):
         """`kwargs` are options by name, and TFDS's own."""
@@ -208,13 +207,14 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
         return Schema(self.name, fields, self.tasks(), weight=self.weight, group=self.group)
 
-    def _download_and_prepare(self, *args, **kwargs):
+    def _download_and_prepare(self, dl_manager, download_config):
         with progress.without_tfds_bars(), progress.Rows() as self.bars:
-            super()._download_and_prepare(*args, **kwargs)
-        folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
+            super()._download_and_prepare(dl_manager, download_config)
+
+    def _write_facts(self, folder: pathlib.Path) -> None:
         (folder / "schema.json").write_text(self.schema().to_json())
         (folder / "encoders.json").write_text(enc.to_json(self.fitted))
-        account = self.account()
+        account = [*self.account(), *self.counts.unlabelled(self.rows)]
         notes = self.notes() | ({"account": account} if account else {})
         (folder / "notes.json").write_text(json.dumps(notes, indent=1))
         written = [*sorted(folder.glob("*.array_record*")), folder / "encoders.json"]
@@ -244,5 +244,5 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         made = self.counts
         found = (self.rows, made.unknown, made.missing, made.values, made.cut)
         progress.say(progress.summary(self.name, *found))
-        for line in self.account():
+        for line in [*self.account(), *made.unlabelled(self.rows)]:
             progress.say(f"{self.name}: {line}")

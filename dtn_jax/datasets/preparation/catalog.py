@@ -22,6 +22,7 @@ from dtn_jax.datasets.public.public_logs import PublicLogs
 from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import Option, option, pairs
+from dtn_jax.shared_files import check_place, told
 
 DATASETS = {
     "adult": Adult,
@@ -34,6 +35,10 @@ DATASETS = {
     "movielens": MovieLens,
     "synthetic": Synthetic,
 }
+
+
+LARGEST = 2**63  # of whole numbers
+SHOWN = 30  # letters of a value, in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +89,7 @@ def load(name: str, options: str = "", data_dir: str = "", manual_dir: str = "")
             builder.download_and_prepare()
         except OSError as error:
             if not folder.exists():  # if it does, another process was faster
-                raise UserError(f"{name} cannot be prepared in {folder}: {error}") from error
+                raise UserError(f"{name} cannot be prepared in {folder}: {told(error)}") from error
     prepared = read(folder)
     if prepared.recipe != builder.recipe():
         raise UserError(builder.outdated())
@@ -116,6 +121,7 @@ def make_builder(
 def data_root(data_dir: str = "") -> pathlib.Path:
     """The folder of all prepared sets."""
     root = pathlib.Path(data_dir or os.environ.get("DTN_DATA_DIR") or cache_folder())
+    check_place(root, "data_dir")
     return root.expanduser().absolute()
 
 
@@ -161,6 +167,8 @@ def parse_options(text: str, allowed: Mapping[str, Option], name: str) -> dict[s
         what = f"data.options {key}"
         options[key] = found.cast(what, whole(value) if isinstance(found.default, int) else value)
         found.check(what, options[key])
+        if isinstance(options[key], int) and options[key] >= LARGEST:
+            raise UserError(f"{what}={value[:SHOWN]}: expected a number below 2^63")
     return options
 
 

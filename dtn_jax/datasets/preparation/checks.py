@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, listed
 from dtn_jax.schema import Task
 
 
@@ -105,8 +105,7 @@ def check_columns(frame: pl.DataFrame, wanted: Sequence[str], where: str) -> Non
     missing = [c for c in wanted if c not in frame.columns]
     if missing:
         raise UserError(
-            f"{where}: column {missing[0]!r} is missing; the columns are: "
-            f"{', '.join(frame.columns)}"
+            f"{where}: column {missing[0]!r} is missing; the columns are: {listed(frame.columns)}"
         )
 
 

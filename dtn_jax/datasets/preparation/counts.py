@@ -31,6 +31,14 @@ class Counts:
         self.cut = {split: dict.fromkeys(bags, 0) for split in splits}
         self.missing = {split: dict.fromkeys(tasks, 0) for split in splits}
 
+    def unlabelled(self, rows: Mapping[str, int]) -> list[str]:
+        """A line for each task without any label in train; `rows` are those of the splits."""
+        return [
+            f"task {task!r}: its label is known in no row of train"
+            for task, missing in self.missing["train"].items()
+            if missing == rows["train"]
+        ]
+
     def add(self, split: str, columns: Mapping[str, Encoded], label_mask: np.ndarray) -> None:
         """Counts a frame's slots and its labels' mask `[rows, T]`."""
         for name, column in columns.items():

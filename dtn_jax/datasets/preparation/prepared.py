@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Int
 
+from dtn_jax import checksums
+from dtn_jax.datasets.preparation import checked_files
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.record_source import RecordSource
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
 
 T = TypeVar("T")
-ENDS = 64 << 10  # bytes of each end of a raw file that are hashed
 KEPT = ("raw_files", "raw_hashes", "kept_values", "cut_values", "hash_functions")  # if there
 PART = 20  # seeds the draw of a part of train
 
@@ -103,7 +103,7 @@ class Prepared:
 
     def stored(self, split: str):
         """All records of a split, as they lie on disk."""
-        return tfds.builder_from_directory(str(self.folder)).as_data_source(split=split)
+        return RecordSource(self.folder, split)
 
     def groups(self, split: str, part: slice = slice(None)) -> Int[np.ndarray, " B"] | None:
         """The groups of a split's rows, or of a part of them: int64 `[B]` in row order.
@@ -148,15 +148,16 @@ class Part:
 
 def read(folder: pathlib.Path) -> Prepared:
     """Opens a prepared set; raises UserError if a file is missing or damaged."""
+    checked_files.check(folder)
     facts = _parse(folder / "prepared.json", _facts)
-    for name in ("dataset_info.json", "features.json"):
-        _parse(folder / name, json.loads)
+    _parse(folder / "features.json", json.loads)
+    _parse(folder / "dataset_info.json", lambda text: _check_records(text, facts))
     for name, size in facts["files"].items():
         path = folder / name
         got = path.stat().st_size if path.exists() else None
         if got != size:
-            found = "is missing" if got is None else f"has {got} bytes, expected {size}"
-            raise UserError(f"{path} {found}; delete {folder} to prepare the data set again")
+            found = "is missing" if got is None else f"has {got:,} bytes, expected {size:,}"
+            raise UserError(f"{path} {found}; {checked_files.remedy(folder)}")
     return Prepared(
         folder=folder,
         schema=_parse(folder / "schema.json", Schema.from_json),
@@ -165,7 +166,7 @@ def read(folder: pathlib.Path) -> Prepared:
         unknown_values=facts["unknown_values"],
         fingerprint=facts["fingerprint"],
         recipe=facts["recipe"],
-        notes=_parse(folder / "notes.json", json.loads),
+        notes=_parse(folder / "notes.json", lambda text: dict(json.loads(text))),
         **{name: facts[name] for name in KEPT},
     )
 
@@ -174,11 +175,22 @@ def _parse(path: pathlib.Path, parse: Callable[[str], T]) -> T:
     """What a JSON file of a prepared set says."""
     try:
         return parse(path.read_text())
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (KeyError, ArithmeticError, *checksums.UNREADABLE) as error:
         raise UserError(
-            f"{path} is missing or damaged ({error}); delete {path.parent} to prepare the data set "
-            "again"
+            f"{path} is missing or damaged ({error}); {checked_files.remedy(path.parent)}"
         ) from None
+
+
+def _check_records(info: str, facts: dict) -> None:
+    """Raises ValueError where the rows, as they are laid out, are not the records that there are.
+
+    A set of an earlier version has no checksums that would tell.
+    """
+    for split in json.loads(info)["splits"]:
+        name, there = split["name"], sum(int(n) for n in split["shardLengths"])
+        rows = facts["rows"][name]
+        if (expected := len(facts["layout"].blocks(rows))) != there:
+            raise ValueError(f"{there} records of {name}, but its {rows} rows would be {expected}")
 
 
 def _facts(text: str) -> dict:
@@ -190,19 +202,6 @@ def _facts(text: str) -> dict:
         raise TypeError(f"its {wrong[0]} are no mapping")
     found |= {name: facts.get(name, {}) for name in KEPT}
     return found | {"layout": Layout(**facts["layout"])}
-
-
-def hash_ends(path: pathlib.Path) -> str:
-    """SHA-256 of a file's first and last ENDS bytes: cheap at any size, and shows most edits."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            digest.update(file.read(ENDS))
-            file.seek(max(0, path.stat().st_size - ENDS))
-            digest.update(file.read(ENDS))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    return digest.hexdigest()
 
 
 def check_ids(ids: np.ndarray, schema: Schema) -> None:

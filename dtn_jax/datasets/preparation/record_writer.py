@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from dtn_jax.datasets.preparation import checked_files, unfinished
 from dtn_jax.errors import UserError
+from dtn_jax.shared_files import disk_errors
 
 
 class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -21,9 +24,24 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             super().__init__(file_format="array_record", **kwargs)
         except (ParseError, AssertionError) as error:  # TFDS reads its own file at once
             raise UserError(
-                f"{self.data_path / 'dataset_info.json'} is damaged ({error}); delete "
-                f"{self.data_path} to prepare the data set again"
+                f"{self.data_path / 'dataset_info.json'} is damaged ({error}); "
+                f"{checked_files.remedy(pathlib.Path(self.data_path))}"
             ) from None
+
+    def download_and_prepare(self, **kwargs):
+        with unfinished.preparing(pathlib.Path(self.data_path).parent):
+            super().download_and_prepare(**kwargs)
+
+    def _download_and_prepare(self, dl_manager, download_config):
+        super()._download_and_prepare(dl_manager, download_config)
+        folder = pathlib.Path(self.data_path)  # still the temporary one: all appears at once
+        self._write_facts(folder)
+        self.info.download_size = dl_manager.downloaded_size
+        self.info.write_to_directory(folder)  # TFDS will do so too, and write the same
+        checked_files.seal(folder)
+
+    def _write_facts(self, folder: pathlib.Path) -> None:
+        """Writes the set's own files, beside the records and what TFDS writes."""
 
     def _generate_splits(self, dl_manager, download_config):
         """Writes the records as they come.
@@ -46,7 +64,8 @@ class RecordWriter(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 yield key, data
 
         path = template.sharded_filepath(shard_index=0, num_shards=1)
-        self._example_writer().write(path=path, examples=serialized())
+        with disk_errors(pathlib.Path(path)):
+            self._example_writer().write(path=path, examples=serialized())
         return tfds.core.SplitInfo(
             name=split, shard_lengths=[len(sizes)], num_bytes=sum(sizes), filename_template=template
         )

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from io import BufferedIOBase
 
-from dtn_jax.datasets.preparation.download import discard
+from dtn_jax.datasets.preparation.download import PIECE, Bounded, discard
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import TEMPORARY
 
@@ -44,7 +44,7 @@ def unpack(
                 path = temporary / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with member(name) as packed, path.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
+                    shutil.copyfileobj(Bounded(packed), file)
     except KeyError:
         problem = f"lacks {name}"
     except DAMAGED as error:
@@ -67,7 +67,8 @@ def _reader(archive: pathlib.Path) -> Iterator[Callable[[str], BufferedIOBase]]:
             yield packed.open
         return
     with gzip.open(archive) as whole:  # a tar has no checksum of its data; gzip's is at the end
-        while whole.read(1 << 20):
+        bounded = Bounded(whole)
+        while bounded.read(PIECE):
             pass
     with tarfile.open(archive) as packed:
 

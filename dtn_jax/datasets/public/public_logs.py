@@ -15,7 +15,7 @@ from dtn_jax.datasets.logs.raw.files import ends
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.write import finish_set
 from dtn_jax.datasets.preparation import progress
-from dtn_jax.datasets.preparation.download import download
+from dtn_jax.datasets.preparation.download import download, unpacked
 from dtn_jax.datasets.public.archive import unpack
 from dtn_jax.errors import UserError
 
@@ -67,8 +67,17 @@ class PublicLogs(SchemaSet):
         else:
             files = self.raw_files()
             made_of = {"raw_files": self.raw_sizes(), "raw_hashes": self.raw_hashes()}
-        with self.log(files) as log:
-            prepare(self.spec, log, self.root, source=self.SOURCE, home=self.home, made_of=made_of)
+        try:
+            with self.log(files) as log:
+                given = {"source": self.SOURCE, "home": self.home, "made_of": made_of}
+                prepare(self.spec, log, self.root, **given)
+        except UserError as error:
+            if made_of["raw_files"]:
+                raise
+            raise UserError(
+                f"{error}. It came from {self.url} and lies in {self.root / 'downloads'}: if it "
+                "is damaged, delete that folder, and the next run downloads it again"
+            ) from None
 
     def outdated(self) -> str:
         """What to say of a set of another recipe."""
@@ -123,4 +132,4 @@ class PublicLogs(SchemaSet):
         )
         with progress.without_tfds_bars():
             archive = download(manager, self.url, instead)
-        return unpack(archive, names, archive.with_suffix(".unpacked"), self.url)
+        return unpack(archive, names, unpacked(archive), self.url)

@@ -42,14 +42,15 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         status = 422 if isinstance(error, UserError) else 400
         told = str(error) if status == 422 else f"not an Arrow stream: {error}"
         raise Refused(status, shown(told)) from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Refused(422, shown(f"the Arrow stream can't be read: {error}")) from None
     if not bad.good.all():
         first = bad.account.kept[0][1]
         expected = reading.expected.get(first.column, "another")
         raise bad_value(f"row {first.row}", first.column, first.value, expected, first.row)
     ignored = sorted(map(shown, set(found.column_names) - set(reading.columns)))
-    return Asked(frame, chosen, tuple(ignored[:IGNORED]))
+    columns = {column.name: column for column in frame.get_columns()}
+    return Asked(len(frame), columns, tuple(frame.dtypes), chosen, tuple(ignored[:IGNORED]))
 
 
 def _table(body: bytes, reading: Reading, limits: Limits) -> pa.Table:
@@ -81,6 +82,7 @@ def _check_type(field: pa.Field, reading: Reading) -> None:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     elif any(test(kind) for test in LISTS):
+        str(kind.value_field)  # its name is text, without which polars panics
         kind = kind.value_type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(test(kind) for test in SCALARS):

@@ -21,6 +21,7 @@ from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
 CONNECTIONS = 1000  # at once
+BACKLOG = 1024  # of those that are not accepted yet
 SWITCH = (
     0.0005  # seconds after which Python's threads take turns: the event loop must not wait long
 )
@@ -110,7 +111,18 @@ def listen(host: str, port: int) -> socket.socket:
             host,
         )
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server((host, port), family=found[0][0], backlog=1024)
+        flags = socket.AI_PASSIVE
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=flags
+        )[0]
+        found = socket.socket(family, kind, protocol)  # asyncio answers at once where it says TCP
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(BACKLOG)
+        except BaseException:
+            found.close()
+            raise
+        return found
     except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(f"can't listen on {host}, port {port}: {error}") from None

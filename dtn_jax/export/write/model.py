@@ -7,6 +7,7 @@ import functools
 import json
 import pathlib
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -27,6 +28,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 
+EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
 
 
@@ -138,13 +140,15 @@ def write_model(
     """Writes what scores encoded rows: program, weights, schema.json and model.json."""
     say("The program, for every batch size on CPUs, GPUs and TPUs")
     weights = write_program(folder, forward)
-    say(f"The weights, {sum(_bytes(leaf) for leaf in weights.values()) / 1e6:,.1f} MB")
+    total = sum(_bytes(leaf) for leaf in weights.values())
+    say(f"The weights, {total / 1e6:,.1f} MB")
     prefixes = [forward.prefix(i) for i in range(len(members))]
     write_weights(
         folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
         {name: [m.tables[name]() for m in members] for name in members[0].tables},
+        Written(total, say),
     )
     (folder / model_folder.SCHEMA).write_text(schema.to_json())
     facts = described.facts_of(run, members, forward, wanted, schema, fixed)
@@ -156,6 +160,19 @@ def write_program(folder: pathlib.Path, forward: Forward) -> Shapes:
     program, weights = export_program(forward)
     (folder / model_folder.PROGRAM).write_bytes(program)
     return weights
+
+
+class Written:
+    """Says now and then how much is written."""
+
+    def __init__(self, total: int, say: Callable[[str], None]):
+        self.total, self.say, self.done, self.said = total, say, 0, time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if time.monotonic() - self.said > EVERY:
+            self.say(f"  {self.done / 1e6:,.0f} of {self.total / 1e6:,.0f} MB")
+            self.said = time.monotonic()
 
 
 def _metrics(run: Run, schema: Schema, *scores: Scores) -> list[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import pathlib
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import MANIFEST
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
 
 
@@ -25,14 +27,18 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
     has left is removed by the next one.
 
     Raises:
-      UserError: `out` is there and is not to be replaced, or holds other things than a model.
+      UserError: `out` is there and is not to be replaced, or holds other things than a model; or
+        it cannot be written, as where the disk is full.
     """
     check_free(out, replace)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left(out)
     made = out.with_name(f".{out.name}.{uuid.uuid4().hex}.tmp")
-    made.mkdir()
-    held = _lock(made)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(out)
+        made.mkdir()
+        held = _lock(made)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}") from error
     try:
         yield made
         for path in (*made.rglob("*"), made):
@@ -40,6 +46,10 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
         check_free(out, replace)  # another process may have made it
         put_in_place(made, out)
         _to_disk(out.parent)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"{out} is not written: {error.strerror} ({out.parent})") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)  # or what was there before
         os.close(held)

@@ -11,7 +11,7 @@ import json
 import math
 import pathlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import ml_dtypes
@@ -67,6 +67,7 @@ def write_weights(
     shapes: Shapes,
     dense: Mapping[str, jax.Array | np.ndarray],
     tables: Mapping[str, Sequence[Iterable[np.ndarray]]],
+    tell: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Writes the weights of a program.
 
@@ -76,19 +77,22 @@ def write_weights(
       dense: {name: array} of all parameters and statistics.
       tables: {name of a table: for each member its rows, piece by piece}; as they are stored, so
         uint16 are the bits of bfloat16.
+      tell: is told the bytes of each piece that is written.
     """
     file = WeightsFile(path, shapes)
-    for name in shapes.keys() & dense.keys():
-        file.write(name, np.asarray(dense[name]))
-    for name, members in tables.items():
-        if name not in shapes:
-            continue
-        for rows in side_by_side(members):  # [M, N, D]
-            if shapes[name].dtype == np.int8:
-                rows, scales = quantised(rows)
-                file.write(f"{name}{SCALE}", scales.T)
-            rows = rows.astype(shapes[name].dtype, copy=False)
-            file.write(name, rows.transpose(1, 0, 2).reshape(rows.shape[1], -1))
+    with file.file:
+        for name in shapes.keys() & dense.keys():
+            file.write(name, np.asarray(dense[name]))
+        for name, members in tables.items():
+            if name not in shapes:
+                continue
+            for rows in side_by_side(members):  # [M, N, D]
+                if shapes[name].dtype == np.int8:
+                    rows, scales = quantised(rows)
+                    file.write(f"{name}{SCALE}", scales.T)
+                rows = rows.astype(shapes[name].dtype, copy=False)
+                file.write(name, rows.transpose(1, 0, 2).reshape(rows.shape[1], -1))
+                tell(rows.nbytes)
     file.close()
 
 

@@ -6,7 +6,7 @@ import raw_logs
 from polars.testing import assert_frame_equal
 
 from dtn_jax.datasets.logs.raw import files, read, units
-from dtn_jax.datasets.preparation.prepared import hash_ends
+from dtn_jax.datasets.preparation.checked_files import hash_ends
 from dtn_jax.errors import UserError
 
 

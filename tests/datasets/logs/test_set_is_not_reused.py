@@ -195,6 +195,10 @@ DAMAGED = [
     ("encoders.json", None),
     ("schema_file.yaml", None),
     ("schema_file.yaml", lambda text: text[:20]),
+    ("prepared.json", lambda text: text.replace('"train": ', '"train": 1', 1)),
+    ("schema.json", lambda text: text.replace("click", "clock")),
+    ("encoders.json", lambda text: text.replace("1", "2", 1)),
+    ("schema_file.yaml", lambda text: text.replace("min_count: 2", "min_count: 3")),
     ("vocabulary/user.arrow", None),
     ("vocabulary/item.values.arrow", b""),
     ("logs-train.array_record-00000-of-00001", b"short"),
@@ -206,13 +210,16 @@ DAMAGED = [
 def test_a_damaged_set_is_told(name, way, tmp_path):
     folder, raw, made = make(tmp_path)
     path = made.folder / name
+    before = path.read_bytes()
     if way is None:
         os.unlink(path)
     elif isinstance(way, bytes):
         path.write_bytes(way)
     else:
         path.write_text(way(path.read_text()))
-    told = rf"{re.escape(str(path))} (is missing|has \d+ bytes).*delete {made.folder} to prepare"
+    assert not path.exists() or path.read_bytes() != before
+    told = rf"{re.escape(str(path))} (is missing|has [\d,]+ bytes|has changed)"
+    told += f".*delete {made.folder} to prepare"
     for call in (
         lambda: prepare(folder / "shop.yaml", str(raw), folder, processes=1),
         lambda: by_training(folder / "shop.yaml", folder),

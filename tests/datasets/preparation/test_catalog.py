@@ -112,8 +112,8 @@ def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
     # A set that was prepared before there were hashes: what is known of it is compared.
     prepared = first.folder / "prepared.json"
     facts = json.loads(prepared.read_text())
-    del facts["raw_hashes"]
-    prepared.write_text(json.dumps(facts))
+    prepared.write_text(json.dumps(facts | {"raw_hashes": {}}))
+    (first.folder / "checksums.json").unlink()
     assert load().fingerprint == first.fingerprint
     path.write_bytes(text + b"1")
     with pytest.raises(UserError, match=r"a\.csv was 196,608 bytes, is 196,609"):
@@ -238,7 +238,7 @@ def test_options_that_are_words():
         ("rows=2.5", "data.options rows expects a whole number, got '2.5'"),
         ("rows=1.5e0", "data.options rows expects a whole number, got '1.5e0'"),
         ("rows=1e999", "data.options rows expects a whole number, got '1e999'"),
-        ("rows=ten", "data.options rows expects a whole number, got 'ten'"),
+        ("rows=1" + "0" * 40, f"rows=1{'0' * 29}: expected a number below 2^63"),
         ("rows=1,rows=2", "data.options: 'rows' is given twice in 'rows=1,rows=2'"),
         ("row=1", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
         ("7", "data.options: expected KEY=VALUE, got '7'"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toy_set import Toy
 
+from dtn_jax import checksums
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import check_ids, read
@@ -34,6 +35,13 @@ def whole(tmp_path_factory):
 def folder(whole, tmp_path):
     """A copy of the prepared set to spoil."""
     return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
+
+
+@pytest.fixture
+def older(folder):
+    """The copy as an earlier version would have prepared it."""
+    (folder / checksums.NAME).unlink()
+    return folder
 
 
 def test_read_gives_what_was_prepared(folder):
@@ -68,7 +76,7 @@ def test_a_truncated_record_file(folder):
     path = folder / RECORDS
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[: size // 2])
-    assert f"{path} has {size // 2} bytes, expected {size}" in read_error(folder)
+    assert f"{path} has {size // 2:,} bytes, expected {size:,}" in read_error(folder)
 
 
 @pytest.mark.parametrize("name", [*JSON_FILES, "encoders.json", RECORDS])
@@ -85,14 +93,14 @@ def test_a_missing_file(folder, name):
         ("schema.json", '{"a": 1}'),
     ],
 )
-def test_a_damaged_json_file(folder, name, text):
-    path = folder / name
+def test_a_damaged_json_file(older, name, text):
+    path = older / name
     path.write_text(text)
-    assert f"{path} is missing or damaged (" in read_error(folder)
+    assert f"{path} is missing or damaged (" in read_error(older)
 
 
-def test_facts_that_do_not_fit(folder):
-    path = folder / "prepared.json"
+def test_facts_that_do_not_fit(older):
+    folder, path = older, older / "prepared.json"
     facts = json.loads(path.read_text())
     path.write_text(json.dumps(facts | {"layout": {"lanes": 2}}))
     assert f"{path} is missing or damaged (" in read_error(folder)
@@ -100,19 +108,19 @@ def test_facts_that_do_not_fit(folder):
     assert f"{path} is missing or damaged (" in read_error(folder)
 
 
-def test_a_schema_that_was_edited_into_nonsense(folder):
-    path = folder / "schema.json"
+def test_a_schema_that_was_edited_into_nonsense(older):
+    folder, path = older, older / "schema.json"
     path.write_text(path.read_text().replace('"click"', '"word"'))
     message = read_error(folder)
     assert str(path) in message
     assert "'word' is a label and cannot also be a field" in message
 
 
-def test_damaged_encoders(folder):
-    path = folder / "encoders.json"
+def test_damaged_encoders(older):
+    folder, path = older, older / "encoders.json"
     text = path.read_text()
     path.write_text(text[:-2])
-    assert f"{path} has {len(text) - 2} bytes, expected {len(text)}" in read_error(folder)
+    assert f"{path} has {len(text) - 2:,} bytes, expected {len(text):,}" in read_error(folder)
     path.write_text(text)
     data = read(folder)
     path.write_text(text.replace("vocabulary", "dictionary"))
@@ -131,7 +139,8 @@ def test_load_reports_a_damaged_folder_and_keeps_it(folder):
 def test_load_names_a_damaged_dataset_info(folder, text):
     path = folder / "dataset_info.json"
     path.unlink() if text is None else path.write_text(text)
-    with pytest.raises(UserError, match=f"(?s){path} is .*damaged .*; delete {folder} to prepare"):
+    told = f"(?s){path} is (missing|damaged .*); delete {folder} to prepare"
+    with pytest.raises(UserError, match=told):
         catalog.load("toy", data_dir=str(folder.parent.parent))
 
 

@@ -101,7 +101,7 @@ def test_a_downloaded_set_is_the_same(served, tmp_path, capsys):
     assert served["requests"] == 1
 
 
-def test_downloads_that_fail(served, tmp_path):
+def test_downloads_that_fail(served, tmp_path, monkeypatch):
     def message():
         with pytest.raises(UserError) as caught:
             load(tmp_path, served["name"], raw="")
@@ -126,4 +126,7 @@ def test_downloads_that_fail(served, tmp_path):
         assert "it was discarded, and the next run downloads it again" in told
         assert not list((tmp_path / "data" / "downloads").rglob("*.unpacked*"))
     served["data"] = whole
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "MOST", 2000)
+        assert "it holds more than 2,000 bytes" in message()
     assert load(tmp_path, served["name"], raw="").rows["test"]

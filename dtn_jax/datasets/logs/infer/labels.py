@@ -13,7 +13,7 @@ from dtn_jax.datasets.logs.infer.draft import TaskDraft
 from dtn_jax.datasets.logs.infer.kinds import SMALL, is_skewed
 from dtn_jax.datasets.logs.infer.sample import FEW
 from dtn_jax.datasets.logs.infer.words import expression, formula, percent, quoted, shown
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError, choose, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
 
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
@@ -190,7 +190,7 @@ def _none_found(columns: Mapping[str, Column], taken: set[str]) -> str:
             more = ", …" if len(found) > 30 else ""
             told += f"\ncolumns of {what}: {quoted_list(found[:30])}{more}"
     if not binary and not numbers and not texts:
-        told += f"\nNone holds numbers; the columns are: {quoted_list(list(columns)[:30])}"
+        told += f"\nNone holds numbers; the columns are: {listed(map(quoted, columns))}"
     return told
 
 

@@ -17,7 +17,7 @@ from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, file_name, whole
 from dtn_jax.datasets.logs.write.shard_files import features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
-from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation import checked_files, progress
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.schema import Schema, Task
 from dtn_jax.shared_files import move_aside
@@ -75,6 +75,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     if hashed := {f.name: f.functions for f in work.spec.fields if f.encoder == "hash"}:
         prepared["hash_functions"] = hashed
     (folder / "prepared.json").write_text(json.dumps(prepared, indent=1))
+    checked_files.seal(folder, leave_out=[REJECTS])
     if target.exists():
         kept = move_aside(target, target.parent / "replaced", target.name)
         progress.say(f"the set that was there is now in {kept}")

@@ -109,5 +109,7 @@ def architecture(model: Subject, run: Run) -> Iterator[tuple[str, str]]:
     if run.config.plugins:
         names = ", ".join(str(own["name"]) for own in model.manifest.get("plugins") or ())
         yield "plug-ins", names
-    yield "weights of positives in training", str(config.loss.positive_weights or "none")
+    weights = config.loss.positive_weights
+    told = f"{weights}; the loss corrects for them, so probabilities stay those of the log"
+    yield "weights of positives in training", told if weights else "none"
     yield "all options", "model.json, under config"

@@ -17,7 +17,9 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import locked, write_whole
+from dtn_jax.shared_files import check_place, disk_errors, locked, told, write_whole
+from dtn_jax.workdir import found, records
+from dtn_jax.workdir.faults import Busy, Unusable
 
 SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
@@ -28,14 +30,6 @@ def versions() -> dict[str, str]:
     """Of Python and of what computes."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), **found}
-
-
-class Busy(UserError):
-    """Another process works in the folder."""
-
-
-class Unusable(UserError):
-    """The folder is another run's, holds other things, is damaged, or cannot be written."""
 
 
 class Workdir:
@@ -54,6 +48,10 @@ class Workdir:
     def __init__(
         self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
     ):
+        try:
+            check_place(path)
+        except UserError as error:
+            raise Unusable(str(error)) from None
         self.path = pathlib.Path(path).expanduser().absolute()
         self.writer = self.lock = None
         check_folder(self.path, config, fingerprint)
@@ -76,58 +74,58 @@ class Workdir:
             raise
         except OSError as error:
             self.close()
-            if (self.path / "results.json").exists():  # a finished run can be looked at
+            if (self.path / found.RESULTS).exists():  # a finished run can be looked at
                 return
-            raise Unusable(f"workdir {self.path} cannot be written: {error.strerror}") from error
+            raise Unusable(f"workdir {self.path} cannot be written: {told(error)}") from error
 
     def results(self) -> dict | None:
-        """What a finished run found."""
-        path = self.path / "results.json"
-        try:
-            return json.loads(path.read_text()) if path.exists() else None
-        except ValueError as error:
-            raise Unusable(f"{path} is damaged ({error}); delete it to make it anew") from None
+        """What a finished run found.
+
+        Raises:
+          Unusable: results.json is damaged, or was changed since the run wrote it.
+        """
+        return found.read(self.path)
 
     def finish(self, results: dict) -> None:
-        if not processes.is_first():
-            return
-        write_whole(self.path / "results.json", json.dumps(results, indent=1))
+        """Writes results.json, and the checksums of what the run found."""
+        if processes.is_first():
+            found.write(self.path, results)
 
     def resume_log_at(self, step: int) -> None:
         """Drops what was logged after `step`, which will be logged again."""
         if not processes.is_first():
             return
-        kept = [r for r in self.history() if r["step"] <= step]
-        text = "".join(json.dumps(r) + "\n" for r in kept)
-        write_whole(self.path / "metrics.jsonl", text)
+        log = records.read(self.path)
+        if log.damaged:
+            records.set_aside(self.path, log)
+        text = "".join(json.dumps(r) + "\n" for r in log.records if r["step"] <= step)
+        write_whole(self.path / records.NAME, text)
         self.writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def log(self, record: dict) -> None:
         """Appends a record to metrics.jsonl and its numbers to the TensorBoard events."""
         if not processes.is_first():
             return
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with disk_errors(self.path / records.NAME), (self.path / records.NAME).open("a") as file:
             file.write(json.dumps(record) + "\n")
-        for name, value in record.items():
-            if name not in ("kind", "step", "epoch") and value is not None:
-                self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
+        numbers = {k: v for k, v in record.items() if k not in ("kind", "step", "epoch")}
+        with disk_errors(self.path / "tensorboard"):
+            for name, value in numbers.items():
+                if value is not None:
+                    self.writer.add_scalar(f"{record['kind']}/{name}", value, record["step"])
 
     def history(self) -> list[dict]:
-        """The records of metrics.jsonl; a last line cut short by a crash is left out."""
-        path = self.path / "metrics.jsonl"
-        records = []
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
-        return records
+        """The records of metrics.jsonl."""
+        return records.read(self.path).records
 
     def close(self) -> None:
-        if self.writer:
-            self.writer.close()
-        if self.lock:
-            self.lock.close()
+        try:
+            if self.writer:
+                with disk_errors(self.path / "tensorboard"):
+                    self.writer.close()
+        finally:
+            if self.lock:
+                self.lock.close()
 
 
 def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> None:
@@ -136,7 +134,7 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
         check_owner(path / "config.json", config, fingerprint)
-    elif path.exists() and not half_claimed({found.name for found in path.iterdir()}):
+    elif path.exists() and not half_claimed({p.name for p in path.iterdir()}):
         raise Unusable(
             f"workdir {path} is not empty and holds no run (no config.json); "
             "name a new or an empty folder"
@@ -156,7 +154,7 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
     here = identity(config)
     others = differing(there, here)
     if others:
-        there, here = ({k: repr(v) for k, v in found.items()} for found in (there, here))
+        there, here = ({k: repr(v) for k, v in side.items()} for side in (there, here))
         lines = [
             f"  {k}: {there.get(k, 'the default')} there, {here.get(k, 'the default')} now"
             for k in others[:SHOWN]
@@ -166,7 +164,7 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
         message = f"workdir {stored.parent} belongs to another config; name another folder."
         raise Unusable("\n".join([message, *lines]))
     check_data(stored, data, fingerprint)
-    if not (stored.parent / "results.json").exists():
+    if not (stored.parent / found.RESULTS).exists():
         check_logits(stored)
 
 

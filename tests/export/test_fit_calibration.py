@@ -117,24 +117,34 @@ def test_each_task_is_fitted_on_the_rows_of_its_space():
         assert after[key]["mean_prediction"] == pytest.approx(after[key]["base_rate"], rel=0.05)
 
 
-def test_isotonic_is_that_of_scikit_learn_away_from_0_and_1():
+def test_isotonic_is_that_of_scikit_learn_at_the_centre_of_each_level_part():
     rng = np.random.default_rng(0)
-    z = rng.normal(size=500)
+    z = np.sort(rng.normal(size=500))
     y = rng.random(500) < 1 / (1 + np.exp(-3 * z))
-    y[np.argsort(z)[:40]], y[np.argsort(z)[-30:]] = False, True
+    y[:40], y[-30:] = False, True
     found = fit_calibration._isotonic(z, y, np.ones(500))
-    p, new = (1 / (1 + np.exp(-v)) for v in (z, rng.normal(size=400) * 2))
-    expected = IsotonicRegression(out_of_bounds="clip").fit(p, y).predict(new)
-    z_new = calibration.calibrated(found, np.log(new / (1 - new)))
-    got = 1 / (1 + np.exp(-z_new))
-    inside = (expected > 0.05) & (expected < 0.95)
-    np.testing.assert_allclose(got[inside], expected[inside], atol=0.01)
-    assert expected.min() == 0
-    assert 1e-4 < got.min() < y.mean() / 40
-    assert expected.max() == 1
-    assert 1 - 1 / 30 < got.max() < 1 - 1e-4
-    order = np.argsort(new)
-    assert (np.diff(got[order]) >= -1e-12).all()
+    p = 1 / (1 + np.exp(-z))
+    expected = IsotonicRegression().fit(p, y).predict(p)
+    got = 1 / (1 + np.exp(-calibration.calibrated(found, z)))
+    levels = np.unique(expected)[1:-1]
+    assert len(levels) > 5
+    for level in levels:
+        centre = p[expected == level].mean()
+        there = calibration.calibrated(found, np.log([centre / (1 - centre)]))
+        np.testing.assert_allclose(1 / (1 + np.exp(-there)), level, atol=1e-9)
+    assert expected.min() == 0 < got.min() < y.mean() / 40
+    assert expected.max() == 1 > got.max() > 1 - 1 / 30
+
+
+def test_isotonic_changes_no_ranking():
+    """Level parts would make ties; an AUC would fall."""
+    rng = np.random.default_rng(1)
+    z = np.sort(np.unique(rng.normal(size=3000)))
+    y = rng.random(len(z)) < np.where(z > 0, 0.6, 0.2)
+    found = fit_calibration._isotonic(z, y, np.ones(len(z)))
+    assert len(found["observed"]) < 60
+    beyond = np.concatenate([[-30.0], z, [30.0]])
+    assert (np.diff(calibration.calibrated(found, beyond)) > 0).all()
 
 
 def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):

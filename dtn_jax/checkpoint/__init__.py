@@ -1,4 +1,4 @@
-"""Checkpoints: last states with their progress, and best states. Only this file uses orbax."""
+"""Checkpoints: last states with their progress, and best states. Only this folder uses orbax."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from dtn_jax import checksums
-from dtn_jax.checksums import Damaged
+from dtn_jax.checkpoint import verified
+from dtn_jax.checkpoint.orbax import Plain, saving
+from dtn_jax.checkpoint.verified import Damaged
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 from dtn_jax.shared_files import move_aside
@@ -45,8 +47,10 @@ class Checkpoints:
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=False
             )
-            return ocp.CheckpointManager(self.folder / name, options=options)
+            return ocp.CheckpointManager(Plain(self.folder / name), options=options)
 
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file, expected a folder: move it away")
         self.last, self.best = manager("last", KEPT), manager("best", None)
         self.reader = ocp.PyTreeCheckpointer()
 
@@ -55,12 +59,9 @@ class Checkpoints:
 
         A run that resumes from the checkpoint before makes them again, and drops them again.
         """
-        saved = self.last.save(
-            step,
-            args=ocp.args.Composite(
-                state=self._to_save(state), progress=ocp.args.JsonSave(progress)
-            ),
-        )
+        args = ocp.args.Composite(state=self._to_save(state), progress=ocp.args.JsonSave(progress))
+        with saving(self.folder):
+            saved = self.last.save(step, args=args)
         if not saved:
             raise RuntimeError(f"checkpoint of step {step} was not saved: {self.last.all_steps()}")
         _write_checksums(self.last, step)
@@ -106,7 +107,7 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The steps of the last checkpoints that are whole, as far as checksums tell."""
         return sorted(
-            s for s in self.last.all_steps() if not checksums.told_damage(_folder(self.last, s))
+            s for s in self.last.all_steps() if not verified.told_damage(_folder(self.last, s))
         )
 
     def drop(self, step: int) -> None:
@@ -121,12 +122,13 @@ class Checkpoints:
         from the last one.
         """
         if step in self.best.all_steps():
-            problem = checksums.told_damage(_folder(self.best, step), "has no checksums")
+            problem = verified.told_damage(_folder(self.best, step), "has no checksums")
             if not problem:
                 return
             kept = self._set_aside(self.best, step)
             print(f"warning: {problem}; moved to {kept}, and saved again")
-        self.best.save(step, args=self._to_save(weights_of(state)), force=True)
+        with saving(self.folder):
+            self.best.save(step, args=self._to_save(weights_of(state)), force=True)
         _write_checksums(self.best, step)
 
     def restore_best(self, step: int, state: State) -> State:
@@ -158,7 +160,7 @@ class Checkpoints:
             found = _folder(manager, step)
             try:
                 part = manager is self.last
-                weights = checksums.read(found, functools.partial(read, found / item, part))
+                weights = verified.read(found, functools.partial(read, found / item, part))
             except Damaged as error:
                 problems.append(str(error))
                 continue
@@ -188,7 +190,7 @@ class Checkpoints:
             rest = self.last.restore(step, args=ocp.args.Composite(progress=progress))
             return self.arrays_in(path / "state", like), rest.progress
 
-        return checksums.read(path, read)
+        return verified.read(path, read)
 
     def arrays_in(self, folder: pathlib.Path, like: State | dict, part: bool = False):
         """A pytree of arrays that `_to_save` has saved: those of rows in the order of this run.
@@ -200,12 +202,12 @@ class Checkpoints:
         rest = read_back.without_rows(like, ...)  # orbax leaves out what is `...`
         args = ocp.checkpoint_utils.construct_restore_args(rest)
         args = ocp.args.PyTreeRestore(rest, restore_args=args, partial_restore=part)
-        rest = self.reader.restore(folder, args=args)
+        rest = self.reader.restore(Plain(folder), args=args)
         return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
 
     def order(self, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
         """How the rows of each table lie in a folder of arrays."""
-        metadata = ocp.PyTreeCheckpointHandler().metadata(folder).custom_metadata or {}
+        metadata = ocp.PyTreeCheckpointHandler().metadata(Plain(folder)).custom_metadata or {}
         return row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
 
     def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:

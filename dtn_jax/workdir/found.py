@@ -1,0 +1,75 @@
+"""What a finished run found: results.json and predictions.parquet, with their checksums."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+from dtn_jax import checksums
+from dtn_jax.parallel import processes
+from dtn_jax.shared_files import replacing, write_whole
+from dtn_jax.workdir.faults import Unusable
+
+RESULTS, PREDICTIONS = "results.json", "predictions.parquet"
+SPLITS = ("validation", "test", "test_per_task_best")  # {task@space: {metric: value}} of results
+PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": str, "experts": str}
+PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
+
+
+def write(folder: pathlib.Path, results: dict) -> None:
+    """Writes results.json, and the checksums of it and the predictions."""
+    with replacing(folder / RESULTS) as temporary:
+        write_whole(temporary, json.dumps(results, indent=1))
+        seal(folder, {RESULTS: temporary})
+
+
+def seal(folder: pathlib.Path, other: Mapping[str, pathlib.Path] | None = None) -> None:
+    """Writes the checksums of what the run found; `other` is where some of it is as yet."""
+    own = {name: folder / name for name in (RESULTS, PREDICTIONS)}
+    own = {name: path for name, path in own.items() if path.exists()} | dict(other or {})
+    checksums.write(folder, own)
+
+
+def lost_predictions(folder: pathlib.Path) -> str:
+    """What is wrong with a finished run's predictions; '' if nothing, as far as one can tell.
+
+    The first process looks, and tells the others.
+    """
+
+    def look() -> str:
+        if not (folder / PREDICTIONS).is_file():
+            return f"{folder / PREDICTIONS} is missing"
+        known = checksums.are_there(folder)
+        problem = checksums.damage(folder, [PREDICTIONS]) if known else ""
+        return problem and f"{folder}/{problem}"
+
+    return processes.told_by_first(look)
+
+
+def read(folder: pathlib.Path) -> dict | None:
+    """What the run in a folder found; None where it is not finished.
+
+    Raises:
+      Unusable: results.json is damaged, or was changed since the run wrote it.
+    """
+    path, why = folder / RESULTS, ""
+    try:
+        found = json.loads(path.read_text())
+        steps = [int(step) for step in found["best_steps"].values()]
+        whole = steps and all(isinstance(found[key], kind) for key, kind in PARTS.items())
+        parts = [m for split in found.keys() & {*SPLITS} for m in found[split].values()]
+        why = "" if whole and all(isinstance(m, dict) for m in parts) else "a part has another type"
+    except FileNotFoundError:
+        return None
+    except KeyError as error:
+        why = f"it lacks {error}"
+    except checksums.UNREADABLE as error:
+        why = str(error)
+    anew = "delete it, and the same command makes it anew from the run's states"
+    if why:
+        raise Unusable(f"{path} is damaged ({why}); {anew}")
+    known = checksums.are_there(folder)
+    if problem := checksums.damage(folder, [RESULTS]) if known else "":
+        raise Unusable(f"{folder}/{problem}; bring it back from a copy, or {anew}")
+    return found

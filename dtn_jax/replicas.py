@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import rich
 from ml_collections import ConfigDict
 
 from dtn_jax.checkpoint import Checkpoints
@@ -22,6 +21,9 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.loss_log import LossLog
 from dtn_jax.options import lists
+from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import LOWER, check_fits
+from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
@@ -30,6 +32,7 @@ from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, training_data
 from dtn_jax.workdir import Workdir
 
+MOST = 1000  # replicas
 # What may differ between replicas: traced scalars of the state, and the seed.
 SCALARS = (
     "seed",
@@ -50,6 +53,8 @@ def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
       UserError: replicas cannot differ in an option, or the lists have different lengths.
     """
     text = config.replicas.strip()
+    if text.isdecimal() and int(text) > MOST:
+        raise UserError(f"replicas={text}: expected at most {MOST:,}, since they are one program")
     if text.isdecimal() and int(text) > 0:
         return [{"seed": str(config.seed + i)} for i in range(int(text))]
     values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
@@ -80,17 +85,19 @@ def train_replicas(
       test: as in `train`.
     """
     settings = parse_replicas(config)
+    first = build_run(replica_config(config, settings[0]))
+    first.check_model()
+    check_fits(first, len(settings))
     root = pathlib.Path(workdir)
-    with contextlib.ExitStack() as stack:
+    with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
             Member(replica_config(config, given), root / f"replica_{i}", stack)
             for i, given in enumerate(settings)
         ]
         training = [m for m in members if not m.finished(test)]
         fit(training)
-        for member in training:
-            made = (member.folder, member.checkpoints, member.state, member.progress)
-            member.results = conclude(member.run, *made, test)
+        for m in training:
+            m.results = conclude(m.run, m.folder, m.checkpoints, m.state, m.progress, test)
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
     return results
@@ -148,7 +155,7 @@ def fit(members: list[Member]) -> None:
     if not active:
         return
     if jax.default_backend() == "cpu":
-        rich.print(
+        screen.say(
             f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
             "longer than one after another (experiments.benchmark --suite=replicas)."
         )
@@ -188,19 +195,11 @@ def fit(members: list[Member]) -> None:
                     if due:  # before any replica's validation, which is not training time
                         logs[i].fetch(leave=0)
             for i in going if due else ():
-                member, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
-                with member.named():
-                    pause(
-                        member.run,
-                        member.folder,
-                        member.checkpoints,
-                        logs[i],
-                        watches[i],
-                        state,
-                        step,
-                    )
-                if member.progress.stopped or step == first.total_steps:
-                    member.state = state
+                m, state = active[i], jax.tree.map(lambda a, i=i: a[i], states)
+                with m.named():
+                    pause(m.run, m.folder, m.checkpoints, logs[i], watches[i], state, step)
+                if m.progress.stopped or step == first.total_steps:
+                    m.state = state
 
 
 def start_together(members: list[Member]) -> None:

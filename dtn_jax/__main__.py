@@ -1,15 +1,20 @@
-"""`dtn-jax COMMAND ...`: the commands of experiments/, from any folder."""
+"""`dtn-jax COMMAND ...`: the commands of experiments/, from any folder.
+
+What takes seconds to import is imported late: Ctrl-C is answered before.
+"""
 
 from __future__ import annotations
 
 import ast
 import sys
 
-from dtn_jax.config import shipped
+from dtn_jax.parallel import interrupts
 
 
 def commands() -> dict[str, str]:
     """{name: what it does, in a line}, of each command of experiments/."""
+    from dtn_jax.config import shipped
+
     found = {}
     for path in sorted(shipped.folder("experiments").glob("*.py")):
         tree = ast.parse(path.read_text())
@@ -20,6 +25,9 @@ def commands() -> dict[str, str]:
 
 
 def main() -> None:
+    interrupts.at_once()
+    from dtn_jax.config import shipped
+
     name, *rest = sys.argv[1:] or ["--help"]
     known = commands()
     if name not in known:

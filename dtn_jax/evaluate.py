@@ -29,6 +29,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.shared_files import replacing
 from dtn_jax.state import State
 
+MOST_BINS = 1_000_000  # more than one a row say nothing
 IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it never waits
 
 
@@ -37,7 +38,9 @@ class EvaluateOptions:
     """Section `evaluate`."""
 
     sample_weights: bool = option(False, "weight examples in metrics too")
-    ece_bins: int = option(15, "equally filled bins of the expected calibration error", least=1)
+    ece_bins: int = option(
+        15, "equally filled bins of the expected calibration error", least=1, most=MOST_BINS
+    )
 
 
 def score(
@@ -57,6 +60,11 @@ def score(
     rows = data.rows[split]
     labels, masks, weights, logits = [], [], [], []
     in_flight: collections.deque[jax.Array] = collections.deque()
+
+    def fetch() -> None:
+        done = jax.block_until_ready(in_flight.popleft())  # raises where memory ran out
+        logits.append(np.asarray(done, np.float32))
+
     own = in_order(data, split, batch_size, processes.own_part(batch_size))
     with contextlib.closing(prefetched(own)) as batches:
         for batch in batches:
@@ -65,8 +73,9 @@ def score(
             weights.append(batch.sample_weight)
             in_flight.append(score_step(state, at.put(batch, at.batch())))
             if len(in_flight) == IN_FLIGHT:
-                logits.append(np.asarray(in_flight.popleft(), np.float32))
-    logits += [np.asarray(z, np.float32) for z in in_flight]
+                fetch()
+    while in_flight:
+        fetch()
 
     def joined(parts):
         return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]

@@ -36,6 +36,7 @@ class LossLog:
         """Brings all but the newest `leave` chunks to the host, checks and logs them."""
         while len(self.pending) > leave:
             step, device_metrics, count = self.pending.pop(0)
+            jax.block_until_ready(device_metrics)  # raises where memory ran out; reading waits
             found = {k: np.array(v)[:count] for k, v in jax.device_get(device_metrics).items()}
             bad = found["nonfinite"].any(axis=1)
             self._check(found, step, count, bad)

@@ -38,7 +38,7 @@ class OptimOptions:
     schedule: str = option(
         "constant", "of both learning rates; linear and cosine end at 0", choices=SCHEDULES
     )
-    warmup_steps: int = option(0, "steps of a linear rise from 0", least=0)
+    warmup_steps: int = option(0, "steps of a linear rise from 0", least=0, below=2**31)
     tables: str = option(
         "adam",
         "adam (lazy), adagrad (row-wise) and sgd step the rows touched; dense: Adam on every row",
@@ -53,8 +53,10 @@ class OptimOptions:
         "bfloat16 halves tables, not their slots; numbers are rounded at random",
         choices=TABLE_DTYPES,
     )
-    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0)
-    codebook_init: float = option(0.01, "standard deviation of initial codewords", least=0)
+    table_init: float = option(0.01, "standard deviation of initial embeddings", least=0, most=100)
+    codebook_init: float = option(
+        0.01, "standard deviation of initial codewords", least=0, most=100
+    )
 
 
 @flax.struct.dataclass

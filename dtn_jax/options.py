@@ -19,6 +19,8 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 
+SMALLEST, LARGEST = 1e-9, 1e9  # of a weight: beyond, float32 loses what it is added to
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -75,7 +77,7 @@ class Option:
 
     def check(self, key: str, value: Any) -> None:
         """Raises UserError where `value` is none that the option `key` may have."""
-        if self.choices:
+        if self.choices and isinstance(value, str):
             choose(key, value, self.words)
         if not self.allows(value):
             raise UserError(f"{key}={value}: expected {self.expected}")
@@ -83,6 +85,8 @@ class Option:
     def allows(self, value: Any) -> bool:
         kind = type(self.default)
         if kind is tuple:
+            if not isinstance(value, tuple | list):
+                return False
             good = [isinstance(v, self.items) and (self.items is str or v >= 1) for v in value]
             return all(good)
         if kind in (bool, str) or isinstance(value, bool | str):
@@ -206,6 +210,9 @@ def per_task(text: str, tasks: tuple[str, ...], what: str, default: float) -> di
             values[name] = float(value)
         except ValueError:
             raise UserError(f"{what}: expected task=number, got '{name}={value}'") from None
-        if not 0 <= values[name] < math.inf:
-            raise UserError(f"{what}: expected a finite number, 0 or more, got '{name}={value}'")
+        if values[name] and not SMALLEST <= values[name] <= LARGEST:
+            raise UserError(
+                f"{what}: expected 0 or a number from {SMALLEST:g} to {LARGEST:g}, got "
+                f"'{name}={value}'"
+            )
     return {task: values.get(task, default) for task in tasks}

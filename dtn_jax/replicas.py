@@ -13,18 +13,19 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import rich
 from ml_collections import ConfigDict
 
 from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.config import override
-from dtn_jax.errors import UserError, choose
+from dtn_jax.config.replica_options import parse_replicas, replica_config
+from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
-from dtn_jax.options import lists
+from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import LOWER, check_fits
+from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
@@ -32,41 +33,6 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, training_data
 from dtn_jax.workdir import Workdir
-
-# What may differ between replicas: traced scalars of the state, and the seed.
-SCALARS = (
-    "seed",
-    "optim.learning_rate",
-    "optim.weight_decay",
-    "optim.table_learning_rate",
-    "optim.table_l2",
-    "model.dropout",
-    "model.embedding_dropout",
-    "loss.task_weights",
-)
-
-
-def parse_replicas(config: ConfigDict) -> list[dict[str, str]]:
-    """What `config.replicas` sets in each replica, {option: text}.
-
-    Raises:
-      UserError: replicas cannot differ in an option, or the lists have different lengths.
-    """
-    text = config.replicas.strip()
-    if text.isdecimal() and int(text) > 0:
-        return [{"seed": str(config.seed + i)} for i in range(int(text))]
-    values = lists(text, f"replicas={text!r}", "a number of seeds or OPTION=VALUE,VALUE")
-    for key, given in values.items():
-        choose("option in replicas", key, SCALARS)
-        if key == "loss.task_weights":  # a value is a list itself: in brackets, or between '|'
-            given = [one for part in given for one in part.split("|")]
-            values[key] = [one.strip().strip("()[]") for one in given]
-    counts = {key: len(v) for key, v in values.items()}
-    if not values or len(set(counts.values())) > 1:
-        raise UserError(
-            f"replicas={text!r}: expected the same number of values for each option, got {counts}"
-        )
-    return [dict(zip(values, row)) for row in zip(*values.values())]
 
 
 def train_replicas(
@@ -83,8 +49,11 @@ def train_replicas(
       test: as in `train`.
     """
     settings = parse_replicas(config)
+    first = build_run(replica_config(config, settings[0]))
+    first.check_model()
+    check_fits(first, len(settings))
     root = pathlib.Path(workdir)
-    with contextlib.ExitStack() as stack:
+    with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
             Member(replica_config(config, given), root / f"replica_{i}", stack)
             for i, given in enumerate(settings)
@@ -101,16 +70,6 @@ def train_replicas(
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
     return results
-
-
-def replica_config(config: ConfigDict, given: dict[str, str]) -> ConfigDict:
-    """The config of one replica, as for a run of its own."""
-    own = ConfigDict(config.to_dict()).lock()
-    own.replicas = ""
-    own.parallel.devices = 1
-    for key, value in given.items():
-        override(own, key, value)
-    return own
 
 
 class Member:
@@ -156,7 +115,7 @@ def fit(members: list[Member]) -> None:
     if not active:
         return
     if jax.default_backend() == "cpu":
-        rich.print(
+        screen.say(
             f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
             "longer than one after another (experiments.benchmark --suite=replicas)."
         )

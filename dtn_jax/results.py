@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-import rich
 import rich.table
 
 from dtn_jax.checkpoint import Checkpoints
@@ -16,7 +15,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
-from dtn_jax.report import plots
+from dtn_jax.report import plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
@@ -185,8 +184,8 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     rate = results.get("examples_per_second")
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
-    rich.print(report.splits_table(splits, schema, title))
-    rich.print(
+    screen.show(report.splits_table(splits, schema, title))
+    screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."
     )
@@ -219,5 +218,5 @@ def show_replicas(
         told = "\n".join(f"{key}={value}" for key, value in given.items())
         cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
         table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
-    rich.print(table)
+    screen.show(table)
     print(f"Each replica's results are in {root / 'replica_0'}, …")

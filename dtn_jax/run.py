@@ -187,7 +187,9 @@ def build_run(config: ConfigDict) -> Run:
         schema = schema.with_upstream(task_graph(config.model.upstream))
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
-    per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
+    weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)
+    if not any(weights.values()):
+        raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
     for section in ("loss", "evaluate"):
         if config[section].sample_weights and not schema.weight:

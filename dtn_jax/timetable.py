@@ -6,9 +6,11 @@ import dataclasses
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.options import option
 
+MOST_STEPS = 2**31 - 1
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least
 LOG_LINES = 25  # of them
 
@@ -17,8 +19,10 @@ LOG_LINES = 25  # of them
 class TrainOptions:
     """Section `train`."""
 
-    epochs: int = option(1, "passes over the train split", least=1)
-    max_steps: int = option(0, "stop after this many steps; 0 leaves it to epochs", least=0)
+    epochs: int = option(1, "passes over the train split", least=1, below=2**31)
+    max_steps: int = option(
+        0, "stop after this many steps; 0 leaves it to epochs", least=0, below=2**31
+    )
     eval_every: int = option(0, "steps between validations; 0 is once an epoch", least=0)
     checkpoint_every: int = option(
         1000, "steps between checkpoints; each validation makes one too", least=1, runtime=True
@@ -93,6 +97,11 @@ def make_timetable(train: ConfigDict | FrozenConfigDict, steps_per_epoch: int) -
     """The timetable that section `train` of a config asks for."""
     total = steps_per_epoch * train.epochs
     total = min(total, train.max_steps or total)
+    if total > MOST_STEPS:
+        raise UserError(
+            f"train.epochs={train.epochs:,} of {steps_per_epoch:,} steps: steps are int32, at most "
+            f"{MOST_STEPS:,}; lower it, or set train.max_steps"
+        )
     usual = max(1, min(LOG_EVERY, total // LOG_LINES))
     return Timetable(
         total_steps=total,

@@ -9,7 +9,6 @@ import pathlib
 from collections.abc import Callable
 
 import jax
-import rich
 from ml_collections import ConfigDict
 
 from dtn_jax.analysis import stopped
@@ -17,10 +16,13 @@ from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
-from dtn_jax.parallel import processes
+from dtn_jax.parallel import memory, processes
+from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
+from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.results import conclude, mend_predictions, show
@@ -31,6 +33,7 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
 
+LOOKED_AT = 100_000  # rows
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
@@ -61,16 +64,19 @@ def train(
     """
     run = build_run(config)
     run.check_model()  # one that cannot be built claims no folder
+    if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
+        check_fits(run)
+        tell_of_weights(run)
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     )
     profiled = Profile(folder.path / "profile", profile)
-    with contextlib.closing(folder), profiled:
+    with contextlib.closing(folder), memory.told(LOWER), profiled:
         results = folder.results()
         if results and ("test" in results or not test):
             if test:
                 mend_predictions(run, folder, results)
-            rich.print("This run is finished. Its results:")
+            screen.say("This run is finished. Its results:")
         else:
             with contextlib.closing(Checkpoints(folder.path, run.plan)) as checkpoints:
                 state, progress = start(run, folder, checkpoints)
@@ -88,13 +94,27 @@ def start(
     found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], read_progress(run, checkpoints, *found)
-        rich.print(f"Resuming at step {int(state.step)} of {run.total_steps}.")
+        screen.say(f"Resuming at step {int(state.step)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
-        state = run.new_state()
+        # Where memory runs out this raises; to read a number of the state would wait for ever.
+        state = jax.block_until_ready(run.new_state())
         progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
     folder.resume_log_at(int(state.step))
     huge_pages.use((state.tables, state.slots))
     return state, progress
+
+
+def tell_of_weights(run: Run) -> None:
+    """Says it where sample weights are asked for, and those of the first rows are all equal."""
+    if not run.config.loss.sample_weights or not processes.is_first():
+        return
+    rows = SplitReader(run.data, "train").between(0, min(LOOKED_AT, run.data.rows["train"]))
+    weights = rows.sample_weight
+    if (weights == weights[0]).all():
+        screen.say(
+            f"note: loss.sample_weights=True changes nothing where all weights are equal: the "
+            f"first {len(weights):,} of train are all {weights[0]:g}"
+        )
 
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
@@ -124,15 +144,12 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
     Raises:
       UserError: several processes, and `data.placement=device`.
     """
-    placement = run.config.data.placement
-    alone = jax.process_count() == 1
-    if placement == "device" and not alone:
+    if run.config.data.placement == "device" and jax.process_count() > 1:
         raise UserError(
             "data.placement=device needs one process; several processes stream their rows: leave "
             "it at auto, or give stream"
         )
-    fits = run.data.rows["train"] * run.data.row_bytes() <= run.config.data.device_bytes
-    if placement == "device" or (placement == "auto" and fits and alone):
+    if is_resident(run):
         return ResidentData(run.data, "train", run.at.replicated(), orders)
     return StreamedData(run.data, "train", math.ceil(run.total_steps / run.steps_per_epoch))
 

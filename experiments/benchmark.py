@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
-import rich
 import rich.table
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.report import screen
 from dtn_jax.workdir import versions
 
 from . import command
@@ -34,6 +34,7 @@ from .suites import (
     plan,
     replicas,
     score,
+    serving,
     sharded,
     step,
     tables,
@@ -59,6 +60,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "plan": plan.measure,
     "peers": peers.measure,
     "gpu": gpu.measure,
+    "serving": serving.measure,
     "compiled": compiled.measure,
 }
 
@@ -118,7 +120,7 @@ def main(arguments: Sequence[str]) -> None:
         found = SUITES[name](options)
         show(found)
         path = write(folder, name, found, time.monotonic() - start)
-        rich.print(f"{path}, {time.monotonic() - start:.0f} s\n")
+        screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
 def every_suite(venv: str) -> list[str]:
@@ -131,7 +133,7 @@ def every_suite(venv: str) -> list[str]:
     except UserError as error:
         reasons["compiled"] = str(error)
     for name, reason in reasons.items():
-        rich.print(f"leaving out {name}: {reason}")
+        screen.say(f"leaving out {name}: {reason}")
     return [name for name in SUITES if name not in reasons]
 
 
@@ -148,11 +150,11 @@ def show(found: Measured) -> None:
         )
     for row in found.rows:
         table.add_row(*(cell_text(row[column]) for column in columns))
-    rich.print(table)
+    screen.show(table)
     for goal in found.goals:
-        rich.print(f"[{'green' if goal.met else 'red'}]{goal.text()}[/]")
+        screen.say(goal.text(), style="green" if goal.met else "red")
     for note in found.notes:
-        rich.print(note)
+        screen.say(note)
 
 
 def cell_text(cell: Cell) -> str:

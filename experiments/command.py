@@ -9,18 +9,21 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 from ml_collections import ConfigDict
 
 from dtn_jax.config import config_files, load_config, override, plugins
 from dtn_jax.config.sections import SECTIONS, declarations
+from dtn_jax.config.unused import unused
 from dtn_jax.errors import UserError
 from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
-from dtn_jax.shared_files import told
+from dtn_jax.parallel import interrupts
+from dtn_jax.report import screen
 
+from . import quiet
 from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
@@ -107,6 +110,21 @@ def add_config(made: Parser) -> None:
         metavar="DIR",
         help="the run's folder: a new one, or that of an interrupted run, which then resumes",
     )
+    add_force(made)
+
+
+def add_force(made: Parser) -> None:
+    """Adds --force, for `forced`."""
+    made.add_argument(
+        "--force",
+        action="store_true",
+        help="try even a run that cannot fit in memory: sets parallel.check_memory=False",
+    )
+
+
+def forced(known: argparse.Namespace) -> list[str]:
+    """What --force says of the config, as arguments."""
+    return ["--config.parallel.check_memory=False"] if known.force else []
 
 
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
@@ -126,6 +144,12 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     for key, value in given:
         override(config, key, value)
     return config
+
+
+def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
+    """Says which of the options that were given change nothing in any of the configs."""
+    for line in unused(configs, keys):
+        screen.say(f"note: {line}")
 
 
 def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
@@ -154,8 +178,12 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     """
     arguments = sys.argv[1:]
     sys.unraisablehook = interrupt_again
+    quiet.listen()
+    more = "; the same command resumes from the last checkpoint" if resumes else ""
+    told = f"interrupted{more}"
     try:
-        main(arguments)
+        with interrupts.raised(told):
+            main(arguments)
     except UserError as error:
         if "--debug" in arguments:
             raise
@@ -173,8 +201,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        more = "; the same command resumes from the last checkpoint" if resumes else ""
-        leave(_fail(f"interrupted{more}", 130), at_once=True)  # XLA may have been compiling
+        leave(_fail(told, interrupts.CODE), at_once=True)  # XLA may have been compiling
 
 
 def interrupt_again(lost) -> None:
@@ -182,7 +209,7 @@ def interrupt_again(lost) -> None:
     if issubclass(lost.exc_type, KeyboardInterrupt):
         again = (threading.main_thread().ident, signal.SIGINT)
         threading.Timer(0.1, signal.pthread_kill, again).start()
-    else:
+    elif not quiet.is_leftover(lost):
         sys.__unraisablehook__(lost)
 
 

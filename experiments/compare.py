@@ -12,10 +12,9 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-import rich
-
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.significance import DRAWS
+from dtn_jax.report import screen
 from dtn_jax.schema import Schema
 
 from . import command
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     grouped = any(run.group is not None for run in (*a, *b))
     lines = pages.verdict(found)
     more = pages.notes(found, grouped, (len(a), len(b)))
-    rich.print(pages.table(found, f"A: {names[0]}\nB: {names[1]}"))
+    screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}"))
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
     if known.out:
         folder = pathlib.Path(known.out).expanduser().absolute()

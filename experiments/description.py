@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pathlib
 
-import rich
-
 from dtn_jax.datasets.description.describe import describe
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.terminal import as_text
 from dtn_jax.shared_files import write_whole
@@ -36,7 +35,7 @@ def write(data: Prepared, html: str = "") -> None:
     path = pathlib.Path(html or f"{data.schema.name}_description.html").expanduser().absolute()
     found = describe(data)
     for piece in as_text(found):
-        rich.print(piece)
+        screen.show(piece)
     try:
         write_whole(path, as_page(found))
     except OSError as error:

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import rich
 import rich.progress
 
 from dtn_jax.analysis import markdown, tables, written
@@ -28,14 +27,18 @@ from dtn_jax.analysis.finished import best_state, read_config, read_history
 from dtn_jax.analysis.importance import METHODS
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
+from dtn_jax.parallel import memory
+from dtn_jax.parallel.fits import check_fits
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.workdir import versions
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 
 EXAMPLE = "python -m experiments.feature_importance --workdir=runs/adult_dtn"
 FOLDER = "importance"
 DEFAULTS = Settings()
+RANGES = {"repeats": (1, 10_000), "rows": (1, 2**31 - 1), "seed": (0, 2**63 - 1)}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,25 +57,30 @@ def main(arguments: Sequence[str]) -> None:
         choose("method", method, METHODS)
     if not settings.methods:
         raise UserError(f"no method: give --methods=METHOD,..., of {', '.join(METHODS)}")
-    for name, least in {"repeats": 1, "rows": 1, "seed": 0}.items():
-        if getattr(settings, name) < least:
-            raise UserError(f"--{name}={getattr(settings, name)}: expected at least {least}")
+    for name, (least, most) in RANGES.items():
+        if not least <= getattr(settings, name) <= most:
+            raise UserError(
+                f"--{name}={getattr(settings, name)}: expected at least {least} and at most {most}"
+            )
+    folders.check(known.workdir, "workdir")
     workdir = pathlib.Path(known.workdir).expanduser().absolute()
     config = read_config(workdir, base_config(), known.plugins)
     # It may have been trained on other devices.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
         config.parallel.devices = config.parallel.table_devices = 0
+    config.parallel.check_memory = not known.force
     config.data.data_dir = known.data_dir or config.data.data_dir
     config.data.manual_dir = known.manual_dir or config.data.manual_dir
 
     compile_cache.use(known.cache_dir)
     run = build_run(config)
+    check_fits(run, trains=False)
     state, step = best_state(run, workdir)
     # The output of an earlier call stays until all of this one's is made.
     with tempfile.TemporaryDirectory(dir=workdir, prefix=f"{FOLDER}.") as made:
         made = pathlib.Path(made)
-        with bars() as bar:
+        with bars() as bar, memory.told("--rows"):
             found = explain(run, state, settings, read_history(workdir), made, bar)
         found = written.plain(
             {
@@ -95,7 +103,7 @@ def main(arguments: Sequence[str]) -> None:
         folder = workdir / FOLDER
         written.swap(made, folder, [f"{name}.png" for name in markdown.PICTURES])
     for table in tables.tables(found):
-        rich.print(table)
+        screen.show(table)
     print(f"Numbers and pictures are in {folder}")
 
 
@@ -116,6 +124,7 @@ def make_parser() -> command.Parser:
     add("plugins", "", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "", "where prepared sets are now, if not where the run had them")
     add("manual_dir", "", "where raw files are now, if not where the run had them")
+    command.add_force(parser)
     compile_cache.add_option(parser)
     return parser
 
@@ -132,11 +141,12 @@ def arguments_of(settings: Settings) -> Iterator[str]:
 def bars() -> Iterator[Callable]:
     """Gives `bar(what, count)`, which shows a bar and returns what to call after each step."""
     shown = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}", style="bold"),
+        screen.text_column("{task.description}", style="bold"),
         rich.progress.BarColumn(bar_width=None),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(),
-        rich.progress.TextColumn("left", style="progress.remaining"),
+        screen.text_column("left", style="progress.remaining"),
+        console=screen.console(),
         expand=True,
     )
 

@@ -15,9 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 
-import rich
-
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 from . import command
 
@@ -26,6 +25,7 @@ EXAMPLE = (
     "python -m experiments.launch --processes=2 -- "
     "--config=configs/adult.py:dtn --workdir=runs/adult_two"
 )
+MOST = 256  # processes
 WRONG_INPUT = 2  # the exit code of a UserError: the same would happen again
 INTERRUPTED = 130
 ended = threading.Event()  # this command was told to end
@@ -42,8 +42,11 @@ def main(arguments: Sequence[str]) -> None:
     arguments = list(arguments)
     at = arguments.index("--") if "--" in arguments else len(arguments)
     known, training = parser.parse_args(arguments[:at]), arguments[at + 1 :]
-    if known.processes < 1 or known.restarts < 0:
-        raise UserError("expected --processes of at least 1 and --restarts of at least 0")
+    if not 1 <= known.processes <= MOST or known.restarts < 0:
+        raise UserError(
+            f"expected --processes of at least 1 and at most {MOST}, and --restarts of at least 0, "
+            f"got {known.processes} and {known.restarts}"
+        )
     if not training:
         raise UserError("nothing to run: give the arguments of experiments.train after --")
     # Only take note: an exception between a process's start and its entry in the list would leave
@@ -67,12 +70,11 @@ def run_until_done(training: Sequence[str], count: int, restarts: int) -> int:
         index, code = bad[0]
         what = f"process {index} of {count} ended with {how_it_ended(code)}"
         if attempt < restarts:
-            rich.print(
+            screen.say(
                 f"{what}; restarting all from the last checkpoint "
-                f"(restart {attempt + 1} of {restarts})",
-                flush=True,
+                f"(restart {attempt + 1} of {restarts})"
             )
-    rich.print(f"{what}; giving up after {restarts} restarts. The same command resumes.")
+    screen.say(f"{what}; giving up after {restarts} restarts. The same command resumes.")
     return 1
 
 

@@ -27,13 +27,13 @@ import shlex
 from collections.abc import Sequence
 
 import jax
-import rich
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
-from dtn_jax.shared_files import check_place, write_whole
+from dtn_jax.report import screen
+from dtn_jax.shared_files import write_whole
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 from .tables import csv as table_csv
 from .tables import kept
 from .tables import latex as table_latex
@@ -55,6 +55,7 @@ EXAMPLE = (
     "python -m experiments.paper_tables --dataset=adult --table=overall --seeds=3 "
     "--workdir=runs/paper"
 )
+MOST = 10_000  # seeds or trials
 TOGETHER = ("auto", "always", "never")
 
 
@@ -64,13 +65,17 @@ def main(arguments: Sequence[str]) -> None:
     for table in tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
-    check_place(known.workdir)
+    folders.check(known.workdir, "workdir")
+    if known.runs:
+        folders.check(known.runs, "--runs")
     name, protocol = read_protocol(known)
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use(known.cache_dir)
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
+    for made in (folder, runs):
+        folders.make(made, "workdir")
     work = Work(protocol, folder, runs, places_of(known), together)
     rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
     wanted = named(known.entries, [entry.name for entries in rows.values() for entry in entries])
@@ -105,8 +110,8 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
     made = quick(full) if known.quick else full
     for count in ("seeds", "trials"):
         given = getattr(known, count)
-        if given is not None and given < 1:
-            raise UserError(f"--{count}={given}: expected at least 1")
+        if given is not None and not 1 <= given <= MOST:
+            raise UserError(f"--{count}={given}: expected at least 1 and at most {MOST:,}")
         made = dataclasses.replace(made, **{count: given or getattr(made, count)})
     made = with_settings(made, pairs(known.set, "--set"))
     made = dataclasses.replace(made, cut=cut(full, made, known.quick))
@@ -114,7 +119,8 @@ def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
 
 
 def places_of(known: argparse.Namespace) -> dict[str, str]:
-    return {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
+    return places | ({"parallel.check_memory": "False"} if known.force else {})
 
 
 def make_parser() -> command.Parser:
@@ -161,6 +167,7 @@ def make_parser() -> command.Parser:
     )
     parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
     parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
+    command.add_force(parser)
     compile_cache.add_option(parser)
     return parser
 
@@ -196,7 +203,7 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
         try:
             found = kept.read_json(folder / f"{table}.json")
         except UserError as error:
-            rich.print(f"{error}: not in the report until --table={table} makes it again")
+            screen.say(f"{error}: not in the report until --table={table} makes it again")
         else:
             made += [found] if found and found.get("format") == FORMAT else []
     return made
@@ -224,11 +231,11 @@ def remade(arguments: Sequence[str]) -> str:
 
 
 def show(found: dict, path: pathlib.Path) -> None:
-    for table in table_terminal.tables(found, rich.get_console().width):
-        rich.print(table)
+    for table in table_terminal.tables(found, screen.console().width):
+        screen.show(table)
     for note in table_terminal.notes(found):
-        rich.get_console().print(note, style="dim", markup=False, highlight=False)
-    print(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
+        screen.say(note, style="dim", highlight=False)
+    screen.say(f"{path}, .tex, .csv, pictures, and {path.with_name('report.html')}")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ import shlex
 import textwrap
 from collections.abc import Sequence
 
-import rich
-
 from dtn_jax.config import plugins
 from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.datasets.logs.infer.infer import infer
@@ -31,6 +29,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.grid import as_table
 
@@ -224,9 +223,9 @@ def show(data: Prepared, account: bool) -> None:
     """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
     print(f"\nFields of {data.schema.name}")
     fields = overview.kept_fields(data)
-    rich.print(as_table(fields))
+    screen.show(as_table(fields))
     print("\n".join([*textwrap.wrap(fields.note, 79), "", "Tasks"]))
-    rich.print(as_table(overview.tasks_grid(data.schema)))
+    screen.show(as_table(overview.tasks_grid(data.schema)))
     print(f"\n{overview.rows_line(data.rows)}")
     if cuts := overview.cuts_line(data.notes):
         print(f"split by time: {cuts}")

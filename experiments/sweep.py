@@ -10,22 +10,23 @@ journal does not record which workers live, so with one they must share the work
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from dtn_jax.config import override
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
-from dtn_jax.shared_files import check_place
 
-from . import command, compile_cache
-from .search import sweep_report, trial_storage
-from .search.budget import PRUNERS, SAMPLERS, Budget
+from . import command, compile_cache, folders
+from .search import storage_urls, sweep_report, trial_storage
+from .search.budget import PRUNERS, SAMPLERS, SEEDS, Budget, make_sampler
 from .search.opening import open_study
 from .search.search_space import described, grid_space, load_space, read_grid
 from .search.worker import OBJECTIVE, work
@@ -39,13 +40,20 @@ TRIALS = 20
 
 def main(arguments: Sequence[str]) -> None:
     known, rest = make_parser().parse_known_args(arguments)
+    rest += command.forced(known)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the trials")
-    check_place(known.workdir)
+    folders.check(known.workdir, "workdir")
+    if known.study:
+        folders.check_name(known.study, "--study")
+    if not 0 <= known.seed < SEEDS:
+        raise UserError(f"--seed={known.seed}: expected a whole number from 0 to {SEEDS - 1}")
+    if known.storage:
+        storage_urls.check(known.storage)
     choose("sampler", known.sampler, SAMPLERS)
     choose("pruner", known.pruner, PRUNERS)
-    if known.grid and known.sweep:
+    if known.grid is not None and known.sweep:
         raise UserError("--grid and --sweep both say what to search; give one")
     if config.parallel.processes != "off":
         raise UserError(
@@ -59,27 +67,31 @@ def main(arguments: Sequence[str]) -> None:
     architectures = [a for a in known.architectures.split(",") if a] or [config.model.architecture]
     for name in architectures:
         choose("architecture", name, ARCHITECTURES)
-    grid = read_grid(known.grid, config) if known.grid else {}
+    grid = {} if known.grid is None else read_grid(known.grid, config)
     space = grid_space(grid) if grid else load_space(known.sweep, known.config)
     points = math.prod(map(len, grid.values()))
     trials = min(known.trials or points, points) if grid else known.trials or TRIALS
     budget = Budget(trials, known.sampler, known.pruner, known.seed, grid)
+    make_sampler(budget, 0)
     if known.objective:
         config.train.select = known.objective
         rest.append(f"--config.train.select={known.objective}")
+    command.tell_unused(
+        searched(config, architectures, grid), [*grid, *(key for key, _ in command.overrides(rest))]
+    )
     compile_cache.use(known.cache_dir)
     data = read_data(config)
     # A selection that does not fit the data set ends the search before it has a folder.
     selection = read_selection(OBJECTIVE, config.train.select, metrics_of(data.schema))
     workdir = pathlib.Path(known.workdir) / known.study
-    workdir.mkdir(parents=True, exist_ok=True)
+    folders.make(workdir, "workdir")
     configs, studies, problems = {}, {}, []
     with contextlib.ExitStack() as opened:
         for name in architectures:
             own = ConfigDict(config.to_dict()).lock()
             own.model.architecture = name
             configs[name] = own
-            storage = known.storage or trial_storage.sqlite(workdir / "sweep.db")
+            storage = known.storage or storage_urls.of_file(workdir / "sweep.db")
             asked = "" if grid else described(space, own)
             search = known.study or data.schema.name
             study = open_study(
@@ -120,7 +132,7 @@ def make_parser() -> command.Parser:
     parser = command.parser(__doc__, EXAMPLE)
     command.add_config(parser)
 
-    def add(name: str, default: str, help: str) -> None:
+    def add(name: str, default: str | None, help: str) -> None:
         parser.add_argument(f"--{name}", default=default, help=help)
 
     parser.add_argument(
@@ -143,7 +155,7 @@ def make_parser() -> command.Parser:
         "(default: the workdir itself; in the storage the data set's name)",
     )
     add("sweep", "", "a Python file with a function sweep(trial) that returns {option: value}")
-    add("grid", "", "try all of these instead: optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2")
+    add("grid", None, "try all of these instead: optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2")
     add("architectures", "", "comma-separated: search each of these with the same budget")
     add(
         "objective",
@@ -156,6 +168,22 @@ def make_parser() -> command.Parser:
     compile_cache.add_option(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     return parser
+
+
+def searched(
+    config: ConfigDict, architectures: Sequence[str], grid: Mapping[str, Sequence[str]]
+) -> list[ConfigDict]:
+    """The configs that a search has: of each architecture, with each list of experts of a grid."""
+    lists = [key for key in ("model.experts", "model.group_experts", "loss.tasks") if key in grid]
+    points = [dict(zip(lists, one)) for one in itertools.product(*(grid[key] for key in lists))]
+    found = []
+    for name in architectures:
+        for point in points:
+            found.append(ConfigDict(config.to_dict()).lock())
+            found[-1].model.architecture = name
+            for key, value in point.items():
+                override(found[-1], key, value)
+    return found
 
 
 def read_data(config: ConfigDict) -> Prepared:

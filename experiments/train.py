@@ -8,7 +8,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 
 RESUMES = True  # an interrupted call resumes from its last checkpoint
 EXAMPLE = "python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/adult_dtn"
@@ -27,13 +27,16 @@ def main(arguments: Sequence[str]) -> None:
         "folder profile, and print the ten heaviest operations",
     )
     known, rest = parser.parse_known_args(arguments)
+    rest += command.forced(known)
     config = command.read_config(known.config, rest)
     if not known.workdir:
         raise UserError("no workdir: give --workdir=DIR, the folder for the run's files")
+    folders.check(known.workdir, "workdir")
     if known.profile < 0:
         raise UserError(f"--profile={known.profile}: expected a number of steps, at least 1")
     if known.profile and config.replicas:
         raise UserError("--profile records one run: leave config.replicas out")
+    command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
     if config.replicas:
         train_replicas(config, known.workdir)

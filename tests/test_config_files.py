@@ -59,6 +59,8 @@ def test_a_file_that_is_no_config_is_answered_with_those_that_are(spec):
         ),
         ("def get_config(argument)", "SyntaxError"),
         ("def get_config(argument):\n    return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
+        ("def get_config(argument):\n    raise SystemExit(0)", "SystemExit: 0"),
     ],
 )
 def test_a_config_file_that_fails_is_named_with_the_reason(tmp_path, text, reason):
@@ -66,6 +68,39 @@ def test_a_config_file_that_fails_is_named_with_the_reason(tmp_path, text, reaso
     message = refused(options.load_config, f"{tmp_path}/mine.py")
     line = text.count("\n") + 1
     assert f"config file {tmp_path}/mine.py fails, line {line}: {reason}" in message
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("return None", "returns None, expected a ConfigDict"),
+        ("return {'seed': 1}", "returns {'seed': 1}, expected a ConfigDict"),
+        ("return ml_collections.ConfigDict()", "the config has no 'seed'"),
+        ("c.optim.learning_rate = 'much'", "optim.learning_rate=much: expected a number at least"),
+        ("c.data.batch_size = None", "data.batch_size=None: expected a whole number at least 1"),
+        ("c.model.experts = ('mlp',)", "model.experts=('mlp',): expected text"),
+        ("c.plugins = None", "plugins=None: expected text"),
+        ("c.replicas = 4", "replicas=4: expected text"),
+        ("c.data.dataset = 3", "data.dataset=3: expected one of adult, "),
+        ("c.model.tower_hidden = 64", "model.tower_hidden=64: expected whole numbers"),
+        ("c.optim.learning_rat = 3", "'optim.learning_rat', which nothing declares. Did you mean"),
+    ],
+)
+def test_a_config_that_a_file_returns_is_checked(tmp_path, lines, reason):
+    text = f"""
+        import ml_collections
+        from configs import base
+
+        def get_config(argument):
+            c = base.get_config()
+            with c.ignore_type(), c.unlocked():
+                {lines}
+            return c
+    """
+    (tmp_path / "mine.py").write_text(textwrap.dedent(text))
+    message = refused(options.load_config, f"{tmp_path}/mine.py")
+    assert f"{tmp_path}/mine.py" in message
+    assert reason in message
 
 
 def test_your_own_config_file_may_lie_anywhere(tmp_path):

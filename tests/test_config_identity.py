@@ -94,8 +94,10 @@ def test_runtime_options_are_these():
         "data.manual_dir",
         "data.placement",
         "debug.check_ids",
+        "parallel.check_memory",
         "parallel.devices",
         "parallel.heartbeat_seconds",
+        "parallel.meet_seconds",
         "parallel.processes",
         "parallel.strategy",
         "parallel.table_devices",
@@ -145,7 +147,7 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config = adult.get_config("shared_bottom")
     config.data.data_dir = prepared_dir
     config.parallel.devices = 1
-    config.parallel.processes = "here:1,1,0"
+    config.parallel.processes = "localhost:1,1,0"
     monkeypatch.setattr("jax.distributed.initialize", lambda **_: None)
     config.model.experts = "mlp"
     config.model.embedding_dim = config.model.expert_dim = 4

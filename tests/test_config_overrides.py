@@ -91,7 +91,7 @@ def test_a_value_of_another_type_is_refused(key, text, expected):
         ("embedding_dims", "model.embedding_dim"),
         ("Seed", "seed"),
         ("model.mlp", "model.mlp.hidden"),
-        ("parallel", "parallel.devices, parallel.heartbeat_seconds, parallel.processes"),
+        ("parallel", "parallel.check_memory, parallel.devices, parallel.heartbeat_seconds"),
     ],
 )
 def test_an_unknown_key_is_answered_with_the_nearest(key, nearest):

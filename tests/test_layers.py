@@ -20,6 +20,7 @@ LAYERS = (
     "schema",
     "interface",
     "shared_files",
+    "report.screen",  # every stage speaks
     "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
     "datasets.shapes",  # of arrays, metrics' too
@@ -60,6 +61,7 @@ LAYERS = (
     "analysis.watch",
     "config",  # assembled from the options of all above
     "run",
+    "parallel.fits",  # of a run, before it is made
     "workdir",
     "checkpoint",
     "selection",
@@ -77,6 +79,8 @@ LAYERS = (
     "configs",
     "experiments.option_help",
     "experiments.compile_cache",
+    "experiments.folders",
+    "experiments.quiet",
     "experiments.command",
     "experiments.search",
     "experiments.tables",

@@ -3,6 +3,7 @@
 import pytest
 
 from configs.base import get_config
+from dtn_jax.errors import UserError
 from dtn_jax.timetable import make_timetable
 
 
@@ -23,6 +24,12 @@ def test_a_run_ends_by_epochs_or_at_a_step():
     assert timetable(epochs=3).total_steps == 300
     assert timetable(epochs=3, max_steps=120).total_steps == 120
     assert timetable(epochs=3, max_steps=900).total_steps == 300
+
+
+def test_steps_are_numbered_in_32_bits():
+    assert timetable(10, epochs=2**31 - 1, max_steps=5).total_steps == 5
+    with pytest.raises(UserError, match=r"epochs=2,147,483,647 of 10 steps: steps are int32"):
+        timetable(10, epochs=2**31 - 1)
 
 
 def test_chunks_end_where_the_host_has_something_to_do():

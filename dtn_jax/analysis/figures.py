@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.rank import Divergence
+from dtn_jax.report import as_written
 from dtn_jax.report.plots import NOTE
 
 DPI = 100
@@ -39,6 +40,7 @@ def save(figure: Figure, path: str | pathlib.Path, dpi: int = DPI, **how: object
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
+    as_written.plain(figure)
     figure.savefig(drawn, dpi=dpi, facecolor="white", format="png", **how)
     picture = PIL.Image.open(drawn).convert("RGB")
     # The median cut, which is the default, has no colour for a few cells of a heat map.

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import rich
 
 from dtn_jax.analysis import gate_figures, gate_use, pair_figures, training_figures, watch
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches
@@ -14,6 +13,7 @@ from dtn_jax.analysis.pairs import STRENGTHS, Pairs, found_pairs, pair_strengths
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.segments import Segments, described
 from dtn_jax.interface import SHARED
+from dtn_jax.report import screen
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 
@@ -36,7 +36,7 @@ def gate_facts(passes: Passes, segment: str, parts: Segments, folder: pathlib.Pa
     gate_figures.gates(use, scaled, labels, described(segment), tasks, folder / "gates.png")
     warnings = gate_use.collapse(use | scaled)
     for warning in warnings:
-        rich.print(f"[bold yellow]collapse:[/] {warning}")
+        screen.say(("collapse:", "bold yellow"), f" {warning}")
     evenness = {gate: gate_use.evenness(own) for gate, own in weights.items()}
     return {
         "use": use,

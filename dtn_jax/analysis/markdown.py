@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from dtn_jax.analysis.figures import about_noise, unit
 from dtn_jax.analysis.importance import METHODS
@@ -18,6 +18,7 @@ from dtn_jax.analysis.tables import (
     strongest,
     titles_of,
 )
+from dtn_jax.report.as_written import prose, table
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
 FEWER = 8  # of a method's beside permutation
@@ -52,12 +53,8 @@ def section(found: Mapping, pictures: Mapping[str, str]) -> str:
     parts = [*importances(found), *divergence(found), *truth(found), *gates(found)]
     parts += [*conflict(found), *pairs(found)]
     shown = [f"![{PICTURES[name]}]({pictures[name]})" for name in PICTURES if name in pictures]
+    parts = [part if part.startswith("|") else prose(part) for part in parts]
     return "\n\n".join([*parts, *shown]) + "\n"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def importances(found: Mapping) -> Iterator[str]:

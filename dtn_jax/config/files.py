@@ -11,7 +11,7 @@ from types import ModuleType
 from ml_collections import ConfigDict
 
 from dtn_jax.config import plugins, shipped
-from dtn_jax.config.sections import declarations, flatten
+from dtn_jax.config.sections import check_options, declarations, flatten
 from dtn_jax.datasets.logs.builder import Logs
 from dtn_jax.datasets.logs.schema.named_schema import with_meaning
 from dtn_jax.errors import UserError, choose
@@ -40,11 +40,18 @@ def load_config(spec: str) -> ConfigDict:
         config = get_config(argument)
     except UserError:
         raise
-    except Exception as error:  # whatever a file of the user's may raise
+    except (Exception, SystemExit) as error:  # whatever a file of the user's may raise
         raise plugins.failed(file.absolute(), "config file", error) from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config of {path} returns {config!r}, expected a ConfigDict")
-    plugins.use(config, config.get("plugins", ""))  # where the file but names them
+    try:
+        named = config.get("plugins", "")
+        if not isinstance(named, str):
+            raise UserError(f"plugins={named!r}: expected text")
+        plugins.use(config, named)  # where the file but names them
+        check_options(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return config
 
 

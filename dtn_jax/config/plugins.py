@@ -42,11 +42,12 @@ def use(config: ConfigDict, files: str) -> None:
     text = load(files)
     with config.unlocked():
         for key, value in base_config().items():
-            if isinstance(value, ConfigDict):
+            if isinstance(value, ConfigDict) and key in config:
                 for name, own in value.items():
                     if name not in config[key]:
                         config[key][name] = own
-        parts = [p.strip() for p in f"{config.plugins},{text}".split(",") if p.strip()]
+        before = config.get("plugins", "")
+        parts = [p.strip() for p in f"{before},{text}".split(",") if p.strip()]
         config.plugins = ",".join({PART.fullmatch(p)["path"]: p for p in parts}.values())
 
 
@@ -201,13 +202,13 @@ def import_file(path: pathlib.Path, what: str, source: bytes | None = None) -> M
         del sys.modules[name]
         if before:
             sys.modules[name] = before
-        if isinstance(error, UserError) or not isinstance(error, Exception):
+        if isinstance(error, UserError) or not isinstance(error, Exception | SystemExit):
             raise
         raise failed(path, what, error) from error
     return module
 
 
-def failed(path: pathlib.Path, what: str, error: Exception) -> UserError:
+def failed(path: pathlib.Path, what: str, error: BaseException) -> UserError:
     """The message of a user's file that raised."""
     line = last_line(path, error)
     if isinstance(error, SyntaxError) and error.lineno:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from dtn_jax.models.build import ModelOptions
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
+from dtn_jax.parallel.memory import MemoryOptions
 from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.report.trackers import TrackerOptions
@@ -55,7 +57,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "train": (TrainOptions, TrackerOptions),
     "evaluate": (EvaluateOptions,),
     "analysis": (WatchOptions,),
-    "parallel": (MeshOptions, ProcessOptions),
+    "parallel": (MeshOptions, ProcessOptions, MemoryOptions),
     "debug": (DebugOptions,),
 }
 
@@ -178,16 +180,7 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
     Raises:
       UserError: on the first bad value, or where an option is absent or unknown.
     """
-    flat, known = flatten(config), declarations()
-    for key in flat:
-        if key not in known:
-            raise UserError(f"the config has an option {key!r}, which nothing declares")
-    for key, found in known.items():
-        if key not in flat:
-            if found.family and not found.members & found.family.used(flat):
-                continue  # of a plug-in that was loaded after the config was made
-            raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
-        found.option.check(key, flat[key])
+    flat = check_options(config)
     used_experts(flat)
     if flat["train.accumulate"] > 1 and flat["model.normalisation"] == "batch":
         raise UserError(
@@ -197,3 +190,27 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")
     return FrozenConfigDict(config)
+
+
+def check_options(config: ConfigDict | FrozenConfigDict) -> dict[str, object]:
+    """Checks every value by itself; returns the flat config.
+
+    Raises:
+      UserError: on the first bad value, or where an option is absent or unknown.
+    """
+    flat, known = flatten(config), declarations()
+    for key in flat:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f". Did you mean {near[0]}?" if near else ""
+            raise UserError(f"the config has an option {key!r}, which nothing declares{hint}")
+    absent = [key for key, found in known.items() if found.family is None and key not in flat]
+    if absent:
+        raise UserError(f"the config has no {absent[0]!r}: a config edits that of configs/base.py")
+    for key, found in known.items():
+        if key not in flat:
+            if found.family and not found.members & found.family.used(flat):
+                continue  # of a plug-in that was loaded after the config was made
+            raise UserError(f"the config has no {key!r}: a config edits that of configs/base.py")
+        found.option.check(key, flat[key])
+    return flat

@@ -37,8 +37,8 @@ class ModelOptions:
     architecture: str = option("dtn", "the routing of experts to tasks", choices=ARCHITECTURES)
     experts: str = option("gdcn+masknet", "of each group, such as mlp*4+gdcn")
     group_experts: str = option("", "other experts for some groups: 'shared=mlp*2,income=gdcn'")
-    embedding_dim: int = option(16, "D, the width of an embedding", least=1)
-    expert_dim: int = option(64, "H, the output width of every expert", least=1)
+    embedding_dim: int = option(16, "D, the width of an embedding", least=1, below=2**31)
+    expert_dim: int = option(64, "H, the output width of every expert", least=1, below=2**31)
     tower_hidden: tuple[int, ...] = option((64,), "widths of a task's tower before its one logit")
     dropout: float = option(
         0.0,

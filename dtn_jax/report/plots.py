@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.calibration import LOW_RATE, CalibrationCurve
 from dtn_jax.metrics.intervals import wilson
+from dtn_jax.report import as_written
 from dtn_jax.shared_files import replacing
 
 Number = float | int
@@ -33,6 +34,7 @@ NOTE = {"color": "#666666", "fontsize": 9}
 def _save(figure: Figure, path: str | pathlib.Path) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    as_written.plain(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white", format="png")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pathlib
 
 import jax
-import rich
 
 from dtn_jax.parallel import processes
+from dtn_jax.report import screen
 from dtn_jax.report.trace import heaviest, operations
 
 VIEWERS = "TensorBoard with its profile plugin opens it, or ui.perfetto.dev its .trace.json.gz"
@@ -76,14 +76,14 @@ class Profile:
         trace = max(self.folder.rglob("*.xplane.pb"), key=lambda path: path.stat().st_mtime)
         steps = f"{self.recorded} step{'s' if self.recorded > 1 else ''}"
         if found := operations(trace):
-            rich.print(heaviest(found, f"the heaviest operations of {steps}"))
-            rich.print("ms: summed over devices and threads. share: of the time of all operations.")
+            screen.show(heaviest(found, f"the heaviest operations of {steps}"))
+            screen.say("ms: summed over devices and threads. share: of the time of all operations.")
         else:
-            rich.print(
+            screen.say(
                 f"There is no table of operations: the trace of {steps} names none on this "
                 f"platform, {jax.default_backend()}."
             )
-        rich.print(f"The trace is in {trace.parent}: {VIEWERS}.")
+        screen.say(f"The trace is in {trace.parent}: {VIEWERS}.")
 
     def __enter__(self):
         return self
@@ -92,7 +92,7 @@ class Profile:
         if self.recording and processes.is_first():  # an exception came before the end
             jax.profiler.stop_trace()
         elif self.left and kind is None:
-            rich.print(
+            screen.say(
                 "Nothing was profiled: the run is finished, or had no step left after the one that "
                 "compiles."
             )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-import rich
 import rich.console
 import rich.progress
 import rich.text
+
+from dtn_jax.report import screen
 
 WINDOW = 120.0  # seconds over which speed is measured; wider than any pause between two updates
 
@@ -37,7 +38,7 @@ class ProgressBar:
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
       interval: minimum seconds between two plain lines; the first and last update always show.
-      console: where to write; None means that of rich.print.
+      console: where to write; None means that of `screen`.
       interactive: bar (True) or plain lines (False); None: bar if the output is a terminal.
     """
 
@@ -51,7 +52,7 @@ class ProgressBar:
         console: rich.console.Console | None = None,
         interactive: bool | None = None,
     ):
-        console = console or rich.get_console()
+        console = console or screen.console()
         if interactive is None:
             interactive = console.file.isatty() and not console.is_dumb_terminal
         self.interactive = interactive
@@ -59,12 +60,12 @@ class ProgressBar:
         self._rate = ""
         self._line, self._printed_at, self._printed = "", -math.inf, ""
         self._bar = _Bar(
-            rich.progress.TextColumn("{task.description}", style="bold"),
+            screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[rate]}"),
+            screen.text_column("{task.fields[rate]}"),
             rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("left", style="progress.remaining"),
+            screen.text_column("left", style="progress.remaining"),
             console=console,
             speed_estimate_period=WINDOW,
             expand=True,

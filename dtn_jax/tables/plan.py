@@ -64,6 +64,13 @@ class TablePlan:
         rows = {"embedding": embedding, "codebook": self.codebook_rows}
         return {name: rows[name] for name in self.arrays}
 
+    @property
+    def ids_of_example(self) -> dict[str, int]:
+        """How many rows of each packed array an example looks up, repeats counted."""
+        pairs = len(self.codebook_slots) * (len(self.codebook_slots) - 1) // 2
+        ids = {"embedding": len(self.views) * self.schema.slots, "codebook": pairs * self.hashes}
+        return {name: ids[name] for name in self.arrays}
+
 
 def make_plan(
     schema: Schema,
@@ -113,10 +120,8 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
     An update numbers the places of repeated ids on from a device's last row; `sharers` devices
     hold the tables together.
     """
-    pairs = len(plan.codebook_slots) * (len(plan.codebook_slots) - 1) // 2
-    each = {"embedding": len(plan.views) * plan.schema.slots, "codebook": pairs * plan.hashes}
     for name, lie in plan.arrays.items():
-        rows, ids = lie.rows // sharers, each[name] * batch_size
+        rows, ids = lie.rows // sharers, plan.ids_of_example[name] * batch_size
         if rows + ids > LARGEST_ID:
             raise UserError(
                 f"a device's {rows:,} table rows and a batch's {ids:,} ids: numbers up to their "

@@ -12,6 +12,7 @@ from dtn_jax.errors import UserError
 from .trial_storage import experimental
 
 SAMPLERS = ("tpe", "random", "grid")
+SEEDS = 2**32  # that a sampler takes, from 0
 PRUNERS = ("none", "median", "asha")
 
 
@@ -46,7 +47,7 @@ def make_sampler(budget: Budget, begun: int, anew: bool = False) -> optuna.sampl
         return optuna.samplers.GridSampler(dict(budget.grid), seed=budget.seed)
     if budget.sampler == "grid":
         raise UserError("--sampler=grid needs a --grid")
-    seed = budget.seed + 1_000_003 * begun
+    seed = (budget.seed + 1_000_003 * begun) % SEEDS
     if anew or budget.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with experimental():  # trials that others do count as bad: workers don't all try the same

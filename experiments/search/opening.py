@@ -11,8 +11,9 @@ from dtn_jax.metrics.selected import higher_is_better
 
 from . import trial_storage
 from .budget import Budget, make_pruner, make_sampler
+from .storage_urls import shown
 from .studies import Study
-from .trial_storage import create_study, shown
+from .trial_storage import create_study
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 
@@ -52,7 +53,7 @@ def open_study(
     except Exception as error:  # of a database whose pages or whose JSON are damaged
         what = f"{type(error).__name__}: {trial_storage.brief(error)}"
         raise UserError(
-            f"storage {trial_storage.shown(storage)!r} is damaged ({what}); move it away: the "
+            f"storage {shown(storage)!r} is damaged ({what}); move it away: the "
             "search then begins anew, and takes the results of trials that it draws again from "
             "their folders"
         ) from error

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import optuna
 from ml_collections import ConfigDict
 
-from dtn_jax.config import flatten, override
+from dtn_jax.config import declarations, flatten, override
 from dtn_jax.config.files import config_path, import_config
 from dtn_jax.config.plugins import import_file
 from dtn_jax.datasets.preparation.catalog import DATASETS, parse_options
+from dtn_jax.datasets.preparation.progress import say
 from dtn_jax.errors import UserError
 from dtn_jax.options import lists
 
@@ -36,14 +37,37 @@ def read_grid(text: str, config: ConfigDict) -> dict[str, list[str]]:
     grid: dict[str, list[str]] = {}
     scratch = ConfigDict(config.to_dict()).lock()
     for key, listed in lists(text, "--grid", "OPTION=VALUE,VALUE").items():
-        values = {}
+        values: dict[str, str] = {}
         for value in listed:
             check_settings({key: value}, scratch)
-            values.setdefault(repr(flatten(scratch)[key]), value)  # 1e-3 is 0.001
+            first = values.setdefault(repr(flatten(scratch)[key]), value)  # 1e-3 is 0.001
+            if first is not value:
+                say(f"note: --grid: {key} has the value {value} twice; it is tried once")
         grid[key] = list(values.values())
     if not grid:
         raise UserError(f"--grid: expected OPTION=VALUE,VALUE, got {text!r}")
     return grid
+
+
+def settings_of(space: Space, trial: object) -> dict[str, str]:
+    """What a space asks for in a trial.
+
+    Raises:
+      UserError: it fails, or returns anything else.
+    """
+    try:
+        asked = space(trial)
+    except optuna.TrialPruned:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a function of the user's may raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"the space fails in {last.filename}, line {last.lineno}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(asked, Mapping):
+        raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
+    return {str(key): str(value) for key, value in asked.items()}
 
 
 def grid_space(grid: Mapping[str, Sequence[str]]) -> Space:
@@ -74,6 +98,11 @@ def check_settings(settings: Mapping[str, str], scratch: ConfigDict) -> None:
         if key in FIXED or key.partition(".")[0] in FIXED_SECTIONS:
             hint = "; use --architectures" if key == "model.architecture" else ""
             raise UserError(f"what is searched cannot set {key}: trials would not compare{hint}")
+        if key in declarations() and declarations()[key].option.runtime:
+            raise UserError(
+                f"what is searched cannot set {key}: it says where or how a run happens, and "
+                f"changes no result; give --config.{key}=VALUE"
+            )
         if key == "data.options":
             check_rows(scratch.data.dataset, scratch.data.options, value)
         override(scratch, key, value)
@@ -108,17 +137,7 @@ def described(space: Space, config: ConfigDict) -> str:
     ranges: dict[str, dict] = {}
     for _ in range(DRAWS):
         trial = study.ask()
-        try:
-            asked = space(trial)
-        except Exception as error:  # whatever a function of the user's may raise
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            raise UserError(
-                f"the space fails in {last.filename}, line {last.lineno}: "
-                f"{type(error).__name__}: {error}"
-            ) from error
-        if not isinstance(asked, Mapping):
-            raise UserError(f"sweep(trial) returned {asked!r}, expected {{option: value}}")
-        settings = {key: str(value) for key, value in asked.items()}
+        settings = settings_of(space, trial)
         check_settings(settings, scratch)
         for key, value in settings.items():
             seen.setdefault(key, set()).add(value)

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 import optuna
-import rich
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 from dtn_jax.workdir import in_use
 
 from . import trial_storage
@@ -152,7 +152,7 @@ class Study:
             self.optuna.optimize(own, n_trials=1, catch=Twin)
         except BaseException as error:
             if taken and isinstance(error, Exception):
-                rich.print(
+                screen.say(
                     f"trial {number}: this worker was silent for so long that another one took it "
                     "over; what this one found is left out"
                 )

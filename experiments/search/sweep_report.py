@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import optuna
-import rich
 import rich.live
 import rich.table
 from matplotlib.collections import LineCollection
@@ -23,6 +22,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as pictures
 
+from dtn_jax.report import as_written, screen
 from dtn_jax.report.plots import GRID
 from dtn_jax.shared_files import replacing, write_whole
 from dtn_jax.workdir import versions
@@ -48,9 +48,9 @@ def seconds(trial: FrozenTrial) -> float:
 @contextlib.contextmanager
 def live(study: Study) -> Iterator[Callable[[], None]]:
     """Shows the study's table: in place in a terminal, else anew at each call of what it yields."""
-    console = rich.get_console()
+    console = screen.console()
     if not console.is_terminal or console.is_dumb_terminal:
-        yield lambda: rich.print(table(study))
+        yield lambda: screen.show(table(study))
         return
     with rich.live.Live(table(study), console=console, refresh_per_second=2) as shown:
         yield lambda: shown.update(table(study))
@@ -104,14 +104,15 @@ def write(
     write_whole(workdir / "sweep.json", json.dumps(content, indent=1) + "\n")
     for name, study in studies.items():
         if found[name]["command"]:
-            rich.print(f"\n[bold]{name}[/], best validation value {found[name]['value']:.5f}:")
+            value = f"{found[name]['value']:.5f}"
+            screen.say("\n", (name, "bold"), f", best validation value {value}:")
             print(found[name]["command"])  # not wrapped: ready to paste
             for option in found[name]["at_edge"]:
-                rich.print(f"{option} is at the edge of its range: a better one may lie beyond")
+                screen.say(f"{option} is at the edge of its range: a better one may lie beyond")
             if (more := found[name]["budget"].get("complete", 0)) > study.budget.trials:
-                rich.print(f"(of the first {study.budget.trials} trials; there are {more})")
+                screen.say(f"(of the first {study.budget.trials} trials; there are {more})")
         draw(workdir, name, study)
-    print(f"\nAll trials and pictures are in {workdir}")
+    screen.say(f"\nAll trials and pictures are in {workdir}")
 
 
 def summary(study: Study) -> dict:
@@ -188,12 +189,13 @@ def draw(workdir: pathlib.Path, name: str, study: Study) -> None:
             try:
                 plot(study.optuna)
             except Exception as error:  # of a picture, whose want must not cost the others
-                rich.print(f"no picture of {kind}: {error}")
+                screen.say(f"no picture of {kind}: {error}")
                 continue
             figure = plt.gcf()
             what = f"validation {study.metric} ({study.objective})"
             title = f"{name}: {what}, {len(complete)} trials"
             readable(figure, title, varied)
+            as_written.plain(figure)
             path = workdir / f"{name}_{kind}.png"
             with replacing(path) as temporary:
                 figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import time
 import warnings
 from collections.abc import Iterator
 
 import optuna
-import rich
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
-JOURNAL = "journal:"
+from .storage_urls import JOURNAL, check, shown, without_secrets
+
 HEARTBEAT = 30  # seconds between a worker's signs of life
 DEAD = 120  # a trial whose worker was silent for longer is done again
 RETRIES = 5  # silent deaths of a trial's workers, as of one that kills them, after which it ends
@@ -37,6 +36,7 @@ def create_study(
     storage: str, name: str, pruner: optuna.pruners.BasePruner, higher_is_better: bool = True
 ) -> tuple[optuna.storages.BaseStorage, optuna.Study]:
     """Makes or loads a study; workers that make a new database at the same time try again."""
+    check(storage)
     for attempt in range(OPENINGS):
         try:
             opened = open_storage(storage)
@@ -50,9 +50,8 @@ def create_study(
         except Exception as error:  # each kind of storage has its own
             again = isinstance(error, IntegrityError | OperationalError)
             if not again or attempt == OPENINGS - 1:
-                raise UserError(
-                    f"storage {shown(storage)!r} cannot be opened: {brief(error)}"
-                ) from error
+                reason = without_secrets(brief(error), storage)
+                raise UserError(f"storage {shown(storage)!r} cannot be opened: {reason}") from error
             time.sleep(0.5)
 
 
@@ -69,26 +68,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         )
 
 
-def sqlite(path: pathlib.Path) -> str:
-    """The URL of a file, whatever characters its path has."""
-    return URL.create("sqlite", database=str(path)).render_as_string()
-
-
 def brief(error: Exception) -> str:
     """What a storage says, without the SQL by which it came to that."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def silent(error: Exception) -> str:
-    return f"the storage does not answer: {brief(error)}"
-
-
-def shown(url: str) -> str:
-    """A storage's URL without the password that it may hold."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:  # a journal, or no URL
-        return url
 
 
 def go_on_later(
@@ -100,7 +82,7 @@ def go_on_later(
         if most is None or len(before) < most:
             RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
         else:
-            rich.print(
+            screen.say(
                 f"trial {before[0]} is given up: its workers died without a word, or were "
                 f"interrupted, {most + 1} times"
             )

@@ -9,18 +9,17 @@ import traceback
 from collections.abc import Mapping
 
 import optuna
-import rich
-import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax.config import override
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import read_selection
+from dtn_jax.report import screen
 from dtn_jax.train import AfterValidation, train
 from dtn_jax.workdir import Busy, Unusable, found
 
 from . import sweep_report, trial_storage
-from .search_space import Space
+from .search_space import Space, settings_of
 from .studies import Study
 from .trials import ERROR, at
 
@@ -34,13 +33,13 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
     """Runs trials, beside other workers, until the study has used its budget."""
 
     def objective(trial) -> float:
-        settings = {key: str(value) for key, value in space(trial).items()}
+        settings = settings_of(space, trial)
         number = study.claim(trial, settings, folder)
         given = ConfigDict(config.to_dict()).lock()
         for key, value in settings.items():
             override(given, key, value)
-        done, shown = f"{study.begun()} of {study.budget.trials}", rich.markup.escape(str(settings))
-        rich.print(f"[bold]{study.name}: trial {number}[/], {done}: {shown}")
+        done = f"{study.begun()} of {study.budget.trials}"
+        screen.say((f"{study.name}: trial {number}", "bold"), f", {done}: {settings}")
         place, after_validation = folder / f"trial_{number}", study.after_validation(trial)
         try:
             results = train_when_free(given, place, after_validation)
@@ -53,7 +52,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 traceback.print_exc()
                 reason = f"{type(error).__name__}: {error}"
             trial.set_user_attr(ERROR, reason)
-            rich.print(f"trial {number} failed: {rich.markup.escape(reason)}")
+            screen.say(f"trial {number} failed: {reason}")
             raise optuna.TrialPruned(reason) from error
 
     check_values(study, folder)
@@ -68,7 +67,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                     show()
             elif study.others_run(folder):  # they may die
                 if not told:
-                    rich.print(
+                    screen.say(
                         f"{study.name}: waiting for trials of other workers; if one dies, its "
                         f"trials resume here within {trial_storage.DEAD} s"
                     )
@@ -78,18 +77,20 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
                 break
     if twins:
         why = "the space has no" if study.exhausted() else f"{twins} draws found no"
-        rich.print(f"[bold]{study.name}[/]: {why} further settings to try.")
+        screen.say((study.name, "bold"), f": {why} further settings to try.")
     if study.budget.pruner != "none" and not study.reports():
-        rich.print(
-            f"[bold]{study.name}[/]: the {study.budget.pruner} pruner compared nothing: trials had "
-            "only one validation, their last; train.eval_every=STEPS makes more."
+        screen.say(
+            (study.name, "bold"),
+            f": the {study.budget.pruner} pruner compared nothing: trials had "
+            "only one validation, their last; train.eval_every=STEPS makes more.",
         )
     if not study.best() and (errors := study.errors()):
         raise UserError(f"no trial succeeded; the last one: {errors[-1]}")
     if left := [str(t.number) for t in study.running()]:
-        rich.print(
-            f"[bold]{study.name}[/]: trial {', '.join(left)} runs in a worker with another "
-            "workdir, or died there: a journal does not record which. Run this command there again."
+        screen.say(
+            (study.name, "bold"),
+            f": trial {', '.join(left)} runs in a worker with another workdir, or died there: a "
+            "journal does not record which. Run this command there again.",
         )
 
 
@@ -119,7 +120,7 @@ def train_when_free(
             return train(config, folder, test=False, after_validation=after_validation)
         except Busy:
             if not told:
-                rich.print(f"another worker still works in {folder}: waiting for it")
+                screen.say(f"another worker still works in {folder}: waiting for it")
             told = True
             time.sleep(WAIT)
 

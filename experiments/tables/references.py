@@ -22,7 +22,6 @@ import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import rich
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression
 
@@ -34,6 +33,7 @@ from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.spaces import logits_in, space_mask
+from dtn_jax.report import screen
 from dtn_jax.schema import Schema
 
 from .. import command
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
             rows = mask_of(test, data.schema, column, space)
             found = logits_in(space, task.name, logits, data.schema, rows)
             aucs[f"{task.name}@{space}"] = auc(found, test.labels[rows, column])
-    rich.print(known.model, aucs)
+    screen.say(f"{known.model} {aucs}")
     path = file_of(data)
     kept = json.loads(path.read_text()) if path.exists() else {}
     given = [f"--dataset={known.dataset}", f"--model={known.model}"]

@@ -22,7 +22,9 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
       pictures: {table: its PNG files}.
     """
     dataset = tables[0]["dataset"]
-    contents = "".join(f'<li><a href="#{t["table"]}">{title_of(t)}</a></li>' for t in tables)
+    contents = "".join(
+        f'<li><a href="#{t["table"]}">{html.escape(title_of(t))}</a></li>' for t in tables
+    )
     sections = "".join(section(t, pictures.get(t["table"], [])) for t in tables)
     title = f"dtn_jax: tables of {dataset}"
     write_whole(path, page(title, f"<ul>{contents}</ul>\n{sections}"))
@@ -30,11 +32,13 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
 
 def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
     """A table with its pictures, notes and settings."""
-    parts = [f'<h2 id="{found["table"]}">{title_of(found)}</h2>']
+    parts = [f'<h2 id="{found["table"]}">{html.escape(title_of(found))}</h2>']
     for i, text in enumerate(texts(found)):
         title = f"<h3>{html.escape(text.title)}</h3>" if i else ""
         parts.append(title + table(text.header, text.rows))
-    parts += [f'<img alt="{p.stem}" src="{embedded(p.read_bytes())}">' for p in pictures]
+    parts += [
+        f'<img alt="{html.escape(p.stem)}" src="{embedded(p.read_bytes())}">' for p in pictures
+    ]
     parts += [f'<p class="note">{formatted(n)}</p>' for n in footnotes(found)]
     settings = settings_text(found)
     parts.append("<h3>Settings</h3>" + table(settings.header, settings.rows))

@@ -18,6 +18,19 @@ from .protocol import Protocol, Settings, configured
 from .tuning import searched
 
 LENGTH = ("train.epochs", "train.max_steps", "data.train_share")  # of training
+OF_PROTOCOL = "is what the tables are of, and are named after: --dataset or --config says it"
+# What no call can set for all entries.
+OWN = {
+    "seed": "is what the final runs differ in: --seeds says how many",
+    "replicas": "cannot be set: --together trains an entry's seeds in one program",
+    "evaluate.sample_weights": "cannot be set: differences are tested without weights",
+    "model.architecture": "is what the entries differ in: --entries chooses among them",
+    "data.dataset": OF_PROTOCOL,
+    "data.options": OF_PROTOCOL,
+    "data.data_dir": "is a folder: --data_dir says it",
+    "data.manual_dir": "is a folder: --manual_dir says it",
+    "parallel.processes": "cannot be set: a run of a table is one process",
+}
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
 SUFFIX = "-shortened"  # of the folder
 
@@ -46,10 +59,8 @@ def with_settings(protocol: Protocol, given: Settings) -> Protocol:
 
 def refused(protocol: Protocol, key: str) -> str:
     """Why all entries cannot be given an option; '' where they can."""
-    if key == "seed":
-        return "is what the final runs differ in: --seeds says how many"
-    if key == "evaluate.sample_weights":
-        return "cannot be set: differences are tested without weights"
+    if key in OWN:
+        return OWN[key]
     if key in searched(protocol):
         return "is what the trials search"
     if key in LENGTH:

@@ -14,10 +14,11 @@ from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 
-from ..search import sweep_report, trial_storage
+from ..search import sweep_report
 from ..search.budget import Budget
 from ..search.opening import open_study
 from ..search.search_space import described, load_space
+from ..search.storage_urls import of_file
 from ..search.worker import work
 from .cells import changed, digest, origin
 from .protocol import Protocol, Settings, configured
@@ -52,7 +53,7 @@ def tune(
     """Searches an entry's settings on validation; returns what is kept of it."""
     budget = Budget(protocol.trials, "tpe", "none", 0, {})
     run.mkdir(parents=True, exist_ok=True)
-    storage = trial_storage.sqlite(run / "sweep.db")
+    storage = of_file(run / "sweep.db")
     space = load_space("", protocol.config)
     study = open_study(
         storage,

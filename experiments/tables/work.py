@@ -10,8 +10,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import rich
-import rich.markup
 from ml_collections import ConfigDict
 
 from dtn_jax import shared_files
@@ -19,6 +17,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.models.flops import Size
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 
 from . import cells, kept, tuning
@@ -97,8 +96,7 @@ class Work:
             return cells.read_own(path, config, parts)
         except kept.Damaged as error:
             aside = kept.set_aside(path)
-            why = rich.markup.escape(str(error))
-            rich.print(f"{why}: it is now {aside.name}, and what it held is computed anew")
+            screen.say(f"{error}: it is now {aside.name}, and what it held is computed anew")
             return None
 
     def cells(self, entry: Entry) -> list[dict]:
@@ -146,7 +144,7 @@ class Work:
             if idle:
                 if not told:
                     others = ", ".join(label for _, label in left)
-                    rich.print(f"another process does {others}: waiting for it")
+                    screen.say(f"another process does {others}: waiting for it")
                 told = True
                 time.sleep(LOOK)
             idle = True
@@ -154,7 +152,7 @@ class Work:
                 about = remaining(took, [other == 0 for other, _ in left])
                 start = time.monotonic()
                 try:
-                    done = job(f"[bold]{label}[/]{about}")
+                    done = job(f"{label}{about}")
                     if done is False:
                         continue
                     if done:
@@ -186,7 +184,7 @@ class Work:
             with self.alone([path.stem]) as held:
                 if not held or self.tuning(name):
                     return None if held else False
-                rich.print(label)
+                screen.say(label, style="bold")
                 run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
                 kept.keep(path, tuning.tune(self.protocol, name, config, self.data, run))
         except Exception:
@@ -203,7 +201,7 @@ class Work:
             left = [seed for seed in seeds if not self.cell(entry, seed)]
             if not held or not left:
                 return None if held else False
-            rich.print(label)
+            screen.say(label, style="bold")
             if len(left) > 1 and self.train_together([files[seed] for seed in left]):
                 return True
             problems = []
@@ -228,7 +226,7 @@ class Work:
         except Exception as error:  # memory may run out for all, and do for one
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            rich.print(f"{rich.markup.escape(str(error))}: one after another, then")
+            screen.say(f"{error}: one after another, then")
             return False
         for path, cell in zip(paths, found):
             kept.keep(path, cell)

@@ -8,6 +8,7 @@ from rich.console import Console
 from untrained_tables import TINY, invented, untuned
 
 from dtn_jax.metrics.significance import resampled_aucs
+from dtn_jax.report import screen
 from experiments import paper_tables
 from experiments.tables import cells, tuning
 
@@ -23,7 +24,7 @@ def call(prepared_dir, tmp_path, monkeypatch):
         paper_tables.main([*given, *arguments])
         return json.loads((tmp_path / folder / f"{table}.json").read_text())
 
-    monkeypatch.setattr(paper_tables.rich, "print", Console(width=100).print)
+    monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
     few = functools.partial(resampled_aucs, draws=20)
     monkeypatch.setattr(cells, "resampled_aucs", few)
     return run

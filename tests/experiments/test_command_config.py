@@ -113,3 +113,15 @@ def test_a_number_out_of_range(refused, key):
 @pytest.mark.parametrize("key", WORDS)
 def test_a_word_that_means_nothing(refused, key):
     assert "nonsense" in one_line(refused(TINY, f"--config.{key}=nonsense"))
+
+
+def test_task_weights_that_are_all_zero(refused):
+    message = one_line(refused(TINY, "--config.loss.task_weights=income=0,never_married=0"))
+    assert message == "loss.task_weights: all are 0, so nothing would be learned"
+
+
+def test_a_given_option_that_changes_nothing_is_told(shell, finished):
+    outcome = shell(TINY, f"--workdir={finished}", "--config.model.dtn.tsn=False")
+    assert outcome.code == 0
+    note = "note: model.dtn.tsn changes nothing: it is an option of dtn, and the run has shared_bo"
+    assert outcome.out.startswith(note)

@@ -158,7 +158,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
         weighed: "counts rows by their weights",
         unfinished: "is not finished",
         untested: r"has no predictions\.parquet: it has not read test",
-        damaged: "is damaged",
+        damaged: "damaged",
         str(tmp_path / "gone"): "is not there; expected a run's workdir or a Parquet file",
         str(tmp_path): "holds no run",
     }.items():

@@ -6,6 +6,7 @@ import pytest
 from untrained_tables import TINY
 
 from dtn_jax.config import flatten
+from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells
 from experiments.tables.protocol import Published, configured
@@ -99,3 +100,22 @@ def test_what_is_short_already_is_left_so():
     short = dataclasses.replace(TINY, seeds=1)
     assert quick(short) == short
     assert cut(short, quick(short), True) == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("data.dataset=kuairand", "--dataset or --config says it"),
+        ("data.options=rows=9", "--dataset or --config says it"),
+        ("data.data_dir=/x", "--data_dir says it"),
+        ("model.architecture=dtn", "--entries chooses among them"),
+        ("seed=3", "--seeds says how many"),
+        ("replicas=2", "--together"),
+        ("parallel.processes=auto", "a run of a table is one process"),
+    ],
+)
+def test_what_the_tables_are_of_cannot_be_set(setting, hint):
+    """Else a table named after one data set would show another's numbers."""
+    key, _, value = setting.partition("=")
+    with pytest.raises(UserError, match=rf"--set: {key} .*{hint}"):
+        with_settings(FULL, {key: value})

@@ -11,7 +11,7 @@ from studies_in_memory import in_memory
 
 from dtn_jax.errors import UserError
 from dtn_jax.workdir import found
-from experiments.search import studies, trial_storage
+from experiments.search import storage_urls, studies
 from experiments.search.budget import Budget, make_pruner, make_sampler
 from experiments.search.opening import open_study
 from experiments.search.trials import SETTINGS
@@ -34,13 +34,13 @@ def test_the_password_of_a_storage_is_not_shown():
         open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
     assert "secret" not in str(caught.value)
     assert "me:***@nowhere.invalid" in str(caught.value)
-    assert trial_storage.shown("journal:/a/b") == "journal:/a/b"
+    assert storage_urls.shown("journal:/a/b") == "journal:/a/b"
 
 
 def test_a_path_with_the_signs_of_a_url_is_one(tmp_path):
     folder = tmp_path / "s?x=1#[a]%41"
     folder.mkdir()
-    url = trial_storage.sqlite(folder / "sweep.db")
+    url = storage_urls.of_file(folder / "sweep.db")
     open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {})).close()
     assert [p.name for p in folder.iterdir()] == ["sweep.db"]
 
@@ -60,7 +60,7 @@ def damaged_json(path):
 
 @pytest.mark.parametrize("damage", [damaged_pages, damaged_json])
 def test_a_damaged_database_is_told(tmp_path, damage):
-    url = trial_storage.sqlite(tmp_path / "sweep.db")
+    url = storage_urls.of_file(tmp_path / "sweep.db")
     given = (url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
     open_study(*given).close()
     damage(tmp_path / "sweep.db")

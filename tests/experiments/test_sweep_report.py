@@ -4,10 +4,10 @@ import io
 
 import optuna
 import pytest
-import rich
 import rich.console
 from studies_in_memory import in_memory
 
+from dtn_jax.report import screen
 from experiments.search import studies, sweep_report
 from experiments.search.budget import Budget
 
@@ -75,7 +75,7 @@ def test_kinds_of_ends():
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
     console = rich.console.Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    monkeypatch.setattr(rich, "_console", console)
+    monkeypatch.setattr(screen, "console", lambda: console)
     study = in_memory(2)
     with sweep_report.live(study) as show:
         for number in range(2):

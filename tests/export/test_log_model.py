@@ -135,3 +135,20 @@ def test_fixed_and_optional_fields(made, tmp_path):
     assert len(np.unique(got[:, cheap])) == 1
     others = np.arange(got.shape[1]) != cheap
     np.testing.assert_array_equal(got[:, others], expected[:, others])
+
+
+def test_a_fixed_bag_weighs_its_values_alike(made, tmp_path):
+    frame, data, folder = made
+
+    def write(place):
+        place.rmdir()
+        encoder_files.write(data, place)
+
+    made_models.write_model(tmp_path / "m", data.schema, write, fixed={"tags": ["t1", "t2"]})
+    given = frame.with_columns(tags=pl.lit(["t1", "t2"]), tag_weights=pl.lit([1.0, 1.0]))
+    got, expected = export.load(tmp_path / "m").encode(frame), export.load(folder).encode(given)
+    np.testing.assert_array_equal(got.weights, expected.weights)
+    slots = np.cumsum([0, *(f.slots for f in data.schema.fields)])
+    at = data.schema.field_names.index("tags")
+    own = slice(slots[at], slots[at + 1])
+    np.testing.assert_array_equal(got.ids[:, own], expected.ids[:, own])

@@ -69,8 +69,11 @@ def test_bodies(served, body, status, words):
         ("speed", 1e308, "not finite", "numbers as those of training"),
         ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),
         ("word", ["a"], '["a"]', "text or a number or null"),
-        ("word", "\ud800", '"\\ud800"', "text of Unicode"),
-        ("tags", ["\udfff"], '["\\udfff"]', "text of Unicode"),
+        ("word", 1e999, "Infinity", "a number that a 64-bit float holds"),
+        ("word", "\ud800", '"\\ud800"', "a text of at most 4,096 bytes in Unicode"),
+        ("word", "x" * 5000, '"xxx', "a text of at most 4,096 bytes in Unicode"),
+        ("tags", ["x", "ä" * 3000], '["x", ', "a text of at most 4,096 bytes in Unicode"),
+        ("tags", ["\udfff"], '["\\udfff"]', "a text of at most 4,096 bytes in Unicode"),
         ("tags", [["x"]], '[["x"]]', "a list of texts or numbers or null"),
         ("tags", "x", '"x"', "a list of texts or numbers or null"),
         ("tags_weights", [1.0, 2.0, 3.0], "weights of another length", "as long as the bag's"),
@@ -97,7 +100,11 @@ def test_a_row_that_lacks_a_column(served):
 
 
 def test_a_users_long_text_for_many_candidates(served):
-    user, rest = {"word": "x" * 100_000}, {k: v for k, v in ROW.items() if k != "word"}
+    user, rest = {"word": "x" * 4000}, {k: v for k, v in ROW.items() if k != "word"}
+    for number in range(20):
+        user[f"unread{number}"] = "x" * 4000
+    assert served.score({"user": user, "candidates": [rest] * 500}).status_code == 200
+    user["tags"], rest = ["x" * 4000] * 50, {k: v for k, v in rest.items() if k != "tags"}
     told(served.score({"user": user, "candidates": [rest] * 500}), 413, "send fewer candidates")
 
 
@@ -159,11 +166,21 @@ def test_arrow_that_declares_more_than_it_has(served):
     offsets = pa.array([0, 0, 0, 0, 0, 0, 1 << 25], pa.int64())
     nulls = pa.LargeListArray.from_arrays(offsets, pa.nulls(1 << 25))
     told(arrow(served, stream(with_column("tags", nulls))), 413, "declares 33,554,432 items")
-    long = pa.array(["x" * 100_000])
+    long = pa.array(["x" * 4000])
     index = pa.array([0] * 1000, pa.int8())
     frame = FRAME.sample(1000, with_replacement=True, seed=0).to_arrow()
     shared = frame.set_column(0, "word", pa.DictionaryArray.from_arrays(index, long))
-    told(arrow(served, stream(shared)), 413, "texts of 100,0")
+    assert arrow(served, stream(shared)).status_code == 200
+    told(
+        arrow(served, stream(with_column("tags", pa.array([["x" * 5000]] * 6)))),
+        422,
+        "column 'tags'",
+    )
+    lists = pa.ListArray.from_arrays(
+        pa.array(range(0, 6001, 1000), pa.int32()),
+        pa.DictionaryArray.from_arrays(pa.array([0] * 6000, pa.int8()), long),
+    )
+    told(arrow(served, stream(with_column("tags", lists))), 413, "texts of 24,0")
     data = bytearray(stream(FRAME.to_arrow()))
     at = data.find(pa.array([0, 1, 2], pa.int32()).buffers()[1].to_pybytes()[:8])
     data[at + 4 : at + 8] = b"\xff\xff\xff\x7f"  # an offset

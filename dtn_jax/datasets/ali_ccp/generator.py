@@ -28,6 +28,7 @@ from dtn_jax.errors import UserError
 PARTS = ("train", "test")
 BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features
 LONGEST = 100  # times the published row's behaviours: 86,000 values a user
+MOST = {"rows": 10**10, "lines": 10**8, "ids": 10**8}
 SKEW = 3  # an id is V u^SKEW, u uniform
 
 # The share of lines that have a field of one value, and the mean number of values of the others.
@@ -75,6 +76,10 @@ class PairSpec:
             counts = getattr(self, name)
             if set(counts) != set(PARTS) or min(counts.values()) < 1:
                 raise UserError(f"{name} is {counts}, expected at least 1 of {' and '.join(PARTS)}")
+            if max(counts.values()) > MOST[name]:
+                raise UserError(f"{name} is {counts}, expected at most {MOST[name]:,}")
+        if not 1 <= self.ids <= MOST["ids"]:
+            raise UserError(f"ids is {self.ids}, expected at least 1 and at most {MOST['ids']:,}")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}, expected a whole number of 0 or more")
         if not (0 < self.behaviours <= LONGEST and 0 <= self.odd <= 1):

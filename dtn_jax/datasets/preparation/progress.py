@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-import rich
 import rich.progress
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import tqdm_utils
+
+from dtn_jax.report import screen
 
 T = TypeVar("T")
 QUIET_SECONDS = 30.0  # without a terminal, between two lines about progress
 
 
 def say(text: str) -> None:
-    """Prints a line as it is: rich does not wrap paths, or read brackets in them as markup."""
-    rich.get_console().print(text, markup=False, highlight=False, soft_wrap=True)
+    """Prints a line as it is."""
+    screen.say(text, highlight=False)
 
 
 class Rows:
@@ -32,12 +33,12 @@ class Rows:
     """
 
     def __init__(self):
-        console = rich.get_console()
+        console = screen.console()
         self._bars = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}", style="bold"),
+            screen.text_column("{task.description}", style="bold"),
             rich.progress.BarColumn(bar_width=None),
-            rich.progress.TextColumn("{task.completed:,}{task.fields[of]}"),
-            rich.progress.TextColumn("{task.fields[pace]}"),
+            screen.text_column("{task.completed:,}{task.fields[of]}"),
+            screen.text_column("{task.fields[pace]}"),
             rich.progress.TimeElapsedColumn(),
             console=console,
             expand=True,

@@ -13,6 +13,7 @@ from dtn_jax.export.serve.arrow_rows import STREAM
 from dtn_jax.export.serve.asked import Asked
 
 JSON = "application/json"
+FEW = 32  # numbers that Python writes faster
 
 
 def wanted(accept: str) -> str:
@@ -24,7 +25,7 @@ def wanted(accept: str) -> str:
 def written(kind: str, asked: Asked, scores: Mapping[str, np.ndarray]) -> bytes:
     """The body of an answer: of each output that was asked for a score a row, in their order."""
     chosen = {name: scores[name] for name in asked.outputs}
-    return _arrow(chosen) if kind == STREAM else _json(chosen, len(asked), asked.ignored)
+    return _arrow(chosen) if kind == STREAM else _json(chosen, asked.rows, asked.ignored)
 
 
 def _json(scores: Mapping[str, np.ndarray], rows: int, ignored: Sequence[str]) -> bytes:
@@ -36,6 +37,8 @@ def _json(scores: Mapping[str, np.ndarray], rows: int, ignored: Sequence[str]) -
 
 def _numbers(values: np.ndarray) -> str:
     """A JSON list of the shortest texts that are these float64s; polars writes them fast."""
+    if len(values) <= FEW:
+        return f"[{', '.join(map(repr, values.tolist()))}]"
     return f"[{', '.join(pl.Series(values, dtype=pl.Float64).cast(pl.String).to_list())}]"
 
 

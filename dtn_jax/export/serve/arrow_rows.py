@@ -14,7 +14,7 @@ from dtn_jax.export import raw_rows
 from dtn_jax.export.serve import arrow_messages
 from dtn_jax.export.serve.asked import Asked
 from dtn_jax.export.serve.json_rows import IGNORED
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
@@ -42,14 +42,15 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         status = 422 if isinstance(error, UserError) else 400
         told = str(error) if status == 422 else f"not an Arrow stream: {error}"
         raise Refused(status, shown(told)) from None
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise Refused(422, shown(f"the Arrow stream can't be read: {error}")) from None
     if not bad.good.all():
         first = bad.account.kept[0][1]
         expected = reading.expected.get(first.column, "another")
         raise bad_value(f"row {first.row}", first.column, first.value, expected, first.row)
     ignored = sorted(map(shown, set(found.column_names) - set(reading.columns)))
-    return Asked(frame, chosen, tuple(ignored[:IGNORED]))
+    columns = {column.name: column for column in frame.get_columns()}
+    return Asked(len(frame), columns, tuple(frame.dtypes), chosen, tuple(ignored[:IGNORED]))
 
 
 def _table(body: bytes, reading: Reading, limits: Limits) -> pa.Table:
@@ -81,6 +82,7 @@ def _check_type(field: pa.Field, reading: Reading) -> None:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     elif any(test(kind) for test in LISTS):
+        str(kind.value_field)  # its name is text, without which polars panics
         kind = kind.value_type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(test(kind) for test in SCALARS):
@@ -96,13 +98,17 @@ def _check_items(column: pa.Array, most: int) -> None:
 
 
 def _check_size(frame: pl.DataFrame, limits: Limits) -> None:
-    """Refuses texts that take far more bytes than the body, as many rows share them."""
+    """Refuses long texts, and such as many rows share, which take far more bytes than the body."""
     size = 0
     for column in frame.get_columns():
         values = column.list.explode() if isinstance(column.dtype, pl.List) else column
         if isinstance(values.dtype, pl.Categorical | pl.Enum):
             values = values.cast(pl.String)
         if values.dtype == pl.String:
-            size += values.str.len_bytes().sum()
+            lengths = values.str.len_bytes()
+            size += lengths.sum()
+            if (lengths.max() or 0) > TEXT:
+                told = f"column {column.name!r} has a text of more than {TEXT:,} bytes"
+                raise Refused(422, told)
     if size > limits.spread_bytes:
         raise Refused(413, f"texts of {size:,} bytes, at most {limits.spread_bytes:,} are scored")

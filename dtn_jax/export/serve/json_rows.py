@@ -20,13 +20,22 @@ import polars as pl
 from dtn_jax.datasets.logs.raw import json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.preparation.bags import flat
-from dtn_jax.export.serve.asked import Asked
-from dtn_jax.export.serve.limits import Limits
+from dtn_jax.export.serve.asked import Asked, Column, Type
+from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
 FORM = '{"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
-TYPES = {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}  # of plain columns
+TYPES = {  # of columns whose values are all of one of Python's types, or missing
+    str: pl.String(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+    bool: pl.Boolean(),
+    None: pl.Null(),
+}
+SMALL_ROWS, SMALL_BYTES = 32, 64 << 10  # a request whose values stay Python's until a call is made
+SHORT = TEXT // 4  # characters that are never too many bytes
+INFINITE, FINITE = float("inf"), "a number that a 64-bit float holds"
 IGNORED = 20  # names that are told at most
 
 
@@ -59,10 +68,21 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         raise Refused(422, f"user: got {kind_of(user)}, expected an object of the user's fields")
     if len(rows) > limits.rows:
         raise Refused(413, f"{len(rows):,} {what}s, at most {limits.rows:,} are scored at once")
-    columns, ignored = _columns(rows, user, reading, what, b"\\ud" in body.lower())
-    frame = _frame(columns, len(rows), limits)
-    shared = frozenset(user) & frozenset(reading.columns)
-    return Asked(frame, chosen, tuple(sorted(ignored)[:IGNORED]), what, shared)
+    if set(map(type, rows)) - {dict}:
+        at = next(n for n, row in enumerate(rows, 1) if type(row) is not dict)
+        raise bad_value(f"{what} {at}", "", kind_of(rows[at - 1]), "an object", at)
+    there, read = set().union(*rows), set(reading.columns)
+    both = there & user.keys() & read
+    if both:
+        raise Refused(422, f"{min(both)!r} is a field of the user and of candidates, expected one")
+    small = len(body) <= SMALL_BYTES and len(rows) <= SMALL_ROWS
+    odd = b"\\ud" in body or b"\\uD" in body
+    columns, types = _columns(rows, user, reading, what, odd, small)
+    if not small:
+        columns = _spread(columns, len(rows), limits)
+    ignored = tuple(sorted((there | user.keys()) - read)[:IGNORED])
+    shared = frozenset(user) & read
+    return Asked(len(rows), columns, types, chosen, ignored, what, shared)
 
 
 def parse(body: bytes) -> object:
@@ -101,24 +121,22 @@ def kind_of(value: object) -> str:
 
 
 def _columns(
-    rows: list, user: dict, reading: Reading, what: str, escapes: bool
-) -> tuple[dict[str, pl.Series], set[str]]:
-    """Each column, of one row where the user has it; and the names that the model does not read."""
-    if set(map(type, rows)) - {dict}:
-        at = next(n for n, row in enumerate(rows, 1) if type(row) is not dict)
-        raise bad_value(f"{what} {at}", "", kind_of(rows[at - 1]), "an object", at)
-    there = set().union(*rows)
-    both = there & user.keys() & set(reading.columns)
-    if both:
-        raise Refused(422, f"{min(both)!r} is a field of the user and of candidates, expected one")
-    found = {}
+    rows: list, user: dict, reading: Reading, what: str, odd: bool, small: bool
+) -> tuple[dict[str, Column], tuple]:
+    """Each column and its type; of a request that is not small, the user's have one value."""
+    found, types = {}, []
     for name in reading.columns:
         if name in user:
             values, where = [user[name]], "user"
         else:
             values, where = _values(rows, name, name in reading.optional, what), what
-        found[name] = _column(name, values, where, reading.expected[name], escapes)
-    return found, (there | user.keys()) - set(reading.columns)
+        column, type = _column(name, values, where, reading.expected[name], odd, small)
+        if where == "user" and small:
+            one = isinstance(column, list)
+            column = values * len(rows) if one else column.new_from_index(0, len(rows))
+        found[name] = column
+        types.append(type)
+    return found, tuple(types)
 
 
 def _values(rows: list, name: str, optional: bool, what: str) -> list:
@@ -137,26 +155,37 @@ def _values(rows: list, name: str, optional: bool, what: str) -> list:
     )
 
 
-def _column(name: str, values: list, where: str, expected: str, escapes: bool) -> pl.Series:
-    """The values in the type that `raw_rows.table` would give them."""
+def _column(
+    name: str, values: list, where: str, expected: str, odd: bool, small: bool
+) -> tuple[Column, Type]:
+    """The values in the type that `raw_rows.table` would give them, and that type."""
     types = set(map(type, values)) - {type(None)}
-    if escapes and types & {str, list}:
-        _check(values, _unicode, name, where, "text of Unicode")
-    if len(types) == 1 and (kind := next(iter(types))) in TYPES:
-        try:
-            found = pl.Series(name, values, dtype=TYPES[kind])
-        except (OverflowError, TypeError):  # a whole number beyond 64 bits
-            found = json_types.series(values, Kinds.expected(values)).alias(name)
-    elif not types:
-        found = pl.Series(name, [None] * len(values), dtype=pl.Null)
+    quick = types == {str} and not odd and max(map(len, filter(None, values)), default=0) <= SHORT
+    if types & {str, list} and not quick:
+        _check(values, _is_short, name, where, f"a text of at most {TEXT:,} bytes in Unicode")
+    kind = next(iter(types), None)
+    plain = len(types) < 2 and kind in TYPES and not (kind is int and _large(values))
+    if plain and small:
+        if kind is float and (INFINITE in values or -INFINITE in values):
+            _check(values, _is_finite, name, where, FINITE)
+        return values, TYPES[kind]
+    if plain:
+        found, finite = pl.Series(name, values, dtype=TYPES[kind]), True
     else:
-        kinds = Kinds.expected(values)
-        if json_types.may_misfit(Kinds.of(values), kinds) or types & {dict}:
+        kinds, every = Kinds.expected(values), Kinds.of(values)
+        if json_types.may_misfit(every, kinds) or types & {dict}:
             _check(values, lambda v: not json_types.misfit(v, kinds), name, where, expected)
         found = json_types.series(values, kinds).alias(name)
-    if not _all_finite(found):
-        _check(values, _is_finite, name, where, "a number that a 64-bit float holds")
-    return found
+        finite = float not in every.scalars | every.items  # as text it would be a value
+    if not finite or not _all_finite(found):
+        _check(values, _is_finite, name, where, FINITE)
+    return found, found.dtype
+
+
+def _large(values: list) -> bool:
+    """Whether a whole number does not fit 64 bits."""
+    there = [v for v in values if v is not None]
+    return max(there) >= 1 << 63 or min(there) < -(1 << 63)
 
 
 def _check(values: Sequence, fits, name: str, where: str, expected: str) -> None:
@@ -168,11 +197,13 @@ def _check(values: Sequence, fits, name: str, where: str, expected: str) -> None
             raise bad_value(place, name, json.dumps(value), expected, row)
 
 
-def _unicode(value: object) -> bool:
+@no_type_check  # called for every value
+def _is_short(value):
+    """Whether a text has no half of a surrogate pair, and is no longer than may be hashed."""
     if type(value) is list:
-        return all(map(_unicode, value))
+        return all(map(_is_short, value))
     try:
-        return type(value) is not str or bool(value.encode() or True)
+        return type(value) is not str or len(value.encode()) <= TEXT
     except UnicodeEncodeError:
         return False
 
@@ -189,8 +220,8 @@ def _is_finite(value: object) -> bool:
     return not any(type(item) is float and np.isinf(item) for item in items)
 
 
-def _frame(columns: dict[str, pl.Series], rows: int, limits: Limits) -> pl.DataFrame:
-    """The columns side by side, those of one value for all rows."""
+def _spread(columns: dict[str, pl.Series], rows: int, limits: Limits) -> dict[str, Column]:
+    """The columns, those of one value for all rows."""
     once = [c for c in columns.values() if len(c) != rows]
     size = sum(column.estimated_size() for column in once) * rows
     if size > limits.spread_bytes:
@@ -199,6 +230,4 @@ def _frame(columns: dict[str, pl.Series], rows: int, limits: Limits) -> pl.DataF
             f"the user's fields for {rows:,} candidates are {size:,} bytes, at most "
             f"{limits.spread_bytes:,} are scored at once: send fewer candidates",
         )
-    return pl.DataFrame(
-        [c if len(c) == rows else c.new_from_index(0, rows) for c in columns.values()]
-    )
+    return {name: c if len(c) == rows else c.new_from_index(0, rows) for name, c in columns.items()}

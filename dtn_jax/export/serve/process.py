@@ -21,6 +21,7 @@ from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
 CONNECTIONS = 1000  # at once
+BACKLOG = 1024  # of those that are not accepted yet
 SWITCH = (
     0.0005  # seconds after which Python's threads take turns: the event loop must not wait long
 )
@@ -103,6 +104,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
       UserError: there is no such address, or it is taken.
     """
+    if not 0 <= port < 1 << 16:
+        raise UserError(f"can't listen on {host}, port {port}: expected 0 to 65535")
     if host not in LOOPBACK:
         LOG.warning(
             "--host=%s: every machine that reaches this address can ask for scores; there is "
@@ -110,7 +113,18 @@ def listen(host: str, port: int) -> socket.socket:
             host,
         )
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return socket.create_server((host, port), family=found[0][0], backlog=1024)
+        flags = socket.AI_PASSIVE
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=flags
+        )[0]
+        found = socket.socket(family, kind, protocol)  # asyncio answers at once where it says TCP
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(BACKLOG)
+        except BaseException:
+            found.close()
+            raise
+        return found
     except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(f"can't listen on {host}, port {port}: {error}") from None

@@ -19,6 +19,7 @@ EXPECTED = {
     "weights": "a list of numbers, as long as the bag's",
     "formula": "what {} reads",
 }
+NUMBER = f"{EXPECTED['numeric']} or null"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Reading:
       expected: {column: what it holds, in words}.
       fields: {column: the fields that read it}.
       outputs: that it gives.
+      numbers: the columns that are read as numbers alone.
     """
 
     columns: tuple[str, ...]
@@ -38,6 +40,7 @@ class Reading:
     expected: Mapping[str, str]
     fields: Mapping[str, tuple[str, ...]]
     outputs: tuple[str, ...]
+    numbers: frozenset[str]
 
     def chosen(self, names: object) -> tuple[str, ...]:
         """The outputs that a request names; all, if it names none."""
@@ -55,9 +58,22 @@ def read(model: Model) -> Reading:
     expected, fields = {}, {}
     for field in model.schema.fields:
         for column in model.encoding.by.columns_of(field.name):
-            expected.setdefault(column, _expected(model, field, column) + " or null")
+            expected.setdefault(column, f"{_expected(model, field, column)} or null")
             fields[column] = (*fields.get(column, ()), field.name)
-    return Reading(model.columns, frozenset(model.optional), expected, fields, model.outputs)
+    kinds = {field.name: field.kind for field in model.schema.fields}
+    numbers = [
+        column
+        for column, names in fields.items()
+        if expected[column] == NUMBER and {kinds[name] for name in names} == {"numeric"}
+    ]
+    return Reading(
+        columns=model.columns,
+        optional=frozenset(model.optional),
+        expected=expected,
+        fields=fields,
+        outputs=model.outputs,
+        numbers=frozenset(numbers),
+    )
 
 
 def _expected(model: Model, field: Field, column: str) -> str:

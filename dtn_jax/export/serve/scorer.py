@@ -1,7 +1,7 @@
 """Several requests' rows to their scores, in one call of the model.
 
-Each request's values have their types by themselves, and only columns of equal types are put
-together. So no request's answer depends on what another one holds.
+Each request's values have their types by themselves, and only columns whose types go together are
+put together. So no request's answer depends on what another one holds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.model import Model
-from dtn_jax.export.serve.asked import Asked
+from dtn_jax.export.serve.asked import Asked, Type, table
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
@@ -42,8 +42,8 @@ class Scored:
 def score(model: Model, reading: Reading, asked: Sequence[Asked]) -> Scored:
     """The scores of requests, each as if it had come alone."""
     encoded: list[Encoded | Refused] = [Refused(500, "not encoded")] * len(asked)
-    for group in groups(asked):
-        for at, found in zip(group, _encode(model, reading, [asked[at] for at in group])):
+    for group, types in groups(asked, reading):
+        for at, found in zip(group, _encode(model, reading, [asked[n] for n in group], types)):
             encoded[at] = found
     good = [at for at, found in enumerate(encoded) if isinstance(found, Encoded)]
     answers: list = list(encoded)
@@ -66,34 +66,52 @@ def score(model: Model, reading: Reading, asked: Sequence[Asked]) -> Scored:
     return Scored(answers, every)
 
 
-def groups(asked: Sequence[Asked]) -> list[list[int]]:
-    """Which requests have columns of equal types; one that is all null goes with any."""
-    found: list[tuple[list, list[int]]] = []
+def groups(asked: Sequence[Asked], reading: Reading) -> list[tuple[list[int], list[Type]]]:
+    """Which requests have columns of types that go together, and those types.
+
+    A column that is all null goes with any; whole numbers go with others where a number is read.
+    """
+    found: list[tuple[list[int], list[Type]]] = []
+    places: dict[tuple, int] = {}  # of types that were seen
     for at, one in enumerate(asked):
-        types = one.frame.dtypes
-        for known, members in found:
-            if all(a == b or pl.Null in (a, b) for a, b in zip(known, types)):
-                known[:] = [b if a == pl.Null else a for a, b in zip(known, types)]
-                members.append(at)
-                break
-        else:
-            found.append((types, [at]))
-    return [members for _, members in found]
+        place = places.get(one.types)
+        if place is None:
+            place = next(
+                (n for n, (_, known) in enumerate(found) if _together(known, one.types, reading)),
+                len(found),
+            )
+            places[one.types] = place
+            if place == len(found):
+                found.append(([], list(one.types)))
+        found[place][0].append(at)
+    return found
 
 
-def _encode(model: Model, reading: Reading, asked: list[Asked]) -> list[Encoded | Refused]:
-    """The arrays of each of several requests whose columns have equal types."""
-    sizes = [len(one) for one in asked]
+def _together(known: list[Type], types: Sequence[Type], reading: Reading) -> bool:
+    """Whether types go together; `known` then has those of both."""
+    both = []
+    for name, a, b in zip(reading.columns, known, types):
+        numbers = name in reading.numbers and {a, b} == {pl.Int64, pl.Float64}
+        if a != b and pl.Null not in (a, b) and not numbers:
+            return False
+        both.append(pl.Float64() if numbers else b if a == pl.Null else a)
+    known[:] = both
+    return True
+
+
+def _encode(
+    model: Model, reading: Reading, asked: list[Asked], types: Sequence[Type]
+) -> list[Encoded | Refused]:
+    """The arrays of each of several requests whose columns go together."""
+    sizes = [one.rows for one in asked]
     try:
-        frame = asked[0].frame
-        if len(asked) > 1:
-            frame = pl.concat([one.frame for one in asked], how="vertical_relaxed")
+        frame = table(asked, types)
         every = model.encoding.encode_frame(frame, Bad(np.arange(1, len(frame) + 1)))
     except BaseException as error:  # polars panics with one
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
         if len(asked) > 1:
-            return [found for one in asked for found in _encode(model, reading, [one])]
+            return [found for one in asked for found in _encode(model, reading, [one], one.types)]
         if not isinstance(error, UserError):
             LOG.exception("rows that can't be encoded")
         return [Refused(422, f"the rows can't be encoded: {shown(str(error))}")]
@@ -113,7 +131,7 @@ def _why(
     """Which row of a request is bad, and why."""
     bad = [reject for reject in every.bad if part.start < reject.row <= part.stop]
     if not bad and not alone:  # among the many bad rows of others
-        found = _encode(model, reading, [one])[0]
+        found = _encode(model, reading, [one], one.types)[0]
         return found if isinstance(found, Refused) else Refused(422, NOTHING_SHOWN)
     first = min(bad, key=lambda reject: reject.row)
     row: int | None = first.row - part.start

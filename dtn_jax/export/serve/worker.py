@@ -103,7 +103,7 @@ class Worker:
                 job.answer(asked)
             else:
                 jobs.append((job, asked))
-                rows += len(asked)
+                rows += asked.rows
             job = None if rows >= self.limits.max_batch else self._next(start)
         if jobs:
             self._score(loaded, jobs)

@@ -20,6 +20,9 @@ from dtn_jax.models.experts.hcnet import HCNet
 from dtn_jax.models.experts.masknet import MaskNet
 from dtn_jax.models.experts.mlp import MLP
 
+MOST = 1000  # experts in a group: each has a trace of its own
+SHOWN = 60  # letters of a list of experts, in messages
+
 EXPERTS: dict[str, type[nn.Module]] = {
     "mlp": MLP,
     "gdcn": GDCN,
@@ -37,7 +40,9 @@ def parse_experts(text: str) -> tuple[str, ...]:
         choose("expert", kind, EXPERTS)
         if star and not (count.isdecimal() and int(count) > 0):
             raise UserError(f"experts {text!r}: expected a count >= 1 after '*', got {count!r}")
-        kinds += [kind] * (int(count) if star else 1)
+        if len(kinds) + int(count or 1) > MOST:
+            raise UserError(f"experts {text[:SHOWN]!r}: expected at most {MOST:,} in a group")
+        kinds += [kind] * int(count or 1)
     return tuple(kinds)
 
 

@@ -14,6 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from dtn_jax.report import as_written
 from dtn_jax.report.plots import COLOURS, clean
 
 WIDTH = 6.0  # inches; 9-point text is then readable on a telephone
@@ -36,6 +37,7 @@ def short(name: str, letters: int = LETTERS) -> str:
 
 def png(figure: Figure) -> bytes:
     held = io.BytesIO()
+    as_written.plain(figure)
     figure.savefig(held, dpi=150, facecolor="white", format="png")
     return held.getvalue()
 

@@ -23,6 +23,7 @@ from typing import Any
 import rich.progress
 
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 from ..measured import Cell as Content
 from ..measured import Measured, Options
@@ -142,7 +143,7 @@ def compile_all(
 ) -> Iterator[tuple[dict[str, Any], str]]:
     """Each cell's record and HLO, in order. A cell that is in the folder is not compiled again."""
     with (
-        rich.progress.Progress() as progress,
+        rich.progress.Progress(console=screen.console()) as progress,
         concurrent.futures.ThreadPoolExecutor(PROCESSES) as pool,
     ):
         task = progress.add_task("compiling", total=len(cells))

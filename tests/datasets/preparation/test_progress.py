@@ -4,13 +4,13 @@ import io
 
 import polars as pl
 import pytest
-import rich
 import rich.console
 import tensorflow_datasets as tfds
 from shop import prepare
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from dtn_jax.datasets.preparation import progress
+from dtn_jax.report import screen
 
 
 def test_two_lines_where_no_terminal_is(splits, tmp_path, capfd):
@@ -30,11 +30,11 @@ def test_two_lines_where_no_terminal_is(splits, tmp_path, capfd):
 
 
 def test_bars_on_a_terminal(splits, tmp_path, monkeypatch):
-    screen = io.StringIO()
-    console = rich.console.Console(file=screen, force_terminal=True, width=70)
-    monkeypatch.setattr(rich, "get_console", lambda: console)
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, force_terminal=True, width=70)
+    monkeypatch.setattr(screen, "console", lambda: console)
     prepare(splits, tmp_path)
-    text = screen.getvalue()
+    text = shown.getvalue()
     for bar in ("fit on train", "train", "validation", "test"):
         assert bar in text
     last = text[text.rindex("fit on train") :]
@@ -43,19 +43,19 @@ def test_bars_on_a_terminal(splits, tmp_path, monkeypatch):
 
 
 def test_a_bar_knows_the_total_or_does_not(monkeypatch):
-    screen = io.StringIO()
-    console = rich.console.Console(file=screen, force_terminal=True, width=70)
-    monkeypatch.setattr(rich, "get_console", lambda: console)
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, force_terminal=True, width=70)
+    monkeypatch.setattr(screen, "console", lambda: console)
     with progress.Rows() as rows:
         items = rows.count(["abc", "de"], "of a known size", total=1_005)
         assert next(items) == "abc"
         assert next(items) == "de"
         rows._bars.refresh()
-        assert "3 of 1,005 rows" in screen.getvalue()
+        assert "3 of 1,005 rows" in shown.getvalue()
         assert list(items) == []
         items = rows.count(["abc", "de"], "of any size", rows=lambda item: 10 * len(item))
         assert list(items) == ["abc", "de"]
-    text = screen.getvalue()
+    text = shown.getvalue()
     last = text[text.rindex("of any size") + len("of any size") :]
     assert "of a known size" in text
     assert "50 rows" in last

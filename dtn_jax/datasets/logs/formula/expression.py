@@ -88,6 +88,14 @@ class Expression:
             return pl.Series("wrong", np.zeros(frame.height, bool))
         return frame.select(_any(parts)).to_series()
 
+    def both(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """`over` and `wrong`, in one pass."""
+        if self.column:
+            return self.over(frame), self.wrong(frame)
+        made = self._typed(frame)
+        columns = frame.select(made.expr.alias("value"), _any(made.wrong))
+        return columns["value"].alias(self.text), columns["wrong"]
+
     def read(self, frame: pl.DataFrame, kind: str) -> tuple[pl.Series, pl.Series]:
         """Its value in each row as one of KINDS, and where it is wrong.
 

@@ -120,9 +120,9 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
         if field.log:
             values = pl.Series(values.name, numbers.signed_log(values.to_numpy()), nan_to_null=True)
         return values
-    wrong = field.value.wrong(frame)
-    reject(~wrong, WRONG_TYPE, shown(field.value, frame))
-    column = field.value.over(frame)
+    column, wrong = field.value.both(frame)
+    if wrong.any():
+        reject(~wrong, WRONG_TYPE, shown(field.value, frame))
     if field.kind == "categorical":
         return column
     if column.dtype != pl.List:

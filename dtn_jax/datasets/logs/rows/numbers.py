@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.formula.expression import Expression
+from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.datasets.shapes import Bool, Float64
 
@@ -23,6 +24,10 @@ Bad = dict[str, Bool[np.ndarray, " B"]]  # {reason: the rows}
 
 def singles(expression: Expression, frame: pl.DataFrame) -> tuple[pl.Series, Bad]:
     """An expression's values as float64 `[B]`, null where missing or bad, and the bad rows."""
+    if expression.column and _is_number(frame[expression.column].dtype):
+        values = frame[expression.column].cast(pl.Float64)
+        if (np.abs(values.to_numpy()) <= LARGEST).all():  # not of a null, which is NaN
+            return values.alias(expression.text), {}
     values, wrong = expression.read(frame, "number")
     values, wrong = values.cast(pl.Float64).fill_nan(None), wrong.to_numpy()
     bad = {}
@@ -34,6 +39,10 @@ def singles(expression: Expression, frame: pl.DataFrame) -> tuple[pl.Series, Bad
         bad[TOO_LARGE] = large
         values = values.set(pl.Series(large), None)
     return values, bad
+
+
+def _is_number(kind: Type) -> bool:
+    return kind.is_integer() or kind.is_float()
 
 
 def _endless(column: pl.Series) -> Bool[np.ndarray, " B"]:

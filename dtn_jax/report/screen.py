@@ -1,0 +1,43 @@
+"""All that is printed for a person: one console, on which a bracket in a name is a bracket.
+
+Rich reads '[red]' in what it prints as markup. Names come from files and arguments of the user's,
+so nothing here is read so: what has a style says it apart. No other module makes a console, or
+prints by Rich's own functions.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import rich.console
+import rich.progress
+import rich.text
+
+Part = str | tuple[str, str]  # text, or text and its style
+
+
+@functools.cache
+def console() -> rich.console.Console:
+    """The console; bars and live tables take it too, so that what is said stands above them."""
+    return rich.console.Console(markup=False, emoji=False)
+
+
+def say(*parts: Part, style: str = "", highlight: bool | None = None) -> None:
+    """Prints a line; each part as it is, or as (text, style)."""
+    text = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else styled(*parts)
+    console().print(text, style=style or None, highlight=highlight, soft_wrap=True)
+
+
+def show(thing: rich.console.RenderableType) -> None:
+    """Prints a table, or other things that fit the width of the terminal."""
+    console().print(thing)
+
+
+def styled(*parts: Part) -> rich.text.Text:
+    """Text of several parts."""
+    return rich.text.Text.assemble(*parts)
+
+
+def text_column(format: str, style: str = "none") -> rich.progress.TextColumn:
+    """A column of a progress bar, such as '{task.description}'."""
+    return rich.progress.TextColumn(format, style=style, markup=False)

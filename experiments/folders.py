@@ -1,0 +1,52 @@
+"""The folders that a command is given: checked before anything is done for them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+from dtn_jax.errors import UserError
+from dtn_jax.shared_files import check_place
+
+LONGEST = 255  # bytes of a name, on nearly every file system
+SHOWN = 60  # letters of a name, in messages
+
+
+def check(path: str, what: str) -> None:
+    """Raises UserError where `path` can be no folder: a URL, a file, a name too long."""
+    check_place(path, what)
+    if "\0" in path:
+        raise UserError(f"{what} {path!r} has a NUL in it; name another folder")
+    full = pathlib.Path(path).expanduser().absolute()
+    for part in full.parts:
+        if len(os.fsencode(part)) > LONGEST:
+            raise UserError(
+                f"{what} has a name of {len(os.fsencode(part))} bytes, {part[:SHOWN]!r}…; expected "
+                f"at most {LONGEST}"
+            )
+    for found in (full, *full.parents):
+        try:
+            exists = found.exists()
+        except OSError as error:  # the path as a whole is too long, or a part may not be read
+            raise UserError(f"{what} {str(full)[:SHOWN]!r}…: {error.strerror}") from None
+        if exists and not found.is_dir():
+            within = "" if found == full else f"cannot be a folder: {found} "
+            raise UserError(f"{what} {full} {within}is a file, expected a folder")
+
+
+def check_name(name: str, what: str) -> None:
+    """Raises UserError where `name` is not that of one folder inside of another."""
+    if name in (".", "..") or set(name) & set("/\\\0") or not name.isprintable():
+        raise UserError(
+            f"{what}={name!r}: expected the name of one folder, without '/' and control characters"
+        )
+    if len(name.encode(errors="replace")) > LONGEST:
+        raise UserError(f"{what}={name[:SHOWN]!r}…: expected a name of at most {LONGEST} bytes")
+
+
+def make(path: pathlib.Path, what: str) -> None:
+    """Makes a folder; raises UserError where it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{what} {path} cannot be made: {error.strerror}") from error

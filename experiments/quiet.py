@@ -1,0 +1,56 @@
+"""What libraries print of a failure beside the exception that they raise: left out.
+
+When a checkpoint cannot be written, Orbax raises the first fault of hundreds of writes. The others
+end later, each with a traceback of an event loop that is closed by then.
+"""
+
+from __future__ import annotations
+
+import asyncio.base_events
+import logging
+import sys
+import types
+
+LOOPS = asyncio.base_events.__file__
+LOGGED = "_SignalingThread.run() raised an exception"  # what Orbax logs and then raises
+WRITES = "async_serialize"  # of Orbax: coroutines that are never finished
+
+
+def listen() -> None:
+    """From now on that is not printed."""
+    if sys.excepthook is not excepthook:
+        excepthook.before, sys.excepthook = sys.excepthook, excepthook
+    logger = logging.getLogger("absl")
+    if told not in logger.filters:
+        logger.addFilter(told)
+
+
+def excepthook(kind: type[BaseException], error: BaseException, trace) -> None:
+    """As Python's own, without callbacks for a closed event loop: TensorStore prints them so."""
+    if not is_late(error, trace):
+        excepthook.before(kind, error, trace)
+
+
+excepthook.before = sys.__excepthook__
+
+
+def is_late(error: BaseException | None, trace: types.TracebackType | None) -> bool:
+    """Whether an error is that of a callback which came after its event loop was closed."""
+    if not isinstance(error, RuntimeError) or str(error) != "Event loop is closed":
+        return False
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename != LOOPS:
+            return False
+        trace = trace.tb_next
+    return True
+
+
+def is_leftover(lost) -> bool:
+    """Whether what `sys.unraisablehook` is given is of a write that was given up."""
+    name = getattr(lost.object, "__qualname__", "")
+    return name.startswith(WRITES) or is_late(lost.exc_value, lost.exc_traceback)
+
+
+def told(record: logging.LogRecord) -> bool:
+    """Whether a line of Orbax's log is not told by an exception too."""
+    return LOGGED not in record.getMessage()

@@ -1,0 +1,1 @@
+"""What the suite `serving` needs: a model, its server, clients, and bad requests."""

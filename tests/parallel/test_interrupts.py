@@ -1,0 +1,108 @@
+"""Ctrl-C at any moment of a command: told, exit code 130, and never dropped."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dtn_jax.parallel import interrupts
+
+ROOT = pathlib.Path(__file__).parents[2]
+DROPPED = """
+import time
+
+class Dies:
+    def __del__(self):
+        print("begun", flush=True)
+        time.sleep(30)
+
+Dies()
+"""
+STUCK = """
+import hashlib
+from dtn_jax.parallel import interrupts
+
+with interrupts.raised("interrupted; again"):
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # one instruction of Python, for a minute
+"""
+
+
+def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
+    """(exit code, what was said, seconds until it ended) of a process that gets Ctrl-C."""
+    made = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{folder}:{ROOT}", "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while begun and begun not in made.stdout.readline():
+        pass
+    time.sleep(seconds)
+    start = time.monotonic()
+    made.send_signal(signal.SIGINT)
+    _, err = made.communicate(timeout=30)
+    return made.returncode, err.decode(), time.monotonic() - start
+
+
+def test_inside_it_is_raised_and_after_it_all_is_as_before():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interrupts.raised():
+        assert signal.getsignal(signal.SIGINT) is not before
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_where_it_is_ignored_it_stays_so(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupts.raised():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_what_a_command_imports_first_is_light():
+    """Else Ctrl-C would come before the handler."""
+    code = "import sys; sys.argv = ['-m']; import experiments; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    loaded = set(ended.stdout.split())
+    assert "dtn_jax.parallel.interrupts" in loaded
+    assert not loaded & {"jax", "numpy", "dtn_jax.errors", "experiments.command"}
+
+
+def test_an_interruption_that_a_callback_would_drop(tmp_path):
+    """As one that falls into a destructor during imports does: Python prints it, and goes on."""
+    (tmp_path / "experiments").mkdir()
+    source = (ROOT / "experiments/__init__.py").read_text()
+    (tmp_path / "experiments/__init__.py").write_text(source)
+    (tmp_path / "experiments/slow.py").write_text(DROPPED)
+    code, err, seconds = interrupted(["-m", "experiments.slow"], begun=b"begun", folder=tmp_path)
+    assert (code, err) == (130, "interrupted\n")
+    assert seconds < 5
+
+
+@pytest.mark.slow
+def test_a_compiler_does_not_hold_it_up():
+    code, err, seconds = interrupted(["-c", STUCK], begun=b"begun", seconds=0.1)
+    assert (code, err) == (130, "interrupted; again\n")
+    assert seconds < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 2.5, 4.0])
+@pytest.mark.parametrize("command", [["-m", "experiments.train"], ["-m", "dtn_jax", "train"]])
+def test_while_a_command_begins(command, seconds, tmp_path):
+    words = [*command, "--config=configs/adult.py:dtn", f"--workdir={tmp_path / 'run'}"]
+    code, err, took = interrupted([*words, "--config.train.epochs=1000"], seconds=seconds)
+    assert code == 130
+    assert err.startswith("interrupted")
+    assert err.count("\n") == 1
+    assert took < 5

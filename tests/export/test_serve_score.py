@@ -11,6 +11,8 @@ import pytest
 from made_models import FRAME
 from served import ARROW, JSON, ROWS, serving
 
+from dtn_jax.export.serve import json_rows, scorer
+
 USER = ("word", "tags", "tags_weights")
 
 
@@ -133,6 +135,19 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             assert answer.status_code == 422
         else:
             same(answer, served.model, rows)
+
+
+def test_which_requests_are_encoded_together(served):
+    reading = served.loaded.reading
+
+    def together(*rows):
+        bodies = [json.dumps({"rows": [ROWS[0] | row]}).encode() for row in rows]
+        asked = [json_rows.read(body, reading, served.service.limits) for body in bodies]
+        return [members for members, _ in scorer.groups(asked, reading)]
+
+    assert together({}, {"word": None}, {"size": 1}, {"size": 0.5}) == [[0, 1, 2, 3]]
+    assert together({}, {"word": 1}, {"word": True}, {}) == [[0, 3], [1], [2]]
+    assert together({"id": 1}, {"id": 1.0}, {"id": "1"}) == [[0], [1], [2]]
 
 
 def test_schema_health_and_metrics(served):

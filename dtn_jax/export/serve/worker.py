@@ -81,7 +81,8 @@ class Worker:
     def stop(self, seconds: float) -> bool:
         """Answers what was submitted; returns whether that was done in time."""
         self._jobs.put(None)
-        self._thread.join(seconds)
+        if self.ready.is_set():  # else it compiles, and has accepted nothing
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

@@ -152,7 +152,8 @@ class Work:
                 about = remaining(took, [other == 0 for other, _ in left])
                 start = time.monotonic()
                 try:
-                    done = job(f"{label}{about}")
+                    with shared_files.disk_errors(self.runs):
+                        done = job(f"{label}{about}")
                     if done is False:
                         continue
                     if done:

@@ -110,9 +110,14 @@ class Job:
         self.account = Account()
         self.accounts = {n: self.parts.done(n) for n in range(len(self.units))}
         self.left = [n for n, found in self.accounts.items() if found is None]
-        if len(self.left) < len(self.units):
+        if self.resumed:
             done = len(self.units) - len(self.left)
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier call has scored some of it."""
+        return len(self.left) < len(self.units)
 
     @property
     def rows(self) -> int:
@@ -147,7 +152,8 @@ class Job:
                 future.result()
             for n in range(len(self.units)):
                 self.account.include(self.accounts[n])
-            self.say(f"writing {self.parts.output}, of {len(self.units)} pieces")
+            count = len(self.units)
+            self.say(f"writing {self.parts.output}, of {count} piece{'' if count == 1 else 's'}")
             empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
             with self.parts.told():
                 self.parts.join(len(self.units), empty, self.metadata)

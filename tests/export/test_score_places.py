@@ -1,5 +1,7 @@
 """An output that can't be written is named, and a call that scored nothing leaves nothing."""
 
+import json
+
 import made_models
 import polars as pl
 import pytest
@@ -59,3 +61,16 @@ def test_the_closing_line_counts_the_rows_that_have_scores(model, tmp_path, caps
     said = said.out + said.err
     assert "5 of 6 rows are scored, at " in said
     assert "of 1 piece\n" in said
+
+
+def test_a_row_with_a_misfit_keeps_its_other_columns(model, tmp_path):
+    rows = [row | {"number": n} for n, row in enumerate(FRAME.to_dicts())]
+    rows[1]["tags"], rows[2]["word"], rows[4]["number"] = {"a": 1}, ["a"], [4]
+    lines = [json.dumps(row) for row in rows]
+    lines[3] = "{broken"
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    list(Job(model, [str(tmp_path / "a.jsonl")], tmp_path / "s.parquet").run())
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got["number"].to_list() == [0, 1, 2, None, None, 5]
+    assert got["word"].to_list() == ["a", "b", None, None, "b", "a"]
+    assert got["click@all"].is_null().to_list() == [False, True, True, True, True, False]

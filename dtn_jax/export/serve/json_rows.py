@@ -97,8 +97,12 @@ def parse(body: bytes) -> object:
         raise Refused(400, f"the body is not UTF-8 (byte {error.start:,})") from None
     except RecursionError:
         raise Refused(400, "the JSON is nested too deeply") from None
-    except ValueError as error:  # of a number with thousands of digits too
+    except json.JSONDecodeError as error:
         raise Refused(400, f"the body is not JSON: {shown(str(error))}") from None
+    except ValueError:
+        raise Refused(
+            400, "the body is not JSON that can be read: one of its numbers has thousands of digits"
+        ) from None
 
 
 @no_type_check  # called for every object

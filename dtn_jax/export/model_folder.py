@@ -107,7 +107,7 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
     """
     if not folder.exists():
         raise UserError(
-            f"there is no folder {folder}, expected a model; experiments.export writes one"
+            f"{folder} is not there, so it holds no model; experiments.export writes one"
         )
     if not folder.is_dir() or not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} holds no model (no {MANIFEST}); experiments.export writes one")

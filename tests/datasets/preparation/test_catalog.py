@@ -197,8 +197,7 @@ def test_another_process_may_be_faster(tmp_path, monkeypatch):
     monkeypatch.setattr(Toy, "raw", slow)
     data = catalog.load("toy", data_dir=str(tmp_path))
     assert len(data.source("train")) == 8
-    left = {p.name for p in (tmp_path / "toy").iterdir()}
-    assert left == {"1.0.0", unfinished.LOCK}  # no temporary one
+    assert {p.name for p in (tmp_path / "toy").iterdir()} == {"1.0.0", unfinished.LOCK}
 
 
 ALLOWED = {"rows": Option(1, "of the set"), "seed": Option(0, "of the rows")}

@@ -27,6 +27,7 @@ from dtn_jax.export.write.weights import write_weights
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import full_path
 
 EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
@@ -69,8 +70,7 @@ def export_run(
       UserError: a run is not finished, or damaged, or differs from the others, or computes in
         float64; an option names what is not there; `out` is there and is not to be replaced.
     """
-    out = pathlib.Path(out).expanduser().absolute()
-    workdirs = [pathlib.Path(folder).expanduser().absolute() for folder in workdirs]
+    out, workdirs = full_path(out), [full_path(folder) for folder in workdirs]
     check_free(out, replace)
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)

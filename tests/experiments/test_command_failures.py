@@ -119,3 +119,15 @@ def test_what_a_shell_sees(prepared_dir, finished):
     assert err.startswith("Traceback (most recent call last):")
     assert f"UserError: {message}" in err
     assert contents(finished) == before
+
+
+def test_a_place_that_cannot_be_written_is_named(shell, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+
+    def write(*_):
+        (tmp_path / "file" / "x").write_text("")
+
+    monkeypatch.setattr(train, "main", write)
+    monkeypatch.setattr(command.os, "_exit", sys.exit)
+    message = one_line(message_of(shell(TINY, f"--workdir={tmp_path / 'run'}")))
+    assert f"{tmp_path}/file/x: Not a directory; a file stands where" in message

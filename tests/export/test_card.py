@@ -139,13 +139,14 @@ def test_a_fixed_value_that_its_field_cannot_have_is_refused_at_once(exported):
 @pytest.mark.slow
 def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
     (folder, model), told = exported, []
-    assert "not shown: the unknown id" not in (model / "card.md").read_text()
+    assert "has not shown this value" not in (model / "card.md").read_text()
     export_run([folder / "run"], folder / "far", fix="position=77", say=told.append)
-    assert "train has not shown position='77' (often enough)" in told[0]
+    expected = "train has not shown this value (often enough): the unknown id stands for it"
+    expected += "; no value of train was the unknown id, so the model has not learnt it"
+    assert told[0] == f"Note on position='77': {expected}"
     text = (folder / "far/card.md").read_text()
-    assert "scored as '77', which train has not shown: the unknown id" in text
-    assert "were '77'" in text
-    assert "Train has not shown this value" in text
+    assert f"scored as '77'; {expected}" in text
+    assert f"Mind: {expected}." in text
 
 
 def test_fixed_values_are_read_and_refused():

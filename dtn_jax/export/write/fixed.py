@@ -63,16 +63,36 @@ def encoded_row(run: Run, fixed: Mapping) -> Encoded:
     return found
 
 
-def unseen(run: Run, fixed: Mapping) -> tuple[str, ...]:
-    """Fields whose fixed value train has not shown (often enough): it is the unknown id.
+def unseen(run: Run, fixed: Mapping) -> dict[str, str]:
+    """{field: what to say of it}, of fixed values that train has not shown.
 
     Raises:
       UserError: see `encoded_row`.
     """
-    named = {name for name, value in fixed.items() if value is not None}
-    if not named:
-        return ()
-    ids = encoded_row(run, fixed).ids[0]
+    if not fixed:
+        return {}
+    ids, found = encoded_row(run, fixed).ids[0], {}
     slots = zip(run.schema.slot_fields(), ids, strict=True)
     unknown = {f.name for f, i in slots if i == 0 and f.kind in ("categorical", "bag")}
-    return tuple(name for name in run.schema.field_names if name in named & unknown)
+    for field in (f for f in run.schema.fields if f.name in unknown & set(fixed)):
+        told = []
+        if fixed[field.name] is not None:
+            told.append(
+                "train has not shown this value (often enough): the unknown id stands for it"
+            )
+        if never_unknown(run, field.table):
+            told.append("no value of train was the unknown id, so the model has not learnt it")
+        if told:
+            found[field.name] = "; ".join(told)
+    return found
+
+
+def never_unknown(run: Run, table: str) -> bool:
+    """Whether the row of unknown values of a table is as it was drawn: train has none."""
+    names = [field.name for field in run.schema.fields if field.table == table]
+    return all(run.data.unknown_values.get("train", {}).get(name) == 0 for name in names)
+
+
+def value_text(value: object) -> str:
+    """A fixed value, for people."""
+    return "the unknown id" if value is None else repr(value)

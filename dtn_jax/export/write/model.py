@@ -18,7 +18,7 @@ from dtn_jax.export import calibration, fit_calibration, model_folder
 from dtn_jax.export.write import described, encoder_files, trained
 from dtn_jax.export.write.card import page
 from dtn_jax.export.write.card.measured import measure
-from dtn_jax.export.write.fixed import all_fixed, read_fixed, unseen
+from dtn_jax.export.write.fixed import all_fixed, read_fixed, unseen, value_text
 from dtn_jax.export.write.new_folder import check_free, new_folder
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
 from dtn_jax.export.write.size import size_of
@@ -84,11 +84,8 @@ def export_run(
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
     fixed = read_fixed(fix, run.schema)
     values = all_fixed(run, fixed)
-    for name in unseen(run, values):
-        say(
-            f"Note: train has not shown {name}={values[name]!r} (often enough), so rows are scored "
-            f"with the unknown id of {name}"
-        )
+    for name, told in unseen(run, values).items():
+        say(f"Note on {name}={value_text(values[name])}: {told}")
     with new_folder(out, replace) as folder:
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.encoder_files import spec_of
+from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.plain_text import escaped, table
@@ -61,8 +62,8 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
     for field in model.schema.fields:
         notes = []
         if field.name in facts.fixed:
-            strange = ", which train has not shown: the unknown id" * (field.name in model.unseen)
-            notes.append(f"scored as {value(facts.fixed[field.name])}{strange}")
+            notes.append(f"scored as {value_text(facts.fixed[field.name])}")
+            notes += [model.unseen[field.name]] if field.name in model.unseen else []
         if field.name in facts.optional:
             notes.append("optional")
         if field.name in data_.hash_functions:
@@ -87,10 +88,6 @@ def kind(field: Field) -> str:
     if field.table != field.name:
         more += f", table of {field.table}"
     return field.kind + more
-
-
-def value(given: object) -> str:
-    return "the unknown id" if given is None else repr(given)
 
 
 def unknown(run: Run, split: str, name: str) -> str:
@@ -139,10 +136,9 @@ def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     )
     for name, fixed in model.facts.fixed.items():
         yield (
-            f"It scores each row as if {escaped(name)} were {escaped(value(fixed))}: its "
+            f"It scores each row as if {escaped(name)} were {escaped(value_text(fixed))}: its "
             "probabilities are those of that case, not of the row as it will be shown."
-            + " Train has not shown this value: the unknown id stands for it."
-            * (name in model.unseen)
+            + (f" Mind: {model.unseen[name]}." if name in model.unseen else "")
         )
     few = [
         key

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from dtn_jax.export.write.card.data import value
 from dtn_jax.export.write.card.measured import DRAWS, Measured, Metrics
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.plain_text import escaped, table
@@ -158,7 +158,7 @@ def fixed(model: Subject, measured: Measured) -> Iterator[str]:
     if not facts.fixed:
         return
     yield f"## {FIXED}"
-    names = ", ".join(f"{escaped(n)} (as {escaped(value(v))})" for n, v in facts.fixed.items())
+    names = ", ".join(f"{escaped(n)} (as {escaped(value_text(v))})" for n, v in facts.fixed.items())
     yield f"Inputs in training, with one value when rows are scored: {names}."
     if not measured.fixed:
         yield "A cross reads one of them, so scores with its fixed value were not measured here."

@@ -20,7 +20,7 @@ class Subject:
       manifest: what the manifest says beside the files.
       outputs: the columns of its scores.
       size: of the model.
-      unseen: fields whose fixed value train has not shown.
+      unseen: {field: what to say of it}, of fixed values that train has not shown.
       stored: validation with tables as trained and as stored, of measured.json; {} where those
         are the same.
     """
@@ -30,5 +30,5 @@ class Subject:
     manifest: Mapping
     outputs: tuple[str, ...]
     size: Size
-    unseen: tuple[str, ...]
+    unseen: Mapping[str, str]
     stored: Mapping

@@ -35,12 +35,14 @@ def test_a_diverging_run_names_steps_and_tasks_and_keeps_the_last_checkpoint(she
     message = one_line(message_of(shell(*arguments)))
     found = re.fullmatch(
         r"not finite at step (\d+): the loss of (income|never_married|income and never_married); "
-        r"the gradient of shared/gdcn_0/cross_0/bias, .* and \d+ more\. The checkpoint of step "
-        r"(\d+) is kept\. The batch of this step is in .*/run/nonfinite/step-(\d+)\.npz; .* "
-        r"python -m experiments\.replay --batch=.* shows .*\. Lower optim\.learning_rate .* "
-        r"train\.skip_nonfinite=10",
+        r"the gradient of shared/gdcn_0/cross_0/bias, .* and \d+ more, by name, not by cause\. "
+        r"The checkpoint of step (\d+) is kept\. The batch of this step is in "
+        r".*/run/nonfinite/step-(\d+)\.npz; "
+        r"python -m experiments\.replay --batch=.* finds the first .*\. "
+        r"Lower optim\.learning_rate .* train\.skip_nonfinite=10",
         message,
     )
+    assert found, message
     first = int(found[1])
     assert (int(found[3]), int(found[4])) == (first - 1, first)
     assert 1 < first < 20

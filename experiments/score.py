@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Sequence
 
+from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
@@ -53,8 +54,16 @@ def main(arguments: Sequence[str]) -> None:
     seconds = time.monotonic() - begun
     for line in job.account.summary():
         progress.say(line.replace("rejected", "have no scores", 1))
-    rate = f", {done:,} of them now, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    progress.say(f"{job.account.rows:,} rows are scored{rate}: {known.output}")
+    now = f", {done:,} read now" if job.resumed else ""
+    rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
+    progress.say(f"{_counted(job.account)} scored{rate}: {known.output}")
+
+
+def _counted(account: Account) -> str:
+    """How many rows have scores: "20 rows are", or "17 of 20 rows are"."""
+    scored, rows = account.rows - account.rejected, account.rows
+    words = "row is" if rows == 1 else "rows are"
+    return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
 
 
 def _listed(text: str) -> list[str]:

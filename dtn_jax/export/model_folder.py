@@ -58,7 +58,8 @@ class Facts:
 
     Attributes:
       config: the options of the run, flat, as config.json has them.
-      members: of each run whose mean probability this is, its seed and the step of its state.
+      members: of each run whose mean probability this is, its `seed`, the `step` of its state,
+        and by what that state was the best: `selected_by`, a task, or "mean".
       offsets: per view and slot the first row of its table, `[views][L]`.
       rows: V, the rows of `tables/embedding`.
       tables: per view and table its first row and its rows, for readers of the weights.

@@ -23,6 +23,7 @@ from dtn_jax.datasets.logs.raw.unit import Chunk
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.chunk_rows import every_row
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast, check_columns, kept_types
 from dtn_jax.export.model import Model
@@ -45,7 +46,7 @@ class Piece:
 
     Attributes:
       unit: its number; `last` where no chunk of it follows.
-      kept: the wanted columns of all rows; null in rows that could not be read.
+      kept: the wanted columns of all rows; null where a value could not be read.
       encoded: the same rows.
     """
 
@@ -110,9 +111,14 @@ class Job:
         self.account = Account()
         self.accounts = {n: self.parts.done(n) for n in range(len(self.units))}
         self.left = [n for n, found in self.accounts.items() if found is None]
-        if len(self.left) < len(self.units):
+        if self.resumed:
             done = len(self.units) - len(self.left)
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier call has scored some of it."""
+        return len(self.left) < len(self.units)
 
     @property
     def rows(self) -> int:
@@ -147,7 +153,8 @@ class Job:
                 future.result()
             for n in range(len(self.units)):
                 self.account.include(self.accounts[n])
-            self.say(f"writing {self.parts.output}, of {len(self.units)} pieces")
+            count = len(self.units)
+            self.say(f"writing {self.parts.output}, of {count} piece{'' if count == 1 else 's'}")
             empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
             with self.parts.told():
                 self.parts.join(len(self.units), empty, self.metadata)
@@ -176,7 +183,7 @@ class Job:
             yield n, file, held, True
 
     def _piece(self, unit: int, file: RawFile, chunk: Chunk, last: bool) -> Piece:
-        frame, numbers = _with_broken(chunk)
+        frame, numbers = every_row(chunk)
         bad = Bad(numbers, file.address)
         bad.broken(chunk.broken)
         nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
@@ -224,17 +231,6 @@ class Job:
             "units": [dataclasses.astuple(unit) for unit in self.units],
             "columns": {name: str(dtype) for name, dtype in self.kept.items()},
         }
-
-
-def _with_broken(chunk: Chunk) -> tuple[pl.DataFrame, np.ndarray]:
-    """All rows of a chunk in order, broken ones as nulls; and their numbers."""
-    if not chunk.broken:
-        return chunk.frame, chunk.numbers
-    numbers = np.concatenate([chunk.numbers, [reject.row for reject in chunk.broken]])
-    order = np.argsort(numbers, kind="stable")
-    places = pl.Series(order, dtype=pl.Int64)
-    places = places.set(places >= len(chunk.numbers), None)
-    return chunk.frame.select(pl.all().gather(places)), numbers[order]
 
 
 def _encoded(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import TEMPORARY, locked, replacing, write_whole
+from dtn_jax.shared_files import REMEDIES, TEMPORARY, locked, replacing, write_whole
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PIECE = 1 << 20  # bytes that are copied at a time
@@ -33,9 +33,21 @@ def output_path(output: str | pathlib.Path, replace: bool) -> pathlib.Path:
     path = pathlib.Path(output).expanduser().absolute()
     if path.suffix not in FORMATS:
         raise UserError(f"the output {path.name!r} ends in none of {', '.join(FORMATS)}")
-    if path.is_dir() or (path.exists() and not replace):
-        raise UserError(f"{path} is there already; give another output, or --replace")
+    with _named(path):
+        if path.is_dir() or (path.exists() and not replace):
+            raise UserError(f"{path} is there already; give another output, or --replace")
     return path
+
+
+@contextlib.contextmanager
+def _named(output: pathlib.Path) -> Iterator[None]:
+    """A place that can't be written, as a UserError that names the output."""
+    try:
+        yield
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno, "name a place that can be written")
+        fault = f"{error.filename or output}: {error.strerror or error}"
+        raise UserError(f"the output {output} can't be written: {fault}; {remedy}") from None
 
 
 class Part:
@@ -87,16 +99,22 @@ class Parts:
       say: is told what is found.
 
     Raises:
-      UserError: another process writes the same output.
+      UserError: another process writes the same output, or its place can't be written.
     """
 
     def __init__(self, output: pathlib.Path, made_from: Any, say: Callable[[str], None]):
         self.output, self.folder = output, output.with_name(f"{output.name}.parts")
         self.format = FORMATS[output.suffix]
+        with _named(output):
+            self._begin(made_from, say)
+
+    def _begin(self, made_from: Any, say: Callable[[str], None]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self.folder / "lock")
         if self._lock is None:
-            raise UserError(f"another process is writing {output} (it holds {self.folder}/lock)")
+            raise UserError(
+                f"another process is writing {self.output} (it holds {self.folder}/lock)"
+            )
         text = json.dumps(made_from, indent=1, sort_keys=True)
         place = self.folder / "made_from.json"
         if self._read(place) != text:
@@ -110,8 +128,14 @@ class Parts:
             path.unlink()
 
     def release(self) -> None:
-        """Lets other processes write the output."""
+        """Lets other processes write the output; parts of which none is whole are removed."""
+        if not self._any():
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+
+    def _any(self) -> bool:
+        """Whether a unit has been scored."""
+        return any(self.folder.glob("[0-9]*.json"))
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -119,9 +143,11 @@ class Parts:
         try:
             yield
         except (OSError, pl.exceptions.ComputeError) as error:
+            kept = (
+                f"; what is scored stays in {self.folder}, and the same command goes on from there"
+            )
             raise UserError(
-                f"{self.output} can't be written: {error}; what is scored stays in {self.folder}, "
-                "and the same command goes on from there"
+                f"{self.output} can't be written: {error}{kept if self._any() else ''}"
             ) from None
 
     def done(self, unit: int) -> Account | None:

@@ -53,8 +53,11 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
         found, numbers, broken = _parse(lines, columns)
         values = dict(zip(columns, map(list, zip(*found)))) or {name: [] for name in columns}
         told = {n: Kinds.expected(values[n]) if expected[n].empty else expected[n] for n in columns}
-        misfits = _misfits(values, told, _has_escapes(lines))
+        escapes = _has_escapes(lines)
+        misfits, others, places = _misfits(values, told, escapes), None, ()
         if misfits:
+            places = tuple(numbers[row] for row in sorted(misfits))
+            others = _fitting(values, told, sorted(misfits))
             broken += [
                 Reject(numbers[row], reason, name, _shown(values[name][row]))
                 for row, (name, reason) in misfits.items()
@@ -65,7 +68,8 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
             broken.sort(key=lambda reject: reject.row)
         if numbers or broken:
             read = {n: json_types.series(values[n], told[n]) for n in columns}
-            yield Chunk(pl.DataFrame(read), np.asarray(numbers, np.int64), broken)
+            whole = np.asarray(numbers, np.int64)
+            yield Chunk(pl.DataFrame(read), whole, broken, others, places)
 
 
 def _kinds(file: RawFile) -> dict[str, Kinds]:
@@ -134,12 +138,25 @@ def _misfits(
     for name, column in values.items():
         if escapes or json_types.may_misfit(Kinds.of(column), expected[name]):
             for row, value in enumerate(column):
-                reason = json_types.misfit(value, expected[name])
-                if not reason and escapes and not _is_unicode(value):
-                    reason = json_types.NO_TEXT
+                reason = _why(value, expected[name])
                 if reason:
                     found.setdefault(row, (name, reason))
     return found
+
+
+def _why(value: object, expected: Kinds) -> str:
+    """Why a column cannot hold a value; '' if it can."""
+    reason = json_types.misfit(value, expected)
+    return reason or ("" if _is_unicode(value) else json_types.NO_TEXT)
+
+
+def _fitting(values: dict[str, list], expected: dict[str, Kinds], rows: list[int]) -> pl.DataFrame:
+    """Rows that hold misfits, null in their place."""
+    found = {}
+    for name, column in values.items():
+        kept = [None if _why(column[row], expected[name]) else column[row] for row in rows]
+        found[name] = json_types.series(kept, expected[name])
+    return pl.DataFrame(found)
 
 
 @no_type_check  # called for every line or value

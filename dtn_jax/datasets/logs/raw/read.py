@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Collection, Iterator, Sequence
 
@@ -86,8 +87,11 @@ def chunks(
     read = physical or [_cheapest(own)]
     for chunk in _chunks(file, unit, read, input, rows):
         constant = [pl.lit(constants[name], pl.String).alias(name) for name in given]
-        frame = chunk.frame.with_columns(constant).select(columns)
-        yield Chunk(frame, chunk.numbers, chunk.broken)
+        frame, misfits = (
+            found if found is None else found.with_columns(constant).select(columns)
+            for found in (chunk.frame, chunk.misfits)
+        )
+        yield dataclasses.replace(chunk, frame=frame, misfits=misfits)
 
 
 def _own(file: RawFile, input: InputSpec) -> Types:

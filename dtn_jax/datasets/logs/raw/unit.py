@@ -58,8 +58,13 @@ class Chunk:
       frame: the rows that could be read, the wanted columns in the wanted order.
       numbers: `[rows]`, the number in the file of each row of the frame.
       broken: the other rows between the chunk's first and last.
+      misfits: of those, the rows that were read and hold a value that its column cannot: null
+        there. None where there are none.
+      misfit_numbers: `[rows of misfits]`, as `numbers`.
     """
 
     frame: pl.DataFrame
     numbers: Int[np.ndarray, " rows"]
     broken: list[Reject]
+    misfits: pl.DataFrame | None = None
+    misfit_numbers: tuple[int, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.plain_text import escaped, table
@@ -60,7 +61,8 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
     for field in model.schema.fields:
         notes = []
         if field.name in facts.fixed:
-            notes.append(f"scored as {value(facts.fixed[field.name])}")
+            strange = ", which train has not shown: the unknown id" * (field.name in model.unseen)
+            notes.append(f"scored as {value(facts.fixed[field.name])}{strange}")
         if field.name in facts.optional:
             notes.append("optional")
         if field.name in data_.hash_functions:
@@ -114,10 +116,11 @@ def _space(space: str) -> str:
 
 def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     """What the model was not tried on, as far as its data tell. Plain text of Markdown."""
-    yield (
-        "Trained and tested on rows that were logged, shown by whatever ranked them then. Of items "
-        "that were never shown it says nothing that was tested."
-    )
+    if spec_of(run.data):
+        yield (
+            "Trained and tested on rows that were logged, shown by whatever ranked them then. Of "
+            "items that were never shown it says nothing that was tested."
+        )
     if span := days(run.data.notes):
         yield f"Its rows are of {span[0]} to {span[1]}; it was not tried on any later day."
     else:
@@ -138,6 +141,8 @@ def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
         yield (
             f"It scores each row as if {escaped(name)} were {escaped(value(fixed))}: its "
             "probabilities are those of that case, not of the row as it will be shown."
+            + " Train has not shown this value: the unknown id stands for it."
+            * (name in model.unseen)
         )
     few = [
         key

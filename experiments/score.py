@@ -17,9 +17,9 @@ from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
-from dtn_jax.export.batches import LARGEST
+from dtn_jax.export.batches import LARGEST, LEAST
 from dtn_jax.export.score_files import ON_BAD_ROWS, Job
-from dtn_jax.export.tables import PLACES
+from dtn_jax.export.tables import PLACES, padded
 
 from . import command, compile_cache
 
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("model", "input", "output"):
         if not getattr(known, name):
             raise UserError(f"--{name} is missing. See --help.")
+    rows = known.batch_rows
+    if rows and rows != padded(rows, LEAST):
+        raise UserError(f"--batch_rows={rows}, expected a power of two, {LEAST} or more")
     compile_cache.use(known.cache_dir)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")

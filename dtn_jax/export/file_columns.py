@@ -16,7 +16,8 @@ from dtn_jax.export.raw_rows import check_there
 def check_columns(encoding: Encoding, address: str, types: Types) -> None:
     """Raises UserError where a file lacks a column, or has single values where lists belong."""
     try:
-        check_there(list(types), encoding.columns, encoding.optional)
+        own = [name for name in types if name != FILE or name in encoding.columns]
+        check_there(own, encoding.columns, encoding.optional)
     except UserError as error:
         raise UserError(f"{address}: {error}") from None
     for name in sorted(encoding.by.lists() & types.keys()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 
 from dtn_jax.datasets.logs.fit import encoders
 from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
+from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import of_column
 from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
@@ -19,6 +21,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
 
+EXPECTED = {"date": "expected a date or time such as 2026-03-09T12:00:00Z"}
 STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 
 
@@ -48,6 +51,12 @@ class LogEncoding:
         listed = [spec.name for spec in self.specs if spec.kind in ("bag", "vector")]
         return {column for name in listed for column in self.columns_of(name)}
 
+    @functools.cached_property
+    def _times(self) -> dict[str, str]:
+        """The unit of each raw column that a field reads as a time."""
+        read = [spec.value for spec in self.specs if spec.value is not None and spec.value.unit]
+        return {e.time: e.unit for e in read if e.time in e.columns and not e.column}
+
     def fields(self) -> tuple[Field, ...]:
         return tuple(field.field() for field in self.fitted.values())
 
@@ -56,9 +65,26 @@ class LogEncoding:
         constants = [constant(name, v, len(bad.good)) for name, v in self.fixed.items()]
         frame = pl.DataFrame([*frame.get_columns(), *constants])
         specs = self.specs
+        frame = frame.with_columns(
+            [_times(frame[name], unit, bad) for name, unit in self._times.items()]
+        )
         frame = field_values.without_lists(frame, field_values.singles(specs), bad)
         values = field_values.read(specs, frame, bad)
         return encoders.encode(self.fitted, values.take(bad.good))
+
+
+def _times(column: pl.Series, unit: str, bad: Bad) -> pl.Series:
+    """The log's time column; rows are bad where it holds what has not its unit."""
+    kind = column.dtype
+    if times.is_text(kind) or kind == pl.Null or unit == "number":
+        return column
+    fits = times.is_date(kind) if unit == "date" else kind.is_numeric()
+    if fits:
+        return column
+    bad(
+        column.is_null(), EXPECTED.get(unit, f"expected a number of the time unit {unit!r}"), column
+    )
+    return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
 
 
 def read(

@@ -105,7 +105,10 @@ class Model:
             more = f" ({count:,} of {len(encoded):,} rows are bad)" if count > 1 else ""
             column = f", column {first.column!r}" if first.column else ""
             value = f": {first.value}" if first.value else ""
-            raise UserError(f"row {first.row}{column}: {first.reason}{value}{more}")
+            told = f"{first.reason}{value}"
+            if first.value and first.reason.startswith("expected "):
+                told = f"got {first.value}, {first.reason}"
+            raise UserError(f"row {first.row}{column}: {told}{more}")
         return pl.DataFrame(self.scores(logits))
 
     def scores(self, logits: Float32[np.ndarray, "B T"]) -> dict[str, np.ndarray]:

@@ -112,6 +112,10 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
       UserError: there is no model, it is of a later version, or a file is missing, has changed or
         is not in the manifest.
     """
+    if not folder.exists():
+        raise UserError(
+            f"there is no folder {folder}, expected a model; experiments.export writes one"
+        )
     if not folder.is_dir() or not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} holds no model (no {MANIFEST}); experiments.export writes one")
     manifest = read_json(folder / MANIFEST)

@@ -24,7 +24,7 @@ from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 
-TIMES = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta)
+TIMES = (datetime.datetime, datetime.date, datetime.time)
 FORMS = "a list of dicts, a table of polars, pandas or Arrow"
 
 
@@ -90,7 +90,7 @@ def plain(column: pl.Series, bad: Bad) -> pl.Series:
     if isinstance(dtype, pl.List):
         if isinstance(dtype.inner, pl.Decimal):
             return column.cast(pl.List(pl.Float64))
-        if not dtype.inner.is_nested() and dtype.inner not in (pl.Object, pl.Binary):
+        if not dtype.inner.is_nested() and dtype.inner not in (pl.Object, pl.Binary, pl.Duration):
             return column
     elif dtype == pl.Binary:
         text = column.cast(pl.String, strict=False)
@@ -98,7 +98,7 @@ def plain(column: pl.Series, bad: Bad) -> pl.Series:
         return text
     elif dtype in (pl.Int128, pl.UInt128):
         return column.cast(pl.String)
-    elif not isinstance(dtype, pl.Struct) and dtype != pl.Object:
+    elif not isinstance(dtype, pl.Struct) and dtype not in (pl.Object, pl.Duration):
         return column
     there = pl.Series(name, [v is not None for v in column]) if dtype == pl.Object else None
     bad(~there if there is not None else column.is_null(), WRONG_TYPE, column)
@@ -164,20 +164,35 @@ def _column(name: str, values: list, bad: Bad) -> pl.Series:
     kinds = Kinds.expected(values)
     good = np.array([_fits(value, kinds) for value in values], bool)
     if not good.all():
-        bad(good, WRONG_TYPE, pl.Series(name, list(map(_shown, values))))
+        text = np.array([_is_unicode(value) for value in values], bool)
+        shown = pl.Series(name, list(map(_shown, values)))
+        bad(text, json_types.NO_TEXT, shown)
+        bad(good, WRONG_TYPE, shown)
         values = [value if fits else None for value, fits in zip(values, good)]
         kinds = Kinds.expected(values)
     return json_types.series(values, kinds).alias(name)
 
 
 def _shown(value: object) -> str | None:
-    return value if value is None or type(value) is str else repr(value)[:200]
+    if value is None or (type(value) is str and _is_unicode(value)):
+        return value
+    return (ascii if not _is_unicode(value) else repr)(value)[:200]
 
 
 def _fits(value: object, kinds: Kinds) -> bool:
     items = value if type(value) is list else [value]
     known = all(item is None or type(item) in (bool, int, float, str) for item in items)
-    return known and not json_types.misfit(value, kinds)
+    return known and _is_unicode(value) and not json_types.misfit(value, kinds)
+
+
+def _is_unicode(value: object) -> bool:
+    """Whether texts have no half of a surrogate pair."""
+    if isinstance(value, list):
+        return all(map(_is_unicode, value))
+    try:
+        return not isinstance(value, str) or bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def _value(value: object) -> object:

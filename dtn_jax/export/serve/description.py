@@ -13,6 +13,7 @@ from dtn_jax.schema import Field
 TIMES = ("2026-03-05T12:30:00Z", 1_772_713_800, 20260305)
 NUMBERS = (1.0, 1)
 TEXTS = ("a", 1)
+NOTE = "the example's values are placeholders of the right type, not values that training saw"
 
 
 def describe(model: Model, reading: Reading) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def describe(model: Model, reading: Reading) -> dict[str, Any]:
         "fixed": dict(model.facts.fixed),
         "outputs": list(reading.outputs),
         "example": {"rows": [example(model, reading)]},
+        "note": NOTE,
     }
 
 

@@ -34,7 +34,9 @@ class Refused(Exception):
         return json.dumps({"error": self.message, **self.details}).encode()
 
 
-def bad_value(where: str, column: str, got: str, expected: str, row: int | None = None) -> Refused:
+def bad_value(
+    where: str, column: str, got: str, expected: str, row: int | None = None, reason: str = ""
+) -> Refused:
     """Refuses a value of one row.
 
     Args:
@@ -43,11 +45,13 @@ def bad_value(where: str, column: str, got: str, expected: str, row: int | None 
       got: what is there, as JSON or in words.
       expected: what should be.
       row: its number, counted from 1; None of what all rows share.
+      reason: why it is refused, where `expected` does not say it; in the message alone.
     """
     what = f"{where}, column {column!r}" if column else where
     details: dict[str, object] = {"row": row, "column": column or None}
     details |= {"got": shown(got), "expected": expected}
-    return Refused(422, f"{what}: got {shown(got)}, expected {expected}", details)
+    why = f" ({reason})" if reason else ""
+    return Refused(422, f"{what}: got {shown(got)}{why}, expected {expected}", details)
 
 
 def shown(text: str) -> str:

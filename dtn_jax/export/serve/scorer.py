@@ -139,8 +139,12 @@ def _why(
     if first.column in one.shared:
         row, place = None, "user"
     expected = reading.expected.get(first.column, "other values")
-    got = f"{first.value} ({first.reason})" if first.value else first.reason
-    return bad_value(place, first.column, got, expected, row)
+    if first.reason.startswith("expected "):
+        expected = first.reason.removeprefix("expected ")
+        return bad_value(place, first.column, first.value, expected, row)
+    if not first.value:
+        return bad_value(place, first.column, first.reason, expected, row)
+    return bad_value(place, first.column, first.value, expected, row, first.reason)
 
 
 def _part(every: Encoded, part: slice) -> Encoded:

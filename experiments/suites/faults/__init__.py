@@ -12,8 +12,7 @@ import pathlib
 import tempfile
 import time
 
-import rich
-
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from experiments import command
 
@@ -53,7 +52,7 @@ def measure(options: Options) -> Measured:
             chosen = [work for work in chosen if work.name in QUICK_WORKS]
         tallies = []
         for tally in injected(two, chosen, folder, data, finished, model, quick):
-            rich.print(f"{time.monotonic() - begun:6.0f} s {dict(tally.row())}")
+            screen.say(f"{time.monotonic() - begun:6.0f} s {dict(tally.row())}")
             tallies.append(tally)
     lost, wrong = (sum(getattr(t, kind) for t in tallies) for kind in ("lost", "wrong"))
     goals = [

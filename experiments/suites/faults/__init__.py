@@ -27,7 +27,7 @@ KILLS, QUICK_KILLS = 50, 2  # of each command
 DISKS, QUICK_DISKS = 7, 1
 TOGETHER, QUICK_TOGETHER = 5, 1
 DAMAGES, QUICK_DAMAGES = 300, 1  # of each kind of file
-SLOW = {"run": 60, "model": 60}  # kinds whose reading takes a second or more, of each file
+SLOW = {"finished run": 60, "model": 60}  # kinds whose reading takes a second or more, of each file
 QUICK_WORKS = ("train, device", "prepare")
 NOTES = [
     "survived: the numbers of an undisturbed call. named: an error that says what is wrong, and "

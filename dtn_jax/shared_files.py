@@ -121,6 +121,14 @@ def told(error: OSError) -> str:
     return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
 
 
+def full_path(path: str | pathlib.Path) -> pathlib.Path:
+    """The absolute path of a file or a folder, without `~`, `.` and `..`: TensorStore, which reads
+    checkpoints, refuses them. Links stay, unless a `..` asks where one leads.
+    """
+    found = pathlib.Path(path).expanduser().absolute()
+    return pathlib.Path(os.path.realpath(found)) if ".." in found.parts else found
+
+
 def check_place(path: str | pathlib.Path, what: str = "workdir") -> None:
     """Raises UserError where a path cannot be a folder's, whatever is on the disk."""
     if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):

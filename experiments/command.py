@@ -22,6 +22,7 @@ from dtn_jax.models.build import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
+from dtn_jax.shared_files import told
 
 from . import quiet
 from .option_help import option_help
@@ -180,9 +181,9 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     sys.unraisablehook = interrupt_again
     quiet.listen()
     more = "; the same command resumes from the last checkpoint" if resumes else ""
-    told = f"interrupted{more}"
+    interrupted = f"interrupted{more}"
     try:
-        with interrupts.raised(told):
+        with interrupts.raised(interrupted):
             main(arguments)
     except UserError as error:
         if "--debug" in arguments:
@@ -201,7 +202,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
         traceback.print_exc()
         leave(1)
     except KeyboardInterrupt:
-        leave(_fail(told, interrupts.CODE), at_once=True)  # XLA may have been compiling
+        leave(_fail(interrupted, interrupts.CODE), at_once=True)  # XLA may have been compiling
 
 
 def interrupt_again(lost) -> None:

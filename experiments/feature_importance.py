@@ -31,6 +31,7 @@ from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import check_fits
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
+from dtn_jax.shared_files import full_path
 from dtn_jax.workdir import versions
 
 from . import command, compile_cache, folders
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"--{name}={getattr(settings, name)}: expected at least {least} and at most {most}"
             )
     folders.check(known.workdir, "workdir")
-    workdir = pathlib.Path(known.workdir).expanduser().absolute()
+    workdir = full_path(known.workdir)
     config = read_config(workdir, base_config(), known.plugins)
     # It may have been trained on other devices.
     config.parallel.processes = "off"

@@ -11,8 +11,6 @@ import contextlib
 import pathlib
 from collections.abc import Sequence
 
-import rich
-import rich.markup
 import rich.table
 
 from dtn_jax.analysis import stopped
@@ -21,6 +19,7 @@ from dtn_jax.analysis.replay import Bad, replay, state_before
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from dtn_jax.workdir import in_use
 
@@ -69,10 +68,10 @@ def show(found: Sequence[Bad]) -> None:
         for one in own[:SHOWN]:
             count = f"{one.bad:,} of {one.numbers:,}" if one.numbers else ""
             rows = ", ".join(map(str, one.rows))
-            table.add_row(one.kind, rich.markup.escape(one.name), count, rows)
+            table.add_row(one.kind, one.name, count, rows)
         if len(own) > SHOWN:
             table.add_row(kind, f"and {len(own) - SHOWN} more")
-    rich.print(table)
+    screen.show(table)
     first = found[0]
     if first.kind == "layer" and not first.input_is_bad:
         told = f"layer {first.name}: its inputs are finite, its outputs are not"

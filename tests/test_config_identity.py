@@ -106,6 +106,8 @@ def test_runtime_options_are_these():
         "train.checkpoint_every",
         "train.log_every",
         "train.remat",
+        "train.skip_nonfinite",
+        "train.trackers",
     ]
 
 

@@ -114,7 +114,7 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     c, workdir = small(prepared_dir, **changes), tmp_path / "run"
     told = stopping(workdir, c)
     assert told.startswith("not finite at step 22: the loss of income; the gradient of ")
-    assert "The checkpoint of step 15 is kept." in told
+    assert " more, by name, not by cause. The checkpoint of step 15 is kept." in told
     assert Checkpoints(workdir).last.latest_step() == 15
     assert [r["step"] for r in logged(workdir)] == [15, 20]
     path = workdir / "nonfinite/step-22.npz"

@@ -91,7 +91,7 @@ def test_a_validation_that_is_kept_nowhere_is_scored_again(finished, again, caps
     assert f"lacks the validation of step {best}: its best" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "checkpoints/last"])
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/last"])
 def test_a_file_in_place_of_a_folder_is_told(again, name):
     workdir, call = again
     (workdir / "results.json").unlink()
@@ -100,6 +100,15 @@ def test_a_file_in_place_of_a_folder_is_told(again, name):
     with pytest.raises((UserError, OSError)) as caught:
         call()
     assert str(workdir / name) in str(caught.value)
+
+
+def test_a_file_in_place_of_tensorboards_folder_costs_its_events_alone(again, finished, capsys):
+    workdir, call = again
+    (workdir / "results.json").unlink()
+    shutil.rmtree(workdir / "tensorboard")
+    (workdir / "tensorboard").write_text("")
+    assert without_speed(call()) == without_speed(finished[1])
+    assert "warning: tracker tensorboard failed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def told(
     """Where a step inside is not finite, writes its batch, and says all that there is to know.
 
     Raises:
-      UserError: names the step, its tasks, the first parameters, the checkpoint that is kept, the
+      UserError: names the step, its tasks, some parameters, the checkpoint that is kept, the
         file of the batch and the command that replays it.
     """
     try:
@@ -78,14 +78,15 @@ def check_state(state: State, step: int) -> None:
 def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.Path) -> str:
     """What a user is told."""
     losses = [f"the loss of {' and '.join(error.tasks)}"] if error.tasks else []
-    gradients = [f"the gradient of {listed(error.gradients)}"] if error.gradients else []
+    order = ", by name, not by cause" if len(error.gradients) > 1 else ""
+    gradients = [f"the gradient of {listed(error.gradients)}{order}"] if error.gradients else []
     most = run.config.train.skip_nonfinite
     before = f" ({most} such steps were skipped: train.skip_nonfinite)" if most else ""
     kept = f"The checkpoint of step {saved[-1]} is kept" if saved else "There is no checkpoint yet"
     return (
         f"not finite at step {error.step}: {'; '.join(losses + gradients)}{before}. {kept}. The "
-        f"batch of this step is in {path}; python -m experiments.replay --batch={path} shows the "
-        "first layer or parameter that is not finite. Lower optim.learning_rate or "
+        f"batch of this step is in {path}; python -m experiments.replay --batch={path} finds "
+        "the first layer or parameter that is not finite. Lower optim.learning_rate or "
         "optim.table_learning_rate, or set optim.clip, in a new workdir; or go on in this one "
         f"without such steps: train.skip_nonfinite={most + 10}"
     )

@@ -16,7 +16,7 @@ from dtn_jax.checkpoint.orbax import Plain, saving
 from dtn_jax.checkpoint.verified import Damaged
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
-from dtn_jax.shared_files import move_aside
+from dtn_jax.shared_files import full_path, move_aside
 from dtn_jax.state import State
 from dtn_jax.tables import read_back, row_order
 from dtn_jax.tables.plan import TablePlan
@@ -40,7 +40,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: pathlib.Path, plan: TablePlan | None = None):
-        self.folder = (workdir / "checkpoints").absolute()
+        self.folder = full_path(workdir / "checkpoints")
         self.arrays, self.used = (plan.arrays, plan.used) if plan else ({}, {})
 
         def manager(name: str, keep: int | None):

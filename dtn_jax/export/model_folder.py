@@ -26,6 +26,9 @@ tasks of schema.json, each in the space of its loss. `weights` are those of the 
 
 The batch B and the rows of `tables/embedding` are symbolic, so that a few rows can stand in for a
 table that lies on disk.
+
+Every file that scores depend on must be in the manifest, and the folder holds no file beside those
+in it, but hidden ones and Python's caches: what is not in the manifest has no checksum.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ import datetime
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
@@ -44,6 +48,7 @@ MANIFEST, SCHEMA, MODEL = "manifest.json", "schema.json", "model.json"
 PROGRAM, WEIGHTS = "program.stablehlo", "weights.safetensors"
 ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
+REQUIRED = (SCHEMA, MODEL, PROGRAM, WEIGHTS, CALIBRATION, f"{ENCODERS}/encoders.json")
 LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
 
 
@@ -53,7 +58,8 @@ class Facts:
 
     Attributes:
       config: the options of the run, flat, as config.json has them.
-      members: of each run whose mean probability this is, its seed and the step of its state.
+      members: of each run whose mean probability this is, its `seed`, the `step` of its state,
+        and by what that state was the best: `selected_by`, a task, or "mean".
       offsets: per view and slot the first row of its table, `[views][L]`.
       rows: V, the rows of `tables/embedding`.
       tables: per view and table its first row and its rows, for readers of the weights.
@@ -103,7 +109,8 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
       verify: compare the SHA-256 of every file; else their sizes alone.
 
     Raises:
-      UserError: there is no model, it is of a later version, or a file is missing or has changed.
+      UserError: there is no model, it is of a later version, or a file is missing, has changed or
+        is not in the manifest.
     """
     if not folder.exists():
         raise UserError(
@@ -119,8 +126,17 @@ def read_manifest(folder: pathlib.Path, verify: bool = True) -> dict:
             f"{folder} has the format {manifest.get('format')!r}, expected {FORMAT}: another "
             "version of dtn_jax wrote it"
         )
+    if missing := [name for name in REQUIRED if name not in manifest["files"]]:
+        raise UserError(
+            f"{folder / MANIFEST} is damaged: it does not list {', '.join(missing)}; {AGAIN}"
+        )
     for name, told in manifest["files"].items():
         _check(folder, name, told, verify)
+    if added := sorted(name for name in _files(folder) if _is_added(name, manifest["files"])):
+        raise UserError(
+            f"{folder / added[0]} is not in {MANIFEST}, so nothing tells whether it belongs to the "
+            f"model ({len(added)} such in all): move it out of the folder; or {AGAIN}"
+        )
     return manifest
 
 
@@ -168,6 +184,12 @@ AGAIN = "export the run again (experiments.export), or restore the folder from a
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+
+
+def _is_added(name: str, listed: Mapping) -> bool:
+    parts = pathlib.PurePosixPath(name).parts
+    passed_over = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return name != MANIFEST and name not in listed and not passed_over
 
 
 def _check(folder: pathlib.Path, name: str, told: dict, verify: bool) -> None:

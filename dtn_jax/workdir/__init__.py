@@ -17,7 +17,7 @@ from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
 from dtn_jax.schema import Schema
-from dtn_jax.shared_files import check_place, disk_errors, locked, told, write_whole
+from dtn_jax.shared_files import check_place, disk_errors, full_path, locked, told, write_whole
 from dtn_jax.workdir import found, records
 from dtn_jax.workdir.faults import Busy, Unusable
 
@@ -53,7 +53,7 @@ class Workdir:
             check_place(path)
         except UserError as error:
             raise Unusable(str(error)) from None
-        self.path = pathlib.Path(path).expanduser().absolute()
+        self.path = full_path(path)
         self.config, self.trackers, self.lock = config, [], None
         trackers.read_trackers(config.train.trackers)
         check_folder(self.path, config, fingerprint)

@@ -224,7 +224,8 @@ def _difference(
     values = [np.array([run.value for run in side]) for side in (a, b)]
     tested, least = (math.nan,) * 4, math.nan
     draws = [np.stack([run.draws for run in side]) for side in (b, a)]
-    if np.isfinite(np.concatenate(values)).all() and np.isfinite(draws).all(axis=(0, 1)).any():
+    defined = np.isfinite(np.concatenate(draws)).all(axis=0)  # sides may have unequal numbers
+    if np.isfinite(np.concatenate(values)).all() and defined.any():
         most = 1.0 if metric in BOUNDED else math.inf
         found = compare(*draws, values[1], values[0], most=most)
         tested = (found.difference, found.low, found.high, math.nan if few else found.p)

@@ -120,6 +120,17 @@ def verdict(found: Sequence[Difference]) -> list[str]:
     return [one_line(line) for line in lines]
 
 
+def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[str]:
+    """A line where runs or files stand on both sides."""
+    places, others = ({path.resolve() for path in side} for side in (a, b))
+    if places == others:
+        what = "file" if all(path.is_file() for path in places) else "run"
+        what += "s" * (len(places) > 1)
+        return [f"A and B are the same {what}, so that every difference is 0."]
+    shared = [str(path) for path in a if path.resolve() in others]
+    return [one_line(f"On both sides: {', '.join(shared)}.")] if shared else []
+
+
 def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) -> list[str]:
     """How the numbers are to be read."""
     units = "groups" if grouped else "rows"
@@ -166,7 +177,7 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
     columns = min(3, len(metrics))
     lines = -(-len(metrics) // columns)
     figure = Figure(
-        figsize=(1.8 + 3.3 * columns, 0.9 + lines * (1.0 + 0.32 * len(keys))), layout="constrained"
+        figsize=(1.8 + 3.3 * columns, 0.9 + lines * (1.2 + 0.32 * len(keys))), layout="constrained"
     )
     every = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in every[len(metrics) :]:
@@ -188,9 +199,10 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
         clean(axes, TITLES[metric])
         if BETTER[metric] < 0:
             axes.invert_xaxis()
+            axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     note = "B − A with 95 % interval; B is better on the right, where one is; grey: p ≥ 0.05"
-    figure.text(0.99, 0.0, note, ha="right", va="bottom", **NOTE)
+    figure.supxlabel(note, x=0.99, ha="right", **NOTE)  # in a line of its own
     return figure
 
 

@@ -168,7 +168,10 @@ def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:
     """float64, NaN where a value is missing."""
     dtype = frame[name].dtype
     if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):
-        raise UserError(f"{path}: column {name!r} holds {dtype}, expected numbers")
+        raise UserError(
+            f"{path}: column {name!r} holds {dtype}, expected numbers; write labels that are texts "
+            "as 0 and 1 in a new column, and name it: --columns=TASK=SCORE:LABEL"
+        )
     return frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 

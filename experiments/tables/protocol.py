@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import load_config, override
+from dtn_jax.config import load_config, override, plugins
 
 Settings = Mapping[str, object]
 OURS = "dtn"
@@ -92,8 +92,9 @@ def entry(architecture: str, experts: str) -> dict[str, str]:
 
 def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     """The protocol's config with its common settings and these, the last ones winning."""
-    config = load_config(protocol.config)
     settings = [pair for some in (protocol.common, *given) for pair in some.items()]
+    plugins.load(",".join(str(value) for key, value in settings if key == "plugins"))
+    config = load_config(protocol.config)
     for key, value in sorted(settings, key=lambda pair: pair[0] != "plugins"):  # they add options
         override(config, key, str(value))
     return config

@@ -181,7 +181,7 @@ def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
     state = jax.eval_shape(lambda: create_state(c, model, plan))
     batch = jax.tree.map(lambda a: a[0], steps(1))
     after, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
-    assert set(metrics) == {"losses"}
+    assert set(metrics) == {"losses", "nonfinite"}
     assert seam.LEARNED not in after.params
 
 

@@ -1,6 +1,7 @@
 """experiments.compare: its numbers against others, its rows matched, its refusals."""
 
 import csv
+import itertools
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from experiments import compare
+from experiments.comparison import pages
 
 
 def compared(*arguments):
@@ -76,12 +78,38 @@ def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
 
 def test_a_run_is_no_better_than_itself(tmp_path, capsys):
     a = run(tmp_path / "a", scores(0.5))
-    compare.main([a, a])
+    compare.main([a, f"{tmp_path}/../{tmp_path.name}/a"])
     for line in compared(a, a).values():
         assert line.difference == 0
         assert line.better == ""
         assert line.p == 1
-    assert "no difference in AUC" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "A and B are the same run" in said
+    assert "no difference in AUC" in said
+    b = run(tmp_path / "b", scores(0.5, seed=1), 1)
+    compare.main([f"{a},{b}", a])
+    assert f"On both sides: {a}." in " ".join(capsys.readouterr().out.split())
+    compare.main([a, b])
+    said = capsys.readouterr().out
+    assert "On both sides" not in said
+    assert "the same run" not in said
+
+
+@pytest.mark.slow
+def test_no_text_of_the_picture_lies_over_another(tmp_path):
+    found = compared(run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1)))
+    kept = [line for line in found.values() if line.metric != "rmse"]
+    figure = pages.picture(kept, "A: a   B: b")
+    figure.draw_without_rendering()
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 5
+    panels = [axes.get_tightbbox() for axes in shown]
+    note, *others = [text.get_window_extent() for text in figure.texts]
+    for one, two in itertools.combinations([note, *others, *panels], 2):
+        assert not one.overlaps(two)
+    for axes in shown:
+        lower, upper = axes.get_xlim()
+        assert (lower > upper) == ("backwards" in axes.get_xlabel())
 
 
 def test_seeds_make_a_difference_less_certain(tmp_path):
@@ -128,6 +156,7 @@ def test_two_files_are_compared_by_any_key(tmp_path):
         ({"click@all": pl.lit(1.5)}, "column 'click@all' has 1.5 in row 1, expected probabilities"),
         ({"click@all": pl.lit(None, pl.Float64)}, "3,000 of 3,000 scores in column 'click@all'"),
         ({"click@all": pl.lit("high")}, "column 'click@all' holds String, expected numbers"),
+        ({"click": pl.lit("<=50K")}, "holds String, expected numbers; write labels .*--columns"),
         ({"row": pl.struct("row")}, "column 'row' holds Struct.*, expected single values"),
     ],
 )

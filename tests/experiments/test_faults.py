@@ -9,7 +9,7 @@ from dtn_jax.errors import UserError
 from experiments.suites import faults
 from experiments.suites.faults import damage, kills
 from experiments.suites.faults.calls import Work
-from experiments.suites.faults.page import page
+from experiments.suites.faults.page import PAGE, page
 from experiments.suites.faults.tally import Tally
 from experiments.suites.measured import Options
 
@@ -28,6 +28,13 @@ def test_a_small_sample_of_faults_loses_nothing(tmp_path):
     assert all(row["injected"] == faults.QUICK_KILLS for row in kills_)
     assert all(row["lost"] == row["wrong"] == 0 for row in found.rows), found.notes
     assert "| **all** |" in page(found)
+    assert len({(row["fault"], row["where"]) for row in found.rows}) == len(found.rows)
+
+
+def test_no_two_rows_of_the_page_have_one_label():
+    rows = [line.split("|")[1:3] for line in PAGE.read_text().splitlines() if line[:1] == "|"]
+    assert len(rows) > 30
+    assert not [row for row in rows if rows.count(row) > 1 and row[0].strip() != "---"]
 
 
 def test_every_damage_is_one_and_each_end_is_told_apart(tmp_path):

@@ -12,8 +12,9 @@ from configs.logs import get_config
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
+from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.write import export_run
-from dtn_jax.export.write.card import measured
+from dtn_jax.export.write.card import measured, scores
 from dtn_jax.export.write.fixed import read_fixed
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.report.plain_text import escaped, table
@@ -83,6 +84,12 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "| days of the log | 2026-03-01 to 2026-03-10 |",
         "| rows of train |",
         "| split by time | validation from 2026-03-09, test from 2026-03-10 |",
+        "## Scores on test, as logged",
+        "A served model has one value for position, page, and other scores",
+        "stand under “Fields that only training knows”",
+        "| order@all | by those of its tasks |",
+        "shown by whatever ranked them then",
+        "the best state on validation by the mean of the tasks",
         "scored as '1'",
         "scored as the unknown id; optional",
         "| order | binary | rows with click | all rows | none |",
@@ -121,11 +128,25 @@ def test_metrics_with_the_fixed_value_are_those_of_rows_that_have_it(exported):
 
 
 @pytest.mark.slow
-def test_a_fixed_value_that_its_field_cannot_have_is_refused(exported):
-    folder, _ = exported
+def test_a_fixed_value_that_its_field_cannot_have_is_refused_at_once(exported):
+    (folder, _), told = exported, []
     with pytest.raises(UserError, match="field 'price' cannot be fixed to 'dear'"):
-        export_run([folder / "run"], folder / "other", fix="price=dear", say=lambda told: None)
+        export_run([folder / "run"], folder / "other", fix="price=dear", say=told.append)
+    assert told == []
     assert not (folder / "other").exists()
+
+
+@pytest.mark.slow
+def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
+    (folder, model), told = exported, []
+    assert "has not shown this value" not in (model / "card.md").read_text()
+    export_run([folder / "run"], folder / "far", fix="position=77", say=told.append)
+    expected = "train has not shown this value (often enough): the unknown id stands for it"
+    expected += "; no value of train was the unknown id, so the model has not learnt it"
+    assert told[0] == f"Note on position='77': {expected}"
+    text = (folder / "far/card.md").read_text()
+    assert f"scored as '77'; {expected}" in text
+    assert f"Mind: {expected}." in text
 
 
 def test_fixed_values_are_read_and_refused():
@@ -152,6 +173,23 @@ def test_intervals_cover_what_other_samples_have():
         low, high = measured.intervals(scores, schema, 5, False)["click@all"]["auc"]
         inside += low < 0.7602 < high  # P(N(1, 1) > N(0, 1))
     assert 53 <= inside <= 60
+
+
+def test_a_card_says_where_calibration_makes_test_worse():
+    """And shows each output, not the spaces of the losses alone."""
+    schema = Schema(
+        "s", (Field("f"),), (Task("click"), Task("order", space="click", also_report=("all",)))
+    )
+    before = {"order@click": 0.3, "order@all": 0.2, "click@all": 0.5}
+    after = {"order@click": 0.29, "order@all": 0.21, "click@all": 0.50001}
+    found = [{"test": {k: {"logloss": v} for k, v in d.items()}} for d in (before, after)]
+    platt = Choice({"method": "platt"}, {}, "r")
+    choices = {"click": platt, "order": platt}
+    made = measured.Measured(choices, *found, {}, {}, {}, {})
+    text = "\n".join(scores.calibration(made, schema))
+    for key in before:
+        assert f"| {key} |" in text
+    assert "worse with calibration for order@all (0.2000 → 0.2100)." in text
 
 
 def test_names_stay_plain_text():

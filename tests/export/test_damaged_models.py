@@ -59,6 +59,26 @@ def test_a_flipped_bit_is_found(folder, name):
         export.load(folder)
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_the_manifest_does_not_list_is_not_read(folder, name):
+    path = folder / model_folder.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["files"][name]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=f"damaged: it does not list {name}; export the run again"):
+        export.load(folder)
+
+
+def test_a_file_beside_those_of_the_manifest_is_refused(folder):
+    (folder / ".DS_Store").touch()
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/a.pyc").touch()
+    export.load(folder)
+    (folder / "encoders/spec.json").write_text("{}")
+    with pytest.raises(UserError, match=r"encoders/spec.json is not in manifest.json.*move it out"):
+        export.load(folder)
+
+
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(

@@ -36,6 +36,11 @@ def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     assert not [text for text in texts if str(finished_run.parents[1]) in text]
 
 
+def test_a_card_knows_which_data_were_ranked(exported_model):
+    """People of a census were shown by nothing: test_card.py has a log."""
+    assert "ranked" not in (exported_model / "card.md").read_text()
+
+
 def test_a_model_is_replaced_only_where_asked_for(finished_run, exported_model, tmp_path):
     out = tmp_path / "model"
     given = [f"--workdir={finished_run}", f"--out={out}"]

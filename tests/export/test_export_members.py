@@ -1,6 +1,7 @@
 """Several runs as one model, the best state for a task, and narrower tables, from workdirs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -26,6 +27,14 @@ def other_seed(prepared_dir, tmp_path_factory):
     return finished(prepared_dir, tmp_path_factory.mktemp("other") / "run", seed=2)
 
 
+def card_numbers(model):
+    """Dense parameters, embedding parameters and FLOPs, as a card has them."""
+    text = (model / "card.md").read_text()
+    names = ("dense parameters", "embedding parameters", "forward FLOPs an example")
+    found = (re.search(rf"\| {name} \| ([\d,]+)", text)[1] for name in names)
+    return [int(number.replace(",", "")) for number in found]
+
+
 @pytest.fixture
 def batch(prepared_dir):
     data = build_run(small(prepared_dir)).data
@@ -41,11 +50,13 @@ def test_runs_of_two_seeds_become_their_mean(finished_run, other_seed, batch, tm
         alone = opened(export_run([workdir], tmp_path / workdir.parent.name)).logits(batch)
         probabilities.append(1 / (1 + np.exp(-alone.astype(np.float64))))
     mean = np.mean(probabilities, axis=0)
+    sizes = [card_numbers(folder) for folder in (tmp_path / finished_run.parent.name, out)]
+    assert sizes[1] == [2 * number for number in sizes[0]]
     logits = opened(out).logits(batch)
     np.testing.assert_allclose(logits, np.log(mean) - np.log1p(-mean), rtol=0, atol=1e-5)
     assert model_folder.read_facts(out).members == (
-        {"seed": 0, "step": 45},
-        {"seed": 2, "step": 45},
+        {"seed": 0, "step": 45, "selected_by": "mean"},
+        {"seed": 2, "step": 45, "selected_by": "mean"},
     )
     make_again(out)
     np.testing.assert_array_equal(opened(out).logits(batch), logits)
@@ -58,7 +69,10 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
     given = [f"--workdir={other_seed}", f"--out={tmp_path / 'model'}"]
     export.main([*given, "--select=never_married"])
     found = opened(tmp_path / "model")
-    assert found.facts.members[0]["step"] == steps["never_married"]
+    chosen = {"seed": 2, "step": steps["never_married"], "selected_by": "never_married"}
+    assert found.facts.members == (chosen,)
+    card = (tmp_path / "model/card.md").read_text()
+    assert r"| state | the best state on validation for never\_married |" in card
     run = build_run(small(prepared_dir, seed=2))
     state, step = best_state(run, other_seed)
     assert step == steps["mean"]
@@ -81,6 +95,12 @@ def test_narrower_tables_are_compared_on_validation(finished_run, exported_model
     assert 0 < abs(stored["logloss"] - exact["logloss"]) < 0.01
     assert not (out / "exact").exists()
     assert opened(out).facts.tasks == ("income",)
+    dense, _, flops = card_numbers(out)
+    whole = json.loads((finished_run / "results.json").read_text())
+    assert card_numbers(exported_model)[::2] == [whole["parameters"], whole["flops_per_example"]]
+    tower = 8 * 8 + 8 * 1  # of never_married: its two products
+    assert flops == whole["flops_per_example"] - 2 * tower
+    assert dense < whole["parameters"] - tower
     sizes = [(folder / "weights.safetensors").stat().st_size for folder in (out, exported_model)]
     assert sizes[0] < sizes[1]
     with pytest.raises(UserError, match="unknown task 'clicks'"):

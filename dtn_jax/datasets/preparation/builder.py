@@ -222,6 +222,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         prepared = {
             "fingerprint": self.digest.hexdigest(),
             "recipe": self.recipe(),
+            checked_files.SEALED: True,
             "layout": dataclasses.asdict(self.layout()),
             "rows": self.rows,
             "unknown_values": self.counts.unknown,

@@ -1,13 +1,15 @@
 """A prepared set's files are those that were written: they have checksums, like checkpoints.
 
-All files are verified whenever a set is opened. Of a long file of records that means its ends, with
-the index of its records: array_record itself verifies each record that it reads.
+prepared.json says that they are there; sets of an earlier version have none, and open with a
+warning. All files are verified whenever a set is opened. Of a long file of records that means its
+ends, with the index of its records: array_record itself verifies each record that it reads.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import pathlib
 from collections.abc import Iterable
 
@@ -15,6 +17,7 @@ from dtn_jax import checksums
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
 
+SEALED = "checksums"  # in prepared.json: whether the set was made with checksums
 ENDS = 64 << 10  # bytes of each end of a long file that are hashed
 LONG = 64 << 20  # bytes of a file of records beyond which its ends stand for it
 RECORDS = ".array_record"  # in the names of files of records
@@ -41,6 +44,11 @@ def check(folder: pathlib.Path) -> None:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder, expected a prepared set; {remedy(folder)}")
     if not checksums.are_there(folder):
+        if _was_sealed(folder):
+            raise UserError(
+                f"{folder / checksums.NAME} is missing, so damage to the set's files would not "
+                f"show; {remedy(folder)}"
+            )
         _warn_once(folder)
     elif problem := checksums.damage(folder, checksums.names(folder), _checksum):
         raise UserError(f"{folder}/{problem}; {remedy(folder)}")
@@ -62,6 +70,15 @@ def hash_ends(path: pathlib.Path) -> str:
 def _checksum(path: pathlib.Path) -> str:
     long = RECORDS in path.name and path.stat().st_size > LONG
     return hash_ends(path) if long else checksums.checksum(path)
+
+
+def _was_sealed(folder: pathlib.Path) -> bool:
+    """Whether a set was made with checksums, as its prepared.json says; False where it is damaged,
+    which is told when it is read."""
+    try:
+        return bool(json.loads((folder / "prepared.json").read_text()).get(SEALED))
+    except checksums.UNREADABLE:
+        return False
 
 
 @functools.cache

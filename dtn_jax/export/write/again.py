@@ -27,6 +27,7 @@ from dtn_jax.export.write.weights import stored_shapes
 from dtn_jax.models import build as architectures
 from dtn_jax.run import build_model, told_as_built
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import full_path
 from dtn_jax.tables.plan import make_plan
 
 
@@ -46,7 +47,7 @@ def make_again(
       UserError: the folder is damaged, plug-ins are missing or others, or this version builds
         another model of its config.
     """
-    folder = pathlib.Path(model).expanduser().absolute()
+    folder = full_path(model)
     manifest = model_folder.read_manifest(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
     stored = stored_shapes(folder / model_folder.WEIGHTS)

@@ -14,6 +14,7 @@ from dtn_jax.config.plugins import PART
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
 from dtn_jax.export.write import encoder_files
+from dtn_jax.export.write.fixed import all_fixed
 from dtn_jax.export.write.program import PLATFORMS, Forward
 from dtn_jax.export.write.trained import Member
 from dtn_jax.run import Run
@@ -62,13 +63,15 @@ def facts_of(
     every = dataclasses.asdict(run.schema)["tasks"] if schema != run.schema else ()
     return Facts(
         config=config,
-        members=tuple({"seed": m.seed, "step": m.step} for m in members),
+        members=tuple(
+            {"seed": m.seed, "step": m.step, "selected_by": m.selected_by} for m in members
+        ),
         offsets=plan.offsets,
         rows=plan.used["embedding"],
         tables=tuple(tables),
         table_dtype=forward.table_dtype,
         tasks=tuple(name for name in schema.task_names if not wanted or name in wanted),
-        fixed={**(spec.fixed() if spec else {}), **fixed},
+        fixed=all_fixed(run, fixed),
         optional=spec.optional() if spec else (),
         all_tasks=tuple(every),
     )

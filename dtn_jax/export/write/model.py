@@ -18,15 +18,17 @@ from dtn_jax.export import calibration, fit_calibration, model_folder
 from dtn_jax.export.write import described, encoder_files, trained
 from dtn_jax.export.write.card import page
 from dtn_jax.export.write.card.measured import measure
-from dtn_jax.export.write.fixed import read_fixed
+from dtn_jax.export.write.fixed import all_fixed, read_fixed, unseen, value_text
 from dtn_jax.export.write.new_folder import check_free, new_folder
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
+from dtn_jax.export.write.size import size_of
 from dtn_jax.export.write.split_scores import split_scores
 from dtn_jax.export.write.trained import Member
 from dtn_jax.export.write.weights import write_weights
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
+from dtn_jax.shared_files import full_path
 
 EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
@@ -69,8 +71,7 @@ def export_run(
       UserError: a run is not finished, or damaged, or differs from the others, or computes in
         float64; an option names what is not there; `out` is there and is not to be replaced.
     """
-    out = pathlib.Path(out).expanduser().absolute()
-    workdirs = [pathlib.Path(folder).expanduser().absolute() for folder in workdirs]
+    out, workdirs = full_path(out), [full_path(folder) for folder in workdirs]
     check_free(out, replace)
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)
@@ -82,6 +83,9 @@ def export_run(
         )
     wanted = tuple(choose("task", name, run.schema.task_names) for name in tasks)
     fixed = read_fixed(fix, run.schema)
+    values = all_fixed(run, fixed)
+    for name, told in unseen(run, values).items():
+        say(f"Note on {name}={value_text(values[name])}: {told}")
     with new_folder(out, replace) as folder:
         members = [trained.read(run, workdir, select) for workdir in workdirs]
         told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))
@@ -123,7 +127,8 @@ def _fill(
         stored = described.measured(forward, own, *_metrics(run, schema, exact, validation))
     say("The card, with the scores of test")
     manifest = described.manifest_of(run)
-    page.write(folder, run, measure(folder, run, validation, choices), manifest, stored)
+    measured, size = measure(folder, run, validation, choices), size_of(folder, forward)
+    page.write(folder, run, size, measured, manifest, stored)
     model_folder.write_manifest(folder, manifest)
 
 

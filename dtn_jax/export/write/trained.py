@@ -18,7 +18,9 @@ from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
 from dtn_jax.run import Run, build_run
+from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
+from dtn_jax.workdir import found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Member:
     Attributes:
       seed: of the run.
       step: of the state.
+      selected_by: by what that state is the best: a task, or the mean of all.
       dense: {name: array}: `params/…` and `model_state/…`.
       tables: {`tables/…`: what gives its rows as they are stored, piece by piece}
     """
 
     seed: int
     step: int
+    selected_by: str
     dense: dict[str, jax.Array]
     tables: dict[str, Callable[[], Iterator[np.ndarray]]]
 
@@ -98,4 +102,5 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
         dense, tables = checkpoints.of_best(step, weights)
     dense = {k: v for part, tree in dense.items() for k, v in named(part, tree).items()}
     seed = int(json.loads((folder / "config.json").read_text())["config"]["seed"])
-    return Member(seed, step, dense, tables)
+    by = select or str(found.read(folder).get("selected_by", MEAN))
+    return Member(seed, step, by, dense, tables)

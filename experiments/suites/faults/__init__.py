@@ -12,8 +12,7 @@ import pathlib
 import tempfile
 import time
 
-import rich
-
+from dtn_jax.report import screen
 from dtn_jax.run import build_run
 from experiments import command
 
@@ -28,7 +27,7 @@ KILLS, QUICK_KILLS = 50, 2  # of each command
 DISKS, QUICK_DISKS = 7, 1
 TOGETHER, QUICK_TOGETHER = 5, 1
 DAMAGES, QUICK_DAMAGES = 300, 1  # of each kind of file
-SLOW = {"run": 60, "model": 60}  # kinds whose reading takes a second or more, of each file
+SLOW = {"finished run": 60, "model": 60}  # kinds whose reading takes a second or more, of each file
 QUICK_WORKS = ("train, device", "prepare")
 NOTES = [
     "survived: the numbers of an undisturbed call. named: an error that says what is wrong, and "
@@ -53,7 +52,7 @@ def measure(options: Options) -> Measured:
             chosen = [work for work in chosen if work.name in QUICK_WORKS]
         tallies = []
         for tally in injected(two, chosen, folder, data, finished, model, quick):
-            rich.print(f"{time.monotonic() - begun:6.0f} s {dict(tally.row())}")
+            screen.say(f"{time.monotonic() - begun:6.0f} s {dict(tally.row())}")
             tallies.append(tally)
     lost, wrong = (sum(getattr(t, kind) for t in tallies) for kind in ("lost", "wrong"))
     goals = [

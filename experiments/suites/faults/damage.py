@@ -159,7 +159,12 @@ def kinds(
             found = checkpoints.read_before(int(folder.name) + 1, run.state_places)
             states[int(folder.name)] = digest_of(found[0].replace(key=None))
     return [
-        Kind("run", finished, lambda p: p.parent == finished and p.name in with_sums, of_finished),
+        Kind(
+            "finished run",
+            finished,
+            lambda p: p.parent == finished and p.name in with_sums,
+            of_finished,
+        ),
         Kind("last checkpoints", finished, lambda p: whole / "last" in p.parents, of_last),
         Kind("best states", finished, lambda p: whole / "best" in p.parents, of_best),
         Kind("prepared set", data, lambda p: not p.name.endswith(".lock"), of_set),

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from toy_set import Toy
+from toy_set import Toy, without_checksums
 
 from dtn_jax import checksums
 from dtn_jax.datasets.preparation import checked_files
@@ -102,15 +102,20 @@ def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
 
 
 def test_a_set_of_an_earlier_version_opens_and_says_so_once(folder, capsys):
-    (folder / checksums.NAME).unlink()
+    without_checksums(folder)
     assert read(folder).rows == read(folder).rows
     said = capsys.readouterr()
     assert (said.out + said.err).count("has no checksums (an earlier version prepared it)") == 1
 
 
+def test_checksums_that_were_made_and_are_gone_are_told(folder):
+    (folder / checksums.NAME).unlink()
+    told(folder, f"{checksums.NAME} is missing")
+
+
 @pytest.mark.parametrize("edit", [('"train": 30', '"train": 20'), ('"lanes": 2', '"lanes": 0')])
 def test_other_rows_of_a_set_of_an_earlier_version_are_told(folder, edit):
-    (folder / checksums.NAME).unlink()
+    without_checksums(folder)
     path = folder / "prepared.json"
     path.write_text(path.read_text().replace(*edit))
     with pytest.raises(

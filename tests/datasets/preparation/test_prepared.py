@@ -6,9 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from toy_set import Toy
+from toy_set import Toy, without_checksums
 
-from dtn_jax import checksums
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.prepared import check_ids, read
@@ -40,8 +39,7 @@ def folder(whole, tmp_path):
 @pytest.fixture
 def older(folder):
     """The copy as an earlier version would have prepared it."""
-    (folder / checksums.NAME).unlink()
-    return folder
+    return without_checksums(folder)
 
 
 def test_read_gives_what_was_prepared(folder):

@@ -63,6 +63,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     prepared = {
         "fingerprint": _fingerprint(folder, work, written),
         **provenance,
+        checked_files.SEALED: True,
         "layout": dataclasses.asdict(layout),
         "rows": merged["rows"],
         "unknown_values": tally.unknown,

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.encoder_files import spec_of
+from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.plain_text import escaped, table
@@ -60,7 +62,8 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
     for field in model.schema.fields:
         notes = []
         if field.name in facts.fixed:
-            notes.append(f"scored as {value(facts.fixed[field.name])}")
+            notes.append(f"scored as {value_text(facts.fixed[field.name])}")
+            notes += [model.unseen[field.name]] if field.name in model.unseen else []
         if field.name in facts.optional:
             notes.append("optional")
         if field.name in data_.hash_functions:
@@ -87,10 +90,6 @@ def kind(field: Field) -> str:
     return field.kind + more
 
 
-def value(given: object) -> str:
-    return "the unknown id" if given is None else repr(given)
-
-
 def unknown(run: Run, split: str, name: str) -> str:
     """The share of a field's values that are unknown."""
     count = run.data.unknown_values.get(split, {}).get(name)
@@ -114,10 +113,11 @@ def _space(space: str) -> str:
 
 def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     """What the model was not tried on, as far as its data tell. Plain text of Markdown."""
-    yield (
-        "Trained and tested on rows that were logged, shown by whatever ranked them then. Of items "
-        "that were never shown it says nothing that was tested."
-    )
+    if spec_of(run.data):
+        yield (
+            "Trained and tested on rows that were logged, shown by whatever ranked them then. Of "
+            "items that were never shown it says nothing that was tested."
+        )
     if span := days(run.data.notes):
         yield f"Its rows are of {span[0]} to {span[1]}; it was not tried on any later day."
     else:
@@ -136,8 +136,9 @@ def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     )
     for name, fixed in model.facts.fixed.items():
         yield (
-            f"It scores each row as if {escaped(name)} were {escaped(value(fixed))}: its "
+            f"It scores each row as if {escaped(name)} were {escaped(value_text(fixed))}: its "
             "probabilities are those of that case, not of the row as it will be shown."
+            + (f" Mind: {model.unseen[name]}." if name in model.unseen else "")
         )
     few = [
         key

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
-from dtn_jax.export import calibration, encoding, model_folder
+from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.fit_calibration import Choice
-from dtn_jax.export.log_encoding import STANDS
 from dtn_jax.export.write.encoder_files import spec_of
+from dtn_jax.export.write.fixed import encoded_row
 from dtn_jax.export.write.split_scores import split_scores
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
@@ -103,23 +102,13 @@ def measure(
 def fixed_row(folder: pathlib.Path, run: Run) -> Encoded | None:
     """A row with the values of the fixed fields; None where none is fixed, or a cross reads one
     of them, whose prepared rows do not tell the other's value.
-
-    Raises:
-      UserError: a fixed value is none that its field can have.
     """
-    facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
+    facts = model_folder.read_facts(folder)
     spec = spec_of(run.data)
     crossed = {name for field in (spec.fields if spec else ()) for name in field.cross}
     if not facts.fixed or crossed & set(facts.fixed):
         return None
-    encoder = encoding.read(folder, schema, facts)
-    found = encoder.encode([dict.fromkeys(encoder.columns) or {"": None}])
-    for bad in found.bad:
-        name = bad.column.removeprefix(STANDS)
-        if name in facts.fixed:
-            told = f"field {name!r} cannot be fixed to {facts.fixed[name]!r}: {bad.reason}"
-            raise UserError(told)
-    return found
+    return encoded_row(run, facts.fixed)
 
 
 def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Intervals:

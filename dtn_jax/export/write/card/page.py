@@ -16,8 +16,11 @@ from dtn_jax.export.write import described
 from dtn_jax.export.write.card import data, pictures, scores
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.fixed import unseen
+from dtn_jax.export.write.size import Size
 from dtn_jax.report.plain_text import escaped, table
 from dtn_jax.run import Run
+from dtn_jax.schema import MEAN
 
 PICTURE = "calibration.png"
 LOAD = """```python
@@ -35,20 +38,34 @@ python -m experiments.serve --model=MODEL
 
 
 def write(
-    folder: pathlib.Path, run: Run, measured: Measured, manifest: Mapping, stored: Mapping
+    folder: pathlib.Path,
+    run: Run,
+    size: Size,
+    measured: Measured,
+    manifest: Mapping,
+    stored: Mapping,
 ) -> None:
     """Writes card.md and card/.
 
     Args:
       folder: of the model; all that scores rows is written.
       run: that it is of.
+      size: of the model.
       measured: its scores.
       manifest: what the manifest says beside the files.
       stored: what another dtype of the tables changes, as `described.measured` has it; {} where
         they are as trained.
     """
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
-    model = Subject(schema, facts, manifest, outputs(schema, facts.tasks), stored)
+    model = Subject(
+        schema,
+        facts,
+        manifest,
+        outputs(schema, facts.tasks),
+        size,
+        unseen(run, facts.fixed),
+        stored,
+    )
     beside = folder / described.MEASURED
     beside.parent.mkdir(exist_ok=True)
     pictures.calibration(measured, beside.parent / PICTURE)
@@ -78,9 +95,10 @@ def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     yield from data.fields(model, run)
     yield "### Tasks"
     yield from data.tasks(model)
-    yield "## Scores on test"
-    yield from scores.test(measured, run)
-    yield "## Scores on validation"
+    logged = ", as logged" * bool(model.facts.fixed)
+    yield f"## Scores on test{logged}"
+    yield from scores.test(measured, run, model)
+    yield f"## Scores on validation{logged}"
     yield from scores.validation(measured, model)
     yield "## Calibration"
     yield from scores.calibration(measured, model.schema)
@@ -95,17 +113,20 @@ def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
 
 
 def architecture(model: Subject, run: Run) -> Iterator[tuple[str, str]]:
-    config, facts, size = run.config, model.facts, run.size
+    config, facts, size = run.config, model.facts, model.size
     yield "architecture", config.model.architecture
     yield "experts", str(config.model.experts)
     yield "outputs", ", ".join(model.outputs)
-    yield "dense parameters", f"{size.parameters:,}"
-    yield "embedding parameters", f"{run.table_parameters:,} ({facts.rows:,} rows)"
+    yield "dense parameters", f"{size.dense:,}"
+    yield "embedding parameters", f"{size.embedding:,} ({facts.rows:,} rows)"
     yield "tables stored as", facts.table_dtype
-    yield "forward FLOPs an example", f"{size.flops_per_example:,}"
+    yield "forward FLOPs an example", f"{size.flops:,}"
     seeds = "; ".join(f"seed {own['seed']} at step {own['step']}" for own in facts.members)
     mean = "the mean probability of " if len(facts.members) > 1 else ""
     yield "runs", f"{mean}{seeds}"
+    by = facts.members[0]["selected_by"]
+    told = "the best state on validation by the mean of the tasks' metrics"
+    yield "state", told if by == MEAN else f"the best state on validation for {by}"
     if run.config.plugins:
         names = ", ".join(str(own["name"]) for own in model.manifest.get("plugins") or ())
         yield "plug-ins", names

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from dtn_jax.export.write.card.data import value
 from dtn_jax.export.write.card.measured import DRAWS, Measured, Metrics
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.plain_text import escaped, table
@@ -17,10 +17,21 @@ from dtn_jax.schema import Schema
 
 NAMES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "ece": "ECE", "rmse": "RMSE"}
 NAMES["ratio"] = "predicted/observed"
+FOLLOWS = "by those of its tasks"  # in a space that is not that of the loss
 SHOWN = ("auc", "logloss", "rmse")  # what is compared as trained and as exported
 
 
-def test(measured: Measured, run: Run) -> Iterator[str]:
+FIXED = "Fields that only training knows"  # a section's title
+
+
+def test(measured: Measured, run: Run, model: Subject) -> Iterator[str]:
+    if model.facts.fixed:
+        names = ", ".join(escaped(name) for name in model.facts.fixed)
+        where = "stand" if measured.fixed else "were not measured: see"
+        yield (
+            f"These are scores of rows as they were logged. A served model has one value for "
+            f"{names}, and other scores, which {where} under “{FIXED}”."
+        )
     units = "groups" if run.schema.group else "rows"
     yield metrics_table(measured.calibrated["test"], measured.intervals)
     yield (
@@ -89,19 +100,27 @@ def validation(measured: Measured, model: Subject) -> Iterator[str]:
 
 def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
     """How each task is calibrated, and what that does on test."""
-    rows, reasons = [], []
+    rows, reasons, worse = [], [], []
     for task in schema.tasks:
-        choice, key = measured.choices[task.name], f"{task.name}@{task.space}"
-        before, after = (m["test"][key] for m in (measured.uncalibrated, measured.calibrated))
-        if task.kind == "binary":
+        choice = measured.choices[task.name]
+        reasons.append(f"- {escaped(task.name)}: {escaped(choice.reason)}")
+        for space in task.spaces if task.kind == "binary" else ():
+            key = f"{task.name}@{space}"
+            before, after = (m["test"][key] for m in (measured.uncalibrated, measured.calibrated))
             cells = [_pair(before.get(n), after.get(n)) for n in ("logloss", "ece", "auc")]
             cells.insert(2, _pair(ratio(before), ratio(after)))
-            rows.append((key, choice.calibration["method"], *cells))
-        reasons.append(f"- {escaped(task.name)}: {escaped(choice.reason)}")
+            own = space == task.space
+            rows.append((key, choice.calibration["method"] if own else FOLLOWS, *cells))
+            if rises(before.get("logloss"), after.get("logloss")):
+                worse.append(f"{escaped(key)} ({cells[0]})")
     if rows:
         header = ("task@space", "calibration", "log loss", "ECE", "predicted/observed", "AUC")
         yield table(header, rows, left=2)
-        yield "On test, before → after. It was fitted and chosen on validation alone:"
+        yield "On test, before → after."
+    if worse:
+        told = f"Log loss on test is worse with calibration for {', '.join(worse)}."
+        yield f"{told} Test chooses nothing, so the calibration stays."
+    yield "It was fitted and chosen on validation alone:"
     yield "\n".join(reasons)
     if rows:
         yield "![Calibration on test, before and after](card/calibration.png)"
@@ -119,6 +138,11 @@ def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
         yield table(("part", "rows", "predicted", "observed", "95 % interval"), lines)
 
 
+def rises(before: float | None, after: float | None) -> bool:
+    """Whether a metric rises, in the digits that a card shows."""
+    return None not in (before, after) and round(after, 4) > round(before, 4)
+
+
 def _pair(before: float | None, after: float | None) -> str:
     shown = ("n/d" if v is None else f"{v:.4f}" for v in (before, after))
     return " → ".join(shown)
@@ -133,8 +157,8 @@ def fixed(model: Subject, measured: Measured) -> Iterator[str]:
     facts = model.facts
     if not facts.fixed:
         return
-    yield "## Fields that only training knows"
-    names = ", ".join(f"{escaped(n)} (as {escaped(value(v))})" for n, v in facts.fixed.items())
+    yield f"## {FIXED}"
+    names = ", ".join(f"{escaped(n)} (as {escaped(value_text(v))})" for n, v in facts.fixed.items())
     yield f"Inputs in training, with one value when rows are scored: {names}."
     if not measured.fixed:
         yield "A cross reads one of them, so scores with its fixed value were not measured here."

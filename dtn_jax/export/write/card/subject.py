@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.write.size import Size
 from dtn_jax.schema import Schema
 
 
@@ -18,6 +19,8 @@ class Subject:
       facts: what model.json says.
       manifest: what the manifest says beside the files.
       outputs: the columns of its scores.
+      size: of the model.
+      unseen: {field: what to say of it}, of fixed values that train has not shown.
       stored: validation with tables as trained and as stored, of measured.json; {} where those
         are the same.
     """
@@ -26,4 +29,6 @@ class Subject:
     facts: Facts
     manifest: Mapping
     outputs: tuple[str, ...]
+    size: Size
+    unseen: Mapping[str, str]
     stored: Mapping

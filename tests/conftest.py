@@ -6,6 +6,7 @@ and the shapes in the annotations of every function of dtn_jax checked at each c
 
 import os
 import pathlib
+import signal
 
 import compile_cache
 
@@ -17,6 +18,10 @@ os.environ["XLA_FLAGS"] = compile_cache.with_flags(
 os.environ["JAX_COMPILATION_CACHE_DIR"] = compile_cache.folder()
 # Even what compiles in a few milliseconds is read faster.
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+# A shell in the background has SIGINT ignored, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import beartype
 import jax

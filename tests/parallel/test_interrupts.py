@@ -47,7 +47,10 @@ def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
     time.sleep(seconds)
     start = time.monotonic()
     made.send_signal(signal.SIGINT)
-    _, err = made.communicate(timeout=30)
+    try:
+        _, err = made.communicate(timeout=30)
+    finally:
+        made.kill()
     return made.returncode, err.decode(), time.monotonic() - start
 
 

@@ -105,15 +105,20 @@ def plain(column: pl.Series, bad: Bad) -> pl.Series:
     return pl.Series(name, [None] * len(column), dtype=pl.Null)
 
 
+def _once_each(there: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+    """The wanted columns that are there; raises UserError where one is missing, or there twice."""
+    check_there(there, columns, optional)
+    found = [name for name in columns if name in there]
+    if twice := [name for name in found if there.count(name) > 1]:
+        raise UserError(f"the rows have column {twice[0]!r} more than once")
+    return found
+
+
 def _of_arrow(
     rows: pa.Table | pa.RecordBatch, columns: Sequence[str], optional: Sequence[str]
 ) -> dict[str, pl.Series]:
-    there = rows.schema.names
-    check_there(there, columns, optional)
     found = {}
-    for name in [name for name in columns if name in there]:
-        if there.count(name) > 1:
-            raise UserError(f"the rows have column {name!r} more than once")
+    for name in _once_each(rows.schema.names, columns, optional):
         try:
             found[name] = pl.from_arrow(rows.column(name))
         except (pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
@@ -125,11 +130,8 @@ def _of_pandas(
     rows: Any, columns: Sequence[str], optional: Sequence[str], bad: Bad
 ) -> dict[str, pl.Series]:
     there = [name for name in rows.columns if isinstance(name, str)]
-    check_there(there, columns, optional)
     found = {}
-    for name in [name for name in columns if name in there]:
-        if there.count(name) > 1:
-            raise UserError(f"the rows have column {name!r} more than once")
+    for name in _once_each(there, columns, optional):
         try:
             found[name] = pl.from_arrow(pa.Array.from_pandas(rows[name]))
         except (pa.ArrowException, TypeError, ValueError):  # values of several types

@@ -22,7 +22,7 @@ from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.export.serve.asked import Asked, Column, Type
 from dtn_jax.export.serve.limits import TEXT, Limits
-from dtn_jax.export.serve.reading import NUMBER, Reading
+from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
 
 FORM = '{"rows": [{…}, …]} or {"user": {…}, "candidates": [{…}, …]}'
@@ -134,8 +134,6 @@ def _columns(
             values, where = [user[name]], "user"
         else:
             values, where = _values(rows, name, name in reading.optional, what), what
-        if name in reading.numbers and bool in {v.__class__ for v in values}:
-            _check(values, lambda v: v is not True and v is not False, name, where, NUMBER)
         column, type = _column(name, values, where, reading.expected[name], odd, small)
         if where == "user" and small:
             one = isinstance(column, list)

@@ -1,34 +1,20 @@
 """No damage to a prepared set's files leads to other numbers: each is told, by the file's name."""
 
 import json
-import pathlib
 import random
 import re
-import shutil
 
 import pytest
-from toy_set import Toy, without_checksums
+from toy_set import without_checksums
 
 from dtn_jax import checksums
 from dtn_jax.datasets.preparation import checked_files
 from dtn_jax.datasets.preparation.prepared import read
 from dtn_jax.errors import UserError
 
+pytest_plugins = ["prepared_toy"]
+
 RECORDS = "toy-{}.array_record-00000-of-00001"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A prepared set that no test touches."""
-    builder = Toy(data_dir=str(tmp_path_factory.mktemp("toy")))
-    builder.download_and_prepare()
-    return pathlib.Path(builder.data_dir)
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """A copy of the prepared set to spoil."""
-    return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
 
 
 def told(folder, name):

@@ -1,8 +1,6 @@
 """Prepared sets as they are read: whole, damaged, with ids beyond their tables."""
 
 import json
-import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -14,26 +12,14 @@ from dtn_jax.datasets.preparation.prepared import check_ids, read
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field, Schema, Task
 
+pytest_plugins = ["prepared_toy"]
+
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
     monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
     for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A prepared set that no test touches."""
-    builder = Toy(data_dir=str(tmp_path_factory.mktemp("toy")))
-    builder.download_and_prepare()
-    return pathlib.Path(builder.data_dir)
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    """A copy of the prepared set to spoil."""
-    return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
 
 
 @pytest.fixture

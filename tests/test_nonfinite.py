@@ -13,10 +13,11 @@ from poisoned_rows import poison
 from small_runs import CutError, assert_same_run, cut_after, logged, small
 from toy_steps import STEPS, batches, build, config
 
+from dtn_jax import step
 from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
-from dtn_jax.losses import cross_entropy
+from dtn_jax.losses import cross_entropy, finite
 from dtn_jax.replicas import train_replicas
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -86,6 +87,29 @@ def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch)
     assert int(state.step) == 1
     assert np.isfinite(metrics["losses"][0]).all()
     assert np.asarray(metrics["nonfinite"][0]).any()
+
+
+@pytest.mark.parametrize("part", ["rows", "dense"])
+def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, part):
+    plain = step.make_gradients
+
+    def spoiling(*given):
+        gradients = plain(*given)
+
+        def spoiled(*given):
+            found = gradients(*given)
+            leaves, tree = jax.tree.flatten(getattr(found, part))
+            leaves[-1] = leaves[-1].at[(0,) * leaves[-1].ndim].set(jnp.inf)
+            return found._replace(**{part: tree.unflatten(leaves)})
+
+        return spoiled
+
+    monkeypatch.setattr(step, "make_gradients", spoiling)
+    state, metrics = stepped(config(), batches(), STEPS)
+    names = finite.names(build(config())[1].schema.task_names, state.params, state.tables)
+    marked = [names[n] for n in np.flatnonzero(metrics["nonfinite"][0])]
+    last = {"rows": "table embedding", "dense": finite.paths(state.params)[-1]}[part]
+    assert marked == [last]
 
 
 def stopping(workdir, c) -> str:

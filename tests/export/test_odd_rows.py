@@ -5,6 +5,7 @@ import datetime
 import made_models
 import numpy as np
 import own_log
+import pandas as pd
 import polars as pl
 import pytest
 from made_models import FRAME
@@ -52,6 +53,17 @@ def test_a_number_that_is_no_time(shop, tmp_path, value):
     job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv")
     list(job.run())
     assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.account.summary()[0]
+
+
+@pytest.mark.parametrize("form", ["to_arrow", "to_pandas"])
+def test_a_column_that_is_there_twice(made, form):
+    name = FRAME.columns[0]
+    once = getattr(FRAME, form)()
+    twice = pd.concat([once, once[[name]]], axis=1) if form == "to_pandas" else None
+    if twice is None:
+        twice = once.append_column(name, once.column(name))
+    with pytest.raises(UserError, match=f"the rows have column '{name}' more than once"):
+        made.score(twice)
 
 
 def answer(model, body):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -143,12 +144,11 @@ class Parts:
         try:
             yield
         except (OSError, pl.exceptions.ComputeError) as error:
-            kept = (
-                f"; what is scored stays in {self.folder}, and the same command goes on from there"
-            )
-            raise UserError(
-                f"{self.output} can't be written: {error}{kept if self._any() else ''}"
-            ) from None
+            number = getattr(error, "errno", None)
+            fault = os.strerror(number) if number else str(error)
+            remedy = REMEDIES.get(number, "name a place that can be written")
+            kept = f" (what is scored stays in {self.folder})" if self._any() else ""
+            raise UserError(f"{self.output} can't be written: {fault}; {remedy}{kept}") from None
 
     def done(self, unit: int) -> Account | None:
         """The account of a unit that was scored; None where it was not."""

@@ -112,12 +112,12 @@ def evaluate(
 def calibration(
     scores: Scores, schema: Schema, bins: int, weighted: bool
 ) -> dict[str, CalibrationCurve | None]:
-    """{task@space: CalibrationCurve} of the binary tasks, each in the space of its loss."""
+    """{task@space: CalibrationCurve} of the binary tasks in all their spaces."""
     curves = {}
     for task in schema.tasks:
-        if task.kind == "binary":
-            logits, labels, weights, _ = scores.of(task.name, task.space, schema)
-            curves[f"{task.name}@{task.space}"] = calibration_curve(
+        for space in task.spaces if task.kind == "binary" else ():
+            logits, labels, weights, _ = scores.of(task.name, space, schema)
+            curves[f"{task.name}@{space}"] = calibration_curve(
                 sigmoid(logits), labels, bins, weights if weighted else None
             )
     return curves

@@ -14,6 +14,7 @@ import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
+from dtn_jax.export.fit_calibration import AUTO, WAYS
 from dtn_jax.export.write import export_run, make_again
 from dtn_jax.export.write.model import read_tasks
 from dtn_jax.export.write.onnx import write_onnx
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         select=known.select,
         replace=known.replace,
         fix=known.fix,
+        calibrate=known.calibration or AUTO,
         plugins=known.plugins,
         data_dir=known.data_dir,
         manual_dir=known.manual_dir,
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
     """Raises UserError where an option of an export stands beside one that has no use for it."""
     others = ("again", "onnx", "workdir", "out", "tables", "tasks", "select", "fix", "replace")
+    others += ("calibration",)
     given = [n for n in others if getattr(known, n) and n not in (option, *more)]
     if given:
         raise UserError(f"--{option} has no use for --{given[0]}: it reads a model's folder alone")
@@ -78,6 +81,11 @@ def make_parser() -> command.Parser:
     add("tasks", "tasks whose scores the model gives, by comma (default: all)")
     add("select", "the best state for this task (default: the state that the run reports)")
     add("fix", "values of fields that only training knows, such as position=1,page=null")
+    add(
+        "calibration",
+        f"of every task, by validation: {', '.join(WAYS)} (default: {AUTO}, which keeps of the "
+        "others what helps a task and makes no output worse that is derived from it)",
+    )
     add("again", "a model's folder, whose program is made anew")
     add("onnx", "a model's folder, to be written to --out as an ONNX file (see docs/export.md)")
     parser.add_argument(

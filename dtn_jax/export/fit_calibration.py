@@ -10,6 +10,7 @@ Which one is decided inside validation. Five folds (whole groups where the data 
 each scored by what the others fit. From none over platt to isotonic, the choice moves on where
 the log loss that way falls by more than NOISE standard errors of that difference, whose rows (or
 groups) are the sample. So calibration is off where it does not help, or where nobody could tell.
+What it does to outputs in other spaces is looked at by `write/derived_calibration.py`.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from jaxtyping import Float, Int
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import UserError, choose
 from dtn_jax.export.calibration import METHODS, NONE, calibrated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Schema
 
+AUTO = "auto"
+WAYS = (AUTO, *METHODS)  # to choose: by validation, or one method for every task
 FOLDS = 5
 NOISE = 2.0  # standard errors by which a log loss must fall
 EDGE = 1e-6  # at a prediction of 0, of the lowest rate; at 1, of what the highest one lacks
+CANNOT = "cannot be fitted (higher logits have no more positives)"
 FEW = 50  # positives, and negatives, below which nothing is fitted
 
 
@@ -48,29 +52,33 @@ class Choice:
     reason: str
 
 
-def fit(scores: Scores, schema: Schema, weighted: bool) -> dict[str, Choice]:
-    """{task: how it is calibrated}, each in the space of its loss.
+def fit(scores: Scores, schema: Schema, weighted: bool, way: str = AUTO) -> dict[str, Choice]:
+    """{task: how it is calibrated}, each in the space of its loss and by its own output alone.
 
     Args:
       scores: of validation, as the exported program gives them.
       schema: names the tasks and their spaces.
       weighted: whether rows count by their weights, as with `evaluate.sample_weights`.
+      way: one of WAYS.
 
     Raises:
-      UserError: a logit is not finite.
+      UserError: a logit is not finite, or there is no such way.
     """
+    choose("calibration", way, WAYS)
     if bad := np.count_nonzero(~np.isfinite(scores.logits).all(axis=1)):
         raise UserError(
             f"the model cannot be used: its scores of {bad:,} of {len(scores.logits):,} validation "
             "rows are not finite"
         )
-    return {task.name: _of_task(task.name, scores, schema, weighted) for task in schema.tasks}
+    return {task.name: _of_task(task.name, scores, schema, weighted, way) for task in schema.tasks}
 
 
-def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choice:
+def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:
     task = schema.tasks[schema.task_names.index(name)]
     if task.kind != "binary":
-        return Choice(dict(NONE), {}, "A regression's prediction is left as it is.")
+        return Choice(dict(NONE), {}, "none, as a regression's prediction is left as it is.")
+    if way == "none":
+        return Choice(dict(NONE), {}, "none, as asked for.")
     logits, labels, weights, group = scores.of(name, task.space, schema)
     weights = weights.astype(np.float64) if weighted else np.ones(len(logits))
     kept = weights > 0
@@ -80,14 +88,18 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool) -> Choic
     if min(y.sum(), (~y).sum()) < FEW or units < FOLDS:
         told = f"{y.sum():,} positives and {(~y).sum():,} negatives in validation"
         told += f", of {units:,} groups" * (group is not None)
-        return Choice(dict(NONE), {}, f"Too few rows to fit: {told}.")
+        return Choice(dict(NONE), {}, f"none, for too few rows to fit: {told}.")
+    if way != AUTO:
+        asked = _FITTED[way](z, y, w)
+        told = "as asked for" if asked else f"as {way} {CANNOT}"
+        return Choice(asked or dict(NONE), {}, f"{way if asked else 'none'}, {told}.")
     fold = _folds(units)[unit]
     held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
     losses = {m: _losses(found, y) for m, found in held_out.items() if found is not None}
     chosen, told = "none", []
     for method in METHODS[1:]:
         if method not in losses:
-            told.append(f"{method} cannot be fitted (higher logits have no more positives)")
+            told.append(f"{method} {CANNOT}")
             continue
         gain, error = _mean(losses[chosen] - losses[method], w, unit)
         sure = gain > NOISE * error

@@ -15,6 +15,7 @@ from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
+MARGIN = 0.1  # of the range of the bins' predictions: as much more a histogram has at either end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +30,11 @@ class CalibrationCurve:
       effective: `[K]`, Kish's effective number of examples, (sum w)^2 / sum w^2, for intervals;
         equal to `count` without weights.
       base_rate: the share of positives over all examples.
-      edges: `[E]`, edges of a histogram of the predictions: equally wide over [0, 1], or, for
-        base rates under `LOW_RATE`, equal ratios from the lowest prediction to the highest (or
-        ten times the lowest).
-      histogram: `[E - 1]`, the summed weight of the predictions between them.
+      edges: `[E]`, edges of a histogram of the predictions: equally wide around the bins'
+        predictions (see `MARGIN`), or, for base rates under `LOW_RATE`, equal ratios from the
+        lowest prediction to the highest (or ten times the lowest).
+      histogram: `[E - 1]`, the summed weight of the predictions between them; what lies beyond is
+        in the first or the last.
     """
 
     prediction: Float[np.ndarray, " K"]
@@ -79,14 +81,15 @@ def calibration_curve(
         return None
     count, weight, square, predicted, positive = _bin_sums(p, labels, bins, weights)
     base_rate = mean(labels, weights)
-    edges = _histogram_edges(float(p.min()), float(p.max()), base_rate)
+    prediction = predicted / weight
+    edges = _histogram_edges(float(p.min()), float(p.max()), prediction, base_rate)
     histogram = np.zeros(len(edges) - 1)
     for at in chunks(p.size):
         inside = np.clip(p[at].astype(np.float64), edges[0], edges[-1])
         w = None if weights is None else weights[at]
         histogram += np.histogram(inside, edges, weights=w)[0]
     return CalibrationCurve(
-        prediction=predicted / weight,
+        prediction=prediction,
         rate=positive / weight,
         count=count.astype(np.int64),
         weight=weight,
@@ -131,9 +134,14 @@ def _checked_probabilities(
     return p, labels, weights
 
 
-def _histogram_edges(low: float, high: float, base_rate: float) -> Float[np.ndarray, " E"]:
+def _histogram_edges(
+    low: float, high: float, prediction: Float[np.ndarray, " K"], base_rate: float
+) -> Float[np.ndarray, " E"]:
+    """Edges for predictions from `low` to `high`, whose bins' means are `prediction`."""
     if base_rate >= LOW_RATE:
-        return np.linspace(0, 1, 41)
+        margin = MARGIN * (prediction[-1] - prediction[0])
+        low, high = max(low, prediction[0] - margin), min(high, prediction[-1] + margin)
+        return np.linspace(low, max(high, low + 1e-6), 41)
     low = max(low, 1e-9)
     return np.geomspace(low, max(high, 10 * low), 41)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 SPECIAL = frozenset("\\`*_[]|#!~$")  # what Markdown may read as a sign of its own
 
@@ -25,3 +26,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     lines = [header, [*["---"] * left, *["---:"] * (len(header) - left)]]
     lines = [lines[0], lines[1], *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def percents(shares: Iterable[float], largest: float) -> list[str]:
+    """Shares as per cents of equal decimals: two, and more where the largest is below 1 %."""
+    decimals = 2 - min(math.floor(math.log10(100 * largest)), 0) if largest > 0 else 2
+    least = 0.5 * 10 ** -(decimals + 2)
+
+    def told(share: float) -> str:
+        sign, shown = ("< ", 10**-decimals) if 0 < share < least else ("", 100 * share)
+        return f"{sign}{shown:.{decimals}f} %"
+
+    return [told(float(share)) for share in shares]

@@ -171,8 +171,9 @@ def reliability(
     """Draws a reliability diagram per task@space, with a histogram of predictions below, as a PNG.
 
     Points are the curve's bins, bars their Wilson intervals (95 %), the diagonal is perfect
-    calibration. Axes are logarithmic if the base rate is below `calibration.LOW_RATE`. A bin
-    without positives has no place on a logarithmic axis; it is drawn hollow, at the bottom.
+    calibration. Both axes have the range of the data. They are logarithmic if the base rate is
+    below `calibration.LOW_RATE`. A bin without positives has no place on a logarithmic axis; it is
+    drawn hollow, at the bottom.
 
     Args:
       curves: {task@space: `calibration.calibration_curve`}, None where there is no example.
@@ -211,7 +212,10 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
             axis.set_major_locator(LogLocator(subs=subs, numticks=5))
             axis.set_minor_formatter(NullFormatter())
     else:
-        limits = (0, 1)
+        least, most = curve.edges[0], curve.edges[-1]
+        least, most = min(least, low.min(), curve.rate.min()), max(most, high.max())
+        margin = 0.04 * (most - least)
+        limits = (max(least - margin, 0), min(most + margin, 1))
     top.plot(limits, limits, "--", color="#888888", linewidth=1.2)
     x, y = np.maximum(curve.prediction, limits[0]), np.maximum(curve.rate, limits[0])
     hollow = curve.rate < limits[0]
@@ -235,6 +239,9 @@ def _reliability(top: Axes, bottom: Axes, curve: CalibrationCurve) -> None:
     clean(bottom)
     bottom.set(xlabel="predicted probability", ylabel="share", ylim=(0, None))
     bottom.locator_params(axis="y", nbins=3)
+    if not logarithmic:  # both axes have the same range, and so the same numbers
+        for axis in ("x", "y"):
+            top.locator_params(axis=axis, nbins=6)
     for axis in (top.yaxis, bottom.xaxis, bottom.yaxis):
         axis.set_major_formatter(lambda x, _: f"{100 * x:.4g}%")
     text = f"{curve.count.sum():,d} examples, {100 * curve.base_rate:.3g}% positive"

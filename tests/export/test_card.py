@@ -14,10 +14,11 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.write import export_run
-from dtn_jax.export.write.card import measured, scores
+from dtn_jax.export.write.card import measured
+from dtn_jax.export.write.card.calibration import calibration
 from dtn_jax.export.write.fixed import read_fixed
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.plain_text import escaped, percents, table
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 
@@ -182,14 +183,32 @@ def test_a_card_says_where_calibration_makes_test_worse():
     )
     before = {"order@click": 0.3, "order@all": 0.2, "click@all": 0.5}
     after = {"order@click": 0.29, "order@all": 0.21, "click@all": 0.50001}
-    found = [{"test": {k: {"logloss": v} for k, v in d.items()}} for d in (before, after)]
+    splits = [
+        {s: {k: {"logloss": v, "auc": 2 * v} for k, v in d.items()} for s in ("validation", "test")}
+        for d in (before, after)
+    ]
     platt = Choice({"method": "platt"}, {}, "r")
     choices = {"click": platt, "order": platt}
-    made = measured.Measured(choices, *found, {}, {}, {}, {})
-    text = "\n".join(scores.calibration(made, schema))
+    made = measured.Measured(choices, *splits, {}, {}, {}, {})
+    text = "\n".join(calibration(made, schema))
     for key in before:
-        assert f"| {key} |" in text
+        assert text.count(f"| {key} |") == 2
     assert "worse with calibration for order@all (0.2000 → 0.2100)." in text
+    assert "order@all ranks, which is derived from more than one task: AUC 0.4000 → 0.4200" in text
+    assert text.count("Calibration changes how") == 1  # order@click is the space of its loss
+    for found in splits:
+        for own in found.values():
+            del own["click@all"]
+    text = "\n".join(calibration(made, schema))
+    assert "click@all" not in text
+    assert "- click (computed, not given): r" in text
+
+
+def test_shares_of_a_column_have_equal_decimals():
+    assert percents([0.01, 0.12, 0.000337], 0.12) == ["1.00 %", "12.00 %", "0.03 %"]
+    assert percents([0.00000001, 0.0, 1.0], 1.0) == ["< 0.01 %", "0.00 %", "100.00 %"]
+    assert percents([0.000337, 0.00447], 0.00447) == ["0.034 %", "0.447 %"]
+    assert percents([0.0], 0.0) == ["0.00 %"]
 
 
 def test_names_stay_plain_text():

@@ -15,9 +15,9 @@ import jax
 from dtn_jax.errors import UserError, choose
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration, model_folder
-from dtn_jax.export.write import described, encoder_files, trained
-from dtn_jax.export.write.card import page
-from dtn_jax.export.write.card.measured import measure
+from dtn_jax.export.write import derived_calibration, described, encoder_files, trained
+from dtn_jax.export.write.card import page, reranked
+from dtn_jax.export.write.card.measured import measure, of_tasks
 from dtn_jax.export.write.fixed import all_fixed, read_fixed, unseen, value_text
 from dtn_jax.export.write.new_folder import check_free, new_folder
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward, Shapes, export_program
@@ -43,6 +43,7 @@ def export_run(
     select: str = "",
     replace: bool = False,
     fix: str = "",
+    calibrate: str = fit_calibration.AUTO,
     plugins: str = "",
     data_dir: str = "",
     manual_dir: str = "",
@@ -60,6 +61,7 @@ def export_run(
       select: the state that was the best for this task; '' for the one that the run reports.
       replace: a model that is there is replaced, at once.
       fix: 'position=1,page=null': values of fields that only training knows, when rows are scored.
+      calibrate: how tasks are calibrated, one of fit_calibration.WAYS; `auto` is by validation.
       plugins, data_dir, manual_dir: where plug-ins, prepared sets and raw files are now; '' for
         where the runs had them.
       say: is told what is being done.
@@ -75,6 +77,7 @@ def export_run(
     check_free(out, replace)
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)
+    choose("calibration", calibrate, fit_calibration.WAYS)
     run = trained.build(workdirs, plugins, data_dir, manual_dir)
     if run.config.model.dtype == "float64":
         raise UserError(
@@ -91,7 +94,7 @@ def export_run(
         told = ", ".join(f"{w} at step {m.step}" for w, m in zip(workdirs, members))
         say(f"Exporting {told}")
         dtype = tables or run.config.optim.table_dtype
-        _fill(folder, run, members, dtype, wanted, fixed, say)
+        _fill(folder, run, members, dtype, wanted, fixed, calibrate, say)
     say(f"The model is in {out}")
     return out
 
@@ -103,6 +106,7 @@ def _fill(
     table_dtype: str,
     wanted: tuple[str, ...],
     fixed: Mapping[str, str | None],
+    calibrate: str,
     say: Callable[[str], None],
 ) -> None:
     """Writes all files of a model, its manifest last."""
@@ -121,13 +125,21 @@ def _fill(
     encoder_files.write(run.data, folder / model_folder.ENCODERS)
     say("Calibrating on validation")
     validation = split_scores(folder, run, "validation")
-    choices = fit_calibration.fit(validation, schema, run.config.evaluate.sample_weights)
+    weighted, given = run.config.evaluate.sample_weights, wanted or schema.task_names
+    choices = fit_calibration.fit(validation, schema, weighted, calibrate)
+    if calibrate == fit_calibration.AUTO:
+        choices = derived_calibration.harmless(choices, validation, schema, weighted, given)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
+    for task, choice in choices.items():
+        say(f"  {task}: {choice.reason}")
     if exact:
-        stored = described.measured(forward, own, *_metrics(run, schema, exact, validation))
+        found = _metrics(run, schema, given, exact, validation)
+        stored = described.measured(forward, own, *found)
     say("The card, with the scores of test")
     manifest = described.manifest_of(run)
     measured, size = measure(folder, run, validation, choices), size_of(folder, forward)
+    for line in reranked.told(measured, schema, "validation"):
+        say(f"  {line}")
     page.write(folder, run, size, measured, manifest, stored)
     model_folder.write_manifest(folder, manifest)
 
@@ -180,13 +192,13 @@ class Written:
             self.said = time.monotonic()
 
 
-def _metrics(run: Run, schema: Schema, *scores: Scores) -> list[dict]:
-    """{task@space: {metric: value}} of each, uncalibrated."""
+def _metrics(run: Run, schema: Schema, tasks: Sequence[str], *scores: Scores) -> list[dict]:
+    """{task@space: {metric: value}} of each for these tasks, uncalibrated."""
     options = run.config.evaluate
     own = functools.partial(
         evaluate, schema=schema, bins=options.ece_bins, weighted=options.sample_weights
     )
-    return [own(each) for each in scores]
+    return [of_tasks(tasks, own(each)) for each in scores]
 
 
 def _bytes(leaf: jax.ShapeDtypeStruct) -> int:

@@ -11,7 +11,7 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.plain_text import escaped, percents, table
 from dtn_jax.run import Run
 from dtn_jax.schema import ALL, Field
 
@@ -94,7 +94,10 @@ def unknown(run: Run, split: str, name: str) -> str:
     """The share of a field's values that are unknown."""
     count = run.data.unknown_values.get(split, {}).get(name)
     total = run.data.kept_values.get(split, {}).get(name, run.data.rows[split])
-    return "" if count is None or not total else f"{100 * count / total:.3g} %"
+    if count is None or not total:
+        return ""
+    (told,) = percents([count / total], 1.0)
+    return told
 
 
 def tasks(model: Subject) -> Iterator[str]:

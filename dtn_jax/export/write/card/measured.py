@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from dtn_jax.evaluate import calibration as calibration_curves
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.encoded import Encoded
@@ -22,13 +24,13 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import encoded_row
 from dtn_jax.export.write.split_scores import split_scores
 from dtn_jax.metrics import Value
-from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
+from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.metrics.paired import Draws, drawn
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 
+T = TypeVar("T")
 DRAWS = 1000  # of rows or groups, for intervals
 DECILES = 10
 Intervals = dict[str, dict[str, tuple[float, float]]]  # {task@space: {metric: (low, high)}}
@@ -37,7 +39,7 @@ Metrics = dict[str, dict[str, Value]]  # {task@space: {metric: value}}
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a card says of a model's scores.
+    """What a card says of a model's scores: those of the tasks that it gives.
 
     Attributes:
       choices: {task: how it is calibrated}.
@@ -45,8 +47,8 @@ class Measured:
       calibrated: {validation and test: metrics of what the model says}.
       intervals: 95 % intervals of the calibrated test metrics.
       fixed: of test rows with the fixed values, calibrated; {} without such fields.
-      curves: of test, {"before" and "after": {task: curve}} in the spaces of the losses.
-      deciles: {task: the calibrated curve in ten equally filled bins}.
+      curves: of test, {"before" and "after": {task@space: curve}} of binary tasks.
+      deciles: {task@space: the calibrated curve in ten equally filled bins}.
     """
 
     choices: dict[str, Choice]
@@ -70,7 +72,7 @@ def measure(
       choices: {task: how it is calibrated}, by validation.
     """
     bins, weighted = run.config.evaluate.ece_bins, run.config.evaluate.sample_weights
-    schema = model_folder.read_schema(folder)
+    schema, given = model_folder.read_schema(folder), model_folder.read_facts(folder).tasks
     chosen = {task: choice.calibration for task, choice in choices.items()}
 
     def calibrated(scores: Scores) -> Scores:
@@ -78,7 +80,7 @@ def measure(
         return dataclasses.replace(scores, logits=logits)
 
     def metrics(scores: Scores) -> Metrics:
-        return evaluate(scores, schema, bins, weighted)
+        return of_tasks(given, evaluate(scores, schema, bins, weighted))
 
     before = {"validation": validation, "test": split_scores(folder, run, "test")}
     after = {split: calibrated(scores) for split, scores in before.items()}
@@ -89,13 +91,13 @@ def measure(
         choices=dict(choices),
         uncalibrated={split: metrics(scores) for split, scores in before.items()},
         calibrated={split: metrics(scores) for split, scores in after.items()},
-        intervals=intervals(after["test"], schema, bins, weighted),
+        intervals=of_tasks(given, intervals(after["test"], schema, bins, weighted)),
         fixed=fixed,
         curves={
-            "before": curves(before["test"], schema, bins, weighted),
-            "after": curves(after["test"], schema, bins, weighted),
+            "before": of_tasks(given, calibration_curves(before["test"], schema, bins, weighted)),
+            "after": of_tasks(given, calibration_curves(after["test"], schema, bins, weighted)),
         },
-        deciles=curves(after["test"], schema, DECILES, weighted),
+        deciles=of_tasks(given, calibration_curves(after["test"], schema, DECILES, weighted)),
     )
 
 
@@ -133,13 +135,6 @@ def _ends(draws: Float[np.ndarray, " R"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def curves(
-    scores: Scores, schema: Schema, bins: int, weighted: bool
-) -> dict[str, CalibrationCurve | None]:
-    """{task: calibration curve} of binary tasks, in the spaces of their losses."""
-    found = {}
-    for task in (t for t in schema.tasks if t.kind == "binary"):
-        logits, labels, weights, _ = scores.of(task.name, task.space, schema)
-        weights = weights if weighted else None
-        found[task.name] = calibration_curve(sigmoid(logits), labels, bins, weights)
-    return found
+def of_tasks(tasks: Collection[str], found: Mapping[str, T]) -> dict[str, T]:
+    """Of {task@space: what is known of it}, the part of these tasks."""
+    return {key: own for key, own in found.items() if key.partition("@")[0] in tasks}

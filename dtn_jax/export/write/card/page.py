@@ -14,6 +14,7 @@ from dtn_jax.export import model_folder
 from dtn_jax.export.scores import outputs
 from dtn_jax.export.write import described
 from dtn_jax.export.write.card import data, pictures, scores
+from dtn_jax.export.write.card.calibration import calibration
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.fixed import unseen
@@ -68,7 +69,7 @@ def write(
     )
     beside = folder / described.MEASURED
     beside.parent.mkdir(exist_ok=True)
-    pictures.calibration(measured, beside.parent / PICTURE)
+    pictures.calibration(measured, schema, beside.parent / PICTURE)
     found = {
         **stored,
         "calibration": {t: dataclasses.asdict(c) for t, c in measured.choices.items()},
@@ -101,7 +102,7 @@ def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     yield f"## Scores on validation{logged}"
     yield from scores.validation(measured, model)
     yield "## Calibration"
-    yield from scores.calibration(measured, model.schema)
+    yield from calibration(measured, model.schema)
     yield from scores.fixed(model, measured)
     yield "## Limits"
     yield "\n".join(f"- {line}" for line in data.limits(model, run, measured))

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
 from dtn_jax.export.write.card.measured import DRAWS, Measured, Metrics
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
-from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.plain_text import escaped, table
 from dtn_jax.run import Run
-from dtn_jax.schema import Schema
 
 NAMES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "ece": "ECE", "rmse": "RMSE"}
 NAMES["ratio"] = "predicted/observed"
-FOLLOWS = "by those of its tasks"  # in a space that is not that of the loss
 SHOWN = ("auc", "logloss", "rmse")  # what is compared as trained and as exported
 
 
@@ -96,60 +91,10 @@ def validation(measured: Measured, model: Subject) -> Iterator[str]:
     )
     header = ("task@space", "metric", tables["trained"], tables["stored"], "change")
     yield table(header, rows, left=2)
-
-
-def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
-    """How each task is calibrated, and what that does on test."""
-    rows, reasons, worse = [], [], []
-    for task in schema.tasks:
-        choice = measured.choices[task.name]
-        reasons.append(f"- {escaped(task.name)}: {escaped(choice.reason)}")
-        for space in task.spaces if task.kind == "binary" else ():
-            key = f"{task.name}@{space}"
-            before, after = (m["test"][key] for m in (measured.uncalibrated, measured.calibrated))
-            cells = [_pair(before.get(n), after.get(n)) for n in ("logloss", "ece", "auc")]
-            cells.insert(2, _pair(ratio(before), ratio(after)))
-            own = space == task.space
-            rows.append((key, choice.calibration["method"] if own else FOLLOWS, *cells))
-            if rises(before.get("logloss"), after.get("logloss")):
-                worse.append(f"{escaped(key)} ({cells[0]})")
-    if rows:
-        header = ("task@space", "calibration", "log loss", "ECE", "predicted/observed", "AUC")
-        yield table(header, rows, left=2)
-        yield "On test, before → after."
-    if worse:
-        told = f"Log loss on test is worse with calibration for {', '.join(worse)}."
-        yield f"{told} Test chooses nothing, so the calibration stays."
-    yield "It was fitted and chosen on validation alone:"
-    yield "\n".join(reasons)
-    if rows:
-        yield "![Calibration on test, before and after](card/calibration.png)"
-    for name, curve in measured.deciles.items():
-        if curve is None:
-            continue
-        low, high = wilson(curve.rate, curve.effective)
-        lines = [
-            (f"{i + 1}", f"{n:,}", _rate(p), _rate(r), f"{_rate(a)} to {_rate(b)}")
-            for i, (n, p, r, a, b) in enumerate(
-                zip(curve.count, curve.prediction, curve.rate, low, high)
-            )
-        ]
-        yield f"{escaped(name)} on test, in ten parts by prediction, calibrated:"
-        yield table(("part", "rows", "predicted", "observed", "95 % interval"), lines)
-
-
-def rises(before: float | None, after: float | None) -> bool:
-    """Whether a metric rises, in the digits that a card shows."""
-    return None not in (before, after) and round(after, 4) > round(before, 4)
-
-
-def _pair(before: float | None, after: float | None) -> str:
-    shown = ("n/d" if v is None else f"{v:.4f}" for v in (before, after))
-    return " → ".join(shown)
-
-
-def _rate(value: np.floating | float) -> str:
-    return f"{100 * float(value):.3g} %"
+    yield (
+        "ECE is left out. Its equally filled bins are cut between rows of nearly equal "
+        "predictions; where a row changes its bin, ECE moves by more than any prediction does."
+    )
 
 
 def fixed(model: Subject, measured: Measured) -> Iterator[str]:

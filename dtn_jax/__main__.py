@@ -26,6 +26,9 @@ def commands() -> dict[str, str]:
 
 def main() -> None:
     interrupts.at_once()
+    from dtn_jax.errors import leave_unless_installed
+
+    leave_unless_installed()
     from dtn_jax.config import shipped
 
     name, *rest = sys.argv[1:] or ["--help"]

@@ -6,9 +6,18 @@
     scores.py         logits to calibrated probabilities in every space
     write/            the training side: a finished run becomes a model
 
-What loads and scores needs no training code: jax, numpy, polars, pyarrow and safetensors.
+What loads and scores needs no training code: jax, numpy, polars, pyarrow, safetensors and
+flatbuffers.
 """
 
-from dtn_jax.export.model import Model, load
+from dtn_jax.errors import TO_SCORE
+
+try:
+    from dtn_jax.export.model import Model, load
+except ModuleNotFoundError as error:
+    if str(error.name).startswith("dtn_jax"):
+        raise
+    told = f"dtn_jax.export needs {error.name}, which is not installed: {TO_SCORE}"
+    raise ModuleNotFoundError(told, name=error.name) from None
 
 __all__ = ["Model", "load"]

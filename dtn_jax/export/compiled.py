@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import export
 
-from dtn_jax.errors import UserError
+from dtn_jax.errors import TO_SCORE, UserError
 from dtn_jax.export.age import AGAIN, told
 from dtn_jax.export.model_folder import PROGRAM
 
@@ -74,6 +74,10 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
         program = Program(exported)
         if set(program.inputs) != {"ids", "rows", "weights", "numeric"} or program.tasks < 1:
             raise ValueError(f"its inputs are {', '.join(map(str, program.inputs))}")
+    except ImportError as error:  # of flatbuffers, which jax imports so late
+        raise UserError(
+            f"{path} can't be read for want of a package ({_first_line(error)}): {TO_SCORE}"
+        ) from None
     except Exception as error:  # of several libraries, each with its own classes
         raise UserError(
             f"{path} can't be read ({_first_line(error)}). {told(manifest)}. {AGAIN}"

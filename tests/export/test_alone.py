@@ -1,7 +1,9 @@
-"""A model scores where no training code is: the wheel beside five packages, in a fresh process."""
+"""A model scores where no training code is: the wheel beside six packages, in a fresh process."""
 
 import json
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,12 +13,14 @@ import numpy as np
 import own_log
 import pytest
 
-from dtn_jax import export
+from dtn_jax import errors, export
+from dtn_jax.errors import UserError
+from dtn_jax.export import compiled
 from dtn_jax.export.write import encoder_files
+from dtn_jax.export.write.card import page
 
-pytestmark = pytest.mark.slow
-FIVE = ("jax", "numpy", "polars", "pyarrow", "safetensors")
-READER = "flatbuffers"  # jax.export reads its artefacts with it, without asking for it
+ROOT = pathlib.Path(__file__).parents[2]
+SIX = ("jax", "numpy", "polars", "pyarrow", "safetensors", "flatbuffers")
 SCORE = """
 import json, sys
 sys.path[:0] = sys.argv[1:3]
@@ -25,12 +29,20 @@ for folder, rows in json.load(sys.stdin):
     print(json.dumps(dtn_jax.export.load(folder).score(rows).to_numpy().tolist()))
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
+COMMAND = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+sys.argv = ["dtn-jax", "score"]
+from dtn_jax.__main__ import main
+main()
+"""
 TRAINING = {"flax", "optax", "orbax", "tensorstore", "tensorflow_datasets", "ml_collections"}
 OTHERS = {"jaxtyping", "yaml", "rich", "sklearn", "matplotlib", "pandas", "fsspec", "grain"}
 
 
-def test_a_model_scores_beside_five_packages(unpacked, tmp_path):
-    site = built_wheel.alone((*FIVE, READER), tmp_path / "site")
+@pytest.mark.slow
+def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
+    site = built_wheel.alone(SIX, tmp_path / "site")
     data = own_log.prepared(tmp_path / "log", own_log.log(600))
 
     def write(place):
@@ -57,3 +69,40 @@ def test_a_model_scores_beside_five_packages(unpacked, tmp_path):
     assert not set(modules) & (TRAINING | OTHERS)
     for (folder, rows), got in zip(given, scores, strict=True):
         np.testing.assert_allclose(got, export.load(folder).score(rows).to_numpy(), rtol=1e-5)
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", COMMAND, str(unpacked), str(site)],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: commands need packages that are not installed here")
+    assert "pip install -e . installs all of them" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_pages_and_the_card_name_the_packages():
+    assert f"pip install {' '.join(SIX)}" == errors.TO_SCORE
+    both = f"{errors.TO_SCORE} && {errors.THIS_ALONE}"
+    for name in ("README.md", "docs/export.md", "docs/scoring.md"):
+        text = (ROOT / name).read_text()
+        assert both in text, name
+        assert errors.WHOLE in text, name
+    assert errors.TO_SCORE in page.LOAD
+    asked = re.findall(r'^  "([\w-]+)', (ROOT / "pyproject.toml").read_text(), re.M)
+    known = {name.replace("-", "_").lower() for name in asked}
+    others = {"orbax": "orbax_checkpoint", "sklearn": "scikit_learn", "yaml": "pyyaml"}
+    for name in errors.COMMANDS_NEED:
+        assert others.get(name, name).lower() in known, name
+
+
+def test_a_missing_package_is_told_with_what_installs_it(tmp_path, monkeypatch):
+    made_models.builder_model(tmp_path / "made")
+
+    def lacking(data):
+        raise ImportError("Please install 'flatbuffers' in order to use Exported serialization")
+
+    monkeypatch.setattr(compiled.export, "deserialize", lacking)
+    told = r"for want of a package \(Please install 'flatbuffers'.*: pip install jax"
+    with pytest.raises(UserError, match=told) as e:
+        export.load(tmp_path / "made")
+    assert "--again" not in str(e.value)

@@ -10,6 +10,7 @@ import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
+from dtn_jax.errors import THIS_ALONE, TO_SCORE, WHOLE
 from dtn_jax.export import model_folder
 from dtn_jax.export.scores import outputs
 from dtn_jax.export.write import described
@@ -24,13 +25,22 @@ from dtn_jax.run import Run
 from dtn_jax.schema import MEAN
 
 PICTURE = "calibration.png"
-LOAD = """```python
+LOAD = f"""In Python, in a new virtual environment, without the training code:
+
+```
+{TO_SCORE}
+{THIS_ALONE}  # in a clone of dtn_jax
+```
+
+```python
 import dtn_jax.export
 
-model = dtn_jax.export.load("MODEL")  # this folder; needs jax, numpy, polars, pyarrow, safetensors
+model = dtn_jax.export.load("MODEL")  # this folder
 model.columns  # what a row must have
-model.score([{...}, {...}])  # a polars table, a column an output
+model.score([{{...}}, {{...}}])  # a polars table, a column an output
 ```
+
+By commands, with the full installation (`{WHOLE}`, to serve `pip install -e '.[serve]'`):
 
 ```
 python -m experiments.score --model=MODEL --input=rows.parquet --output=scores.parquet

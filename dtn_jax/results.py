@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+import rich.box
 import rich.table
 
 from dtn_jax.checkpoint import Checkpoints
@@ -198,13 +199,16 @@ def show_replicas(
 ) -> None:
     """Prints a row per replica: its settings, and the metric by which each task selects.
 
+    Of replicas that differ in their seed alone it gives the mean and the standard deviation too.
+
     Args:
       results: those of each replica.
       settings: {option: value} of each replica.
       run: that of the first replica; the others select by the same metrics.
       root: the folder of the replicas' folders.
     """
-    table = rich.table.Table(title=f"{run.config.model.architecture}, by replica")
+    title = f"{run.config.model.architecture}, by replica"
+    table = rich.table.Table(title=title, box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("replica")
     table.add_column("with")
     table.add_column("best step", justify="right")
@@ -218,5 +222,28 @@ def show_replicas(
         told = "\n".join(f"{key}={value}" for key, value in given.items())
         cells = (m.text(own[split][key].get(m.name)) for key, m in metrics.items())
         table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
+    if len(results) > 1 and all(set(given) == {"seed"} for given in settings):
+        table.add_section()
+        values = {k: [own[split][k].get(m.name) for own in results] for k, m in metrics.items()}
+        table.add_row("mean", "± s.d.", "", *(mean_of_seeds(found) for found in values.values()))
     screen.show(table)
     print(f"Each replica's results are in {root / 'replica_0'}, …")
+
+
+def mean_of_seeds(values: Sequence[float | None]) -> str:
+    """The mean over seeds, and the standard deviation of one; "n/d" where one is not defined."""
+    if any(value is None for value in values):
+        return "n/d"
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def tell_of_more_epochs(results: Mapping, run: Run) -> None:
+    """Says where the last of several validations was the best, and epochs ended the run."""
+    last = results["steps"]
+    if run.config.train.max_steps or last <= run.at_steps.eval_every:
+        return
+    if best_step(dict(results)) == last:
+        screen.say(
+            "The last validation was the best, so more epochs may help: "
+            f"--config.train.epochs={2 * run.config.train.epochs}, in a new workdir."
+        )

@@ -25,7 +25,7 @@ from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.report import screen
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show
+from dtn_jax.results import conclude, mend_predictions, show, tell_of_more_epochs
 from dtn_jax.run import Run, build_run
 from dtn_jax.selection import Progress, validate
 from dtn_jax.state import State
@@ -83,6 +83,8 @@ def train(
                 state = fit(run, folder, checkpoints, state, progress, after_validation, profiled)
                 results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
+    if test:
+        tell_of_more_epochs(results, run)
     return results
 
 

@@ -16,12 +16,13 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics.significance import DRAWS
 from dtn_jax.report import screen
 from dtn_jax.schema import Schema
+from dtn_jax.workdir.found import runs_in
 
 from . import command
 from .comparison import differences, pages, score_files
 from .comparison.differences import Difference
 from .comparison.score_files import Columns
-from .comparison.scored_rows import ScoredRows, check_one_model, of_run, runs_in
+from .comparison.scored_rows import ScoredRows, check_one_model, of_run
 
 EXAMPLE = "python -m experiments.compare runs/mmoe runs/dtn --out=runs/mmoe_or_dtn"
 

@@ -74,7 +74,7 @@ def make_parser() -> command.Parser:
     def add(name: str, help: str) -> None:
         parser.add_argument(f"--{name}", default="", help=help)
 
-    add("workdir", "the folder of a finished run, or of several, by comma")
+    add("workdir", "the folder of a finished run, of several by comma, or of replicas")
     add("out", "the model's folder, a new one")
     parser.add_argument("--replace", action="store_true", help="replace the model that is there")
     add("tables", f"dtype of the stored tables: {', '.join(TABLE_DTYPES)} (default: the run's own)")

@@ -96,7 +96,9 @@ def test_a_finished_set_reads_test_when_asked_and_says_what_it_found(
     capsys.readouterr()
     assert train_replicas(c, tmp_path) == results
     shown = capsys.readouterr().out
-    assert f"{results[1]['test']['income@all']['auc']:.4f}" in shown
+    aucs = [own["test"]["income@all"]["auc"] for own in results]
+    assert f"{aucs[1]:.4f}" in shown
+    assert f"{sum(aucs) / 2:.4f} ± {abs(aucs[0] - aucs[1]) / 2**0.5:.4f}" in shown
     assert [r["seed"] for r in results] == [0, 1]
     assert not (tmp_path / "replica_2").exists()
 

@@ -11,6 +11,7 @@ from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.results import tell_of_more_epochs
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.state import create_state
 from dtn_jax.train import train
@@ -130,6 +131,20 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
     assert results["test"][other] != results["test_per_task_best"][other]
     kept = {int(p.name) for p in (tmp_path / "run/checkpoints/best").iterdir()}
     assert kept == set(results["best_steps"].values())
+
+
+def test_it_is_told_where_more_epochs_may_help(prepared_dir, capsys):
+    def told(best, **changes):
+        run = build_run(small(prepared_dir, train__epochs=3, **changes))
+        steps = run.total_steps
+        found = {"steps": steps, "best_steps": {"mean": steps if best else 15}}
+        tell_of_more_epochs(found, run)
+        return capsys.readouterr().out
+
+    assert "--config.train.epochs=6, in a new workdir" in told(True, train__max_steps=0)
+    assert told(False, train__max_steps=0) == ""
+    assert told(True) == ""  # it was max_steps that ended it
+    assert told(True, train__max_steps=0, train__eval_every=10**6) == ""  # the only validation
 
 
 def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):

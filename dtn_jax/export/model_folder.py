@@ -169,6 +169,11 @@ def read_json(path: pathlib.Path):
         raise UserError(f"{path} is missing or damaged ({error}); {AGAIN}") from None
 
 
+def model_id(folder: pathlib.Path) -> str:
+    """The beginning of the manifest's SHA-256: what a model is called where it is served."""
+    return sha256(folder / MANIFEST)[:12]
+
+
 def sha256(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

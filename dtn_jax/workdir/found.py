@@ -17,6 +17,16 @@ PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": s
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
 
 
+def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The run's own folder, or those of its replicas."""
+    replicas = sorted(
+        folder.glob("replica_*/config.json"), key=lambda p: int(p.parent.name.partition("_")[2])
+    )
+    if (folder / "config.json").exists() or not replicas:
+        return [folder]
+    return [found.parent for found in replicas]
+
+
 def write(folder: pathlib.Path, results: dict) -> None:
     """Writes results.json, and the checksums of it and the predictions."""
     with replacing(folder / RESULTS) as temporary:

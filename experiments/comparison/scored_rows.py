@@ -60,16 +60,6 @@ class ScoredRows:
         )
 
 
-def runs_in(path: pathlib.Path) -> list[pathlib.Path]:
-    """The run's own folder, or those of its replicas."""
-    replicas = sorted(
-        path.glob("replica_*/config.json"), key=lambda p: int(p.parent.name.partition("_")[2])
-    )
-    if (path / "config.json").exists() or not replicas:
-        return [path]
-    return [found.parent for found in replicas]
-
-
 def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     """The test rows that a run scored.
 

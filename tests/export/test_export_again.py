@@ -34,15 +34,19 @@ def edited(folder, name, edit):
         model_folder.write_manifest(folder, told)
 
 
-def test_scores_are_the_same_and_all_else_stays(copy, prepared_dir):
+def test_scores_are_the_same_and_all_else_stays(copy, prepared_dir, capsys):
     run = build_run(small(prepared_dir))
     batch = next(in_order(run.data, "validation", 64, slice(0, 64)))
     before, logits = model_folder.read_manifest(copy), opened(copy).logits(batch)
     edited(copy, model_folder.MANIFEST, lambda told: told["program"].update(made="2020-01-01"))
     (copy / model_folder.PROGRAM).write_bytes(b"too old to be read")
     edited(copy, model_folder.MODEL, lambda told: None)
+    old = model_folder.model_id(copy)
     export.main([f"--again={copy}"])
     after = model_folder.read_manifest(copy)
+    said = capsys.readouterr().out
+    assert f"Done: the program is of JAX {after['program']['jax']}, it was of " in said
+    assert f"is {model_folder.model_id(copy)}, it was {old}" in said
     np.testing.assert_array_equal(opened(copy).logits(batch), logits)
     assert after["program"]["made"] > "2026"
     for key in ("made", "data", "plugins"):

@@ -44,7 +44,10 @@ def batch(prepared_dir):
 @pytest.mark.slow
 def test_runs_of_two_seeds_become_their_mean(finished_run, other_seed, batch, tmp_path):
     out = tmp_path / "model"
-    export.main([f"--workdir={finished_run},{other_seed}", f"--out={out}"])
+    (tmp_path / "replicas").mkdir()
+    for i, workdir in enumerate((finished_run, other_seed)):
+        (tmp_path / f"replicas/replica_{i}").symlink_to(workdir)
+    export.main([f"--workdir={tmp_path / 'replicas'}", f"--out={out}"])
     probabilities = []
     for workdir in (finished_run, other_seed):
         alone = opened(export_run([workdir], tmp_path / workdir.parent.name)).logits(batch)

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import shlex
 from collections.abc import Iterable
 
 from dtn_jax import checksums
@@ -85,5 +86,19 @@ def _was_sealed(folder: pathlib.Path) -> bool:
 def _warn_once(folder: pathlib.Path) -> None:
     progress.say(
         f"warning: {folder} has no checksums (an earlier version prepared it), so damage to its "
-        "files would not show; prepared anew it has them"
+        f"files would not show. Prepared anew it has them: {prepare_anew(folder)}"
     )
+
+
+def prepare_anew(folder: pathlib.Path) -> str:
+    """The commands that prepare the set of a folder anew.
+
+    It is DATA_DIR/NAME/VERSION, or of a log DATA_DIR/logs/NAME/VERSION.
+    """
+    home, remove = folder.parent.parent, f"rm -r {shlex.quote(str(folder))}"
+    prepare = "python -m experiments.prepare"
+    if home.name == "logs":
+        given = "--schema=SCHEMA_FILE --input=YOUR_FILES"
+        return f"{remove}, then {prepare} {given} --data_dir={shlex.quote(str(home.parent))}"
+    given = f"--dataset={folder.parent.name} --data_dir={shlex.quote(str(home))}"
+    return f"{remove}, then {prepare} {given}"

@@ -12,6 +12,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Mapping
 
+import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.config import base_config, checked_config, flatten
@@ -49,6 +50,7 @@ def make_again(
     """
     folder = full_path(model)
     manifest = model_folder.read_manifest(folder)
+    old = model_folder.model_id(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
     stored = stored_shapes(folder / model_folder.WEIGHTS)
     if not 0 < len(facts.members) <= len(stored):
@@ -70,6 +72,11 @@ def make_again(
         told = {name: manifest.get(name) for name in ("made", "data", "plugins")}
         told |= {"program": program_facts(model_folder.now()), "versions": all_versions()}
         model_folder.write_manifest(made, told)
+    before = (manifest.get("program") or {}).get("jax", "an unknown version")
+    say(
+        f"Done: the program is of JAX {jax.__version__}, it was of {before}. The model's id, by "
+        f"which a server names it, is {model_folder.model_id(folder)}, it was {old}"
+    )
     return folder
 
 

@@ -29,6 +29,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import full_path
+from dtn_jax.workdir.found import runs_in
 
 EVERY = 5.0  # seconds between two lines of progress
 EXACT = "exact"  # a folder within the one that is written, for as long as it is compared with
@@ -54,7 +55,7 @@ def export_run(
     Several become one model, of their mean probability. The folder appears whole or not at all.
 
     Args:
-      workdirs: of the runs.
+      workdirs: of the runs; a folder of replicas stands for all of them.
       out: the model's folder.
       tables: the dtype of the stored tables, one of TABLE_DTYPES; '' for the runs' own.
       tasks: whose scores the model gives; () for all. What they do not need is left out.
@@ -73,7 +74,8 @@ def export_run(
       UserError: a run is not finished, or damaged, or differs from the others, or computes in
         float64; an option names what is not there; `out` is there and is not to be replaced.
     """
-    out, workdirs = full_path(out), [full_path(folder) for folder in workdirs]
+    out = full_path(out)
+    workdirs = [run for folder in workdirs for run in runs_in(full_path(folder))]
     check_free(out, replace)
     if tables:
         choose("dtype of tables", tables, TABLE_DTYPES)

@@ -1,6 +1,7 @@
 """No damage to a prepared set's files leads to other numbers: each is told, by the file's name."""
 
 import json
+import pathlib
 import random
 import re
 
@@ -91,7 +92,13 @@ def test_a_set_of_an_earlier_version_opens_and_says_so_once(folder, capsys):
     without_checksums(folder)
     assert read(folder).rows == read(folder).rows
     said = capsys.readouterr()
-    assert (said.out + said.err).count("has no checksums (an earlier version prepared it)") == 1
+    told = said.out + said.err
+    assert told.count("has no checksums (an earlier version prepared it)") == 1
+    remedy = f"rm -r {folder}, then python -m experiments.prepare --dataset={folder.parent.name} "
+    assert remedy + f"--data_dir={folder.parent.parent}" in told
+    log = checked_files.prepare_anew(pathlib.Path("my data/logs/shop/1.0.0"))
+    assert log.startswith("rm -r 'my data/logs/shop/1.0.0', then python -m experiments.prepare -")
+    assert log.endswith("--input=YOUR_FILES --data_dir='my data'")
 
 
 def test_checksums_that_were_made_and_are_gone_are_told(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -224,17 +225,12 @@ def show_replicas(
         table.add_row(f"{i}", told, f"{best_step(own)} of {own['steps']}", *cells)
     if len(results) > 1 and all(set(given) == {"seed"} for given in settings):
         table.add_section()
-        values = {k: [own[split][k].get(m.name) for own in results] for k, m in metrics.items()}
-        table.add_row("mean", "± s.d.", "", *(mean_of_seeds(found) for found in values.values()))
+        values = [[own[split][key].get(m.name) for own in results] for key, m in metrics.items()]
+        for name, take in (("mean", np.mean), ("s.d.", functools.partial(np.std, ddof=1))):
+            cells = ("n/d" if None in found else f"{take(found):.4f}" for found in values)
+            table.add_row(name, "", "", *cells)
     screen.show(table)
     print(f"Each replica's results are in {root / 'replica_0'}, …")
-
-
-def mean_of_seeds(values: Sequence[float | None]) -> str:
-    """The mean over seeds, and the standard deviation of one; "n/d" where one is not defined."""
-    if any(value is None for value in values):
-        return "n/d"
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}"
 
 
 def tell_of_more_epochs(results: Mapping, run: Run) -> None:

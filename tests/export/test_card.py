@@ -89,6 +89,8 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "A served model has one value for position, page, and other scores",
         "stand under “Fields that only training knows”",
         "| order@all | by those of its tasks |",
+        "On validation, before → after.",
+        "order@all on test, in ten parts by prediction, calibrated:",
         "shown by whatever ranked them then",
         "the best state on validation by the mean of the tasks",
         "scored as '1'",
@@ -141,13 +143,18 @@ def test_a_fixed_value_that_its_field_cannot_have_is_refused_at_once(exported):
 def test_a_fixed_value_that_train_has_not_shown_is_told(exported):
     (folder, model), told = exported, []
     assert "has not shown this value" not in (model / "card.md").read_text()
-    export_run([folder / "run"], folder / "far", fix="position=77", say=told.append)
+    far = {"fix": "position=77", "tasks": ("order",), "calibrate": "platt"}
+    export_run([folder / "run"], folder / "far", **far, say=told.append)
     expected = "train has not shown this value (often enough): the unknown id stands for it"
     expected += "; no value of train was the unknown id, so the model has not learnt it"
     assert told[0] == f"Note on position='77': {expected}"
     text = (folder / "far/card.md").read_text()
     assert f"scored as '77'; {expected}" in text
     assert f"Mind: {expected}." in text
+    assert "order@click" in text
+    assert "click@all" not in text  # computed, as orders are of clicks, and not given
+    assert "- click (computed, not given): platt, as asked for." in text
+    assert "  order: platt, as asked for." in told
 
 
 def test_fixed_values_are_read_and_refused():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dtn_jax.metrics import METRICS, Metric, calibration
+from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import plots
 
@@ -103,3 +104,20 @@ def test_reliability(tmp_path):
     five = picture(tmp_path / "five.png")
     assert five.shape[0] > 1.5 * three.shape[0]  # two rows of diagrams
     assert five.shape[1] == three.shape[1]
+
+
+def test_both_axes_of_a_reliability_diagram_have_the_range_of_the_data(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    for rate in (0.01, 0.08, 0.45):
+        own = curve(rate, 20_000)
+        plots.reliability({"click@all": own}, tmp_path / "one.png")
+        top, bottom = figures[-1].axes
+        assert top.get_xlim() == top.get_ylim() == bottom.get_xlim()
+        least, most = top.get_xlim()
+        low, high = wilson(own.rate, own.effective)
+        seen = [*own.prediction, *own.rate, *low, *high]
+        assert 0 <= least <= min(seen)
+        assert max(seen) <= most <= 1.6 * max(seen)
+        diagonal = top.get_lines()[0]
+        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [least, most]

@@ -13,7 +13,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Field, Schema, Task
 
 SCHEMA = Schema("s", (Field("f", rows=2),), (Task("click"), Task("buy", also_report=("click",))))
-ROWS = 20_000
+ROWS = 8_000
 
 
 def logit(p):

@@ -116,7 +116,8 @@ def disk_errors(path: pathlib.Path) -> Iterator[None]:
 
 def told(error: OSError) -> str:
     """What to say of a file that cannot be read or written, and what to do."""
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    named = error.filename2 or error.filename  # of a file that is moved, where it was to go
+    name = os.fsdecode(named) if isinstance(named, str | bytes) else ""
     text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
     return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
 
@@ -129,10 +130,10 @@ def full_path(path: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(os.path.realpath(found)) if ".." in found.parts else found
 
 
-def check_place(path: str | pathlib.Path, what: str = "workdir") -> None:
-    """Raises UserError where a path cannot be a folder's, whatever is on the disk."""
+def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
+    """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
     if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
-        raise UserError(f"{what} {path} is a URL, expected a folder of this machine")
+        raise UserError(f"{what} {path} is a URL, expected {kind} of this machine")
     try:
         str(path).encode()
     except UnicodeEncodeError:

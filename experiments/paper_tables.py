@@ -205,7 +205,8 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
         except UserError as error:
             screen.say(f"{error}: not in the report until --table={table} makes it again")
         else:
-            made += [found] if found and found.get("format") == FORMAT else []
+            ours = isinstance(found, dict) and found.get("format") == FORMAT
+            made += [found] if ours else []
     return made
 
 

@@ -85,7 +85,9 @@ class CensusIncome(BlockBuilder):
     stored as the example's weight.
     """
 
-    OPTIONS: ClassVar = {"buckets": Option(64, "quantile buckets of a numeric field", least=2)}
+    OPTIONS: ClassVar = {
+        "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000)
+    }
     FIELD_OPTIONS: ClassVar = ("buckets",)
     weight = WEIGHT
     url = URL

@@ -16,7 +16,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import memory
 from experiments import sweep as sweep_command
 
-pytest_plugins = ["finished_runs"]
+pytest_plugins = ["finished_runs", "table_fixtures"]
 
 in_the_repository = command_calls.in_the_repository
 finished = command_calls.finished
@@ -57,12 +57,15 @@ def test_what_is_too_large_is_told_by_part(shell, tmp_path, option, part, monkey
         ("model.group_experts=shared=mlp*999+gdcn*2", "expected at most 1,000 in a group"),
         ("evaluate.ece_bins=1000000000", "at least 1 and at most 1000000"),
         ("optim.warmup_steps=2147483648", "at least 0 and below 2147483648"),
+        ("model.architecture=stem model.stem.levels=1000000000", "at least 1 and at most 100"),
+        ("model.experts=gdcn model.gdcn.layers=1000000000", "at least 1 and at most 100"),
         ("replicas=100000", "replicas=100000: expected at most 1,000"),
         ("replicas=999999999999999999", "expected at most 1,000"),
     ],
 )
 def test_a_number_beyond_its_range(refused, option, message):
-    assert message in one_line(refused(TINY, f"--config.{option}"))
+    options = [f"--config.{part}" for part in option.split()]
+    assert message in one_line(refused(TINY, *options))
 
 
 def test_force_tries(shell, tmp_path, monkeypatch):
@@ -92,6 +95,13 @@ def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys):
     assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "sweep.json").exists()
     assert sweep_command.RESUMES
+
+
+def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
+    given = ("--seeds=1", "--entries=shared_bottom", "--set=model.embedding_dim=1000000000")
+    with pytest.raises(UserError, match=r"tuning shared_bottom: no trial succeeded.*cannot fit"):
+        call(*given)
+    assert (tmp_path / "adult/overall.md").exists()
 
 
 def test_want_of_memory_while_running_is_a_message(capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from dtn_jax import shared_files
 from dtn_jax.errors import UserError
+from experiments import paper_tables
 
 pytest_plugins = ["table_fixtures"]
 
@@ -55,6 +56,14 @@ def test_locks(call, untrained, tmp_path, harm, told):
     assert precious.read_text() == "precious"
     (tmp_path / "adult/locks").rename(tmp_path / "away")
     assert call(ONE, "--seeds=2")["rows"][0]["seeds"] == [1, 2]
+
+
+def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepared_dir):
+    call(ONE, "--seeds=1")  # which sets the protocol
+    place = tmp_path / "p[1][/bold]"
+    given = ("--dataset=adult", "--table=overall", "--seeds=1", ONE)
+    paper_tables.main([*given, f"--data_dir={prepared_dir}", f"--workdir={place}"])
+    assert (place / "adult/overall.md").read_text() == (tmp_path / "adult/overall.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["overall.json", "overall.md", "report.html"])

@@ -3,7 +3,7 @@
 import pytest
 
 from dtn_jax.errors import UserError
-from experiments import compare, export, feature_importance, prepare
+from experiments import compare, export, feature_importance, paper_tables, prepare
 
 pytest_plugins = ["finished_runs"]
 
@@ -34,6 +34,8 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     place.write_text("")
     with pytest.raises(UserError, match=f"{place} is a file, expected a folder"):
         feature_importance.main([f"--workdir={tmp_path}"])
+    with pytest.raises(UserError, match=f"workdir {place} is a file, expected a folder"):
+        paper_tables.main(["--dataset=adult", "--table=overall", f"--workdir={place}"])
     with pytest.raises(UserError, match=f"--out {place} is a file, expected a folder"):
         export.main(["--workdir=run", f"--out={place}"])
     with pytest.raises(UserError, match=f"--out {place} is a file, expected a folder"):

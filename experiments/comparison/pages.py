@@ -14,8 +14,8 @@ import rich.table
 import rich.text
 from matplotlib.figure import Figure
 
-from dtn_jax.report import plain_text
-from dtn_jax.report.plain_text import escaped, one_line
+from dtn_jax.report.markdown import escaped, one_line
+from dtn_jax.report.markdown import table as markdown_table
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
 
@@ -150,7 +150,7 @@ def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) ->
 
 def markdown(found: Sequence[Difference], title: str, lines: Sequence[str]) -> str:
     """The page compare.md."""
-    grid = plain_text.table(HEADER, [cells(one) for one in found], left=2)
+    grid = markdown_table(HEADER, [cells(one) for one in found], left=2)
     told = "\n".join(f"- {escaped(line)}" for line in lines)
     return f"# {escaped(title)}\n\n{grid}\n\n{told}\n\n![Differences](differences.png)\n"
 

@@ -11,7 +11,7 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
 from dtn_jax.schema import ALL, Field
 

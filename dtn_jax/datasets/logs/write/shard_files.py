@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pathlib
@@ -18,7 +17,7 @@ from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
 from dtn_jax.datasets.logs.fit.shards import Part
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.shared_files import replacing
+from dtn_jax.shared_files import disk_errors, replacing
 
 WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it
 Block = dict[str, np.ndarray]
@@ -92,15 +91,6 @@ def _group_numbers(group: pl.Series) -> np.ndarray:
     return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 
 
-@contextlib.contextmanager
-def _disk_errors(path: pathlib.Path) -> Iterator[None]:
-    """The writer's errors, such as of a full disk, as the OSError that they are."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-
-
 class Output:
     """A file of records, written beside its place and moved there when it is whole."""
 
@@ -132,13 +122,13 @@ class Output:
         self.held = [{k: v[start:] for k, v in joined.items()}]
 
     def write(self, record: bytes) -> None:
-        with _disk_errors(self.temporary):
+        with disk_errors(self.temporary):
             self.file.write(record)
         self.digest.update(record)
         self.bytes += len(record)
 
     def close(self) -> dict:
-        with _disk_errors(self.temporary):
+        with disk_errors(self.temporary):
             self.file.close()
         self._replacing.__exit__(None, None, None)
         return {

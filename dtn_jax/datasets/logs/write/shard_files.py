@@ -17,6 +17,7 @@ from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
 from dtn_jax.datasets.logs.fit.shards import Part
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.preparation.records import declared
 from dtn_jax.shared_files import disk_errors, replacing
 
 WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it
@@ -27,24 +28,15 @@ def features(
     spec: Spec, fitted: Mapping[str, Fitted], block_rows: int
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record, as TFDS declares them."""
-    weighted = sum(f.slots for f in fitted.values() if f.spec.weights)
-    numbers = sum(f.numbers for f in fitted.values())
-    slots, tasks = sum(f.slots for f in fitted.values()), len(spec.tasks)
-    shapes = {
-        "ids": ((block_rows, slots), np.int32),
-        **({"weights": ((block_rows, weighted), np.float32)} if weighted else {}),
-        "labels": ((block_rows, tasks), np.float32),
-        "label_mask": ((block_rows, tasks), np.uint8),
-        **({"numeric": ((block_rows, numbers), np.float32)} if numbers else {}),
-        **({"sample_weight": ((block_rows,), np.float32)} if _is_weighted(spec) else {}),
-        **({"group": ((block_rows,), np.int64)} if spec.group else {}),
-    }
-    encoding = tfds.features.Encoding.BYTES
-    return tfds.features.FeaturesDict(
-        {
-            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
-            for name, (shape, dtype) in shapes.items()
-        }
+    weights = sum(f.slots for f in fitted.values() if f.spec.weights)
+    return declared(
+        block_rows,
+        len(spec.tasks),
+        slots=sum(f.slots for f in fitted.values()),
+        weights=(weights,) if weights else (),
+        numbers=sum(f.numbers for f in fitted.values()),
+        weighted=_is_weighted(spec),
+        grouped=bool(spec.group),
     )
 
 

@@ -131,7 +131,7 @@ def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[
     return [one_line(f"On both sides: {', '.join(shared)}.")] if shared else []
 
 
-def notes(found: Sequence[Difference], grouped: bool, seeds: tuple[int, int]) -> list[str]:
+def notes(grouped: bool, seeds: tuple[int, int]) -> list[str]:
     """How the numbers are to be read."""
     units = "groups" if grouped else "rows"
     told = [

@@ -109,7 +109,7 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
     except Unfit as error:
         raise error.told(body, what) from None
     if not small:
-        columns = _spread(columns, len(rows), limits)
+        _check_spread(columns, len(rows), limits)
     ignored = tuple(sorted((there | user.keys()) - read)[:IGNORED])
     shared = frozenset(user) & read
     return Asked(len(rows), columns, types, chosen, ignored, what, shared)
@@ -218,8 +218,8 @@ def _is_finite(value: object) -> bool:
     return not any(type(item) is float and np.isinf(item) for item in items)
 
 
-def _spread(columns: dict[str, pl.Series], rows: int, limits: Limits) -> dict[str, Column]:
-    """The columns, those of one value for all rows."""
+def _check_spread(columns: dict[str, Column], rows: int, limits: Limits) -> None:
+    """Refuses values that would take too much memory once they are in all rows."""
     once = [c for c in columns.values() if len(c) != rows]
     size = sum(column.estimated_size() for column in once) * rows
     if size > limits.spread_bytes:
@@ -228,4 +228,3 @@ def _spread(columns: dict[str, pl.Series], rows: int, limits: Limits) -> dict[st
             f"the user's fields for {rows:,} candidates are {size:,} bytes, at most "
             f"{limits.spread_bytes:,} are scored at once: send fewer candidates",
         )
-    return {name: c if len(c) == rows else c.new_from_index(0, rows) for name, c in columns.items()}

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import functools
 import json
 import pathlib
 import shutil
@@ -52,8 +53,9 @@ split: {by: column, column: part}
 LISTS = ("tags", "tag_weights", "vec")
 
 
+@functools.cache
 def columns(rows=ROWS):
-    """The columns of the log, as lists of Python's values."""
+    """The columns of the log, as lists of Python's values, which nobody may change."""
     draw = np.random.default_rng(7)
     start = datetime.datetime(2026, 3, 1)
     click = (draw.random(rows) < 0.4).astype(int)
@@ -81,8 +83,9 @@ def frame(changed=None, rows=ROWS):
 
     A column becomes text where it then needs to.
     """
-    found = copy.deepcopy(columns(rows))
+    found = dict(columns(rows))
     for name, values in (changed or {}).items():
+        found[name] = list(found[name])
         for row, value in values.items():
             found[name][row] = value
         kinds = {type(value) for value in found[name]} - {type(None)}

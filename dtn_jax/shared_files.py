@@ -20,7 +20,9 @@ from dtn_jax.errors import UserError
 TEMPORARY = ".tmp"  # the suffix of a file that is being written
 # What libraries raise, as other exceptions, when the disk fails them; {their words: its errno}.
 FAULTS = {
-    "RESOURCE_EXHAUSTED": errno.ENOSPC,
+    "RESOURCE_EXHAUSTED": errno.ENOSPC,  # of TensorStore
+    "database or disk is full": errno.ENOSPC,  # of SQLite
+    "attempt to write a readonly database": errno.EROFS,
     **{os.strerror(n): n for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)},
     **{os.strerror(n): n for n in (errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)},
 }
@@ -107,11 +109,22 @@ def disk_errors(path: pathlib.Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        found = [n for words, n in FAULTS.items() if words in str(error)]
+        found = _fault(error)
         named = isinstance(error, OSError) and error.filename
         if named or not found:
             raise
-        raise OSError(found[0], os.strerror(found[0]), str(path)) from error
+        raise OSError(found, os.strerror(found), str(path)) from error
+
+
+def _fault(error: BaseException | None) -> int | None:
+    """The errno of a disk's fault, from what an exception or one of its causes says."""
+    while error is not None:
+        text = str(error)
+        for words, number in FAULTS.items():
+            if words in text and "out of memory" not in text.lower():  # XLA's word for that is one
+                return number
+        error = error.__cause__
+    return None
 
 
 def told(error: OSError) -> str:

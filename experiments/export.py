@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
 def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
     """Raises UserError where an option of an export stands beside one that has no use for it."""
     others = ("again", "onnx", "workdir", "out", "tables", "tasks", "select", "fix", "replace")
+    others += ("data_dir", "manual_dir")
     given = [n for n in others if getattr(known, n) and n not in (option, *more)]
     if given:
         raise UserError(f"--{option} has no use for --{given[0]}: it reads a model's folder alone")

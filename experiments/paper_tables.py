@@ -31,7 +31,7 @@ import jax
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import pairs
 from dtn_jax.report import screen
-from dtn_jax.shared_files import write_whole
+from dtn_jax.shared_files import disk_errors, write_whole
 
 from . import command, compile_cache, folders
 from .tables import csv as table_csv
@@ -77,18 +77,26 @@ def main(arguments: Sequence[str]) -> None:
     for made in (folder, runs):
         folders.make(made, "workdir")
     work = Work(protocol, folder, runs, places_of(known), together)
-    rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
-    wanted = named(known.entries, [entry.name for entries in rows.values() for entry in entries])
-    problems = []
-    for table, entries in rows.items():
-        for failed in work.do([e for e in entries if not wanted or e.name in wanted]):
-            problems += failed
-            write(work, table, entries, arguments)
-        kept.pack(folder)
-        # Again: meanwhile another process may have added cells, or written over the table.
-        show(write(work, table, entries, arguments), folder / f"{table}.md")
+    with disk_errors(folder):
+        problems = make(work, tables, known.entries, arguments)
     if problems:
         raise UserError("\n".join(["some runs failed:", *problems]))
+
+
+def make(work: Work, tables: Sequence[str], only: str, arguments: Sequence[str]) -> list[str]:
+    """Trains what the tables lack, writes and shows them; returns what failed."""
+    protocol, folder = work.protocol, work.folder
+    rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
+    wanted = named(only, [entry.name for entries in rows.values() for entry in entries])
+    problems = []
+    for table, own in rows.items():
+        for failed in work.do([e for e in own if not wanted or e.name in wanted]):
+            problems += failed
+            write(work, table, own, arguments)
+        kept.pack(folder)
+        # Again: meanwhile another process may have added cells, or written over the table.
+        show(write(work, table, own, arguments), folder / f"{table}.md")
+    return problems
 
 
 def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:

@@ -23,6 +23,7 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.models.build import ARCHITECTURES
+from dtn_jax.shared_files import disk_errors, told
 
 from . import command, compile_cache, folders
 from .search import storage_urls, sweep_report, trial_storage
@@ -109,21 +110,27 @@ def main(arguments: Sequence[str]) -> None:
         try:
             for name, study in studies.items():
                 try:
-                    work(study, configs[name], space, workdir / name)
+                    with disk_errors(workdir):
+                        work(study, configs[name], space, workdir / name)
                 except UserError as error:  # the other architectures are searched nevertheless
                     problems.append(f"{name}: {error}")
                 except trial_storage.FAULTS as error:
                     problems.append(
                         f"{name}: the storage does not answer: {trial_storage.brief(error)}"
                     )
+                except OSError as error:
+                    problems.append(f"{name}: {told(error)}")
         finally:  # however the work ended, show what it found
             try:
-                if any(study.best() for study in studies.values()):
-                    sweep_report.write(workdir, studies, known.config, rest)
+                with disk_errors(workdir):
+                    if any(study.best() for study in studies.values()):
+                        sweep_report.write(workdir, studies, known.config, rest)
             except trial_storage.FAULTS as error:
                 problems.append(
                     f"no report: the storage does not answer: {trial_storage.brief(error)}"
                 )
+            except OSError as error:
+                problems.append(f"no report: {told(error)}")
     if problems:
         raise UserError("; ".join(problems))
 

@@ -209,7 +209,7 @@ class Job:
 
     def _append(self, piece: Piece, logits: np.ndarray) -> None:
         if self._part is None:
-            self._part = self.parts.open(piece.unit, piece.unit == 0, self.metadata)
+            self._part = self.parts.open(piece.unit, piece.unit == 0)
             self._own = Account()
         if len(piece.encoded) or piece.last:
             scores = self.model.scores(logits)

@@ -1,14 +1,16 @@
 """What a command that was killed has scored already, and how it becomes the output.
 
 Beside OUTPUT lies the folder `OUTPUT.parts`: `made_from.json`, what is being scored and by which
-model, and for each unit that is done `00012.FORMAT` and `00012.json`, its account of bad rows. Each
-is written beside its place and moved there when it is whole.
+model, and for each unit that is done its rows, `000012.FORMAT`, and `000012.json`, their checksum
+and the account of bad rows. Each is written beside its place and moved there when it is whole.
+Parts of Parquet are Arrow files, which take a tenth of the time to write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -18,11 +20,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dtn_jax.checksums import UNREADABLE, checksum
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import REMEDIES, TEMPORARY, locked, replacing, write_whole
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+PARTS = {"parquet": ".arrow", "csv": ".csv", "jsonl": ".jsonl"}  # suffixes
 PIECE = 1 << 20  # bytes that are copied at a time
 
 
@@ -53,24 +57,23 @@ def _named(output: pathlib.Path) -> Iterator[None]:
 class Part:
     """The scored rows of a unit, written chunk by chunk; whole once it is closed."""
 
-    def __init__(self, path: pathlib.Path, header: bool, metadata: Mapping[str, str]):
-        self.path, self.header, self.metadata = path, header, metadata
+    def __init__(self, path: pathlib.Path, header: bool):
+        self.path, self.header = path, header
         self._replacing = replacing(path)
         self._temporary = self._replacing.__enter__()
         self._file: IO | None = None
-        self._parquet: pq.ParquetWriter | None = None
+        self._arrow: pa.ipc.RecordBatchFileWriter | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
-        if self.path.suffix == ".parquet":
-            table = frame.to_arrow()
-            if self._parquet is None:
-                schema = table.schema.with_metadata(dict(self.metadata))
-                self._parquet = pq.ParquetWriter(self._temporary, schema, compression="zstd")
-            self._parquet.write_table(table)
-            return
         if self._file is None:
             self._file = self._temporary.open("wb")
-        if self.path.suffix == ".csv":
+        if self.path.suffix == PARTS["parquet"]:
+            table = frame.to_arrow()
+            if self._arrow is None:
+                options = pa.ipc.IpcWriteOptions(compression="lz4")
+                self._arrow = pa.ipc.new_file(self._file, table.schema, options=options)
+            self._arrow.write_table(table)
+        elif self.path.suffix == PARTS["csv"]:
             frame.write_csv(self._file, include_header=self.header)
             self.header = False
         else:
@@ -78,13 +81,13 @@ class Part:
 
     def abandon(self) -> None:
         """Closes the file, which stays what it is: not whole."""
-        for file in (self._parquet, self._file):
+        for file in (self._arrow, self._file):
             if file is not None:
                 with contextlib.suppress(OSError):
                     file.close()
 
     def close(self) -> None:
-        for file in (self._parquet, self._file):
+        for file in (self._arrow, self._file):
             if file is not None:
                 file.close()
         self._replacing.__exit__(None, None, None)
@@ -143,37 +146,37 @@ class Parts:
         try:
             yield
         except (OSError, pl.exceptions.ComputeError) as error:
-            kept = (
-                f"; what is scored stays in {self.folder}, and the same command goes on from there"
-            )
-            raise UserError(
-                f"{self.output} can't be written: {error}{kept if self._any() else ''}"
-            ) from None
+            number = getattr(error, "errno", None)
+            fault = os.strerror(number) if number else str(error)
+            remedy = REMEDIES.get(number, "name a place that can be written")
+            kept = f" (what is scored stays in {self.folder})" if self._any() else ""
+            raise UserError(f"{self.output} can't be written: {fault}; {remedy}{kept}") from None
 
     def done(self, unit: int) -> Account | None:
-        """The account of a unit that was scored; None where it was not."""
+        """The account of a unit that was scored; None where it was not, or is damaged."""
         text = self._read(self._of(unit, ".json"))
         try:
-            return Account.from_json(json.loads(text)) if text else None
-        except (ValueError, TypeError, KeyError):
+            found = json.loads(text)
+            if checksum(self._of(unit)) != found["checksum"]:
+                return None
+            return Account.from_json(found["account"])
+        except UNREADABLE:
             return None
 
-    def open(self, unit: int, first: bool, metadata: Mapping[str, str]) -> Part:
-        return Part(self._of(unit, self.output.suffix), first, metadata)
+    def open(self, unit: int, first: bool) -> Part:
+        return Part(self._of(unit), first)
 
     def close(self, unit: int, part: Part, account: Account) -> None:
         part.close()
-        write_whole(self._of(unit, ".json"), json.dumps(account.to_json()))
+        found = {"checksum": checksum(part.path), "account": account.to_json()}
+        write_whole(self._of(unit, ".json"), json.dumps(found))
 
     def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:
         """Writes the output, which appears whole, and removes the parts."""
-        paths = [self._of(unit, self.output.suffix) for unit in range(units)]
+        paths = [self._of(unit) for unit in range(units)]
         with replacing(self.output) as temporary:
             if self.format == "parquet":
-                schema = empty.to_arrow().schema.with_metadata(dict(metadata))
-                with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                    for batch in _batches(paths):
-                        writer.write_batch(batch.cast(schema))
+                _write_parquet(temporary, paths, empty.to_arrow().schema, metadata)
             else:
                 with temporary.open("wb") as file:
                     if not paths and self.format == "csv":
@@ -183,8 +186,9 @@ class Parts:
                             shutil.copyfileobj(part, file, PIECE)
         shutil.rmtree(self.folder)
 
-    def _of(self, unit: int, suffix: str) -> pathlib.Path:
-        return self.folder / f"{unit:06d}{suffix}"
+    def _of(self, unit: int, suffix: str = "") -> pathlib.Path:
+        """The file of a unit's rows, or another of its files."""
+        return self.folder / f"{unit:06d}{suffix or PARTS[self.format]}"
 
     def _read(self, path: pathlib.Path) -> str:
         try:
@@ -193,7 +197,13 @@ class Parts:
             return ""
 
 
-def _batches(paths: list[pathlib.Path]) -> Iterator[pa.RecordBatch]:
-    for path in paths:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches()
+def _write_parquet(
+    output: pathlib.Path, paths: list[pathlib.Path], schema: pa.Schema, metadata: Mapping[str, str]
+) -> None:
+    """A row group for each part; texts alone are worth a dictionary."""
+    texts = [f.name for f in schema if pa.types.is_large_string(f.type)]
+    schema = schema.with_metadata(dict(metadata))
+    with pq.ParquetWriter(output, schema, compression="zstd", use_dictionary=texts) as writer:
+        for path in paths:
+            with pa.OSFile(str(path)) as file:
+                writer.write_table(pa.ipc.open_file(file).read_all().cast(schema))

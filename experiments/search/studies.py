@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -21,7 +22,7 @@ from dtn_jax.workdir import in_use
 from . import trial_storage
 from .budget import Budget, make_sampler
 from .trial_storage import RETRIES, experimental, go_on_later
-from .trials import ERROR, PLACE, SETTINGS, TWIN, age, at, forgotten, is_in, number_of
+from .trials import ERROR, MACHINE, PLACE, SETTINGS, TWIN, age, at, forgotten, is_in, number_of
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
@@ -103,16 +104,18 @@ class Study:
     def bury(self, folder: pathlib.Path) -> None:
         """Lets the trials of dead workers wait to be resumed.
 
-        A database tells them by their heartbeats. A journal does not: with it a trial is dead
-        whose folder is in this one and which no process works in. With both one is that never said
-        what it does.
+        A database tells them by their heartbeats; a journal does not. With both a trial is dead
+        whose folder is in this one and which no process works in, at once; but with a database
+        only if this machine did it, since another one's folder of this name may be another. With
+        both one is that never said what it does.
         """
         beats = isinstance(self.storage, RDBStorage)
         if beats:
             with experimental():
                 optuna.storages.fail_stale_trials(self.optuna)
         for trial in self.running():
-            dead = not beats and is_in(folder, trial) and in_use(at(folder, trial)) is False
+            here = not beats or trial.user_attrs.get(MACHINE) == platform.node()
+            dead = here and is_in(folder, trial) and in_use(at(folder, trial)) is False
             if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
 
@@ -176,6 +179,7 @@ class Study:
         text = json.dumps(settings, sort_keys=True)
         if folder:
             trial.set_user_attr(PLACE, str(folder.absolute()))
+            trial.set_user_attr(MACHINE, platform.node())
         trial.set_user_attr(SETTINGS, text)
         trials = self.settled(trial.number)
         if TWIN in trials[trial.number].user_attrs:  # its worker died before it could say so

@@ -68,8 +68,13 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         )
 
 
-def brief(error: Exception) -> str:
-    """What a storage says, without the SQL by which it came to that."""
+def brief(error: BaseException) -> str:
+    """What a storage says, without the SQL by which it came to that.
+
+    Optuna's own words do not tell what was wrong; those of its cause do.
+    """
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+        return brief(error.__cause__)
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

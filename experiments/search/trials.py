@@ -13,7 +13,7 @@ from .trial_storage import experimental
 
 # Attributes: what a trial sets, which other one does the same, why it could not be done, in which
 # folder.
-SETTINGS, TWIN, ERROR, PLACE = "settings", "twin", "error", "place"
+SETTINGS, TWIN, ERROR, PLACE, MACHINE = "settings", "twin", "error", "place", "machine"
 
 
 def age(trial: optuna.trial.FrozenTrial) -> float:

@@ -1,7 +1,7 @@
 """An exported DTN scores files: its rate beside the bare forward pass, encoding, and memory.
 
 The log is that of the suite `logs`, 20 columns and 17 fields. The bare forward pass is the compiled
-program alone, called with the same batch again and again, which lies on the device. Scoring goes
+program alone, called with the same rows, encoded before, which lie on the device. Scoring goes
 from a Parquet file to another one: reading, encoding, the program, writing. They take turns.
 Encoding is timed by the CPU time of all threads. Memory is the peak of a process that scores a file
 with a small model, which leaves most of the time to the rest.
@@ -32,7 +32,7 @@ from .logs import SCHEMA, columns
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
 PREPARED, QUICK_PREPARED = 200_000, 20_000  # rows of the log that the models are trained on
-SCORED, QUICK_SCORED = 65_536, 1_024  # by DTN
+SCORED, QUICK_SCORED = 131_072, 1_024  # by DTN
 SIZES, QUICK_SIZES = (10**6, 10**7), (2_000, 4_000)  # of the files whose memory is measured
 ENCODED, FORMS = 65_536, ("Parquet's types", "texts, as of CSV")
 ROUNDS = 5
@@ -83,17 +83,12 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     size = QUICK_SCORED if quick else SCORED
     frame, largest = columns(size, 1), model.batches.largest
     frame.write_parquet(folder / "day.parquet")
-    encoded = model.encode(frame[:largest])
-    ids = encoded.ids[:, None] + model.batches.offsets
-    rows = np.where(encoded.ids[:, None] < 0, model.facts.rows, ids).astype(np.int32)
-    inputs = {"ids": encoded.ids, "rows": rows}
-    inputs |= {"weights": encoded.weights, "numeric": encoded.numeric}
-    inputs = jax.device_put(inputs)
+    starts = range(0, size, largest)
+    batches = [program_inputs(model, frame[start : start + largest]) for start in starts]
     weights, program = model.batches.weights.placed, model.batches.program
 
     def bare() -> None:
-        out = [program.call(weights, inputs) for _ in range(size // largest)]
-        jax.block_until_ready(out)
+        jax.block_until_ready([program.call(weights, inputs) for inputs in batches])
 
     def files() -> None:
         given, output = [str(folder / "day.parquet")], folder / "scores.parquet"
@@ -105,6 +100,16 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     found = [row(f"DTN, {name}", size, float(np.median(s))) for name, s in seconds.items()]
     share = ratio(seconds["bare forward pass"], seconds["from file to file"])
     return found, [Goal("DTN from file to file, x the bare forward pass", WANTED_RATIO, share)]
+
+
+def program_inputs(model: Model, frame: pl.DataFrame) -> dict[str, jax.Array]:
+    """What the program takes of raw rows, on the device."""
+    encoded = model.encode(frame)
+    ids = encoded.ids[:, None] + model.batches.offsets
+    rows = np.where(encoded.ids[:, None] < 0, model.facts.rows, ids).astype(np.int32)
+    inputs = {"ids": encoded.ids, "rows": rows}
+    inputs |= {"weights": encoded.weights, "numeric": encoded.numeric}
+    return jax.device_put(inputs)
 
 
 def encoding(model: Model, form: str, quick: bool) -> dict:

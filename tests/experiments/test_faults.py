@@ -9,6 +9,7 @@ from dtn_jax.errors import UserError
 from experiments.suites import faults
 from experiments.suites.faults import damage, kills
 from experiments.suites.faults.calls import Work
+from experiments.suites.faults.cells import QUICK
 from experiments.suites.faults.page import PAGE, page
 from experiments.suites.faults.tally import Tally
 from experiments.suites.measured import Options
@@ -25,7 +26,7 @@ def test_a_small_sample_of_faults_loses_nothing(tmp_path):
         "flipped, cut, deleted",
     }
     kills_ = [row for row in found.rows if row["fault"].startswith("killed")]
-    assert all(row["injected"] == faults.QUICK_KILLS for row in kills_)
+    assert all(row["injected"] == QUICK.kills for row in kills_)
     assert all(row["lost"] == row["wrong"] == 0 for row in found.rows), found.notes
     assert "| **all** |" in page(found)
     assert len({(row["fault"], row["where"]) for row in found.rows}) == len(found.rows)
@@ -49,11 +50,12 @@ def test_every_damage_is_one_and_each_end_is_told_apart(tmp_path):
         return held
 
     kind = damage.Kind("folder", original, lambda p: True, read)
-    (tally,) = damage.damaged(kind, tmp_path / "place", 9, seed=0)
+    (tmp_path / "place").mkdir()
+    tally = damage.damaged(kind, "numbers", tmp_path / "place", 9, seed=0)
     assert (tally.wrong, tally.named, tally.lost, tally.survived) == (3, 3, 3, 0)
     assert tally.injected == 9
     assert any("flip numbers" in told for told in tally.examples)
-    assert damage.kind_of(original / "d/0a1b") != damage.kind_of(original / "e/0a1b")
+    assert damage.name_of(original / "d/0a1b") != damage.name_of(original / "e/0a1b")
 
 
 class Calls:

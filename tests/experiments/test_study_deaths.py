@@ -49,6 +49,26 @@ def test_with_a_journal_nothing_is_said_of_trials_in_another_workdir(monkeypatch
     assert [t.state.name for t in study.trials()] == ["RUNNING"]
 
 
+@pytest.mark.parametrize(("machine", "dead"), [("", True), ("another", False)])
+def test_with_a_database_a_worker_of_this_machine_is_dead_once_its_folder_is_free(
+    machine, dead, monkeypatch, tmp_path
+):
+    url = f"sqlite:///{tmp_path / 'sweep.db'}"
+    study = open_study(url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
+    if machine:
+        monkeypatch.setattr(studies.platform, "node", lambda: machine)
+    (tmp_path / "trial_0").mkdir()
+    monkeypatch.setattr(studies, "BEGINNING", 0)
+    with locked(tmp_path / "trial_0" / "lock"):
+        study.bury(tmp_path)
+        assert [t.state.name for t in study.trials()] == ["RUNNING"]
+    study.bury(tmp_path)
+    assert study.trials()[0].state.name == ("FAIL" if dead else "RUNNING")
+    study.close()
+
+
 def test_with_a_journal_nobody_is_dead_where_files_have_no_locks(monkeypatch, tmp_path):
     def flock(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")

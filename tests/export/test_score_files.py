@@ -120,7 +120,7 @@ def test_what_was_scored_before_a_kill_stays(model, tmp_path):
         if done == 6:
             break  # as by a kill: the first piece is whole
     assert not cut.exists()
-    first = tmp_path / "cut.parquet.parts" / "000000.parquet"
+    first = tmp_path / "cut.parquet.parts" / "000000.arrow"
     times = first.stat().st_mtime_ns
     (first.parent / "000001.parquet.ab.tmp").write_text("half")
     job = Job(model, [str(tmp_path / "a.parquet")], cut, say=(told := []).append)
@@ -128,6 +128,22 @@ def test_what_was_scored_before_a_kill_stays(model, tmp_path):
     next(rest := job.run())
     assert first.stat().st_mtime_ns == times  # not made anew
     list(rest)
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_a_damaged_piece_is_scored_again(model, tmp_path):
+    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
+    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    run(model, tmp_path / "a.parquet", whole)
+    for done, _ in enumerate(Job(model, [str(tmp_path / "a.parquet")], cut, say=print).run()):
+        if done == 6:
+            break
+    piece = tmp_path / "cut.parquet.parts" / "000000.arrow"
+    content = bytearray(piece.read_bytes())
+    content[len(content) // 2] ^= 16
+    piece.write_bytes(content)
+    told, _ = run(model, tmp_path / "a.parquet", cut)
+    assert not any("resuming" in line for line in told)
     assert cut.read_bytes() == whole.read_bytes()
 
 
@@ -175,7 +191,7 @@ def test_a_full_disk_is_told_and_what_was_scored_stays(model, tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(score_files.Part, "write", full)
-        with pytest.raises(UserError, match=r"No space left on device.*goes on from there"):
+        with pytest.raises(UserError, match=r"No space left on device; make room.*scored stays in"):
             run(model, tmp_path / "a.parquet", out)
     assert not out.exists()
     told, _ = run(model, tmp_path / "a.parquet", out)

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import gzip
-import hashlib
 import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -25,6 +23,7 @@ import rich.progress
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
+from ..kept import kept_folder
 from ..measured import Cell as Content
 from ..measured import Measured, Options
 from ..racers import ROOT
@@ -74,12 +73,7 @@ def measure(options: Options) -> Measured:
     """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
     cells = read_cells(list(options.cells or (QUICK if options.quick else LIST)))
     python = find_python(options.compiled_venv)
-    kept = pathlib.Path(options.out) / "compiled_cells"
-    folder = kept / code_hash(python)
-    for old in kept.glob("*"):
-        if old != folder:
-            shutil.rmtree(old)
-    folder.mkdir(parents=True, exist_ok=True)  # where an interrupted suite resumes
+    folder = kept_folder(pathlib.Path(options.out) / "compiled_cells", *deciding(python))
     before = rows_before()
     rows, compilers = [], {}
     for cell, (record, text) in zip(cells, compile_all(python, cells, folder)):
@@ -125,17 +119,16 @@ def packages(python: pathlib.Path) -> dict[str, str]:
     return {name.replace("_", "-").lower(): version for name, _, version in found}
 
 
-def code_hash(python: str) -> str:
-    """Of all that a compiled program depends on: the code, and the compilers' versions."""
+def deciding(python: str) -> tuple[list[pathlib.Path], list[str]]:
+    """All that a compiled program depends on: the code, and the compilers' versions."""
     suites = pathlib.Path(__file__).parents[1]
     files = [*sorted((ROOT / "dtn_jax").rglob("*.py")), *(suites / name for name in DECIDING)]
-    compilers = sorted(
+    compilers = (
         f"{name} {version}"
         for name, version in packages(pathlib.Path(python)).items()
         if name.startswith(("jax", "libtpu", "nvidia"))
     )
-    content = [path.read_bytes() for path in files] + [one.encode() for one in compilers]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+    return files, sorted(compilers)
 
 
 def compile_all(

@@ -12,7 +12,7 @@ import io
 import pathlib
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 
 import polars as pl
 from ml_collections import ConfigDict
@@ -51,38 +51,44 @@ class Kind:
     read: Callable[[pathlib.Path], object]
 
 
-def damaged(kind: Kind, place: pathlib.Path, times: int, seed: int) -> Iterator[Tally]:
-    """Damages each kind of file `times` times; files of one name are one kind."""
-    expected = read(kind, place / "whole")
-    files = [p for p in sorted(kind.original.rglob("*")) if p.is_file() and kind.holds(p)]
-    by_kind: dict[str, list[pathlib.Path]] = {}
-    for path in files:
-        by_kind.setdefault(kind_of(path.relative_to(kind.original)), []).append(path)
-    draw = random.Random(f"{kind.name} {seed}")
-    for name, paths in by_kind.items():
-        tally = Tally("flipped, cut, deleted", f"{kind.name}: {name}")
-        for number in range(times):
-            path = draw.choice(paths).relative_to(kind.original)
-            way = WAYS[number % len(WAYS)]
-            copy = place / "copy"
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(kind.original, copy, symlinks=True)
-            told = f"{way} {path}"
-            if not damage(copy / path, way, draw):
-                continue
-            try:
-                found = read_copy(kind, copy)
-            except UserError as error:
-                named = len(str(error)) > 20 and "\n  File" not in str(error)
-                tally.count("named" if named else "lost", f"{told}: {error}")
-            except Exception as error:
-                tally.count("lost", f"{told}: {type(error).__name__}: {error}")
-            else:
-                tally.count("survived" if found in (expected, None) else "wrong", told)
-        yield tally
+def files_by_name(kind: Kind) -> dict[str, list[pathlib.Path]]:
+    """Its files to damage, relative to its folder; those of one sort are under one name."""
+    found: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(kind.original.rglob("*")):
+        if path.is_file() and kind.holds(path):
+            own = path.relative_to(kind.original)
+            found.setdefault(name_of(own), []).append(own)
+    return found
 
 
-def kind_of(path: pathlib.Path) -> str:
+def damaged(kind: Kind, name: str, place: pathlib.Path, times: int, seed: int) -> Tally:
+    """Damages the files of one name `times` times, each time in a new copy of the folder."""
+    copy = place / "copy"
+    shutil.copytree(kind.original, copy, symlinks=True)
+    expected = read(kind, copy)
+    paths = files_by_name(kind)[name]
+    draw = random.Random(f"{kind.name} {name} {seed}")
+    tally = Tally("flipped, cut, deleted", f"{kind.name}: {name}")
+    for number in range(times):
+        path, way = draw.choice(paths), WAYS[number % len(WAYS)]
+        shutil.rmtree(copy)
+        shutil.copytree(kind.original, copy, symlinks=True)
+        told = f"{way} {path}"
+        if not damage(copy / path, way, draw):
+            continue
+        try:
+            found = read(kind, copy)
+        except UserError as error:
+            named = len(str(error)) > 20 and "\n  File" not in str(error)
+            tally.count("named" if named else "lost", f"{told}: {error}")
+        except Exception as error:
+            tally.count("lost", f"{told}: {type(error).__name__}: {error}")
+        else:
+            tally.count("survived" if found in (expected, None) else "wrong", told)
+    return tally
+
+
+def name_of(path: pathlib.Path) -> str:
     """'checkpoints/last/*/state/d/*' for files of one sort, whose names are numbers or hashes."""
     parts = [p if any(c.isalpha() for c in p) and len(p) < 30 else "*" for p in path.parts]
     return "/".join(parts)
@@ -106,12 +112,7 @@ def damage(path: pathlib.Path, way: str, draw: random.Random) -> bool:
 
 
 def read(kind: Kind, copy: pathlib.Path) -> object:
-    """What is read from a whole copy."""
-    shutil.copytree(kind.original, copy, symlinks=True)
-    return read_copy(kind, copy)
-
-
-def read_copy(kind: Kind, copy: pathlib.Path) -> object:
+    """What is read from a copy; what that prints is not shown."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         return kind.read(copy)
@@ -170,12 +171,3 @@ def kinds(
         Kind("prepared set", data, lambda p: not p.name.endswith(".lock"), of_set),
         Kind("model", model, lambda p: True, of_model),
     ]
-
-
-def all_damage(
-    found: list[Kind], place: pathlib.Path, times: Mapping[str, int], seed: int
-) -> Iterator[Tally]:
-    for kind in found:
-        own = place / kind.name.replace(" ", "-")
-        own.mkdir(parents=True)
-        yield from damaged(kind, own, times.get(kind.name, times[""]), seed)

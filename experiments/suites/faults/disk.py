@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from .calls import Server, Work, timed
 from .kills import last, log_of
@@ -17,25 +17,29 @@ ROOM = "256m"
 NEEDS = "a disk of its own needs root and mount(8)"
 
 
-def on_bad_disks(
-    server: Server, works: list[Work], folder: pathlib.Path, sizes: int
-) -> Iterator[Tally]:
-    """Each command on each disk, `sizes` of the full ones; then once more with room enough."""
-    for work in works:
-        own = folder / work.name.replace(", ", "-")
-        own.mkdir(parents=True)
-        full, shut = Tally("full disk", work.name), Tally("read-only disk", work.name)
-        if os.geteuid() or not shutil.which("mount"):
-            full.skipped = shut.skipped = NEEDS
-            yield from (full, shut)
-            continue
-        timed(server, work, own / "uncut")
-        expected = work.found(own / "uncut")
-        step = max(1, len(KILOBYTES) // sizes)
-        for size in KILOBYTES[::step][:sizes]:
-            starved(server, work, own / f"disk{size}", f"size={size}k", expected, full)
-        starved(server, work, own / "shut", f"size={ROOM},ro", expected, shut)
-        yield from (full, shut)
+def on_full_disks(server: Server, work: Work, folder: pathlib.Path, sizes: int) -> Tally:
+    """A command on `sizes` disks that get full, and on each of them again with room enough."""
+    step = max(1, len(KILOBYTES) // sizes)
+    disks = [f"size={size}k" for size in KILOBYTES[::step][:sizes]]
+    return on_disks(server, work, folder, disks, Tally("full disk", work.name))
+
+
+def on_shut_disk(server: Server, work: Work, folder: pathlib.Path) -> Tally:
+    """A command on a disk that cannot be written, and again on one that can."""
+    return on_disks(server, work, folder, [f"size={ROOM},ro"], Tally("read-only disk", work.name))
+
+
+def on_disks(
+    server: Server, work: Work, folder: pathlib.Path, disks: Sequence[str], tally: Tally
+) -> Tally:
+    if os.geteuid() or not shutil.which("mount"):
+        tally.skipped = NEEDS
+        return tally
+    timed(server, work, folder / "uncut")
+    expected = work.found(folder / "uncut")
+    for number, options in enumerate(disks):
+        starved(server, work, folder / f"disk{number}", options, expected, tally)
+    return tally
 
 
 def starved(

@@ -7,7 +7,7 @@ import os
 import pathlib
 import random
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from .calls import Server, Work, timed
 from .tally import Tally
@@ -90,12 +90,3 @@ def last(folder: pathlib.Path) -> str:
     """The end of what a call has said."""
     log = log_of(folder)
     return log.read_text(errors="replace")[-600:] if log.exists() else ""
-
-
-def all_kills(
-    server: Server, works: list[Work], folder: pathlib.Path, kills: int, seed: int
-) -> Iterator[Tally]:
-    for work in works:
-        own = folder / work.name.replace(", ", "-")
-        own.mkdir(parents=True)
-        yield killed(server, work, own, kills, seed)

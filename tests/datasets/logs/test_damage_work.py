@@ -140,7 +140,7 @@ def test_a_disk_that_is_full_while_records_are_written_is_told(log, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr("dtn_jax.datasets.logs.write.shard_files.ArrayRecordWriter", Writer)
-        with pytest.raises(UserError, match=r"array_record.* cannot be written: .*No space left"):
+        with pytest.raises(UserError, match=r"No space left on device: .*array_record"):
             prepare(finished, raw)
     finished.check()
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from command_calls import ROOT, TINY, message_of, one_line
+from sweeps import TINY as TINY_TRIAL
 from sweeps import run as sweep
 
 from dtn_jax.errors import UserError
@@ -90,8 +91,8 @@ def test_replicas_count_together(shell, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys):
-    sweep(tmp_path, prepared_dir, "--grid=model.embedding_dim=1000000000,4")
+def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys, without_pictures):
+    sweep(tmp_path, prepared_dir, *TINY_TRIAL, "--grid=model.embedding_dim=1000000000,2")
     assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "sweep.json").exists()
     assert sweep_command.RESUMES

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dtn_jax.export.write.card import reranked
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.scores import NAMES, ratio
+from dtn_jax.export.write.card.shares import percents
 from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.metrics.intervals import wilson
-from dtn_jax.report.plain_text import escaped, percents, table
+from dtn_jax.report.markdown import escaped, table
 from dtn_jax.schema import Schema
 
 FOLLOWS = "by those of its tasks"  # in a space that is not that of the loss

@@ -9,7 +9,7 @@ import numpy as np
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.report import plots
-from dtn_jax.report.plain_text import one_line
+from dtn_jax.report.markdown import one_line
 from dtn_jax.schema import Schema
 
 

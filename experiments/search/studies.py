@@ -22,7 +22,19 @@ from dtn_jax.workdir import in_use
 from . import trial_storage
 from .budget import Budget, make_sampler
 from .trial_storage import RETRIES, experimental, go_on_later
-from .trials import ERROR, MACHINE, PLACE, SETTINGS, TWIN, age, at, forgotten, is_in, number_of
+from .trials import (
+    ERROR,
+    MACHINE,
+    PLACE,
+    SETTINGS,
+    TWIN,
+    age,
+    at,
+    forgotten,
+    is_in,
+    number_of,
+    orphans,
+)
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
@@ -118,6 +130,8 @@ class Study:
             dead = here and is_in(folder, trial) and in_use(at(folder, trial)) is False
             if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
+        for trial in orphans(self.trials()):
+            go_on_later(self.optuna, trial)
 
     def give_up(self, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES) -> None:
         """Says that a trial's worker is dead, unless another one just did; `most`: go_on_later's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+from collections.abc import Sequence
 
 import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback
@@ -24,6 +25,23 @@ def age(trial: optuna.trial.FrozenTrial) -> float:
 def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
     """Whether its worker died before it could say what it does, which takes moments."""
     return SETTINGS not in trial.user_attrs and age(trial) > trial_storage.DEAD
+
+
+def orphans(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
+    """Trials that ended before their time and that no other goes on with: their worker died, or
+    its disk was full, before it could say that they wait."""
+    with experimental():
+        history = {t.number: RetryHeartbeatStaleTrialCallback.retry_history(t) for t in trials}
+    gone_on = {number for before in history.values() for number in before}
+    return [
+        t
+        for t in trials
+        if t.state == optuna.trial.TrialState.FAIL
+        and SETTINGS in t.user_attrs
+        and TWIN not in t.user_attrs
+        and t.number not in gone_on
+        and len(history[t.number]) < trial_storage.RETRIES  # others were given up
+    ]
 
 
 def number_of(trial: optuna.trial.FrozenTrial) -> int:

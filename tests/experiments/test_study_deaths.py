@@ -113,6 +113,28 @@ def test_interruptions_are_gone_on_with_and_many_silent_deaths_are_not(tmp_path,
     )
 
 
+def test_a_trial_that_ended_before_it_could_wait_is_resumed(tmp_path, monkeypatch):
+    """As where the disk is full, or the worker is killed, between the two."""
+    study = in_memory(2)
+
+    def full(trial):
+        study.claim(trial, {"seed": "1"})
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "go_on_later", lambda *_, **__: None)
+        with pytest.raises(OSError, match="No space"):
+            study.run_one(full)
+    assert [t.state.name for t in study.trials()] == ["FAIL"]
+    assert study.wants_more(tmp_path, new=False)
+    assert study.wants_more(tmp_path, new=False)
+    assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
+    numbers = []
+    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
+    assert numbers == [0]
+    assert not study.wants_more(tmp_path, new=False)
+
+
 def test_a_pruner_keeps_what_an_interrupted_trial_had_reported():
     study = in_memory(9)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import pathlib
 import platform
 import time
@@ -29,6 +28,7 @@ from .trials import (
     SETTINGS,
     TWIN,
     age,
+    all_tried,
     at,
     forgotten,
     is_in,
@@ -243,17 +243,7 @@ class Study:
 
     def exhausted(self) -> bool:
         """Whether every point of a space of choices and whole numbers has been tried."""
-        trials = self.trials()
-        spaces = {name: d for t in trials for name, d in t.distributions.items()}
-        if any(isinstance(d, optuna.distributions.FloatDistribution) for d in spaces.values()):
-            return False
-        points = math.prod(
-            len(d.choices)
-            if isinstance(d, optuna.distributions.CategoricalDistribution)
-            else 1 + (d.high - d.low) // d.step
-            for d in spaces.values()
-        )
-        return len({t.user_attrs.get(SETTINGS) for t in trials}) >= points
+        return all_tried(self.trials())
 
     def best(self) -> optuna.trial.FrozenTrial | None:
         """Of the trials within the budget; an earlier call may have had a larger one."""

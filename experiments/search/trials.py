@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -58,3 +59,17 @@ def at(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> pathlib.Path:
 def is_in(folder: pathlib.Path, trial: optuna.trial.FrozenTrial) -> bool:
     """Whether a trial is done in `folder`, not in another workdir."""
     return trial.user_attrs.get(PLACE) == str(folder.absolute())
+
+
+def all_tried(trials: Sequence[optuna.trial.FrozenTrial]) -> bool:
+    """Whether every point of a space of choices and whole numbers has been tried."""
+    spaces = {name: d for t in trials for name, d in t.distributions.items()}
+    if any(isinstance(d, optuna.distributions.FloatDistribution) for d in spaces.values()):
+        return False
+    points = math.prod(
+        len(d.choices)
+        if isinstance(d, optuna.distributions.CategoricalDistribution)
+        else 1 + (d.high - d.low) // d.step
+        for d in spaces.values()
+    )
+    return len({t.user_attrs.get(SETTINGS) for t in trials}) >= points

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from dtn_jax.errors import UserError
@@ -54,7 +53,7 @@ class Study:
       optuna: the study in its storage.
       objective: whose validation value it makes better, as `train.select` names it.
       budget: what it may spend.
-      storage: where the trials are; a database tells which workers live, a journal does not.
+      storage: of the trials; a database tells which workers live, a journal does not.
       metric: what the objective's metric is called.
     """
 
@@ -67,7 +66,7 @@ class Study:
 
     @property
     def higher_is_better(self) -> bool:
-        return self.optuna.direction == StudyDirection.MAXIMIZE
+        return self.optuna.direction.name == "MAXIMIZE"
 
     def ranked(self, trials: Iterable[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
         """Those that are complete, the best first."""
@@ -104,7 +103,7 @@ class Study:
         return waiting or (new and self.begun() < self.budget.trials)
 
     def running(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials that a worker does, or died of."""
+        """Those that a worker does, or died of."""
         return [t for t in self.trials() if t.state == TrialState.RUNNING]
 
     def others_run(self, folder: pathlib.Path) -> bool:
@@ -114,12 +113,12 @@ class Study:
         return any(is_in(folder, t) and in_use(at(folder, t)) is not None for t in self.running())
 
     def bury(self, folder: pathlib.Path) -> None:
-        """Lets the trials of dead workers wait to be resumed.
+        """Lets dead workers' trials wait to be resumed.
 
         A database tells them by their heartbeats; a journal does not. With both a trial is dead
-        whose folder is in this one and which no process works in, at once; but with a database
-        only if this machine did it, since another one's folder of this name may be another. With
-        both one is that never said what it does.
+        whose folder is in this one and which no process works in, with a database only if this
+        machine did it: another's folder of this name may be another. So is one that never said
+        what it does.
         """
         beats = isinstance(self.storage, RDBStorage)
         if beats:

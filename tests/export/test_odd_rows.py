@@ -50,9 +50,9 @@ def test_a_number_that_is_no_time(shop, tmp_path, value):
     with pytest.raises(UserError, match=f"row 1, {told}"):
         model.score([row | {"t": value} for row in rows])
     frame.with_columns(t=pl.lit(value)).write_parquet(tmp_path / "a.parquet")
-    job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv")
+    job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv", max_bad_rate=1.0)
     list(job.run())
-    assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.account.summary()[0]
+    assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.tally.reasons()[0]
 
 
 @pytest.mark.parametrize("form", ["to_arrow", "to_pandas"])

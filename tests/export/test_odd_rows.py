@@ -88,6 +88,14 @@ def test_the_server_shows_the_value_alone(shop, made):
     assert "wrong type" in found.message
 
 
+def test_the_server_says_what_a_time_is(shop):
+    model, frame = shop
+    assert f"expected {reading.read(model).expected['t']}" == f"{TIME} or null"
+    wrong = frame.head(1).drop("t").with_columns(t=pl.struct(pl.lit(1).alias("at")))
+    with pytest.raises(Refused, match=f"column 't': got .*, {TIME} or null"):
+        answer(model, f'{{"rows": {wrong.write_json()}}}'.encode())
+
+
 def test_the_server_reads_true_as_the_model_does(made):
     """Training may have read a Boolean column as numbers."""
     true = FRAME.with_columns(speed=pl.lit(True))

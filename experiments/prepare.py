@@ -159,7 +159,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         metavar="FILES",
         help="raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several "
-        "by comma; also s3://..., gs://... (pip install 'dtn_jax[remote]')",
+        "by comma; also s3://..., gs://... (pip install -e '.[remote]')",
     )
     add("--infer", action="store_true", help="write a schema file from the raw files")
     add("--out", default="", metavar="FILE", help="where --infer writes it")
@@ -195,7 +195,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         metavar="OPTIONS",
         help="do the work on Apache Beam, with its pipeline options, such as "
-        "'--runner=DirectRunner' (pip install 'dtn_jax[beam]')",
+        "'--runner=DirectRunner' (pip install -e '.[beam]')",
     )
     add(
         "--replace",

@@ -149,7 +149,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
     )
     add("--describe", action="store_true", help="measure what the set holds: rates, leaks, drift")
-    add("--html", default="", metavar="FILE", help="the page of --describe (NAME_description.html)")
+    add(
+        "--html",
+        default="",
+        metavar="FILE",
+        help="the page of --describe (default: beside the set)",
+    )
     add("--plugins", default="", help="your own files with data sets, comma-separated")
     own = made.add_argument_group("your own logs")
     add = own.add_argument

@@ -1,11 +1,10 @@
 """`dtn-jax COMMAND ...`: the commands of experiments/, from any folder.
 
-What takes seconds to import is imported late: Ctrl-C is answered before.
+What takes time to import is imported late: Ctrl-C is answered before.
 """
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
 
@@ -14,6 +13,8 @@ from dtn_jax.parallel import interrupts
 
 def commands() -> dict[str, str]:
     """{name: what it does, in a line}, of each command of experiments/."""
+    import ast
+
     from dtn_jax.config import shipped
 
     found = {}

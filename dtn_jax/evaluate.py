@@ -6,7 +6,7 @@ import collections
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
+from dtn_jax.interface import Batch
 from dtn_jax.metrics import Value, measure
 from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
 from dtn_jax.metrics.scores import Scores
@@ -54,28 +55,16 @@ def score(
 ) -> Scores:
     """Scores a whole split; the ids are checked on the way (see `prepared.check_ids`).
 
-    The split's groups (`Prepared.groups`) are handed over: they are the same for every state. The
-    next batch is read while the device works on the last ones, of which only a few wait there.
+    The split's groups (`Prepared.groups`) are handed over: they are the same for every state.
     """
     rows = data.rows[split]
-    labels, masks, weights, logits = [], [], [], []
-    in_flight: collections.deque[jax.Array] = collections.deque()
-
-    def fetch() -> None:
-        done = jax.block_until_ready(in_flight.popleft())  # raises where memory ran out
-        logits.append(np.asarray(done, np.float32))
-
     own = in_order(data, split, batch_size, processes.own_part(batch_size))
-    with contextlib.closing(prefetched(own)) as batches:
-        for batch in batches:
-            labels.append(batch.labels)
-            masks.append(batch.label_mask)
-            weights.append(batch.sample_weight)
-            in_flight.append(score_step(state, at.put(batch, at.batch())))
-            if len(in_flight) == IN_FLIGHT:
-                fetch()
-    while in_flight:
-        fetch()
+    labels, masks, weights, logits = [], [], [], []
+    for batch, found in with_logits(own, lambda b: score_step(state, at.put(b, at.batch()))):
+        labels.append(batch.labels)
+        masks.append(batch.label_mask)
+        weights.append(batch.sample_weight)
+        logits.append(found)
 
     def joined(parts):
         return np.concatenate(list(processes.all_parts(np.stack(parts))))[:rows]
@@ -87,6 +76,29 @@ def score(
         sample_weight=joined(weights),
         group=group,
     )
+
+
+def with_logits(
+    batches: Iterator[Batch], call: Callable[[Batch], jax.Array]
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Batches, each with its logits, float32 `[B, T]`, by `call`.
+
+    The next batch is read while the device works on the last ones, of which only a few wait there.
+    """
+    waiting: collections.deque[tuple[Batch, jax.Array]] = collections.deque()
+
+    def first() -> tuple[Batch, np.ndarray]:
+        batch, logits = waiting.popleft()
+        done = jax.block_until_ready(logits)  # raises where memory ran out
+        return batch, np.asarray(done, np.float32)
+
+    with contextlib.closing(prefetched(batches)) as ahead:
+        for batch in ahead:
+            waiting.append((batch, call(batch)))
+            if len(waiting) == IN_FLIGHT:
+                yield first()
+        while waiting:
+            yield first()
 
 
 def evaluate(

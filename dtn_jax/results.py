@@ -20,6 +20,7 @@ from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
 from dtn_jax.selection import Progress
+from dtn_jax.shared_files import told
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir, found
 
@@ -137,7 +138,9 @@ def mend_predictions(run: Run, folder: Workdir, results: dict) -> None:
         if processes.is_first():
             write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
             found.seal(folder.path)
-    except (UserError, OSError) as error:
+    except OSError as error:
+        print(f"warning: {problem}, and it cannot be made anew: {told(error)}")
+    except UserError as error:
         print(
             f"warning: {problem}, and it cannot be made anew: {error}\nTo train the run again, "
             f"move {folder.path} away, or name another workdir"

@@ -79,12 +79,15 @@ def write_whole(path: pathlib.Path, text: str) -> None:
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Where a file is written that takes its place once it is whole; no two processes have the
-    same."""
+    same. What the disk refuses is told of the file, not of that place."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        own = isinstance(error, OSError) and error.filename in (None, str(temporary))
+        if own and error.errno:
+            error.filename = str(path)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
@@ -129,7 +132,8 @@ def _fault(error: BaseException | None) -> int | None:
 
 def told(error: OSError) -> str:
     """What to say of a file that cannot be read or written, and what to do."""
-    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    named = error.filename2 or error.filename  # of a file that is moved, where it was to go
+    name = os.fsdecode(named) if isinstance(named, str | bytes) else ""
     text = f"{name}: {error.strerror}" if name else error.strerror or str(error)
     return f"{text}; {REMEDIES.get(error.errno, '--debug shows where')}"
 
@@ -142,10 +146,10 @@ def full_path(path: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(os.path.realpath(found)) if ".." in found.parts else found
 
 
-def check_place(path: str | pathlib.Path, what: str = "workdir") -> None:
-    """Raises UserError where a path cannot be a folder's, whatever is on the disk."""
+def check_place(path: str | pathlib.Path, what: str = "workdir", kind: str = "a folder") -> None:
+    """Raises UserError where a path cannot be a folder's or a file's, whatever is on the disk."""
     if re.match(r"[A-Za-z][\w+.-]*:/", str(path)):
-        raise UserError(f"{what} {path} is a URL, expected a folder of this machine")
+        raise UserError(f"{what} {path} is a URL, expected {kind} of this machine")
     try:
         str(path).encode()
     except UnicodeEncodeError:

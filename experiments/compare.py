@@ -17,7 +17,7 @@ from dtn_jax.metrics.significance import DRAWS
 from dtn_jax.report import screen
 from dtn_jax.schema import Schema
 
-from . import command
+from . import command, folders
 from .comparison import differences, pages, score_files
 from .comparison.differences import Difference
 from .comparison.score_files import Columns
@@ -28,13 +28,15 @@ EXAMPLE = "python -m experiments.compare runs/mmoe runs/dtn --out=runs/mmoe_or_d
 
 def main(arguments: Sequence[str]) -> None:
     known = parse(arguments)
+    if known.out:
+        folders.check(known.out, "--out")
     a, b, found = compared(known)
     names = [", ".join(run.name for run in side) for side in (a, b)]
     grouped = any(run.group is not None for run in (*a, *b))
     same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
     lines = [*same, *pages.verdict(found)]
     runs = any(one.config is not None for one in (*a, *b))
-    more = pages.notes(found, grouped, (len(a), len(b)), runs)
+    more = pages.notes(grouped, (len(a), len(b)), runs)
     screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}"), pages.WIDE)
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
     if known.out:

@@ -19,7 +19,7 @@ from dtn_jax.export.write.model import read_tasks
 from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.export.write.program import TABLE_DTYPES
 
-from . import command, compile_cache
+from . import command, compile_cache, folders
 
 EXAMPLE = "python -m experiments.export --workdir=runs/adult_dtn --out=models/adult_dtn"
 BATCH = 1024
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("no workdir: give --workdir=DIR, the folder of a finished run")
     if not known.out:
         raise UserError("no folder for the model: give --out=MODEL")
+    for folder in (*workdirs, known.out):
+        folders.check(folder, "workdir" if folder in workdirs else "--out")
     compile_cache.use(known.cache_dir)
     export_run(
         [pathlib.Path(folder) for folder in workdirs],
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
 def check_alone(known: argparse.Namespace, option: str, *more: str) -> None:
     """Raises UserError where an option of an export stands beside one that has no use for it."""
     others = ("again", "onnx", "workdir", "out", "tables", "tasks", "select", "fix", "replace")
+    others += ("data_dir", "manual_dir")
     given = [n for n in others if getattr(known, n) and n not in (option, *more)]
     if given:
         raise UserError(f"--{option} has no use for --{given[0]}: it reads a model's folder alone")

@@ -65,6 +65,7 @@ def main(arguments: Sequence[str]) -> None:
             )
     folders.check(known.workdir, "workdir")
     workdir = full_path(known.workdir)
+    folders.check(str(workdir / FOLDER), "the folder")
     config = read_config(workdir, base_config(), known.plugins)
     # It may have been trained on other devices.
     config.parallel.processes = "off"

@@ -14,7 +14,7 @@ from dtn_jax.datasets.ali_ccp.generator import PairSpec
 from dtn_jax.datasets.preparation.progress import say
 from dtn_jax.errors import UserError
 
-from . import command
+from . import command, folders
 
 EXAMPLE = "python -m experiments.generate_ali_ccp --rows=100000 --out=raw/ali_ccp"
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
     if not known.out:
         raise UserError("no folder: give --out=DIR, the folder for the four files")
+    folders.check(known.out, "--out")
     lines = known.lines or max(known.rows // 50, 1)
     spec = PairSpec(
         rows={"train": known.rows, "test": known.test_rows or max(known.rows // 4, 1)},

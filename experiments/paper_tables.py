@@ -213,7 +213,7 @@ def tables_made(folder: pathlib.Path) -> list[dict]:
         except UserError as error:
             screen.say(f"{error}: not in the report until --table={table} makes it again")
         else:
-            made += [found] if found and found.get("format") == FORMAT else []
+            made += [found] if isinstance(found, dict) and found.get("format") == FORMAT else []
     return made
 
 

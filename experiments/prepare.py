@@ -32,6 +32,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.report.description import overview
 from dtn_jax.report.description.grid import as_table
+from dtn_jax.shared_files import check_place
 
 from . import command, description
 
@@ -105,6 +106,7 @@ def infer_schema(known: argparse.Namespace) -> None:
     if not known.input or not known.out:
         missing = "--out=FILE" if known.input else "--input=FILES"
         raise UserError(f"--infer needs {missing}. See --help.")
+    check_place(known.out, "--out", "a file")
     infer(
         _listed(known.input),
         known.out,

@@ -36,13 +36,13 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("model", "input", "output"):
         if not getattr(known, name):
             raise UserError(f"--{name} is missing. See --help.")
-    rows = known.batch_rows
-    if rows and rows != padded(rows, LEAST):
-        raise UserError(f"--batch_rows={rows}, expected a power of two, {LEAST} or more")
+    largest = known.batch_rows
+    if largest and largest != padded(largest, LEAST):
+        raise UserError(f"--batch_rows={largest}, expected a power of two, {LEAST} or more")
     compile_cache.use(known.cache_dir)
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: progress.say(f"warning: {message}")
-        model = load(known.model, tables=known.tables, largest=known.batch_rows)
+        model = load(known.model, tables=known.tables, largest=largest)
     job = Job(
         model,
         _listed(known.input),

@@ -1,7 +1,6 @@
 """Checkpoints restore exactly what was saved, or are refused: checksums, and those without."""
 
 import json
-import random
 import shutil
 
 import jax.numpy as jnp
@@ -9,6 +8,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import saved_states
+from damaged_bytes import DAMAGE, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from saved_states import assert_equal, large_file, progress_at, restored, state_at
 
 from dtn_jax import checksums
@@ -39,43 +41,30 @@ def test_a_path_is_no_pattern(tmp_path, capfd, name):
     assert "Skipping merge" not in capfd.readouterr().err
 
 
-def damaged_at_random(rng, data):
-    """The bytes of a file after bits flipped, an end cut off, or a part overwritten."""
-    kind = rng.choice(("flip", "flip", "cut", "overwrite"))
-    if kind == "cut" or not data:
-        return data[: rng.randrange(max(len(data), 1))]
-    changed = bytearray(data)
-    if kind == "flip":
-        for _ in range(rng.choice((1, 1, 2, 3, 4, 100))):
-            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    else:
-        start = rng.randrange(len(data))
-        other = rng.choice((b"\0", b"\xff", data[: 1 << 12])) * 4096
-        changed[start : start + rng.choice((1, 512, 4096))] = other[: rng.choice((1, 512, 4096))]
-    return bytes(changed)
-
-
 @pytest.mark.slow
 def test_no_damage_is_accepted_with_another_result(workdir, tmp_path):
     """Hundreds of flips, truncations, deletions; some are restored as a run would do it."""
     newest = workdir / "checkpoints/last/2"
     files = sorted(p for p in newest.rglob("*") if p.is_file())
-    rng = random.Random(0)
-    refused = 0
-    for i in range(600):
-        path = large_file(newest) if i % 4 == 0 else rng.choice(files)
+    refused = []
+
+    @settings(max_examples=600, deadline=None)
+    @given(st.sampled_from(files) | st.just(large_file(newest)), st.none() | DAMAGE)
+    def harm(path, damage):
         data = path.read_bytes()
-        changed = None if rng.random() < 0.1 else damaged_at_random(rng, data)
+        changed = damage and damaged(data, damage)
         path.unlink() if changed is None else path.write_bytes(changed)
         bad = changed != data and checksums.are_there(newest) and checksums.damage(newest)
-        refused += bool(bad)
-        if changed != data and (not bad or i % 60 == 0):
+        refused.append(bool(bad))
+        if changed != data and (not bad or len(refused) % 60 == 0):
             shutil.rmtree(tmp_path / "copy", ignore_errors=True)
             state, progress = restored(shutil.copytree(workdir, tmp_path / "copy"))
             assert progress == progress_at(1 if bad else 2), path
             assert_equal(state, state_at(1 if bad else 2))
         path.write_bytes(data)
-    assert refused > 550
+
+    harm()
+    assert sum(refused) > 300
     assert checksums.damage(newest) == ""
 
 

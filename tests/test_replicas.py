@@ -116,6 +116,7 @@ def test_what_replicas_can_be(prepared_dir, tmp_path, text, message):
         train_replicas(small(prepared_dir, replicas=text), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_replica_that_diverges_is_named(prepared_dir, tmp_path):
     c = small(prepared_dir, replicas="optim.learning_rate=1e-3,1e30")
     with pytest.raises(UserError, match=r"replica_1: not finite at step \d+: the loss of income"):

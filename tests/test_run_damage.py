@@ -51,6 +51,16 @@ def test_lost_predictions_are_made_anew(finished, again, capsys, damage):
     assert "scored again" not in capsys.readouterr().out
 
 
+def test_a_folder_in_place_of_predictions_is_told(finished, again, capsys):
+    workdir, call = again
+    path = workdir / "predictions.parquet"
+    path.unlink()
+    path.mkdir()
+    assert call() == finished[1]
+    told = f"warning: {path} is a folder, and it cannot be made anew: {path}: Is a directory; a fo"
+    assert told in capsys.readouterr().out
+
+
 def test_lost_predictions_whose_state_is_lost_too_are_told(finished, again, capsys):
     workdir, call = again
     (workdir / "predictions.parquet").unlink()

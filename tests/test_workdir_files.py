@@ -1,5 +1,6 @@
 """What a run writes outlives every interruption: results, records, TensorBoard events."""
 
+import errno
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ import claimed_folders
 import pytest
 from claimed_folders import RESULTS, claim
 
-from dtn_jax import workdir
+from dtn_jax import shared_files, workdir
 from dtn_jax.errors import UserError
 from dtn_jax.report.trackers import tensorboard
 from dtn_jax.workdir import Workdir
@@ -30,6 +31,21 @@ def test_a_file_is_whole_or_as_it_was(claimed, monkeypatch, owner, step):
         folder.finish(RESULTS | {"steps": 2})
     assert folder.results() == RESULTS
     assert not list(folder.path.glob("*.tmp"))
+
+
+def test_what_the_disk_refuses_is_told_of_the_file(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError) as caught:
+        shared_files.write_whole(tmp_path / "none/a", "text")
+    assert shared_files.told(caught.value).startswith(f"{tmp_path}/none/a: No such file")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        shared_files.write_whole(tmp_path / "a", "text")
+    assert shared_files.told(caught.value).startswith(f"{tmp_path}/a: No space left on device; ma")
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_are_those_of_a_finished_run(tmp_path):

@@ -18,7 +18,7 @@ from dtn_jax.analysis.tables import (
     strongest,
     titles_of,
 )
-from dtn_jax.report.as_written import prose, table
+from dtn_jax.report.markdown import prose, table
 
 SHOWN = 12  # fields of a table; the heat map and the CSV have more
 FEWER = 8  # of a method's beside permutation
@@ -53,8 +53,13 @@ def section(found: Mapping, pictures: Mapping[str, str]) -> str:
     parts = [*importances(found), *divergence(found), *truth(found), *gates(found)]
     parts += [*conflict(found), *pairs(found)]
     shown = [f"![{PICTURES[name]}]({pictures[name]})" for name in PICTURES if name in pictures]
-    parts = [part if part.startswith("|") else prose(part) for part in parts]
+    parts = [part if part.startswith("|") else in_lines(part) for part in parts]
     return "\n\n".join([*parts, *shown]) + "\n"
+
+
+def in_lines(text: str) -> str:
+    """Prose of several lines, such as those of a list."""
+    return "\n".join(map(prose, text.split("\n")))
 
 
 def importances(found: Mapping) -> Iterator[str]:
@@ -89,7 +94,7 @@ def importance(method: str, facts: Mapping) -> Iterator[str]:
         [f"`{field}`", *(text(by_field[field]) for by_field in by_key.values())]
         for field in fields[:most]
     ]
-    yield table(["field", *by_key], rows)
+    yield table(["field", *by_key], rows, cell=prose)
 
 
 def divergence(found: Mapping) -> Iterator[str]:
@@ -112,7 +117,7 @@ def divergence(found: Mapping) -> Iterator[str]:
             "down." + KNOWN * bool(found["truth"]) + another(found["methods"])
         )
         header = ["tasks", *(h for method in methods for h in (method, "noise"))]
-        yield table(header, list(rows.values()))
+        yield table(header, list(rows.values()), cell=prose)
 
 
 def another(methods: Mapping[str, Mapping]) -> str:
@@ -137,7 +142,7 @@ def truth(found: Mapping) -> Iterator[str]:
         ones = [by_key[key] for key in keys]
         cells = (f"{decimals(o['rank_correlation'])} ({o['fields']})" for o in ones)
         rows.append([method, *cells])
-    yield table(["method", *keys], rows)
+    yield table(["method", *keys], rows, cell=prose)
 
 
 def gates(found: Mapping) -> Iterator[str]:
@@ -150,7 +155,7 @@ def gates(found: Mapping) -> Iterator[str]:
         + EFFECTIVE * bool(found["gates"]["effective"]["use"])
         + " How large the experts' outputs are is not in these numbers."
     )
-    yield table(*gate_rows(found["gates"]))
+    yield table(*gate_rows(found["gates"]), cell=prose)
     if found["gates"]["reading"]:
         yield found["gates"]["reading"]
     warnings = found["gates"]["collapse"]
@@ -188,7 +193,7 @@ def pairs(found: Mapping) -> Iterator[str]:
             "for those of all stages up to it, on which its label depends too. `norm` reads the "
             "weights alone, `term` the layer's output on data."
         )
-        yield table(*known_pair_rows(pairs))
+        yield table(*known_pair_rows(pairs), cell=prose)
     elif pairs:
         lines = [f"- `{expert}`: {strongest(facts)}" for expert, facts in pairs.items()]
         yield "Strongest field pairs in GDCN's first layer:\n\n" + "\n".join(lines)

@@ -130,14 +130,17 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     if key == "plugins":
         plugins.use(config, text)
         return
-    known = flatten(config)
-    if key not in known:
-        raise UserError(f"unknown config key {key!r}.{_hint(key, known)} All keys: --help=all.")
+    *sections, name = key.split(".")
+    inside = config
+    for section in sections:
+        inside = inside.get(section) if isinstance(inside, ConfigDict) else None
+    if not isinstance(inside, ConfigDict) or isinstance(inside.get(name), ConfigDict | None):
+        hint = _hint(key, flatten(config))
+        raise UserError(f"unknown config key {key!r}.{hint} All keys: --help=all.")
     value = declarations()[key].option.cast(f"config key {key!r}", text)
     if key == "data.options" and config.data.dataset == Logs.name:
         value = with_meaning(value)
-    section, _, name = key.rpartition(".")
-    (config[section] if section else config)[name] = value
+    inside[name] = value
 
 
 def _hint(key: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
+from typing import no_type_check
 
 from ml_collections import ConfigDict
 
@@ -23,6 +24,7 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     filled = {key: found.option.default for key, found in known.items()} | flat
     used: dict[int, set[str] | None] = {}
 
+    @no_type_check  # called for every option
     def counts(key: str) -> bool:
         found = known.get(key)
         if found is None:  # of another version, or of a plug-in that is not loaded
@@ -61,6 +63,7 @@ def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[s
     """
     known = declarations()
 
+    @no_type_check  # called for every option
     def of(found: Mapping[str, object], key: str) -> str | None:
         if key in found:
             return str(found[key])

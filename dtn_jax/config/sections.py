@@ -7,6 +7,7 @@ import difflib
 import functools
 import types
 from collections.abc import Callable, Iterator, Mapping
+from typing import no_type_check
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -163,6 +164,7 @@ def base_config() -> ConfigDict:
     return config.lock()
 
 
+@no_type_check  # called for every section of a config, dozens of times a command
 def flatten(config: Mapping | ConfigDict, prefix: str = "") -> dict[str, object]:
     """{'model.dropout': 0.0, ...}"""
     flat = {}

@@ -85,7 +85,9 @@ class CensusIncome(BlockBuilder):
     stored as the example's weight.
     """
 
-    OPTIONS: ClassVar = {"buckets": Option(64, "quantile buckets of a numeric field", least=2)}
+    OPTIONS: ClassVar = {
+        "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000)
+    }
     FIELD_OPTIONS: ClassVar = ("buckets",)
     weight = WEIGHT
     url = URL
@@ -153,7 +155,7 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path, url: str) -> dict[str, p
                 if entry.isfile() and name in RAW.values():
                     with (folder / name).open("wb") as file:
                         shutil.copyfileobj(inner.extractfile(entry), file)
-    except (zipfile.BadZipFile, tarfile.TarError, KeyError, *DAMAGED) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError, RuntimeError, *DAMAGED) as error:
         problem = f"cannot be unpacked ({error})"
     else:
         lacking = [name for name in RAW.values() if not (folder / name).exists()]

@@ -10,7 +10,7 @@ import jax
 
 GUARANTEED = 180  # days in which a later JAX reads a program
 EARLY = 30  # days before that, in which it is told
-AGAIN = "Make it anew from the folder alone: python -m experiments.export --again MODEL"
+ANEW = "Make it anew from the folder alone: python -m experiments.export --again MODEL"
 
 
 def days(manifest: Mapping) -> float | None:
@@ -39,6 +39,6 @@ def warn(manifest: Mapping) -> None:
     if age is not None and age > GUARANTEED - EARLY:
         warnings.warn(
             f"{told(manifest)}. JAX reads programs for {GUARANTEED} days, and may refuse older "
-            f"ones. {AGAIN}",
+            f"ones. {ANEW}",
             stacklevel=3,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -46,11 +46,22 @@ class BuilderEncoding:
     def fields(self) -> tuple[Field, ...]:
         return tuple(encoders.field(name, encoder) for name, encoder in self.fitted.items())
 
-    def encode(self, frame: pl.DataFrame, bad: Bad) -> dict[str, Slots]:
-        """The slots of each field in the good rows."""
+    def alone(self, columns: Collection[str]) -> set[str]:
+        """The fields that read these columns and nothing else."""
+        return {n for n in self.fitted if (own := self.columns_of(n)) and set(own) <= set(columns)}
+
+    def without(self, names: Collection[str]) -> set[str]:
+        """The fields but for these."""
+        return self.fitted.keys() - names
+
+    def encode(
+        self, frame: pl.DataFrame, bad: Bad, names: Collection[str] | None = None
+    ) -> dict[str, Slots]:
+        """The slots of each field in the good rows; of the fields of `names` alone, if given."""
+        fitted = {n: e for n, e in self.fitted.items() if names is None or n in names}
         columns: dict[str, pl.Series] = {}
         weights: dict[str, pl.Series] = {}
-        for name, encoder in self.fitted.items():
+        for name, encoder in fitted.items():
             column, beside = self._raw(name, encoder, frame, len(bad.good))
             columns[name] = checked(encoder, column, bad)
             if beside is not None:
@@ -60,7 +71,7 @@ class BuilderEncoding:
             weights = {name: column.filter(bad.good) for name, column in weights.items()}
         return {
             name: self._slots(name, encoder, columns[name], weights.get(name))
-            for name, encoder in self.fitted.items()
+            for name, encoder in fitted.items()
         }
 
     @functools.cached_property

@@ -11,10 +11,10 @@ import numpy as np
 from jax import export
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.age import AGAIN, told
+from dtn_jax.export.age import ANEW, told
 from dtn_jax.export.model_folder import PROGRAM
 
-EMBEDDING, SCALE = "tables/embedding", "tables/embedding.scale"
+EMBEDDING, SCALE = "tables/embedding", ".scale"  # SCALE ends the name of a table's scales
 CALLS = re.compile(r"custom_call @([\w.$-]+)")
 HARMLESS = ("shape_assertion", "Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape")
 
@@ -76,7 +76,7 @@ def read_program(folder: pathlib.Path, manifest: Mapping) -> Program:
             raise ValueError(f"its inputs are {', '.join(map(str, program.inputs))}")
     except Exception as error:  # of several libraries, each with its own classes
         raise UserError(
-            f"{path} can't be read ({_first_line(error)}). {told(manifest)}. {AGAIN}"
+            f"{path} can't be read ({_first_line(error)}). {told(manifest)}. {ANEW}"
         ) from None
     others = sorted(set(CALLS.findall(text)) - set(HARMLESS))
     if others:

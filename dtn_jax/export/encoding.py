@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
 from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.encoded import Bad, Encoded, scattered
-from dtn_jax.export.log_encoding import LogEncoding, joined, required
+from dtn_jax.export.log_encoding import LogEncoding, joined, repeated, required
 from dtn_jax.export.model_folder import AGAIN, ENCODERS, LARGEST_JSON, Facts, read_json
 from dtn_jax.export.raw_rows import table
 from dtn_jax.schema import Schema
@@ -47,8 +49,34 @@ class Encoding:
 
     def encode_frame(self, frame: Any, bad: Bad) -> Encoded:
         """The arrays of a table that has all columns, in the types that `raw_rows.plain` gives."""
+        return self._arrays(self._slots(frame, bad), bad)
+
+    def encode_shared(self, once: Any, frame: Any, rows: int) -> Encoded | None:
+        """The arrays of a table whose `rows` rows have all values of the one of `once` in common.
+
+        A field that reads nothing else is encoded once. None where a row is bad: `encode_frame` of
+        all rows with all columns says which, and why.
+        """
+        own = self.by.alone(once.columns)
+        others = self.by.without(own)
+        read = [name for name in required(self.by, others) if name in once.columns]
+        beside = [once[name].new_from_index(0, rows) for name in read]
+        first, bad = Bad(np.ones(1, np.int64)), Bad(np.arange(1, rows + 1))
+        shared = self._slots(once, first, own)
+        found = self._slots(frame.with_columns(beside), bad, others)
+        if not (first.good.all() and bad.good.all()):
+            return None
+        found |= {name: repeated(shared[name], rows) for name in own}
+        return self._arrays({name: found[name] for name in self.schema.field_names}, bad)
+
+    def _slots(
+        self, frame: Any, bad: Bad, names: Collection[str] | None = None
+    ) -> dict[str, Slots]:
+        """The slots in the good rows, of all fields or of these."""
         with np.errstate(over="ignore", invalid="ignore"):  # its score is not finite then
-            found = self.by.encode(frame, bad)
+            return self.by.encode(frame, bad, names)
+
+    def _arrays(self, found: dict[str, Slots], bad: Bad) -> Encoded:
         count, good = int(bad.good.sum()), bad.good
         ids, weights, numeric = (joined(found, count, n) for n in ("ids", "weights", "numbers"))
         self._check(ids)

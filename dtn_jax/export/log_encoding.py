@@ -60,17 +60,29 @@ class LogEncoding:
     def fields(self) -> tuple[Field, ...]:
         return tuple(field.field() for field in self.fitted.values())
 
-    def encode(self, frame: pl.DataFrame, bad: Bad) -> dict[str, Encoded]:
-        """The slots of each field in the good rows."""
+    def alone(self, columns: Collection[str]) -> set[str]:
+        """The fields that read these columns and nothing else; no crosses."""
+        plain = [name for name, field in self.fitted.items() if not field.spec.cross]
+        return {n for n in plain if (own := self.columns_of(n)) and set(own) <= set(columns)}
+
+    def without(self, names: Collection[str]) -> set[str]:
+        """The fields but for these, with those that crosses among them are made of."""
+        rest = self.fitted.keys() - names
+        return rest.union(*(self.fitted[name].spec.cross for name in rest))
+
+    def encode(
+        self, frame: pl.DataFrame, bad: Bad, names: Collection[str] | None = None
+    ) -> dict[str, Encoded]:
+        """The slots of each field in the good rows; of the fields of `names` alone, if given."""
+        fitted = {n: f for n, f in self.fitted.items() if names is None or n in names}
         constants = [constant(name, v, len(bad.good)) for name, v in self.fixed.items()]
         frame = pl.DataFrame([*frame.get_columns(), *constants])
-        specs = self.specs
-        frame = frame.with_columns(
-            [_times(frame[name], unit, bad) for name, unit in self.times.items()]
-        )
+        specs = [field.spec for field in fitted.values()]
+        timed = {name: unit for name, unit in self.times.items() if name in frame.columns}
+        frame = frame.with_columns([_times(frame[name], unit, bad) for name, unit in timed.items()])
         frame = field_values.without_lists(frame, field_values.singles(specs), bad)
         values = field_values.read(specs, frame, bad)
-        return encoders.encode(self.fitted, values.take(bad.good))
+        return encoders.encode(fitted, values.take(bad.good))
 
 
 def time_of(unit: str) -> str:
@@ -131,3 +143,9 @@ def joined(columns: Mapping[str, Encoded], rows: int, what: str) -> np.ndarray:
     """`ids`, `weights` or `numbers` of all fields side by side, `[B, ...]`."""
     found = [v for c in columns.values() if (v := getattr(c, what)) is not None]
     return np.concatenate(found, axis=1) if found else np.empty((rows, 0), np.float32)
+
+
+def repeated(column: Encoded, rows: int) -> Encoded:
+    """The slots of one row, in so many rows."""
+    arrays = (column.ids, column.weights, column.numbers)
+    return Encoded(*(None if a is None else np.repeat(a, rows, axis=0) for a in arrays))

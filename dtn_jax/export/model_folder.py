@@ -50,6 +50,7 @@ ENCODERS, CALIBRATION, CARD = "encoders", "calibration.json", "card.md"
 TUPLES = ("members", "tables", "tasks", "optional", "all_tasks")  # of Facts
 REQUIRED = (SCHEMA, MODEL, PROGRAM, WEIGHTS, CALIBRATION, f"{ENCODERS}/encoders.json")
 LARGEST_JSON = 256 << 20  # bytes of a JSON file that is read
+AGAIN = "export the run again (experiments.export), or restore the folder from a copy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,9 +178,6 @@ def sha256(path: pathlib.Path) -> str:
 def now() -> str:
     """The time, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-AGAIN = "export the run again (experiments.export), or restore the folder from a copy"
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:

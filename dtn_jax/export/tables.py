@@ -27,7 +27,7 @@ class Weights:
 
     def __init__(self, weights: Mapping[str, np.ndarray], rows: int, tables: str):
         self.rows, self.tables = rows, tables
-        self.stored = {n: weights[n] for n in (EMBEDDING, SCALE) if n in weights}
+        self.stored = {n: weights[n] for n in (EMBEDDING, EMBEDDING + SCALE) if n in weights}
         kept = {n: a for n, a in weights.items() if tables == "memory" or n not in self.stored}
         self.placed = jax.device_put(kept)
 

@@ -126,7 +126,7 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
             raise UserError(
                 f"a device's {rows:,} table rows and a batch's {ids:,} ids: numbers up to their "
                 f"sum are int32, at most {LARGEST_ID:,}; split the tables over more devices "
-                "(parallel.table_devices)"
+                "(parallel.table_devices), or lower data.batch_size"
             )
 
 

@@ -38,6 +38,8 @@ def lost_predictions(folder: pathlib.Path) -> str:
     """
 
     def look() -> str:
+        if (folder / PREDICTIONS).is_dir():
+            return f"{folder / PREDICTIONS} is a folder"
         if not (folder / PREDICTIONS).is_file():
             return f"{folder / PREDICTIONS} is missing"
         known = checksums.are_there(folder)

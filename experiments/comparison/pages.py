@@ -14,8 +14,8 @@ import rich.table
 import rich.text
 from matplotlib.figure import Figure
 
-from dtn_jax.report import plain_text
-from dtn_jax.report.plain_text import escaped, one_line
+from dtn_jax.report.markdown import escaped, one_line
+from dtn_jax.report.markdown import table as markdown_table
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
 
@@ -132,9 +132,7 @@ def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[
     return [one_line(f"On both sides: {', '.join(shared)}.")] if shared else []
 
 
-def notes(
-    found: Sequence[Difference], grouped: bool, seeds: tuple[int, int], runs: bool
-) -> list[str]:
+def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
     """How the numbers are to be read; `runs`: one side at least is of runs, not of files."""
     units = "groups" if grouped else "rows"
     told = [
@@ -160,7 +158,7 @@ def notes(
 
 def markdown(found: Sequence[Difference], title: str, lines: Sequence[str]) -> str:
     """The page compare.md."""
-    grid = plain_text.table(HEADER, [cells(one) for one in found], left=2)
+    grid = markdown_table(HEADER, [cells(one) for one in found], left=2)
     told = "\n".join(f"- {escaped(line)}" for line in lines)
     return f"# {escaped(title)}\n\n{grid}\n\n{told}\n\n![Differences](differences.png)\n"
 

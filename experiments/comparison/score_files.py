@@ -58,11 +58,7 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     Raises:
       UserError: a column is missing, or holds what none of its kind can.
     """
-    try:
-        there = pl.read_parquet_schema(path)
-    except Exception as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
+    there = _types(path)
     tasks = _tasks(there, columns) if schema is None else list(schema.task_names)
     if not tasks:
         raise UserError(
@@ -70,19 +66,7 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
             f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
         )
     try:
-        for key in columns.named:
-            choose("task in --columns", key.partition("@")[0], tasks)
-        _has("--key: column", columns.key, there)
-        group = columns.group or ("group" if "group" in there else "")
-        if group:
-            _has("column", group, there)
-        labels = {task: _label(there, task, columns) for task in tasks}
-        scores = {
-            f"{task}@{space}": column
-            for task in tasks
-            for space in _spaces(task, schema, there, columns)
-            if (column := _score(there, task, space, schema, columns))
-        }
+        group, labels, scores = _named(there, tasks, schema, columns)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     wanted = {columns.key, group, *labels.values(), *scores.values()} - {""}
@@ -92,11 +76,10 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     kinds = {t.name: t.kind for t in schema.tasks} if schema else {t: _kind(own[t]) for t in tasks}
     made = {}
     for key, column in scores.items():
+        known = _known(path, column, values[column])
         binary = kinds[key.partition("@")[0]] == "binary"
         is_logit = column.startswith("logit/")
-        made[key] = _logits(path, column, values[column]) if binary and not is_logit else None
-        if made[key] is None:
-            made[key] = _known(path, column, values[column])
+        made[key] = _logits(path, column, known) if binary and not is_logit else known
     if schema is not None and all(f"{t.name}@{t.space}" in made for t in schema.tasks):
         every = np.stack([made[f"{t.name}@{t.space}"] for t in schema.tasks], axis=1)
         made = spaces_of(every, schema) | made
@@ -110,6 +93,15 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     )
 
 
+def _types(path: pathlib.Path) -> dict:
+    """{column: its type} of a Parquet file."""
+    try:
+        return dict(pl.read_parquet_schema(path))
+    except Exception as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
+
+
 def _tasks(there: dict, columns: Columns) -> list[str]:
     """The tasks that columns name."""
     named = [key.partition("@")[0] for key in columns.named]
@@ -120,6 +112,26 @@ def _tasks(there: dict, columns: Columns) -> list[str]:
         elif "@" in name and name.partition("@")[0] in there:
             named.append(name.partition("@")[0])
     return list(dict.fromkeys(named))
+
+
+def _named(
+    there: dict, tasks: list[str], schema: Schema | None, columns: Columns
+) -> tuple[str, dict[str, str], dict[str, str]]:
+    """The column of the groups, or "", {task: that of its label} and {task@space: of its score}."""
+    for key in columns.named:
+        choose("task in --columns", key.partition("@")[0], tasks)
+    _has("--key: column", columns.key, there)
+    group = columns.group or ("group" if "group" in there else "")
+    if group:
+        _has("column", group, there)
+    labels = {task: _label(there, task, columns) for task in tasks}
+    scores = {
+        f"{task}@{space}": column
+        for task in tasks
+        for space in _spaces(task, schema, there, columns)
+        if (column := _score(there, task, space, schema, columns))
+    }
+    return group, labels, scores
 
 
 def _spaces(task: str, schema: Schema | None, there: dict, columns: Columns) -> list[str]:
@@ -176,6 +188,7 @@ def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:
 
 
 def _known(path: pathlib.Path, name: str, values: np.ndarray) -> np.ndarray:
+    """Scores, none of which may be missing."""
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
         raise UserError(
@@ -186,7 +199,7 @@ def _known(path: pathlib.Path, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _logits(path: pathlib.Path, name: str, p: np.ndarray) -> np.ndarray:
-    _known(path, name, p)
+    """The logits of probabilities."""
     bad = np.flatnonzero((p < 0) | (p > 1))
     if bad.size:
         raise UserError(

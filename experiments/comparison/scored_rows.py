@@ -35,6 +35,8 @@ class ScoredRows:
       group, weight: `[N]`; None where there is none.
       config: the options of a run that are its identity; None of a file.
       data: the fingerprint of a run's data; "" of a file.
+      weighted: whether rows count by their weights, as the run has them.
+      bins: of the expected calibration error, as the run has them.
     """
 
     name: str

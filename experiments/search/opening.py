@@ -14,6 +14,7 @@ from .budget import Budget, make_pruner, make_sampler
 from .storage_urls import shown
 from .studies import Study
 from .trial_storage import create_study
+from .trials import SETTINGS
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 
@@ -51,7 +52,7 @@ def open_study(
     except UserError:
         raise
     except Exception as error:  # of a database whose pages or whose JSON are damaged
-        what = f"{type(error).__name__}: {trial_storage.brief(error)}"
+        what = ": ".join(dict.fromkeys([type(error).__name__, trial_storage.brief(error)]))
         raise UserError(
             f"storage {shown(storage)!r} is damaged ({what}); move it away: the "
             "search then begins anew, and takes the results of trials that it draws again from "
@@ -93,4 +94,18 @@ def _opened(
             f"the study {stored_as!r} in {shown(storage)!r} was begun with another "
             f"{', '.join(others)}; give another --study, --workdir or --storage"
         )
-    return Study(name, study, objective, budget, opened, metric)
+    made = Study(name, study, objective, budget, opened, metric)
+    check_trials(made)
+    return made
+
+
+def check_trials(study: Study) -> None:
+    """Raises ValueError where a trial holds what no worker writes."""
+    for trial in study.trials():
+        values = [*trial.intermediate_values.values()]
+        values += [trial.value] if trial.state == optuna.trial.TrialState.COMPLETE else []
+        for value in values:
+            if not isinstance(value, float):
+                raise ValueError(f"trial {trial.number} has the value {value!r}, expected a number")
+        if not isinstance(trial.user_attrs.get(SETTINGS, ""), str):
+            raise ValueError(f"the settings of trial {trial.number} are no text")

@@ -32,6 +32,8 @@ GARBAGE, QUICK_GARBAGE = 10_000, 340
 EVERY = 20  # bad requests between two good ones
 SLOW = 20  # clients that send half a request and wait
 NEAR = 1e-6
+SHOWN = ("candidates", "clients", "requests/s")
+SHOWN += ("rows/s, of bare", "p50, of bare", "p99, of bare")
 
 
 def measure(options: Options) -> Measured:
@@ -59,6 +61,7 @@ def measure(options: Options) -> Measured:
             Goal("tracebacks in the server's log", 0, log.count("Traceback"), at_least=False),
         ],
         notes=[f"bad requests: {each}"],
+        shown=SHOWN,
     )
 
 

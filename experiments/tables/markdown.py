@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.report import as_written
+from dtn_jax.report.markdown import prose, table
 
 from .notes import footnotes
 from .text import Text, texts, title_of
@@ -12,17 +12,13 @@ from .text import Text, texts, title_of
 
 def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
     """The tables, the names of PNG files beside them as pictures, and the notes."""
-    title = as_written.prose(f"{title_of(found)}: {found['dataset']}")
+    title = prose(f"{title_of(found)}: {found['dataset']}")
     parts = [f"# {title}\n"]
     for i, text in enumerate(texts(found)):
-        parts.append((f"## {as_written.prose(text.title)}\n\n" if i else "") + markdown_table(text))
+        parts.append((f"## {prose(text.title)}\n\n" if i else "") + markdown_table(text))
     parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]
-    return (
-        "\n".join(parts)
-        + "\n"
-        + "".join(f"- {as_written.prose(note)}\n" for note in footnotes(found))
-    )
+    return "\n".join(parts) + "\n" + "".join(f"- {prose(note)}\n" for note in footnotes(found))
 
 
 def markdown_table(text: Text) -> str:
-    return f"{as_written.table(text.header, text.rows)}\n"
+    return f"{table(text.header, text.rows, cell=prose)}\n"

@@ -21,12 +21,12 @@ from ..search.search_space import described, load_space
 from ..search.storage_urls import of_file
 from ..search.worker import work
 from .cells import changed, digest, origin
-from .protocol import Protocol, Settings, configured
+from .protocol import Protocol, Settings
 
 
-def tuning_config(protocol: Protocol, name: str, places: Settings) -> ConfigDict:
-    """What the trials of an entry start from."""
-    return configured(protocol, protocol.entries[name], protocol.tuning, {"seed": 0}, places)
+def start(protocol: Protocol, name: str, places: Settings) -> tuple[Settings, ...]:
+    """What the trials of an entry start from, the last ones winning."""
+    return protocol.entries[name], protocol.tuning, {"seed": 0}, places
 
 
 def tuning_name(

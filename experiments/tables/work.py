@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
-import statistics
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from dtn_jax import shared_files
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -21,11 +18,8 @@ from dtn_jax.report import screen
 from dtn_jax.run import build_run
 
 from . import cells, kept, tuning
+from .jobs import share
 from .protocol import Entry, Protocol, Settings, configured
-
-LOOK = 2  # seconds between two looks at work that another process does
-# Says the text and does it: True; None where it was done, False where another process does it.
-Job = Callable[[str], bool | None]
 
 
 class Work:
@@ -54,6 +48,7 @@ class Work:
         self.dataset = self.data.schema.name
         self.sizes: dict[str, Size] = {}
         self.untuned: set[str] = set()  # entries whose tuning failed here
+        self.made: dict[str, tuple[ConfigDict, list[str]]] = {}  # see `named`
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
@@ -66,13 +61,25 @@ class Work:
 
     # What there is.
 
+    def named(
+        self, name_of: Callable[..., str], what: str, *settings: Settings
+    ) -> tuple[ConfigDict, list[str]]:
+        """The config of these settings, and the names that what is kept of it may have.
+
+        Made once: it takes longer than all else that is done with what is kept.
+        """
+        key = cells.digest(what, *settings)
+        if key not in self.made:
+            config = configured(self.protocol, *settings)
+            names = [name_of(config, self.data, changes) for changes in cells.NAMED_BY]
+            self.made[key] = config, names
+        return self.made[key]
+
     def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
         """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
-        config = tuning.tuning_config(self.protocol, name, self.places)
-        names = [
-            tuning.tuning_name(self.protocol, name, config, self.data, changes)
-            for changes in cells.NAMED_BY
-        ]
+        name_of = functools.partial(tuning.tuning_name, self.protocol, name)
+        start = tuning.start(self.protocol, name, self.places)
+        config, names = self.named(name_of, f"tuning {name}", *start)
         return cells.place(self.folder / "tuning", *names), config
 
     def tuning(self, name: str) -> dict | None:
@@ -83,8 +90,7 @@ class Work:
         own = self.protocol.entries[entry.tuned_as]
         tuned = self.tuning(entry.tuned_as)["settings"]
         last = {"seed": seed, **self.places}
-        config = configured(self.protocol, own, tuned, entry.settings, last)
-        names = [cells.name_of(config, self.data, changes) for changes in cells.NAMED_BY]
+        config, names = self.named(cells.name_of, "cell", own, tuned, entry.settings, last)
         return cells.place(self.folder / "cells", *names), config
 
     def cell(self, entry: Entry, seed: int) -> dict | None:
@@ -129,47 +135,7 @@ class Work:
                 if missing:
                     label = f"{entry.name}, seed {', '.join(map(str, missing))}"
                     rounds[-1][label] = functools.partial(self.train, entry, missing)
-        yield from self.share(rounds)
-
-    def share(self, rounds: Sequence[Mapping[str, Job]]) -> Iterator[list[str]]:
-        """Does each job that no other process does, round by round; yields what failed whenever a
-        round is all done. What another process does is waited for when nothing else is left.
-
-        Whatever one run dies of, the others are done.
-        """
-        left = {(i, label): job for i, jobs in enumerate(rounds) for label, job in jobs.items()}
-        problems, told, idle = [], False, False
-        took: dict[bool, list[float]] = {}  # seconds, of the first round's jobs and of the others
-        while left:
-            if idle:
-                if not told:
-                    others = ", ".join(label for _, label in left)
-                    screen.say(f"another process does {others}: waiting for it")
-                told = True
-                time.sleep(LOOK)
-            idle = True
-            for (i, label), job in list(left.items()):
-                about = remaining(took, [other == 0 for other, _ in left])
-                start = time.monotonic()
-                try:
-                    with shared_files.disk_errors(self.runs):
-                        done = job(f"{label}{about}")
-                    if done is False:
-                        continue
-                    if done:
-                        took.setdefault(i == 0, []).append(time.monotonic() - start)
-                except UserError as error:
-                    problems.append(f"  {label}: {error}")
-                except OSError as error:
-                    problems.append(f"  {label}: {shared_files.told(error)}")
-                except Exception as error:
-                    traceback.print_exc()
-                    problems.append(f"  {label}: {type(error).__name__}: {error}")
-                del left[i, label]
-                idle = False
-                if all(other != i for other, _ in left):
-                    yield problems
-                    problems = []
+        yield from share(rounds, self.runs)
 
     @contextlib.contextmanager
     def alone(self, names: Sequence[str]) -> Iterator[bool]:
@@ -238,12 +204,3 @@ def data_of(protocol: Protocol, places: Settings) -> Prepared:
     """The data set that a protocol compares on."""
     source = configured(protocol, places).data
     return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
-
-
-def remaining(took: Mapping[bool, Sequence[float]], left: Sequence[bool]) -> str:
-    """About how long the jobs that are left take, by what those of their kinds took."""
-    known = sum(statistics.median(took[kind]) for kind in left if kind in took) / 60
-    if not known:
-        return ""
-    word = "about" if all(kind in took for kind in left) else "more than"
-    return f" (with those after it {word} {known:.0f} min)"

@@ -97,7 +97,7 @@ def test_pcgrad_leaves_a_task_without_gradient_alone():
     np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["aitm", "stem"])
+@pytest.mark.parametrize("architecture", ["aitm", pytest.param("stem", marks=pytest.mark.slow)])
 def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(
     architecture, quick_to_compile
 ):

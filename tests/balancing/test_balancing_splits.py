@@ -41,8 +41,13 @@ WAYS = {
         "train__accumulate": 2,
     },
 }
-CASES = [("pcgrad", way) for way in WAYS]
-CASES += [("uncertainty", way) for way in ("shard over 4, 2 parts", "pmap over 2, 2 parts")]
+QUICK = [
+    ("pcgrad", "shard over 4, 2 parts"),
+    ("pcgrad", "pmap over 2, 2 parts"),
+    ("uncertainty", "shard over 4, 2 parts"),
+]
+SLOW = [("pcgrad", "4 parts"), ("pcgrad", "shard over 8"), ("uncertainty", "pmap over 2, 2 parts")]
+CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 def chunk():

@@ -14,10 +14,23 @@ def test_no_file_that_is_there_is_written_over(tmp_path):
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
 
 
-@pytest.mark.parametrize("option", ["--seed=-1", "--behaviours=inf", "--behaviours=1e9"])
-def test_files_that_cannot_be_generated_are_refused(option, tmp_path):
-    with pytest.raises(UserError, match=r"seed is -1|expected behaviours above 0, at most 100"):
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--seed=-1", "seed is -1"),
+        ("--behaviours=inf", "expected behaviours above 0, at most 100"),
+        ("--behaviours=1e9", "expected behaviours above 0, at most 100"),
+        (f"--rows={10**20}", "rows is .*, expected at most 10,000,000,000"),
+        (f"--test_rows={10**20}", "rows is .*, expected at most 10,000,000,000"),
+        (f"--lines={10**20}", "lines is .*, expected at most 100,000,000"),
+        (f"--ids={10**20}", "ids is .*, expected at least 1 and at most 100,000,000"),
+        ("--out=gs://bucket/raw", "--out gs://bucket/raw is a URL, expected a folder of this"),
+    ],
+)
+def test_files_that_cannot_be_generated_are_refused(option, told, tmp_path):
+    with pytest.raises(UserError, match=told):
         generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_an_interruption_leaves_is_no_data_set(tmp_path, monkeypatch):

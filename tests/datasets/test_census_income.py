@@ -80,9 +80,11 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
     np.testing.assert_array_equal(everything[0].labels, everything[1].labels)
 
 
-def test_one_bucket_is_refused(manual):
-    with pytest.raises(UserError, match="buckets=1: expected a whole number"):
-        load(manual, options="buckets=1")
+@pytest.mark.parametrize("buckets", [1, 10**12])
+def test_numbers_of_buckets_that_cannot_be(manual, buckets):
+    told = f"buckets={buckets}: expected a whole number at least 2 and at most 1000000"
+    with pytest.raises(UserError, match=told):
+        load(manual, options=f"buckets={buckets}")
 
 
 def windows(data):

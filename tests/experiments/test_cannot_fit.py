@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 from command_calls import ROOT, TINY, message_of, one_line
+from sweeps import TINY as TINY_TRIAL
 from sweeps import run as sweep
 
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import memory
 from experiments import sweep as sweep_command
 
-pytest_plugins = ["finished_runs"]
+pytest_plugins = ["finished_runs", "table_fixtures"]
 
 in_the_repository = command_calls.in_the_repository
 finished = command_calls.finished
@@ -57,12 +58,15 @@ def test_what_is_too_large_is_told_by_part(shell, tmp_path, option, part, monkey
         ("model.group_experts=shared=mlp*999+gdcn*2", "expected at most 1,000 in a group"),
         ("evaluate.ece_bins=1000000000", "at least 1 and at most 1000000"),
         ("optim.warmup_steps=2147483648", "at least 0 and below 2147483648"),
+        ("model.architecture=stem model.stem.levels=1000000000", "at least 1 and at most 100"),
+        ("model.experts=gdcn model.gdcn.layers=1000000000", "at least 1 and at most 100"),
         ("replicas=100000", "replicas=100000: expected at most 1,000"),
         ("replicas=999999999999999999", "expected at most 1,000"),
     ],
 )
 def test_a_number_beyond_its_range(refused, option, message):
-    assert message in one_line(refused(TINY, f"--config.{option}"))
+    options = [f"--config.{part}" for part in option.split()]
+    assert message in one_line(refused(TINY, *options))
 
 
 def test_force_tries(shell, tmp_path, monkeypatch):
@@ -87,11 +91,18 @@ def test_replicas_count_together(shell, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys):
-    sweep(tmp_path, prepared_dir, "--grid=model.embedding_dim=1000000000,4")
+def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys, without_pictures):
+    sweep(tmp_path, prepared_dir, *TINY_TRIAL, "--grid=model.embedding_dim=1000000000,2")
     assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "sweep.json").exists()
     assert sweep_command.RESUMES
+
+
+def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
+    given = ("--seeds=1", "--entries=shared_bottom", "--set=model.embedding_dim=1000000000")
+    with pytest.raises(UserError, match=r"tuning shared_bottom: no trial succeeded.*cannot fit"):
+        call(*given)
+    assert (tmp_path / "adult/overall.md").exists()
 
 
 def test_want_of_memory_while_running_is_a_message(capsys):

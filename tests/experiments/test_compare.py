@@ -211,7 +211,7 @@ def test_hostile_names_are_plain_text(tmp_path, capsys):
     compare.main([str(tmp_path / "a.parquet")] * 2 + [f"--out={tmp_path / 'out'}"])
     page = (tmp_path / "out/compare.md").read_text()
     assert "<b>" not in page
-    assert r"\[red\]&lt;b&gt;\|\$x\$·\[2J@all" in page
+    assert r"[red]&lt;b>\|\$x\$·[2J@all" in page
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "[red]<b>|$x$·[2J@all" in out

@@ -38,6 +38,7 @@ finished = watched_runs.finished
 explained = watched_runs.explained
 
 
+@pytest.mark.slow
 def test_a_run_watched_is_the_same_run(finished, prepared_dir, tmp_path):
     train(config(prepared_dir), tmp_path / "run", test=False)
     assert logged(tmp_path / "run", watch.KIND) == []

@@ -6,13 +6,14 @@ import sys
 
 import pytest
 import watched_runs
+from saved_states import flip, large_file
 from watched_runs import logged
 
 from configs import base
 from dtn_jax.analysis import written
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
-from experiments import command, feature_importance
+from experiments import command, export, feature_importance
 
 pytest_plugins = ["finished_runs"]
 
@@ -111,6 +112,16 @@ def test_what_is_made_takes_the_place_of_another_calls(tmp_path):
     written.swap(tmp_path / "made", tmp_path / "folder", ["gates.png", "pairs.png"])
     found = {path.name: path.read_text() for path in (tmp_path / "folder").iterdir()}
     assert found == {"gates.png": "made/gates.png", "mine.png": "folder/mine.png"}
+
+
+def test_a_damaged_best_state_is_neither_explained_nor_exported(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    for folder in (workdir / "checkpoints").glob("*/*"):
+        flip(large_file(folder), 4321)
+    assert "has changed since it was saved" in refused(f"--workdir={workdir}", *QUICK)
+    with pytest.raises(UserError, match="has changed since it was saved"):
+        export.main([f"--workdir={workdir}", f"--out={tmp_path / 'model'}"])
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_run_of_another_version_or_data_set_is_refused(finished, tmp_path):

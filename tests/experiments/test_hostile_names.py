@@ -11,7 +11,8 @@ from invented_tables import found
 from studies_in_memory import in_memory
 
 from dtn_jax.analysis import markdown as importance
-from dtn_jax.report import as_written, screen
+from dtn_jax.report import screen
+from dtn_jax.report.markdown import MARKED
 from experiments.search import sweep_report
 from experiments.tables import latex, markdown, report, terminal
 
@@ -48,9 +49,10 @@ def test_html(made):
 
 def test_markdown(made):
     text = markdown.markdown(made, ["overall_auc.png"])
-    outside = "".join(as_written.CODE.split(text)[::2])
-    assert "<i>" in outside
-    assert not re.search(r"(?<!\\)<i>|(?<!\\)&lt;", outside)
+    outside = "".join(MARKED.split(text)[::2])
+    assert "&lt;i>" in outside
+    assert "&amp;lt;" in outside
+    assert not re.search(r"<i>|(?<!amp;)lt;", outside.replace("&lt;i>", ""))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     bars = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
     headers = [i for i, row in enumerate(rows) if set(row) <= set("|-: ")]
@@ -85,4 +87,4 @@ def test_an_importance():
     gates = {"relations": {HOSTILE: {"own": 1.0}}, "effective": {"relations": {}}}
     gates["evenness"] = {HOSTILE: 0.5}
     text = importance.table(*importance.gate_rows(gates))
-    assert r"\<i>$x_\|[red]\&lt;{}^~%#" in text
+    assert r"&lt;i>\$x\_\|[red]&amp;lt;{}^\~%#" in text

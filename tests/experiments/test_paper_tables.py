@@ -9,8 +9,7 @@ from untrained_tables import TINY, invented, untuned
 
 from dtn_jax.errors import UserError
 from experiments import paper_tables
-from experiments.tables import cells, kept, pack, tuning
-from experiments.tables import work as table_work
+from experiments.tables import cells, jobs, kept, pack, tuning
 
 pytest_plugins = ["table_fixtures"]
 
@@ -108,6 +107,7 @@ def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
 
 
+@pytest.mark.slow
 def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "tune", untuned)
     alone = call("--entries=shared_bottom")
@@ -155,7 +155,7 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
         return untuned(protocol, name, *rest)
 
     monkeypatch.setattr(tuning, "tune", fails)
-    monkeypatch.setattr(table_work.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(jobs.time, "sleep", lambda _: pytest.fail("it waits"))
     with pytest.raises(UserError, match="tuning dtn: no trial succeeded"):
         call("--seeds=1")
     found = json.loads((tmp_path / "adult" / "overall.json").read_text())

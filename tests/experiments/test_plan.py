@@ -37,18 +37,22 @@ def prediction(p, devices):
 @pytest.mark.parametrize(
     ("devices", "changes"),
     [
-        (2, {}),
-        (2, {"optim__tables": "sgd", "model__normalisation": "batch"}),
-        (4, {"parallel__table_devices": 2, "model__experts": "mlp+hcnet"}),
-        (4, {"optim__tables": "dense"}),
-        (8, {"optim__tables": "adagrad", "model__architecture": "single_task"}),
-        (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
-        (8, {"parallel__strategy": "pmap", "model__normalisation": "batch"}),
-        (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
-        (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
-        (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
         (4, {"further": (VECTOR,)}),
-        (2, {"further": (VECTOR,), "parallel__strategy": "pmap"}),
+        (4, {"parallel__table_devices": 2, "model__experts": "mlp+hcnet"}),
+        (8, {"optim__tables": "adagrad", "model__architecture": "single_task"}),
+        (8, {"parallel__strategy": "pmap", "model__normalisation": "batch"}),
+        *(
+            pytest.param(devices, changes, marks=pytest.mark.slow)
+            for devices, changes in (
+                (2, {"optim__tables": "sgd", "model__normalisation": "batch"}),
+                (4, {"optim__tables": "dense"}),
+                (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
+                (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
+                (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
+                (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
+                (2, {"further": (VECTOR,), "parallel__strategy": "pmap"}),
+            )
+        ),
     ],
 )
 def test_predictions_are_what_compiled_programs_need(devices, changes):

@@ -12,11 +12,9 @@ import time
 
 import pytest
 import untrained_tables
-from untrained_tables import TINY
 
 from dtn_jax.errors import UserError
-from experiments.tables import cells, kept, pack
-from experiments.tables import work as table_work
+from experiments.tables import cells, jobs, kept, pack
 from experiments.tables.work import Work
 
 pytest_plugins = ["table_fixtures"]
@@ -37,7 +35,7 @@ def test_what_another_process_tunes_keeps_nothing_else_waiting(call, untrained, 
         return untrained(config, data, run)
 
     monkeypatch.setattr(Work, "tune", slow)
-    monkeypatch.setattr(table_work, "LOOK", 0)
+    monkeypatch.setattr(jobs, "LOOK", 0)
     monkeypatch.setattr(cells, "compute", train)
     call("--seeds=2")
     assert order == ["shared_bottom"] * 2 + ["dtn"] * 2
@@ -52,14 +50,13 @@ def test_an_entry_that_cannot_be_locked_is_not_waited_for(call, untrained, monke
         return locked(path)
 
     monkeypatch.setattr(kept, "locked", full)
-    monkeypatch.setattr(table_work.time, "sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr(jobs.time, "sleep", lambda _: pytest.fail("it waits"))
     with pytest.raises(UserError, match=r"tuning dtn: .*No space left on device; make room"):
         call("--seeds=1")
 
 
-def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
+def test_two_processes_never_do_the_same(tmp_path):
     """What another one does is left to it, and looked at again when all else is done."""
-    work = Work(TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
     done, held = [], threading.Event()
 
     def job(name):
@@ -78,7 +75,9 @@ def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
     with kept.alone(tmp_path / "a.lock") as alone:
         assert alone
         sharing = threading.Thread(
-            target=lambda: yielded.extend((*done, problems) for problems in work.share(rounds))
+            target=lambda: yielded.extend(
+                (*done, problems) for problems in jobs.share(rounds, tmp_path)
+            )
         )
         sharing.start()
         assert held.wait(10)
@@ -87,20 +86,19 @@ def test_two_processes_never_do_the_same(prepared_dir, tmp_path):
     assert yielded == [("b", "c", []), ("b", "c", "a", [])]
 
 
-def test_it_is_told_how_long_the_jobs_that_are_left_will_take(prepared_dir, tmp_path, monkeypatch):
-    work = Work(TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
+def test_it_is_told_how_long_the_jobs_that_are_left_will_take(tmp_path, monkeypatch):
     monkeypatch.setattr("time.monotonic", functools.partial(next, iter(range(0, 9_000, 120))))
     labels = []
-    assert list(work.share([{name: lambda label: not labels.append(label) for name in "abc"}])) == [
-        []
-    ]
+    assert list(
+        jobs.share([{name: lambda label: not labels.append(label) for name in "abc"}], tmp_path)
+    ) == [[]]
     about = [label.partition("about ")[2] for label in labels]
     assert about == ["", "4 min)", "2 min)"]
     tunings, runs, labels = {"tune a": 0, "tune b": 0}, {"a": 0, "b": 0, "c": 0}, []
     minutes = iter(60 * m for m in (0, 20, 0, 20, 0, 1, 0, 1, 0, 1))
     monkeypatch.setattr("time.monotonic", functools.partial(next, minutes))
     note = lambda label: not labels.append(label)  # noqa: E731
-    list(work.share([dict.fromkeys(tunings, note), dict.fromkeys(runs, note)]))
+    list(jobs.share([dict.fromkeys(tunings, note), dict.fromkeys(runs, note)], tmp_path))
     assert [label.partition("after it ")[2] for label in labels] == [
         "",
         *("more than 20 min)", ""),

@@ -1,6 +1,8 @@
 """Studies that workers share: twins, trials beyond the budget, samplers and pruners."""
 
+import contextlib
 import dataclasses
+import sqlite3
 import threading
 
 import optuna
@@ -65,6 +67,31 @@ def test_a_damaged_database_is_told(tmp_path, damage):
     open_study(*given).close()
     damage(tmp_path / "sweep.db")
     with pytest.raises(UserError, match=r"storage '.*sweep\.db' (is damaged|cannot be opened)"):
+        open_study(*given)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ("update trial_values set value = NULL", "AssertionError"),  # Optuna's, of not a number
+        ("update trial_values set value = 'abc'", "trial 0 has the value 'abc'"),
+        ("delete from trial_values", "trial 0 has the value None"),
+        ("update trial_intermediate_values set intermediate_value = 'x'", "has the value 'x'"),
+        ("update trial_user_attributes set value_json = '7'", "the settings of trial 0 are no"),
+        ("update trials set state = 'LOST'", "'LOST' is not among"),
+    ],
+)
+def test_a_trial_that_no_worker_wrote_is_told(tmp_path, edit, told):
+    url = storage_urls.of_file(tmp_path / "sweep.db")
+    given = (url, "dtn", small(""), "mean", Budget(2, "tpe", "none", 0, {}))
+    study = open_study(*given)
+    attributes = {"user_attrs": {SETTINGS: "{}"}, "intermediate_values": {1: 0.4}}
+    study.optuna.add_trial(optuna.trial.create_trial(value=0.5, **attributes))
+    study.close()
+    open_study(*given).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "sweep.db")) as base, base:
+        assert base.execute(edit).rowcount == 1
+    with pytest.raises(UserError, match=rf"sweep\.db' is damaged \(.*{told}.*; move it away"):
         open_study(*given)
 
 

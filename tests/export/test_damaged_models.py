@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import made_models
 import numpy as np
 import pytest
+from damaged_bytes import DAMAGE, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export as jax_export
@@ -81,21 +82,12 @@ def test_a_file_beside_those_of_the_manifest_is_refused(folder):
 
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
-@given(
-    name=st.sampled_from(FILES),
-    at=st.floats(0, 1, exclude_max=True),
-    how=st.sampled_from(["flip", "cut", "insert", "empty"]),
-    noise=st.binary(min_size=1, max_size=8),
-)
-def test_whatever_a_strangers_file_holds_the_error_is_clean(whole, name, at, how, noise):
+@given(st.sampled_from(FILES), DAMAGE)
+def test_whatever_a_strangers_file_holds_the_error_is_clean(whole, name, damage):
     path = whole / name
     data = path.read_bytes()
-    place = int(at * len(data))
-    after = {"flip": len(noise), "insert": 0, "cut": len(data), "empty": len(data)}[how]
-    start = b"" if how == "empty" else data[:place]
-    noise = noise if how in ("flip", "insert") else b""
     try:
-        path.write_bytes(start + noise + data[place + after :])
+        path.write_bytes(damaged(data, damage))
         sealed(whole)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -137,5 +137,7 @@ def test_a_process_that_dies_leaves_the_old_model(copy, monkeypatch):
 def test_options_of_an_export_mean_nothing_with_again(copy):
     with pytest.raises(UserError, match="no use for --tables"):
         export.main([f"--again={copy}", "--tables=int8"])
+    with pytest.raises(UserError, match="no use for --data_dir"):
+        export.main([f"--again={copy}", "--data_dir=elsewhere"])
     with pytest.raises(UserError, match="--onnx has no use for --tasks"):
         export.main([f"--onnx={copy}", "--out=a.onnx", "--tasks=income"])

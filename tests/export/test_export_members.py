@@ -72,7 +72,7 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
     chosen = {"seed": 2, "step": steps["never_married"], "selected_by": "never_married"}
     assert found.facts.members == (chosen,)
     card = (tmp_path / "model/card.md").read_text()
-    assert r"| state | the best state on validation for never\_married |" in card
+    assert "| state | the best state on validation for never_married |" in card
     run = build_run(small(prepared_dir, seed=2))
     state, step = best_state(run, other_seed)
     assert step == steps["mean"]

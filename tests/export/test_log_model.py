@@ -8,6 +8,7 @@ import pytest
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
+from dtn_jax.export.encoded import Bad
 from dtn_jax.export.write import encoder_files
 
 SCHEMA = """
@@ -103,6 +104,36 @@ def test_a_bad_row_is_told(made, column, value, reason):
     rows[1][column] = value
     with pytest.raises(UserError, match=f"row 2, column '.*{column}.*': {reason}"):
         export.load(folder).score(rows)
+
+
+@pytest.mark.parametrize(
+    "shared", [("user", "t"), ("tags", "tag_weights", "embedding"), ("tags", "price"), None]
+)
+def test_what_rows_have_in_common_is_encoded_once(made, shared):
+    """The same arrays, whether fields, crosses and formulas read it alone or beside the rest."""
+    model = export.load(made[2])
+    frame, encoding = made[0].select(model.columns).head(40), model.encoding
+    shared = model.columns if shared is None else shared
+    once, rest = frame[3:4].select(shared), frame.drop(shared)
+    if "tags" in shared and "tag_weights" not in shared:  # lengths as those of the one list
+        rest = rest.with_columns(frame["tag_weights"][3:4].new_from_index(0, 40))
+    whole = rest.with_columns(once[name].new_from_index(0, 40) for name in shared)
+    wanted = encoding.encode_frame(whole.select(model.columns), Bad(np.arange(1, 41)))
+    found = encoding.encode_shared(once, rest, 40)
+    for name in ("ids", "weights", "numeric"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+    assert len(found) == 40
+    assert wanted.good.all()
+    wrong = once.with_columns(pl.lit("yesterday").alias(shared[0]))
+    if shared[0] == "tags":
+        assert encoding.encode_shared(wrong, rest, 40) is None
+
+
+def test_fields_that_read_some_columns_alone(made):
+    by = export.load(made[2]).encoding.by
+    assert by.alone(["user", "t"]) == {"user", "hour"}
+    assert by.without(by.alone(["user", "item"])) >= {"pair", "user", "item", "cheap"}
+    assert by.alone(["tags"]) == {"last"}
 
 
 def test_a_missing_column_is_named(made):

@@ -7,7 +7,7 @@ from made_models import FRAME
 from dtn_jax import export
 from dtn_jax.errors import UserError
 from dtn_jax.export.score_files import Job
-from dtn_jax.export.serve import description, json_rows, reading
+from dtn_jax.export.serve import description, json_text, reading
 from dtn_jax.export.serve.refused import Refused
 from experiments import score
 
@@ -31,5 +31,5 @@ def test_columns_and_the_example(tmp_path):
 
 def test_a_number_of_many_digits():
     with pytest.raises(Refused) as refused:
-        json_rows.parse(b'{"rows": [{"a": ' + b"1" * 6000 + b"}]}")
+        json_text.parse(b'{"rows": [{"a": ' + b"1" * 6000 + b"}]}")
     assert refused.value.message.endswith("one of its numbers has thousands of digits")

@@ -11,6 +11,7 @@ import pytest
 from made_models import FRAME
 from served import ARROW, JSON, ROWS, serving
 
+from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.serve import json_rows, scorer
 
 USER = ("word", "tags", "tags_weights")
@@ -60,6 +61,25 @@ def test_a_user_with_candidates(served):
     both = served.score({"user": user, "candidates": rows})
     assert both.status_code == 422
     assert "'tags' is a field of the user and of candidates" in both.json()["error"]
+
+
+def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
+    whole, lengths = Encoding.encode_frame, []
+
+    def encode_frame(self, frame, bad):
+        lengths.append(len(frame))
+        return whole(self, frame, bad)
+
+    monkeypatch.setattr(Encoding, "encode_frame", encode_frame)
+    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
+    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+    answer = served.score({"user": user, "candidates": candidates})
+    assert not lengths
+    same(answer, served.model, [user | one for one in candidates])
+    for place, wrong, row in (("candidate 41", user, "many"), ("user", user | {"tags": "x"}, 1)):
+        bad = [*candidates[:40], candidates[40] | {"size": row}]
+        error = served.score({"user": wrong, "candidates": bad}).json()["error"]
+        assert error.startswith(place), error
 
 
 def test_more_rows_than_a_batch(served):

@@ -39,7 +39,9 @@ def test_the_best_logit_is_the_log_odds(weight):
     assert abs(jax.grad(loss)(best + 0.1)) > 1e-3
 
 
-@pytest.mark.parametrize("architecture", ["dtn", "esmm", "aitm"])
+@pytest.mark.parametrize(
+    "architecture", [pytest.param("dtn", marks=pytest.mark.slow), "esmm", "aitm"]
+)
 def test_a_trained_model_gives_the_rates_of_its_labels(architecture, quick_to_compile):
     """Every row has the same features, so the best probabilities are the base rates: in ESMM of a
     product, in AITM beside a calibrator that compares them, in DTN one scales an expert."""

@@ -1,6 +1,7 @@
 """However many devices, and by either strategy: one device's numbers, and no whole table."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -91,19 +92,40 @@ def rows_of(state, way):
 
 @pytest.fixture(scope="module")
 def on_one_device():
-    found = {}
-    for dtype in ("float64", "float32"):
+    """(dtype, table optimizer) -> the rows and losses of one device."""
+
+    @functools.cache
+    def found(dtype="float64", tables="adam"):
         with jax.enable_x64(dtype == "float64"):
-            state, losses = train("one device", model__dtype=dtype)
-            found[dtype] = rows_of(state, "one device"), losses
+            state, losses = train("one device", model__dtype=dtype, optim__tables=tables)
+            return rows_of(state, "one device"), losses
+
     return found
 
 
-@pytest.mark.parametrize("way", list(WAYS)[1:])
+def slow(*case):
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "shard over 8",
+        "shard over 4, tables over 2",
+        slow("shard over 8, tables whole"),
+        "pmap over 8",
+        slow("pmap over 2"),
+        slow("one device, as on GPUs"),
+        slow("one device, as on TPUs"),
+        slow("shard over 8, as on GPUs"),
+        "shard over 8, as on TPUs",
+        slow("pmap over 2, as on TPUs"),
+    ],
+)
 def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_device):
     with jax.enable_x64(True):
         state, losses = train(way, model__dtype="float64")
-        expected, expected_losses = on_one_device["float64"]
+        expected, expected_losses = on_one_device()
         np.testing.assert_allclose(losses, expected_losses, rtol=1e-10, atol=1e-12)
         for a, b in zip(rows_of(state, way), expected, strict=True):
             assert b.dtype == np.float64
@@ -118,25 +140,25 @@ def on_eight_devices():
 @pytest.mark.parametrize("way", ["shard over 8", "pmap over 8"])
 def test_losses_equal_one_devices_in_float32(way, on_one_device, on_eight_devices):
     _, losses = on_eight_devices[way]
-    np.testing.assert_allclose(losses, on_one_device["float32"][1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses, on_one_device("float32")[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("way", "tables"),
     [
         ("shard over 8", "adagrad"),
-        ("shard over 8", "dense"),
+        slow("shard over 8", "dense"),
         ("pmap over 2", "sgd"),
-        ("shard over 8, as on TPUs", "adagrad"),
+        slow("shard over 8, as on TPUs", "adagrad"),
         ("shard over 8, as on TPUs", "dense"),
-        ("one device, as on GPUs", "dense"),
+        slow("one device, as on GPUs", "dense"),
     ],
 )
-def test_every_table_optimizer_gives_one_devices_tables(way, tables):
+def test_every_table_optimizer_gives_one_devices_tables(way, tables, on_one_device):
     with jax.enable_x64(True):
-        options = {"optim__tables": tables, "model__dtype": "float64"}
-        (one, _), (many, _) = train("one device", **options), train(way, **options)
-        for a, b in zip(rows_of(one, "one device"), rows_of(many, way), strict=True):
+        many, _ = train(way, optim__tables=tables, model__dtype="float64")
+        one, _ = on_one_device(tables=tables)
+        for a, b in zip(one, rows_of(many, way), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 

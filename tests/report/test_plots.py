@@ -38,6 +38,14 @@ def test_learning_curves(records, tmp_path):
     picture(path)
 
 
+def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "a.png").symlink_to(tmp_path / "precious")
+    plots.learning_curves(history(), tmp_path / "a.png")
+    assert (tmp_path / "precious").read_text() == "precious"
+    picture(tmp_path / "a.png")
+
+
 def test_each_metric_that_can_select_has_a_panel_with_a_star_where_it_is_best(
     monkeypatch, tmp_path
 ):

@@ -38,7 +38,6 @@ NUMBER_BINS = 10
 MOST = 0.5  # the share of a split's values from which on the unknown id has its own bin
 SOME, STRONG = 0.1, 0.25
 ADDED = 0.5  # to each bin's count, so that an empty one has a logarithm
-READINGS = ("chance", "stable", "some", "strong")
 
 
 @dataclasses.dataclass(frozen=True)

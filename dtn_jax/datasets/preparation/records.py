@@ -32,12 +32,44 @@ def features(
     """The arrays of a record of `rows` rows, as TFDS declares them; the encoders are unfitted."""
     numeric = sum(e.numbers for e in encoders if isinstance(e, enc.WITH_NUMBERS))
     bags = [e for e in encoders if isinstance(e, enc.Bag)]
+    return declared(
+        rows,
+        tasks,
+        slots=None if bags else len(encoders),  # those of bags are fitted
+        weights=(None,) if any(b.weights for b in bags) else (),
+        numbers=numeric,
+        weighted=weighted,
+        grouped=grouped,
+    )
+
+
+def declared(
+    rows: int,
+    tasks: int,
+    *,
+    slots: int | None,
+    weights: tuple[int | None, ...],
+    numbers: int,
+    weighted: bool,
+    grouped: bool,
+) -> tfds.features.FeaturesDict:
+    """The arrays of a record of `rows` rows, as TFDS declares them.
+
+    Args:
+      rows: of a record.
+      tasks: T.
+      slots: of a row; None where they are not known yet.
+      weights: how many a row has, in the same way; () where no bag is weighted.
+      numbers: of a row.
+      weighted: whether rows have a sample weight.
+      grouped: whether they have a group.
+    """
     shapes = {
-        "ids": ((rows, None if bags else len(encoders)), np.int32),  # the slots are fitted
-        **({"weights": ((rows, None), np.float32)} if any(b.weights for b in bags) else {}),
+        "ids": ((rows, slots), np.int32),
+        **({"weights": ((rows, *weights), np.float32)} if weights else {}),
         "labels": ((rows, tasks), np.float32),
         "label_mask": ((rows, tasks), np.uint8),
-        **({"numeric": ((rows, numeric), np.float32)} if numeric else {}),
+        **({"numeric": ((rows, numbers), np.float32)} if numbers else {}),
         **({"sample_weight": ((rows,), np.float32)} if weighted else {}),
         **({"group": ((rows,), np.int64)} if grouped else {}),
     }

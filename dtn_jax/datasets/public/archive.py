@@ -17,7 +17,8 @@ from dtn_jax.datasets.preparation.download import PIECE, Bounded, discard
 from dtn_jax.errors import UserError
 from dtn_jax.shared_files import TEMPORARY
 
-DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+# RuntimeError: of what is encrypted, or packed in an unknown way; and of links in a circle.
+DAMAGED = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
 
 
 def unpack(

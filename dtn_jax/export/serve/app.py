@@ -62,10 +62,10 @@ class Service:
     def _check_room(self) -> None:
         """Refuses while there is no model, or too many requests wait for it."""
         if not self.worker.ready.is_set():
-            raise Refused(503, "the model is being compiled; come again", headers=body.AGAIN)
+            raise Refused(503, "the model is being compiled; come again", headers=body.RETRY)
         if self.waiting >= self.limits.waiting:
             told = f"{self.waiting} requests wait, come again"
-            raise Refused(503, told, headers=body.AGAIN)
+            raise Refused(503, told, headers=body.RETRY)
 
     async def _wait(self, read: bytes, kind: str, request: Request) -> Answer:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from fastapi import Request
 from dtn_jax.export.serve.limits import MB, Limits
 from dtn_jax.export.serve.refused import CLOSE, Refused
 
+RETRY = {"retry-after": "1"}  # a header
 LINGER = 1.0  # seconds in which the rest of a refused body is read, so that its sender reads why
 
 
@@ -20,11 +21,8 @@ class Held:
 
     def add(self, count: int) -> None:
         if self.bytes + count > self.limits.held_bytes:
-            raise Refused(503, "the server is full; come again", headers=AGAIN | CLOSE)
+            raise Refused(503, "the server is full; come again", headers=RETRY | CLOSE)
         self.bytes += count
-
-
-AGAIN = {"retry-after": "1"}
 
 
 async def read(request: Request, limits: Limits, held: Held) -> bytes:

@@ -49,12 +49,8 @@ def example(model: Model, reading: Reading) -> dict[str, Any]:
                 break
     for name in reading.columns:  # a bag and its weights go together
         if row[name] is None:
-            both = {
-                n: [v]
-                for n in reading.columns
-                if reading.fields[n] == reading.fields[name]
-                for v in (1.0 if n == name else "a",)
-            }
+            of_field = [n for n in reading.columns if reading.fields[n] == reading.fields[name]]
+            both = {n: [1.0 if n == name else "a"] for n in of_field}
             row |= both if _fits(model, row | both) else {}
     return row
 

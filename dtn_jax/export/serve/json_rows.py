@@ -9,7 +9,7 @@ Every row has every column that the model needs; null is a missing value.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import operator
 from collections.abc import Sequence
 from typing import no_type_check
@@ -21,6 +21,7 @@ from dtn_jax.datasets.logs.raw import json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.preparation.bags import flat
 from dtn_jax.export.serve.asked import Asked, Column, Type
+from dtn_jax.export.serve.json_text import parse, written
 from dtn_jax.export.serve.limits import TEXT, Limits
 from dtn_jax.export.serve.reading import Reading
 from dtn_jax.export.serve.refused import Refused, bad_value, shown
@@ -37,6 +38,32 @@ SMALL_ROWS, SMALL_BYTES = 32, 64 << 10  # a request whose values stay Python's u
 SHORT = TEXT // 4  # characters that are never too many bytes
 INFINITE, FINITE = float("inf"), "a number that a 64-bit float holds"
 IGNORED = 20  # names that are told at most
+
+
+@dataclasses.dataclass
+class Unfit(Exception):
+    """A value that its column cannot hold.
+
+    Attributes:
+      column: whose value it is.
+      value: as it was parsed.
+      expected: what should be there.
+      at: its row, counted from 0; None of the user's.
+    """
+
+    column: str
+    value: object
+    expected: str
+    at: int | None
+
+    def told(self, body: bytes, what: str) -> Refused:
+        """How it is refused; `what` names the body's rows."""
+        place = ("user",) if self.at is None else (f"{what}s", self.at)
+        got = written(body, (*place, self.column), self.value)
+        if self.at is None:
+            return bad_value("user", self.column, got, self.expected)
+        row = self.at + 1
+        return bad_value(f"{what} {row}", self.column, got, self.expected, row)
 
 
 def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) -> Asked:
@@ -77,46 +104,15 @@ def read(body: bytes, reading: Reading, limits: Limits, outputs: object = None) 
         raise Refused(422, f"{min(both)!r} is a field of the user and of candidates, expected one")
     small = len(body) <= SMALL_BYTES and len(rows) <= SMALL_ROWS
     odd = b"\\ud" in body or b"\\uD" in body
-    columns, types = _columns(rows, user, reading, what, odd, small)
+    try:
+        columns, types = _columns(rows, user, reading, what, odd, small)
+    except Unfit as error:
+        raise error.told(body, what) from None
     if not small:
-        columns = _spread(columns, len(rows), limits)
+        _check_spread(columns, len(rows), limits)
     ignored = tuple(sorted((there | user.keys()) - read)[:IGNORED])
     shared = frozenset(user) & read
     return Asked(len(rows), columns, types, chosen, ignored, what, shared)
-
-
-def parse(body: bytes) -> object:
-    """JSON, without what JSON leaves open: a key given twice, NaN, and texts of another encoding.
-
-    Raises:
-      Refused: it is no such text.
-    """
-    try:
-        return json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_no_number)
-    except UnicodeDecodeError as error:
-        raise Refused(400, f"the body is not UTF-8 (byte {error.start:,})") from None
-    except RecursionError:
-        raise Refused(400, "the JSON is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise Refused(400, f"the body is not JSON: {shown(str(error))}") from None
-    except ValueError:
-        raise Refused(
-            400, "the body is not JSON that can be read: one of its numbers has thousands of digits"
-        ) from None
-
-
-@no_type_check  # called for every object
-def _once(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refused(400, f"the JSON has the key {shown(repr(twice))} twice in one object")
-    return found
-
-
-def _no_number(text: str) -> None:
-    raise Refused(400, f"{text} is not JSON; null is a missing value")
 
 
 def kind_of(value: object) -> str:
@@ -194,12 +190,10 @@ def _large(values: list) -> bool:
 
 
 def _check(values: Sequence, fits, name: str, where: str, expected: str) -> None:
-    """Refuses the first value that does not fit."""
-    for at, value in enumerate(values, 1):
+    """Raises Unfit of the first value that does not fit."""
+    for at, value in enumerate(values):
         if not fits(value):
-            row = None if where == "user" else at
-            place = where if row is None else f"{where} {at}"
-            raise bad_value(place, name, json.dumps(value), expected, row)
+            raise Unfit(name, value, expected, None if where == "user" else at)
 
 
 @no_type_check  # called for every value
@@ -225,8 +219,8 @@ def _is_finite(value: object) -> bool:
     return not any(type(item) is float and np.isinf(item) for item in items)
 
 
-def _spread(columns: dict[str, pl.Series], rows: int, limits: Limits) -> dict[str, Column]:
-    """The columns, those of one value for all rows."""
+def _check_spread(columns: dict[str, Column], rows: int, limits: Limits) -> None:
+    """Refuses values that would take too much memory once they are in all rows."""
     once = [c for c in columns.values() if len(c) != rows]
     size = sum(column.estimated_size() for column in once) * rows
     if size > limits.spread_bytes:
@@ -235,4 +229,3 @@ def _spread(columns: dict[str, pl.Series], rows: int, limits: Limits) -> dict[st
             f"the user's fields for {rows:,} candidates are {size:,} bytes, at most "
             f"{limits.spread_bytes:,} are scored at once: send fewer candidates",
         )
-    return {name: c if len(c) == rows else c.new_from_index(0, rows) for name, c in columns.items()}

@@ -22,9 +22,7 @@ from dtn_jax.export.serve.worker import Worker
 LOG = logging.getLogger("dtn_jax.serve")
 CONNECTIONS = 1000  # at once
 BACKLOG = 1024  # of those that are not accepted yet
-SWITCH = (
-    0.0005  # seconds after which Python's threads take turns: the event loop must not wait long
-)
+SWITCH = 0.0005  # seconds after which threads take turns: the event loop must not wait long
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

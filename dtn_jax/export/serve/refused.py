@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 LONGEST = 200  # characters of a client's text that are sent back
+CLOSE = {"connection": "close"}  # a header
 
 
 class Refused(Exception):
@@ -58,6 +59,3 @@ def shown(text: str) -> str:
     """A client's text, cut, and in characters that every log and terminal can show."""
     cut = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return cut.encode("utf-8", "replace").decode()
-
-
-CLOSE = {"connection": "close"}

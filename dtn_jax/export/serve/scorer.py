@@ -42,8 +42,15 @@ class Scored:
 def score(model: Model, reading: Reading, asked: Sequence[Asked]) -> Scored:
     """The scores of requests, each as if it had come alone."""
     encoded: list[Encoded | Refused] = [Refused(500, "not encoded")] * len(asked)
-    for group, types in groups(asked, reading):
-        for at, found in zip(group, _encode(model, reading, [asked[n] for n in group], types)):
+    left = []
+    for at, one in enumerate(asked):
+        if one.wide and (found := _encode_wide(model, one)) is not None:
+            encoded[at] = found
+        else:
+            left.append(at)
+    for group, types in groups([asked[at] for at in left], reading):
+        places = [left[n] for n in group]
+        for at, found in zip(places, _encode(model, reading, [asked[n] for n in places], types)):
             encoded[at] = found
     good = [at for at, found in enumerate(encoded) if isinstance(found, Encoded)]
     answers: list = list(encoded)
@@ -97,6 +104,20 @@ def _together(known: list[Type], types: Sequence[Type], reading: Reading) -> boo
         both.append(pl.Float64() if numbers else b if a == pl.Null else a)
     known[:] = both
     return True
+
+
+def _encode_wide(model: Model, one: Asked) -> Encoded | None:
+    """The arrays of a request, its user's values encoded once; None where `_encode` must say what
+    is wrong with a row.
+    """
+    once = one.once
+    frame = pl.DataFrame([c for n, c in one.columns.items() if n not in once.columns])
+    try:
+        return model.encoding.encode_shared(once, frame, one.rows)
+    except BaseException as error:  # polars panics with one
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        return None
 
 
 def _encode(

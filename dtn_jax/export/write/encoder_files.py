@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pathlib
 import shutil
-from urllib.parse import quote
 
+from dtn_jax.datasets.logs.fit import vocabulary_file
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
-from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.export import spec_json
-
-FITTED, SPEC = "encoders.json", "spec.json"
+from dtn_jax.export.encoding import FITTED, SPEC, VOCABULARY
 
 
 def spec_of(data: Prepared) -> Spec | None:
@@ -38,5 +36,6 @@ def write(data: Prepared, folder: pathlib.Path) -> None:
     tables = {field.table for field in spec.fields if field.encoder == "vocabulary"}
     if tables:
         (folder / VOCABULARY).mkdir()
-    for name in sorted(f"{quote(table, safe='')}.arrow" for table in tables):
-        shutil.copyfile(data.folder / VOCABULARY / name, folder / VOCABULARY / name)
+    for table in sorted(tables):
+        path = vocabulary_file.path_of(data.folder / VOCABULARY, table)
+        shutil.copyfile(path, folder / VOCABULARY / path.name)

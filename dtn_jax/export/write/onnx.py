@@ -7,7 +7,8 @@ operations only where all shapes are known.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from dtn_jax.export import model_folder
 from dtn_jax.export.compiled import Program, read_program
 from dtn_jax.export.weights_file import read_weights
 from dtn_jax.export.write.again import config_of, forward_of
-from dtn_jax.export.write.program import Forward, inputs_of
+from dtn_jax.export.write.program import Forward, Shapes, inputs_of
 from dtn_jax.shared_files import replacing
 
 LARGEST = (1 << 31) - (16 << 20)  # bytes of weights: an ONNX file has at most 2 GiB
@@ -53,14 +54,7 @@ def write_onnx(
       UserError: jax2onnx is not there, the folder is damaged, or its weights are too many for ONNX;
         or the logits differ.
     """
-    try:
-        import onnxruntime
-        from jax2onnx import to_onnx
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs jax2onnx and onnxruntime ({error}), in an environment of their own: "
-            "`make onnx`, then .venv-onnx/bin/python -m experiments.export --onnx=…"
-        ) from None
+    onnxruntime, to_onnx = _converter()
     folder, out = (pathlib.Path(path).expanduser().absolute() for path in (model, out))
     manifest = model_folder.read_manifest(folder)
     facts, schema = model_folder.read_facts(folder), model_folder.read_schema(folder)
@@ -69,21 +63,12 @@ def write_onnx(
     if (size := sum(array.nbytes for array in stored.values())) > LARGEST:
         raise UserError(f"{folder} has {size:,} bytes of weights; an ONNX file holds {LARGEST:,}")
     weights = {name: jnp.asarray(array) for name, array in stored.items()}
-    shapes = {n: s for n, s in inputs_of(forward.plan, batch_size).items() if s.size}
-    nothing = {
-        n: jnp.zeros(s.shape, s.dtype) for n, s in inputs_of(forward.plan, batch_size).items()
-    }
-
-    def program(*inputs: jax.Array) -> jax.Array:
-        return forward(weights, {**nothing, **dict(zip(shapes, inputs))})
-
-    # As a jaxpr: else jax2onnx puts its own operations in the place of many of JAX's and Flax's,
-    # and these do not go with all models.
-    traced = jaxpr_as_fun(jax.make_jaxpr(program)(*shapes.values()))
+    every = inputs_of(forward.plan, batch_size)
+    shapes = {n: s for n, s in every.items() if s.size}
     say(f"Converting {folder} to ONNX, in batches of {batch_size:,}")
     with replacing(out) as temporary:
         to_onnx(
-            lambda *inputs: traced(*inputs)[0],
+            _traced(forward, weights, every),
             list(shapes.values()),
             return_mode="file",
             output_path=str(temporary),
@@ -101,6 +86,35 @@ def write_onnx(
             )
     say(f"{out}: its logits differ from the program's by at most {error:.2g} of the largest")
     return error
+
+
+def _converter() -> tuple[Any, Callable]:
+    """The module of ONNX Runtime, and jax2onnx's function."""
+    try:
+        import onnxruntime
+        from jax2onnx import to_onnx
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs jax2onnx and onnxruntime ({error}), in an environment of their own: "
+            "`make onnx`, then .venv-onnx/bin/python -m experiments.export --onnx=…"
+        ) from None
+    return onnxruntime, to_onnx
+
+
+def _traced(forward: Forward, weights: Mapping[str, jax.Array], every: Shapes) -> Callable:
+    """The program as a function of those of its inputs that are not empty.
+
+    It is a jaxpr: else jax2onnx puts its own operations in the place of many of JAX's and Flax's,
+    and these do not go with all models.
+    """
+    shapes = {name: shape for name, shape in every.items() if shape.size}
+    nothing = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in every.items()}
+
+    def program(*inputs: jax.Array) -> jax.Array:
+        return forward(weights, {**nothing, **dict(zip(shapes, inputs))})
+
+    traced = jaxpr_as_fun(jax.make_jaxpr(program)(*shapes.values()))
+    return lambda *inputs: traced(*inputs)[0]
 
 
 def random_inputs(forward: Forward, rows: int) -> dict[str, np.ndarray]:

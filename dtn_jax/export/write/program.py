@@ -18,6 +18,7 @@ from flax import linen as nn
 from jax import export
 from jaxtyping import Array
 
+from dtn_jax.export.compiled import EMBEDDING, SCALE
 from dtn_jax.interface import Batch
 from dtn_jax.state import example_inputs
 from dtn_jax.tables import lookup
@@ -25,7 +26,6 @@ from dtn_jax.tables.exchange import LookUp
 from dtn_jax.tables.plan import TablePlan
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-EMBEDDING, SCALE = "tables/embedding", ".scale"
 COLLECTIONS = {"params": "params", "batch_stats": "model_state"}  # {of flax: in names of weights}
 TABLE_DTYPES = ("float32", "bfloat16", "int8")
 

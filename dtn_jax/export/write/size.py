@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from dtn_jax.export import model_folder
-from dtn_jax.export.write.program import EMBEDDING, SCALE, Forward, inputs_of
+from dtn_jax.export.compiled import EMBEDDING, SCALE
+from dtn_jax.export.write.program import Forward, inputs_of
 from dtn_jax.export.write.weights import stored_shapes
 from dtn_jax.models.flops import needed_flops
 

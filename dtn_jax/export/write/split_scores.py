@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import pathlib
 from collections.abc import Collection
 
 import jax
 import numpy as np
 
+from dtn_jax.evaluate import with_logits
 from dtn_jax.export import model_folder
 from dtn_jax.export.compiled import read_program
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.tables import Weights
 from dtn_jax.export.weights_file import read_weights
-from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
-
-IN_FLIGHT = 2  # batches on the device at most
 
 
 def split_scores(
@@ -52,19 +48,13 @@ def split_scores(
         inputs = {"ids": ids, "rows": rows, "weights": batch.weights, "numeric": numeric}
         return program.call(known, inputs)
 
+    batches = in_order(run.data, split, run.config.data.eval_batch_size)
     labels, masks, sample_weights, logits = [], [], [], []
-    waiting: collections.deque[jax.Array] = collections.deque()
-    with contextlib.closing(
-        prefetched(in_order(run.data, split, run.config.data.eval_batch_size))
-    ) as batches:
-        for batch in batches:
-            labels.append(batch.labels)
-            masks.append(batch.label_mask)
-            sample_weights.append(batch.sample_weight)
-            waiting.append(call(batch))
-            if len(waiting) == IN_FLIGHT:
-                logits.append(np.asarray(waiting.popleft()))
-    logits += [np.asarray(left) for left in waiting]
+    for batch, found in with_logits(batches, call):
+        labels.append(batch.labels)
+        masks.append(batch.label_mask)
+        sample_weights.append(batch.sample_weight)
+        logits.append(found)
     count = run.data.rows[split]
     columns = [run.schema.task_names.index(name) for name in schema.task_names]
     return Scores(

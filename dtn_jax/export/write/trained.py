@@ -88,7 +88,7 @@ def read(run: Run, folder: pathlib.Path, select: str = "") -> Member:
     like = weights_of(run.unfilled_state())
     del like["tables"]
 
-    def weights(arrays: pathlib.Path, part: bool) -> tuple[dict, dict]:
+    def weights(arrays: pathlib.Path, _: bool) -> tuple[dict, dict]:
         order = checkpoints.order(arrays)
         tables = {
             f"tables/{name}": functools.partial(

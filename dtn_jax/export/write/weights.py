@@ -20,7 +20,8 @@ from jaxtyping import Float, Int8, Shaped
 from safetensors import SafetensorError, safe_open
 
 from dtn_jax.errors import UserError
-from dtn_jax.export.write.program import SCALE, Shapes
+from dtn_jax.export.compiled import SCALE
+from dtn_jax.export.write.program import Shapes
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric
@@ -31,9 +32,8 @@ class WeightsFile:
 
     def __init__(self, path: pathlib.Path, shapes: Shapes):
         header, self.at, end = {}, {}, 0
-        for name in sorted(
-            shapes, key=lambda name: (-shapes[name].dtype.itemsize, name)
-        ):  # aligned
+        aligned = sorted(shapes, key=lambda name: (-shapes[name].dtype.itemsize, name))
+        for name in aligned:
             leaf = shapes[name]
             first, end = end, end + math.prod(leaf.shape) * leaf.dtype.itemsize
             dtype = DTYPES[leaf.dtype.name]

@@ -28,7 +28,7 @@ from dtn_jax.options import option
 class AdaTT(Architecture):
     """Groups of a level: the tasks and, but for AdaTT-sp, `shared`."""
 
-    depth: int = option(2, "fusion levels", least=1, key="model.adatt.levels")
+    depth: int = option(2, "fusion levels", least=1, most=100, key="model.adatt.levels")
     shared_group: bool = option(True, "the group owned by all tasks; False is AdaTT-sp")
 
     @classmethod

@@ -24,7 +24,7 @@ from dtn_jax.options import option
 class PLE(Architecture):
     """Groups of a level: the tasks and `shared`."""
 
-    depth: int = option(2, "extraction levels", least=1, key="model.ple.levels")
+    depth: int = option(2, "extraction levels", least=1, most=100, key="model.ple.levels")
 
     @classmethod
     def layout(cls, schema, own):

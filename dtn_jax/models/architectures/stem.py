@@ -28,7 +28,7 @@ from dtn_jax.options import option
 class STEM(Architecture):
     """Groups of a level, and views: the tasks and `shared`."""
 
-    depth: int = option(1, "fusion levels", least=1, key="model.stem.levels")
+    depth: int = option(1, "fusion levels", least=1, most=100, key="model.stem.levels")
 
     @classmethod
     def layout(cls, schema, own):

@@ -22,7 +22,7 @@ class DCNv2(nn.Module):
     """
 
     width: int
-    layers: int = option(2, "cross layers", least=1)
+    layers: int = option(2, "cross layers", least=1, most=100)
     rank: int = option(0, "rank of the cross matrices; 0 is full", least=0)
     dtype: Any = jnp.float32
 

@@ -23,7 +23,7 @@ class GDCN(nn.Module):
     """
 
     width: int
-    layers: int = option(2, "gated cross layers", least=1)
+    layers: int = option(2, "gated cross layers", least=1, most=100)
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -38,7 +38,7 @@ class HCNet(nn.Module):
     width: int
     codebook: int = 0
     codebook_rows: int = option(10_000, "codewords in a codebook", least=1)
-    hashes: int = option(2, "hash functions, all addressing the one codebook", least=1)
+    hashes: int = option(2, "hash functions, all addressing the one codebook", least=1, most=100)
     shrinking: str = option(
         "none", "none: all pairs feed the output layer; sum: one vector a field", choices=SHRINKINGS
     )

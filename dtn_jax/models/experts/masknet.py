@@ -58,7 +58,7 @@ class MaskNet(nn.Module):
 
     width: int
     kind: str = option("parallel", "how the blocks are put together", choices=KINDS)
-    blocks: int = option(2, "mask blocks", least=1)
+    blocks: int = option(2, "mask blocks", least=1, most=100)
     block_dim: int = option(128, "output width of a block", least=1)
     mask_hidden: int = option(256, "width of the mask's hidden ('aggregation') layer", least=1)
     hidden: tuple[int, ...] = option(

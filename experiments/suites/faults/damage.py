@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import logging
 import pathlib
 import random
 import shutil
@@ -112,10 +113,14 @@ def damage(path: pathlib.Path, way: str, draw: random.Random) -> bool:
 
 
 def read(kind: Kind, copy: pathlib.Path) -> object:
-    """What is read from a copy; what that prints is not shown."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        return kind.read(copy)
+    """What is read from a copy; what that prints and logs is not shown."""
+    said, before = io.StringIO(), logging.root.manager.disable
+    logging.disable()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return kind.read(copy)
+    finally:
+        logging.disable(before)
 
 
 def kinds(

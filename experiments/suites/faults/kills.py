@@ -62,7 +62,8 @@ def cut(
     code = server.wait(after)
     if code is not None:
         return code
-    os.kill(pid, stop)
+    with contextlib.suppress(ProcessLookupError):  # it has ended just now
+        os.kill(pid, stop)
     code = server.wait(MOST_WAIT)
     with contextlib.suppress(ProcessLookupError):  # what it had started ends with it
         os.killpg(pid, signal.SIGKILL)

@@ -58,7 +58,19 @@ def refused(text):
             "size of field 'x': expected a whole number, at least 1, got '0'",
         ),
         ("x: {encoder: hash, size: 1.5}", "expected a whole number, at least 1, got '1.5'"),
-        ("x: {encoder: hash, size: 1e300}", "expected a whole number"),
+        (
+            "x: {encoder: hash, size: 1e300}",
+            "expected a whole number, at least 1, at most 2,147,483,647, got '1e300'",
+        ),
+        (f"x: {{min_count: 1{'0' * 60}}}", "min_count of field 'x': expected a whole number, at"),
+        (
+            "x: {kind: numeric, buckets: 1e12}",
+            "buckets of field 'x': expected a whole number, at least 2, at most 1,000,000",
+        ),
+        (
+            "x: {kind: vector, length: 1e12}",
+            "length of field 'x': expected a whole number, at least 1, at most 1,000,000",
+        ),
         ("x: {encoder: hash, size: 1e999}", "expected a whole number"),
         ("x: {encoder: hash, size: 12:30}", "expected a whole number, at least 1, got '12:30'"),
         ("x: {encoder: hash, size: 0x10}", "expected a whole number, at least 1, got '0x10'"),

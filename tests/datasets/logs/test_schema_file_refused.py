@@ -122,9 +122,10 @@ def test_circles_of_tasks():
         ),
         (
             "sample_negatives: {click: 0}",
-            "rate of 'click' in sample_negatives: expected above 0, at most 1",
+            "rate of 'click' in sample_negatives: expected a number from 1e-09 to 1, got '0'",
         ),
-        ("sample_negatives: {click: 1.5}", "expected above 0, at most 1, got '1.5'"),
+        ("sample_negatives: {click: 1.5}", "expected a number from 1e-09 to 1, got '1.5'"),
+        ("sample_negatives: {click: 1e-320}", "expected a number from 1e-09 to 1"),
         ("sample_negatives: {click: 10%}", "expected a number, got '10%'"),
         ("input: {format: cvs}", "unknown format of input 'cvs'. Did you mean 'csv'?"),
         (

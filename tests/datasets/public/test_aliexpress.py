@@ -54,6 +54,7 @@ def test_fields_and_tasks(country):
     assert len(set(ids.tolist())) > 10
 
 
+@pytest.mark.slow
 def test_it_trains(country):
     folder, _, _ = country
     found = trained(folder, "aliexpress", "country=ES")

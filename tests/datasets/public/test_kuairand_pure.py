@@ -60,6 +60,7 @@ def test_fields_and_tasks(pure):
     np.testing.assert_array_equal(column(prepared, "test", "video") > 0, shown)
 
 
+@pytest.mark.slow
 def test_it_trains(pure):
     found = trained(pure[0], "kuairand_pure")
     assert {"click@all", "long_view@click"} <= found["test"].keys()

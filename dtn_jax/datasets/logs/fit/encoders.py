@@ -6,7 +6,6 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -104,9 +103,8 @@ def fitted(specs: Mapping[str, FieldSpec], facts: Mapping[str, dict], folder: pa
         made = {"rows": found["rows"], "slots": found["slots"]}
         if spec.encoder == "vocabulary":
             if spec.table not in opened:
-                opened[spec.table] = vocabulary_file.load(
-                    folder / f"{quote(spec.table, safe='')}.arrow"
-                )
+                path = vocabulary_file.path_of(folder, spec.table)
+                opened[spec.table] = vocabulary_file.load(path)
             made["vocabulary"] = opened[spec.table]
         if "edges" in found:
             fits = {name: tuple(found[name]) for name in ("dominating", "edges")}

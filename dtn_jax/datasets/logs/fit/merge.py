@@ -47,9 +47,9 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
     keyed = [part["key"].to_numpy() for part in parts]
     cuts = [np.append(np.searchsorted(k, np.array(edges, np.uint64)), len(k)) for k in keyed]
     least = next(f.min_count for f in work.spec.fields if f.table == table)
-    path = folder / f"{file_name(table)}.arrow"
+    path = vocabulary_file.path_of(folder, table)
     raw = {name: path.with_suffix(f".{name}") for name in ("keys", "counts")}
-    values, held = path.with_suffix(".values.arrow"), VALUES.empty_table()
+    values, held = vocabulary_file.path_of(folder, table, ".values"), VALUES.empty_table()
     with (
         raw["keys"].open("wb") as key_file,
         raw["counts"].open("wb") as count_file,
@@ -180,7 +180,7 @@ def _fitted(
 ) -> Fitted:
     rows, slots, more = 2, 1, {}
     if spec.encoder == "vocabulary":
-        table = _mapped(folder / f"{file_name(spec.table)}.arrow")
+        table = _mapped(vocabulary_file.path_of(folder, spec.table))
         rows = 1 + len(table)
     elif spec.encoder == "hash":
         rows, slots = 1 + spec.size, spec.functions

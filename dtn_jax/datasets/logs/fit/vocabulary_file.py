@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
+import urllib.parse
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +71,11 @@ class VocabularyFile:
         at = np.minimum(low, last)
         found[rest] = np.where(self.keys[at] == wanted, self.rows[at], np.int32(0))
         return found
+
+
+def path_of(folder: pathlib.Path, table: str, what: str = "") -> pathlib.Path:
+    """Where a table's vocabulary lies; with `.values` as `what` its values."""
+    return folder / f"{urllib.parse.quote(table, safe='')}{what}.arrow"
 
 
 def load(path: pathlib.Path) -> VocabularyFile:

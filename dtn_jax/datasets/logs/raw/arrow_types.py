@@ -20,6 +20,9 @@ def target(type: pa.DataType) -> pa.DataType | None:
 
     Dictionaries become their values, decimals floats, binary columns text, lists of a fixed size
     lists.
+
+    Raises:
+      UnicodeDecodeError: the name of a list's values is not UTF-8.
     """
     if isinstance(type, pa.BaseExtensionType):
         return target(type.storage_type)
@@ -32,6 +35,7 @@ def target(type: pa.DataType) -> pa.DataType | None:
     if _is_binary(type):
         return pa.large_string()
     if _is_list(type):
+        str(type.value_field.name)  # polars panics where it is not text; here that is raised
         value = target(type.value_type)
         return None if value is None else pa.large_list(value)
     return None if is_.is_nested(type) or is_.is_interval(type) else type

@@ -11,6 +11,8 @@ from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
 from dtn_jax.schema import ALL, Field, Schema, Task
 
+RAREST = 1e-9  # rate of negatives: beyond, float32 loses what their weight, 1 / rate, is added to
+
 
 def check(spec: Spec, root: Node) -> None:
     """Raises UserError, with file and line, where the parts do not go together.
@@ -146,8 +148,10 @@ def rates(node: Node, tasks: tuple[TaskSpec, ...]) -> dict[str, float]:
         if kinds[name] != "binary":
             raise place.error(f"sample_negatives: {name!r} is a regression, expected a binary task")
         rate = forms.number(inner, Key("number", ""), f"rate of {name!r} in sample_negatives")
-        if not 0 < rate <= 1:
-            raise inner.expected(f"rate of {name!r} in sample_negatives", "above 0, at most 1")
+        if not RAREST <= rate <= 1:
+            raise inner.expected(
+                f"rate of {name!r} in sample_negatives", f"a number from {RAREST:g} to 1"
+            )
         found[name] = rate
     return found
 

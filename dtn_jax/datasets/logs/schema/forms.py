@@ -25,6 +25,7 @@ class Key:
       words: that it may be; () is any.
       least: of a number; it may be as small.
       only: the kinds, encoders or splits that have it; () is all.
+      most: of a whole number; it may be as large.
     """
 
     form: str
@@ -33,6 +34,7 @@ class Key:
     words: tuple[str, ...] = ()
     least: float | None = None
     only: tuple[str, ...] = ()
+    most: int = 2**31 - 1
 
 
 def text(node: Node, key: Key, what: str) -> str:
@@ -77,7 +79,9 @@ def whole(node: Node, key: Key, what: str) -> int:
         raise node.expected(what, shown)
     plain = node.value.replace("_", "")
     value = int(plain) if plain.lstrip("+-").isdigit() else float(plain)
-    if value != value // 1 or not key.least <= value < 2**53:
+    if value > key.most:
+        raise node.expected(what, f"{shown}, at most {key.most:,}")
+    if value != value // 1 or value < key.least:
         raise node.expected(what, shown)
     return int(value)
 

@@ -23,6 +23,7 @@ FILE = {
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
 IDS, BAG = ("categorical", "bag"), ("bag",)
+MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
     "kind": Key("text", "of its values", "categorical", KINDS),
@@ -57,7 +58,7 @@ FIELD = {
         1,
         HASH,
     ),
-    "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS),
+    "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS, MANY),
     "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
     "weights": Key("column", "a list of the values' weights", "none", only=BAG),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, BAG),
@@ -70,7 +71,7 @@ FIELD = {
     ),
     "longest": Key("whole number", "a longer list is a bad row; 0: no limit", "0", (), 0, BAG),
     "pooling": Key("text", "how a bag's rows become one", "sum", POOLINGS, only=BAG),
-    "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",)),
+    "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",), MANY),
 }
 
 TASK = {

@@ -10,11 +10,11 @@ import shutil
 
 import numpy as np
 
-from dtn_jax.datasets.logs.fit import encoders, merge, shards
+from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days
 from dtn_jax.datasets.logs.rows.splits import SPLITS
-from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, file_name, whole
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, whole
 from dtn_jax.datasets.logs.write.shard_files import features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation import checked_files, progress
@@ -225,7 +225,7 @@ def _fingerprint(folder: pathlib.Path, work: Work, written: list[dict]) -> str:
     for name in ("schema.json", "encoders.json"):
         digest.update((folder / name).read_bytes())
     for table in merge.tables(work):
-        with (folder / VOCABULARY / f"{file_name(table)}.arrow").open("rb") as file:
+        with vocabulary_file.path_of(folder / VOCABULARY, table).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     for split in SPLITS:
         for by_split in written:

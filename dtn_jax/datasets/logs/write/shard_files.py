@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import pathlib
@@ -18,7 +17,8 @@ from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
 from dtn_jax.datasets.logs.fit.shards import Part
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.shared_files import replacing
+from dtn_jax.datasets.preparation.records import declared
+from dtn_jax.shared_files import disk_errors, replacing
 
 WRITER = "group_size:1,zstd:1"  # each record by itself, as random access needs it
 Block = dict[str, np.ndarray]
@@ -28,24 +28,15 @@ def features(
     spec: Spec, fitted: Mapping[str, Fitted], block_rows: int
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record, as TFDS declares them."""
-    weighted = sum(f.slots for f in fitted.values() if f.spec.weights)
-    numbers = sum(f.numbers for f in fitted.values())
-    slots, tasks = sum(f.slots for f in fitted.values()), len(spec.tasks)
-    shapes = {
-        "ids": ((block_rows, slots), np.int32),
-        **({"weights": ((block_rows, weighted), np.float32)} if weighted else {}),
-        "labels": ((block_rows, tasks), np.float32),
-        "label_mask": ((block_rows, tasks), np.uint8),
-        **({"numeric": ((block_rows, numbers), np.float32)} if numbers else {}),
-        **({"sample_weight": ((block_rows,), np.float32)} if _is_weighted(spec) else {}),
-        **({"group": ((block_rows,), np.int64)} if spec.group else {}),
-    }
-    encoding = tfds.features.Encoding.BYTES
-    return tfds.features.FeaturesDict(
-        {
-            name: tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
-            for name, (shape, dtype) in shapes.items()
-        }
+    weights = sum(f.slots for f in fitted.values() if f.spec.weights)
+    return declared(
+        block_rows,
+        len(spec.tasks),
+        slots=sum(f.slots for f in fitted.values()),
+        weights=(weights,) if weights else (),
+        numbers=sum(f.numbers for f in fitted.values()),
+        weighted=_is_weighted(spec),
+        grouped=bool(spec.group),
     )
 
 
@@ -92,15 +83,6 @@ def _group_numbers(group: pl.Series) -> np.ndarray:
     return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 
 
-@contextlib.contextmanager
-def _disk_errors(path: pathlib.Path) -> Iterator[None]:
-    """The writer's errors, such as of a full disk, as the OSError that they are."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
-
-
 class Output:
     """A file of records, written beside its place and moved there when it is whole."""
 
@@ -132,13 +114,13 @@ class Output:
         self.held = [{k: v[start:] for k, v in joined.items()}]
 
     def write(self, record: bytes) -> None:
-        with _disk_errors(self.temporary):
+        with disk_errors(self.temporary):
             self.file.write(record)
         self.digest.update(record)
         self.bytes += len(record)
 
     def close(self) -> dict:
-        with _disk_errors(self.temporary):
+        with disk_errors(self.temporary):
             self.file.close()
         self._replacing.__exit__(None, None, None)
         return {

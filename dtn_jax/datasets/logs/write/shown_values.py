@@ -10,7 +10,6 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +43,8 @@ class ShownValues:
         """{id: what it stands for}; the row's number where several values may share it."""
         if self.values is None:
             return {i: f"row {i}" for i in ids if i > 0}
-        rows = vocabulary_file.load(self.values.with_name(f"{quote_of(self.spec)}.arrow")).rows
+        path = vocabulary_file.path_of(self.values.parent, self.spec.table)
+        rows = vocabulary_file.load(path).rows
         wanted, places = np.asarray(ids), {}
         for start in range(0, len(rows), PART):
             part = np.asarray(rows[start : start + PART])
@@ -52,10 +52,6 @@ class ShownValues:
                 places[start + place] = int(part[place])
         shown = dict(_taken(self.values, sorted(places)))
         return {row: shown[place] for place, row in places.items()}
-
-
-def quote_of(spec: FieldSpec) -> str:
-    return quote(spec.table, safe="")
 
 
 def fields(folder: pathlib.Path) -> dict[str, ShownValues]:
@@ -75,7 +71,7 @@ def _field(spec: FieldSpec, found: dict, vocabulary: pathlib.Path) -> ShownValue
         dominating, edges = map(tuple, numbers)
         return ShownValues(spec, buckets=QuantileBuckets(spec.buckets, dominating, edges))
     if spec.encoder == "vocabulary" and not spec.cross:  # pairs are kept by their keys alone
-        return ShownValues(spec, vocabulary / f"{quote_of(spec)}.values.arrow")
+        return ShownValues(spec, vocabulary_file.path_of(vocabulary, spec.table, ".values"))
     return ShownValues(spec)
 
 

@@ -11,7 +11,7 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
 from dtn_jax.schema import ALL, Field
 
@@ -57,7 +57,7 @@ def days(notes: Mapping) -> tuple[str, str] | None:
 
 
 def fields(model: Subject, run: Run) -> Iterator[str]:
-    data_, facts, cuts = run.data, model.facts, run.data.cut_shares()
+    prepared, facts, cuts = run.data, model.facts, run.data.cut_shares()
     rows = []
     for field in model.schema.fields:
         notes = []
@@ -66,7 +66,7 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
             notes += [model.unseen[field.name]] if field.name in model.unseen else []
         if field.name in facts.optional:
             notes.append("optional")
-        if field.name in data_.hash_functions:
+        if field.name in prepared.hash_functions:
             notes.append("hashed")
         if cut := cuts.get(field.name):
             notes.append(f"{100 * cut:.2g} % of train's values are beyond what it keeps")
@@ -74,7 +74,7 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
         rows.append((field.name, kind(field), f"{field.rows:,}", *shares, "; ".join(notes)))
     header = ("field", "kind", "rows of its table", "unknown in train", "unknown in test", "")
     yield table(header, rows, left=2)
-    hashed = " Of hashed fields these are the missing ones alone." * bool(data_.hash_functions)
+    hashed = " Of hashed fields these are the missing ones alone." * bool(prepared.hash_functions)
     yield (
         "Unknown values are missing, or were not seen in train (often enough). They share one row "
         f"of their table.{hashed}"

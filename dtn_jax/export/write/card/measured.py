@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from dtn_jax.evaluate import calibration as calibration_curves
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, model_folder
 from dtn_jax.export.encoded import Encoded
@@ -22,10 +23,9 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import encoded_row
 from dtn_jax.export.write.split_scores import split_scores
 from dtn_jax.metrics import Value
-from dtn_jax.metrics.calibration import CalibrationCurve, calibration_curve
+from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.metrics.paired import Draws, drawn
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 
@@ -137,9 +137,5 @@ def curves(
     scores: Scores, schema: Schema, bins: int, weighted: bool
 ) -> dict[str, CalibrationCurve | None]:
     """{task: calibration curve} of binary tasks, in the spaces of their losses."""
-    found = {}
-    for task in (t for t in schema.tasks if t.kind == "binary"):
-        logits, labels, weights, _ = scores.of(task.name, task.space, schema)
-        weights = weights if weighted else None
-        found[task.name] = calibration_curve(sigmoid(logits), labels, bins, weights)
-    return found
+    found = calibration_curves(scores, schema, bins, weighted)
+    return {t.name: found[f"{t.name}@{t.space}"] for t in schema.tasks if t.kind == "binary"}

@@ -18,7 +18,7 @@ from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.fixed import unseen
 from dtn_jax.export.write.size import Size
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
 from dtn_jax.schema import MEAN
 

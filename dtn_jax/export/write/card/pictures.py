@@ -6,7 +6,7 @@ import pathlib
 
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.report import plots
-from dtn_jax.report.plain_text import one_line
+from dtn_jax.report.markdown import one_line
 
 
 def calibration(measured: Measured, path: pathlib.Path) -> None:

@@ -11,7 +11,7 @@ from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.intervals import wilson
-from dtn_jax.report.plain_text import escaped, table
+from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 

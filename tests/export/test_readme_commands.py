@@ -1,0 +1,37 @@
+"""README's commands from a log of one's own to scores over HTTP, as they stand."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from own_log import log
+from page_commands import Shell, lines
+
+LOG = lines("README.md", "### Your own logs in three commands")
+OUT = lines("README.md", "### The model out in four commands")
+
+
+@pytest.mark.slow
+def test_from_a_log_to_scores_over_http(tmp_path):
+    """Of a log with a cart beside click and order, as README's own has."""
+    frame = log(6000).with_columns(cart=pl.max_horizontal("order", pl.col("click") // 2))
+    for name, part in {"logs": frame, "day": frame[-700:]}.items():
+        (tmp_path / name).mkdir()
+        for at in (0, 1):
+            part[at::2].sort("t").write_parquet(tmp_path / name / f"{at}.parquet")
+    assert (len(LOG), len(OUT)) == (3, 5)
+    with Shell(tmp_path) as shell:
+        for line in LOG:
+            shell.run(line)
+        said = [shell.run(line) for line in OUT]
+        assert shell.stop() == [0]
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert len(scores) == 700
+    outputs = ["click@all", "cart@all", "cart@click", "order@all"]
+    assert set(outputs) <= set(scores.columns)
+    assert all(scores[name].is_between(0, 1).all() for name in outputs)
+    answer = json.loads(said[-1])
+    assert answer["rows"] == 1
+    assert set(outputs) <= set(answer["scores"])
+    assert np.isfinite([v for values in answer["scores"].values() for v in values]).all()

@@ -78,8 +78,12 @@ def run_all(folder: pathlib.Path, names: Sequence[str], quick: bool) -> Iterator
         spawn = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(PROCESSES, mp_context=spawn) as pool:
             futures = [pool.submit(one, name) for name in names]
-            for future in concurrent.futures.as_completed(futures):
-                told(future.result())
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    told(future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             yield from (future.result() for future in futures)
 
 

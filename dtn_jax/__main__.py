@@ -5,6 +5,7 @@ What takes time to import is imported late: Ctrl-C is answered before.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from dtn_jax.parallel import interrupts
@@ -39,7 +40,10 @@ def main() -> None:
         lines = [f"error: unknown command {name!r}"] if wrong else []
         lines += ["usage: dtn-jax COMMAND [options]; dtn-jax COMMAND --help says more", ""]
         lines += [f"  {command:20} {does}" for command, does in known.items()]
-        print("\n".join(lines), file=sys.stderr if wrong else sys.stdout)
+        try:
+            print("\n".join(lines), file=sys.stderr if wrong else sys.stdout, flush=True)
+        except BrokenPipeError:  # who read the output, such as `head`, has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2 if wrong else 0)
     sys.argv = [f"dtn-jax {name}", *rest]
     module = shipped.module("experiments", name)

@@ -46,19 +46,31 @@ class Parser(argparse.ArgumentParser):
 
 def parser(description: str, example: str) -> Parser:
     """A parser with the options that every command has."""
+    call = MODULES
     if __package__ != "experiments":  # an installed package's
-        example = example.replace(MODULES, CONSOLE)
+        example, call = example.replace(MODULES, CONSOLE), CONSOLE
     made = Parser(
-        prog=example.partition(" --")[0],
+        prog=call + example.partition(call)[2].partition(" ")[0],
         description=description,
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         add_help=False,
     )
-    made.add_argument("-h", "--help", nargs="?", const="", help="show this help and exit")
+    made.add_argument(
+        "-h", "--help", nargs="?", const="", action=Help, help="show this help and exit"
+    )
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
+
+
+class Help(argparse.Action):
+    """--help ends the parsing at once; --help=SECTION waits for --config and its plug-ins."""
+
+    def __call__(self, made, namespace, value, option_string=None):
+        setattr(namespace, self.dest, value)
+        if not value or "config" not in namespace:
+            show_help(made, namespace, ())
 
 
 def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -72,6 +84,7 @@ def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> N
         print(option_help(known.help))
     else:
         made.print_help()
+    sys.stdout.flush()  # while `run` can still answer for a reader that has gone
     made.exit()
 
 
@@ -185,6 +198,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
     try:
         with interrupts.raised(interrupted):
             main(arguments)
+            sys.stdout.flush()
     except UserError as error:
         if "--debug" in arguments:
             raise

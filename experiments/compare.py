@@ -36,8 +36,9 @@ def main(arguments: Sequence[str]) -> None:
     grouped = any(run.group is not None for run in (*a, *b))
     same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
     lines = [*same, *pages.verdict(found)]
-    more = pages.notes(grouped, (len(a), len(b)))
-    screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}"))
+    runs = any(one.config is not None for one in (*a, *b))
+    more = pages.notes(grouped, (len(a), len(b)), runs)
+    screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}"), pages.WIDE)
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
     if known.out:
         folder = pathlib.Path(known.out).expanduser().absolute()

@@ -27,12 +27,13 @@ def write(data: Prepared, html: str = "") -> None:
 
     Args:
       data: the set.
-      html: the page's file; '' is NAME_description.html in the current folder.
+      html: the page's file; '' is NAME_description.html beside the folder of the set.
 
     Raises:
       UserError: the page cannot be written.
     """
-    path = pathlib.Path(html or f"{data.schema.name}_description.html").expanduser().absolute()
+    own = data.folder.parent / f"{data.schema.name}_description.html"
+    path = (pathlib.Path(html).expanduser() if html else own).absolute()
     found = describe(data)
     for piece in as_text(found):
         screen.show(piece)

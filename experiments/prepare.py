@@ -151,7 +151,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="where prepared sets go (default $DTN_DATA_DIR, else ~/.cache/dtn_jax)",
     )
     add("--describe", action="store_true", help="measure what the set holds: rates, leaks, drift")
-    add("--html", default="", metavar="FILE", help="the page of --describe (NAME_description.html)")
+    add(
+        "--html",
+        default="",
+        metavar="FILE",
+        help="the page of --describe (default: beside the set)",
+    )
     add("--plugins", default="", help="your own files with data sets, comma-separated")
     own = made.add_argument_group("your own logs")
     add = own.add_argument
@@ -161,7 +166,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         metavar="FILES",
         help="raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several "
-        "by comma; also s3://..., gs://... (pip install 'dtn_jax[remote]')",
+        "by comma; also s3://..., gs://... (pip install -e '.[remote]')",
     )
     add("--infer", action="store_true", help="write a schema file from the raw files")
     add("--out", default="", metavar="FILE", help="where --infer writes it")
@@ -197,7 +202,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         metavar="OPTIONS",
         help="do the work on Apache Beam, with its pipeline options, such as "
-        "'--runner=DirectRunner' (pip install 'dtn_jax[beam]')",
+        "'--runner=DirectRunner' (pip install -e '.[beam]')",
     )
     add(
         "--replace",

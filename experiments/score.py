@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import FORMATS
 from dtn_jax.datasets.preparation import progress
+from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.batches import LARGEST, LEAST
-from dtn_jax.export.score_files import ON_BAD_ROWS, Job
+from dtn_jax.export.file_columns import nested
+from dtn_jax.export.score_files import MAX_BAD_RATE, ON_BAD_ROWS, Job
 from dtn_jax.export.tables import PLACES, padded
 
 from . import command, compile_cache
 
 EXAMPLE = "python -m experiments.score --model=models/shop --input=day.parquet --output=s.parquet"
 
+HIGH = 0.1  # a share of unknown values that is told
 RESUMES = True  # an interrupted call resumes where it was
 
 
@@ -46,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         known.output,
         columns=None if known.columns == "all" else _listed(known.columns),
         on_bad_rows=known.on_bad_rows,
+        max_bad_rate=known.max_bad_rate,
         format=known.format,
         replace=known.replace,
         say=progress.say,
@@ -55,11 +59,15 @@ def main(arguments: Sequence[str]) -> None:
         for rows in bars.count(job.run(), "score", job.rows, rows=int):
             done += rows
     seconds = time.monotonic() - begun
-    for line in job.account.summary():
-        progress.say(line.replace("rejected", "have no scores", 1))
+    for line in job.tally.reasons():
+        progress.say(line)
+    if known.columns == "all" and (lists := nested(job.types)):
+        left = ", ".join(lists)
+        progress.say(f"the output leaves out columns of lists: {left} (--columns names others)")
+    _tell_unknown(job.tally.values, model.facts.fixed)
     now = f", {done:,} read now" if job.resumed else ""
     rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""
-    progress.say(f"{_counted(job.account)} scored{rate}: {known.output}")
+    progress.say(f"{_counted(job.tally.account)} scored{rate}: {known.output}")
 
 
 def _counted(account: Account) -> str:
@@ -67,6 +75,23 @@ def _counted(account: Account) -> str:
     scored, rows = account.rows - account.rejected, account.rows
     words = "row is" if rows == 1 else "rows are"
     return f"{rows:,} {words}" if scored == rows else f"{scored:,} of {rows:,} {words}"
+
+
+def _tell_unknown(values: Mapping[str, tuple[int, int]], fixed: Collection[str]) -> None:
+    """Says of which fields the model knows too few values, or none."""
+    high = {
+        name: percent(lost, own)
+        for name, (own, lost) in sorted(values.items(), key=lambda kv: -kv[1][1] / max(kv[1][0], 1))
+        if own and lost > HIGH * own and name not in fixed
+    }
+    if high:
+        told = ", ".join(f"{name} {share}" for name, share in high.items())
+        progress.say(f"unknown to the model, since missing or not in its training: {told}")
+    for name in (name for name in high if values[name][0] == values[name][1]):
+        progress.say(
+            f"warning: the model knows no value of field {name!r}: is it written as it was in "
+            "training?"
+        )
 
 
 def _listed(text: str) -> list[str]:
@@ -91,7 +116,19 @@ def make_parser() -> command.Parser:
         choices=ON_BAD_ROWS,
         help="a row that can't be read has no scores (null), or ends the command (error)",
     )
-    add("--format", default="", choices=("", *FORMATS), help="of the input, if no suffix says it")
+    add(
+        "--max_bad_rate",
+        type=float,
+        default=MAX_BAD_RATE,
+        help="share of bad rows above which no output is written (default %(default)s)",
+    )
+    add(
+        "--format",
+        default="",
+        choices=("", *FORMATS),
+        metavar=f"{{{','.join(FORMATS)}}}",
+        help="of the input, if no suffix says it",
+    )
     add(
         "--tables",
         default=PLACES[0],

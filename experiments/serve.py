@@ -2,7 +2,7 @@
 
 Requests are rows, or a user with many candidates, as JSON or Arrow; answers are calibrated
 probabilities. Requests that come together share a call. docs/serving.md says more. It needs the
-extra [serve]: pip install 'dtn_jax[serve]'.
+extra [serve]: pip install -e '.[serve]' in the clone.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         missing = error.name
         raise UserError(
-            f"serving needs {missing}, which is not installed: pip install 'dtn_jax[serve]', in a "
-            "clone pip install -e '.[serve]'"
+            f"serving needs {missing}, which is not installed: pip install -e '.[serve]' in the "
+            "clone of dtn_jax"
         ) from None
     in_time = serve(
         pathlib.Path(known.model).expanduser(),

@@ -93,7 +93,7 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
     if not select:
         return best_step(results)
     steps = results["best_steps"]
-    return int(steps[choose("what the state is selected by", select, steps)])
+    return int(steps[choose("value of --select", select, steps)])
 
 
 def read_history(folder: pathlib.Path) -> list[dict]:

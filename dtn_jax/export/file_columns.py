@@ -12,8 +12,13 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.raw_rows import check_there
 
+_LISTS = {
+    False: "such as ['a', 'b']",
+    True: "which CSV does not have: write Parquet or JSON lines",
+}
 
-def check_columns(encoding: Encoding, address: str, types: Types) -> None:
+
+def check_columns(encoding: Encoding, address: str, types: Types, csv: bool = False) -> None:
     """Raises UserError where a file lacks a column, or has single values where lists belong."""
     try:
         own = [name for name in types if name != FILE or name in encoding.columns]
@@ -22,9 +27,9 @@ def check_columns(encoding: Encoding, address: str, types: Types) -> None:
         raise UserError(f"{address}: {error}") from None
     for name in sorted(encoding.by.lists() & types.keys()):
         if not isinstance(types[name], pl.List) and types[name] != pl.Null:
-            text = types[name] == pl.String
-            hint = "; CSV has no lists: write Parquet or JSON lines" if text else ""
-            raise UserError(f"{address}: column {name!r} holds {types[name]}, expected lists{hint}")
+            raise UserError(
+                f"{address}: column {name!r} holds {types[name]}, expected lists, {_LISTS[csv]}"
+            )
 
 
 def kept_types(
@@ -44,8 +49,8 @@ def kept_types(
     """
     every = list(dict.fromkeys(name for own in types.values() for name in own))
     if wanted is None:
-        nested = {n for own in types.values() for n, dtype in own.items() if _nested(dtype)}
-        wanted = [name for name in every if name not in nested and name != FILE]
+        lists = nested(types)
+        wanted = [name for name in every if name not in lists and name != FILE]
     found = {}
     for name in wanted:
         choose("column to keep:", name, every)
@@ -58,6 +63,11 @@ def kept_types(
         if _nested(found[name]) and suffix == ".csv":
             raise UserError(f"column {name!r} holds lists, and CSV has none")
     return found
+
+
+def nested(types: Mapping[str, Types]) -> dict[str, None]:
+    """The columns that hold lists or structures, in the order of the files."""
+    return {n: None for own in types.values() for n, dtype in own.items() if _nested(dtype)}
 
 
 def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:

@@ -21,7 +21,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
 
-EXPECTED = {"date": "expected a date or time such as 2026-03-09T12:00:00Z"}
+DATE = "a date or time such as 2026-03-09T12:00:00Z"
 STANDS = "\1"  # begins the names of columns that stand for fields which only training knows
 
 
@@ -52,7 +52,7 @@ class LogEncoding:
         return {column for name in listed for column in self.columns_of(name)}
 
     @functools.cached_property
-    def _times(self) -> dict[str, str]:
+    def times(self) -> dict[str, str]:
         """The unit of each raw column that a field reads as a time."""
         read = [spec.value for spec in self.specs if spec.value is not None and spec.value.unit]
         return {e.time: e.unit for e in read if e.time in e.columns and not e.column}
@@ -78,11 +78,16 @@ class LogEncoding:
         constants = [constant(name, v, len(bad.good)) for name, v in self.fixed.items()]
         frame = pl.DataFrame([*frame.get_columns(), *constants])
         specs = [field.spec for field in fitted.values()]
-        timed = {name: unit for name, unit in self._times.items() if name in frame.columns}
+        timed = {name: unit for name, unit in self.times.items() if name in frame.columns}
         frame = frame.with_columns([_times(frame[name], unit, bad) for name, unit in timed.items()])
         frame = field_values.without_lists(frame, field_values.singles(specs), bad)
         values = field_values.read(specs, frame, bad)
         return encoders.encode(fitted, values.take(bad.good))
+
+
+def time_of(unit: str) -> str:
+    """A time in this unit, in words."""
+    return DATE if unit == "date" else f"a number of the time unit {unit!r}"
 
 
 def _times(column: pl.Series, unit: str, bad: Bad) -> pl.Series:
@@ -93,9 +98,7 @@ def _times(column: pl.Series, unit: str, bad: Bad) -> pl.Series:
     fits = times.is_date(kind) if unit == "date" else kind.is_numeric()
     if fits:
         return column
-    bad(
-        column.is_null(), EXPECTED.get(unit, f"expected a number of the time unit {unit!r}"), column
-    )
+    bad(column.is_null(), f"expected {time_of(unit)}", column)
     return pl.Series(column.name, [None] * len(column), dtype=pl.Null)
 
 

@@ -20,7 +20,6 @@ import dtn_jax
 from dtn_jax.datasets.logs.raw import files, read, units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk
-from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.chunk_rows import every_row
@@ -30,10 +29,12 @@ from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
 from dtn_jax.export.raw_rows import plain
 from dtn_jax.export.score_parts import Part, Parts, output_path
+from dtn_jax.export.tally import Tally, check_rate, counted
 from dtn_jax.export.threads import in_order, pool
 from dtn_jax.input.prefetch import prefetched
 
 ON_BAD_ROWS = ("null", "error")
+MAX_BAD_RATE = 0.5  # above it, the file is wrong, not its rows
 ROWS = 32_768  # of a chunk: memory is bounded by a few of them
 UNIT = {"rows": 1 << 17, "size": 16 << 20}  # rows, or bytes of a text file: what a kill may lose
 FEWEST = 8  # a batch has at least one in so many of the largest one's rows
@@ -48,12 +49,14 @@ class Piece:
       unit: its number; `last` where no chunk of it follows.
       kept: the wanted columns of all rows; null where a value could not be read.
       encoded: the same rows.
+      values: of each field, how many and how many unknown; see `tally.counted`.
     """
 
     unit: int
     last: bool
     kept: pl.DataFrame
     encoded: Encoded
+    values: dict[str, tuple[int, int]]
 
 
 class Job:
@@ -64,7 +67,8 @@ class Job:
       inputs: files, globs, folders; see `raw.files.find`.
       output: a file whose suffix is one of FORMATS.
       columns: the columns to keep beside the scores; None keeps all of single values.
-      on_bad_rows: `null` scores them as missing, and counts them; `error` ends at the first.
+      on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
+      max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
       replace: an output that is there is replaced when the new one is whole.
       say: is told what is found.
@@ -82,16 +86,18 @@ class Job:
         *,
         columns: Sequence[str] | None = None,
         on_bad_rows: str = "null",
+        max_bad_rate: float = MAX_BAD_RATE,
         format: str = "",
         replace: bool = False,
         say: Callable[[str], None] = print,
     ):
         choose("on_bad_rows", on_bad_rows, ON_BAD_ROWS)
+        check_rate(max_bad_rate)
         output = output_path(output, replace)
         batches = model.batches
         least = max(batches.least, batches.largest // FEWEST)  # few programs, whatever the rows
         self.model = dataclasses.replace(model, batches=dataclasses.replace(batches, least=least))
-        self.on_bad_rows, self.say = on_bad_rows, say
+        self.on_bad_rows, self.max_bad_rate, self.say = on_bad_rows, max_bad_rate, say
         given = model.encoding.input
         self.files = files.find(inputs, format or given.format)
         known = self.files[0].format
@@ -99,7 +105,7 @@ class Job:
         self.input: InputSpec = given if own else InputSpec()
         self.types = read.schemas(self.files, self.input)
         for address, types in self.types.items():
-            check_columns(model.encoding, address, types)
+            check_columns(model.encoding, address, types, known == "csv")
         self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
@@ -108,9 +114,9 @@ class Job:
         }
         self.parts = Parts(output, self._made_from(), say)
         self._part: Part | None = None  # that is being written
-        self.account = Account()
-        self.accounts = {n: self.parts.done(n) for n in range(len(self.units))}
-        self.left = [n for n, found in self.accounts.items() if found is None]
+        self.tally = Tally()
+        self.tallies = {n: self.parts.done(n) for n in range(len(self.units))}
+        self.left = [n for n, found in self.tallies.items() if found is None]
         if self.resumed:
             done = len(self.units) - len(self.left)
             say(f"resuming: {done} of {len(self.units)} pieces of the input are scored already")
@@ -130,7 +136,7 @@ class Job:
         """Scores all that is left, and writes the output; yields the rows of each chunk.
 
         Raises:
-          UserError: a file is damaged or has changed, or a row is bad and must not be.
+          UserError: a file is damaged or has changed, or a row is bad or too many are.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._end)
@@ -152,9 +158,10 @@ class Job:
             for future in written:
                 future.result()
             for n in range(len(self.units)):
-                self.account.include(self.accounts[n])
-            count = len(self.units)
-            self.say(f"writing {self.parts.output}, of {count} piece{'' if count == 1 else 's'}")
+                self.tally.include(self.tallies[n])
+            self.tally.check(self.max_bad_rate, self.parts.folder)
+            if len(self.units) > 1:
+                self.say(f"writing {self.parts.output.name}, of {len(self.units)} pieces")
             empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
             with self.parts.told():
                 self.parts.join(len(self.units), empty, self.metadata)
@@ -194,7 +201,8 @@ class Job:
         raw = pl.DataFrame([plain(column(name), bad) for name in self.model.columns])
         kept = {name: cast(column(name), dtype, file.address) for name, dtype in self.kept.items()}
         encoded = self.model.encoding.encode_frame(raw, bad)
-        return Piece(unit, last, pl.DataFrame(kept), encoded)
+        values = counted(self.model.schema.fields, encoded)
+        return Piece(unit, last, pl.DataFrame(kept), encoded, values)
 
     def _check(self, piece: Piece) -> None:
         if self.on_bad_rows == "error" and piece.encoded.bad:
@@ -210,15 +218,15 @@ class Job:
     def _append(self, piece: Piece, logits: np.ndarray) -> None:
         if self._part is None:
             self._part = self.parts.open(piece.unit, piece.unit == 0)
-            self._own = Account()
+            self._own = Tally()
         if len(piece.encoded) or piece.last:
             scores = self.model.scores(logits)
             columns = [pl.Series(name, v).fill_nan(None) for name, v in scores.items()]
             self._part.write(pl.DataFrame([*piece.kept.get_columns(), *columns]))
-        self._own.include(piece.encoded.account)
+        self._own.include(Tally(piece.encoded.account, piece.values))
         if piece.last:
             self.parts.close(piece.unit, self._part, self._own)
-            self.accounts[piece.unit] = self._own
+            self.tallies[piece.unit] = self._own
             self._part = None
 
     def _made_from(self) -> dict:

@@ -2,7 +2,7 @@
 
 Beside OUTPUT lies the folder `OUTPUT.parts`: `made_from.json`, what is being scored and by which
 model, and for each unit that is done its rows, `000012.FORMAT`, and `000012.json`, their checksum
-and the account of bad rows. Each is written beside its place and moved there when it is whole.
+and their tally. Each is written beside its place and moved there when it is whole.
 Parts of Parquet are Arrow files, which take a tenth of the time to write.
 """
 
@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dtn_jax.checksums import UNREADABLE, checksum
-from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.errors import UserError
+from dtn_jax.export.tally import Tally
 from dtn_jax.shared_files import REMEDIES, TEMPORARY, locked, replacing, write_whole
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -152,23 +152,23 @@ class Parts:
             kept = f" (what is scored stays in {self.folder})" if self._any() else ""
             raise UserError(f"{self.output} can't be written: {fault}; {remedy}{kept}") from None
 
-    def done(self, unit: int) -> Account | None:
-        """The account of a unit that was scored; None where it was not, or is damaged."""
+    def done(self, unit: int) -> Tally | None:
+        """The tally of a unit that was scored; None where it was not, or is damaged."""
         text = self._read(self._of(unit, ".json"))
         try:
             found = json.loads(text)
             if checksum(self._of(unit)) != found["checksum"]:
                 return None
-            return Account.from_json(found["account"])
+            return Tally.from_json(found)
         except UNREADABLE:
             return None
 
     def open(self, unit: int, first: bool) -> Part:
         return Part(self._of(unit), first)
 
-    def close(self, unit: int, part: Part, account: Account) -> None:
+    def close(self, unit: int, part: Part, tally: Tally) -> None:
         part.close()
-        found = {"checksum": checksum(part.path), "account": account.to_json()}
+        found = {"checksum": checksum(part.path)} | tally.to_json()
         write_whole(self._of(unit, ".json"), json.dumps(found))
 
     def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:

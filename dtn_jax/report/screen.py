@@ -11,6 +11,7 @@ import functools
 
 import rich.console
 import rich.progress
+import rich.segment
 import rich.text
 
 Part = str | tuple[str, str]  # text, or text and its style
@@ -28,9 +29,21 @@ def say(*parts: Part, style: str = "", highlight: bool | None = None) -> None:
     console().print(text, style=style or None, highlight=highlight, soft_wrap=True)
 
 
-def show(thing: rich.console.RenderableType) -> None:
-    """Prints a table, or other things that fit the width of the terminal."""
-    console().print(thing)
+def show(thing: rich.console.RenderableType, least: int = 0) -> None:
+    """Prints a table, or other things that fit the width of the terminal.
+
+    Args:
+      thing: what is printed; where nobody looks on, in a file or a pipe, its lines have no blanks
+        at their ends.
+      least: the columns that it needs: a narrower terminal breaks its lines, and loses nothing.
+    """
+    to = console()
+    lines = to.render_lines(thing, to.options.update(max_width=max(to.width, least)))
+    if to.is_terminal:
+        to.print(rich.segment.SegmentLines(lines, new_lines=True), crop=False, end="")
+    else:
+        plain = ("".join(part.text for part in line).rstrip() for line in lines)
+        to.out(*plain, sep="\n", highlight=False)
 
 
 def styled(*parts: Part) -> rich.text.Text:

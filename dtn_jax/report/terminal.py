@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import rich.box
 import rich.table
@@ -11,14 +11,20 @@ import rich.text
 from dtn_jax.metrics import METRICS, Metric, Value
 from dtn_jax.schema import TASK_KINDS, Schema
 
-FEW = 7  # metrics that a terminal of 80 columns has room for beside any task@space
-ROOM = 11  # letters of task@space that it has room for beside more
+FEW = 7  # metrics that a terminal of WIDE columns has room for with a blank more between them
+WIDE = 80
 Results = Mapping[str, Mapping[str, Value]]
 
 
-def label(key: str) -> str:
-    """task@space, in two lines if 80 columns would cut it beside many metrics."""
-    return key if len(key) <= ROOM else key.replace("@", "\n@")
+def label(key: str, room: int) -> str:
+    """task@space, in two lines where one would have more than `room` letters."""
+    return key if len(key) <= room else key.replace("@", "\n@")
+
+
+def room_beside(columns: Iterable[Sequence[str]]) -> int:
+    """The letters of task@space for which WIDE columns have room, beside columns of texts."""
+    lines = ([line for text in column for line in text.split("\n")] for column in columns)
+    return WIDE - sum(1 + max(map(len, texts), default=0) for texts in lines)
 
 
 def shown(splits: Mapping[str, Results], schema: Schema, kind: str) -> dict[str, Metric]:
@@ -60,16 +66,23 @@ def splits_table(
         table.add_column("task@space", overflow="fold", style="bold", vertical="bottom")
         for metric in columns.values():
             table.add_column(metric.column, justify="right", no_wrap=True, vertical="bottom")
-        for split, results in splits.items():
-            rows = {k: v for k, v in results.items() if kinds[k.partition("@")[0]] == kind}
+        texts = {
+            split: {
+                key: [m.text(found[name]) if name in found else "" for name, m in columns.items()]
+                for key, found in results.items()
+                if kinds[key.partition("@")[0]] == kind
+            }
+            for split, results in splits.items()
+        }
+        every = [[metric.column for metric in columns.values()]]
+        every += [cells for rows in texts.values() for cells in rows.values()]
+        room = room_beside(zip(*every))
+        for split, rows in texts.items():
             if rows:
                 table.add_section()
                 table.add_row(rich.text.Text(split, "italic not bold"))
-            for key, found in rows.items():
-                table.add_row(
-                    label(key) if dense else key,
-                    *(m.text(found[name]) if name in found else "" for name, m in columns.items()),
-                )
+            for key, cells in rows.items():
+                table.add_row(label(key, room) if dense else key, *cells)
         if table.row_count:
             if grid.row_count:
                 grid.add_row("")

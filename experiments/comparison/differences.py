@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from dtn_jax.metrics.significance import DRAWS, FEW, compare, holm
 from .scored_rows import ScoredRows
 
 LEVEL = 0.05
-BETTER = {  # +1 where more is better; of the ratio neither is
+BETTER = {  # +1 where more is better; of the ratio what is nearer to 1
     "auc": 1,
     "gauc": 1,
     "logloss": -1,
@@ -66,10 +67,17 @@ class Difference:
 
     @property
     def better(self) -> str:
-        """A or B where one is significantly better, else ""."""
-        if not self.p_holm < LEVEL or not BETTER[self.metric]:
+        """A or B where one is significantly better, else "".
+
+        Of the ratio the one nearer to 1, where both err to one side: p holds of the distances then.
+        """
+        if not self.p_holm < LEVEL:
             return ""
-        return "B" if self.difference * BETTER[self.metric] > 0 else "A"
+        sign = BETTER[self.metric]
+        if self.metric == "ratio":
+            off = [statistics.mean(side) - 1 for side in (self.a, self.b)]
+            sign = -1 if min(off) >= 0 else 1 if max(off) <= 0 else 0
+        return "" if not sign else "B" if self.difference * sign > 0 else "A"
 
 
 def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:

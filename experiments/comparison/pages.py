@@ -23,6 +23,7 @@ from .differences import BETTER, LEVEL, TITLES, Difference
 
 GREY = "#888888"
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
+WIDE = 80  # columns of a terminal that a table needs
 WIDTHS = (8, 7, 7, 7, 18, 7, 4)
 SHORT = {"ratio": "pred/obs"}  # where a terminal of 80 columns must do
 
@@ -110,8 +111,8 @@ def verdict(found: Sequence[Difference]) -> list[str]:
         else:
             most = max(abs(one.low), abs(one.high))
             lines.append(
-                f"{one.key}: no difference in {title} that these rows could tell from none "
-                f"(p = {one.p_holm:.2f}); one of more than {most:.{fine(one)}f} is unlikely."
+                f"{one.key}: no significant difference in {title} (p = {one.p_holm:.2f}). If there "
+                f"is one, it is hardly larger than {most:.{fine(one)}f}."
             )
         others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
         if others:
@@ -131,15 +132,22 @@ def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[
     return [one_line(f"On both sides: {', '.join(shared)}.")] if shared else []
 
 
-def notes(grouped: bool, seeds: tuple[int, int]) -> list[str]:
-    """How the numbers are to be read."""
+def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
+    """How the numbers are to be read; `runs`: one side at least is of runs, not of files."""
     units = "groups" if grouped else "rows"
     told = [
-        f"Intervals and p-values: both models under the same {units}, drawn again; p is after "
-        f"Holm's correction over the tasks and spaces of a metric. Significant: p < {LEVEL}.",
-        "Predicted/observed is the mean prediction over the rate of positives: 1 is best, so which "
-        "is better is not told by its sign.",
+        f"Intervals and p-values: both models under the same {units}, drawn again. p is after "
+        "Holm's correction over the tasks and spaces of a metric, and intervals are not corrected: "
+        f"one may leave out 0 beside a p above {LEVEL}. Significant is what p says: p < {LEVEL}.",
+        "Predicted/observed is the mean prediction over the rate of positives. The one nearer to 1 "
+        "is better, which is told where both err to the same side of it.",
     ]
+    if runs:
+        told.append(
+            "Runs are compared as they were trained, without the calibration that export may add. "
+            "What ships is compared by the scores that experiments.score gives both models for one "
+            "file: see docs/compare.md."
+        )
     if min(seeds) < 2:
         told.append(
             "One run a side says nothing of the chance in training: another seed may differ by "
@@ -201,7 +209,10 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
             axes.invert_xaxis()
             axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    note = "B − A with 95 % interval; B is better on the right, where one is; grey: p ≥ 0.05"
+    note = (
+        "B − A with 95 % interval; B is better on the right (predicted/observed: nearer to 1); "
+        "grey: p ≥ 0.05"
+    )
     figure.supxlabel(note, x=0.99, ha="right", **NOTE)  # in a line of its own
     return figure
 

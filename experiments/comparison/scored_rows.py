@@ -13,6 +13,7 @@ import polars as pl
 from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import read_predictions
+from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
 from dtn_jax.workdir import check_logits
@@ -68,6 +69,12 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     Raises:
       UserError: no finished run that read test, or files that are damaged.
     """
+    if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} is an exported model, which has no scores of test. Score one file of "
+            "labelled rows with both models by experiments.score, and compare the outputs: "
+            "compare a.parquet b.parquet --key=ID (docs/compare.md)"
+        )
     if not (folder / "config.json").exists():
         raise UserError(
             f"{folder} holds no run (no config.json); expected the workdir of a finished run, or a "

@@ -1,11 +1,15 @@
 """Bad arguments and folders of a command: one clear message, and no harm done."""
 
+import importlib
+import os
 import pathlib
+import sys
 
 import command_calls
 import pytest
 from command_calls import TINY, contents, message_of, one_line
 
+from dtn_jax.__main__ import commands, main
 from dtn_jax.config import config_files
 from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -102,6 +106,25 @@ def test_help_says_how_to_start(shell):
     ):
         assert part in text
     assert max(map(len, outcome.out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", commands())
+@pytest.mark.parametrize("asked", ["--help", "-h"])
+def test_every_command_answers_help(name, asked, capsys):
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"experiments.{name}").main([asked])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: python -m experiments." + name)
+
+
+def test_a_list_of_commands_whose_reader_has_gone_is_no_error(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "argv", ["dtn-jax", "--help"])
+    with open(writer, "w") as gone, pytest.raises(SystemExit) as end:
+        monkeypatch.setattr(sys, "stdout", gone)
+        main()
+    assert end.value.code == 0
 
 
 def test_the_example_of_the_help_is_a_command_that_starts(shell, tmp_path):

@@ -51,6 +51,8 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
     assert "click@all: B is better" in out
     assert "Better by other metrics: B by GAUC, B by log loss" in out
     assert "One run a side" in out
+    assert "intervals are not corrected" in " ".join(out.split())
+    assert "without the calibration that export may add" in " ".join(out.split())
     with (tmp_path / "out/compare.csv").open() as lines:
         line = next(csv.DictReader(lines))
     assert (line["task"], line["metric"], line["better"]) == ("click", "auc", "B")
@@ -85,7 +87,7 @@ def test_a_run_is_no_better_than_itself(tmp_path, capsys):
         assert line.p == 1
     said = capsys.readouterr().out
     assert "A and B are the same run" in said
-    assert "no difference in AUC" in said
+    assert "no significant difference in AUC (p = 1.00). If there is one, it is" in said
     b = run(tmp_path / "b", scores(0.5, seed=1), 1)
     compare.main([f"{a},{b}", a])
     assert f"On both sides: {a}." in " ".join(capsys.readouterr().out.split())
@@ -180,6 +182,9 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     (tmp_path / "untested/predictions.parquet").unlink()
     damaged = run(tmp_path / "damaged", found)
     (tmp_path / "damaged/predictions.parquet").write_bytes(b"PAR1 no")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "manifest.json").touch()
     for b, message in {
         elsewhere: r"tested on different data \(fingerprints dddddddddddd and eeeeeeeeeeee\)",
         f"{twin},{a}": "have the same seed",
@@ -190,6 +195,7 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path):
         damaged: "damaged",
         str(tmp_path / "gone"): "is not there; expected a run's workdir or a Parquet file",
         str(tmp_path): "holds no run",
+        str(model): r"is an exported model, .*Score one file .*a\.parquet b\.parquet --key=ID",
     }.items():
         with pytest.raises(UserError, match=message):
             compare.main([a, b])

@@ -1,4 +1,4 @@
-"""docs/compare.md: its commands run, and its table of columns is what is read."""
+"""docs/compare.md: its commands run, and its tables are what is read and written."""
 
 import pathlib
 import re
@@ -6,9 +6,12 @@ import shlex
 
 import polars as pl
 import pytest
+import rich.console
 from compared_runs import file, run, scores
 
+from dtn_jax.report import screen
 from experiments import compare
+from experiments.comparison.differences import Difference
 
 PAGE = (pathlib.Path(__file__).parents[2] / "docs/compare.md").read_text()
 COMMANDS = re.findall(r"^python -m experiments\.compare (.*)$", PAGE, re.M)
@@ -29,9 +32,33 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
         more |= {"clicked": found.labels[:, 0], "request_id": list(range(len(found.group)))}
         columns = {name: pl.Series(values) for name, values in more.items()}
         file(tmp_path / f"scores_{side}.parquet", found, shuffled=False, **columns)
-    assert len(COMMANDS) == 5
+    assert len(COMMANDS) == 6
     for arguments in COMMANDS:
         compare.main(shlex.split(arguments))
     written = {path.name for path in pathlib.Path("runs/a_or_b").iterdir()}
     assert written == set(re.findall(r"`(compare\.\w+|differences\.png)`", PAGE))
     assert "GAUC" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "p", "better"),
+    [
+        (1.03, 1.06, 0.01, "A"),
+        (0.9, 0.95, 0.01, "B"),
+        (0.9, 0.95, 0.2, ""),
+        (0.95, 1.01, 0.01, ""),  # p is not of the distances to 1
+    ],
+)
+def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
+    ends = (b - a, b - a - 0.01, b - a + 0.01)
+    one = Difference("click@all", "ratio", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
+    assert one.better == better
+
+
+def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(screen, "console", lambda: rich.console.Console(width=40))
+    compare.main([run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1))])
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.startswith("metric"))
+    assert header.split() == ["metric", "A", "B", "B", "−", "A", "95", "%", "interval", "p", "best"]
+    assert lines == [line.rstrip() for line in lines]

@@ -81,7 +81,7 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
     assert step == steps["mean"]
     reported = np.asarray(run.score_step(state, batch))
     assert np.abs(found.logits(batch) - reported).max() > 1e-3
-    with pytest.raises(UserError, match="unknown what the state is selected by 'clicks'"):
+    with pytest.raises(UserError, match="unknown value of --select 'clicks'"):
         export.main([*given, "--replace", "--select=clicks"])
 
 

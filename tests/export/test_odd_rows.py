@@ -50,9 +50,9 @@ def test_a_number_that_is_no_time(shop, tmp_path, value):
     with pytest.raises(UserError, match=f"row 1, {told}"):
         model.score([row | {"t": value} for row in rows])
     frame.with_columns(t=pl.lit(value)).write_parquet(tmp_path / "a.parquet")
-    job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv")
+    job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv", max_bad_rate=1.0)
     list(job.run())
-    assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.account.summary()[0]
+    assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.tally.reasons()[0]
 
 
 @pytest.mark.parametrize("form", ["to_arrow", "to_pandas"])
@@ -86,6 +86,14 @@ def test_the_server_shows_the_value_alone(shop, made):
     found = answer(made, b'{"rows": ' + text + b"}")
     assert found.details["got"] == "'abc'"
     assert "wrong type" in found.message
+
+
+def test_the_server_says_what_a_time_is(shop):
+    model, frame = shop
+    assert f"expected {reading.read(model).expected['t']}" == f"{TIME} or null"
+    wrong = frame.head(1).drop("t").with_columns(t=pl.struct(pl.lit(1).alias("at")))
+    with pytest.raises(Refused, match=f"column 't': got .*, {TIME} or null"):
+        answer(model, f'{{"rows": {wrong.write_json()}}}'.encode())
 
 
 def test_the_server_reads_true_as_the_model_does(made):

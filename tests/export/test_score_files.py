@@ -71,7 +71,7 @@ def test_rows_keep_their_order_and_columns(model, tmp_path, source, suffix):
     assert got.columns == ["word", "id", "size", "speed", "number", *model.outputs]
     assert got["number"].to_list() == list(range(ROWS))
     np.testing.assert_allclose(got.select(model.outputs), expected(model, frame), rtol=1e-6)
-    assert (job.account.rows, job.account.rejected) == (ROWS, 0)
+    assert (job.tally.account.rows, job.tally.account.rejected) == (ROWS, 0)
     assert not (tmp_path / f"scores{suffix}.parts").exists()
 
 
@@ -105,8 +105,8 @@ def test_bad_rows_have_no_scores_and_are_counted(model, tmp_path):
     assert got["number"].to_list()[8:] == list(range(8, ROWS))
     good = expected(model, rows().filter(~pl.Series(missing)))
     np.testing.assert_allclose(got.select(model.outputs).to_numpy()[~missing], good, rtol=1e-6)
-    assert job.account.rejected == 3
-    assert any("list of other than 2 numbers" in line for line in job.account.summary())
+    assert job.tally.account.rejected == 3
+    assert any("list of other than 2 numbers" in line for line in job.tally.account.summary())
     with pytest.raises(UserError, match=r"row 8.*--on_bad_rows=null"):
         run(model, tmp_path / "a.jsonl", tmp_path / "t.parquet", on_bad_rows="error")
 
@@ -208,7 +208,9 @@ def test_a_missing_column_is_named_with_its_file(model, tmp_path):
 def test_lists_are_not_looked_for_in_csv(model, tmp_path):
     text = rows().with_columns(pl.lit("a b").alias("tags"), pl.lit("1").alias("tags_weights"))
     text.with_columns(vector=pl.lit("0 1")).write_csv(tmp_path / "a.csv")
-    with pytest.raises(UserError, match=r"'tags' holds String, expected lists; CSV has no lists"):
+    with pytest.raises(
+        UserError, match=r"'tags' holds String, expected lists, which CSV does not have"
+    ):
         run(model, tmp_path / "a.csv", tmp_path / "s.parquet")
 
 

@@ -44,5 +44,5 @@ def test_no_model(tmp_path):
 def test_a_missing_extra_is_named(model, monkeypatch):
     monkeypatch.delitem(sys.modules, "dtn_jax.export.serve.process", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UserError, match=r"needs uvicorn, .*pip install 'dtn_jax\[serve\]'"):
+    with pytest.raises(UserError, match=r"needs uvicorn, .*pip install -e '.\[serve\]'"):
         serve.main([f"--model={model}"])

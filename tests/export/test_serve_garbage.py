@@ -103,6 +103,8 @@ def test_a_row_that_lacks_a_column(served):
     lacking = {k: v for k, v in ROW.items() if k != "speed"}
     found = told(served.score({"rows": [ROW, lacking]}), 422, "row 2 has no column 'speed'")
     assert (found["row"], found["column"]) == (2, "speed")
+    asked = {"user": {}, "candidates": [lacking]}
+    told(served.score(asked), 422, "neither user nor candidate 1 has 'speed', which the model")
 
 
 def test_a_users_long_text_for_many_candidates(served):

@@ -33,7 +33,7 @@ def test_names_are_checked_and_a_missing_package_names_the_extra(monkeypatch):
     with pytest.raises(UserError, match=r"unknown tracker in train.trackers 'mlfow'"):
         trackers.read_trackers("mlfow")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'dtn_jax\[wandb\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[wandb\]'"):
         trackers.read_trackers("wandb")
 
 

@@ -151,7 +151,10 @@ def _cuts(job: Work) -> dict[str, int]:
     every = cuts.joined(map(_counts, counted), job.time_unit)  # one unit's in memory at a time
     if counted and not len(every[0]):
         return {"validation": 0, "test": 0}
-    return cuts.cut(job.spec.split, every, job.time_unit)
+    found = cuts.cut(job.spec.split, every, job.time_unit)
+    if told := cuts.far_off(job.spec.split, every, found, job.time_unit):
+        progress.say(told)
+    return found
 
 
 def _counts(path: pathlib.Path) -> cuts.Histogram:

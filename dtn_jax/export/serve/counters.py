@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from dtn_jax.export import tally
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.serve.loaded import Loaded
 from dtn_jax.schema import Field
@@ -62,23 +62,14 @@ class Counters(Collector):
         )
         for result in ("swapped", "refused"):
             self.reloads.labels(result)
-        self.fields: dict[str, np.ndarray] = {}  # name: values, of which unknown
+        self.fields: dict[str, tuple[int, int]] = {}  # name: values, of which unknown
         self.loaded: Callable[[], Loaded | None] = lambda: None
         self.ready: Callable[[], bool] = lambda: False
         registry.register(self)
 
     def values(self, fields: Sequence[Field], encoded: Encoded) -> None:
-        """Counts the ids of each field, and those that are the unknown one.
-
-        A number that is missing has the unknown id too.
-        """
-        there, unknown = (encoded.ids >= 0).sum(axis=0), (encoded.ids == 0).sum(axis=0)
-        start = 0
-        for field in fields:
-            part = slice(start, start + field.slots)
-            start = part.stop
-            found = np.array([there[part].sum(), unknown[part].sum()])
-            self.fields[field.name] = self.fields.get(field.name, 0) + found
+        """Counts the ids of each field, and those that are the unknown one; see `tally.counted`."""
+        self.fields = tally.added(self.fields, tally.counted(fields, encoded))
 
     def collect(self) -> Iterator:
         """Of the fields, and of the model."""

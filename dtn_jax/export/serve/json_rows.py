@@ -147,9 +147,10 @@ def _values(rows: list, name: str, optional: bool, what: str) -> list:
             return [row.get(name) for row in rows]
     at = next(n for n, row in enumerate(rows, 1) if name not in row)
     told = {"row": at, "column": name, "got": None, "expected": "the column, or null"}
+    lacks = f"row {at} has no column" if what == "row" else f"neither user nor {what} {at} has"
     raise Refused(
         422,
-        f"{what} {at} has no column {name!r}, which the model needs; null is a missing value. "
+        f"{lacks} {name!r}, which the model needs; null is a missing value. "
         f"GET /schema lists the columns",
         told,
     )

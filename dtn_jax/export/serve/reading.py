@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.log_encoding import LogEncoding
+from dtn_jax.export.log_encoding import LogEncoding, time_of
 from dtn_jax.export.model import Model
 from dtn_jax.export.serve.refused import Refused, shown
 from dtn_jax.schema import Field
@@ -17,7 +17,7 @@ EXPECTED = {
     "bag": "a list of texts or numbers",
     "vector": "a list of {} numbers",
     "weights": "a list of numbers, as long as the bag's",
-    "formula": "what {} reads",
+    "formula": "a value that {} can read",
 }
 NUMBER = f"{EXPECTED['numeric']} or null"
 
@@ -87,6 +87,8 @@ def _expected(model: Model, field: Field, column: str) -> str:
         formula, text = False, ""
     if column == weights:
         return EXPECTED["weights"]
+    if formula and column in by.times:
+        return time_of(by.times[column])
     if formula:
         return EXPECTED["formula"].format(text)
     return EXPECTED[kind].format(field.length)

@@ -3,7 +3,8 @@
 The folder that the command names is looked at every second: another one that was renamed there, or
 a symbolic link that leads to another. The new model is loaded, verified and compiled beside the old
 one, and takes over between two calls; so no request is lost. A model that can't be loaded is told,
-and the old one stays.
+and the old one stays; so is one that needs more columns, or gives fewer outputs, since the requests
+that the old one answers would be refused.
 """
 
 from __future__ import annotations
@@ -75,12 +76,27 @@ class Reloader:
         LOG.info("model %s (%s) takes over from %s", new.id, new.made, old.id)
 
     def _load(self) -> Loaded:
+        """Raises UserError where the model can't be loaded, or does not fit the clients."""
         with warnings.catch_warnings(record=True) as told:
             new = load(self.folder, self.worker.limits.max_batch, self.tables)
         for warning in told:
             LOG.warning("%s", warning.message)
+        if told := unfit(self.worker.loaded, new):
+            raise UserError(f"{told}; a restart of the server serves it")
         new.warm()
         return new
+
+
+def unfit(old: Loaded, new: Loaded) -> str:
+    """Why the clients of one model would be refused by another; "" where they would not."""
+    told = []
+    sent = [name for name in old.reading.columns if name not in old.reading.optional]
+    needed = [name for name in new.reading.columns if name not in new.reading.optional]
+    if more := [name for name in needed if name not in sent]:
+        told.append(f"it needs columns that the old one does not: {', '.join(map(repr, more))}")
+    if less := [name for name in old.reading.outputs if name not in new.reading.outputs]:
+        told.append(f"it lacks outputs that the old one gives: {', '.join(less)}")
+    return "; ".join(told)
 
 
 def state(folder: pathlib.Path) -> State:

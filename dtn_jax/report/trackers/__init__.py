@@ -67,7 +67,7 @@ def read_trackers(text: str) -> list[str]:
         if importlib.util.find_spec(TRACKERS[name].package) is None:
             raise UserError(
                 f"train.trackers={name} needs the package {TRACKERS[name].package}, which is not "
-                f"installed: pip install 'dtn_jax[{name}]'"
+                f"installed: pip install -e '.[{name}]'"
             )
     return names
 

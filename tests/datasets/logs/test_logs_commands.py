@@ -130,5 +130,5 @@ def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
 def test_without_beam_its_option_says_what_to_install(shop, tmp_path, monkeypatch):
     source, schema, _ = shop
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(UserError, match=r"pip install 'dtn_jax\[beam\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[beam\]'"):
         logs.prepare(schema, source, tmp_path, beam="--runner=DirectRunner")

@@ -164,10 +164,10 @@ def test_a_file_system_without_its_package_is_told(memory, monkeypatch):
     with pytest.raises(UserError, match="memory://nowhere"):
         files.find(["memory://nowhere"])
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(UserError, match=r"pip install 'dtn_jax\[remote\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[remote\]'"):
         files.find(["s3://bucket/logs"])
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
-    with pytest.raises(UserError, match=r"pip install 'dtn_jax\[remote\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[remote\]'"):
         files.find(["memory://logs"])
 
 

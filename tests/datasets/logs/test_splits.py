@@ -169,6 +169,23 @@ def test_a_share_is_cut_at_the_coarsest_step_that_has_enough():
     assert found == {"validation": 24 * hour, "test": 36 * hour}
 
 
+def test_shares_that_are_not_met_are_told_with_the_reason():
+    day, split = 86_400_000_000, SplitSpec(by="time", validation=0.1, test=0.1)
+    counts = np.arange(14) * day, np.full(14, 10)
+    found = cuts.cut(split, counts, "date")
+    told = cuts.far_off(split, counts, found, "date")
+    assert told.startswith(
+        "validation and test are 14.3 % and 7.14 % of the rows, not 10 % and 10 "
+    )
+    assert "cut at midnight" in told
+    assert "many rows have one time" in cuts.far_off(split, counts, found, "number")
+    fine = np.arange(100) * day, np.full(100, 10)
+    assert not cuts.far_off(split, fine, cuts.cut(split, fine, "date"), "date")
+    assert not cuts.far_off(
+        SplitSpec(by="time", validation="1970-01-02", test="1970-01-03"), counts, found, "date"
+    )
+
+
 def test_numbers_are_cut_as_they_are():
     counts = np.arange(20), np.full(20, 5)
     found = cuts.cut(SplitSpec(by="time", validation=0.1, test=0.1), counts, "number")

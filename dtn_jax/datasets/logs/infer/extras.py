@@ -90,7 +90,7 @@ def add_times(draft: Draft, singles: Mapping[str, Column]) -> None:
                 found = FieldDraft(name, {"value": formula(f"{name}({read})")}, what)
                 days = at.dt.date().n_unique()
                 if name == "weekday" and days < WEEKS:
-                    found.leave_out(f"{days} days in all: test has other weekdays than train")
+                    found.leave_out(f"{days} days in all, too few weeks to tell weekdays from days")
                 made.append(found)
         draft.fields[:0] = made
     for place, field in reversed(list(enumerate(draft.fields))):

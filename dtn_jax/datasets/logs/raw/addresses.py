@@ -25,7 +25,7 @@ def filesystem(address: str):
         raise UserError(
             f"{address} is a chain of addresses; expected one, such as s3://bucket/logs"
         )
-    wanted = "pip install 'dtn_jax[remote]', and the package of the file system (s3fs, gcsfs, …)"
+    wanted = "pip install -e '.[remote]', and the package of the file system (s3fs, gcsfs, …)"
     try:
         import fsspec
     except ImportError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from dtn_jax.datasets.logs.schema.spec import SplitSpec
 from dtn_jax.errors import UserError
 
 STEPS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1)  # a day to a microsecond
+NAMES = ("midnight", "whole hours", "whole minutes", "whole seconds")  # of the first STEPS
+FAR = 0.01  # from the share that was asked for
 TENS = tuple(10**n for n in range(18, -1, -1))  # the steps of plain numbers
 ENOUGH = 10  # different times: with fewer, cuts are made at a finer step
 MOST = 100_000  # different times that are counted
@@ -74,3 +76,26 @@ def cut(split: SplitSpec, counts: Histogram, unit: str) -> dict[str, int]:
         by_step = (_rounded(*counts, step) for step in STEPS)
         counts = next((made for made in by_step if len(made[0]) >= ENOUGH), counts)
     return splits.cut_by_share(split, *counts)
+
+
+def far_off(split: SplitSpec, counts: Histogram, found: Mapping[str, int], unit: str) -> str:
+    """A line where shares of the rows are not those that were asked for, with the reason; or ""."""
+    asked = (split.validation, split.test)
+    if any(isinstance(share, str) for share in asked):
+        return ""
+    times, rows = counts
+    test = rows[times >= found["test"]].sum() / rows.sum()
+    made = (rows[times >= found["validation"]].sum() / rows.sum() - test, test)
+    if all(abs(own - share) <= FAR for own, share in zip(made, asked, strict=True)):
+        return ""
+    own, wanted = (" and ".join(f"{100 * share:.3g} %" for share in pair) for pair in (made, asked))
+    why = "many rows have one time"
+    if unit != "number":
+        step = (
+            name for name, step in zip(NAMES, STEPS) if not any(t % step for t in found.values())
+        )
+        why = f"the log is cut at {next(step, 'its times')}"
+    return (
+        f"validation and test are {own} of the rows, not {wanted}: {why}; times in place of shares "
+        "cut it anywhere"
+    )

@@ -32,9 +32,7 @@ def run(do: Callable[..., int], tasks: Sequence[tuple], options: str) -> Iterato
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise UserError(
-            f"--beam needs Apache Beam: pip install 'dtn_jax[beam]' ({error})"
-        ) from None
+        raise UserError(f"--beam needs Apache Beam: pip install -e '.[beam]' ({error})") from None
     if tasks:
         with beam.Pipeline(options=PipelineOptions(shlex.split(options))) as pipeline:
             # Without a shuffle a runner would do all tasks in one process, one after another.

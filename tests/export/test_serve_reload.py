@@ -1,0 +1,61 @@
+"""A new model takes over only where the old one's requests go on."""
+
+import made_models
+import pytest
+from made_models import FRAME, fitted
+from served import ROWS, Served
+
+from dtn_jax.export.serve.reload import Reloader, state
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Models by what they are beside the first one, `old`."""
+    made = tmp_path_factory.mktemp("models")
+    made_models.builder_model(made / "old")
+    made_models.builder_model(made / "other", fitted(FRAME.with_columns(FRAME["size"] * 3)))
+    made_models.builder_model(made / "fewer", tasks=("click", "stars"))
+    made_models.builder_model(made / "lenient", optional=("speed",))
+    return made
+
+
+def looked(folders, tmp_path, caplog, first, second):
+    """The server after a look at the second model in the place of the first."""
+    place = tmp_path / "model"
+    place.symlink_to(folders / first)
+    served = Served(place)
+    served.worker.ready.set()
+    reloader = Reloader(place, state(place), served.worker)
+    place.unlink()
+    place.symlink_to(folders / second)
+    caplog.clear()
+    with caplog.at_level("INFO", "dtn_jax.serve"):
+        reloader.look()
+        reloader.look()
+    return served
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("old", "other"), ("old", "lenient"), ("fewer", "old")]
+)
+def test_it_takes_over(folders, tmp_path, caplog, first, second):
+    served = looked(folders, tmp_path, caplog, first, second)
+    assert served.worker.loaded is not served.loaded
+    assert "takes over" in caplog.text
+    assert served.worker.loaded.model.score(ROWS)["click@all"].is_finite().all()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("old", "fewer", "lacks outputs that the old one gives: order@click, order@all; a restart"),
+        ("lenient", "old", "needs columns that the old one does not: 'speed'; a restart"),
+    ],
+)
+def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
+    served = looked(folders, tmp_path, caplog, first, second)
+    assert served.worker.loaded is served.loaded
+    (record,) = caplog.records
+    assert told in record.getMessage()
+    assert "the new model is refused, the old one stays" in record.getMessage()
+    assert b'dtn_reloads_total{result="refused"} 1.0' in served.worker.counters.text()

@@ -90,7 +90,6 @@ def export(finished: pathlib.Path, folder: pathlib.Path) -> list[str]:
 
 
 def score(model: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    folder.mkdir(exist_ok=True)
     rows = model.with_name(RAW)
     return [f"--model={model}", f"--input={rows}", f"--output={folder / SCORES}"]
 

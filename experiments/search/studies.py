@@ -19,7 +19,7 @@ from dtn_jax.workdir import in_use
 
 from . import trial_storage
 from .budget import Budget, make_sampler
-from .trial_storage import RETRIES, experimental, go_on_later
+from .trial_storage import RETRIES, experimental, go_on_later, run_trial
 from .trials import (
     ERROR,
     MACHINE,
@@ -165,7 +165,7 @@ class Study:
                 taken = self.optuna.get_trials(deepcopy=False)[number].state.is_finished()
 
         try:
-            self.optuna.optimize(own, n_trials=1, catch=Twin)
+            run_trial(self.optuna, own, catch=Twin)
         except BaseException as error:
             if taken and isinstance(error, Exception):
                 screen.say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import optuna
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
@@ -76,6 +76,23 @@ def brief(error: BaseException) -> str:
     if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
         return brief(error.__cause__)
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def run_trial(
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    catch: type[Exception],
+) -> None:
+    """Runs the next trial, as `optuna.Study.optimize` does.
+
+    Optuna's own clean-up fails where an interruption comes into it; the interruption is raised.
+    """
+    try:
+        study.optimize(objective, n_trials=1, catch=catch)
+    except UnboundLocalError as error:
+        if isinstance(error.__context__, KeyboardInterrupt | SystemExit):
+            raise error.__context__ from None
+        raise
 
 
 def go_on_later(

@@ -3,6 +3,7 @@
 import errno
 import json
 import time
+from unittest.mock import Mock
 
 import optuna
 import pytest
@@ -114,25 +115,35 @@ def test_interruptions_are_gone_on_with_and_many_silent_deaths_are_not(tmp_path,
 
 
 def test_a_trial_that_ended_before_it_could_wait_is_resumed(tmp_path, monkeypatch):
-    """As where the disk is full, or the worker is killed, between the two."""
     study = in_memory(2)
 
     def full(trial):
         study.claim(trial, {"seed": "1"})
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
         patch.setattr(studies, "go_on_later", lambda *_, **__: None)
-        with pytest.raises(OSError, match="No space"):
-            study.run_one(full)
+        study.run_one(full)
     assert [t.state.name for t in study.trials()] == ["FAIL"]
     assert study.wants_more(tmp_path, new=False)
     assert study.wants_more(tmp_path, new=False)
     assert [t.state.name for t in study.trials()] == ["FAIL", "WAITING"]
-    numbers = []
-    study.run_one(lambda trial: numbers.append(study.claim(trial, {"seed": "1"})) or 0.5)
-    assert numbers == [0]
+    study.run_one(lambda trial: 0.5 + study.claim(trial, {"seed": "1"}))
+    assert [t.value for t in study.trials() if t.state in studies.DONE] == [0.5]
     assert not study.wants_more(tmp_path, new=False)
+
+
+def test_an_interruption_while_a_trial_is_put_down_stays_one(monkeypatch):
+    study = in_memory(9)
+
+    told = Mock(side_effect=KeyboardInterrupt)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("optuna.study._optimize._tell_with_warning", told)
+        study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    study.alone()
+    for _ in range(2):  # the first may find that the other one does the same
+        study.run_one(lambda trial: study.claim(trial, {"seed": "1"}) + 0.5)
+    assert [t.value for t in study.trials() if t.state in studies.DONE] == [0.5]
 
 
 def test_a_pruner_keeps_what_an_interrupted_trial_had_reported():

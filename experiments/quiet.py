@@ -13,6 +13,7 @@ import types
 
 LOOPS = asyncio.base_events.__file__
 LOGGED = "_SignalingThread.run() raised an exception"  # what Orbax logs and then raises
+LOST = "Task exception was never retrieved"  # what an event loop logs of a task that none awaits
 WRITES = "async_serialize"  # of Orbax: coroutines that are never finished
 
 
@@ -20,9 +21,10 @@ def listen() -> None:
     """From now on that is not printed."""
     if sys.excepthook is not excepthook:
         excepthook.before, sys.excepthook = sys.excepthook, excepthook
-    logger = logging.getLogger("absl")
-    if told not in logger.filters:
-        logger.addFilter(told)
+    for name in ("absl", "asyncio"):
+        logger = logging.getLogger(name)
+        if told not in logger.filters:
+            logger.addFilter(told)
 
 
 def excepthook(kind: type[BaseException], error: BaseException, trace) -> None:
@@ -52,5 +54,6 @@ def is_leftover(lost) -> bool:
 
 
 def told(record: logging.LogRecord) -> bool:
-    """Whether a line of Orbax's log is not told by an exception too."""
-    return LOGGED not in record.getMessage()
+    """Whether a line of a log is not of a write whose first fault is raised."""
+    text = record.getMessage()
+    return LOGGED not in text and not (text.startswith(LOST) and WRITES in text)

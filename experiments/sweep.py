@@ -118,8 +118,6 @@ def main(arguments: Sequence[str]) -> None:
                     problems.append(
                         f"{name}: the storage does not answer: {trial_storage.brief(error)}"
                     )
-                except OSError as error:
-                    problems.append(f"{name}: {told(error)}")
         finally:  # however the work ended, show what it found
             try:
                 with disk_errors(workdir):

@@ -40,7 +40,7 @@ def make_sampler(budget: Budget, begun: int, anew: bool = False) -> optuna.sampl
 
     Args:
       budget: names it.
-      begun: trials that are there already: their draws are not made again.
+      begun: draws that have been made.
       anew: draws at random, whatever the sampler; TPE draws the same again, where settings are few.
     """
     if budget.grid:

@@ -14,7 +14,7 @@ from .budget import Budget, make_pruner, make_sampler
 from .storage_urls import shown
 from .studies import Study
 from .trial_storage import create_study
-from .trials import SETTINGS
+from .trials import SETTINGS, drawn
 
 OWNER = "config"  # the attribute of a study that says what it was begun with
 
@@ -81,7 +81,7 @@ def _opened(
     opened, study = create_study(
         storage, stored_as, make_pruner(budget.pruner), higher_is_better(objective)
     )
-    study.sampler = make_sampler(budget, len(study.get_trials(deepcopy=False)))
+    study.sampler = make_sampler(budget, drawn(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)
     if stored is None:
         study.set_user_attr(OWNER, owner)

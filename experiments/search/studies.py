@@ -29,6 +29,7 @@ from .trials import (
     age,
     all_tried,
     at,
+    drawn,
     forgotten,
     is_in,
     number_of,
@@ -233,12 +234,10 @@ class Study:
         return report
 
     def draw_anew(self, anew: bool) -> None:
-        """Whether the next draw is a random one, which no other worker and no twin before made."""
-        if self.budget.grid:  # each of its draws is another
-            return
-        begun = len(self.optuna.get_trials(deepcopy=False))
-        if anew or isinstance(self.optuna.sampler, optuna.samplers.RandomSampler):
-            self.optuna.sampler = make_sampler(self.budget, begun, anew)
+        """Seeds the next draw by those before; `anew`: it is a random one."""
+        if not self.budget.grid:  # each of its draws is another
+            done = drawn(self.optuna.get_trials(deepcopy=False))
+            self.optuna.sampler = make_sampler(self.budget, done, anew)
 
     def exhausted(self) -> bool:
         """Whether every point of a space of choices and whole numbers has been tried."""

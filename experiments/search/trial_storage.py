@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import optuna
+from optuna.samplers import GridSampler
 from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
@@ -17,6 +18,7 @@ from dtn_jax.report import screen
 
 from .storage_urls import JOURNAL, check, shown, without_secrets
 
+SETTINGS = "settings"  # the attribute by which a trial says what it does
 HEARTBEAT = 30  # seconds between a worker's signs of life
 DEAD = 120  # a trial whose worker was silent for longer is done again
 RETRIES = 5  # silent deaths of a trial's workers, as of one that kills them, after which it ends
@@ -98,7 +100,13 @@ def run_trial(
 def go_on_later(
     study: optuna.Study, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES
 ) -> None:
-    """Lets a trial that ended before its time wait to be resumed, at most so many times."""
+    """Lets a trial that ended before its time wait to be resumed, at most so many times.
+
+    One that had not said what it does is nothing to resume: the next draw is that one, but of a
+    grid, which does not draw a point twice.
+    """
+    if SETTINGS not in trial.user_attrs and not isinstance(study.sampler, GridSampler):
+        return
     with experimental():
         before = RetryHeartbeatStaleTrialCallback.retry_history(trial)
         if most is None or len(before) < most:

@@ -12,11 +12,11 @@ from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
 from . import trial_storage
-from .trial_storage import experimental
+from .trial_storage import SETTINGS, experimental
 
 # Attributes: what a trial sets, which other one does the same, why it could not be done, in which
 # folder.
-SETTINGS, TWIN, ERROR, PLACE, MACHINE = "settings", "twin", "error", "place", "machine"
+TWIN, ERROR, PLACE, MACHINE = "twin", "error", "place", "machine"
 
 
 def age(trial: optuna.trial.FrozenTrial) -> float:
@@ -45,6 +45,12 @@ def orphans(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.Fro
         and t.number not in gone_on
         and len(history[t.number]) < trial_storage.RETRIES  # others were given up
     ]
+
+
+def drawn(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
+    """How many draws have been made: a trial that is resumed counts once, one that died before it
+    could say what it does does not. So an interrupted search draws what an uncut one does."""
+    return len({number_of(t) for t in trials if SETTINGS in t.user_attrs})
 
 
 def number_of(trial: optuna.trial.FrozenTrial) -> int:

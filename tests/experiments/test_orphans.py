@@ -63,3 +63,37 @@ def test_what_a_device_lacks_is_no_fault_of_a_disk(tmp_path):
         raise error
     with pytest.raises(OSError, match="No space left"), disk_errors(pathlib.Path(tmp_path)):
         raise ValueError("RESOURCE_EXHAUSTED: No space")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_search_that_is_killed_draws_what_an_uncut_one_does(sampler, claimed, tmp_path):
+    """Whether the worker dies before or after it says what a trial does."""
+
+    def settings(deaths):
+        study = in_memory(4)
+        study = dataclasses.replace(
+            study, budget=dataclasses.replace(study.budget, sampler=sampler)
+        )
+        found = {}
+
+        def objective(trial):
+            value = trial.suggest_float("value", 0, 1)
+            number = study.claim(trial, {"value": repr(value)}, tmp_path)
+            found[number] = value
+            return value
+
+        while len(found) < 4:
+            study.draw_anew(False)
+            if len(found) in deaths:
+                deaths.remove(len(found))
+                dead = study.optuna.ask()
+                value = dead.suggest_float("value", 0, 1)
+                if claimed:
+                    study.claim(dead, {"value": repr(value)}, tmp_path)
+                study.alone()
+            study.draw_anew(False)
+            study.run_one(objective)
+        return list(found.values())
+
+    assert settings({0, 2, 3}) == settings(set())

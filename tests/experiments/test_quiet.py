@@ -61,3 +61,23 @@ def test_orbax_s_log_of_what_it_raises(printed):
 
     assert not kept("[process=0] _SignalingThread.run() raised an exception: no space")
     assert kept("another error")
+
+
+def test_a_write_that_nobody_awaits_is_left_out():
+    async def async_serialize_from_host():
+        raise ValueError("No space left on device")
+
+    async def other():
+        raise ValueError("something else")
+
+    def line(coroutine):
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(coroutine())
+        loop.run_until_complete(asyncio.wait([task]))
+        text = f"{quiet.LOST}\nfuture: {task!r}"
+        task.exception()
+        loop.close()
+        return logging.LogRecord("asyncio", logging.ERROR, "", 0, text, None, None)
+
+    assert not quiet.told(line(async_serialize_from_host))
+    assert quiet.told(line(other))

@@ -19,7 +19,6 @@ from experiments.search.trials import SETTINGS, TWIN
 
 
 def test_with_a_journal_a_worker_lives_while_its_folder_is_held(monkeypatch, tmp_path):
-    """An Optuna storage in memory has no heartbeats either."""
     study = in_memory(2)
     study.claim(study.optuna.ask(), {"seed": "1"}, tmp_path)
     folder = tmp_path / "trial_0"
@@ -197,6 +196,7 @@ def test_what_another_one_does_is_not_done_for_a_dead_worker_either():
         assert len([t for t in study.trials() if t.state in studies.DONE]) == 1
     study = in_memory(9)
     dead = study.optuna.ask()
+    dead.set_user_attr(SETTINGS, json.dumps({"seed": "2"}))
     dead.set_user_attr(TWIN, None)  # it had said so, and no more
     study.optuna.tell(dead.number, state=optuna.trial.TrialState.FAIL)
     studies.go_on_later(study.optuna, study.optuna.get_trials()[dead.number])

@@ -121,7 +121,7 @@ def test_a_full_disk_is_told_and_the_same_command_resumes(name, log, undisturbed
     finished, raw = log
     with monkeypatch.context() as patch:
         patch.setattr(name, full)
-        with pytest.raises(UserError, match=r"No space left on device\. What is done stays done"):
+        with pytest.raises(UserError, match=r"No space left on device.*What is done stays done"):
             prepare(finished, raw)
     finished.check()
     made = prepare(finished, raw)

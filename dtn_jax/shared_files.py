@@ -26,6 +26,7 @@ FAULTS = {
     **{os.strerror(n): n for n in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)},
     **{os.strerror(n): n for n in (errno.EFBIG, errno.EIO, errno.ENAMETOOLONG)},
 }
+OF_MEMORY = ("MemoryError", "JaxRuntimeError")  # they use the same words of a device's memory
 ROOM = "make room, and the same command goes on: what was saved before is whole"
 REMEDIES = {
     errno.ENOSPC: ROOM,
@@ -124,7 +125,7 @@ def _fault(error: BaseException | None) -> int | None:
     while error is not None:
         text = str(error)
         for words, number in FAULTS.items():
-            if words in text and "out of memory" not in text.lower():  # XLA's word for that is one
+            if words in text and type(error).__name__ not in OF_MEMORY:
                 return number
         error = error.__cause__
     return None

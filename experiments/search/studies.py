@@ -129,8 +129,8 @@ class Study:
             dead = here and is_in(folder, trial) and in_use(at(folder, trial)) is False
             if (dead and age(trial) > BEGINNING) or forgotten(trial):
                 self.give_up(trial)
-        for trial in orphans(self.trials()):
-            go_on_later(self.optuna, trial)
+        for trial in orphans(self.trials()) if self.begun() < self.budget.trials else ():
+            go_on_later(self.optuna, self.optuna.get_trials()[trial.number])
 
     def give_up(self, trial: optuna.trial.FrozenTrial, most: int | None = RETRIES) -> None:
         """Says that a trial's worker is dead, unless another one just did; `most`: go_on_later's.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import optuna
 from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
 
 from . import trial_storage
 from .trial_storage import experimental
@@ -29,16 +30,17 @@ def forgotten(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def orphans(trials: Sequence[optuna.trial.FrozenTrial]) -> list[optuna.trial.FrozenTrial]:
-    """Trials that ended before their time and that no other goes on with: their worker died, or
+    """Trials that ended before their time and whose settings no other has: their worker died, or
     its disk was full, before it could say that they wait."""
     with experimental():
         history = {t.number: RetryHeartbeatStaleTrialCallback.retry_history(t) for t in trials}
     gone_on = {number for before in history.values() for number in before}
+    others = {t.user_attrs.get(SETTINGS) for t in trials if t.state != TrialState.FAIL}
     return [
         t
         for t in trials
-        if t.state == optuna.trial.TrialState.FAIL
-        and SETTINGS in t.user_attrs
+        if t.state == TrialState.FAIL
+        and t.user_attrs.get(SETTINGS) not in {None, *others}
         and TWIN not in t.user_attrs
         and t.number not in gone_on
         and len(history[t.number]) < trial_storage.RETRIES  # others were given up
@@ -72,4 +74,4 @@ def all_tried(trials: Sequence[optuna.trial.FrozenTrial]) -> bool:
         else 1 + (d.high - d.low) // d.step
         for d in spaces.values()
     )
-    return len({t.user_attrs.get(SETTINGS) for t in trials}) >= points
+    return len({t.user_attrs[SETTINGS] for t in trials if SETTINGS in t.user_attrs}) >= points

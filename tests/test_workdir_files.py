@@ -12,7 +12,7 @@ from claimed_folders import RESULTS, claim
 from dtn_jax import shared_files, workdir
 from dtn_jax.errors import UserError
 from dtn_jax.report.trackers import tensorboard
-from dtn_jax.workdir import Workdir
+from dtn_jax.workdir import Workdir, found
 
 claimed = claimed_folders.claimed
 
@@ -53,6 +53,13 @@ def test_results_are_those_of_a_finished_run(tmp_path):
     assert folder.results() is None
     folder.finish(RESULTS)
     assert claim(tmp_path / "run").results() == RESULTS
+
+
+def test_a_run_s_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
+    for name in ("10", "2", "old", "2.bak"):
+        (tmp_path / f"replica_{name}").mkdir()
+        (tmp_path / f"replica_{name}/config.json").touch()
+    assert [path.name for path in found.runs_in(tmp_path)] == ["replica_2", "replica_10"]
 
 
 def test_an_edited_number_of_the_results_is_told(tmp_path):

@@ -79,29 +79,24 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
         return Choice(dict(NONE), {}, "none, as a regression's prediction is left as it is.")
     if way == "none":
         return Choice(dict(NONE), {}, "none, as asked for.")
-    logits, labels, weights, group = scores.of(name, task.space, schema)
-    weights = weights.astype(np.float64) if weighted else np.ones(len(logits))
-    kept = weights > 0
-    z, y, w = logits[kept].astype(np.float64), labels[kept] == 1, weights[kept]
-    unit = np.arange(len(z)) if group is None else np.unique(group[kept], return_inverse=True)[1]
-    units = int(unit.max(initial=-1)) + 1
-    if min(y.sum(), (~y).sum()) < FEW or units < FOLDS:
+    z, y, w, unit = sample(name, task.space, scores, schema, weighted)
+    if too_few(y, unit):
         told = f"{y.sum():,} positives and {(~y).sum():,} negatives in validation"
-        told += f", of {units:,} groups" * (group is not None)
+        told += f", of {_units(unit):,} groups" * (scores.group is not None)
         return Choice(dict(NONE), {}, f"none, for too few rows to fit: {told}.")
     if way != AUTO:
         asked = _FITTED[way](z, y, w)
         told = "as asked for" if asked else f"as {way} {CANNOT}"
         return Choice(asked or dict(NONE), {}, f"{way if asked else 'none'}, {told}.")
-    fold = _folds(units)[unit]
+    fold = _folds(_units(unit))[unit]
     held_out = {method: _held_out(method, z, y, w, fold) for method in METHODS}
-    losses = {m: _losses(found, y) for m, found in held_out.items() if found is not None}
+    losses = {m: row_losses(found, y) for m, found in held_out.items() if found is not None}
     chosen, told = "none", []
     for method in METHODS[1:]:
         if method not in losses:
             told.append(f"{method} {CANNOT}")
             continue
-        gain, error = _mean(losses[chosen] - losses[method], w, unit)
+        gain, error = mean_and_error(losses[chosen] - losses[method], w, unit)
         sure = gain > NOISE * error
         told.append(
             f"{method}'s log loss less {chosen}'s is {-gain:+.2g} ± {NOISE * error:.1g}, "
@@ -114,6 +109,30 @@ def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str
     means = {method: float(found @ w / w.sum()) for method, found in losses.items()}
     reason = f"{chosen}, by {FOLDS} folds of validation: {'; '.join(told)}."
     return Choice(calibration, means, reason)
+
+
+def sample(
+    task: str, space: str, scores: Scores, schema: Schema, weighted: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(logits, positive, weights, unit) of a task's rows in a space that weigh more than 0.
+
+    Units are the groups, or the rows where the data have no groups: 0, 1 and so on.
+    """
+    logits, labels, weights, group = scores.of(task, space, schema)
+    weights = weights.astype(np.float64) if weighted else np.ones(len(logits))
+    kept = weights > 0
+    z, y, w = logits[kept].astype(np.float64), labels[kept] == 1, weights[kept]
+    unit = np.arange(len(z)) if group is None else np.unique(group[kept], return_inverse=True)[1]
+    return z, y, w, unit
+
+
+def too_few(y: np.ndarray, unit: Int[np.ndarray, " B"]) -> bool:
+    """Whether these positives and negatives, of these units, say too little."""
+    return bool(min(y.sum(), (~y).sum()) < FEW or _units(unit) < FOLDS)
+
+
+def _units(unit: Int[np.ndarray, " B"]) -> int:
+    return int(unit.max(initial=-1)) + 1
 
 
 def _folds(units: int) -> Int[np.ndarray, " U"]:
@@ -139,11 +158,12 @@ def _held_out(
     return found
 
 
-def _losses(z: Float[np.ndarray, " B"], y: np.ndarray) -> Float[np.ndarray, " B"]:
+def row_losses(z: Float[np.ndarray, " B"], y: np.ndarray) -> Float[np.ndarray, " B"]:
+    """Each row's log loss."""
     return np.logaddexp(0.0, np.where(y, -z, z))
 
 
-def _mean(
+def mean_and_error(
     values: Float[np.ndarray, " B"], w: Float[np.ndarray, " B"], unit: Int[np.ndarray, " B"]
 ) -> tuple[float, float]:
     """The weighted mean, and its standard error over units drawn as wholes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 
 from dtn_jax import checksums
@@ -18,13 +19,12 @@ PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
 
 
 def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The run's own folder, or those of its replicas."""
-    replicas = sorted(
-        folder.glob("replica_*/config.json"), key=lambda p: int(p.parent.name.partition("_")[2])
-    )
+    """The run's own folder, or those of its replicas, replica_0, replica_1 and so on."""
+    found = [path.parent for path in folder.glob("replica_*/config.json")]
+    replicas = [path for path in found if re.fullmatch(r"replica_\d+", path.name)]
     if (folder / "config.json").exists() or not replicas:
         return [folder]
-    return [found.parent for found in replicas]
+    return sorted(replicas, key=lambda path: int(path.name.partition("_")[2]))
 
 
 def write(folder: pathlib.Path, results: dict) -> None:

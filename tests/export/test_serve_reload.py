@@ -2,9 +2,10 @@
 
 import made_models
 import pytest
-from made_models import FRAME, fitted
+from made_models import ENCODERS, FRAME, fitted
 from served import ROWS, Served
 
+from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.export.serve.reload import Reloader, state
 
 
@@ -16,6 +17,10 @@ def folders(tmp_path_factory):
     made_models.builder_model(made / "other", fitted(FRAME.with_columns(FRAME["size"] * 3)))
     made_models.builder_model(made / "fewer", tasks=("click", "stars"))
     made_models.builder_model(made / "lenient", optional=("speed",))
+    lists = enc.fit(ENCODERS | {"word": enc.Bag()}, [FRAME.with_columns(word=FRAME["tags"])])
+    made_models.builder_model(made / "lists", lists)
+    buckets = enc.fit(ENCODERS | {"speed": enc.QuantileBuckets()}, [FRAME])
+    made_models.builder_model(made / "buckets", buckets)
     return made
 
 
@@ -36,7 +41,8 @@ def looked(folders, tmp_path, caplog, first, second):
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [("old", "other"), ("old", "lenient"), ("fewer", "old")]
+    ("first", "second"),
+    [("old", "other"), ("old", "lenient"), ("fewer", "old"), ("old", "buckets")],
 )
 def test_it_takes_over(folders, tmp_path, caplog, first, second):
     served = looked(folders, tmp_path, caplog, first, second)
@@ -50,6 +56,11 @@ def test_it_takes_over(folders, tmp_path, caplog, first, second):
     [
         ("old", "fewer", "lacks outputs that the old one gives: order@click, order@all; a restart"),
         ("lenient", "old", "needs columns that the old one does not: 'speed'; a restart"),
+        (
+            "old",
+            "lists",
+            "column 'word' now holds a list of texts or numbers, not text or a number; a restart",
+        ),
     ],
 )
 def test_it_is_refused(folders, tmp_path, caplog, first, second, told):

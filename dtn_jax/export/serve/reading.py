@@ -19,7 +19,8 @@ EXPECTED = {
     "weights": "a list of numbers, as long as the bag's",
     "formula": "a value that {} can read",
 }
-NUMBER = f"{EXPECTED['numeric']} or null"
+OR_NULL = " or null"
+NUMBER = EXPECTED["numeric"] + OR_NULL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read(model: Model) -> Reading:
     expected, fields = {}, {}
     for field in model.schema.fields:
         for column in model.encoding.by.columns_of(field.name):
-            expected.setdefault(column, f"{_expected(model, field, column)} or null")
+            expected.setdefault(column, _expected(model, field, column) + OR_NULL)
             fields[column] = (*fields.get(column, ()), field.name)
     kinds = {field.name: field.kind for field in model.schema.fields}
     numbers = [
@@ -74,6 +75,11 @@ def read(model: Model) -> Reading:
         outputs=model.outputs,
         numbers=frozenset(numbers),
     )
+
+
+def widened(before: str, now: str) -> bool:
+    """Whether a column that is to hold `now` takes all that it held `before`."""
+    return now == before or (before, now) == (NUMBER, EXPECTED["categorical"] + OR_NULL)
 
 
 def _expected(model: Model, field: Field, column: str) -> str:

@@ -3,8 +3,8 @@
 The folder that the command names is looked at every second: another one that was renamed there, or
 a symbolic link that leads to another. The new model is loaded, verified and compiled beside the old
 one, and takes over between two calls; so no request is lost. A model that can't be loaded is told,
-and the old one stays; so is one that needs more columns, or gives fewer outputs, since the requests
-that the old one answers would be refused.
+and the old one stays; so is one that needs more columns, gives fewer outputs, or reads other values
+from a column, since the requests that the old one answers would be refused.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import warnings
 from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import MANIFEST
 from dtn_jax.export.serve.loaded import Loaded, load
+from dtn_jax.export.serve.reading import OR_NULL, widened
 from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
@@ -96,6 +97,13 @@ def unfit(old: Loaded, new: Loaded) -> str:
         told.append(f"it needs columns that the old one does not: {', '.join(map(repr, more))}")
     if less := [name for name in old.reading.outputs if name not in new.reading.outputs]:
         told.append(f"it lacks outputs that the old one gives: {', '.join(less)}")
+    before, now = old.reading.expected, new.reading.expected
+    told += [
+        f"column {name!r} now holds {now[name].removesuffix(OR_NULL)}, not "
+        f"{before[name].removesuffix(OR_NULL)}"
+        for name in old.reading.columns
+        if name in now and not widened(before[name], now[name])
+    ]
     return "; ".join(told)
 
 

@@ -3,7 +3,9 @@
 A task's probability in a space other than that of its loss is a product or a quotient
 (metrics/spaces.py): order@click may be order over click. A calibration that is good for click alone
 moves it too, row by row, so that its ranking changes and its log loss may rise. `harmless` sees to
-it that no derived output is worse on validation than without any calibration.
+it that no derived output is worse on validation than without any calibration, as far as validation
+can tell: by as many standard errors as a calibration must gain, and from as many rows as it takes
+to fit one (fit_calibration.py).
 """
 
 from __future__ import annotations
@@ -12,12 +14,32 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from dtn_jax.export import calibration, fit_calibration
-from dtn_jax.export.fit_calibration import Choice
-from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.export.fit_calibration import NOISE, Choice
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import ALL, Schema
+
+
+@dataclasses.dataclass(frozen=True)
+class Rise:
+    """What calibrations add to the log loss of an output, row by row.
+
+    Attributes:
+      before: its log loss without any calibration.
+      mean: what they add; below 0 where they help.
+      noise: NOISE standard errors of that mean.
+    """
+
+    before: float
+    mean: float
+    noise: float
+
+    @property
+    def excess(self) -> float:
+        """By how much the rise is beyond noise; 0 where it is not."""
+        return max(self.mean - self.noise, 0.0)
 
 
 def derived(schema: Schema, tasks: Sequence[str]) -> list[tuple[str, str]]:
@@ -38,12 +60,13 @@ def harmless(
     weighted: bool,
     tasks: Sequence[str],
 ) -> dict[str, Choice]:
-    """The choices, changed so that no derived output has a higher log loss than uncalibrated.
+    """The choices, changed so that no derived output is worse than uncalibrated, beyond noise.
 
-    Where one has, the tasks that it is derived from are calibrated together, by platt: those too
-    whose own gain may be noise, but not those that would lose. Where that leaves an output worse,
-    calibrations are given up, one by one: the one without which the sum of what is too much is the
-    lowest.
+    Worse is one whose log loss rises by more than NOISE standard errors of the rise. Where one is,
+    the tasks that it is derived from are calibrated together, by platt: those too whose own gain
+    may be noise, but not those that would lose. Where that leaves an output worse, calibrations are
+    given up, one by one: the one without which the sum of what is too much is the lowest. An output
+    with too few positives or negatives to fit a calibration to has no say.
 
     Args:
       choices: {task: how it is calibrated}, by its own output alone.
@@ -52,25 +75,28 @@ def harmless(
       weighted: whether rows count by their weights.
       tasks: whose outputs the model gives.
     """
+    before = _losses({}, scores, schema, weighted, derived(schema, tasks))
+
+    def rises(calibrations: Mapping[str, Mapping]) -> dict[tuple[str, str], Rise]:
+        after = _losses(calibrations, scores, schema, weighted, list(before))
+        return {key: _rise(before[key], after[key]) for key in before}
+
     kept = dict(choices)
-    outputs = derived(schema, tasks)
-    before = _losses({}, scores, schema, weighted, outputs)
-    after = _losses(_of(kept), scores, schema, weighted, outputs)
-    if worse := [key for key in outputs if after[key] > before[key]]:
+    found = rises(_of(kept))
+    if worse := [key for key in found if found[key].excess]:
         together = kept | _joined(choices, scores, schema, weighted, worse)
-        joined = _losses(_of(together), scores, schema, weighted, outputs)
-        if all(joined[key] <= before[key] for key in outputs):
+        if not any(rise.excess for rise in rises(_of(together)).values()):
             return together
-    while worse := [key for key in outputs if after[key] > before[key]]:
-        trials = {}
-        for task, found in _of(kept).items():
-            if found["method"] != "none":
-                without = _of(kept) | {task: calibration.NONE}
-                trials[task] = _losses(without, scores, schema, weighted, outputs)
-        best = min(trials, key=lambda task: _excess(trials[task], before))
-        hurt = max(worse, key=lambda key: after[key] - trials[best][key])
-        kept[best] = _given_up(kept[best], "@".join(hurt), after[hurt], before[hurt])
-        after = trials[best]
+    while worse := [key for key in found if found[key].excess]:
+        trials = {
+            task: rises(_of(kept) | {task: calibration.NONE})
+            for task, own in _of(kept).items()
+            if own["method"] != "none"
+        }
+        best = min(trials, key=lambda task: sum(rise.excess for rise in trials[task].values()))
+        hurt = max(worse, key=lambda key: found[key].mean - trials[best][key].mean)
+        kept[best] = _given_up(kept[best], "@".join(hurt), found[hurt])
+        found = trials[best]
     return kept
 
 
@@ -104,12 +130,12 @@ def _chain(name: str, schema: Schema) -> Iterator[str]:
         name = schema.tasks[schema.task_names.index(name)].space
 
 
-def _given_up(choice: Choice, output: str, after: float, before: float) -> Choice:
+def _given_up(choice: Choice, output: str, rise: Rise) -> Choice:
     method = choice.calibration["method"]
     reason = (
         f"none, as {method} makes {output} worse, which is derived from it: log loss on validation "
-        f"{after:.5f} with it, {before:.5f} without any calibration. By its own output alone: "
-        f"{choice.reason}"
+        f"{rise.before + rise.mean:.5f} with it, {rise.before:.5f} without any calibration (a rise "
+        f"of {rise.mean:.2g} ± {rise.noise:.1g}). By its own output alone: {choice.reason}"
     )
     return dataclasses.replace(choice, calibration=dict(calibration.NONE), reason=reason)
 
@@ -118,8 +144,21 @@ def _of(choices: Mapping[str, Choice]) -> dict[str, dict]:
     return {task: choice.calibration for task, choice in choices.items()}
 
 
-def _excess(found: Mapping[tuple, float], before: Mapping[tuple, float]) -> float:
-    return sum(max(found[key] - before[key], 0.0) for key in before)
+@dataclasses.dataclass(frozen=True)
+class _Losses:
+    """Of one output's rows: the log loss, weight and unit (a group, or a row) of each."""
+
+    values: Float[np.ndarray, " B"]
+    weights: Float[np.ndarray, " B"]
+    unit: np.ndarray
+
+
+def _rise(before: _Losses, after: _Losses) -> Rise:
+    mean, error = fit_calibration.mean_and_error(
+        after.values - before.values, before.weights, before.unit
+    )
+    known = float(before.values @ before.weights / before.weights.sum())
+    return Rise(known, mean, NOISE * error)
 
 
 def _losses(
@@ -128,13 +167,14 @@ def _losses(
     schema: Schema,
     weighted: bool,
     outputs: Sequence[tuple[str, str]],
-) -> dict[tuple[str, str], float]:
-    """The mean log loss of each output; 0 of one without rows."""
+) -> dict[tuple[str, str], _Losses]:
+    """The log losses of those of these outputs that have rows enough."""
     if not outputs:
         return {}
     logits = calibration.apply(calibrations, scores.logits, schema)
     known, found = dataclasses.replace(scores, logits=logits), {}
     for task, space in outputs:
-        z, labels, weights, _ = known.of(task, space, schema)
-        found[task, space] = log_loss(z, labels, weights if weighted else None) or 0.0
+        z, y, w, unit = fit_calibration.sample(task, space, known, schema, weighted)
+        if not fit_calibration.too_few(y, unit):
+            found[task, space] = _Losses(fit_calibration.row_losses(z, y), w, unit)
     return found

@@ -78,16 +78,24 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
     """
     if column.dtype == dtype:
         return column
-    made = column.cast(dtype, strict=False)
+    try:
+        made = column.cast(dtype, strict=False)
+    except pl.exceptions.PolarsError:  # lists, where single values belong, or the other way round
+        holds = "lists" if _nested(column.dtype) else f"{column.dtype}"
+        raise _unfit(file, column, holds, dtype) from None
     lost = made.is_null() & column.is_not_null()
     if column.dtype.is_float() and made.dtype.is_integer():
         lost |= (made.cast(column.dtype) != column).fill_null(False)
     if lost.any():
-        raise UserError(
-            f"{file}: column {column.name!r} holds {column.filter(lost)[0]!r}, where the output "
-            f"has {dtype}, as the file's first lines do; choose other columns, with --columns"
-        )
+        raise _unfit(file, column, repr(column.filter(lost)[0]), dtype)
     return made
+
+
+def _unfit(file: str, column: pl.Series, holds: str, dtype: object) -> UserError:
+    return UserError(
+        f"{file}: column {column.name!r} holds {holds}, where the output has {dtype}, as the "
+        "file's first lines do; choose other columns, with --columns"
+    )
 
 
 def _nested(dtype: object) -> bool:

@@ -1,11 +1,14 @@
 """What scoring refuses, and what it leaves as it is: others' folders, damaged pieces, odd types."""
 
 import made_models
+import polars as pl
 import pytest
 from made_models import FRAME
 
 from dtn_jax import export
 from dtn_jax.errors import UserError
+from dtn_jax.export import score_files
+from dtn_jax.export.file_columns import cast
 from dtn_jax.export.score_files import Job
 
 
@@ -34,3 +37,21 @@ def test_a_folder_of_another_is_left_as_it_is(model, day, tmp_path):
     (mine / "notes.tmp").write_text("mine")
     list(Job(model, [str(day)], tmp_path / "s.csv").run())
     assert [path.name for path in mine.iterdir()] == ["notes.tmp"]
+
+
+def test_bad_rows_of_an_earlier_call_end_one_that_wants_none(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_files, "UNIT", {"rows": 2, "size": 100})
+    rows = FRAME.to_dicts()
+    rows[1]["vector"] = [1.0]
+    pl.DataFrame(rows).write_parquet(tmp_path / "b.parquet", row_group_size=2)
+    given = (model, [str(tmp_path / "b.parquet")], tmp_path / "s.csv")
+    with pytest.raises(UserError, match="1 of 6 rows have no scores, more than"):
+        list(Job(*given, max_bad_rate=0.0).run())
+    with pytest.raises(UserError, match=r"list of other than 2 numbers.*--on_bad_rows=null scores"):
+        list(Job(*given, on_bad_rows="error").run())
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_lists_where_single_values_belong_are_told():
+    with pytest.raises(UserError, match=r"a\.jsonl: column 'x' holds lists, where .* has String"):
+        cast(pl.Series("x", [["a"]]), pl.String(), "a.jsonl")

@@ -23,7 +23,7 @@ from dtn_jax.datasets.logs.raw.unit import Chunk
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.file_columns import check_columns, kept_types
+from dtn_jax.export.file_columns import check_columns, kept_types, nested
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
 from dtn_jax.export.pieces import Piece, encoded_rows, piece_of
@@ -47,12 +47,16 @@ class Job:
       model: that scores them.
       inputs: files, globs, folders; see `raw.files.find`.
       output: a file whose suffix is one of FORMATS.
-      columns: the columns to keep beside the scores; None keeps all of single values.
+      columns: the columns to keep beside the scores; None keeps all of single values, but bytes
+        that the model does not read, which may be no text.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
       replace: an output that is there is replaced when the new one is whole.
       say: is told what is found.
+
+    Attributes:
+      lists, binary: the columns of lists, and of bytes, that are kept only where they are named.
 
     Raises:
       UserError: there are no such files, a column is missing, the output is there, or another
@@ -87,7 +91,11 @@ class Job:
         self.types = read.schemas(self.files, self.input)
         for address, types in self.types.items():
             check_columns(model.encoding, address, types, known == "csv")
-        self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
+        self.lists = list(nested(self.types))
+        binary = {name: None for file in self.files for name in read.binary(file)}
+        self.binary = [name for name in binary if name not in model.columns]
+        left = [*self.lists, *self.binary]
+        self.kept = kept_types(self.types, columns, left, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
             "model": model.folder.resolve().name,

@@ -10,6 +10,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
 from dtn_jax.export.file_columns import cast
 from dtn_jax.export.score_files import Job
+from experiments import score
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,15 @@ def test_bad_rows_of_an_earlier_call_end_one_that_wants_none(model, tmp_path, mo
 def test_lists_where_single_values_belong_are_told():
     with pytest.raises(UserError, match=r"a\.jsonl: column 'x' holds lists, where .* has String"):
         cast(pl.Series("x", [["a"]]), pl.String(), "a.jsonl")
+
+
+def test_bytes_that_the_model_does_not_read_spoil_no_row(model, tmp_path, capsys):
+    frame = FRAME.with_columns(photo=pl.lit(b"\xff\xd8"), word=FRAME["word"].cast(pl.Binary))
+    frame.write_parquet(tmp_path / "b.parquet")
+    output = tmp_path / "s.parquet"
+    score.main([f"--model={model.folder}", f"--input={tmp_path}/b.parquet", f"--output={output}"])
+    said = capsys.readouterr().out
+    assert "leaves out columns of lists: tags, tags_weights, vector; of bytes: photo (" in said
+    got = pl.read_parquet(output)
+    assert got["word"].to_list() == FRAME["word"].to_list()
+    assert got["click@all"].null_count() == 0

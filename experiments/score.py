@@ -19,7 +19,6 @@ from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.batches import LARGEST, LEAST
-from dtn_jax.export.file_columns import nested
 from dtn_jax.export.score_files import MAX_BAD_RATE, ON_BAD_ROWS, Job
 from dtn_jax.export.tables import PLACES, padded
 
@@ -61,9 +60,10 @@ def main(arguments: Sequence[str]) -> None:
     seconds = time.monotonic() - begun
     for line in job.tally.reasons():
         progress.say(line)
-    if known.columns == "all" and (lists := nested(job.types)):
-        left = ", ".join(lists)
-        progress.say(f"the output leaves out columns of lists: {left} (--columns names others)")
+    kinds = {"lists": job.lists, "bytes": job.binary}
+    if known.columns == "all" and any(kinds.values()):
+        left = "; of ".join(f"{kind}: {', '.join(own)}" for kind, own in kinds.items() if own)
+        progress.say(f"the output leaves out columns of {left} (--columns names others)")
     _tell_unknown(job.tally.values, model.facts.fixed)
     now = f", {done:,} read now" if job.resumed else ""
     rate = f"{now}, at {done / max(seconds, 1e-9):,.0f} a second" if done else ""

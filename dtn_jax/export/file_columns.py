@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
@@ -33,13 +33,18 @@ def check_columns(encoding: Encoding, address: str, types: Types, csv: bool = Fa
 
 
 def kept_types(
-    types: Mapping[str, Types], wanted: Sequence[str] | None, outputs: Sequence[str], suffix: str
+    types: Mapping[str, Types],
+    wanted: Sequence[str] | None,
+    left: Collection[str],
+    outputs: Sequence[str],
+    suffix: str,
 ) -> Types:
     """{column: its type in the output}, one for all files.
 
     Args:
       types: the columns of each raw file, by its address.
-      wanted: the columns to keep; None keeps all of single values, in the order of the files.
+      wanted: the columns to keep; None keeps all but those of `left`, in the order of the files.
+      left: columns that are kept only where `wanted` names them.
       outputs: the names of the scores.
       suffix: of the output; CSV has no lists.
 
@@ -49,8 +54,7 @@ def kept_types(
     """
     every = list(dict.fromkeys(name for own in types.values() for name in own))
     if wanted is None:
-        lists = nested(types)
-        wanted = [name for name in every if name not in lists and name != FILE]
+        wanted = [name for name in every if name not in left and name != FILE]
     found = {}
     for name in wanted:
         choose("column to keep:", name, every)
@@ -78,16 +82,24 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
     """
     if column.dtype == dtype:
         return column
-    made = column.cast(dtype, strict=False)
+    try:
+        made = column.cast(dtype, strict=False)
+    except pl.exceptions.PolarsError:  # lists, where single values belong, or the other way round
+        holds = "lists" if _nested(column.dtype) else f"{column.dtype}"
+        raise _unfit(file, column, holds, dtype) from None
     lost = made.is_null() & column.is_not_null()
     if column.dtype.is_float() and made.dtype.is_integer():
         lost |= (made.cast(column.dtype) != column).fill_null(False)
     if lost.any():
-        raise UserError(
-            f"{file}: column {column.name!r} holds {column.filter(lost)[0]!r}, where the output "
-            f"has {dtype}, as the file's first lines do; choose other columns, with --columns"
-        )
+        raise _unfit(file, column, repr(column.filter(lost)[0]), dtype)
     return made
+
+
+def _unfit(file: str, column: pl.Series, holds: str, dtype: object) -> UserError:
+    return UserError(
+        f"{file}: column {column.name!r} holds {holds}, where the output has {dtype}, as the "
+        "file's first lines do; choose other columns, with --columns"
+    )
 
 
 def _nested(dtype: object) -> bool:

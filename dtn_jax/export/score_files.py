@@ -20,16 +20,15 @@ import dtn_jax
 from dtn_jax.datasets.logs.raw import files, read, units
 from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.unit import Chunk
+from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.chunk_rows import every_row
-from dtn_jax.export.encoded import Bad, Encoded
-from dtn_jax.export.file_columns import cast, check_columns, kept_types
+from dtn_jax.export.file_columns import check_columns, kept_types, nested
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
-from dtn_jax.export.raw_rows import plain
+from dtn_jax.export.pieces import Piece, encoded_rows, piece_of
 from dtn_jax.export.score_parts import Part, Parts, output_path
-from dtn_jax.export.tally import Tally, check_rate, counted
+from dtn_jax.export.tally import Tally, check_rate
 from dtn_jax.export.threads import in_order, pool
 from dtn_jax.input.prefetch import prefetched
 
@@ -41,24 +40,6 @@ FEWEST = 8  # a batch has at least one in so many of the largest one's rows
 AHEAD = 2  # chunks that are encoded before the device asks for them, beside those being encoded
 
 
-@dataclasses.dataclass
-class Piece:
-    """A chunk of a unit: what is kept of its rows, and the rows as the model takes them.
-
-    Attributes:
-      unit: its number; `last` where no chunk of it follows.
-      kept: the wanted columns of all rows; null where a value could not be read.
-      encoded: the same rows.
-      values: of each field, how many and how many unknown; see `tally.counted`.
-    """
-
-    unit: int
-    last: bool
-    kept: pl.DataFrame
-    encoded: Encoded
-    values: dict[str, tuple[int, int]]
-
-
 class Job:
     """Files to be scored.
 
@@ -66,12 +47,16 @@ class Job:
       model: that scores them.
       inputs: files, globs, folders; see `raw.files.find`.
       output: a file whose suffix is one of FORMATS.
-      columns: the columns to keep beside the scores; None keeps all of single values.
+      columns: the columns to keep beside the scores; None keeps all of single values, but bytes
+        that the model does not read, which may be no text.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
       replace: an output that is there is replaced when the new one is whole.
       say: is told what is found.
+
+    Attributes:
+      lists, binary: the columns of lists, and of bytes, that are kept only where they are named.
 
     Raises:
       UserError: there are no such files, a column is missing, the output is there, or another
@@ -106,7 +91,11 @@ class Job:
         self.types = read.schemas(self.files, self.input)
         for address, types in self.types.items():
             check_columns(model.encoding, address, types, known == "csv")
-        self.kept = kept_types(self.types, columns, model.outputs, output.suffix)
+        self.lists = list(nested(self.types))
+        binary = {name: None for file in self.files for name in read.binary(file)}
+        self.binary = [name for name in binary if name not in model.columns]
+        left = [*self.lists, *self.binary]
+        self.kept = kept_types(self.types, columns, left, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
             "model": model.folder.resolve().name,
@@ -140,17 +129,20 @@ class Job:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._end)
+            for found in self.tallies.values():
+                if found is not None:
+                    self._check(found.account)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
             encoders = pool(stack, threads, "encode")
             writer = pool(stack, 1, "write")
             chunks = stack.enter_context(contextlib.closing(prefetched(self._chunks())))
-            pieces = in_order(encoders, lambda chunk: self._piece(*chunk), chunks, threads + AHEAD)
+            pieces = in_order(encoders, self._piece, chunks, threads + AHEAD)
             waiting: collections.deque[Piece] = collections.deque()
-            logits = self.model.batches.logits(_encoded(pieces, waiting))
+            logits = self.model.batches.logits(encoded_rows(pieces, waiting))
             written: collections.deque[concurrent.futures.Future] = collections.deque()
             for found in logits:
                 piece = waiting.popleft()
-                self._check(piece)
+                self._check(piece.encoded.account)
                 written.append(writer.submit(self._write, piece, found))
                 if len(written) > AHEAD:
                     written.popleft().result()
@@ -189,26 +181,12 @@ class Job:
                 held = Chunk(pl.DataFrame(), np.empty(0, np.int64), [])
             yield n, file, held, True
 
-    def _piece(self, unit: int, file: RawFile, chunk: Chunk, last: bool) -> Piece:
-        frame, numbers = every_row(chunk)
-        bad = Bad(numbers, file.address)
-        bad.broken(chunk.broken)
-        nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
+    def _piece(self, chunk: tuple[int, RawFile, Chunk, bool]) -> Piece:
+        return piece_of(self.model, self.kept, *chunk)
 
-        def column(name: str) -> pl.Series:
-            return (frame[name] if name in frame.columns else nothing).alias(name)
-
-        raw = pl.DataFrame([plain(column(name), bad) for name in self.model.columns])
-        kept = {name: cast(column(name), dtype, file.address) for name, dtype in self.kept.items()}
-        encoded = self.model.encoding.encode_frame(raw, bad)
-        values = counted(self.model.schema.fields, encoded)
-        return Piece(unit, last, pl.DataFrame(kept), encoded, values)
-
-    def _check(self, piece: Piece) -> None:
-        if self.on_bad_rows == "error" and piece.encoded.bad:
-            raise UserError(
-                f"{piece.encoded.account.summary()[0]}; --on_bad_rows=null scores the others"
-            )
+    def _check(self, account: Account) -> None:
+        if self.on_bad_rows == "error" and account.rejected:
+            raise UserError(f"{account.summary()[0]}; --on_bad_rows=null scores the others")
 
     def _write(self, piece: Piece, logits: np.ndarray) -> None:
         """In a thread of its own, which takes the pieces in their order."""
@@ -239,10 +217,3 @@ class Job:
             "units": [dataclasses.astuple(unit) for unit in self.units],
             "columns": {name: str(dtype) for name, dtype in self.kept.items()},
         }
-
-
-def _encoded(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:
-    """What the model takes of the pieces, which wait meanwhile."""
-    for piece in pieces:
-        waiting.append(piece)
-        yield piece.encoded

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
@@ -27,6 +28,9 @@ from dtn_jax.shared_files import REMEDIES, TEMPORARY, locked, replacing, write_w
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PARTS = {"parquet": ".arrow", "csv": ".csv", "jsonl": ".jsonl"}  # suffixes
+MADE_FROM = "made_from.json"
+# the names of what lies in the folder; no other file is ever removed
+OWN = re.compile(rf"lock|({re.escape(MADE_FROM)}|\d{{6,}}\.[a-z]+)(\.\w+{re.escape(TEMPORARY)})?")
 PIECE = 1 << 20  # bytes that are copied at a time
 
 
@@ -102,7 +106,8 @@ class Parts:
       say: is told what is found.
 
     Raises:
-      UserError: another process writes the same output, or its place can't be written.
+      UserError: another process writes the same output, its place can't be written, or the folder
+        of the parts is there and is someone else's.
     """
 
     def __init__(self, output: pathlib.Path, made_from: Any, say: Callable[[str], None]):
@@ -113,27 +118,54 @@ class Parts:
 
     def _begin(self, made_from: Any, say: Callable[[str], None]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_own()
         self._lock = locked(self.folder / "lock")
         if self._lock is None:
             raise UserError(
                 f"another process is writing {self.output} (it holds {self.folder}/lock)"
             )
         text = json.dumps(made_from, indent=1, sort_keys=True)
-        place = self.folder / "made_from.json"
+        place = self.folder / MADE_FROM
         if self._read(place) != text:
             if any(self.folder.glob("*.json")):
                 say(f"{self.folder} is of another model, other files or options: begun anew")
-            for path in self.folder.iterdir():
-                if path.name != "lock":
-                    path.unlink()
+            for path in self._own():
+                path.unlink()
             write_whole(place, text)
-        for path in self.folder.glob(f"*{TEMPORARY}"):  # of a process that was killed
-            path.unlink()
+        for path in self._own():
+            if path.suffix == TEMPORARY:  # of a process that was killed
+                path.unlink()
+
+    def _check_own(self) -> None:
+        """Raises UserError where the folder has no MADE_FROM and holds files: it is not ours."""
+        there = {path.name for path in self.folder.iterdir()}
+        begun = {name for name in there if name == "lock" or name.startswith(f"{MADE_FROM}.")}
+        if MADE_FROM not in there and (others := sorted(there - begun)):
+            raise UserError(
+                f"{self.folder}, where the parts of {self.output.name} would lie, is not of this "
+                f"command: it holds {others[0]!r} and no {MADE_FROM}; move it away, or give "
+                "another output"
+            )
+
+    def _own(self) -> list[pathlib.Path]:
+        """The files that this command has put into the folder, but the lock; MADE_FROM comes last.
+
+        So a process that is killed while it removes them leaves a folder that is known as its own.
+        """
+        found = [p for p in self.folder.iterdir() if OWN.fullmatch(p.name) and p.name != "lock"]
+        return sorted(found, key=lambda path: (path.name == MADE_FROM, path.name))
+
+    def _remove(self) -> None:
+        """Removes what this command has put there, and the folder where nothing else is in it."""
+        with contextlib.suppress(OSError):
+            for path in [*self._own(), self.folder / "lock"]:
+                path.unlink()
+            self.folder.rmdir()
 
     def release(self) -> None:
         """Lets other processes write the output; parts of which none is whole are removed."""
         if not self._any():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
         self._lock.close()
 
     def _any(self) -> bool:
@@ -184,7 +216,7 @@ class Parts:
                     for path in paths:
                         with path.open("rb") as part:
                             shutil.copyfileobj(part, file, PIECE)
-        shutil.rmtree(self.folder)
+        self._remove()
 
     def _of(self, unit: int, suffix: str = "") -> pathlib.Path:
         """The file of a unit's rows, or another of its files."""

@@ -24,6 +24,12 @@ def schema(file: RawFile) -> Types:
         return arrow_types.schema(reader.schema)
 
 
+def binary(file: RawFile) -> list[str]:
+    """The columns of bytes."""
+    with _opened(file) as reader:
+        return arrow_types.binary(reader.schema)
+
+
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
     """(start, stop, first row, rows) of record batches, joined up to `rows` rows."""
     with _opened(file, fields=[0]) as reader:  # the sizes are in the batches

@@ -51,6 +51,11 @@ def schema(types: pa.Schema) -> Types:
     return found
 
 
+def binary(types: pa.Schema) -> list[str]:
+    """The columns of bytes, which are read as text."""
+    return [field.name for field in types if _is_binary(field.type)]
+
+
 def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
     """Raises UserError where a wanted column is nested, or there twice."""
     for name in columns:

@@ -22,6 +22,12 @@ def schema(file: RawFile) -> Types:
         return arrow_types.schema(parquet.schema_arrow)
 
 
+def binary(file: RawFile) -> list[str]:
+    """The columns of bytes."""
+    with _opened(file) as parquet:
+        return arrow_types.binary(parquet.schema_arrow)
+
+
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
     """(start, stop, first row, rows) of row groups, joined up to `rows` rows."""
     with _opened(file) as parquet:

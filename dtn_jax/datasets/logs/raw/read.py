@@ -43,6 +43,12 @@ def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
     return {a: types | (every if a in lines else {}) | types for a, types in found.items()}
 
 
+def binary(file: RawFile) -> list[str]:
+    """The columns of bytes, which `schema` has as String: text, or rows that can't be read."""
+    own = {"parquet": parquet.binary, "arrow": arrow.binary}.get(file.format)
+    return own(file) if own else []
+
+
 def chunks(
     file: RawFile,
     unit: Unit,

@@ -1,0 +1,71 @@
+"""A chunk of a raw file as scoring takes it: what is kept of its rows, and what the model reads."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+
+import polars as pl
+
+from dtn_jax.datasets.logs.raw.files import RawFile
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types
+from dtn_jax.export.chunk_rows import every_row
+from dtn_jax.export.encoded import Bad, Encoded
+from dtn_jax.export.file_columns import cast
+from dtn_jax.export.model import Model
+from dtn_jax.export.raw_rows import plain
+from dtn_jax.export.tally import counted
+
+
+@dataclasses.dataclass
+class Piece:
+    """A chunk of a unit: what is kept of its rows, and the rows as the model takes them.
+
+    Attributes:
+      unit: its number; `last` where no chunk of it follows.
+      kept: the wanted columns of all rows; null where a value could not be read.
+      encoded: the same rows.
+      values: of each field, how many and how many unknown; see `tally.counted`.
+    """
+
+    unit: int
+    last: bool
+    kept: pl.DataFrame
+    encoded: Encoded
+    values: dict[str, tuple[int, int]]
+
+
+def piece_of(
+    model: Model, wanted: Types, unit: int, file: RawFile, chunk: Chunk, last: bool
+) -> Piece:
+    """A chunk of a file, encoded.
+
+    Args:
+      model: whose encoders are used.
+      wanted: {column to keep: its type in the output}.
+      unit, last: as `Piece` has them.
+
+    Raises:
+      UserError: a value does not go into its column of the output.
+    """
+    frame, numbers = every_row(chunk)
+    bad = Bad(numbers, file.address)
+    bad.broken(chunk.broken)
+    nothing = pl.Series([None] * len(numbers), dtype=pl.Null)
+
+    def column(name: str) -> pl.Series:
+        return (frame[name] if name in frame.columns else nothing).alias(name)
+
+    raw = pl.DataFrame([plain(column(name), bad) for name in model.columns])
+    kept = {name: cast(column(name), dtype, file.address) for name, dtype in wanted.items()}
+    encoded = model.encoding.encode_frame(raw, bad)
+    values = counted(model.schema.fields, encoded)
+    return Piece(unit, last, pl.DataFrame(kept), encoded, values)
+
+
+def encoded_rows(pieces: Iterator[Piece], waiting: collections.deque) -> Iterator[Encoded]:
+    """What the model takes of the pieces, which wait meanwhile."""
+    for piece in pieces:
+        waiting.append(piece)
+        yield piece.encoded

@@ -1,6 +1,6 @@
 """Writes the result tables of the READMEs from the JSON of paper_tables and benchmark.
 
-The files are README.md and experiments/results/benchmark/README.md. A table stands between
+The files are README.md, experiments/results/benchmark/README.md and pages of docs/. A table stands between
 `<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it is. --check writes
 nothing; its exit code says whether the tables are up to date.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dtn_jax.errors import UserError, choose
 
 from . import command
+from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
 from .tables.entries import TABLES
@@ -30,7 +31,9 @@ COMPILED, BEFORE = (
     "_before",
 )  # a suite with a table, and the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
-DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS)
+PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("scoring", "serving"))
+DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
+ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -49,7 +52,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled` or TABLE_DATASET.
+    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, rows_SUITE or
+    TABLE_DATASET.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -61,6 +65,8 @@ def table(name: str) -> str:
     if name == COMPILED:
         return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
     kind, _, dataset = name.partition("_")
+    if kind == ROWS:
+        return rows_table(dataset)
     choose("table in a document", kind, TABLES)
     return paper_table(kind, dataset)
 
@@ -72,6 +78,19 @@ def paper_table(kind: str, dataset: str) -> str:
         raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
     found = json.loads(path.read_text())
     return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
+
+
+def rows_table(suite: str) -> str:
+    """What a suite measured, the columns that a terminal shows."""
+    found = json.loads((RESULTS / BENCHMARK / f"{suite}.json").read_text())
+    columns = found["shown"] or list(found["rows"][0])
+    are_texts = [isinstance(found["rows"][0][column], str) for column in columns]
+    rule = "".join(" --- |" if text else " ---: |" for text in are_texts)
+    lines = [f"| {' | '.join(columns)} |", f"|{rule}"]
+    for row in found["rows"]:
+        lines.append(f"| {' | '.join(cell_text(row[column]) for column in columns)} |")
+    when = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
+    return "\n".join(lines) + f"\n\n{found['title']}. {when}.\n\n"
 
 
 def performance_table(every: bool) -> str:

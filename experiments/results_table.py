@@ -1,8 +1,8 @@
 """Writes the result tables of the READMEs from the JSON of paper_tables and benchmark.
 
-The files are README.md, experiments/results/benchmark/README.md and pages of docs/. A table stands between
-`<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it is. --check writes
-nothing; its exit code says whether the tables are up to date.
+The files are README.md, experiments/results/benchmark/README.md and pages of docs/. A table stands
+between `<!-- results: NAME -->` and `<!-- end -->`; the rest of the file stays as it is. --check
+writes nothing; its exit code says whether the tables are up to date.
 """
 
 from __future__ import annotations

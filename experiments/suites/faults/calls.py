@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -133,8 +134,10 @@ def of_sweep(folder: pathlib.Path) -> dict[str, object]:
 
 
 def of_table(folder: pathlib.Path) -> dict[str, object]:
-    """What a table's cells hold, but times."""
-    found = of_run(folder)
+    """What a table's cells hold, but times; whatever number a tuning's trial has."""
+    found: dict[str, object] = {}
+    for name, content in of_run(folder).items():
+        found.setdefault(re.sub(r"trial_\d+", "trial", name), []).append(content)
     for path in sorted(folder.rglob("overall.csv")):
         with path.open(newline="") as file:
             found[path.name] = [without_speeds(row) for row in csv.DictReader(file)]

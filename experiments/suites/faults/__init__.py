@@ -32,7 +32,8 @@ NOTES = [
     "what to do. lost: a traceback, a hang, or work that cannot be gone on with. wrong: other "
     "numbers without a word.",
     "Kills come at moments that are uniform over the seconds of an uncut call; those that came "
-    "after its end are not counted. Signals take turns.",
+    "after its end are not counted. Signals take turns. What an earlier call had done is not done "
+    "again; the seconds are those of the last call.",
 ]
 
 

@@ -11,8 +11,8 @@ COLUMNS = ("fault", "where", "injected", "survived", "named", "lost", "wrong")
 HEAD = """# Faults
 
 Commands are killed while they work, starved of disk, and called twice at once; files are damaged.
-This table says how each fault ended. `make test-faults` makes it anew, in two
-hours or so on two cores, and resumes where it was stopped:
+This table says how each fault ended. `make test-faults` makes it anew, in two hours or so on two
+cores, and resumes where it was stopped:
 
 | word | meaning |
 | --- | --- |

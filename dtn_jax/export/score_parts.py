@@ -3,7 +3,7 @@
 Beside OUTPUT lies the folder `OUTPUT.parts`: `made_from.json`, what is being scored and by which
 model, and for each unit that is done its rows, `000012.FORMAT`, and `000012.json`, their checksum
 and their tally. Each is written beside its place and moved there when it is whole.
-Parts of Parquet are Arrow files, which take a tenth of the time to write.
+Parts of Parquet are Arrow files, which are faster to write.
 """
 
 from __future__ import annotations

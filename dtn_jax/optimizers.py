@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from dtn_jax.errors import choose
 from dtn_jax.options import option, per_task
 from dtn_jax.schema import Schema
-from dtn_jax.tables import row_optimizers, update_by_search, update_by_sort
+from dtn_jax.tables import row_optimizers, updater
+from dtn_jax.tables.updater import Updater
 
 SCHEDULES = ("constant", "linear", "cosine")
 TABLE_OPTIMIZERS = ("adagrad", "adam", "sgd", "dense")
@@ -122,44 +123,15 @@ def apply_dense(params, directions, rate, weight_decay):
     return jax.tree.map(move, params, directions)
 
 
-def table_updater(optim: ConfigDict, platform: str):
-    """Returns `(init, update)` for tables that lie as suits a platform (cpu, gpu or tpu).
-
-    `init(table, lie) -> slots`; `update(lie, table, slots, ids [N], looked_up [N, D], gradient
-    [N, D], scalars, owners=1) -> (table, slots)`, as in update_by_search; `owners` devices share
-    the rows of `ids`.
-    """
+def table_updater(optim: ConfigDict, platform: str) -> Updater:
+    """How tables move that lie as suits a platform (cpu, gpu or tpu)."""
     choose("optim.tables", optim.tables, TABLE_OPTIMIZERS)
-    by_search = platform == "cpu"
     if optim.tables == "dense":
         adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
-        return dense_table_updater(adam, by_search)
+        return updater.of_tables(adam, platform)
     optimizer = {
         "adagrad": row_optimizers.adagrad(optim.eps),
         "adam": row_optimizers.adam(optim.b1, optim.b2, optim.eps),
         "sgd": row_optimizers.sgd(),
     }[optim.tables]
-
-    def update(lie, table, slots, ids, looked_up, gradient, scalars, owners=1):
-        if by_search:
-            given = ids, looked_up, gradient, scalars
-            return update_by_search.update(optimizer, lie, table, slots, *given)
-        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, scalars, owners)
-
-    return optimizer.init, update
-
-
-def dense_table_updater(directions: optax.GradientTransformation, by_search: bool):
-    """An optax optimizer on every row of a table, touched or not; cost grows with the table.
-
-    This is what the published runs do (Adam on whole tables): untouched rows have a zero gradient,
-    but their moments decay and still move them. L2 stays with the touched rows.
-    """
-    gradient_of = update_by_search.whole_gradient if by_search else update_by_sort.whole_gradient
-
-    def update(lie, table, slots, ids, looked_up, gradient, scalars, owners=1):
-        dense = gradient_of(lie, table, ids, gradient, scalars.l2)
-        direction, slots = directions.update(dense, slots, table)
-        return table - scalars.rate.astype(table.dtype) * direction, slots
-
-    return lambda table, lie: directions.init(table), update
+    return updater.of_rows(optimizer, platform)

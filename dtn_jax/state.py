@@ -87,7 +87,7 @@ def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
     tables = init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
-    init_slots, _ = optimizers.table_updater(optim, plan.platform)
+    init_slots = optimizers.table_updater(optim, plan.platform).init
     return State(
         step=jnp.zeros((), jnp.int32),
         key=run_key,

@@ -41,16 +41,15 @@ def make_train_step(
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
     rate_factor = optimizers.schedule(config.optim, total_steps)
     directions = optimizers.dense_directions(config.optim)
-    _, update_table = optimizers.table_updater(config.optim, plan.platform)
-    look_ups = exchange.look_ups(plan, mesh)
-    updates = exchange.updates(plan, update_table, mesh)
+    updater = optimizers.table_updater(config.optim, plan.platform)
+    exchanges = exchange.exchanges(plan, updater, mesh, config.parallel.message_rows)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
     gradients = make_gradients(config, model, plan, view)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         rows = lookup.row_ids(plan, batch)
-        gathered = lookup.gather(state.tables, rows, look_ups)
+        gathered, asked = lookup.ask(state.tables, rows, exchanges)
 
         scale = own = state.hyper.task_weights
         if balancer:
@@ -85,16 +84,15 @@ def make_train_step(
         )
         skipped = metrics["nonfinite"].any() if skips else None
         for name, table in state.tables.items():
-            lie = plan.arrays[name]
-            ids = rows[name] if skipped is None else jnp.where(skipped, lie.rows, rows[name])
-            width = lie.width
-            tables[name], slots[name] = updates[name](
+            width = plan.arrays[name].width
+            tables[name], slots[name] = exchanges[name].update(
                 table,
                 state.slots[name],
-                ids.reshape(-1),
+                asked[name],
                 gathered[name].reshape(-1, width),
                 by_row[name].reshape(-1, width),
                 scalars,
+                skipped,
             )
         if config.debug.check_ids:
             metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))

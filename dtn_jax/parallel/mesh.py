@@ -43,6 +43,13 @@ class MeshOptions:
     table_devices: int = option(
         0, "shard: devices that share a copy of the tables; 0 is all", least=0, runtime=True
     )
+    message_rows: int = option(
+        0,
+        "shard: rows that fit a message between two devices; more take further rounds. It changes "
+        "no number; 0 chooses",
+        least=0,
+        runtime=True,
+    )
     table_platform: str = option(
         "auto",
         "lay tables out and update them as suits this platform; auto: the run's own",

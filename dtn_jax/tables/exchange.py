@@ -1,105 +1,235 @@
 """How rows travel between the devices that hold the tables and those that look rows up.
 
-On one device nothing travels. With sharded tables every device of the table axis holds V / n
-rows: a look-up gathers the ids that its devices ask for, each answers for its own rows, and the
-answers, zeros but for one device, are summed and scattered back; an update gathers ids and
-gradients everywhere, and each device updates its own rows. With replicated tables every device
-makes the same update. No table ever travels, and no look-up is differentiated.
+On one device nothing travels. With sharded tables every device of the table axis holds V / K rows.
+A device sends each owner the distinct rows that it asks for (`routes`); the owner answers, and gets
+their gradients the same way back. It sums what the devices sent of a row in the devices' order, and
+updates it once. What travels grows with a device's own examples, not with the devices. With
+replicated tables every device makes the same update. No table ever travels, and no look-up is
+differentiated.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int, Shaped
 
 from dtn_jax.input import batch_axis
+from dtn_jax.tables import routes
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.row_optimizers import Slots
+from dtn_jax.tables.routes import Round, Routes
+from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.update_whole import WholeSums
+from dtn_jax.tables.updater import Updater
 
 AXES = ("data", "table")  # of the mesh; see parallel/mesh.py
 BY_EXAMPLE, BY_ROW = PartitionSpec(AXES), PartitionSpec("table")
 
 LookUp = Callable[[Array, Array], Array]
-Update = Callable[..., tuple[Array, Slots]]
+Ids, Rows = Int[Array, " N"], Shaped[Array, "N D"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """For one device, and for pmap, where every device has all rows."""
+
+    lie: StoredRows
+    updater: Updater | None
+
+    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
+        """The rows, zeros for ids out of range, and what `update` needs of the ids."""
+        return self.lie.take(table, ids), ids
+
+    def update(
+        self,
+        table: Array,
+        slots: Any,
+        asked: Ids,
+        looked_up: Rows,
+        gradient: Rows,
+        scalars: Scalars,
+        skipped: Bool[Array, ""] | None,
+    ) -> tuple[Array, Any]:
+        """Table and slots after a step of the rows asked for; as they were if it is skipped."""
+        ids = asked if skipped is None else jnp.where(skipped, self.lie.rows, asked)
+        with jax.named_scope("update_rows"):
+            ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
+            updater = self.updater
+            if updater.rows:
+                return updater.rows(self.lie, table, slots, ids, looked_up, gradient, scalars)
+            sums = updater.sums(self.lie, ids, gradient)
+            return updater.whole(self.lie, table, slots, sums, scalars)
+
+
+class Asked(NamedTuple):
+    """What a device has asked in a look-up.
+
+    Attributes:
+      routes: of its ids.
+      now: the first round.
+      received: the rows that others ask of it in the first round, as places in its own rows.
+      counts: rounds, distinct rows and ids, of this device.
+    """
+
+    routes: Routes
+    now: Round
+    received: Int[Array, " M"]
+    counts: Int[Array, " _"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Routed:
+    """For rows that are split over the axis `table` of a mesh, batches over both its axes."""
+
+    lie: StoredRows
+    updater: Updater | None
+    mesh: Mesh
+    platform: str
+    message_rows: int = 0
+
+    @property
+    def owners(self) -> int:
+        return self.mesh.shape["table"]
+
+    @property
+    def mine(self) -> StoredRows:
+        """What each owner holds."""
+        return self.lie.split(self.owners)
+
+    def room(self, ids: int) -> int:
+        """The rows of a message, of a device that looks up so many ids."""
+        return routes.room(self.lie, ids, self.owners, self.platform, self.message_rows)
+
+    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Asked]:
+        """As `Local.look_up`."""
+        run = jax.shard_map(
+            self._look_up,
+            mesh=self.mesh,
+            in_specs=(BY_ROW, BY_EXAMPLE),
+            out_specs=(BY_EXAMPLE, BY_EXAMPLE),
+            check_vma=False,
+        )
+        return run(table, ids)
+
+    def update(
+        self,
+        table: Array,
+        slots: Any,
+        asked: Asked,
+        looked_up: Rows,
+        gradient: Rows,
+        scalars: Scalars,
+        skipped: Bool[Array, ""] | None,
+    ) -> tuple[Array, Any]:
+        """As `Local.update`."""
+        kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
+        everywhere = PartitionSpec()
+        run = jax.shard_map(
+            self._update,
+            mesh=self.mesh,
+            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, everywhere, everywhere),
+            out_specs=(BY_ROW, kept),
+            check_vma=False,  # it can't see that all devices that share a row update it alike
+        )
+        with jax.named_scope("update_rows"):
+            return run(table, slots, asked, gradient, scalars, skipped)
+
+    def _look_up(self, table, ids):
+        each, size = self.mine.rows, self.room(len(ids))
+        found = routes.make_routes(ids, self.owners, each)
+
+        def ask(now: Round):
+            received = self._to_owners(now.asked.reshape(-1))
+            answers = self._to_owners(self.mine.take(table, received))
+            return received, *routes.taken(found, now, answers, each)
+
+        def ask_again(carry):
+            now, rows, rounds = carry
+            now = routes.next_round(found, now, each, AXES)
+            _, inside, more = ask(now)
+            return now, jnp.where(inside[:, None], more, rows), rounds + 1
+
+        first = routes.first_round(found, size, each, AXES)
+        received, _, rows = ask(first)
+        start = first, rows, jnp.int32(1)
+        _, rows, rounds = jax.lax.while_loop(
+            lambda carry: routes.goes_on(carry[0], each), ask_again, start
+        )
+        distinct = found.of_owner[-1]
+        counts = jnp.stack([rounds, distinct, found.begins[distinct]])
+        return rows, Asked(found, first, received, counts)
+
+    def _update(self, table, slots, asked: Asked, gradient, scalars, skipped):
+        mine, updater = self.mine, self.updater
+        by_rank = routes.summed(asked.routes, gradient, self.platform)
+
+        def add(carry, now: Round, ids):
+            sent = self._to_owners(routes.to_send(now, by_rank))
+            ids, sent = (self._of_all_copies(a) for a in (ids, sent))
+            if skipped is not None:
+                ids = jnp.where(skipped, mine.rows, ids)
+            if updater.rows:
+                looked_up = mine.take(carry[0], ids)
+                given = ids, looked_up, sent, scalars
+                return updater.rows(mine, *carry, *given, repeats=self.mesh.size)
+            sums = updater.sums(mine, ids, sent, repeats=self.mesh.size)
+            return WholeSums(carry.gradient + sums.gradient, carry.touched | sums.touched)
+
+        def add_again(state):
+            now, carry = state
+            now = routes.next_round(asked.routes, now, mine.rows, AXES)
+            return now, add(carry, now, self._to_owners(now.asked.reshape(-1)))
+
+        nothing = jnp.zeros(mine.shape, gradient.dtype), jnp.zeros(mine.by_row, bool)
+        start = (table, slots) if updater.rows else WholeSums(*nothing)
+        state = asked.now, add(start, asked.now, asked.received)
+        _, carry = jax.lax.while_loop(
+            lambda state: routes.goes_on(state[0], mine.rows), add_again, state
+        )
+        return carry if updater.rows else updater.whole(mine, table, slots, carry, scalars)
+
+    def _to_owners(self, message: Array) -> Array:
+        return routes.to_owners(message, self.owners, "table", self.platform)
+
+    def _of_all_copies(self, received: Array) -> Array:
+        """What the owners of the same rows, in all copies of the tables, have received."""
+        if self.mesh.shape["data"] == 1:
+            return received
+        return jax.lax.all_gather(received, "data", tiled=True)
+
+
+Exchange = Local | Routed
+
+
+def exchanges(
+    plan: TablePlan, updater: Updater | None, mesh: Mesh | None = None, message_rows: int = 0
+) -> dict[str, Exchange]:
+    """The exchange of each packed array.
+
+    Args:
+      updater: None for look-ups alone.
+      mesh: tables are split by rows over its axis `table`, and batches over both its axes; without
+        one every device has all rows.
+      message_rows: see `routes.room`.
+    """
+    if mesh is None:
+        return {name: Local(lie, updater) for name, lie in plan.arrays.items()}
+    return {
+        name: Routed(lie, updater, mesh, plan.platform, message_rows)
+        for name, lie in plan.arrays.items()
+    }
 
 
 def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
-    """`(table, ids [N]) -> rows [N, D]`, zeros for ids out of range, for each packed array.
+    """`(table, ids [N]) -> rows [N, D]` for each packed array; `mesh` is as in `exchanges`."""
 
-    Tables are split by rows over the axis `table` of `mesh`, and batches over both its axes;
-    without one every device has all rows.
-    """
-    if mesh is None:
-        return {name: lie.take for name, lie in plan.arrays.items()}
-    return {name: _sharded_look_up(lie, mesh) for name, lie in plan.arrays.items()}
+    def rows_alone(exchange: Exchange) -> LookUp:
+        return lambda table, ids: exchange.look_up(table, ids)[0]
 
-
-def updates(plan: TablePlan, update: Update, mesh: Mesh | None = None) -> dict[str, Update]:
-    """`(table, slots, ids, looked_up, gradient, scalars) -> (table, slots)` for each packed array.
-
-    `update` is that of `optimizers.table_updater`; `mesh` is as in `look_ups`.
-    """
-    if mesh is None:
-        return {name: _replicated_update(lie, update) for name, lie in plan.arrays.items()}
-    return {name: _sharded_update(lie, update, mesh) for name, lie in plan.arrays.items()}
-
-
-def _replicated_update(lie: StoredRows, update: Update) -> Update:
-    """For one device, and for pmap, where every device has all rows."""
-
-    @jax.named_scope("update_rows")
-    def everywhere(table, slots, ids, looked_up, gradient, scalars):
-        ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
-        return update(lie, table, slots, ids, looked_up, gradient, scalars)
-
-    return everywhere
-
-
-def _sharded_update(lie: StoredRows, update: Update, mesh: Mesh) -> Update:
-    owners = mesh.shape["table"]
-    mine = lie.split(owners)
-
-    @jax.named_scope("update_rows")
-    def update_mine(table, slots, ids, gradient, scalars):
-        ids = _mine(mine, jax.lax.all_gather(ids, AXES, tiled=True))
-        gradient = jax.lax.all_gather(gradient, AXES, tiled=True)
-        looked_up = mine.take(table, ids)
-        return update(mine, table, slots, ids, looked_up, gradient, scalars, owners)
-
-    def sharded_update(table, slots, ids, looked_up, gradient, scalars):
-        kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
-        run = jax.shard_map(
-            update_mine,
-            mesh=mesh,
-            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, PartitionSpec()),
-            out_specs=(BY_ROW, kept),
-            check_vma=False,  # it cannot see that what was gathered is the same everywhere
-        )
-        return run(table, slots, ids, gradient, scalars)
-
-    return sharded_update
-
-
-def _sharded_look_up(lie: StoredRows, mesh: Mesh) -> LookUp:
-    mine = lie.split(mesh.shape["table"])
-
-    def look_up(table, ids):
-        asked = jax.lax.all_gather(ids, "table", tiled=True)
-        found = mine.take(table, _mine(mine, asked))
-        return jax.lax.psum_scatter(found, "table", scatter_dimension=0, tiled=True)
-
-    return jax.shard_map(
-        look_up, mesh=mesh, in_specs=(BY_ROW, BY_EXAMPLE), out_specs=BY_EXAMPLE, check_vma=False
-    )
-
-
-def _mine(mine: StoredRows, ids: Int[Array, " N"]) -> Int[Array, " N"]:
-    """Ids as places in this device's rows; those of other devices are out of range."""
-    first = jax.lax.axis_index("table") * mine.rows
-    here = (ids >= first) & (ids < first + mine.rows)
-    return jnp.where(here, ids - first, mine.rows)
+    return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from jaxtyping import Array, Int
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
 from dtn_jax.tables.addresses import pair_addresses
+from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.pooling import pool, vectors
 from dtn_jax.tables.stored_rows import numbers
@@ -61,10 +63,25 @@ def gather(
     gathered = {}
     for name, ids in rows.items():
         with jax.named_scope("look_up"):
-            found = numbers(look_ups[name](tables[name], ids.reshape(-1)))
-        found = found.reshape(*ids.shape, -1)
-        gathered[name] = found.astype(jnp.promote_types(found.dtype, jnp.float32))
+            gathered[name] = _meant(look_ups[name](tables[name], ids.reshape(-1)), ids)
     return gathered
+
+
+def ask(
+    tables: dict[str, Array], rows: dict[str, Array], exchanges: Mapping[str, Exchange]
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The same, and what the updates need of the ids, by packed array."""
+    gathered, asked = {}, {}
+    for name, ids in rows.items():
+        with jax.named_scope("look_up"):
+            found, asked[name] = exchanges[name].look_up(tables[name], ids.reshape(-1))
+            gathered[name] = _meant(found, ids)
+    return gathered, asked
+
+
+def _meant(found: Array, ids: Array) -> Array:
+    found = numbers(found).reshape(*ids.shape, -1)
+    return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:

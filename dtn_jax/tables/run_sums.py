@@ -6,6 +6,7 @@ timing. These sums are made in an order that depends on the runs alone.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Num
 
@@ -40,3 +41,21 @@ def run_sums(starts: Bool[Array, " N"], values: Num[Array, "N ..."]) -> Num[Arra
         before = jnp.pad(before, ((1, 0), *(((0, 0),) * len(rest))))
         within = [where(b, w, before + w) for b, w in zip(begun, within)]
     return jnp.stack(within, axis=1).reshape(blocks * BLOCK, *rest)[:n]
+
+
+def rank_sums(starts: Bool[Array, " N"], values: Num[Array, "N ..."], most: int):
+    """The same as `run_sums`, of runs of at most `most` places.
+
+    How a sum is bracketed depends on its place within the run alone, so that equal runs have equal
+    bits wherever they stand. Values are read and written log2(most) times.
+    """
+    n = len(values)
+    place = jnp.arange(n, dtype=jnp.int32)
+    rank = place - jax.lax.cummax(jnp.where(starts, place, 0))
+    rank = rank.reshape(-1, *(1,) * (values.ndim - 1))
+    shift = 1
+    while shift < min(most, n):
+        before = jnp.pad(values[:-shift], ((shift, 0), *(((0, 0),) * (values.ndim - 1))))
+        values = jnp.where(rank >= shift, before + values, values)
+        shift *= 2
+    return values

@@ -6,13 +6,12 @@ each line's run the line is read, stepped and written, once. The other places re
 nothing. So sums do not depend on timing, and no hint says that places are sorted: TPU compilers
 take such a write through the whole table.
 
-When all devices gather their ids, most of them are rows of other devices. The sort puts those last.
-A device works through its own places in windows, and skips the rest.
+Rows out of range, of which messages between devices have some, are sorted last. A device works
+through the others in windows.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -21,10 +20,11 @@ from jaxtyping import Array, Bool, Float, Int, Shaped, UInt
 
 from dtn_jax.tables import run_sums
 from dtn_jax.tables.rounding import rounded
+from dtn_jax.tables.routes import changes
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
 from dtn_jax.tables.stored_rows import SHORT, StoredRows, numbers
+from dtn_jax.tables.update_whole import WholeSums
 
-ROOM = 1.25  # a window's places for each that a device's rows have on average
 PASSED_OVER = 40  # lines for each written up to which it is: 33 by libtpu 0.0.50, 8 by 0.0.42
 # Lines of numbers by row `[L, K]` that fit a TPU's on-chip memory with K padded to 128. A compiler
 # would pad them there to move them by lines or columns; number by number it does not.
@@ -69,16 +69,15 @@ class Touched(NamedTuple):
     rows: Bool[Array, "N K"]
 
 
-def window_of(lie: StoredRows, ids: int, owners: int) -> int:
-    """How many places a window has, where `owners` devices share the rows of a batch's ids.
+def window_of(lie: StoredRows, ids: int, itemsize: int = 4) -> int:
+    """How many places a window has.
 
-    A TPU's compiler passes over a whole table to write many of its lines. A window is short enough
-    to prevent that, unless the table is short.
+    A TPU's compiler passes over a whole table to write many of its lines, the sooner the fewer
+    bytes a number has. A window is short enough to prevent that, unless the table is short.
     """
-    window = min(ids, math.ceil(ROOM * ids / owners))
-    if lie.per_line > 1 and lie.rows > SHORT * ids:
-        window = min(window, max(run_sums.BLOCK, lie.lines // (PASSED_OVER + 1)))
-    return window
+    if lie.per_line == 1 or lie.rows <= SHORT * ids:
+        return ids
+    return min(ids, max(run_sums.BLOCK, lie.lines * itemsize // (4 * (PASSED_OVER + 1))))
 
 
 def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
@@ -87,9 +86,9 @@ def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
     ids, source = jax.lax.sort((ids, jnp.arange(n, dtype=jnp.int32)), num_keys=2)
     ids = jnp.pad(ids, (0, -n % window), constant_values=lie.rows)
     line, _ = lie.where(ids)
-    starts = _changes(line)
+    starts = changes(line)
     ends = jnp.concatenate([starts[1:], jnp.ones(1, bool)])
-    return Places(ids, jnp.pad(source, (0, -n % window)), starts, ends, _changes(ids))
+    return Places(ids, jnp.pad(source, (0, -n % window)), starts, ends, changes(ids))
 
 
 def touched_lines(
@@ -136,14 +135,17 @@ def update(
     ids: Int[Array, " N"],
     gradient: Float[Array, "N D"],
     scalars: Scalars,
-    owners: int = 1,
+    repeats: int = 0,
 ) -> tuple[Array, Slots]:
     """Applies one step to the rows `ids` (repeats allowed, out of range dropped).
 
-    `owners` devices share the rows of `ids`.
+    Args:
+      repeats: how often a row may be among `ids`, which may stand in messages with places between
+        them: the bits of its sum are then the same wherever it stands. 0 is any number, of which
+        the places decide how sums are bracketed.
     """
-    window = window_of(lie, len(ids), owners)
-    places = in_order(lie, ids, window)
+    window = window_of(lie, len(ids), table.dtype.itemsize)
+    places, gradient = _summed(in_order(lie, ids, window), gradient, repeats)
     if window == len(ids):
         touched, _ = touched_lines(lie, places, gradient)
         return stepped(optimizer, lie, table, slots, touched, scalars)
@@ -158,6 +160,19 @@ def update(
     nothing = Sums(jnp.zeros(lie.lanes, gradient.dtype), jnp.uint32(0))
     table, slots, _ = jax.lax.fori_loop(0, windows, of_window, (table, slots, nothing))
     return table, slots
+
+
+def _summed(
+    places: Places, gradient: Float[Array, "M D"], repeats: int
+) -> tuple[Places, Float[Array, "M D"]]:
+    """With `repeats`, each row's gradients are summed before: its last place has the sum, the
+    others have zeros, which no sum of lines notices."""
+    if not repeats:
+        return places, gradient
+    sums = run_sums.rank_sums(places.new_row, gradient[places.source], repeats)
+    last = jnp.concatenate([places.new_row[1:], jnp.ones(1, bool)])
+    place = jnp.arange(len(sums), dtype=jnp.int32)
+    return places._replace(source=place), jnp.where(last[:, None], sums, 0)
 
 
 def stepped(
@@ -183,17 +198,16 @@ def stepped(
     return table, slots
 
 
-def whole_gradient(
-    lie: StoredRows,
-    table: Float[Array, "L lanes"],
-    ids: Int[Array, " N"],
-    gradient: Float[Array, "N D"],
-    l2: Float[Array, ""],
-) -> Float[Array, "L lanes"]:
-    """The gradient of every row: sums over the batch, with L2 on the rows that it touches."""
-    touched, _ = touched_lines(lie, in_order(lie, ids, len(ids)), gradient)
-    pulled = touched.gradient + in_touched(lie, touched, l2 * read(lie, table, touched), 0)
-    return jnp.zeros_like(table).at[touched.at].set(pulled, unique_indices=True, mode="drop")
+def sums(
+    lie: StoredRows, ids: Int[Array, " N"], gradient: Float[Array, "N D"], repeats: int = 0
+) -> WholeSums:
+    """The sums of the gradients of every row; `repeats` as in `update`."""
+    places, gradient = _summed(in_order(lie, ids, len(ids)), gradient, repeats)
+    touched, _ = touched_lines(lie, places, gradient)
+    put = {"unique_indices": True, "mode": "drop"}
+    rows = jnp.zeros((lie.lines, lie.per_line), bool).at[touched.at].set(touched.rows, **put)
+    zeros = jnp.zeros(lie.shape, gradient.dtype)
+    return WholeSums(zeros.at[touched.at].set(touched.gradient, **put), rows.reshape(lie.by_row))
 
 
 def read(lie: StoredRows, array: Array, touched: Touched) -> Array:
@@ -230,8 +244,3 @@ def in_touched(lie: StoredRows, touched: Touched, new: Array, old: Array | int) 
         return new
     rows = touched.rows if new.shape[1] == lie.per_line else lie.spread(touched.rows)
     return jnp.where(rows, new, old)
-
-
-def _changes(sorted_ids: Int[Array, " N"]) -> Bool[Array, " N"]:
-    """Marks the first place of each run of equal ids."""
-    return jnp.concatenate([jnp.ones(1, bool), sorted_ids[1:] != sorted_ids[:-1]])

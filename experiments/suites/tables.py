@@ -139,7 +139,7 @@ def bytes_a_row(optimizer: str) -> int:
     """Of a table of width 16 with its slots."""
     config = base.get_config()
     config.optim.tables, _, dtype = optimizer.partition(", ")
-    init, _ = table_updater(config.optim, "cpu")
+    init = table_updater(config.optim, "cpu").init
     lie = StoredRows(1, 16)
     table = jax.ShapeDtypeStruct(lie.shape, jnp.float32)
     slots = jax.tree.leaves(jax.eval_shape(lambda t: init(t, lie), table))

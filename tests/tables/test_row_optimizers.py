@@ -50,11 +50,11 @@ def scalars(rate, l2, dtype="float32", step=0):
     return ro.Scalars(jnp.asarray(rate, dtype), jnp.asarray(l2, dtype), jnp.int32(step))
 
 
-def updated(way, optimizer, lie, table, slots, ids, gradient, given, owners=1):
+def updated(way, optimizer, lie, table, slots, ids, gradient, given, repeats=0):
     """One update, as on a CPU (`search`) or an accelerator (`sort`)."""
     ids = jnp.asarray(ids, jnp.int32)
     if way == "sort":
-        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, given, owners)
+        return update_by_sort.update(optimizer, lie, table, slots, ids, gradient, given, repeats)
     looked_up = lie.take(table, ids)
     return update_by_search.update(optimizer, lie, table, slots, ids, looked_up, gradient, given)
 

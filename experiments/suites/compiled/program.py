@@ -123,7 +123,7 @@ def compile_update(program: Described) -> jax.stages.Compiled:
     Gradients are the rows themselves plus given numbers, so that each row is read for use.
     """
     at, config = program.at, program.config
-    _, update = table_updater(config.optim, at.platform)
+    update = table_updater(config.optim, at.platform).rows
     lie = program.tables.arrays["embedding"].split(at.mesh.shape["table"])
     each = config.data.batch_size // at.mesh.size * program.schema.slots
 

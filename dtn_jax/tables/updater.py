@@ -1,0 +1,71 @@
+"""How the rows of a table move: by an optimizer of rows, or by one of whole tables."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optax
+from jaxtyping import Array
+
+from dtn_jax.tables import update_by_search, update_by_sort, update_whole
+from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
+from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.update_whole import WholeSums
+
+
+class Updater(NamedTuple):
+    """Of tables that lie as suits a platform.
+
+    Attributes:
+      init: `(table, lie) -> slots`.
+      rows: `(lie, table, slots, ids [N], looked_up [N, D], gradient [N, D], scalars, repeats=0) ->
+        (table, slots)`, a step of the rows `ids`, of which those out of range are dropped;
+        `repeats` as in `update_by_sort.update`. None for an optimizer of whole tables.
+      sums: `(lie, ids, gradient, repeats=0) -> WholeSums`.
+      whole: `(lie, table, slots, sums, scalars) -> (table, slots)`, the same step of all rows.
+    """
+
+    init: Callable[[Array, StoredRows], Slots]
+    rows: Callable[..., tuple[Array, Slots]] | None
+    sums: Callable[..., WholeSums]
+    whole: Callable[[StoredRows, Array, Slots, WholeSums, Scalars], tuple[Array, Slots]]
+
+
+def of_rows(optimizer: RowOptimizer, platform: str) -> Updater:
+    """Steps the rows that a batch touches, and no others."""
+
+    def by_search(lie, table, slots, ids, looked_up, gradient, scalars, repeats=0):
+        given = ids, looked_up, gradient, scalars
+        return update_by_search.update(optimizer, lie, table, slots, *given)
+
+    def by_sort(lie, table, slots, ids, looked_up, gradient, scalars, repeats=0):
+        given = ids, gradient, scalars, repeats
+        return update_by_sort.update(optimizer, lie, table, slots, *given)
+
+    rows = by_search if platform == "cpu" else by_sort
+    whole = functools.partial(update_whole.step, optimizer)
+    return Updater(optimizer.init, rows, _sums(platform), whole)
+
+
+def of_tables(directions: optax.GradientTransformation, platform: str) -> Updater:
+    """An optax optimizer on every row of a table, touched or not; cost grows with the table.
+
+    This is what the published runs do (Adam on whole tables): untouched rows have a zero gradient,
+    but their moments decay and still move them. L2 stays with the touched rows.
+    """
+
+    def whole(lie, table, slots, sums, scalars):
+        dense = update_whole.with_l2(lie, table, sums, scalars.l2)
+        direction, slots = directions.update(dense, slots, table)
+        return table - scalars.rate.astype(table.dtype) * direction, slots
+
+    return Updater(lambda table, lie: directions.init(table), None, _sums(platform), whole)
+
+
+def _sums(platform: str) -> Callable[..., WholeSums]:
+    def by_search(lie, ids, gradient, repeats=0):
+        return update_by_search.sums(lie, ids, gradient)
+
+    return by_search if platform == "cpu" else update_by_sort.sums

@@ -12,6 +12,7 @@ from dtn_jax.losses import finite
 from dtn_jax.report.progress_bar import ProgressBar
 from dtn_jax.run import Run
 from dtn_jax.selection import Progress
+from dtn_jax.tables import exchange
 from dtn_jax.workdir import Workdir
 
 
@@ -47,6 +48,9 @@ class LossLog:
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
             progress.loss_sum = total.tolist()
             progress.loss_steps += len(found["losses"])
+            if "exchange" in found:
+                counts = found["exchange"].sum(axis=0, dtype=np.float64)
+                progress.exchanged = (counts + (progress.exchanged or 0.0)).tolist()
             mean = total / (progress.loss_steps or np.nan)
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
@@ -68,7 +72,8 @@ class LossLog:
 
     def write(self, step: int) -> None:
         """Logs the mean losses since the last line, the balancer's task weights at this step, if
-        there is one, the speed of the chunks in between, and how many steps the run has skipped."""
+        there is one, the speed of the chunks in between, what a step's devices have exchanged, and
+        how many steps the run has skipped."""
         progress = self.progress
         if not progress.loss_steps:
             return
@@ -77,12 +82,29 @@ class LossLog:
         means = (np.asarray(progress.loss_sum) / progress.loss_steps).tolist()
         record |= {f"loss/{n}": v for n, v in zip(names, means)}
         record |= {f"weight/{n}": v for n, v in zip(names, self.task_weights)}
+        record |= self._exchanged()
         rate = self.timed * self.run.config.data.batch_size / self.seconds if self.timed else None
         if progress.skipped:
             record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
+        progress.exchanged = []
         self.seconds, self.timed = 0.0, 0
+
+    def _exchanged(self) -> dict[str, float]:
+        """What the devices have exchanged since the last line, a step; {} where nothing travels."""
+        run, told = self.run, {}
+        if run.at.table_mesh is None or not self.progress.exchanged:
+            return told
+        message_rows = run.config.parallel.message_rows
+        between = exchange.exchanges(run.plan, None, run.at.table_mesh, message_rows)
+        own = run.config.data.batch_size // run.at.mesh.size
+        for (name, one), counts in zip(between.items(), self.progress.exchanged):
+            means = [count / self.progress.loss_steps for count in counts]
+            itemsize = run.state_shapes.tables[name].dtype.itemsize
+            found = one.traffic(means, own * run.plan.ids_of_example[name], itemsize)
+            told |= {f"exchange/{name}/{key}": value for key, value in found.items()}
+        return told
 
     def _check(self, found: dict, step: int, count: int, bad: np.ndarray) -> None:
         """Counts steps to skip; raises at the first that may not be, or for ids out of range."""

@@ -65,6 +65,8 @@ def conclude(
     }
     if progress.skipped:
         results["skipped_steps"] = progress.skipped
+    if exchanged := mean_exchange(history):
+        results["exchange"] = exchanged
     if test:
         results |= read_test(run, folder, checkpoints, state, held, best)
     if processes.is_first():
@@ -163,6 +165,20 @@ def median_rate(history: list[dict]) -> float | None:
     rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
     rates = [rate for rate in rates if rate is not None]
     return float(np.median(rates)) if rates else None
+
+
+def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
+    """What a step's devices have exchanged, {packed array: {what: mean over the logged spans}}."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in history:
+        for key, value in record.items():
+            if record["kind"] == "train" and key.startswith("exchange/"):
+                _, name, what = key.split("/")
+                found.setdefault(name, {}).setdefault(what, []).append(value)
+    return {
+        name: {what: float(np.mean(values)) for what, values in by_what.items()}
+        for name, by_what in found.items()
+    }
 
 
 def nested(record: dict) -> dict[str, dict]:

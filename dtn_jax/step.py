@@ -35,7 +35,7 @@ def make_train_step(
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
     finite, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
-    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies
+    but counts itself. Over a mesh, `metrics["exchange"]` has `exchange.counted`. With a balancer, `metrics["task_weights"]` is what it multiplies
     each task by, `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
     """
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
@@ -94,6 +94,8 @@ def make_train_step(
                 scalars,
                 skipped,
             )
+        if mesh is not None:
+            metrics["exchange"] = exchange.counted(asked)
         if config.debug.check_ids:
             metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))
         new_state = state.replace(

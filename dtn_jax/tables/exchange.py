@@ -11,13 +11,13 @@ differentiated.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from dtn_jax.input import batch_axis
 from dtn_jax.tables import routes
@@ -106,6 +106,30 @@ class Routed:
         """The rows of a message, of a device that looks up so many ids."""
         return routes.room(self.lie, ids, self.owners, self.platform, self.message_rows)
 
+    def traffic(self, counts: Sequence[float], ids: int, itemsize: int) -> dict[str, float]:
+        """What a step has exchanged, for people.
+
+        Args:
+          counts: means of `Asked.counts` over devices and steps.
+          ids: that a device looks up, padding counted.
+          itemsize: bytes of a number in the table.
+
+        Returns:
+          `rounds`; `repeats`, the share of ids that are there more than once; `fill`, the share of
+          the messages' places that have a row; `MB`, 10⁶ bytes that a device sends to others.
+        """
+        rounds, distinct, known = counts
+        places, copies = self.owners * self.room(ids), self.mesh.shape["data"]
+        others = (self.owners - 1) / self.owners
+        width = self.lie.width
+        sent = places * (others * (4 + width * (itemsize + 4)) + (copies - 1) * 4 * (width + 1))
+        return {
+            "rounds": rounds,
+            "repeats": 1 - distinct / known if known else 0.0,
+            "fill": distinct / (places * rounds),
+            "MB": rounds * sent / 1e6,
+        }
+
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Asked]:
         """As `Local.look_up`."""
         run = jax.shard_map(
@@ -142,7 +166,7 @@ class Routed:
 
     def _look_up(self, table, ids):
         each, size = self.mine.rows, self.room(len(ids))
-        found = routes.make_routes(ids, self.owners, each)
+        found = routes.make_routes(ids, self.owners, each, self.platform)
 
         def ask(now: Round):
             received = self._to_owners(now.asked.reshape(-1))
@@ -233,3 +257,9 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
         return lambda table, ids: exchange.look_up(table, ids)[0]
 
     return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}
+
+
+def counted(asked: Mapping[str, Asked]) -> Float[Array, "arrays 3"]:
+    """The means of `Asked.counts` over devices."""
+    by_device = [one.counts.reshape(-1, 3).astype(jnp.float32) for one in asked.values()]
+    return jnp.stack([jnp.mean(counts, axis=0) for counts in by_device])

@@ -28,15 +28,15 @@ class Routes(NamedTuple):
     Attributes:
       ids: as they were given.
       rank: of each among the distinct ones, in ascending order.
-      source: the places of the ids, sorted by (id, place).
+      source: the places of the ids, sorted by (id, place); None on CPUs.
       begins: where in that order the ids of a rank begin; N from the last rank on.
-      rows: the row of each rank.
+      rows: the row of each rank, in ascending order; the largest int32 from the last rank on.
       of_owner: the rank of each owner's first row, and the number of ranks that are rows.
     """
 
     ids: Int[Array, " N"]
     rank: Int[Array, " N"]
-    source: Int[Array, " N"]
+    source: Int[Array, " N"] | None
     begins: Int[Array, " _"]
     rows: Int[Array, " N"]
     of_owner: Int[Array, " _"]
@@ -74,23 +74,28 @@ def room(lie: StoredRows, ids: int, owners: int, platform: str, capacity: int = 
     return -(-found // whole) * whole
 
 
-def make_routes(ids: Int[Array, " N"], owners: int, each: int) -> Routes:
+def make_routes(ids: Int[Array, " N"], owners: int, each: int, platform: str) -> Routes:
     """Sorts a device's ids, of `owners` that hold `each` rows; those out of range go nowhere."""
     n = len(ids)
     place = jnp.arange(n, dtype=jnp.int32)
-    ordered, source = jax.lax.sort((ids, place), num_keys=2)
+    if platform == "cpu":  # one key and a search: there 4 times as fast as two keys
+        ordered, source = jnp.sort(ids), None
+    else:
+        ordered, source = jax.lax.sort((ids, place), num_keys=2)
     new = changes(ordered)
     rank = jnp.cumsum(new, dtype=jnp.int32) - 1
     kept = {"unique_indices": True, "mode": "drop"}
-    begins = (
-        jnp.full(n + 1, n, jnp.int32).at[jnp.where(new, rank, n + 1 + place)].set(place, **kept)
-    )
-    rows = jnp.where(begins[:n] < n, ordered[jnp.minimum(begins[:n], n - 1)], owners * each)
-    limits = jnp.arange(owners + 1, dtype=jnp.int32) * each
-    at = jnp.searchsorted(ordered, limits).astype(jnp.int32)
+    at = jnp.where(new, rank, n + 1 + place)
+    begins = jnp.full(n + 1, n, jnp.int32).at[at].set(place, **kept)
+    none = jnp.iinfo(jnp.int32).max
+    rows = jnp.where(begins[:n] < n, ordered[jnp.minimum(begins[:n], n - 1)], none)
+    at = jnp.searchsorted(ordered, jnp.arange(owners + 1, dtype=jnp.int32) * each)
     of_owner = jnp.where(at < n, rank[jnp.minimum(at, n - 1)], rank[-1] + 1)
-    by_place = jnp.zeros(n, jnp.int32).at[source].set(rank, **kept)
-    return Routes(ids, by_place, source, begins, rows, of_owner)
+    if source is None:
+        rank = jnp.searchsorted(rows, ids).astype(jnp.int32)
+    else:
+        rank = jnp.zeros(n, jnp.int32).at[source].set(rank, **kept)
+    return Routes(ids, rank, source, begins, rows, of_owner)
 
 
 def first_round(routes: Routes, size: int, each: int, axes) -> Round:
@@ -141,9 +146,7 @@ def summed(routes: Routes, gradient: Float[Array, "N D"], platform: str) -> Floa
     n = len(gradient)
     if platform == "cpu":
         return jax.ops.segment_sum(gradient, routes.rank, n)
-    place = jnp.arange(n, dtype=jnp.int32)
-    new = jnp.zeros(n + 1, bool).at[routes.begins[:n]].set(True)[:n]
-    sums = run_sums(new | (place == 0), gradient[routes.source])
+    sums = run_sums(changes(routes.rank[routes.source]), gradient[routes.source])
     return sums[jnp.maximum(routes.begins[1:] - 1, 0)]
 
 

@@ -164,7 +164,7 @@ def update(
 
 def _summed(
     places: Places, gradient: Float[Array, "M D"], repeats: int
-) -> tuple[Places, Float[Array, "M D"]]:
+) -> tuple[Places, Float[Array, "_ D"]]:
     """With `repeats`, each row's gradients are summed before: its last place has the sum, the
     others have zeros, which no sum of lines notices."""
     if not repeats:

@@ -94,7 +94,7 @@ class LossLog:
     def _exchanged(self) -> dict[str, float]:
         """What the devices have exchanged since the last line, a step; {} where nothing travels."""
         run, told = self.run, {}
-        if run.at.table_mesh is None or not self.progress.exchanged:
+        if not self.progress.exchanged or run.at.table_mesh is None:
             return told
         message_rows = run.config.parallel.message_rows
         between = exchange.exchanges(run.plan, None, run.at.table_mesh, message_rows)

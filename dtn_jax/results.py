@@ -25,6 +25,7 @@ from dtn_jax.selection import Progress
 from dtn_jax.shared_files import told
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir, found
+from dtn_jax.workdir.history import mean_exchange, median_rate, nested
 
 
 def conclude(
@@ -158,37 +159,6 @@ def free(arrays) -> None:
     for array in jax.tree.leaves(arrays):
         if isinstance(array, jax.Array):
             array.delete()
-
-
-def median_rate(history: list[dict]) -> float | None:
-    """Examples per second in training: the median over logged spans, None if none was timed."""
-    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
-    rates = [rate for rate in rates if rate is not None]
-    return float(np.median(rates)) if rates else None
-
-
-def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
-    """What a step's devices have exchanged, {packed array: {what: mean over the logged spans}}."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for record in history:
-        for key, value in record.items():
-            if record["kind"] == "train" and key.startswith("exchange/"):
-                _, name, what = key.split("/")
-                found.setdefault(name, {}).setdefault(what, []).append(value)
-    return {
-        name: {what: float(np.mean(values)) for what, values in by_what.items()}
-        for name, by_what in found.items()
-    }
-
-
-def nested(record: dict) -> dict[str, dict]:
-    """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
-    made = {}
-    for name, value in record.items():
-        key, slash, metric = name.partition("/")
-        if slash:
-            made.setdefault(key, {})[metric] = value
-    return made
 
 
 def best_step(results: dict) -> int:

@@ -27,7 +27,7 @@ class Progress:
       validation: {task@space: {metric: value}} of the best state by `train.select`; {} in a
         checkpoint of an earlier version.
       skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
-      exchanged: of each packed array the sums of `exchange.counted` since the last logged line; []
+      exchanged: of each packed array the sums of `routed.counted` since the last logged line; []
         where nothing travels.
     """
 

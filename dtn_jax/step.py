@@ -16,7 +16,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup, row_optimizers
+from dtn_jax.tables import exchange, lookup, routed, row_optimizers
 from dtn_jax.tables.plan import TablePlan
 
 Metrics = dict[str, jax.Array]
@@ -35,8 +35,9 @@ def make_train_step(
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
     `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
     finite, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
-    but counts itself. Over a mesh, `metrics["exchange"]` has `exchange.counted`. With a balancer, `metrics["task_weights"]` is what it multiplies
-    each task by, `[T]`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
+    but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
+    by, `[T]`; over a mesh, `metrics["exchange"]` has `routed.counted`; with `debug.check_ids`,
+    `metrics["bad_ids"]` counts `[L]` ids out of range.
     """
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
     rate_factor = optimizers.schedule(config.optim, total_steps)
@@ -95,7 +96,7 @@ def make_train_step(
                 skipped,
             )
         if mesh is not None:
-            metrics["exchange"] = exchange.counted(asked)
+            metrics["exchange"] = routed.counted(asked)
         if config.debug.check_ids:
             metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))
         new_state = state.replace(

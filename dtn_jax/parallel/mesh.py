@@ -22,8 +22,8 @@ from ml_collections import ConfigDict
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
-from dtn_jax.tables.exchange import AXES
 from dtn_jax.tables.plan import ROW_MULTIPLE
+from dtn_jax.tables.routed import AXES
 
 STRATEGIES = ("shard", "pmap")
 PLATFORMS = ("auto", "cpu", "gpu", "tpu")

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from configs import base
 from dtn_jax.optimizers import TABLE_OPTIMIZERS, table_updater
 from dtn_jax.parallel.mesh import AXES
-from dtn_jax.tables.exchange import Local, Routed
+from dtn_jax.tables.exchange import Local
+from dtn_jax.tables.routed import Routed
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import lay_out
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtn_jax.tables.run_sums import BLOCK, run_sums
+from dtn_jax.tables.run_sums import BLOCK, rank_sums, run_sums
 
 
 def loop(starts, values):
@@ -38,6 +38,29 @@ def test_a_run_is_summed_alike_wherever_it_stands():
         part = slice(block * BLOCK, (block + 1) * BLOCK)
         alone = np.asarray(run_sums(jnp.asarray(starts[:BLOCK]), jnp.asarray(values[part])))
         np.testing.assert_array_equal(at_once[part], alone)
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 64])
+def test_sums_of_short_runs_equal_a_loop(most):
+    rng = np.random.default_rng(most)
+    lengths = rng.integers(1, most + 1, 40)
+    starts = np.zeros(lengths.sum(), bool)
+    starts[np.cumsum(lengths) - lengths] = True
+    values = rng.integers(-9, 9, (len(starts), 3)).astype(np.int32)
+    found = rank_sums(jnp.asarray(starts), jnp.asarray(values), most)
+    np.testing.assert_array_equal(found, loop(starts, values))
+
+
+def test_a_short_run_is_summed_alike_wherever_it_stands():
+    values = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    sums = []
+    for before in range(20):
+        starts = np.ones(before + 8, bool)
+        starts[before + 1 : before + 7] = False
+        padded = np.pad(values, ((before, 1), (0, 0)), constant_values=1e8)
+        found = rank_sums(jnp.asarray(starts), jnp.asarray(padded), 7)
+        sums.append(np.asarray(found)[before + 6])
+    np.testing.assert_array_equal(sums, sums[:1] * 20)
 
 
 def test_an_infinite_gradient_stays_in_its_own_run():

@@ -29,8 +29,8 @@ from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.state import example_batch
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.exchange import AXES
 from dtn_jax.tables.lookup import row_ids
+from dtn_jax.tables.routed import AXES
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import numbers
 

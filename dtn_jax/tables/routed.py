@@ -1,0 +1,196 @@
+"""Rows that are split over devices: to look up and to update them, each device asks their owners.
+
+A device sends each owner the distinct rows that it asks for (`routes`). The owner answers, and gets
+the rows' gradients the same way back. It sums what the devices sent of a row in the devices' order,
+and updates it once. What travels grows with a device's own examples, not with the devices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from dtn_jax.tables import routes
+from dtn_jax.tables.routes import Round, Routes
+from dtn_jax.tables.row_optimizers import Scalars
+from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.update_whole import WholeSums
+from dtn_jax.tables.updater import Updater
+
+AXES = ("data", "table")  # of the mesh; see parallel/mesh.py
+BY_EXAMPLE, BY_ROW = PartitionSpec(AXES), PartitionSpec("table")
+
+Ids, Rows = Int[Array, " N"], Shaped[Array, "N D"]
+
+
+class Asked(NamedTuple):
+    """What a device has asked in a look-up.
+
+    Attributes:
+      routes: of its ids.
+      now: the first round.
+      received: the rows that others ask of it in the first round, as places in its own rows.
+      counts: rounds, distinct rows and ids, of this device.
+    """
+
+    routes: Routes
+    now: Round
+    received: Int[Array, " M"]
+    counts: Int[Array, " _"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Routed:
+    """For rows that are split over the axis `table` of a mesh, batches over both its axes."""
+
+    lie: StoredRows
+    updater: Updater | None
+    mesh: Mesh
+    platform: str
+    message_rows: int = 0
+
+    @property
+    def owners(self) -> int:
+        return self.mesh.shape["table"]
+
+    @property
+    def mine(self) -> StoredRows:
+        """What each owner holds."""
+        return self.lie.split(self.owners)
+
+    def room(self, ids: int) -> int:
+        """The rows of a message, of a device that looks up so many ids."""
+        return routes.room(self.lie, ids, self.owners, self.platform, self.message_rows)
+
+    def traffic(self, counts: Sequence[float], ids: int, itemsize: int) -> dict[str, float]:
+        """What a step has exchanged, for people.
+
+        Args:
+          counts: means of `Asked.counts` over devices and steps.
+          ids: that a device looks up, padding counted.
+          itemsize: bytes of a number in the table.
+
+        Returns:
+          `rounds`; `repeats`, the share of ids that are there more than once; `fill`, the share of
+          the messages' places that have a row; `MB`, 10⁶ bytes that a device sends to others.
+        """
+        rounds, distinct, known = counts
+        places, copies = self.owners * self.room(ids), self.mesh.shape["data"]
+        others = (self.owners - 1) / self.owners
+        width = self.lie.width
+        sent = places * (others * (4 + width * (itemsize + 4)) + (copies - 1) * 4 * (width + 1))
+        return {
+            "rounds": rounds,
+            "repeats": 1 - distinct / known if known else 0.0,
+            "fill": distinct / (places * rounds),
+            "MB": rounds * sent / 1e6,
+        }
+
+    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Asked]:
+        """The rows, zeros for ids out of range, and what `update` needs of the ids."""
+        run = jax.shard_map(
+            self._look_up,
+            mesh=self.mesh,
+            in_specs=(BY_ROW, BY_EXAMPLE),
+            out_specs=(BY_EXAMPLE, BY_EXAMPLE),
+            check_vma=False,
+        )
+        return run(table, ids)
+
+    def update(
+        self,
+        table: Array,
+        slots: Any,
+        asked: Asked,
+        looked_up: Rows,
+        gradient: Rows,
+        scalars: Scalars,
+        skipped: Bool[Array, ""] | None,
+    ) -> tuple[Array, Any]:
+        """Table and slots after a step of the rows asked for; as they were if it is skipped."""
+        kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
+        everywhere = PartitionSpec()
+        run = jax.shard_map(
+            self._update,
+            mesh=self.mesh,
+            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, everywhere, everywhere),
+            out_specs=(BY_ROW, kept),
+            check_vma=False,  # it can't see that all devices that share a row update it alike
+        )
+        with jax.named_scope("update_rows"):
+            return run(table, slots, asked, gradient, scalars, skipped)
+
+    def _look_up(self, table, ids):
+        each, size = self.mine.rows, self.room(len(ids))
+        found = routes.make_routes(ids, self.owners, each, self.platform)
+
+        def ask(now: Round):
+            received = self._to_owners(now.asked.reshape(-1))
+            answers = self._to_owners(self.mine.take(table, received))
+            return received, *routes.taken(found, now, answers, each)
+
+        def ask_again(carry):
+            now, rows, rounds = carry
+            now = routes.next_round(found, now, each, AXES)
+            _, inside, more = ask(now)
+            return now, jnp.where(inside[:, None], more, rows), rounds + 1
+
+        first = routes.first_round(found, size, each, AXES)
+        received, _, rows = ask(first)
+        start = first, rows, jnp.int32(1)
+        _, rows, rounds = jax.lax.while_loop(
+            lambda carry: routes.goes_on(carry[0], each), ask_again, start
+        )
+        distinct = found.of_owner[-1]
+        counts = jnp.stack([rounds, distinct, found.begins[distinct]])
+        return rows, Asked(found, first, received, counts)
+
+    def _update(self, table, slots, asked: Asked, gradient, scalars, skipped):
+        mine, updater = self.mine, self.updater
+        by_rank = routes.summed(asked.routes, gradient, self.platform)
+
+        def add(carry, now: Round, ids):
+            sent = self._to_owners(routes.to_send(now, by_rank))
+            ids, sent = (self._of_all_copies(a) for a in (ids, sent))
+            if skipped is not None:
+                ids = jnp.where(skipped, mine.rows, ids)
+            if updater.rows:
+                looked_up = mine.take(carry[0], ids)
+                given = ids, looked_up, sent, scalars
+                return updater.rows(mine, *carry, *given, repeats=self.mesh.size)
+            sums = updater.sums(mine, ids, sent, repeats=self.mesh.size)
+            return WholeSums(carry.gradient + sums.gradient, carry.touched | sums.touched)
+
+        def add_again(state):
+            now, carry = state
+            now = routes.next_round(asked.routes, now, mine.rows, AXES)
+            return now, add(carry, now, self._to_owners(now.asked.reshape(-1)))
+
+        nothing = jnp.zeros(mine.shape, gradient.dtype), jnp.zeros(mine.by_row, bool)
+        start = (table, slots) if updater.rows else WholeSums(*nothing)
+        state = asked.now, add(start, asked.now, asked.received)
+        _, carry = jax.lax.while_loop(
+            lambda state: routes.goes_on(state[0], mine.rows), add_again, state
+        )
+        return carry if updater.rows else updater.whole(mine, table, slots, carry, scalars)
+
+    def _to_owners(self, message: Array) -> Array:
+        return routes.to_owners(message, self.owners, "table", self.platform)
+
+    def _of_all_copies(self, received: Array) -> Array:
+        """What the owners of the same rows, in all copies of the tables, have received."""
+        if self.mesh.shape["data"] == 1:
+            return received
+        return jax.lax.all_gather(received, "data", tiled=True)
+
+
+def counted(asked: Mapping[str, Asked]) -> Float[Array, "arrays 3"]:
+    """The means of `Asked.counts` over devices."""
+    by_device = [one.counts.reshape(-1, 3).astype(jnp.float32) for one in asked.values()]
+    return jnp.stack([jnp.mean(counts, axis=0) for counts in by_device])

@@ -1,0 +1,36 @@
+"""What the lines of metrics.jsonl say of a whole run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def median_rate(history: list[dict]) -> float | None:
+    """Examples per second in training: the median over logged spans, None if none was timed."""
+    rates = [r.get("examples_per_second") for r in history if r["kind"] == "train"]
+    rates = [rate for rate in rates if rate is not None]
+    return float(np.median(rates)) if rates else None
+
+
+def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
+    """What a step's devices have exchanged, {packed array: {what: mean over the logged spans}}."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in history:
+        for key, value in record.items():
+            if record["kind"] == "train" and key.startswith("exchange/"):
+                _, name, what = key.split("/")
+                found.setdefault(name, {}).setdefault(what, []).append(value)
+    return {
+        name: {what: float(np.mean(values)) for what, values in by_what.items()}
+        for name, by_what in found.items()
+    }
+
+
+def nested(record: dict) -> dict[str, dict]:
+    """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
+    made = {}
+    for name, value in record.items():
+        key, slash, metric = name.partition("/")
+        if slash:
+            made.setdefault(key, {})[metric] = value
+    return made

@@ -48,9 +48,9 @@ class LossLog:
             total = np.asarray(progress.loss_sum) + found["losses"].sum(axis=0, dtype=np.float64)
             progress.loss_sum = total.tolist()
             progress.loss_steps += len(found["losses"])
-            if "exchange" in found:
-                counts = found["exchange"].sum(axis=0, dtype=np.float64)
-                progress.exchanged = (counts + (progress.exchanged or 0.0)).tolist()
+            for key in [key for key in found if key.startswith("exchange/")]:
+                counts, name = found[key].sum(axis=0, dtype=np.float64), key.split("/")[1]
+                progress.exchanged[name] = (counts + progress.exchanged.get(name, 0.0)).tolist()
             mean = total / (progress.loss_steps or np.nan)
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
@@ -88,21 +88,22 @@ class LossLog:
             record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
-        progress.exchanged = []
+        progress.exchanged = {}
         self.seconds, self.timed = 0.0, 0
 
     def _exchanged(self) -> dict[str, float]:
         """What the devices have exchanged since the last line, a step; {} where nothing travels."""
         run, told = self.run, {}
-        if not self.progress.exchanged or run.at.table_mesh is None:
+        if not self.progress.exchanged:
             return told
         message_rows = run.config.parallel.message_rows
         between = exchange.exchanges(run.plan, None, run.at.table_mesh, message_rows)
         own = run.config.data.batch_size // run.at.mesh.size
-        for (name, one), counts in zip(between.items(), self.progress.exchanged):
+        for name, counts in self.progress.exchanged.items():
             means = [count / self.progress.loss_steps for count in counts]
             itemsize = run.state_shapes.tables[name].dtype.itemsize
-            found = one.traffic(means, own * run.plan.ids_of_example[name], itemsize)
+            ids = own * run.plan.ids_of_example[name]
+            found = between[name].traffic(means, ids, itemsize)
             told |= {f"exchange/{name}/{key}": value for key, value in found.items()}
         return told
 

@@ -30,7 +30,7 @@ from dtn_jax.models import flops
 from dtn_jax.models.build import task_graph
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
-from dtn_jax.parallel.mesh import Placement, make_placement
+from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.step import make_score_step, make_train_step
@@ -208,6 +208,7 @@ def build_run(config: ConfigDict) -> Run:
         model = build_model(config, schema)
     read_balancer(config.loss, views, SHARED)
     plan = make_plan(schema, config.model, views, codebooks, at.platform)
+    plan, at = share_tables(plan, at, config.data.batch_size)
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
     check_updates(plan, config.data.batch_size, sharers)
     return Run(

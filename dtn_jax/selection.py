@@ -27,8 +27,8 @@ class Progress:
       validation: {task@space: {metric: value}} of the best state by `train.select`; {} in a
         checkpoint of an earlier version.
       skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
-      exchanged: of each packed array the sums of `routed.counted` since the last logged line; []
-        where nothing travels.
+      exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` since the
+        last logged line.
     """
 
     best: dict[str, dict]
@@ -38,7 +38,7 @@ class Progress:
     loss_steps: int
     validation: dict[str, dict] = dataclasses.field(default_factory=dict)
     skipped: int = 0
-    exchanged: list[list[float]] = dataclasses.field(default_factory=list)
+    exchanged: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, saved: object) -> Progress:
@@ -54,7 +54,7 @@ class Progress:
                 loss_sum=[float(one) for one in made.loss_sum],
                 loss_steps=int(made.loss_steps),
                 skipped=int(made.skipped),
-                exchanged=[[float(n) for n in counts] for counts in made.exchanged],
+                exchanged={name: [float(n) for n in c] for name, c in made.exchanged.items()},
                 validation={key: dict(metrics) for key, metrics in made.validation.items()},
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:

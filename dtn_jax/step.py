@@ -16,8 +16,9 @@ from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
 from dtn_jax.state import State
-from dtn_jax.tables import exchange, lookup, routed, row_optimizers
+from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
+from dtn_jax.tables.routed import Asked
 
 Metrics = dict[str, jax.Array]
 BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
@@ -36,8 +37,8 @@ def make_train_step(
     `metrics["losses"]` is `[T]`; `metrics["nonfinite"]` marks the losses and gradients that are not
     finite, by `finite.names`; with `train.skip_nonfinite`, such a step leaves the state as it was
     but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
-    by, `[T]`; over a mesh, `metrics["exchange"]` has `routed.counted`; with `debug.check_ids`,
-    `metrics["bad_ids"]` counts `[L]` ids out of range.
+    by, `[T]`; for a packed array whose rows travel, `metrics["exchange/NAME"]` has
+    `Asked.of_device`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
     """
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
     rate_factor = optimizers.schedule(config.optim, total_steps)
@@ -95,8 +96,9 @@ def make_train_step(
                 scalars,
                 skipped,
             )
-        if mesh is not None:
-            metrics["exchange"] = routed.counted(asked)
+        for name, one in asked.items():
+            if isinstance(one, Asked):
+                metrics[f"exchange/{name}"] = one.of_device()
         if config.debug.check_ids:
             metrics["bad_ids"] = batch_axis.total(lookup.ids_out_of_range(plan, batch))
         new_state = state.replace(

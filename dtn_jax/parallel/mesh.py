@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from dtn_jax.errors import UserError, choose
 from dtn_jax.options import option
 from dtn_jax.parallel.per_device import compile_per_device
-from dtn_jax.tables.plan import ROW_MULTIPLE
+from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, with_copies
 from dtn_jax.tables.routed import AXES
 
 STRATEGIES = ("shard", "pmap")
@@ -60,11 +60,17 @@ class MeshOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """A mesh with the axes `data` and `table`, and the strategy that uses it."""
+    """A mesh with the axes `data` and `table`, and the strategy that uses it.
+
+    Attributes:
+      table_platform: as the option says.
+      everywhere: the packed arrays that every device has whole, `TablePlan.everywhere`.
+    """
 
     mesh: Mesh
     strategy: str = "shard"
     table_platform: str = "auto"
+    everywhere: frozenset[str] = frozenset()
 
     @property
     def platform(self) -> str:
@@ -96,11 +102,22 @@ class Placement:
 
     def state(self, state: Any) -> Any:
         """The sharding of each array of a `State`: tables and their slots by rows."""
-        everywhere = jax.tree.map(lambda _: self.replicated(), state)
-        by_rows = jax.tree.map(
-            lambda a: self.tables() if a.ndim else self.replicated(), (state.tables, state.slots)
-        )
-        return everywhere.replace(tables=by_rows[0], slots=by_rows[1])
+
+        def by_rows(arrays: dict[str, Any]) -> dict[str, Any]:
+            return {
+                name: jax.tree.map(
+                    lambda a, name=name: (
+                        self.tables()
+                        if a.ndim and name not in self.everywhere
+                        else self.replicated()
+                    ),
+                    own,
+                )
+                for name, own in arrays.items()
+            }
+
+        copied = jax.tree.map(lambda _: self.replicated(), state)
+        return copied.replace(tables=by_rows(state.tables), slots=by_rows(state.slots))
 
     def state_places(self, state: Any) -> Any:
         """The shape, dtype and sharding of each array of a `State`, given it or its shapes."""
@@ -162,6 +179,14 @@ def make_placement(config: ConfigDict) -> Placement:
         )
     devices = np.asarray(devices_in_order()[:count]).reshape(count // sharers, sharers)
     return Placement(Mesh(devices, AXES), parallel.strategy, parallel.table_platform)
+
+
+def share_tables(plan: TablePlan, at: Placement, batch_size: int) -> tuple[TablePlan, Placement]:
+    """A plan and a placement that both know which packed arrays every device has whole."""
+    if at.table_mesh is None:
+        return plan, at
+    plan = with_copies(plan, batch_size // at.mesh.size)
+    return plan, dataclasses.replace(at, everywhere=plan.everywhere)
 
 
 def devices_in_order() -> list:

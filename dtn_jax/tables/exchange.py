@@ -13,15 +13,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int, Shaped
 
 from dtn_jax.input import batch_axis
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.routed import Routed
+from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
+
+ALL = PartitionSpec()
 
 LookUp = Callable[[Array, Array], Array]
 Ids, Rows = Int[Array, " N"], Shaped[Array, "N D"]
@@ -59,7 +62,55 @@ class Local:
             return updater.whole(self.lie, table, slots, sums, scalars)
 
 
-Exchange = Local | Routed
+@dataclasses.dataclass(frozen=True)
+class Everywhere:
+    """For rows that every device of a mesh has, batches split over them.
+
+    Each device sums its own gradients over the whole table; the sums of all, and the marks of the
+    rows that they touch, are added up, and every device makes the same step, to the bit.
+    """
+
+    lie: StoredRows
+    updater: Updater | None
+    mesh: Mesh
+
+    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
+        """As `Local.look_up`."""
+        run = self._on_each(self.lie.take, (ALL, BY_EXAMPLE), BY_EXAMPLE)
+        return run(table, ids), ids
+
+    def update(
+        self,
+        table: Array,
+        slots: Any,
+        asked: Ids,
+        looked_up: Rows,
+        gradient: Rows,
+        scalars: Scalars,
+        skipped: Bool[Array, ""] | None,
+    ) -> tuple[Array, Any]:
+        """As `Local.update`."""
+        lie = self.lie
+
+        def update(table, slots, ids, gradient, scalars, skipped):
+            ids = ids if skipped is None else jnp.where(skipped, lie.rows, ids)
+            sums = self.updater.sums(lie, ids, gradient)
+            by_place = sums.touched.reshape(lie.lines, lie.per_line).T  # TPUs pad the last axis
+            touched = jax.lax.psum(by_place.astype(jnp.int32), AXES).T.reshape(lie.by_row) > 0
+            sums = WholeSums(jax.lax.psum(sums.gradient, AXES), touched)
+            return self.updater.whole(lie, table, slots, sums, scalars)
+
+        with jax.named_scope("update_rows"):
+            given = (ALL, ALL, BY_EXAMPLE, BY_EXAMPLE, ALL, ALL)
+            run = self._on_each(update, given, (ALL, ALL))
+            return run(table, slots, asked, gradient, scalars, skipped)
+
+    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+        # check_vma=False: it can't see that all devices make the same step.
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
+
+
+Exchange = Local | Routed | Everywhere
 
 
 def exchanges(
@@ -69,14 +120,16 @@ def exchanges(
 
     Args:
       updater: None for look-ups alone.
-      mesh: tables are split by rows over its axis `table`, and batches over both its axes; without
-        one every device has all rows.
+      mesh: tables are split by rows over its axis `table`, but those that every device has, and
+        batches over both its axes; without one every device has all rows, and nothing travels.
       message_rows: see `routes.room`.
     """
     if mesh is None:
         return {name: Local(lie, updater) for name, lie in plan.arrays.items()}
     return {
-        name: Routed(lie, updater, mesh, plan.platform, message_rows)
+        name: Everywhere(lie, updater, mesh)
+        if name in plan.everywhere
+        else Routed(lie, updater, mesh, plan.platform, message_rows)
         for name, lie in plan.arrays.items()
     }
 

@@ -8,7 +8,7 @@ and updates it once. What travels grows with a device's own examples, not with t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -44,6 +44,10 @@ class Asked(NamedTuple):
     received: Int[Array, " M"]
     counts: Int[Array, " _"]
 
+    def of_device(self) -> Float[Array, " _"]:
+        """`counts`, the mean over devices, given those of all."""
+        return jnp.mean(self.counts.reshape(-1, 3).astype(jnp.float32), axis=0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Routed:
@@ -72,7 +76,7 @@ class Routed:
         """What a step has exchanged, for people.
 
         Args:
-          counts: means of `Asked.counts` over devices and steps.
+          counts: the mean of `Asked.of_device` over steps.
           ids: that a device looks up, padding counted.
           itemsize: bytes of a number in the table.
 
@@ -188,9 +192,3 @@ class Routed:
         if self.mesh.shape["data"] == 1:
             return received
         return jax.lax.all_gather(received, "data", tiled=True)
-
-
-def counted(asked: Mapping[str, Asked]) -> Float[Array, "arrays 3"]:
-    """The means of `Asked.counts` over devices."""
-    by_device = [one.counts.reshape(-1, 3).astype(jnp.float32) for one in asked.values()]
-    return jnp.stack([jnp.mean(counts, axis=0) for counts in by_device])

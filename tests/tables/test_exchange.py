@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from configs import base
 from dtn_jax.optimizers import TABLE_OPTIMIZERS, table_updater
 from dtn_jax.parallel.mesh import AXES
-from dtn_jax.tables.exchange import Local
+from dtn_jax.tables.exchange import Everywhere, Local
 from dtn_jax.tables.routed import Routed
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import lay_out
@@ -37,7 +37,7 @@ def ids_of(kind):
 
 
 @functools.cache
-def mover(devices, sharers, platform, tables, room, dtype):
+def mover(devices, sharers, platform, tables, room, dtype, copied):
     """`(rows, gradients, ids) -> (rows, slots, what was looked up)`, compiled once for all ids."""
     optim = base.get_config().optim
     optim.tables, optim.eps = tables, 1e-4
@@ -45,7 +45,9 @@ def mover(devices, sharers, platform, tables, room, dtype):
     exchange = Local(lie, updater)
     if devices > 1:
         grid = np.asarray(jax.devices()[:devices]).reshape(devices // sharers, sharers)
-        exchange = Routed(lie, updater, Mesh(grid, AXES), platform, room)
+        mesh = Mesh(grid, AXES)
+        exchange = Routed(lie, updater, mesh, platform, room)
+        exchange = Everywhere(lie, updater, mesh) if copied else exchange
 
     @jax.jit
     def move(rows, gradients, ids):
@@ -71,12 +73,20 @@ def mover(devices, sharers, platform, tables, room, dtype):
     return move
 
 
-def moved(kind, devices, sharers=0, platform="cpu", tables="adam", room=0, dtype="float32"):
+def moved(
+    kind, devices, sharers=0, platform="cpu", tables="adam", room=0, dtype="float32", copied=False
+):
     """The rows, what belongs to them, and what each look-up found, after STEPS steps."""
     rng = np.random.default_rng(1)
     rows, gradients = (jnp.asarray(rng.normal(size=s), dtype) for s in ((V, D), (STEPS, N, D)))
-    move = mover(devices, sharers or devices, platform, tables, room, dtype)
-    return [np.asarray(a) for a in move(rows, gradients, ids_of(kind))]
+    move = mover(devices, sharers or devices, platform, tables, room, dtype, copied)
+    found = move(rows, gradients, ids_of(kind))
+    for array in found[:-1] if copied else ():
+        assert array.is_fully_replicated
+        first, *others = (np.asarray(shard.data) for shard in array.addressable_shards)
+        assert len(others) == devices - 1
+        assert all((other == first).all() for other in others)
+    return [np.asarray(a) for a in found]
 
 
 def slow(*case):
@@ -120,6 +130,17 @@ def test_many_devices_move_rows_as_one_does(kind, mesh, platform):
     with jax.enable_x64(True):
         one = moved(kind, 1, dtype="float64")
         many = moved(kind, *MESHES[mesh], platform=platform, room=3, dtype="float64")
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("platform", "tables"), [("cpu", "adam"), ("tpu", "adagrad")])
+def test_copies_on_every_device_move_alike(kind, platform, tables):
+    """As one device's rows do, and to the bit on all: nothing says so to the compiler."""
+    with jax.enable_x64(True):
+        given = {"platform": platform, "tables": tables, "dtype": "float64"}
+        one, many = moved(kind, 1, **given), moved(kind, 8, copied=True, **given)
     for a, b in zip(one, many, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 

@@ -1,0 +1,56 @@
+"""A table that is short beside a device's ids lies whole on every device."""
+
+import jax
+import numpy as np
+import pytest
+from toy_steps import batches, build, config, leaves
+
+from dtn_jax.parallel.mesh import make_placement, share_tables
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+
+STEPS, BATCH = 4, 32
+MODEL = {
+    "model__architecture": "mmoe",
+    "model__experts": "mlp+hcnet",
+    "model__hcnet__codebook_rows": 50,
+    "model__hcnet__hashes": 64,  # of three pairs: 192 codewords an example
+    "optim__eps": 1e-4,
+    "optim__table_l2": 1e-3,
+    "data__batch_size": BATCH,
+    "data__eval_batch_size": BATCH,
+}
+
+
+def trained(devices, **changes):
+    c = config(**MODEL, parallel__devices=devices, **changes)
+    model, plan = build(c)
+    plan, at = share_tables(plan, make_placement(c), BATCH)
+    state = create_state(c, model, plan)
+    state = jax.device_put(state, at.state(state))
+    step = make_train_step(c, model, plan, 100, at.table_mesh)
+    drawn = [batches(STEPS, seed) for seed in (0, 1)]
+    chunk = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *drawn)
+    chunk = at.put(chunk, at.chunk())
+    state, metrics = at.compile(make_train_chunk(step, STEPS), state)(state, chunk, STEPS)
+    return plan, state, metrics
+
+
+@pytest.mark.parametrize("tables", ["adam", "dense"])
+@pytest.mark.parametrize("platform", ["cpu", pytest.param("tpu", marks=pytest.mark.slow)])
+def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
+    with jax.enable_x64(True):
+        given = {"model__dtype": "float64", "optim__tables": tables}
+        plan, one, _ = trained(1, **given)
+        assert not plan.everywhere
+        given["parallel__table_platform"] = platform
+        shared, many, metrics = trained(2, **given)
+        assert shared.everywhere == {"codebook"}
+        for a, b in zip(leaves(one, plan), leaves(many, shared), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    assert "exchange/embedding" in metrics
+    assert "exchange/codebook" not in metrics  # nothing travels
+    for array in jax.tree.leaves((many.tables["codebook"], many.slots["codebook"])):
+        assert array.is_fully_replicated
+        a, b = (np.asarray(shard.data) for shard in array.addressable_shards)
+        np.testing.assert_array_equal(a, b)

@@ -62,7 +62,8 @@ def rows(state: State, plan: TablePlan) -> dict[str, np.ndarray]:
         for path, a in jax.tree_util.tree_leaves_with_path(getattr(state, part)):
             lie, numbers = plan.arrays[path[0].key], np.asarray(a)
             if a.ndim:
-                numbers = lie.to_rows(numbers) if a.shape == lie.shape else numbers.reshape(-1, 1)
+                whole = a.shape == lie.shape
+                numbers = lie.to_rows(numbers) if whole else lie.in_order(numbers.reshape(-1, 1))
                 found[part + jax.tree_util.keystr(path)] = numbers
     return found
 

@@ -1,5 +1,7 @@
 """A checkpoint holds rows as they lay, and is read where they lie otherwise: equal numbers."""
 
+import dataclasses
+
 import chex
 import jax
 import numpy as np
@@ -9,7 +11,7 @@ from saved_states import flip, large_file
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
-from dtn_jax.tables import read_back, row_order
+from dtn_jax.tables import read_back, row_order, stored_pieces
 
 PROGRESS = {"best": {"mean": {"value": 0.5, "step": 1}}}
 ODD = "adam, odd width"
@@ -49,7 +51,7 @@ CASES = (
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """A table has many, and lines of one order are cut by the pieces of the other."""
-    monkeypatch.setattr(read_back, "PIECE", 40_000)
+    monkeypatch.setattr(stored_pieces, "PIECE", 40_000)
 
 
 def save(workdir, given):
@@ -134,9 +136,11 @@ def test_a_cpus_padding_comes_back_too(tmp_path):
 def test_without_a_tag_rows_lie_alone(tmp_path, monkeypatch, platform):
     """As earlier versions saved them: in one piece each."""
     here, there = (drawn(**KINDS["adagrad"], **given) for given in (CPU, platform))
+    arrays = {n: dataclasses.replace(lie, stride=1) for n, lie in here.plan.arrays.items()}
+    here = here._replace(plan=dataclasses.replace(here.plan, arrays=arrays))
     with monkeypatch.context() as patch:
         patch.setattr(row_order, "tag", lambda arrays: {})
-        patch.setattr(read_back, "PIECE", 1 << 30)
+        patch.setattr(stored_pieces, "PIECE", 1 << 30)
         save(tmp_path, here)
     assert_moved(restored(tmp_path, there), there.plan, here)
 
@@ -160,6 +164,10 @@ def test_a_damaged_best_state_is_read_from_the_last_in_another_order(tmp_path, c
         ({"embedding": {"width": 16, "per_line": 8, "lanes": 128, "order": 1}}, "'order': 1"),
         ({"embedding": {"width": 16, "per_line": 0, "lanes": 128}}, "1 or more of them"),
         ({"embedding": {"width": 16, "per_line": 9, "lanes": 128}}, "within a line"),
+        (
+            {"embedding": {"width": 16, "per_line": 1, "lanes": 16, "stride": 7}},
+            "expected a stride of 1024",
+        ),
         ({"embedding": {"width": 8, "per_line": 1, "lanes": 16}}, "expected rows of 16 numbers"),
         (
             {"embedding": {"width": 16, "per_line": 4, "lanes": 64}},

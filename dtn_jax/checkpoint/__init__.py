@@ -18,7 +18,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.parallel import processes
 from dtn_jax.shared_files import full_path, move_aside
 from dtn_jax.state import State
-from dtn_jax.tables import read_back, row_order
+from dtn_jax.tables import read_back, row_order, stored_pieces
 from dtn_jax.tables.plan import TablePlan
 
 T = TypeVar("T")
@@ -210,13 +210,13 @@ class Checkpoints:
         rest = self.reader.restore(Plain(folder), args=args)
         return read_back.with_rows(rest, like, folder, order, self.arrays, self.used)
 
-    def order(self, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
+    def order(self, folder: pathlib.Path) -> dict[str, row_order.Order]:
         """How the rows of each table lie in a folder of arrays."""
         metadata = ocp.PyTreeCheckpointHandler().metadata(Plain(folder)).custom_metadata or {}
         return row_order.read(metadata.get(ROWS), self.arrays, folder.parent)
 
     def _to_save(self, tree: State | dict) -> ocp.args.StandardSave:
-        pieces, whole = ocp.SaveArgs(chunk_byte_size=read_back.PIECE), ocp.SaveArgs()
+        pieces, whole = ocp.SaveArgs(chunk_byte_size=stored_pieces.PIECE), ocp.SaveArgs()
         args = read_back.without_rows(tree, pieces)
         args = jax.tree.map(lambda a: a if a is pieces else whole, args)
         return ocp.args.StandardSave(tree, args, {ROWS: row_order.tag(self.arrays)})

@@ -33,14 +33,15 @@ class DebugOptions:
 
 
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
-    """The packed rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
+    """Where the rows that a batch touches stand: `embedding [B, views, L]`, `codebook [B, P, N]`.
 
     Padding, and every id of a masked row, gets the array's rows V: out of range on purpose, so
     that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
     """
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
     packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
-    rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
+    packed = jnp.where(ids[:, None, :] < 0, plan.rows, packed)
+    rows = {"embedding": plan.arrays["embedding"].places(packed)}
     if plan.codebooks:
         addresses = pair_addresses(
             ids[:, np.asarray(plan.codebook_slots)],

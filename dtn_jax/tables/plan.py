@@ -20,6 +20,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.tables.stored_rows import StoredRows, lay_out
 
 ROW_MULTIPLE = 1024  # tables are padded to so many lines, so that any usual device count divides
+STRIDE = 1024  # of fields' tables: each of up to so many devices has every n-th row
 LARGEST_ID = 2**31 - 1  # ids are int32
 
 
@@ -61,7 +62,7 @@ class TablePlan:
 
     @property
     def used(self) -> dict[str, int]:
-        """The rows of each packed array without its padding; they are its first ones."""
+        """The rows of each packed array without its padding."""
         embedding = sum(self.schema.tables().values()) * len(self.views)
         rows = {"embedding": embedding, "codebook": self.codebook_rows}
         return {name: rows[name] for name in self.arrays}
@@ -92,7 +93,7 @@ def make_plan(
         for table, rows in schema.tables().items():
             first[table], starts = starts, starts + rows
         offsets.append(tuple(first[f.table] for f in schema.slot_fields()))
-    embedding = lay_out(starts, model.embedding_dim, platform, ROW_MULTIPLE)
+    embedding = lay_out(starts, model.embedding_dim, platform, ROW_MULTIPLE, STRIDE)
     if embedding.rows > LARGEST_ID:
         raise UserError(
             f"{embedding.rows:,} table rows: ids are int32, and number the rows of all tables of "
@@ -172,5 +173,10 @@ def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float
 
 def _normal(key: Array, lie: StoredRows) -> Array:
     used = lie.per_line * lie.width
-    drawn = jax.random.normal(key, (lie.lines, used))  # the n-th number depends on n alone
+    shape = lie.lines // lie.stride, used
+    if lie.stride == 1:
+        drawn = jax.random.normal(key, shape)  # the n-th number depends on n alone
+    else:
+        keys = jax.random.split(key, lie.stride)
+        drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(keys).reshape(lie.lines, used)
     return drawn if used == lie.lanes else jnp.pad(drawn, ((0, 0), (0, lie.lanes - used)))

@@ -7,9 +7,7 @@ Rows of padding come and go with it: each order has its own number of them.
 
 from __future__ import annotations
 
-import collections
 import functools
-import itertools
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -22,10 +20,9 @@ import tensorstore as ts
 from jax.sharding import Sharding
 from jaxtyping import Shaped
 
+from dtn_jax.tables import stored_pieces
+from dtn_jax.tables.row_order import Order
 from dtn_jax.tables.stored_rows import StoredRows
-
-PIECE = 8 << 20  # bytes; so much is stored, read and written together
-AHEAD = 7  # pieces that are read while one is written; with its copies, less than 256 MB are held
 
 
 def without_rows(tree: Any, instead: Any) -> Any:
@@ -38,7 +35,7 @@ def with_rows(
     rest: Any,
     like: Any,
     folder: pathlib.Path,
-    order: Mapping[str, tuple[int, int]],
+    order: Mapping[str, Order],
     arrays: Mapping[str, StoredRows],
     used: Mapping[str, int],
 ) -> Any:
@@ -55,7 +52,7 @@ def with_rows(
     def read(path: tuple, leaf: jax.ShapeDtypeStruct) -> jax.Array:
         table, name = _table(path, leaf), jax.tree_util.keystr(path, simple=True, separator=".")
         lie = arrays.get(table) or StoredRows(leaf.shape[0], math.prod(leaf.shape[1:]))
-        given = order.get(table, (1, lie.lanes)), lie, used.get(table, lie.rows)
+        given = order.get(table, Order(1, lie.lanes)), lie, used.get(table, lie.rows)
         return read_back(folder, name, *given, leaf)
 
     return structure.unflatten(
@@ -73,7 +70,7 @@ def _table(path: tuple, array: jax.Array | jax.ShapeDtypeStruct) -> str:
 def read_back(
     folder: pathlib.Path,
     name: str,
-    order: tuple[int, int],
+    order: Order,
     own: StoredRows,
     used: int,
     like: jax.ShapeDtypeStruct,
@@ -86,9 +83,9 @@ def read_back(
     Args:
       folder: holds the arrays.
       name: of the array.
-      order: in which it was saved: the rows of a line, and its numbers.
+      order: in which it was saved.
       own: the order in which it is wanted.
-      used: the number of rows that are no padding; they are the first ones.
+      used: the number of rows that are no padding.
       like: shape (`own.shape` or `own.by_row`), dtype and sharding of the result.
 
     Raises:
@@ -100,19 +97,19 @@ def read_back(
     for (first, last), devices in _parts(like.sharding, like.shape).items():
         part = (last - first, *like.shape[1:])
         arrays = [jnp.zeros(part, like.dtype, device=device) for device in devices]
-        at = 0
-        for lines in _pieces(store, saved, own, first, last):
-            lines = lines.reshape(-1, *part[1:])
+        blocks = stored_pieces.blocks_of(saved, own, last - first)
+        for piece in stored_pieces.in_order(store, saved, own, first, last):
+            lines = piece.lines.reshape(*piece.lines.shape[:2], *part[1:])
             for i, device in enumerate(devices):
-                arrays[i] = _put(arrays[i], jax.device_put(lines, device), np.int32(at))
+                placed = jax.device_put(lines, device)
+                arrays[i] = _put(arrays[i], placed, blocks, np.int32(piece.at))
             jax.block_until_ready(arrays)  # pieces must not queue up
-            at += len(lines)
         parts += arrays
     return jax.make_array_from_single_device_arrays(like.shape, like.sharding, parts)
 
 
 def rows(
-    folder: pathlib.Path, name: str, order: tuple[int, int], own: StoredRows, used: int
+    folder: pathlib.Path, name: str, order: Order, own: StoredRows, used: int
 ) -> Iterator[Shaped[np.ndarray, "N D"]]:
     """The first `used` rows of a checkpoint's array of lines, piece by piece, in their order.
 
@@ -121,13 +118,14 @@ def rows(
     Raises:
       ValueError: there is no such array, or its rows are others.
     """
-    store, (per_line, lanes) = _open(folder, name), order
-    saved = StoredRows(store.shape[0] * per_line, own.width, per_line, lanes)
+    store = _open(folder, name)
+    saved = _saved(store, own.width, order)
     if tuple(store.shape) != saved.shape or saved.rows < used:
         raise ValueError(
-            f"{name} is {list(store.shape)}, expected lines of {lanes} numbers, for {used:,} rows"
+            f"{name} is {list(store.shape)}, expected lines of {order.lanes} numbers, for {used:,} "
+            "rows"
         )
-    return _rows(store, saved, 0, used)
+    return stored_pieces.by_id(store, saved, used)
 
 
 def _open(folder: pathlib.Path, name: str):
@@ -137,27 +135,37 @@ def _open(folder: pathlib.Path, name: str):
 
 
 def _orders(
-    store, name: str, order: tuple[int, int], own: StoredRows, used: int, like: jax.ShapeDtypeStruct
+    store, name: str, order: Order, own: StoredRows, used: int, like: jax.ShapeDtypeStruct
 ) -> tuple[StoredRows, StoredRows]:
     """How an array lies, and how it is wanted."""
-    per_line, lanes = order
-    saved = StoredRows(store.shape[0] * per_line, own.width, per_line, lanes)
+    saved = _saved(store, own.width, order)
     expected = saved.shape
     if like.shape != own.shape:  # a number for each row
-        saved, own = (StoredRows(lie.rows, 1, lie.per_line) for lie in (saved, own))
+        saved, own = (
+            StoredRows(lie.rows, 1, lie.per_line, stride=lie.stride) for lie in (saved, own)
+        )
         expected = saved.by_row
     dtype = store.dtype.numpy_dtype
     if tuple(store.shape) != expected or dtype != like.dtype:
         raise ValueError(
             f"{name} is {dtype} {list(store.shape)}, expected {like.dtype} {list(expected)}"
         )
-    same = (saved.per_line, saved.lanes) == (own.per_line, own.lanes)
+    same = _order(saved) == _order(own)
     if saved.rows != own.rows if same else used > min(saved.rows, own.rows):
         some = f"{own.rows:,}" if same else f"{used:,} and padding"
         raise ValueError(f"{name} has {saved.rows:,} rows, expected {some}")
     if same:  # there is nothing to put in order: a line is a row
         saved = own = StoredRows(own.lines, own.lanes)
     return saved, own
+
+
+def _saved(store, width: int, order: Order) -> StoredRows:
+    """How an array of lines lies in its store."""
+    return StoredRows(store.shape[0] * order.per_line, width, *order)
+
+
+def _order(lie: StoredRows) -> Order:
+    return Order(lie.per_line, lie.lanes, lie.stride)
 
 
 def _parts(sharding: Sharding, shape: tuple[int, ...]) -> dict[tuple[int, int], list[jax.Device]]:
@@ -169,49 +177,8 @@ def _parts(sharding: Sharding, shape: tuple[int, ...]) -> dict[tuple[int, int], 
     return parts
 
 
-def _pieces(
-    store, saved: StoredRows, own: StoredRows, first: int, last: int
-) -> Iterator[np.ndarray]:
-    """The lines [first, last) of the order `own`, piece by piece, as far as rows were saved."""
-    most = max(1, PIECE // (own.lanes * store.dtype.numpy_dtype.itemsize)) * own.per_line
-    held = np.empty((0, own.width), store.dtype.numpy_dtype)  # the rows of an unfinished line
-    for rows in _rows(store, saved, first * own.per_line, last * own.per_line):
-        rows = np.concatenate([held, rows]) if len(held) else rows
-        whole = len(rows) // own.per_line * own.per_line
-        for start in range(0, whole, most):
-            yield own.to_lines(rows[start : min(start + most, whole)])
-        held = rows[whole:].copy()
-    if len(held):
-        yield own.to_lines(np.pad(held, ((0, own.per_line - len(held)), (0, 0))))
-
-
-def _rows(store, saved: StoredRows, first: int, last: int) -> Iterator[np.ndarray]:
-    """Those of the rows [first, last) that were saved, piece by piece."""
-    last = min(last, saved.rows)
-    if first < last:
-        start, stop = first // saved.per_line, -(-last // saved.per_line)
-        for at, lines in _lines(store, start, stop):
-            before = at * saved.per_line
-            rows = saved.to_rows(lines.reshape(len(lines), -1))
-            yield rows[max(first - before, 0) : last - before]
-
-
-def _lines(store, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number of the first, lines) of [start, stop); what is stored together is read once."""
-    together = store.chunk_layout.read_chunk.shape[0]
-    size = together * math.prod(store.shape[1:]) * store.dtype.numpy_dtype.itemsize
-    step = max(1, PIECE // size) * together
-    edges = [start, *range((start // step + 1) * step, stop, step), stop]
-    reading = collections.deque()
-    for a, b in itertools.pairwise(edges):
-        reading.append((a, store[a:b].read()))
-        if len(reading) > AHEAD or size > PIECE:
-            at, lines = reading.popleft()
-            yield at, lines.result()
-    for at, lines in reading:
-        yield at, lines.result()
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _put(array: jax.Array, lines: jax.Array, at: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_slice_in_dim(array, lines, at, axis=0)
+@functools.partial(jax.jit, donate_argnums=0, static_argnums=2)
+def _put(array: jax.Array, lines: jax.Array, blocks: int, at: jax.Array) -> jax.Array:
+    """Puts lines into an array that is seen as so many blocks."""
+    seen = array.reshape(blocks, -1, *array.shape[1:])
+    return jax.lax.dynamic_update_slice_in_dim(seen, lines, at, axis=1).reshape(array.shape)

@@ -5,6 +5,9 @@ moves lines of 128 numbers: of a table of narrower rows its compiler makes padde
 There K = 128 / D rows share a line, `[V / K, 128]`. A number kept for each row (Adam's count,
 row-wise Adagrad's sum) lies in `[V]`, and where K rows share a line in `[V / K, K]`.
 
+Neighbours of a vocabulary are often equally frequent. With a stride S, rows r, r + S, r + 2 S, …
+stand one after another, so that devices that hold ranges of an array have as much to do each.
+
 Float32 is stored as it is, bfloat16 as its bits, in uint16: into an array of bfloat16 XLA writes,
 on a CPU, by way of a copy in float32 of the whole array. Integers are written in place.
 """
@@ -35,12 +38,14 @@ class StoredRows:
       width: D.
       per_line: K, the rows of a line; it divides V.
       lanes: of a line: K·D numbers, then zero padding.
+      stride: S; it divides V / K.
     """
 
     rows: int
     width: int
     per_line: int = 1
     lanes: int = 0
+    stride: int = 1
 
     def __post_init__(self):
         if not self.lanes:
@@ -65,8 +70,17 @@ class StoredRows:
         return self.lanes / (self.per_line * self.width)
 
     def split(self, devices: int) -> StoredRows:
-        """The part that each of `devices` holds."""
-        return dataclasses.replace(self, rows=self.rows // devices)
+        """The part that each of `devices` holds, by the places of its rows."""
+        return dataclasses.replace(self, rows=self.rows // devices, stride=1)
+
+    def places(self, rows: Int[Array | np.ndarray, "*N"]) -> Int[Array | np.ndarray, "*N"]:
+        """Where rows stand, (r mod S) · V / S + r div S; V for those out of range."""
+        xp = np if isinstance(rows, np.ndarray) else jnp
+        known = (rows >= 0) & (rows < self.rows)
+        if self.stride == 1:
+            return xp.where(known, rows, self.rows)
+        at = rows % self.stride * (self.rows // self.stride) + rows // self.stride
+        return xp.where(known, at, self.rows)
 
     def take(self, table: Shaped[Array, "L lanes"], ids: Int[Array, " N"]) -> Shaped[Array, "N D"]:
         """Rows of a table that lies here; those out of range are zeros."""
@@ -86,8 +100,10 @@ class StoredRows:
     def to_lines(
         self, rows: Shaped[Array | np.ndarray, "V D"]
     ) -> Shaped[Array | np.ndarray, "L lanes"]:
-        """Lines of rows; NumPy in, NumPy out."""
+        """Lines of all rows, or of some where S = 1; NumPy in, NumPy out."""
         used = self.per_line * self.width
+        if self.stride > 1:
+            rows = rows.reshape(-1, self.stride, self.width).swapaxes(0, 1)
         lines = rows.reshape(-1, used)
         xp = np if isinstance(rows, np.ndarray) else jnp
         return lines if used == self.lanes else xp.pad(lines, ((0, 0), (0, self.lanes - used)))
@@ -95,8 +111,17 @@ class StoredRows:
     def to_rows(
         self, lines: Shaped[Array | np.ndarray, "L lanes"]
     ) -> Shaped[Array | np.ndarray, "V D"]:
-        """Rows of lines; NumPy in, NumPy out."""
-        return lines[:, : self.per_line * self.width].reshape(-1, self.width)
+        """Rows of all lines, or of some where S = 1; NumPy in, NumPy out."""
+        return self.in_order(lines[:, : self.per_line * self.width].reshape(-1, self.width))
+
+    def in_order(
+        self, stored: Shaped[Array | np.ndarray, "V ..."]
+    ) -> Shaped[Array | np.ndarray, "V ..."]:
+        """What is stored row by row, in the rows' own order."""
+        if self.stride == 1:
+            return stored
+        by_block = stored.reshape(self.stride, -1, *stored.shape[1:])
+        return by_block.swapaxes(0, 1).reshape(stored.shape)
 
     def place(self) -> np.ndarray:
         """Which of its line's rows each lane belongs to, `[lanes]`; K: to none."""
@@ -130,16 +155,16 @@ class StoredRows:
         return jnp.where(jnp.asarray(self.place())[None] == place[:, None], tiled, 0)
 
 
-def lay_out(rows: int, width: int, platform: str, multiple: int) -> StoredRows:
+def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1) -> StoredRows:
     """How at least `rows` rows of `width` numbers lie on a platform (cpu, gpu or tpu).
 
-    The number of lines is padded to `multiple`.
+    The number of lines is padded to `multiple`, which `stride` divides.
     """
     per_line, lanes = 1, width
     if platform == "tpu":
         per_line, lanes = max(1, min(LANES // width, MOST)), -(-width // LANES) * LANES
     lines = -(-rows // (per_line * multiple)) * multiple
-    return StoredRows(lines * per_line, width, per_line, lanes)
+    return StoredRows(lines * per_line, width, per_line, lanes, stride)
 
 
 def to_bits(rows: Array) -> Array:

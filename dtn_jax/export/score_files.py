@@ -23,7 +23,7 @@ from dtn_jax.datasets.logs.raw.unit import Chunk
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.file_columns import check_columns, kept_types, nested
+from dtn_jax.export.file_columns import as_is, binary, check_columns, kept_types, nested
 from dtn_jax.export.joined import Joined
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
@@ -49,7 +49,7 @@ class Job:
       inputs: files, globs, folders; see `raw.files.find`.
       output: a file whose suffix is one of FORMATS.
       columns: the columns to keep beside the scores; None keeps all of single values, but bytes
-        that the model does not read, which may be no text.
+        that the model does not read, which only Parquet can hold.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
@@ -93,10 +93,11 @@ class Job:
         for address, types in self.types.items():
             check_columns(model.encoding, address, types, known == "csv")
         self.lists = list(nested(self.types))
-        binary = {name: None for file in self.files for name in read.binary(file)}
-        self.binary = [name for name in binary if name not in model.columns]
+        self._as_is = {f.address: as_is(read.own(f), model.columns) for f in self.files}
+        types = {a: found | self._as_is[a] for a, found in self.types.items()}
+        self.binary = list(binary(types))
         left = [*self.lists, *self.binary]
-        self.kept = kept_types(self.types, columns, left, model.outputs, output.suffix)
+        self.kept = kept_types(types, columns, left, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
             "model": model.folder.resolve().name,
@@ -181,7 +182,8 @@ class Job:
             wanted = [*self.model.columns, *self.kept]
             wanted = [name for name in dict.fromkeys(wanted) if name in there]
             held = None
-            for chunk in read.chunks(file, unit, wanted, self.input, ROWS):
+            own = self._as_is[file.address].keys() & self.kept.keys()
+            for chunk in read.chunks(file, unit, wanted, self.input, ROWS, as_is=own):
                 if held is not None:
                     yield n, file, held, False
                 held = chunk

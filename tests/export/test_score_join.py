@@ -64,7 +64,9 @@ def test_what_was_joined_before_a_kill_is_joined_anew(made_model, made_day, tmp_
     parts = output.with_name(f"{output.name}.parts")
     (parts / "joined.tmp").write_bytes(b"half of the output")  # as a kill leaves it
     told = []
-    list(Job(made_model, [str(made_day)], output, say=told.append).run())
+    job = Job(made_model, [str(made_day)], output, say=told.append)
+    assert not (parts / "joined.tmp").exists()
+    list(job.run())
     assert "resuming" in told[0]
     assert output.read_bytes() == expected
     assert not parts.exists()

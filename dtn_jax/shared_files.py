@@ -77,6 +77,19 @@ def write_whole(path: pathlib.Path, text: str) -> None:
         os.fsync(file.fileno())  # else a power cut may leave the new name and none of the text
 
 
+def to_disk(path: pathlib.Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk.
+
+    A power cut must not leave a name without what it names, or take away both a new file and the
+    old one that it replaces.
+    """
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Where a file is written that takes its place once it is whole; no two processes have the

@@ -28,15 +28,20 @@ BATCH = 1024
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
+    if known.batch_size is not None and not known.onnx:
+        raise UserError(
+            f"--batch_size={known.batch_size} is for --onnx; a model's folder has no fixed size"
+        )
     if known.again:
         check_alone(known, "again")
         make_again(known.again, known.plugins)
         return
     if known.onnx:
         check_alone(known, "onnx", "out")
-        if not known.out or known.batch_size < 1:
+        size = BATCH if known.batch_size is None else known.batch_size
+        if not known.out or size < 1:
             raise UserError("--onnx wants a file, --out=FILE.onnx, and a --batch_size of 1 or more")
-        write_onnx(known.onnx, known.out, known.batch_size, known.plugins)
+        write_onnx(known.onnx, known.out, size, known.plugins)
         return
     workdirs = [part.strip() for part in known.workdir.split(",") if part.strip()]
     if not workdirs:
@@ -91,7 +96,7 @@ def make_parser() -> command.Parser:
     add("again", "a model's folder, whose program is made anew")
     add("onnx", "a model's folder, to be written to --out as an ONNX file (see docs/export.md)")
     parser.add_argument(
-        "--batch_size", type=int, default=BATCH, help=f"of the ONNX file's inputs (default {BATCH})"
+        "--batch_size", type=int, default=None, help=f"of the ONNX file's inputs (default {BATCH})"
     )
     add("plugins", "where the run's plug-ins are now, if not where the run had them")
     add("data_dir", "where prepared sets are now, if not where the run had them")

@@ -12,6 +12,7 @@ from dtn_jax.errors import UserError, choose
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.raw_rows import check_there
 
+_FORMATS = {".csv": "CSV", ".jsonl": "JSON", ".ndjson": "JSON"}  # which lack types
 _LISTS = {
     False: "such as ['a', 'b']",
     True: "which CSV does not have: write Parquet or JSON lines",
@@ -46,11 +47,11 @@ def kept_types(
       wanted: the columns to keep; None keeps all but those of `left`, in the order of the files.
       left: columns that are kept only where `wanted` names them.
       outputs: the names of the scores.
-      suffix: of the output; CSV has no lists.
+      suffix: of the output, which says what it can hold.
 
     Raises:
-      UserError: no file has a wanted column, it has a score's name, or types that do not go
-        together.
+      UserError: no file has a wanted column, it has a score's name, types that do not go together,
+        or one that the output's format does not have.
     """
     every = list(dict.fromkeys(name for own in types.values() for name in own))
     if wanted is None:
@@ -64,9 +65,36 @@ def kept_types(
                 "the columns to keep, with --columns"
             )
         found[name] = _common(name, {a: own[name] for a, own in types.items() if name in own})
-        if _nested(found[name]) and suffix == ".csv":
-            raise UserError(f"column {name!r} holds lists, and CSV has none")
+        if what := _lacking(found[name], suffix):
+            raise UserError(
+                f"column {name!r} holds {what}, which {_FORMATS[suffix]} does not have; leave it "
+                "out, with --columns=… of the others, or write Parquet"
+            )
     return found
+
+
+def _lacking(dtype: object, suffix: str) -> str:
+    """What a column of this type holds that the output's format does not have; '' if nothing."""
+    if suffix == ".csv" and _nested(dtype):
+        return "lists"
+    if suffix == ".csv" and dtype == pl.Duration:
+        return "durations"
+    return "bytes" if suffix in _FORMATS and _of_bytes(dtype) else ""
+
+
+def as_is(own: Types, read: Collection[str]) -> Types:
+    """The columns that are kept as they are in a file, where scoring reads them in another type.
+
+    Args:
+      own: their types; see `raw.read.own`.
+      read: the columns of the model, which has bytes as text: so they are kept.
+    """
+    return {name: t for name, t in own.items() if name not in read or not _of_bytes(t)}
+
+
+def binary(types: Mapping[str, Types]) -> dict[str, None]:
+    """The columns of bytes, in the order of the files."""
+    return {n: None for own in types.values() for n, dtype in own.items() if dtype == pl.Binary}
 
 
 def nested(types: Mapping[str, Types]) -> dict[str, None]:
@@ -90,6 +118,10 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
     lost = made.is_null() & column.is_not_null()
     if column.dtype.is_float() and made.dtype.is_integer():
         lost |= (made.cast(column.dtype) != column).fill_null(False)
+    if column.dtype.is_decimal() and made.dtype.is_float():
+        lost |= (made.cast(column.dtype, strict=False) != column).fill_null(
+            True
+        ) & made.is_not_null()
     if lost.any():
         raise _unfit(file, column, repr(column.filter(lost)[0]), dtype)
     return made
@@ -97,13 +129,17 @@ def cast(column: pl.Series, dtype: object, file: str) -> pl.Series:
 
 def _unfit(file: str, column: pl.Series, holds: str, dtype: object) -> UserError:
     return UserError(
-        f"{file}: column {column.name!r} holds {holds}, where the output has {dtype}, as the "
-        "file's first lines do; choose other columns, with --columns"
+        f"{file}: column {column.name!r} holds {holds}, where the output has {dtype}, as other "
+        "files or the first lines do; choose other columns, with --columns"
     )
 
 
 def _nested(dtype: object) -> bool:
     return isinstance(dtype, pl.List | pl.Array | pl.Struct)
+
+
+def _of_bytes(dtype: object) -> bool:
+    return (dtype.inner if isinstance(dtype, pl.List) else dtype) == pl.Binary
 
 
 def _common(name: str, own: Mapping[str, object]) -> object:

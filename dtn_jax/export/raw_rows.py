@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from dtn_jax.datasets.logs.raw import json_types
+from dtn_jax.datasets.logs.raw import arrow_types, json_types
 from dtn_jax.datasets.logs.raw.json_types import Kinds
 from dtn_jax.datasets.logs.raw.lines import NOT_UTF8
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
@@ -84,12 +84,12 @@ def plain(column: pl.Series, bad: Bad) -> pl.Series:
     """
     dtype, name = column.dtype, column.name
     if isinstance(dtype, pl.Decimal):
-        return column.cast(pl.Float64)
+        return arrow_types.floats(column)
     if isinstance(dtype, pl.Array):
         return plain(column.arr.to_list(), bad)
     if isinstance(dtype, pl.List):
         if isinstance(dtype.inner, pl.Decimal):
-            return column.cast(pl.List(pl.Float64))
+            return arrow_types.floats(column)
         if not dtype.inner.is_nested() and dtype.inner not in (pl.Object, pl.Binary, pl.Duration):
             return column
     elif dtype == pl.Binary:

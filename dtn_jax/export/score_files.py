@@ -23,7 +23,8 @@ from dtn_jax.datasets.logs.raw.unit import Chunk
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
-from dtn_jax.export.file_columns import check_columns, kept_types, nested
+from dtn_jax.export.file_columns import as_is, binary, check_columns, kept_types, nested
+from dtn_jax.export.joined import Joined
 from dtn_jax.export.model import Model
 from dtn_jax.export.model_folder import MANIFEST, sha256
 from dtn_jax.export.pieces import Piece, encoded_rows, piece_of
@@ -48,7 +49,7 @@ class Job:
       inputs: files, globs, folders; see `raw.files.find`.
       output: a file whose suffix is one of FORMATS.
       columns: the columns to keep beside the scores; None keeps all of single values, but bytes
-        that the model does not read, which may be no text.
+        that the model does not read, which only Parquet can hold.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
@@ -92,10 +93,11 @@ class Job:
         for address, types in self.types.items():
             check_columns(model.encoding, address, types, known == "csv")
         self.lists = list(nested(self.types))
-        binary = {name: None for file in self.files for name in read.binary(file)}
-        self.binary = [name for name in binary if name not in model.columns]
+        self._as_is = {f.address: as_is(read.own(f), model.columns) for f in self.files}
+        types = {a: found | self._as_is[a] for a, found in self.types.items()}
+        self.binary = list(binary(types))
         left = [*self.lists, *self.binary]
-        self.kept = kept_types(self.types, columns, left, model.outputs, output.suffix)
+        self.kept = kept_types(types, columns, left, model.outputs, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
         self.metadata = {
             "model": model.folder.resolve().name,
@@ -103,7 +105,10 @@ class Job:
         }
         self.parts = Parts(output, self._made_from(), say)
         self._part: Part | None = None  # that is being written
-        self.tally = Tally()
+        self._joined: Joined | None = None  # the output, of the first `_appended` units
+        self._appended = 0
+        self._warned = False
+        self.tally = Tally()  # of these
         self.tallies = {n: self.parts.done(n) for n in range(len(self.units))}
         self.left = [n for n, found in self.tallies.items() if found is None]
         if self.resumed:
@@ -132,6 +137,9 @@ class Job:
             for found in self.tallies.values():
                 if found is not None:
                     self._check(found.account)
+            empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
+            with self.parts.told():
+                self._joined = self.parts.joined(empty, self.metadata)
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
             encoders = pool(stack, threads, "encode")
             writer = pool(stack, 1, "write")
@@ -149,19 +157,20 @@ class Job:
                 yield len(piece.encoded)
             for future in written:
                 future.result()
-            for n in range(len(self.units)):
-                self.tally.include(self.tallies[n])
-            self.tally.check(self.max_bad_rate, self.parts.folder)
-            if len(self.units) > 1:
-                self.say(f"writing {self.parts.output.name}, of {len(self.units)} pieces")
-            empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
             with self.parts.told():
-                self.parts.join(len(self.units), empty, self.metadata)
+                while self._appended < len(self.units):  # of an earlier call
+                    self._join()
+                self.tally.check(self.max_bad_rate, self.parts.folder)
+                self.parts.finish(self._joined)
+                self._joined = None
 
     def _end(self) -> None:
         if self._part is not None:  # an error has come between
             self._part.abandon()
             self._part = None
+        if self._joined is not None:
+            self._joined.abandon()
+            self._joined = None
         self.parts.release()
 
     def _chunks(self) -> Iterator[tuple[int, RawFile, Chunk, bool]]:
@@ -173,7 +182,8 @@ class Job:
             wanted = [*self.model.columns, *self.kept]
             wanted = [name for name in dict.fromkeys(wanted) if name in there]
             held = None
-            for chunk in read.chunks(file, unit, wanted, self.input, ROWS):
+            own = self._as_is[file.address].keys() & self.kept.keys()
+            for chunk in read.chunks(file, unit, wanted, self.input, ROWS, as_is=own):
                 if held is not None:
                     yield n, file, held, False
                 held = chunk
@@ -191,11 +201,12 @@ class Job:
     def _write(self, piece: Piece, logits: np.ndarray) -> None:
         """In a thread of its own, which takes the pieces in their order."""
         with self.parts.told():
-            self._append(piece, logits)
+            self._add(piece, logits)
+            self._join()  # a piece takes longer to score, so those of an earlier call keep no one
 
-    def _append(self, piece: Piece, logits: np.ndarray) -> None:
+    def _add(self, piece: Piece, logits: np.ndarray) -> None:
         if self._part is None:
-            self._part = self.parts.open(piece.unit, piece.unit == 0)
+            self._part = self.parts.open(piece.unit)
             self._own = Tally()
         if len(piece.encoded) or piece.last:
             scores = self.model.scores(logits)
@@ -206,6 +217,19 @@ class Job:
             self.parts.close(piece.unit, self._part, self._own)
             self.tallies[piece.unit] = self._own
             self._part = None
+
+    def _join(self) -> None:
+        """Appends the next unit to the output, if it is done."""
+        found = self.tallies.get(self._appended)
+        if found is None:
+            return
+        self.parts.append(self._appended, self._joined)
+        self.tally.include(found)
+        self._appended += 1
+        warning = self.tally.warning(self.max_bad_rate)
+        if warning and not self._warned and self._appended < len(self.units):
+            self._warned = True
+            self.say(warning)
 
     def _made_from(self) -> dict:
         """What the scores depend on, and how the rows are cut."""

@@ -3,7 +3,9 @@
 Beside OUTPUT lies the folder `OUTPUT.parts`: `made_from.json`, what is being scored and by which
 model, and for each unit that is done its rows, `000012.FORMAT`, and `000012.json`, their checksum
 and their tally. Each is written beside its place and moved there when it is whole.
-Parts of Parquet are Arrow files, which are faster to write.
+Parts of Parquet are Arrow files, which are faster to write; those of CSV have no header. The output
+is written there too, `joined.tmp`, a unit after the other as they are done, and moved to its place.
+After a kill it is begun anew, from the parts.
 """
 
 from __future__ import annotations
@@ -13,25 +15,27 @@ import json
 import os
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dtn_jax.checksums import UNREADABLE, checksum
 from dtn_jax.errors import UserError
+from dtn_jax.export.joined import Joined
 from dtn_jax.export.tally import Tally
 from dtn_jax.shared_files import REMEDIES, TEMPORARY, locked, replacing, write_whole
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 PARTS = {"parquet": ".arrow", "csv": ".csv", "jsonl": ".jsonl"}  # suffixes
 MADE_FROM = "made_from.json"
+JOINED = f"joined{TEMPORARY}"  # the output while it is being written
 # the names of what lies in the folder; no other file is ever removed
-OWN = re.compile(rf"lock|({re.escape(MADE_FROM)}|\d{{6,}}\.[a-z]+)(\.\w+{re.escape(TEMPORARY)})?")
-PIECE = 1 << 20  # bytes that are copied at a time
+OWN = re.compile(
+    rf"lock|{re.escape(JOINED)}"
+    rf"|({re.escape(MADE_FROM)}|\d{{6,}}\.[a-z]+)(\.\w+{re.escape(TEMPORARY)})?"
+)
 
 
 def output_path(output: str | pathlib.Path, replace: bool) -> pathlib.Path:
@@ -61,8 +65,8 @@ def _named(output: pathlib.Path) -> Iterator[None]:
 class Part:
     """The scored rows of a unit, written chunk by chunk; whole once it is closed."""
 
-    def __init__(self, path: pathlib.Path, header: bool):
-        self.path, self.header = path, header
+    def __init__(self, path: pathlib.Path):
+        self.path = path
         self._replacing = replacing(path)
         self._temporary = self._replacing.__enter__()
         self._file: IO | None = None
@@ -78,8 +82,7 @@ class Part:
                 self._arrow = pa.ipc.new_file(self._file, table.schema, options=options)
             self._arrow.write_table(table)
         elif self.path.suffix == PARTS["csv"]:
-            frame.write_csv(self._file, include_header=self.header)
-            self.header = False
+            frame.write_csv(self._file, include_header=False)
         else:
             frame.write_ndjson(self._file)
 
@@ -117,6 +120,8 @@ class Parts:
             self._begin(made_from, say)
 
     def _begin(self, made_from: Any, say: Callable[[str], None]) -> None:
+        if self.folder.is_symlink():
+            raise UserError(f"{self.folder} is a link, expected a folder or nothing: delete it")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_own()
         self._lock = locked(self.folder / "lock")
@@ -195,27 +200,34 @@ class Parts:
         except UNREADABLE:
             return None
 
-    def open(self, unit: int, first: bool) -> Part:
-        return Part(self._of(unit), first)
+    def open(self, unit: int) -> Part:
+        return Part(self._of(unit))
 
     def close(self, unit: int, part: Part, tally: Tally) -> None:
         part.close()
         found = {"checksum": checksum(part.path)} | tally.to_json()
         write_whole(self._of(unit, ".json"), json.dumps(found))
 
-    def join(self, units: int, empty: pl.DataFrame, metadata: Mapping[str, str]) -> None:
-        """Writes the output, which appears whole, and removes the parts."""
-        paths = [self._of(unit) for unit in range(units)]
-        with replacing(self.output) as temporary:
-            if self.format == "parquet":
-                _write_parquet(temporary, paths, empty.to_arrow().schema, metadata)
-            else:
-                with temporary.open("wb") as file:
-                    if not paths and self.format == "csv":
-                        empty.write_csv(file)
-                    for path in paths:
-                        with path.open("rb") as part:
-                            shutil.copyfileobj(part, file, PIECE)
+    def joined(self, empty: pl.DataFrame, metadata: Mapping[str, str]) -> Joined:
+        """The output, which has no rows as yet; `empty` has its columns."""
+        return Joined(self.folder / JOINED, self.output, empty, metadata)
+
+    def append(self, unit: int, joined: Joined) -> None:
+        """Appends a unit to the output.
+
+        Raises:
+          UserError: its part has changed since it was scored.
+        """
+        if self.done(unit) is None:
+            raise UserError(
+                f"{self._of(unit)} is damaged: its checksum is another than when it was scored; "
+                "run the same command again, which scores its rows anew and keeps the others"
+            )
+        joined.append(self._of(unit))
+
+    def finish(self, joined: Joined) -> None:
+        """Puts the output in its place, and removes the parts."""
+        joined.close()
         self._remove()
 
     def _of(self, unit: int, suffix: str = "") -> pathlib.Path:
@@ -227,15 +239,3 @@ class Parts:
             return path.read_text()
         except (OSError, UnicodeDecodeError):
             return ""
-
-
-def _write_parquet(
-    output: pathlib.Path, paths: list[pathlib.Path], schema: pa.Schema, metadata: Mapping[str, str]
-) -> None:
-    """A row group for each part; texts alone are worth a dictionary."""
-    texts = [f.name for f in schema if pa.types.is_large_string(f.type)]
-    schema = schema.with_metadata(dict(metadata))
-    with pq.ParquetWriter(output, schema, compression="zstd", use_dictionary=texts) as writer:
-        for path in paths:
-            with pa.OSFile(str(path)) as file:
-                writer.write_table(pa.ipc.open_file(file).read_all().cast(schema))

@@ -31,6 +31,17 @@ class Tally:
         self.account.include(later.account)
         self.values = added(self.values, later.values)
 
+    def warning(self, most: float) -> str:
+        """What to say early, while rows may follow, where more than this share is bad; else ''."""
+        account = self.account
+        if not account.exceeds(most):
+            return ""
+        return (
+            f"warning: {account.rejected:,} of the first {account.rows:,} rows have no scores, "
+            f"more than --max_bad_rate={most:g} allows; if it stays so, no output is written. "
+            f"{self.reasons()[0]}"
+        )
+
     def check(self, most: float, kept: pathlib.Path) -> None:
         """Raises UserError where more than this share of the rows is bad; `kept` has the scores."""
         account = self.account

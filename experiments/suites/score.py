@@ -32,7 +32,8 @@ from .logs import SCHEMA, columns
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
 PREPARED, QUICK_PREPARED = 200_000, 20_000  # rows of the log that the models are trained on
-SCORED, QUICK_SCORED = 131_072, 1_024  # by DTN
+SCORED, QUICK_SCORED = 524_288, 1_024  # by DTN
+GROUP = 131_072  # rows of a row group: the file has several units, as in use
 SIZES, QUICK_SIZES = (10**6, 10**7), (2_000, 4_000)  # of the files whose memory is measured
 ENCODED, FORMS = 65_536, ("Parquet's types", "texts, as of CSV")
 ROUNDS = 5
@@ -82,7 +83,7 @@ def rates(model: Model, folder: pathlib.Path, quick: bool) -> tuple[list[dict], 
     """DTN: the bare forward pass, and from file to file."""
     size = QUICK_SCORED if quick else SCORED
     frame, largest = columns(size, 1), model.batches.largest
-    frame.write_parquet(folder / "day.parquet")
+    frame.write_parquet(folder / "day.parquet", row_group_size=GROUP)
     starts = range(0, size, largest)
     batches = [program_inputs(model, frame[start : start + largest]) for start in starts]
     weights, program = model.batches.weights.placed, model.batches.program

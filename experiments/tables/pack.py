@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import replacing
+from dtn_jax.shared_files import replacing, to_disk
 
 from . import draws
 
@@ -61,11 +61,7 @@ def write(folder: pathlib.Path, content: Mapping[str, Mapping]) -> None:
         back = decoded(temporary.read_bytes())
         if json.dumps(back, sort_keys=True) != json.dumps(content, sort_keys=True):
             raise OSError(f"{temporary} does not hold what was written to it")
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # the new name, before anything that relies on it is deleted
-    finally:
-        os.close(directory)
+    to_disk(folder)  # the new name, before anything that relies on it is deleted
 
 
 def encoded(content: Mapping[str, Mapping]) -> bytes:

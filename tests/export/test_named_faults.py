@@ -9,6 +9,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import description, json_text, reading
 from dtn_jax.export.serve.refused import Refused
+from experiments import export as export_command
 from experiments import score
 
 
@@ -18,6 +19,12 @@ def test_options_and_places(tmp_path):
         score.main([*given, "--batch_rows=100"])
     with pytest.raises(UserError, match="is not there, so it holds no model"):
         score.main(given)
+
+
+@pytest.mark.parametrize("more", [["--workdir=a", "--out=b"], ["--again=a"]])
+def test_a_batch_size_has_no_use_without_onnx(more):
+    with pytest.raises(UserError, match="--batch_size=64 is for --onnx"):
+        export_command.main([*more, "--batch_size=64"])
 
 
 def test_columns_and_the_example(tmp_path):

@@ -75,16 +75,17 @@ def harmless(
       weighted: whether rows count by their weights.
       tasks: whose outputs the model gives.
     """
-    before = _losses({}, scores, schema, weighted, derived(schema, tasks))
+    rows = _Validation(scores, schema, weighted)
+    before = _losses({}, rows, derived(schema, tasks))
 
     def rises(calibrations: Mapping[str, Mapping]) -> dict[tuple[str, str], Rise]:
-        after = _losses(calibrations, scores, schema, weighted, list(before))
+        after = _losses(calibrations, rows, list(before))
         return {key: _rise(before[key], after[key]) for key in before}
 
     kept = dict(choices)
     found = rises(_of(kept))
     if worse := [key for key in found if found[key].excess]:
-        together = kept | _joined(choices, scores, schema, weighted, worse)
+        together = kept | _joined(choices, rows, worse)
         if not any(rise.excess for rise in rises(_of(together)).values()):
             return together
     while worse := [key for key in found if found[key].excess]:
@@ -101,16 +102,13 @@ def harmless(
 
 
 def _joined(
-    choices: Mapping[str, Choice],
-    scores: Scores,
-    schema: Schema,
-    weighted: bool,
-    worse: Sequence[tuple[str, str]],
+    choices: Mapping[str, Choice], rows: _Validation, worse: Sequence[tuple[str, str]]
 ) -> dict[str, Choice]:
     """Platt's calibrations for the uncalibrated tasks that these outputs are derived from."""
-    platt, found = fit_calibration.fit(scores, schema, weighted, "platt"), {}
+    platt = fit_calibration.fit(rows.scores, rows.schema, rows.weighted, "platt")
+    found = {}
     for task, space in worse:
-        for name in [*_chain(task, schema), *_chain(space, schema)]:
+        for name in [*_chain(task, rows.schema), *_chain(space, rows.schema)]:
             own = choices[name]
             gains = own.losses.get("platt", np.inf) < own.losses.get("none", np.inf)
             if own.calibration["method"] == "none" and gains:
@@ -145,6 +143,15 @@ def _of(choices: Mapping[str, Choice]) -> dict[str, dict]:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Validation:
+    """As the arguments of `harmless`."""
+
+    scores: Scores
+    schema: Schema
+    weighted: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class _Losses:
     """Of one output's rows: the log loss, weight and unit (a group, or a row) of each."""
 
@@ -162,19 +169,15 @@ def _rise(before: _Losses, after: _Losses) -> Rise:
 
 
 def _losses(
-    calibrations: Mapping[str, Mapping],
-    scores: Scores,
-    schema: Schema,
-    weighted: bool,
-    outputs: Sequence[tuple[str, str]],
+    calibrations: Mapping[str, Mapping], rows: _Validation, outputs: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], _Losses]:
     """The log losses of those of these outputs that have rows enough."""
     if not outputs:
         return {}
-    logits = calibration.apply(calibrations, scores.logits, schema)
-    known, found = dataclasses.replace(scores, logits=logits), {}
+    logits = calibration.apply(calibrations, rows.scores.logits, rows.schema)
+    known, found = dataclasses.replace(rows.scores, logits=logits), {}
     for task, space in outputs:
-        z, y, w, unit = fit_calibration.sample(task, space, known, schema, weighted)
+        z, y, w, unit = fit_calibration.sample(task, space, known, rows.schema, rows.weighted)
         if not fit_calibration.too_few(y, unit):
             found[task, space] = _Losses(fit_calibration.row_losses(z, y), w, unit)
     return found

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from dtn_jax.errors import UserError
 from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.shared_files import to_disk
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 AT_FDCWD, EXCHANGE = -100, 2  # of Linux' renameat2
@@ -42,10 +43,10 @@ def new_folder(out: pathlib.Path, replace: bool) -> Iterator[pathlib.Path]:
     try:
         yield made
         for path in (*made.rglob("*"), made):
-            _to_disk(path)
+            to_disk(path)
         check_free(out, replace)  # another process may have made it
         put_in_place(made, out)
-        _to_disk(out.parent)
+        to_disk(out.parent)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -105,10 +106,3 @@ def _lock(folder: pathlib.Path) -> int:
         os.close(held)
         raise
     return held
-
-
-def _to_disk(path: pathlib.Path) -> None:
-    """A power cut must not leave a name without what it names."""
-    opened = os.open(path, os.O_RDONLY)
-    os.fsync(opened)
-    os.close(opened)

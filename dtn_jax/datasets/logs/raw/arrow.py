@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -24,10 +24,10 @@ def schema(file: RawFile) -> Types:
         return arrow_types.schema(reader.schema)
 
 
-def binary(file: RawFile) -> list[str]:
-    """The columns of bytes."""
+def own(file: RawFile) -> Types:
+    """The columns of decimals and of bytes, and their own types."""
     with _opened(file) as reader:
-        return arrow_types.binary(reader.schema)
+        return arrow_types.own(reader.schema)
 
 
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
@@ -42,7 +42,9 @@ def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
     return joined(sizes, rows)
 
 
-def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+def chunks(
+    file: RawFile, unit: Unit, columns: Sequence[str], rows: int, as_is: Collection[str] = ()
+) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`."""
     columns, first = list(columns), unit.first_row
     with _opened(file) as reader:
@@ -53,7 +55,7 @@ def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iter
             for start in range(0, batch.num_rows, rows):
                 part = batch.slice(start, rows)
                 with _told(file, n):
-                    chunk = arrow_types.chunk(part, columns, first)
+                    chunk = arrow_types.chunk(part, columns, first, as_is)
                 yield chunk
                 first += part.num_rows
     unit.check(file.address, first - unit.first_row)

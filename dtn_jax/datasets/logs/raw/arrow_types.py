@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -14,29 +16,31 @@ from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types
 from dtn_jax.errors import UserError
 
+DIGITS = 38  # of a decimal, at most, in polars
 
-def target(type: pa.DataType) -> pa.DataType | None:
+
+def target(type: pa.DataType, as_is: bool = False) -> pa.DataType | None:
     """The type that a column is read as; None for a nested one that no check can use.
 
     Dictionaries become their values, decimals floats, binary columns text, lists of a fixed size
-    lists.
+    lists. With `as_is`, decimals stay decimals, and bytes bytes.
 
     Raises:
       UnicodeDecodeError: the name of a list's values is not UTF-8.
     """
     if isinstance(type, pa.BaseExtensionType):
-        return target(type.storage_type)
+        return target(type.storage_type, as_is)
     if is_.is_dictionary(type) or is_.is_run_end_encoded(type):
-        return target(type.value_type)
+        return target(type.value_type, as_is)
     if is_.is_decimal(type):
-        return pa.float64()
+        return _decimal(type) if as_is else pa.float64()
     if is_.is_float16(type):
         return pa.float32()
     if _is_binary(type):
-        return pa.large_string()
+        return pa.large_binary() if as_is else pa.large_string()
     if _is_list(type):
         str(type.value_field.name)  # polars panics where it is not text; here that is raised
-        value = target(type.value_type)
+        value = target(type.value_type, as_is)
         return None if value is None else pa.large_list(value)
     return None if is_.is_nested(type) or is_.is_interval(type) else type
 
@@ -46,14 +50,30 @@ def schema(types: pa.Schema) -> Types:
     found = {}
     for field in types:
         read = target(field.type)
-        empty = None if read is None else pl.from_arrow(pa.array([], read))
-        found[field.name] = pl.Struct([]) if empty is None else empty.dtype
+        found[field.name] = pl.Struct([]) if read is None else _of_polars(read)
     return found
 
 
-def binary(types: pa.Schema) -> list[str]:
-    """The columns of bytes, which are read as text."""
-    return [field.name for field in types if _is_binary(field.type)]
+def own(types: pa.Schema) -> Types:
+    """The types, read as they are, of the columns of decimals and of bytes, lists of them too."""
+    pairs = [(field.name, field.type, target(field.type, as_is=True)) for field in types]
+    return {n: _of_polars(read) for n, type, read in pairs if read != target(type)}
+
+
+def floats(decimals: pl.Series) -> pl.Series:
+    """Decimals, alone or in lists, as they are read; polars' own floats differ in the last bit."""
+    return _series(decimals.to_arrow()).alias(decimals.name)
+
+
+def _of_polars(type: pa.DataType) -> object:
+    return pl.from_arrow(pa.array([], type)).dtype
+
+
+def _decimal(type: pa.DataType) -> pa.DataType:
+    """The type in which polars holds such decimals; longer ones raise ArrowInvalid."""
+    if is_.is_decimal128(type) and 0 <= type.scale <= type.precision:
+        return type
+    return pa.decimal128(DIGITS, min(max(type.scale, 0), DIGITS))
 
 
 def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
@@ -68,27 +88,31 @@ def check_columns(file: RawFile, types: pa.Schema, columns: list[str]) -> None:
             )
 
 
-def chunk(batch: pa.RecordBatch, columns: list[str], first: int) -> Chunk:
-    """A batch as a chunk whose first row has the number `first`.
+def chunk(
+    batch: pa.RecordBatch, columns: list[str], first: int, as_is: Collection[str] = ()
+) -> Chunk:
+    """A batch as a chunk whose first row has the number `first`; the columns of `as_is` are `own`.
 
     Raises:
-      pa.ArrowInvalid: it is damaged.
+      pa.ArrowInvalid: it is damaged, or a decimal has more than DIGITS digits.
     """
     read = [_plain(batch.column(name)) for name in columns]
     numbers, bad = first + np.arange(batch.num_rows), {}
     for name, column in zip(columns, read):
-        for row, value in _not_utf8(column).items():
+        for row, value in _not_utf8(column, name in as_is).items():
             bad.setdefault(row, Reject(first + row, NOT_UTF8, name, repr(value)))
     if bad:
         kept = np.ones(batch.num_rows, bool)
         kept[list(bad)] = False
         read, numbers = [column.filter(pa.array(kept)) for column in read], numbers[kept]
-    frame = pl.DataFrame({name: _series(column) for name, column in zip(columns, read)})
+    frame = pl.DataFrame(
+        {name: _series(column, name in as_is) for name, column in zip(columns, read)}
+    )
     return Chunk(frame, numbers, [bad[row] for row in sorted(bad)])
 
 
-def _series(array: pa.Array) -> pl.Series:
-    read = target(array.type)
+def _series(array: pa.Array, as_is: bool = False) -> pl.Series:
+    read = target(array.type, as_is)
     return pl.from_arrow(array if array.type == read else array.cast(read))
 
 
@@ -104,14 +128,16 @@ def _plain(array: pa.Array) -> pa.Array:
     return array
 
 
-def _not_utf8(array: pa.Array) -> dict[int, bytes | list]:
+def _not_utf8(array: pa.Array, as_is: bool) -> dict[int, bytes | list]:
     """{row: value} of text, alone or in lists, that is not UTF-8, which polars takes unchecked.
+
+    Bytes that are read as they are count as none.
 
     Raises:
       pa.ArrowInvalid: the array is damaged in another way.
     """
     inner = array.type.value_type if _is_list(array.type) else array.type
-    if not _is_text(inner) and not _is_binary(inner):
+    if not _is_text(inner) and (as_is or not _is_binary(inner)):
         array.validate(full=True)
         return {}
     raw = array.cast(_like(array.type, pa.large_binary()))

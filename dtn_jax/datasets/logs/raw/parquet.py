@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,10 +22,10 @@ def schema(file: RawFile) -> Types:
         return arrow_types.schema(parquet.schema_arrow)
 
 
-def binary(file: RawFile) -> list[str]:
-    """The columns of bytes."""
+def own(file: RawFile) -> Types:
+    """The columns of decimals and of bytes, and their own types."""
     with _opened(file) as parquet:
-        return arrow_types.binary(parquet.schema_arrow)
+        return arrow_types.own(parquet.schema_arrow)
 
 
 def pieces(file: RawFile, rows: int) -> list[tuple[int, int, int, int]]:
@@ -47,18 +47,21 @@ def joined(sizes: Sequence[int], rows: int) -> list[tuple[int, int, int, int]]:
     return [*found, (start, len(sizes), first, held)] if held else found
 
 
-def chunks(file: RawFile, unit: Unit, columns: Sequence[str], rows: int) -> Iterator[Chunk]:
+def chunks(
+    file: RawFile, unit: Unit, columns: Sequence[str], rows: int, as_is: Collection[str] = ()
+) -> Iterator[Chunk]:
     """The unit's rows; see `read.chunks`."""
     columns, groups, first = list(columns), list(range(unit.start, unit.stop)), unit.first_row
     with _opened(file) as parquet:
         arrow_types.check_columns(file, parquet.schema_arrow, columns)
         try:
             for batch in _batches(parquet, groups, columns, rows):
-                yield arrow_types.chunk(batch, columns, first)
+                yield arrow_types.chunk(batch, columns, first, as_is)
                 first += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            told = f"{file.address}: row group {_damaged(parquet, groups, columns, rows)}"
-            raise UserError(f"{told} cannot be read: {error}") from None
+            group = _damaged(parquet, groups, columns, rows, as_is)
+            told = f"{file.address}: row group {group} cannot be read: {error}"
+            raise UserError(told) from None
     unit.check(file.address, first - unit.first_row)
 
 
@@ -68,12 +71,18 @@ def _batches(
     return parquet.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False)
 
 
-def _damaged(parquet: pq.ParquetFile, groups: list[int], columns: list[str], rows: int) -> int:
+def _damaged(
+    parquet: pq.ParquetFile,
+    groups: list[int],
+    columns: list[str],
+    rows: int,
+    as_is: Collection[str],
+) -> int:
     """The first row group that cannot be read."""
     for group in groups[:-1]:
         try:
             for batch in _batches(parquet, [group], columns, rows):
-                arrow_types.chunk(batch, columns, 1)
+                arrow_types.chunk(batch, columns, 1, as_is)
         except (pa.ArrowException, OSError):
             return group
     return groups[-1]

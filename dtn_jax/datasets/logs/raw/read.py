@@ -43,10 +43,13 @@ def schemas(files: Sequence[RawFile], input: InputSpec) -> dict[str, Types]:
     return {a: types | (every if a in lines else {}) | types for a, types in found.items()}
 
 
-def binary(file: RawFile) -> list[str]:
-    """The columns of bytes, which `schema` has as String: text, or rows that can't be read."""
-    own = {"parquet": parquet.binary, "arrow": arrow.binary}.get(file.format)
-    return own(file) if own else []
+def own(file: RawFile) -> Types:
+    """The columns of decimals and of bytes, lists of them too, with their own types.
+
+    `schema` has these as floats and as text; `chunks` reads them as they are where asked to.
+    """
+    found = {"parquet": parquet.own, "arrow": arrow.own}.get(file.format)
+    return found(file) if found else {}
 
 
 def chunks(
@@ -56,6 +59,7 @@ def chunks(
     input: InputSpec,
     rows: int = ROWS,
     may_lack: Collection[str] = (),
+    as_is: Collection[str] = (),
 ) -> Iterator[Chunk]:
     """The rows of a unit, in the file's order.
 
@@ -67,6 +71,7 @@ def chunks(
       input: how the file is read.
       rows: of a chunk, at most.
       may_lack: columns that are null where the file has none.
+      as_is: columns that have the types that `own` gives.
 
     Yields:
       Chunks whose cutting depends on the file and the unit alone. The types are those of `schema`,
@@ -91,7 +96,7 @@ def chunks(
     given = [name for name in columns if name not in own]
     # A frame without a column has no rows: then one that is not wanted says how many there are.
     read = physical or [_cheapest(own)]
-    for chunk in _chunks(file, unit, read, input, rows):
+    for chunk in _chunks(file, unit, read, input, rows, as_is):
         constant = [pl.lit(constants[name], pl.String).alias(name) for name in given]
         frame, misfits = (
             found if found is None else found.with_columns(constant).select(columns)
@@ -109,12 +114,17 @@ def _own(file: RawFile, input: InputSpec) -> Types:
 
 
 def _chunks(
-    file: RawFile, unit: Unit, columns: list[str], input: InputSpec, rows: int
+    file: RawFile,
+    unit: Unit,
+    columns: list[str],
+    input: InputSpec,
+    rows: int,
+    as_is: Collection[str],
 ) -> Iterator[Chunk]:
     if file.format == "parquet":
-        return parquet.chunks(file, unit, columns, rows)
+        return parquet.chunks(file, unit, columns, rows, as_is)
     if file.format == "arrow":
-        return arrow.chunks(file, unit, columns, rows)
+        return arrow.chunks(file, unit, columns, rows, as_is)
     if file.format == "csv":
         return csv.chunks(file, unit, columns, input, rows)
     return json_lines.chunks(file, unit, columns, rows)

@@ -45,7 +45,10 @@ def logged(workdir):
     """metrics.jsonl without the speeds."""
     lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    return [{k: v for k, v in r.items() if k != "examples_per_second"} for r in records]
+    return [
+        {k: v for k, v in r.items() if k != "examples_per_second" and not k.startswith("exchange/")}
+        for r in records
+    ]
 
 
 def last_state(config, workdir):

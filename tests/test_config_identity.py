@@ -98,6 +98,7 @@ def test_runtime_options_are_these():
         "parallel.devices",
         "parallel.heartbeat_seconds",
         "parallel.meet_seconds",
+        "parallel.message_rows",
         "parallel.processes",
         "parallel.strategy",
         "parallel.table_devices",

@@ -219,5 +219,5 @@ def test_a_model_learns_adult(architecture, experts, prepared_dir, tmp_path):
     assert results["test"]["income@all"]["auc"] > 0.90
     assert results["test"]["never_married@all"]["auc"] > 0.95
     for key in ("income@all", "never_married@all"):  # batch normalisation scores as it trained
-        assert results["test"][key]["ece"] < 0.05
+        assert results["test"][key]["ece"] < 0.06
         assert results["test"][key]["logloss"] < 0.36

@@ -1,9 +1,9 @@
 """What a checkpoint says of the order of its rows.
 
 A tag is `{array: {"width": D, "per_line": K, "lanes": L, "stride": S}}`: K rows of D numbers to a
-line of L, and row r + S behind row r, see `StoredRows`. Rows of an array without a tag, or without
-a stride, lie one after another. A key that this version does not know is an error: it may change
-where a row lies.
+line of L, in S blocks of every S-th row, see `StoredRows`. Rows of an array without a tag, or
+without a stride, lie one after another. A key that this version does not know is an error: it may
+change where a row lies.
 """
 
 from __future__ import annotations

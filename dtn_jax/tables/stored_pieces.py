@@ -71,7 +71,7 @@ def by_id(store, saved: StoredRows, used: int) -> Iterator[Shaped[np.ndarray, "N
         return
     stride, dtype = saved.stride, store.dtype.numpy_dtype
     block, wanted = saved.rows // stride, -(-used // stride)  # rows of each block
-    shape = wanted, stride, saved.width
+    shape, blocks = (wanted, stride, saved.width), saved.residues.tolist()  # its own inverse
     with tempfile.TemporaryFile() as file:
         small = math.prod(shape) * dtype.itemsize <= IN_MEMORY
         ordered = np.empty(shape, dtype) if small else np.memmap(file, dtype, "w+", shape=shape)
@@ -79,10 +79,10 @@ def by_id(store, saved: StoredRows, used: int) -> Iterator[Shaped[np.ndarray, "N
         for group in range(0, stride, TOGETHER):
             for start in range(0, wanted, each):
                 stop = min(start + each, wanted)
-                for b in range(group, min(group + TOGETHER, stride)):
-                    at = start
-                    for rows in rows_of(store, saved, b * block + start, b * block + stop):
-                        ordered[at : at + len(rows), b] = rows
+                for residue in range(group, min(group + TOGETHER, stride)):
+                    first, at = blocks[residue] * block + start, start
+                    for rows in rows_of(store, saved, first, first + stop - start):
+                        ordered[at : at + len(rows), residue] = rows
                         at += len(rows)
         rows = ordered.reshape(-1, saved.width)
         for start in range(0, used, each):
@@ -121,7 +121,7 @@ def _moved(
 def _strided(store, saved: StoredRows, own: StoredRows, first: int, last: int) -> Iterator[Piece]:
     """Of rows that were saved one after another."""
     block = own.lines // own.stride
-    mine = slice(first // block, last // block)
+    mine = own.residues[first // block : last // block]
     line = StoredRows(own.per_line, own.width, own.per_line, own.lanes)
     whole, at = own.stride * own.per_line, 0  # rows that make a line of each block
     held = np.empty((0, own.width), store.dtype.numpy_dtype)

@@ -5,8 +5,9 @@ moves lines of 128 numbers: of a table of narrower rows its compiler makes padde
 There K = 128 / D rows share a line, `[V / K, 128]`. A number kept for each row (Adam's count,
 row-wise Adagrad's sum) lies in `[V]`, and where K rows share a line in `[V / K, K]`.
 
-Neighbours of a vocabulary are often equally frequent. With a stride S, rows r, r + S, r + 2 S, …
-stand one after another, so that devices that hold ranges of an array have as much to do each.
+Neighbours of a vocabulary are often equally frequent. With a stride S, a power of 2, rows r, r + S,
+r + 2 S, … stand one after another in a block, and the block of r is where the bits of r, reversed,
+say. So each of 2^k ≤ S devices that hold equal ranges of an array has every 2^k-th row.
 
 Float32 is stored as it is, bfloat16 as its bits, in uint16: into an array of bfloat16 XLA writes,
 on a CPU, by way of a copy in float32 of the whole array. Integers are written in place.
@@ -38,7 +39,7 @@ class StoredRows:
       width: D.
       per_line: K, the rows of a line; it divides V.
       lanes: of a line: K·D numbers, then zero padding.
-      stride: S; it divides V / K.
+      stride: S, a power of 2 that divides V / K.
     """
 
     rows: int
@@ -74,13 +75,19 @@ class StoredRows:
         return dataclasses.replace(self, rows=self.rows // devices, stride=1)
 
     def places(self, rows: Int[Array | np.ndarray, "*N"]) -> Int[Array | np.ndarray, "*N"]:
-        """Where rows stand, (r mod S) · V / S + r div S; V for those out of range."""
+        """Where rows stand; V for those out of range."""
         xp = np if isinstance(rows, np.ndarray) else jnp
         known = (rows >= 0) & (rows < self.rows)
         if self.stride == 1:
             return xp.where(known, rows, self.rows)
-        at = rows % self.stride * (self.rows // self.stride) + rows // self.stride
+        block = _bits_reversed(rows % self.stride, self.stride)
+        at = block * (self.rows // self.stride) + rows // self.stride
         return xp.where(known, at, self.rows)
+
+    @property
+    def residues(self) -> np.ndarray:
+        """The rows of each block, modulo S, `[S]`."""
+        return _bits_reversed(np.arange(self.stride), self.stride)
 
     def take(self, table: Shaped[Array, "L lanes"], ids: Int[Array, " N"]) -> Shaped[Array, "N D"]:
         """Rows of a table that lies here; those out of range are zeros."""
@@ -103,7 +110,7 @@ class StoredRows:
         """Lines of all rows, or of some where S = 1; NumPy in, NumPy out."""
         used = self.per_line * self.width
         if self.stride > 1:
-            rows = rows.reshape(-1, self.stride, self.width).swapaxes(0, 1)
+            rows = rows.reshape(-1, self.stride, self.width)[:, self.residues].swapaxes(0, 1)
         lines = rows.reshape(-1, used)
         xp = np if isinstance(rows, np.ndarray) else jnp
         return lines if used == self.lanes else xp.pad(lines, ((0, 0), (0, self.lanes - used)))
@@ -121,7 +128,7 @@ class StoredRows:
         if self.stride == 1:
             return stored
         by_block = stored.reshape(self.stride, -1, *stored.shape[1:])
-        return by_block.swapaxes(0, 1).reshape(stored.shape)
+        return by_block.swapaxes(0, 1)[:, self.residues].reshape(stored.shape)
 
     def place(self) -> np.ndarray:
         """Which of its line's rows each lane belongs to, `[lanes]`; K: to none."""
@@ -153,6 +160,16 @@ class StoredRows:
         if self.per_line == 1 and self.lanes == self.width:
             return tiled
         return jnp.where(jnp.asarray(self.place())[None] == place[:, None], tiled, 0)
+
+
+def _bits_reversed(
+    numbers: Int[Array | np.ndarray, "*N"], below: int
+) -> Int[Array | np.ndarray, "*N"]:
+    """Numbers below a power of 2, with their bits in the opposite order."""
+    bits, found = below.bit_length() - 1, numbers * 0
+    for k in range(bits):
+        found = found | (((numbers >> k) & 1) << (bits - 1 - k))
+    return found
 
 
 def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1) -> StoredRows:

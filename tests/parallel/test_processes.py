@@ -23,6 +23,7 @@ TESTS = pathlib.Path(__file__).parents[1]
 # One device a process.
 FLAGS = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
 ALONE = os.environ | {"XLA_FLAGS": FLAGS}
+FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel
 
 
 def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, code=0, **changes):
@@ -68,22 +69,23 @@ def assert_equal_runs(config, one, other):
 @pytest.fixture(scope="module")
 def uncut(prepared_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir), workdir)
+    return workdir, train(small(prepared_dir, **FEW), workdir)
 
 
 def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
     """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
     workdir = tmp_path / "run"
-    run_together(workdir, prepared_dir, 4, 2, cut_at=15)
+    run_together(workdir, prepared_dir, 4, 2, cut_at=15, **FEW)
     last = workdir / "checkpoints" / "last"
     (last / "15" / "progress" / "metadata").unlink()  # so they go on from the one before
-    said = run_together(workdir, prepared_dir, 2, 2, cut_at=24)
+    said = run_together(workdir, prepared_dir, 2, 2, cut_at=24, **FEW)
     assert f"{last / '15'} is damaged: progress/metadata is missing" in said[0]
     assert "Resuming at step 12 of 45" in said[0]
     assert "Resuming" not in said[1]  # the first process alone speaks
     assert all((folder / "checksums.json").exists() for folder in last.iterdir())
-    config = small(prepared_dir, parallel__devices=2)
+    config = small(prepared_dir, parallel__devices=2, **FEW)
     results = train(config, workdir)
+    assert results["exchange"]["embedding"]["rounds"] == 1
     assert_equal_runs(config, uncut[0], workdir)
     for key, found in results["test"].items():
         assert found["auc"] == pytest.approx(uncut[1]["test"][key]["auc"], abs=1e-4)
@@ -91,8 +93,8 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
 
 
 def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
-    run_together(tmp_path / "run", prepared_dir, 2, 2, parallel__strategy="pmap")
-    assert_equal_runs(small(prepared_dir), uncut[0], tmp_path / "run")
+    run_together(tmp_path / "run", prepared_dir, 2, 2, parallel__strategy="pmap", **FEW)
+    assert_equal_runs(small(prepared_dir, **FEW), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
 
 

@@ -16,7 +16,7 @@ from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import ROW_MULTIPLE
 
-STEPS = 30
+STEPS = 50
 WAYS = {
     "one device": {"parallel__devices": 1},
     "shard over 8": {"parallel__devices": 8},

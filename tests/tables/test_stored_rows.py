@@ -81,3 +81,28 @@ def test_numbers_by_row_meet_their_lanes(width):
     expected = np.zeros_like(rows)
     expected[np.arange(4), place] = rows[:, 0]
     np.testing.assert_array_equal(alone, lie.to_lines(expected.reshape(-1, width)))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+@pytest.mark.parametrize("devices", [2, 8, 64, 1024])
+def test_each_device_has_every_nth_row(platform, devices):
+    """So that neighbours, which are often equally frequent, are spread over devices."""
+    lie = lay_out(20_000, 16, platform, 1024, 1024)
+    places = lie.places(np.arange(lie.rows, dtype=np.int32))
+    assert sorted(places.tolist()) == list(range(lie.rows))
+    owners = places // (lie.rows // devices)
+    for first in range(0, lie.rows, devices):
+        assert len(set(owners[first : first + devices])) == devices
+    np.testing.assert_array_equal(lie.places(jnp.arange(lie.rows)), places)
+    out = np.asarray([-1, lie.rows, 2**31 - 1], np.int32)
+    assert lie.places(out).tolist() == [lie.rows] * 3
+
+
+def test_rows_stand_where_places_says():
+    lie = lay_out(5000, 16, "tpu", 1024, 1024)
+    rows = np.arange(lie.rows * 16).reshape(lie.rows, 16)
+    lines = lie.to_lines(rows)
+    ids = np.asarray([0, 1, 1023, 1024, 4999])
+    found = lie.take(jnp.asarray(lines), jnp.asarray(lie.places(ids)))
+    np.testing.assert_array_equal(found, rows[ids])
+    np.testing.assert_array_equal(lie.to_rows(lines), rows)

@@ -1,0 +1,52 @@
+"""A run over several devices says what they exchange; the room of a message changes no number."""
+
+import json
+
+import pytest
+from small_runs import logged, small
+
+from dtn_jax.train import train
+
+FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, or nothing would travel
+
+
+@pytest.fixture(scope="module")
+def runs(prepared_dir, tmp_path_factory):
+    """{parallel.message_rows: (its folder, its results)}"""
+    found = {}
+    for rows in (0, 5):
+        workdir = tmp_path_factory.mktemp("run") / "run"
+        changes = {"parallel__devices": 4, "parallel__message_rows": rows, **FEW}
+        config = small(prepared_dir, **changes)
+        found[rows] = workdir, train(config, workdir)
+    return found
+
+
+def exchanged(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    records = [r for r in map(json.loads, lines) if r["kind"] == "train"]
+    keys = {"rounds", "repeats", "fill", "MB"}
+    return [{key: r[f"exchange/embedding/{key}"] for key in keys} for r in records]
+
+
+def test_the_log_and_the_results_say_what_travels(runs):
+    workdir, results = runs[0]
+    found = exchanged(workdir)
+    assert len(found) > 1
+    for one in found:
+        assert one["rounds"] == 1
+        assert 0 < one["repeats"] < 1
+        assert 0 < one["fill"] <= 1
+    mean = sum(one["repeats"] for one in found) / len(found)
+    assert results["exchange"]["embedding"]["repeats"] == pytest.approx(mean)
+    assert json.loads((workdir / "results.json").read_text())["exchange"] == results["exchange"]
+
+
+def test_small_messages_take_more_rounds_to_the_same_bits(runs):
+    (one, _), (other, results) = runs[0], runs[5]
+    for large, small_ in zip(exchanged(one), exchanged(other), strict=True):
+        assert small_["rounds"] > 2
+        assert small_["repeats"] == large["repeats"]
+        assert small_["fill"] > large["fill"]
+    assert logged(one) == logged(other)
+    assert results["test"] == runs[0][1]["test"]

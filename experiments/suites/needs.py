@@ -19,14 +19,14 @@ line of L numbers; there a row that does not lie in a table is padded to D' numb
 | part | held within a step |
 |---|---|
 | routes | 4 (5 N + 3 P): of ids, until rows are updated |
-| gradients | of the dense parameters; twice with several devices, which pack them for an all-reduce |
+| gradients | of the dense parameters; twice between GPUs, which pack them for an all-reduce |
 | rows | 8 D' N: rows looked up, and their gradients |
 | activations | what JAX saves of B / n examples for the backward pass |
 | update | the largest of what follows, see `updated.py` |
 
 Routes and gradients are there all the time; beside them are rows and activations, then what the
-update takes. The sum is an upper bound of what compilers take: some of it never leaves a chip, and
-TPUs keep activations in bfloat16. Dropout under `pmap` breaks it: masks are drawn for all B
+update takes; on CPUs, whose compiler orders by less than memory, all at once. That is an upper
+bound: what is computed within an operation is never in memory, and TPUs keep bfloat16 of some. Dropout under `pmap` breaks it: masks are drawn for all B
 examples on every device. What travels is in `exchanged.py`.
 """
 
@@ -45,7 +45,7 @@ from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables import routes
 from dtn_jax.tables.lookup import row_ids
-from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates
+from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates, with_copies
 
 from . import updated
 from .activations import bytes_of, saved_bytes
@@ -55,7 +55,11 @@ from .updated import Updated
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes of a device, by the parts of the tables above."""
+    """Bytes of a device, by the parts of the tables above.
+
+    Attributes:
+      at_once: activations are still held while rows are updated.
+    """
 
     tables: int
     slots: int
@@ -66,6 +70,7 @@ class Memory:
     rows: int
     activations: int
     update: int
+    at_once: bool
 
     @property
     def arguments(self) -> int:
@@ -75,7 +80,9 @@ class Memory:
     @property
     def temporaries(self) -> int:
         """An upper bound of what a step holds beside it."""
-        return self.routes + self.gradients + max(self.rows + self.activations, self.update)
+        computed = self.rows + self.activations
+        beside = computed + self.update if self.at_once else max(computed, self.update)
+        return self.routes + self.gradients + beside
 
     @property
     def peak(self) -> int:
@@ -132,8 +139,9 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
     owners = 1 if alone else config.parallel.table_devices or devices
     batch_size = config.data.batch_size
     _check(config, devices, owners)
-    check_updates(tables, batch_size, owners)
     own = batch_size // devices
+    tables = tables if alone else with_copies(tables, own)
+    check_updates(tables, batch_size, owners)
     state = jax.eval_shape(lambda: create_state(config, model, tables))
     arrays = {
         name: _array(config, state, tables, name, ids, devices, owners, alone)
@@ -168,11 +176,6 @@ def ids_of_device(tables: TablePlan, examples: int) -> dict[str, int]:
     return {name: math.prod(ids.shape) for name, ids in asked.items()}
 
 
-def copied(tables: TablePlan) -> frozenset[str]:
-    """The packed arrays that every device of a mesh has whole."""
-    return getattr(tables, "everywhere", frozenset())
-
-
 def _array(
     config: ConfigDict,
     state: State,
@@ -185,7 +188,7 @@ def _array(
 ) -> Updated:
     lie, item = tables.arrays[name], state.tables[name].dtype.itemsize
     message = None
-    if not alone and name not in copied(tables):
+    if not alone and name not in tables.everywhere:
         room = routes.room(lie, ids, owners, tables.platform, config.parallel.message_rows)
         message = Message(name, lie, item, ids, room, owners, devices)
     return Updated(
@@ -215,7 +218,7 @@ def _memory(
             for name, part in parts.items()
         )
 
-    own = config.data.batch_size // devices
+    own, packed = config.data.batch_size // devices, tables.platform == "gpu" and devices > 1
     example = bytes_of(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
     return Memory(
         tables=of_device(state.tables),
@@ -223,10 +226,11 @@ def _memory(
         dense=bytes_of((state.params, state.opt_state, state.model_state)),
         batch=CHUNK_STEPS * own * example,
         routes=sum(array.routes for array in arrays.values()),
-        gradients=(2 if devices > 1 else 1) * bytes_of(state.params),
+        gradients=(2 if packed else 1) * bytes_of(state.params),
         rows=sum(8 * array.padded_width * array.ids for array in arrays.values()),
         activations=own * saved_bytes(config, model, tables),
         update=updated.most(arrays.values()),
+        at_once=tables.platform == "cpu",
     )
 
 

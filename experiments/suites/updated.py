@@ -8,11 +8,12 @@ all. Bytes of the largest arrays that are alive at once, on a device:
 | look-up | (P + N) D' s + P L s: lines read, answers, rows |
 | sums of a device's repeats | 12 N D': gradients, the same sorted, their sums |
 | rows to be summed | 4 N D' + 12 Q D': sums kept for further rounds, what owners got, sorted, summed |
-| a step of rows | 4 N D' + 4 Q D' + W (4 + s + 4 moments) L: sums, by line; the line and its slots |
-| a step of whole tables | 4 N D' + 8 Q D' + V / K (8 L + 2): the table's sums of a round and of all |
+| a step of rows | 4 N D' + 4 Q D' + W (s + 4 moments) L: sums, lines and their slots |
+| the same, on TPUs | 4 N D' + 4 Q D' + W (4 + 2 s + 8 moments) L: sums by line, and what is written |
+| a step of whole tables | 4 N D' + 8 Q D' + V / K (4 L + 1): the table's sums |
 
-Beside each, some 32 bytes of each of Q places. On TPUs, where a row has a line of its own, sums
-are by line at once. With `pmap` nothing is kept for further rounds.
+Beside each, some 32 bytes of each of Q places. With `pmap` nothing is kept for further rounds.
+GPUs compute what they write in the operation that writes it.
 
 Bytes read and written: a look-up reads a line, writes and reads the answer and writes the row.
 `run_sums` reads and writes each number five times, `rank_sums` log2(n) times. A step of rows reads
@@ -88,9 +89,10 @@ class Updated:
         own = 3 * kept
         together = kept + 12 * wide * received
         if self.whole:
-            stepped = kept + 8 * wide * received + self.lie.lines * (8 * lanes + 2)
+            stepped = kept + 8 * wide * received + self.lie.lines * (4 * lanes + 1)
         else:
-            line = 4 + self.itemsize + 4 * self.moments
+            line = self.itemsize + 4 * self.moments
+            line = 4 + 2 * line if self.platform == "tpu" else line
             stepped = kept + 4 * wide * received + self.window * line * lanes
         return max(own, together, stepped) + 32 * received
 

@@ -24,10 +24,10 @@ A further round makes the same, and the ids twice, in look-up and update.
 | dense parameters | all-reduce | n | gradients, losses and sums of weights |
 | batch normalisation | all-reduce | n | statistics and their gradients, twice their size |
 
-Lines of an array may be wider than their rows' numbers (`StoredRows.lanes`): sums over a whole array
-travel as lines. A device sends (g - 1) / g of those bytes in a group of g, and twice that for an
-all-reduce, as a ring does. The few bytes of checked ids, of counts beside statistics, and of what
-is logged of an exchange are left out.
+Sums over a whole array travel as lines, which may be wider than their rows' numbers
+(`StoredRows.lanes`). A device sends (g - 1) / g of those bytes in a group of g, and twice that for
+an all-reduce, as a ring does. The few bytes of checked ids, of counts beside statistics, and of
+what is logged of an exchange are left out.
 """
 
 from __future__ import annotations

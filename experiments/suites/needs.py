@@ -26,8 +26,9 @@ line of L numbers; there a row that does not lie in a table is padded to D' numb
 
 Routes and gradients are there all the time; beside them are rows and activations, then what the
 update takes; on CPUs, whose compiler orders by less than memory, all at once. That is an upper
-bound: what is computed within an operation is never in memory, and TPUs keep bfloat16 of some. Dropout under `pmap` breaks it: masks are drawn for all B
-examples on every device. What travels is in `exchanged.py`.
+bound: what is computed within an operation is never in memory, and TPUs keep bfloat16 of some.
+Dropout under `pmap` breaks it: masks are drawn for all B examples on every device. What travels is
+in `exchanged.py`.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class Prediction:
       collectives: of a step of one round; each device takes part in all.
       further: of each further round, in which a device asks for rows that found no room.
       flops: of a step on each device: 3 times the forward matrix products.
+      dense_traffic: bytes read and written by the step of dense parameters (7 times theirs, with
+        Adam), and by activations (each written once and read once).
       arrays: how the rows of each packed array are updated.
     """
 
@@ -105,6 +108,7 @@ class Prediction:
     collectives: tuple[Collective, ...]
     further: tuple[Collective, ...]
     flops: float
+    dense_traffic: int
     arrays: tuple[Updated, ...]
 
     @property
@@ -166,6 +170,7 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
         collectives=tuple(c for c in collectives if c.devices > 1),
         further=tuple(c for c in further if c.devices > 1),
         flops=3 * flops.count(model, inputs).flops_per_example * own,
+        dense_traffic=7 * bytes_of(state.params) + 2 * memory.activations,
         arrays=tuple(arrays.values()),
     )
 

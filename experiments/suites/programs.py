@@ -25,9 +25,9 @@ from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import TablePlan, make_plan
 
+from .exchanged import Collective
 from .hlo.collectives import read_collectives
 from .hlo.text import read_program
-from .exchanged import Collective
 
 SIMULATED = 8  # devices, where a suite needs several
 

@@ -7,9 +7,9 @@ all. Bytes of the largest arrays that are alive at once, on a device:
 |---|---|
 | look-up | (P + N) D' s + P L s: lines read, answers, rows |
 | sums of a device's repeats | 12 N D': gradients, the same sorted, their sums |
-| rows to be summed | 4 N D' + 12 Q D': sums kept for further rounds, what owners got, sorted, summed |
+| rows to be summed | 4 N D' + 12 Q D': sums for further rounds, what owners got, sorted, summed |
 | a step of rows | 4 N D' + 4 Q D' + W (s + 4 moments) L: sums, lines and their slots |
-| the same, on TPUs | 4 N D' + 4 Q D' + W (4 + 2 s + 8 moments) L: sums by line, and what is written |
+| the same, on TPUs | 4 N D' + 4 Q D' + W (4 + 2 s + 8 moments) L: sums by line, what is written |
 | a step of whole tables | 4 N D' + 8 Q D' + V / K (4 L + 1): the table's sums |
 
 Beside each, some 32 bytes of each of Q places. With `pmap` nothing is kept for further rounds.

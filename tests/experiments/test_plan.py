@@ -8,8 +8,8 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID, ROW_MULTIPLE
 from experiments.suites import programs
-from experiments.suites.hlo.collectives import total_bytes
 from experiments.suites.exchanged import Collective
+from experiments.suites.hlo.collectives import total_bytes
 from experiments.suites.needs import predict
 from experiments.suites.programs import Program
 

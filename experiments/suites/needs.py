@@ -7,28 +7,9 @@ looks up in it, repeats counted: B / n times the slots and views, or B / n times
 hashes. A message has room for C rows (`routes.room`), and a device has P = K C places for what it
 sends, and Q = n C for what it updates from; with `pmap` Q = n N. A row lies alone, or on TPUs in a
 line of L numbers; there a row that does not lie in a table is padded to D' numbers, a multiple of
-128, elsewhere D' = D. Numbers have 4 bytes, those of tables s. Bytes, on a device:
+128, elsewhere D' = D. Numbers have 4 bytes, those of tables s.
 
-| part | held between steps |
-|---|---|
-| tables | s V D / K; with arrays that every device has, K = 1 |
-| slots | adam 4 V (2 D + 1) / K, adagrad 4 V / K, sgd none, dense 8 V D / K |
-| dense | 3 times the dense parameters (Adam has two moments), normalisation statistics |
-| batch | a chunk's steps times B / n examples |
-
-| part | held within a step |
-|---|---|
-| routes | 4 (5 N + 3 P): of ids, until rows are updated |
-| gradients | of the dense parameters; twice between GPUs, which pack them for an all-reduce |
-| rows | 8 D' N: rows looked up, and their gradients |
-| activations | what JAX saves of B / n examples for the backward pass |
-| update | the largest of what follows, see `updated.py` |
-
-Routes and gradients are there all the time; beside them are rows and activations, then what the
-update takes; on CPUs, whose compiler orders by less than memory, all at once. That is an upper
-bound: what is computed within an operation is never in memory, and TPUs keep bfloat16 of some.
-Dropout under `pmap` breaks it: masks are drawn for all B examples on every device. What travels is
-in `exchanged.py`.
+What is held is in `held`, what travels in `exchanged`, how rows are updated in `updated`.
 """
 
 from __future__ import annotations
@@ -41,53 +22,16 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.models import flops
 from dtn_jax.state import State, create_state, example_batch, example_inputs
 from dtn_jax.tables import routes
 from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.plan import ROW_MULTIPLE, TablePlan, check_updates, with_copies
 
-from . import updated
-from .activations import bytes_of, saved_bytes
+from . import held
+from .activations import bytes_of
 from .exchanged import Collective, Message, of_copied, of_replicas
 from .updated import Updated
-
-
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes of a device, by the parts of the tables above.
-
-    Attributes:
-      at_once: activations are still held while rows are updated.
-    """
-
-    tables: int
-    slots: int
-    dense: int
-    batch: int
-    routes: int
-    gradients: int
-    rows: int
-    activations: int
-    update: int
-    at_once: bool
-
-    @property
-    def arguments(self) -> int:
-        """Held between steps: what a compiled chunk is given (and gives back in place)."""
-        return self.tables + self.slots + self.dense + self.batch
-
-    @property
-    def temporaries(self) -> int:
-        """An upper bound of what a step holds beside it."""
-        computed = self.rows + self.activations
-        beside = computed + self.update if self.at_once else max(computed, self.update)
-        return self.routes + self.gradients + beside
-
-    @property
-    def peak(self) -> int:
-        return self.arguments + self.temporaries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +48,7 @@ class Prediction:
       arrays: how the rows of each packed array are updated.
     """
 
-    memory: Memory
+    memory: held.Memory
     collectives: tuple[Collective, ...]
     further: tuple[Collective, ...]
     flops: float
@@ -152,7 +96,7 @@ def predict(config: ConfigDict, model: nn.Module, tables: TablePlan, devices: in
         for name, ids in ids_of_device(tables, own).items()
     }
     inputs = jax.eval_shape(lambda: example_inputs(tables))
-    memory = _memory(config, model, tables, state, arrays, devices)
+    memory = held.memory(config, model, tables, state, arrays, devices)
     collectives, further = [_dense_gradients(state, devices, len(tables.schema.tasks))], []
     for name, array in arrays.items():
         if array.message:
@@ -206,36 +150,6 @@ def _array(
         moments=sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name])),
         platform=tables.platform,
         whole=config.optim.tables == "dense" or not (message or alone),
-    )
-
-
-def _memory(
-    config: ConfigDict,
-    model: nn.Module,
-    tables: TablePlan,
-    state: State,
-    arrays: dict[str, Updated],
-    devices: int,
-) -> Memory:
-    def of_device(parts: dict) -> int:
-        return sum(
-            bytes_of(part) // (arrays[name].message.owners if arrays[name].message else 1)
-            for name, part in parts.items()
-        )
-
-    own, packed = config.data.batch_size // devices, tables.platform == "gpu" and devices > 1
-    example = bytes_of(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
-    return Memory(
-        tables=of_device(state.tables),
-        slots=of_device(state.slots),
-        dense=bytes_of((state.params, state.opt_state, state.model_state)),
-        batch=CHUNK_STEPS * own * example,
-        routes=sum(array.routes for array in arrays.values()),
-        gradients=(2 if packed else 1) * bytes_of(state.params),
-        rows=sum(8 * array.padded_width * array.ids for array in arrays.values()),
-        activations=own * saved_bytes(config, model, tables),
-        update=updated.most(arrays.values()),
-        at_once=tables.platform == "cpu",
     )
 
 

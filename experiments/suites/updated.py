@@ -6,8 +6,9 @@ all. Bytes of the largest arrays that are alive at once, on a device:
 | part of a step | held |
 |---|---|
 | look-up | (P + N) D' s + P L s: lines read, answers, rows |
-| sums of a device's repeats | 12 N D': gradients, the same sorted, their sums |
-| rows to be summed | 4 N D' + 12 Q D': sums for further rounds, what owners got, sorted, summed |
+| sums of a device's repeats | 20 N D': gradients, sorted, in blocks, summed, by rank |
+| sums of an owner's rows | 4 N D' + 20 Q D': sums kept for further rounds; what the owner got, \
+sorted, summed by row, in blocks, summed by line |
 | a step of rows | 4 N D' + 4 Q D' + W (s + 4 moments) L: sums, lines and their slots |
 | the same, on TPUs | 4 N D' + 4 Q D' + W (4 + 2 s + 8 moments) L: sums by line, what is written |
 | a step of whole tables | 4 N D' + 8 Q D' + V / K (4 L + 1): the table's sums |
@@ -86,8 +87,8 @@ class Updated:
         """Bytes of the largest part of the update."""
         wide, lanes, received = self.padded_width, self.lie.lanes, self.received
         kept = 4 * wide * self.ids if self.message else 0
-        own = 3 * kept
-        together = kept + 12 * wide * received
+        own = 5 * kept
+        together = kept + 20 * wide * received
         if self.whole:
             stepped = kept + 8 * wide * received + self.lie.lines * (4 * lanes + 1)
         else:

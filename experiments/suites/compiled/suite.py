@@ -43,6 +43,7 @@ DECIDING = (
     "needs.py",
     "exchanged.py",
     "updated.py",
+    "held.py",
     "step.py",
     *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
 )

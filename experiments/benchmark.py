@@ -32,6 +32,7 @@ from .suites import (
     peers,
     pipeline,
     plan,
+    question,
     replicas,
     score,
     serving,
@@ -42,9 +43,17 @@ from .suites import (
 from .suites.compiled import suite as compiled
 from .suites.compiled.cells import GRAMMAR
 from .suites.measured import Cell, Measured, Options
+from .suites.rates import RATES
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
+QUESTION = {  # options of the suite plan, which it answers instead of measuring
+    "rows": "training rows of an epoch",
+    "table_rows": "rows of all tables",
+    "embedding_dim": "numbers of a row",
+    "device": f"comma-separated: {', '.join(RATES)}",
+    "hours": "that an epoch may take; it says which slice is the smallest",
+}
 SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "step": step.measure,
     "tables": tables.measure,
@@ -92,6 +101,10 @@ def main(arguments: Sequence[str]) -> None:
         help=f"suite compiled: compile this, not its list; may be repeated. {GRAMMAR}. Example: "
         "--cell=v5p:4x4x4,dtn,rows=1e9,adagrad",
     )
+    for key, text in QUESTION.items():
+        parser.add_argument(
+            f"--{key}", help=f"suite plan: {text} (default {question.DEFAULTS[key]})"
+        )
     known = parser.parse_args(arguments)
     names = (
         every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
@@ -105,6 +118,15 @@ def main(arguments: Sequence[str]) -> None:
             "--cell compiles other programs than the list of the suite compiled: give "
             "--suite=compiled and --out=FOLDER, not the real results'"
         )
+    asked = {key: getattr(known, key) for key in QUESTION if getattr(known, key) is not None}
+    if asked:
+        if names != ["plan"] or known.out or known.quick:
+            raise UserError(
+                f"--{next(iter(asked))} asks the suite plan which slice to take, and writes no "
+                "results: give it with --suite=plan, without --out and --quick"
+            )
+        screen.say(question.answer(question.read(asked)))
+        return
     folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(
         quick=known.quick,

@@ -18,16 +18,16 @@ from ml_collections import ConfigDict
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
-from dtn_jax.parallel.mesh import Placement, make_placement
+from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.parallel.per_device import on_each_device
 from dtn_jax.schema import Schema
 from dtn_jax.state import State, create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import TablePlan, make_plan
 
+from .exchanged import Collective
 from .hlo.collectives import read_collectives
 from .hlo.text import read_program
-from .needs import Collective
 
 SIMULATED = 8  # devices, where a suite needs several
 
@@ -68,18 +68,26 @@ class Program:
     def at(self) -> Placement:
         return make_placement(self.config)
 
+    @property
+    def shared(self) -> tuple[TablePlan, Placement]:
+        """Both know which tables every device has whole."""
+        if not self.by_hand:
+            return self.tables, self.at
+        return share_tables(self.tables, self.at, self.config.data.batch_size)
+
     def create(self) -> State:
         return create_state(self.config, self.model, self.tables)
 
     def chunk_function(self) -> Callable:
-        mesh = self.at.table_mesh if self.by_hand else None
-        step = make_train_step(self.config, self.model, self.tables, 1000, mesh)
+        tables, at = self.shared
+        mesh = at.table_mesh if self.by_hand else None
+        step = make_train_step(self.config, self.model, tables, 1000, mesh)
         return make_train_chunk(step, CHUNK_STEPS)
 
 
 def compile_from_shapes(program: Program) -> jax.stages.Compiled:
     """The program of a chunk; no array is made."""
-    at, function = program.at, program.chunk_function()
+    (_, at), function = program.shared, program.chunk_function()
     state = jax.eval_shape(program.create)
     chunk = chunk_shapes(program.schema, program.config.data.batch_size)
     if at.strategy == "pmap":
@@ -117,8 +125,10 @@ def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
 
 
 def collectives(compiled: jax.stages.Compiled) -> list[Collective]:
-    """Those of a compiled program, each once however often its loop runs."""
-    return [found.collective for found in read_collectives(read_program(compiled.as_text()))]
+    """Those of a step of one round, by a compiled chunk of steps: further rounds are a loop within
+    the loop of steps."""
+    found = read_collectives(read_program(compiled.as_text()))
+    return [one.collective for one in found if one.depth <= 1]
 
 
 def on_many_devices(

@@ -1,5 +1,7 @@
 """How a cell of the suite `compiled` is written, and its committed list."""
 
+import dataclasses
+
 import pytest
 
 from dtn_jax.errors import UserError
@@ -59,18 +61,27 @@ def test_the_list_covers_what_it_must():
     assert len({c.file_name for c in cells}) == len(cells)
     assert len(LIST) <= 40
     cells = cells[: len(LIST)]
-    sizes = ("v5e:2x2", "v5e:2x4", "v5e:8x8", "v5e:16x16", "v5p:4x4x4", "v5p:4x8x8", "v6e:8x8")
-    gpus = (f"h100:{n}" for n in (4, 8, 64, 256))
-    assert {c.topology for c in cells} == {*sizes, *gpus}
+    sizes = {"v5e": ("2x2", "2x4", "8x8", "16x16"), "v6e": ("8x8", "16x16")}
+    sizes |= {"v5p": ("2x2x2", "4x4x4", "4x8x8", "8x8x16"), "h100": (4, 8, 64, 256, 1024)}
+    named = {f"{chip}:{size}" for chip, of_chip in sizes.items() for size in of_chip}
+    assert {c.topology for c in cells} == named
+    for chip in ("v5p", "h100"):
+        grown = [c for c in cells if (c.chip, c.rows) == (chip, 8 * 10**8)]
+        assert len(grown) == 4
+        assert len({dataclasses.replace(c, topology="") for c in grown}) == 1
+    for chip in ("v5p", "v6e", "h100"):
+        large = [c for c in cells if (c.chip, c.model, c.rows) == (chip, "dtn", 10**9)]
+        assert {(c.dim, c.optimizer) for c in large} == {(64, "adam")}
+        assert len(large) == 2  # 64 and 256 devices
     assert {c.model for c in cells} == {"shared_bottom", "dtn", "released", ""}
     assert {c.dim for c in cells if c.model == "dtn"} == {16, 64}
-    assert {c.rows for c in cells} == {10**6, 10**7, 10**8, 10**9}
+    assert {c.rows for c in cells} == {10**6, 10**7, 10**8, 8 * 10**8, 10**9}
     assert {c.optimizer for c in cells} == {"adam", "adagrad", "sgd"}
     assert {c.kind for c in cells} == {"train", "score", "create", "update"}
     assert {c.dtype for c in cells} == {"float32", "bfloat16"}
     assert sum(c.strategy == "pmap" for c in cells) == 1
     updates = {(c.chip, c.optimizer) for c in cells if c.kind == "update"}
-    assert updates == {(chip, "adam") for chip in CHIPS} | {("v5e", "adagrad")}
+    assert updates == {(chip, "adam") for chip in ("v5e", "v5p", "h100")} | {("v5e", "adagrad")}
 
 
 def test_a_cell_is_a_config_and_a_schema():

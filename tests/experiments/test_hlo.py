@@ -3,10 +3,10 @@
 import pytest
 from hlo_texts import GPU, TPU
 
+from experiments.suites.exchanged import Collective
 from experiments.suites.hlo.collectives import Exchanged, group_size, read_collectives
 from experiments.suites.hlo.text import Array, read_operation, read_program
 from experiments.suites.hlo.whole_tables import whole_tables
-from experiments.suites.needs import Collective
 
 ROWS, TABLE = 1250048, 1250048 * 64
 

@@ -11,7 +11,7 @@ from typing import Any
 from dtn_jax.tables.stored_rows import SHORT
 
 from ..hlo.collectives import Exchanged, read_collectives
-from ..hlo.text import Array, Placed, Program, read_program
+from ..hlo.text import Array, Operation, Placed, Program, read_program
 from ..hlo.whole_tables import COPY, ON_CHIP, PASS, Whole, whole_tables
 from ..measured import Cell as Content
 from .cells import Cell
@@ -111,16 +111,23 @@ def in_step(cell: Cell, depth: int) -> bool:
 
 
 def of_exchange(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
+    """A step's loop has the first round; further ones are a loop within it."""
     found = [e for e in read_collectives(program) if e.collective.devices > 1]
-    by_step = [e for e in found if in_step(cell, e.depth)]
-    carried = sum(e.collective.bytes for e in by_step)
+    step = 1 if cell.kind in LOOPED else 0
+    first = [e for e in found if e.depth == step]
+    carried = sum(e.collective.bytes for e in first)
+    largest = max((e.padded for e in found if e.depth >= step), default=0)
     row: dict[str, Content] = {
         "carried MB a step": carried / MB,
-        "padded MB a step": sum(e.padded for e in by_step) / MB,
+        "carried MB a further round": sum(e.collective.bytes for e in found if e.depth > step) / MB,
+        "padded MB a step": sum(e.padded for e in first) / MB,
+        "largest collective MB": largest / MB,
+        "largest over batch": largest / record["batch's rows"],
         "collectives": ", ".join(exchanged(cell, e) for e in found),
     }
     if "plan" in record:
         row["carried over plan"] = carried / record["plan"]["carried"]
+        row["received"] = record["plan"]["received"]
     return row
 
 
@@ -128,7 +135,10 @@ def exchanged(cell: Cell, one: Exchanged) -> str:
     size = f"{one.collective.bytes / MB:.3g} MB"
     if one.padded > 1.01 * one.collective.bytes:
         size += f" as {one.padded / MB:.3g}"
-    return f"{one.collective.kind} {size} {when(cell, one.depth)}"
+    step = 1 if cell.kind in LOOPED else 0
+    return f"{one.collective.kind} {size} " + (
+        "a further round" if one.depth > step else when(cell, one.depth)
+    )
 
 
 def of_operations(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[str, Content]:
@@ -137,8 +147,11 @@ def of_operations(cell: Cell, record: Mapping[str, Any], program: Program) -> di
     repeated = [p for p in scatters if not p.operation.has("unique_indices=true")]
     arrays = [a for p in every for a in p.operation.arrays]
     cost = record["cost"]
-    return {
-        "sorts": sum(p.operation.code == "sort" for p in every),
+    sorts = [p.operation for p in every if is_sort(p.operation)]
+    longest = max((a.size for operation in sorts for a in operation.arrays), default=0)
+    row: dict[str, Content] = {
+        "sorts": len(sorts),
+        "longest sort": longest,
         "scatters": len(scatters),
         "repeated scatters": len(repeated),
         "repeated float scatters": sum("f" in p.operation.arrays[0].dtype for p in repeated),
@@ -148,6 +161,16 @@ def of_operations(cell: Cell, record: Mapping[str, Any], program: Program) -> di
         "GB accessed": cost["bytes accessed"] / GB if "bytes accessed" in cost else None,
         "Mcycles a step": sum(cycles(p) for p in every if in_step(cell, p.depth)) / MB or None,
     }
+    if "plan" in record:
+        most = max(record["plan"]["received"], record["own ids"])
+        row["longest sort over received"] = longest / most
+    return row
+
+
+def is_sort(operation: Operation) -> bool:
+    """GPUs' compiler calls a library for some."""
+    called = operation.attribute(r'custom_call_target="([^"]*)"')
+    return operation.code == "sort" or bool(re.search(r"(?i)sort", called))
 
 
 def calls_host(placed: Placed) -> bool:
@@ -177,7 +200,7 @@ COLUMNS = (
     "peak over held",
     "stored over logical",
     "held over plan",
-    "temporaries over plan",
+    "plan over peak",
     "copies a step",
     "copies a chunk",
     "short copies a step",
@@ -188,8 +211,14 @@ COLUMNS = (
     "short passes a step",
     "on chip MB a step",
     "carried MB a step",
+    "carried MB a further round",
     "padded MB a step",
+    "largest collective MB",
+    "largest over batch",
     "carried over plan",
+    "received",
+    "longest sort",
+    "longest sort over received",
     "sorts",
     "scatters",
     "repeated scatters",

@@ -47,7 +47,8 @@ def of_memory(cell: Cell, record: Mapping[str, Any], program: Program) -> dict[s
         row["stored over logical"] = stored_bytes(record, program) / logical_bytes(cell, record)
     if "plan" in record:
         row["held over plan"] = memory["arguments"] / record["plan"]["held"]
-        row["temporaries over plan"] = memory["temporaries"] / record["plan"]["temporaries"]
+        planned = record["plan"]["held"] + record["plan"]["temporaries"]
+        row["plan over peak"] = planned / memory["peak"]
     return row
 
 

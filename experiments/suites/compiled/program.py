@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import math
 import pathlib
 import sys
 import time
@@ -27,9 +26,7 @@ from jax.sharding import Mesh, PartitionSpec
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import Placement
-from dtn_jax.state import example_batch
 from dtn_jax.step import make_score_step
-from dtn_jax.tables.lookup import row_ids
 from dtn_jax.tables.routed import AXES
 from dtn_jax.tables.row_optimizers import Scalars
 from dtn_jax.tables.stored_rows import numbers
@@ -102,18 +99,18 @@ def compile_cell(cell: Cell, program: Described) -> jax.stages.Compiled:
 
 
 def compile_score(program: Described) -> jax.stages.Compiled:
-    at, config = program.at, program.config
+    (tables, at), config = program.shared, program.config
     state = at.state_places(jax.eval_shape(program.create))
     chunk = programs.chunk_shapes(program.schema, config.data.eval_batch_size)
     batch = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype, sharding=at.batch()), chunk
     )
-    score = make_score_step(program.model, program.tables, at.table_mesh)
+    score = make_score_step(program.model, tables, at.table_mesh)
     return jax.jit(score, out_shardings=at.replicated()).lower(state, batch).compile()
 
 
 def compile_create(program: Described) -> jax.stages.Compiled:
-    shardings = program.at.state(jax.eval_shape(program.create))
+    shardings = program.shared[1].state(jax.eval_shape(program.create))
     return jax.jit(program.create, out_shardings=shardings).lower().compile()
 
 
@@ -157,15 +154,17 @@ def about(cell: Cell, program: Described) -> dict[str, Any]:
     n = len(program.devices)
     batch = program.config.data.batch_size
     asked = batch // n if cell.kind == "update" else batch
-    looked_up = jax.eval_shape(
-        lambda: row_ids(program.tables, example_batch(program.schema, asked))
-    )
+    own = needs.ids_of_device(program.tables, batch // n)
     record = {
         "cell": cell.name,
         "device": program.devices[0].device_kind,
         "devices": n,
         "versions": {d.name: d.version for d in metadata.distributions() if d.name in COMPILERS},
-        "ids": {name: math.prod(ids.shape) for name, ids in looked_up.items()},
+        "ids": {name: ids * asked // (batch // n) for name, ids in own.items()},
+        "own ids": sum(own.values()),
+        "batch's rows": sum(
+            4 * n * ids * program.tables.arrays[name].width for name, ids in own.items()
+        ),
         "tables": logical_tables(cell, program, 1 if cell.strategy == "pmap" else n),
         "arrays": stored_arrays(program),
     }
@@ -175,6 +174,7 @@ def about(cell: Cell, program: Described) -> dict[str, Any]:
             "held": predicted.memory.arguments,
             "temporaries": predicted.memory.temporaries,
             "carried": predicted.carried,
+            "received": predicted.received,
         }
     return record
 
@@ -183,27 +183,26 @@ def logical_tables(cell: Cell, program: Described, sharers: int) -> dict[str, di
     """Of each packed table on a device: its rows, and the bytes that the numbers of rows and of
     their slots must take, however they lie."""
     item = 2 if cell.dtype == "bfloat16" else 4
-    slots = {"adam": (8, 4), "adagrad": (0, 4), "sgd": (0, 0)}  # bytes a number, bytes a row
-    of_number, of_row = slots[cell.optimizer]
-    tables = program.tables
+    of_optimizer = {"adam": (8, 4), "adagrad": (0, 4), "sgd": (0, 0)}
+    of_number, of_row = of_optimizer[cell.optimizer]  # bytes for each
+    tables, _ = program.shared
     sizes = {"embedding": (sum(program.schema.tables().values()), tables.dim)}
     if tables.codebooks:
         sizes["codebook"] = (tables.codebook_rows, tables.codebooks * tables.dim)
-    return {
-        name: {
-            "rows": rows / sharers,
-            "bytes": rows / sharers * width * item,
-            "slot bytes": rows / sharers * (width * of_number + of_row),
-        }
-        for name, (rows, width) in sizes.items()
-        if cell.kind != "update" or name == "embedding"
-    }
+    found = {}
+    for name, (rows, width) in sizes.items():
+        if cell.kind == "update" and name != "embedding":
+            continue
+        rows /= 1 if name in tables.everywhere else sharers
+        slots = rows * (width * of_number + of_row)
+        found[name] = {"rows": rows, "bytes": rows * width * item, "slot bytes": slots}
+    return found
 
 
 def stored_arrays(program: Described) -> list[dict[str, Any]]:
     """The arrays of tables and slots, as each device has them."""
     shapes = jax.eval_shape(program.create)
-    shardings = program.at.state(shapes)
+    shardings = program.shared[1].state(shapes)
     found = []
     for part in ("tables", "slots"):
         leaves = jax.tree_util.tree_leaves_with_path(getattr(shapes, part))

@@ -41,6 +41,9 @@ PROCESSES = 2  # each takes a core and up to 2.5 GB
 DECIDING = (
     "programs.py",
     "needs.py",
+    "exchanged.py",
+    "updated.py",
+    "held.py",
     "step.py",
     *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
 )
@@ -52,8 +55,10 @@ SHOWN = (
     "copies a step",
     "copies a chunk",
     "passes a step",
-    "on chip MB a step",
     "padded MB a step",
+    "carried over plan",
+    "plan over peak",
+    "longest sort over received",
 )
 NOTES = [
     "MB are 10^6 bytes of one device; the peak is what must fit its memory. Stored over logical: "
@@ -62,8 +67,10 @@ NOTES = [
     "it; a chunk: outside of the loop of steps. A table is short with at most two rows on a device "
     "for each id of a step, and may be passed over; the JSON has columns of its own for those. On "
     "chip: moved into a TPU's on-chip memory and back, where its compiler finds that faster.",
-    "Repeated scatters may write a row twice. Padded: whole arrays that collectives make or "
-    "reduce, as they lie in memory.",
+    "Repeated scatters may write a row twice. Collectives: whole arrays that they make or reduce, "
+    "as they lie in memory, of a step of one round. A further round is made while, on any device, "
+    "rows find no room in a message. Received: places from which a device updates rows. Plan: held "
+    "and within a step, by experiments/suites/needs.py.",
     "For a program that does not fit, memory is a lower bound. Compiled, not run: "
     "GPUs' compiler tells no costs, and tuned no kernel.",
 ]
@@ -194,4 +201,5 @@ def earlier(row: Mapping[str, Content] | None) -> dict[str, Content]:
         "peak MB before": "does not fit" if row.get("error") else row.get("peak MB"),
         "copies before": None if None in copies else sum(copies),
         "passes before": None if None in passes else sum(passes),
+        "padded MB before": row.get("padded MB a step"),
     }

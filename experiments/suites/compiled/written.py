@@ -18,8 +18,14 @@ HEADER = (
     "repeated scatters",
     "on chip, MB",
     "collectives, MB",
+    "before",
+    "largest, MB",
+    "further round, MB",
+    "longest sort",
+    "received",
     "held / plan",
-    "temporaries / plan",
+    "carried / plan",
+    "plan / peak",
 )
 
 
@@ -46,8 +52,14 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         text(row["repeated scatters"]),
         text(row["on chip MB a step"]),
         text(row["padded MB a step"]),
+        text(row["padded MB before"]),
+        text(row["largest collective MB"]),
+        text(row["carried MB a further round"]),
+        text(row["longest sort"]),
+        text(row["received"]),
         text(row["held over plan"], ".3f"),
-        text(row["temporaries over plan"], ".2f"),
+        text(row["carried over plan"], ".3f"),
+        text(row["plan over peak"], ".2f"),
     )
 
 

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from ..needs import Collective
+from ..exchanged import Collective
 from .text import Array, Operation, Placed, Program
 
 KINDS = (

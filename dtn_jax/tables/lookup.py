@@ -55,8 +55,8 @@ def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
     return rows
 
 
-def _once(numbers: Int[Array, "..."]) -> Int[Array, "..."]:
-    """The same numbers by way of a scatter, which a CPU's compiler makes once.
+def _once(numbers: Array) -> Array:
+    """The same whole numbers by way of a scatter, which a CPU's compiler makes once.
 
     What it could fuse, it would compute again for each number of a row that is looked up; of a step
     of shared_bottom that took an eighth.

@@ -13,13 +13,15 @@
 | gradients | of the dense parameters; twice between GPUs, which pack them for an all-reduce |
 | rows | 8 D' N: rows looked up, and their gradients |
 | activations | what JAX saves of B / n examples for the backward pass |
+| merged, on GPUs | outputs of the products that one input shares, their gradients, their weights |
 | update | the largest part, see `updated.py` |
 | on chip, on TPUs | the largest table or slot that fits half of a chip's own memory, of 128 MiB |
 
-All but rows, activations and update are there all the time; beside them are rows and activations,
-then what the update takes; on CPUs, whose compiler orders by less than memory, all at once. That is
-an upper bound: what is computed within an operation is never in memory, and TPUs keep bfloat16 of
-some. Dropout under `pmap` breaks it: masks are drawn for all B examples on every device.
+All but rows, activations, merged and update are there all the time; beside them are the first three
+of these, then what the update takes; on CPUs, whose compiler orders by less than memory, all at
+once. That is an upper bound: what is computed within an operation is never in memory, and TPUs keep
+bfloat16 of some. Dropout under `pmap` breaks it: masks are drawn for all B examples on every
+device.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from dtn_jax.tables.plan import TablePlan
 
 from . import updated
 from .activations import bytes_of, saved_bytes
+from .merged import largest_merged
 from .updated import Updated
 
 ON_CHIP = 2**26  # bytes
@@ -57,6 +60,7 @@ class Memory:
     gradients: int
     rows: int
     activations: int
+    merged: int
     update: int
     on_chip: int
     at_once: bool
@@ -69,7 +73,7 @@ class Memory:
     @property
     def temporaries(self) -> int:
         """An upper bound of what a step holds beside it."""
-        computed = self.rows + self.activations
+        computed = self.rows + self.activations + self.merged
         beside = computed + self.update if self.at_once else max(computed, self.update)
         return self.routes + self.gradients + self.on_chip + beside
 
@@ -97,6 +101,7 @@ def memory(
         ]
 
     tpu, held = tables.platform == "tpu", sizes(state.tables) + sizes(state.slots)
+    outputs, weights = largest_merged(model, tables) if tables.platform == "gpu" else (0, 0)
     own, packed = config.data.batch_size // devices, tables.platform == "gpu" and devices > 1
     example = bytes_of(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
     return Memory(
@@ -108,6 +113,7 @@ def memory(
         gradients=(2 if packed else 1) * bytes_of(state.params),
         rows=sum(8 * array.padded_width * array.ids for array in arrays.values()),
         activations=own * saved_bytes(config, model, tables),
+        merged=4 * (2 * own * outputs + weights),
         update=updated.most(arrays.values()),
         on_chip=max((n for n in held if n <= ON_CHIP), default=0) if tpu else 0,
         at_once=tables.platform == "cpu",

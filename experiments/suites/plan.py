@@ -44,11 +44,10 @@ def measure(options: Options) -> Measured:
                 if devices <= rate.devices:
                     p, predicted = predict_large(dim, TABLE_ROWS, devices, rate.platform)
                     planned.append(planned_row(name, rate, p, predicted, devices))
-                    step = times.of_step(predicted, rate, devices, EXAMPLES).step
-                    gain = times.routing(predicted, rate, devices) / step
-                    gains[dim] = (
-                        max(gain, gains.get(dim, 0.0)) if name != HERE else gains.get(dim, 0.0)
-                    )
+                    if name != HERE:
+                        step = times.of_step(predicted, rate, devices, EXAMPLES).step
+                        gain = times.routing(predicted, rate, devices) / step
+                        gains.setdefault(dim, []).append(gain)
     title = f"{TRAINING_ROWS:.3g} training rows, {TABLE_ROWS:.3g} table rows: a device, a step"
     return Measured(title, checked + planned, goals(checked), notes(rates, gains))
 

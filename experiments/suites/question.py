@@ -137,7 +137,7 @@ def of_device(question: Question, name: str, rates: Rates, slices: Sequence[Slic
     chosen = good[0] if good else None
     shown = _around(slices, chosen or slices[-1])
     lines = [f"{name}: {_verdict(question, rates, slices, chosen)}"]
-    lines += _table([HEADER, *(_row(one, rates, one is chosen) for one in shown)])
+    lines += _table([HEADER, *(_row(question, one, rates, one is chosen) for one in shown)])
     if chosen:
         lines += _told(chosen, rates)
     lines.append(_wrapped(f"Peaks: {rates.source}."))
@@ -166,7 +166,7 @@ def _around(slices: Sequence[Slice], chosen: Slice) -> Sequence[Slice]:
     return slices[max(0, place - 1) : place + 3]
 
 
-def _row(one: Slice, rates: Rates, chosen: bool) -> tuple[str, ...]:
+def _row(question: Question, one: Slice, rates: Rates, chosen: bool) -> tuple[str, ...]:
     return (
         f"{one.devices:,}",
         f"{one.predicted.memory.peak / 1e9:,.1f} GB",
@@ -174,8 +174,16 @@ def _row(one: Slice, rates: Rates, chosen: bool) -> tuple[str, ...]:
         f"{1e3 * one.times.step:,.2f}",
         _hours(one.hours),
         one.times.bound,
-        "<- the smallest" if chosen else "" if one.fits else "does not fit",
+        _remark(question, one, chosen),
     )
+
+
+def _remark(question: Question, one: Slice, chosen: bool) -> str:
+    if chosen:
+        return "<- the smallest"
+    if not one.fits:
+        return "does not fit"
+    return "too slow" if one.hours > question.hours else ""
 
 
 def _hours(hours: float) -> str:

@@ -30,11 +30,11 @@ DEVICES = (1, 2, 4, 8)
 ROUNDS = 11
 SHARD, ALONE = "shard", "XLA alone"
 NOTES = [
-    "Simulated devices share this machine's cores, and each sorts the whole batch's ids: their "
-    "times show what more devices cost, never what they gain.",
-    "MB are 10^6 bytes of one device. Carried: the whole arrays that the collectives of a step "
-    "make or reduce. Largest: the largest of them, as a share of a device's part of the table; "
-    "XLA alone reduces several arrays in one.",
+    "Simulated devices share this machine's cores: their times show what more devices cost, never "
+    "what they gain.",
+    "MB are 10^6 bytes of one device. Of collectives: the whole arrays that those of a step of one "
+    "round make or reduce. Largest: the largest of them, as a share of a device's part of the "
+    "table; XLA alone reduces several arrays in one.",
 ]
 
 
@@ -132,10 +132,10 @@ def of_compiled(p: Program) -> dict[str, float]:
         "new outputs, MB": memory.output_size_in_bytes - memory.alias_size_in_bytes,
         "tables and slots, MB": tables,
         "of all, MB": tree_bytes((state.tables, state.slots)),
-        "all-gather, MB": by_kind.get("all-gather", 0),
-        "reduce-scatter, MB": by_kind.get("reduce-scatter", 0),
-        "all-reduce, MB": by_kind.get("all-reduce", 0),
-        "others, MB": by_kind.get("all-to-all", 0) + by_kind.get("collective-permute", 0),
+        "all-to-all, MB": by_kind.pop("all-to-all", 0),
+        "all-gather, MB": by_kind.pop("all-gather", 0),
+        "all-reduce, MB": by_kind.pop("all-reduce", 0),
+        "others, MB": sum(by_kind.values()),
     }
     largest = max((c.bytes for c in carried), default=0) / part
     return {name: size / 1e6 for name, size in megabytes.items()} | {"largest": largest}

@@ -44,6 +44,7 @@ DECIDING = (
     "exchanged.py",
     "updated.py",
     "held.py",
+    "merged.py",
     "step.py",
     *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
 )

@@ -24,6 +24,7 @@ from dtn_jax.workdir import versions
 from . import command
 from .suites import (
     ali_ccp,
+    copied,
     evaluation,
     faults,
     gpu,
@@ -66,6 +67,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "replicas": replicas.measure,
     "score": score.measure,
     "sharded": sharded.measure,
+    "copied": copied.measure,
     "plan": plan.measure,
     "peers": peers.measure,
     "gpu": gpu.measure,

@@ -98,7 +98,8 @@ def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
 
 def embedded(model):
     """Embeddings `[B, views, F, D]`, looked up and pooled one row at a time."""
-    table, plan, given = np.asarray(model.state.tables["embedding"]), model.run.plan, model.rows
+    plan, given = model.run.plan, model.rows
+    table = plan.arrays["embedding"].to_rows(np.asarray(model.state.tables["embedding"]))
     e = np.zeros((B, len(plan.views), 4, D))
     for i, v in np.ndindex(e.shape[:2]):
         for f, slots in enumerate(([0], [1, 2, 3], [4], [5])):

@@ -106,7 +106,7 @@ def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(
 
     def mover(**changes):
         """(task weights) -> (what a step moves table rows by, the state, its metrics)."""
-        c = options(architecture, **changes)
+        c = options(architecture, seed=1, **changes)
         model, plan = build(c, SCHEMA)
         state = create_state(c, model, plan)
         step = jax.jit(make_train_step(c, model, plan, 10))
@@ -115,7 +115,7 @@ def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(
             hyper = state.hyper.replace(task_weights=jnp.asarray(weights, jnp.float32))
             after, metrics = step(state.replace(hyper=hyper), batch)
             by = np.asarray(state.tables["embedding"] - after.tables["embedding"], np.float64)
-            return by / RATE, after, metrics
+            return plan.arrays["embedding"].to_rows(by) / RATE, after, metrics
 
         return moved, plan, state
 

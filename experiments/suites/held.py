@@ -114,7 +114,7 @@ def memory(
         rows=sum(8 * array.padded_width * array.ids for array in arrays.values()),
         activations=own * saved_bytes(config, model, tables),
         merged=4 * (2 * own * outputs + weights),
-        update=updated.most(arrays.values()),
+        update=updated.most(arrays.values(), tables.platform == "cpu"),
         on_chip=max((n for n in held if n <= ON_CHIP), default=0) if tpu else 0,
         at_once=tables.platform == "cpu",
     )

@@ -150,6 +150,7 @@ def _array(
         moments=sum(s.shape == lie.shape for s in jax.tree.leaves(state.slots[name])),
         platform=tables.platform,
         whole=config.optim.tables == "dense" or not (message or alone),
+        copied=not (message or alone),
     )
 
 

@@ -5,13 +5,13 @@ all. Bytes of the largest arrays that are alive at once, on a device:
 
 | part of a step | held |
 |---|---|
-| look-up | (P + N) D' s + P L s: lines read, answers, rows |
 | sums of a device's repeats | 20 N D': gradients, sorted, in blocks, summed, by rank |
 | sums of an owner's rows | 4 N D' + 20 Q D': sums kept for further rounds; what the owner got, \
 sorted, summed by row, in blocks, summed by line |
 | a step of rows | 4 N D' + 4 Q D' + W (s + 4 moments) L: sums, lines and their slots |
 | the same, on TPUs | 4 N D' + 4 Q D' + W (4 + 2 s + 8 moments) L: sums by line, what is written |
 | a step of whole tables | 4 N D' + 8 Q D' + V / K (4 L + 1): the table's sums |
+| the same, on every device | 8 Q D' + V (L (8 + s + 4 moments) + 8): sums, all's, new rows |
 
 Beside each, some 32 bytes of each of Q places. With `pmap` nothing is kept for further rounds.
 GPUs compute what they write in the operation that writes it.
@@ -49,6 +49,7 @@ class Updated:
       moments: arrays that an optimizer keeps, of the table's shape.
       platform: cpu, gpu or tpu.
       whole: every row is stepped.
+      copied: every device of a mesh has all rows.
     """
 
     lie: StoredRows
@@ -60,6 +61,7 @@ class Updated:
     moments: int
     platform: str
     whole: bool
+    copied: bool
 
     @property
     def padded_width(self) -> int:
@@ -89,7 +91,10 @@ class Updated:
         kept = 4 * wide * self.ids if self.message else 0
         own = 5 * kept
         together = kept + 20 * wide * received
-        if self.whole:
+        if self.copied:
+            line = 8 + self.itemsize + 4 * self.moments
+            stepped = 8 * wide * received + self.lie.lines * lanes * line + 8 * self.lie.rows
+        elif self.whole:
             stepped = kept + 8 * wide * received + self.lie.lines * (4 * lanes + 1)
         else:
             line = self.itemsize + 4 * self.moments
@@ -111,7 +116,9 @@ class Updated:
         return looked_up + own + summed + stepped
 
 
-def most(arrays: Collection[Updated]) -> int:
-    """Bytes of the largest update of a step, beside what the others keep for theirs."""
+def most(arrays: Collection[Updated], at_once: bool) -> int:
+    """Bytes of the updates of a step: of all, or of the largest beside what others keep."""
+    if at_once:
+        return sum(array.update for array in arrays)
     kept = [4 * array.padded_width * array.ids for array in arrays]
     return max(array.update + sum(kept) - own for array, own in zip(arrays, kept))

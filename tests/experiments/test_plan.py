@@ -51,7 +51,7 @@ def prediction(p, devices):
                 (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
                 (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
                 (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
-                (8, {"rows": 24, "model__experts": "mlp+hcnet"}),  # every device has them
+                (8, {"rows": 24}),  # every device has them
                 (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
                 (2, {"further": (VECTOR,), "parallel__strategy": "pmap"}),
             )

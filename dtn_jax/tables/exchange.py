@@ -20,7 +20,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars
-from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.stored_rows import StoredRows, computed_once
 from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
 
@@ -36,9 +36,11 @@ class Local:
 
     lie: StoredRows
     updater: Updater | None
+    platform: str
 
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
         """The rows, zeros for ids out of range, and what `update` needs of the ids."""
+        ids = computed_once(ids, self.platform)
         return self.lie.take(table, ids), ids
 
     def update(
@@ -73,11 +75,16 @@ class Everywhere:
     lie: StoredRows
     updater: Updater | None
     mesh: Mesh
+    platform: str
 
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
         """As `Local.look_up`."""
-        run = self._on_each(self.lie.take, (ALL, BY_EXAMPLE), BY_EXAMPLE)
-        return run(table, ids), ids
+
+        def look_up(table, ids):
+            ids = computed_once(ids, self.platform)
+            return self.lie.take(table, ids), ids
+
+        return self._on_each(look_up, (ALL, BY_EXAMPLE), (BY_EXAMPLE, BY_EXAMPLE))(table, ids)
 
     def update(
         self,
@@ -125,9 +132,9 @@ def exchanges(
       message_rows: see `routes.room`.
     """
     if mesh is None:
-        return {name: Local(lie, updater) for name, lie in plan.arrays.items()}
+        return {name: Local(lie, updater, plan.platform) for name, lie in plan.arrays.items()}
     return {
-        name: Everywhere(lie, updater, mesh)
+        name: Everywhere(lie, updater, mesh, plan.platform)
         if name in plan.everywhere
         else Routed(lie, updater, mesh, plan.platform, message_rows)
         for name, lie in plan.arrays.items()

@@ -41,8 +41,7 @@ def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
     packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
     packed = jnp.where(ids[:, None, :] < 0, plan.rows, packed)
-    places = plan.arrays["embedding"].places(packed)
-    rows = {"embedding": _once(places) if plan.platform == "cpu" else places}
+    rows = {"embedding": plan.arrays["embedding"].places(packed)}
     if plan.codebooks:
         addresses = pair_addresses(
             ids[:, np.asarray(plan.codebook_slots)],
@@ -53,18 +52,6 @@ def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
         none = plan.arrays["codebook"].rows
         rows["codebook"] = jnp.where(batch.row_mask[:, None, None], addresses, none)
     return rows
-
-
-def _once(numbers: Array) -> Array:
-    """The same whole numbers by way of a scatter, which a CPU's compiler makes once.
-
-    What it could fuse, it would compute again for each number of a row that is looked up; of a step
-    of shared_bottom that took an eighth.
-    """
-    flat = numbers.reshape(-1)
-    every = jnp.arange(flat.size, dtype=jnp.int32)
-    made = jnp.zeros_like(flat).at[every].set(flat, unique_indices=True, indices_are_sorted=True)
-    return made.reshape(numbers.shape)
 
 
 def gather(

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from dtn_jax.tables import routes
 from dtn_jax.tables.routes import Round, Routes
 from dtn_jax.tables.row_optimizers import Scalars
-from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.stored_rows import StoredRows, computed_once
 from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
 
@@ -131,12 +131,13 @@ class Routed:
             return run(table, slots, asked, gradient, scalars, skipped)
 
     def _look_up(self, table, ids):
-        each, size = self.mine.rows, self.room(len(ids))
+        each, size, dtype = self.mine.rows, self.room(len(ids)), table.dtype
+        ids = computed_once(ids, self.platform)
         found = routes.make_routes(ids, self.owners, each, self.platform)
 
         def ask(now: Round):
             received = self._to_owners(now.asked.reshape(-1))
-            answers = self._to_owners(self.mine.take(table, received))
+            answers = self._to_owners(_bits(self.mine.take(table, received)))
             return received, *routes.taken(found, now, answers, each)
 
         def ask_again(carry):
@@ -153,6 +154,7 @@ class Routed:
         )
         distinct = found.of_owner[-1]
         counts = jnp.stack([rounds, distinct, found.begins[distinct]])
+        rows = jax.lax.bitcast_convert_type(rows, dtype)
         return rows, Asked(found, first, received, counts)
 
     def _update(self, table, slots, asked: Asked, gradient, scalars, skipped):
@@ -192,3 +194,9 @@ class Routed:
         if self.mesh.shape["data"] == 1:
             return received
         return jax.lax.all_gather(received, "data", tiled=True)
+
+
+def _bits(rows: Rows) -> Rows:
+    """Rows as bits. Of numbers that matrix products round to bfloat16, a TPU's compiler would make
+    a copy of the whole table in bfloat16, to look them up there."""
+    return jax.lax.bitcast_convert_type(rows, jnp.dtype(f"uint{8 * rows.dtype.itemsize}"))

@@ -184,6 +184,19 @@ def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1
     return StoredRows(lines * per_line, width, per_line, lanes, stride)
 
 
+def computed_once(ids: Int[Array, " N"], platform: str) -> Int[Array, " N"]:
+    """The same ids; on a CPU by way of a scatter, which its compiler makes once.
+
+    What it could fuse, it would compute again for each number of a row that is looked up: where
+    rows stand took an eighth of a step of shared_bottom.
+    """
+    if platform != "cpu":
+        return ids
+    every = jnp.arange(len(ids), dtype=jnp.int32)
+    kept = {"unique_indices": True, "indices_are_sorted": True}
+    return jnp.zeros_like(ids).at[every].set(ids, **kept)
+
+
 def to_bits(rows: Array) -> Array:
     """Numbers as bits of the nearest bfloat16."""
     return jax.lax.bitcast_convert_type(rows.astype(jnp.bfloat16), BITS)

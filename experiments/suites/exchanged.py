@@ -7,13 +7,13 @@ makes or reduces on a device:
 
 | with `shard`, for each array whose rows are split | kind | devices | bytes |
 |---|---|---|---|
-| end of the round, of the look-up and of the update, twice | all-reduce | n | 4 K |
+| end of the round | all-reduce | n | 4 K |
 | ids | all-to-all | K | 4 K C |
 | rows | all-to-all | K | s K C D |
 | row gradients | all-to-all | K | 4 K C D |
 | ids and row gradients that owners received, if K < n | all-gather | n / K | 4 n C, 4 n C D |
 
-A further round makes the same, and the ids twice, in look-up and update.
+A further round makes the same, but its end and the ids twice, in look-up and update.
 
 | for | kind | devices | bytes |
 |---|---|---|---|
@@ -101,7 +101,7 @@ class Message:
         found.append(
             self._collective("rows", "all-to-all", self.itemsize * places * width, self.owners)
         )
-        found += [end, asked] if further else [end]
+        found += [end, asked] if further else []
         found.append(self._collective("gradients", "all-to-all", 4 * places * width, self.owners))
         copies = self.devices // self.owners
         for what, each in (("ids of all copies", 4), ("gradients of all copies", 4 * width)):

@@ -37,7 +37,7 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
     assert rows[0]["loop, 0.02 M"] > 0
 
 
-@pytest.mark.parametrize("suite", ["step", "replicas"])
+@pytest.mark.parametrize("suite", ["step", "replicas", "copied"])
 def test_the_suite_runs(suite, monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
     monkeypatch.setattr(replicas, "SIZES", {"small": replicas.SIZES["small"]})

@@ -52,6 +52,7 @@ CASES = (
 def small_pieces(monkeypatch):
     """A table has many, and lines of one order are cut by the pieces of the other."""
     monkeypatch.setattr(stored_pieces, "PIECE", 40_000)
+    monkeypatch.setattr(stored_pieces, "IN_MEMORY", 0)
 
 
 def save(workdir, given):
@@ -110,7 +111,7 @@ def test_rows_are_read_piece_by_piece_without_padding(tmp_path, damage, capsys):
         assert part is damage
         order = checkpoints.order(folder)
         return {
-            name: list(read_back.rows(folder, f"tables.{name}", order[name], lie, used))
+            name: list(read_back.rows(folder, f"tables.{name}", order[name], lie, used, tmp_path))
             for (name, lie), used in zip(there.plan.arrays.items(), there.plan.used.values())
         }
 

@@ -109,11 +109,17 @@ def read_back(
 
 
 def rows(
-    folder: pathlib.Path, name: str, order: Order, own: StoredRows, used: int
+    folder: pathlib.Path,
+    name: str,
+    order: Order,
+    own: StoredRows,
+    used: int,
+    scratch: pathlib.Path,
 ) -> Iterator[Shaped[np.ndarray, "N D"]]:
     """The first `used` rows of a checkpoint's array of lines, piece by piece, in their order.
 
-    They are read while they are taken. For the arguments see `read_back`.
+    They are read while they are taken. For the arguments see `read_back`; `scratch` is a folder
+    with room for as many bytes as these rows have.
 
     Raises:
       ValueError: there is no such array, or its rows are others.
@@ -125,7 +131,7 @@ def rows(
             f"{name} is {list(store.shape)}, expected lines of {order.lanes} numbers, for {used:,} "
             "rows"
         )
-    return stored_pieces.by_id(store, saved, used)
+    return stored_pieces.by_id(store, saved, used, scratch)
 
 
 def _open(folder: pathlib.Path, name: str):

@@ -89,11 +89,12 @@ class Routed:
         others = (self.owners - 1) / self.owners
         width = self.lie.width
         sent = places * (others * (4 + width * (itemsize + 4)) + (copies - 1) * 4 * (width + 1))
+        again = places * others * 4  # ids of a further round travel in the update, too
         return {
             "rounds": rounds,
             "repeats": 1 - distinct / known if known else 0.0,
             "fill": distinct / (places * rounds),
-            "MB": rounds * sent / 1e6,
+            "MB": (rounds * sent + (rounds - 1) * again) / 1e6,
         }
 
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Asked]:

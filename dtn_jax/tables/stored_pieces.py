@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
+import pathlib
 import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -61,10 +62,13 @@ def in_order(store, saved: StoredRows, own: StoredRows, first: int, last: int) -
         yield Piece(line.to_lines(np.pad(held, ((0, own.per_line - len(held)), (0, 0))))[None], at)
 
 
-def by_id(store, saved: StoredRows, used: int) -> Iterator[Shaped[np.ndarray, "N D"]]:
+def by_id(
+    store, saved: StoredRows, used: int, scratch: pathlib.Path
+) -> Iterator[Shaped[np.ndarray, "N D"]]:
     """The first `used` rows in their own order.
 
-    Strided rows are first put in order, in memory or, where they are many, in a temporary file.
+    Strided rows are first put in order, in memory or, where they are many, in a temporary file in
+    the folder `scratch`.
     """
     if saved.stride == 1:
         yield from rows_of(store, saved, 0, used)
@@ -72,7 +76,7 @@ def by_id(store, saved: StoredRows, used: int) -> Iterator[Shaped[np.ndarray, "N
     stride, dtype = saved.stride, store.dtype.numpy_dtype
     block, wanted = saved.rows // stride, -(-used // stride)  # rows of each block
     shape, blocks = (wanted, stride, saved.width), saved.residues.tolist()  # its own inverse
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile(dir=scratch) as file:
         small = math.prod(shape) * dtype.itemsize <= IN_MEMORY
         ordered = np.empty(shape, dtype) if small else np.memmap(file, dtype, "w+", shape=shape)
         each = max(1, PIECE // (saved.width * dtype.itemsize))

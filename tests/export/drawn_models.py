@@ -103,7 +103,8 @@ def exported(forward: Forward, members: list[Drawn], path):
         own |= named("model_state", member.state.model_state)
         dense |= {forward.prefix(i) + name: leaf for name, leaf in own.items()}
         for name, rows in forward.plan.used.items():
-            whole = np.asarray(member.state.tables[name])[:rows]
+            lie = forward.plan.arrays[name]
+            whole = lie.to_rows(np.asarray(member.state.tables[name]))[:rows]
             pieces = np.split(whole, [7, 8 + i])
             tables.setdefault(f"tables/{name}", []).append(pieces)
     write_weights(path, shapes, dense, tables)

@@ -166,7 +166,7 @@ def write_model(
         folder / model_folder.WEIGHTS,
         weights,
         {p + name: a for p, m in zip(prefixes, members) for name, a in m.dense.items()},
-        {name: [m.tables[name]() for m in members] for name in members[0].tables},
+        {name: [m.tables[name](folder) for m in members] for name in members[0].tables},
         Written(total, say),
     )
     (folder / model_folder.SCHEMA).write_text(schema.to_json())

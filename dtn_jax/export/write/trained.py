@@ -32,14 +32,15 @@ class Member:
       step: of the state.
       selected_by: by what that state is the best: a task, or the mean of all.
       dense: {name: array}: `params/…` and `model_state/…`.
-      tables: {`tables/…`: what gives its rows as they are stored, piece by piece}
+      tables: {`tables/…`: what gives its rows as numbers are stored, piece by piece, given a folder
+        with room for as many bytes}
     """
 
     seed: int
     step: int
     selected_by: str
     dense: dict[str, jax.Array]
-    tables: dict[str, Callable[[], Iterator[np.ndarray]]]
+    tables: dict[str, Callable[[pathlib.Path], Iterator[np.ndarray]]]
 
 
 def build(

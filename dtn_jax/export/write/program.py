@@ -110,8 +110,8 @@ class Forward:
         `scale` is that of the rows of an int8 table, `[V, M]`.
         """
         own = self.plan.arrays[name]
-        wide = dataclasses.replace(own, width=self.members * own.width, lanes=0)
-        narrow = dataclasses.replace(own, width=self.members, lanes=0)
+        wide = dataclasses.replace(own, width=self.members * own.width, lanes=0, stride=1)
+        narrow = dataclasses.replace(own, width=self.members, lanes=0, stride=1)
 
         def look_up(table: Array, ids: Array) -> Array:
             found = wide.take(table, ids).astype(jnp.float32)

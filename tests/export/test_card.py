@@ -62,7 +62,7 @@ def exported(tmp_path_factory):
     config.model.experts, config.model.embedding_dim = "mlp", 4
     config.model.mlp.hidden = config.model.tower_hidden = (8,)
     config.optim.learning_rate = config.optim.table_learning_rate = 0.02
-    config.train.max_steps, config.parallel.devices = 60, 1
+    config.train.max_steps, config.parallel.devices, config.seed = 60, 1, 1
     train(config, folder / "run")
     return folder, export_run([folder / "run"], folder / "model", say=lambda told: None)
 

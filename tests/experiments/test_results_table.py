@@ -42,7 +42,8 @@ def test_links_lead_somewhere():
         for link in re.findall(r"\]\(([^):]+)\)", document.read_text())
     ]
     assert len(links) > 20
-    assert [(d, link) for d, link in links if not (d.parent / link.partition("#")[0]).exists()] == []
+    files = [(d, d.parent / link.partition("#")[0]) for d, link in links]
+    assert [(d, file) for d, file in files if not file.exists()] == []
 
 
 def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):

@@ -51,6 +51,7 @@ def metrics_of(folder, frame, text):
     config.data.batch_size = 256
     config.train.epochs = 3
     config.optim.learning_rate = 0.005
+    config.seed = 1  # mean predictions of small models differ by up to 0.1 from seed to seed
     return train(config, folder / "run")["test"]
 
 
@@ -81,7 +82,7 @@ def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path
     text = f"{SCHEMA}sample_negatives: {{click: 0.2}}\n"
     found = metrics_of(tmp_path, random_labels(8000), text)
     for name, rate in LABELS.items():
-        assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.1
+        assert abs(found[f"{name}@all"]["mean_prediction"] - rate) < 0.06
     config = load_config(f"configs/logs.py:shared_bottom,quick,schema={tmp_path}/shop.yaml")
     config.data.data_dir = str(tmp_path / "data")
     config.loss.sample_weights = False

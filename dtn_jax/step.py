@@ -91,7 +91,6 @@ def make_train_step(
                 table,
                 state.slots[name],
                 asked[name],
-                gathered[name].reshape(-1, width),
                 by_row[name].reshape(-1, width),
                 scalars,
                 skipped,

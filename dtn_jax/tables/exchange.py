@@ -38,23 +38,24 @@ class Local:
     updater: Updater | None
     platform: str
 
-    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
-        """The rows, zeros for ids out of range, and what `update` needs of the ids."""
+    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, tuple[Ids, Rows]]:
+        """The rows, zeros for ids out of range, and what `update` needs of them."""
         ids = computed_once(ids, self.platform)
-        return self.lie.take(table, ids), ids
+        found = self.lie.take(table, ids)
+        return found, (ids, found)
 
     def update(
         self,
         table: Array,
         slots: Any,
-        asked: Ids,
-        looked_up: Rows,
+        asked: tuple[Ids, Rows],
         gradient: Rows,
         scalars: Scalars,
         skipped: Bool[Array, ""] | None,
     ) -> tuple[Array, Any]:
         """Table and slots after a step of the rows asked for; as they were if it is skipped."""
-        ids = asked if skipped is None else jnp.where(skipped, self.lie.rows, asked)
+        ids, looked_up = asked
+        ids = ids if skipped is None else jnp.where(skipped, self.lie.rows, ids)
         with jax.named_scope("update_rows"):
             ids, looked_up, gradient = map(batch_axis.gathered, (ids, looked_up, gradient))
             updater = self.updater
@@ -91,7 +92,6 @@ class Everywhere:
         table: Array,
         slots: Any,
         asked: Ids,
-        looked_up: Rows,
         gradient: Rows,
         scalars: Scalars,
         skipped: Bool[Array, ""] | None,

@@ -113,7 +113,6 @@ class Routed:
         table: Array,
         slots: Any,
         asked: Asked,
-        looked_up: Rows,
         gradient: Rows,
         scalars: Scalars,
         skipped: Bool[Array, ""] | None,

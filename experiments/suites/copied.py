@@ -84,7 +84,7 @@ def timer(how: str, mesh: Mesh, rows: int, ids: int) -> Callable[[], float]:
         def step(i, state):
             found, asked = exchange.look_up(state[0], drawn[i])
             scalars = Scalars(jnp.float32(0.1), jnp.float32(0), i)
-            return exchange.update(*state, asked, found, found + 1, scalars, None)
+            return exchange.update(*state, asked, found + 1, scalars, None)
 
         return jax.lax.fori_loop(0, STEPS, step, state)
 

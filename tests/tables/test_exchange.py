@@ -58,7 +58,7 @@ def mover(devices, sharers, platform, tables, room, dtype, copied):
             table, slots, found = state
             looked_up, asked = exchange.look_up(table, jnp.where(ids[i] < V, ids[i], lie.rows))
             scalars = Scalars(jnp.asarray(0.1, dtype), jnp.asarray(0.01, dtype), i)
-            given = asked, looked_up, gradients[i] + looked_up, scalars, None
+            given = asked, gradients[i] + looked_up, scalars, None
             table, slots = exchange.update(table, slots, *given)
             return table, slots, found.at[i].set(looked_up)
 

@@ -40,6 +40,7 @@ def test_options_of_sections_that_change_nothing():
         "optim.codebook_init": ({"model__experts": "mlp"}, {"model__experts": "mlp+hcnet"}),
         "data.device_bytes": ({"data__placement": "stream"}, {}),
         "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
+        "parallel.message_rows": ({"parallel__strategy": "pmap"}, {}),
     }
     assert set(cases) == set(REASONS) <= set(declarations())
     for key, (without, having) in cases.items():

@@ -34,6 +34,7 @@ REASONS: dict[str, Callable[[Flat], str]] = {
     "optim.codebook_init": without_codebooks,
     "data.device_bytes": placed,
     "parallel.table_devices": copied,
+    "parallel.message_rows": copied,
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,25 @@ from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import Asked
 
 Metrics = dict[str, jax.Array]
+Routed = dict[str, Any]  # by packed array, as its exchange has it
 BALANCING = 1  # folded into a step's key for what a balancer draws; dropout draws from the key
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainStep:
+    """A training step, `(state, batch) -> (state, metrics)`, and its two parts.
+
+    Attributes:
+      route: `batch -> routed`: which rows the batch asks of which device. That depends on ids
+        alone, so it can be done while the step before is still at work.
+      advance: `(state, batch, routed) -> (state, metrics)`: the rest of the step.
+    """
+
+    route: Callable[[Batch], Routed]
+    advance: Callable[[State, Batch, Routed], tuple[State, Metrics]]
+
+    def __call__(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        return self.advance(state, batch, self.route(batch))
 
 
 def make_train_step(
@@ -30,7 +50,7 @@ def make_train_step(
     plan: TablePlan,
     total_steps: int,
     mesh: jax.sharding.Mesh | None = None,
-) -> Callable[[State, Batch], tuple[State, Metrics]]:
+) -> TrainStep:
     """Returns the pure function `(state, batch) -> (state, metrics)`.
 
     Tables are split over the axis `table` of `mesh`; without one every device has all rows.
@@ -49,9 +69,11 @@ def make_train_step(
     view = plan.views.index(SHARED) if balancer and balancer.reads_gradients else None
     gradients = make_gradients(config, model, plan, view)
 
-    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        rows = lookup.row_ids(plan, batch)
-        gathered, asked = lookup.ask(state.tables, rows, exchanges)
+    def route(batch: Batch) -> Routed:
+        return lookup.route(lookup.row_ids(plan, batch), exchanges)
+
+    def advance(state: State, batch: Batch, routed: Routed) -> tuple[State, Metrics]:
+        gathered, asked = lookup.ask(plan, state.tables, routed, exchanges)
 
         scale = own = state.hyper.task_weights
         if balancer:
@@ -119,11 +141,14 @@ def make_train_step(
             )
         return new_state, metrics
 
-    return step
+    return TrainStep(route, advance)
 
 
-def make_train_chunk(step, chunk_steps: int, stops: bool = True):
+def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
+
+    Each step routes the ids of the batch after it: those collectives wait for nothing that the
+    step computes.
 
     The count is traced, so that one compiled program serves every chunk, whether it ends at its
     full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of
@@ -137,19 +162,20 @@ def make_train_chunk(step, chunk_steps: int, stops: bool = True):
             return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), chunk)
 
         def goes_on(carry):
-            i, stopped, _, _ = carry
+            i, stopped, *_ = carry
             return (i < count) & ~stopped if stops else i < count
 
         def body(carry):
-            i, _, state, kept = carry
-            state, metrics = step(state, batch(i))
+            i, _, routed, state, kept = carry
+            state, metrics = step.advance(state, batch(i), routed)
             kept = jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
-            return i + 1, metrics["nonfinite"].any(), state, kept
+            routed = step.route(batch(jnp.minimum(i + 1, chunk_steps - 1)))
+            return i + 1, metrics["nonfinite"].any(), routed, state, kept
 
         shapes = jax.eval_shape(step, state, batch(0))[1]
         empty = jax.tree.map(lambda s: jnp.zeros((chunk_steps, *s.shape), s.dtype), shapes)
-        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), state, empty
-        return jax.lax.while_loop(goes_on, body, start)[2:]
+        start = jnp.zeros((), jnp.int32), jnp.zeros((), bool), step.route(batch(0)), state, empty
+        return jax.lax.while_loop(goes_on, body, start)[3:]
 
     return train_chunk
 

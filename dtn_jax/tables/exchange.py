@@ -20,7 +20,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars
-from dtn_jax.tables.stored_rows import StoredRows, computed_once
+from dtn_jax.tables.stored_rows import StoredRows
 from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
 
@@ -38,9 +38,12 @@ class Local:
     updater: Updater | None
     platform: str
 
+    def route(self, ids: Ids) -> Ids:
+        """What `look_up` and `update` need of the ids: themselves."""
+        return ids
+
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, tuple[Ids, Rows]]:
-        """The rows, zeros for ids out of range, and what `update` needs of them."""
-        ids = computed_once(ids, self.platform)
+        """The rows, zeros for ids out of range, and what `update` needs."""
         found = self.lie.take(table, ids)
         return found, (ids, found)
 
@@ -78,14 +81,13 @@ class Everywhere:
     mesh: Mesh
     platform: str
 
+    def route(self, ids: Ids) -> Ids:
+        """As `Local.route`."""
+        return ids
+
     def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
         """As `Local.look_up`."""
-
-        def look_up(table, ids):
-            ids = computed_once(ids, self.platform)
-            return self.lie.take(table, ids), ids
-
-        return self._on_each(look_up, (ALL, BY_EXAMPLE), (BY_EXAMPLE, BY_EXAMPLE))(table, ids)
+        return self._on_each(self.lie.take, (ALL, BY_EXAMPLE), BY_EXAMPLE)(table, ids), ids
 
     def update(
         self,
@@ -145,6 +147,6 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
     """`(table, ids [N]) -> rows [N, D]` for each packed array; `mesh` is as in `exchanges`."""
 
     def rows_alone(exchange: Exchange) -> LookUp:
-        return lambda table, ids: exchange.look_up(table, ids)[0]
+        return lambda table, ids: exchange.look_up(table, exchange.route(ids))[0]
 
     return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}

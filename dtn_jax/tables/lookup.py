@@ -64,24 +64,34 @@ def gather(
     gathered = {}
     for name, ids in rows.items():
         with jax.named_scope("look_up"):
-            gathered[name] = _meant(look_ups[name](tables[name], ids.reshape(-1)), ids)
+            gathered[name] = _meant(look_ups[name](tables[name], ids.reshape(-1)), ids.shape[1:])
     return gathered
 
 
+def route(rows: dict[str, Array], exchanges: Mapping[str, Exchange]) -> dict[str, Any]:
+    """What look-ups and updates need of the ids, by packed array; it depends on no table."""
+    with jax.named_scope("route"):
+        return {name: exchanges[name].route(ids.reshape(-1)) for name, ids in rows.items()}
+
+
 def ask(
-    tables: dict[str, Array], rows: dict[str, Array], exchanges: Mapping[str, Exchange]
+    plan: TablePlan,
+    tables: dict[str, Array],
+    routed: dict[str, Any],
+    exchanges: Mapping[str, Exchange],
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The same, and what the updates need of the ids, by packed array."""
+    """Rows as `gather` gives them, and what the updates need, by packed array."""
     gathered, asked = {}, {}
-    for name, ids in rows.items():
+    for name, shape in plan.ids_shapes.items():
         with jax.named_scope("look_up"):
-            found, asked[name] = exchanges[name].look_up(tables[name], ids.reshape(-1))
-            gathered[name] = _meant(found, ids)
+            found, asked[name] = exchanges[name].look_up(tables[name], routed[name])
+            gathered[name] = _meant(found, shape)
     return gathered, asked
 
 
-def _meant(found: Array, ids: Array) -> Array:
-    found = numbers(found).reshape(*ids.shape, -1)
+def _meant(found: Array, shape: tuple[int, ...]) -> Array:
+    """Looked-up rows as numbers; `shape` is that of an example's ids."""
+    found = numbers(found).reshape(-1, *shape, found.shape[-1])
     return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
 

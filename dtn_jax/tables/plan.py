@@ -8,6 +8,7 @@ packed array, whose row r holds codeword r of all C codebooks side by side (they
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import jax
@@ -68,11 +69,19 @@ class TablePlan:
         return {name: rows[name] for name in self.arrays}
 
     @property
+    def ids_shapes(self) -> dict[str, tuple[int, int]]:
+        """Of an example's ids: `embedding (views, L)`, `codebook (P, N)`; see `lookup.row_ids`."""
+        pairs = len(self.codebook_slots) * (len(self.codebook_slots) - 1) // 2
+        shapes = {
+            "embedding": (len(self.views), self.schema.slots),
+            "codebook": (pairs, self.hashes),
+        }
+        return {name: shapes[name] for name in self.arrays}
+
+    @property
     def ids_of_example(self) -> dict[str, int]:
         """How many rows of each packed array an example looks up, repeats counted."""
-        pairs = len(self.codebook_slots) * (len(self.codebook_slots) - 1) // 2
-        ids = {"embedding": len(self.views) * self.schema.slots, "codebook": pairs * self.hashes}
-        return {name: ids[name] for name in self.arrays}
+        return {name: math.prod(shape) for name, shape in self.ids_shapes.items()}
 
 
 def make_plan(

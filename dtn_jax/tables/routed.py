@@ -8,7 +8,7 @@ and updates it once. What travels grows with a device's own examples, not with t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from dtn_jax.tables import routes
 from dtn_jax.tables.routes import Round, Routes
 from dtn_jax.tables.row_optimizers import Scalars
-from dtn_jax.tables.stored_rows import StoredRows, computed_once
+from dtn_jax.tables.stored_rows import StoredRows
 from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
 
@@ -29,19 +29,24 @@ BY_EXAMPLE, BY_ROW = PartitionSpec(AXES), PartitionSpec("table")
 Ids, Rows = Int[Array, " N"], Shaped[Array, "N D"]
 
 
-class Asked(NamedTuple):
-    """What a device has asked in a look-up.
+class Asking(NamedTuple):
+    """What a device asks of which owner; it depends on ids alone, on no row.
 
     Attributes:
       routes: of its ids.
       now: the first round.
       received: the rows that others ask of it in the first round, as places in its own rows.
-      counts: rounds, distinct rows and ids, of this device.
     """
 
     routes: Routes
     now: Round
     received: Int[Array, " M"]
+
+
+class Asked(NamedTuple):
+    """What a device has asked in a look-up, and `counts`: its rounds, distinct rows and ids."""
+
+    asking: Asking
     counts: Int[Array, " _"]
 
     def of_device(self) -> Float[Array, " _"]:
@@ -97,16 +102,14 @@ class Routed:
             "MB": (rounds * sent + (rounds - 1) * again) / 1e6,
         }
 
-    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Asked]:
-        """The rows, zeros for ids out of range, and what `update` needs of the ids."""
-        run = jax.shard_map(
-            self._look_up,
-            mesh=self.mesh,
-            in_specs=(BY_ROW, BY_EXAMPLE),
-            out_specs=(BY_EXAMPLE, BY_EXAMPLE),
-            check_vma=False,
-        )
-        return run(table, ids)
+    def route(self, ids: Ids) -> Asking:
+        """What `look_up` and `update` need of the ids."""
+        return self._on_each(self._route, (BY_EXAMPLE,), BY_EXAMPLE)(ids)
+
+    def look_up(self, table: Array, asking: Asking) -> tuple[Rows, Asked]:
+        """The rows, zeros for ids out of range, and what `update` needs."""
+        given, made = (BY_ROW, BY_EXAMPLE), (BY_EXAMPLE, BY_EXAMPLE)
+        return self._on_each(self._look_up, given, made)(table, asking)
 
     def update(
         self,
@@ -120,46 +123,46 @@ class Routed:
         """Table and slots after a step of the rows asked for; as they were if it is skipped."""
         kept = jax.tree.map(lambda slot: BY_ROW if slot.ndim else PartitionSpec(), slots)
         everywhere = PartitionSpec()
-        run = jax.shard_map(
-            self._update,
-            mesh=self.mesh,
-            in_specs=(BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, everywhere, everywhere),
-            out_specs=(BY_ROW, kept),
-            check_vma=False,  # it can't see that all devices that share a row update it alike
-        )
+        given = BY_ROW, kept, BY_EXAMPLE, BY_EXAMPLE, everywhere, everywhere
+        run = self._on_each(self._update, given, (BY_ROW, kept))
         with jax.named_scope("update_rows"):
             return run(table, slots, asked, gradient, scalars, skipped)
 
-    def _look_up(self, table, ids):
-        each, size, dtype = self.mine.rows, self.room(len(ids)), table.dtype
-        ids = computed_once(ids, self.platform)
-        found = routes.make_routes(ids, self.owners, each, self.platform)
+    def _on_each(self, call: Callable, given: tuple, made: Any) -> Callable:
+        # check_vma=False: it can't see that all devices that share a row update it alike.
+        return jax.shard_map(call, mesh=self.mesh, in_specs=given, out_specs=made, check_vma=False)
 
-        def ask(now: Round):
-            received = self._to_owners(now.asked.reshape(-1))
+    def _route(self, ids):
+        each, size = self.mine.rows, self.room(len(ids))
+        found = routes.make_routes(ids, self.owners, each, self.platform)
+        first = routes.first_round(found, size, each, AXES)
+        return Asking(found, first, self._to_owners(first.asked.reshape(-1)))
+
+    def _look_up(self, table, asking: Asking):
+        each, found = self.mine.rows, asking.routes
+
+        def answered(now: Round, received):
             answers = self._to_owners(_bits(self.mine.take(table, received)))
-            return received, *routes.taken(found, now, answers, each)
+            return routes.taken(found, now, answers, each)
 
         def ask_again(carry):
             now, rows, rounds = carry
             now = routes.next_round(found, now, each, AXES)
-            _, inside, more = ask(now)
+            inside, more = answered(now, self._to_owners(now.asked.reshape(-1)))
             return now, jnp.where(inside[:, None], more, rows), rounds + 1
 
-        first = routes.first_round(found, size, each, AXES)
-        received, _, rows = ask(first)
-        start = first, rows, jnp.int32(1)
+        _, rows = answered(asking.now, asking.received)
+        start = asking.now, rows, jnp.int32(1)
         _, rows, rounds = jax.lax.while_loop(
             lambda carry: routes.goes_on(carry[0], each), ask_again, start
         )
         distinct = found.of_owner[-1]
         counts = jnp.stack([rounds, distinct, found.begins[distinct]])
-        rows = jax.lax.bitcast_convert_type(rows, dtype)
-        return rows, Asked(found, first, received, counts)
+        return jax.lax.bitcast_convert_type(rows, table.dtype), Asked(asking, counts)
 
     def _update(self, table, slots, asked: Asked, gradient, scalars, skipped):
-        mine, updater = self.mine, self.updater
-        by_rank = routes.summed(asked.routes, gradient, self.platform)
+        mine, updater, asking = self.mine, self.updater, asked.asking
+        by_rank = routes.summed(asking.routes, gradient, self.platform)
 
         def add(carry, now: Round, ids):
             sent = self._to_owners(routes.to_send(now, by_rank))
@@ -175,12 +178,12 @@ class Routed:
 
         def add_again(state):
             now, carry = state
-            now = routes.next_round(asked.routes, now, mine.rows, AXES)
+            now = routes.next_round(asking.routes, now, mine.rows, AXES)
             return now, add(carry, now, self._to_owners(now.asked.reshape(-1)))
 
         nothing = jnp.zeros(mine.shape, gradient.dtype), jnp.zeros(mine.by_row, bool)
         start = (table, slots) if updater.rows else WholeSums(*nothing)
-        state = asked.now, add(start, asked.now, asked.received)
+        state = asking.now, add(start, asking.now, asking.received)
         _, carry = jax.lax.while_loop(
             lambda state: routes.goes_on(state[0], mine.rows), add_again, state
         )

@@ -56,7 +56,8 @@ def mover(devices, sharers, platform, tables, room, dtype, copied):
 
         def step(i, state):
             table, slots, found = state
-            looked_up, asked = exchange.look_up(table, jnp.where(ids[i] < V, ids[i], lie.rows))
+            routed = exchange.route(jnp.where(ids[i] < V, ids[i], lie.rows))
+            looked_up, asked = exchange.look_up(table, routed)
             scalars = Scalars(jnp.asarray(0.1, dtype), jnp.asarray(0.01, dtype), i)
             given = asked, gradients[i] + looked_up, scalars, None
             table, slots = exchange.update(table, slots, *given)

@@ -20,7 +20,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars
-from dtn_jax.tables.stored_rows import StoredRows
+from dtn_jax.tables.stored_rows import StoredRows, computed_once
 from dtn_jax.tables.update_whole import WholeSums
 from dtn_jax.tables.updater import Updater
 
@@ -38,13 +38,14 @@ class Local:
     updater: Updater | None
     platform: str
 
-    def route(self, ids: Ids) -> Ids:
-        """What `look_up` and `update` need of the ids: themselves."""
-        return ids
+    def route(self, ids: Ids) -> tuple[Ids, Ids]:
+        """What `look_up` and `update` need of rows: themselves, and where they stand."""
+        return ids, self.lie.places(ids)
 
-    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, tuple[Ids, Rows]]:
+    def look_up(self, table: Array, routed: tuple[Ids, Ids]) -> tuple[Rows, tuple[Ids, Rows]]:
         """The rows, zeros for ids out of range, and what `update` needs."""
-        found = self.lie.take(table, ids)
+        ids, places = routed
+        found = self.lie.take(table, places)
         return found, (ids, found)
 
     def update(
@@ -81,13 +82,14 @@ class Everywhere:
     mesh: Mesh
     platform: str
 
-    def route(self, ids: Ids) -> Ids:
+    def route(self, ids: Ids) -> tuple[Ids, Ids]:
         """As `Local.route`."""
-        return ids
+        return ids, self.lie.places(ids)
 
-    def look_up(self, table: Array, ids: Ids) -> tuple[Rows, Ids]:
+    def look_up(self, table: Array, routed: tuple[Ids, Ids]) -> tuple[Rows, Ids]:
         """As `Local.look_up`."""
-        return self._on_each(self.lie.take, (ALL, BY_EXAMPLE), BY_EXAMPLE)(table, ids), ids
+        ids, places = routed
+        return self._on_each(self.lie.take, (ALL, BY_EXAMPLE), BY_EXAMPLE)(table, places), ids
 
     def update(
         self,
@@ -147,6 +149,12 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
     """`(table, ids [N]) -> rows [N, D]` for each packed array; `mesh` is as in `exchanges`."""
 
     def rows_alone(exchange: Exchange) -> LookUp:
-        return lambda table, ids: exchange.look_up(table, exchange.route(ids))[0]
+        def look_up(table: Array, ids: Array) -> Array:
+            routed = exchange.route(ids)
+            if isinstance(exchange, Local):
+                routed = ids, computed_once(routed[1], plan.platform)
+            return exchange.look_up(table, routed)[0]
+
+        return look_up
 
     return {name: rows_alone(found) for name, found in exchanges(plan, None, mesh).items()}

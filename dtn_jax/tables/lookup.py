@@ -33,15 +33,14 @@ class DebugOptions:
 
 
 def row_ids(plan: TablePlan, batch: Batch) -> dict[str, Int[Array, ...]]:
-    """Where the rows that a batch touches stand: `embedding [B, views, L]`, `codebook [B, P, N]`.
+    """The rows that a batch touches: `embedding [B, views, L]`, `codebook [B, P, N]`.
 
     Padding, and every id of a masked row, gets the array's rows V: out of range on purpose, so
     that look-ups give zeros and updates drop it (JAX would take -1 as the last row).
     """
     ids = jnp.where(batch.row_mask[:, None], batch.ids, -1)
     packed = ids[:, None, :] + jnp.asarray(plan.offsets, jnp.int32)[None]
-    packed = jnp.where(ids[:, None, :] < 0, plan.rows, packed)
-    rows = {"embedding": plan.arrays["embedding"].places(packed)}
+    rows = {"embedding": jnp.where(ids[:, None, :] < 0, plan.rows, packed)}
     if plan.codebooks:
         addresses = pair_addresses(
             ids[:, np.asarray(plan.codebook_slots)],
@@ -59,7 +58,7 @@ def gather(
 ) -> dict[str, Array]:
     """Looks rows up, `[..., D]`, of at least float32; those out of range are zeros.
 
-    `look_ups` are those of `exchange.look_ups`, by packed array.
+    `rows` are those of `row_ids`, `look_ups` those of `exchange.look_ups`, by packed array.
     """
     gathered = {}
     for name, ids in rows.items():

@@ -103,7 +103,7 @@ class Routed:
         }
 
     def route(self, ids: Ids) -> Asking:
-        """What `look_up` and `update` need of the ids."""
+        """What `look_up` and `update` need of rows."""
         return self._on_each(self._route, (BY_EXAMPLE,), BY_EXAMPLE)(ids)
 
     def look_up(self, table: Array, asking: Asking) -> tuple[Rows, Asked]:
@@ -134,7 +134,7 @@ class Routed:
 
     def _route(self, ids):
         each, size = self.mine.rows, self.room(len(ids))
-        found = routes.make_routes(ids, self.owners, each, self.platform)
+        found = routes.make_routes(self.lie.places(ids), self.owners, each, self.platform)
         first = routes.first_round(found, size, each, AXES)
         return Asking(found, first, self._to_owners(first.asked.reshape(-1)))
 

@@ -188,7 +188,8 @@ def computed_once(ids: Int[Array, " N"], platform: str) -> Int[Array, " N"]:
     """The same ids; on a CPU by way of a scatter, which its compiler makes once.
 
     What it could fuse, it would compute again for each number of a row that is looked up: where
-    rows stand took an eighth of a step of shared_bottom.
+    rows stand took a fifth of shared_bottom's scoring. A loop of training steps carries it, and so
+    computes it once.
     """
     if platform != "cpu":
         return ids

@@ -35,7 +35,7 @@ class Places(NamedTuple):
     """Sorted places of a batch; rows that do not lie here stand last.
 
     Attributes:
-      ids: the row at each place.
+      ids: where the row at each place stands in the table.
       source: where it stands in the batch.
       starts, ends: marks the first and the last place of each line.
       new_row: marks the first place of each row.
@@ -81,9 +81,9 @@ def window_of(lie: StoredRows, ids: int, itemsize: int = 4) -> int:
 
 
 def in_order(lie: StoredRows, ids: Int[Array, " N"], window: int) -> Places:
-    """Sorts a batch's ids, and pads their places to whole windows."""
+    """Sorts a batch's ids by where they stand, and pads them to whole windows."""
     n = len(ids)
-    ids, source = jax.lax.sort((ids, jnp.arange(n, dtype=jnp.int32)), num_keys=2)
+    ids, source = jax.lax.sort((lie.places(ids), jnp.arange(n, dtype=jnp.int32)), num_keys=2)
     ids = jnp.pad(ids, (0, -n % window), constant_values=lie.rows)
     line, _ = lie.where(ids)
     starts = changes(line)

@@ -21,7 +21,7 @@ class Updater(NamedTuple):
     Attributes:
       init: `(table, lie) -> slots`.
       rows: `(lie, table, slots, ids [N], looked_up [N, D], gradient [N, D], scalars, repeats=0) ->
-        (table, slots)`, a step of the rows `ids`, of which those out of range are dropped;
+        (table, slots)`, a step of the rows `ids` of `lie`, those out of range dropped;
         `repeats` as in `update_by_sort.update`. None for an optimizer of whole tables.
       sums: `(lie, ids, gradient, repeats=0) -> WholeSums`.
       whole: `(lie, table, slots, sums, scalars) -> (table, slots)`, the same step of all rows.

@@ -49,14 +49,8 @@ def plan(views=("shared",), codebooks=0, **hcnet):
     return make_plan(SCHEMA, model, views, codebooks)
 
 
-def named(plan, places):
-    """The rows that stand at those places; 1024 where there is none."""
-    rows = np.append(np.argsort(plan.arrays["embedding"].places(np.arange(plan.rows))), plan.rows)
-    return rows[np.asarray(places)]
-
-
 def test_fields_that_share_a_table_share_its_rows():
-    rows = named(plan(), lookup.row_ids(plan(), batch())["embedding"])
+    rows = lookup.row_ids(plan(), batch())["embedding"]
     assert plan().rows == ROW_MULTIPLE
     user, item, bag, mean_bag = rows[:, 0, 0], rows[:, 0, 7], rows[:, 0, 1], rows[:, 0, 4]
     assert user.tolist() == [4, 0]  # table `user` starts at 0
@@ -67,7 +61,7 @@ def test_fields_that_share_a_table_share_its_rows():
 
 def test_views_have_tables_of_their_own():
     both = plan(("click", "like"))
-    rows = named(both, lookup.row_ids(both, batch())["embedding"])
+    rows = np.asarray(lookup.row_ids(both, batch())["embedding"])
     assert rows.shape == (2, 2, 8)
     in_table = rows[:, 0] < 1024
     np.testing.assert_array_equal((rows[:, 1] - rows[:, 0])[in_table], 5 + 4 + 2)

@@ -103,17 +103,19 @@ def test_updates_equal_a_loop_over_rows(name, way, dtype, tolerance, monkeypatch
         assert (rows[V:] == 0).all()
 
 
-@pytest.mark.parametrize("ids", [*BATCHES, [4, 3, 2, 1, 0]])
-def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids):
+@pytest.mark.parametrize("stride", [1, 8])
+@pytest.mark.parametrize("ids", [*BATCHES, [4, 3, 2, 1, 0], [V + 3, V, V + 3, 2, 2**31 - 1]])
+def test_unique_rows_are_sorted_unique_and_keep_the_sum(ids, stride):
     gradient = np.arange(5 * D, dtype=np.float32).reshape(5, D)
-    found = update_by_search.unique_rows(jnp.asarray(ids, jnp.int32), jnp.asarray(gradient), V)
-    rows, summed, source = (np.asarray(a) for a in found)
-    assert [ids[s] for s in source[rows < V]] == rows[rows < V].tolist()
-    assert (np.diff(rows) > 0).all()  # sorted and unique, the tail out of range included
-    for row in set(ids) - {V}:
-        expected = gradient[np.asarray(ids) == row].sum(axis=0)
-        np.testing.assert_allclose(summed[rows == row][0], expected)
-    assert set(rows[rows < V]) == set(ids) - {V}
+    lie = lay_out(V, D, "cpu", 8, stride)
+    given = jnp.asarray(ids, jnp.int32), jnp.asarray(gradient)
+    places, summed, source = (np.asarray(a) for a in update_by_search.unique_rows(lie, *given))
+    known = sorted({i for i in ids if i < lie.rows}, key=lambda i: lie.places(np.asarray([i]))[0])
+    assert places[places < lie.rows].tolist() == lie.places(np.asarray(known)).tolist()
+    assert [ids[s] for s in source[places < lie.rows]] == known
+    assert (np.diff(places) > 0).all()  # sorted and unique, the tail out of range included
+    for row, total in zip(known, summed[places < lie.rows]):
+        np.testing.assert_allclose(total, gradient[np.asarray(ids) == row].sum(axis=0))
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
@@ -222,7 +224,7 @@ def test_on_accelerators_no_write_meets_another(name, platform):
 
     @jax.jit
     def step(table, slots):
-        _, asked = exchange.look_up(table, jnp.zeros(9, jnp.int32))
+        _, asked = exchange.look_up(table, exchange.route(jnp.zeros(9, jnp.int32)))
         return exchange.update(table, slots, asked, *given)
 
     text = step.lower(table, exchange.updater.init(table, lie)).as_text()

@@ -24,6 +24,8 @@ from jaxtyping import Array, Int, Shaped
 
 BITS = jnp.uint16  # the dtype of a table of bfloat16
 LANES = 128  # numbers that a TPU moves together
+TILE = 8  # lines of them
+LONG = 100  # times what a table is padded by, at most: a hundredth is little memory
 # Rows of a table for each id of a batch. With so few the table is short: to pass over all of it may
 # be the fastest update.
 SHORT = 2
@@ -175,11 +177,14 @@ def _bits_reversed(
 def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1) -> StoredRows:
     """How at least `rows` rows of `width` numbers lie on a platform (cpu, gpu or tpu).
 
-    The number of lines is padded to `multiple`, which `stride` divides.
+    The number of lines is padded to `multiple`, which `stride` divides; of a long table on a TPU
+    to whole tiles in each block, without which its compiler copies it to draw its first rows.
     """
     per_line, lanes = 1, width
     if platform == "tpu":
         per_line, lanes = max(1, min(LANES // width, MOST)), -(-width // LANES) * LANES
+        tiled = TILE * multiple
+        multiple = tiled if rows >= LONG * tiled * per_line else multiple
     lines = -(-rows // (per_line * multiple)) * multiple
     return StoredRows(lines * per_line, width, per_line, lanes, stride)
 

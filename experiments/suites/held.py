@@ -9,7 +9,7 @@
 
 | part | held within a step |
 |---|---|
-| routes | 4 (5 N + 3 P): of ids, until rows are updated |
+| routes | 8 (5 N + 3 P), where no row travels 16 N: of a step's ids, and of the next one's |
 | gradients | of the dense parameters; twice between GPUs, which pack them for an all-reduce |
 | rows | 8 D' N: rows looked up, and their gradients |
 | activations | what JAX saves of B / n examples for the backward pass |

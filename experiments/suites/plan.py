@@ -139,7 +139,7 @@ def planned_row(
 
 
 def notes(rates: Mapping[str, Rates], gains: Mapping[int, list[float]]) -> list[str]:
-    """`gains`, by E: the shares of a step that routing ids ahead would take off it."""
+    """`gains`, by E: the shares of a step that routing the next one's ids takes."""
     described = [
         f"{name}: {r.flops / 1e12:.3g} TFLOP/s, {r.traffic / 1e9:.3g} GB/s to memory, "
         f"{r.network / 1e9:.3g} GB/s sent. {r.source}."
@@ -152,7 +152,7 @@ def notes(rates: Mapping[str, Rates], gains: Mapping[int, list[float]]) -> list[
         "a ring; further: carried by each further round, which follows where rows find no room.",
         "Rows of H100s and TPUs are sums with assumed rates: nothing ran there. Float32.",
         f"Assumed: {'; '.join(ASSUMED)}. {LEFT_OUT.capitalize()}.",
-        f"To route the next batch's ids during a step would take off it, at most: {shares}.",
+        f"A step routes the ids of the next batch, which waits for nothing else; of a step: {shares}.",
         *described,
     ]
 

@@ -82,8 +82,8 @@ def sort(ids: int, rates: Rates) -> float:
 
 
 def routing(predicted: Prediction, rates: Rates, devices: int) -> float:
-    """Seconds that a step would save if the ids of the next one were routed meanwhile: the sort of
-    a device's ids, the end of the look-up's round, and the ids' way to their owners."""
+    """Seconds of a step that may pass during other work, since it routes the ids of the next one:
+    the sort of a device's ids, the end of the look-up's round, and the ids' way to their owners."""
     routed = [a for a in predicted.arrays if a.message]
     sorts = sum(sort(a.ids, rates) for a in routed)
     moved: Iterable[Collective] = (c for a in routed for c in a.message.round()[:2])

@@ -75,8 +75,8 @@ class Updated:
 
     @property
     def routes(self) -> int:
-        """Bytes of what is known of the ids until their rows are updated."""
-        return 4 * (5 * self.ids + 3 * self.places) if self.message else 4 * self.ids
+        """Bytes of what is known of a step's ids, and of the next one's."""
+        return 8 * (5 * self.ids + 3 * self.places) if self.message else 16 * self.ids
 
     @property
     def window(self) -> int:

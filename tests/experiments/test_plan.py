@@ -80,7 +80,7 @@ def test_a_billion_rows(optimizer, numbers):
     rows = -(-(10**9 // 3 * 3) // ROW_MULTIPLE) * ROW_MULTIPLE
     assert found.memory.tables == rows * D * 4 / devices
     assert found.memory.slots == rows * numbers * 4 / devices
-    assert found.memory.routes == 4 * (5 * N + 3 * devices * C)
+    assert found.memory.routes == 8 * (5 * N + 3 * devices * C)
     assert found.memory.update == 4 * N * D + devices * C * (20 * D + 32)
     products = 48 * 16 + 16 * 64 + 2 * (64 * 8 + 8)  # one MLP expert, two towers
     assert found.flops == 3 * 2 * products * batch / devices

@@ -123,12 +123,18 @@ def of_exchange(cell: Cell, record: Mapping[str, Any], program: Program) -> dict
         "padded MB a step": sum(e.padded for e in first) / MB,
         "largest collective MB": largest / MB,
         "largest over batch": largest / record["batch's rows"],
+        "beside next ids": min((e.beside for e in first if carries_next_ids(e)), default=None),
         "collectives": ", ".join(exchanged(cell, e) for e in found),
     }
     if "plan" in record:
         row["carried over plan"] = carried / record["plan"]["carried"]
         row["received"] = record["plan"]["received"]
     return row
+
+
+def carries_next_ids(one: Exchanged) -> bool:
+    """Whether it takes the ids of the next batch to their owners; see `make_train_chunk`."""
+    return one.collective.kind == "all-to-all" and "/route/" in one.collective.name
 
 
 def exchanged(cell: Cell, one: Exchanged) -> str:
@@ -215,6 +221,7 @@ COLUMNS = (
     "padded MB a step",
     "largest collective MB",
     "largest over batch",
+    "beside next ids",
     "carried over plan",
     "received",
     "longest sort",

@@ -64,7 +64,12 @@ def of_plan(rows: Sequence[Row]) -> list[Goal | None]:
 def of_exchange(cells: Sequence[Cell], rows: Sequence[Row]) -> list[Goal | None]:
     """That what a device exchanges and sorts does not grow with the devices."""
     large = [r for r in rows if (r["devices"] or 0) >= MANY]
+    gpus = [r for c, r in zip(cells, rows) if CHIPS[c.chip].platform == "cuda"]
+    beside = figures(gpus, "beside next ids")
     found = [
+        Goal("H100s: operations beside the next batch's ids, fewest", 1, min(beside))
+        if beside
+        else None,
         at_most(
             f"largest collective over the batch's rows, from {MANY} devices on",
             1,

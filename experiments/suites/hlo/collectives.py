@@ -25,6 +25,7 @@ KINDS = (
     "collective-broadcast",
 )
 FUSED_SCATTER = 'from-cross-replica-sharding="true"'
+COMPUTING = ("fusion", "custom-call", "while", "sort", "scatter", "gather", "dot", "convolution")
 STARTED, ENDED = "AsyncCollectiveStart", "AsyncCollectiveDone"
 
 
@@ -36,11 +37,13 @@ class Exchanged:
       collective: its name, kind, logical bytes and devices.
       padded: bytes of the whole array as it lies in memory.
       depth: loops around it.
+      beside: operations that compute between its start and its end; 0 where the device waits.
     """
 
     collective: Collective
     padded: int
     depth: int
+    beside: int
 
 
 def read_collectives(program: Program) -> list[Exchanged]:
@@ -78,7 +81,22 @@ def read_collective(kind: str, placed: Placed, program: Program) -> Exchanged:
         Collective(operation.origin, kind, copies * sum(a.bytes for a in arrays), devices),
         copies * sum(a.padded_bytes for a in arrays),
         placed.depth,
+        sum(o.code in COMPUTING for o in between(program, placed)),
     )
+
+
+def between(program: Program, placed: Placed) -> tuple[Operation, ...]:
+    """What a schedule has between a collective's start and its end."""
+    started = placed.operation
+    if not started.code.endswith("-start"):
+        return ()
+    every = program.computations[placed.computation]
+    first = every.index(started)
+    done = started.code.removesuffix("-start") + "-done"
+    for last in range(first + 1, len(every)):
+        if every[last].code == done and started.name in every[last].operands:
+            return every[first + 1 : last]
+    return ()
 
 
 def results(operation: Operation) -> tuple[Array, ...]:

@@ -152,7 +152,8 @@ def notes(rates: Mapping[str, Rates], gains: Mapping[int, list[float]]) -> list[
         "a ring; further: carried by each further round, which follows where rows find no room.",
         "Rows of H100s and TPUs are sums with assumed rates: nothing ran there. Float32.",
         f"Assumed: {'; '.join(ASSUMED)}. {LEFT_OUT.capitalize()}.",
-        f"A step routes the ids of the next batch, which waits for nothing else; of a step: {shares}.",
+        f"Of a step, {shares} routes the ids of the next batch, beside the rest where a compiler "
+        "has it so.",
         *described,
     ]
 

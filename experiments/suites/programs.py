@@ -126,9 +126,9 @@ def chunk_shapes(schema: Schema, batch_size: int) -> Batch:
 
 def collectives(compiled: jax.stages.Compiled) -> list[Collective]:
     """Those of a step of one round, by a compiled chunk of steps: further rounds are a loop within
-    the loop of steps."""
+    the loop of steps; before it, the chunk's first batch is routed."""
     found = read_collectives(read_program(compiled.as_text()))
-    return [one.collective for one in found if one.depth <= 1]
+    return [one.collective for one in found if one.depth == 1]
 
 
 def on_many_devices(

@@ -37,16 +37,36 @@ def test_an_operation_is_read():
 
 def test_collectives_of_a_tpu_count_once_as_what_they_are():
     assert read_collectives(read_program(TPU)) == [
-        Exchanged(Collective("", "collective-permute", 896 * 64 * 2, 8), 896 * 128 * 2, 1),
+        Exchanged(Collective("", "collective-permute", 896 * 64 * 2, 8), 896 * 128 * 2, 1, 0),
         Exchanged(
             Collective(
                 "jit(train_chunk)/while/body/shard_map/all_gather", "all-gather", 188416 * 256, 8
             ),
             188416 * 512,
             1,
+            0,
         ),
-        Exchanged(Collective("", "reduce-scatter", 189440 * 256, 8), 189440 * 512, 1),
+        Exchanged(Collective("", "reduce-scatter", 189440 * 256, 8), 189440 * 512, 1, 0),
     ]
+
+
+def test_what_a_device_computes_while_a_message_travels():
+    text = """HloModule made, is_scheduled=true, num_partitions=8
+
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %a = f32[8]{0} parameter(0)
+  %before = f32[8]{0} fusion(%a), kind=kLoop, calls=%some
+  %sent = ((f32[8]{0}), f32[8]{0}) all-to-all-start(%before), replica_groups={}, dimensions={0}
+  %one = f32[8]{0} fusion(%a), kind=kLoop, calls=%some
+  %waits = f32[8]{0} all-to-all(%one), replica_groups={}, dimensions={0}
+  %other = f32[8]{0} bitcast(%one)
+  %two = f32[8]{0} custom-call(%other), custom_call_target="product"
+  %got = f32[8]{0} all-to-all-done(%sent)
+  %after = f32[8]{0} fusion(%got), kind=kLoop, calls=%some
+  ROOT %sum = f32[8]{0} add(%after, %two)
+}
+"""
+    assert [one.beside for one in read_collectives(read_program(text))] == [2, 0]
 
 
 def test_collectives_of_gpus_are_those_that_come_out():

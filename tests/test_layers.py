@@ -17,6 +17,7 @@ LAYERS = (
     "__init__",
     "errors",
     "options",
+    "field",
     "schema",
     "interface",
     "shared_files",

@@ -96,10 +96,8 @@ LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metric
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
-GUARDED = {
-    "datasets.shapes": "jaxtyping",
-    "datasets.logs.raw.addresses": "fsspec",
-}  # can do without
+# Those that it can do without.
+GUARDED = {"datasets.shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
 
 LONGEST = 250  # lines of a file, tests too
 

@@ -6,7 +6,8 @@ import dataclasses
 
 from dtn_jax.errors import UserError, choose
 
-FIELD_KINDS = ("categorical", "bag", "numeric", "vector")
+FIELD_KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
+SEVERAL = ("bag", "sequence")  # kinds of which an example holds several ids
 POOLINGS = ("sum", "mean", "max")
 
 
@@ -19,13 +20,15 @@ class Field:
       kind: one of FIELD_KINDS.
       rows: rows of its table, the unknown row 0 included.
       table: the table's name; fields that name the same table share its rows. Default: the name.
-      slots: how many ids an example holds (1 for a plain column; a bag's cap).
-      pooling: how a bag's rows become one vector: see pooling.py.
+      slots: how many ids an example holds (1 for a plain column; the cap of a bag or a sequence).
+      pooling: how the rows of a bag or a sequence become one vector: see pooling.py.
       weighted: each of a bag's ids has a weight, which its pooling uses.
       standardised: a numeric field whose value, standardised, scales row 1 of its table
         (instead of the default, the id of a quantile bucket).
       length: K, the numbers of a vector field, projected to the embedding's width. Its table has
         two rows: 0 for a missing vector, and 1, which is added to every projected one.
+      target: of a sequence, whose ids are in the order of time, the newest last: the field whose
+        value is the next such id, the item to be ranked. They share a table.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Field:
     weighted: bool = False
     standardised: bool = False
     length: int = 0
+    target: str = ""
 
     def __post_init__(self):
         choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
@@ -48,8 +52,11 @@ class Field:
             raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
         if self.slots < 1:
             raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
-        if self.slots > 1 and self.kind != "bag":
-            raise UserError(f"{it} but has {self.slots} slots; only a bag holds several ids")
+        if self.slots > 1 and self.kind not in SEVERAL:
+            holds = " or ".join(SEVERAL)
+            raise UserError(f"{it} but has {self.slots} slots; only a {holds} holds several ids")
+        if bool(self.target) != (self.kind == "sequence"):
+            raise UserError(f"{it} with the target {self.target!r}; a sequence alone has one")
         if self.weighted and self.kind != "bag":
             raise UserError(f"{it}; only a bag's ids have weights")
         if self.weighted and self.pooling == "max":

@@ -67,7 +67,7 @@ class Schema:
     Raises:
       UserError: a name used twice, a label listed as a field or as the group, an unknown or
         non-binary space, an unknown upstream task, a cycle in the task graph, tables that
-        disagree on their rows.
+        disagree on their rows, a sequence whose target is no single field of its table.
     """
 
     name: str
@@ -119,6 +119,18 @@ class Schema:
             if len(set(rows.values())) > 1:
                 found = ", ".join(f"{name} has {count}" for name, count in rows.items())
                 raise UserError(f"fields that share table {table!r} disagree on its rows: {found}")
+        for field in self.fields:
+            if field.target:
+                self._check_target(field)
+
+    def _check_target(self, field: Field) -> None:
+        single = {f.name: f.table for f in self.fields if f.kind == "categorical"}
+        choose(f"target of the sequence {field.name!r}", field.target, single)
+        if single[field.target] != field.table:
+            raise UserError(
+                f"the sequence {field.name!r} has the table {field.table!r}, and its target "
+                f"{field.target!r} has {single[field.target]!r}; expected one table for both"
+            )
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -174,7 +186,7 @@ class Schema:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field, key in itertools.product(facts["fields"], ("weighted", "length")):
+        for field, key in itertools.product(facts["fields"], ("weighted", "length", "target")):
             if not field[key]:  # sets without such fields keep their fingerprint
                 del field[key]
         return json.dumps(facts, indent=1)

@@ -21,6 +21,7 @@ from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.build import ModelOptions
 from dtn_jax.models.experts import EXPERTS, parse_experts
+from dtn_jax.models.histories import HISTORIES
 from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.memory import MemoryOptions
@@ -87,9 +88,18 @@ def used_experts(flat: Mapping[str, object]) -> set[str]:
     return {kind for text in texts for kind in parse_experts(text)}
 
 
+def used_histories(flat: Mapping[str, object]) -> set[str]:
+    """The ways of pooling that `model.histories` names."""
+    text = str(flat.get("model.histories", ""))
+    if "=" not in text:
+        return {text} - {""}
+    return {*pairs(text, "model.histories", "field=way").values()}
+
+
 FAMILIES = (
     Family("model", ARCHITECTURES, lambda flat: {str(flat["model.architecture"])}),
     Family("model", EXPERTS, used_experts),
+    Family("model", HISTORIES, used_histories),
     Family("loss", LOSSES, lambda flat: {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}),
     Family("loss", BALANCERS, lambda flat: {str(flat["loss.balancing"])}),
 )

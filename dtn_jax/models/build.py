@@ -15,12 +15,14 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import SHARED
-from dtn_jax.models.architectures import ARCHITECTURES, Architecture
+from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
+from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.normalisation import NORMALISATIONS
 from dtn_jax.models.tower import Tower
 from dtn_jax.models.vectors import WithVectors
+from dtn_jax.models.with_histories import WithHistories
 from dtn_jax.options import declared, option, pairs
 from dtn_jax.schema import Schema
 
@@ -50,6 +52,11 @@ class ModelOptions:
         0.0, "rate, on the flattened embeddings that the experts read", least=0, below=1
     )
     normalisation: str = option("none", "of the flattened embeddings", choices=NORMALISATIONS)
+    histories: str = option(
+        "",
+        "how sequence fields are pooled by the item at hand: din, target_attention or bst, or by "
+        "field 'viewed=din,bought=bst'; '' pools as their fields say, by their mean or so",
+    )
     dtype: str = option(
         "float32", "of the dense computation; float64 needs JAX_ENABLE_X64=1", choices=DTYPES
     )
@@ -64,10 +71,11 @@ def build(
     remat: bool = False,
     inflation: Mapping[str, float] | None = None,
     table_init: float = 0.01,
-) -> Architecture | WithVectors:
+) -> nn.Module:
     """The architecture that the options `model` (section `model` of a config) describe.
 
-    Where the schema has vector fields, it comes with their projections.
+    Where the schema has vector fields, it comes with their projections; where sequences are pooled
+    by the item at hand, with their poolings.
 
     Args:
       model: the options.
@@ -102,8 +110,46 @@ def build(
         dtype=dtype,
         **parts,
     )
+    if poolings := _histories(model, general, schema, dtype, table_init):
+        built = WithHistories(built, poolings)
     places = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
     return WithVectors(built, places, table_init, dtype) if places else built
+
+
+def _histories(
+    model: ConfigDict, general: SimpleNamespace, schema: Schema, dtype: jnp.dtype, scale: float
+) -> tuple:
+    """`WithHistories.poolings`, of the sequence fields that have one."""
+    places = {name: place for place, name in enumerate(schema.field_names)}
+    made = []
+    for field, name in histories(general.histories, schema).items():
+        owner = HISTORIES[name]
+        own = vars(own_options(model, name, owner)) | {"dtype": dtype}
+        own |= {"dropout": general.dropout} if takes(owner, "dropout") else {}
+        own |= {"scale": scale} if takes(owner, "scale") else {}
+        target = schema.fields[places[field]].target
+        made.append((field, places[field], places[target], functools.partial(owner, **own)))
+    return tuple(made)
+
+
+def histories(text: str, schema: Schema) -> dict[str, str]:
+    """{sequence field: the way of HISTORIES that pools it}, from `model.histories`.
+
+    Raises:
+      UserError: an unknown way, or a field that is no sequence.
+    """
+    known = [field.name for field in schema.fields if field.kind == "sequence"]
+    if not text:
+        return {}
+    if not known:
+        raise UserError(f"model.histories={text!r}: data set {schema.name!r} has no sequence field")
+    if "=" not in text:
+        return dict.fromkeys(known, choose("model.histories", text, HISTORIES))
+    given = pairs(text, "model.histories", "field=way")
+    for field, name in given.items():
+        choose("sequence field in model.histories", field, known)
+        choose(f"model.histories: way of {field}", name, HISTORIES)
+    return {field: given[field] for field in known if field in given}
 
 
 def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:

@@ -19,7 +19,7 @@ from dtn_jax.options import option
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.pooling import pool, vectors
+from dtn_jax.tables.pooling import histories, pool, vectors
 from dtn_jax.tables.stored_rows import numbers
 
 
@@ -95,14 +95,16 @@ def _meant(found: Array, shape: tuple[int, ...]) -> Array:
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
-    """Rows to field embeddings and codewords; the vectors stand beside them."""
+    """Rows to field embeddings and codewords; vectors and histories stand beside them."""
     embedded = gathered["embedding"]  # [B, views, L, D]
-    fields = {view: pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)}
+    views = {view: embedded[:, v] for v, view in enumerate(plan.views)}
+    fields = {view: pool(plan.schema, rows, batch) for view, rows in views.items()}
+    past = {view: histories(plan.schema, rows, batch) for view, rows in views.items()}
     codewords = None
     if plan.codebooks:
         words = gathered["codebook"]
         codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
-    return Inputs(fields, codewords, batch.row_mask, vectors(plan.schema, batch))
+    return Inputs(fields, codewords, batch.row_mask, vectors(plan.schema, batch), past)
 
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:

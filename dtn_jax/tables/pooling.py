@@ -9,6 +9,8 @@ weights):
 
 An empty bag is the zero vector, and so is one that holds no id but padding.
 
+A sequence is pooled as a bag without weights, where the model has no way of its own.
+
 Of a vector field it is row 1 of its table where the vector x is known, else row 0.
 The model adds x W, where W is a parameter: models/vectors.py.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax.interface import Batch
+from dtn_jax.interface import Batch, History
 from dtn_jax.schema import Schema
 
 KNOWN = 1  # the row of a known vector
@@ -60,6 +62,18 @@ def vectors(schema: Schema, batch: Batch) -> dict[str, Float[Array, "B _"]]:
             values = batch.numeric[:, number : number + field.length]
             found[field.name] = jnp.where(known[:, None], values, 0)
         slot, number = slot + field.slots, number + field.numbers
+    return found
+
+
+def histories(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> dict[str, History]:
+    """The rows of each sequence field, and which are of no padding."""
+    found, slot = {}, 0
+    for field in schema.fields:
+        if field.kind == "sequence":
+            here = slice(slot, slot + field.slots)
+            real = (batch.ids[:, here] >= 0) & batch.row_mask[:, None]
+            found[field.name] = History(rows[:, here], real)
+        slot += field.slots
     return found
 
 

@@ -1,0 +1,70 @@
+"""BST, "Behavior Sequence Transformer for E-commerce Recommendation in Alibaba" (Chen et al. 2019).
+
+One transformer block over the history with the target as its newest place (section 3.2):
+
+    E' = E + P                                  P [S + 1, D]: a learned row for each age
+    M  = LayerNorm(E' + MultiHead(E'))
+    F  = LayerNorm(M + W_2 LeakyReLU(M W_1))
+
+The paper hands on all places of F; here it is the target's, one vector as from the other poolings.
+Its positions are differences of time; here they are ages in places: 0 of the target, 1 of the
+newest item.
+
+Letters: B batch, S slots of the history, D embedding width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.models.dropout import Dropout
+from dtn_jax.models.histories.target_attention import attend
+from dtn_jax.models.layers import at_least_float32, dense
+from dtn_jax.options import option
+
+
+class BST(nn.Module):
+    """Attributes:
+    scale: standard deviation of the first rows of P.
+    dropout: rate, on what attention and the last product give.
+    dtype: of the products.
+    """
+
+    heads: int = option(2, "of BST's attention; they divide the embedding's width", least=1)
+    hidden: int = option(64, "width of BST's feed-forward layer", least=1)
+    scale: float = 0.01
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        target: Float[Array, "B D"],
+        items: Float[Array, "B S D"],
+        present: Bool[Array, "B S"],
+        train: bool,
+    ) -> Float[Array, "B D"]:
+        kept, (target, items) = items.dtype, (a.astype(self.dtype) for a in (target, items))
+        batch, slots, width = items.shape
+        exact = at_least_float32(self.dtype)
+        P = self.param("ages", nn.initializers.normal(self.scale), (slots + 1, width), exact)
+        age = jnp.maximum(present.sum(axis=1)[:, None] - jnp.arange(slots)[None], 0)
+        x = jnp.concatenate([items + P[age].astype(self.dtype), (target + P[:1])[:, None]], axis=1)
+        x = x.astype(self.dtype)
+        every = jnp.concatenate([present, jnp.ones((batch, 1), bool)], axis=1)
+        asked = jnp.broadcast_to(every[:, None], (batch, 1, slots + 1))
+        newest = x[:, -1:]  # the only place that is handed on, and so the only one that asks
+        found = attend(newest, x, asked, self.heads, self.dtype)
+        x = self._normalised("attended", newest + Dropout(self.dropout)(found, train))[:, 0]
+        y = dense(self.hidden, self.dtype, name="hidden")(x)
+        y = dense(width, self.dtype, name="forward")(nn.leaky_relu(y))
+        x = self._normalised("forwarded", x + Dropout(self.dropout)(y, train))
+        return jnp.where(present.any(axis=1)[:, None], x, 0).astype(kept)
+
+    def _normalised(self, name: str, x: Array) -> Array:
+        exact = at_least_float32(self.dtype)
+        return nn.LayerNorm(dtype=exact, param_dtype=exact, name=name)(x).astype(self.dtype)

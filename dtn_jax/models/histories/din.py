@@ -1,0 +1,66 @@
+"""DIN, "Deep Interest Network for Click-Through Rate Prediction" (Zhou et al., KDD 2018).
+
+Equation 3: what a user has had to do with is weighed by the item at hand,
+
+    v(A) = Σ_s a(e_s, v_A) e_s
+
+with a small network a, and without a softmax, so that the weights' sum tells how much of the
+history speaks for the item. As in the authors' code a reads [v_A, e_s, v_A - e_s, v_A ∘ e_s]; the
+first three are linear in two, so here its first layer has a product with v_A, made once, and one
+with [e_s, v_A ∘ e_s].
+
+Letters: B batch, S slots of the history, D embedding width, K hidden width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float
+
+from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
+from dtn_jax.options import option
+
+
+class DIN(nn.Module):
+    """Attributes:
+    dtype: of the products.
+    """
+
+    hidden: tuple[int, ...] = option((36,), "widths of DIN's activation unit")
+    softmax: bool = option(False, "DIN's weights sum to 1, which the paper's do not")
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        target: Float[Array, "B D"],
+        items: Float[Array, "B S D"],
+        present: Bool[Array, "B S"],
+        train: bool,
+    ) -> Float[Array, "B D"]:
+        kept, (target, items) = items.dtype, (a.astype(self.dtype) for a in (target, items))
+        batch, slots, width = items.shape
+        first, *rest = self.hidden
+        pairs = jnp.concatenate([items, target[:, None] * items], axis=-1).reshape(-1, 2 * width)
+        x = dense(first, self.dtype, name="pairs")(pairs).reshape(batch, slots, first)
+        x = x + dense(first, self.dtype, name="target", use_bias=False)(target)[:, None]
+        x = nn.PReLU(param_dtype=at_least_float32(self.dtype))(x).reshape(-1, first)
+        x = hidden_layers(x, rest, self.dtype, 0.0, train)
+        weights = dense(1, self.dtype, name="weight")(x).reshape(batch, slots)
+        weights = weights.astype(at_least_float32(self.dtype))
+        if self.softmax:
+            weights = masked_softmax(weights, present)
+        weights = jnp.where(present, weights, 0)
+        return jnp.einsum("bs,bsd->bd", weights, items.astype(weights.dtype)).astype(kept)
+
+
+def masked_softmax(
+    scores: Float[Array, "... S"], present: Bool[Array, "... S"]
+) -> Float[Array, "... S"]:
+    """Over the places that are present; zeros where none is."""
+    least = jnp.finfo(scores.dtype).min
+    weights = nn.softmax(jnp.where(present, scores, least), axis=-1)
+    return jnp.where(present, weights, 0)

@@ -1,0 +1,62 @@
+"""Sequence fields, pooled by the item at hand before an architecture sees the fields.
+
+As vector fields are (vectors.py), they are completed in a module around the architecture, so that
+none needs to know of it. Without a way of its own a sequence is pooled as a bag is, by
+tables/pooling.py.
+
+Letters: B batch, F fields, D embedding width, S slots of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dtn_jax.interface import History, Inputs, Outputs
+
+
+class WithHistories(nn.Module):
+    """An architecture that reads the pooled vectors of sequence fields.
+
+    Its parameters keep their paths. `histories_VIEW/FIELD` has those of a field's pooling in a
+    view.
+
+    Attributes:
+      architecture: reads the inputs.
+      poolings: (name, its place among the F fields, that of its target, makes its pooling).
+    """
+
+    architecture: nn.Module
+    poolings: tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
+
+    def setup(self):
+        nn.share_scope(self, self.architecture)
+
+    @nn.compact
+    def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        fields = {
+            view: Histories(self.poolings, name=f"histories_{view}")(
+                embedded, inputs.histories[view], train
+            )
+            for view, embedded in inputs.fields.items()
+        }
+        return self.architecture(inputs.replace(fields=fields), train)
+
+
+class Histories(nn.Module):
+    """Puts the pooled vectors in the places of the sequence fields of one view."""
+
+    poolings: tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
+
+    @nn.compact
+    def __call__(
+        self, fields: Float[Array, "B F D"], histories: Mapping[str, History], train: bool
+    ) -> Float[Array, "B F D"]:
+        vectors = {i: fields[:, i] for i in range(fields.shape[1])}
+        for name, place, target, make in self.poolings:
+            items, present = histories[name]
+            vectors[place] = make(name=name)(fields[:, target], items, present, train)
+        return jnp.stack(list(vectors.values()), axis=1)

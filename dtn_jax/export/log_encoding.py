@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
 from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import of_column
 from dtn_jax.datasets.logs.rows import field_values
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Bad
 from dtn_jax.schema import Field
@@ -48,7 +48,7 @@ class LogEncoding:
 
     def lists(self) -> set[str]:
         """The raw columns that hold lists."""
-        listed = [spec.name for spec in self.specs if spec.kind in ("bag", "vector")]
+        listed = [spec.name for spec in self.specs if spec.kind in LISTED]
         return {column for name in listed for column in self.columns_of(name)}
 
     @functools.cached_property

@@ -8,6 +8,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.model import Model
 from dtn_jax.export.serve.reading import Reading
+from dtn_jax.field import SEVERAL
 from dtn_jax.schema import Field
 
 TIMES = ("2026-03-05T12:30:00Z", 1_772_713_800, 20260305)
@@ -58,7 +59,7 @@ def example(model: Model, reading: Reading) -> dict[str, Any]:
 def _values(field: Field) -> tuple:
     if field.kind == "vector":
         return ([0.0] * field.length,)
-    if field.kind == "bag":
+    if field.kind in SEVERAL:
         return (["a"], *TEXTS, *TIMES)
     return (*NUMBERS, *TIMES) if field.kind == "numeric" else (*TEXTS, *TIMES)
 

@@ -15,6 +15,7 @@ EXPECTED = {
     "categorical": "text or a number",
     "numeric": "a number",
     "bag": "a list of texts or numbers",
+    "sequence": "a list of texts or numbers, the newest last",
     "vector": "a list of {} numbers",
     "weights": "a list of numbers, as long as the bag's",
     "formula": "a value that {} can read",

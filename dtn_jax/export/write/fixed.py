@@ -14,6 +14,7 @@ from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.log_encoding import STANDS
 from dtn_jax.export.write.encoder_files import spec_of
+from dtn_jax.field import SEVERAL
 from dtn_jax.options import pairs
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
@@ -73,7 +74,7 @@ def unseen(run: Run, fixed: Mapping) -> dict[str, str]:
         return {}
     ids, found = encoded_row(run, fixed).ids[0], {}
     slots = zip(run.schema.slot_fields(), ids, strict=True)
-    unknown = {f.name for f, i in slots if i == 0 and f.kind in ("categorical", "bag")}
+    unknown = {f.name for f, i in slots if i == 0 and f.kind in ("categorical", *SEVERAL)}
     for field in (f for f in run.schema.fields if f.name in unknown & set(fixed)):
         told = []
         if fixed[field.name] is not None:

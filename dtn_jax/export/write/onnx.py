@@ -21,6 +21,7 @@ from dtn_jax.export.compiled import Program, read_program
 from dtn_jax.export.weights_file import read_weights
 from dtn_jax.export.write.again import config_of, forward_of
 from dtn_jax.export.write.program import Forward, Shapes, inputs_of
+from dtn_jax.field import SEVERAL
 from dtn_jax.shared_files import replacing
 
 LARGEST = (1 << 31) - (16 << 20)  # bytes of weights: an ONNX file has at most 2 GiB
@@ -122,7 +123,7 @@ def random_inputs(forward: Forward, rows: int) -> dict[str, np.ndarray]:
     rng, schema = np.random.default_rng(0), forward.plan.schema
     limits = np.asarray([field.rows for field in schema.slot_fields()])
     ids = rng.integers(0, limits, (rows, schema.slots)).astype(np.int32)
-    bags = np.asarray([field.kind == "bag" for field in schema.slot_fields()])
+    bags = np.asarray([field.kind in SEVERAL for field in schema.slot_fields()])
     ids[bags[None] & (rng.random(ids.shape) < 0.5)] = -1
     at = np.where(ids[:, None] < 0, forward.plan.rows, ids[:, None] + forward.plan.offsets)
     return {

@@ -52,7 +52,7 @@ class BST(nn.Module):
         batch, slots, width = items.shape
         exact = at_least_float32(self.dtype)
         P = self.param("ages", nn.initializers.normal(self.scale), (slots + 1, width), exact)
-        age = jnp.maximum(present.sum(axis=1)[:, None] - jnp.arange(slots)[None], 0)
+        age = jnp.cumsum(present[:, ::-1], axis=1)[:, ::-1]  # items from here to the newest
         x = jnp.concatenate([items + P[age].astype(self.dtype), (target + P[:1])[:, None]], axis=1)
         x = x.astype(self.dtype)
         every = jnp.concatenate([present, jnp.ones((batch, 1), bool)], axis=1)

@@ -57,7 +57,9 @@ class Fitted:
         """The field of the data set's schema."""
         spec = self.spec
         facts: dict[str, Any] = {"rows": self.rows, "table": spec.table, "slots": self.slots}
-        if spec.kind == "bag" or self.slots > 1:  # two hash functions give a value two rows
+        if spec.kind == "sequence":
+            facts |= {"kind": spec.kind, "pooling": spec.pooling, "target": spec.target}
+        elif spec.kind == "bag" or self.slots > 1:  # two hash functions give a value two rows
             facts |= {"kind": "bag", "pooling": spec.pooling, "weighted": bool(spec.weights)}
         else:
             facts["kind"] = spec.kind
@@ -228,4 +230,10 @@ def scaled_vectors(field: Fitted, known: np.ndarray) -> np.ndarray:
     return (known - field.mean) / field.deviation
 
 
-_WAYS = {"categorical": _categorical, "bag": _bag, "numeric": _numeric, "vector": _vector}
+_WAYS = {
+    "categorical": _categorical,
+    "bag": _bag,
+    "sequence": _bag,
+    "numeric": _numeric,
+    "vector": _vector,
+}

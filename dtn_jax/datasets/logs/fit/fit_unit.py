@@ -18,6 +18,7 @@ from dtn_jax.datasets.logs.rows.unit_rows import split_rows
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder
 from dtn_jax.datasets.preparation.bags import lengths
+from dtn_jax.field import SEVERAL
 
 ENTRY = 100  # bytes that a key, its count and its text take, roughly
 
@@ -64,7 +65,7 @@ class TrainStatistics:
         self.numbers = {f.name: NumberCounts() for f in spec.fields if f.encoder == "buckets"}
         standard = [f.name for f in spec.fields if f.encoder == "standardise"]
         self.moments = {name: Moments() for name in standard}
-        self.longest = {f.name: 0 for f in spec.fields if f.kind == "bag"}
+        self.longest = {f.name: 0 for f in spec.fields if f.kind in SEVERAL}
         self.parts = dict.fromkeys(self.tables, 0)
 
     def add(self, rows: Rows) -> None:
@@ -73,7 +74,7 @@ class TrainStatistics:
         keyed = encoders.field_keys(self.specs, rows)
         for name, spec in self.specs.items():
             values = rows.values.get(name)
-            if spec.kind == "bag":
+            if spec.kind in SEVERAL:
                 self._bag(name, values)
             elif spec.encoder == "vocabulary":
                 made, there = keyed[name]

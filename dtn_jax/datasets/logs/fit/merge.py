@@ -26,6 +26,7 @@ from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.errors import UserError
+from dtn_jax.field import SEVERAL
 
 
 def tables(work: Work) -> list[str]:
@@ -184,7 +185,7 @@ def _fitted(
         rows = 1 + len(table)
     elif spec.encoder == "hash":
         rows, slots = 1 + spec.size, spec.functions
-    if spec.kind == "bag":
+    if spec.kind in SEVERAL:
         slots *= max(1, found.longest[spec.name])
     if spec.encoder == "buckets":
         fits = {name: tuple(fit) for name, fit in numbers[spec.name].items()}

@@ -16,6 +16,7 @@ from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.shapes import Bool
+from dtn_jax.field import SEVERAL
 
 # (good bool `[B]`, reason, the column to show): a row that is not good is rejected for that reason.
 Reject = Callable[[pl.Series | np.ndarray, str, pl.Series], None]
@@ -129,7 +130,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
         reject(column.is_null(), WRONG_TYPE, column)
         inner = pl.Float64 if field.kind == "vector" else pl.String
         return pl.Series(column.name, [None] * len(column), dtype=pl.List(inner))
-    if field.kind == "bag":
+    if field.kind in SEVERAL:
         if field.longest:
             short = (column.list.len() <= field.longest).fill_null(True)
             reject(short, f"list of more than {field.longest} values", column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 
 from dtn_jax.datasets.logs.schema import forms
@@ -11,6 +12,7 @@ from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
 from dtn_jax.schema import ALL, Field, Schema, Task
 
+_TWO_ROWS = "two rows a value (functions: 2), and a sequence one for each; expected functions: 1"
 RAREST = 1e-9  # rate of negatives: beyond, float32 loses what their weight, 1 / rate, is added to
 
 
@@ -66,6 +68,29 @@ def leaks(spec: Spec, root: Node) -> None:
                 f"the {key} column {column!r} is a column of the label of task {task.name!r} "
                 f"(line {task.line}): {reason}"
             )
+
+
+def with_targets(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, ...]:
+    """The same fields; each sequence makes its rows as its target does, in the same table."""
+    by_name = {field.name: field for field in fields if field.kind == "categorical"}
+    found = []
+    for field in fields:
+        if field.target:
+            place = _at(root, field)
+            target = by_name[chosen(place, f"target of {field.name!r}", field.target, by_name)]
+            if target.functions > 1:
+                raise place.error(
+                    f"the target {target.name!r} of the sequence {field.name!r} has {_TWO_ROWS}"
+                )
+            if target.cross:
+                raise place.error(
+                    f"the target {target.name!r} of the sequence {field.name!r} is a cross; "
+                    "expected a field with a column of its own"
+                )
+            same = ("table", "encoder", "min_count", "unknown", "size")
+            field = dataclasses.replace(field, **{name: getattr(target, name) for name in same})
+        found.append(field)
+    return tuple(found)
 
 
 def crosses(spec: Spec, root: Node) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
-from dtn_jax.field import POOLINGS
+from dtn_jax.field import POOLINGS, SEVERAL
 from dtn_jax.schema import TASK_KINDS
 
 FILE = {
@@ -23,7 +23,7 @@ FILE = {
 }
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
-IDS, BAG = ("categorical", "bag"), ("bag",)
+IDS, BAG, SEQUENCE = ("categorical", "bag"), ("bag",), ("sequence",)
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
@@ -42,7 +42,7 @@ FIELD = {
     "encoder": Key(
         "text",
         "how values become rows of a table: vocabulary or hash (categorical, bag), buckets or "
-        "standardise (numeric), standardise or none (vector)",
+        "standardise (numeric), standardise or none (vector); a sequence has its target's",
         "the first of its kind",
     ),
     "table": Key("text", "fields that name the same one share it", "the field's name", only=IDS),
@@ -62,16 +62,29 @@ FIELD = {
     "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS, MANY),
     "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
     "weights": Key("column", "a list of the values' weights", "none", only=BAG),
-    "max_values": Key("whole number", "how many values are kept", "50", (), 1, BAG),
+    "target": Key(
+        "text",
+        "of a sequence: the field whose earlier values it lists, oldest first, such as the item; "
+        "it has that field's table",
+        "must be given",
+        only=SEQUENCE,
+    ),
+    "max_values": Key("whole number", "how many values are kept", "50", (), 1, SEVERAL),
     "keep": Key(
         "text",
         "which ones of a longer list: last keeps the newest of a history that ascends in time",
-        "first",
+        "first; of a sequence last",
         KEEPS,
-        only=BAG,
+        only=SEVERAL,
     ),
-    "longest": Key("whole number", "a longer list is a bad row; 0: no limit", "0", (), 0, BAG),
-    "pooling": Key("text", "how a bag's rows become one", "sum", POOLINGS, only=BAG),
+    "longest": Key("whole number", "a longer list is a bad row; 0: no limit", "0", (), 0, SEVERAL),
+    "pooling": Key(
+        "text",
+        "how the rows of a list become one; see model.histories for sequences",
+        "sum; of a sequence mean",
+        POOLINGS,
+        only=SEVERAL,
+    ),
     "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",), MANY),
 }
 

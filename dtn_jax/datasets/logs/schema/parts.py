@@ -8,7 +8,7 @@ from typing import Any
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
-from dtn_jax.datasets.logs.schema.spec import ENCODERS, FieldSpec, InputSpec, TaskSpec
+from dtn_jax.datasets.logs.schema.spec import ENCODERS, LISTED, FieldSpec, InputSpec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
@@ -103,6 +103,10 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
         except UserError as error:
             raise UserError(f"{error}{hint}") from None
     having(node, given, keys.FIELD, what, kind, encoder)
+    if kind == "sequence":
+        if "target" not in given:
+            raise node.error(f"{what} is a sequence: expected a target, such as target: item")
+        given = {"keep": "last", "pooling": "mean"} | given
     sources = [key for key in ("column", "value", "cross") if key in given]
     if len(sources) > 1:
         raise node.error(f"{what} has both {' and '.join(sources)}: expected one of them")
@@ -117,7 +121,7 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
             )
     elif "value" in given:
         given["value"] = expression(node, "value", time, unit)
-        if kind in ("bag", "vector") and not given["value"].column:
+        if kind in LISTED and not given["value"].column:
             raise node.value["value"].error(f"{what} is a {kind}: expected a column of lists")
     else:
         given["value"] = of_column(column)

@@ -33,7 +33,7 @@ from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.errors import UserError
 
 # Younger keys: no part of the meaning where they have this default.
-SINCE = {"keep": "first", "scored_as": (), "optional": False}
+SINCE = {"keep": "first", "scored_as": (), "optional": False, "target": ""}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 
@@ -79,6 +79,7 @@ def read(root: yaml_lines.Node) -> Spec:
     fields = tuple(
         parts.field(n, node, time, unit) for n, node in parts.named(given["fields"], "field")
     )
+    fields = checks.with_targets(fields, root)
     sampled = given.get("sample_negatives")
     about = given.get("about")
     spec = Spec(

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dtn_jax.datasets.logs.formula.expression import Expression
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
-KINDS = ("categorical", "bag", "numeric", "vector")
+KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
 ENCODERS = {  # of each kind; the first is the default
     "categorical": ("vocabulary", "hash"),
     "bag": ("vocabulary", "hash"),
+    "sequence": ("target",),  # that of the field which is its target; see checks.with_targets
     "numeric": ("buckets", "standardise"),
     "vector": ("standardise", "none"),
 }
+LISTED = ("bag", "sequence", "vector")  # kinds whose columns hold lists
 KEEPS = ("first", "last")
 SPLITS = ("time", "user_order", "group", "random", "column")
 TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
@@ -41,10 +43,11 @@ class FieldSpec:
       buckets: buckets: how many.
       log: numeric: the sign of x times log(1 + |x|) takes its place.
       weights: bag: the list column of the values' weights.
-      max_values: bag: how many values are kept.
-      keep: bag: which ones of a longer list, one of KEEPS.
-      longest: bag: a row whose list is longer is rejected; 0 is no limit.
-      pooling: bag: sum, mean or max.
+      target: sequence: the field whose value its ids are earlier ones of, such as the item.
+      max_values: bag, sequence: how many values are kept.
+      keep: bag, sequence: which ones of a longer list, one of KEEPS.
+      longest: bag, sequence: a row whose list is longer is rejected; 0 is no limit.
+      pooling: bag, sequence: sum, mean or max.
       length: vector: numbers in each list.
       line: of the schema file, for messages.
     """
@@ -64,6 +67,7 @@ class FieldSpec:
     buckets: int = 32
     log: bool = False
     weights: str = ""
+    target: str = ""
     max_values: int = 50
     keep: str = "first"
     longest: int = 0

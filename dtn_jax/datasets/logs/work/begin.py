@@ -21,7 +21,7 @@ from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows import columns as schema_columns
 from dtn_jax.datasets.logs.rows.checker import columns
 from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.schema.spec import LISTED, Spec
 from dtn_jax.datasets.logs.work import table_file
 from dtn_jax.datasets.logs.work.machines import Machine, Machines
 from dtn_jax.datasets.logs.work.pool import Pool
@@ -183,6 +183,6 @@ def sample(files: Sequence[RawFile], units: Sequence, spec: Spec) -> pl.Series:
 def _bytes(dtype: object, spec: Spec) -> int:
     """What a value takes in memory, roughly."""
     if dtype == pl.List:
-        longest = [f.length or f.max_values for f in spec.fields if f.kind in ("bag", "vector")]
+        longest = [f.length or f.max_values for f in spec.fields if f.kind in LISTED]
         return 24 * max(longest, default=1)
     return 64 if dtype == pl.String else 16

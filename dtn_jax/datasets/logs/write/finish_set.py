@@ -19,6 +19,7 @@ from dtn_jax.datasets.logs.write.shard_files import features, file_of
 from dtn_jax.datasets.logs.write.tally import Tally
 from dtn_jax.datasets.preparation import checked_files, progress
 from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.field import SEVERAL
 from dtn_jax.schema import Schema, Task
 from dtn_jax.shared_files import move_aside
 
@@ -71,7 +72,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
         "missing_labels": tally.missing,
         "files": {str(p.relative_to(folder)): p.stat().st_size for p in kept},
     }
-    if bags := [field.name for field in work.spec.fields if field.kind == "bag"]:
+    if bags := [field.name for field in work.spec.fields if field.kind in SEVERAL]:
         prepared["cut_values"] = {s: {n: tally.cut[s][n] for n in bags} for s in SPLITS}
     if hashed := {f.name: f.functions for f in work.spec.fields if f.encoder == "hash"}:
         prepared["hash_functions"] = hashed

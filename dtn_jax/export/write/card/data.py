@@ -10,6 +10,7 @@ from dtn_jax.export.write.card.shares import percents
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import value_text
+from dtn_jax.field import SEVERAL
 from dtn_jax.metrics.significance import FEW
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.markdown import escaped, table
@@ -83,7 +84,9 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
 
 
 def kind(field: Field) -> str:
-    more = {"bag": f", {field.slots} values at most, {field.pooling}"}.get(field.kind, "")
+    more = f", {field.slots} values at most, {field.pooling}" if field.kind in SEVERAL else ""
+    if field.target:
+        more += f", of earlier values of {field.target}"
     if field.kind == "vector":
         more = f" of {field.length}"
     if field.table != field.name:

@@ -148,7 +148,7 @@ def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
 
     Each step routes the ids of the batch after it: those collectives wait for nothing that the
-    step computes.
+    step computes. The first batch is routed before the loop, and the last step's work is dropped.
 
     The count is traced, so that one compiled program serves every chunk, whether it ends at its
     full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of

@@ -9,8 +9,9 @@ is what each row costs. Of a regression task the loss may have
 
     loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
     loss.meaning                        what of the label that is, in words, for cards
+    loss.least                          the least label that it takes; below, it gives NaN
 
-which `by_task.predictions` puts wherever a model gives its scores.
+`by_task.predictions` is what puts `prediction` wherever a model gives its scores.
 
 A binary task's logit is the log-odds of its task. Where positives weigh w, the best logit of any
 such loss is log w above the log-odds, so `task_losses` adds log w to the logit before a loss sees

@@ -20,6 +20,7 @@ class LogNormal:
     """
 
     kind = "regression"
+    least = 0.0
     spread: float = option(
         0.0,
         "standard deviation of log(1 + label) about the model's value, with which the score is the "

@@ -24,6 +24,7 @@ class WeightedLogistic:
     """
 
     kind = "regression"
+    least = 0.0
     negatives: str = option(
         "zeros",
         "rows that count 1 as negatives: those of label 0, as in the paper, or all, for logs where "

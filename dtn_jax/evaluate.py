@@ -138,8 +138,9 @@ def calibration(
 def write_predictions(path: pathlib.Path, scores: Scores, schema: Schema) -> None:
     """A row an example: `row`, `sample_weight`, and per task `score/`, `logit/` and `label/`.
 
-    Scores are probabilities (a regression task's prediction); a missing label is null. Where the
-    data set has groups, a row's is in `group`, as stored (see datasets/preparation/groups.py).
+    Scores are probabilities (a regression's are in its label's unit); a missing label is null.
+    Where the data set has groups, a row's is in `group`, as stored (see
+    datasets/preparation/groups.py).
     """
     columns = {"row": pa.array(np.arange(len(scores.logits)))}
     columns["sample_weight"] = pa.array(scores.sample_weight)

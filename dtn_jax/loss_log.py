@@ -21,6 +21,9 @@ class LossLog:
 
     def __init__(self, run: Run, folder: Workdir, progress: Progress, bar: ProgressBar | None):
         self.run, self.folder, self.progress, self.bar = run, folder, progress, bar
+        here = [*run.at.mesh.shape.values(), run.config.parallel.message_rows]
+        if progress.exchanged_on != here:
+            progress.exchanged, progress.exchanged_steps, progress.exchanged_on = {}, 0, here
         self.pending: list[tuple[int, dict, int]] = []
         # Speed is measured from chunk to chunk. The first chunk only starts the clock: it waits for
         # the compiler, or for other work of the host.
@@ -51,6 +54,7 @@ class LossLog:
             for key in [key for key in found if key.startswith("exchange/")]:
                 counts, name = found[key].sum(axis=0, dtype=np.float64), key.split("/")[1]
                 progress.exchanged[name] = (counts + progress.exchanged.get(name, 0.0)).tolist()
+            progress.exchanged_steps += len(found["losses"])
             mean = total / (progress.loss_steps or np.nan)
             names = self.run.schema.task_names
             epoch = (step - 1) // self.run.steps_per_epoch
@@ -88,19 +92,19 @@ class LossLog:
             record["skipped"] = progress.skipped
         self.folder.log(record | {"examples_per_second": rate})
         progress.loss_sum, progress.loss_steps = [0.0] * len(names), 0
-        progress.exchanged = {}
+        progress.exchanged, progress.exchanged_steps = {}, 0
         self.seconds, self.timed = 0.0, 0
 
     def _exchanged(self) -> dict[str, float]:
         """What the devices have exchanged since the last line, a step; {} where nothing travels."""
         run, told = self.run, {}
-        if not self.progress.exchanged:
+        if not (self.progress.exchanged and self.progress.exchanged_steps):
             return told
         message_rows = run.config.parallel.message_rows
         between = exchange.exchanges(run.plan, None, run.at.table_mesh, message_rows)
         own = run.config.data.batch_size // run.at.mesh.size
         for name, counts in self.progress.exchanged.items():
-            means = [count / self.progress.loss_steps for count in counts]
+            means = [count / self.progress.exchanged_steps for count in counts]
             itemsize = run.state_shapes.tables[name].dtype.itemsize
             ids = own * run.plan.ids_of_example[name]
             found = between[name].traffic(means, ids, itemsize)

@@ -21,6 +21,7 @@ from dtn_jax.evaluate import evaluate, score
 from dtn_jax.input.epoch_order import rows_per_lane, steps_per_epoch
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
+from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.positive_weights import inflation, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
@@ -97,11 +98,17 @@ class Run:
                 step = make_train_step(self.config, self.model, self.plan, self.total_steps)
                 batch = example_batch(self.schema, self.config.data.batch_size)
                 jax.eval_shape(step, self.state_shapes, batch)
+                jax.eval_shape(self.score_batch, self.state_shapes, batch)
+
+    @functools.cached_property
+    def losses(self) -> tuple[TaskLoss, ...]:
+        """The tasks' losses, which know what a regression's score means."""
+        return read_losses(self.config.loss, self.schema)
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
         """(state, batch) -> logits `[B, T]`, to be traced: see step.make_score_step."""
-        return make_score_step(self.model, self.plan, self.at.table_mesh)
+        return make_score_step(self.model, self.plan, self.losses, self.at.table_mesh)
 
     @functools.cached_property
     def score_step(self) -> Callable[[State, Batch], jax.Array]:

@@ -27,8 +27,9 @@ class Progress:
       validation: {task@space: {metric: value}} of the best state by `train.select`; {} in a
         checkpoint of an earlier version.
       skipped: steps left out since a loss or gradient was not finite: `train.skip_nonfinite`.
-      exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` since the
-        last logged line.
+      exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` over
+        `exchanged_steps`, since the last logged line.
+      exchanged_on: the devices and messages that those are of; sums of others are dropped.
     """
 
     best: dict[str, dict]
@@ -39,6 +40,8 @@ class Progress:
     validation: dict[str, dict] = dataclasses.field(default_factory=dict)
     skipped: int = 0
     exchanged: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    exchanged_steps: int = 0
+    exchanged_on: list[int] = dataclasses.field(default_factory=list)
 
     @classmethod
     def read(cls, saved: object) -> Progress:
@@ -55,6 +58,8 @@ class Progress:
                 loss_steps=int(made.loss_steps),
                 skipped=int(made.skipped),
                 exchanged={name: [float(n) for n in c] for name, c in made.exchanged.items()},
+                exchanged_steps=int(made.exchanged_steps),
+                exchanged_on=[int(n) for n in made.exchanged_on],
                 validation={key: dict(metrics) for key, metrics in made.validation.items()},
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from dtn_jax.gradients import make_gradients
 from dtn_jax.input import batch_axis
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import finite
+from dtn_jax.losses.by_task import TaskLoss, predictions
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup, row_optimizers
 from dtn_jax.tables.plan import TablePlan
@@ -148,7 +149,7 @@ def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
     """Returns `(state, chunk, count) -> (state, metrics)`: the first `count` steps of a chunk.
 
     Each step routes the ids of the batch after it: those collectives wait for nothing that the
-    step computes.
+    step computes. The first batch is routed before the loop, and the last step's work is dropped.
 
     The count is traced, so that one compiled program serves every chunk, whether it ends at its
     full length, a checkpoint, a validation or the epoch's end. Metrics have a leading axis of
@@ -180,10 +181,16 @@ def make_train_chunk(step: TrainStep, chunk_steps: int, stops: bool = True):
     return train_chunk
 
 
-def make_score_step(model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh | None = None):
+def make_score_step(
+    model: nn.Module,
+    plan: TablePlan,
+    losses: Sequence[TaskLoss],
+    mesh: jax.sharding.Mesh | None = None,
+):
     """Returns `(state, batch) -> logits [B, T]` in float32, in the schema's task order.
 
-    `mesh` is as in `make_train_step`.
+    Those of a regression task are predictions, in its label's unit: `losses` are all tasks', by
+    `read_losses`. `mesh` is as in `make_train_step`.
     """
     look_ups = exchange.look_ups(plan, mesh)
 
@@ -194,6 +201,6 @@ def make_score_step(model: nn.Module, plan: TablePlan, mesh: jax.sharding.Mesh |
             lookup.to_inputs(plan, gathered, batch),
             train=False,
         )
-        return jnp.stack([outputs.logits[n] for n in plan.schema.task_names], axis=1)
+        return predictions(outputs.logits, losses)
 
     return score

@@ -18,6 +18,8 @@ from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.losses import cross_entropy, finite
+from dtn_jax.losses.by_task import TaskLoss
+from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.replicas import train_replicas
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -158,6 +160,20 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
 def test_a_run_without_a_checkpoint_says_so(prepared_dir, tmp_path, monkeypatch):
     poison(monkeypatch, 1)
     assert "There is no checkpoint yet." in stopping(tmp_path / "run", small(prepared_dir))
+
+
+def test_labels_that_a_loss_does_not_take_are_told():
+    """Not those of padding, unknown ones, or of a task whose loss is finite."""
+    batch = jax.tree.map(lambda a: np.array(a[0]), batches())
+    batch.labels[:, 1] = [-9, -8, -3, *np.zeros(len(batch.labels) - 3)]
+    batch.row_mask[0], batch.label_mask[1, 1] = False, False
+    losses = [TaskLoss("click", cross_entropy.CrossEntropy()), TaskLoss("watch", LogNormal())]
+    told = stopped.wrong_labels(losses, ("click", "watch"), batch)
+    assert "watch has labels below 0, such as -3, which its loss, LogNormal, does not take" in told
+    assert "click" not in told
+    assert not stopped.wrong_labels(losses, ("click",), batch)
+    batch.labels[2, 1] = 0
+    assert not stopped.wrong_labels(losses, ("click", "watch"), batch)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from toy_steps import STEPS, B, batches, build, config, leaves, run
 
 from dtn_jax.errors import UserError
+from dtn_jax.losses import read_losses
 from dtn_jax.optimizers import apply_dense, schedule
 from dtn_jax.state import create_state
 from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
@@ -142,7 +143,7 @@ def test_scoring_drops_nothing_out_and_keeps_the_task_order():
     model, plan = build(c)
     state = create_state(c, model, plan)
     batch = jax.tree.map(lambda a: a[0], batches())
-    score = jax.jit(make_score_step(model, plan))
+    score = jax.jit(make_score_step(model, plan, read_losses(c.loss, plan.schema)))
     logits = score(state, batch)
     assert logits.shape == (B, 2)
     np.testing.assert_array_equal(logits, score(state, batch))

@@ -92,7 +92,7 @@ def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
     make = functools.partial(create_state, config, run.model, run.plan)
     state = jax.jit(make, out_shardings=run.at.state(jax.eval_shape(make)))()
     given = rows() if given is None else given
-    naive = jax.jit(make_score_step(run.model, run.plan))
+    naive = jax.jit(make_score_step(run.model, run.plan, run.losses))
     return Tiny(run, state, given, Passes(run, state, given), naive)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.interface import Batch
 from dtn_jax.losses import finite
+from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.parallel import processes
 from dtn_jax.run import Run
 from dtn_jax.shared_files import replacing
@@ -61,7 +62,8 @@ def told(
         path = folder.path / FOLDER / f"step-{error.step}.npz"
         if processes.is_first():
             write(path, kept)
-        raise UserError(message(run, error, checkpoints.steps(), path)) from None
+        wrong = wrong_labels(run.losses, error.tasks, kept.batch)
+        raise UserError(message(run, error, checkpoints.steps(), path) + wrong) from None
 
 
 def check_state(state: State, step: int) -> None:
@@ -90,6 +92,26 @@ def message(run: Run, error: finite.NotFinite, saved: list[int], path: pathlib.P
         "optim.table_learning_rate, or set optim.clip, in a new workdir; or go on in this one "
         f"without such steps: train.skip_nonfinite={most + 10}"
     )
+
+
+def wrong_labels(losses: Sequence[TaskLoss], tasks: Collection[str], batch: Batch) -> str:
+    """Which of these tasks have labels in a batch that their loss does not take, or ''.
+
+    Args:
+      losses: of all tasks, in the schema's order.
+      tasks: those whose loss is not finite.
+      batch: of that step.
+    """
+    found = ""
+    for column, (task, loss, _) in enumerate(losses):
+        least = getattr(loss, "least", -np.inf)
+        labels = batch.labels[:, column][batch.label_mask[:, column] & batch.row_mask]
+        if task in tasks and (labels < least).any():
+            found += (
+                f". {task} has labels below {least:g}, such as {labels.min():g}, which its loss, "
+                f"{type(loss).__name__}, does not take: see loss.tasks"
+            )
+    return found
 
 
 def listed(names: list[str] | tuple[str, ...]) -> str:

@@ -87,7 +87,7 @@ class Model:
         return found
 
     def score(self, rows: Any) -> pl.DataFrame:
-        """Calibrated probabilities of raw rows; of a regression the prediction.
+        """Calibrated probabilities of raw rows; of a regression what it predicts, in its unit.
 
         Args:
           rows: as of `encode`.

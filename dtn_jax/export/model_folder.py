@@ -10,7 +10,8 @@
     card.md, card/        what the model is, on what it was measured, and its limits
 
 The program is `(weights, inputs) -> logits`, two dicts of arrays in, float32 `[B, T]` out, for the
-tasks of schema.json, each in the space of its loss. `weights` are those of the file, by name:
+tasks of schema.json, each in the space of its loss; of a regression the prediction in its label's
+unit. `weights` are those of the file, by name:
 
     tables/embedding         [V, M D], of an ensemble's M members each row side by side
     tables/embedding.scale   float32 [V, M], where the table is int8

@@ -24,7 +24,7 @@ def scores(
     tasks: Sequence[str],
     calibrations: Mapping[str, Mapping],
 ) -> dict[str, Float[np.ndarray, " B"]]:
-    """{task@space: float64 `[B]`}: calibrated probabilities; of a regression the prediction.
+    """{task@space: float64 `[B]`}: calibrated probabilities; a regression's prediction.
 
     Args:
       logits: of all tasks of the schema, each in the space of its loss; NaN gives NaN.

@@ -3,11 +3,19 @@
 A loss is a frozen dataclass: `kind` says for which tasks it is, its fields are its options
 (`loss.<name>.<field>` in a config), and
 
-    loss(z [B], y [B], w) -> [B]        z: the task's logit or prediction; y: its label
+    loss(z [B], y [B], w) -> [B]        z: what the task's tower gives; y: its label
 
-is what each row costs. A tower's logit is the log-odds of its task. Where positives weigh w, the
-best logit of any such loss is log w above the log-odds, so `task_losses` adds log w to the logit
-before a loss sees it: what a model gives stays calibrated, and no loss needs to know.
+is what each row costs. Of a regression task the loss may have
+
+    loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
+    loss.meaning                        what of the label that is, in words, for cards
+    loss.least                          the least label that it takes; below, it gives NaN
+
+`by_task.predictions` is what puts `prediction` wherever a model gives its scores.
+
+A binary task's logit is the log-odds of its task. Where positives weigh w, the best logit of any
+such loss is log w above the log-odds, so `task_losses` adds log w to the logit before a loss sees
+it: what a model gives stays calibrated, and no loss needs to know.
 
 A new loss is a file here and a line in LOSSES.
 """
@@ -24,8 +32,11 @@ from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.losses.focal import Focal
 from dtn_jax.losses.huber import Huber
+from dtn_jax.losses.log_normal import LogNormal
+from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
+from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.options import made, option, pairs
 from dtn_jax.schema import Schema
 
@@ -34,6 +45,9 @@ LOSSES = {
     "squared_error": SquaredError,
     "huber": Huber,
     "focal": Focal,
+    "log_normal": LogNormal,
+    "weighted_logistic": WeightedLogistic,
+    "ordinal": Ordinal,
 }
 BY_KIND = {"binary": "cross_entropy", "regression": "squared_error"}  # where none is named
 

@@ -1,4 +1,4 @@
-"""Per task, the mean loss over the rows that count.
+"""Per task, the mean loss over the rows that count, and what a model gives as its score.
 
 Whatever stands in other rows, NaN too, reaches neither the loss nor a gradient (values are
 replaced by `where` before they are used, and once more after: a product with 0 would keep NaN).
@@ -29,6 +29,42 @@ class TaskLoss(NamedTuple):
     loss: Callable[[Array, Array, float], Array]
     positive_weight: float = 1.0
 
+    @property
+    def meaning(self) -> str:
+        """What the task's score is of its label, for a card."""
+        plain = "probability" if self.loss.kind == "binary" else "prediction"
+        return getattr(self.loss, "meaning", plain)
+
+
+def predictions(
+    outputs: Mapping[str, Float[Array, " B"]], chosen: Sequence[TaskLoss]
+) -> Float[Array, "B T"]:
+    """What a model gives of each task: a logit; of a regression, the score in the label's unit.
+
+    Whoever scores with a model, in training, analysis or an exported program, goes through here.
+    A score that is too large for its dtype is the largest number of it.
+
+    Args:
+      outputs: {task: `[B]`}, what the towers give.
+      chosen: the losses of the tasks that are given, in their order.
+
+    Raises:
+      KeyError: a task without an output.
+      UserError: a loss whose `prediction` does not give `[B]`.
+    """
+    found = []
+    for task, loss, _ in chosen:
+        z = score = outputs[task]
+        if hasattr(loss, "prediction"):
+            score = jnp.minimum(loss.prediction(z), jnp.finfo(z.dtype).max)
+            if score.shape != z.shape:
+                raise UserError(
+                    f"the prediction of task {task!r}, by {type(loss).__name__}, has the shape "
+                    f"{score.shape}, expected a number a row, {z.shape}"
+                )
+        found.append(score)
+    return jnp.stack(found, axis=1)
+
 
 def task_losses(
     logits: Mapping[str, Float[Array, " B"]],
@@ -41,7 +77,7 @@ def task_losses(
     Where `B` are not all rows of the batch, the parts' results add up to the loss.
 
     Args:
-      logits: {task: `[B]`}, the log-odds; of a regression task, the prediction itself.
+      logits: {task: `[B]`}, the log-odds; of a regression task, what its tower gives.
       labels: `[B, T]`, in the schema's order; 0 or 1 for binary tasks.
       weights: `[B, T]`, from `row_weights`. The denominator stays the (weighted) count of rows, so
         w scales the positives' part of a loss.

@@ -18,6 +18,7 @@ class Huber:
     """
 
     kind = "regression"
+    meaning = "between the label's median and mean"
     delta: float = option(
         1.0, "error, in label units, from which the loss grows linearly", above=0.0
     )

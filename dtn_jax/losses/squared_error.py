@@ -13,6 +13,7 @@ class SquaredError:
     """(z - y)^2."""
 
     kind = "regression"
+    meaning = "the label's mean"
 
     def __call__(
         self, z: Float[Array, " B"], y: Float[Array, " B"], w: float

@@ -19,7 +19,7 @@ class Rows:
     """The rows of a task in a space, as its metrics read them; rows of weight 0 are gone.
 
     Attributes:
-      scores: `[B]`, logits of a binary task, predictions of a regression.
+      scores: `[B]`, logits of a binary task, predictions of a regression in its label's unit.
       labels: `[B]`, bool of a binary task, float64 in the label's unit of a regression.
       weights: `[B]`, float64 > 0, or None where all rows count the same.
       group: `[B]`, the rows' groups (users, sessions), or None where the data have none.

@@ -17,7 +17,7 @@ class Scores:
     """A split's logits beside its labels, in row order, on the host.
 
     Attributes:
-      logits: float32 `[B, T]`; a regression task's prediction.
+      logits: float32 `[B, T]`; a regression task's prediction, in its label's unit.
       labels: `[B, T]`.
       label_mask: `[B, T]`, False where a label is missing.
       sample_weight: `[B]`.

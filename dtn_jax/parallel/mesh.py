@@ -45,8 +45,8 @@ class MeshOptions:
     )
     message_rows: int = option(
         0,
-        "shard: rows that fit a message between two devices; more take further rounds. It changes "
-        "no number; 0 chooses",
+        "shard: rows that fit a message between two devices (on TPUs rounded up to whole lines of "
+        "128 numbers); more take further rounds. It changes no number; 0 chooses",
         least=0,
         runtime=True,
     )

@@ -36,7 +36,6 @@ class Local:
 
     lie: StoredRows
     updater: Updater | None
-    platform: str
 
     def route(self, ids: Ids) -> tuple[Ids, Ids]:
         """What `look_up` and `update` need of rows: themselves, and where they stand."""
@@ -80,7 +79,6 @@ class Everywhere:
     lie: StoredRows
     updater: Updater | None
     mesh: Mesh
-    platform: str
 
     def route(self, ids: Ids) -> tuple[Ids, Ids]:
         """As `Local.route`."""
@@ -136,9 +134,9 @@ def exchanges(
       message_rows: see `routes.room`.
     """
     if mesh is None:
-        return {name: Local(lie, updater, plan.platform) for name, lie in plan.arrays.items()}
+        return {name: Local(lie, updater) for name, lie in plan.arrays.items()}
     return {
-        name: Everywhere(lie, updater, mesh, plan.platform)
+        name: Everywhere(lie, updater, mesh)
         if name in plan.everywhere
         else Routed(lie, updater, mesh, plan.platform, message_rows)
         for name, lie in plan.arrays.items()
@@ -151,7 +149,7 @@ def look_ups(plan: TablePlan, mesh: Mesh | None = None) -> dict[str, LookUp]:
     def rows_alone(exchange: Exchange) -> LookUp:
         def look_up(table: Array, ids: Array) -> Array:
             routed = exchange.route(ids)
-            if isinstance(exchange, Local):
+            if not isinstance(exchange, Routed):
                 routed = ids, computed_once(routed[1], plan.platform)
             return exchange.look_up(table, routed)[0]
 

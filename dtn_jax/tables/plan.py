@@ -18,11 +18,10 @@ from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
-from dtn_jax.tables.stored_rows import StoredRows, lay_out
+from dtn_jax.tables.stored_rows import LARGEST_ID, StoredRows, lay_out
 
 ROW_MULTIPLE = 1024  # tables are padded to so many lines, so that any usual device count divides
 STRIDE = 1024  # of fields' tables: each of up to so many devices has every n-th row
-LARGEST_ID = 2**31 - 1  # ids are int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +104,8 @@ def make_plan(
     embedding = lay_out(starts, model.embedding_dim, platform, ROW_MULTIPLE, STRIDE)
     if embedding.rows > LARGEST_ID:
         raise UserError(
-            f"{embedding.rows:,} table rows: ids are int32, and number the rows of all tables of "
-            f"one width together; the most are {LARGEST_ID:,}"
+            f"{starts:,} table rows, {embedding.rows:,} with padding: ids are int32, and number "
+            f"the rows of all tables of one width together; the most are {LARGEST_ID:,}"
         )
     arrays = {"embedding": embedding}
     plan = TablePlan(schema, model.embedding_dim, views, tuple(offsets), arrays, platform)

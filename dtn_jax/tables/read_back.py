@@ -156,10 +156,9 @@ def _orders(
         raise ValueError(
             f"{name} is {dtype} {list(store.shape)}, expected {like.dtype} {list(expected)}"
         )
-    same = _order(saved) == _order(own)
-    if saved.rows != own.rows if same else used > min(saved.rows, own.rows):
-        some = f"{own.rows:,}" if same else f"{used:,} and padding"
-        raise ValueError(f"{name} has {saved.rows:,} rows, expected {some}")
+    if used > min(saved.rows, own.rows):
+        raise ValueError(f"{name} has {saved.rows:,} rows, expected {used:,} and padding")
+    same = (saved.rows, _order(saved)) == (own.rows, _order(own))
     if same:  # there is nothing to put in order: a line is a row
         saved = own = StoredRows(own.lines, own.lanes)
     return saved, own

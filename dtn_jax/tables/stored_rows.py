@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Int, Shaped
 
 BITS = jnp.uint16  # the dtype of a table of bfloat16
+LARGEST_ID = 2**31 - 1  # ids are int32
 LANES = 128  # numbers that a TPU moves together
 TILE = 8  # lines of them
 LONG = 100  # times what a table is padded by, at most: a hundredth is little memory
@@ -184,7 +185,8 @@ def lay_out(rows: int, width: int, platform: str, multiple: int, stride: int = 1
     if platform == "tpu":
         per_line, lanes = max(1, min(LANES // width, MOST)), -(-width // LANES) * LANES
         tiled = TILE * multiple
-        multiple = tiled if rows >= LONG * tiled * per_line else multiple
+        if LONG * tiled * per_line <= rows <= LARGEST_ID - tiled * per_line:
+            multiple = tiled
     lines = -(-rows // (per_line * multiple)) * multiple
     return StoredRows(lines * per_line, width, per_line, lanes, stride)
 

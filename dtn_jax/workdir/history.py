@@ -13,15 +13,22 @@ def median_rate(history: list[dict]) -> float | None:
 
 
 def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
-    """What a step's devices have exchanged, {packed array: {what: mean over the logged spans}}."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for record in history:
+    """What a step's devices have exchanged, {packed array: {what: mean over the logged steps}}."""
+    found: dict[str, dict[str, list[tuple[float, int]]]] = {}
+    before = 0
+    for record in (r for r in history if r["kind"] == "train"):
+        steps, before = max(record["step"] - before, 1), record["step"]
         for key, value in record.items():
-            if record["kind"] == "train" and key.startswith("exchange/"):
+            if key.startswith("exchange/"):
                 _, name, what = key.split("/")
-                found.setdefault(name, {}).setdefault(what, []).append(value)
+                found.setdefault(name, {}).setdefault(what, []).append((value, steps))
+
+    def mean(spans: list[tuple[float, int]]) -> float:
+        values, steps = zip(*spans)
+        return float(np.average(values, weights=steps))
+
     return {
-        name: {what: float(np.mean(values)) for what, values in by_what.items()}
+        name: {what: mean(spans) for what, spans in by_what.items()}
         for name, by_what in found.items()
     }
 

@@ -65,7 +65,7 @@ def timer(how: str, mesh: Mesh, rows: int, ids: int) -> Callable[[], float]:
     platform = platform if platform in ("cpu", "tpu") else "gpu"
     updater = table_updater(base_config().optim, platform)
     lie = lay_out(rows, WIDTH, platform, ROW_MULTIPLE)
-    exchange: Exchange = Everywhere(lie, updater, mesh, platform)
+    exchange: Exchange = Everywhere(lie, updater, mesh)
     at = PartitionSpec()
     if how == "travelling":
         exchange, at = Routed(lie, updater, mesh, platform), BY_ROW

@@ -10,6 +10,8 @@ from toy_steps import config
 from dtn_jax.export.write.program import Forward, export_program, named
 from dtn_jax.export.write.weights import write_weights
 from dtn_jax.interface import Batch
+from dtn_jax.losses import read_losses
+from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.models import build as architectures
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State, create_state
@@ -42,14 +44,16 @@ class Drawn(NamedTuple):
     model: object
     plan: TablePlan
     state: State
+    losses: tuple[TaskLoss, ...]
 
     def expected(self, batch: Batch) -> np.ndarray:
-        return np.asarray(jax.jit(make_score_step(self.model, self.plan))(self.state, batch))
+        score = make_score_step(self.model, self.plan, self.losses)
+        return np.asarray(jax.jit(score)(self.state, batch))
 
     def forward(self, table_dtype="", tasks=(), members=1) -> Forward:
         own = "bfloat16" if self.state.tables["embedding"].dtype == np.uint16 else "float32"
         tasks = tasks or self.plan.schema.task_names
-        return Forward(self.model, self.plan, tasks, table_dtype or own, members)
+        return Forward(self.model, self.plan, tasks, self.losses, table_dtype or own, members)
 
 
 def drawn(architecture="dtn", experts=ALL_EXPERTS, seed=0, schema=SCHEMA, **changes) -> Drawn:
@@ -73,7 +77,7 @@ def drawn(architecture="dtn", experts=ALL_EXPERTS, seed=0, schema=SCHEMA, **chan
         return np.asarray(values, a.dtype)
 
     state = jax.tree_util.tree_map_with_path(draw, shapes.to_score())
-    return Drawn(model, plan, state)
+    return Drawn(model, plan, state, read_losses(c.loss, schema))
 
 
 def batch(size: int, seed=0, schema=SCHEMA) -> Batch:

@@ -12,6 +12,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import BY_KIND, LOSSES, LossOptions, read_losses
 from dtn_jax.losses.focal import Focal
 from dtn_jax.losses.huber import Huber
+from dtn_jax.losses.ordinal import Ordinal
+from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.options import declared
 from dtn_jax.schema import Field, Schema, Task
 
@@ -35,52 +37,94 @@ def huber(z, y, w, delta=1.0):
     return np.where(e <= delta, e**2 / 2, delta * (e - delta / 2))
 
 
+def ordinal(z, y, w, shares=(1, 1, 1, 1, 1)):
+    """Of stars 1 to 5: minus the log of a difference of cumulative probabilities."""
+    total = np.cumsum(shares) / np.sum(shares)
+    theta = np.log(total[:-1] / (1 - total[:-1]))
+    until = 1 / (1 + np.exp(z[:, None] - theta))
+    until = np.pad(until, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+    rows = np.arange(len(z))
+    return -np.log(until[rows, y.astype(int)] - until[rows, y.astype(int) - 1])
+
+
+def weighted_logistic(z, y, w, negatives="zeros"):
+    p = 1 / (1 + np.exp(-z))
+    negative = 1 if negatives == "all" else y == 0
+    return -y * np.log(p) - negative * np.log(1 - p)
+
+
 EQUATIONS = {
     "cross_entropy": cross_entropy,
     "squared_error": lambda z, y, w: (z - y) ** 2,
     "huber": huber,
     "focal": focal,
+    "log_normal": lambda z, y, w: (z - np.log(1 + y)) ** 2,
+    "weighted_logistic": weighted_logistic,
+    "ordinal": ordinal,
 }
+LABELS = {
+    "log_normal": lambda rng: rng.lognormal(size=40),
+    "weighted_logistic": lambda rng: rng.lognormal(size=40) * (rng.random(40) < 0.5),
+    "ordinal": lambda rng: rng.integers(1, 6, 40),
+}
+OTHER = {"levels": "1=6,2=11,3=27,4=34,5=22"}  # of options that are text
 
 
-def rows(kind):
+def rows(name):
     rng = np.random.default_rng(0)
-    y = rng.random(40) < 0.5 if kind == "binary" else rng.normal(size=40)
+    if LOSSES[name].kind == "binary":
+        y = rng.random(40) < 0.5
+    else:
+        y = LABELS.get(name, lambda rng: rng.normal(size=40))(rng)
     return 2 * rng.normal(size=40), y.astype(np.float64)
 
 
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_a_loss_is_its_equation(name, precision):
     loss = LOSSES[name]()
-    z, y = rows(loss.kind)
+    z, y = rows(name)
     w = 3.5 if loss.kind == "binary" else 1.0
     got = loss(jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype), w)
     precision.assert_close(got, EQUATIONS[name](z, y, w))
 
 
 def test_options_of_a_loss_are_felt(precision):
-    z, y = rows("regression")
+    z, y = rows("huber")
     got = Huber(delta=0.3)(jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype), 1.0)
     precision.assert_close(got, huber(z, y, 1.0, 0.3))
-    z, y = rows("binary")
+    z, y = rows("focal")
     z_, y_ = jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype)
     precision.assert_close(Focal(gamma=0.5)(z_, y_, 2.0), focal(z, y, 2.0, 0.5))
     precision.assert_close(Focal(gamma=0.0)(z_, y_, 2.0), cross_entropy(z, y, 2.0))
+    z, y = rows("weighted_logistic")
+    z_, y_ = jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype)
+    got = WeightedLogistic(negatives="all")(z_, y_, 1.0)
+    precision.assert_close(got, weighted_logistic(z, y, 1.0, "all"))
+    z, y = rows("ordinal")
+    z_, y_ = jnp.asarray(z, precision.dtype), jnp.asarray(y, precision.dtype)
+    got = Ordinal(levels=OTHER["levels"])(z_, y_, 1.0)
+    precision.assert_close(got, ordinal(z, y, 1.0, (6, 11, 27, 34, 22)))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_option_of_a_loss_changes_it(name):
-    z, y = map(jnp.asarray, rows(LOSSES[name].kind))
+    """What a row costs, or what its score is."""
+    z, y = map(jnp.asarray, rows(name))
+
+    def felt(loss):
+        score = loss.prediction(z) if hasattr(loss, "prediction") else z
+        return np.stack([loss(z, y, 2.0), score])
+
     for field, found in declared(LOSSES[name]).items():
-        changed = LOSSES[name](**{field: another(found, found.default)})
-        assert not np.array_equal(changed(z, y, 2.0), LOSSES[name]()(z, y, 2.0)), field
+        value = OTHER[field] if field in OTHER else another(found, found.default)
+        assert not np.array_equal(felt(LOSSES[name](**{field: value})), felt(LOSSES[name]())), field
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_costs_a_row_what_it_costs_alone(name):
     """`[B]`, so that spaces, weights and masks may be applied to it; of no row NaN."""
     loss = LOSSES[name]()
-    z, y = map(jnp.asarray, rows(loss.kind))
+    z, y = map(jnp.asarray, rows(name))
     whole = loss(z, y, 2.0)
     assert whole.shape == z.shape
     np.testing.assert_allclose(loss(z[3:5], y[3:5], 2.0), whole[3:5], rtol=1e-6)
@@ -123,6 +167,13 @@ def test_a_task_has_the_loss_that_is_named_else_that_of_its_kind():
             "cross_entropy, focal",
         ),
         ({"tasks": "seconds=huber", "huber.delta": 0.0}, "loss.huber.delta=0.0: expected a number"),
+        (
+            {"tasks": "seconds=ordinal", "ordinal.levels": "1=1"},
+            "loss.ordinal.levels: expected two levels or more, rising, got '1=1'",
+        ),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "2=1,1=1"}, "rising, got '2=1,1=1'"),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,two=1"}, "expected numbers, LEVEL="),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,2=0"}, "expected shares above 0, got"),
         ({"positive_weights": "clik=2"}, "loss.positive_weights 'clik'. Did you mean 'click'"),
         ({"positive_weights": "click=0"}, "expected a number above 0 for click, got 'click=0'"),
         ({"positive_weights": "seconds=2"}, "seconds is a regression task, which has no positives"),

@@ -1,5 +1,6 @@
 """A table that is short beside a device's ids lies whole on every device."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ MODEL = {
 }
 
 
-def trained(devices, **changes):
+def trained(devices, steps=STEPS, bad=None, **changes):
+    """The plan, and state and metrics after steps, of which `bad` has a label that is no number."""
     c = config(**MODEL, parallel__devices=devices, **changes)
     model, plan = build(c)
     plan, at = share_tables(plan, make_placement(c), BATCH)
@@ -31,8 +33,11 @@ def trained(devices, **changes):
     step = make_train_step(c, model, plan, 100, at.table_mesh)
     drawn = [batches(STEPS, seed) for seed in (0, 1)]
     chunk = jax.tree.map(lambda *a: np.concatenate(a, axis=1), *drawn)
+    if bad is not None:
+        chunk.labels[bad, 3, 0] = np.nan
     chunk = at.put(chunk, at.chunk())
-    state, metrics = at.compile(make_train_chunk(step, STEPS), state)(state, chunk, STEPS)
+    train_chunk = make_train_chunk(step, STEPS, stops=bad is None)
+    state, metrics = at.compile(train_chunk, state)(state, chunk, steps)
     return plan, state, metrics
 
 
@@ -54,3 +59,23 @@ def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
         assert array.is_fully_replicated
         a, b = (np.asarray(shard.data) for shard in array.addressable_shards)
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("devices", "strategy", "tables"),
+    [
+        (2, "shard", "adam"),  # the embedding travels, the codebook is copied
+        *(
+            pytest.param(*given, marks=pytest.mark.slow)
+            for given in ((4, "shard", "adam"), (2, "shard", "dense"), (2, "pmap", "adam"))
+        ),
+    ],
+)
+def test_a_skipped_step_changes_nothing_on_any_device(devices, strategy, tables):
+    given = {"parallel__strategy": strategy, "optim__tables": tables, "train__skip_nonfinite": 1}
+    _, before, _ = trained(devices, 2, bad=2, **given)
+    plan, after, _ = trained(devices, 3, bad=2, **given)
+    assert plan.everywhere == ({"codebook"} if strategy == "shard" else set())
+    assert int(after.step) == 3
+    before, after = (s.replace(key=None, step=None) for s in (before, after))
+    chex.assert_trees_all_equal(before, after)

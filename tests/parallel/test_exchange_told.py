@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from small_runs import logged, small
+from small_runs import STEPS, CutError, cut_after, logged, small
 
 from dtn_jax.train import train
 
@@ -37,7 +37,8 @@ def test_the_log_and_the_results_say_what_travels(runs):
         assert one["rounds"] == 1
         assert 0 < one["repeats"] < 1
         assert 0 < one["fill"] <= 1
-    mean = sum(one["repeats"] for one in found) / len(found)
+    steps = (20, 20, 5)  # between log lines
+    mean = sum(n * one["repeats"] for n, one in zip(steps, found, strict=True)) / STEPS
     assert results["exchange"]["embedding"]["repeats"] == pytest.approx(mean)
     assert json.loads((workdir / "results.json").read_text())["exchange"] == results["exchange"]
 
@@ -50,3 +51,22 @@ def test_small_messages_take_more_rounds_to_the_same_bits(runs):
         assert small_["fill"] > large["fill"]
     assert logged(one) == logged(other)
     assert results["test"] == runs[0][1]["test"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(4, 1), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((1, 4), (8, 4)))],
+)
+def test_what_others_exchanged_is_not_told(before, after, prepared_dir, tmp_path, monkeypatch):
+    """The run is cut at step 12, between log lines, and resumes on other devices."""
+    config, workdir = small(prepared_dir, parallel__devices=before, **FEW), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        cut_after(patch, 1)
+        with pytest.raises(CutError):
+            train(config, workdir)
+    config.parallel.devices = after
+    results = train(config, workdir)
+    if after == 1:
+        assert "exchange" not in results
+    else:
+        assert [one["rounds"] for one in exchanged(workdir)] == [1, 1, 1]

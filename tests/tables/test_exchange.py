@@ -43,12 +43,12 @@ def mover(devices, sharers, platform, tables, room, dtype, copied, stride):
     optim = base.get_config().optim
     optim.tables, optim.eps = tables, 1e-4
     updater, lie = table_updater(optim, platform), lay_out(V, D, platform, 1024, stride)
-    exchange = Local(lie, updater, platform)
+    exchange = Local(lie, updater)
     if devices > 1:
         grid = np.asarray(jax.devices()[:devices]).reshape(devices // sharers, sharers)
         mesh = Mesh(grid, AXES)
         exchange = Routed(lie, updater, mesh, platform, room)
-        exchange = Everywhere(lie, updater, mesh, platform) if copied else exchange
+        exchange = Everywhere(lie, updater, mesh) if copied else exchange
 
     @jax.jit
     def move(rows, gradients, ids):

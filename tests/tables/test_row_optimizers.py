@@ -218,7 +218,7 @@ def test_on_accelerators_no_write_meets_another(name, platform):
     optim = base.get_config().optim
     optim.tables = name
     lie = lay_out(V, 16, platform, 1)
-    exchange = Local(lie, table_updater(optim, platform), platform)
+    exchange = Local(lie, table_updater(optim, platform))
     table = jnp.zeros(lie.shape)
     given = jnp.zeros((9, 16)), scalars(0.1, 0.0), None
 

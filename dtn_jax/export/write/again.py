@@ -25,6 +25,7 @@ from dtn_jax.export.write.model import write_program
 from dtn_jax.export.write.new_folder import new_folder
 from dtn_jax.export.write.program import TABLE_DTYPES, Forward
 from dtn_jax.export.write.weights import stored_shapes
+from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
 from dtn_jax.run import build_model, told_as_built
 from dtn_jax.schema import Schema
@@ -128,12 +129,13 @@ def forward_of(config: FrozenConfigDict, facts: Facts, schema: Schema) -> Forwar
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
         plan = make_plan(schema, config.model, views, codebooks, "cpu")
+        losses = read_losses(config.loss, schema)
     choose("dtype of tables", facts.table_dtype, TABLE_DTYPES)
     if (plan.offsets, plan.used["embedding"]) != (facts.offsets, facts.rows):
         raise UserError(
             "model.json is damaged: its tables begin elsewhere than those of its config and schema"
         )
-    return Forward(model, plan, tasks, facts.table_dtype, len(facts.members))
+    return Forward(model, plan, tasks, losses, facts.table_dtype, len(facts.members))
 
 
 def _hashed(plugins: str) -> str:

@@ -113,7 +113,8 @@ def _fill(
 ) -> None:
     """Writes all files of a model, its manifest last."""
     schema = described.with_tasks(run.schema, wanted)
-    forward = Forward(run.model, run.plan, schema.task_names, table_dtype, len(members))
+    tasks = schema.task_names
+    forward = Forward(run.model, run.plan, tasks, run.losses, table_dtype, len(members))
     exact, stored, own = None, {}, run.config.optim.table_dtype
     if table_dtype != own:
         say(f"Scoring validation with tables of {own}, to compare with")

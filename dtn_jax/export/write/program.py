@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Array
 
 from dtn_jax.export.compiled import EMBEDDING, SCALE
 from dtn_jax.interface import Batch
+from dtn_jax.losses.by_task import TaskLoss, predictions
 from dtn_jax.state import example_inputs
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import LookUp
@@ -39,7 +40,8 @@ class Forward:
     Attributes:
       model: of the run.
       plan: of its tables, as a CPU lays them out: a row a line.
-      tasks: whose logits it gives, in this order.
+      tasks: whose logits it gives, in this order; a regression's prediction in its label's unit.
+      losses: of all tasks of the run, which know what a prediction is.
       table_dtype: of the stored tables, one of TABLE_DTYPES.
       members: M, whose mean probability it gives.
     """
@@ -47,6 +49,7 @@ class Forward:
     model: nn.Module
     plan: TablePlan
     tasks: tuple[str, ...]
+    losses: Sequence[TaskLoss]
     table_dtype: str = "float32"
     members: int = 1
 
@@ -132,7 +135,9 @@ class Forward:
             width = self.plan.arrays[name].width
             own[name] = found[..., member * width : (member + 1) * width]
         outputs = self.model.apply(variables, lookup.to_inputs(self.plan, own, batch), train=False)
-        return jnp.stack([outputs.logits[t].astype(jnp.float32) for t in self.tasks], axis=1)
+        logits = {t: outputs.logits[t].astype(jnp.float32) for t in self.tasks}
+        losses = {chosen.task: chosen for chosen in self.losses}
+        return predictions(logits, [losses[t] for t in self.tasks])
 
     def _mean(self, logits: Array) -> Array:
         """`[M, B, T] -> [B, T]`: the logit of the mean probability; a regression's mean."""

@@ -24,6 +24,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.losses import read_losses
 from dtn_jax.optimizers import table_updater
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.step import make_score_step
@@ -105,7 +106,8 @@ def compile_score(program: Described) -> jax.stages.Compiled:
     batch = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype, sharding=at.batch()), chunk
     )
-    score = make_score_step(program.model, tables, at.table_mesh)
+    losses = read_losses(config.loss, program.schema)
+    score = make_score_step(program.model, tables, losses, at.table_mesh)
     return jax.jit(score, out_shardings=at.replicated()).lower(state, batch).compile()
 
 

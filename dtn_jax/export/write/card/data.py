@@ -104,14 +104,15 @@ def unknown(run: Run, split: str, name: str) -> str:
     return told
 
 
-def tasks(model: Subject) -> Iterator[str]:
-    rows = []
+def tasks(model: Subject, run: Run) -> Iterator[str]:
+    rows, means = [], {chosen.task: chosen.meaning for chosen in run.losses}
     for task in (t for t in model.schema.tasks if t.name in model.facts.tasks):
         spaces = [_space(space) for space in task.spaces]
         upstream = ", ".join(task.upstream) or "none"
-        rows.append((task.name, task.kind, spaces[0], ", ".join(spaces[1:]) or "none", upstream))
-    header = ("task", "kind", "trained on", "also told of", "reads the predictions of")
-    yield table(header, rows, left=5)
+        others = ", ".join(spaces[1:]) or "none"
+        rows.append((task.name, task.kind, means[task.name], spaces[0], others, upstream))
+    header = ("task", "kind", "score", "trained on", "also told of", "reads the predictions of")
+    yield table(header, rows, left=6)
 
 
 def _space(space: str) -> str:

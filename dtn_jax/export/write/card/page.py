@@ -105,7 +105,7 @@ def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     yield "### Fields"
     yield from data.fields(model, run)
     yield "### Tasks"
-    yield from data.tasks(model)
+    yield from data.tasks(model, run)
     logged = ", as logged" * bool(model.facts.fixed)
     yield f"## Scores on test{logged}"
     yield from scores.test(measured, run, model)

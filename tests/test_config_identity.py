@@ -12,8 +12,10 @@ from dtn_jax import run
 from dtn_jax.balancing import BALANCERS, read_balancer
 from dtn_jax.config import declarations
 from dtn_jax.losses import LOSSES, read_losses
+from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.histories import HISTORIES
 from dtn_jax.options import declared
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field, Schema, Task
@@ -28,7 +30,7 @@ def used(key) -> dict[str, str]:
     """Settings with which the run has that whose option this is."""
     member = declarations()[key].member
     kinds = {"model.architecture": ARCHITECTURES, "model.experts": EXPERTS}
-    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS}
+    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS, "model.histories": HISTORIES}
     named = f"task={member}" if member in LOSSES else member
     return {key: named for key, members in kinds.items() if member in members}
 
@@ -162,6 +164,10 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
         config = adult.get_config(argument)
         config.data.data_dir = prepared_dir
         build_run(config)
+    past = [Field(n, "sequence", slots=2, table="item", target="item") for n in HISTORIES]
+    shop = Schema("shop", (Field("item"), *past), (Task("click"),))
+    ways = ",".join(f"{n}={n}" for n in HISTORIES)
+    architectures.build(Recorder(check(configured({"model.histories": ways})), read).model, shop)
     tasks = tuple(Task(name, loss.kind) for name, loss in LOSSES.items())
     toy = Schema("toy", (Field("a"),), tasks)
     for balancer in BALANCERS:

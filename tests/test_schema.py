@@ -127,11 +127,10 @@ def test_choose_names_the_choices_and_the_nearest():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, numeric"),
-        (
-            {"kind": "sequence"},
-            "unknown kind of field 'x' 'sequence'. .* categorical, bag, numeric",
-        ),
+        ({"kind": "number"}, "unknown kind of field 'x' 'number'. .* categorical, bag, sequence"),
+        ({"kind": "sequence", "slots": 3}, "is sequence with the target ''; a sequence alone has"),
+        ({"target": "item"}, "field 'x' is categorical with the target 'item'; a sequence alone"),
+        ({"kind": "sequence", "target": "item", "weighted": True}, "only a bag's ids have weights"),
         ({"pooling": "min"}, "unknown pooling of field 'x' 'min'. .* sum, mean, max"),
         ({"weighted": True}, "field 'x' is categorical; only a bag's ids have weights"),
         (
@@ -140,7 +139,7 @@ def test_choose_names_the_choices_and_the_nearest():
         ),
         ({"rows": 0}, "field 'x': its table has 0 rows, expected >= 1"),
         ({"slots": 0}, "field 'x' has 0 slots, expected >= 1"),
-        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag holds several"),
+        ({"slots": 3}, "field 'x' is categorical but has 3 slots; only a bag or sequence holds"),
         ({"slots": 2, "kind": "numeric"}, "field 'x' is numeric but has 2 slots"),
         ({"standardised": True}, "field 'x' is categorical; only a numeric"),
         ({"length": 3}, "field 'x' is categorical; only a vector has a length"),
@@ -172,6 +171,16 @@ X, Y = Field("x", rows=3), Task("y")
     ("fields", "tasks", "message"),
     [
         ((), (Y,), "'s' needs at least one field and one task"),
+        (
+            (X, Field("h", "sequence", 3, "x", 4, target="z")),
+            (Y,),
+            "unknown target of the sequence 'h' 'z'. The choices are: x",
+        ),
+        (
+            (X, Field("h", "sequence", 3, slots=4, target="x")),
+            (Y,),
+            "the sequence 'h' has the table 'h', and its target 'x' has 'x'; expected one table",
+        ),
         ((X,), (), "'s' needs at least one field and one task"),
         ((X, X), (Y,), "field 'x' is listed twice"),
         ((X,), (Y, Y), "task 'y' is listed twice"),

@@ -15,7 +15,7 @@
 | activations | what JAX saves of B / n examples for the backward pass |
 | merged, on GPUs | outputs of the products that one input shares, their gradients, their weights |
 | update | the largest part, see `updated.py` |
-| on chip, on TPUs | the largest table or slot that fits half of a chip's own memory, of 128 MiB |
+| on chip, on TPUs | the largest slot of a number by row that fits half of its own memory, 128 MiB |
 
 All but rows, activations, merged and update are there all the time; beside them are the first three
 of these, then what the update takes; on CPUs, whose compiler orders by less than memory, all at
@@ -92,15 +92,16 @@ def memory(
 ) -> Memory:
     """Of one of `devices`; `arrays` are the packed ones."""
 
-    def sizes(parts: dict) -> list[int]:
-        """Of the arrays of a device."""
+    def sizes(parts: dict, by_row: bool = False) -> list[int]:
+        """Of the arrays of a device; or of those alone that have a number for each row."""
         return [
             bytes_of(leaf) // (arrays[name].message.owners if arrays[name].message else 1)
             for name, part in parts.items()
             for leaf in jax.tree.leaves(part)
+            if not by_row or leaf.shape == tables.arrays[name].by_row
         ]
 
-    tpu, held = tables.platform == "tpu", sizes(state.tables) + sizes(state.slots)
+    by_row = sizes(state.slots, by_row=True) if tables.platform == "tpu" else []
     outputs, weights = largest_merged(model, tables) if tables.platform == "gpu" else (0, 0)
     own, packed = config.data.batch_size // devices, tables.platform == "gpu" and devices > 1
     example = bytes_of(jax.eval_shape(lambda: example_batch(tables.schema, 1)))
@@ -115,6 +116,6 @@ def memory(
         activations=own * saved_bytes(config, model, tables),
         merged=4 * (2 * own * outputs + weights),
         update=updated.most(arrays.values(), tables.platform == "cpu"),
-        on_chip=max((n for n in held if n <= ON_CHIP), default=0) if tpu else 0,
+        on_chip=max((n for n in by_row if n <= ON_CHIP), default=0),
         at_once=tables.platform == "cpu",
     )

@@ -1,0 +1,164 @@
+"""Architectures read histories that were pooled around them; on many devices and in parts too."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from history_batches import PLACES, SCHEMA, SLOTS, batch
+from toy_steps import build, config, leaves
+
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Inputs
+from dtn_jax.models import build as architectures
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
+from dtn_jax.tables import lookup
+
+STEPS = 3
+NAMED = {"model__histories": "viewed=din,bought=bst"}
+
+
+def inputs_of(plan, b):
+    """Looked-up rows of a random table, as the model is given them."""
+    b = jax.tree.map(jnp.asarray, b)
+    rng = np.random.default_rng(1)
+    gathered = {}
+    for name, ids in lookup.row_ids(plan, b).items():
+        table = rng.normal(size=(plan.arrays[name].rows + 1, plan.arrays[name].width))
+        table[-1] = 0  # of padding
+        gathered[name] = jnp.asarray(table)[ids]
+    return lookup.to_inputs(plan, gathered, b)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [a if a in ("dtn", "stem") else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES],
+)
+def test_every_architecture_reads_pooled_histories(name, random_variables):
+    """Its outputs are those of the architecture alone on fields that are pooled before."""
+    with jax.enable_x64(True):
+        c = config(model__architecture=name, model__dtype="float64", **NAMED)
+        model, plan = build(c, SCHEMA)
+        inputs = inputs_of(plan, batch(16))
+        variables = random_variables(model, inputs, train=False)
+        got = jax.jit(lambda v, i: model.apply(v, i, train=False))(variables, inputs)
+        params, fields = dict(variables["params"]), {}
+        for view, embedded in inputs.fields.items():
+            own, vectors = params.pop(f"histories_{view}"), np.array(embedded)
+            for field, way in (("viewed", "din"), ("bought", "bst")):
+                module = HISTORIES[way](dtype=jnp.float64)
+                items, present = inputs.histories[view][field]
+                target = embedded[:, PLACES["item"]]
+                pooled = module.apply({"params": own[field]}, target, items, present, False)
+                vectors[:, PLACES[field]] = pooled
+            fields[view] = jnp.asarray(vectors)
+        c.model.histories = ""
+        alone = architectures.build(c.model, SCHEMA)
+        expected = alone.apply(
+            {**variables, "params": params},
+            Inputs(fields, inputs.codewords, inputs.row_mask),
+            train=False,
+        )
+        assert jax.tree.structure(got) == jax.tree.structure(expected)
+        for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+            np.testing.assert_allclose(a, e, rtol=1e-10, atol=1e-12)
+
+
+def test_a_history_is_what_is_there_and_its_mean_where_nothing_else_is_said():
+    with jax.enable_x64(True):
+        _, plan = build(config(), SCHEMA)
+        b = batch()
+        inputs = inputs_of(plan, b)
+        for name, slots in SLOTS.items():
+            items, present = (np.asarray(a) for a in inputs.histories["shared"][name])
+            there = (b.ids[:, slots] >= 0) & b.row_mask[:, None]
+            np.testing.assert_array_equal(present, there)
+            assert not items[~there].any()
+            mean = items.sum(axis=1) / np.maximum(there.sum(axis=1), 1)[:, None]
+            pooled = inputs.fields["shared"][:, PLACES[name]]
+            np.testing.assert_allclose(pooled, mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("bst", {"viewed": "bst", "bought": "bst"}),
+        ("bought=din", {"bought": "din"}),
+        ("bought=din,viewed=bst", {"viewed": "bst", "bought": "din"}),
+    ],
+)
+def test_ways_are_chosen_for_all_or_by_field(text, expected):
+    assert architectures.histories(text, SCHEMA) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dien", "unknown model.histories 'dien'. .* bst, din, target_attention|din"),
+        ("item=din", "unknown sequence field in model.histories 'item'. .* viewed, bought"),
+        ("viewed=dien", "unknown model.histories: way of viewed 'dien'"),
+    ],
+)
+def test_ways_that_make_no_sense(text, message):
+    with pytest.raises(UserError, match=message):
+        architectures.histories(text, SCHEMA)
+    plain = Schema("plain", (Field("item"),), (Task("click"),))
+    with pytest.raises(UserError, match="data set 'plain' has no sequence field"):
+        architectures.histories("din", plain)
+
+
+def train(way, **changes):
+    c = config(
+        model__dtype="float64", model__architecture="dtn", model__dropout=0.2,
+        optim__table_init=1.0, data__batch_size=64, data__eval_batch_size=64,
+        **(NAMED | way | changes),
+    )  # fmt: skip
+    model, plan = build(c, SCHEMA)
+    at = make_placement(c)
+    state = create_state(c, model, plan)
+    before = jax.tree.map(np.asarray, state.params)
+    step = make_train_step(c, model, plan, 10, at.table_mesh)
+    chunk = jax.tree.map(lambda *a: np.stack(a), *(batch(seed=s) for s in range(STEPS)))
+    state = jax.device_put(state, at.state(state))
+    after, metrics = at.compile(make_train_chunk(step, STEPS), state)(
+        state, at.put(chunk, at.chunk()), STEPS
+    )
+    return before, after, np.asarray(metrics["losses"])
+
+
+@functools.cache
+def on_one_device():
+    return train({"parallel__devices": 1})
+
+
+@pytest.mark.parametrize(
+    ("way", "parts"),
+    [
+        ({"parallel__devices": 8, "parallel__table_devices": 4}, 1),
+        ({"parallel__devices": 1}, 2),
+        pytest.param(
+            {"parallel__devices": 2, "parallel__strategy": "pmap"}, 2, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_on_many_devices_and_in_parts_the_numbers_are_one_devices(way, parts):
+    with jax.enable_x64(True):
+        before, one, losses = on_one_device()
+        _, many, losses2 = train(way, train__accumulate=parts)
+        np.testing.assert_allclose(losses2, losses, rtol=1e-10)
+        for a, b in zip(leaves(many), leaves(one), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    for field in ("viewed", "bought"):
+        was, now = (p["histories_shared"][field] for p in (before, one.params))
+        moved = [
+            np.abs(a - np.asarray(b)).max()
+            for a, b in zip(jax.tree.leaves(was), jax.tree.leaves(now))
+        ]
+        assert min(moved) > 0

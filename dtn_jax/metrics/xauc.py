@@ -7,6 +7,8 @@ import numpy as np
 from dtn_jax.datasets.shapes import Float, Int
 from dtn_jax.metrics.metric import Metric, Rows
 
+BLOCK = 16  # bits: 2^16 rows at a time stay in a core's cache
+
 
 def xauc(rows: Rows) -> float | None:
     """The share of the pairs with unequal labels whose scores are in the order of the labels.
@@ -73,7 +75,7 @@ def lower_before(
 
     Bit by bit from the highest: among the ranks that agree in all higher bits, which stand together
     in the order of their rows, one with the bit is above those without it. Then these go before
-    those with it, and the next bit is looked at.
+    those with it, and the next bit is looked at. The last BLOCK bits go block by block.
 
     Args:
       ranks: int32 `[B]`, each of 0 to B - 1 once.
@@ -85,7 +87,9 @@ def lower_before(
     total = np.zeros(len(ranks))  # by rank
     places = np.arange(len(ranks), dtype=np.int32)
     now = ranks
-    for bit in reversed(range((len(ranks) - 1).bit_length())):
+    bits = (len(ranks) - 1).bit_length()
+    last = BLOCK if bits > BLOCK else 0
+    for bit in reversed(range(last, bits)):
         low = (now >> bit) & 1 == 0
         start = now >> (bit + 1) << (bit + 1)  # where those begin that agree in the higher bits
         before = _before(low, start, np.int32)
@@ -101,6 +105,9 @@ def lower_before(
         moved = np.empty_like(now)
         moved[start] = now
         now = moved
+    for start in range(0, len(ranks) if last else 0, 1 << last):
+        at = slice(start, start + (1 << last))
+        total[at] += lower_before(now[at] - start, None if weights is None else weights[at])
     return total
 
 

@@ -91,17 +91,16 @@ def polars_gauc(data: Rows) -> float:
 
 
 def polars_recall(data: Rows) -> float:
-    """By the ranks within groups; equal scores in the order of the rows."""
+    """By the ranks within groups: of rows of equal scores the share that has room is found."""
     table = pl.DataFrame({"group": data.group, "score": data.logits, "label": data.labels})
-    place = pl.col("score").rank("ordinal", descending=True).over("group")
-    first = pl.col("label").filter(pl.col("place") <= K)
-    found = table.with_columns(place=place).group_by("group")
-    found = found.agg(first=first.sum(), all=pl.col("label").sum()).filter(pl.col("all") > 0)
-    return (
-        found.cast({"first": pl.Float64, "all": pl.Float64})
-        .select((pl.col("first") / pl.col("all")).mean())
-        .item()
+    low, high = (
+        pl.col("score").rank(end, descending=True).over("group").cast(pl.Float64)
+        for end in ("min", "max")
     )
+    table = table.with_columns(room=((K + 1 - low) / (high - low + 1)).clip(0, 1))
+    label = pl.col("label").cast(pl.Float64)
+    found = table.group_by("group").agg(first=(label * pl.col("room")).sum(), all=label.sum())
+    return found.filter(pl.col("all") > 0).select((pl.col("first") / pl.col("all")).mean()).item()
 
 
 def polars_ratio(data: Rows) -> float:

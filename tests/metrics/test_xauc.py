@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from dtn_jax.metrics import Rows
+from dtn_jax.metrics import xauc as xauc_file
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.xauc import xauc
 
@@ -25,7 +26,7 @@ def over_pairs(scores, labels, weights):
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_it_is_the_share_of_pairs_in_order(rows, ties, weighted, dtype):
+def test_it_is_the_share_of_pairs_in_order(rows, ties, weighted, dtype, monkeypatch):
     rng = np.random.default_rng(rows)
     labels = rng.exponential(30, rows)
     scores = (labels + 30 * rng.normal(size=rows)).astype(dtype)
@@ -34,7 +35,10 @@ def test_it_is_the_share_of_pairs_in_order(rows, ties, weighted, dtype):
         labels[0] = 99  # two values at least
     weights = rng.random(rows) + 0.05 if weighted else None
     expected = over_pairs(scores, labels, weights)
-    np.testing.assert_allclose(measured(scores, labels, weights), expected, rtol=1e-12, atol=1e-15)
+    for block in (16, 5, 1):
+        monkeypatch.setattr(xauc_file, "BLOCK", block)
+        got = measured(scores, labels, weights)
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_without_ties_it_is_kendall_s_tau():

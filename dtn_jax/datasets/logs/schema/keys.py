@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
-from dtn_jax.schema import POOLINGS, TASK_KINDS
+from dtn_jax.field import POOLINGS
+from dtn_jax.schema import TASK_KINDS
 
 FILE = {
     "name": Key("text", "of the data set and its folder", "the file's name"),

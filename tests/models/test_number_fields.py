@@ -22,6 +22,8 @@ from dtn_jax.state import example_inputs
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import make_plan
 
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
 D, AGE = 4, "age/years 1.0"
 
 
@@ -136,7 +138,7 @@ def gradients(b, plan, model, variables):
 
 def test_only_known_numbers_move_parameters(random_variables):
     with jax.enable_x64(True):
-        model, plan = build(config(model__dtype="float64"), SCHEMA)
+        model, plan = build(config(model__dtype="float64", model__architecture="mmoe"), SCHEMA)
         b = batch()
         variables = random_variables(model, inputs_of(plan, b), train=False)
         moved = gradients(b, plan, model, variables)

@@ -12,6 +12,7 @@ from dtn_jax import export
 from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
+from dtn_jax.report.description.overview import kind
 from experiments import export as export_command
 from experiments import train
 
@@ -47,6 +48,7 @@ def test_bins_are_quantiles_of_the_train_rows(shop):
         "speed": "piecewise_linear", "rest": "scaled", "cost": "periodic",
         "price2": "piecewise_linear", "far": "autodis",
     }  # fmt: skip
+    assert kind(fields["cost"]) == "numeric, periodic"
     train = SplitReader(data, "train").everything()
     names = [f.name for f in data.schema.slot_fields()]
     for place, name, bins in ((0, "speed", 4), (1, "rest", 6), (3, "price2", 48)):

@@ -33,7 +33,7 @@ def exact(variables):
 
 
 def piecewise_linear(p, x):
-    """Equation 1, case by case."""
+    """The definition, case by case."""
     count = len(EDGES) - 1
     total = np.zeros(D)
     for t in range(1, count + 1):

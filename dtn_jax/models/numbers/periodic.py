@@ -1,7 +1,7 @@
 """Periodic functions of a number with learned frequencies, then a linear layer and relu.
 
 Gorishniy, Rubachev and Babenko (2022): On Embeddings for Numerical Features in Tabular Deep
-Learning, section 3.3 ("P"), followed by section 3.4's linear layer and relu: their PLR.
+Learning, section 3.3 (P), followed by a linear layer (L) and relu (R): their PLR.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Piecewise-linear encoding of a number, then a linear layer.
 
 Gorishniy, Rubachev and Babenko (2022): On Embeddings for Numerical Features in Tabular Deep
-Learning, section 3.2 (PLE, and "L" of section 3.4), with the quantile bins of section 3.2.1.
+Learning, section 3.2 (PLE), with the quantile bins of section 3.2.1.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dtn_jax.models.layers import at_least_float32
 
 
 class PiecewiseLinear(nn.Module):
-    """f(x) = sum over t of PLE_t(x) w_t, over the bins [b_{t-1}, b_t), t = 1 ... T (equation 1):
+    """f(x) = sum over t of PLE_t(x) w_t, over the bins [b_{t-1}, b_t), t = 1 ... T:
 
         PLE_t(x) = 0                                  where x < b_{t-1}, t > 1
                    1                                  where x >= b_t, t < T
                    (x - b_{t-1}) / (b_t - b_{t-1})    elsewhere
 
     So f is continuous, linear in each bin, and goes on beyond the outer edges. The row of known
-    numbers is the layer's bias: equation 2's v_0.
+    numbers is the layer's bias.
 
     Attributes:
       width: D.

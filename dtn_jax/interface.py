@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 from jaxtyping import Array, Bool, Float
@@ -34,23 +34,32 @@ class Batch:
     row_mask: Any
 
 
+class Number(NamedTuple):
+    """The standardised values of a numeric field; 0 where unknown, as in masked rows."""
+
+    values: Float[Array, " B"]
+    known: Bool[Array, " B"]
+
+
 @flax.struct.dataclass
 class Inputs:
     """The looked-up inputs of a batch.
 
     Attributes:
       fields: per view, the field embeddings `[B, F, D]`; most architectures read `shared`.
-        In what an architecture reads, those of vector fields are projected and complete.
+        In what an architecture reads, those of vectors and of embedded numbers are complete.
       codewords: `[B, P, N, C, D]` for HCNet experts, None without them: for each of P field
         pairs and N hashes the codeword of each of the model's C codebooks.
       row_mask: `[B]`, False for padding; normalisation statistics skip those rows.
       vectors: per vector field its K numbers, zeros where the vector is missing.
+      numbers: per numeric field that has an embedding of its value, the values.
     """
 
     fields: dict[str, Float[Array, "B F D"]]
     codewords: Float[Array, "B P N C D"] | None
     row_mask: Bool[Array, " B"]
     vectors: dict[str, Float[Array, "B _"]] = flax.struct.field(default_factory=dict)
+    numbers: dict[str, Number] = flax.struct.field(default_factory=dict)
 
 
 @flax.struct.dataclass

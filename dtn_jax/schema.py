@@ -10,71 +10,12 @@ import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.field import SCALED, YOUNGER, Field
 
-FIELD_KINDS = ("categorical", "bag", "numeric", "vector")
 TASK_KINDS = ("binary", "regression")
-POOLINGS = ("sum", "mean", "max")
 ALL = "all"  # the space of all impressions
 MEAN = "mean"  # of train.select: the mean over all tasks
 RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """One input column.
-
-    Attributes:
-      name: the column's name.
-      kind: one of FIELD_KINDS.
-      rows: rows of its table, the unknown row 0 included.
-      table: the table's name; fields that name the same table share its rows. Default: the name.
-      slots: how many ids an example holds (1 for a plain column; a bag's cap).
-      pooling: how a bag's rows become one vector: see pooling.py.
-      weighted: each of a bag's ids has a weight, which its pooling uses.
-      standardised: a numeric field whose value, standardised, scales row 1 of its table
-        (instead of the default, the id of a quantile bucket).
-      length: K, the numbers of a vector field, projected to the embedding's width. Its table has
-        two rows: 0 for a missing vector, and 1, which is added to every projected one.
-    """
-
-    name: str
-    kind: str = "categorical"
-    rows: int = 1
-    table: str = ""
-    slots: int = 1
-    pooling: str = "sum"
-    weighted: bool = False
-    standardised: bool = False
-    length: int = 0
-
-    def __post_init__(self):
-        choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
-        choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
-        if not self.table:
-            object.__setattr__(self, "table", self.name)
-        it = f"field {self.name!r} is {self.kind}"
-        if self.rows < 1:
-            raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
-        if self.slots < 1:
-            raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
-        if self.slots > 1 and self.kind != "bag":
-            raise UserError(f"{it} but has {self.slots} slots; only a bag holds several ids")
-        if self.weighted and self.kind != "bag":
-            raise UserError(f"{it}; only a bag's ids have weights")
-        if self.weighted and self.pooling == "max":
-            raise UserError(f"field {self.name!r}: max pooling has no use for weights")
-        if self.standardised and self.kind != "numeric":
-            raise UserError(f"{it}; only a numeric field is standardised")
-        if self.length and self.kind != "vector":
-            raise UserError(f"{it}; only a vector has a length")
-        if self.kind == "vector" and (self.length < 1 or self.rows != 2):
-            found = f"the length {self.length} and a table of {self.rows} rows"
-            raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers an example holds: 1 where standardised, K of a vector."""
-        return self.length or int(self.standardised)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,10 +172,20 @@ class Schema:
         tasks = [dataclasses.replace(t, upstream=graph.get(t.name, ())) for t in self.tasks]
         return dataclasses.replace(self, tasks=tuple(tasks))
 
+    def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:
+        """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}.
+
+        Fields not named are scaled.
+        """
+        for name in chosen:
+            choose("field", name, self.field_names)
+        fields = [dataclasses.replace(f, embedding=chosen.get(f.name, SCALED)) for f in self.fields]
+        return dataclasses.replace(self, fields=tuple(fields))
+
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field, key in itertools.product(facts["fields"], ("weighted", "length")):
-            if not field[key]:  # sets without such fields keep their fingerprint
+        for field, (key, usual) in itertools.product(facts["fields"], YOUNGER.items()):
+            if field[key] == usual:
                 del field[key]
         return json.dumps(facts, indent=1)
 

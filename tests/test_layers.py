@@ -17,6 +17,7 @@ LAYERS = (
     "__init__",
     "errors",
     "options",
+    "field",
     "schema",
     "interface",
     "shared_files",
@@ -95,10 +96,8 @@ LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metric
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
-GUARDED = {
-    "datasets.shapes": "jaxtyping",
-    "datasets.logs.raw.addresses": "fsspec",
-}  # can do without
+# Packages that a module can do without.
+GUARDED = {"datasets.shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
 
 LONGEST = 250  # lines of a file, tests too
 

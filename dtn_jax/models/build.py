@@ -14,15 +14,18 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.field import EMBEDDINGS
 from dtn_jax.interface import SHARED
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
 from dtn_jax.models.normalisation import NORMALISATIONS
+from dtn_jax.models.numbers import NUMBERS
+from dtn_jax.models.numbers.with_numbers import Embeddings, WithNumbers
 from dtn_jax.models.tower import Tower
 from dtn_jax.models.vectors import WithVectors
 from dtn_jax.options import declared, option, pairs
-from dtn_jax.schema import Schema
+from dtn_jax.schema import Field, Schema
 
 DTYPES = ("float32", "bfloat16", "float64")
 TRAIN = 3  # the place of the argument `train` of an expert, self counted
@@ -56,6 +59,11 @@ class ModelOptions:
     upstream: str = option(
         "", "another task graph, 'cart:click,order:click+cart'; '' keeps the schema's"
     )
+    numbers: str = option(
+        "",
+        "embeddings of standardised numbers, 'age=periodic,price=autodis': scaled (those not "
+        "named), piecewise_linear, periodic or autodis; '' keeps the schema's",
+    )
 
 
 def build(
@@ -64,10 +72,11 @@ def build(
     remat: bool = False,
     inflation: Mapping[str, float] | None = None,
     table_init: float = 0.01,
-) -> Architecture | WithVectors:
+) -> Architecture | WithVectors | WithNumbers:
     """The architecture that the options `model` (section `model` of a config) describe.
 
-    Where the schema has vector fields, it comes with their projections.
+    Where the schema has vector fields, it comes with their projections; where it has numbers with
+    an embedding of their value, with those.
 
     Args:
       model: the options.
@@ -76,7 +85,7 @@ def build(
       inflation: {task: log w of its positives in the loss}, for an architecture with an attribute
         of that name (DTN's released fusion); 0 where not named.
       table_init: standard deviation of the tables' initial rows, of which projections of vectors
-        have the size.
+        and embeddings of numbers have the size.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -103,7 +112,31 @@ def build(
         **parts,
     )
     places = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
-    return WithVectors(built, places, table_init, dtype) if places else built
+    built = WithVectors(built, places, table_init, dtype) if places else built
+    embeddings = _embeddings(model, schema, table_init, dtype)
+    return WithNumbers(built, embeddings) if embeddings else built
+
+
+def embeddings_of(text: str) -> dict[str, str]:
+    """Reads option `model.numbers`, 'age=periodic,price=scaled', into {field: its embedding}."""
+    chosen = pairs(text, "model.numbers", "field=embedding")
+    for name, embedding in chosen.items():
+        choose(f"model.numbers: embedding of {name}", embedding, EMBEDDINGS)
+    return chosen
+
+
+def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Embeddings:
+    """What makes the embedding of each number that has one."""
+
+    def factory(field: Field) -> functools.partial:
+        embedding = NUMBERS[field.embedding]
+        own = vars(own_options(model, field.embedding, embedding))
+        if takes(embedding, "edges"):
+            own["edges"] = field.edges
+        return functools.partial(embedding, scale=scale, dtype=dtype, **own)
+
+    places = enumerate(schema.fields)
+    return tuple((field.name, i, factory(field)) for i, field in places if field.embedded)
 
 
 def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:

@@ -16,10 +16,10 @@ from jaxtyping import Array, Int
 
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
+from dtn_jax.tables import pooling
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.pooling import pool, vectors
 from dtn_jax.tables.stored_rows import numbers
 
 
@@ -95,14 +95,22 @@ def _meant(found: Array, shape: tuple[int, ...]) -> Array:
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
-    """Rows to field embeddings and codewords; the vectors stand beside them."""
+    """Rows to field embeddings and codewords; vectors and numbers stand beside them."""
     embedded = gathered["embedding"]  # [B, views, L, D]
-    fields = {view: pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)}
+    fields = {
+        view: pooling.pool(plan.schema, embedded[:, v], batch) for v, view in enumerate(plan.views)
+    }
     codewords = None
     if plan.codebooks:
         words = gathered["codebook"]
         codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
-    return Inputs(fields, codewords, batch.row_mask, vectors(plan.schema, batch))
+    return Inputs(
+        fields,
+        codewords,
+        batch.row_mask,
+        vectors=pooling.vectors(plan.schema, batch),
+        numbers=pooling.numbers(plan.schema, batch),
+    )
 
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
-from dtn_jax.schema import POOLINGS, TASK_KINDS
+from dtn_jax.datasets.preparation.numbers import BINS
+from dtn_jax.field import EMBEDDINGS, POOLINGS, SCALED
+from dtn_jax.schema import TASK_KINDS
 
 FILE = {
     "name": Key("text", "of the data set and its folder", "the file's name"),
@@ -22,7 +24,7 @@ FILE = {
 }
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
-IDS, BAG = ("categorical", "bag"), ("bag",)
+IDS, BAG, NUMERIC = ("categorical", "bag"), ("bag",), ("numeric",)
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
@@ -59,7 +61,23 @@ FIELD = {
         HASH,
     ),
     "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS, MANY),
-    "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
+    "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=NUMERIC),
+    "embedding": Key(
+        "text",
+        "of the values of encoder standardise, unless model.numbers says others",
+        SCALED,
+        EMBEDDINGS,
+        only=NUMERIC,
+    ),
+    "bins": Key(
+        "whole number",
+        "of encoder standardise, for piecewise_linear: quantiles of train",
+        f"{BINS} for piecewise_linear, else none",
+        (),
+        1,
+        NUMERIC,
+        MANY,
+    ),
     "weights": Key("column", "a list of the values' weights", "none", only=BAG),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, BAG),
     "keep": Key(

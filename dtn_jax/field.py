@@ -1,0 +1,104 @@
+"""One input column of a data set: its kind, its table and what an example holds of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from dtn_jax.errors import UserError, choose
+
+FIELD_KINDS = ("categorical", "bag", "numeric", "vector")
+POOLINGS = ("sum", "mean", "max")
+SCALED = "scaled"  # of a number's embeddings, the one without parameters
+EMBEDDINGS = (SCALED, "piecewise_linear", "periodic", "autodis")  # of standardised numbers
+# Younger attributes: a set whose fields have these values keeps its fingerprint.
+YOUNGER = {"weighted": False, "length": 0, "embedding": SCALED, "edges": ()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One input column.
+
+    Attributes:
+      name: the column's name.
+      kind: one of FIELD_KINDS.
+      rows: rows of its table, the unknown row 0 included.
+      table: the table's name; fields that name the same table share its rows. Default: the name.
+      slots: how many ids an example holds (1 for a plain column; a bag's cap).
+      pooling: how a bag's rows become one vector: see pooling.py.
+      weighted: each of a bag's ids has a weight, which its pooling uses.
+      standardised: a numeric field whose value, standardised, is kept (instead of the default, the
+        id of a quantile bucket). Its table has two rows: 0 for a missing value, 1 for a known one.
+      embedding: of a standardised number x, one of EMBEDDINGS: x times row 1 (scaled), or row 1
+        plus what one of models/numbers makes of x.
+      edges: of piecewise_linear, the ascending edges of its bins, in units of standardised values.
+      length: K, the numbers of a vector field, projected to the embedding's width. Its table has
+        two rows: 0 for a missing vector, and 1, which is added to every projected one.
+    """
+
+    name: str
+    kind: str = "categorical"
+    rows: int = 1
+    table: str = ""
+    slots: int = 1
+    pooling: str = "sum"
+    weighted: bool = False
+    standardised: bool = False
+    length: int = 0
+    embedding: str = SCALED
+    edges: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
+        choose(f"pooling of field {self.name!r}", self.pooling, POOLINGS)
+        if not self.table:
+            object.__setattr__(self, "table", self.name)
+        it = f"field {self.name!r} is {self.kind}"
+        if self.rows < 1:
+            raise UserError(f"field {self.name!r}: its table has {self.rows} rows, expected >= 1")
+        if self.slots < 1:
+            raise UserError(f"field {self.name!r} has {self.slots} slots, expected >= 1")
+        if self.slots > 1 and self.kind != "bag":
+            raise UserError(f"{it} but has {self.slots} slots; only a bag holds several ids")
+        if self.weighted and self.kind != "bag":
+            raise UserError(f"{it}; only a bag's ids have weights")
+        if self.weighted and self.pooling == "max":
+            raise UserError(f"field {self.name!r}: max pooling has no use for weights")
+        if self.standardised and self.kind != "numeric":
+            raise UserError(f"{it}; only a numeric field is standardised")
+        if self.length and self.kind != "vector":
+            raise UserError(f"{it}; only a vector has a length")
+        if self.kind == "vector" and (self.length < 1 or self.rows != 2):
+            found = f"the length {self.length} and a table of {self.rows} rows"
+            raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
+        self._check_number(it)
+
+    def _check_number(self, it: str) -> None:
+        """Raises UserError where the embedding is not for this field, or the edges are none."""
+        object.__setattr__(self, "edges", tuple(self.edges))
+        choose(f"embedding of field {self.name!r}", self.embedding, EMBEDDINGS)
+        if (self.embedding != SCALED or self.edges) and not self.standardised:
+            buckets = ", in buckets" if self.kind == "numeric" else ""
+            raise UserError(
+                f"{it}{buckets}; only a standardised number has an embedding of its value: "
+                "standardise it where the data set is prepared"
+            )
+        ascend = all(b < c for b, c in itertools.pairwise(self.edges))
+        if self.edges and not (len(self.edges) > 1 and ascend):
+            raise UserError(f"field {self.name!r}: expected at least 2 edges of bins, ascending")
+        if self.embedding == "piecewise_linear" and not self.edges:
+            raise UserError(
+                f"field {self.name!r} cannot be piecewise_linear, because its set keeps no bins of "
+                "it: prepare the set again with bins (bins: 48 in a schema file), or choose one of "
+                f"{', '.join(e for e in EMBEDDINGS if e != self.embedding)}"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model makes the embedding of the field's value, by parameters of its own."""
+        return self.embedding != SCALED
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers an example holds: 1 where standardised, K of a vector."""
+        return self.length or int(self.standardised)

@@ -1,14 +1,19 @@
-"""One input column of a data set."""
+"""One input column of a data set: its kind, its table and what an example holds of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from dtn_jax.errors import UserError, choose
 
 FIELD_KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
 SEVERAL = ("bag", "sequence")  # kinds of which an example holds several ids
 POOLINGS = ("sum", "mean", "max")
+SCALED = "scaled"  # of a number's embeddings, the one without parameters
+EMBEDDINGS = (SCALED, "piecewise_linear", "periodic", "autodis")  # of standardised numbers
+# Younger attributes: a set whose fields have these values keeps its fingerprint.
+YOUNGER = {"weighted": False, "length": 0, "embedding": SCALED, "edges": (), "target": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +28,11 @@ class Field:
       slots: how many ids an example holds (1 for a plain column; the cap of a bag or a sequence).
       pooling: how the rows of a bag or a sequence become one vector: see pooling.py.
       weighted: each of a bag's ids has a weight, which its pooling uses.
-      standardised: a numeric field whose value, standardised, scales row 1 of its table
-        (instead of the default, the id of a quantile bucket).
+      standardised: a numeric field whose value, standardised, is kept (instead of the default, the
+        id of a quantile bucket). Its table has two rows: 0 for a missing value, 1 for a known one.
+      embedding: of a standardised number x, one of EMBEDDINGS: x times row 1 (scaled), or row 1
+        plus what one of models/numbers makes of x.
+      edges: of piecewise_linear, the ascending edges of its bins, in units of standardised values.
       length: K, the numbers of a vector field, projected to the embedding's width. Its table has
         two rows: 0 for a missing vector, and 1, which is added to every projected one.
       target: of a sequence, whose ids are in the order of time, the newest last: the field whose
@@ -40,6 +48,8 @@ class Field:
     weighted: bool = False
     standardised: bool = False
     length: int = 0
+    embedding: str = SCALED
+    edges: tuple[float, ...] = ()
     target: str = ""
 
     def __post_init__(self):
@@ -68,6 +78,32 @@ class Field:
         if self.kind == "vector" and (self.length < 1 or self.rows != 2):
             found = f"the length {self.length} and a table of {self.rows} rows"
             raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
+        self._check_number(it)
+
+    def _check_number(self, it: str) -> None:
+        """Raises UserError where the embedding is not for this field, or the edges are none."""
+        object.__setattr__(self, "edges", tuple(self.edges))
+        choose(f"embedding of field {self.name!r}", self.embedding, EMBEDDINGS)
+        if (self.embedding != SCALED or self.edges) and not self.standardised:
+            buckets = ", in buckets" if self.kind == "numeric" else ""
+            raise UserError(
+                f"{it}{buckets}; only a standardised number has an embedding of its value: "
+                "standardise it where the data set is prepared"
+            )
+        ascend = all(b < c for b, c in itertools.pairwise(self.edges))
+        if self.edges and not (len(self.edges) > 1 and ascend):
+            raise UserError(f"field {self.name!r}: expected at least 2 edges of bins, ascending")
+        if self.embedding == "piecewise_linear" and not self.edges:
+            raise UserError(
+                f"field {self.name!r} cannot be piecewise_linear, because its set keeps no bins of "
+                "it: prepare the set again with bins (bins: 48 in a schema file), or choose one of "
+                f"{', '.join(e for e in EMBEDDINGS if e != self.embedding)}"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the model makes the embedding of the field's value, by parameters of its own."""
+        return self.embedding != SCALED
 
     @property
     def numbers(self) -> int:

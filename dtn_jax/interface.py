@@ -42,17 +42,25 @@ class History(NamedTuple):
     present: Bool[Array, "B S"]
 
 
+class Number(NamedTuple):
+    """The standardised values of a numeric field; 0 where unknown, as in masked rows."""
+
+    values: Float[Array, " B"]
+    known: Bool[Array, " B"]
+
+
 @flax.struct.dataclass
 class Inputs:
     """The looked-up inputs of a batch.
 
     Attributes:
       fields: per view, the field embeddings `[B, F, D]`; most architectures read `shared`.
-        In what an architecture reads, those of vector and sequence fields are complete.
+        In what an architecture reads, those of vectors, numbers and sequences are complete.
       codewords: `[B, P, N, C, D]` for HCNet experts, None without them: for each of P field
         pairs and N hashes the codeword of each of the model's C codebooks.
       row_mask: `[B]`, False for padding; normalisation statistics skip those rows.
       vectors: per vector field its K numbers, zeros where the vector is missing.
+      numbers: per numeric field that has an embedding of its value, the values.
       histories: per view, of each sequence field what its embedding is pooled from.
     """
 
@@ -60,6 +68,7 @@ class Inputs:
     codewords: Float[Array, "B P N C D"] | None
     row_mask: Bool[Array, " B"]
     vectors: dict[str, Float[Array, "B _"]] = flax.struct.field(default_factory=dict)
+    numbers: dict[str, Number] = flax.struct.field(default_factory=dict)
     histories: dict[str, dict[str, History]] = flax.struct.field(default_factory=dict)
 
 

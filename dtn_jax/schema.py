@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.field import Field
+from dtn_jax.field import SCALED, YOUNGER, Field
 
 TASK_KINDS = ("binary", "regression")
 ALL = "all"  # the space of all impressions
@@ -184,10 +184,20 @@ class Schema:
         tasks = [dataclasses.replace(t, upstream=graph.get(t.name, ())) for t in self.tasks]
         return dataclasses.replace(self, tasks=tuple(tasks))
 
+    def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:
+        """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}.
+
+        Fields not named are scaled.
+        """
+        for name in chosen:
+            choose("field", name, self.field_names)
+        fields = [dataclasses.replace(f, embedding=chosen.get(f.name, SCALED)) for f in self.fields]
+        return dataclasses.replace(self, fields=tuple(fields))
+
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field, key in itertools.product(facts["fields"], ("weighted", "length", "target")):
-            if not field[key]:  # sets without such fields keep their fingerprint
+        for field, (key, usual) in itertools.product(facts["fields"], YOUNGER.items()):
+            if field[key] == usual:
                 del field[key]
         return json.dumps(facts, indent=1)
 

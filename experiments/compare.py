@@ -2,8 +2,9 @@
 
 RUN_A and RUN_B are workdirs of finished runs, several seeds of one model by comma, or a Parquet
 file of another system's scores with labels. Their rows are matched and their labels must be equal.
-AUC, GAUC (within groups), log loss and calibration (ECE, predicted/observed) of each task in each
-space, RMSE of regressions; each with B − A, its 95 % interval and a p-value.
+AUC, log loss, normalised entropy and calibration (ECE, predicted/observed) of each task in each
+space, with groups GAUC, NDCG, MRR and recall too, XAUC and RMSE of regressions; each with B − A,
+its 95 % interval and a p-value.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.options import declared
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field, Schema, Task
@@ -30,8 +31,9 @@ def used(key) -> dict[str, str]:
     """Settings with which the run has that whose option this is."""
     member = declarations()[key].member
     kinds = {"model.architecture": ARCHITECTURES, "model.experts": EXPERTS}
-    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS, "model.histories": HISTORIES}
-    named = f"task={member}" if member in LOSSES else member
+    kinds |= {"loss.tasks": LOSSES, "loss.balancing": BALANCERS}
+    kinds |= {"model.numbers": NUMBERS, "model.histories": HISTORIES}
+    named = f"its={member}" if member in {**LOSSES, **NUMBERS} else member
     return {key: named for key, members in kinds.items() if member in members}
 
 
@@ -175,4 +177,8 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
         loss = Recorder(check(configured(own)), read).loss
         read_losses(loss, toy)
         read_balancer(loss, ("shared",), "shared")
+    number = Field("x", "numeric", rows=2, standardised=True, edges=(0.0, 1.0))
+    for embedding in NUMBERS:
+        toy = Schema("toy", (number,), (Task("y"),)).with_embeddings({"x": embedding})
+        architectures.build(Recorder(check(configured({})), read).model, toy)
     assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

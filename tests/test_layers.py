@@ -96,7 +96,7 @@ LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metric
 HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
-# Those that it can do without.
+# Packages that a module can do without.
 GUARDED = {"datasets.shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
 
 LONGEST = 250  # lines of a file, tests too

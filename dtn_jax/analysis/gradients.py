@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dtn_jax.analysis.passes import Passes
-from dtn_jax.interface import Batch
+from dtn_jax.interface import Batch, Inputs
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan
@@ -22,7 +22,8 @@ class Embedded(NamedTuple):
     """What embeddings are made of, by row or as sums over rows.
 
     Attributes:
-      fields: per view, as looked up `[B, F, D]`.
+      fields: per view `[B, F, D]`: as looked up, and of numbers complete. What makes those of a
+        value adds it to a row, so that the slopes are the row's.
       vectors: of each vector field `[B, K]`. Its projection is linear in them: how far they move a
         logit is how far x W does, in all views.
     """
@@ -51,19 +52,27 @@ def make_moves(
         gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)
         return lookup.to_inputs(plan, gathered, batch)
 
+    def variables(state: State) -> dict:
+        return {"params": state.params, "batch_stats": state.model_state}
+
+    def complete(state: State, given: Inputs) -> Embedded:
+        if given.numbers:
+            given = model.apply(variables(state), given, method="completed")
+        return Embedded(given.fields, given.vectors)
+
     def moved(state: State, batch: Batch, means: Embedded):
         given = inputs(state, batch)
-        here = Embedded(given.fields, given.vectors)
+        here = complete(state, given)
 
         def logits(embedded: Embedded):
             outputs = model.apply(
-                {"params": state.params, "batch_stats": state.model_state},
+                variables(state),
                 given.replace(fields=embedded.fields, vectors=embedded.vectors),
                 train=False,
             )
             return jnp.stack([outputs.logits[name] for name in plan.schema.task_names])
 
-        z, pull_back = jax.vjp(logits, here)
+        z, pull_back = jax.vjp(logits, Embedded(given.fields, given.vectors))
         found = []
         for task in range(len(z)):
             # A row's logit depends on its own embeddings alone: one backward pass for all rows.
@@ -76,8 +85,7 @@ def make_moves(
         return jnp.stack(found, axis=-1)
 
     def summed(state: State, batch: Batch) -> Embedded:
-        given = inputs(state, batch)
-        here = Embedded(given.fields, given.vectors)
+        here = complete(state, inputs(state, batch))
         return jax.tree.map(lambda e: e.sum(axis=0, keepdims=True), here)
 
     return summed, moved

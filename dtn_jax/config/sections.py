@@ -13,15 +13,18 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.analysis.watch import WatchOptions
 from dtn_jax.balancing import BALANCERS
-from dtn_jax.datasets.preparation.catalog import DataOptions
+from dtn_jax.datasets.logs.builder import SchemaSet
+from dtn_jax.datasets.preparation.catalog import DATASETS, DataOptions
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import EvaluateOptions
+from dtn_jax.field import SCALED
 from dtn_jax.input.batches import BatchOptions
 from dtn_jax.losses import LOSSES, LossOptions
 from dtn_jax.models.architectures import ARCHITECTURES
-from dtn_jax.models.build import ModelOptions
+from dtn_jax.models.build import ModelOptions, embeddings_of
 from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.optimizers import OptimOptions
 from dtn_jax.options import Option, declared, option, pairs
 from dtn_jax.parallel.memory import MemoryOptions
@@ -96,10 +99,19 @@ def used_histories(flat: Mapping[str, object]) -> set[str]:
     return {*pairs(text, "model.histories", "field=way").values()}
 
 
+def used_numbers(flat: Mapping[str, object]) -> set[str]:
+    """The embeddings that `model.numbers` names, or, where it is '', that a schema file may."""
+    if text := str(flat.get("model.numbers", "")):
+        return {*embeddings_of(text).values()} - {SCALED}
+    found = DATASETS.get(str(flat.get("data.dataset")))
+    return set(NUMBERS) if found and issubclass(found, SchemaSet) else set()
+
+
 FAMILIES = (
     Family("model", ARCHITECTURES, lambda flat: {str(flat["model.architecture"])}),
     Family("model", EXPERTS, used_experts),
     Family("model", HISTORIES, used_histories),
+    Family("model", NUMBERS, used_numbers),
     Family("loss", LOSSES, lambda flat: {*pairs(str(flat["loss.tasks"]), "loss.tasks").values()}),
     Family("loss", BALANCERS, lambda flat: {str(flat["loss.balancing"])}),
 )
@@ -194,6 +206,7 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
     """
     flat = check_options(config)
     used_experts(flat)
+    used_numbers(flat)
     if flat["train.accumulate"] > 1 and flat["model.normalisation"] == "batch":
         raise UserError(
             "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "

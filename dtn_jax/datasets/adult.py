@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from typing import ClassVar
 
 import polars as pl
 
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder
 from dtn_jax.schema import Task
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"
@@ -37,11 +39,17 @@ class Adult(BlockBuilder):
     that a row stands for, is stored as the example's weight.
     """
 
+    OPTIONS: ClassVar = {"numbers": NUMBERS}
+    FIELD_OPTIONS: ClassVar = ("numbers",)
     weight = "fnlwgt"
+
+    def variant(self):
+        return "" if self.own.numbers == "buckets" else "standardised"
 
     def encoders(self):
         categorical = {n: Vocabulary(unknown=("?",)) for n in CATEGORICAL}
-        return categorical | {n: QuantileBuckets() for n in NUMERIC}
+        numeric = numeric_encoder(self.own.numbers)
+        return categorical | dict.fromkeys(NUMERIC, numeric)
 
     def tasks(self):
         return (Task("income"), Task("never_married"))

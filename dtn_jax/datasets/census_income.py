@@ -29,8 +29,9 @@ from dtn_jax.datasets.preparation.download import (
     download,
     unpacked,
 )
-from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder
 from dtn_jax.errors import UserError, listed
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
@@ -86,16 +87,21 @@ class CensusIncome(BlockBuilder):
     """
 
     OPTIONS: ClassVar = {
-        "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000)
+        "buckets": Option(64, "quantile buckets of a numeric field", least=2, most=1_000_000),
+        "numbers": NUMBERS,
     }
-    FIELD_OPTIONS: ClassVar = ("buckets",)
+    FIELD_OPTIONS: ClassVar = ("buckets", "numbers")
     weight = WEIGHT
     url = URL
+
+    def variant(self):
+        in_buckets = self.own.numbers == "buckets"
+        return f"buckets{self.own.buckets}" if in_buckets else "standardised"
 
     def encoders(self):
         fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]
         categorical = Vocabulary(unknown=("?",))
-        numeric = QuantileBuckets(self.own.buckets)
+        numeric = numeric_encoder(self.own.numbers, self.own.buckets)
         return {c: numeric if c in NUMERIC else categorical for c in fields}
 
     def tasks(self):

@@ -116,5 +116,6 @@ AUC = Metric(
     higher_is_better=True,
     selectable=True,
     column="AUC",
+    bounded=True,
 )
 AUC_SE = Metric("auc_se", "standard error of the AUC", _standard_error)  # None with weights

@@ -76,4 +76,5 @@ AVERAGE_PRECISION = Metric(
     higher_is_better=True,
     selectable=True,
     column="avg.\nprec.",
+    bounded=True,
 )

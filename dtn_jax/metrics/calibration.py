@@ -201,6 +201,8 @@ ECE = Metric(
     _error,
     higher_is_better=False,  # but not selectable: a constant, the base rate, has none
     column="ECE",
+    short="ECE",
+    bounded=True,
 )
 MEAN_PREDICTION = Metric(
     "mean_prediction",

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dtn_jax.datasets.shapes import Float, Int, Shaped
+from dtn_jax.metrics.groups import CODE_BITS, add, group_keys, mean_over_groups
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
-
-CODE_BITS = 32  # of a key are the score's place; those above, the group's number
 
 
 class Gauc(NamedTuple):
@@ -59,12 +58,8 @@ def gauc(
       ValueError: wrong input (see inputs.py), or a group array of another length.
     """
     share, aucs = group_aucs(scores, labels, group, weights)
-    both = ~np.isnan(aucs)
-    groups = int(np.count_nonzero(both))
-    share[~both] = 0
-    np.nan_to_num(aucs, copy=False)
-    value = float(share @ aucs / share.sum()) if groups else None
-    return Gauc(value, groups, len(aucs) - groups)
+    skipped = int(np.count_nonzero(np.isnan(aucs)))
+    return Gauc(mean_over_groups(share, aucs), len(aucs) - skipped, skipped)
 
 
 def group_aucs(
@@ -85,7 +80,7 @@ def group_aucs(
     scores, labels, weights = checked(scores, labels, weights, binary=True)
     if not scores.size:
         return np.zeros(0), np.zeros(0)
-    keys = _keys(scores, group)
+    keys = group_keys(scores, group)
     count = int(keys.max() >> CODE_BITS) + 1
     split = [None, None] if weights is None else [weights[labels], weights[~labels]]
     positives, negatives = keys[labels], keys[~labels]
@@ -102,30 +97,6 @@ def group_aucs(
     np.divide(won, positive, out=won, where=both)
     won[~both] = np.nan
     return share, won
-
-
-def _keys(scores: Float[np.ndarray, " B"], group: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
-    """int64 `[B]`: the group's number (0, 1, ...) above, the score's place below."""
-    order = np.argsort(group)
-    ordered = group[order]
-    codes = np.zeros(len(order), np.int32)
-    np.cumsum(ordered[1:] != ordered[:-1], dtype=np.int32, out=codes[1:])
-    del ordered
-    keys = np.empty(len(order), np.int64)
-    keys[order] = codes
-    del order, codes
-    keys <<= CODE_BITS
-    keys += _ordinals(scores)
-    return keys
-
-
-def _ordinals(scores: Float[np.ndarray, " B"]) -> Shaped[np.ndarray, " B"]:
-    """Numbers in [0, 2^32) that are in the order of the scores, equal where these are equal."""
-    if scores.dtype != np.float32:
-        return np.unique(scores, return_inverse=True)[1]
-    bits = (scores + np.float32(0)).view(np.int32)  # + 0: -0.0 ties with 0.0
-    bits ^= (bits >> 31) & 0x7FFFFFFF  # of negative numbers, larger bits are lower numbers
-    return bits.view(np.uint32) ^ np.uint32(1 << 31)
 
 
 def _sorted(
@@ -145,19 +116,8 @@ def _sum_by_group(
     """The groups' rows, or their weight, from sorted keys."""
     total = np.zeros(count)
     for at in chunks(keys.size):
-        _add(total, keys[at] >> CODE_BITS, None if weights is None else weights[at])
+        add(total, keys[at] >> CODE_BITS, None if weights is None else weights[at])
     return total
-
-
-def _add(
-    total: Float[np.ndarray, " G"],
-    codes: Int[np.ndarray, " N"],
-    values: Shaped[np.ndarray, " N"] | None,
-) -> None:
-    """Adds values (or ones) to the totals of their groups; `codes` must rise."""
-    first = codes[0]
-    sums = np.bincount(codes - first, values)
-    total[first : first + len(sums)] += sums
 
 
 def _won(
@@ -182,7 +142,7 @@ def _won(
         ]
         start, below, not_above = places if of_negatives is None else (cumulated[i] for i in places)
         pairs = (below + not_above) / 2 - start
-        _add(won, codes, pairs if of_positives is None else pairs * of_positives[at])
+        add(won, codes, pairs if of_positives is None else pairs * of_positives[at])
     return won
 
 
@@ -198,7 +158,9 @@ GAUC = Metric(
     higher_is_better=True,
     selectable=True,
     column="GAUC",
+    bounded=True,
     of_groups=True,
+    by_group=lambda rows: group_aucs(rows.scores, rows.labels, rows.group, rows.weights),
 )
 GAUC_GROUPS = Metric(
     "gauc_groups",

@@ -6,7 +6,7 @@ import numpy as np
 
 from dtn_jax.datasets.shapes import Float, Shaped
 from dtn_jax.metrics.inputs import checked, chunks
-from dtn_jax.metrics.metric import Metric
+from dtn_jax.metrics.metric import Metric, Rows
 
 
 def log_loss(
@@ -38,10 +38,15 @@ def log_loss(
     return float(total / (logits.size if weights is None else weights.sum()))
 
 
+def log_loss_of(rows: Rows) -> float | None:
+    """Metrics take it by `rows.once(log_loss_of)`."""
+    return log_loss(rows.scores, rows.labels, rows.weights)
+
+
 LOG_LOSS = Metric(
     "logloss",
     "log loss",
-    lambda rows: log_loss(rows.scores, rows.labels, rows.weights),
+    lambda rows: rows.once(log_loss_of),
     higher_is_better=False,
     selectable=True,
     column="log\nloss",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
 import numpy as np
 
 from dtn_jax.datasets.shapes import Float, Int, Shaped
+from dtn_jax.metrics.groups import mean_over_groups
 from dtn_jax.metrics.inputs import checked
 
 Value = float | int | None
 Found = TypeVar("Found")
+ByGroup = Callable[["Rows"], tuple[np.ndarray, np.ndarray]]
 
 
 class Rows:
@@ -70,10 +72,15 @@ class Metric:
         percentage.
       kinds: the kinds of tasks that have it.
       higher_is_better: None where neither is better, as for a count.
+      target: the value that is the best, where nearer to it is better; else None.
       selectable: whether `train.select` may name it; the learning curves show those that it may.
       column: its heading in the terminal's tables, in lines of at most 6 letters; "" keeps it
         out of them.
+      short: what narrow tables call it, in about 8 letters; "" for the title.
+      bounded: whether it is in [0, 1], so that no difference is larger than 1.
       of_groups: only data sets with groups have it.
+      by_group: of a mean over groups what each counts and its value, `[G]` both, groups in rising
+        order, NaN where it is not defined; comparisons draw groups by it. None of other metrics.
     """
 
     name: str
@@ -82,9 +89,13 @@ class Metric:
     format: str = ".4f"
     kinds: tuple[str, ...] = ("binary",)
     higher_is_better: bool | None = None
+    target: float | None = None
     selectable: bool = False
     column: str = ""
+    short: str = ""
+    bounded: bool = False
     of_groups: bool = False
+    by_group: ByGroup | None = None
 
     def __post_init__(self):
         if self.selectable and self.higher_is_better is None:
@@ -102,8 +113,34 @@ class Metric:
             return f"{100 * value:#.3g}%" if value >= 1e-4 else f"{100 * value:.1g}%"
         return format(value, self.format)
 
+    @property
+    def judges(self) -> bool:
+        """Whether it says of two values which is the better one."""
+        return self.higher_is_better is not None or self.target is not None
+
+    def best(self, values: Iterable[float]) -> float | None:
+        """The best of values, of a metric that judges; None of none."""
+        if self.target is not None:
+            return min(values, key=lambda value: abs(value - self.target), default=None)
+        return (max if self.higher_is_better else min)(values, default=None)
+
     def better(self, value: Value, best: Value) -> bool:
         """Whether a value beats the best so far; any that is defined beats None."""
         if value is None or best is None:
             return value is not None
         return value > best if self.higher_is_better else value < best
+
+
+def of_groups(name: str, title: str, by_group: ByGroup, column: str = "") -> Metric:
+    """The record of a mean over groups that is in [0, 1], where higher is better."""
+    return Metric(
+        name,
+        title,
+        lambda rows: mean_over_groups(*by_group(rows)),
+        higher_is_better=True,
+        selectable=True,
+        column=column,
+        bounded=True,
+        of_groups=True,
+        by_group=by_group,
+    )

@@ -9,7 +9,7 @@ units than MOST are first joined at random into as many.
 The AUC is no such function. Under a draw it is taken to first order, from the share of negatives
 that each positive beats and the share of positives that beats each negative: the components of
 DeLong et al. (1988), summed over groups as Obuchowski (1997) has them. What that leaves out is of
-the order of one over the number of positives.
+the order of one over the number of positives. An XAUC is taken so, too, from each row's pairs.
 
 ECE rises with noise, so it is higher in each draw than on the rows themselves. The draws are moved
 back by what they are too high on average.
@@ -23,11 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.calibration import lowest_of_bins
-from dtn_jax.metrics.gauc import group_aucs
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.significance import DRAWS
+from dtn_jax.metrics.xauc import lower_labels, won_over_lower
 
 MOST = 20_000  # units that are drawn
 AT_ONCE = 200  # draws whose counts are held as float64
@@ -85,29 +86,22 @@ class Draws:
 
 
 def drawn(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> dict[str, Drawn]:
-    """{metric: its value and its draws}, of a task in a space.
+    """{metric: its value and its draws}, of a task in a space, in the order of METRICS.
 
-    Of a binary task `auc`, `gauc` (of rows with groups), `logloss`, `ece` and `ratio`, the mean
-    prediction over the rate of positives; of a regression `rmse`.
+    Those of DRAWN, and every mean over groups (`Metric.by_group`).
 
     Args:
       rows: those of the task in the space.
       places: `[N]`, the place of each among all rows.
       draws: of all rows.
     """
-    w = np.ones(len(rows.scores)) if rows.weights is None else rows.weights
-    z, y = rows.scores.astype(np.float64), rows.labels.astype(np.float64)
-    if rows.kind != "binary":
-        sums = draws.by_unit(places, w * (z - y) ** 2, w)
-        return {"rmse": draws.of(sums, lambda s: np.sqrt(_quotient(s)))}
-    found = {"auc": _auc(rows, w, places, draws)}
-    if rows.group is not None:
-        found["gauc"] = _gauc(rows, places, draws)
-    losses = np.logaddexp(0.0, np.where(rows.labels, -z, z))
-    found["logloss"] = draws.of(draws.by_unit(places, w * losses, w), _quotient)
-    p = rows.once(probabilities_of)
-    found["ece"] = _ece(rows, p, w, places, draws)
-    found["ratio"] = draws.of(draws.by_unit(places, w * p, w * y), _quotient)
+    found = {}
+    for name, metric in METRICS.items():
+        if metric.fits(rows.kind, rows.group is not None):
+            if metric.by_group is not None:
+                found[name] = _over_groups(rows, places, draws, *metric.by_group(rows))
+            elif name in DRAWN:
+                found[name] = DRAWN[name](rows, places, draws)
     return found
 
 
@@ -115,9 +109,56 @@ def _quotient(s: Float[np.ndarray, "R C"]) -> Float[np.ndarray, " R"]:
     return s[:, 0] / s[:, 1]
 
 
-def _auc(
-    rows: Rows, w: Float[np.ndarray, " N"], places: Int[np.ndarray, " N"], draws: Draws
-) -> Drawn:
+def weights_of(rows: Rows) -> Float[np.ndarray, " N"]:
+    return np.ones(len(rows.scores)) if rows.weights is None else rows.weights
+
+
+def _losses(rows: Rows) -> Float[np.ndarray, " N"]:
+    z = rows.scores.astype(np.float64)
+    return np.logaddexp(0.0, np.where(rows.labels, -z, z))
+
+
+def _log_loss(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    w = weights_of(rows)
+    return draws.of(draws.by_unit(places, w * _losses(rows), w), _quotient)
+
+
+def _normalised_entropy(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    def of_sums(s):
+        rate = s[:, 1] / s[:, 2]
+        return s[:, 0] / s[:, 2] / -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+
+    w = weights_of(rows)
+    return draws.of(draws.by_unit(places, w * _losses(rows), w * rows.labels, w), of_sums)
+
+
+def _predicted_observed(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    w = weights_of(rows)
+    sums = draws.by_unit(places, w * rows.once(probabilities_of), w * rows.labels)
+    return draws.of(sums, _quotient)
+
+
+def _rmse(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    w = weights_of(rows)
+    sums = draws.by_unit(places, w * (rows.scores.astype(np.float64) - rows.labels) ** 2, w)
+    return draws.of(sums, lambda s: np.sqrt(_quotient(s)))
+
+
+def _xauc(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    """To first order: each row is in a pair twice, so both sums change twice as much."""
+    w, labels = weights_of(rows), rows.labels
+    won = won_over_lower(rows.scores, labels, w) + won_over_lower(-rows.scores, -labels, w)
+    pairs = lower_labels(labels, w) + lower_labels(-labels, w)
+    value = _over(w @ won, w @ pairs)
+    return draws.of(draws.by_unit(places, w * won, w * pairs), lambda s: 2 * _quotient(s) - value)
+
+
+def _over(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else float("nan")
+
+
+def _auc(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    w = weights_of(rows)
     positive, beaten = rows.labels, np.zeros(len(w))
     if positive.all() or not positive.any():
         return Drawn(float("nan"), np.full(len(draws.times), np.nan))
@@ -139,21 +180,21 @@ def _below(
     return (total[low] + total[high]) / (2 * total[-1])
 
 
-def _gauc(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
-    share, aucs = group_aucs(rows.scores, rows.labels, rows.group, rows.weights)
+def _over_groups(
+    rows: Rows,
+    places: Int[np.ndarray, " N"],
+    draws: Draws,
+    share: Float[np.ndarray, " G"],
+    values: Float[np.ndarray, " G"],
+) -> Drawn:
     _, first = np.unique(rows.group, return_index=True)
-    both = ~np.isnan(aucs)
-    sums = draws.by_unit(places[first[both]], (share * aucs)[both], share[both])
+    own = ~np.isnan(values)
+    sums = draws.by_unit(places[first[own]], (share * values)[own], share[own])
     return draws.of(sums, _quotient)
 
 
-def _ece(
-    rows: Rows,
-    p: Float[np.ndarray, " N"],
-    w: Float[np.ndarray, " N"],
-    places: Int[np.ndarray, " N"],
-    draws: Draws,
-) -> Drawn:
+def _ece(rows: Rows, places: Int[np.ndarray, " N"], draws: Draws) -> Drawn:
+    p, w = rows.once(probabilities_of), weights_of(rows)
     if not len(p):
         return Drawn(float("nan"), np.full(len(draws.times), np.nan))
     lowest = lowest_of_bins(p, rows.bins, rows.weights)
@@ -164,3 +205,14 @@ def _ece(
     sums = np.concatenate([away, draws.by_unit(places, w)], axis=1)
     found = draws.of(sums, lambda s: np.abs(s[:, :-1]).sum(axis=1) / s[:, -1])
     return found._replace(draws=found.draws - found.draws.mean() + found.value)
+
+
+DRAWN = {
+    "auc": _auc,
+    "logloss": _log_loss,
+    "normalised_entropy": _normalised_entropy,
+    "ece": _ece,
+    "predicted_observed": _predicted_observed,
+    "rmse": _rmse,
+    "xauc": _xauc,
+}

@@ -14,16 +14,16 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.field import EMBEDDINGS
 from dtn_jax.interface import SHARED
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.completed import completed
 from dtn_jax.models.experts import EXPERTS, parse_experts, takes
 from dtn_jax.models.groups import Experts, ModelInput
-from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.normalisation import NORMALISATIONS
+from dtn_jax.models.own_options import own_options
 from dtn_jax.models.tower import Tower
-from dtn_jax.models.vectors import WithVectors
-from dtn_jax.models.with_histories import WithHistories
-from dtn_jax.options import declared, option, pairs
+from dtn_jax.options import option, pairs
 from dtn_jax.schema import Schema
 
 DTYPES = ("float32", "bfloat16", "float64")
@@ -63,6 +63,11 @@ class ModelOptions:
     upstream: str = option(
         "", "another task graph, 'cart:click,order:click+cart'; '' keeps the schema's"
     )
+    numbers: str = option(
+        "",
+        "embeddings of standardised numbers, 'age=periodic,price=autodis': scaled (those not "
+        "named), piecewise_linear, periodic or autodis; '' keeps the schema's",
+    )
 
 
 def build(
@@ -74,8 +79,8 @@ def build(
 ) -> nn.Module:
     """The architecture that the options `model` (section `model` of a config) describe.
 
-    Where the schema has vector fields, it comes with their projections; where sequences are pooled
-    by the item at hand, with their poolings.
+    Where the schema has vectors, numbers with an embedding of their value, or sequences that are
+    pooled by the item at hand, it comes with what makes their embeddings.
 
     Args:
       model: the options.
@@ -84,7 +89,7 @@ def build(
       inflation: {task: log w of its positives in the loss}, for an architecture with an attribute
         of that name (DTN's released fusion); 0 where not named.
       table_init: standard deviation of the tables' initial rows, of which projections of vectors
-        have the size.
+        and embeddings of numbers have the size.
 
     Raises:
       UserError: an option outside its choices or its range.
@@ -110,57 +115,15 @@ def build(
         dtype=dtype,
         **parts,
     )
-    if poolings := _histories(model, general, schema, dtype, table_init):
-        built = WithHistories(built, poolings)
-    places = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
-    return WithVectors(built, places, table_init, dtype) if places else built
+    return completed(built, model, schema, table_init, dtype)
 
 
-def _histories(
-    model: ConfigDict, general: SimpleNamespace, schema: Schema, dtype: jnp.dtype, scale: float
-) -> tuple:
-    """`WithHistories.poolings`, of the sequence fields that have one."""
-    places = {name: place for place, name in enumerate(schema.field_names)}
-    made = []
-    for field, name in histories(general.histories, schema).items():
-        owner = HISTORIES[name]
-        own = vars(own_options(model, name, owner)) | {"dtype": dtype}
-        own |= {"dropout": general.dropout} if takes(owner, "dropout") else {}
-        own |= {"scale": scale} if takes(owner, "scale") else {}
-        target = schema.fields[places[field]].target
-        made.append((field, places[field], places[target], functools.partial(owner, **own)))
-    return tuple(made)
-
-
-def histories(text: str, schema: Schema) -> dict[str, str]:
-    """{sequence field: the way of HISTORIES that pools it}, from `model.histories`.
-
-    Raises:
-      UserError: an unknown way, or a field that is no sequence.
-    """
-    known = [field.name for field in schema.fields if field.kind == "sequence"]
-    if not text:
-        return {}
-    if not known:
-        raise UserError(f"model.histories={text!r}: data set {schema.name!r} has no sequence field")
-    if "=" not in text:
-        return dict.fromkeys(known, choose("model.histories", text, HISTORIES))
-    given = pairs(text, "model.histories", "field=way")
-    for field, name in given.items():
-        choose("sequence field in model.histories", field, known)
-        choose(f"model.histories: way of {field}", name, HISTORIES)
-    return {field: given[field] for field in known if field in given}
-
-
-def own_options(model: ConfigDict, name: str, owner: type) -> SimpleNamespace:
-    """The checked values of an owner's options, by field; `name` is '' for the section's own."""
-    values = {}
-    for field, found in declared(owner).items():
-        key = found.key or ".".join(filter(None, ("model", name, field)))
-        value = functools.reduce(getattr, key.split(".")[1:], model)
-        found.check(key, value)
-        values[field] = tuple(value) if isinstance(found.default, tuple) else value
-    return SimpleNamespace(**values)
+def embeddings_of(text: str) -> dict[str, str]:
+    """Reads option `model.numbers`, 'age=periodic,price=scaled', into {field: its embedding}."""
+    chosen = pairs(text, "model.numbers", "field=embedding")
+    for name, embedding in chosen.items():
+        choose(f"model.numbers: embedding of {name}", embedding, EMBEDDINGS)
+    return chosen
 
 
 def layout(model: ConfigDict, schema: Schema) -> tuple[Kinds, ...]:

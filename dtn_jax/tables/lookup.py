@@ -16,10 +16,10 @@ from jaxtyping import Array, Int
 
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
+from dtn_jax.tables import pooling
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange
 from dtn_jax.tables.plan import TablePlan
-from dtn_jax.tables.pooling import histories, pool, vectors
 from dtn_jax.tables.stored_rows import numbers
 
 
@@ -95,16 +95,22 @@ def _meant(found: Array, shape: tuple[int, ...]) -> Array:
 
 
 def to_inputs(plan: TablePlan, gathered: dict[str, Array], batch: Batch) -> Inputs:
-    """Rows to field embeddings and codewords; vectors and histories stand beside them."""
+    """Rows to field embeddings and codewords; vectors, numbers and histories stand beside them."""
     embedded = gathered["embedding"]  # [B, views, L, D]
     views = {view: embedded[:, v] for v, view in enumerate(plan.views)}
-    fields = {view: pool(plan.schema, rows, batch) for view, rows in views.items()}
-    past = {view: histories(plan.schema, rows, batch) for view, rows in views.items()}
+    schema = plan.schema
     codewords = None
     if plan.codebooks:
         words = gathered["codebook"]
         codewords = words.reshape(*words.shape[:-1], plan.codebooks, plan.dim)
-    return Inputs(fields, codewords, batch.row_mask, vectors(plan.schema, batch), past)
+    return Inputs(
+        {view: pooling.pool(schema, rows, batch) for view, rows in views.items()},
+        codewords,
+        batch.row_mask,
+        vectors=pooling.vectors(schema, batch),
+        numbers=pooling.numbers(schema, batch),
+        histories={view: pooling.histories(schema, rows, batch) for view, rows in views.items()},
+    )
 
 
 def ids_out_of_range(plan: TablePlan, batch: Batch) -> Int[Array, " L"]:

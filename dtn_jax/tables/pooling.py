@@ -12,7 +12,8 @@ An empty bag is the zero vector, and so is one that holds no id but padding.
 A sequence is pooled as a bag without weights, where the model has no way of its own.
 
 Of a vector field it is row 1 of its table where the vector x is known, else row 0.
-The model adds x W, where W is a parameter: models/vectors.py.
+The model adds x W, where W is a parameter: models/vectors.py. So it is with a number that has an
+embedding: the model adds what it makes of the value, models/numbers.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dtn_jax.interface import Batch, History
-from dtn_jax.schema import Schema
+from dtn_jax.interface import Batch, History, Number
+from dtn_jax.schema import Field, Schema
 
-KNOWN = 1  # the row of a known vector
+KNOWN = 1  # the row of a known vector or number
 
 
 def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
     """Pools the rows of all slots; those of padding are zeros, as look-ups give them."""
     plain = len(schema.fields) == schema.slots
-    scaled = any(field.standardised for field in schema.fields)
+    scaled = any(_scales(field) for field in schema.fields)
     if plain and not scaled and not schema.weighted_slots:
         return rows  # one id a field: nothing to pool
     real = (batch.ids >= 0) & batch.row_mask[:, None]
@@ -46,7 +47,7 @@ def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Arr
             vector = vectors[:, 0]
         else:
             vector = _unweighted(vectors, present, field.pooling)
-        if field.standardised:
+        if _scales(field):
             vector = vector * batch.numeric[:, number][:, None]
         number += field.numbers
         pooled.append(vector)
@@ -75,6 +76,21 @@ def histories(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> dict
             found[field.name] = History(rows[:, here], real)
         slot += field.slots
     return found
+
+
+def numbers(schema: Schema, batch: Batch) -> dict[str, Number]:
+    """The values of each numeric field that has an embedding of them."""
+    found, slot, number = {}, 0, 0
+    for field in schema.fields:
+        if field.embedded:
+            known = (batch.ids[:, slot] == KNOWN) & batch.row_mask
+            found[field.name] = Number(jnp.where(known, batch.numeric[:, number], 0), known)
+        slot, number = slot + field.slots, number + field.numbers
+    return found
+
+
+def _scales(field: Field) -> bool:
+    return field.standardised and not field.embedded
 
 
 def _weighted(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.errors import UserError
+from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.paired import Drawn, Draws, drawn
 from dtn_jax.metrics.significance import DRAWS, FEW, compare, holm
@@ -18,23 +19,6 @@ from dtn_jax.metrics.significance import DRAWS, FEW, compare, holm
 from .scored_rows import ScoredRows
 
 LEVEL = 0.05
-BETTER = {  # +1 where more is better; of the ratio what is nearer to 1
-    "auc": 1,
-    "gauc": 1,
-    "logloss": -1,
-    "ece": -1,
-    "ratio": 0,
-    "rmse": -1,
-}
-TITLES = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "logloss": "log loss",
-    "ece": "ECE",
-    "ratio": "predicted/observed",
-    "rmse": "RMSE",
-}
-BOUNDED = ("auc", "gauc", "ece")  # differences of more than 1 are none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +27,7 @@ class Difference:
 
     Attributes:
       key: task@space.
-      metric: a key of TITLES.
+      metric: a key of METRICS.
       a, b: the metric of each run of a side.
       difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined.
       p: two-sided, of no difference; NaN where too few rows of a class say nothing of it.
@@ -69,13 +53,15 @@ class Difference:
     def better(self) -> str:
         """A or B where one is significantly better, else "".
 
-        Of the ratio the one nearer to 1, where both err to one side: p holds of the distances then.
+        Where a metric has a target, as predicted/observed has 1, the one nearer to it, if both err
+        to one side: p holds of the distances then.
         """
         if not self.p_holm < LEVEL:
             return ""
-        sign = BETTER[self.metric]
-        if self.metric == "ratio":
-            off = [statistics.mean(side) - 1 for side in (self.a, self.b)]
+        record = METRICS[self.metric]
+        sign = 1 if record.higher_is_better else -1
+        if record.target is not None:
+            off = [statistics.mean(side) - record.target for side in (self.a, self.b)]
             sign = -1 if min(off) >= 0 else 1 if max(off) <= 0 else 0
         return "" if not sign else "B" if self.difference * sign > 0 else "A"
 
@@ -234,7 +220,7 @@ def _difference(
     draws = [np.stack([run.draws for run in side]) for side in (b, a)]
     defined = np.isfinite(np.concatenate(draws)).all(axis=0)  # sides may have unequal numbers
     if np.isfinite(np.concatenate(values)).all() and defined.any():
-        most = 1.0 if metric in BOUNDED else math.inf
+        most = 1.0 if METRICS[metric].bounded else math.inf
         found = compare(*draws, values[1], values[0], most=most)
         tested = (found.difference, found.low, found.high, math.nan if few else found.p)
         least = found.least
@@ -244,7 +230,7 @@ def _difference(
 
 def _with_holm(found: list[Difference]) -> list[Difference]:
     adjusted = {}
-    for metric in TITLES:
+    for metric in dict.fromkeys(d.metric for d in found):
         family = {d.key: d.p for d in found if d.metric == metric and not math.isnan(d.p)}
         adjusted |= {(key, metric): p for key, p in holm(family).items()}
     return [dataclasses.replace(d, p_holm=adjusted.get((d.key, d.metric), math.nan)) for d in found]

@@ -14,18 +14,18 @@ import rich.table
 import rich.text
 from matplotlib.figure import Figure
 
+from dtn_jax.metrics import METRICS
 from dtn_jax.report.markdown import escaped, one_line
 from dtn_jax.report.markdown import table as markdown_table
 from dtn_jax.report.plots import COLOURS, NOTE, clean
 from dtn_jax.shared_files import replacing, write_whole
 
-from .differences import BETTER, LEVEL, TITLES, Difference
+from .differences import LEVEL, Difference
 
 GREY = "#888888"
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
 WIDE = 80  # columns of a terminal that a table needs
 WIDTHS = (8, 7, 7, 7, 18, 7, 4)
-SHORT = {"ratio": "pred/obs"}  # where a terminal of 80 columns must do
 
 
 def table(found: Sequence[Difference], title: str) -> rich.table.Table:
@@ -40,7 +40,7 @@ def table(found: Sequence[Difference], title: str) -> rich.table.Table:
             left = name == "metric"
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
-            own = [SHORT.get(one.metric, TITLES[one.metric]), *cells(one)[2:]]
+            own = [METRICS[one.metric].short or METRICS[one.metric].title, *cells(one)[2:]]
             if len(one.a) > 1 or len(one.b) > 1:  # which leaves no room for more digits
                 own[1:3] = [mean(side).replace(" ± ", "±") for side in (one.a, one.b)]
             made.add_row(*(rich.text.Text(cell) for cell in own))
@@ -55,7 +55,7 @@ def cells(one: Difference) -> list[str]:
     ends = (number(value, digits) for value in (one.low, one.high))
     return [
         one.key,
-        TITLES[one.metric],
+        METRICS[one.metric].title,
         mean(one.a, digits),
         mean(one.b, digits),
         number(one.difference, digits),
@@ -94,7 +94,7 @@ def verdict(found: Sequence[Difference]) -> list[str]:
     """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression."""
     lines = []
     for one in (d for d in found if d.metric in ("auc", "rmse")):
-        title = TITLES[one.metric]
+        title = METRICS[one.metric].title
         if math.isnan(one.difference):
             lines.append(f"{one.key}: {title} is not defined (one class).")
         elif math.isnan(one.p_holm):
@@ -116,7 +116,7 @@ def verdict(found: Sequence[Difference]) -> list[str]:
             )
         others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
         if others:
-            told = ", ".join(f"{d.better} by {TITLES[d.metric]}" for d in others)
+            told = ", ".join(f"{d.better} by {METRICS[d.metric].title}" for d in others)
             lines[-1] += f" Better by other metrics: {told}."
     return [one_line(line) for line in lines]
 
@@ -180,7 +180,7 @@ def csv_text(found: Sequence[Difference]) -> str:
 
 def picture(found: Sequence[Difference], title: str) -> Figure:
     """B − A with intervals, a panel a metric; right of the line is where B is better."""
-    metrics = [m for m in TITLES if any(d.metric == m for d in found)]
+    metrics = list(dict.fromkeys(d.metric for d in found))
     keys = list(dict.fromkeys(d.key for d in found))
     columns = min(3, len(metrics))
     lines = -(-len(metrics) // columns)
@@ -204,8 +204,8 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
         axes.set_ylim(len(keys) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="x", labelsize=8)
-        clean(axes, TITLES[metric])
-        if BETTER[metric] < 0:
+        clean(axes, METRICS[metric].title)
+        if METRICS[metric].higher_is_better is False:
             axes.invert_xaxis()
             axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)

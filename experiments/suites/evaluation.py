@@ -1,32 +1,45 @@
 """Exact metrics of ten million ready scores: seconds and memory beside scikit-learn's.
 
 One task, 5 % positive, float32 scores as a run has them, one million groups whose sizes fall as
-Zipf's law has it. scikit-learn knows no AUC within groups: beside ours stand a loop over a sample
-of the groups, extrapolated to all of them, and the same formula by polars (ranks within groups).
+Zipf's law has it. scikit-learn knows no mean over groups: beside ours stand loops over a sample
+of the groups, extrapolated to all of them, and the same formulas by polars (ranks within groups).
+XAUC is of a watch time beside the same scores, and SciPy's tau beside it.
 Memory is the peak of what numpy holds beside the input, counted by tracemalloc in a run of its
 own, without the clock.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
-import polars as pl
-import sklearn.calibration
 import sklearn.metrics
 
 from dtn_jax.evaluate import evaluate
+from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.auc import auc
 from dtn_jax.metrics.calibration import expected_calibration_error
 from dtn_jax.metrics.gauc import gauc
 from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics.metric import Rows as MetricRows
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Field, Schema, Task
 
+from .evaluation_references import (
+    K,
+    Rows,
+    kendall,
+    loop_gauc,
+    loop_mrr,
+    loop_ndcg,
+    polars_gauc,
+    polars_ratio,
+    polars_recall,
+    quantile_ece,
+    relative_loss,
+)
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
 
 ROWS, GROUPS = 10_000_000, 1_000_000
@@ -39,31 +52,10 @@ SAME = 1e-12  # how far two ways to the same value may be apart, relative to it
 # groups' numbers (4, and 4 on the way), which with two masks makes 6.5 times the scores. 8 times
 # is what four arrays of float64 take; an ordinary computation in float64 goes beyond that.
 MEMORY = 8
-BY_LOOP = "GAUC, loop over groups"
-BY_POLARS = "GAUC, polars"
+MEMORY_OF_PAIRS = 18  # of XAUC: what counts pairs goes through orders and ranks of the rows
+BY_LOOP = ", loop over groups"
+BY_POLARS = ", polars"
 BY_QUANTILES = "ECE, scikit-learn"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Ready scores of one task.
-
-    Attributes:
-      logits: float32 `[B]`.
-      probabilities: float64 `[B]`, of the logits.
-      labels: float32 `[B]`, drawn from the probabilities.
-      group: int64 `[B]`.
-    """
-
-    logits: np.ndarray
-    probabilities: np.ndarray
-    labels: np.ndarray
-    group: np.ndarray
-
-    def of(self, mask: np.ndarray) -> Rows:
-        return Rows(
-            self.logits[mask], self.probabilities[mask], self.labels[mask], self.group[mask]
-        )
 
 
 def measure(options: Options) -> Measured:
@@ -81,7 +73,7 @@ def measure(options: Options) -> Measured:
 
     seconds = timed_in_turns({name: keep(name) for name in functions}, rounds)
     score_bytes = data.logits.nbytes
-    peaks = {name: peak(f) / score_bytes for name, f in functions.items() if name != BY_POLARS}
+    peaks = {n: peak(f) / score_bytes for n, f in functions.items() if BY_POLARS not in n}
     every = sampled.size / np.unique(data.group).size
     rows = []
     for name in functions:
@@ -90,7 +82,7 @@ def measure(options: Options) -> Measured:
             {
                 "metric": name,
                 "value": values[name],
-                "seconds": taken / every if name == BY_LOOP else taken,
+                "seconds": taken / every if BY_LOOP in name else taken,
                 "extra memory, x scores": peaks.get(name),
             }
         )
@@ -99,11 +91,17 @@ def measure(options: Options) -> Measured:
         for ours_, other in (("AUC", "AUC, scikit-learn"), ("log loss", "log loss, scikit-learn"))
     ]
     goals += [
-        Goal(f"extra memory of {name}, x scores", MEMORY, peaks[name], at_least=False)
+        Goal(
+            f"extra memory of {name}, x scores",
+            MEMORY_OF_PAIRS if name == "XAUC" else MEMORY,
+            peaks[name],
+            at_least=False,
+        )
         for name in ours
     ]
+    of_part = own_metrics(part)
     pairs = {name: (values[name.partition(",")[0]], value) for name, value in values.items()}
-    pairs[BY_LOOP] = (gauc(part.logits, part.labels, part.group).value, values[BY_LOOP])
+    pairs |= {n: (of_part[n.partition(",")[0]](), values[n]) for n in pairs if BY_LOOP in n}
     goals += [
         Goal(f"{name}: relative difference", SAME, abs(a / b - 1), at_least=False)
         for name, (a, b) in pairs.items()
@@ -117,10 +115,20 @@ def own_metrics(data: Rows) -> dict[str, Callable[[], float]]:
     schema = Schema("ready", (Field("item"),), (Task("click"),), group="user")
     known = np.ones((len(z), 1), bool)
     scores = Scores(z[:, None], y[:, None], known, np.ones(len(z), np.float32), group)
+
+    def record(name: str) -> Callable[[], float]:
+        return lambda: METRICS[name].compute(MetricRows("binary", z, y, None, group))
+
     return {
         "AUC": lambda: auc(z, y),
         "GAUC": lambda: gauc(z, y, group).value,
+        f"NDCG@{K}": record(f"ndcg_at_{K}"),
+        "MRR": record("mrr"),
+        f"recall@{K}": record(f"recall_at_{K}"),
         "log loss": lambda: log_loss(z, y),
+        "normalised entropy": record("normalised_entropy"),
+        "predicted/observed": record("predicted_observed"),
+        "XAUC": lambda: METRICS["xauc"].compute(MetricRows("regression", z, data.seconds)),
         "ECE": lambda: expected_calibration_error(p, y, BINS),
         "all of a task": lambda: evaluate(scores, schema, BINS, False)["click@all"]["auc"],
     }
@@ -131,9 +139,15 @@ def other_metrics(data: Rows, part: Rows) -> dict[str, Callable[[], float]]:
     return {
         "AUC, scikit-learn": lambda: float(sklearn.metrics.roc_auc_score(y, z)),
         "log loss, scikit-learn": lambda: float(sklearn.metrics.log_loss(y, p)),
-        BY_QUANTILES: lambda: quantile_ece(p, y),
-        BY_LOOP: lambda: loop_gauc(part),
-        BY_POLARS: lambda: polars_gauc(data),
+        "normalised entropy, scikit-learn": lambda: relative_loss(data),
+        BY_QUANTILES: lambda: quantile_ece(p, y, BINS),
+        "GAUC" + BY_LOOP: lambda: loop_gauc(part),
+        f"NDCG@{K}" + BY_LOOP: lambda: loop_ndcg(part),
+        "MRR" + BY_LOOP: lambda: loop_mrr(part),
+        "GAUC" + BY_POLARS: lambda: polars_gauc(data),
+        f"recall@{K}" + BY_POLARS: lambda: polars_recall(data),
+        "predicted/observed" + BY_POLARS: lambda: polars_ratio(data),
+        "XAUC, SciPy": lambda: kendall(data),
     }
 
 
@@ -146,46 +160,12 @@ def random_rows(rows: int, groups: int) -> Rows:
     logits = (rng.normal(size=rows) - 3.37).astype(np.float32)
     probabilities = sigmoid(logits)
     labels = (rng.random(rows) < probabilities).astype(np.float32)
-    return Rows(logits, probabilities, labels, names[at])
+    seconds = 30 * np.exp(0.3 * logits + rng.normal(size=rows))
+    return Rows(logits, probabilities, labels, names[at], seconds)
 
 
 def sample_of_groups(data: Rows, count: int) -> np.ndarray:
     return np.random.default_rng(1).choice(np.unique(data.group), count, replace=False)
-
-
-def loop_gauc(data: Rows) -> float:
-    """The mean of scikit-learn's AUC over groups, one after another."""
-    order = np.argsort(data.group)
-    ends = np.flatnonzero(np.diff(data.group[order])) + 1
-    total = share = 0.0
-    for rows in np.split(order, ends):
-        labels = data.labels[rows]
-        if 0 < labels.sum() < len(rows):
-            total += len(rows) * sklearn.metrics.roc_auc_score(labels, data.logits[rows])
-            share += len(rows)
-    return float(total / share)
-
-
-def polars_gauc(data: Rows) -> float:
-    """By the ranks of the positives within their group."""
-    positive = pl.col("label") == 1
-    ranked = pl.DataFrame({"group": data.group, "score": data.logits, "label": data.labels})
-    ranked = ranked.with_columns(rank=pl.col("score").rank("average").over("group"))
-    sums = ranked.group_by("group").agg(
-        ranks=pl.col("rank").filter(positive).sum(), p=positive.sum(), rows=pl.len()
-    )
-    sums = sums.cast({"p": pl.Float64, "rows": pl.Float64}).filter(
-        (pl.col("p") > 0) & (pl.col("p") < pl.col("rows"))
-    )
-    p, n = pl.col("p"), pl.col("rows") - pl.col("p")
-    area = (pl.col("ranks") - p * (p + 1) / 2) / (p * n)
-    return sums.select((area * pl.col("rows")).sum() / pl.col("rows").sum()).item()
-
-
-def quantile_ece(p: np.ndarray, labels: np.ndarray) -> float:
-    """Over the quantile bins of scikit-learn, which tells no sizes: they are taken as equal."""
-    rate, mean = sklearn.calibration.calibration_curve(labels, p, n_bins=BINS, strategy="quantile")
-    return float(np.abs(rate - mean).mean())
 
 
 def peak(function: Callable[[], object]) -> int:
@@ -210,10 +190,10 @@ def notes(data: Rows, sampled: int, share: float) -> list[str]:
     _, groups, skipped = gauc(data.logits, data.labels, data.group)
     return [
         f"GAUC is over {groups:,} groups; {skipped:,} have one class. 'All of a task' is those "
-        "metrics, the standard error of the AUC, average precision, counts and means; its value is "
-        "the AUC.",
-        f"The loop over groups saw {sampled:,} of them ({100 * share:.3g} %): its seconds are "
-        "divided by that share, its value is compared with ours on the same rows.",
+        "metrics but XAUC, the standard error of the AUC, average precision, counts and means; its "
+        "value is the AUC.",
+        f"The loops over groups saw {sampled:,} of them ({100 * share:.3g} %): their seconds are "
+        "divided by that share, their values are compared with ours on the same rows.",
         "polars uses all cores, the others one; its memory is not numpy's, so not counted. "
         "scikit-learn's quantile bins are cut by value: its ECE is near ours, not the same.",
     ]

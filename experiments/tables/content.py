@@ -118,8 +118,8 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
 
 
 def judging() -> list[str]:
-    """The metrics of which it is known whether higher is better, in order."""
-    return [name for name, m in METRICS.items() if m.higher_is_better is not None]
+    """The metrics that say which of two values is better, in order."""
+    return [name for name, m in METRICS.items() if m.judges]
 
 
 def base_rates(cell: dict) -> dict[str, float]:

@@ -173,7 +173,7 @@ def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:
     means = [statistics.mean(v) if v else None for v in values]
     most = max(len(r["seeds"]) for r in rows)  # a row that lacks seeds is not compared yet
     compared = [m for m, r in zip(means, rows) if m is not None and len(r["seeds"]) == most]
-    best = (max if METRICS[metric].higher_is_better else min)(compared, default=None)
+    best = METRICS[metric].best(compared)
     if any(key in r["few"] for r in rows):
         best = None  # what so few examples rank highest means nothing
     digits = 5 if fine(rows, key, metric) else 4

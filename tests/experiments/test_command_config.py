@@ -52,7 +52,7 @@ def test_a_config_that_is_not_there_or_not_well_formed(refused, config, parts):
         ("model.group_experts=buy=mlp", ("'buy'", "shared")),
         ("model.group_experts=mlp", ("expected group=experts", "got 'mlp'")),
         ("data.dataset=adlut", ("'adlut'", "Did you mean 'adult'?", "census_income")),
-        ("data.options=rows=9", ("'adult' has no options", "'rows=9'")),
+        ("data.options=rows=9", ("unknown option of data set 'adult' 'rows'", "numbers")),
         ("data.dataset=synthetic data.options=row=9", ("'row'", "rows, ids, seed")),
         ("data.dataset=synthetic data.options=rows=9", ("rows=9", "at least 1000")),
         ("data.dataset=synthetic data.options=rows=x", ("whole number", "'x'")),

@@ -51,7 +51,7 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
 )
 def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
     ends = (b - a, b - a - 0.01, b - a + 0.01)
-    one = Difference("click@all", "ratio", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
+    one = Difference("click@all", "predicted_observed", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
     assert one.better == better
 
 

@@ -34,7 +34,7 @@ def test_help_lists_the_options_of_every_data_set(capsys):
     shown = capsys.readouterr().out
     shown = shown.partition("own options, with")[2]
     words = " ".join(shown.split())
-    assert "adult: none" in words
+    assert "kuairand_pure: none" in words
     for name, builder in catalog.DATASETS.items():
         assert name in words
         for key, found in builder.OPTIONS.items():
@@ -56,7 +56,7 @@ def test_the_example_of_help_works(tmp_path, capsys):
     [
         (["--dataset=adults"], "Did you mean 'adult'"),
         ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
-        (["--dataset=adult", "--options=rows=1"], "data set 'adult' has no options"),
+        (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

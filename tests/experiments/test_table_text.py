@@ -55,6 +55,15 @@ def test_where_the_optimum_is_known_it_is_told_how_far_each_row_came(made):
     assert table_text.texts(made)[0].rows[-1][:3] == ("Bayes-optimal (known)", "", "0.9000")
 
 
+def test_of_a_metric_with_a_target_the_nearest_is_the_best(made):
+    for row, value in zip(made["rows"], (1.2, 0.9, 0.5), strict=True):
+        row["metrics"]["order@click"]["predicted_observed"] = [value] * len(row["seeds"])
+    (shown,) = [t for t in table_text.texts(made) if t.title == "predicted/observed"]
+    assert shown.header == ("", "order@click")
+    assert [row[1].startswith("**0.9") for row in shown.rows] == [False, True, False]
+    assert sum("**" in row[1] for row in shown.rows) == 1
+
+
 def test_the_best_log_loss_is_the_lowest_and_metrics_that_are_not_there_are_left_out(made):
     tables = {t.title: t for t in table_text.texts(made)}
     assert "**" in tables["log loss"].rows[2][2]

@@ -14,6 +14,8 @@ from dtn_jax.metrics.gauc import gauc
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.sigmoid import sigmoid
 
+RATIOS = ("auc", "average_precision", "logloss", "normalised_entropy", "ece")
+RATIOS += ("predicted_observed", "base_rate")
 SHAPES = (ValueError, jaxtyping.TypeCheckError)  # the latter where annotations are checked
 
 
@@ -40,14 +42,14 @@ def test_a_weight_counts_as_copies_and_weight_0_as_absence():
     copies = np.repeat(np.arange(60), weights)
     weighted = binary(logits, labels, weights.astype(float), 5)
     copied = binary(logits[copies], labels[copies], None, 5)
-    for name in ("auc", "average_precision", "logloss", "ece", "base_rate"):
+    for name in RATIOS:
         np.testing.assert_allclose(weighted[name], copied[name], rtol=1e-12)
     assert weighted["examples"] == np.count_nonzero(weights)
     assert weighted["positives"] == np.count_nonzero(weights[labels == 1])
     seconds = np.random.default_rng(1).normal(size=60)
     weighted = regression(logits, seconds, weights.astype(float))
     copied = regression(logits[copies], seconds[copies], None)
-    for name in ("rmse", "mae", "r2"):
+    for name in ("rmse", "mae", "r2", "xauc"):
         np.testing.assert_allclose(weighted[name], copied[name], rtol=1e-12)
 
 
@@ -88,6 +90,19 @@ def test_memory_is_bounded(weighted):
     tracemalloc.stop()
     chunk = 6 * 8 * metric_inputs.CHUNK
     assert peak < (64 if weighted else 32) * rows + chunk
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_of_a_regression_is_bounded(weighted):
+    rows = 200_000
+    predictions, _, weights = example(rows, seed=8)
+    predictions = predictions.astype(np.float32)
+    labels = np.random.default_rng(0).exponential(30, rows).astype(np.float32)
+    tracemalloc.start()
+    regression(predictions, labels, weights if weighted else None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (104 if weighted else 80) * rows
 
 
 def test_chunks_change_no_metric(monkeypatch):
@@ -165,9 +180,22 @@ def test_wrong_labels_probabilities_and_bins_are_named():
 
 def test_a_record_is_under_its_name_and_says_what_a_choice_of_states_needs():
     assert [metric.name for metric in METRICS.values()] == list(METRICS)
+    assert [name for name, m in METRICS.items() if m.by_group] == [
+        name for name, m in METRICS.items() if m.of_groups and m.judges
+    ]
     assert not METRICS["ece"].selectable  # a constant, the base rate, would be the best
     with pytest.raises(ValueError, match="'m' is selectable: say whether higher is better"):
         Metric("m", "a metric", compute=lambda rows: 0.0, selectable=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("auc", 3.0), ("logloss", 0.2), ("predicted_observed", 1.5)]
+)
+def test_the_best_of_values(name, best):
+    assert METRICS[name].best([3.0, 0.2, 1.5]) == best
+    assert METRICS[name].best([]) is None
+    assert METRICS[name].judges
+    assert not METRICS["base_rate"].judges
 
 
 def test_metrics_that_come_together_are_computed_once(monkeypatch):

@@ -5,11 +5,12 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 
-from dtn_jax.metrics import paired
+from dtn_jax.metrics import METRICS, paired
 from dtn_jax.metrics.auc import auc_standard_error
 from dtn_jax.metrics.gauc import gauc
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.significance import compare
+from dtn_jax.metrics.xauc import xauc
 
 
 def made(rows=600, group=False, weights=False, seed=0):
@@ -25,7 +26,9 @@ def test_draws_are_the_metrics_of_the_rows_drawn(group):
     rows = made(group=group)
     draws = paired.Draws(600, rows.group, draws=40)
     found = paired.drawn(rows, np.arange(600), draws)
-    assert list(found) == ["auc", *["gauc"] * group, "logloss", "ece", "ratio"]
+    lists = ["ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"]
+    ratios = ["logloss", "normalised_entropy", "ece", "predicted_observed"]
+    assert list(found) == ["auc", *["gauc", *lists] * group, *ratios]
     p = 1 / (1 + np.exp(-rows.scores.astype(float)))
     away = []
     for i, times in enumerate(draws.times):
@@ -34,7 +37,11 @@ def test_draws_are_the_metrics_of_the_rows_drawn(group):
         y = rows.labels[taken]
         away.append(found["auc"].draws[i] - roc_auc_score(y, rows.scores[taken]))
         assert found["logloss"].draws[i] == pytest.approx(log_loss(y, p[taken]), rel=1e-6)
-        assert found["ratio"].draws[i] == pytest.approx(p[taken].sum() / y.sum(), rel=1e-6)
+        assert found["predicted_observed"].draws[i] == pytest.approx(
+            p[taken].sum() / y.sum(), rel=1e-6
+        )
+        entropy = log_loss(y, p[taken]) / log_loss(y, np.full(len(y), y.mean()))
+        assert found["normalised_entropy"].draws[i] == pytest.approx(entropy, rel=1e-6)
     error = auc_standard_error(rows.scores, rows.labels)
     assert np.sqrt(np.mean(np.square(away))) < 0.1 * error  # to first order
     for name, value in (("auc", roc_auc_score(rows.labels, rows.scores)), ("logloss", None)):
@@ -42,6 +49,22 @@ def test_draws_are_the_metrics_of_the_rows_drawn(group):
     if group:
         whole = gauc(rows.scores, rows.labels, rows.group)
         assert found["gauc"].value == pytest.approx(whole.value, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["gauc", "ndcg_at_5", "mrr", "recall_at_10"])
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_group_drawn_twice_is_two_groups(name, weights):
+    rows = made(group=True, weights=weights)
+    draws = paired.Draws(600, rows.group, draws=10)
+    found = paired.drawn(rows, np.arange(600), draws)[name]
+    assert found.value == pytest.approx(METRICS[name].compute(rows), rel=1e-12)
+    for times, got in zip(draws.times, found.draws):
+        copies = [np.flatnonzero(draws.unit == u) for u in np.repeat(np.arange(len(times)), times)]
+        at = np.concatenate(copies)
+        own = np.repeat(np.arange(len(copies)), [len(c) for c in copies])
+        w = rows.weights[at] if weights else None
+        again = Rows("binary", rows.scores[at], rows.labels[at], w, own)
+        assert got == pytest.approx(METRICS[name].compute(again), rel=1e-9)
 
 
 @pytest.mark.parametrize("weights", [False, True])
@@ -88,9 +111,30 @@ def test_many_units_are_joined_and_tell_the_same(monkeypatch):
 def test_of_one_class_the_auc_is_not_defined():
     rows = Rows("binary", np.zeros(9, "f4"), np.zeros(9), None, np.arange(9))
     found = paired.drawn(rows, np.arange(9), paired.Draws(9, np.arange(9), 5))
-    assert np.isnan([found[name].value for name in ("auc", "gauc")]).all()
+    assert np.isnan(
+        [found[name].value for name in ("auc", "gauc", "mrr", "normalised_entropy")]
+    ).all()
     assert np.isnan(found["auc"].draws).all()
     assert found["logloss"].value == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_an_xauc_is_drawn_to_first_order(weights):
+    rng = np.random.default_rng(0)
+    y = rng.exponential(size=800).round(1)
+    z = (y + rng.normal(size=800)).round(1)
+    w = rng.random(800) + 0.1 if weights else None
+    rows = Rows("regression", z, y, w)
+    draws = paired.Draws(800, None, 60)
+    found = paired.drawn(rows, np.arange(800), draws)["xauc"]
+    assert found.value == pytest.approx(xauc(rows), rel=1e-12)
+    exact = []
+    for times in draws.times:
+        at = np.repeat(np.arange(800), times)
+        exact.append(xauc(Rows("regression", z[at], y[at], w[at] if weights else None)))
+    spread = np.std(exact)
+    assert np.std(found.draws) == pytest.approx(spread, rel=0.1)
+    assert np.abs(found.draws - exact).max() < 0.2 * spread
 
 
 def test_a_regression_has_its_rmse():

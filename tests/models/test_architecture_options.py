@@ -11,12 +11,14 @@ from dtn_jax.config import declarations, flatten
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
-# Options that no module reads: embedding_dim, upstream, and those of hcnet's addresses.
-READ_ELSEWHERE = {"embedding_dim", "upstream"} | {
+# Options that no module of this schema reads: embedding_dim, upstream, those of numbers and of
+# hcnet's addresses.
+READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers"} | {
     f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
 }
 # Where a declaration does not say which other value there is, or what else must be there.
@@ -25,7 +27,7 @@ BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
 DECLARED = {
     key.removeprefix("model."): found
     for key, found in declarations().items()
-    if key.startswith("model.")
+    if key.startswith("model.") and found.member not in NUMBERS
 }
 
 

@@ -219,7 +219,7 @@ def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
         vocabulary = folder / finish_set.VOCABULARY
         vocabulary.mkdir()
         tasks = [("table", table) for table in merge.tables(job)]
-        tasks += [("numbers", f.name) for f in job.spec.fields if f.encoder == "buckets"]
+        tasks += [("numbers", f.name) for f in job.spec.fields if f.encoder == "buckets" or f.bins]
         tasks = [(job.folder, job.memory, kind, name, vocabulary) for kind, name in tasks]
         done = team.run(job, stages.do_merge, tasks)
         numbers: dict[str, dict] = {}

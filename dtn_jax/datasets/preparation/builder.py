@@ -144,12 +144,12 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         for name, value in own.items():
             self.OPTIONS[name].check(f"option {name} of data set {self.name}", value)
         self.own = SimpleNamespace(**own)
-        if own:
-            kwargs["config"] = tfds.core.BuilderConfig(name=self.variant(), version=self.VERSION)
+        if own and (variant := self.variant()):
+            kwargs["config"] = tfds.core.BuilderConfig(name=variant, version=self.VERSION)
         super().__init__(**kwargs)
 
     def variant(self) -> str:
-        """The folder of a set with these options."""
+        """The folder of a set with these options; '' is that of the data set itself."""
         return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
 
     def _info(self) -> tfds.core.DatasetInfo:

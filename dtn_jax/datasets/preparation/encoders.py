@@ -17,7 +17,7 @@ import polars as pl
 
 from dtn_jax.datasets.preparation import bags, numbers
 from dtn_jax.datasets.preparation.bags import Bag
-from dtn_jax.datasets.preparation.numbers import QuantileBuckets, Standardise
+from dtn_jax.datasets.preparation.numbers import Binned, QuantileBuckets, Standardise
 from dtn_jax.datasets.preparation.vectors import Sums, Vector
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
@@ -44,8 +44,10 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Vector | Identity
-ENCODERS = {e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Vector, Identity)}
+Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Binned | Vector | Identity
+ENCODERS = {
+    e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Binned, Vector, Identity)
+}
 NUMERIC = (QuantileBuckets, Standardise)
 WITH_NUMBERS = (Standardise, Vector)  # an example holds numbers beside the id
 
@@ -131,6 +133,7 @@ def field(name: str, encoder: Encoder) -> Field:
         kind="numeric" if numeric else "categorical",
         rows=encoder.rows,
         standardised=isinstance(encoder, Standardise),
+        edges=encoder.edges if isinstance(encoder, Binned) else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""Encoders of numbers: quantile buckets, and standardised values.
+"""Encoders of numbers: quantile buckets, and standardised values, with bins or without.
 
 Row 0 is the unknown id, here of missing and non-finite values.
 """
@@ -11,7 +11,10 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.shapes import Float64, Int64
+
 DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
+BINS = 48  # the default of the authors' package, rtdl_num_embeddings
 MAX_DISTINCT = 1_000_000  # distinct numeric values kept while fitting; beyond, they are thinned
 
 
@@ -86,6 +89,56 @@ class Standardise:
         values = column.cast(pl.Float64).to_numpy()
         scaled = (values - self.mean) / self.deviation
         return np.where(np.isfinite(values), scaled, 1.0).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Binned(Standardise):
+    """Standardised values, with bins of train's quantiles for a piecewise-linear embedding.
+
+    Attributes:
+      bins: T, at most.
+      edges: fitted, of the bins, in units of standardised values.
+    """
+
+    kind: ClassVar[str] = "standardise in bins"
+    bins: int = BINS
+    edges: tuple[float, ...] = ()
+
+    def fit(self, counts: pl.DataFrame) -> Binned:
+        fitted = super().fit(counts)
+        found = quantiles(*_numbers(counts), self.bins)
+        edges = standardised_edges(found, fitted.mean, fitted.deviation)
+        return dataclasses.replace(fitted, edges=edges)
+
+
+def quantiles(
+    values: Float64[np.ndarray, " K"], counts: Int64[np.ndarray, " K"], bins: int
+) -> Float64[np.ndarray, " _"]:
+    """The t/T quantiles of numbers, t = 0 ... T, each once: all are among the numbers.
+
+    Gorishniy, Rubachev and Babenko (2022), section 3.2.1.
+
+    Args:
+      values: ascending.
+      counts: of each.
+      bins: T.
+    """
+    if not len(values):
+        return values
+    mass = counts.cumsum()
+    at = np.searchsorted(mass, mass[-1] * np.arange(bins + 1) / bins)
+    return np.unique(values[np.minimum(at, len(values) - 1)])
+
+
+def standardised_edges(
+    values: Float64[np.ndarray, " _"], mean: float, deviation: float
+) -> tuple[float, ...]:
+    """Edges of bins in units of standardised values, apart in float32 too; at least two."""
+    scaled = np.unique(((values - mean) / deviation).astype(np.float32)).astype(np.float64)
+    if len(scaled) < 2:  # no value, or one alone
+        first = scaled[0] if len(scaled) else 0.0
+        scaled = np.array([first, first + 1])
+    return tuple(scaled.tolist())
 
 
 def add(counts: pl.DataFrame | None, column: pl.Series) -> pl.DataFrame:

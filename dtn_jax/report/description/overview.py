@@ -44,9 +44,11 @@ def cuts_line(notes: Mapping) -> str:
 
 
 def kind(field: Field) -> str:
-    """'bag', 'weighted bag', 'vector of 8'."""
+    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic'."""
     if field.length:
         return f"{field.kind} of {field.length}"
+    if field.embedded:
+        return f"{field.kind}, {field.embedding}"
     return f"weighted {field.kind}" if field.weighted else field.kind
 
 

@@ -167,7 +167,7 @@ def test_what_load_refuses(tmp_path):
     for arguments, message in [
         (("adullt",), "unknown data set 'adullt'. Did you mean 'adult'? The choices are: adult, "),
         (("toy", "rows=5"), "data set 'toy' has no options, got data.options='rows=5'"),
-        (("adult", "seed=1"), "data set 'adult' has no options"),
+        (("adult", "seed=1"), "of data set 'adult' 'seed'. The choices are: numbers."),
         (("synthetic", "sead=1"), "'sead'. Did you mean 'seed'? The choices are: rows, ids, seed."),
     ]:
         with pytest.raises(UserError) as caught:

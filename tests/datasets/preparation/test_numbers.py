@@ -1,4 +1,4 @@
-"""Numbers: buckets of equal counts, and standardised."""
+"""Numbers: buckets of equal counts, and standardised, with bins of equal counts or without."""
 
 import numpy as np
 import polars as pl
@@ -6,9 +6,14 @@ import pytest
 from fitted import encode, fit
 
 from dtn_jax.datasets.preparation.encoders import (
+    Binned,
     QuantileBuckets,
     Standardise,
+    field,
+    from_json,
+    to_json,
 )
+from dtn_jax.schema import Field
 
 
 def test_a_dominating_value_has_a_bucket_of_its_own():
@@ -115,3 +120,35 @@ def test_standardise_does_not_blow_up_a_constant(value):
     fitted = fit(Standardise(), [value] * 7)
     assert (fitted.mean, fitted.deviation) == (value, 1.0)
     np.testing.assert_array_equal(fitted.values(pl.Series([value, value + 1])), [0, 1])
+
+
+def test_bins_are_the_quantiles_of_train_each_once():
+    values = np.random.default_rng(0).lognormal(0, 1, 999)
+    fitted = fit(Binned(bins=8), values)
+    plain = fit(Standardise(), values)
+    assert (fitted.mean, fitted.deviation) == (plain.mean, plain.deviation)
+    expected = np.quantile(values, np.arange(9) / 8, method="inverted_cdf")
+    np.testing.assert_allclose(fitted.edges, (expected - plain.mean) / plain.deviation, rtol=1e-6)
+    shares = np.histogram(fitted.values(pl.Series(values)), fitted.edges)[0] / len(values)
+    assert np.ptp(shares) <= 2 / len(values)
+    often = fit(Binned(bins=8), [0.0] * 60 + list(range(1, 41)))  # five quantiles are the 0
+    assert len(often.edges) == 5
+    assert often.edges[0] == np.float32((0 - often.mean) / often.deviation)
+
+
+@pytest.mark.parametrize("values", [[], [None], [4.0] * 9, [1e20] * 3, [1e9, 1e9 + 1e-6]])
+def test_there_is_a_bin_whatever_the_values(values):
+    fitted = fit(Binned(), values, dtype=pl.Float64)
+    assert len(fitted.edges) >= 2
+    assert (np.diff(np.float32(fitted.edges)) > 0).all()
+
+
+def test_bins_come_back_from_json():
+    fitted = fit(Binned(bins=4), np.arange(50.0))
+    assert from_json(to_json({"x": fitted, "y": Standardise(1.0, 2.0)})) == {
+        "x": fitted,
+        "y": Standardise(1.0, 2.0),
+    }
+    assert field("x", fitted) == Field(
+        "x", "numeric", rows=2, standardised=True, edges=fitted.edges
+    )

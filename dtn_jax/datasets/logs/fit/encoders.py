@@ -36,6 +36,7 @@ class Fitted:
       vocabulary: of a vocabulary encoder.
       buckets: of numeric buckets.
       mean, deviation: of a standardised number, `[]`, or vector, `[K]`.
+      edges: of the bins of a standardised number, if it has such.
     """
 
     spec: FieldSpec
@@ -45,6 +46,7 @@ class Fitted:
     buckets: QuantileBuckets | None = None
     mean: np.ndarray | None = None
     deviation: np.ndarray | None = None
+    edges: tuple[float, ...] = ()
 
     @property
     def numbers(self) -> int:
@@ -65,6 +67,7 @@ class Fitted:
             facts["kind"] = spec.kind
         if spec.kind == "numeric":
             facts["standardised"] = spec.encoder == "standardise"
+            facts |= {"embedding": spec.embedding, "edges": self.edges}
         if spec.kind == "vector":
             facts["length"] = spec.length
         return Field(spec.name, **facts)
@@ -75,6 +78,8 @@ class Fitted:
             found |= {"dominating": self.buckets.dominating, "edges": self.buckets.edges}
         if self.mean is not None:
             found |= {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
+        if self.edges:
+            found["bins"] = self.edges
         return found
 
 
@@ -113,7 +118,7 @@ def fitted(specs: Mapping[str, FieldSpec], facts: Mapping[str, dict], folder: pa
             made["buckets"] = QuantileBuckets(spec.buckets, **fits)
         if "mean" in found:
             made |= {name: np.asarray(found[name]) for name in ("mean", "deviation")}
-        return Fitted(spec, **made)
+        return Fitted(spec, **made, edges=tuple(found.get("bins", ())))
 
     return {name: of(spec, facts[name]) for name, spec in specs.items()}
 

@@ -62,7 +62,8 @@ class TrainStatistics:
         self.folder, self.most_held = folder, most_held
         tables = [f.table for f in spec.fields if f.encoder == "vocabulary"]
         self.tables = {table: KeyCounts() for table in tables}
-        self.numbers = {f.name: NumberCounts() for f in spec.fields if f.encoder == "buckets"}
+        counted = [f.name for f in spec.fields if f.encoder == "buckets" or f.bins]
+        self.numbers = {name: NumberCounts() for name in counted}
         standard = [f.name for f in spec.fields if f.encoder == "standardise"]
         self.moments = {name: Moments() for name in standard}
         self.longest = {f.name: 0 for f in spec.fields if f.kind in SEVERAL}
@@ -87,7 +88,7 @@ class TrainStatistics:
                 known = values.drop_nulls().to_numpy()
                 if name in self.moments:
                     self.moments[name].add(known)
-                else:
+                if name in self.numbers:
                     self.numbers[name].add(known)
 
     def _bag(self, name: str, bag: pl.Series) -> None:

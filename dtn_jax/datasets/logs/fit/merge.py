@@ -25,6 +25,7 @@ from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
+from dtn_jax.datasets.preparation.numbers import quantiles, standardised_edges
 from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
 
@@ -103,7 +104,7 @@ def _include(found: KeyCounts, part: pa.Table) -> None:
 
 
 def fit_numbers(work: Work, name: str) -> dict:
-    """The buckets of a numeric field."""
+    """The buckets of a numeric field, or the quantiles between its bins."""
     counts = NumberCounts()
     for unit in range(len(work.units)):
         path = work.of("fit", unit) / f"{file_name(name)}.numbers.npz"
@@ -111,6 +112,8 @@ def fit_numbers(work: Work, name: str) -> dict:
             counts.include(part["arr_0"], part["arr_1"])
     numbers, times = counts.summed()
     spec = next(field for field in work.spec.fields if field.name == name)
+    if spec.bins:
+        return {"quantiles": quantiles(numbers, times, spec.bins)}
     fitted = QuantileBuckets(spec.buckets).fit(pl.DataFrame({"value": numbers, "count": times}))
     return {"dominating": fitted.dominating, "edges": fitted.edges}
 
@@ -193,6 +196,9 @@ def _fitted(
         rows = more["buckets"].rows
     if spec.encoder == "standardise":
         more["mean"], more["deviation"] = _scale(found.moments[spec.name], spec.length)
+    if spec.bins:
+        scale = float(more["mean"]), float(more["deviation"])
+        more["edges"] = standardised_edges(numbers[spec.name]["quantiles"], *scale)
     return Fitted(spec, rows, slots, **more)
 
 

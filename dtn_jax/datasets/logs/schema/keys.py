@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
-from dtn_jax.field import POOLINGS, SEVERAL
+from dtn_jax.datasets.preparation.numbers import BINS
+from dtn_jax.field import EMBEDDINGS, POOLINGS, SCALED, SEVERAL
 from dtn_jax.schema import TASK_KINDS
 
 FILE = {
@@ -23,7 +24,7 @@ FILE = {
 }
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
-IDS, BAG, SEQUENCE = ("categorical", "bag"), ("bag",), ("sequence",)
+IDS, BAG, NUMERIC, SEQUENCE = ("categorical", "bag"), ("bag",), ("numeric",), ("sequence",)
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
@@ -60,7 +61,23 @@ FIELD = {
         HASH,
     ),
     "buckets": Key("whole number", "quantiles of train", "32", (), 2, BUCKETS, MANY),
-    "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=("numeric",)),
+    "log": Key("true or false", "sign(x) log(1 + |x|) for x", "false", only=NUMERIC),
+    "embedding": Key(
+        "text",
+        "of the values of encoder standardise, unless model.numbers says others",
+        SCALED,
+        EMBEDDINGS,
+        only=NUMERIC,
+    ),
+    "bins": Key(
+        "whole number",
+        "of encoder standardise, for piecewise_linear: quantiles of train",
+        f"{BINS} for piecewise_linear, else none",
+        (),
+        1,
+        NUMERIC,
+        MANY,
+    ),
     "weights": Key("column", "a list of the values' weights", "none", only=BAG),
     "target": Key(
         "text",

@@ -10,6 +10,7 @@ from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import ENCODERS, LISTED, FieldSpec, InputSpec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
+from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
@@ -141,6 +142,13 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
             f"{what} has two rows a value, which are added: {_TWO_ROWS[given['pooling']]}; "
             "expected pooling: sum, or functions: 1"
         )
+    for key in {"embedding", "bins"} & given.keys():
+        if encoder != "standardise":
+            raise node.value[key].error(
+                f"{what} has {key}, and its values are in {encoder}: expected encoder: standardise"
+            )
+    if given.get("embedding") == "piecewise_linear":
+        given.setdefault("bins", BINS)
     if kind == "vector" and "length" not in given:
         raise node.error(f"{what} is a vector: expected the length of its lists")
     if "weights" in given and given.get("pooling") == "max":

@@ -31,9 +31,17 @@ from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.errors import UserError
+from dtn_jax.field import SCALED
 
 # Younger keys: no part of the meaning where they have this default.
-SINCE = {"keep": "first", "scored_as": (), "optional": False, "target": ""}
+SINCE = {
+    "keep": "first",
+    "scored_as": (),
+    "optional": False,
+    "embedding": SCALED,
+    "bins": 0,
+    "target": "",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 

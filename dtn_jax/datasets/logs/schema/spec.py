@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtn_jax.datasets.logs.formula.expression import Expression
+from dtn_jax.field import SCALED
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
 KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
@@ -42,6 +43,9 @@ class FieldSpec:
       functions: hash: 1, or 2 for two rows a value, which are added; a bag then sums.
       buckets: buckets: how many.
       log: numeric: the sign of x times log(1 + |x|) takes its place.
+      embedding: standardise (numeric): what a model makes of the value, one of EMBEDDINGS of
+        `dtn_jax.field`, where its config does not say.
+      bins: standardise (numeric): quantiles of train that are kept as edges of bins; 0 is none.
       weights: bag: the list column of the values' weights.
       target: sequence: the field whose value its ids are earlier ones of, such as the item.
       max_values: bag, sequence: how many values are kept.
@@ -66,6 +70,8 @@ class FieldSpec:
     functions: int = 1
     buckets: int = 32
     log: bool = False
+    embedding: str = SCALED
+    bins: int = 0
     weights: str = ""
     target: str = ""
     max_values: int = 50

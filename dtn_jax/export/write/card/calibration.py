@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dtn_jax.export.write.card import reranked
 from dtn_jax.export.write.card.measured import Measured
-from dtn_jax.export.write.card.scores import NAMES, ratio
+from dtn_jax.export.write.card.scores import NAMES
 from dtn_jax.export.write.card.shares import percents
 from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.metrics.intervals import wilson
@@ -14,7 +14,7 @@ from dtn_jax.report.markdown import escaped, table
 from dtn_jax.schema import Schema
 
 FOLLOWS = "by those of its tasks"  # in a space that is not that of the loss
-COMPARED = ("logloss", "ece", "ratio", "auc", "gauc")
+COMPARED = ("logloss", "ece", "predicted_observed", "auc", "gauc")
 
 
 def calibration(measured: Measured, schema: Schema) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _rows(measured: Measured, schema: Schema, split: str) -> Iterator[tuple[str,
             if key not in measured.calibrated[split]:
                 continue
             found = [each[split][key] for each in (measured.uncalibrated, measured.calibrated)]
-            before, after = ({**metrics, "ratio": ratio(metrics)} for metrics in found)
+            before, after = found
             cells = (_pair(before[n], after[n]) if n in before else "" for n in COMPARED)
             yield key, method if space == task.space else FOLLOWS, *cells
 

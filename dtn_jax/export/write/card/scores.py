@@ -11,8 +11,8 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
 
-NAMES = {"auc": "AUC", "gauc": "GAUC", "logloss": "log loss", "ece": "ECE", "rmse": "RMSE"}
-NAMES["ratio"] = "predicted/observed"
+LISTED = ("auc", "gauc", "logloss", "ece", "predicted_observed", "rmse", "xauc")
+NAMES = {name: METRICS[name].title for name in LISTED} | {"ece": "ECE"}
 SHOWN = ("auc", "logloss", "rmse")  # what is compared as trained and as exported
 
 
@@ -47,23 +47,16 @@ def metrics_table(
     found: Metrics, intervals: Mapping[str, Mapping[str, tuple[float, float]]]
 ) -> str:
     """A row a task@space; a metric that none has is left out."""
-    own = {key: {**metrics, "ratio": ratio(metrics)} for key, metrics in found.items()}
     shown = [
-        name for name in NAMES if any(metrics.get(name) is not None for metrics in own.values())
+        name for name in NAMES if any(metrics.get(name) is not None for metrics in found.values())
     ]
     rows = []
-    for key, metrics in own.items():
+    for key, metrics in found.items():
         cells = [with_interval(metrics.get(n), intervals.get(key, {}).get(n)) for n in shown]
         positives = metrics.get("positives")
         counts = (f"{metrics['examples']:,}", "" if positives is None else f"{positives:,}")
         rows.append((key, *counts, *cells))
     return table(("task@space", "rows", "positives", *(NAMES[n] for n in shown)), rows)
-
-
-def ratio(metrics: Mapping) -> float | None:
-    """The mean prediction over the rate of positives."""
-    predicted, rate = metrics.get("mean_prediction"), metrics.get("base_rate")
-    return predicted / rate if predicted is not None and rate else None
 
 
 def with_interval(found: float | None, ends: tuple[float, float] | None) -> str:
@@ -111,11 +104,9 @@ def fixed(model: Subject, measured: Measured) -> Iterator[str]:
     rows = []
     for key, logged in measured.calibrated["test"].items():
         own = measured.fixed[key]
-        for name in ("auc", "gauc", "logloss", "ece", "rmse"):
+        for name in NAMES:
             if logged.get(name) is not None and own.get(name) is not None:
                 rows.append((key, NAMES[name], f"{logged[name]:.4f}", f"{own[name]:.4f}"))
-        if ratio(logged) is not None and ratio(own) is not None:
-            rows.append((key, NAMES["ratio"], f"{ratio(logged):.4f}", f"{ratio(own):.4f}"))
     yield table(("task@space", "metric", "as logged", "as scored"), rows, left=2)
     yield (
         "On test. As scored is what a served model says; its probabilities are of the fixed value, "

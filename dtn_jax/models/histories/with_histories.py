@@ -15,7 +15,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import History, Inputs, Outputs
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.options import pairs
+from dtn_jax.schema import Schema
+
+# Of each field: its name, its place among the F fields, that of its target, its pooling's factory.
+Poolings = tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
 
 
 class WithHistories(nn.Module):
@@ -26,11 +33,11 @@ class WithHistories(nn.Module):
 
     Attributes:
       architecture: reads the inputs.
-      poolings: (name, its place among the F fields, that of its target, makes its pooling).
+      poolings: of the fields that are pooled so.
     """
 
     architecture: nn.Module
-    poolings: tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
+    poolings: Poolings
 
     def setup(self):
         nn.share_scope(self, self.architecture)
@@ -49,7 +56,7 @@ class WithHistories(nn.Module):
 class Histories(nn.Module):
     """Puts the pooled vectors in the places of the sequence fields of one view."""
 
-    poolings: tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]
+    poolings: Poolings
 
     @nn.compact
     def __call__(
@@ -60,3 +67,23 @@ class Histories(nn.Module):
             items, present = histories[name]
             vectors[place] = make(name=name)(fields[:, target], items, present, train)
         return jnp.stack(list(vectors.values()), axis=1)
+
+
+def ways(text: str, schema: Schema) -> dict[str, str]:
+    """{sequence field: the way of HISTORIES that pools it}, from `model.histories`.
+
+    Raises:
+      UserError: an unknown way, or a field that is no sequence.
+    """
+    known = [field.name for field in schema.fields if field.kind == "sequence"]
+    if not text:
+        return {}
+    if not known:
+        raise UserError(f"model.histories={text!r}: data set {schema.name!r} has no sequence field")
+    if "=" not in text:
+        return dict.fromkeys(known, choose("model.histories", text, HISTORIES))
+    given = pairs(text, "model.histories", "field=way")
+    for field, name in given.items():
+        choose("sequence field in model.histories", field, known)
+        choose(f"model.histories: way of {field}", name, HISTORIES)
+    return {field: given[field] for field in known if field in given}

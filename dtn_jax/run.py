@@ -28,7 +28,7 @@ from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
-from dtn_jax.models.build import embeddings_of, task_graph
+from dtn_jax.models.build import read_by
 from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
@@ -189,11 +189,7 @@ def build_run(config: ConfigDict) -> Run:
     )
     data = data.part_of_train(source.train_share)
     rows_per_lane(data.layout, config.data.batch_size, at.mesh.size)  # a whole number
-    schema = data.schema
-    if config.model.upstream:
-        schema = schema.with_upstream(task_graph(config.model.upstream))
-    if config.model.numbers:
-        schema = schema.with_embeddings(embeddings_of(config.model.numbers))
+    schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
     weights = per_task(config.loss.task_weights, schema.task_names, "loss.task_weights", 1.0)

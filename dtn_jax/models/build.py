@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import EMBEDDINGS
@@ -197,6 +197,15 @@ def _dtype(name: str) -> jnp.dtype:
     if name == "float64" and not jax.config.jax_enable_x64:
         raise UserError("model.dtype: float64 needs the environment variable JAX_ENABLE_X64=1")
     return jnp.dtype(name)
+
+
+def read_by(model: ConfigDict | FrozenConfigDict, schema: Schema) -> Schema:
+    """The schema with the task graph and the embeddings of numbers that the options `model` say."""
+    if model.upstream:
+        schema = schema.with_upstream(task_graph(model.upstream))
+    if model.numbers:
+        schema = schema.with_embeddings(embeddings_of(model.numbers))
+    return schema
 
 
 def task_graph(text: str) -> dict[str, tuple[str, ...]]:

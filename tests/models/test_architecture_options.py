@@ -10,15 +10,17 @@ from other_values import another
 from dtn_jax.config import declarations, flatten
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
+from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.numbers import NUMBERS
 from dtn_jax.schema import Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
-# Options that no module of this schema reads: embedding_dim, upstream, those of numbers and of
-# hcnet's addresses.
-READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers"} | {
+# Options that no module of this schema reads: embedding_dim, upstream, those of numbers, of
+# histories and of hcnet's addresses.
+READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories"} | {
     f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
 }
 # Where a declaration does not say which other value there is, or what else must be there.
@@ -27,7 +29,7 @@ BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
 DECLARED = {
     key.removeprefix("model."): found
     for key, found in declarations().items()
-    if key.startswith("model.") and found.member not in NUMBERS
+    if key.startswith("model.") and found.member not in {**NUMBERS, **HISTORIES}
 }
 
 
@@ -89,11 +91,11 @@ def test_a_wrong_option_is_a_user_error(key, value, message):
 
 
 def test_an_architecture_that_forgets_its_groups_is_told(monkeypatch):
-    class Forgetful(architectures.Architecture):
+    class Forgetful(Architecture):
         def __call__(self, inputs, train):
             raise NotImplementedError
 
-    monkeypatch.setitem(architectures.ARCHITECTURES, "forgetful", Forgetful)
+    monkeypatch.setitem(ARCHITECTURES, "forgetful", Forgetful)
     with pytest.raises(UserError, match="Forgetful does not say which groups of experts"):
         architectures.build(options(architecture="forgetful"), PAIR)
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from history_batches import PLACES, SCHEMA, SLOTS, batch
+from other_values import another
 from toy_steps import build, config, leaves
 
+from dtn_jax.config import declarations
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Inputs
 from dtn_jax.models import build as architectures
@@ -117,6 +119,25 @@ def test_ways_that_make_no_sense(text, message):
     plain = Schema("plain", (Field("item"),), (Task("click"),))
     with pytest.raises(UserError, match="data set 'plain' has no sequence field"):
         ways("din", plain)
+
+
+OWN = {key: found for key, found in declarations().items() if found.member in HISTORIES}
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_flipping_an_option_changes_the_model(key, random_variables):
+    """Those of a new way too: they need no line here."""
+    name, option = OWN[key].member, OWN[key].option
+    value = (5,) if isinstance(option.default, tuple) else another(option, option.default)
+    value = 4 if key.endswith("heads") else value
+    found = []
+    for given in ({}, {key.replace(".", "__"): value}):
+        model, plan = build(config(model__histories=name, **given), SCHEMA)
+        inputs = inputs_of(plan, batch(16, dtype=np.float32))
+        variables = random_variables(model, inputs, train=False)
+        shapes = jax.tree.map(jnp.shape, variables)
+        found.append((shapes, model.apply(variables, inputs, train=False).logits["click"]))
+    assert found[0][0] != found[1][0] or np.abs(found[0][1] - found[1][1]).max() > 1e-6
 
 
 def train(way, **changes):

@@ -185,3 +185,13 @@ def test_the_suite_score_runs(monkeypatch, tmp_path):
     ]
     assert all(row["a second"] > 0 for row in found["rows"])
     assert len(found["goals"]) == 3
+
+
+@pytest.mark.slow
+def test_the_suite_histories_runs(tmp_path):
+    benchmark.main(["--suite=histories", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "histories.json").read_text())
+    ways = ["without", "mean", "din", "target_attention", "bst"]
+    assert [row["pooling"] for row in found["rows"]] == 2 * ways
+    assert all(row["ms a step"] > 0 and row["temporaries MB"] > 0 for row in found["rows"])
+    assert [goal["wanted"] for goal in found["goals"]] == [1.6, 2.5]

@@ -195,3 +195,12 @@ def test_the_suite_histories_runs(tmp_path):
     assert [row["pooling"] for row in found["rows"]] == 2 * ways
     assert all(row["ms a step"] > 0 and row["temporaries MB"] > 0 for row in found["rows"])
     assert [goal["wanted"] for goal in found["goals"]] == [1.6, 2.5]
+
+
+@pytest.mark.slow
+def test_the_suite_known_history_runs(tmp_path):
+    benchmark.main(["--suite=known_history", "--quick", f"--out={tmp_path}"])
+    found = json.loads((tmp_path / "known_history.json").read_text())
+    assert [row["pooling"] for row in found["rows"]] == ["mean", "din", "target_attention", "bst"]
+    assert all(0.75 < row["best AUC"] < 0.85 for row in found["rows"])
+    assert [goal["wanted"] for goal in found["goals"]] == [0.95]

@@ -36,7 +36,9 @@ def new_log():
     steps = {"at_steps": at, "steps_per_epoch": 8, "total_steps": at.total_steps}
     params = {"tower": {"bias": 0.0, "kernel": 0.0}}
     state, plan = SimpleNamespace(params=params), SimpleNamespace(arrays={"embedding": None})
-    run = SimpleNamespace(config=config, schema=SCHEMA, state_shapes=state, plan=plan, **steps)
+    placed = SimpleNamespace(mesh=SimpleNamespace(shape={"data": 1, "table": 1}))
+    steps |= {"config": config, "schema": SCHEMA, "at": placed}
+    run = SimpleNamespace(state_shapes=state, plan=plan, **steps)
     progress = Progress({}, 0, False, [0.0, 0.0], 0)
     return LossLog(run, Folder(), progress, Bar())
 

@@ -152,8 +152,8 @@ def notes(rates: Mapping[str, Rates], gains: Mapping[int, list[float]]) -> list[
         "a ring; further: carried by each further round, which follows where rows find no room.",
         "Rows of H100s and TPUs are sums with assumed rates: nothing ran there. Float32.",
         f"Assumed: {'; '.join(ASSUMED)}. {LEFT_OUT.capitalize()}.",
-        f"Of a step, {shares} routes the ids of the next batch, beside the rest where a compiler "
-        "has it so.",
+        f"To route the next batch's ids takes {shares} of a step; it waits for nothing else of the "
+        "step, and GPUs' compiler sends them beside other work.",
         *described,
     ]
 

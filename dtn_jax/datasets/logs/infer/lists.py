@@ -119,7 +119,8 @@ def _bag(made: FieldDraft, c: ListColumn, weights: str, scalars: dict[str, Colum
     if twin:
         made.notes.append(
             f"its values are those of {twin}: with table: {quoted(twin)} (and the same min_count) "
-            "they share embeddings"
+            "they share embeddings; if the newest stand last, so they do with kind: sequence and "
+            f"target: {quoted(twin)}, and model.histories may weigh them by {twin}"
         )
 
 

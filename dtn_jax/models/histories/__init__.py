@@ -4,7 +4,7 @@
 
 The items are in the order of time, the newest last; `present` marks those that are there, which
 come first. An empty history is the zero vector. A way of your own is a file here and a line in
-HISTORIES; its options stand under `model.<its name>`.
+HISTORIES, a subclass of `Pooling`; its options stand under `model.<its name>`.
 """
 
 from dtn_jax.models.histories.bst import BST

@@ -15,40 +15,32 @@ Letters: B batch, S slots of the history, D embedding width.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from dtn_jax.models.dropout import Dropout
+from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.histories.target_attention import attend
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
 
 
-class BST(nn.Module):
-    """Attributes:
-    scale: standard deviation of the first rows of P.
-    dropout: rate, on what attention and the last product give.
-    dtype: of the products.
+class BST(Pooling):
+    """One block.
+
+    Attributes:
+      scale: standard deviation of the first rows of P.
+      dropout: rate, on what attention and the last product give.
     """
 
     heads: int = option(2, "of BST's attention; they divide the embedding's width", least=1)
     hidden: int = option(64, "width of BST's feed-forward layer", least=1)
     scale: float = 0.01
     dropout: float = 0.0
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        target: Float[Array, "B D"],
-        items: Float[Array, "B S D"],
-        present: Bool[Array, "B S"],
-        train: bool,
-    ) -> Float[Array, "B D"]:
-        kept, (target, items) = items.dtype, (a.astype(self.dtype) for a in (target, items))
+    def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
         batch, slots, width = items.shape
         exact = at_least_float32(self.dtype)
         P = self.param("ages", nn.initializers.normal(self.scale), (slots + 1, width), exact)
@@ -62,8 +54,7 @@ class BST(nn.Module):
         x = self._normalised("attended", newest + Dropout(self.dropout)(found, train))[:, 0]
         y = dense(self.hidden, self.dtype, name="hidden")(x)
         y = dense(width, self.dtype, name="forward")(nn.leaky_relu(y))
-        x = self._normalised("forwarded", x + Dropout(self.dropout)(y, train))
-        return jnp.where(present.any(axis=1)[:, None], x, 0).astype(kept)
+        return self._normalised("forwarded", x + Dropout(self.dropout)(y, train))
 
     def _normalised(self, name: str, x: Array) -> Array:
         exact = at_least_float32(self.dtype)

@@ -14,34 +14,23 @@ Letters: B batch, S slots of the history, D embedding width, K hidden width.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float
 
+from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
 from dtn_jax.options import option
 
 
-class DIN(nn.Module):
-    """Attributes:
-    dtype: of the products.
-    """
+class DIN(Pooling):
+    """Equation 3; its weights are those of the authors' activation unit."""
 
     hidden: tuple[int, ...] = option((36,), "widths of DIN's activation unit")
     softmax: bool = option(False, "DIN's weights sum to 1, which the paper's do not")
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        target: Float[Array, "B D"],
-        items: Float[Array, "B S D"],
-        present: Bool[Array, "B S"],
-        train: bool,
-    ) -> Float[Array, "B D"]:
-        kept, (target, items) = items.dtype, (a.astype(self.dtype) for a in (target, items))
+    def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
         batch, slots, width = items.shape
         first, *rest = self.hidden
         pairs = jnp.concatenate([items, target[:, None] * items], axis=-1).reshape(-1, 2 * width)
@@ -54,7 +43,7 @@ class DIN(nn.Module):
         if self.softmax:
             weights = masked_softmax(weights, present)
         weights = jnp.where(present, weights, 0)
-        return jnp.einsum("bs,bsd->bd", weights, items.astype(weights.dtype)).astype(kept)
+        return jnp.einsum("bs,bsd->bd", weights, items.astype(weights.dtype))
 
 
 def masked_softmax(

@@ -20,30 +20,19 @@ from jaxtyping import Array, Bool, Float
 
 from dtn_jax.errors import UserError
 from dtn_jax.models.histories.din import masked_softmax
+from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
 
 
-class TargetAttention(nn.Module):
-    """Attributes:
-    dtype: of the products.
-    """
+class TargetAttention(Pooling):
+    """The target alone asks."""
 
     heads: int = option(2, "of target attention; they divide the embedding's width", least=1)
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self,
-        target: Float[Array, "B D"],
-        items: Float[Array, "B S D"],
-        present: Bool[Array, "B S"],
-        train: bool,
-    ) -> Float[Array, "B D"]:
-        kept, (target, items) = items.dtype, (a.astype(self.dtype) for a in (target, items))
-        found = attend(target[:, None], items, present[:, None], self.heads, self.dtype)[:, 0]
-        known = present.any(axis=1)[:, None]
-        return jnp.where(known, found, 0).astype(kept)
+    def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
+        return attend(target[:, None], items, present[:, None], self.heads, self.dtype)[:, 0]
 
 
 def attend(

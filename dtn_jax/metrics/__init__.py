@@ -64,8 +64,7 @@ def measure(rows: Rows) -> dict[str, Value]:
     The arrays that the metrics of a binary task make beside their input stay within 32 bytes a row
     without weights (eight times float32 scores) and 64 with them, as long as there are two rows or
     more to a group and, without weights, half of the rows or fewer are positive (48 bytes
-    otherwise). Those of a regression, its labels in float64
-    among them, stay within 80 and 104.
+    otherwise). Those of a regression, its labels in float64 among them, stay within 80 and 104.
     """
     grouped = rows.group is not None
     fitting = {name: m for name, m in METRICS.items() if m.fits(rows.kind, grouped)}

@@ -38,7 +38,10 @@ class Local:
     updater: Updater | None
 
     def route(self, ids: Ids) -> tuple[Ids, Ids]:
-        """What `look_up` and `update` need of rows: themselves, and where they stand."""
+        """What `look_up` and `update` need of rows: themselves, and where they stand.
+
+        An update computes places anew: given these alone, a CPU's steps took 8 to 25 % longer.
+        """
         return ids, self.lie.places(ids)
 
     def look_up(self, table: Array, routed: tuple[Ids, Ids]) -> tuple[Rows, tuple[Ids, Rows]]:

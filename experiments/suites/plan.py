@@ -152,8 +152,8 @@ def notes(rates: Mapping[str, Rates], gains: Mapping[int, list[float]]) -> list[
         "a ring; further: carried by each further round, which follows where rows find no room.",
         "Rows of H100s and TPUs are sums with assumed rates: nothing ran there. Float32.",
         f"Assumed: {'; '.join(ASSUMED)}. {LEFT_OUT.capitalize()}.",
-        f"To route the next batch's ids takes {shares} of a step; it waits for nothing else of the "
-        "step, and GPUs' compiler sends them beside other work.",
+        f"Routing the next batch's ids takes, of a step: {shares}. It waits for nothing else of "
+        "the step; GPUs' compiler sends these ids beside other work.",
         *described,
     ]
 

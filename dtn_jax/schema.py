@@ -187,11 +187,18 @@ class Schema:
     def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:
         """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}.
 
-        Fields not named are scaled.
+        Standardised numbers that are not named have that of "", or are scaled.
         """
-        for name in chosen:
+        for name in filter(None, chosen):
             choose("field", name, self.field_names)
-        fields = [dataclasses.replace(f, embedding=chosen.get(f.name, SCALED)) for f in self.fields]
+        usual = chosen.get("", SCALED)
+        known = {f.name: usual if f.standardised else SCALED for f in self.fields} | {**chosen}
+        fields = [dataclasses.replace(f, embedding=known[f.name]) for f in self.fields]
+        if usual != SCALED and not any(f.standardised for f in self.fields):
+            raise UserError(
+                f"model.numbers={usual!r}: data set {self.name!r} has no standardised number; "
+                "prepare it with numbers that are, not in buckets"
+            )
         return dataclasses.replace(self, fields=tuple(fields))
 
     def to_json(self) -> str:

@@ -31,20 +31,22 @@ def trained(prepared_dir, tmp_path_factory):
 
 
 def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
-    usual, kept = (
+    usual, kept, logged = (
         catalog.load("adult", options, data_dir=prepared_dir)
-        for options in ("", "numbers=standardise")
+        for options in ("", "numbers=standardise", "numbers=log")
     )
-    assert usual.folder != kept.folder
+    assert len({usual.folder, kept.folder, logged.folder}) == 3
     assert usual.folder == usual.folder.parents[1] / "adult" / usual.folder.name  # as before
     assert [f.name for f in kept.schema.fields if f.standardised] == list(NUMERIC)
     assert not usual.schema.numbers
     raw = read()[:16_281]  # the test split
-    found = SplitReader(kept, "test").everything()
+    found, logarithms = (SplitReader(made, "test").everything() for made in (kept, logged))
     order = [f.name for f in kept.schema.number_fields()]
     for name in NUMERIC:
         x = found.numeric[:, order.index(name)]
         assert np.corrcoef(x, raw[name].to_numpy())[0, 1] == pytest.approx(1)
+        found_log = logarithms.numeric[:, order.index(name)]
+        assert np.corrcoef(found_log, np.log1p(raw[name].to_numpy()))[0, 1] == pytest.approx(1)
         field = kept.schema.fields[kept.schema.field_names.index(name)]
         assert field.edges[0] <= x.min() + 1
         assert len(field.edges) <= 49
@@ -59,6 +61,12 @@ def test_a_run_learns_from_them(trained, prepared_dir, tmp_path):
     assert results["test"]["income@all"]["auc"] > 0.7
 
 
+def test_one_embedding_for_all_numbers(prepared_dir):
+    fields = build_run(adult(prepared_dir, "periodic")).schema.fields
+    chosen = {f.name: f.embedding for f in fields}
+    assert chosen == {f.name: "periodic" if f.name in NUMERIC else "scaled" for f in fields}
+
+
 @pytest.mark.slow
 def test_importance_of_a_finished_run(trained):
     feature_importance.main([f"--workdir={trained[0]}", "--repeats=2", "--rows=1000"])
@@ -71,6 +79,10 @@ def test_importance_of_a_finished_run(trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"data__options": "", "numbers": "periodic"},
+            "model.numbers='periodic': data set 'adult' has no standardised number",
+        ),
         ({"data__options": ""}, "'age' is numeric, in buckets; only a standardised number has"),
         ({"numbers": "aeg=periodic"}, "unknown field 'aeg'. Did you mean 'age'"),
         ({"numbers": "race=periodic"}, "field 'race' is categorical; only a standardised number"),

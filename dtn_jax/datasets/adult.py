@@ -12,7 +12,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder, variant
 from dtn_jax.schema import Task
 
 FILE = pathlib.Path(__file__).parent / "adult.parquet"
@@ -44,7 +44,7 @@ class Adult(BlockBuilder):
     weight = "fnlwgt"
 
     def variant(self):
-        return "" if self.own.numbers == "buckets" else "standardised"
+        return "" if self.own.numbers == "buckets" else variant(self.own.numbers)
 
     def encoders(self):
         categorical = {n: Vocabulary(unknown=("?",)) for n in CATEGORICAL}

@@ -31,7 +31,7 @@ from dtn_jax.datasets.preparation.download import (
 )
 from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.datasets.preparation.hold_out import hold_out
-from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder, variant
 from dtn_jax.errors import UserError, listed
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
@@ -96,7 +96,7 @@ class CensusIncome(BlockBuilder):
 
     def variant(self):
         in_buckets = self.own.numbers == "buckets"
-        return f"buckets{self.own.buckets}" if in_buckets else "standardised"
+        return f"buckets{self.own.buckets}" if in_buckets else variant(self.own.numbers)
 
     def encoders(self):
         fields = [c for c in COLUMNS if c not in (*LABELS, WEIGHT)]

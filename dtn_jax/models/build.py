@@ -65,8 +65,8 @@ class ModelOptions:
     )
     numbers: str = option(
         "",
-        "embeddings of standardised numbers, 'age=periodic,price=autodis': scaled (those not "
-        "named), piecewise_linear, periodic or autodis; '' keeps the schema's",
+        "embeddings of standardised numbers: scaled, piecewise_linear, periodic or autodis, or by "
+        "field 'age=periodic,price=autodis' (those not named: scaled); '' keeps the schema's",
     )
 
 
@@ -119,7 +119,12 @@ def build(
 
 
 def embeddings_of(text: str) -> dict[str, str]:
-    """Reads option `model.numbers`, 'age=periodic,price=scaled', into {field: its embedding}."""
+    """Reads option `model.numbers`, 'age=periodic,price=scaled', into {field: its embedding}.
+
+    'periodic' is that of all standardised numbers, {"": "periodic"}.
+    """
+    if "=" not in text:
+        return {"": choose("model.numbers", text, EMBEDDINGS)}
     chosen = pairs(text, "model.numbers", "field=embedding")
     for name, embedding in chosen.items():
         choose(f"model.numbers: embedding of {name}", embedding, EMBEDDINGS)

@@ -191,7 +191,7 @@ def test_the_words_of_fields_are_the_modules():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("age", "model.numbers: expected field=embedding, got 'age'"),
+        ("age", "unknown model.numbers 'age'. The choices are: scaled, piecewise_linear"),
         ("age=period", "embedding of age 'period'. Did you mean 'periodic'?"),
         ("age=periodic,age=autodis", "'age' is given twice"),
     ],

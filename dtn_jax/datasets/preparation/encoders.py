@@ -17,7 +17,12 @@ import polars as pl
 
 from dtn_jax.datasets.preparation import bags, numbers
 from dtn_jax.datasets.preparation.bags import Bag
-from dtn_jax.datasets.preparation.numbers import Binned, QuantileBuckets, Standardise
+from dtn_jax.datasets.preparation.numbers import (
+    Binned,
+    BinnedLogarithms,
+    QuantileBuckets,
+    Standardise,
+)
 from dtn_jax.datasets.preparation.vectors import Sums, Vector
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError, choose
@@ -44,10 +49,10 @@ class Identity:
         return np.where((ids >= 1) & (ids <= self.size), ids, 0).astype(np.int32)
 
 
-Encoder = Vocabulary | Bag | QuantileBuckets | Standardise | Binned | Vector | Identity
-ENCODERS = {
-    e.kind: e for e in (Vocabulary, Bag, QuantileBuckets, Standardise, Binned, Vector, Identity)
-}
+Encoder = (
+    Vocabulary | Bag | QuantileBuckets | Standardise | Binned | BinnedLogarithms | Vector | Identity
+)
+ENCODERS = {e.kind: e for e in Encoder.__args__}
 NUMERIC = (QuantileBuckets, Standardise)
 WITH_NUMBERS = (Standardise, Vector)  # an example holds numbers beside the id
 

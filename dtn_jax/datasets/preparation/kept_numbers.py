@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dtn_jax.datasets.preparation.numbers import Binned, QuantileBuckets
+from dtn_jax.datasets.preparation.numbers import Binned, BinnedLogarithms, QuantileBuckets
 from dtn_jax.options import Option
 
 NUMBERS = Option(
     "buckets",
-    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers",
-    choices=("buckets", "standardise"),
+    "how numeric fields are kept: in quantile buckets, or standardised for model.numbers; log "
+    "standardises sign(x) log(1 + |x|)",
+    choices=("buckets", "standardise", "log"),
 )
 
 
 def numeric_encoder(kept: str, buckets: int = 32) -> QuantileBuckets | Binned:
     """The encoder of a numeric field; `kept` is the option's value."""
-    return QuantileBuckets(buckets) if kept == "buckets" else Binned()
+    if kept == "buckets":
+        return QuantileBuckets(buckets)
+    return BinnedLogarithms() if kept == "log" else Binned()
+
+
+def variant(kept: str) -> str:
+    """What the name of a set says where its numbers are in no buckets."""
+    return {"standardise": "standardised", "log": "logarithms"}[kept]

@@ -111,6 +111,25 @@ class Binned(Standardise):
         return dataclasses.replace(fitted, edges=edges)
 
 
+@dataclasses.dataclass(frozen=True)
+class BinnedLogarithms(Binned):
+    """`Binned`, of sign(x) log(1 + |x|): for skewed numbers, such as amounts of money."""
+
+    kind: ClassVar[str] = "standardise logarithms in bins"
+
+    def fit(self, counts: pl.DataFrame) -> BinnedLogarithms:
+        logarithms = pl.Series("value", signed_log(counts["value"].to_numpy()))
+        return super().fit(counts.with_columns(logarithms))
+
+    def values(self, column: pl.Series) -> np.ndarray:
+        return super().values(pl.Series(signed_log(column.cast(pl.Float64).to_numpy())))
+
+
+def signed_log(values: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
+    """sign(x) log(1 + |x|): of either sign, 0 at 0, and the same as log(1 + x) from there on."""
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
 def quantiles(
     values: Float64[np.ndarray, " K"], counts: Int64[np.ndarray, " K"], bins: int
 ) -> Float64[np.ndarray, " _"]:

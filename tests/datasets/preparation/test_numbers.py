@@ -7,6 +7,7 @@ from fitted import encode, fit
 
 from dtn_jax.datasets.preparation.encoders import (
     Binned,
+    BinnedLogarithms,
     QuantileBuckets,
     Standardise,
     field,
@@ -152,3 +153,13 @@ def test_bins_come_back_from_json():
     assert field("x", fitted) == Field(
         "x", "numeric", rows=2, standardised=True, edges=fitted.edges
     )
+
+
+def test_logarithms_of_either_sign_are_standardised_and_binned_in_their_own_units():
+    values = [-np.e + 1, 0.0, np.e - 1, np.e**2 - 1]  # logarithms -1, 0, 1, 2
+    fitted = fit(BinnedLogarithms(bins=3), values)
+    expected = (np.array([-1, 0, 1, 2]) - 0.5) / np.sqrt(1.25)
+    np.testing.assert_allclose(fitted.values(pl.Series(values)), expected, rtol=1e-6)
+    np.testing.assert_allclose(fitted.edges, expected, rtol=1e-6)
+    assert fitted.values(pl.Series([None, np.nan], dtype=pl.Float64)).tolist() == [1, 1]
+    assert from_json(to_json({"x": fitted})) == {"x": fitted}

@@ -15,6 +15,7 @@ from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
+from dtn_jax.datasets.preparation.numbers import signed_log
 from dtn_jax.datasets.shapes import Bool
 from dtn_jax.field import SEVERAL
 
@@ -119,7 +120,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
     if field.kind == "numeric":
         values = number(field.value, frame, reject)
         if field.log:
-            values = pl.Series(values.name, numbers.signed_log(values.to_numpy()), nan_to_null=True)
+            values = pl.Series(values.name, signed_log(values.to_numpy()), nan_to_null=True)
         return values
     column, wrong = field.value.both(frame)
     if wrong.any():

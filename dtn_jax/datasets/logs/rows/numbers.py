@@ -12,7 +12,7 @@ import polars as pl
 from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.preparation.bags import flat
-from dtn_jax.datasets.shapes import Bool, Float64
+from dtn_jax.datasets.shapes import Bool
 
 WRONG_TYPE = "wrong type"
 NOT_FINITE = "number that is not finite"
@@ -68,8 +68,3 @@ def lists(column: pl.Series) -> tuple[pl.Series, Bad]:
         reason: numbers.list.eval(test).list.any().fill_null(False).to_numpy()
         for reason, test in tests.items()
     }
-
-
-def signed_log(values: Float64[np.ndarray, " B"]) -> Float64[np.ndarray, " B"]:
-    """sign(x) log(1 + |x|): of either sign, 0 at 0, and the same as log(1 + x) from there on."""
-    return np.sign(values) * np.log1p(np.abs(values))

@@ -115,6 +115,8 @@ def read(
     """
     specs, stands = {}, {}
     for field in spec.fields:
+        if field.history is not None:  # a row to score brings its own
+            field = dataclasses.replace(field, history=None, value=of_column(field.name))
         if field.name in fixed:
             if field.value is None:
                 raise UserError(f"field {field.name!r} is a cross and has no value of its own")

@@ -8,6 +8,8 @@ share a key in one of 3,700 data sets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -60,6 +62,17 @@ def keys(column: pl.Series) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, 
     if numeric.any():
         values = texts.cast(pl.Int64, strict=False).fill_null(0).to_numpy()
         made = np.where(numeric.to_numpy(), number_keys(values), made)
+    return made, there
+
+
+def known(
+    column: pl.Series, unknown: Sequence[str]
+) -> tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+    """As `keys`, but values listed as unknown, as text, are missing too."""
+    made, there = keys(column)
+    if unknown:
+        theirs, _ = keys(pl.Series(list(unknown), dtype=pl.String))
+        there = there & ~np.isin(made, theirs)
     return made, there
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from dtn_jax.shared_files import replacing
 
 
-def new(path: pathlib.Path, dtype: type, rows: int) -> np.memmap:
+def new(path: pathlib.Path, dtype: type | np.dtype, rows: int) -> np.memmap:
     """An array `[rows]` in a new .npy file, for which the disk has set all bytes aside.
 
     Otherwise a write to it would end the process with a bus error once the disk is full.

@@ -11,7 +11,7 @@ import numpy as np
 
 from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.formula import times
-from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.datasets.logs.rows import cuts, user_histories, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
@@ -96,6 +96,7 @@ def prepare(
             if is_made_from(target, spec, made_from):  # by a command that has just ended
                 return check_kept(read(target), max_reject_rate)
             cut_times(job, team)
+            build_histories(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
             merge_statistics(job, team)
@@ -138,6 +139,20 @@ def cut_times(job: Work, team: Team) -> None:
         return  # no time parses, of which pass 1 gives an account
     shown = {name: times.show(value, job.time_unit) for name, value in job.cuts.items()}
     progress.say(f"split by time: validation from {shown['validation']}, test from {shown['test']}")
+
+
+def build_histories(job: Work, team: Team) -> None:
+    """Finds what each row's histories list, where they are made from the log's own rows."""
+    if not job.spec.histories():
+        return
+    team.stage(job, "events", range(len(job.units)), "events of histories")
+    target = job.folder / user_histories.FOLDER
+    team.first_alone(functools.partial(_build, job, target), target)
+
+
+def _build(job: Work, target: pathlib.Path) -> None:
+    with new_folder(target) as folder:
+        user_histories.build(job, folder)
 
 
 def _decide(job: Work, target: pathlib.Path) -> None:

@@ -2,10 +2,11 @@
 
     plan.json               files, units, and what else all processes must agree on
     schema_file.json        the schema file's content
-    times/  order/          of each unit, for splits that need to know the whole log first
+    times/  order/  events/ of each unit, for splits and histories, which need the whole log first
     machines.json           how many machines share the work
     failed.1.json           why the second of them ended
     cuts.json               where the splits by time are cut
+    ordered/  histories/    the split of each row by the order of users; what its histories list
     fit/00012/              statistics of unit 12; apart from its facts, its bad rows and its days
     merged/                 encoders, vocabularies, the layout and the shards of the set
     shards/00003.json       shard 3 is written
@@ -100,6 +101,7 @@ class Work:
     def of(self, stage: str, index: int) -> pathlib.Path:
         """Where the result of a stage's task is."""
         names = {"times": f"times/{index:05d}.npy", "order": f"order/{index:05d}"}
+        names |= {"events": f"events/{index:05d}"}
         names |= {"fit": f"fit/{index:05d}", "encode": f"shards/{index:05d}.json"}
         return self.folder / names[stage]
 

@@ -15,7 +15,7 @@ from shop_log import schema_file, small_pieces
 
 from dtn_jax.datasets.logs import mapped
 from dtn_jax.datasets.logs.fit import merge
-from dtn_jax.datasets.logs.rows import user_order
+from dtn_jax.datasets.logs.rows import by_user, user_order
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema import schema_file as schema_files
 from dtn_jax.datasets.logs.work.begin import told
@@ -99,8 +99,8 @@ def decided(job, name="ordered"):
 def test_a_split_depends_on_neither_the_files_nor_the_ranges_of_users(ordered, monkeypatch):
     each = (90, 0, 1, 200, 77)
     whole = decided(ordered(each))
-    monkeypatch.setattr(user_order, "RUN_ROWS", 20)
-    monkeypatch.setattr(user_order, "PART_ROWS", 30)
+    monkeypatch.setattr(by_user, "RUN_ROWS", 20)
+    monkeypatch.setattr(by_user, "PART_ROWS", 30)
     job = ordered(each, name="again")
     assert len(list(job.of("order", 3).glob("*.npy"))) == 10
     parted = decided(job)
@@ -122,13 +122,13 @@ def test_a_split_by_the_order_of_users_opens_one_file_at_a_time(ordered):
 
 
 def test_a_split_by_the_order_of_users_holds_a_range_of_them(ordered, monkeypatch):
-    monkeypatch.setattr(user_order, "PART_ROWS", 5_000)
+    monkeypatch.setattr(by_user, "PART_ROWS", 5_000)
     few, many = (ordered([10_000] * n, name=f"{n}", users=4_000) for n in (2, 20))
     assert peak(lambda: decided(many)) < peak(lambda: decided(few)) + 10**6
 
 
 def test_a_unit_of_any_size_is_collected_in_files(ordered, monkeypatch):
-    monkeypatch.setattr(user_order, "RUN_ROWS", 1_000)
+    monkeypatch.setattr(by_user, "RUN_ROWS", 1_000)
     few = peak(lambda: ordered([5_000], name="few"))
     assert (
         peak(lambda: ordered([50_000], name="many")) < few + 50_000 * 32

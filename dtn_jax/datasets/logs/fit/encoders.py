@@ -137,12 +137,13 @@ def field_keys(specs: Mapping[str, FieldSpec], rows: FieldValues) -> dict[str, K
 
 
 def known_keys(spec: FieldSpec, values: pl.Series) -> Keyed:
-    """The keys of values; those listed as unknown count as missing."""
-    made, there = keys.keys(values)
-    if spec.unknown:
-        unknown, _ = keys.keys(pl.Series(list(spec.unknown), dtype=pl.String))
-        there = there & ~np.isin(made, unknown)
-    return made, there
+    """The keys of values; those listed as unknown count as missing.
+
+    Of a history from the log's own rows the values are keys already, of known ones.
+    """
+    if spec.history is not None:
+        return values.to_numpy(), np.ones(len(values), bool)
+    return keys.known(values, spec.unknown)
 
 
 def bag_values(spec: FieldSpec, bag: pl.Series) -> pl.Series:

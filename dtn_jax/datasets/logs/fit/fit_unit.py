@@ -95,7 +95,7 @@ class TrainStatistics:
         spec = self.specs[name]
         longest = int(np.minimum(lengths(bag), spec.max_values).max(initial=0))
         self.longest[name] = max(self.longest[name], longest)
-        if spec.encoder == "vocabulary":
+        if spec.encoder == "vocabulary" and not spec.history:  # whose rows count themselves
             values = encoders.bag_values(spec, bag)
             made, there = encoders.known_keys(spec, values)
             self._count(spec.table, made[there], values.filter(pl.Series(there)))

@@ -12,10 +12,10 @@ from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column
 from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.logs.rows.columns import singles
+from dtn_jax.datasets.logs.rows.columns import history_columns, singles
 from dtn_jax.datasets.logs.rows.field_values import FieldValues, shown
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
-from dtn_jax.datasets.logs.schema.spec import Spec, TaskSpec
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
 from dtn_jax.datasets.shapes import Bool, Float32, Float64, Int64
 
 
@@ -30,6 +30,8 @@ class Rows(FieldValues):
       group: `[B]`; None without.
       weight: float64 `[B]`; None without.
       split: the column that says the split; None where something else does.
+      user: `[B]`, whose histories the row is in; None without histories.
+      events: bool `[B]` of each field with a history: whether later rows list this one.
     """
 
     numbers: Int64[np.ndarray, " B"]
@@ -38,6 +40,8 @@ class Rows(FieldValues):
     group: pl.Series | None
     weight: Float64[np.ndarray, " B"] | None
     split: pl.Series | None
+    user: pl.Series | None = None
+    events: dict[str, Bool[np.ndarray, " B"]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -53,9 +57,12 @@ class Rows(FieldValues):
                 return None
             return column.filter(kept) if isinstance(column, pl.Series) else column[mask]
 
-        others = ("numbers", "labels", "time", "group", "weight", "split")
+        others = ("numbers", "labels", "time", "group", "weight", "split", "user")
         return Rows(
-            fields.values, fields.weights, **{name: of(getattr(self, name)) for name in others}
+            fields.values,
+            fields.weights,
+            **{name: of(getattr(self, name)) for name in others},
+            events={name: event[mask] for name, event in self.events.items()},
         )
 
 
@@ -64,7 +71,7 @@ def columns(spec: Spec) -> tuple[str, ...]:
     expressions = [t.label for t in spec.tasks] + [t.known for t in spec.tasks]
     named = [*field_values.columns(spec.fields)]
     named += [name for e in expressions if e is not None for name in e.columns]
-    named += [spec.time, spec.group, spec.weight, spec.split.column]
+    named += [spec.time, spec.group, spec.weight, spec.split.column, *history_columns(spec)]
     return tuple(dict.fromkeys(name for name in named if name))
 
 
@@ -105,6 +112,7 @@ class Checker:
         split = frame[spec.split.column] if spec.split.column else None
         if split is not None:
             self._check(split.is_not_null(), "missing split", split)
+        histories = spec.histories()
         every = Rows(
             fields.values,
             fields.weights,
@@ -114,6 +122,8 @@ class Checker:
             group=group,
             weight=weight,
             split=split,
+            user=frame[histories[0].history.by] if histories else None,
+            events={field.name: self._event(field, frame) for field in histories},
         )
         return every.take(self._good)
 
@@ -142,6 +152,14 @@ class Checker:
         good = (values >= 0).fill_null(False)
         self._check(good, "weight that is no finite number, 0 or more", frame[name])
         return values.fill_null(0.0).to_numpy()
+
+    def _event(self, field: FieldSpec, frame: pl.DataFrame) -> Bool[np.ndarray, " B"]:
+        where = field.history.where
+        if where is None:
+            return np.ones(len(frame), bool)
+        told, wrong = where.read(frame, "truth")
+        self._check(~wrong, WRONG_TYPE, shown(where, frame))
+        return told.fill_null(False).to_numpy()
 
     def _label(self, task: TaskSpec, frame: pl.DataFrame) -> Float32[np.ndarray, " B"]:
         known = np.ones(len(frame), bool)

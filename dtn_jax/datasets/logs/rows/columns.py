@@ -37,7 +37,14 @@ def singles(spec: Spec) -> tuple[str, ...]:
     read = [e for task in spec.tasks for e in (task.label, task.known)]
     named = [*field_values.singles(spec.fields), *(e.column for e in read if e is not None)]
     named += [spec.time, spec.group, spec.weight, spec.split.column]
+    named += [field.history.by for field in spec.histories()]
     return tuple(dict.fromkeys(name for name in named if name))
+
+
+def history_columns(spec: Spec) -> tuple[str, ...]:
+    """The columns that say whose a history is, and which rows it lists."""
+    histories = [field.history for field in spec.histories()]
+    return tuple(name for h in histories for name in (h.by, *(h.where.columns if h.where else ())))
 
 
 def may_lack(spec: Spec) -> tuple[str, ...]:
@@ -46,7 +53,7 @@ def may_lack(spec: Spec) -> tuple[str, ...]:
         field: {*(field.value.columns if field.value else ()), *filter(None, [field.weights])}
         for field in spec.fields
     }
-    needed = {spec.time, spec.group, spec.weight, spec.split.column}
+    needed = {spec.time, spec.group, spec.weight, spec.split.column, *history_columns(spec)}
     for task in spec.tasks:
         needed |= {*task.label.columns, *(task.known.columns if task.known else ())}
     for field, own in read.items():
@@ -83,6 +90,8 @@ def _file(spec: Spec, address: str, types: Types) -> None:
     for field in spec.fields:
         if field.value is not None:
             _field(spec, field, address, types)
+        if field.history is not None:
+            _history(spec, field, address, types)
     for task in spec.tasks:
         where = f"{spec.path}, line {task.line}: label of {task.name!r}"
         expression.check(task.label, types, f"{address}: {where}", "number")
@@ -103,6 +112,14 @@ def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     if field.weights:
         _is_there(f"{address}: {where}: weights", types, field.weights)
         _has(where, address, types, field.weights, LISTS)
+
+
+def _history(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
+    where = f"{spec.path}, line {field.line}: history of field {field.name!r}"
+    _is_there(f"{address}: {where}: by", types, field.history.by)
+    _has(where, address, types, field.history.by, SINGLE)
+    if field.history.where is not None:
+        expression.check(field.history.where, types, f"{address}: {where}: where", "truth")
 
 
 def _is_there(where: str, types: Types, name: str) -> None:

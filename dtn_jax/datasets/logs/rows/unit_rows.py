@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from dtn_jax.datasets.logs.raw import read
-from dtn_jax.datasets.logs.rows import splits, user_order
+from dtn_jax.datasets.logs.rows import splits, user_histories, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Checker, Rows, columns
 from dtn_jax.datasets.logs.rows.columns import may_lack
@@ -58,8 +58,11 @@ def split_rows(
     """The same rows with their splits, down-sampled."""
     file = work.units[index].file
     cuts = work.cuts
+    histories = user_histories.Listed(work, index) if work.spec.histories() else None
     order = user_order.Assigned(work, index) if work.spec.split.by == "user_order" else None
     for rows in checked(work, index, account, chunk_rows):
+        if histories is not None:
+            rows.values |= histories.next(len(rows))
         if order is not None:
             found = order.next(len(rows))
         else:

@@ -24,6 +24,7 @@ def check(spec: Spec, root: Node) -> None:
       root: of the file, for lines.
     """
     leaks(spec, root)
+    users(spec, root)
     crosses(spec, root)
     tables(spec, root)
     graph(spec, root)
@@ -67,6 +68,17 @@ def leaks(spec: Spec, root: Node) -> None:
             raise root.value[key].error(
                 f"the {key} column {column!r} is a column of the label of task {task.name!r} "
                 f"(line {task.line}): {reason}"
+            )
+
+
+def users(spec: Spec, root: Node) -> None:
+    """All histories are made user by user in the same way."""
+    histories = spec.histories()
+    for field in histories[1:]:
+        if field.history.by != histories[0].history.by:
+            raise _at(root, field).error(
+                f"the history of field {field.name!r} is by {field.history.by!r}, that of "
+                f"{histories[0].name!r} by {histories[0].history.by!r}: expected one column"
             )
 
 

@@ -86,6 +86,12 @@ FIELD = {
         "must be given",
         only=SEQUENCE,
     ),
+    "history": Key(
+        "mapping",
+        "in place of a column and a target, makes the lists from the log's own rows: a user's "
+        "earlier values, strictly before the row's time",
+        only=SEQUENCE,
+    ),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, SEVERAL),
     "keep": Key(
         "text",
@@ -103,6 +109,13 @@ FIELD = {
         only=SEVERAL,
     ),
     "length": Key("whole number", "of each list", "must be given", (), 1, ("vector",), MANY),
+}
+
+HISTORY = {
+    "of": Key("text", "the field whose earlier values are listed, such as the item"),
+    "where": Key("expression", "which rows count, such as click == 1", "all"),
+    "last": Key("whole number", "how many values are kept, the newest", "50", (), 1),
+    "by": Key("column", "of users; a history is made from one user's rows", "the group"),
 }
 
 TASK = {
@@ -154,6 +167,7 @@ ABOUT = {
 SECTIONS = {
     "the file": FILE,
     "a field": FIELD,
+    "history": HISTORY,
     "a task": TASK,
     "split": SPLIT,
     "time": TIME,

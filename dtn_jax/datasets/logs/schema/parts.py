@@ -8,7 +8,14 @@ from typing import Any
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
-from dtn_jax.datasets.logs.schema.spec import ENCODERS, LISTED, FieldSpec, InputSpec, TaskSpec
+from dtn_jax.datasets.logs.schema.spec import (
+    ENCODERS,
+    LISTED,
+    FieldSpec,
+    HistorySpec,
+    InputSpec,
+    TaskSpec,
+)
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
@@ -90,11 +97,11 @@ def expression(node: Node, key: str, time: str, unit: str) -> Expression:
     return parse(inner.value, f"{inner.where}: {key}", time, unit)
 
 
-def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
+def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
     what = f"field {name!r}"
     given = options(node, keys.FIELD, what)
     given.pop("name", None)
-    kind = given.setdefault("kind", "categorical")
+    kind = given.setdefault("kind", "sequence" if "history" in given else "categorical")
     encoder = given.setdefault("encoder", ENCODERS[kind][0])
     if encoder not in ENCODERS[kind]:
         others = [other for other, words in ENCODERS.items() if encoder in words]
@@ -104,9 +111,15 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
         except UserError as error:
             raise UserError(f"{error}{hint}") from None
     having(node, given, keys.FIELD, what, kind, encoder)
+    if "history" in given:
+        for key in {"column", "value", "target", "max_values", "keep", "longest"} & given.keys():
+            raise node.value[key].error(f"{what} has a history, in place of {key!r}: expected one")
+        given |= history(given["history"], what, time, unit, group)
     if kind == "sequence":
         if "target" not in given:
-            raise node.error(f"{what} is a sequence: expected a target, such as target: item")
+            raise node.error(
+                f"{what} is a sequence: expected a target, such as target: item, or a history"
+            )
         given = {"keep": "last", "pooling": "mean"} | given
     sources = [key for key in ("column", "value", "cross") if key in given]
     if len(sources) > 1:
@@ -124,7 +137,7 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
         given["value"] = expression(node, "value", time, unit)
         if kind in LISTED and not given["value"].column:
             raise node.value["value"].error(f"{what} is a {kind}: expected a column of lists")
-    else:
+    elif "history" not in given:
         given["value"] = of_column(column)
     if "cross" in given:
         for key in {"scored_as", "optional"} & given.keys():
@@ -154,6 +167,22 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
     if "weights" in given and given.get("pooling") == "max":
         raise node.value["weights"].error(f"{what}: max pooling has no use for weights")
     return FieldSpec(name=name, line=node.line, **given)
+
+
+def history(node: Node, what: str, time: str, unit: str, group: str) -> dict[str, Any]:
+    """The options of a field that has this history."""
+    what = f"history of {what}"
+    given = options(node, keys.HISTORY, what)
+    if "of" not in given:
+        raise node.error(f"{what}: expected 'of', the field whose values it lists, as in of: item")
+    if not time:
+        raise node.error(f"{what} is earlier in time: expected a time column, such as time: t")
+    by = given.get("by", group)
+    if not by:
+        raise node.error(f"{what}: expected 'by', the column of users, as in by: user_id")
+    where = expression(node, "where", time, unit) if "where" in given else None
+    made = {"history": HistorySpec(by=by, where=where), "target": given["of"]}
+    return made | ({"max_values": given["last"]} if "last" in given else {})
 
 
 def task(name: str, node: Node, time: str, unit: str) -> TaskSpec:

@@ -28,7 +28,7 @@ from typing import Any
 from dtn_jax.datasets.logs.formula.expression import FUNCTIONS, Expression
 from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
 from dtn_jax.datasets.logs.schema.forms import Key
-from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
 from dtn_jax.errors import UserError
 from dtn_jax.field import SCALED
@@ -41,6 +41,7 @@ SINCE = {
     "embedding": SCALED,
     "bins": 0,
     "target": "",
+    "history": None,
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
@@ -85,7 +86,7 @@ def read(root: yaml_lines.Node) -> Spec:
         parts.task(n, node, time, unit) for n, node in parts.named(given["tasks"], "task")
     )
     fields = tuple(
-        parts.field(n, node, time, unit) for n, node in parts.named(given["fields"], "field")
+        parts.field(n, node, time, unit, group) for n, node in parts.named(given["fields"], "field")
     )
     fields = checks.with_targets(fields, root)
     sampled = given.get("sample_negatives")
@@ -114,7 +115,12 @@ def timed(spec: Spec, unit: str) -> Spec:
     def known(expression: Expression | None) -> Expression | None:
         return expression and expression.timed(spec.time, unit)
 
-    fields = tuple(dataclasses.replace(f, value=known(f.value)) for f in spec.fields)
+    def of(field: FieldSpec) -> FieldSpec:
+        history = field.history
+        history = history and dataclasses.replace(history, where=known(history.where))
+        return dataclasses.replace(field, value=known(field.value), history=history)
+
+    fields = tuple(map(of, spec.fields))
     tasks = tuple(
         dataclasses.replace(t, label=known(t.label), known=known(t.known)) for t in spec.tasks
     )

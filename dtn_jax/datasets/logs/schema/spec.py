@@ -24,6 +24,19 @@ TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class HistorySpec:
+    """Which earlier rows of the log a sequence lists, strictly before the row's time.
+
+    Attributes:
+      where: which rows count; None: all.
+      by: the column of users; rows with the same value are one user's.
+    """
+
+    by: str
+    where: Expression | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FieldSpec:
     """One input of the model. Every option has a meaning for some kinds or encoders alone.
 
@@ -48,6 +61,7 @@ class FieldSpec:
       bins: standardise (numeric): quantiles of train that are kept as edges of bins; 0 is none.
       weights: bag: the list column of the values' weights.
       target: sequence: the field whose value its ids are earlier ones of, such as the item.
+      history: sequence: the log's own rows from which its lists are made, in place of a column.
       max_values: bag, sequence: how many values are kept.
       keep: bag, sequence: which ones of a longer list, one of KEEPS.
       longest: bag, sequence: a row whose list is longer is rejected; 0 is no limit.
@@ -74,6 +88,7 @@ class FieldSpec:
     bins: int = 0
     weights: str = ""
     target: str = ""
+    history: HistorySpec | None = None
     max_values: int = 50
     keep: str = "first"
     longest: int = 0
@@ -191,6 +206,10 @@ class Spec:
     def fixed(self) -> dict[str, str | None]:
         """{field: the value, as text, that stands for its own when rows are scored}."""
         return {field.name: field.scored_as[0] for field in self.fields if field.scored_as}
+
+    def histories(self) -> tuple[FieldSpec, ...]:
+        """The fields whose lists are made from the log's own rows."""
+        return tuple(field for field in self.fields if field.history)
 
     def optional(self) -> tuple[str, ...]:
         """The fields that a log, or a row to score, may lack."""

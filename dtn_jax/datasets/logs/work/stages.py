@@ -13,7 +13,7 @@ from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.fit.fit_unit import fit_unit
 from dtn_jax.datasets.logs.formula import times as log_times
 from dtn_jax.datasets.logs.raw import read
-from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.datasets.logs.rows import cuts, user_histories, user_order
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.unit_rows import checked
 from dtn_jax.datasets.logs.work_folder import Work
@@ -47,9 +47,18 @@ def collect_order(job: Work, unit: int) -> int:
     return account.rows
 
 
+def collect_events(job: Work, unit: int) -> int:
+    """Writes the users, times and events of a unit's rows, `events/00012/`."""
+    account = Account()
+    with work.new_folder(job.of("events", unit)) as folder:
+        user_histories.collect(job.spec, checked(job, unit, account), folder)
+    return account.rows
+
+
 TASKS: dict[str, Callable[[Work, int], int]] = {
     "times": count_times,
     "order": collect_order,
+    "events": collect_events,
     "fit": fit_unit,
     "encode": encode_shard,
 }

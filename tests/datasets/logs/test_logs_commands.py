@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from shop_log import everything, rows, schema_file, write
+from shop_log import SCHEMA, everything, rows, schema_file, write
 
 from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.errors import UserError
@@ -32,7 +32,8 @@ def shop(tmp_path_factory):
     """A log, its schema file, and the set that one process made of it."""
     folder = tmp_path_factory.mktemp("shop")
     source = write(folder / "raw", rows(3000), files=6)
-    schema = schema_file(folder)
+    history = "  clicked: {history: {of: item, where: click == 1, last: 3}}\n"
+    schema = schema_file(folder, SCHEMA.replace("tasks:", f"{history}tasks:"))
     return source, schema, logs.prepare(schema, source, folder / "data", processes=1)
 
 

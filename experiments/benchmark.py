@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -30,6 +31,7 @@ from .suites import (
     gpu,
     histories,
     known_history,
+    kuairand_histories,
     logs,
     logs_killed,
     peers,
@@ -69,6 +71,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "replicas": replicas.measure,
     "histories": histories.measure,
     "known_history": known_history.measure,
+    "kuairand_histories": kuairand_histories.measure,
     "score": score.measure,
     "sharded": sharded.measure,
     "copied": copied.measure,
@@ -113,7 +116,9 @@ def main(arguments: Sequence[str]) -> None:
         )
     known = parser.parse_args(arguments)
     names = (
-        every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
+        every_suite(known.compiled_venv, known.manual_dir)
+        if known.suite == "all"
+        else (known.suite or "").split(",")
     )
     for name in names:
         choose("suite", name, [*SUITES, "all"])
@@ -151,15 +156,20 @@ def main(arguments: Sequence[str]) -> None:
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
-def every_suite(venv: str) -> list[str]:
+def every_suite(venv: str, manual_dir: str) -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
-    its compilers."""
+    its compilers, `kuairand_histories` the data."""
     backend = "gpu" if jax.default_backend() == "cpu" else "peers"
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}
-    try:
-        compiled.find_python(venv)
-    except UserError as error:
-        reasons["compiled"] = str(error)
+    needs = {
+        "compiled": functools.partial(compiled.find_python, venv),
+        "kuairand_histories": functools.partial(kuairand_histories.raw_files, manual_dir),
+    }
+    for name, find in needs.items():
+        try:
+            find()
+        except UserError as error:
+            reasons[name] = str(error)
     for name, reason in reasons.items():
         screen.say(f"leaving out {name}: {reason}")
     return [name for name in SUITES if name not in reasons]

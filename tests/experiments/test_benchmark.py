@@ -114,8 +114,15 @@ def test_a_package_that_cannot_be_installed_is_told(monkeypatch, tmp_path):
 
 def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch, tmp_path):
     none = str(tmp_path / "none")
-    assert set(benchmark.every_suite(none)) == set(benchmark.SUITES) - {"gpu", "compiled"}
+    assert set(benchmark.every_suite(none, none)) == set(benchmark.SUITES) - {
+        "gpu",
+        "compiled",
+        "kuairand_histories",
+    }
     assert "leaving out compiled" in capsys.readouterr().out
     monkeypatch.setattr("experiments.suites.compiled.suite.find_python", lambda venv: "python")
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert set(benchmark.every_suite("")) == set(benchmark.SUITES) - {"peers"}
+    assert set(benchmark.every_suite("", none)) == set(benchmark.SUITES) - {
+        "peers",
+        "kuairand_histories",
+    }

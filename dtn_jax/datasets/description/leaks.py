@@ -29,6 +29,7 @@ SCORED = 200_000  # rows of validation, at most; of a vector, of train too
 BUCKETS = 32  # of a standardised number, or of a vector's entry
 
 VALUE, KNOWN, COUNT = "its value", "whether it is known", "how many values"
+TARGET = "whether it lists its target"  # as a history does that the row itself has slipped into
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Alone:
     Attributes:
       field: its name.
       key: task@space, the space of the task's loss.
-      by: VALUE; KNOWN, whether it is; or COUNT, of a bag, how many of its values are known.
+      by: VALUE; KNOWN, whether it is; COUNT, of a bag, how many of its values are known; or TARGET,
+        of a sequence, whether its newest value is its target, or an earlier one is.
       auc: on validation.
       entry: of a vector, the number that was taken; else None.
     """
@@ -101,6 +103,10 @@ def _of_field(
     by = KNOWN if field.slots == 1 else COUNT
     if any(len(np.unique(own)) > 1 for own in there):
         columns = itertools.chain(columns, [_Column(by, field.slots + 1, *there)])
+    if field.target:
+        target = slots_of(schema.fields)[field.target]
+        listed = [_listed(own, s.ids[:, target]) for own, s in zip(ids, samples, strict=True)]
+        columns = itertools.chain(columns, [_Column(TARGET, 3, *listed)])
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
         for task in tasks:
@@ -111,6 +117,14 @@ def _of_field(
                 figure = Alone(field.name, task.key, column.by, area, column.entry)
                 best[place] = in_train, figure
     return [figure for _, figure in best.values()]
+
+
+def _listed(ids: Int[np.ndarray, "B S"], target: Int[np.ndarray, "B 1"]) -> np.ndarray:
+    """`[B, 1]`: 2 where the newest id is the target, 1 where an earlier one is, 0 where none is."""
+    newest = np.maximum((ids >= 0).sum(axis=1, keepdims=True) - 1, 0)
+    last = (np.take_along_axis(ids, newest, axis=1) == target) & (target > 0)
+    some = ((ids == target) & (target > 0)).any(axis=1, keepdims=True)
+    return (some.astype(np.int32) + last).astype(np.int32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,6 +101,23 @@ def test_a_planted_leak_is_named(tmp_path, line, column):
         assert [f.entry for f in suspects] == [1]
 
 
+def test_a_row_in_its_own_history_is_named(tmp_path):
+    """As an off-by-one makes it: the newest value of an ordered row is the row's own item."""
+    frame, draw = log(), np.random.default_rng(1)
+    past = draw.integers(1, 500, (len(frame), 3)).tolist()
+    own = frame.select("item", "order").rows()
+    bought = [[*old, item] if order else old for old, (item, order) in zip(past, own)]
+    frame = frame.with_columns(bought=pl.Series(bought), earlier=pl.Series(past))
+    lines = "\n".join(
+        f"  {n}: {{kind: sequence, target: item, max_values: 3}}" for n in ("bought", "earlier")
+    )
+    found = describe.describe(
+        prepared(tmp_path, frame, SCHEMA.replace("tasks:", f"{lines}\ntasks:"))
+    )
+    suspects = {(f.field, f.by, f.key) for f in found.alone if f.suspect}
+    assert suspects == {("bought", leaks.TARGET, "order@all")}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_random_labels_have_no_suspect(tmp_path, seed):
     """Fitted on train and scored on validation, not even rare values tell them."""

@@ -55,5 +55,5 @@ def _walk(jaxpr, source: dict, outputs, weights) -> None:
             known = set(within.values())
             _walk(called, within, outputs, weights)
             for outer, own in zip(equation.outvars, called.outvars):
-                if within.get(own) in known:  # it comes out as it went in
+                if own in within and within[own] in known:  # it comes out as it went in
                     source[outer] = within[own]

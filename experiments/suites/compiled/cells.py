@@ -14,9 +14,11 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError, choose
+from dtn_jax.models.histories import HISTORIES
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID
 
+from ..histories import MEAN
 from ..step import FIELDS, released_config
 from .topologies import check_topology
 
@@ -39,14 +41,21 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("adam", "adagrad", "sgd"),
     "dtype": ("float32", "bfloat16"),
     "strategy": ("shard", "pmap"),
+    "pooling": (MEAN, *HISTORIES),
 }
-NUMBERS = {"rows": "rows", "E": "dim", "each": "each"}  # key in a cell: attribute
+NUMBERS = {
+    "rows": "rows",
+    "E": "dim",
+    "each": "each",
+    "history": "history",
+}  # key in a cell: attribute
 GRAMMAR = (
     "TOPOLOGY,WORD,... with a topology (v5e:2x2, v6e:8x8, v5p:4x4x4, h100:64 and others), a model "
     f"({', '.join(MODELS)}), a kind (train, score, create: the initialisation, or update: look-up "
     "and row update alone, without a model), an optimizer (adam, adagrad, sgd), float32 or "
     "bfloat16 tables, shard or pmap, and rows=1e7 of all tables, E=64, each=1024 examples a "
-    "device; what stands first, or is given here, is the default"
+    "device, history=50 earlier items beside one of the fields (default: none) and how they are "
+    f"pooled ({', '.join((MEAN, *HISTORIES))}); what stands first, or is given here, is the default"
 )
 
 
@@ -62,6 +71,8 @@ class Cell:
       rows: V, of all tables.
       dim: E.
       each: examples a device and step.
+      history: slots of a sequence whose target is the first field; 0 is none.
+      pooling: of that sequence.
     """
 
     topology: str
@@ -73,6 +84,8 @@ class Cell:
     rows: int = 10**7
     dim: int = 64
     each: int = 1024
+    history: int = 0
+    pooling: str = MEAN
 
     @property
     def name(self) -> str:
@@ -84,7 +97,7 @@ class Cell:
             value = getattr(self, attribute)
             if key != "rows" and value != default[attribute]:
                 named.append(f"{key}={short(value)}")
-        for attribute in ("optimizer", "dtype", "strategy"):
+        for attribute in ("optimizer", "dtype", "strategy", "pooling"):
             value = getattr(self, attribute)
             named.append(value if value != default[attribute] else "")
         return ",".join(filter(None, named))
@@ -107,10 +120,14 @@ class Cell:
         config.data.batch_size = config.data.eval_batch_size = self.each * devices
         config.optim.tables, config.optim.table_dtype = self.optimizer, self.dtype
         config.parallel.strategy = self.strategy
+        config.model.histories = "" if self.pooling == MEAN else self.pooling
         return config
 
     def schema(self) -> Schema:
         fields = tuple(Field(f"f{i}", rows=self.rows // FIELDS) for i in range(FIELDS))
+        if self.history:
+            like = {"kind": "sequence", "table": "f0", "target": "f0", "pooling": "mean"}
+            fields += (Field("seen", rows=fields[0].rows, slots=self.history, **like),)
         return Schema("compiled", fields, (Task("click"), Task("order", upstream=("click",))))
 
 
@@ -144,6 +161,8 @@ def read_cell(text: str) -> Cell:
         )
     if (cell.kind == "update") == bool(cell.model):
         raise UserError(f"{text!r}: expected a model ({', '.join(MODELS)}) or the kind update")
+    if cell.pooling != MEAN and not cell.history:
+        raise UserError(f"{text!r}: {cell.pooling} pools a history; give its slots, history=50")
     return cell
 
 

@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
         (made / "importance.md").write_text(text)
         folder = workdir / FOLDER
         written.swap(made, folder, [f"{name}.png" for name in markdown.PICTURES])
-    for table in tables.tables(found):
+    for table in tables.tables(found, screen.console().width):
         screen.show(table)
     print(f"Numbers and pictures are in {folder}")
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-import rich.box
 import rich.console
-import rich.table
-import rich.text
 
 from dtn_jax.analysis.figures import ABSOLUTE, FACTOR, about_noise, marked, number, unit, wrapped
 from dtn_jax.analysis.importance import Z
+from dtn_jax.analysis.titled import titled
+from dtn_jax.report.terminal import WIDE
 
 SHOWN = 20  # fields
-ROOMY = 3  # keys, at most, whose intervals fit a terminal of 80 columns
+ROOMY = 3  # keys, at most, whose intervals fit a terminal of WIDE columns
 
 
 def ranked(by_key: Mapping[str, Mapping[str, Mapping]]) -> list[str]:
@@ -28,10 +27,10 @@ def ranked(by_key: Mapping[str, Mapping[str, Mapping]]) -> list[str]:
     return sorted(by_key[keys[0]], key=share, reverse=True)
 
 
-def tables(found: Mapping) -> Iterator[rich.console.Group]:
-    """Every table of what `explain` found, each under its title."""
+def tables(found: Mapping, width: int = WIDE) -> Iterator[rich.console.Group]:
+    """Every table of what `explain` found, each under its title; `width`: of the terminal."""
     for method, facts in found["methods"].items():
-        yield importance_table(method, facts)
+        yield importance_table(method, facts, width)
     for method, facts in found["methods"].items():
         if len(own_spaces(facts["divergence"]["keys"])) > 1:
             yield divergence_table(method, facts["divergence"])
@@ -46,29 +45,6 @@ def tables(found: Mapping) -> Iterator[rich.console.Group]:
         yield conflict_table(found["conflict"])
     if found["pairs"]:
         yield pairs_table(found["pairs"])
-
-
-def titled(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    below: str = "",
-    whole: Collection[int] = (0,),
-) -> rich.console.Group:
-    """A table under a title, which may be wider than it; cells of `whole` columns stay one line."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(
-            name,
-            justify="right" if i else "left",
-            vertical="bottom",
-            no_wrap=i in whole,
-            overflow="ellipsis" if i in whole else "fold",
-        )
-    for cells in rows:
-        table.add_row(*cells)
-    parts = [rich.text.Text(title, "bold"), table, rich.text.Text(below, "dim")]
-    return rich.console.Group(*parts)
 
 
 def titles_of(facts: Mapping) -> dict[str, str]:
@@ -87,8 +63,8 @@ def bare(one: Mapping, method: str) -> str:
     return marked(FACTOR * one["mean"], method == ABSOLUTE or one["mean"] > Z * one["error"])
 
 
-def importance_table(method: str, facts: Mapping) -> rich.console.Group:
-    """With intervals where there is room for them."""
+def importance_table(method: str, facts: Mapping, width: int = WIDE) -> rich.console.Group:
+    """With intervals where there is room for them; many keys are in several tables."""
     by_key = facts["importance"]
     fields, roomy = ranked(by_key), len(by_key) <= ROOMY
 
@@ -103,7 +79,7 @@ def importance_table(method: str, facts: Mapping) -> rich.console.Group:
     below = f"{rest} less important fields are in importance.csv\n" if rest else ""
     what = "± half its 95 % interval" if roomy else about_noise(method)
     title = f"{method}: {unit(method, titles_of(facts).values())}, {what}"
-    return titled(title, ["field", *map(wrapped, by_key)], rows, below)
+    return titled(title, ["field", *map(wrapped, by_key)], rows, below, width=width)
 
 
 def divergence_table(method: str, facts: Mapping) -> rich.console.Group:

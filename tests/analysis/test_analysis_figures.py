@@ -5,6 +5,7 @@ import io
 
 import drawn_figures
 import numpy as np
+import pytest
 import rich.console
 from drawn_figures import below
 
@@ -49,6 +50,22 @@ def test_a_terminal_without_room_for_intervals_has_the_same_brackets():
     title, table, _ = tables.importance_table("permutation", facts).renderables
     assert list(table.columns[1].cells) == ["100", "(10.0)"]
     assert "in brackets: within noise of 0" in title.plain
+
+
+@pytest.mark.parametrize("width", [*range(60, 82), 400])
+def test_a_terminal_without_room_for_all_keys_has_several_tables(width):
+    """No name and no number is broken; the fields stand in each table."""
+    names = ["watch_seconds", "@all", "favourite", "@favourite"]
+    keys = [f"{task}{space}" for task in names[::2] for space in (*names[1::2], "@a", "@b")]
+    by_field = {"last_items": {"mean": -0.0105, "error": 0.01}, "x": {"mean": 0.5, "error": 0.01}}
+    console = rich.console.Console(width=width, file=io.StringIO())
+    facts = {"importance": dict.fromkeys(keys, by_field)}
+    console.print(tables.importance_table("unknown", facts, width))
+    words = console.file.getvalue().split()
+    assert words.count("(-10.5)") == len(keys)
+    assert [words.count(name) for name in names] == [4, 2, 4, 2]
+    assert words.count("last_items") == words.count("field")
+    assert (words.count("field") == 1) == (width == 400)
 
 
 def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):

@@ -16,7 +16,7 @@ from dtn_jax.datasets.description import describe
 from dtn_jax.datasets.description.labels import Day
 from dtn_jax.report.description import label_pictures, overview
 from dtn_jax.report.description.drawing import short
-from dtn_jax.report.description.grid import moment, number, share
+from dtn_jax.report.description.grid import Grid, as_table, moment, number, share
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
 from dtn_jax.report.description.terminal import as_text
@@ -103,6 +103,23 @@ def test_the_terminal_has_80_columns(nasty):
     ):
         assert text in shown
     assert "…" not in shown.replace("… and", "")  # no number is cut off
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lines"),
+    [
+        (6, ["watch_seconds@click  "]),
+        (8, ["watch_seconds@click "]),
+        (9, ["watch_seconds", "@click"]),
+    ],
+)
+def test_a_name_breaks_at_its_space_and_only_where_a_table_is_wide(numbers, lines):
+    grid = Grid(("task@space", *["median"] * numbers), [["watch_seconds@click", *["0"] * numbers]])
+    console = rich.console.Console(file=io.StringIO(), width=80)
+    console.print(as_table(grid))
+    shown = console.file.getvalue().splitlines()
+    assert [line[: len(part)] for line, part in zip(shown[2:], lines)] == lines
+    assert max(map(len, shown)) <= 80
 
 
 def test_every_picture_is_drawn(nasty):

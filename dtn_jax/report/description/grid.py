@@ -11,6 +11,7 @@ import rich.table
 import rich.text
 
 from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.report.terminal import label, room_beside
 
 EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -37,14 +38,18 @@ class Grid:
 
 
 def as_table(grid: Grid) -> rich.table.Table:
-    """A grid for a terminal."""
+    """A grid for a terminal; where it is wide, columns are closer and task@space has two lines."""
+    shown = [list(cells) for cells in grid.rows[: grid.shown]]
+    first, *others = zip(grid.header, *shown)
+    room = room_beside(others)
+    dense = room - len(others) < max(map(len, first))
     table = rich.table.Table(
         box=rich.box.SIMPLE_HEAD,
         title=rich.text.Text(grid.title) if grid.title else None,
         title_justify="left",
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0 if dense else 1, 0, 0),
     )
     for i, name in enumerate(grid.header):
         left = i < grid.texts
@@ -55,8 +60,8 @@ def as_table(grid: Grid) -> rich.table.Table:
             no_wrap=not left,
             vertical="bottom",
         )
-    for row in grid.rows[: grid.shown]:
-        table.add_row(*(rich.text.Text(cell) for cell in row))
+    for name, *cells in shown:
+        table.add_row(*map(rich.text.Text, (label(name, room), *cells)))
     return table
 
 

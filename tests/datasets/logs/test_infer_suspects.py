@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import sampled
-from sampled import ROWS, draft, field
+from sampled import ROWS, draft, field, task
 
 from dtn_jax.datasets.logs.infer import suspects
 
@@ -111,6 +111,26 @@ def test_outcomes_that_are_no_labels_are_left_out():
         found = next(f for f in made.fields if f.name == name)
         assert found.suspect
         assert "an outcome by its name, and none of --labels" in found.reason
+
+
+def test_a_few_bad_rows_make_no_regression_of_a_label_nor_a_field():
+    stray = BUY.copy()
+    stray[[7, 8, 9]] = [2, 2, -1]
+    for labels in (("click",), ()):
+        made = task({"click": stray}, "click", labels)
+        assert made.options == {}
+        assert made.positives == stray[10:].sum() + stray[:7].sum()
+        assert made.notes == [
+            "0.075 % of its values are neither 0 nor 1, such as 2: bad rows, unless you say what "
+            "they mean, as in label: click >= 1"
+        ]
+    (left,) = (f for f in draft({"click": stray}).fields if f.name == "click")
+    assert "an outcome by its name" in left.reason
+    stray[10:20] = 2  # too many for bad rows
+    assert task({"click": stray}, "click", ("click",)).options["kind"] == "regression"
+    zeros = np.zeros(ROWS, int)
+    zeros[7:9] = 2, 3
+    assert task({"click": zeros}, "click", ("click",)).options["kind"] == "regression"
 
 
 def test_times_after_the_event_are_left_out():

@@ -105,7 +105,7 @@ def test_a_broken_line_is_shown(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b"a,b\n" + b"x" * 500 + b"\n\xff,\xfe\n1,2,3\n")
     ((chunk),) = raw_logs.chunks(path)
-    assert [reject.value for reject in chunk.broken] == ["x" * 80, "\ufffd,\ufffd", "1,2,3"]
+    assert [reject.value for reject in chunk.broken] == ["x" * 79 + "…", "\ufffd,\ufffd", "1,2,3"]
     assert chunk.frame.shape == (0, 2)
 
 

@@ -129,7 +129,7 @@ def _suspect_single(made: FieldDraft, c: Column, targets: list[suspects.Target])
         _overrule(made, why)
     if labels.is_binary(c) and names.is_yes_or_no(c.name):
         made.notes.append("if it happens after a row is shown, it is a label or a leak")
-    outcome = labels.is_binary(c) and c.distinct == 2 and names.is_outcome(c.name)
+    outcome = labels.is_binary(c) and c.distinct > 1 and names.is_outcome(c.name)
     if outcome or (c.is_number and c.distinct > 2 and names.is_value(c.name)):
         made.leave_out(
             "an outcome by its name, and none of --labels: what happens after a row was shown "

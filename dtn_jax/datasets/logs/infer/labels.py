@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Bool
 
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column
@@ -16,6 +17,7 @@ from dtn_jax.datasets.logs.infer.words import expression, formula, percent, quot
 from dtn_jax.errors import UserError, choose, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
 
+STRAY = 1e-3  # share of rows that may have another value than 0 and 1: prepare rejects so many
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen
 
 
@@ -57,7 +59,7 @@ def guesses(columns: Mapping[str, Column], taken: set[str]) -> list[str]:
     """
     free = [c for name, c in columns.items() if name not in taken and not why_none(c)]
     free = [c for c in free if not c.is_text]
-    binary = [c.name for c in free if is_binary(c) and c.distinct == 2]
+    binary = [c.name for c in free if is_binary(c) and c.distinct > 1]
     found = {name for name in binary if names.is_outcome(name)}
     found = found or {name for name in binary if names.is_yes_or_no(name)}
     found |= {c.name for c in free if c.distinct > 2 and names.is_value(c.name)}
@@ -65,10 +67,19 @@ def guesses(columns: Mapping[str, Column], taken: set[str]) -> list[str]:
 
 
 def is_binary(column: Column) -> bool:
-    """Of 0 and 1, or false and true."""
+    """Of 0 and 1, or false and true; beside both of 0 and 1, few rows may have other numbers."""
     if column.is_truth:
         return column.known > 0
-    return column.is_number and column.distinct in (1, 2) and set(column.different) <= {0, 1}
+    if not column.is_number or not column.known:
+        return False
+    strays = _strays(column)
+    few = column.counts[strays].sum() <= STRAY * column.known and (~strays).sum() == 2
+    return bool(few or not strays.any())
+
+
+def _strays(column: Column) -> Bool[np.ndarray, " V"]:
+    """Which of a column's different values are neither 0 nor 1."""
+    return ~np.isin(column.different.to_numpy(), [0, 1])
 
 
 def two_texts(column: Column) -> tuple[str, ...]:
@@ -142,6 +153,15 @@ def _task(column: Column, name: str, guessed: bool) -> TaskDraft:
             made.options["range"] = ["0", str(math.ceil(math.log1p(float(most))))]
     elif column.values.dtype != column.raw.dtype and column.is_truth and read:
         label = f"{read} == true"  # texts in any mixture of small and large letters
+    elif column.is_number and column.distinct > 2:
+        strays = _strays(column)
+        other = column.different[int(np.argmax(np.where(strays, column.counts, 0)))]
+        made.values = np.where(np.isin(values, [0, 1]), values, np.nan)
+        rate = column.counts[strays].sum() / column.known
+        made.notes.append(
+            f"{percent(float(rate))} of its values are neither 0 nor 1, such as {shown(other)}: "
+            f"bad rows, unless you say what they mean, as in label: {read or column.name} >= 1"
+        )
     if made.binary:
         known = max(int((~np.isnan(made.values)).sum()), 1)
         made.facts = f"{percent(made.positives / known)} positive{missing}"
@@ -180,8 +200,9 @@ def _task_name(column: str, taken: set[str]) -> str:
 
 
 def _none_found(columns: Mapping[str, Column], taken: set[str]) -> str:
-    binary = [n for n, c in columns.items() if n not in taken and is_binary(c) and c.distinct == 2]
+    binary = [n for n, c in columns.items() if n not in taken and is_binary(c) and c.distinct > 1]
     numbers = [n for n, c in columns.items() if n not in taken and c.is_number and c.distinct > 2]
+    numbers = [name for name in numbers if name not in binary]
     told = "no column is a label by its name (click, order, like, label, …, of 0 and 1; "
     told += "watch_seconds, rating, …, of numbers). Say which are: --labels=NAME,NAME"
     texts = [n for n, c in columns.items() if n not in taken and two_texts(c)]

@@ -15,7 +15,7 @@ class Reject:
       row: its number in its file: the line in a text file, otherwise counted from 1.
       reason: the same text for all rows of this kind, so that they can be counted by it.
       column: whose value is wrong; '' where it is the row.
-      value: what was found, cut to LONGEST characters.
+      value: what was found; of more than LONGEST characters, the first ones and '…'.
     """
 
     row: int
@@ -24,4 +24,5 @@ class Reject:
     value: str = ""
 
     def __post_init__(self):
-        object.__setattr__(self, "value", self.value[:LONGEST])
+        if len(self.value) > LONGEST:
+            object.__setattr__(self, "value", f"{self.value[: LONGEST - 1]}…")

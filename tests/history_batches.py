@@ -1,9 +1,13 @@
 """Random batches with two histories of items, of which some are empty."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from dtn_jax.interface import Batch
+from dtn_jax.interface import Batch, Inputs
 from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables import lookup
+from dtn_jax.tables.plan import TablePlan
 
 B, ITEMS = 64, 30
 SCHEMA = Schema(
@@ -40,3 +44,15 @@ def batch(rows=B, seed=0, dtype=np.float64) -> Batch:
         sample_weight=np.ones(rows, dtype),
         row_mask=np.arange(rows) < rows - 1,
     )
+
+
+def looked_up(plan: TablePlan, b: Batch) -> Inputs:
+    """Looked-up rows of a random table, as the model is given them."""
+    b = jax.tree.map(jnp.asarray, b)
+    rng = np.random.default_rng(1)
+    gathered = {}
+    for name, ids in lookup.row_ids(plan, b).items():
+        table = rng.normal(size=(plan.arrays[name].rows + 1, plan.arrays[name].width))
+        table[-1] = 0  # of padding
+        gathered[name] = jnp.asarray(table)[ids]
+    return lookup.to_inputs(plan, gathered, b)

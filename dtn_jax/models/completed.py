@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from dtn_jax.errors import UserError
 from dtn_jax.field import Field
+from dtn_jax.models.architectures import Architecture
 from dtn_jax.models.experts import takes
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.histories.with_histories import Poolings, WithHistories, ways
@@ -20,7 +22,7 @@ from dtn_jax.schema import Schema
 
 
 def completed(
-    architecture: nn.Module, model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype
+    architecture: Architecture, model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype
 ) -> nn.Module:
     """The architecture with what completes the embeddings of fields whose kind needs parameters:
     sequences that are pooled by the item at hand, vectors, and numbers with an embedding.
@@ -37,6 +39,12 @@ def completed(
     """
     if poolings := _poolings(model, schema, scale, dtype):
         architecture = WithHistories(architecture, poolings)
+    elif architecture.history_readers:
+        raise UserError(
+            "model.dtn.own_histories: a mean has no parameters that a task could have of its own, "
+            f"and data set {schema.name!r} may have no sequence field: give model.histories, one "
+            f"of {', '.join(HISTORIES)}"
+        )
     vectors = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
     if vectors:
         architecture = WithVectors(architecture, vectors, scale, dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from history_batches import PLACES, SCHEMA, SLOTS, batch
+from history_batches import PLACES, SCHEMA, SLOTS, batch, looked_up
 from other_values import another
 from toy_steps import build, config, leaves
 
@@ -21,22 +21,9 @@ from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.tables import lookup
 
 STEPS = 3
 NAMED = {"model__histories": "viewed=din,bought=bst"}
-
-
-def inputs_of(plan, b):
-    """Looked-up rows of a random table, as the model is given them."""
-    b = jax.tree.map(jnp.asarray, b)
-    rng = np.random.default_rng(1)
-    gathered = {}
-    for name, ids in lookup.row_ids(plan, b).items():
-        table = rng.normal(size=(plan.arrays[name].rows + 1, plan.arrays[name].width))
-        table[-1] = 0  # of padding
-        gathered[name] = jnp.asarray(table)[ids]
-    return lookup.to_inputs(plan, gathered, b)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +39,7 @@ def test_every_architecture_reads_pooled_histories(name, random_variables):
     with jax.enable_x64(True):
         c = config(model__architecture=name, model__dtype="float64", **NAMED)
         model, plan = build(c, SCHEMA)
-        inputs = inputs_of(plan, batch(16))
+        inputs = looked_up(plan, batch(16))
         variables = random_variables(model, inputs, train=False)
         got = jax.jit(lambda v, i: model.apply(v, i, train=False))(variables, inputs)
         params, fields = dict(variables["params"]), {}
@@ -81,7 +68,7 @@ def test_a_history_is_what_is_there_and_its_mean_where_nothing_else_is_said():
     with jax.enable_x64(True):
         _, plan = build(config(), SCHEMA)
         b = batch()
-        inputs = inputs_of(plan, b)
+        inputs = looked_up(plan, b)
         for name, slots in SLOTS.items():
             items, present = (np.asarray(a) for a in inputs.histories["shared"][name])
             there = (b.ids[:, slots] >= 0) & b.row_mask[:, None]
@@ -133,7 +120,7 @@ def test_flipping_an_option_changes_the_model(key, random_variables):
     found = []
     for given in ({}, {key.replace(".", "__"): value}):
         model, plan = build(config(model__histories=name, **given), SCHEMA)
-        inputs = inputs_of(plan, batch(16, dtype=np.float32))
+        inputs = looked_up(plan, batch(16, dtype=np.float32))
         variables = random_variables(model, inputs, train=False)
         shapes = jax.tree.map(jnp.shape, variables)
         found.append((shapes, model.apply(variables, inputs, train=False).logits["click"]))

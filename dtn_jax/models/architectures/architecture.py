@@ -64,6 +64,14 @@ class Architecture(nn.Module):
         """Raises UserError where the tasks or the options are not for this architecture."""
 
     @property
+    def history_readers(self) -> tuple[str, ...]:
+        """Tasks, or `shared`, that read histories which are pooled for them alone; () is none.
+
+        In place of the view `shared`, `inputs.fields` then has what each of them reads.
+        """
+        return ()
+
+    @property
     def groups(self) -> Groups:
         """The experts of each group of the first level."""
         return self.levels[0]

@@ -8,6 +8,10 @@ per example, among its own group (I) and among the others' and the shared group 
     released:  z =   sum_I a_m f_m + sum_{O,S} r_m f~_m ,   a, r = softmax(relu(f~_m . v_m + b_m))
     y = tower(z),  p = sigmoid(y), without gradient where it scales
 
+With `own_histories` x is a task's own: in it, histories are pooled for the task, by parameters of
+its own. What a task's group and its gates read of the user's past is then chosen as its experts
+are, task by task. The shared group reads histories that are pooled for all.
+
 So in `paper` the gates read the flat input x and do not depend on p; in `released`, the
 variant of the authors' code, p also moves the scores, and is inflated where positives weigh w in
 the loss: p = sigmoid(y + log w).
@@ -50,6 +54,9 @@ class DTN(Architecture):
     tsn: bool = option(True, "scale an upstream group by the upstream probability")
     shared_group: bool = option(True, "the group owned by all tasks")
     task_groups: bool = option(True, "a group a task")
+    own_histories: bool = option(
+        False, "a task's group and gates read histories that are pooled for this task alone"
+    )
     inflation: tuple[tuple[str, float], ...] = ()
 
     @classmethod
@@ -61,18 +68,32 @@ class DTN(Architecture):
     def check(cls, schema, own):
         if not (own.task_groups or own.shared_group):
             raise UserError("model.dtn: task_groups and shared_group are both off: no expert")
+        if own.own_histories and not own.task_groups:
+            raise UserError("model.dtn.own_histories: they are for task groups, which are off")
+
+    @property
+    def history_readers(self) -> tuple[str, ...]:
+        if not self.own_histories:
+            return ()
+        groups = {group for group, _ in self.groups}
+        return (*(task.name for task in self.tasks), *({SHARED} & groups))
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
-        fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
-        groups = self.experts(fields, inputs.codewords, train)
+        read = {
+            reader: self.input(name="input" if reader == SHARED else f"input_{reader}")(
+                fields, inputs.row_mask, train
+            )
+            for reader, fields in inputs.fields.items()
+        }
+        groups = self.experts(read if self.own_histories else read[SHARED], inputs.codewords, train)
         logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
             sides = {
                 "own": groups.get(task.name, {}),
                 "others": self.others(task, groups, probabilities),
             }
-            z, own_gates = self.fuse(task, flat(fields), sides)
+            z, own_gates = self.fuse(task, flat(read.get(task.name, read.get(SHARED))), sides)
             gates |= own_gates
             effective |= self.effective(task, own_gates, probabilities)
             logits[task.name] = self.tower(name=f"tower_{task.name}")(z, train)

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError, choose
-from dtn_jax.interface import History, Inputs, Outputs
+from dtn_jax.interface import SHARED, History, Inputs, Outputs
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
@@ -29,7 +29,7 @@ class WithHistories(nn.Module):
     """An architecture that reads the pooled vectors of sequence fields.
 
     Its parameters keep their paths. `histories_VIEW/FIELD` has those of a field's pooling in a
-    view.
+    view, or `histories_READER/FIELD` where the architecture has readers of their own.
 
     Attributes:
       architecture: reads the inputs.
@@ -44,11 +44,12 @@ class WithHistories(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        views = dict.fromkeys(self.architecture.history_readers, SHARED)
         fields = {
-            view: Histories(self.poolings, name=f"histories_{view}")(
-                embedded, inputs.histories[view], train
+            reader: Histories(self.poolings, name=f"histories_{reader}")(
+                inputs.fields[view], inputs.histories[view], train
             )
-            for view, embedded in inputs.fields.items()
+            for reader, view in (views or {view: view for view in inputs.fields}).items()
         }
         return self.architecture(inputs.replace(fields=fields), train)
 

@@ -4,6 +4,9 @@ Items belong to hidden clusters, and users like some of them. The log-odds of a 
 number of items of the target's cluster among the viewed ones, up to three, and depend on nothing
 else; so the best AUC is known. The model, shared_bottom without hidden layers, sees ids alone: it
 must learn which items belong together.
+
+A second label, a like, depends in the same way on other clusters of the same items. DTN learns
+both, with one pooling for all tasks or one a task (model.dtn.own_histories).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import tempfile
 
 import numpy as np
 import polars as pl
+from ml_collections import ConfigDict
 
 from configs import logs
 from dtn_jax.datasets.logs.prepare import prepare
@@ -21,7 +25,7 @@ from dtn_jax.models.histories import HISTORIES
 from dtn_jax.replicas import train_replicas
 
 from .histories import MEAN
-from .measured import Goal, Measured, Options
+from .measured import Cell, Goal, Measured, Options
 
 ROWS, ITEMS, CLUSTERS, USERS = 500_000, 400, 100, 5000
 LIKED, FAITHFUL = 8, 0.8  # clusters that a user likes, and the share of views that come from them
@@ -33,54 +37,72 @@ SCHEMA = f"""
 name: known_history
 fields:
   item:
-  viewed: {{kind: sequence, target: item, max_values: {MOST}}}
-tasks: [click]
+  viewed: {{{{kind: sequence, target: item, max_values: {MOST}}}}}
+tasks: [{{tasks}}]
 time: t
 """
+ALL, EACH = "din in DTN, for all tasks", "din in DTN, one a task"
 
 
 def measure(options: Options) -> Measured:
-    rows, goals = [], []
+    rows = []
     frame, odds = log(3000 if options.quick else ROWS)
     test = len(frame) - len(frame) // 10  # by time, the last tenth
-    best = auc(odds[test:], frame["click"].to_numpy()[test:].astype(float))
     with tempfile.TemporaryDirectory() as folder:
-        schema = pathlib.Path(folder) / "known.yaml"
-        schema.write_text(SCHEMA)
-        prepare(schema, frame, f"{folder}/data")
-        for way in (MEAN, *HISTORIES):
-            config = logs.get_config(f"shared_bottom,schema={schema}")
-            config.data.data_dir, config.replicas = f"{folder}/data", str(SEEDS)
-            config.model.experts, config.model.histories = "mlp", "" if way == MEAN else way
-            config.model.mlp.hidden = config.model.tower_hidden = ()
-            config.optim.learning_rate, config.optim.table_learning_rate = 0.003, 0.01
-            config.optim.table_init, config.optim.table_l2 = 0.1, 3e-4
-            config.train.epochs, config.train.max_steps = EPOCHS, 2 if options.quick else 0
-            found = train_replicas(config, f"{folder}/{way}")
-            aucs = np.asarray([run["test"]["click@all"]["auc"] for run in found])
-            share = (aucs - 0.5) / (best - 0.5)
-            rows.append(
-                {
-                    "pooling": way,
-                    "AUC": float(aucs.mean()),
-                    "sd": float(aucs.std(ddof=1)),
-                    "best AUC": best,
-                    "of the way": float(share.mean()),
-                }
-            )
-            if way == "din":
-                goals.append(Goal("din: of the way to the best AUC", FOUND, float(share.mean())))
-    title = f"test AUC of a log whose clicks depend on the history alone, {SEEDS} seeds"
+        for tasks in (("click",), ("click", "like")):
+            schema = pathlib.Path(folder) / f"known_{len(tasks)}.yaml"
+            schema.write_text(SCHEMA.format(tasks=", ".join(tasks)))
+            prepare(schema, frame.drop({"click", "like"} - {*tasks}), f"{folder}/data")
+            best = {
+                task: auc(odds[task][test:], frame[task].to_numpy()[test:].astype(float))
+                for task in tasks
+            }
+            for way in (MEAN, *HISTORIES) if len(tasks) == 1 else (ALL, EACH):
+                config = configured(schema, way)
+                config.data.data_dir = f"{folder}/data"
+                config.train.max_steps = 2 if options.quick else 0
+                found = train_replicas(config, f"{folder}/{way}")
+                rows += [row(way, task, found, best[task]) for task in tasks]
+    shares = {(r["pooling"], r["task"]): r["of the way"] for r in rows}
+    goals = [Goal("din: of the way to the best AUC", FOUND, shares["din", "click"])]
+    title = f"test AUC of a log whose labels depend on the history alone, {SEEDS} seeds"
     note = (
-        f"{ROWS:,} rows, {ITEMS} items in {CLUSTERS} hidden clusters, histories of up to {MOST}. "
-        "Of the way: from 0.5 to the AUC of the true log-odds. Settings were chosen on validation, "
-        "with DIN, and are the same for all."
+        f"{ROWS:,} rows, {ITEMS} items in {CLUSTERS} hidden clusters, others for each label, "
+        f"histories of up to {MOST}. Of the way: from 0.5 to the AUC of the true log-odds. "
+        "Settings were chosen on validation, with DIN and clicks alone, and are the same for all."
     )
     return Measured(title, rows, goals, [note])
 
 
-def log(rows: int) -> tuple[pl.DataFrame, np.ndarray]:
-    """The log, in order of time, and each row's true log-odds of a click."""
+def configured(schema: pathlib.Path, way: str) -> ConfigDict:
+    """The model that pools histories in a way."""
+    config = logs.get_config(f"{'dtn' if way in (ALL, EACH) else 'shared_bottom'},schema={schema}")
+    config.replicas = str(SEEDS)
+    config.model.experts, config.model.histories = "mlp", "" if way == MEAN else way
+    config.model.mlp.hidden = config.model.tower_hidden = ()
+    if way in (ALL, EACH):
+        config.model.histories, config.model.dtn.own_histories = "din", way == EACH
+    config.optim.learning_rate, config.optim.table_learning_rate = 0.003, 0.01
+    config.optim.table_init, config.optim.table_l2 = 0.1, 3e-4
+    config.train.epochs = EPOCHS
+    return config
+
+
+def row(way: str, task: str, found: list[dict], best: float) -> dict[str, Cell]:
+    """What was found of a task, beside its best AUC."""
+    aucs = np.asarray([run["test"][f"{task}@all"]["auc"] for run in found])
+    return {
+        "pooling": way,
+        "task": task,
+        "AUC": float(aucs.mean()),
+        "sd": float(aucs.std(ddof=1)),
+        "best AUC": best,
+        "of the way": float(((aucs - 0.5) / (best - 0.5)).mean()),
+    }
+
+
+def log(rows: int) -> tuple[pl.DataFrame, dict[str, np.ndarray]]:
+    """The log, in order of time, and each row's true log-odds of either label."""
     rng = np.random.default_rng(0)
     members = rng.permutation(ITEMS).reshape(CLUSTERS, -1)
     cluster = np.empty(ITEMS, int)
@@ -98,9 +120,21 @@ def log(rows: int) -> tuple[pl.DataFrame, np.ndarray]:
     viewed, length = drawn((rows, MOST), FAITHFUL), rng.integers(0, MOST + 1, rows)
     item = drawn((rows,), 0.5)
     there = np.arange(MOST)[None] < length[:, None]
-    alike = ((cluster[viewed] == cluster[item][:, None]) & there).sum(axis=1)
-    odds = BASE + RISE * np.minimum(alike, COUNTED)
-    click = rng.random(rows) < 1 / (1 + np.exp(-odds))
+    odds = {"click": odds_of(cluster, viewed, there, item)}
+    labels = {"click": drawn_labels(odds["click"], rng)}
+    odds["like"] = odds_of(rng.permutation(cluster), viewed, there, item)
+    labels["like"] = drawn_labels(odds["like"], rng)
     lists = [row[:count] for row, count in zip(viewed.tolist(), length.tolist())]
-    columns = {"t": np.arange(rows), "item": item, "viewed": lists, "click": click.astype(int)}
-    return pl.DataFrame(columns), odds
+    return pl.DataFrame({"t": np.arange(rows), "item": item, "viewed": lists} | labels), odds
+
+
+def odds_of(
+    cluster: np.ndarray, viewed: np.ndarray, there: np.ndarray, item: np.ndarray
+) -> np.ndarray:
+    """The log-odds of a label that asks how many viewed items are of the item's cluster."""
+    alike = ((cluster[viewed] == cluster[item][:, None]) & there).sum(axis=1)
+    return BASE + RISE * np.minimum(alike, COUNTED)
+
+
+def drawn_labels(odds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (rng.random(len(odds)) < 1 / (1 + np.exp(-odds))).astype(int)

@@ -8,12 +8,20 @@ from typing import Any
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
-from dtn_jax.datasets.logs.schema.spec import ENCODERS, LISTED, FieldSpec, InputSpec, TaskSpec
+from dtn_jax.datasets.logs.schema.spec import (
+    COMPANION,
+    ENCODERS,
+    LISTED,
+    FieldSpec,
+    InputSpec,
+    TaskSpec,
+)
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
 from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
+HISTORYS = ("target", "max_values", "keep", "longest", "pooling")  # a companion has none itself
 _TWO_ROWS = {
     "mean": "pooling: mean would divide by the number of rows, not of values",
     "max": "pooling: max would choose among single rows",
@@ -95,16 +103,23 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
     given = options(node, keys.FIELD, what)
     given.pop("name", None)
     kind = given.setdefault("kind", "categorical")
-    encoder = given.setdefault("encoder", ENCODERS[kind][0])
-    if encoder not in ENCODERS[kind]:
+    role = COMPANION if kind == "sequence" and "beside" in given else kind
+    encoder = given.setdefault("encoder", ENCODERS[role][0])
+    if encoder not in ENCODERS[role]:
         others = [other for other, words in ENCODERS.items() if encoder in words]
         hint = f" Fields of the kind {' or '.join(others)} have it." if others else ""
         try:
-            chosen(node.value["encoder"], f"encoder of a {kind} field", encoder, ENCODERS[kind])
+            chosen(node.value["encoder"], f"encoder of a {role} field", encoder, ENCODERS[role])
         except UserError as error:
             raise UserError(f"{error}{hint}") from None
-    having(node, given, keys.FIELD, what, kind, encoder)
-    if kind == "sequence":
+    if role == COMPANION:
+        for key in [key for key in HISTORYS if key in given]:
+            raise node.value[key].error(
+                f"{what} stands beside {given['beside']!r}, whose {key} it has: expected beside "
+                f"without {key}"
+            )
+    having(node, given, keys.FIELD, what, role, encoder)
+    if role == "sequence":
         if "target" not in given:
             raise node.error(f"{what} is a sequence: expected a target, such as target: item")
         given = {"keep": "last", "pooling": "mean"} | given

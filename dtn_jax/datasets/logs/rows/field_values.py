@@ -162,7 +162,7 @@ def _check_companion(
     lengths = column.list.len().fill_null(0) == history.list.len().fill_null(0)
     if field.optional:
         lengths |= column.is_null()
-    reject(lengths, f"list of {field.name!r} of another length than {field.beside!r}", column)
+    reject(lengths, f"list of {column.name!r} of another length than {history.name!r}", column)
 
 
 def _lists(column: pl.Series, reject: Reject) -> pl.Series:

@@ -14,7 +14,9 @@ from dtn_jax.datasets.logs.fit import vocabulary_file
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
 from dtn_jax.errors import UserError
+from dtn_jax.export.write.card.data import kind
 from dtn_jax.input.reader import SplitReader
+from dtn_jax.report.description import overview
 
 ROWS, MOST = 600, 4
 SCHEMA = """
@@ -110,6 +112,14 @@ def test_the_newest_of_each_list_stand_at_the_same_places(data):
     for n, split in enumerate(("train", "validation", "test")):
         part = log()[n * ROWS // 3 : (n + 1) * ROWS // 3]
         assert sorted(ids_of(data, split)) == sorted(expected(data, part))
+
+
+def test_pages_say_what_stands_beside_what(data):
+    action, _, viewed, *_ = data.schema.fields
+    assert overview.kind(action) == "sequence beside viewed"
+    assert overview.kind(viewed) == "sequence"
+    assert kind(action) == "sequence, 4 values at most, beside those of viewed"
+    assert kind(viewed).endswith("4 values at most, mean, of earlier values of item, table of item")
 
 
 def test_sampled_negatives_keep_what_stands_beside(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
-HISTORYS = ("target", "max_values", "keep", "longest", "pooling")  # a companion has none itself
+_OF_HISTORY = ("target", "max_values", "keep", "longest", "pooling")  # a companion has none itself
 _TWO_ROWS = {
     "mean": "pooling: mean would divide by the number of rows, not of values",
     "max": "pooling: max would choose among single rows",
@@ -113,7 +113,7 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
         except UserError as error:
             raise UserError(f"{error}{hint}") from None
     if role == COMPANION:
-        for key in [key for key in HISTORYS if key in given]:
+        for key in [key for key in _OF_HISTORY if key in given]:
             raise node.value[key].error(
                 f"{what} stands beside {given['beside']!r}, whose {key} it has: expected beside "
                 f"without {key}"
@@ -121,7 +121,10 @@ def field(name: str, node: Node, time: str, unit: str) -> FieldSpec:
     having(node, given, keys.FIELD, what, role, encoder)
     if role == "sequence":
         if "target" not in given:
-            raise node.error(f"{what} is a sequence: expected a target, such as target: item")
+            raise node.error(
+                f"{what} is a sequence: expected a target, such as target: item, or the sequence "
+                "beside which it stands, such as beside: viewed"
+            )
         given = {"keep": "last", "pooling": "mean"} | given
     sources = [key for key in ("column", "value", "cross") if key in given]
     if len(sources) > 1:

@@ -13,7 +13,14 @@ POOLINGS = ("sum", "mean", "max")
 SCALED = "scaled"  # of a number's embeddings, the one without parameters
 EMBEDDINGS = (SCALED, "piecewise_linear", "periodic", "autodis")  # of standardised numbers
 # Younger attributes: a set whose fields have these values keeps its fingerprint.
-YOUNGER = {"weighted": False, "length": 0, "embedding": SCALED, "edges": (), "target": ""}
+YOUNGER = {
+    "weighted": False,
+    "length": 0,
+    "embedding": SCALED,
+    "edges": (),
+    "target": "",
+    "beside": "",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,9 @@ class Field:
         two rows: 0 for a missing vector, and 1, which is added to every projected one.
       target: of a sequence, whose ids are in the order of time, the newest last: the field whose
         value is the next such id, the item to be ranked. They share a table.
+      beside: of a companion, a sequence without a target: the history beside whose n-th item its
+        n-th id stands, such as an action or a gap of time. It is no field of its own in a model:
+        its rows are added to the items' rows.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Field:
     embedding: str = SCALED
     edges: tuple[float, ...] = ()
     target: str = ""
+    beside: str = ""
 
     def __post_init__(self):
         choose(f"kind of field {self.name!r}", self.kind, FIELD_KINDS)
@@ -65,7 +76,9 @@ class Field:
         if self.slots > 1 and self.kind not in SEVERAL:
             holds = " or ".join(SEVERAL)
             raise UserError(f"{it} but has {self.slots} slots; only a {holds} holds several ids")
-        if bool(self.target) != (self.kind == "sequence"):
+        if self.beside:
+            self._check_companion(it)
+        elif bool(self.target) != (self.kind == "sequence"):
             raise UserError(f"{it} with the target {self.target!r}; a sequence alone has one")
         if self.weighted and self.kind != "bag":
             raise UserError(f"{it}; only a bag's ids have weights")
@@ -79,6 +92,16 @@ class Field:
             found = f"the length {self.length} and a table of {self.rows} rows"
             raise UserError(f"{it}, with {found}; expected a length >= 1 and 2 rows")
         self._check_number(it)
+
+    def _check_companion(self, it: str) -> None:
+        """Raises UserError unless this is a sequence without a target."""
+        if self.kind != "sequence":
+            raise UserError(f"{it}; only a sequence stands beside one, not beside {self.beside!r}")
+        if self.target:
+            raise UserError(
+                f"{it} beside {self.beside!r} with the target {self.target!r}; expected one of "
+                "them: the history has the target"
+            )
 
     def _check_number(self, it: str) -> None:
         """Raises UserError where the embedding is not for this field, or the edges are none."""

@@ -35,8 +35,8 @@ class Batch:
 
 
 class History(NamedTuple):
-    """A sequence field's embedded ids, in the order of time; `present` marks those of no padding,
-    which come first."""
+    """A sequence field's embedded ids, in the order of time, its companions' added; `present` marks
+    those of no padding, which come first."""
 
     items: Float[Array, "B S D"]
     present: Bool[Array, "B S"]

@@ -67,7 +67,8 @@ class Schema:
     Raises:
       UserError: a name used twice, a label listed as a field or as the group, an unknown or
         non-binary space, an unknown upstream task, a cycle in the task graph, tables that
-        disagree on their rows, a sequence whose target is no single field of its table.
+        disagree on their rows, a sequence whose target is no single field of its table, a companion
+        whose history is none, or of other slots.
     """
 
     name: str
@@ -122,6 +123,8 @@ class Schema:
         for field in self.fields:
             if field.target:
                 self._check_target(field)
+            if field.beside:
+                self._check_beside(field)
 
     def _check_target(self, field: Field) -> None:
         single = {f.name: f.table for f in self.fields if f.kind == "categorical"}
@@ -131,6 +134,28 @@ class Schema:
                 f"the sequence {field.name!r} has the table {field.table!r}, and its target "
                 f"{field.target!r} has {single[field.target]!r}; expected one table for both"
             )
+
+    def _check_beside(self, field: Field) -> None:
+        slots = {f.name: f.slots for f in self.fields if f.target}
+        choose(f"history beside which {field.name!r} stands", field.beside, slots)
+        if slots[field.beside] != field.slots:
+            raise UserError(
+                f"field {field.name!r} has {field.slots} slots, and {field.beside!r}, beside which "
+                f"it stands, has {slots[field.beside]}; expected as many"
+            )
+
+    @property
+    def read(self) -> tuple[Field, ...]:
+        """The F fields that a model reads: all but companions, which are in their histories."""
+        return tuple(f for f in self.fields if not f.beside)
+
+    @property
+    def read_names(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.read)
+
+    def companions(self, name: str) -> tuple[Field, ...]:
+        """The fields that stand beside a history."""
+        return tuple(f for f in self.fields if f.beside == name)
 
     @property
     def field_names(self) -> tuple[str, ...]:

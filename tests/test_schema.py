@@ -131,6 +131,11 @@ def test_choose_names_the_choices_and_the_nearest():
         ({"kind": "sequence", "slots": 3}, "is sequence with the target ''; a sequence alone has"),
         ({"target": "item"}, "field 'x' is categorical with the target 'item'; a sequence alone"),
         ({"kind": "sequence", "target": "item", "weighted": True}, "only a bag's ids have weights"),
+        ({"kind": "bag", "beside": "h"}, "is bag; only a sequence stands beside one, not beside"),
+        (
+            {"kind": "sequence", "target": "item", "beside": "h"},
+            "is sequence beside 'h' with the target 'item'; expected one of them",
+        ),
         ({"pooling": "min"}, "unknown pooling of field 'x' 'min'. .* sum, mean, max"),
         ({"weighted": True}, "field 'x' is categorical; only a bag's ids have weights"),
         (
@@ -165,6 +170,8 @@ def test_a_task_of_unknown_kind():
 
 
 X, Y = Field("x", rows=3), Task("y")
+H = Field("h", "sequence", 3, "x", 4, target="x")
+C = Field("c", "sequence", slots=4, beside="h")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +187,21 @@ X, Y = Field("x", rows=3), Task("y")
             (X, Field("h", "sequence", 3, slots=4, target="x")),
             (Y,),
             "the sequence 'h' has the table 'h', and its target 'x' has 'x'; expected one table",
+        ),
+        (
+            (X, H, Field("c", "sequence", beside="x", slots=4)),
+            (Y,),
+            "unknown history beside which 'c' stands 'x'. The choices are: h",
+        ),
+        (
+            (X, H, C, Field("d", "sequence", beside="c", slots=4)),
+            (Y,),
+            "unknown history beside which 'd' stands 'c'. The choices are: h",
+        ),
+        (
+            (X, H, Field("c", "sequence", beside="h", slots=3)),
+            (Y,),
+            "field 'c' has 3 slots, and 'h', beside which it stands, has 4; expected as many",
         ),
         ((X,), (), "'s' needs at least one field and one task"),
         ((X, X), (Y,), "field 'x' is listed twice"),

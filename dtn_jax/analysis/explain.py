@@ -110,7 +110,7 @@ def importances(
     group: Int[np.ndarray, " B"] | None,
     bar: Bar,
 ) -> dict[str, Importance]:
-    fields, plain = passes.run.schema.field_names, passes.plain()
+    fields, plain = passes.run.schema.read_names, passes.plain()
     found = {}
     for method in settings.methods:
         if method == "permutation":

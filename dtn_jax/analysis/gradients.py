@@ -46,7 +46,7 @@ def make_moves(
     """Returns `(state, batch) -> sums over the batch [1, ...]` and
     `(state, batch, means [1, ...]) -> moves [B, F, T]`."""
     look_ups = exchange.look_ups(plan, mesh)
-    names = plan.schema.field_names
+    names = plan.schema.read_names
 
     def inputs(state: State, batch: Batch):
         gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups)

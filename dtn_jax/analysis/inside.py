@@ -80,7 +80,7 @@ def training_facts(history: Sequence[Mapping], schema: Schema, folder: pathlib.P
 
 def pair_facts(passes: Passes, folder: pathlib.Path) -> dict:
     """GDCN's strongest pairs by expert and, where pairs are known, how well those were found."""
-    run, fields = passes.run, passes.run.schema.field_names
+    run, fields = passes.run, passes.run.schema.read_names
     found = pair_strengths(passes)
     if not found or len(fields) < 2:
         return {}

@@ -52,7 +52,7 @@ class Pairs:
 def pair_strengths(passes: Passes) -> dict[str, Pairs]:
     """{group/gdcn_0: its pairs}, of the experts that read the fields; empty without GDCN."""
     run = passes.run
-    size = len(run.schema.fields), run.plan.dim
+    size = len(run.schema.read), run.plan.dim
     experts = gdcn_experts(passes.state.params, size[0] * size[1])
     if not experts:
         return {}

@@ -63,7 +63,7 @@ class Columns(NamedTuple):
     """Where a field stands in a batch.
 
     Attributes:
-      slots: `[L]`, its ids.
+      slots: `[L]`, its ids, with those that stand beside them.
       weights: `[W]`, those of its ids where it is a weighted bag.
       numbers: `[N]`, its number where it is standardised, its K numbers where it is a vector.
     """
@@ -74,10 +74,10 @@ class Columns(NamedTuple):
 
 
 def columns(schema: Schema, field: str) -> Columns:
-    choose("field", field, schema.field_names)
+    choose("field", field, schema.read_names)
 
     def own(fields) -> np.ndarray:
-        return np.array([f.name == field for f in fields], bool)
+        return np.array([field in (f.name, f.beside) for f in fields], bool)
 
     slots = schema.slot_fields()
     return Columns(own(slots), own(f for f in slots if f.weighted), own(schema.number_fields()))

@@ -61,14 +61,19 @@ class LogEncoding:
         return tuple(field.field() for field in self.fitted.values())
 
     def alone(self, columns: Collection[str]) -> set[str]:
-        """The fields that read these columns and nothing else; no crosses."""
+        """The fields that read these columns and nothing else; no crosses.
+
+        A companion goes with its history."""
         plain = [name for name, field in self.fitted.items() if not field.spec.cross]
-        return {n for n in plain if (own := self.columns_of(n)) and set(own) <= set(columns)}
+        found = {n for n in plain if (own := self.columns_of(n)) and set(own) <= set(columns)}
+        return {n for n in found if (self.fitted[n].spec.beside or n) in found}
 
     def without(self, names: Collection[str]) -> set[str]:
-        """The fields but for these, with those that crosses among them are made of."""
+        """The fields but for these, with those that crosses among them are made of, and the
+        histories beside companions."""
         rest = self.fitted.keys() - names
-        return rest.union(*(self.fitted[name].spec.cross for name in rest))
+        specs = [self.fitted[name].spec for name in rest]
+        return rest.union(*(s.cross for s in specs), (s.beside for s in specs if s.beside))
 
     def encode(
         self, frame: pl.DataFrame, bad: Bad, names: Collection[str] | None = None

@@ -45,7 +45,7 @@ def completed(
             f"and data set {schema.name!r} may have no sequence field: give model.histories, one "
             f"of {', '.join(HISTORIES)}"
         )
-    vectors = tuple((f.name, i) for i, f in enumerate(schema.fields) if f.kind == "vector")
+    vectors = tuple((f.name, i) for i, f in enumerate(schema.read) if f.kind == "vector")
     if vectors:
         architecture = WithVectors(architecture, vectors, scale, dtype)
     if embeddings := _embeddings(model, schema, scale, dtype):
@@ -55,7 +55,7 @@ def completed(
 
 def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype) -> Poolings:
     """What pools each sequence field that is pooled by the item at hand."""
-    places = {name: place for place, name in enumerate(schema.field_names)}
+    places = {name: place for place, name in enumerate(schema.read_names)}
 
     def factory(name: str) -> functools.partial:
         pooling = HISTORIES[name]
@@ -65,7 +65,7 @@ def _poolings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtype)
         return functools.partial(pooling, dtype=dtype, **own)
 
     return tuple(
-        (name, places[name], places[schema.fields[places[name]].target], factory(way))
+        (name, places[name], places[schema.read[places[name]].target], factory(way))
         for name, way in ways(model.histories, schema).items()
     )
 
@@ -80,5 +80,5 @@ def _embeddings(model: ConfigDict, schema: Schema, scale: float, dtype: jnp.dtyp
             own["edges"] = field.edges
         return functools.partial(embedding, scale=scale, dtype=dtype, **own)
 
-    places = enumerate(schema.fields)
+    places = enumerate(schema.read)
     return tuple((field.name, i, factory(field)) for i, field in places if field.embedded)

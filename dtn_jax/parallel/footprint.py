@@ -65,7 +65,7 @@ def step_part(
     rows = sum(looked_up.values()) // parts
     train = data.batch_size * (CHUNK_STEPS * row_bytes + rows) // devices
     # Scoring may sum a bag's rows as it reads them.
-    pooled = 4 * plan.dim * len(plan.views) * len(plan.schema.fields)
+    pooled = 4 * plan.dim * len(plan.views) * len(plan.schema.read)
     rows = sum((looked_up | {"embedding": min(pooled, looked_up["embedding"])}).values())
     score = data.eval_batch_size * (row_bytes + rows) // devices
     if score > train:

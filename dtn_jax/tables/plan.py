@@ -156,7 +156,8 @@ def check_updates(plan: TablePlan, batch_size: int, sharers: int) -> None:
 
 def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     slot_fields = schema.slot_fields()
-    single = {f.name: i for i, f in enumerate(slot_fields) if f.slots == 1 and not f.numbers}
+    own = {f.name: i for i, f in enumerate(slot_fields) if not f.beside}
+    single = {f.name: own[f.name] for f in schema.read if f.slots == 1 and not f.numbers}
     for name in names:
         choose("field in model.hcnet.fields", name, single)
     slots = tuple(single[n] for n in single if not names or n in names)

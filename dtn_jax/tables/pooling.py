@@ -9,7 +9,8 @@ weights):
 
 An empty bag is the zero vector, and so is one that holds no id but padding.
 
-A sequence is pooled as a bag without weights, where the model has no way of its own.
+A sequence is pooled as a bag without weights, where the model has no way of its own. The row of an
+item is first added to those of its companions, the ids that stand beside it.
 
 Of a vector field it is row 1 of its table where the vector x is known, else row 0.
 The model adds x W, where W is a parameter: models/vectors.py. So it is with a number that has an
@@ -17,6 +18,9 @@ embedding: the model adds what it makes of the value, models/numbers.
 """
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -29,16 +33,15 @@ KNOWN = 1  # the row of a known vector or number
 
 def pool(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> Float[Array, "B F D"]:
     """Pools the rows of all slots; those of padding are zeros, as look-ups give them."""
-    plain = len(schema.fields) == schema.slots
+    plain = len(schema.read) == schema.slots
     scaled = any(_scales(field) for field in schema.fields)
     if plain and not scaled and not schema.weighted_slots:
         return rows  # one id a field: nothing to pool
     real = (batch.ids >= 0) & batch.row_mask[:, None]
-    pooled, slot, weight, number = [], 0, 0, 0
-    for field in schema.fields:
-        vectors = rows[:, slot : slot + field.slots]
-        present = real[:, slot : slot + field.slots]
-        slot += field.slots
+    pooled, places, weight, number = [], slots_of(schema), 0, 0
+    for field in schema.read:
+        present = real[:, places[field.name]]
+        vectors = _rows(schema, field, rows, present, places)
         if field.weighted:
             weights = batch.weights[:, weight : weight + field.slots]
             weight += field.slots
@@ -67,15 +70,34 @@ def vectors(schema: Schema, batch: Batch) -> dict[str, Float[Array, "B _"]]:
 
 
 def histories(schema: Schema, rows: Float[Array, "B L D"], batch: Batch) -> dict[str, History]:
-    """The rows of each sequence field, and which are of no padding."""
-    found, slot = {}, 0
-    for field in schema.fields:
+    """The rows of each history, companions added, and which are of no padding."""
+    found, places = {}, slots_of(schema)
+    for field in schema.read:
         if field.kind == "sequence":
-            here = slice(slot, slot + field.slots)
-            real = (batch.ids[:, here] >= 0) & batch.row_mask[:, None]
-            found[field.name] = History(rows[:, here], real)
-        slot += field.slots
+            real = (batch.ids[:, places[field.name]] >= 0) & batch.row_mask[:, None]
+            found[field.name] = History(_rows(schema, field, rows, real, places), real)
     return found
+
+
+def slots_of(schema: Schema) -> dict[str, slice]:
+    """{field: where its ids lie among the L}."""
+    ends = itertools.accumulate(field.slots for field in schema.fields)
+    return {f.name: slice(end - f.slots, end) for f, end in zip(schema.fields, ends)}
+
+
+def _rows(
+    schema: Schema,
+    field: Field,
+    rows: Float[Array, "B L D"],
+    present: Bool[Array, "B S"],
+    places: Mapping[str, slice],
+) -> Float[Array, "B S D"]:
+    """The rows of a field's ids, each with those of its companions."""
+    vectors = rows[:, places[field.name]]
+    companions = schema.companions(field.name)
+    for companion in companions:
+        vectors = vectors + rows[:, places[companion.name]]
+    return jnp.where(present[:, :, None], vectors, 0) if companions else vectors
 
 
 def numbers(schema: Schema, batch: Batch) -> dict[str, Number]:

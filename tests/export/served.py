@@ -78,6 +78,13 @@ class Served:
 def serving(folder, limits=None, **changes):
     """A Served of a model that is made in `folder`, ready."""
     builder_model(folder, **changes)
+    with serving_model(folder, limits) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving_model(folder, limits=None):
+    """A Served of the model in `folder`, ready."""
     served = Served(folder, limits)
     served.worker.start()
     assert served.worker.ready.wait(60)

@@ -7,7 +7,7 @@ from typing import Any
 from dtn_jax.errors import UserError
 from dtn_jax.export.encoded import Encoded
 from dtn_jax.export.model import Model
-from dtn_jax.export.serve.reading import Reading
+from dtn_jax.export.serve.reading import EXPECTED, OR_NULL, Reading
 from dtn_jax.field import SEVERAL
 from dtn_jax.schema import Field
 
@@ -42,16 +42,22 @@ def example(model: Model, reading: Reading) -> dict[str, Any]:
     """A row that the model scores: for each column the first value of a few that it takes."""
     fields = {f.name: f for f in model.schema.fields}
     row: dict[str, Any] = dict.fromkeys(reading.columns)
+
+    def lists_of(column: str) -> set[str]:
+        """The fields that read a column; of companions, their history."""
+        return {fields[name].beside or name for name in reading.fields[column]}
+
     for name in reading.columns:
         field = fields[reading.fields[name][0]]
         for value in _values(field):
             if _fits(model, row | {name: value}):
                 row[name] = value
                 break
-    for name in reading.columns:  # a bag and its weights go together
+    for name in reading.columns:  # a bag and its weights, a history and its companions
         if row[name] is None:
-            of_field = [n for n in reading.columns if reading.fields[n] == reading.fields[name]]
-            both = {n: [1.0 if n == name else "a"] for n in of_field}
+            of_list = [n for n in reading.columns if lists_of(n) & lists_of(name)]
+            weights = EXPECTED["weights"] + OR_NULL
+            both = {n: [1.0 if reading.expected[n] == weights else "a"] for n in of_list}
             row |= both if _fits(model, row | both) else {}
     return row
 

@@ -16,6 +16,7 @@ EXPECTED = {
     "numeric": "a number",
     "bag": "a list of texts or numbers",
     "sequence": "a list of texts or numbers, the newest last",
+    "companion": "a list of texts or numbers, one for each of {}",
     "vector": "a list of {} numbers",
     "weights": "a list of numbers, as long as the bag's",
     "formula": "a value that {} can read",
@@ -98,4 +99,6 @@ def _expected(model: Model, field: Field, column: str) -> str:
         return time_of(by.times[column])
     if formula:
         return EXPECTED["formula"].format(text)
+    if field.beside:
+        return EXPECTED["companion"].format(by.columns_of(field.beside)[0])
     return EXPECTED[kind].format(field.length)

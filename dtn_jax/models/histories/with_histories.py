@@ -2,7 +2,7 @@
 
 As vector fields are (vectors.py), they are completed in a module around the architecture, so that
 none needs to know of it. Without a way of its own a sequence is pooled as a bag is, by
-tables/pooling.py.
+tables/pooling.py, which adds the rows of companions to those of the items in both cases.
 
 Letters: B batch, F fields, D embedding width, S slots of a sequence.
 """
@@ -76,7 +76,7 @@ def ways(text: str, schema: Schema) -> dict[str, str]:
     Raises:
       UserError: an unknown way, or a field that is no sequence.
     """
-    known = [field.name for field in schema.fields if field.kind == "sequence"]
+    known = [field.name for field in schema.read if field.kind == "sequence"]
     if not text:
         return {}
     if not known:

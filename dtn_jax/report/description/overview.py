@@ -44,11 +44,13 @@ def cuts_line(notes: Mapping) -> str:
 
 
 def kind(field: Field) -> str:
-    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic'."""
+    """'bag', 'weighted bag', 'vector of 8', 'numeric, periodic', 'sequence beside viewed'."""
     if field.length:
         return f"{field.kind} of {field.length}"
     if field.embedded:
         return f"{field.kind}, {field.embedding}"
+    if field.beside:
+        return f"{field.kind} beside {field.beside}"
     return f"weighted {field.kind}" if field.weighted else field.kind
 
 

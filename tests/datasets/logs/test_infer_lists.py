@@ -79,6 +79,9 @@ def test_long_lists_are_cut_and_told():
 
 def test_a_history_of_items_is_told():
     columns = {"item_id": DRAW.integers(0, 400, ROWS), "seen_items": ids(distinct=400)}
-    assert "table: item_id" in field(columns, "seen_items").notes[0]
+    (note,) = field(columns, "seen_items").notes
+    assert "with table: item_id" in note
+    assert "with kind: sequence and target: item_id" in note
+    assert note.endswith("such as actions, with kind: sequence and beside: seen_items")
     columns["other"] = columns.pop("seen_items")
     assert not field(columns, "other").notes

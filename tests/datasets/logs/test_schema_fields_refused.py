@@ -108,6 +108,29 @@ def refused(text):
         ("x: {kind: sequence, target: item, min_count: 2}", "min_count is an option of vocabulary"),
         ("x: {kind: sequence, target: item, table: t}", "table is an option of categorical or bag"),
         ("x: {kind: sequence, target: item, value: a + 1}", "is a sequence: expected a column of"),
+        ("x: {kind: bag, beside: seen}", "beside is an option of sequence or companion; field 'x'"),
+        (
+            "x: {kind: sequence, beside: seen, max_values: 3}",
+            "field 'x' stands beside 'seen', whose max_values it has: expected beside without max",
+        ),
+        (
+            "x: {kind: sequence, beside: seen, target: item}",
+            "field 'x' stands beside 'seen', whose target it has: expected beside without target",
+        ),
+        ("x: {kind: sequence, beside: seen, length: 2}", "field 'x' is companion with the encoder"),
+        (
+            "x: {kind: sequence, beside: seen, encoder: hsh}",
+            "unknown encoder of a companion field 'hsh'. Did you mean 'hash'? The choices are: voc",
+        ),
+        ("x: {kind: sequence, beside: seen, value: a + 1}", "is a sequence: expected a column of"),
+        (
+            "x: {kind: sequence, beside: item}",
+            "'x' stands beside 'item', which is categorical: expected a sequence with a target",
+        ),
+        (
+            "x: {kind: sequence, beside: h}",
+            "'x' stands beside 'h', which is no field: expected a sequence with a target",
+        ),
         ("x: {kind: bag, pooling: max, weights: w}", "max pooling has no use for weights"),
         (
             "x: {kind: bag, max_values: 0}",

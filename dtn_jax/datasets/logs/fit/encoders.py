@@ -61,6 +61,7 @@ class Fitted:
         facts: dict[str, Any] = {"rows": self.rows, "table": spec.table, "slots": self.slots}
         if spec.kind == "sequence":
             facts |= {"kind": spec.kind, "pooling": spec.pooling, "target": spec.target}
+            facts["beside"] = spec.beside
         elif spec.kind == "bag" or self.slots > 1:  # two hash functions give a value two rows
             facts |= {"kind": "bag", "pooling": spec.pooling, "weighted": bool(spec.weights)}
         else:

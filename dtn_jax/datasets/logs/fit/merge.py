@@ -189,7 +189,7 @@ def _fitted(
     elif spec.encoder == "hash":
         rows, slots = 1 + spec.size, spec.functions
     if spec.kind in SEVERAL:
-        slots *= max(1, found.longest[spec.name])
+        slots *= max(1, found.longest[spec.beside or spec.name])
     if spec.encoder == "buckets":
         fits = {name: tuple(fit) for name, fit in numbers[spec.name].items()}
         more["buckets"] = QuantileBuckets(spec.buckets, **fits)

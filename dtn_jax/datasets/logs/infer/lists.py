@@ -120,7 +120,9 @@ def _bag(made: FieldDraft, c: ListColumn, weights: str, scalars: dict[str, Colum
         made.notes.append(
             f"its values are those of {twin}: with table: {quoted(twin)} (and the same min_count) "
             "they share embeddings; if the newest stand last, so they do with kind: sequence and "
-            f"target: {quoted(twin)}, and model.histories may weigh them by {twin}"
+            f"target: {quoted(twin)}, model.histories may weigh them by {twin}, and lists as long "
+            "stand beside them, such as actions, with kind: sequence and "
+            f"beside: {quoted(c.name)}"
         )
 
 

@@ -85,6 +85,9 @@ def read(fields: Sequence[FieldSpec], frame: pl.DataFrame, reject: Reject) -> Fi
             values[field.name] = _field(field, frame, reject)
         if field.weights:
             weights[field.name] = _bag_weights(field, frame, values[field.name], reject)
+    for field in fields:
+        if field.beside:
+            _check_companion(field, values[field.name], values[field.beside], reject)
     return FieldValues(values, weights)
 
 
@@ -151,6 +154,16 @@ def _bag_weights(
     lengths = bag.list.len().fill_null(0) == column.list.len().fill_null(0)
     reject(lengths, f"weights of another length than {bag.name!r}", column)
     return _lists(column, reject)
+
+
+def _check_companion(
+    field: FieldSpec, column: pl.Series, history: pl.Series, reject: Reject
+) -> None:
+    """Rejects rows whose lists differ in length; an optional companion may be missing."""
+    lengths = column.list.len().fill_null(0) == history.list.len().fill_null(0)
+    if field.optional:
+        lengths |= column.is_null()
+    reject(lengths, f"list of {column.name!r} of another length than {history.name!r}", column)
 
 
 def _lists(column: pl.Series, reject: Reject) -> pl.Series:

@@ -105,6 +105,31 @@ def with_targets(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, 
     return tuple(found)
 
 
+def with_histories(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, ...]:
+    """The same fields; each companion keeps of its lists what the history beside it keeps."""
+    histories = {field.name: field for field in fields if field.target}
+    others = {field.name: field.kind for field in fields if not field.target}
+    found = []
+    for field in fields:
+        if field.beside:
+            place, told = _at(root, field), f"field {field.name!r} stands beside {field.beside!r}"
+            if field.beside in others or not histories:
+                kind = others.get(field.beside, "no field")
+                is_ = "a companion itself" if kind == "sequence" else kind
+                near = f", such as {next(iter(histories))}" if histories else ""
+                raise place.error(
+                    f"{told}, which is {is_}: expected a sequence with a target{near}"
+                )
+            chosen(place, f"history beside which {field.name!r} stands", field.beside, histories)
+            if field.functions > 1:
+                raise place.error(f"{told} and has {_TWO_ROWS}")
+            same = ("max_values", "keep", "longest")
+            given = {name: getattr(histories[field.beside], name) for name in same}
+            field = dataclasses.replace(field, **given)
+        found.append(field)
+    return tuple(found)
+
+
 def crosses(spec: Spec, root: Node) -> None:
     by_name = {field.name: field for field in spec.fields}
     for field in spec.fields:

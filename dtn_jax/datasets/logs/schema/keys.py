@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
-from dtn_jax.datasets.logs.schema.spec import FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
+from dtn_jax.datasets.logs.schema.spec import COMPANION, FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
 from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.field import EMBEDDINGS, POOLINGS, SCALED, SEVERAL
 from dtn_jax.schema import TASK_KINDS
@@ -25,6 +25,7 @@ FILE = {
 
 VOCABULARY, HASH, BUCKETS = ("vocabulary",), ("hash",), ("buckets",)
 IDS, BAG, NUMERIC, SEQUENCE = ("categorical", "bag"), ("bag",), ("numeric",), ("sequence",)
+OWN = (*IDS, COMPANION)  # have a table of their own
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
@@ -42,15 +43,16 @@ FIELD = {
     "optional": Key("true or false", "a log, or a scored row, may lack its column", "false"),
     "encoder": Key(
         "text",
-        "how values become rows of a table: vocabulary or hash (categorical, bag), buckets or "
-        "standardise (numeric), standardise or none (vector); a sequence has its target's",
+        "how values become rows of a table: vocabulary or hash (categorical, bag, companion), "
+        "buckets or standardise (numeric), standardise or none (vector); a sequence has its "
+        "target's",
         "the first of its kind",
     ),
-    "table": Key("text", "fields that name the same one share it", "the field's name", only=IDS),
+    "table": Key("text", "fields that name the same one share it", "the field's name", only=OWN),
     "min_count": Key(
         "whole number", "a value that train has less often is unknown", "1", (), 1, VOCABULARY
     ),
-    "unknown": Key("texts", "values that stand for a missing one", "none", only=IDS),
+    "unknown": Key("texts", "values that stand for a missing one", "none", only=OWN),
     "size": Key("whole number", "rows of the table", "must be given", (), 1, HASH),
     "functions": Key(
         "whole number",
@@ -91,6 +93,13 @@ FIELD = {
         "in place of a column and a target, makes the lists from the log's own rows: a user's "
         "earlier values, strictly before the row's time",
         only=SEQUENCE,
+    ),
+    "beside": Key(
+        "text",
+        "in place of a target, of a companion: the sequence beside whose values it has one each, "
+        "such as actions or buckets of gaps in time; its rows are added to theirs",
+        "none",
+        only=(*SEQUENCE, COMPANION),
     ),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, SEVERAL),
     "keep": Key(

@@ -9,6 +9,7 @@ from dtn_jax.datasets.logs.formula.expression import Expression, of_column, pars
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
 from dtn_jax.datasets.logs.schema.spec import (
+    COMPANION,
     ENCODERS,
     LISTED,
     FieldSpec,
@@ -21,6 +22,7 @@ from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
 
+_OF_HISTORY = ("target", "max_values", "keep", "longest", "pooling")  # a companion has none itself
 _TWO_ROWS = {
     "mean": "pooling: mean would divide by the number of rows, not of values",
     "max": "pooling: max would choose among single rows",
@@ -102,23 +104,31 @@ def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
     given = options(node, keys.FIELD, what)
     given.pop("name", None)
     kind = given.setdefault("kind", "sequence" if "history" in given else "categorical")
-    encoder = given.setdefault("encoder", ENCODERS[kind][0])
-    if encoder not in ENCODERS[kind]:
+    role = COMPANION if kind == "sequence" and "beside" in given else kind
+    encoder = given.setdefault("encoder", ENCODERS[role][0])
+    if encoder not in ENCODERS[role]:
         others = [other for other, words in ENCODERS.items() if encoder in words]
         hint = f" Fields of the kind {' or '.join(others)} have it." if others else ""
         try:
-            chosen(node.value["encoder"], f"encoder of a {kind} field", encoder, ENCODERS[kind])
+            chosen(node.value["encoder"], f"encoder of a {role} field", encoder, ENCODERS[role])
         except UserError as error:
             raise UserError(f"{error}{hint}") from None
-    having(node, given, keys.FIELD, what, kind, encoder)
+    if role == COMPANION:
+        for key in [key for key in _OF_HISTORY if key in given]:
+            raise node.value[key].error(
+                f"{what} stands beside {given['beside']!r}, whose {key} it has: expected beside "
+                f"without {key}"
+            )
+    having(node, given, keys.FIELD, what, role, encoder)
     if "history" in given:
         for key in {"column", "value", "target", "max_values", "keep", "longest"} & given.keys():
             raise node.value[key].error(f"{what} has a history, in place of {key!r}: expected one")
         given |= history(given["history"], what, time, unit, group)
-    if kind == "sequence":
+    if role == "sequence":
         if "target" not in given:
             raise node.error(
-                f"{what} is a sequence: expected a target, such as target: item, or a history"
+                f"{what} is a sequence: expected a target, such as target: item, a history, or the "
+                "sequence beside which it stands, such as beside: viewed"
             )
         given = {"keep": "last", "pooling": "mean"} | given
     sources = [key for key in ("column", "value", "cross") if key in given]

@@ -42,6 +42,7 @@ SINCE = {
     "bins": 0,
     "target": "",
     "history": None,
+    "beside": "",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
@@ -88,7 +89,7 @@ def read(root: yaml_lines.Node) -> Spec:
     fields = tuple(
         parts.field(n, node, time, unit, group) for n, node in parts.named(given["fields"], "field")
     )
-    fields = checks.with_targets(fields, root)
+    fields = checks.with_histories(checks.with_targets(fields, root), root)
     sampled = given.get("sample_negatives")
     about = given.get("about")
     spec = Spec(

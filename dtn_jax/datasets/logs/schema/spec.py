@@ -10,10 +10,12 @@ from dtn_jax.field import SCALED
 
 FORMATS = ("parquet", "csv", "jsonl", "arrow")
 KINDS = ("categorical", "bag", "sequence", "numeric", "vector")
-ENCODERS = {  # of each kind; the first is the default
+COMPANION = "companion"  # what a sequence is that stands beside another one
+ENCODERS = {  # of each kind, and of companions; the first is the default
     "categorical": ("vocabulary", "hash"),
     "bag": ("vocabulary", "hash"),
     "sequence": ("target",),  # that of the field which is its target; see checks.with_targets
+    COMPANION: ("vocabulary", "hash"),
     "numeric": ("buckets", "standardise"),
     "vector": ("standardise", "none"),
 }
@@ -51,7 +53,7 @@ class FieldSpec:
       encoder: one of ENCODERS of its kind.
       table: the embedding table; fields that name the same one share it. Default: the name.
       min_count: vocabulary: a value that train shows less often becomes the unknown id.
-      unknown: categorical, bag: values that stand for a missing one, as text.
+      unknown: categorical, bag, companion: values that stand for a missing one, as text.
       size: hash: rows of the table, the unknown one not counted.
       functions: hash: 1, or 2 for two rows a value, which are added; a bag then sums.
       buckets: buckets: how many.
@@ -62,6 +64,8 @@ class FieldSpec:
       weights: bag: the list column of the values' weights.
       target: sequence: the field whose value its ids are earlier ones of, such as the item.
       history: sequence: the log's own rows from which its lists are made, in place of a column.
+      beside: sequence, in place of a target: the history beside whose n-th value its n-th stands.
+        `max_values`, `keep` and `longest` are that one's.
       max_values: bag, sequence: how many values are kept.
       keep: bag, sequence: which ones of a longer list, one of KEEPS.
       longest: bag, sequence: a row whose list is longer is rejected; 0 is no limit.
@@ -89,6 +93,7 @@ class FieldSpec:
     weights: str = ""
     target: str = ""
     history: HistorySpec | None = None
+    beside: str = ""
     max_values: int = 50
     keep: str = "first"
     longest: int = 0

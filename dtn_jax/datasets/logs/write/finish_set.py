@@ -199,7 +199,7 @@ def _cut(work: Work, tally: Tally) -> list[str]:
     lines = []
     for field in work.spec.fields:
         cut, kept = (counts["train"][field.name] for counts in (tally.cut, tally.seen))
-        if cut:
+        if cut and not field.beside:
             last = "; a history that ascends in time may want keep: last"
             lines.append(
                 f"{field.name}: {progress.percent(cut, cut + kept)} of train's values are beyond "

@@ -87,6 +87,8 @@ def kind(field: Field) -> str:
     more = f", {field.slots} values at most, {field.pooling}" if field.kind in SEVERAL else ""
     if field.target:
         more += f", of earlier values of {field.target}"
+    if field.beside:
+        more = f", {field.slots} values at most, beside those of {field.beside}"
     if field.kind == "vector":
         more = f" of {field.length}"
     if field.table != field.name:

@@ -12,6 +12,7 @@ import dataclasses
 from dtn_jax.options import option
 
 PLACEMENTS = ("auto", "device", "stream")
+ORDERS = ("shuffled", "day")
 CHUNK_STEPS = 16  # batches handed to the device at once
 
 
@@ -22,6 +23,13 @@ class BatchOptions:
     batch_size: int = option(1024, "examples a step, over all devices", least=1)
     eval_batch_size: int = option(
         4096, "examples a scoring step; changes scores by rounding alone", least=1, runtime=True
+    )
+    order: str = option(
+        "shuffled",
+        "of train's rows: shuffled, or by day: an epoch goes through the days, and within a day "
+        "rows are shuffled, whatever the set's lanes, blocks and other days; a day's last batch is "
+        "padded. Streamed, each of several processes reads all rows",
+        choices=ORDERS,
     )
     placement: str = option(
         "auto",

@@ -39,14 +39,21 @@ def by_day(
                     panels.setdefault(name, {}).setdefault(key, {})[day] = values[name]
     tasks = list(dict.fromkeys(key.partition("@")[0] for own in found.values() for key in own))
     colour = {task: plots.COLOURS[i % len(plots.COLOURS)] for i, task in enumerate(tasks)}
-    columns = min(max(len(panels), 1), 2)
+    columns = min(max(len(panels), 1), 3)
     rows = math.ceil(max(len(panels), 1) / columns)
-    figure = Figure(figsize=(5.8 * columns, 4.6 * rows), layout="constrained")
+    figure = Figure(figsize=(5 * columns, 4.6 * rows), layout="constrained")
     axes_of = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, lines) in zip(axes_of, panels.items()):
         _panel(axes, metrics[name], lines, colour, untrained)
     for axes in axes_of[len(panels) :]:
         axes.remove()
+    shown = {}
+    for axes in axes_of[: len(panels)]:
+        handles, labels = axes.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles))
+    if shown:
+        place = {"loc": "outside lower left", "ncols": 2 * columns, "handlelength": 3}
+        figure.legend(shown.values(), shown, frameon=False, fontsize=9, **place)
     plots._save(figure, path)
 
 
@@ -58,7 +65,8 @@ def _panel(
     untrained: str,
 ) -> None:
     title = metric.title[:1].upper() + metric.title[1:]
-    plots.clean(axes, f"{title} of each day, before it was trained on")
+    judged = metric.judges  # or it is of the rows alone, and no model has a part in it
+    plots.clean(axes, f"{title} of each day{', before it was trained on' if judged else ''}")
     seen: dict[str, int] = {}
     for key, points in lines.items():
         task = key.partition("@")[0]
@@ -67,9 +75,12 @@ def _panel(
         days, values = np.array(list(points), "datetime64[D]"), list(points.values())
         style = {"color": colour[task], "ms": 4.5}
         axes.plot(days, values, line, linewidth=1.8, marker="o", label=key, **style)
-        if untrained in points:
+        if judged and untrained in points:
             first = np.datetime64(untrained)
             axes.plot(first, points[untrained], "o", mfc="white", mew=1.4, zorder=4, **style)
+    every = np.array(sorted({day for points in lines.values() for day in points}), "datetime64[D]")
+    margin = max(int((every[-1] - every[0]).astype(int)), 10) * np.timedelta64(72, "m")  # a 20th
+    axes.set_xlim(every[0] - margin, every[-1] + margin)
     values = [v for points in lines.values() for v in points.values()]
     if metric.format == "%" and 0 < min(values) < RARE:
         axes.set_yscale("log")
@@ -81,6 +92,4 @@ def _panel(
     axes.xaxis.set_major_formatter(dates.DateFormatter("%Y-%m-%d"))
     axes.tick_params(axis="x", labelsize=8, rotation=30)
     axes.set_ylabel(metric.title)
-    hollow = "; hollow: no step came before" if untrained else ""
-    axes.set_xlabel(f"day{hollow}", fontsize=9)
-    axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.28))
+    axes.set_xlabel("day" + "; hollow: no step came before" * (judged and bool(untrained)))

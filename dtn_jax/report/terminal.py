@@ -115,7 +115,7 @@ def days_table(by_day: Mapping[str, Results], schema: Schema) -> rich.table.Tabl
         while tasks and room_beside([*some, *tasks[0]]) >= 0:
             some += tasks.pop(0)
         table = rich.table.Table(
-            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0
         )
         for head, *_ in some:
             side = "left" if head == "day" else "right"

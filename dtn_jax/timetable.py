@@ -56,8 +56,9 @@ class TrainOptions:
     )
     evaluate_first: bool = option(
         False,
-        "progressive validation: score each day of train before it is trained on, and report its "
-        "metrics by day; needs data.order=day and one epoch, and costs one scoring of train",
+        "progressive validation: score each day of train before it is trained on, for metrics by "
+        "day; needs data.order=day and one epoch, costs one scoring of train. Ids are those of the "
+        "whole train split, which know what is rare in later days",
     )
     patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)
     select: str = option(

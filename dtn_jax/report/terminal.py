@@ -101,7 +101,7 @@ def days_table(by_day: Mapping[str, Results], schema: Schema) -> rich.table.Tabl
       schema: the tasks.
     """
     grid = rich.table.Table.grid()
-    grid.title = "train by day, each scored before it was trained on"
+    grid.title = "each day before it was trained on"
     days, tasks = ["day", *by_day], []
     for task in schema.tasks:
         found = [own[f"{task.name}@{task.space}"] for own in by_day.values()]

@@ -1,5 +1,7 @@
 """Each day of train is scored before it is trained on, with what the run knows by then."""
 
+import json
+
 import chex
 import jax
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 from dated_runs import dated, train_days
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 
+from configs import logs
 from dtn_jax import train as training
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader, padded, take
 from dtn_jax.metrics.auc import auc
@@ -16,6 +20,7 @@ from dtn_jax.metrics.gauc import gauc
 from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
 from dtn_jax.train import train
+from experiments import launch
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -173,6 +178,18 @@ def assert_days_are_near(one, other):
 def test_on_several_devices(root, whole, tmp_path, strategy):
     config = dated(root, parallel__devices=4, parallel__strategy=strategy)
     assert_days_are_near(train(config, tmp_path)["by_day"], whole[1]["by_day"])
+
+
+@pytest.mark.slow
+def test_in_several_processes(root, whole, tmp_path):
+    """Each reads all rows to train on, and a part of those to score."""
+    config = flatten(dated(root, parallel__devices=0))
+    usual = flatten(logs.get_config(f"shared_bottom,{config['data.options']}"))
+    changes = [f"--config.{key}={value}" for key, value in config.items() if value != usual[key]]
+    given = [f"--config=configs/logs.py:shared_bottom,{config['data.options']}", *changes]
+    assert launch.run_until_done([*given, f"--workdir={tmp_path}"], 2, restarts=0) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert_days_are_near(results["by_day"], whole[1]["by_day"])
 
 
 @pytest.mark.slow

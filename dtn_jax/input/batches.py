@@ -26,9 +26,9 @@ class BatchOptions:
     )
     order: str = option(
         "shuffled",
-        "of train's rows: shuffled, or by day: an epoch goes through the days, and within a day "
-        "rows are shuffled, whatever the set's lanes, blocks and other days; a day's last batch is "
-        "padded. Streamed, each of several processes reads all rows",
+        "of train's rows: shuffled, or day after day, shuffled within each (its last batch is "
+        "padded), which depends on that day's rows alone and not on the set's lanes and blocks; "
+        "streamed, each of several processes then reads all rows",
         choices=ORDERS,
     )
     placement: str = option(

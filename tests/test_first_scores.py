@@ -132,6 +132,29 @@ def test_a_run_killed_before_its_first_checkpoint_logs_the_first_day_once(
 
 
 @pytest.mark.slow
+def test_two_epochs_by_day_cut_twice_and_streamed_are_those_of_an_uncut_run(
+    root, tmp_path, monkeypatch
+):
+    two = {"train__evaluate_first": False, "train__epochs": 2}
+    uncut = train(dated(root, **two), tmp_path / "uncut")
+    config = dated(root, data__placement="stream", **two)
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(CutError):
+            cut_after(patch, 4)  # in the first epoch, then in the second
+            train(config, tmp_path / "cut")
+    assert train(config, tmp_path / "cut")["test"] == uncut["test"]
+    assert_same_run(config, tmp_path / "uncut", tmp_path / "cut")
+
+
+@pytest.mark.slow
+def test_a_part_of_train_has_its_days(root, tmp_path):
+    days = train(dated(root, data__train_share=0.5), tmp_path)["by_day"]
+    rows = {day: found["click@all"]["examples"] for day, found in days.items()}
+    assert sum(rows.values()) == round(0.5 * sum(map(len, train_days().values())))
+    assert all(count <= len(train_days()[day]) for day, count in rows.items())
+
+
+@pytest.mark.slow
 def test_a_day_on_which_the_run_does_not_train_is_not_scored(root, whole, tmp_path):
     """The run ends, or stops early, where a day begins."""
     begin = build_run(dated(root)).days.begin(32).tolist()

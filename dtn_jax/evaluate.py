@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.input.day_order import DayRows
 from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import in_order
 from dtn_jax.interface import Batch
@@ -52,13 +54,15 @@ def score(
     batch_size: int,
     at: Placement,
     group: Int[np.ndarray, " B"] | None = None,
+    day: DayRows | None = None,
 ) -> Scores:
-    """Scores a whole split; the ids are checked on the way (see `prepared.check_ids`).
+    """Scores a whole split, or the rows of a `day` of it; the ids are checked on the way (see
+    `prepared.check_ids`).
 
-    The split's groups (`Prepared.groups`) are handed over: they are the same for every state.
+    The rows' groups (`read_groups`) are handed over: they are the same for every state.
     """
-    rows = data.rows[split]
-    own = in_order(data, split, batch_size, processes.own_part(batch_size))
+    rows = data.rows[split] if day is None else len(day)
+    own = in_order(data, split, batch_size, processes.own_part(batch_size), day)
     labels, masks, weights, logits = [], [], [], []
     for batch, found in with_logits(own, lambda b: score_step(state, at.put(b, at.batch()))):
         labels.append(batch.labels)
@@ -76,6 +80,26 @@ def score(
         sample_weight=joined(weights),
         group=group,
     )
+
+
+def read_groups(
+    data: Prepared, split: str, day: DayRows | None = None
+) -> Int[np.ndarray, " B"] | None:
+    """The groups of a split's rows, or of those of a day; None where the set has none.
+
+    Each process reads a part: for a day, of all rows between its first and its last one.
+    """
+    if not data.schema.group:
+        return None
+    if day is None:
+        return processes.read_by_all(functools.partial(data.groups, split), data.rows[split])
+    numbers = day.numbers(0, len(day))
+    first, last = int(numbers[0]), int(numbers[-1])
+
+    def between(part: slice) -> np.ndarray:
+        return data.groups(split, slice(first + part.start, first + part.stop))
+
+    return processes.read_by_all(between, last - first + 1)[numbers - first]
 
 
 def with_logits(

@@ -19,6 +19,7 @@ from dtn_jax.analysis import stopped
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config.replica_options import parse_replicas, replica_config
 from dtn_jax.errors import UserError
+from dtn_jax.first_scores import score_day
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
@@ -137,6 +138,10 @@ def fit(members: list[Member]) -> None:
             LossLog(m.run, m.folder, m.progress, bar if m is active[0] else None) for m in active
         ]
         watches = [make_watch(m.run) for m in active]
+        for i, m in enumerate(active if step in first.at_steps.first_steps else ()):
+            with m.by_itself(sources[i]):
+                own = jax.tree.map(lambda a, i=i: a[i], states)
+                score_day(m.run, m.folder, own, step, m.progress, logs[i].bar)
         while step < first.total_steps and not all(m.progress.stopped for m in active):
             epoch, position = divmod(step, first.steps_per_epoch)
             count = first.at_steps.steps_to_next_stop(step)

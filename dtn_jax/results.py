@@ -17,7 +17,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
-from dtn_jax.report import plots, screen
+from dtn_jax.report import day_plots, plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
@@ -64,6 +64,8 @@ def conclude(
         "examples_per_second": median_rate(history),
         "validation": validation,
     }
+    if progress.by_day:
+        results["by_day"] = progress.by_day
     if progress.skipped:
         results["skipped_steps"] = progress.skipped
     if exchanged := mean_exchange(history):
@@ -72,6 +74,9 @@ def conclude(
         results |= read_test(run, folder, checkpoints, state, held, best)
     if processes.is_first():
         plots.learning_curves(history, folder.path / "learning_curves.png")
+        if progress.by_day:
+            untrained = min(progress.by_day) if run.at_steps.first_steps[0] == 0 else ""
+            day_plots.by_day(progress.by_day, untrained, folder.path / "by_day.png")
     folder.finish(results)
     return results
 
@@ -176,6 +181,8 @@ def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
     splits = {k: results[k] for k in ("validation", "test") if k in results}
     screen.show(report.splits_table(splits, schema, title))
+    if "by_day" in results:
+        screen.show(report.days_table(results["by_day"], schema))
     screen.say(
         f"{results['parameters']:,} dense parameters, {results['flops_per_example']:,} forward "
         f"FLOPs an example, {speed} in training."

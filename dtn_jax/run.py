@@ -17,8 +17,8 @@ from dtn_jax.config import checked_config, plugins
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.evaluate import evaluate, score
-from dtn_jax.input.epoch_order import rows_per_lane, steps_per_epoch
+from dtn_jax.evaluate import evaluate, read_groups, score
+from dtn_jax.input.day_order import Days, read_days, steps_of
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
@@ -52,6 +52,7 @@ class Run:
     plan: TablePlan
     at: Placement
     at_steps: Timetable
+    days: Days | None = None  # of train's rows, with `data.order=day`
 
     @functools.cached_property
     def create_state(self) -> Callable[[], State]:
@@ -123,14 +124,7 @@ class Run:
     @functools.cached_property
     def groups(self) -> Callable[[str], np.ndarray | None]:
         """The groups of a split's rows, read once a split, by each process a part."""
-
-        def read(split: str) -> np.ndarray | None:
-            if not self.schema.group:
-                return None
-            own = functools.partial(self.data.groups, split)
-            return processes.read_by_all(own, self.data.rows[split])
-
-        return functools.cache(read)
+        return functools.cache(functools.partial(read_groups, self.data))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -188,7 +182,8 @@ def build_run(config: ConfigDict) -> Run:
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
     data = data.part_of_train(source.train_share)
-    rows_per_lane(data.layout, config.data.batch_size, at.mesh.size)  # a whole number
+    days = read_days(data, "train") if source.order == "day" else None
+    per_epoch = steps_of(data, days, config.data.batch_size, at.mesh.size)
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
@@ -206,7 +201,6 @@ def build_run(config: ConfigDict) -> Run:
             f"data set {schema.name!r} has sampled negatives, whose weights make up for the "
             "others: set loss.sample_weights=True, or probabilities will be too high"
         )
-    per_epoch = steps_per_epoch(data.layout, data.rows["train"], config.data.batch_size)
     with told_as_built(config):
         views = architectures.views(config.model.architecture, schema)
         codebooks = architectures.codebooks(config.model, schema)
@@ -223,7 +217,8 @@ def build_run(config: ConfigDict) -> Run:
         model=model,
         plan=plan,
         at=at,
-        at_steps=make_timetable(config.train, per_epoch),
+        at_steps=make_timetable(config.train, per_epoch, days and days.begin(source.batch_size)),
+        days=days,
     )
 
 

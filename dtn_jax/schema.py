@@ -63,6 +63,8 @@ class Schema:
       weight: the column stored as the example's weight, if any.
       group: the column stored as the example's group (a user, a session), if any; it may be a
         field too. Metrics are then also taken within groups.
+      day: the time or date whose day is stored with the example, if any; sets of earlier versions
+        have none.
 
     Raises:
       UserError: a name used twice, a label listed as a field or as the group, an unknown or
@@ -76,6 +78,7 @@ class Schema:
     tasks: tuple[Task, ...]
     weight: str = ""
     group: str = ""
+    day: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -231,6 +234,8 @@ class Schema:
         for field, (key, usual) in itertools.product(facts["fields"], YOUNGER.items()):
             if field[key] == usual:
                 del field[key]
+        if not self.day:  # as earlier versions wrote it
+            del facts["day"]
         return json.dumps(facts, indent=1)
 
     @classmethod

@@ -8,10 +8,12 @@ import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
+from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, first_metric, mean_of
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
+from dtn_jax.workdir.history import flat
 
 
 @dataclasses.dataclass
@@ -30,6 +32,8 @@ class Progress:
       exchanged: of each packed array whose rows travel, the sums of `Asked.of_device` over
         `exchanged_steps`, since the last logged line.
       exchanged_on: the devices and messages that those are of; sums of others are dropped.
+      by_day: {day: {task@space: {metric: value}}} of the days of train that were scored before
+        they were trained on: `train.evaluate_first`.
     """
 
     best: dict[str, dict]
@@ -42,6 +46,7 @@ class Progress:
     exchanged: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     exchanged_steps: int = 0
     exchanged_on: list[int] = dataclasses.field(default_factory=list)
+    by_day: dict[str, dict] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(cls, saved: object) -> Progress:
@@ -61,6 +66,10 @@ class Progress:
                 exchanged_steps=int(made.exchanged_steps),
                 exchanged_on=[int(n) for n in made.exchanged_on],
                 validation={key: dict(metrics) for key, metrics in made.validation.items()},
+                by_day={
+                    day: {key: dict(metrics) for key, metrics in found.items()}
+                    for day, found in made.by_day.items()
+                },
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise UserError(f"its progress is damaged ({error})") from None
@@ -78,11 +87,7 @@ def validate(
       UserError: scores are not finite.
     """
     scores = score_split(run, state, "validation")
-    if not np.isfinite(scores.logits).all():
-        raise UserError(
-            f"the scores of step {step} are not finite: lower optim.learning_rate or "
-            "optim.table_learning_rate, or set optim.clip, in a new workdir"
-        )
+    check_scores(scores, step)
     results = measure(run, scores)
     own = {task.name: results[f"{task.name}@{task.space}"] for task in run.schema.tasks}
     select = run.config.train.select
@@ -103,7 +108,16 @@ def validate(
     progress.waited = 0 if select in better else progress.waited + 1
     progress.stopped = 0 < run.config.train.patience <= progress.waited
     record = {"kind": "validation", "step": step, "epoch": step / run.steps_per_epoch}
-    record |= {f"{k}/{m}": v for k, found in results.items() for m, v in found.items()}
+    record |= flat(results)
     mean = mean_of(found[name] for name in tasks)
     folder.log(record | {"mean": mean, "selected": found[select]})
     return found
+
+
+def check_scores(scores: Scores, step: int) -> None:
+    """Raises UserError where scores of the state of a step are not finite."""
+    if not np.isfinite(scores.logits).all():
+        raise UserError(
+            f"the scores of step {step} are not finite: lower optim.learning_rate or "
+            "optim.table_learning_rate, or set optim.clip, in a new workdir"
+        )

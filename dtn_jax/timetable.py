@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.errors import UserError
@@ -52,6 +54,12 @@ class TrainOptions:
         least=0,
         runtime=True,
     )
+    evaluate_first: bool = option(
+        False,
+        "progressive validation: score each day of train before it is trained on, for metrics by "
+        "day; needs data.order=day and one epoch, costs one scoring of train. Ids are those of the "
+        "whole train split, which know what is rare in later days",
+    )
     patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)
     select: str = option(
         "mean",
@@ -71,6 +79,7 @@ class Timetable:
       eval_every: steps from one validation to the next.
       checkpoint_every: steps between checkpoints; each validation makes one too.
       log_every: steps between lines of the log.
+      first_steps: at which days of train begin, if each is scored first.
     """
 
     total_steps: int
@@ -78,23 +87,36 @@ class Timetable:
     eval_every: int
     checkpoint_every: int
     log_every: int
+    first_steps: tuple[int, ...] = ()
 
     def validation_is_due(self, step: int) -> bool:
         return step == self.total_steps or step % self.eval_every == 0
 
     def checkpoint_is_due(self, step: int) -> bool:
-        """Each validation has one, so that nothing which it found is found again."""
-        return self.validation_is_due(step) or step % self.checkpoint_every == 0
+        """Each validation has one, and each day that is scored first, so that nothing which they
+        found is found again."""
+        found = self.validation_is_due(step) or step in self.first_steps
+        return found or step % self.checkpoint_every == 0
 
     def steps_to_next_stop(self, step: int) -> int:
         """How many steps the next chunk has: it ends where the host has something to do."""
         every = (self.log_every, self.checkpoint_every, self.eval_every, self.steps_per_epoch)
-        stops = [n - step % n for n in every]
+        stops = [n - step % n for n in every] + [n - step for n in self.first_steps if n > step]
         return min(*stops, self.total_steps - step, CHUNK_STEPS)
 
 
-def make_timetable(train: ConfigDict | FrozenConfigDict, steps_per_epoch: int) -> Timetable:
-    """The timetable that section `train` of a config asks for."""
+def make_timetable(
+    train: ConfigDict | FrozenConfigDict,
+    steps_per_epoch: int,
+    days_begin: Int[np.ndarray, " _"] | None = None,
+) -> Timetable:
+    """The timetable that section `train` of a config asks for.
+
+    Args:
+      train: the section.
+      steps_per_epoch: of the train split.
+      days_begin: with `data.order=day`, the step at which each day begins, and at last the end.
+    """
     total = steps_per_epoch * train.epochs
     total = min(total, train.max_steps or total)
     if total > MOST_STEPS:
@@ -109,4 +131,7 @@ def make_timetable(train: ConfigDict | FrozenConfigDict, steps_per_epoch: int) -
         eval_every=train.eval_every or steps_per_epoch,
         checkpoint_every=train.checkpoint_every,
         log_every=train.log_every or usual,
+        first_steps=tuple(n for n in days_begin.tolist() if n < total)
+        if train.evaluate_first
+        else (),
     )

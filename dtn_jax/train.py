@@ -15,6 +15,7 @@ from dtn_jax.analysis import stopped
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
+from dtn_jax.first_scores import score_day
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
@@ -34,6 +35,7 @@ from dtn_jax.tables import huge_pages
 from dtn_jax.workdir import Workdir, check_logits
 
 LOOKED_AT = 100_000  # rows
+BEFORE = -1  # all steps: a run that has no checkpoint logs all anew
 AfterValidation = Callable[[int, dict[str, float | None]], None]
 
 
@@ -101,7 +103,7 @@ def start(
         # Where memory runs out this raises; to read a number of the state would wait for ever.
         state = jax.block_until_ready(run.new_state())
         progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
-    folder.resume_log_at(int(state.step))
+    folder.resume_log_at(int(state.step) if found else BEFORE)
     huge_pages.use((state.tables, state.slots))
     return state, progress
 
@@ -152,8 +154,9 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
             "it at auto, or give stream"
         )
     if is_resident(run):
-        return ResidentData(run.data, "train", run.at.replicated(), orders)
-    return StreamedData(run.data, "train", math.ceil(run.total_steps / run.steps_per_epoch))
+        return ResidentData(run.data, "train", run.at.replicated(), orders, run.days)
+    epochs = math.ceil(run.total_steps / run.steps_per_epoch)
+    return StreamedData(run.data, "train", epochs, run.days)
 
 
 def fit(
@@ -177,6 +180,7 @@ def fit(
     data = contextlib.closing(training_data(run))
     with bar, data as rows, stopped.told(run, folder, checkpoints, rows):
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)
+        score_day(run, folder, state, step, progress, bar)  # the first one
         while step < run.total_steps and not progress.stopped:
             epoch, position = divmod(step, run.steps_per_epoch)
             count = profiled.at_most(run.at_steps.steps_to_next_stop(step))
@@ -209,7 +213,8 @@ def pause(
     step: int,
     after_validation: AfterValidation | None = None,
 ) -> None:
-    """Does what is due between two chunks: validation, analysis, early stopping, a checkpoint."""
+    """Does what is due between two chunks: validation, analysis, early stopping, the scores of a
+    day that begins, a checkpoint."""
     progress = log.progress
     log.fetch(leave=0)
     stopped.check_state(state, step)
@@ -221,4 +226,6 @@ def pause(
             log.write(step)
         elif after_validation and step < run.total_steps:  # before a checkpoint leaves it behind
             after_validation(step // run.at_steps.eval_every, found)
+    if not progress.stopped:
+        score_day(run, folder, state, step, progress, log.bar)
     checkpoints.save(step, state, dataclasses.asdict(progress))

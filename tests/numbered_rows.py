@@ -1,5 +1,6 @@
 """A set in memory whose rows tell their numbers, and notes what was read."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -8,12 +9,20 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.schema import Field, Schema, Task
 
 
-def stored_rows(layout, rows, split="train"):
-    """A set of one split, whose one id is the row's number plus one; its label is half of that."""
+def stored_rows(layout, rows, split="train", days=None):
+    """A set of one split, whose one id is the row's number plus one; its label is half of that.
+
+    `days` are those of the rows, if they have any.
+    """
     schema = Schema("s", (Field("number", rows=rows + 1),), (Task("click"),))
     ids = [np.arange(a, a + layout.block_rows)[:, None] + 1 for a in layout.starts(rows)[:-1]]
     ids = [i.astype(np.int32) for i in ids]
     records = Records([{"ids": i, "labels": i / 2, "label_mask": i > 0} for i in ids])
+    if days is not None:
+        schema = dataclasses.replace(schema, day="t")
+        padded = np.append(np.asarray(days, np.int32), np.zeros(layout.block_rows, np.int32))
+        for record, start in zip(records, layout.starts(rows)):
+            record["day"] = padded[start : start + layout.block_rows]
     return InMemory(pathlib.Path(), schema, layout, {split: rows}, {}, "", "", {split: records})
 
 

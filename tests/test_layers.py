@@ -66,6 +66,7 @@ LAYERS = (
     "workdir",
     "checkpoint",
     "selection",
+    "first_scores",
     "results",
     "analysis.stopped",
     "loss_log",

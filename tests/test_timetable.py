@@ -1,5 +1,6 @@
 """When a run logs, validates, leaves a checkpoint and stops."""
 
+import numpy as np
 import pytest
 
 from configs.base import get_config
@@ -7,10 +8,10 @@ from dtn_jax.errors import UserError
 from dtn_jax.timetable import make_timetable
 
 
-def timetable(steps_per_epoch=100, **changes):
+def timetable(steps_per_epoch=100, days_begin=None, **changes):
     train = get_config().train
     train.update(changes)
-    return make_timetable(train, steps_per_epoch)
+    return make_timetable(train, steps_per_epoch, days_begin)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,16 @@ def test_chunks_end_where_the_host_has_something_to_do():
     assert stops == [12, 15, 20, 24, 30, 36, 40, 45]
     assert [s for s in stops if at.validation_is_due(s)] == [15, 30, 45]
     assert [s for s in stops if at.checkpoint_is_due(s)] == [12, 15, 24, 30, 36, 45]
+
+
+def test_a_day_that_is_scored_first_is_a_stop_with_a_checkpoint():
+    begin = np.array([0, 7, 20, 40])
+    plain = timetable(40, begin, log_every=20)
+    assert plain.first_steps == ()
+    assert (plain.steps_to_next_stop(0), plain.checkpoint_is_due(7)) == (16, False)
+    first = timetable(40, begin, log_every=20, evaluate_first=True)
+    assert first.first_steps == (0, 7, 20)  # no day begins at the end
+    assert [first.steps_to_next_stop(step) for step in (0, 7, 20)] == [7, 13, 16]
+    assert [step for step in range(1, 41) if first.checkpoint_is_due(step)] == [7, 20, 40]
+    cut = timetable(40, begin, evaluate_first=True, max_steps=20)
+    assert cut.first_steps == (0, 7)

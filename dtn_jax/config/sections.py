@@ -212,6 +212,12 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             "train.accumulate > 1 does not go with model.normalisation=batch: the statistics of a "
             "batch need all of its rows at once; use layer or none"
         )
+    if flat["train.evaluate_first"] and (flat["data.order"], flat["train.epochs"]) != ("day", 1):
+        raise UserError(
+            "train.evaluate_first=True scores each day of train before the run has seen it: it "
+            f"needs data.order=day and train.epochs=1, got data.order={flat['data.order']} and "
+            f"train.epochs={flat['train.epochs']}"
+        )
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")
     return FrozenConfigDict(config)

@@ -12,6 +12,7 @@ import dataclasses
 from dtn_jax.options import option
 
 PLACEMENTS = ("auto", "device", "stream")
+ORDERS = ("shuffled", "day")
 CHUNK_STEPS = 16  # batches handed to the device at once
 
 
@@ -22,6 +23,13 @@ class BatchOptions:
     batch_size: int = option(1024, "examples a step, over all devices", least=1)
     eval_batch_size: int = option(
         4096, "examples a scoring step; changes scores by rounding alone", least=1, runtime=True
+    )
+    order: str = option(
+        "shuffled",
+        "of train's rows: shuffled, or day after day, shuffled within each (its last batch is "
+        "padded), which depends on that day's rows alone and not on the set's lanes and blocks; "
+        "streamed, each of several processes then reads all rows",
+        choices=ORDERS,
     )
     placement: str = option(
         "auto",

@@ -9,25 +9,42 @@ import numpy as np
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.day_order import Days
 from dtn_jax.input.epoch_order import batch_rows
 from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
 
 
 class ResidentData:
-    """A split that lies on the device; chunks are gathered there."""
+    """A split that lies on the device; chunks are gathered there.
+
+    Args:
+      data: the set.
+      split: which of its splits.
+      sharding: where it lies.
+      orders: the number of seeds whose orders are read in turns.
+      days: of its rows, where an epoch goes through them; else it is shuffled.
+    """
 
     shared = True  # several runs may take their chunks from one
 
     def __init__(
-        self, data: Prepared, split: str, sharding: jax.sharding.Sharding, orders: int = 1
+        self,
+        data: Prepared,
+        split: str,
+        sharding: jax.sharding.Sharding,
+        orders: int = 1,
+        days: Days | None = None,
     ):
-        self.layout, self.rows = data.layout, data.rows[split]
+        self.days, self.layout, self.rows = days, data.layout, data.rows[split]
         self.batch = jax.device_put(SplitReader(data, split).everything(), sharding)
         self.order = functools.lru_cache(maxsize=orders)(self._order)
 
     def _order(self, seed: int, epoch: int, batch_size: int) -> np.ndarray:
-        batches = batch_rows(self.layout, self.rows, seed, epoch, batch_size)
+        if self.days is None:
+            batches = batch_rows(self.layout, self.rows, seed, epoch, batch_size)
+        else:
+            batches = self.days.batch_rows(seed, epoch, batch_size)
         return np.stack(list(batches)).astype(np.int32)
 
     def chunk(self, seed: int, epoch: int, start: int, steps: int, batch_size: int) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.batches import CHUNK_STEPS
+from dtn_jax.input.day_order import Days
+from dtn_jax.input.day_reader import DayReader
 from dtn_jax.input.epoch_order import (
     lanes_of,
     rows_per_lane,
@@ -77,13 +80,26 @@ class EpochReader:
 
 
 class StreamedData:
-    """A split that is read from disk as the steps need it, a window ahead of them."""
+    """A split that is read from disk as the steps need it, a window ahead of them.
+
+    Args:
+      data: the set.
+      split: which of its splits.
+      epochs: how many there will be; None: endless.
+      days: of its rows, where an epoch goes through them; else it is shuffled.
+    """
 
     shared = False  # it reads ahead, in one order
 
-    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
-        self.reader = EpochReader(data, split, epochs)
-        self.layout, self.rows = data.layout, data.rows[split]
+    def __init__(
+        self, data: Prepared, split: str, epochs: int | None = None, days: Days | None = None
+    ):
+        if days is None:
+            self.reader = EpochReader(data, split, epochs)
+            self.per_epoch = functools.partial(steps_per_epoch, data.layout, data.rows[split])
+        else:
+            self.reader = DayReader(data, split, days, epochs)
+            self.per_epoch = days.steps_per_epoch
         self.at, self.windows = None, None
         self.window, self.used = None, 0  # steps at hand, and how many of them are used up
 
@@ -105,7 +121,7 @@ class StreamedData:
             pieces.append(
                 jax.tree.map(lambda a: np.zeros(shape + a.shape[1:], a.dtype), self.window)
             )
-        ends = start + steps == steps_per_epoch(self.layout, self.rows, batch_size)
+        ends = start + steps == self.per_epoch(batch_size)
         self.at = (seed, epoch + ends, 0 if ends else start + steps, batch_size)
         # Within a window a chunk is a view: nothing is ever written to a window.
         return jax.tree.map(lambda *a: np.concatenate(a), *pieces) if pieces[1:] else pieces[0]

@@ -115,6 +115,13 @@ class ProgressBar:
         if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:
             self._print()
 
+    def tell(self, what: str) -> None:
+        """Shows what is done between two steps, up to the next update."""
+        self._bar.update(self._task, description=what)
+        if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:
+            self._line = f"{what} | step {self._step}/{self._bar.tasks[0].total:.0f}"
+            self._print()
+
     def _print(self) -> None:
         print(self._line, file=self._bar.console.file, flush=True)
         self._printed, self._printed_at = self._line, self._bar.get_time()

@@ -9,6 +9,7 @@ import rich.table
 import rich.text
 
 from dtn_jax.metrics import METRICS, Metric, Value
+from dtn_jax.metrics.selected import first_metric
 from dtn_jax.schema import TASK_KINDS, Schema
 
 FEW = 7  # metrics that a terminal of WIDE columns has room for with a blank more between them
@@ -87,4 +88,41 @@ def splits_table(
             if grid.row_count:
                 grid.add_row("")
             grid.add_row(table)
+    return grid
+
+
+def days_table(by_day: Mapping[str, Results], schema: Schema) -> rich.table.Table:
+    """A line a day of each task's first metric, in the space of its loss, and its base rate.
+
+    Tasks for which WIDE columns have no room follow below.
+
+    Args:
+      by_day: {day: {task@space: metrics}}, of days that were scored before they were trained on.
+      schema: the tasks.
+    """
+    grid = rich.table.Table.grid()
+    grid.title = "each day before it was trained on"
+    days, tasks = ["day", *by_day], []
+    for task in schema.tasks:
+        found = [own[f"{task.name}@{task.space}"] for own in by_day.values()]
+        first, rate = first_metric(found[0]), METRICS["base_rate"]
+        own = [[f"{task.name}\n{first.column}", *(first.text(m[first.name]) for m in found)]]
+        if rate.name in found[0]:
+            own.append([rate.column, *(rate.text(m[rate.name]) for m in found)])
+        tasks.append(own)
+    while tasks:
+        some = [days, *tasks.pop(0)]
+        while tasks and room_beside([*some, *tasks[0]]) >= 0:
+            some += tasks.pop(0)
+        table = rich.table.Table(
+            box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0
+        )
+        for head, *_ in some:
+            side = "left" if head == "day" else "right"
+            table.add_column(head, justify=side, no_wrap=True, vertical="bottom")
+        for cells in zip(*(column[1:] for column in some)):
+            table.add_row(*cells)
+        if grid.row_count:
+            grid.add_row("")
+        grid.add_row(table)
     return grid

@@ -98,7 +98,7 @@ class Workdir:
             tracker.finish(results, [path for path in files if path.exists()])
 
     def resume_log_at(self, step: int) -> None:
-        """Drops what was logged after `step`, which will be logged again."""
+        """Drops what was logged after `step`, which will be logged again; below 0: everything."""
         if not processes.is_first():
             return
         log = records.read(self.path)
@@ -107,7 +107,7 @@ class Workdir:
         text = "".join(json.dumps(r) + "\n" for r in log.records if r["step"] <= step)
         write_whole(self.path / records.NAME, text)
         chosen, facts = self.config.train.trackers, flatten(self.config)
-        self.trackers = trackers.started(chosen, self.path, facts, step)
+        self.trackers = trackers.started(chosen, self.path, facts, max(step, 0))
 
     def log(self, record: dict) -> None:
         """Appends a record to metrics.jsonl, and tells the trackers."""

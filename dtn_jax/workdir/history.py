@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -33,8 +35,13 @@ def mean_exchange(history: list[dict]) -> dict[str, dict[str, float]]:
     }
 
 
+def flat(results: Mapping[str, Mapping[str, float | int | None]]) -> dict:
+    """{task@space: {metric: value}} as a record has it, 'task@space/metric': value."""
+    return {f"{key}/{name}": value for key, own in results.items() for name, value in own.items()}
+
+
 def nested(record: dict) -> dict[str, dict]:
-    """A validation record, 'task@space/metric': value, as {task@space: {metric: value}}."""
+    """The inverse of `flat`, of a record of a validation."""
     made = {}
     for name, value in record.items():
         key, slash, metric = name.partition("/")

@@ -35,6 +35,8 @@ def test_days_decide_the_split(tmp_path, capsys):
     assert long_view.upstream == long_view.also_report == ("click",)
     test, expected = rows(prepared, "test"), frame[480:560]
     np.testing.assert_array_equal(test["group"], expected["user_id"])
+    days = expected["date"].cast(pl.String).str.to_date("%Y%m%d").to_physical()
+    np.testing.assert_array_equal(prepared.days("test"), days)
     labels = expected.select(kuairand_files.LABELS.values()).to_numpy()
     np.testing.assert_array_equal(test["labels"], labels)
     np.testing.assert_array_equal(test["ids"][:, 2], expected["hourmin"] // 100 + 1)

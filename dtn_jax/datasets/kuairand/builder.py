@@ -42,7 +42,7 @@ class KuaiRand(BlockBuilder):
     """KuaiRand's standard log: click → long view, profile enter, comment, forward, follow.
 
     Fields: user, video, hour, weekday, duration. Users and videos seen less than `min_count` times
-    in train share the unknown id. The group of a row, for GAUC, is its user.
+    in train share the unknown id. The group of a row, for GAUC, is its user; its day is its date.
     """
 
     name = "kuairand"  # TFDS would make it kuai_rand
@@ -51,6 +51,7 @@ class KuaiRand(BlockBuilder):
     }
     FIELD_OPTIONS: ClassVar = ("min_count",)
     group = "user_id"
+    day = "day"
 
     def __init__(self, **kwargs):
         self.odd: dict[str, int] = {}  # long views without a click, by split
@@ -171,6 +172,7 @@ class KuaiRand(BlockBuilder):
             columns["hour"] = columns["hour"] // 100 + 1
             columns["weekday"] = as_day(columns["weekday"]).dt.weekday()
             columns = {name: c for name, c in columns.items() if name not in self.absent}
+            columns["day"] = as_day(pl.col("date"))
             rows = self.log.filter(pl.col("date") == date).select("user_id", **columns)
             frame = collect(rows)
             if "long_view" in columns:

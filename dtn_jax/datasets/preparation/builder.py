@@ -19,6 +19,7 @@ from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.datasets.preparation.blocks import Layout, cut_blocks, pad
 from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.counts import Counts
+from dtn_jax.datasets.preparation.dates import check_day
 from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.record_writer import RecordWriter
 from dtn_jax.datasets.preparation.records import Frame, Frames
@@ -53,6 +54,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
 
     weight = ""  # the column stored as the example's weight
     group = ""  # the column stored as the example's group: see groups.py
+    day = ""  # the column of dates stored as the example's day: see dates.py
     OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`; their values are in `self.own`
     FIELD_OPTIONS: ClassVar[
         tuple[str, ...]
@@ -94,8 +96,9 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     def check(self, frame: Frame, where: str, first_row: int) -> None:
         """Raises UserError where a frame is not as the encoders, tasks and weight want it."""
         check_frame(frame, self.encoders(), self.tasks(), self.weight, where, first_row)
-        if self.group:
-            check_group(frame, self.group, where, first_row)
+        for name, check in ((self.group, check_group), (self.day, check_day)):
+            if name:
+                check(frame, name, where, first_row)
 
     def fit(self, frames: Iterator[Frame]) -> dict[str, enc.Encoder]:
         """The fitted encoders, from the frames of train."""
@@ -117,10 +120,8 @@ class BlockBuilder(RecordWriter, skip_registration=True):
 
     def recipe_of(self, encoders: dict[str, enc.Encoder], tasks: tuple[Task, ...]) -> str:
         """The recipe with these; for a data set whose raw files decide which of them it has."""
-        text = enc.to_json(encoders)
-        facts = (RULES, str(self.VERSION), text, tasks, self.layout(), self.weight)
-        facts += (self.group,) if self.group else ()  # sets without one keep their recipe
-        facts += (self.SOURCE,) if self.SOURCE else ()
+        facts = (RULES, str(self.VERSION), enc.to_json(encoders), tasks, self.layout(), self.weight)
+        facts += tuple(filter(None, (self.group, self.SOURCE)))  # sets without keep their recipe
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def outdated(self) -> str:
@@ -160,8 +161,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
                 self.layout().block_rows,
                 tuple(self.encoders().values()),
                 len(self.tasks()),
-                bool(self.weight),
-                bool(self.group),
+                *map(bool, (self.weight, self.group, self.day)),
             ),
             disable_shuffling=True,
         )
@@ -199,13 +199,14 @@ class BlockBuilder(RecordWriter, skip_registration=True):
     def _encode(self, split: str, frame: Frame) -> dict[str, np.ndarray]:
         """Columns to arrays `[rows, ...]`; counts unknown values and labels on the way."""
         columns = self.encode(frame)
-        block = records.arrays(frame, columns, self.fitted, self.tasks(), self.weight, self.group)
+        own = self.weight, self.group, self.day
+        block = records.arrays(frame, columns, self.fitted, self.tasks(), *own)
         self.counts.add(split, columns, block["label_mask"])
         return block
 
     def schema(self) -> Schema:
         fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
-        return Schema(self.name, fields, self.tasks(), weight=self.weight, group=self.group)
+        return Schema(self.name, fields, self.tasks(), self.weight, self.group, self.day)
 
     def _download_and_prepare(self, dl_manager, download_config):
         with progress.without_tfds_bars(), progress.Rows() as self.bars:

@@ -10,6 +10,7 @@ import polars as pl
 import tensorflow_datasets as tfds
 
 from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation.dates import day_numbers
 from dtn_jax.datasets.preparation.groups import group_numbers
 from dtn_jax.schema import Task
 
@@ -20,14 +21,19 @@ class Frame(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight and group at least
+    def __getitem__(self, name: str) -> pl.Series: ...  # labels, weight, group and day at least
 
 
 Frames = Callable[[], Iterator[Frame]]  # each call reads the split anew
 
 
 def features(
-    rows: int, encoders: Sequence[enc.Encoder], tasks: int, weighted: bool, grouped: bool
+    rows: int,
+    encoders: Sequence[enc.Encoder],
+    tasks: int,
+    weighted: bool,
+    grouped: bool,
+    dated: bool = False,
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record of `rows` rows, as TFDS declares them; the encoders are unfitted."""
     numeric = sum(e.numbers for e in encoders if isinstance(e, enc.WITH_NUMBERS))
@@ -40,6 +46,7 @@ def features(
         numbers=numeric,
         weighted=weighted,
         grouped=grouped,
+        dated=dated,
     )
 
 
@@ -52,6 +59,7 @@ def declared(
     numbers: int,
     weighted: bool,
     grouped: bool,
+    dated: bool = False,
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record of `rows` rows, as TFDS declares them.
 
@@ -63,6 +71,7 @@ def declared(
       numbers: of a row.
       weighted: whether rows have a sample weight.
       grouped: whether they have a group.
+      dated: whether they have a day.
     """
     shapes = {
         "ids": ((rows, slots), np.int32),
@@ -72,6 +81,7 @@ def declared(
         **({"numeric": ((rows, numbers), np.float32)} if numbers else {}),
         **({"sample_weight": ((rows,), np.float32)} if weighted else {}),
         **({"group": ((rows,), np.int64)} if grouped else {}),
+        **({"day": ((rows,), np.int32)} if dated else {}),
     }
     encoding = tfds.features.Encoding.BYTES
     return tfds.features.FeaturesDict(
@@ -89,15 +99,16 @@ def arrays(
     tasks: Sequence[Task],
     weight: str,
     group: str,
+    day: str = "",
 ) -> dict[str, np.ndarray]:
     """The arrays `[rows, ...]` of a frame.
 
     Args:
-      frame: labels, weight, group, standardised values and vectors by name.
+      frame: labels, weight, group, day, standardised values and vectors by name.
       columns: each field's slots.
       fitted: each field's encoder.
       tasks: the labels.
-      weight, group: the columns stored as the example's weight and group; '' is none.
+      weight, group, day: the columns stored as the example's; '' is none.
     """
     labels = [frame[t.name].cast(pl.Float32).fill_null(np.nan).to_numpy() for t in tasks]
     labels = np.stack(labels, axis=1)
@@ -120,4 +131,6 @@ def arrays(
         block["sample_weight"] = frame[weight].cast(pl.Float32).to_numpy()
     if group:
         block["group"] = group_numbers(frame[group])
+    if day:
+        block["day"] = day_numbers(frame[day])
     return block

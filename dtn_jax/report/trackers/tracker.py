@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-NOT_NUMBERS = ("kind", "step", "epoch")
+NOT_NUMBERS = ("kind", "step", "epoch", "day")
 
 
 class Tracker(Protocol):

@@ -6,9 +6,20 @@ import numpy as np
 
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.shapes import Int64
 from dtn_jax.schema import ALL
 
 DAY = 86_400_000_000  # microseconds
+
+
+def dated(spec: Spec, time_unit: str) -> bool:
+    """Whether the rows of a log have days: its times are no mere numbers."""
+    return bool(spec.time) and time_unit != "number"
+
+
+def days_of(rows: Rows) -> Int64[np.ndarray, " B"]:
+    """The days since 1970-01-01 of the rows of a dated log, in UTC."""
+    return rows.time // DAY
 
 
 class Days:
@@ -20,7 +31,7 @@ class Days:
     """
 
     def __init__(self, spec: Spec, time_unit: str):
-        self.spec, self.dated = spec, bool(spec.time) and time_unit != "number"
+        self.spec, self.dated = spec, dated(spec, time_unit)
         self.rows: dict[int, int] = {}
         self.sums: dict[str, dict[int, list[float]]] = {
             f"{task.name}@{space}": {}
@@ -31,7 +42,7 @@ class Days:
     def add(self, rows: Rows) -> None:
         if not len(rows):
             return
-        day = rows.time // DAY if self.dated else np.zeros(len(rows), np.int64)
+        day = days_of(rows) if self.dated else np.zeros(len(rows), np.int64)
         days, place = np.unique(day, return_inverse=True)
         for of, count in zip(days.tolist(), np.bincount(place).tolist(), strict=True):
             self.rows[of] = self.rows.get(of, 0) + count

@@ -59,7 +59,7 @@ class ShardWriter:
         counts = np.array(merged["counts"])
         self.parts = shards.parts(self.layout, counts, merged["shards"], shard)
         self.at = {split: part.first_row for split, part in self.parts.items()}
-        made = features(self.spec, self.fitted, self.layout.block_rows)
+        made = features(self.spec, self.fitted, self.layout.block_rows, work.time_unit)
         self.serializer = ExampleSerializer(made.get_serialized_info())
         self.features = made
         folder = work.folder / "set"
@@ -96,7 +96,7 @@ class ShardWriter:
         if not masks:
             return
         columns = encoders.encode(self.fitted, rows)
-        block = arrays(self.spec, columns, rows)
+        block = arrays(self.spec, columns, rows, self.work.time_unit)
         for name, mask in masks.items():
             self.tally.add(name, columns, block["label_mask"], mask)
             whole = mask.all()

@@ -12,7 +12,7 @@ import numpy as np
 
 from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
 from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.logs.rows.days import Days
+from dtn_jax.datasets.logs.rows.days import Days, dated
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, Work, whole
 from dtn_jax.datasets.logs.write.shard_files import features, file_of
@@ -51,7 +51,7 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(merged["encoders"], indent=1))
     shutil.copy(work.folder / SCHEMA_FILE, folder / SCHEMA_FILE)
-    features(work.spec, fitted, layout.block_rows).save_config(str(folder))
+    features(work.spec, fitted, layout.block_rows, work.time_unit).save_config(str(folder))
     (folder / "dataset_info.json").write_text(json.dumps(_dataset_info(work, written), indent=1))
     account, days = totals(work)
     (folder / REJECTS).write_text(account.lines())
@@ -90,7 +90,8 @@ def schema_of(work: Work, fitted: dict[str, encoders.Fitted]) -> Schema:
     tasks = tuple(Task(t.name, t.kind, t.space, t.also_report, t.upstream) for t in spec.tasks)
     weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
     fields = tuple(found.field() for found in fitted.values())
-    return Schema(spec.name, fields, tasks, weight=weight, group=spec.group)
+    day = spec.time if dated(spec, work.time_unit) else ""
+    return Schema(spec.name, fields, tasks, weight=weight, group=spec.group, day=day)
 
 
 def totals(work: Work) -> tuple[Account, Days]:

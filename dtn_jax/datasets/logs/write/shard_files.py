@@ -15,6 +15,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit.encoders import Encoded, Fitted
 from dtn_jax.datasets.logs.fit.shards import Part
+from dtn_jax.datasets.logs.rows import days
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.preparation.records import declared
@@ -25,7 +26,7 @@ Block = dict[str, np.ndarray]
 
 
 def features(
-    spec: Spec, fitted: Mapping[str, Fitted], block_rows: int
+    spec: Spec, fitted: Mapping[str, Fitted], block_rows: int, time_unit: str
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record, as TFDS declares them."""
     weights = sum(f.slots for f in fitted.values() if f.spec.weights)
@@ -37,6 +38,7 @@ def features(
         numbers=sum(f.numbers for f in fitted.values()),
         weighted=_is_weighted(spec),
         grouped=bool(spec.group),
+        dated=days.dated(spec, time_unit),
     )
 
 
@@ -49,7 +51,7 @@ def file_of(folder: pathlib.Path, split: str, part: Part) -> pathlib.Path:
     return folder / f"logs-{split}.array_record-{part.place:05d}-of-{part.places:05d}"
 
 
-def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows) -> Block:
+def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, time_unit: str) -> Block:
     """The arrays `[B, ...]` of a record."""
     block = {
         "ids": np.concatenate([column.ids for column in columns.values()], axis=1),
@@ -65,6 +67,8 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows) -> Block:
         block["sample_weight"] = ones if rows.weight is None else rows.weight.astype(np.float32)
     if spec.group:
         block["group"] = _group_numbers(rows.group)
+    if days.dated(spec, time_unit):
+        block["day"] = days.days_of(rows).astype(np.int32)
     return block
 
 

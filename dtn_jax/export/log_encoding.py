@@ -121,7 +121,8 @@ def read(
     specs, stands = {}, {}
     for field in spec.fields:
         if field.history is not None:  # a row to score brings its own
-            field = dataclasses.replace(field, history=None, value=of_column(field.name))
+            own = of_column(field.name)
+            field = dataclasses.replace(field, history=None, gap=False, value=own)
         if field.name in fixed:
             if field.value is None:
                 raise UserError(f"field {field.name!r} is a cross and has no value of its own")

@@ -15,6 +15,7 @@ import polars as pl
 
 from dtn_jax.datasets.shapes import Bool, Int64, UInt64
 
+MISSING = np.uint64(0)  # stands for the key of a missing value, where it must have one
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids
 TEXTS = np.uint64(0xD1B54A32D192ED03)  # apart from whole numbers
 WHOLE = r"^(?:0|-?[1-9][0-9]{0,17})$"  # the text of a whole number, as it would be written

@@ -140,10 +140,10 @@ def field_keys(specs: Mapping[str, FieldSpec], rows: FieldValues) -> dict[str, K
 def known_keys(spec: FieldSpec, values: pl.Series) -> Keyed:
     """The keys of values; those listed as unknown count as missing.
 
-    Of a history from the log's own rows the values are keys already, of known ones.
+    Of a history from the log's own rows the values are keys already.
     """
-    if spec.history is not None:
-        return values.to_numpy(), np.ones(len(values), bool)
+    if spec.history is not None and not spec.gap:
+        return (made := values.to_numpy()), made != keys.MISSING
     return keys.known(values, spec.unknown)
 
 

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import polars as pl
 
+from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit import encoders
 from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCounts
 from dtn_jax.datasets.logs.rows.account import Account
@@ -15,7 +16,7 @@ from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.days import Days
 from dtn_jax.datasets.logs.rows.splits import SPLITS, TRAIN
 from dtn_jax.datasets.logs.rows.unit_rows import split_rows
-from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder
 from dtn_jax.datasets.preparation.bags import lengths
 from dtn_jax.field import SEVERAL
@@ -91,14 +92,21 @@ class TrainStatistics:
                 if name in self.numbers:
                     self.numbers[name].add(known)
 
+        for name, column in rows.beside.items():
+            spec = self.specs[name]
+            if spec.encoder == "vocabulary":
+                self._values(spec, column.filter(pl.Series(rows.events[spec.beside])))
+
     def _bag(self, name: str, bag: pl.Series) -> None:
         spec = self.specs[name]
         longest = int(np.minimum(lengths(bag), spec.max_values).max(initial=0))
         self.longest[name] = max(self.longest[name], longest)
-        if spec.encoder == "vocabulary" and not spec.history:  # whose rows count themselves
-            values = encoders.bag_values(spec, bag)
-            made, there = encoders.known_keys(spec, values)
-            self._count(spec.table, made[there], values.filter(pl.Series(there)))
+        if spec.encoder == "vocabulary" and (not spec.history or spec.gap):  # its rows count
+            self._values(spec, encoders.bag_values(spec, bag))
+
+    def _values(self, spec: FieldSpec, values: pl.Series) -> None:
+        made, there = keys.known(values, spec.unknown)
+        self._count(spec.table, made[there], values.filter(pl.Series(there)))
 
     def _count(self, table: str, made: np.ndarray, values: pl.Series | None) -> None:
         counts = self.tables[table]

@@ -32,6 +32,7 @@ class Rows(FieldValues):
       split: the column that says the split; None where something else does.
       user: `[B]`, whose histories the row is in; None without histories.
       events: bool `[B]` of each field with a history: whether later rows list this one.
+      beside: of each companion of such a field, `[B]` its value if the row is an event.
     """
 
     numbers: Int64[np.ndarray, " B"]
@@ -42,6 +43,7 @@ class Rows(FieldValues):
     split: pl.Series | None
     user: pl.Series | None = None
     events: dict[str, Bool[np.ndarray, " B"]] = dataclasses.field(default_factory=dict)
+    beside: dict[str, pl.Series] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -63,6 +65,7 @@ class Rows(FieldValues):
             fields.weights,
             **{name: of(getattr(self, name)) for name in others},
             events={name: event[mask] for name, event in self.events.items()},
+            beside={name: column.filter(kept) for name, column in self.beside.items()},
         )
 
 
@@ -109,6 +112,7 @@ class Checker:
         weight = self._weight(spec.weight, frame) if spec.weight else None
         fields = field_values.read(spec.fields, frame, self._check)
         labels = [self._label(task, frame) for task in spec.tasks]
+        beside = {f.name: fields.values.pop(f.name) for f in spec.fields if _is_beside(f)}
         split = frame[spec.split.column] if spec.split.column else None
         if split is not None:
             self._check(split.is_not_null(), "missing split", split)
@@ -124,6 +128,7 @@ class Checker:
             split=split,
             user=frame[histories[0].history.by] if histories else None,
             events={field.name: self._event(field, frame) for field in histories},
+            beside=beside,
         )
         return every.take(self._good)
 
@@ -179,6 +184,11 @@ class Checker:
         self._check(good.fill_null(True).to_numpy() | ~known, outside(task), label)
         values = values.cast(pl.Float32).to_numpy()
         return np.where(known, values, np.float32(np.nan))
+
+
+def _is_beside(field: FieldSpec) -> bool:
+    """Whether a field has a value of each event of a history that is made from the log."""
+    return bool(field.beside and field.history and field.value)
 
 
 def _with_truth(label: Expression, frame: pl.DataFrame) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from dtn_jax.datasets.logs.formula import expression
 from dtn_jax.datasets.logs.raw import json_lines
 from dtn_jax.datasets.logs.raw.unit import Types
 from dtn_jax.datasets.logs.rows import field_values
-from dtn_jax.datasets.logs.schema.spec import LISTED, FieldSpec, Spec
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.errors import UserError, choose
 
 SINGLE = "single values"
@@ -104,7 +104,7 @@ def _field(spec: Spec, field: FieldSpec, address: str, types: Types) -> None:
     where = f"{spec.path}, line {field.line}: field {field.name!r}"
     kind = "number" if field.kind == "numeric" else ""
     expression.check(field.value, types, f"{address}: {where}", kind)
-    wanted = LISTS if field.kind in LISTED else SINGLE
+    wanted = LISTS if field.listed else SINGLE
     if field.value.column:
         _has(where, address, types, field.value.column, wanted)
     elif wanted == LISTS:

@@ -55,7 +55,7 @@ def columns(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
 
 def singles(fields: Iterable[FieldSpec]) -> tuple[str, ...]:
     """The columns that fields read as single values, those inside of expressions aside."""
-    read = [f.value for f in fields if f.kind in ("categorical", "numeric")]
+    read = [f.value for f in fields if not f.listed]
     return tuple(dict.fromkeys(e.column for e in read if e is not None and e.column))
 
 
@@ -86,7 +86,7 @@ def read(fields: Sequence[FieldSpec], frame: pl.DataFrame, reject: Reject) -> Fi
         if field.weights:
             weights[field.name] = _bag_weights(field, frame, values[field.name], reject)
     for field in fields:
-        if field.beside:
+        if field.beside and not field.history:
             _check_companion(field, values[field.name], values[field.beside], reject)
     return FieldValues(values, weights)
 
@@ -128,7 +128,7 @@ def _field(field: FieldSpec, frame: pl.DataFrame, reject: Reject) -> pl.Series:
     column, wrong = field.value.both(frame)
     if wrong.any():
         reject(~wrong, WRONG_TYPE, shown(field.value, frame))
-    if field.kind == "categorical":
+    if not field.listed:
         return column
     if column.dtype != pl.List:
         reject(column.is_null(), WRONG_TYPE, column)

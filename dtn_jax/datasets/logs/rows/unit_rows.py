@@ -62,7 +62,7 @@ def split_rows(
     order = user_order.Assigned(work, index) if work.spec.split.by == "user_order" else None
     for rows in checked(work, index, account, chunk_rows):
         if histories is not None:
-            rows.values |= histories.next(len(rows))
+            rows.values |= histories.next(rows)
         if order is not None:
             found = order.next(len(rows))
         else:

@@ -4,9 +4,10 @@ A row never lists itself, nor any row of the same time or a later one, whatever 
 log, so that no label that it is asked for can be read there. Bad rows are in no history. Rows that
 negative down-sampling drops are: a model is served with whole histories.
 
-`histories/` of the work folder holds, of the n-th such field, all its events, user by user in order
-of time, as keys of values (`0.keys`); and of each unit's rows, where each one's history begins
-there and how long it is (`00012.0.npy`).
+`histories/` of the work folder holds, of each such field, all its events, user by user in order of
+time, as keys of values (`viewed.keys`), those of each companion (`action.keys`), and their times
+(`viewed.times`); and of each unit's rows, where each one's history begins there and how long it is
+(`00012.viewed.npy`).
 """
 
 from __future__ import annotations
@@ -24,31 +25,44 @@ from jaxtyping import Bool, Int64, UInt64
 from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.logs.rows.checker import Rows
-from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work_folder import Work, whole
+from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
+from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
 
+SECOND = 1_000_000  # microseconds
 STAGE, FOLDER = "events", "histories"
 LISTED = np.dtype([("start", np.int64), ("count", np.int32)])
 
 
+def listing(spec: Spec, history: FieldSpec) -> tuple[FieldSpec, ...]:
+    """The fields whose values are kept of each event: the history, and its companions."""
+    return (history, *(field for field in spec.companions(history.name) if field.value))
+
+
 def row_type(spec: Spec) -> np.dtype:
-    """What is wanted of a row: of each history, whether it is an event, and its value's key."""
-    events = [((f"event{n}", bool), (f"key{n}", np.uint64)) for n in range(len(spec.histories()))]
-    return np.dtype([*by_user.ROW, *(column for pair in events for column in pair)])
+    """What is wanted of a row: of each history, whether it is an event, and its values' keys."""
+    columns = [*by_user.ROW]
+    for history in spec.histories():
+        columns.append((f"event {history.name}", bool))
+        columns += [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
+    return np.dtype(columns)
 
 
 def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
-    """Writes what makes the histories of a unit's rows. An event without a value is none."""
+    """Writes what makes the histories of a unit's rows. An event without an item is none."""
     by_name, dtype = {field.name: field for field in spec.fields}, row_type(spec)
 
     def of(rows: Rows) -> np.ndarray:
         own = np.empty(len(rows), dtype)
         own["user"], known = keys.keys(rows.user)
         own["time"] = rows.time
-        for n, field in enumerate(spec.histories()):
-            target = by_name[field.target]
-            own[f"key{n}"], there = keys.known(rows.values[target.name], target.unknown)
-            own[f"event{n}"] = rows.events[field.name] & there & known
+        for history in spec.histories():
+            target, *beside = by_name[history.target], *listing(spec, history)[1:]
+            made, there = keys.known(rows.values[target.name], target.unknown)
+            own[f"key {history.name}"] = made
+            own[f"event {history.name}"] = rows.events[history.name] & there & known
+            for field in beside:
+                made, there = keys.known(rows.beside[field.name], field.unknown)
+                own[f"key {field.name}"] = np.where(there, made, keys.MISSING)
         return own
 
     by_user.collect(map(of, found), folder)
@@ -57,28 +71,35 @@ def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
 def build(work: Work, folder: pathlib.Path) -> None:
     """Writes the events of all users, and which of them each row lists."""
     rows, histories = by_user.rows_of_units(work, STAGE), work.spec.histories()
-    for n in range(len(histories)):
+    for history in histories:
         for unit, count in enumerate(rows):
-            mapped.new(_listed(folder, unit, n), LISTED, count)
+            mapped.new(_listed(folder, unit, history), LISTED, count)
     with contextlib.ExitStack() as opened:
-        files = [opened.enter_context(_events(folder, n).open("wb")) for n in range(len(histories))]
+
+        def new(path: pathlib.Path):
+            return opened.enter_context(path.open("wb"))
+
+        times = {history.name: new(_times(folder, history)) for history in histories}
+        files = {
+            field.name: new(_keys(folder, field))
+            for history in histories
+            for field in listing(work.spec, history)
+        }
         for part in by_user.ranges(work, STAGE, row_type(work.spec)):
             order = np.lexsort((part.rows["time"], part.rows["user"]))
             found = part.rows[order]
-            for n, (field, file) in enumerate(zip(histories, files, strict=True)):
+            for history in histories:
+                event = found[f"event {history.name}"]
                 listed = np.empty(len(order), LISTED)
-                listed[order] = earlier(
-                    found["user"], found["time"], found[f"event{n}"], field.max_values
-                )
-                listed["start"] += file.tell() // 8
-                file.write(found[f"key{n}"][found[f"event{n}"]].tobytes())
+                listed[order] = earlier(found["user"], found["time"], event, history.max_values)
+                listed["start"] += times[history.name].tell() // 8
+                times[history.name].write(found["time"][event].tobytes())
+                for field in listing(work.spec, history):
+                    files[field.name].write(found[f"key {field.name}"][event].tobytes())
                 for unit, own in part.units:
-                    made = np.load(_listed(folder, unit, n), mmap_mode="r+")
+                    made = np.load(_listed(folder, unit, history), mmap_mode="r+")
                     made[part.rows["row"][own]] = listed[own]
-        for file in files:
-            file.flush()
-            os.fsync(file.fileno())
-    for path in folder.glob("*.npy"):
+    for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -113,39 +134,60 @@ class Listed:
     """The histories of a unit's rows, in the order in which they are read."""
 
     def __init__(self, work: Work, index: int):
-        folder, self.at = work.folder / FOLDER, 0
-        self.names = [field.name for field in work.spec.histories()]
-        with whole(folder, folder):
-            self.listed = [
-                np.load(_listed(folder, index, n), mmap_mode="r") for n in range(len(self.names))
-            ]
-            self.events = [_mapped(_events(folder, n)) for n in range(len(self.names))]
+        self.spec, self.folder, self.at = work.spec, work.folder / FOLDER, 0
+        self.dated = work.time_unit != "number"
+        with whole(self.folder, self.folder):
+            self.listed = {
+                history.name: np.load(_listed(self.folder, index, history), mmap_mode="r")
+                for history in work.spec.histories()
+            }
 
-    def next(self, rows: int) -> dict[str, pl.Series]:
-        """Those of the next rows: {field: lists of its target's keys, oldest first}."""
-        start, self.at = self.at, self.at + rows
-        return {
-            name: _lists(listed[start : self.at], events)
-            for name, listed, events in zip(self.names, self.listed, self.events, strict=True)
-        }
-
-
-def _lists(listed: np.ndarray, events: UInt64[np.ndarray, " E"]) -> pl.Series:
-    count = listed["count"].astype(np.int64)
-    offsets = np.append(0, np.cumsum(count))
-    at = np.repeat(listed["start"] - offsets[:-1], count) + np.arange(offsets[-1])
-    return pl.Series(pa.LargeListArray.from_arrays(offsets, pa.array(events[at], pa.uint64())))
-
-
-def _listed(folder: pathlib.Path, unit: int, n: int) -> pathlib.Path:
-    return folder / f"{unit:05d}.{n}.npy"
-
-
-def _events(folder: pathlib.Path, n: int) -> pathlib.Path:
-    return folder / f"{n}.keys"
+    def next(self, rows: Rows) -> dict[str, pl.Series]:
+        """Those of the next rows, oldest first: {field: lists of keys, or of buckets of gaps}."""
+        start, self.at = self.at, self.at + len(rows)
+        found = {}
+        for history in self.spec.histories():
+            listed = self.listed[history.name][start : self.at]
+            count = listed["count"].astype(np.int64)
+            offsets = np.append(0, np.cumsum(count))
+            at = np.repeat(listed["start"] - offsets[:-1], count) + np.arange(offsets[-1])
+            for field in listing(self.spec, history):
+                made = _mapped(_keys(self.folder, field), np.uint64)[at]
+                found[field.name] = _lists(offsets, made)
+            for field in self.spec.companions(history.name):
+                if field.gap:
+                    then = _mapped(_times(self.folder, history), np.int64)[at]
+                    gaps = gap(np.repeat(rows.time, count) - then, self.dated)
+                    found[field.name] = _lists(offsets, gaps)
+        return found
 
 
-def _mapped(path: pathlib.Path) -> np.ndarray:
-    if not path.stat().st_size:
-        return np.empty(0, np.uint64)
-    return np.memmap(path, np.uint64, "r")
+def gap(passed: Int64[np.ndarray, " E"], dated: bool) -> Int64[np.ndarray, " E"]:
+    """floor(log2(1 + s)) of seconds s, which are whole.
+
+    Args:
+      passed: microseconds, or the units of a time column of numbers.
+      dated: whether they are microseconds.
+    """
+    seconds = passed // SECOND if dated else passed
+    return np.frexp((1 + seconds).astype(np.float64))[1].astype(np.int64) - 1
+
+
+def _lists(offsets: Int64[np.ndarray, " _"], values: np.ndarray) -> pl.Series:
+    return pl.Series(pa.LargeListArray.from_arrays(offsets, pa.array(values)))
+
+
+def _listed(folder: pathlib.Path, unit: int, history: FieldSpec) -> pathlib.Path:
+    return folder / f"{unit:05d}.{file_name(history.name)}.npy"
+
+
+def _keys(folder: pathlib.Path, field: FieldSpec) -> pathlib.Path:
+    return folder / f"{file_name(field.name)}.keys"
+
+
+def _times(folder: pathlib.Path, history: FieldSpec) -> pathlib.Path:
+    return folder / f"{file_name(history.name)}.times"
+
+
+def _mapped(path: pathlib.Path, dtype: type) -> np.ndarray:
+    return np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)

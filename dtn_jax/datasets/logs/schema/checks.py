@@ -46,7 +46,7 @@ def leaks(spec: Spec, root: Node) -> None:
     labels = label_columns(spec)
     tasks = {task.name for task in spec.tasks}
     for field in spec.fields:
-        columns = field.value.columns if field.value else ()
+        columns = field.value.columns if field.value and not field.history else ()
         if field.name in tasks:
             raise _at(root, field).error(f"{field.name!r} is a task and cannot also be a field")
         for column in (*columns, *filter(None, [field.weights])):
@@ -106,7 +106,8 @@ def with_targets(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, 
 
 
 def with_histories(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, ...]:
-    """The same fields; each companion keeps of its lists what the history beside it keeps."""
+    """The same fields; each companion keeps of its lists what the history beside it keeps, and is
+    made from the log's own rows where that is."""
     histories = {field.name: field for field in fields if field.target}
     others = {field.name: field.kind for field in fields if not field.target}
     found = []
@@ -123,7 +124,14 @@ def with_histories(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec
             chosen(place, f"history beside which {field.name!r} stands", field.beside, histories)
             if field.functions > 1:
                 raise place.error(f"{told} and has {_TWO_ROWS}")
-            same = ("max_values", "keep", "longest")
+            if histories[field.beside].history is None and field.gap:
+                raise place.error(
+                    f"{told}, which is a column: expected a column of gaps; 'gap' is for histories "
+                    "that are made from the log"
+                )
+            if histories[field.beside].history is None and not field.value.column:
+                raise place.error(f"{told}, a list: expected a column of lists")
+            same = ("max_values", "keep", "longest", "history")
             given = {name: getattr(histories[field.beside], name) for name in same}
             field = dataclasses.replace(field, **given)
         found.append(field)

@@ -101,6 +101,13 @@ FIELD = {
         "none",
         only=(*SEQUENCE, COMPANION),
     ),
+    "gap": Key(
+        "true or false",
+        "of a companion of a history that is made from the log, in place of a column: "
+        "floor(log2(1 + s)), s seconds from the item's row to this one",
+        "false",
+        only=(COMPANION,),
+    ),
     "max_values": Key("whole number", "how many values are kept", "50", (), 1, SEVERAL),
     "keep": Key(
         "text",

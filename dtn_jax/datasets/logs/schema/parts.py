@@ -131,7 +131,7 @@ def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
                 "sequence beside which it stands, such as beside: viewed"
             )
         given = {"keep": "last", "pooling": "mean"} | given
-    sources = [key for key in ("column", "value", "cross") if key in given]
+    sources = [key for key in ("column", "value", "cross", "gap") if key in given]
     if len(sources) > 1:
         raise node.error(f"{what} has both {' and '.join(sources)}: expected one of them")
     given.setdefault("table", name)
@@ -145,9 +145,9 @@ def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
             )
     elif "value" in given:
         given["value"] = expression(node, "value", time, unit)
-        if kind in LISTED and not given["value"].column:
+        if kind in LISTED and role != COMPANION and not given["value"].column:
             raise node.value["value"].error(f"{what} is a {kind}: expected a column of lists")
-    elif "history" not in given:
+    elif "history" not in given and not given.get("gap"):
         given["value"] = of_column(column)
     if "cross" in given:
         for key in {"scored_as", "optional"} & given.keys():

@@ -43,6 +43,7 @@ SINCE = {
     "target": "",
     "history": None,
     "beside": "",
+    "gap": False,
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 

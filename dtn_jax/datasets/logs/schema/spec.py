@@ -63,9 +63,11 @@ class FieldSpec:
       bins: standardise (numeric): quantiles of train that are kept as edges of bins; 0 is none.
       weights: bag: the list column of the values' weights.
       target: sequence: the field whose value its ids are earlier ones of, such as the item.
-      history: sequence: the log's own rows from which its lists are made, in place of a column.
+      history: sequence: the log's own rows from which its lists are made, in place of a column. A
+        companion has its history's; its value is that of an event's row.
       beside: sequence, in place of a target: the history beside whose n-th value its n-th stands.
         `max_values`, `keep` and `longest` are that one's.
+      gap: companion with a history, in place of a value: floor(log2(1 + seconds from the event)).
       max_values: bag, sequence: how many values are kept.
       keep: bag, sequence: which ones of a longer list, one of KEEPS.
       longest: bag, sequence: a row whose list is longer is rejected; 0 is no limit.
@@ -94,12 +96,18 @@ class FieldSpec:
     target: str = ""
     history: HistorySpec | None = None
     beside: str = ""
+    gap: bool = False
     max_values: int = 50
     keep: str = "first"
     longest: int = 0
     pooling: str = "sum"
     length: int = 0
     line: int = 0
+
+    @property
+    def listed(self) -> bool:
+        """Whether its column holds lists."""
+        return self.kind in LISTED and self.history is None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,8 +221,12 @@ class Spec:
         return {field.name: field.scored_as[0] for field in self.fields if field.scored_as}
 
     def histories(self) -> tuple[FieldSpec, ...]:
-        """The fields whose lists are made from the log's own rows."""
-        return tuple(field for field in self.fields if field.history)
+        """The fields whose lists are made from the log's own rows; without their companions."""
+        return tuple(field for field in self.fields if field.history and not field.beside)
+
+    def companions(self, history: str) -> tuple[FieldSpec, ...]:
+        """The fields that stand beside a history."""
+        return tuple(field for field in self.fields if field.beside == history)
 
     def optional(self) -> tuple[str, ...]:
         """The fields that a log, or a row to score, may lack."""

@@ -199,7 +199,7 @@ def finish(
         "shards": shards.groups(counts),
     }
     if known:
-        made["ids"] = ids
+        made["ids"] = {table: ids[table] for table in tables(work)}
     (folder / "merged.json").write_text(json.dumps(made))
 
 

@@ -60,7 +60,7 @@ def show(data: Prepared, account: bool) -> None:
     for name, text in data.notes.get("about", {}).items():
         words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
         print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
-    for older in data.notes.get("extends", {}).get("sets", [])[:1]:
+    for older in data.extends[:1]:
         print(f"extends {older['name']}, fingerprint {older['fingerprint'][:16]}")
     for line in data.notes.get("account", ()) if account else ():
         print(line)

@@ -10,7 +10,6 @@ from extended_logs import LATER, extended, first, later, vocabulary
 from shop_log import everything, prepared, schema_file, small_pieces
 
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.work import provenance
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
@@ -126,7 +125,7 @@ def test_the_notes_have_the_chain(both):
     folder, old, new = both
     third = extended(folder, later(400, 2), "later", LATER.replace("later", "third"), "third")
     chain = [(s.schema.name, s.fingerprint) for s in (new, old)]
-    assert [(s["name"], s["fingerprint"]) for s in provenance.extends(third)] == chain
+    assert [(s["name"], s["fingerprint"]) for s in third.extends] == chain
     was, now = vocabulary(new, "item")[0], vocabulary(third, "item")[0]
     assert {item: now[item] for item in was} == was
 

@@ -56,12 +56,7 @@ def made_from(
     if older is None:
         return found
     own = {"name": older.schema.name, "fingerprint": older.fingerprint}
-    return found | {"extends": [own, *extends(older)]}
-
-
-def extends(prepared: Prepared) -> list[dict[str, str]]:
-    """The sets that a set extends, `{name, fingerprint}`, from the last to the first."""
-    return prepared.notes.get("extends", {}).get("sets", [])
+    return found | {"extends": [own, *older.extends]}
 
 
 def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
@@ -75,10 +70,10 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     if prepared.recipe != now["recipe"]:
         return other_recipe(prepared.folder, spec, now["plugin"])
     was, is_ = (
-        [s["fingerprint"] for s in sets] for sets in (extends(prepared), now.get("extends", []))
+        [s["fingerprint"] for s in sets] for sets in (prepared.extends, now.get("extends", []))
     )
     if was != is_:
-        was, is_ = (_last(sets) for sets in (extends(prepared), now.get("extends", [])))
+        was, is_ = (_last(sets) for sets in (prepared.extends, now.get("extends", [])))
         return f"another set to extend: it was {was}, is {is_}"
     for address in {**prepared.raw_files, **now["raw_files"]}:
         was, is_ = prepared.raw_files.get(address), now["raw_files"].get(address)

@@ -10,32 +10,23 @@ import numpy as np
 import pytest
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged, small
 
-import dtn_jax.train
 from dtn_jax.errors import UserError
+from dtn_jax.input.resident import ResidentData
 from dtn_jax.replicas import train_replicas
-from dtn_jax.train import train, training_data
+from dtn_jax.train import train
 
 FIRST = 30  # steps of the run that others start from
-
-
-class Later:
-    """A source of batches whose epochs begin some steps later."""
-
-    def __init__(self, rows, steps):
-        self.rows, self.steps = rows, steps
-
-    def chunk(self, seed, epoch, position, *given):
-        return self.rows.chunk(seed, epoch, position + self.steps, *given)
-
-    def close(self):
-        self.rows.close()
 
 
 @pytest.fixture
 def later(monkeypatch):
     """The rows that follow those of the first run."""
-    made = lambda run: Later(training_data(run), FIRST)  # noqa: E731
-    monkeypatch.setattr(dtn_jax.train, "training_data", made)
+    chunk = ResidentData.chunk
+
+    def moved(self, seed, epoch, position, *given):
+        return chunk(self, seed, epoch, position + FIRST, *given)
+
+    monkeypatch.setattr(ResidentData, "chunk", moved)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +196,7 @@ def test_a_run_cannot_start_from_itself_nor_replicas_from_a_run(prepared_dir, fi
     with pytest.raises(UserError, match="is this run's own workdir"):
         train(second(prepared_dir, own), own, test=False)
     config = second(prepared_dir, first, replicas="2")
-    with pytest.raises(UserError, match="train.start_from does not go with replicas"):
+    with pytest.raises(UserError, match=r"train\.start_from does not go with replicas"):
         train_replicas(config, own, test=False)
 
 

@@ -11,6 +11,7 @@ import pytest
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged, small
 
 from dtn_jax.errors import UserError
+from dtn_jax.export.write import trained
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
@@ -64,6 +65,7 @@ def test_two_runs_are_one_that_goes_on(prepared_dir, first, later, tmp_path, mon
     assert own[0]["mean"] == last["mean"]
 
 
+@pytest.mark.slow
 def test_it_resumes_bit_for_bit_when_the_other_run_is_gone(
     prepared_dir, first, tmp_path, monkeypatch
 ):
@@ -84,6 +86,7 @@ def test_it_resumes_bit_for_bit_when_the_other_run_is_gone(
     train(config, tmp_path / "cut", test=False)  # its results again
 
 
+@pytest.mark.slow
 def test_a_third_run_counts_on(prepared_dir, first, tmp_path):
     train(second(prepared_dir, first, train__max_steps=2), tmp_path / "second", test=False)
     config = second(prepared_dir, tmp_path / "second", train__max_steps=3)
@@ -118,6 +121,7 @@ def test_optimizer_states_are_taken_over_or_fresh(prepared_dir, first, tmp_path,
         assert any(a.any() for a in jax.tree.leaves(was))
 
 
+@pytest.mark.slow
 def test_a_schedule_begins_with_the_run(prepared_dir, first, tmp_path, monkeypatch):
     """Warm-up: its first step moves by a thousandth of the rate."""
     changes = {"optim__warmup_steps": 1000, "train__max_steps": 1, "model__normalisation": "layer"}
@@ -185,6 +189,7 @@ def test_options_that_must_agree_are_named(prepared_dir, first, tmp_path, change
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.slow
 def test_another_optimizer_of_tables_starts_fresh(prepared_dir, first, tmp_path):
     changes = {"optim__tables": "adagrad", "train__start_from_optimizer": False}
     config = second(prepared_dir, first, **changes)
@@ -193,7 +198,7 @@ def test_another_optimizer_of_tables_starts_fresh(prepared_dir, first, tmp_path)
 
 def test_a_run_cannot_start_from_itself_nor_replicas_from_a_run(prepared_dir, first, tmp_path):
     own = tmp_path / "own"
-    with pytest.raises(UserError, match="is this run's own workdir"):
+    with pytest.raises(UserError, match="is this run's own workdir; name another one"):
         train(second(prepared_dir, own), own, test=False)
     config = second(prepared_dir, first, replicas="2")
     with pytest.raises(UserError, match=r"train\.start_from does not go with replicas"):
@@ -208,3 +213,15 @@ def test_a_run_that_was_trained_again_meanwhile_is_told(prepared_dir, first, tmp
     changed(workdir / "config.json", lambda facts: facts["started_from"].update(step=29))
     with pytest.raises(UserError, match="is another run than when this one began"):
         train(config, workdir, test=False)
+
+
+def test_an_ensemble_s_runs_may_start_from_different_runs(first, tmp_path):
+    other = shutil.copytree(first, tmp_path / "other")
+    own = {"seed": 1, "train": {"start_from": "runs/1"}}
+
+    def edit(facts):
+        facts["config"]["seed"] = own["seed"]
+        facts["config"]["train"] |= own["train"]
+
+    changed(other / "config.json", edit)
+    assert trained.build([first, other]).first == 0

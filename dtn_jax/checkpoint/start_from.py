@@ -50,17 +50,17 @@ def started(run: Run, workdir: str | pathlib.Path) -> Run:
     """
     if not run.config.train.start_from:
         return run
-    own = full_path(pathlib.Path(workdir)) / "config.json"
-    begun = _json(own).get("started_from") if own.is_file() else None
-    return dataclasses.replace(run, started=Started(**begun) if begun else find(run, own.parent))
+    own, folder = full_path(workdir), full_path(run.config.train.start_from)
+    stored = own / "config.json"
+    begun = _json(stored).get("started_from") if stored.is_file() else None
+    if own == folder:
+        raise UserError(f"train.start_from={folder} is this run's own workdir; name another one")
+    return dataclasses.replace(run, started=Started(**begun) if begun else find(run, folder))
 
 
-def find(run: Run, workdir: pathlib.Path) -> Started:
-    """What `train.start_from` names."""
-    told = f"train.start_from={run.config.train.start_from}"
-    folder = full_path(pathlib.Path(run.config.train.start_from).expanduser())
-    if folder == workdir:
-        raise UserError(f"{told} is this run's own workdir; name another workdir for this run")
+def find(run: Run, folder: pathlib.Path) -> Started:
+    """What a run starts from that starts from the run in a folder; raises as `started`."""
+    told = f"train.start_from={folder}"
     if not (folder / "config.json").is_file():
         replicas = sorted(p.parent.name for p in folder.glob("replica_*/config.json"))
         hint = f": name one of its replicas, {', '.join(replicas)}" if replicas else ""
@@ -89,7 +89,7 @@ def first_state(run: Run) -> State:
         damaged.
     """
     folder = pathlib.Path(run.started.workdir)
-    if find(run, folder / "none") != run.started:
+    if find(run, folder) != run.started:
         raise UserError(f"{folder} is another run than when this one began; name another workdir")
     old = _older(run, Schema.from_json((folder / "schema.json").read_text()))
     with contextlib.closing(Checkpoints(folder, old.plan)) as checkpoints:

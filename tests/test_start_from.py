@@ -76,6 +76,7 @@ def test_it_resumes_bit_for_bit_when_the_other_run_is_gone(
         cut_after(patch, saves=1)  # that of step 0
         with pytest.raises(CutError):
             train(config, tmp_path / "cut", test=False)
+    assert [p.name for p in (tmp_path / "cut/checkpoints/last").iterdir()] == ["0"]
     shutil.rmtree(other)
     with monkeypatch.context() as patch:
         cut_after(patch, saves=2)

@@ -155,6 +155,12 @@ def changed(path, edit):
             lambda p: changed(p / "config.json", lambda f: f.update(data="f" * 64)),
             r"trained on another data set, fingerprint ffffffffffff; expected .* extends: none",
         ),
+        (
+            lambda p: changed(
+                p / "config.json", lambda f: f.update(started_from={"step": 5, "workdir": "x"})
+            ),
+            "is of step 30, expected 35",
+        ),
         (lambda p: p.rename(p.parent / "replica_0"), "name one of its replicas, replica_0"),
     ],
 )

@@ -49,6 +49,11 @@ def train_replicas(
       workdir: the folder of `replica_0`, `replica_1`, ….
       test: as in `train`.
     """
+    if config.train.start_from:
+        raise UserError(
+            "train.start_from does not go with replicas: start each run alone, from the workdir "
+            "of one run"
+        )
     settings = parse_replicas(config)
     first = build_run(replica_config(config, settings[0]))
     first.check_model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def conclude(
     chosen = best[run.config.train.select]
     history = folder.history()
     validations = {r["step"]: nested(r) for r in history if r["kind"] == "validation"}
-    held = step = int(state.step)
+    held = step = run.step_of(state)
     validation = progress.validation or validations.get(chosen)
     if not validation:
         print(
@@ -66,6 +67,8 @@ def conclude(
     }
     if progress.by_day:
         results["by_day"] = progress.by_day
+    if run.started:
+        results["started_from"] = dataclasses.asdict(run.started)
     if progress.skipped:
         results["skipped_steps"] = progress.skipped
     if exchanged := mean_exchange(history):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -14,6 +13,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.balancing import read_balancer
 from dtn_jax.config import checked_config, plugins
+from dtn_jax.config.built import told_as_built
+from dtn_jax.config.started import Started
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -38,12 +39,14 @@ from dtn_jax.step import make_score_step, make_train_step
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
 
-SHOWN = 300  # characters of JAX's messages, which can fill pages
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a config means on its data set, before any array exists."""
+    """What a config means on its data set, before any array exists.
+
+    Its steps are counted from its own beginning; `State.step` also counts those of the runs before
+    it that it `started` from.
+    """
 
     config: FrozenConfigDict
     data: Prepared
@@ -53,6 +56,16 @@ class Run:
     at: Placement
     at_steps: Timetable
     days: Days | None = None  # of train's rows, with `data.order=day`
+    started: Started | None = None
+
+    @property
+    def first(self) -> int:
+        """The `State.step` of this run's step 0."""
+        return self.started.step if self.started else 0
+
+    def step_of(self, state: State) -> int:
+        """How many of this run's steps a state has done."""
+        return int(state.step) - self.first
 
     @functools.cached_property
     def create_state(self) -> Callable[[], State]:
@@ -145,27 +158,6 @@ class Run:
         size = flops.count(self.model, jax.eval_shape(lambda: example_inputs(self.plan)))
         codebooks = self.plan.codebooks * self.plan.codebook_rows * self.plan.dim
         return size._replace(parameters=size.parameters + codebooks)
-
-
-@contextlib.contextmanager
-def told_as_built(config: FrozenConfigDict, traced: bool = False) -> Iterator[None]:
-    """What is raised inside becomes a UserError that names the model, and a plug-in's line.
-
-    Before the model is `traced`, a UserError is of an option, and says so itself.
-    """
-    try:
-        yield
-    except Exception as error:  # whatever a file of the user's, or JAX, may raise
-        told = isinstance(error, UserError)
-        if told and not traced:
-            raise
-        reason = str(error) if told else f"{type(error).__name__}: {str(error)[:SHOWN]}"
-        reason = reason.partition("\n----")[0]  # JAX's remark on its traceback
-        raise UserError(
-            f"architecture {config.model.architecture!r} with experts {config.model.experts!r} "
-            f"cannot be built{plugins.place_of(error)}: {reason}"
-            + ("" if told else " (--debug shows where)")
-        ) from error
 
 
 def build_run(config: ConfigDict) -> Run:

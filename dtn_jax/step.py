@@ -51,6 +51,7 @@ def make_train_step(
     plan: TablePlan,
     total_steps: int,
     mesh: jax.sharding.Mesh | None = None,
+    first: int = 0,
 ) -> TrainStep:
     """Returns the pure function `(state, batch) -> (state, metrics)`.
 
@@ -60,6 +61,7 @@ def make_train_step(
     but counts itself. With a balancer, `metrics["task_weights"]` is what it multiplies each task
     by, `[T]`; for a packed array whose rows travel, `metrics["exchange/NAME"]` has
     `Asked.of_device`; with `debug.check_ids`, `metrics["bad_ids"]` counts `[L]` ids out of range.
+    The rates' schedule begins at the `state.step` of `first`.
     """
     tasks, skips = plan.schema.tasks, config.train.skip_nonfinite > 0
     rate_factor = optimizers.schedule(config.optim, total_steps)
@@ -98,7 +100,7 @@ def make_train_step(
                 task_weights = task_weights * coefficients
             metrics["task_weights"] = task_weights
 
-        factor = rate_factor(state.step)
+        factor = rate_factor(state.step - first if first else state.step)
         moves, opt_state = directions.update(dense, state.opt_state, state.params)
         params = optimizers.apply_dense(
             state.params, moves, factor * state.hyper.learning_rate, state.hyper.weight_decay

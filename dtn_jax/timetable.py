@@ -67,6 +67,16 @@ class TrainOptions:
         "watches: mean (over tasks), a task, or the mean of some, 'click+order'; of AUC (R2 of a "
         "regression) or of the metrics named, 'click:logloss', 'mean:logloss'",
     )
+    start_from: str = option(
+        "",
+        "workdir of a finished run whose last state is this run's first: tomorrow's run on a set "
+        "that is the same, or extends that run's (experiments.prepare --extend); '' is a new state",
+    )
+    start_from_optimizer: bool = option(
+        True,
+        "with train.start_from, take over the optimizers' states too: with them two runs are one "
+        "that goes on; without, their first steps move every weight at full rate",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from dtn_jax.analysis import stopped
 from dtn_jax.analysis.watch import Watch
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.checkpoint.start_from import first_state, started
 from dtn_jax.errors import UserError
 from dtn_jax.first_scores import score_day
 from dtn_jax.input.batches import CHUNK_STEPS
@@ -64,13 +65,13 @@ def train(
     Raises:
       UserError: config, data or folder are wrong; the message says what was expected.
     """
-    run = build_run(config)
+    run = started(build_run(config), workdir)
     run.check_model()  # one that cannot be built claims no folder
     if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
         check_fits(run)
         tell_of_weights(run)
     folder = processes.first_alone(
-        lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint)
+        lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint, run.started)
     )
     profiled = Profile(folder.path / "profile", profile)
     with contextlib.closing(folder), memory.told(LOWER), profiled:
@@ -93,17 +94,23 @@ def train(
 def start(
     run: Run, folder: Workdir, checkpoints: Checkpoints, step: int | None = None
 ) -> tuple[State, Progress]:
-    """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match."""
+    """The state of the last checkpoint (or of that of `step`), or a new one; cuts logs to match.
+
+    A new one that is another run's is saved at once: the run no longer needs that one.
+    """
     check_logits(folder.path / "config.json")
     found = checkpoints.restore(run.state_places, step)
     if found:
         state, progress = found[0], read_progress(run, checkpoints, *found)
-        screen.say(f"Resuming at step {int(state.step)} of {run.total_steps}.")
+        screen.say(f"Resuming at step {run.step_of(state)} of {run.total_steps}.")
     else:  # only now: two sets of tables need not fit
         # Where memory runs out this raises; to read a number of the state would wait for ever.
-        state = jax.block_until_ready(run.new_state())
+        state = jax.block_until_ready(first_state(run) if run.started else run.new_state())
         progress = Progress({}, 0, False, [0.0] * len(run.schema.tasks), 0)
-    folder.resume_log_at(int(state.step) if found else BEFORE)
+        if run.started:
+            screen.say(f"Starting from {run.started.workdir}, at its step {run.started.step}.")
+            checkpoints.save(0, state, dataclasses.asdict(progress))
+    folder.resume_log_at(run.step_of(state) or BEFORE)
     huge_pages.use((state.tables, state.slots))
     return state, progress
 
@@ -123,7 +130,7 @@ def tell_of_weights(run: Run) -> None:
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
     """That of a checkpoint; raises UserError where it cannot be of this run."""
-    step, newest = int(state.step), max(checkpoints.last.all_steps())
+    step, newest = run.step_of(state), max(checkpoints.last.all_steps())
     try:
         if step != newest:
             raise UserError(f"it holds the state of step {step}")
@@ -170,12 +177,14 @@ def fit(
 ) -> State:
     """The training loop: chunks of steps, validations, checkpoints."""
     config, batch_size = run.config, run.config.data.batch_size
-    if int(state.step) == run.total_steps or progress.stopped:  # only the results are missing
+    step = run.step_of(state)
+    if step == run.total_steps or progress.stopped:  # only the results are missing
         return state
-    step_function = make_train_step(config, run.model, run.plan, run.total_steps, run.at.table_mesh)
+    step_function = make_train_step(
+        config, run.model, run.plan, run.total_steps, run.at.table_mesh, run.first
+    )
     chunk_function = make_train_chunk(step_function, CHUNK_STEPS, not config.train.skip_nonfinite)
     train_chunk = run.at.compile(chunk_function, state)
-    step = int(state.step)
     bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
     data = contextlib.closing(training_data(run))
     with bar, data as rows, stopped.told(run, folder, checkpoints, rows):

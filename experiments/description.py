@@ -1,14 +1,17 @@
-"""Describes a prepared set: in the terminal, and as one page in HTML."""
+"""Shows a prepared set: its account, or its description in the terminal and as a page in HTML."""
 
 from __future__ import annotations
 
 import pathlib
+import textwrap
 
 from dtn_jax.datasets.description.describe import describe
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
+from dtn_jax.report.description import overview
+from dtn_jax.report.description.grid import as_table
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.terminal import as_text
 from dtn_jax.shared_files import write_whole
@@ -42,3 +45,24 @@ def write(data: Prepared, html: str = "") -> None:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error}); give --html=FILE") from None
     progress.say(f"\nWith pictures: {path}")
+
+
+def show(data: Prepared, account: bool) -> None:
+    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
+    print(f"\nFields of {data.schema.name}")
+    fields = overview.kept_fields(data)
+    screen.show(as_table(fields))
+    print("\n".join([*textwrap.wrap(fields.note, 79), "", "Tasks"]))
+    screen.show(as_table(overview.tasks_grid(data.schema)))
+    print(f"\n{overview.rows_line(data.rows)}")
+    if cuts := overview.cuts_line(data.notes):
+        print(f"split by time: {cuts}")
+    for name, text in data.notes.get("about", {}).items():
+        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
+        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
+    for older in data.extends[:1]:
+        print(f"extends {older['name']}, fingerprint {older['fingerprint'][:16]}")
+    for line in data.notes.get("account", ()) if account else ():
+        print(line)
+    print(f"fingerprint {data.fingerprint[:16]}")
+    print(f"In {data.folder}")

@@ -9,6 +9,13 @@ to read and edit; --schema prepares what it describes:
 A set that is already prepared is only shown, and an interrupted command resumes. --describe
 measures what a set holds: positive rates, suspects of leaks, drift from train to test; it needs no
 --input where the set is prepared.
+
+--extend prepares tomorrow's rows by the encoders of today's set, for a run that starts from today's
+(--config.train.start_from). The set has the name of its schema file, which must be another:
+
+  sed 's/^name: shop$/name: shop_2/' shop.yaml > shop_2.yaml
+  python -m experiments.prepare --schema=shop_2.yaml --input='day2/*.parquet' --data_dir=data \
+    --extend=shop
 """
 
 from __future__ import annotations
@@ -29,9 +36,6 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.report import screen
-from dtn_jax.report.description import overview
-from dtn_jax.report.description.grid import as_table
 from dtn_jax.shared_files import check_place
 
 from . import command, description
@@ -44,7 +48,7 @@ EXAMPLE = "python -m experiments.prepare --dataset=synthetic --options=rows=1000
 OF_LOGS = ("processes", "memory_gb", "max_reject_rate", "shard", "beam")
 MODES = {  # {what is done: the options that it reads, beside --data_dir and --plugins}
     "infer": ("input", "out", "labels", "time", "group", "replace"),
-    "schema": ("input", "describe", "html", "replace", *OF_LOGS),
+    "schema": ("input", "extend", "describe", "html", "replace", *OF_LOGS),
     "dataset": ("options", "manual_dir", "describe", "html"),
 }
 
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     if known.describe:
         description.write(data[0], known.html)
     else:
-        show(*data)
+        description.show(*data)
 
 
 def built_in(known: argparse.Namespace) -> tuple[Prepared, bool]:
@@ -88,6 +92,8 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
     """The logs that a schema file describes."""
     root = catalog.data_root(known.data_dir)
     fresh = not logs.place(schema_file.load(known.schema), root).exists()
+    if known.extend and not known.input:
+        raise UserError("--extend=SET needs --input=FILES, the new rows")
     if not known.input and (known.describe or not fresh):
         return catalog.load("logs", f"schema={quoted(known.schema)}", known.data_dir), True
     if not known.input:
@@ -95,7 +101,7 @@ def own_logs(known: argparse.Namespace) -> tuple[Prepared, bool]:
             f"--schema needs --input=FILES (a file, a glob or a folder, several by comma): no set "
             f"is prepared in {root}"
         )
-    options = ("processes", "memory_gb", "max_reject_rate", "replace", "beam")
+    options = ("processes", "memory_gb", "max_reject_rate", "replace", "beam", "extend")
     given = {name: getattr(known, name) for name in options} | {"machine": machine(known.shard)}
     data = logs.prepare(known.schema, _listed(known.input), root, **given)
     return data, not fresh  # preparing it shows the account already
@@ -168,6 +174,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="raw files: Parquet, CSV, JSON lines or Arrow; a file, a 'glob' or a folder, several "
         "by comma; also s3://..., gs://... (pip install -e '.[remote]')",
     )
+    add(
+        "--extend",
+        default="",
+        metavar="SET",
+        help="a prepared set, its folder or its name in --data_dir, whose ids, buckets and scales "
+        "these rows take; new ids come after its own. The schema file has the same fields and "
+        "tasks, and another name; its split may be another",
+    )
     add("--infer", action="store_true", help="write a schema file from the raw files")
     add("--out", default="", metavar="FILE", help="where --infer writes it")
     add("--labels", default="", help="columns that are labels, by comma; without, --infer guesses")
@@ -224,25 +238,6 @@ def options_help() -> str:
                 text, 79, initial_indent="    ", subsequent_indent=" " * 8, break_on_hyphens=False
             )
     return "\n".join(lines)
-
-
-def show(data: Prepared, account: bool) -> None:
-    """Shows a prepared set's fields, tasks, splits, place and origin, and its account if asked."""
-    print(f"\nFields of {data.schema.name}")
-    fields = overview.kept_fields(data)
-    screen.show(as_table(fields))
-    print("\n".join([*textwrap.wrap(fields.note, 79), "", "Tasks"]))
-    screen.show(as_table(overview.tasks_grid(data.schema)))
-    print(f"\n{overview.rows_line(data.rows)}")
-    if cuts := overview.cuts_line(data.notes):
-        print(f"split by time: {cuts}")
-    for name, text in data.notes.get("about", {}).items():
-        words = {"break_long_words": False, "break_on_hyphens": False}  # addresses stay whole
-        print(textwrap.fill(f"{name}: {text}", 99, subsequent_indent="  ", **words))
-    for line in data.notes.get("account", ()) if account else ():
-        print(line)
-    print(f"fingerprint {data.fingerprint[:16]}")
-    print(f"In {data.folder}")
 
 
 if __name__ == "__main__":

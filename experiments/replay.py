@@ -17,6 +17,7 @@ from dtn_jax.analysis import stopped
 from dtn_jax.analysis.finished import read_config
 from dtn_jax.analysis.replay import Bad, replay, state_before
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.checkpoint.start_from import started
 from dtn_jax.config import base_config
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     config.parallel.table_devices = 0
     config.data.data_dir = known.data_dir or config.data.data_dir
     config.train.skip_nonfinite = int(kept.skips)
-    run = build_run(config)
+    run = started(build_run(config), workdir)
     stopped.check_batch(run, kept, path)
     with contextlib.closing(Checkpoints(workdir, run.plan)) as checkpoints:
         state, begun = state_before(run, checkpoints, kept)

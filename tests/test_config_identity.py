@@ -10,6 +10,7 @@ from configs import adult, base
 from dtn_jax import config as options
 from dtn_jax import run
 from dtn_jax.balancing import BALANCERS, read_balancer
+from dtn_jax.checkpoint.start_from import started
 from dtn_jax.config import declarations
 from dtn_jax.losses import LOSSES, read_losses
 from dtn_jax.models import build as architectures
@@ -161,6 +162,8 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config.model.mlp.hidden = config.model.tower_hidden = ()
     config.train.max_steps = 2
     train(config, tmp_path / "run")
+    config.train.start_from = str(tmp_path / "run")
+    started(build_run(config), tmp_path / "next")
     with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
     for argument in (*with_options, f"dtn,model.experts={'+'.join(EXPERTS)}"):
         config = adult.get_config(argument)

@@ -41,6 +41,7 @@ def test_options_of_sections_that_change_nothing():
         "data.device_bytes": ({"data__placement": "stream"}, {}),
         "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
         "parallel.message_rows": ({"parallel__strategy": "pmap"}, {}),
+        "train.start_from_optimizer": ({}, {"train__start_from": "runs/first"}),
     }
     assert set(cases) == set(REASONS) <= set(declarations())
     for key, (without, having) in cases.items():

@@ -57,7 +57,7 @@ def state_before(run: Run, checkpoints: Checkpoints, kept: Kept) -> tuple[State,
     """
     found = checkpoints.read_before(kept.step, run.state_places)
     state = found[0] if found else run.new_state()
-    begun = int(state.step)
+    begun = run.step_of(state)
     advance = compiled(run, state)
     with contextlib.closing(training_data(run)) as rows:
         for step in range(begun + 1, kept.step):
@@ -106,7 +106,9 @@ def replay(run: Run, state: State, kept: Kept) -> list[Bad]:
 
 def compiled(run: Run, state: State):
     """`(state, chunk of one step, 1) -> (state, metrics)`, as training compiles it."""
-    step = make_train_step(run.config, run.model, run.plan, run.total_steps, run.at.table_mesh)
+    step = make_train_step(
+        run.config, run.model, run.plan, run.total_steps, run.at.table_mesh, run.first
+    )
     return run.at.compile(make_train_chunk(step, 1), state)
 
 

@@ -28,10 +28,15 @@ def copied(flat: Flat) -> str:
     return "with parallel.strategy=pmap tables are on every device" if own == "pmap" else ""
 
 
+def anew(flat: Flat) -> str:
+    return "" if flat["train.start_from"] else "train.start_from names no run"
+
+
 # Of a flat config, why an option of a section says nothing; '' where it does. Options of single
 # architectures, experts, losses and balancers are known by their declarations.
 REASONS: dict[str, Callable[[Flat], str]] = {
     "optim.codebook_init": without_codebooks,
+    "train.start_from_optimizer": anew,
     "data.device_bytes": placed,
     "parallel.table_devices": copied,
     "parallel.message_rows": copied,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import importlib.metadata
 import json
@@ -12,6 +13,7 @@ import re
 from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
+from dtn_jax.config.started import Started
 from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
@@ -47,7 +49,12 @@ class Workdir:
     """
 
     def __init__(
-        self, path: str | pathlib.Path, config: ConfigDict, schema: Schema, fingerprint: str
+        self,
+        path: str | pathlib.Path,
+        config: ConfigDict,
+        schema: Schema,
+        fingerprint: str,
+        started: Started | None = None,
     ):
         try:
             check_place(path)
@@ -61,6 +68,8 @@ class Workdir:
             return
         facts = {"config": config.to_dict(), "data": fingerprint, "logits": LOGITS}
         facts["versions"] = versions()
+        if started:
+            facts["started_from"] = dataclasses.asdict(started)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = locked(self.path / LOCK)

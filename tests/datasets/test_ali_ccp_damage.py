@@ -12,7 +12,7 @@ from dtn_jax.datasets.ali_ccp.raw_files import locate
 from dtn_jax.datasets.preparation import catalog, text_lines
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
-from experiments import prepare
+from experiments import description
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,9 @@ def test_every_kind_of_damage_is_counted_and_shown(manual, whole, tmp_path, caps
                 assert f"{name}: {n} of {len(lines)} lines {what}: {reason.text}; the first is" in (
                     shown
                 )
-    prepare.show(data, account=True)  # again whenever it is looked at, not only when it is prepared
+    description.show(
+        data, account=True
+    )  # again whenever it is looked at, not only when it is prepared
     again = capsys.readouterr().out
     assert len(data.notes["account"]) >= 20
     assert all(line in again and line in shown for line in data.notes["account"])

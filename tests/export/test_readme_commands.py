@@ -9,6 +9,7 @@ from own_log import log
 from page_commands import Shell, lines
 
 LOG = lines("README.md", "### Your own logs in three commands")
+DAY = lines("README.md", "### Tomorrow's rows")
 OUT = lines("README.md", "### The model out in four commands")
 
 
@@ -16,16 +17,21 @@ OUT = lines("README.md", "### The model out in four commands")
 def test_from_a_log_to_scores_over_http(tmp_path):
     """Of a log with a cart beside click and order, as README's own has."""
     frame = log(6000).with_columns(cart=pl.max_horizontal("order", pl.col("click") // 2))
-    for name, part in {"logs": frame, "day": frame[-700:]}.items():
+    later = frame.with_columns(pl.col("user") + 50)
+    for name, part in {"logs": frame, "day2": later, "day": frame[-700:]}.items():
         (tmp_path / name).mkdir()
         for at in (0, 1):
             part[at::2].sort("t").write_parquet(tmp_path / name / f"{at}.parquet")
-    assert (len(LOG), len(OUT)) == (3, 5)
+    assert (len(LOG), len(DAY), len(OUT)) == (3, 4, 5)
     with Shell(tmp_path) as shell:
         for line in LOG:
             shell.run(line)
+        told = [shell.run(line) for line in DAY]
         said = [shell.run(line) for line in OUT]
         assert shell.stop() == [0]
+    assert "extends shop, fingerprint" in told[1]
+    assert "New ids" in told[2]
+    assert f"Starting from {tmp_path}/runs/shop, at its step" in told[3]
     scores = pl.read_parquet(tmp_path / "scores.parquet")
     assert len(scores) == 700
     outputs = ["click@all", "cart@all", "cart@click", "order@all"]

@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.logs.work import provenance, stages
+from dtn_jax.datasets.logs.work import extended, provenance, stages
 from dtn_jax.datasets.logs.work.begin import begun, raw_log, remove_unfinished, told
 from dtn_jax.datasets.logs.work.machines import Machine
 from dtn_jax.datasets.logs.work.team import Team
@@ -45,6 +45,7 @@ def prepare(
     source: str = "",
     home: pathlib.Path | None = None,
     made_of: Mapping[str, Mapping] | None = None,
+    extend: str | pathlib.Path = "",
 ) -> Prepared:
     """Prepares a log, or resumes where it was interrupted; a set that is there already is returned.
 
@@ -66,18 +67,24 @@ def prepare(
       home: the set will be in `home/1.0.0` instead.
       made_of: what the set keeps of the raw files, as of `provenance.raw_facts`; None: the input's
         addresses, sizes and ends.
+      extend: a prepared set, its folder or its name in `data_dir`, whose encoders this set takes:
+        known ids keep their rows, ids that are new to it come after them, and ids that have fallen
+        out keep theirs; buckets, bins, scales and hash functions are the same. The schema file has
+        the same fields and tasks, and another name.
 
     Raises:
-      UserError: the schema file or the raw files are wrong, too many rows are, a split is empty, or
-        a set is there that was made from something else.
+      UserError: the schema file or the raw files are wrong, too many rows are, a split is empty, a
+        set is there that was made from something else, or the set to extend is none or has other
+        fields or tasks.
     """
     if not 0 <= max_reject_rate <= 1:
         raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
     spec = schema if isinstance(schema, Spec) else schema_file.load(pathlib.Path(schema))
     home = home or place(spec, data_dir).parent
+    older = extended.find(extend, data_dir, spec, home) if extend else None
     with told(spec, home), raw_log(input, spec, home) as files:
         raw = provenance.raw_facts(files)
-        made_from = provenance.made_from(spec, source, made_of or raw)
+        made_from = provenance.made_from(spec, source, made_of or raw, older)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
@@ -91,7 +98,7 @@ def prepare(
                     "(the old set is kept beside it), another name in the schema file, or another "
                     "--data_dir"
                 )
-        settings = (machine, memory_gb, processes, beam)
+        settings = (machine, memory_gb, processes, beam, older and older.folder)
         with begun(spec, files, home, made_from, *settings) as (job, team):
             if is_made_from(target, spec, made_from):  # by a command that has just ended
                 return check_kept(read(target), max_reject_rate)
@@ -231,14 +238,17 @@ def merge_statistics(job: Work, team: Team) -> None:
 
 def _merge(job: Work, team: Team, target: pathlib.Path) -> None:
     with new_folder(target) as folder:
-        vocabulary = folder / finish_set.VOCABULARY
+        vocabulary = folder / merge.VOCABULARY
         vocabulary.mkdir()
         tasks = [("table", table) for table in merge.tables(job)]
-        tasks += [("numbers", f.name) for f in job.spec.fields if f.encoder == "buckets" or f.bins]
+        if job.extends is None:
+            fitted = [f.name for f in job.spec.fields if f.encoder == "buckets" or f.bins]
+            tasks += [("numbers", name) for name in fitted]
         tasks = [(job.folder, job.memory, kind, name, vocabulary) for kind, name in tasks]
         done = team.run(job, stages.do_merge, tasks)
-        numbers: dict[str, dict] = {}
-        for found in team.bars.count(done, "merge", len(tasks), rows=lambda _: 1, unit="tables"):
-            numbers |= found
-        merge.finish(job, vocabulary, numbers)
+        every: dict[str, dict[str, dict]] = {"table": {}, "numbers": {}}
+        done = team.bars.count(done, "merge", len(tasks), rows=lambda _: 1, unit="tables")
+        for kind, name, found in done:
+            every[kind][name] = found
+        merge.finish(job, vocabulary, every["numbers"], every["table"])
         (vocabulary / "merged.json").rename(folder / "merged.json")

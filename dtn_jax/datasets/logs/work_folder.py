@@ -58,6 +58,7 @@ class Work:
       time_unit: of the time column, one of TIME_UNITS; '' without one.
       chunk_rows: rows of a chunk: the same in every process, since sums of floats depend on it.
       memory: bytes that a process may hold for its statistics.
+      extends: the folder of the prepared set that this one extends, if it does.
     """
 
     folder: pathlib.Path
@@ -67,6 +68,7 @@ class Work:
     time_unit: str
     chunk_rows: int
     memory: int
+    extends: pathlib.Path | None = None
 
     def save(self) -> None:
         plan = {
@@ -77,6 +79,7 @@ class Work:
             "schema": schema_file.fingerprint(self.spec),
             "time_unit": self.time_unit,
             "chunk_rows": self.chunk_rows,
+            "extends": str(self.extends or ""),
         }
         write_whole(self.folder / "plan.json", json.dumps(plan))
 
@@ -142,7 +145,8 @@ def load(folder: pathlib.Path, memory: int) -> Work:
         if schema_file.fingerprint(spec) != plan["schema"]:
             raise ValueError("it is not the schema file that was copied there")
     spec = schema_file.timed(spec, plan["time_unit"])
-    return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory)
+    extends = pathlib.Path(plan["extends"]) if plan.get("extends") else None
+    return Work(folder, spec, files, units, plan["time_unit"], plan["chunk_rows"], memory, extends)
 
 
 @contextlib.contextmanager

@@ -72,6 +72,11 @@ class Prepared:
             if name in kept
         }
 
+    @property
+    def extends(self) -> list[dict[str, str]]:
+        """The sets whose ids it took over, `{name, fingerprint}`, from the last to the first."""
+        return self.notes.get("extends", {}).get("sets", [])
+
     def part_of_train(self, share: float) -> Prepared:
         """The same set with a fixed share of its train rows, whatever a run's seed.
 

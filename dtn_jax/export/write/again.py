@@ -16,6 +16,7 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.config import base_config, checked_config, flatten
+from dtn_jax.config.built import told_as_built
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import model_folder
@@ -27,7 +28,7 @@ from dtn_jax.export.write.program import TABLE_DTYPES, Forward
 from dtn_jax.export.write.weights import stored_shapes
 from dtn_jax.losses import read_losses
 from dtn_jax.models import build as architectures
-from dtn_jax.run import build_model, told_as_built
+from dtn_jax.run import build_model
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import full_path
 from dtn_jax.tables.plan import make_plan

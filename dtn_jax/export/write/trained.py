@@ -22,6 +22,8 @@ from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
 from dtn_jax.workdir import found
 
+OWN = ("seed", "train.start_from")  # of each of several runs
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:
@@ -59,7 +61,7 @@ def build(
     configs = [finished.read_config(folder, base_config(), plugins) for folder in workdirs]
     first = identity(configs[0])
     for folder, config in zip(workdirs, configs):
-        other = [k for k in differing(first, identity(config)) if k != "seed"]
+        other = [k for k in differing(first, identity(config)) if k not in OWN]
         if other:
             raise UserError(
                 f"{folder} is a run of another config than {workdirs[0]}: they differ in "

@@ -8,6 +8,7 @@ from dtn_jax.datasets.description import groups
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.report.description import field_sections, label_sections
 from dtn_jax.report.description.grid import Grid, number, share
+from dtn_jax.report.description.new_ids import new_ids
 from dtn_jax.report.description.overview import cuts_line, rows_line
 from dtn_jax.report.description.section import Section
 
@@ -94,6 +95,7 @@ SECTIONS: Sequence[Make] = (
     field_sections.alone,
     field_sections.drifts,
     field_sections.fields,
+    new_ids,
     group_rows,
     repeated,
 )

@@ -62,8 +62,18 @@ def test_a_prepared_set_is_shown_without_its_files(shop, tmp_path, capsys):
     _, schema, made = shop
     prepare.main([f"--schema={schema}", f"--data_dir={made.folder.parents[2]}"])
     assert "Fields of shop" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--extend=SET needs --input=FILES, the new rows"):
+        prepare.main([f"--schema={schema}", f"--data_dir={tmp_path}", "--extend=shop"])
     with pytest.raises(UserError, match=r"--schema needs --input=FILES .*: no set is prepared in"):
         prepare.main([f"--schema={schema}", f"--data_dir={tmp_path}"])
+
+
+def test_a_command_extends_a_set_by_its_name(shop, tmp_path, capsys):
+    source, schema, made = shop
+    later = schema_file(tmp_path, schema.read_text().replace("name: shop", "name: later"))
+    place = made.folder.parents[2]
+    prepare.main(command(source, later, place, "--processes=1", "--extend=shop")[2:])
+    assert f"extends shop, fingerprint {made.fingerprint[:16]}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,7 @@ def test_a_prepared_set_is_shown_without_its_files(shop, tmp_path, capsys):
             "--labels goes with --infer, not",
         ),
         (["--dataset=adult", "--shard=1/2"], "--shard goes with --schema, not with --dataset"),
+        (["--dataset=adult", "--extend=a"], "--extend goes with --schema, not with --dataset"),
         (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
     ],
 )

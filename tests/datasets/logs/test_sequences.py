@@ -9,7 +9,7 @@ from shop_log import prepared
 
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit import vocabulary_file
-from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
+from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.input.reader import SplitReader
 
 ROWS = 300

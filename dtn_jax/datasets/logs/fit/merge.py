@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from dtn_jax.datasets.logs import keys
-from dtn_jax.datasets.logs.fit import shards, vocabulary_file
+from dtn_jax.datasets.logs.fit import older, shards, vocabulary_file
 from dtn_jax.datasets.logs.fit.encoders import Fitted
 from dtn_jax.datasets.logs.fit.fit_unit import ENTRY
 from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCounts
@@ -29,32 +29,40 @@ from dtn_jax.datasets.preparation.numbers import quantiles, standardised_edges
 from dtn_jax.errors import UserError
 from dtn_jax.field import SEVERAL
 
+VOCABULARY = "vocabulary"  # the folder of a set's vocabularies
+TYPES = {"keys": np.uint64, "counts": np.int64, "known": np.int32}  # of what a merge leaves
+
 
 def tables(work: Work) -> list[str]:
     """The tables that have a vocabulary."""
     return list(dict.fromkeys(f.table for f in work.spec.fields if f.encoder == "vocabulary"))
 
 
-def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
-    """Writes a table's vocabulary to `folder`."""
+def merge_table(work: Work, table: str, folder: pathlib.Path) -> dict[str, int]:
+    """Writes a table's vocabulary to `folder`; returns what `older.FACTS` are."""
+    known = older.load(work.extends and work.extends / VOCABULARY, table)
     files = [
         work.of("fit", unit) / f"{file_name(table)}.{part}.arrow"
         for unit in range(len(work.units))
         for part in range(work.fitted(unit)["parts"][table])
     ]
     parts = [_mapped(file) for file in files]
-    entries = sum(len(part) for part in parts)
+    entries = sum(len(part) for part in parts) + len(known.keys)
     ranges = max(1, -(-entries * ENTRY // max(work.memory // 2, 1)))
     edges = [(place << 64) // ranges for place in range(ranges)]
-    keyed = [part["key"].to_numpy() for part in parts]
-    cuts = [np.append(np.searchsorted(k, np.array(edges, np.uint64)), len(k)) for k in keyed]
+    keyed = [*(part["key"].to_numpy() for part in parts), known.keys]
+    *cuts, known_cut = [
+        np.append(np.searchsorted(k, np.array(edges, np.uint64)), len(k)) for k in keyed
+    ]
     least = next(f.min_count for f in work.spec.fields if f.table == table)
     path = vocabulary_file.path_of(folder, table)
-    raw = {name: path.with_suffix(f".{name}") for name in ("keys", "counts")}
+    raw = {name: path.with_suffix(f".{name}") for name in TYPES}
+    facts = dict.fromkeys(older.FACTS, 0)
     values, held = vocabulary_file.path_of(folder, table, ".values"), VALUES.empty_table()
     with (
         raw["keys"].open("wb") as key_file,
         raw["counts"].open("wb") as count_file,
+        raw["known"].open("wb") as known_file,
         pa.OSFile(str(values), "wb") as value_file,
         pa.ipc.new_file(value_file, VALUES) as writer,
     ):
@@ -64,20 +72,20 @@ def merge_table(work: Work, table: str, folder: pathlib.Path) -> None:
                 start, stop = int(cut[place]), int(cut[place + 1])
                 _include(found, part.slice(start, stop - start))
             made, counts, texts = found.summed()
-            often = counts >= least
-            key_file.write(made[often].tobytes())
-            count_file.write(counts[often].tobytes())
-            shown = _shown(made[often], texts.filter(pl.Series(often)))
-            held = pa.concat_tables([held, pa.table([shown, counts[often]], schema=VALUES)])
+            part = slice(int(known_cut[place]), int(known_cut[place + 1]))
+            kept = known.merged(part, made, counts, _shown(made, texts), least)
+            key_file.write(kept.keys.tobytes())
+            count_file.write(kept.counts.tobytes())
+            known_file.write(kept.known.tobytes())
+            facts = {name: number + kept.facts[name] for name, number in facts.items()}
+            held = pa.concat_tables([held, pa.table([kept.values, kept.counts], schema=VALUES)])
             whole = len(held) if place == ranges - 1 else len(held) // CHUNK * CHUNK
             writer.write_table(held.slice(0, whole).combine_chunks(), max_chunksize=CHUNK)
             held = held.slice(whole)
-    made = np.fromfile(raw["keys"], np.uint64) if not entries else _memmap(raw["keys"], np.uint64)
-    counts = _memmap(raw["counts"], np.int64) if entries else np.empty(0, np.int64)
-    vocabulary_file.write(path, made, counts)
-    del made, counts
+    vocabulary_file.write(path, *(_memmap(raw[name], dtype) for name, dtype in TYPES.items()))
     for file in raw.values():
         file.unlink()
+    return facts
 
 
 def _shown(made: np.ndarray, texts: pl.Series) -> pa.Array:
@@ -149,8 +157,16 @@ def _joined(work: Work) -> Joined:
     return made
 
 
-def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
+def finish(
+    work: Work, folder: pathlib.Path, numbers: dict[str, dict], ids: dict[str, dict]
+) -> None:
     """Writes `folder/merged.json`: what pass 2 and the reader of the set need to know.
+
+    Args:
+      work: its units are fitted.
+      folder: of the vocabularies.
+      numbers: {field: what `fit_numbers` found}.
+      ids: {table: what `merge_table` found}.
 
     Raises:
       UserError: a split is empty.
@@ -165,7 +181,13 @@ def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
             f"({', '.join(f'{n:,} {s}' for s, n in rows.items())} rows, split by "
             f"{work.spec.split.by}); change `split` in the schema file"
         )
-    fitted = {f.name: _fitted(f, found, folder, numbers) for f in work.spec.fields}
+    known = older.fields(work.spec, work.extends, VOCABULARY) if work.extends else {}
+    fitted = {
+        f.name: _extended(known[f.name], found, folder)
+        if known
+        else _fitted(f, found, folder, numbers)
+        for f in work.spec.fields
+    }
     each = [f.slots * (1 + bool(f.spec.weights)) + f.numbers for f in fitted.values()]
     layout = default_layout(rows["train"], 4 * (sum(each) + 3) + 5 * len(work.spec.tasks))
     made = {
@@ -176,6 +198,8 @@ def finish(work: Work, folder: pathlib.Path, numbers: dict[str, dict]) -> None:
         "every": found.every.tolist(),
         "shards": shards.groups(counts),
     }
+    if known:
+        made["ids"] = {table: ids[table] for table in tables(work)}
     (folder / "merged.json").write_text(json.dumps(made))
 
 
@@ -184,8 +208,7 @@ def _fitted(
 ) -> Fitted:
     rows, slots, more = 2, 1, {}
     if spec.encoder == "vocabulary":
-        table = _mapped(vocabulary_file.path_of(folder, spec.table))
-        rows = 1 + len(table)
+        rows = _rows(folder, spec.table)
     elif spec.encoder == "hash":
         rows, slots = 1 + spec.size, spec.functions
     if spec.kind in SEVERAL:
@@ -200,6 +223,20 @@ def _fitted(
         scale = float(more["mean"]), float(more["deviation"])
         more["edges"] = standardised_edges(numbers[spec.name]["quantiles"], *scale)
     return Fitted(spec, rows, slots, **more)
+
+
+def _extended(known: Fitted, found: Joined, folder: pathlib.Path) -> Fitted:
+    """The same buckets, bins, scales and hash functions; more rows of a vocabulary, more slots."""
+    spec, rows, slots = known.spec, known.rows, known.slots
+    if spec.encoder == "vocabulary":
+        rows = _rows(folder, spec.table)
+    if spec.kind in SEVERAL:
+        slots = max(slots, spec.functions * found.longest[spec.name])
+    return dataclasses.replace(known, rows=rows, slots=slots)
+
+
+def _rows(folder: pathlib.Path, table: str) -> int:
+    return 1 + len(_mapped(vocabulary_file.path_of(folder, table)))
 
 
 def _scale(moments: Moments, length: int) -> tuple[np.ndarray, np.ndarray]:

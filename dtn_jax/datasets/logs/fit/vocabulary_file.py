@@ -1,7 +1,8 @@
 """A vocabulary of any size: an Arrow file sorted by key, memory-mapped to look values up.
 
 Row 0 of the table is the unknown id. The values of train, most frequent first, have rows 1, 2, …;
-of equally frequent ones the smaller key comes first.
+of equally frequent ones the smaller key comes first. In a set that extends another, the values of
+that one keep their rows, and the new ones have the rows after them, by the same order.
 
 `NAME.arrow` holds one record batch with the columns `key` (uint64, ascending) and `row` (int32).
 `NAME.values.arrow` holds, in the order of the keys, each value as text and how often train showed
@@ -19,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.datasets.logs import mapped
-from dtn_jax.datasets.shapes import Int32, Int64, UInt64
+from dtn_jax.datasets.shapes import Bool, Int32, Int64, UInt64
 from dtn_jax.errors import UserError
 
 BUCKETS = 1 << 23  # at most; keys that share their first bits lie in one, few of them if possible
@@ -97,19 +98,36 @@ def load(path: pathlib.Path) -> VocabularyFile:
     return VocabularyFile(keys, rows)
 
 
-def write(path: pathlib.Path, keys: UInt64[np.ndarray, " N"], counts: Int64[np.ndarray, " N"]):
-    """Writes the keys, which are ascending, with their rows; both may lie in mapped files."""
+def write(
+    path: pathlib.Path,
+    keys: UInt64[np.ndarray, " N"],
+    counts: Int64[np.ndarray, " N"],
+    known: Int32[np.ndarray, " N"] | None = None,
+):
+    """Writes the keys, which are ascending, with their rows; all may lie in mapped files.
+
+    Args:
+      path: of the file.
+      keys: of the values.
+      counts: how often train shows each.
+      known: the rows that some have already, which are 1, 2, … without a gap; 0 of the others.
+    """
     rows = mapped.new(path.with_suffix(".rows"), np.int32, max(len(keys), 1))
-    next_row = _first_rows(counts)
+    next_row = _first_rows(counts, known)
     for start in range(0, len(keys), CHUNK):
-        part = np.asarray(counts[start : start + CHUNK])
+        new = _new(counts, known, start)
+        part = np.asarray(counts[start : start + CHUNK])[new]
         order = np.argsort(part, kind="stable")
         kinds, begin, times = np.unique(part[order], return_index=True, return_counts=True)
         place = np.arange(len(part)) - np.repeat(begin, times)  # among the equally frequent
         firsts = np.array([next_row[int(kind)] for kind in kinds], np.int64)
         part_rows = np.empty(len(part), np.int32)
         part_rows[order] = np.repeat(firsts, times) + place
-        rows[start : start + len(part)] = part_rows
+        given = np.zeros(len(new), np.int32)
+        if known is not None:
+            given[:] = known[start : start + CHUNK]
+        given[new] = part_rows
+        rows[start : start + len(new)] = given
         for kind, count in zip(kinds, times, strict=True):
             next_row[int(kind)] += int(count)
     batch = pa.record_batch([pa.array(keys), pa.array(rows[: len(keys)])], SCHEMA)
@@ -119,14 +137,28 @@ def write(path: pathlib.Path, keys: UInt64[np.ndarray, " N"], counts: Int64[np.n
     path.with_suffix(".rows").unlink()
 
 
-def _first_rows(counts: Int64[np.ndarray, " N"]) -> dict[int, int]:
-    """{count: the first row of the values that train showed so often}."""
+def _new(
+    counts: Int64[np.ndarray, " N"], known: Int32[np.ndarray, " N"] | None, start: int
+) -> Bool[np.ndarray, " C"]:
+    """Which values of a chunk have no row yet."""
+    if known is None:
+        return np.ones(len(counts[start : start + CHUNK]), bool)
+    return np.asarray(known[start : start + CHUNK]) == 0
+
+
+def _first_rows(
+    counts: Int64[np.ndarray, " N"], known: Int32[np.ndarray, " N"] | None
+) -> dict[int, int]:
+    """{count: the first row of the new values that train showed so often}."""
     times: dict[int, int] = {}
+    row = 1
     for start in range(0, len(counts), CHUNK):
-        found = np.unique(np.asarray(counts[start : start + CHUNK]), return_counts=True)
+        new = _new(counts, known, start)
+        row += int((~new).sum())
+        found = np.unique(np.asarray(counts[start : start + CHUNK])[new], return_counts=True)
         for count, values in zip(*found, strict=True):
             times[int(count)] = times.get(int(count), 0) + int(values)
-    row, first = 1, {}
+    first = {}
     for count in sorted(times, reverse=True):
         first[count], row = row, row + times[count]
     return first

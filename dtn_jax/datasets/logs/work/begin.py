@@ -73,6 +73,7 @@ def begun(
     memory_gb: float,
     processes: int,
     beam: str,
+    extends: pathlib.Path | None,
 ) -> Iterator[tuple[Work, Team]]:
     """The work, begun or found as it was left, and who does it; removed when it is done.
 
@@ -89,7 +90,9 @@ def begun(
         if lock is None:
             raise UserError(f"another process is preparing {spec.name} in {folder}")
         with lock, team.machines.at_work():
-            team.first_alone(lambda: plan(folder, spec, files, memory), folder / "plan.json")
+            team.first_alone(
+                lambda: plan(folder, spec, files, memory, extends), folder / "plan.json"
+            )
             progress.say(f"Preparing {spec.name} in {home}")
             job = load(folder, memory)
             if not beam and (line := few_processes(job, processes, memory_gb)):
@@ -121,7 +124,13 @@ def _removed(folder: pathlib.Path) -> bool:
         return None not in locks
 
 
-def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int) -> None:
+def plan(
+    folder: pathlib.Path,
+    spec: Spec,
+    files: Sequence[RawFile],
+    memory: int,
+    extends: pathlib.Path | None,
+) -> None:
     """Looks at the raw files' columns, cuts them into units, and saves both."""
     units = raw_units.plan(files, spec.input, raw_units.ROWS, raw_units.BYTES)
     if not units:
@@ -149,7 +158,7 @@ def plan(folder: pathlib.Path, spec: Spec, files: Sequence[RawFile], memory: int
     size = sum(_bytes(types[name], spec) for name in columns(spec))
     rows = max(LEAST_ROWS, min(CHUNK_BYTES // max(size, 1), MOST_ROWS))
     shutil.copy(spec.path, folder / SCHEMA_FILE)
-    Work(folder, spec, files, units, unit, rows, memory).save()
+    Work(folder, spec, files, units, unit, rows, memory, extends).save()
 
 
 def is_single(dtype: object) -> bool:

@@ -46,10 +46,17 @@ def check_unchanged(files: Sequence[RawFile], raw: Mapping[str, Any]) -> None:
             )
 
 
-def made_from(spec: Spec, source: str, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a set, as prepared.json keeps it: recipe, plug-in, and `raw`, of its files."""
+def made_from(
+    spec: Spec, source: str, raw: Mapping[str, Any], older: Prepared | None = None
+) -> dict[str, Any]:
+    """What makes a set, as prepared.json keeps it: recipe, plug-in, `raw`, of its files, and
+    `extends`, the sets that it extends, from `older` back to the first."""
     made = recipe(schema_file.fingerprint(spec), source)
-    return {"recipe": made, "rules": RULES, "plugin": source, **raw}
+    found = {"recipe": made, "rules": RULES, "plugin": source, **raw}
+    if older is None:
+        return found
+    own = {"name": older.schema.name, "fingerprint": older.fingerprint}
+    return found | {"extends": [own, *older.extends]}
 
 
 def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
@@ -62,6 +69,12 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     """
     if prepared.recipe != now["recipe"]:
         return other_recipe(prepared.folder, spec, now["plugin"])
+    was, is_ = (
+        [s["fingerprint"] for s in sets] for sets in (prepared.extends, now.get("extends", []))
+    )
+    if was != is_:
+        was, is_ = (_last(sets) for sets in (prepared.extends, now.get("extends", [])))
+        return f"another set to extend: it was {was}, is {is_}"
     for address in {**prepared.raw_files, **now["raw_files"]}:
         was, is_ = prepared.raw_files.get(address), now["raw_files"].get(address)
         if was != is_:
@@ -74,11 +87,16 @@ def change(prepared: Prepared, spec: Spec, now: Mapping[str, Any]) -> str:
     return ""
 
 
+def _last(sets: Sequence[Mapping[str, str]]) -> str:
+    """Which set another one extends, in words."""
+    return f"{sets[0]['name']} ({sets[0]['fingerprint'][:12]})" if sets else "none"
+
+
 def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
     """In words, why a set in `folder` has another recipe than the schema file has today."""
     here = spec.path or "the schema file"
     old = schema_file.meaning(schema_file.load(folder / SCHEMA_FILE))
-    found = list(_differences(old, schema_file.meaning(spec), ""))
+    found = list(differences(old, schema_file.meaning(spec)))
     if found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         return f"another schema file than {here} is now: {'; '.join(found[:SHOWN])}{more}"
@@ -88,7 +106,7 @@ def other_recipe(folder: pathlib.Path, spec: Spec, plugin: str) -> str:
     return f"{here} by the rules of another version of dtn_jax"
 
 
-def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
     """What differs, such as 'fields.item.min_count was 2, is 3'; the name is the folder's."""
     if old == new or where == "name":
         return
@@ -101,7 +119,7 @@ def _differences(old: Any, new: Any, where: str) -> Iterator[str]:
         if key not in new or key not in old:
             yield f"{place} was {'added' if key in new else 'removed'}"
         else:
-            yield from _differences(old[key], new[key], place)
+            yield from differences(old[key], new[key], place)
     if list(old) != list(new) and set(old) == set(new):
         yield f"the order of {where} has changed"
 

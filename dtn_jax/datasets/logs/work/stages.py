@@ -69,10 +69,11 @@ def do(folder: pathlib.Path, memory: int, stage: str, index: int) -> int:
     return TASKS[stage](work.load(folder, memory), index)
 
 
-def do_merge(folder: pathlib.Path, memory: int, kind: str, name: str, target: pathlib.Path) -> dict:
+def do_merge(
+    folder: pathlib.Path, memory: int, kind: str, name: str, target: pathlib.Path
+) -> tuple[str, str, dict]:
     """Merges the statistics of a table or of a numeric field."""
     job = work.load(folder, memory)
     if kind == "table":
-        merge.merge_table(job, name, target)
-        return {}
-    return {name: merge.fit_numbers(job, name)}
+        return kind, name, merge.merge_table(job, name, target)
+    return kind, name, merge.fit_numbers(job, name)

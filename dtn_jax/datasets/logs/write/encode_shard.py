@@ -9,6 +9,7 @@ import numpy as np
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from dtn_jax.datasets.logs.fit import encoders, shards
+from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.splits import SPLITS
@@ -54,7 +55,7 @@ class ShardWriter:
         self.work, self.shard, self.spec = work, shard, work.spec
         self.layout = Layout(*merged["layout"])
         specs = {field.name: field for field in self.spec.fields}
-        vocabularies = work.folder / "merged" / "vocabulary"
+        vocabularies = work.folder / "merged" / VOCABULARY
         self.fitted = encoders.fitted(specs, merged["encoders"], vocabularies)
         counts = np.array(merged["counts"])
         self.parts = shards.parts(self.layout, counts, merged["shards"], shard)

@@ -11,6 +11,7 @@ import shutil
 import numpy as np
 
 from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
+from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days, dated
 from dtn_jax.datasets.logs.rows.splits import SPLITS
@@ -24,7 +25,6 @@ from dtn_jax.schema import Schema, Task
 from dtn_jax.shared_files import move_aside
 
 VERSION = "1.0.0"
-VOCABULARY = "vocabulary"  # the folder of a set's vocabularies
 REJECTS = "rejects.jsonl"
 WHERE = f"the first bad rows of each kind are in {REJECTS}, beside the set's files"
 
@@ -35,7 +35,8 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     Args:
       work: everything in it is done.
       target: the folder of the prepared set; one that is there is moved aside, and kept.
-      provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`.
+      provenance: what made the set, for prepared.json: `recipe`, `raw_files`, `raw_hashes`; and
+        `extends`, the sets that it extends, for its notes.
     """
     folder, merged = work.folder / "set", work.merged
     layout = Layout(*merged["layout"])
@@ -58,7 +59,10 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     seen = [*_sampling(work), *_nothing_to_learn(work, days), *_cut(work, tally)]
     for line in seen:  # the account of bad rows was told before pass 2
         progress.say(line)
-    (folder / "notes.json").write_text(json.dumps(_notes(work, account, days, seen), indent=1))
+    notes = _notes(work, account, days, seen)
+    if extends := provenance.get("extends"):
+        notes["extends"] = {"sets": extends, "ids": merged["ids"]}
+    (folder / "notes.json").write_text(json.dumps(notes, indent=1))
     kept = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != REJECTS]
     kept = [p for p in kept if p.name not in ("schema.json", "notes.json", "dataset_info.json")]
     prepared = {

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.datasets.logs.fit import vocabulary_file
+from dtn_jax.datasets.logs.fit.merge import VOCABULARY
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
-from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.errors import UserError
 

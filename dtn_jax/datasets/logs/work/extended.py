@@ -1,0 +1,74 @@
+"""The prepared set that another one extends: where it lies, and whether it can be extended."""
+
+from __future__ import annotations
+
+import pathlib
+
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.logs.schema.spec import Spec
+from dtn_jax.datasets.logs.work.provenance import SHOWN, differences
+from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE
+from dtn_jax.datasets.logs.write import finish_set
+from dtn_jax.datasets.preparation.prepared import Prepared, read
+from dtn_jax.errors import UserError
+
+SAME = ("fields", "tasks")  # of the two schema files, in meaning
+
+
+def find(
+    given: str | pathlib.Path, data_dir: str | pathlib.Path, spec: Spec, home: pathlib.Path
+) -> Prepared:
+    """The set that the one to be made extends.
+
+    Args:
+      given: its folder, or its name in `data_dir`.
+      data_dir: the folder of all prepared sets.
+      spec: the schema file of the set to be made.
+      home: where that will be, in a folder of its version.
+
+    Raises:
+      UserError: there is no such set, it is no log's, it is the one to be made, or it has other
+        fields or tasks.
+    """
+    older = read(_folder(given, data_dir))
+    if not (older.folder / SCHEMA_FILE).exists():
+        raise UserError(
+            f"--extend={given}: {older.folder} was not prepared from a schema file; expected a set "
+            "of experiments.prepare --schema"
+        )
+    if older.folder == (home / finish_set.VERSION).resolve():
+        raise UserError(
+            f"--extend={given}: {older.folder} is where the new set would be. Give the new one "
+            f"another name than {spec.name!r} (name: in {spec.path or 'the schema file'}, or the "
+            "file's own name), or another --data_dir and the folder of the old one"
+        )
+    meanings = (schema_file.meaning(s) for s in (schema_file.load(_kept(older)), spec))
+    was, is_ = ({part: meaning[part] for part in SAME} for meaning in meanings)
+    if found := list(differences(was, is_)):
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise UserError(
+            f"{spec.path or spec.name} cannot extend {older.folder}, because its fields or tasks "
+            f"are others: {'; '.join(found[:SHOWN])}{more}. Expected the same {' and '.join(SAME)} "
+            f"as in {_kept(older)}; name, split and input may differ"
+        )
+    return older
+
+
+def _kept(older: Prepared) -> pathlib.Path:
+    return older.folder / SCHEMA_FILE
+
+
+def _folder(given: str | pathlib.Path, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """Where the set lies."""
+    logs = pathlib.Path(data_dir).expanduser().absolute() / "logs"
+    own = pathlib.Path(given).expanduser().absolute()
+    for folder in (own, own / finish_set.VERSION, logs / str(given) / finish_set.VERSION):
+        if (folder / "prepared.json").is_file():
+            return folder.resolve()
+    names = sorted(
+        path.parents[1].name for path in logs.glob(f"*/{finish_set.VERSION}/prepared.json")
+    )
+    raise UserError(
+        f"--extend={given}: no prepared set is there; expected its folder, or a name in {logs}: "
+        f"{', '.join(names) or 'there is none'}"
+    )

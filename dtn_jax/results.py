@@ -78,7 +78,7 @@ def conclude(
     if processes.is_first():
         plots.learning_curves(history, folder.path / "learning_curves.png")
         if progress.by_day:
-            untrained = min(progress.by_day) if run.at_steps.first_steps[0] == 0 else ""
+            untrained = "" if run.started else min(progress.by_day)
             day_plots.by_day(progress.by_day, untrained, folder.path / "by_day.png")
     folder.finish(results)
     return results

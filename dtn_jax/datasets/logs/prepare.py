@@ -154,12 +154,7 @@ def build_histories(job: Work, team: Team) -> None:
         return
     team.stage(job, "events", range(len(job.units)), "events of histories")
     target = job.folder / user_histories.FOLDER
-    team.first_alone(functools.partial(_build, job, target), target)
-
-
-def _build(job: Work, target: pathlib.Path) -> None:
-    with new_folder(target) as folder:
-        user_histories.build(job, folder)
+    team.first_alone(functools.partial(user_histories.build, job, target), target)
 
 
 def _decide(job: Work, target: pathlib.Path) -> None:

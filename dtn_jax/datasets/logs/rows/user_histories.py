@@ -26,7 +26,7 @@ from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
-from dtn_jax.datasets.logs.work_folder import Work, file_name, whole
+from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder, whole
 
 SECOND = 1_000_000  # microseconds
 STAGE, FOLDER = "events", "histories"
@@ -68,8 +68,13 @@ def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
     by_user.collect(map(of, found), folder)
 
 
-def build(work: Work, folder: pathlib.Path) -> None:
-    """Writes the events of all users, and which of them each row lists."""
+def build(work: Work, target: pathlib.Path) -> None:
+    """Writes the events of all users, and which of them each row lists, to a new folder."""
+    with new_folder(target) as folder:
+        _build(work, folder)
+
+
+def _build(work: Work, folder: pathlib.Path) -> None:
     rows, histories = by_user.rows_of_units(work, STAGE), work.spec.histories()
     for history in histories:
         for unit, count in enumerate(rows):

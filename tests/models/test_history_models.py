@@ -1,5 +1,6 @@
 """Architectures read histories that were pooled around them; on many devices and in parts too."""
 
+import dataclasses
 import functools
 
 import jax
@@ -19,7 +20,7 @@ from dtn_jax.models.histories import HISTORIES
 from dtn_jax.models.histories.with_histories import ways
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
+from dtn_jax.state import create_state, example_inputs
 from dtn_jax.step import make_train_chunk, make_train_step
 
 STEPS = 3
@@ -62,6 +63,21 @@ def test_every_architecture_reads_pooled_histories(name, random_variables):
         assert jax.tree.structure(got) == jax.tree.structure(expected)
         for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
             np.testing.assert_allclose(a, e, rtol=1e-10, atol=1e-12)
+
+
+def test_histories_stand_beside_vectors_and_numbers():
+    """All that completes embeddings stands around one architecture."""
+    more = (
+        Field("content", "vector", rows=2, length=3),
+        Field("age", "numeric", rows=2, standardised=True, embedding="periodic"),
+    )
+    schema = dataclasses.replace(SCHEMA, fields=SCHEMA.fields + more)
+    model, plan = build(config(**NAMED), schema)
+    inputs = example_inputs(plan)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs, train=False))["params"]
+    own = {"vectors_shared", "numbers_shared", "histories_shared"}
+    assert own < set(params)
+    assert set(params["histories_shared"]) == {"viewed", "bought"}
 
 
 def test_a_history_is_what_is_there_and_its_mean_where_nothing_else_is_said():

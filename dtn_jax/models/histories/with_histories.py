@@ -32,26 +32,27 @@ class WithHistories(nn.Module):
     view, or `histories_READER/FIELD` where the architecture has readers of their own.
 
     Attributes:
-      architecture: reads the inputs.
+      inner: the architecture. In modules that stand around one another no attribute may share its
+        name, since they share a scope.
       poolings: of the fields that are pooled so.
     """
 
-    architecture: nn.Module
+    inner: nn.Module
     poolings: Poolings
 
     def setup(self):
-        nn.share_scope(self, self.architecture)
+        nn.share_scope(self, self.inner)
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
-        views = dict.fromkeys(self.architecture.history_readers, SHARED)
+        views = dict.fromkeys(self.inner.history_readers, SHARED)
         fields = {
             reader: Histories(self.poolings, name=f"histories_{reader}")(
                 inputs.fields[view], inputs.histories[view], train
             )
             for reader, view in (views or {view: view for view in inputs.fields}).items()
         }
-        return self.architecture(inputs.replace(fields=fields), train)
+        return self.inner(inputs.replace(fields=fields), train)
 
 
 class Histories(nn.Module):

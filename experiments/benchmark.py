@@ -80,6 +80,7 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "gpu": gpu.measure,
     "serving": serving.measure,
     "compiled": compiled.measure,
+    "compiled_histories": compiled.measure_histories,
 }
 
 
@@ -163,6 +164,7 @@ def every_suite(venv: str, manual_dir: str) -> list[str]:
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}
     needs = {
         "compiled": functools.partial(compiled.find_python, venv),
+        "compiled_histories": functools.partial(compiled.find_python, venv),
         "kuairand_histories": functools.partial(kuairand_histories.raw_files, manual_dir),
     }
     for name, find in needs.items():

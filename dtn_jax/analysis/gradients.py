@@ -26,10 +26,31 @@ class Embedded(NamedTuple):
         value adds it to a row, so that the slopes are the row's.
       vectors: of each vector field `[B, K]`. Its projection is linear in them: how far they move a
         logit is how far x W does, in all views.
+      histories: per view, the items of each sequence field `[B, S, D]`. Where they are pooled by
+        the item at hand, it is they that move a logit; elsewhere their slopes are 0.
     """
 
     fields: dict[str, Float[Array, "B F D"]]
     vectors: dict[str, Float[Array, "B _"]]
+    histories: dict[str, dict[str, Float[Array, "B _ D"]]]
+
+    @classmethod
+    def of(cls, given: Inputs) -> Embedded:
+        items = {
+            view: {name: history.items for name, history in own.items()}
+            for view, own in given.histories.items()
+        }
+        return cls(given.fields, given.vectors, items)
+
+    def within(self, given: Inputs) -> Inputs:
+        """The inputs, with these embeddings in place of their own."""
+        histories = {
+            view: {
+                name: own._replace(items=self.histories[view][name]) for name, own in known.items()
+            }
+            for view, known in given.histories.items()
+        }
+        return given.replace(fields=self.fields, vectors=self.vectors, histories=histories)
 
 
 def moves(passes: Passes) -> Float[np.ndarray, "B F T"]:
@@ -58,21 +79,17 @@ def make_moves(
     def complete(state: State, given: Inputs) -> Embedded:
         if given.numbers:
             given = model.apply(variables(state), given, method="completed")
-        return Embedded(given.fields, given.vectors)
+        return Embedded.of(given)
 
     def moved(state: State, batch: Batch, means: Embedded):
         given = inputs(state, batch)
         here = complete(state, given)
 
         def logits(embedded: Embedded):
-            outputs = model.apply(
-                variables(state),
-                given.replace(fields=embedded.fields, vectors=embedded.vectors),
-                train=False,
-            )
+            outputs = model.apply(variables(state), embedded.within(given), train=False)
             return jnp.stack([outputs.logits[name] for name in plan.schema.task_names])
 
-        z, pull_back = jax.vjp(logits, Embedded(given.fields, given.vectors))
+        z, pull_back = jax.vjp(logits, Embedded.of(given))
         found = []
         for task in range(len(z)):
             # A row's logit depends on its own embeddings alone: one backward pass for all rows.
@@ -81,6 +98,9 @@ def make_moves(
             own = sum(parts.fields[view] for view in given.fields)
             for name, part in parts.vectors.items():
                 own = own.at[:, names.index(name)].add(part)
+            for histories in parts.histories.values():
+                for name, part in histories.items():
+                    own = own.at[:, names.index(name)].add(part.sum(axis=-1))
             found.append(own)
         return jnp.stack(found, axis=-1)
 

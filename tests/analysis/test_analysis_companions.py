@@ -75,3 +75,24 @@ def test_gradients_and_pairs_are_of_the_fields_that_the_model_reads():
         expected = (jax.jit(jax.grad(logits))(e) * (e - e.mean(axis=0, keepdims=True))).sum(axis=-1)
     assert found.shape == (COUNT, len(READ), 2)
     np.testing.assert_allclose(found[:, :, 0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_history_that_is_pooled_by_the_item_at_hand_moves_logits_by_its_items(model):
+    with jax.enable_x64(True):
+        found = gradients.moves(model.passes)
+        state, plan, b = model.state, model.run.plan, jax.tree.map(jnp.asarray, model.rows)
+        rows = lookup.row_ids(plan, b)
+        gathered = lookup.gather(state.tables, rows, exchange.look_ups(plan, None))
+        inputs = lookup.to_inputs(plan, gathered, b)
+        history = inputs.histories["shared"]["viewed"]
+
+        def logits(items):
+            others = inputs.histories["shared"] | {"viewed": history._replace(items=items)}
+            given = inputs.replace(histories={"shared": others})
+            out = model.run.model.apply({"params": state.params}, given, train=False)
+            return out.logits["click"].sum()
+
+        less = history.items - history.items.mean(axis=0, keepdims=True)
+        expected = (jax.jit(jax.grad(logits))(history.items) * less).sum(axis=(1, 2))
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found[:, READ.index("viewed"), 0], expected, rtol=1e-9, atol=1e-12)

@@ -117,6 +117,7 @@ def test_all_suites_are_those_that_the_machine_can_run(capsys, monkeypatch, tmp_
     assert set(benchmark.every_suite(none, none)) == set(benchmark.SUITES) - {
         "gpu",
         "compiled",
+        "compiled_histories",
         "kuairand_histories",
     }
     assert "leaving out compiled" in capsys.readouterr().out

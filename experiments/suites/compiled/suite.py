@@ -30,7 +30,7 @@ from ..racers import ROOT
 from .cells import Cell, read_cells
 from .figures import read_figures
 from .goals import goals
-from .listed import LIST, QUICK
+from .listed import HISTORIES, LIST, QUICK
 from .topologies import COMPILERS, environment
 
 PROGRAM = "experiments.suites.compiled.program"
@@ -77,9 +77,9 @@ NOTES = [
 ]
 
 
-def measure(options: Options) -> Measured:
+def measure(options: Options, listed: Sequence[str] = LIST) -> Measured:
     """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
-    cells = read_cells(list(options.cells or (QUICK if options.quick else LIST)))
+    cells = read_cells(list(options.cells or (QUICK if options.quick else listed)))
     python = find_python(options.compiled_venv)
     folder = kept_folder(pathlib.Path(options.out) / "compiled_cells", *deciding(python))
     before = rows_before()
@@ -94,6 +94,11 @@ def measure(options: Options) -> Measured:
     by = ", ".join(f"{name} {version}" for name, version in sorted(compilers.items()))
     notes = [*NOTES, f"Compiled by {by}."]
     return Measured(title, rows, goals(cells, rows), notes, SHOWN)
+
+
+def measure_histories(options: Options) -> Measured:
+    """DTN with histories, in the same way."""
+    return measure(options, HISTORIES)
 
 
 def find_python(venv: str) -> str:

@@ -1,0 +1,75 @@
+"""Making histories holds a range of users at a time, whatever the size of the log."""
+
+import tracemalloc
+
+import numpy as np
+import polars as pl
+import pytest
+from shop_log import schema_file
+
+from dtn_jax.datasets.logs.rows import by_user, user_histories
+from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.schema import schema_file as schema_files
+from dtn_jax.datasets.logs.work_folder import Work
+
+SCHEMA = """
+name: log
+fields: {item: , seen: {history: {of: item, where: click == 1, last: 5}}}
+tasks: [click]
+group: user
+time: t
+"""
+EACH = 10_000
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """(units) -> the work, with the events of so many units of EACH rows collected."""
+
+    def made(units):
+        folder = tmp_path / f"{units}"
+        spec = schema_files.load(schema_file(folder, SCHEMA))
+        job = Work(folder, spec, [], [None] * units, "date", 1, 1)
+        draw = np.random.default_rng(1)
+        for unit in range(units):
+            place = job.of("events", unit)
+            place.mkdir(parents=True)
+            user_histories.collect(spec, [rows(draw)], place)
+        return job
+
+    return made
+
+
+def rows(draw):
+    """Good rows of which only what histories need is known."""
+    user = pl.Series(draw.integers(0, 4_000, EACH))
+    told = {"labels": np.zeros((EACH, 0), np.float32), "group": None, "weight": None, "split": None}
+    return Rows(
+        {"item": pl.Series(draw.integers(0, 50, EACH))},
+        {},
+        numbers=np.arange(EACH),
+        time=draw.integers(0, 10**6, EACH),
+        user=user,
+        events={"seen": draw.random(EACH) < 0.5},
+        **told,
+    )
+
+
+def peak(job):
+    tracemalloc.start()
+    try:
+        user_histories.build(job, job.folder / user_histories.FOLDER)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_histories_are_made_from_a_range_of_users_at_a_time(collected, monkeypatch):
+    monkeypatch.setattr(by_user, "PART_ROWS", 5_000)
+    few, many = peak(collected(2)), peak(collected(20))
+    assert many < few + 10**6
+
+
+def test_a_whole_log_in_memory_would_be_noticed(collected):
+    few, many = peak(collected(2)), peak(collected(20))
+    assert many > few + 5 * 10**6

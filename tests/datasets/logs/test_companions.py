@@ -187,6 +187,10 @@ HISTORY = "h: {kind: sequence, target: item, max_values: 7, keep: first, longest
             "stands beside 'h' and has two rows a value (functions: 2), and a sequence one for",
         ),
         (
+            "c: {kind: sequence, beside: h, value: a + 1}",
+            "field 'c' stands beside 'h', a list: expected a column of lists",
+        ),
+        (
             "c: {kind: sequence, beside: h, table: item, min_count: 3}",
             "field 'c' shares table 'item' with 'item'",
         ),

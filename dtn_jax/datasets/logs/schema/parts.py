@@ -1,4 +1,4 @@
-"""Fields, tasks, the time column and the input, each read from its node."""
+"""Tasks, the time column and the input, each read from its node; how a node is read."""
 
 from __future__ import annotations
 
@@ -8,25 +8,10 @@ from typing import Any
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
 from dtn_jax.datasets.logs.schema import forms, keys
 from dtn_jax.datasets.logs.schema.forms import Key, chosen
-from dtn_jax.datasets.logs.schema.spec import (
-    COMPANION,
-    ENCODERS,
-    LISTED,
-    FieldSpec,
-    HistorySpec,
-    InputSpec,
-    TaskSpec,
-)
+from dtn_jax.datasets.logs.schema.spec import InputSpec, TaskSpec
 from dtn_jax.datasets.logs.schema.yaml_lines import Node
-from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Task
-
-_OF_HISTORY = ("target", "max_values", "keep", "longest", "pooling")  # a companion has none itself
-_TWO_ROWS = {
-    "mean": "pooling: mean would divide by the number of rows, not of values",
-    "max": "pooling: max would choose among single rows",
-}
 
 
 def options(node: Node, known: Mapping[str, Key], what: str) -> dict[str, Any]:
@@ -97,102 +82,6 @@ def named(node: Node, what: str) -> Iterator[tuple[str, Node]]:
 def expression(node: Node, key: str, time: str, unit: str) -> Expression:
     inner = node.value[key]
     return parse(inner.value, f"{inner.where}: {key}", time, unit)
-
-
-def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
-    what = f"field {name!r}"
-    given = options(node, keys.FIELD, what)
-    given.pop("name", None)
-    kind = given.setdefault("kind", "sequence" if "history" in given else "categorical")
-    role = COMPANION if kind == "sequence" and "beside" in given else kind
-    encoder = given.setdefault("encoder", ENCODERS[role][0])
-    if encoder not in ENCODERS[role]:
-        others = [other for other, words in ENCODERS.items() if encoder in words]
-        hint = f" Fields of the kind {' or '.join(others)} have it." if others else ""
-        try:
-            chosen(node.value["encoder"], f"encoder of a {role} field", encoder, ENCODERS[role])
-        except UserError as error:
-            raise UserError(f"{error}{hint}") from None
-    if role == COMPANION:
-        for key in [key for key in _OF_HISTORY if key in given]:
-            raise node.value[key].error(
-                f"{what} stands beside {given['beside']!r}, whose {key} it has: expected beside "
-                f"without {key}"
-            )
-    having(node, given, keys.FIELD, what, role, encoder)
-    if "history" in given:
-        for key in {"column", "value", "target", "max_values", "keep", "longest"} & given.keys():
-            raise node.value[key].error(f"{what} has a history, in place of {key!r}: expected one")
-        given |= history(given["history"], what, time, unit, group)
-    if role == "sequence":
-        if "target" not in given:
-            raise node.error(
-                f"{what} is a sequence: expected a target, such as target: item, a history, or the "
-                "sequence beside which it stands, such as beside: viewed"
-            )
-        given = {"keep": "last", "pooling": "mean"} | given
-    sources = [key for key in ("column", "value", "cross", "gap") if key in given]
-    if len(sources) > 1:
-        raise node.error(f"{what} has both {' and '.join(sources)}: expected one of them")
-    given.setdefault("table", name)
-    column = given.pop("column", name)
-    if "cross" in given:
-        if len(set(given["cross"])) != 2 or len(given["cross"]) != 2:
-            raise node.value["cross"].error(f"cross of {what}: expected two fields")
-        if "unknown" in given:
-            raise node.value["unknown"].error(
-                f"{what} is a cross: 'unknown' is an option of the fields that it crosses"
-            )
-    elif "value" in given:
-        given["value"] = expression(node, "value", time, unit)
-        if kind in LISTED and role != COMPANION and not given["value"].column:
-            raise node.value["value"].error(f"{what} is a {kind}: expected a column of lists")
-    elif "history" not in given and not given.get("gap"):
-        given["value"] = of_column(column)
-    if "cross" in given:
-        for key in {"scored_as", "optional"} & given.keys():
-            raise node.value[key].error(
-                f"{what} is a cross: {key!r} is an option of the fields that it crosses"
-            )
-    if kind == "numeric" and given.get("scored_as", (None,)) != (None,):
-        forms.number(node.value["scored_as"], Key("number", ""), f"scored_as of {what}")
-    if encoder == "hash" and "size" not in given:
-        raise node.error(f"{what} has the encoder hash: expected a size, such as size: 1e6")
-    if given.get("functions", 1) > 2:
-        raise node.value["functions"].expected(f"functions of {what}", "1 or 2")
-    if given.get("functions", 1) == 2 and given.get("pooling", "sum") != "sum":
-        raise node.value["pooling"].error(
-            f"{what} has two rows a value, which are added: {_TWO_ROWS[given['pooling']]}; "
-            "expected pooling: sum, or functions: 1"
-        )
-    for key in {"embedding", "bins"} & given.keys():
-        if encoder != "standardise":
-            raise node.value[key].error(
-                f"{what} has {key}, and its values are in {encoder}: expected encoder: standardise"
-            )
-    if given.get("embedding") == "piecewise_linear":
-        given.setdefault("bins", BINS)
-    if kind == "vector" and "length" not in given:
-        raise node.error(f"{what} is a vector: expected the length of its lists")
-    if "weights" in given and given.get("pooling") == "max":
-        raise node.value["weights"].error(f"{what}: max pooling has no use for weights")
-    return FieldSpec(name=name, line=node.line, **given)
-
-
-def history(node: Node, what: str, time: str, unit: str, group: str) -> dict[str, Any]:
-    """The options of a field that has this history."""
-    what = f"history of {what}"
-    given = options(node, keys.HISTORY, what)
-    if "of" not in given:
-        raise node.error(f"{what}: expected 'of', the field whose values it lists, as in of: item")
-    if not time:
-        raise node.error(f"{what} is earlier in time: expected a time column, such as time: t")
-    by = given.get("by", group)
-    if not by:
-        raise node.error(f"{what}: expected 'by', the column of users, as in by: user_id")
-    where = expression(node, "where", time, unit) if "where" in given else None
-    made = {"history": HistorySpec(by=by, where=where), "target": given["of"]}
-    return made | ({"max_values": given["last"]} if "last" in given else {})
 
 
 def task(name: str, node: Node, time: str, unit: str) -> TaskSpec:

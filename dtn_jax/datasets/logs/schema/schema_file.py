@@ -27,6 +27,7 @@ from typing import Any
 
 from dtn_jax.datasets.logs.formula.expression import FUNCTIONS, Expression
 from dtn_jax.datasets.logs.schema import checks, keys, parts, yaml_lines
+from dtn_jax.datasets.logs.schema.fields import field
 from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, InputSpec, Spec
 from dtn_jax.datasets.logs.schema.split import split
@@ -88,7 +89,7 @@ def read(root: yaml_lines.Node) -> Spec:
         parts.task(n, node, time, unit) for n, node in parts.named(given["tasks"], "task")
     )
     fields = tuple(
-        parts.field(n, node, time, unit, group) for n, node in parts.named(given["fields"], "field")
+        field(n, node, time, unit, group) for n, node in parts.named(given["fields"], "field")
     )
     fields = checks.with_histories(checks.with_targets(fields, root), root)
     sampled = given.get("sample_negatives")

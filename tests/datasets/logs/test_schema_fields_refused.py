@@ -122,7 +122,6 @@ def refused(text):
             "x: {kind: sequence, beside: seen, encoder: hsh}",
             "unknown encoder of a companion field 'hsh'. Did you mean 'hash'? The choices are: voc",
         ),
-        ("x: {kind: sequence, beside: seen, value: a + 1}", "is a sequence: expected a column of"),
         (
             "x: {kind: sequence, beside: item}",
             "'x' stands beside 'item', which is categorical: expected a sequence with a target",

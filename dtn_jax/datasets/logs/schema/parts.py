@@ -103,7 +103,8 @@ def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
     what = f"field {name!r}"
     given = options(node, keys.FIELD, what)
     given.pop("name", None)
-    kind = given.setdefault("kind", "sequence" if "history" in given else "categorical")
+    listed = {"history", "beside"} & given.keys()  # what only a sequence has
+    kind = given.setdefault("kind", "sequence" if listed else "categorical")
     role = COMPANION if kind == "sequence" and "beside" in given else kind
     encoder = given.setdefault("encoder", ENCODERS[role][0])
     if encoder not in ENCODERS[role]:

@@ -152,12 +152,6 @@ def build_histories(job: Work, team: Team) -> None:
     """Finds what each row's histories list, where they are made from the log's own rows."""
     if not job.spec.histories():
         return
-    if job.extends is not None:
-        names = ", ".join(field.name for field in job.spec.histories())
-        progress.say(
-            f"{names}: histories begin with these rows; what users did before, in the set that is "
-            "extended, is in none. A column of lists (target: …) may go back further"
-        )
     team.stage(job, "events", range(len(job.units)), "events of histories")
     target = job.folder / user_histories.FOLDER
     team.first_alone(functools.partial(user_histories.build, job, target), target)

@@ -6,7 +6,9 @@ import pytest
 
 from configs.logs import get_config
 from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.errors import UserError
 from dtn_jax.export import load
+from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve.description import describe
 from dtn_jax.export.serve.reading import read
 from dtn_jax.export.write import export_run
@@ -55,6 +57,13 @@ def test_the_schema_over_http_says_how(exported):
     model = load(exported)
     fields = describe(model, read(model))["fields"]
     assert {field["name"]: field["made"] for field in fields if "made" in field} == RULES
+
+
+def test_a_raw_file_without_a_history_is_told_how(exported, tmp_path):
+    log().write_parquet(tmp_path / "raw.parquet")
+    told = r"prepare made 'bought'.*: item of the earlier rows where"
+    with pytest.raises(UserError, match=told):
+        Job(load(exported), [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")
 
 
 def test_the_card_says_how_and_by_what_they_are_pooled(exported):

@@ -175,3 +175,17 @@ def test_histories_begin_with_the_new_rows_and_that_is_told(tmp_path, capsys):
     assert told not in capsys.readouterr().out
     extended(tmp_path, log(300, 1), "shop", SCHEMA.replace("name: shop", "name: later"))
     assert told in capsys.readouterr().out
+
+
+def test_a_companion_whose_column_the_later_log_lacks_grows_with_its_history(tmp_path):
+    beside = "  act: {beside: viewed, optional: true}\n"
+    fields = "  item:\n  viewed: {kind: sequence, target: item}\n" + beside
+    text = f"name: old\nfields:\n{fields}tasks: [click]\nsplit: {{by: random}}\n"
+
+    def log(longest):
+        lists = [["i1"] * (n % (longest + 1)) for n in range(300)]
+        return pl.DataFrame({"item": "i1", "viewed": lists, "click": [0, 1] * 150})
+
+    prepared(tmp_path, log(3).with_columns(act="viewed"), text)
+    new = extended(tmp_path, log(6), "old", text.replace("old", "later"))
+    assert {f.name: f.slots for f in new.schema.fields} == {"item": 1, "viewed": 6, "act": 6}

@@ -2,7 +2,8 @@
 
 Every row is scored once, by a model that has seen only the days before its own, as in production
 (Blum, Kalai and Langford, "Beating the hold-out", COLT 1999; on click logs McMahan et al., "Ad
-click prediction: a view from the trenches", KDD 2013, section 5).
+click prediction: a view from the trenches", KDD 2013, section 5). Where `sample_negatives` has left
+out rows of train, the others' weights make up for them, so that metrics are those of the whole log.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def score_day(
     groups = read_groups(run.data, "train", rows)
     scores = score(run.score_step, state.to_score(), run.data, "train", size, run.at, groups, rows)
     check_scores(scores, step)
-    results = measure(run, scores)
+    results = measure(run, scores, sampled=bool(run.data.notes.get("sample_negatives")))
     progress.by_day[date(day)] = results
     record = {"kind": KIND, "step": step, "epoch": step / run.steps_per_epoch, "day": day}
     folder.log(record | flat(results))

@@ -230,6 +230,8 @@ def score_split(run: Run, state: State, split: str) -> Scores:
     return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
 
 
-def measure(run: Run, scores: Scores) -> dict[str, dict[str, Value]]:
+def measure(run: Run, scores: Scores, sampled: bool = False) -> dict[str, dict[str, Value]]:
+    """{task@space: {metric: value}}; weighted too where negatives were `sampled` from the rows."""
     options_ = run.config.evaluate
-    return evaluate(scores, run.schema, options_.ece_bins, options_.sample_weights)
+    weighted = options_.sample_weights or sampled
+    return evaluate(scores, run.schema, options_.ece_bins, weighted)

@@ -14,8 +14,7 @@ measures what a set holds: positive rates, suspects of leaks, drift from train t
 (--config.train.start_from). The set has the name of its schema file, which must be another:
 
   sed 's/^name: shop$/name: shop_2/' shop.yaml > shop_2.yaml
-  python -m experiments.prepare --schema=shop_2.yaml --input='day2/*.parquet' --data_dir=data \
-    --extend=shop
+  python -m experiments.prepare --schema=shop_2.yaml --input=day2 --data_dir=data --extend=shop
 """
 
 from __future__ import annotations

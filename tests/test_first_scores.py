@@ -6,13 +6,14 @@ import chex
 import jax
 import numpy as np
 import pytest
-from dated_runs import dated, train_days
+from dated_runs import SCHEMA, dated, folder_of, train_days
 from small_runs import CutError, assert_same_run, cut_after, last_state, logged
 
 from configs import logs
 from dtn_jax import first_scores
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import flatten
+from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader, padded, take
 from dtn_jax.metrics.auc import auc
@@ -82,6 +83,21 @@ def test_the_log_has_each_day_where_it_begins(root, whole):
     assert [r["step"] for r in records] == run.days.begin(32)[:-1].tolist()
     for record, found in zip(records, results["by_day"].values(), strict=True):
         assert record["click@all/auc"] == found["click@all"]["auc"]
+
+
+@pytest.mark.slow
+def test_days_with_sampled_negatives_have_the_metrics_of_the_whole_log(root, tmp_path):
+    source = str(folder_of(root) / "log.parquet")
+    schema = SCHEMA.replace("dated", "sampled") + "sample_negatives: {click: 0.3}\n"
+    (root / "sampled.yaml").write_text(schema)
+    prepare(root / "sampled.yaml", source, root / "data", processes=1)
+    config = dated(root, data__options=f"schema={root / 'sampled.yaml'}")
+    config.loss.sample_weights = True
+    results = train(config, tmp_path)
+    for day, frame in train_days().items():
+        found = results["by_day"][day]["click@all"]
+        assert found["examples"] < 0.9 * len(frame)
+        assert found["base_rate"] == pytest.approx(frame["click"].mean(), abs=0.08)
 
 
 @pytest.mark.slow

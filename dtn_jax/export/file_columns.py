@@ -25,12 +25,22 @@ def check_columns(encoding: Encoding, address: str, types: Types, csv: bool = Fa
         own = [name for name in types if name != FILE or name in encoding.columns]
         check_there(own, encoding.columns, encoding.optional)
     except UserError as error:
-        raise UserError(f"{address}: {error}") from None
+        raise UserError(f"{address}: {error}{_made(encoding, own)}") from None
     for name in sorted(encoding.by.lists() & types.keys()):
         if not isinstance(types[name], pl.List) and types[name] != pl.Null:
             raise UserError(
                 f"{address}: column {name!r} holds {types[name]}, expected lists, {_LISTS[csv]}"
             )
+
+
+def _made(encoding: Encoding, there: Sequence[str]) -> str:
+    """What to say of a missing history that was made from the log when its set was prepared."""
+    rules = getattr(encoding.by, "rules", {})
+    lacking = [name for name in rules if not set(encoding.by.columns_of(name)) <= set(there)]
+    if not lacking:
+        return ""
+    name = lacking[0]
+    return f" prepare made {name!r}; a row to score brings its own list: {rules[name]}."
 
 
 def kept_types(

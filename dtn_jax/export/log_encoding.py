@@ -32,10 +32,12 @@ class LogEncoding:
     Attributes:
       fitted: of each field, in the schema's order.
       fixed: {name of a column that stands for a field: its one value}.
+      rules: {field whose lists were made from the log: how, in words}; rows bring such lists.
     """
 
     fitted: Mapping[str, Fitted]
     fixed: Mapping[str, Any]
+    rules: Mapping[str, str]
 
     @property
     def specs(self) -> list[FieldSpec]:
@@ -133,7 +135,8 @@ def read(
             column = of_column(f"{STANDS}{field.name}")
             field = dataclasses.replace(field, value=column, weights=weights)
         specs[field.name] = field
-    return LogEncoding(encoders.fitted(specs, facts, vocabularies), stands)
+    rules = {field.name: field.rule for field in spec.fields if field.rule}
+    return LogEncoding(encoders.fitted(specs, facts, vocabularies), stands, rules)
 
 
 def constant(name: str, value: Any, rows: int) -> pl.Series:

@@ -12,8 +12,17 @@ import pathlib
 from typing import Any
 
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column, parse
-from dtn_jax.datasets.logs.schema.spec import FieldSpec, InputSpec, Spec, SplitSpec, TaskSpec
+from dtn_jax.datasets.logs.schema.spec import (
+    FieldSpec,
+    HistorySpec,
+    InputSpec,
+    Spec,
+    SplitSpec,
+    TaskSpec,
+)
 from dtn_jax.errors import UserError
+
+OF_HISTORY = {field.name for field in dataclasses.fields(HistorySpec)}
 
 
 def to_json(spec: Spec) -> str:
@@ -68,5 +77,6 @@ def _read(value: Any) -> Any:
             return of_column(value["column"])
         if set(value) == {"text", "time", "unit"}:
             return parse(value["text"], "expression", value["time"], value["unit"])
-        return {key: _read(inner) for key, inner in value.items()}
+        found = {key: _read(inner) for key, inner in value.items()}
+        return HistorySpec(**found) if set(found) == OF_HISTORY else found
     return value

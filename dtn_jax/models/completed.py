@@ -40,11 +40,14 @@ def completed(
     if poolings := _poolings(model, schema, scale, dtype):
         architecture = WithHistories(architecture, poolings)
     elif architecture.history_readers:
-        raise UserError(
-            "model.dtn.own_histories: a mean has no parameters that a task could have of its own, "
-            f"and data set {schema.name!r} may have no sequence field: give model.histories, one "
-            f"of {', '.join(HISTORIES)}"
-        )
+        if not any(field.kind == "sequence" for field in schema.read):
+            reason = f"data set {schema.name!r} has no sequence field"
+        else:
+            reason = (
+                "a mean has no parameters that a task could have of its own: give model.histories, "
+                f"one of {', '.join(HISTORIES)}"
+            )
+        raise UserError(f"model.dtn.own_histories: {reason}")
     vectors = tuple((f.name, i) for i, f in enumerate(schema.read) if f.kind == "vector")
     if vectors:
         architecture = WithVectors(architecture, vectors, scale, dtype)

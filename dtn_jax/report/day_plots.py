@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib import dates
 from matplotlib.axes import Axes
+from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 
 from dtn_jax.metrics import METRICS, Metric, Value
 from dtn_jax.report import plots
+from dtn_jax.report.day_ticks import day_ticks
 
 DRAWN = ("auc", "gauc", "r2", "base_rate")  # a panel each, where a task has it
 RARE = 0.05  # a base rate below it asks for a logarithmic axis
@@ -86,10 +87,8 @@ def _panel(
         axes.set_yscale("log")
     if metric.format == "%":
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g}%")
-    locator = dates.AutoDateLocator(minticks=2, maxticks=7)
-    locator.intervald[dates.HOURLY] = locator.intervald[dates.MINUTELY] = [24]  # whole days
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.DateFormatter("%Y-%m-%d"))
+    axes.xaxis.set_major_locator(day_ticks(2, 7))
+    axes.xaxis.set_major_formatter(DateFormatter("%Y-%m-%d"))
     axes.tick_params(axis="x", labelsize=8, rotation=30)
     axes.set_ylabel(metric.title)
     axes.set_xlabel("day" + "; hollow: no step came before" * (judged and bool(untrained)))

@@ -1,5 +1,7 @@
 """DTN whose tasks have histories of their own: pooled for each, by parameters of its own."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -104,3 +106,9 @@ def test_every_pooling_learns(settings, readers, random_variables):
 def test_own_histories_that_make_no_sense(settings, message):
     with pytest.raises(UserError, match=message):
         model_and_inputs(**OWN, **settings)
+
+
+def test_own_histories_of_a_set_without_sequences():
+    schema = dataclasses.replace(SCHEMA, fields=SCHEMA.fields[:1])
+    with pytest.raises(UserError, match=f"own_histories: data set '{schema.name}' has no sequence"):
+        build(config(model__architecture="dtn", model__dtype="float64", **OWN), schema)

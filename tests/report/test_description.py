@@ -15,7 +15,7 @@ from shop import prepare, shop_splits
 from dtn_jax.datasets.description import describe
 from dtn_jax.datasets.description.labels import Day
 from dtn_jax.report.description import label_pictures, overview
-from dtn_jax.report.description.drawing import short
+from dtn_jax.report.description.drawing import png, short
 from dtn_jax.report.description.grid import Grid, as_table, moment, number, share
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
@@ -125,6 +125,12 @@ def test_a_name_breaks_at_its_space_and_only_where_a_table_is_wide(numbers, line
 def test_every_picture_is_drawn(nasty):
     for name, draw in PICTURES.items():
         assert draw(nasty) is not None, name
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_few_days_are_drawn_without_a_warning(nasty, count):
+    found = dataclasses.replace(nasty, days=nasty.days[:count], notes={})
+    png(label_pictures.days(found))
 
 
 def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):

@@ -28,9 +28,13 @@ def describe(model: Model, reading: Reading) -> dict[str, Any]:
         }
         for name in reading.columns
     ]
+    rules = getattr(model.encoding.by, "rules", {})  # of a log's histories: how to make the lists
     return {
         "columns": columns,
-        "fields": [{"name": f.name, "kind": f.kind} for f in model.schema.fields],
+        "fields": [
+            {"name": f.name, "kind": f.kind} | ({"made": rules[f.name]} if f.name in rules else {})
+            for f in model.schema.fields
+        ],
         "fixed": dict(model.facts.fixed),
         "outputs": list(reading.outputs),
         "example": {"rows": [example(model, reading)]},

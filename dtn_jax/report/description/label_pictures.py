@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.datasets.description.days import shown_days
 from dtn_jax.datasets.description.describe import Description
 from dtn_jax.metrics.intervals import wilson
+from dtn_jax.report.day_ticks import day_ticks
 from dtn_jax.report.description.drawing import (
     FONT,
     MARKS,
@@ -101,7 +102,7 @@ def days(found: Description) -> Figure | None:
     for i, (split, at) in enumerate(cuts.items()):  # one above the other: cuts may be close
         style = {"color": COLOURS[1], "ha": "left", "va": "top", "fontsize": 9}
         panels[0].text(at, (1.43 - 0.2 * i) * top, f" {split} →", **style)
-    locator = AutoDateLocator(maxticks=7)
+    locator = day_ticks(5, 7)
     panels[-1].xaxis.set_major_locator(locator)
     panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure

@@ -161,8 +161,8 @@ def fitted(tmp_path):
 
 def test_the_facts_of_one_unit_are_held_at_a_time(fitted):
     few, many = fitted(3), fitted(60)
-    least = peak(lambda: merge.finish(few, few.folder, {}))
-    assert peak(lambda: merge.finish(many, many.folder, {})) < least + 10**6
+    least = peak(lambda: merge.finish(few, few.folder, {}, {}))
+    assert peak(lambda: merge.finish(many, many.folder, {}, {})) < least + 10**6
     made = json.loads((many.folder / "merged.json").read_text())
     assert made["rows"] == {"train": 480, "validation": 60, "test": 60}
     assert made["every"] == [480, 60, 60]

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from event_log import SCHEMA, log
 from extended_logs import LATER, extended, first, later, vocabulary
 from shop_log import everything, prepared, schema_file, small_pieces
 
@@ -166,3 +167,25 @@ def test_a_set_without_a_schema_file_cannot_be_extended(both, tmp_path):
     own = catalog.load("synthetic", "rows=1000", str(tmp_path)).folder
     with pytest.raises(UserError, match="was not prepared from a schema file"):
         logs.prepare(folder / "later.yaml", FRAME, tmp_path, extend=own)
+
+
+def test_histories_begin_with_the_new_rows_and_that_is_told(tmp_path, capsys):
+    told = "seen, shown: histories begin with these rows"
+    prepared(tmp_path, log(300), SCHEMA)
+    assert told not in capsys.readouterr().out
+    extended(tmp_path, log(300, 1), "shop", SCHEMA.replace("name: shop", "name: later"))
+    assert told in capsys.readouterr().out
+
+
+def test_a_companion_whose_column_the_later_log_lacks_grows_with_its_history(tmp_path):
+    beside = "  act: {beside: viewed, optional: true}\n"
+    fields = "  item:\n  viewed: {kind: sequence, target: item}\n" + beside
+    text = f"name: old\nfields:\n{fields}tasks: [click]\nsplit: {{by: random}}\n"
+
+    def log(longest):
+        lists = [["i1"] * (n % (longest + 1)) for n in range(300)]
+        return pl.DataFrame({"item": "i1", "viewed": lists, "click": [0, 1] * 150})
+
+    prepared(tmp_path, log(3).with_columns(act="viewed"), text)
+    new = extended(tmp_path, log(6), "old", text.replace("old", "later"))
+    assert {f.name: f.slots for f in new.schema.fields} == {"item": 1, "viewed": 6, "act": 6}

@@ -13,7 +13,7 @@ from dtn_jax.datasets.logs.write.finish_set import VOCABULARY
 from dtn_jax.errors import UserError
 
 BESIDE = """
-  action: {kind: sequence, beside: seen, value: act, unknown: [odd]}
+  action: {beside: seen, value: act, unknown: [odd]}
   ordered: {kind: sequence, beside: seen, value: order, encoder: hash, size: 50}
   ago: {kind: sequence, beside: seen, gap: true}
 tasks:"""
@@ -96,6 +96,12 @@ def test_gaps_are_in_octaves_of_whole_seconds():
             'seen: {history: {of: item, where: "click == 1", last: 4}}',
             "seen: {kind: sequence, target: item, column: lists}",
             "field 'ago' stands beside 'seen', which is a column: expected a column of gaps",
+        ),
+        (
+            'seen: {history: {of: item, where: "click == 1", last: 4}}\n  shown',
+            "seen: {kind: sequence, target: item, column: lists}\n"
+            "  x: {kind: sequence, beside: seen, value: act + 1}\n  shown",
+            "field 'x' stands beside 'seen', a list: expected a column of lists",
         ),
     ],
 )

@@ -127,7 +127,11 @@ def test_a_bad_row_is_in_no_history(tmp_path):
     ("old", "new", "message"),
     [
         ("of: item, where", "where", r"line 6: history of field 'seen': expected 'of', the field"),
-        ("of: item, where", "of: itm, where", r"target of 'seen': 'itm'. Did you mean 'item'"),
+        (
+            "of: item, where",
+            "of: itm, where",
+            r"'of' in the history of 'seen': 'itm'. Did you mean 'item'",
+        ),
         ("last: 4", "lats: 4", r"key of history of field 'seen': 'lats'. Did you mean 'last'"),
         ("last: 4", "last: 0", r"last of history of field 'seen': expected a whole number"),
         ("time: t\n", "", r"history of field 'seen' is earlier in time: expected a time column"),

@@ -19,16 +19,16 @@ tasks: [click]
 group: user
 time: t
 """
-EACH = 10_000
+EACH, COMPANIONS = 10_000, 20
 
 
 @pytest.fixture
 def collected(tmp_path):
     """(units) -> the work, with the events of so many units of EACH rows collected."""
 
-    def made(units):
-        folder = tmp_path / f"{units}"
-        spec = schema_files.load(schema_file(folder, SCHEMA))
+    def made(units, schema=SCHEMA):
+        folder = tmp_path / f"{units}_{len(schema)}"
+        spec = schema_files.load(schema_file(folder, schema))
         job = Work(folder, spec, [], [None] * units, "date", 1, 1)
         draw = np.random.default_rng(1)
         for unit in range(units):
@@ -51,6 +51,7 @@ def rows(draw):
         time=draw.integers(0, 10**6, EACH),
         user=user,
         events={"seen": draw.random(EACH) < 0.5},
+        beside={f"c{n}": pl.Series(draw.integers(0, 9, EACH)) for n in range(COMPANIONS)},
         **told,
     )
 
@@ -73,3 +74,10 @@ def test_histories_are_made_from_a_range_of_users_at_a_time(collected, monkeypat
 def test_a_whole_log_in_memory_would_be_noticed(collected):
     few, many = peak(collected(2)), peak(collected(20))
     assert many > few + 5 * 10**6
+
+
+def test_long_rows_take_no_more_memory(collected, monkeypatch):
+    monkeypatch.setattr(by_user, "PART_ROWS", 100_000)
+    more = "".join(f", c{n}: {{beside: seen, value: x}}" for n in range(COMPANIONS))
+    long = SCHEMA.replace("last: 5}}}", "last: 5}}" + more + "}")
+    assert peak(collected(10, long)) < 1.3 * peak(collected(10))

@@ -231,7 +231,7 @@ def _extended(known: Fitted, found: Joined, folder: pathlib.Path) -> Fitted:
     if spec.encoder == "vocabulary":
         rows = _rows(folder, spec.table)
     if spec.kind in SEVERAL:
-        slots = max(slots, spec.functions * found.longest[spec.name])
+        slots = max(slots, spec.functions * found.longest[spec.beside or spec.name])
     return dataclasses.replace(known, rows=rows, slots=slots)
 
 

@@ -18,7 +18,8 @@ from jaxtyping import UInt64
 from dtn_jax.datasets.logs import mapped
 from dtn_jax.datasets.logs.work_folder import Work, whole
 
-RUN_ROWS = 2_000_000  # of a file that a unit leaves; at least 24 bytes each
+# Of rows of 24 bytes; of longer ones so many as take the same memory.
+RUN_ROWS = 2_000_000  # of a file that a unit leaves
 PART_ROWS = 4_000_000  # of a range of users, roughly; one user's rows are never parted
 ROW = (("user", np.uint64), ("time", np.int64), ("row", np.int64))  # `row`: its place in its unit
 
@@ -51,11 +52,16 @@ def collect(found: Iterable[np.ndarray], folder: pathlib.Path) -> None:
         own["row"] = np.arange(first, first + len(own))
         first += len(own)
         held.append(own)
-        if first - sum(runs) >= RUN_ROWS:
+        if first - sum(runs) >= _as_many(RUN_ROWS, own.dtype):
             runs.append(_save_run(held, folder, len(runs)))
     if first > sum(runs):
         runs.append(_save_run(held, folder, len(runs)))
     (folder / "runs.json").write_text(json.dumps(runs))
+
+
+def _as_many(rows: int, dtype: np.dtype) -> int:
+    """How many rows take the memory of so many that have ROW alone."""
+    return max(1, rows * np.dtype([*ROW]).itemsize // dtype.itemsize)
 
 
 def _save_run(held: list[np.ndarray], folder: pathlib.Path, place: int) -> int:
@@ -77,7 +83,7 @@ def ranges(work: Work, stage: str, dtype: np.dtype) -> Iterator[Range]:
     One file is open at a time, and the rows of one range are in memory.
     """
     units = range(len(work.units))
-    parts = max(1, -(-sum(rows_of_units(work, stage)) // PART_ROWS))
+    parts = max(1, -(-sum(rows_of_units(work, stage)) // _as_many(PART_ROWS, dtype)))
     edges = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
     runs = [(unit, run) for unit in units for run in range(len(_runs(work, stage, unit)))]
     spans = [_spans(work, stage, *run, edges) for run in runs]

@@ -27,6 +27,7 @@ from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder, whole
+from dtn_jax.datasets.preparation import progress
 
 SECOND = 1_000_000  # microseconds
 STAGE, FOLDER = "events", "histories"
@@ -70,6 +71,12 @@ def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
 
 def build(work: Work, target: pathlib.Path) -> None:
     """Writes the events of all users, and which of them each row lists, to a new folder."""
+    if work.extends is not None:
+        names = ", ".join(field.name for field in work.spec.histories())
+        progress.say(
+            f"{names}: histories begin with these rows; what users did before, in the set that is "
+            "extended, is in none. A column of lists (target: …) may go back further"
+        )
     with new_folder(target) as folder:
         _build(work, folder)
 

@@ -89,7 +89,8 @@ def with_targets(fields: tuple[FieldSpec, ...], root: Node) -> tuple[FieldSpec, 
     for field in fields:
         if field.target:
             place = _at(root, field)
-            target = by_name[chosen(place, f"target of {field.name!r}", field.target, by_name)]
+            key = "'of' in the history" if field.history else "target"
+            target = by_name[chosen(place, f"{key} of {field.name!r}", field.target, by_name)]
             if target.functions > 1:
                 raise place.error(
                     f"the target {target.name!r} of the sequence {field.name!r} has {_TWO_ROWS}"

@@ -28,7 +28,8 @@ def field(name: str, node: Node, time: str, unit: str, group: str) -> FieldSpec:
     what = f"field {name!r}"
     given = options(node, keys.FIELD, what)
     given.pop("name", None)
-    kind = given.setdefault("kind", "sequence" if "history" in given else "categorical")
+    listed = {"history", "beside"} & given.keys()  # what only a sequence has
+    kind = given.setdefault("kind", "sequence" if listed else "categorical")
     role = COMPANION if kind == "sequence" and "beside" in given else kind
     _encoder(role, given, node, what)
     having(node, given, keys.FIELD, what, role, given["encoder"])

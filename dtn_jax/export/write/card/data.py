@@ -12,6 +12,7 @@ from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.field import SEVERAL
 from dtn_jax.metrics.significance import FEW
+from dtn_jax.models.histories.with_histories import ways as pooled_by
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
@@ -60,6 +61,8 @@ def days(notes: Mapping) -> tuple[str, str] | None:
 
 def fields(model: Subject, run: Run) -> Iterator[str]:
     prepared, facts, cuts = run.data, model.facts, run.data.cut_shares()
+    spec, ways = spec_of(prepared), pooled_by(run.config.model.histories, run.schema)
+    rules = {field.name: field.rule for field in (spec.fields if spec else ())}
     rows = []
     for field in model.schema.fields:
         notes = []
@@ -70,10 +73,13 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
             notes.append("optional")
         if field.name in prepared.hash_functions:
             notes.append("hashed")
+        if rule := rules.get(field.name):
+            notes.append(rule)
         if cut := cuts.get(field.name):
             notes.append(f"{100 * cut:.2g} % of train's values are beyond what it keeps")
         shares = [unknown(run, split, field.name) for split in ("train", "test")]
-        rows.append((field.name, kind(field), f"{field.rows:,}", *shares, "; ".join(notes)))
+        way = ways.get(field.name, field.pooling)
+        rows.append((field.name, kind(field, way), f"{field.rows:,}", *shares, "; ".join(notes)))
     header = ("field", "kind", "rows of its table", "unknown in train", "unknown in test", "")
     yield table(header, rows, left=2)
     hashed = " Of hashed fields these are the missing ones alone." * bool(prepared.hash_functions)
@@ -83,8 +89,9 @@ def fields(model: Subject, run: Run) -> Iterator[str]:
     )
 
 
-def kind(field: Field) -> str:
-    more = f", {field.slots} values at most, {field.pooling}" if field.kind in SEVERAL else ""
+def kind(field: Field, way: str) -> str:
+    """A field's kind, with how many values it has and the way in which they are pooled."""
+    more = f", {field.slots} values at most, {way}" if field.kind in SEVERAL else ""
     if field.target:
         more += f", of earlier values of {field.target}"
     if field.beside:

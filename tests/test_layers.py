@@ -18,6 +18,7 @@ LAYERS = (
     "errors",
     "options",
     "field",
+    "task",
     "schema",
     "interface",
     "shared_files",

@@ -21,11 +21,10 @@ from dtn_jax.parallel import processes
 from dtn_jax.report import day_plots, plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
-from dtn_jax.schema import Schema
+from dtn_jax.schema import MEAN, Schema
 from dtn_jax.selection import Progress
 from dtn_jax.shared_files import told
 from dtn_jax.state import State
-from dtn_jax.task import MEAN
 from dtn_jax.workdir import Workdir, found
 from dtn_jax.workdir.history import mean_exchange, median_rate, nested
 

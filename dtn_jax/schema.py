@@ -11,7 +11,48 @@ from collections.abc import Mapping
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import SCALED, YOUNGER, Field
-from dtn_jax.task import ALL, Task
+
+TASK_KINDS = ("binary", "regression")
+ALL = "all"  # the space of all impressions
+MEAN = "mean"  # of train.select: the mean over all tasks
+RESERVED = "@/,:+="  # separate task names in options, in metric keys and in logs
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One label.
+
+    Attributes:
+      name: the label column's name.
+      kind: `binary` or `regression`.
+      space: the rows of its loss and its first metric: `all`, or those where this other
+        (binary) task's label is 1.
+      also_report: further spaces in which its metrics are reported. The task is taken to happen
+        only there (spaces.py), as an order only where there was a click.
+      upstream: the tasks whose prediction it may look at (click for order).
+      quantiles: of train's labels, by the id of a field, in a run whose loss needs them.
+    """
+
+    name: str
+    kind: str = "binary"
+    space: str = ALL
+    also_report: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    quantiles: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self):
+        choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)
+        if self.name in ("", ALL, MEAN) or set(self.name) & set(RESERVED):
+            taken = f"{ALL!r}, {MEAN!r} and the characters {RESERVED} are taken"
+            raise UserError(f"a task cannot be called {self.name!r}: {taken}")
+        for name in ("also_report", "upstream"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))  # once each
+        object.__setattr__(self, "quantiles", tuple(map(tuple, self.quantiles)))
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Every space in which metrics are reported, that of the loss first."""
+        return (self.space, *(s for s in self.also_report if s != self.space))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +89,9 @@ class Schema:
         if not self.fields or not self.tasks:
             raise UserError(f"schema {self.name!r} needs at least one field and one task")
         for what, names in (("field", self.field_names), ("task", self.task_names)):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
+            if twice := sorted({n for n in names if names.count(n) > 1}):
                 raise UserError(f"{what} {twice[0]!r} is listed twice")
-        leaks = [n for n in self.field_names if n in self.task_names]
-        if leaks:
+        if leaks := [n for n in self.field_names if n in self.task_names]:
             raise UserError(
                 f"{leaks[0]!r} is a label and cannot also be a field: the model would read the "
                 "answer"
@@ -193,14 +232,10 @@ class Schema:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field, (key, usual) in itertools.product(facts["fields"], YOUNGER.items()):
-            if field[key] == usual:
-                del field[key]
-        for task in facts["tasks"]:
-            if not task["quantiles"]:
-                del task["quantiles"]
-        if not self.day:  # as earlier versions wrote it
-            del facts["day"]
+        parts = [facts, *facts["fields"], *facts["tasks"]]
+        for part, (key, usual) in itertools.product(parts, YOUNGER.items()):
+            if key in part and part[key] == usual:
+                del part[key]
         return json.dumps(facts, indent=1)
 
     @classmethod

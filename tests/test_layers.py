@@ -18,7 +18,6 @@ LAYERS = (
     "errors",
     "options",
     "field",
-    "task",
     "schema",
     "interface",
     "shared_files",

@@ -21,7 +21,7 @@ from dtn_jax.metrics.metric import Metric
 from dtn_jax.models.architectures import ARCHITECTURES, Architecture
 from dtn_jax.models.experts import EXPERTS, takes
 from dtn_jax.options import declared
-from dtn_jax.task import TASK_KINDS
+from dtn_jax.schema import TASK_KINDS
 
 GIVEN = ("width", "dtype", "dropout", "codebook")  # the attributes that an expert is given
 

@@ -20,8 +20,7 @@ import numpy as np
 from dtn_jax.errors import UserError, choose
 from dtn_jax.metrics import FIRST, METRICS
 from dtn_jax.metrics.metric import Metric, Value
-from dtn_jax.schema import Schema
-from dtn_jax.task import MEAN
+from dtn_jax.schema import MEAN, Schema
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,7 @@ import rich.text
 
 from dtn_jax.metrics import METRICS, Metric, Value
 from dtn_jax.metrics.selected import first_metric
-from dtn_jax.schema import Schema
-from dtn_jax.task import TASK_KINDS
+from dtn_jax.schema import TASK_KINDS, Schema
 
 FEW = 7  # metrics that a terminal of WIDE columns has room for with a blank more between them
 WIDE = 80

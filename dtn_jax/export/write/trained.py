@@ -18,8 +18,8 @@ from dtn_jax.config import base_config, differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.program import named
 from dtn_jax.run import Run, build_run
+from dtn_jax.schema import MEAN
 from dtn_jax.tables import read_back
-from dtn_jax.task import MEAN
 from dtn_jax.workdir import found
 
 OWN = ("seed", "train.start_from")  # of each of several runs

@@ -6,7 +6,7 @@ from dtn_jax.datasets.logs.schema.forms import Key
 from dtn_jax.datasets.logs.schema.spec import COMPANION, FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
 from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.field import EMBEDDINGS, POOLINGS, SCALED, SEVERAL
-from dtn_jax.task import TASK_KINDS
+from dtn_jax.schema import TASK_KINDS
 
 FILE = {
     "name": Key("text", "of the data set and its folder", "the file's name"),

@@ -22,7 +22,7 @@ from dtn_jax.export.write.fixed import unseen
 from dtn_jax.export.write.size import Size
 from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
-from dtn_jax.task import MEAN
+from dtn_jax.schema import MEAN
 
 PICTURE = "calibration.png"
 LOAD = f"""In Python, in a new virtual environment, without the training code:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dtn_jax.errors import UserError
@@ -37,15 +38,15 @@ class TaskLoss(NamedTuple):
         plain = "probability" if self.loss.kind == "binary" else "prediction"
         return getattr(self.loss, "meaning", plain)
 
-    def read(self, ids: Int[Array, "B _"] | None) -> tuple[Int[Array, " B"], ...]:
+    def read(self, ids: Int[Array | np.ndarray, "B _"] | None) -> tuple[Int[Array, " B"], ...]:
         """Of `Batch.ids`, what the loss gets as its last argument: one array, or nothing."""
-        return () if self.slot is None else (ids[:, self.slot],)
+        return () if self.slot is None else (jnp.asarray(ids[:, self.slot]),)
 
 
 def predictions(
     outputs: Mapping[str, Float[Array, " B"]],
     chosen: Sequence[TaskLoss],
-    ids: Int[Array, "B _"] | None = None,
+    ids: Int[Array | np.ndarray, "B _"] | None = None,
 ) -> Float[Array, "B T"]:
     """What a model gives of each task: a logit; of a regression, the score in the label's unit.
 
@@ -81,7 +82,7 @@ def task_losses(
     labels: Float[Array, "B T"],
     weights: Float[Array, "B T"],
     chosen: Sequence[TaskLoss],
-    ids: Int[Array, "B _"] | None = None,
+    ids: Int[Array | np.ndarray, "B _"] | None = None,
 ) -> Float[Array, " T"]:
     """Each task's mean loss over its space; computed in float32 or wider.
 

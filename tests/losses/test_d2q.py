@@ -33,6 +33,7 @@ TASKS = (Task("click"), Task("watch", "regression", quantiles=QUANTILES))
 
 def quantile(y, points):
     """F(y): the middle of the ranks that have this label, else between its neighbours."""
+    y, points = np.float64(y), points.astype(np.float64)
     at, last = np.flatnonzero(points == y), len(points) - 1
     if len(at):
         return at.mean() / last

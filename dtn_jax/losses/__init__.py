@@ -13,6 +13,9 @@ is what each row costs. Of a regression task the loss may have
     loss.reads                          its option that names a numeric field in buckets; the loss
                                         and `prediction` get the bucket of each row, 0 where the
                                         number is unknown, int32 `[B]`, as their last argument
+    loss.points                         of one that reads, a field: when a run is built it becomes
+                                        train's quantiles of the label by bucket, as tuples
+                                        `[G, Q]`, Q = loss.quantiles (see label_quantiles.py)
 
 `by_task.predictions` is what puts `prediction` wherever a model gives its scores.
 
@@ -102,12 +105,12 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 f"{task.kind} task; expected one of {fitting}"
             )
         function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
-        if hasattr(function, "points"):
-            function = dataclasses.replace(function, points=task.quantiles)
         slot = None
         if hasattr(function, "reads"):
             key = f"loss.{name}.{function.reads}"
             slot = _slot(key, getattr(function, function.reads), task.name, schema)
+            if hasattr(function, "points"):
+                function = dataclasses.replace(function, points=task.quantiles)
         chosen.append(TaskLoss(task.name, function, weights[task.name], slot))
     return tuple(chosen)
 

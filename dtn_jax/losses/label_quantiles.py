@@ -43,7 +43,8 @@ def with_label_quantiles(
     Raises:
       UserError: as `read_losses`; or train has no label of such a task.
     """
-    asked = [own for own in read_losses(loss, schema) if hasattr(own.loss, "points")]
+    reading = [own for own in read_losses(loss, schema) if own.slot is not None]
+    asked = [own for own in reading if hasattr(own.loss, "points")]
     if not asked:
         return schema
     found = _read(asked, schema, loss.sample_weights, data)

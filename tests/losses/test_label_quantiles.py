@@ -24,6 +24,21 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.fixture
+def changed_rows(monkeypatch):
+    """Reads rows as `change(rows)` makes them, {attribute: array}."""
+    real = SplitReader.read
+
+    def use(change):
+        def read(self, records):
+            rows = real(self, records)
+            return dataclasses.replace(rows, **change(rows))
+
+        monkeypatch.setattr(SplitReader, "read", read)
+
+    return use
+
+
 def counted(run, split="train"):
     """(ids, labels, weights) of the rows of a split whose watch time is known."""
     rows = SplitReader(run.data, split).everything()
@@ -44,7 +59,8 @@ def test_they_are_those_of_trains_known_labels(folder):
     assert Schema.from_json(run.schema.to_json()) == run.schema
 
 
-def test_a_run_without_d2q_keeps_the_sets_schema(folder):
+def test_a_run_without_d2q_keeps_the_sets_schema_and_reads_no_row(folder, changed_rows):
+    changed_rows(lambda rows: pytest.fail("rows are read"))
     run = build_run(config(folder, loss__tasks="watch=huber"))
     assert run.schema == run.data.schema
     assert "quantiles" not in run.schema.to_json()
@@ -64,21 +80,6 @@ def test_of_many_rows_whole_blocks_are_drawn(folder, monkeypatch):
     assert len(set(blocks.tolist())) == len(blocks) == 1500 // run.data.layout.block_rows
     assert max(map(len, read)) == 3
     np.testing.assert_allclose(np.median(drawn[0], axis=1), np.median(whole, axis=1), rtol=0.4)
-
-
-@pytest.fixture
-def changed_rows(monkeypatch):
-    """Reads rows as `change(rows)` makes them, {attribute: array}."""
-    real = SplitReader.read
-
-    def use(change):
-        def read(self, records):
-            rows = real(self, records)
-            return dataclasses.replace(rows, **change(rows))
-
-        monkeypatch.setattr(SplitReader, "read", read)
-
-    return use
 
 
 def test_rows_weigh_what_they_weigh_in_the_loss(folder, changed_rows):

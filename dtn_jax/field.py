@@ -12,7 +12,7 @@ SEVERAL = ("bag", "sequence")  # kinds of which an example holds several ids
 POOLINGS = ("sum", "mean", "max")
 SCALED = "scaled"  # of a number's embeddings, the one without parameters
 EMBEDDINGS = (SCALED, "piecewise_linear", "periodic", "autodis")  # of standardised numbers
-# Younger attributes: a set whose fields have these values keeps its fingerprint.
+# Younger attributes of fields, tasks and schemas: a set with these values keeps its fingerprint.
 YOUNGER = {
     "weighted": False,
     "length": 0,
@@ -20,6 +20,8 @@ YOUNGER = {
     "edges": (),
     "target": "",
     "beside": "",
+    "quantiles": (),
+    "day": "",
 }
 
 

@@ -98,7 +98,7 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
                 mutable=["batch_stats"],
             )
-        losses = task_losses(outputs.logits, batch.labels, weights.tasks, chosen)
+        losses = task_losses(outputs.logits, batch.labels, weights.tasks, chosen, batch.ids)
         aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
         return (losses * scale, aux), (losses, updates.get("batch_stats", {}))
 

@@ -23,6 +23,7 @@ from dtn_jax.input.day_order import Days, read_days, steps_of
 from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
+from dtn_jax.losses.label_quantiles import with_label_quantiles
 from dtn_jax.losses.positive_weights import inflation, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
@@ -193,6 +194,7 @@ def build_run(config: ConfigDict) -> Run:
             f"data set {schema.name!r} has sampled negatives, whose weights make up for the "
             "others: set loss.sample_weights=True, or probabilities will be too high"
         )
+    schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         views = architectures.views(config.model.architecture, schema)
         codebooks = architectures.codebooks(config.model, schema)

@@ -30,6 +30,7 @@ class Task:
       also_report: further spaces in which its metrics are reported. The task is taken to happen
         only there (spaces.py), as an order only where there was a click.
       upstream: the tasks whose prediction it may look at (click for order).
+      quantiles: of train's labels, by the id of a field, in a run whose loss needs them.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Task:
     space: str = ALL
     also_report: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    quantiles: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self):
         choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)
@@ -45,6 +47,7 @@ class Task:
             raise UserError(f"a task cannot be called {self.name!r}: {taken}")
         for name in ("also_report", "upstream"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))  # once each
+        object.__setattr__(self, "quantiles", tuple(map(tuple, self.quantiles)))
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -86,11 +89,9 @@ class Schema:
         if not self.fields or not self.tasks:
             raise UserError(f"schema {self.name!r} needs at least one field and one task")
         for what, names in (("field", self.field_names), ("task", self.task_names)):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
+            if twice := sorted({n for n in names if names.count(n) > 1}):
                 raise UserError(f"{what} {twice[0]!r} is listed twice")
-        leaks = [n for n in self.field_names if n in self.task_names]
-        if leaks:
+        if leaks := [n for n in self.field_names if n in self.task_names]:
             raise UserError(
                 f"{leaks[0]!r} is a label and cannot also be a field: the model would read the "
                 "answer"
@@ -231,11 +232,10 @@ class Schema:
 
     def to_json(self) -> str:
         facts = dataclasses.asdict(self)
-        for field, (key, usual) in itertools.product(facts["fields"], YOUNGER.items()):
-            if field[key] == usual:
-                del field[key]
-        if not self.day:  # as earlier versions wrote it
-            del facts["day"]
+        parts = [facts, *facts["fields"], *facts["tasks"]]
+        for part, (key, usual) in itertools.product(parts, YOUNGER.items()):
+            if key in part and part[key] == usual:
+                del part[key]
         return json.dumps(facts, indent=1)
 
     @classmethod

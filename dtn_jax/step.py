@@ -203,6 +203,6 @@ def make_score_step(
             lookup.to_inputs(plan, gathered, batch),
             train=False,
         )
-        return predictions(outputs.logits, losses)
+        return predictions(outputs.logits, losses, batch.ids)
 
     return score

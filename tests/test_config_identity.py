@@ -174,9 +174,10 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     ways = ",".join(f"{n}={n}" for n in HISTORIES)
     architectures.build(Recorder(check(configured({"model.histories": ways})), read).model, shop)
     tasks = tuple(Task(name, loss.kind) for name, loss in LOSSES.items())
-    toy = Schema("toy", (Field("a"),), tasks)
+    toy = Schema("toy", (Field("a", "numeric", rows=3),), tasks)
     for balancer in BALANCERS:
         own = {"loss.tasks": ",".join(f"{n}={n}" for n in LOSSES), "loss.balancing": balancer}
+        own["loss.d2q.field"] = "a"
         loss = Recorder(check(configured(own)), read).loss
         read_losses(loss, toy)
         read_balancer(loss, ("shared",), "shared")

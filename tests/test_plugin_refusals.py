@@ -147,6 +147,11 @@ def test_a_name_that_another_plug_in_has(write_plugin, refused):
             "@dataclasses.dataclass\nclass L:\n    kind = 'binary'\nLOSSES = {'x': L}",
             "expected a method __call__(z, y, w)",
         ),
+        (
+            "@dataclasses.dataclass\nclass L:\n    kind = 'regression'\n    reads = 'age'\n"
+            "    def __call__(self, z, y, w, ids): ...\nLOSSES = {'x': L}",
+            "its attribute `reads` is 'age'; expected the name of an option",
+        ),
     ],
 )
 def test_what_a_definition_lacks(text, message, refused):

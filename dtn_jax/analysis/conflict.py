@@ -66,7 +66,7 @@ def make_conflict(
                 lookup.to_inputs(plan, gathered | {"embedding": looked_up}, batch),
                 train=False,
             )
-            return task_losses(outputs.logits, batch.labels, weights, chosen)
+            return task_losses(outputs.logits, batch.labels, weights, chosen, batch.ids)
 
         view = plan.views.index(SHARED)
         gradients = jax.jacrev(by_task)(gathered["embedding"])[:, :, view]  # [T, B, L, D]

@@ -103,7 +103,7 @@ def wrong_labels(losses: Sequence[TaskLoss], tasks: Collection[str], batch: Batc
       batch: of that step.
     """
     found = ""
-    for column, (task, loss, _) in enumerate(losses):
+    for column, (task, loss, *_) in enumerate(losses):
         least = getattr(loss, "least", -np.inf)
         labels = batch.labels[:, column][batch.label_mask[:, column] & batch.row_mask]
         if task in tasks and (labels < least).any():

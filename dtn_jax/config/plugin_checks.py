@@ -93,7 +93,9 @@ def wrong_loss(name: str, found: object) -> str:
         return f"expected a class attribute `kind`, one of {', '.join(TASK_KINDS)}"
     if not defines(found, "__call__", object):
         return "expected a method __call__(z, y, w)"
-    return wrong_fields(found, ())
+    if hasattr(found, "reads") and found.reads not in declared(found):
+        return f"its attribute `reads` is {found.reads!r}; expected the name of an option"
+    return wrong_fields(found, ("points",) if hasattr(found, "reads") else ())
 
 
 def wrong_balancer(name: str, found: object) -> str:

@@ -10,6 +10,12 @@ is what each row costs. Of a regression task the loss may have
     loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
     loss.meaning                        what of the label that is, in words, for cards
     loss.least                          the least label that it takes; below, it gives NaN
+    loss.reads                          its option that names a numeric field in buckets; the loss
+                                        and `prediction` get the bucket of each row, 0 where the
+                                        number is unknown, int32 `[B]`, as their last argument
+    loss.points                         of one that reads, a field: when a run is built it becomes
+                                        train's quantiles of the label by bucket, as tuples
+                                        `[G, Q]`, Q = loss.quantiles (see label_quantiles.py)
 
 `by_task.predictions` is what puts `prediction` wherever a model gives its scores.
 
@@ -30,6 +36,7 @@ from dtn_jax.balancing import BALANCERS, NONE
 from dtn_jax.errors import UserError, choose
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.cross_entropy import CrossEntropy
+from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.focal import Focal
 from dtn_jax.losses.huber import Huber
 from dtn_jax.losses.log_normal import LogNormal
@@ -48,6 +55,7 @@ LOSSES = {
     "log_normal": LogNormal,
     "weighted_logistic": WeightedLogistic,
     "ordinal": Ordinal,
+    "d2q": D2Q,
 }
 BY_KIND = {"binary": "cross_entropy", "regression": "squared_error"}  # where none is named
 
@@ -79,7 +87,8 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
     """The loss of each task, in the schema's order, from the section `loss` of a config.
 
     Raises:
-      UserError: an unknown task or loss, a loss of the wrong kind for its task, or a bad option.
+      UserError: an unknown task or loss, a loss of the wrong kind for its task, a bad option, or a
+        field that the loss cannot read.
     """
     named = pairs(loss.tasks, "loss.tasks")
     for task, name in named.items():
@@ -96,5 +105,29 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 f"{task.kind} task; expected one of {fitting}"
             )
         function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
-        chosen.append(TaskLoss(task.name, function, weights[task.name]))
+        slot = None
+        if hasattr(function, "reads"):
+            key = f"loss.{name}.{function.reads}"
+            slot = _slot(key, getattr(function, function.reads), task.name, schema)
+            if hasattr(function, "points"):
+                function = dataclasses.replace(function, points=task.quantiles)
+        chosen.append(TaskLoss(task.name, function, weights[task.name], slot))
     return tuple(chosen)
+
+
+def _slot(key: str, name: str, task: str, schema: Schema) -> int:
+    """The slot of the field `name` that the loss of a task reads, by its option `key`."""
+    kinds = {f.name: f"a {f.kind} field" for f in schema.fields}
+    kinds |= {f.name: "a standardised number" for f in schema.fields if f.standardised}
+    fitting = [f.name for f in schema.fields if f.kind == "numeric" and not f.standardised]
+    expected = f"the loss of {task} needs a numeric field in buckets"
+    if not fitting:
+        raise UserError(f"{key}: {expected}, and data set {schema.name!r} has none")
+    if not name:
+        raise UserError(f"{key} is not set: {expected}, one of {', '.join(fitting)}")
+    if name in kinds and name not in fitting:
+        raise UserError(
+            f"{key}={name!r}: {expected}, one of {', '.join(fitting)}; {name} is {kinds[name]}"
+        )
+    choose(key, name, fitting)
+    return [f.name for f in schema.slot_fields()].index(name)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from dtn_jax.errors import UserError
 
@@ -23,11 +24,13 @@ class TaskLoss(NamedTuple):
       task: its name.
       loss: what a row costs, see `dtn_jax.losses`.
       positive_weight: w; 1 for regression tasks.
+      slot: in `Batch.ids`, of the field that the loss reads; None where it reads none.
     """
 
     task: str
-    loss: Callable[[Array, Array, float], Array]
+    loss: Callable[..., Array]
     positive_weight: float = 1.0
+    slot: int | None = None
 
     @property
     def meaning(self) -> str:
@@ -35,9 +38,15 @@ class TaskLoss(NamedTuple):
         plain = "probability" if self.loss.kind == "binary" else "prediction"
         return getattr(self.loss, "meaning", plain)
 
+    def read(self, ids: Int[Array | np.ndarray, "B _"] | None) -> tuple[Int[Array, " B"], ...]:
+        """Of `Batch.ids`, what the loss gets as its last argument: one array, or nothing."""
+        return () if self.slot is None else (jnp.asarray(ids[:, self.slot]),)
+
 
 def predictions(
-    outputs: Mapping[str, Float[Array, " B"]], chosen: Sequence[TaskLoss]
+    outputs: Mapping[str, Float[Array, " B"]],
+    chosen: Sequence[TaskLoss],
+    ids: Int[Array | np.ndarray, "B _"] | None = None,
 ) -> Float[Array, "B T"]:
     """What a model gives of each task: a logit; of a regression, the score in the label's unit.
 
@@ -47,16 +56,18 @@ def predictions(
     Args:
       outputs: {task: `[B]`}, what the towers give.
       chosen: the losses of the tasks that are given, in their order.
+      ids: `[B, L]`, of the batch; None will do where no loss reads a field.
 
     Raises:
       KeyError: a task without an output.
       UserError: a loss whose `prediction` does not give `[B]`.
     """
     found = []
-    for task, loss, _ in chosen:
+    for own in chosen:
+        task, loss = own.task, own.loss
         z = score = outputs[task]
         if hasattr(loss, "prediction"):
-            score = jnp.minimum(loss.prediction(z), jnp.finfo(z.dtype).max)
+            score = jnp.minimum(loss.prediction(z, *own.read(ids)), jnp.finfo(z.dtype).max)
             if score.shape != z.shape:
                 raise UserError(
                     f"the prediction of task {task!r}, by {type(loss).__name__}, has the shape "
@@ -71,6 +82,7 @@ def task_losses(
     labels: Float[Array, "B T"],
     weights: Float[Array, "B T"],
     chosen: Sequence[TaskLoss],
+    ids: Int[Array | np.ndarray, "B _"] | None = None,
 ) -> Float[Array, " T"]:
     """Each task's mean loss over its space; computed in float32 or wider.
 
@@ -82,6 +94,7 @@ def task_losses(
       weights: `[B, T]`, from `row_weights`. The denominator stays the (weighted) count of rows, so
         w scales the positives' part of a loss.
       chosen: the tasks' losses, in the schema's order.
+      ids: `[B, L]`, of the batch; None will do where no loss reads a field.
 
     Returns:
       `[T]`: nats for cross-entropy, squared label units for the squared error; exactly 0, with
@@ -92,12 +105,13 @@ def task_losses(
       UserError: a loss that does not give `[B]`.
     """
     result = []
-    for column, (task, loss, w) in enumerate(chosen):
+    for column, own in enumerate(chosen):
+        task, loss, w = own.task, own.loss, own.positive_weight
         mask = weights[:, column] > 0
         z = logits[task]
         z = jnp.where(mask, z, 0).astype(jnp.promote_types(z.dtype, jnp.float32))
         y = jnp.where(mask, labels[:, column], 0).astype(z.dtype)
-        per_row = loss(z if w == 1 else z + math.log(w), y, w)
+        per_row = loss(z if w == 1 else z + math.log(w), y, w, *own.read(ids))
         if per_row.shape != z.shape:
             raise UserError(
                 f"the loss of task {task!r}, {type(loss).__name__}, gives an array of shape "

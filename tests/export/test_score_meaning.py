@@ -1,12 +1,13 @@
 """A regression's score is in its label's unit everywhere: predictions, metrics, programs, files."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
-from drawn_models import batch, drawn, exported
+from drawn_models import SCHEMA, batch, drawn, exported
 from own_log import log, prepared, split_frames
 
 from configs.logs import get_config
@@ -14,24 +15,36 @@ from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
 from dtn_jax.losses import LOSSES
+from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.log_normal import LogNormal
 from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.train import train
 
-MEANT = {"log_normal": LogNormal(), "weighted_logistic": WeightedLogistic(), "ordinal": Ordinal()}
+QUANTILES = tuple((age - 3.0, age + 1.0, age * 7.0 + 9) for age in range(5))
+TASKS = (*SCHEMA.tasks[:2], dataclasses.replace(SCHEMA.tasks[2], quantiles=QUANTILES))
+AGE = [field.name for field in SCHEMA.slot_fields()].index("age")
+MEANT = {
+    "log_normal": LogNormal(),
+    "weighted_logistic": WeightedLogistic(),
+    "ordinal": Ordinal(),
+    "d2q": D2Q(field="age", quantiles=3, points=QUANTILES),
+}
 
 
 @pytest.mark.parametrize("name", MEANT)
 def test_a_program_gives_the_scores_of_the_scoring_step(tmp_path, quick_to_compile, name):
     plain = drawn("shared_bottom", "mlp")
-    model = drawn("shared_bottom", "mlp", loss__tasks=f"stars={name}")
+    options = {"loss__tasks": f"stars={name}", "loss__d2q__field": "age"}
+    schema = dataclasses.replace(SCHEMA, tasks=TASKS)
+    model = drawn("shared_bottom", "mlp", schema=schema, **options)
     logits, _ = exported(model.forward(), [model], tmp_path / "weights.safetensors")
     given = batch(50)
     found, z = logits(given), plain.expected(given)
     np.testing.assert_allclose(found, model.expected(given), rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(found[:, :2], plain.expected(given)[:, :2])
-    meant = MEANT[name].prediction(jnp.asarray(z[:, 2]))
+    read = (jnp.asarray(given.ids[:, AGE]),) if hasattr(MEANT[name], "reads") else ()
+    meant = MEANT[name].prediction(jnp.asarray(z[:, 2]), *read)
     np.testing.assert_allclose(found[:, 2], meant, rtol=1e-6, atol=1e-6)
     assert np.abs(found[:, 2] - z[:, 2]).max() > 0.5
 

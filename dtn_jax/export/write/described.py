@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -60,7 +61,7 @@ def facts_of(
             first += rows
     config = {key: value for key, value in identity(run.config).items() if key != "seed"}
     spec = encoder_files.spec_of(run.data)
-    every = dataclasses.asdict(run.schema)["tasks"] if schema != run.schema else ()
+    every = json.loads(run.schema.to_json())["tasks"] if schema != run.schema else ()
     return Facts(
         config=config,
         members=tuple(

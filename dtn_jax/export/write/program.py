@@ -137,7 +137,7 @@ class Forward:
         outputs = self.model.apply(variables, lookup.to_inputs(self.plan, own, batch), train=False)
         logits = {t: outputs.logits[t].astype(jnp.float32) for t in self.tasks}
         losses = {chosen.task: chosen for chosen in self.losses}
-        return predictions(logits, [losses[t] for t in self.tasks])
+        return predictions(logits, [losses[t] for t in self.tasks], batch.ids)
 
     def _mean(self, logits: Array) -> Array:
         """`[M, B, T] -> [B, T]`: the logit of the mean probability; a regression's mean."""

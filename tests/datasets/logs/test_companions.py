@@ -119,7 +119,8 @@ def test_pages_say_what_stands_beside_what(data):
     assert overview.kind(action) == "sequence beside viewed"
     assert overview.kind(viewed) == "sequence"
     assert kind(action, "mean") == "sequence, 4 values at most, beside those of viewed"
-    assert kind(viewed, "din").endswith("4 values at most, din, of earlier values of item, table of item")
+    told = "4 values at most, din, of earlier values of item, table of item"
+    assert kind(viewed, "din").endswith(told)
 
 
 def test_sampled_negatives_keep_what_stands_beside(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-from event_log import SCHEMA, log
 from extended_logs import LATER, extended, first, later, vocabulary
 from shop_log import everything, prepared, schema_file, small_pieces
 
@@ -167,14 +166,6 @@ def test_a_set_without_a_schema_file_cannot_be_extended(both, tmp_path):
     own = catalog.load("synthetic", "rows=1000", str(tmp_path)).folder
     with pytest.raises(UserError, match="was not prepared from a schema file"):
         logs.prepare(folder / "later.yaml", FRAME, tmp_path, extend=own)
-
-
-def test_histories_begin_with_the_new_rows_and_that_is_told(tmp_path, capsys):
-    told = "seen, shown: histories begin with these rows"
-    prepared(tmp_path, log(300), SCHEMA)
-    assert told not in capsys.readouterr().out
-    extended(tmp_path, log(300, 1), "shop", SCHEMA.replace("name: shop", "name: later"))
-    assert told in capsys.readouterr().out
 
 
 def test_a_companion_whose_column_the_later_log_lacks_grows_with_its_history(tmp_path):

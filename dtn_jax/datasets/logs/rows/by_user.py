@@ -31,10 +31,12 @@ class Range:
     Attributes:
       rows: structured `[R]`, with the names of ROW, in the order of the log.
       units: which of them are a unit's: (unit, slice of rows), ascending; a unit may stand twice.
+      users: the first key of the range, and that of the next one.
     """
 
     rows: np.ndarray
     units: list[tuple[int, slice]]
+    users: tuple[int, int]
 
 
 def collect(found: Iterable[np.ndarray], folder: pathlib.Path) -> None:
@@ -84,17 +86,19 @@ def ranges(work: Work, stage: str, dtype: np.dtype) -> Iterator[Range]:
     """
     units = range(len(work.units))
     parts = max(1, -(-sum(rows_of_units(work, stage)) // _as_many(PART_ROWS, dtype)))
-    edges = np.array([(part << 64) // parts for part in range(parts)], np.uint64)
+    every = [(part << 64) // parts for part in range(parts + 1)]
+    edges = np.array(every[:-1], np.uint64)
     runs = [(unit, run) for unit in units for run in range(len(_runs(work, stage, unit)))]
     spans = [_spans(work, stage, *run, edges) for run in runs]
     spans = np.array(spans, np.int64).reshape(-1, parts + 1)
     for part in range(parts):
-        yield _range(work, stage, dtype, runs, spans[:, part : part + 2].tolist())
+        rows, own = _range(work, stage, dtype, runs, spans[:, part : part + 2].tolist())
+        yield Range(rows, own, (every[part], every[part + 1]))
 
 
 def _range(
     work: Work, stage: str, dtype: np.dtype, runs: list[tuple[int, int]], spans: list[list[int]]
-) -> Range:
+) -> tuple[np.ndarray, list[tuple[int, slice]]]:
     found = np.empty(sum(stop - start for start, stop in spans), dtype)
     units, first = [], 0
     for (unit, run), (start, stop) in zip(runs, spans, strict=True):
@@ -103,7 +107,7 @@ def _range(
             found[own] = _run(work, stage, unit, run)[start:stop]
             units.append((unit, own))
             first = own.stop
-    return Range(found, units)
+    return found, units
 
 
 def _runs(work: Work, stage: str, unit: int) -> list[int]:

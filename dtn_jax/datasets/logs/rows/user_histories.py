@@ -23,8 +23,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Int64, UInt64
 
 from dtn_jax.datasets.logs import keys, mapped
-from dtn_jax.datasets.logs.rows import by_user
+from dtn_jax.datasets.logs.rows import by_user, kept_events
 from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.rows.kept_events import listing, row_type
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder, whole
 from dtn_jax.datasets.preparation import progress
@@ -32,20 +33,6 @@ from dtn_jax.datasets.preparation import progress
 SECOND = 1_000_000  # microseconds
 STAGE, FOLDER = "events", "histories"
 LISTED = np.dtype([("start", np.int64), ("count", np.int32)])
-
-
-def listing(spec: Spec, history: FieldSpec) -> tuple[FieldSpec, ...]:
-    """The fields whose values are kept of each event: the history, and its companions."""
-    return (history, *(field for field in spec.companions(history.name) if field.value))
-
-
-def row_type(spec: Spec) -> np.dtype:
-    """What is wanted of a row: of each history, whether it is an event, and its values' keys."""
-    columns = [*by_user.ROW]
-    for history in spec.histories():
-        columns.append((f"event {history.name}", bool))
-        columns += [(f"key {field.name}", np.uint64) for field in listing(spec, history)]
-    return np.dtype(columns)
 
 
 def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
@@ -70,21 +57,25 @@ def collect(spec: Spec, found: Iterable[Rows], folder: pathlib.Path) -> None:
 
 
 def build(work: Work, target: pathlib.Path) -> None:
-    """Writes the events of all users, and which of them each row lists, to a new folder."""
-    if work.extends is not None:
+    """Writes the events of all users, and which of them each row lists, to a new folder.
+
+    In a set that extends another, users come with the events that the other one has kept of them.
+    """
+    older = kept_events.load(work)
+    if older is None:
         names = ", ".join(field.name for field in work.spec.histories())
         progress.say(
-            f"{names}: histories begin with these rows; what users did before, in the set that is "
-            "extended, is in none. A column of lists (target: …) may go back further"
+            f"{names}: histories begin with these rows, because {work.extends} was prepared by a "
+            "version that kept no events; prepare it again to have users' earlier events too"
         )
     with new_folder(target) as folder:
-        _build(work, folder)
+        _build(work, folder, np.empty(0, row_type(work.spec)) if older is None else older)
 
 
-def _build(work: Work, folder: pathlib.Path) -> None:
-    rows, histories = by_user.rows_of_units(work, STAGE), work.spec.histories()
+def _build(work: Work, folder: pathlib.Path, older: np.ndarray) -> None:
+    units, histories = by_user.rows_of_units(work, STAGE), work.spec.histories()
     for history in histories:
-        for unit, count in enumerate(rows):
+        for unit, count in enumerate(units):
             mapped.new(_listed(folder, unit, history), LISTED, count)
     with contextlib.ExitStack() as opened:
 
@@ -97,20 +88,25 @@ def _build(work: Work, folder: pathlib.Path) -> None:
             for history in histories
             for field in listing(work.spec, history)
         }
+        keeping = new(folder / kept_events.FILE)
         for part in by_user.ranges(work, STAGE, row_type(work.spec)):
-            order = np.lexsort((part.rows["time"], part.rows["user"]))
-            found = part.rows[order]
+            before = kept_events.of_users(older, part.users)
+            rows = np.concatenate([before, part.rows])
+            order = np.lexsort((rows["time"], rows["user"]))  # at equal times, as in the log
+            found, newest = rows[order], np.zeros(len(rows), bool)
             for history in histories:
-                event = found[f"event {history.name}"]
+                event, most = found[f"event {history.name}"], history.max_values
                 listed = np.empty(len(order), LISTED)
-                listed[order] = earlier(found["user"], found["time"], event, history.max_values)
+                listed[order] = earlier(found["user"], found["time"], event, most)
                 listed["start"] += times[history.name].tell() // 8
                 times[history.name].write(found["time"][event].tobytes())
                 for field in listing(work.spec, history):
                     files[field.name].write(found[f"key {field.name}"][event].tobytes())
                 for unit, own in part.units:
                     made = np.load(_listed(folder, unit, history), mmap_mode="r+")
-                    made[part.rows["row"][own]] = listed[own]
+                    made[part.rows["row"][own]] = listed[len(before) :][own]
+                newest |= kept_events.newest(found["user"], event, most)
+            keeping.write(found[newest].tobytes())
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

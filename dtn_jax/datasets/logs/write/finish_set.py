@@ -12,6 +12,7 @@ import numpy as np
 
 from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
 from dtn_jax.datasets.logs.fit.merge import VOCABULARY
+from dtn_jax.datasets.logs.rows import kept_events, user_histories
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days, dated
 from dtn_jax.datasets.logs.rows.splits import SPLITS
@@ -48,6 +49,8 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     vocabulary = work.folder / "merged" / VOCABULARY
     fitted = encoders.fitted(specs, merged["encoders"], vocabulary)
     shutil.copytree(vocabulary, folder / VOCABULARY)
+    if work.spec.histories():
+        shutil.copy(work.folder / user_histories.FOLDER / kept_events.FILE, folder)
     schema = schema_of(work, fitted)
     (folder / "schema.json").write_text(schema.to_json())
     (folder / "encoders.json").write_text(json.dumps(merged["encoders"], indent=1))

@@ -130,7 +130,7 @@ def batch_of(run: Run, rows: ResidentData | StreamedData, step: int) -> Batch:
 
 def write(path: pathlib.Path, kept: Kept) -> None:
     """Writes a step's file, without pickle."""
-    arrays = {name: getattr(kept.batch, name) for name in FIELDS}
+    arrays = {name: a for name in FIELDS if (a := getattr(kept.batch, name)) is not None}
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, step=kept.step, skips=kept.skips, **arrays)
@@ -144,7 +144,7 @@ def read(path: pathlib.Path) -> Kept:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            batch = Batch(**{name: found[name] for name in FIELDS})
+            batch = Batch(**{name: found[name] for name in FIELDS if name in found})
             return Kept(int(found["step"]), batch, bool(found["skips"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
@@ -155,9 +155,9 @@ def read(path: pathlib.Path) -> Kept:
 
 def check_batch(run: Run, kept: Kept, path: pathlib.Path) -> None:
     """Raises UserError where the batch cannot be one of this run."""
-    like = example_batch(run.schema, run.config.data.batch_size)
+    like = example_batch(run.schema, run.config.data.batch_size, run.grouped)
     for name in FIELDS:
-        got, expected = getattr(kept.batch, name), getattr(like, name)
+        got, expected = (np.asarray(getattr(batch, name)) for batch in (kept.batch, like))
         if got.shape != expected.shape or got.dtype.kind != np.dtype(expected.dtype).kind:
             raise UserError(
                 f"{path}: {name} is {got.dtype}{list(got.shape)}, expected "

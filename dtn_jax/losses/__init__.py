@@ -17,6 +17,8 @@ A binary task's logit is the log-odds of its task. Where positives weigh w, the 
 such loss is log w above the log-odds, so `task_losses` adds log w to the logit before a loss sees
 it: what a model gives stays calibrated, and no loss needs to know.
 
+A term that sees more than a row, such as that of pairs (`pairwise.py`), stands beside the loss.
+
 A new loss is a file here and a line in LOSSES.
 """
 
@@ -66,6 +68,13 @@ class LossOptions:
     )
     positive_weights: str = option(
         "", "what the positives of a binary task weigh, 'click=20'; logits stay its log-odds"
+    )
+    pairwise: str = option(
+        "",
+        "a term beside a task's loss that scores positives above the negatives of their group (the "
+        "schema's `group`), 'click=0.5' times softplus(z_negative - z_positive), the mean over a "
+        "positive's negatives in the batch, and over rows; scores are then calibrated as the sum "
+        "of both has them. COST",
     )
     sample_weights: bool = option(False, "weight examples by the schema's weight column")
     balancing: str = option(

@@ -156,13 +156,21 @@ def read(path: pathlib.Path) -> Kept:
 def check_batch(run: Run, kept: Kept, path: pathlib.Path) -> None:
     """Raises UserError where the batch cannot be one of this run."""
     like = example_batch(run.schema, run.config.data.batch_size, run.grouped)
+
+    def told(array) -> str:
+        return "absent" if array is None else f"{array.dtype}{list(array.shape)}"
+
     for name in FIELDS:
-        got, expected = (np.asarray(getattr(batch, name)) for batch in (kept.batch, like))
-        if got.shape != expected.shape or got.dtype.kind != np.dtype(expected.dtype).kind:
+        got, expected = getattr(kept.batch, name), getattr(like, name)
+        if _kind(got) != _kind(expected):
             raise UserError(
-                f"{path}: {name} is {got.dtype}{list(got.shape)}, expected "
-                f"{expected.dtype}{list(expected.shape)}; it is no batch of the run in "
-                f"{path.parent.parent}"
+                f"{path}: {name} is {told(got)}, expected {told(expected)}; it is no batch of the "
+                f"run in {path.parent.parent}"
             )
     if not 1 <= kept.step <= run.total_steps:
         raise UserError(f"{path}: step {kept.step}, expected one of 1 to {run.total_steps}")
+
+
+def _kind(array) -> tuple:
+    """Shape and kind of dtype, or () where there is no array."""
+    return () if array is None else (array.shape, np.dtype(array.dtype).kind)

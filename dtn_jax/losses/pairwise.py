@@ -120,7 +120,7 @@ def ranked(
 def _forwards(z, y, weight, group):
     counts = weight > 0
     z, y = jnp.where(counts, z, 0), jnp.where(counts, y, 0)
-    costs, slope = rank_rows(*(batch_axis.gathered(a) for a in (z, y, weight, group)))
+    costs, slope = rank_rows(*(batch_axis.gathered(a) for a in (z, y, weight, group)), BLOCK)
     return jnp.sum(batch_axis.own(costs)), batch_axis.own(slope)
 
 
@@ -151,7 +151,7 @@ def rank_rows(
     y: Float[Array, " B"],
     weight: Float[Array, " B"],
     group: Int[Array, "B 2"],
-    block: int = BLOCK,
+    block: int,
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     """What each row of the whole batch adds to P, and the derivative of P by its score.
 
@@ -215,7 +215,8 @@ def met(rows: Sorted, pair: Callable, count: int) -> tuple[Float[Array, "N C"], 
         near = (at <= rows.last)[:, None]
         found = pair(mine, there)
         return tuple(
-            kept + jnp.where(near, one.sum(axis=2), 0) for kept, one in zip(sums, found, strict=True)
+            kept + jnp.where(near, one.sum(axis=2), 0)
+            for kept, one in zip(sums, found, strict=True)
         )
 
     zeros = tuple(jnp.zeros_like(rows.z) for _ in range(count))

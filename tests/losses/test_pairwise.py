@@ -1,6 +1,7 @@
 """The term of pairs against all pairs written out, what it must not see, and what is refused."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,9 @@ SCHEMA = Schema(
 )
 NAMES = SCHEMA.task_names
 GIVEN = {"click": 0.5, "order": 2.0, "seconds": 3.0}
+
+
+jitted = jax.jit(rank_rows, static_argnames="block")
 
 
 @pytest.fixture(autouse=True)
@@ -60,16 +64,25 @@ def batch(rows=90, groups=12, seed=0, weighted=True):
 
 def run(data, given=GIVEN):
     """{task: its term}"""
-    data = jax.tree.map(jnp.asarray, data | {"group": halves(data["group"])})
-    logits, group, labels = data.pop("logits"), data.pop("group"), data["labels"]
-    weights = row_weights(schema=SCHEMA, **data)
-    return dict(zip(NAMES, pairwise_losses(logits, labels, weights, group, NAMES, given)))
+    return terms_and_slopes(data | {"group": halves(data["group"])}, tuple(given.items()))[0]
 
 
 def slopes_of(data, given=GIVEN):
-    """The terms' sum, and its derivative by each task's scores."""
-    logits = jax.tree.map(jnp.asarray, data["logits"])
-    return jax.value_and_grad(lambda z: sum(run(data | {"logits": z}, given).values()))(logits)
+    """The derivative of the terms' sum by each task's scores."""
+    return terms_and_slopes(data | {"group": halves(data["group"])}, tuple(given.items()))[1]
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def terms_and_slopes(data, given):
+    rows = {k: data[k] for k in ("labels", "label_mask", "row_mask", "sample_weight")}
+    weights = row_weights(schema=SCHEMA, **rows)
+
+    def terms(logits):
+        found = pairwise_losses(logits, data["labels"], weights, data["group"], NAMES, dict(given))
+        return found.sum(), dict(zip(NAMES, found))
+
+    slopes, found = jax.grad(terms, has_aux=True)(data["logits"])
+    return found, slopes
 
 
 def counted(data, t):
@@ -104,7 +117,7 @@ def pair_by_pair(data):
 def test_the_term_and_its_gradient_are_those_of_all_pairs_written_out(weighted):
     data = batch(weighted=weighted)
     expected, slopes = pair_by_pair(data)
-    got, (_, gradient) = run(data), slopes_of(data)
+    got, gradient = run(data), slopes_of(data)
     for name in NAMES:
         assert expected[name] > 0.01
         np.testing.assert_allclose(got[name], expected[name], rtol=1e-12)
@@ -112,8 +125,8 @@ def test_the_term_and_its_gradient_are_those_of_all_pairs_written_out(weighted):
 
 
 def test_hand_computed():
-    # Group 7: z = ln 3, 0, 0 with y = 1, 0, 1. Row 0 over row 1: ln(1 + 1/3) = ln(4/3); row 2: ln 2.
-    # Group 8 has no negative. Over 5 rows, one of them without a pair and one of a group alone.
+    # Group 7: z = ln 3, 0, 0 with y = 1, 0, 1. Row 0 over row 1: ln(1 + 1/3), row 2 over it: ln 2.
+    # Group 8 has no negative. Over 5 rows.
     data = {
         "logits": {name: np.array([np.log(3), 0, 0, 5, -5]) for name in NAMES},
         "labels": np.array([[1, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0.0]]),
@@ -134,7 +147,7 @@ def test_blocks_change_nothing(block, groups):
     z, y = rng.normal(size=60), rng.integers(0, 3, 60).astype(float)
     weight = np.where(rng.random(60) < 0.7, rng.random(60), 0)
     rows = [jnp.asarray(a) for a in (z, y, weight, halves(rng.integers(0, groups, 60)))]
-    expected, got = rank_rows(*rows, block=60), rank_rows(*rows, block=block)
+    expected, got = (jitted(*rows, block=size) for size in (60, block))
     assert np.abs(expected[0]).max() > 0
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
@@ -149,9 +162,8 @@ def test_a_batch_without_pairs_costs_nothing_and_pulls_at_nothing(how):
         data["row_mask"][:] = False
     else:
         data["labels"][:, 0] = how == "all positive"
-    value, gradient = slopes_of(data, {"click": 1.0})
-    assert value == 0
-    np.testing.assert_array_equal(gradient["click"], 0)
+    assert run(data)["click"] == 0
+    np.testing.assert_array_equal(slopes_of(data)["click"], 0)
 
 
 def test_what_all_scores_of_a_group_have_in_common_costs_nothing():
@@ -169,15 +181,15 @@ def test_rows_that_do_not_count_reach_neither_the_term_nor_a_gradient():
         "logits": {n: np.where(inside[n], z, np.nan) for n, z in data["logits"].items()},
         "sample_weight": np.where(data["row_mask"], data["sample_weight"], np.nan),
     }
-    (expected, slopes), (got, found) = slopes_of(data), slopes_of(spoilt)
-    assert got == expected
+    assert run(spoilt) == run(data)
+    expected, got = slopes_of(data), slopes_of(spoilt)
     for name in NAMES:
-        np.testing.assert_array_equal(found[name], slopes[name])
+        np.testing.assert_array_equal(got[name], expected[name])
 
 
 def test_a_score_that_is_no_number_is_seen_in_its_group_alone():
     z, group = jnp.asarray([np.nan, 0, 1, 0]), jnp.asarray(halves([1, 1, 2, 2]))
-    costs, slope = rank_rows(z, jnp.asarray([1.0, 0, 1, 0]), jnp.full(4, 0.25), group)
+    costs, slope = jitted(z, jnp.asarray([1.0, 0, 1, 0]), jnp.full(4, 0.25), group, block=4)
     assert np.isnan(costs).tolist() == [True, False, False, False]
     assert np.isnan(slope).tolist() == [True, True, False, False]
 

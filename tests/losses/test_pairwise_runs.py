@@ -13,6 +13,7 @@ from poisoned_rows import poison
 from small_runs import last_state, logged, small
 
 from dtn_jax.analysis import stopped
+from dtn_jax.config import plugins
 from dtn_jax.errors import UserError
 from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
@@ -29,6 +30,7 @@ GIVEN = {
     "train__epochs": 12,
     "train__log_every": 1,
     "train__eval_every": 60,
+    "train__checkpoint_every": 60,
 }
 
 
@@ -69,6 +71,7 @@ def test_replicas_are_the_runs_that_they_would_be_alone(whole, root, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "replica_0"), losses(whole[0]), rtol=1e-4)
 
 
+@pytest.mark.slow  # each operation by itself
 def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monkeypatch, capsys):
     poison(monkeypatch, 3)
     config = dated(root, **GIVEN)
@@ -94,8 +97,9 @@ def test_batches_have_groups_and_need_their_bytes_where_there_is_the_term(root, 
     more = sum(a.nbytes for a in own) - sum(a.nbytes for a in other)
     planned = run.data.row_bytes(run.grouped) - plain.data.row_bytes(plain.grouped)
     assert planned == more / run.data.rows["train"] == 8
-    with_plugin = build_run(dated(root, **GIVEN, plugins=str(PLUGIN)))
-    with_plugin.check_model()  # steps on an example
+    config = dated(root, **GIVEN)
+    plugins.use(config, str(PLUGIN))
+    build_run(config).check_model()  # steps on an example, since a loss may be the plug-in's
 
 
 def test_a_run_that_cannot_have_the_term_is_refused(root, prepared_dir):

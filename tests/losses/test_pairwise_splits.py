@@ -112,6 +112,7 @@ def test_a_step_without_pairs_is_that_of_a_run_without_the_term(quick_to_compile
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_replicas_are_the_runs_that_they_would_be_alone(quick_to_compile, monkeypatch):
     """In each, groups reach over another number of blocks."""
     monkeypatch.setattr(pairwise, "BLOCK", 4)

@@ -94,14 +94,15 @@ def test_the_same_numbers(balancing, way, at_once, quick_to_compile):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_the_loss_of_a_step_is_the_sum_of_both_terms(at_once, quick_to_compile):
+def test_the_loss_of_a_step_is_the_sum_of_both_terms_and_moves_the_model(at_once, quick_to_compile):
     """Of the first step, since later ones begin elsewhere."""
-    both = at_once("none")[1]["losses"][0]
-    plain, alone = (
-        train("none", loss__pairwise=text)[1]["losses"][0] for text in ("", "order=0.5")
-    )
+    runs = [at_once("none"), *(train("none", loss__pairwise=text) for text in ("", "order=0.5"))]
+    both, plain, alone = (metrics["losses"][0] for _, metrics in runs)
     assert ((both - plain) > 0.01).all()
     assert (alone[0], alone[1]) == (plain[0], both[1])
+    moved = [np.abs(a - b).max() for a, b in zip(runs[1][0], runs[2][0], strict=True)]
+    assert max(moved) > 1e-4
+    assert min(moved) > 0  # of the other task too, by what they share
 
 
 def test_a_step_without_pairs_is_that_of_a_run_without_the_term(quick_to_compile):

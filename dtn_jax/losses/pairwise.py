@@ -118,8 +118,6 @@ def ranked(
 
 
 def _forwards(z, y, weight, group):
-    counts = weight > 0
-    z, y = jnp.where(counts, z, 0), jnp.where(counts, y, 0)
     costs, slope = rank_rows(*(batch_axis.gathered(a) for a in (z, y, weight, group)), BLOCK)
     return jnp.sum(batch_axis.own(costs)), batch_axis.own(slope)
 

@@ -142,9 +142,7 @@ def test_hand_computed():
 
 @pytest.mark.parametrize("block", [1, 7, 200])
 @pytest.mark.parametrize("groups", [1, 3, 50])  # a group over all blocks; groups within a block
-@pytest.mark.parametrize(
-    "share", [0.7, 1]
-)  # of rows that count; the others are in blocks at the end
+@pytest.mark.parametrize("share", [0.7, 1])  # of rows that count; others are sorted to the end
 def test_blocks_change_nothing(block, groups, share):
     rng = np.random.default_rng(4)
     z, y = rng.normal(size=60), rng.integers(0, 3, 60).astype(float)

@@ -15,6 +15,7 @@ from dtn_jax.input import batch_axis
 from dtn_jax.interface import Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
+from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.models import dropout
 from dtn_jax.state import State
@@ -88,6 +89,7 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
     """Returns `(params, gathered, state, batch, weights, scale) -> ((scaled losses [T], auxiliary
     loss), (losses [T], statistics))`."""
     chosen = read_losses(config.loss, plan.schema)
+    pairwise = read_pairwise(config, plan.schema)
 
     def forward(params, gathered, state: State, batch: Batch, weights: Weights, scale):
         with dropout.rates({n: getattr(state.hyper, n) for n in ("dropout", "embedding_dropout")}):
@@ -98,7 +100,11 @@ def make_forward(config: ConfigDict, model: nn.Module, plan: TablePlan):
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
                 mutable=["batch_stats"],
             )
-        losses = task_losses(outputs.logits, batch.labels, weights.tasks, chosen, batch.ids)
+        rows = batch.labels, weights.tasks
+        losses = task_losses(outputs.logits, *rows, chosen, batch.ids)
+        if pairwise:
+            names = plan.schema.task_names
+            losses += pairwise_losses(outputs.logits, *rows, batch.group, names, pairwise)
         aux = sum(jnp.sum(weights.rows * a) for a in outputs.aux.values())
         return (losses * scale, aux), (losses, updates.get("batch_stats", {}))
 

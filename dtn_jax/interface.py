@@ -23,6 +23,8 @@ class Batch:
       label_mask: bool `[B, T]`, False where a label is missing.
       sample_weight: float32 `[B]`.
       row_mask: bool `[B]`, False for the rows that pad the last batch.
+      group: int32 `[B, 2]`, the low and the high half of each row's int64 group, so that groups
+        stay apart; None, no array at all, but in the training of a run with `loss.pairwise`.
     """
 
     ids: Any
@@ -32,6 +34,7 @@ class Batch:
     label_mask: Any
     sample_weight: Any
     row_mask: Any
+    group: Any = None
 
 
 class History(NamedTuple):

@@ -24,6 +24,7 @@ from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.label_quantiles import with_label_quantiles
+from dtn_jax.losses.pairwise import read_pairwise
 from dtn_jax.losses.positive_weights import inflation, read_positive_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
@@ -111,7 +112,7 @@ class Run:
             _ = self.state_shapes
             if self.config.plugins:  # its losses and balancers too
                 step = make_train_step(self.config, self.model, self.plan, self.total_steps)
-                batch = example_batch(self.schema, self.config.data.batch_size)
+                batch = example_batch(self.schema, self.config.data.batch_size, self.grouped)
                 jax.eval_shape(step, self.state_shapes, batch)
                 jax.eval_shape(self.score_batch, self.state_shapes, batch)
 
@@ -119,6 +120,11 @@ class Run:
     def losses(self) -> tuple[TaskLoss, ...]:
         """The tasks' losses, which know what a regression's score means."""
         return read_losses(self.config.loss, self.schema)
+
+    @functools.cached_property
+    def grouped(self) -> bool:
+        """Whether batches that train have the rows' groups."""
+        return bool(read_pairwise(self.config, self.schema))
 
     @functools.cached_property
     def score_batch(self) -> Callable[[State, Batch], jax.Array]:
@@ -184,6 +190,7 @@ def build_run(config: ConfigDict) -> Run:
     if not any(weights.values()):
         raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
+    read_pairwise(config, schema)
     for section in ("loss", "evaluate"):
         if config[section].sample_weights and not schema.weight:
             raise UserError(

@@ -50,8 +50,8 @@ class State:
         return self.replace(opt_state={}, slots={})
 
 
-def example_batch(schema: Schema, batch_size: int) -> Batch:
-    """A batch of unknown ids and zeros, for shapes."""
+def example_batch(schema: Schema, batch_size: int, grouped: bool = False) -> Batch:
+    """A batch of unknown ids and zeros, for shapes; one that trains may have groups."""
     tasks = len(schema.tasks)
     return Batch(
         ids=jnp.zeros((batch_size, schema.slots), jnp.int32),
@@ -61,6 +61,7 @@ def example_batch(schema: Schema, batch_size: int) -> Batch:
         label_mask=jnp.ones((batch_size, tasks), bool),
         sample_weight=jnp.ones(batch_size),
         row_mask=jnp.ones(batch_size, bool),
+        group=jnp.zeros((batch_size, 2), jnp.int32) if grouped else None,
     )
 
 

@@ -161,9 +161,9 @@ def training_data(run: Run, orders: int = 1) -> ResidentData | StreamedData:
             "it at auto, or give stream"
         )
     if is_resident(run):
-        return ResidentData(run.data, "train", run.at.replicated(), orders, run.days)
+        return ResidentData(run.data, "train", run.at.replicated(), orders, run.days, run.grouped)
     epochs = math.ceil(run.total_steps / run.steps_per_epoch)
-    return StreamedData(run.data, "train", epochs, run.days)
+    return StreamedData(run.data, "train", epochs, run.days, run.grouped)
 
 
 def fit(

@@ -1,10 +1,10 @@
 """Do tasks pull the shared embeddings in one direction? Cosines between their gradients.
 
-The gradient of a task is that of its training loss, without its weight in the total and without
-dropout, with respect to the rows of the view `shared` that a batch looks up; gradients of equal
-rows are summed, as in an update. So 1 says that two tasks would move the table alike, -1 that one
-undoes the other (Yu et al. 2020, "Gradient Surgery", speak of conflict below 0). HCNet's codebooks
-are left out, and so are architectures without shared embeddings.
+The gradient of a task is that of its training loss, without its weight in the total, its term of
+pairs (`loss.pairwise`) and dropout, with respect to the rows of the view `shared` that a batch
+looks up; gradients of equal rows are summed, as in an update. So 1 says that two tasks would move
+the table alike, -1 that one undoes the other (Yu et al. 2020, "Gradient Surgery", speak of conflict
+below 0). HCNet's codebooks are left out, and so are architectures without shared embeddings.
 
 It is measured on batches of data.batch_size rows, drawn at random: what the rows of a batch have of
 their own lengthens both gradients, so a cosine depends on the size of the batch, and an update of

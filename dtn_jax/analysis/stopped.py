@@ -130,7 +130,7 @@ def batch_of(run: Run, rows: ResidentData | StreamedData, step: int) -> Batch:
 
 def write(path: pathlib.Path, kept: Kept) -> None:
     """Writes a step's file, without pickle."""
-    arrays = {name: getattr(kept.batch, name) for name in FIELDS}
+    arrays = {name: a for name in FIELDS if (a := getattr(kept.batch, name)) is not None}
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, step=kept.step, skips=kept.skips, **arrays)
@@ -144,7 +144,7 @@ def read(path: pathlib.Path) -> Kept:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            batch = Batch(**{name: found[name] for name in FIELDS})
+            batch = Batch(**{name: found[name] for name in FIELDS if name in found})
             return Kept(int(found["step"]), batch, bool(found["skips"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
@@ -155,14 +155,22 @@ def read(path: pathlib.Path) -> Kept:
 
 def check_batch(run: Run, kept: Kept, path: pathlib.Path) -> None:
     """Raises UserError where the batch cannot be one of this run."""
-    like = example_batch(run.schema, run.config.data.batch_size)
+    like = example_batch(run.schema, run.config.data.batch_size, run.grouped)
+
+    def told(array) -> str:
+        return "absent" if array is None else f"{array.dtype}{list(array.shape)}"
+
     for name in FIELDS:
         got, expected = getattr(kept.batch, name), getattr(like, name)
-        if got.shape != expected.shape or got.dtype.kind != np.dtype(expected.dtype).kind:
+        if _kind(got) != _kind(expected):
             raise UserError(
-                f"{path}: {name} is {got.dtype}{list(got.shape)}, expected "
-                f"{expected.dtype}{list(expected.shape)}; it is no batch of the run in "
-                f"{path.parent.parent}"
+                f"{path}: {name} is {told(got)}, expected {told(expected)}; it is no batch of the "
+                f"run in {path.parent.parent}"
             )
     if not 1 <= kept.step <= run.total_steps:
         raise UserError(f"{path}: step {kept.step}, expected one of 1 to {run.total_steps}")
+
+
+def _kind(array) -> tuple:
+    """Shape and kind of dtype, or () where there is no array."""
+    return () if array is None else (array.shape, np.dtype(array.dtype).kind)

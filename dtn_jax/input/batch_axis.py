@@ -73,3 +73,12 @@ def gathered(own: Array) -> Array:
     """All devices' rows of an array, one after another."""
     name = _axis.get()
     return own if name is None else jax.lax.all_gather(own, name, tiled=True)
+
+
+def own(rows: Array) -> Array:
+    """The inverse of `gathered`: this device's rows."""
+    name = _axis.get()
+    if name is None:
+        return rows
+    count = rows.shape[0] // jax.lax.axis_size(name)
+    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(name) * count, count)

@@ -26,10 +26,18 @@ class DayReader:
       split: which of its splits.
       days: of the split's rows.
       epochs: how many there will be, so that none is read ahead in vain; None: endless.
+      grouped: whether batches have the rows' groups.
     """
 
-    def __init__(self, data: Prepared, split: str, days: Days, epochs: int | None = None):
-        self.reader, self.days, self.epochs = SplitReader(data, split), days, epochs
+    def __init__(
+        self,
+        data: Prepared,
+        split: str,
+        days: Days,
+        epochs: int | None = None,
+        grouped: bool = False,
+    ):
+        self.reader, self.days, self.epochs = SplitReader(data, split, grouped), days, epochs
 
     def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
         """The steps from here on, a window of them at a time: arrays `[steps, B, ...]`."""

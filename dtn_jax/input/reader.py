@@ -17,9 +17,13 @@ BLOCKS = 64  # read at a time
 
 
 class SplitReader:
-    """Random access to a split's records; their ids are checked at every read."""
+    """Random access to a split's records; their ids are checked at every read.
 
-    def __init__(self, data: Prepared, split: str):
+    Only `grouped` are the rows' groups read, too.
+    """
+
+    def __init__(self, data: Prepared, split: str, grouped: bool = False):
+        self.grouped = grouped
         self.schema, self.layout, self.rows = data.schema, data.layout, data.rows[split]
         self.records = data.source(split)
         self.starts = self.layout.starts(self.rows)
@@ -46,6 +50,7 @@ class SplitReader:
             label_mask=columns["label_mask"].astype(bool),
             sample_weight=columns.get("sample_weight", np.ones(n, np.float32)),
             row_mask=np.ones(n, bool),
+            group=columns["group"].view(np.int32).reshape(n, 2) if self.grouped else None,
         )
 
     def everything(self) -> Batch:

@@ -24,6 +24,7 @@ class ResidentData:
       sharding: where it lies.
       orders: the number of seeds whose orders are read in turns.
       days: of its rows, where an epoch goes through them; else it is shuffled.
+      grouped: whether batches have the rows' groups.
     """
 
     shared = True  # several runs may take their chunks from one
@@ -35,9 +36,10 @@ class ResidentData:
         sharding: jax.sharding.Sharding,
         orders: int = 1,
         days: Days | None = None,
+        grouped: bool = False,
     ):
         self.days, self.layout, self.rows = days, data.layout, data.rows[split]
-        self.batch = jax.device_put(SplitReader(data, split).everything(), sharding)
+        self.batch = jax.device_put(SplitReader(data, split, grouped).everything(), sharding)
         self.order = functools.lru_cache(maxsize=orders)(self._order)
 
     def _order(self, seed: int, epoch: int, batch_size: int) -> np.ndarray:

@@ -39,10 +39,13 @@ class EpochReader:
       data: the set.
       split: which of its splits.
       epochs: how many there will be, so that none is read ahead in vain; None: endless.
+      grouped: whether batches have the rows' groups.
     """
 
-    def __init__(self, data: Prepared, split: str, epochs: int | None = None):
-        self.reader = SplitReader(data, split)
+    def __init__(
+        self, data: Prepared, split: str, epochs: int | None = None, grouped: bool = False
+    ):
+        self.reader = SplitReader(data, split, grouped)
         self.layout, self.rows, self.epochs = data.layout, data.rows[split], epochs
 
     def steps(self, seed: int, epoch: int, start: int, batch_size: int) -> Iterator[Batch]:
@@ -87,18 +90,24 @@ class StreamedData:
       split: which of its splits.
       epochs: how many there will be; None: endless.
       days: of its rows, where an epoch goes through them; else it is shuffled.
+      grouped: whether batches have the rows' groups.
     """
 
     shared = False  # it reads ahead, in one order
 
     def __init__(
-        self, data: Prepared, split: str, epochs: int | None = None, days: Days | None = None
+        self,
+        data: Prepared,
+        split: str,
+        epochs: int | None = None,
+        days: Days | None = None,
+        grouped: bool = False,
     ):
         if days is None:
-            self.reader = EpochReader(data, split, epochs)
+            self.reader = EpochReader(data, split, epochs, grouped)
             self.per_epoch = functools.partial(steps_per_epoch, data.layout, data.rows[split])
         else:
-            self.reader = DayReader(data, split, days, epochs)
+            self.reader = DayReader(data, split, days, epochs, grouped)
             self.per_epoch = days.steps_per_epoch
         self.at, self.windows = None, None
         self.window, self.used = None, 0  # steps at hand, and how many of them are used up

@@ -24,7 +24,7 @@ def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
         return
     state = run.state_places if trains else run.state_places.to_score()
     own = at.mesh.local_devices
-    row_bytes = run.data.row_bytes()
+    row_bytes = run.data.row_bytes(run.grouped)
     parts = state_parts(config, state, run.plan)
     parts.append(step_part(config, run.plan, row_bytes, at.mesh.size))
     if replicas > 1:
@@ -40,5 +40,5 @@ def is_resident(run: Run) -> bool:
     """Whether the train split is placed on the device."""
     if run.config.data.placement != "auto":
         return run.config.data.placement == "device"
-    size = run.data.rows["train"] * run.data.row_bytes()
+    size = run.data.rows["train"] * run.data.row_bytes(run.grouped)
     return size <= run.config.data.device_bytes and jax.process_count() == 1

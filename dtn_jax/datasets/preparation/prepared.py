@@ -113,7 +113,7 @@ class Prepared:
     def groups(self, split: str, part: slice = slice(None)) -> Int[np.ndarray, " B"] | None:
         """The groups of a split's rows, or of a part of them: int64 `[B]` in row order.
 
-        None where the set has no groups. Only evaluation needs them, so batches do not carry them.
+        None where the set has no groups. Batches carry them only in training with `loss.pairwise`.
         """
         return self._column(split, "group", np.int64, part) if self.schema.group else None
 
@@ -135,11 +135,12 @@ class Prepared:
         """The fitted encoders, by field."""
         return _parse(self.folder / "encoders.json", enc.from_json)
 
-    def row_bytes(self) -> int:
-        """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers)."""
+    def row_bytes(self, grouped: bool = False) -> int:
+        """Bytes of one row as a batch holds it (ids, labels and masks, weights, numbers, and its
+        group where batches have them)."""
         schema, tasks = self.schema, len(self.schema.tasks)
         numbers = schema.slots + schema.weighted_slots + schema.numbers + tasks + 2
-        return 4 * numbers + tasks + 1
+        return 4 * numbers + tasks + 1 + 8 * grouped
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ BASE, RISE, COUNTED = -2.5, 1.2, 3  # log-odds of a click, what each item adds, 
 SEEDS, EPOCHS = 3, 8
 FOUND = 0.95  # of the way from 0.5 to the best AUC, by DIN
 SCHEMA = f"""
-name: known_history
+name: known_history_{{count}}
 fields:
   item:
   viewed: {{{{kind: sequence, target: item, max_values: {MOST}}}}}
@@ -51,7 +51,7 @@ def measure(options: Options) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         for tasks in (("click",), ("click", "like")):
             schema = pathlib.Path(folder) / f"known_{len(tasks)}.yaml"
-            schema.write_text(SCHEMA.format(tasks=", ".join(tasks)))
+            schema.write_text(SCHEMA.format(tasks=", ".join(tasks), count=len(tasks)))
             prepare(schema, frame.drop({"click", "like"} - {*tasks}), f"{folder}/data")
             best = {
                 task: auc(odds[task][test:], frame[task].to_numpy()[test:].astype(float))

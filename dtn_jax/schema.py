@@ -38,7 +38,7 @@ class Task:
     space: str = ALL
     also_report: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
-    quantiles: tuple[tuple[float, ...], ...] = ()
+    quantiles: tuple[tuple[float, ...], ...] = dataclasses.field(default=(), repr=False)
 
     def __post_init__(self):
         choose(f"kind of task {self.name!r}", self.kind, TASK_KINDS)

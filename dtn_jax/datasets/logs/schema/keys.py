@@ -29,7 +29,12 @@ OWN = (*IDS, COMPANION)  # have a table of their own
 MANY = 1_000_000  # quantiles of a field, or numbers of a vector
 FIELD = {
     "name": Key("text", "of the field, in a list of fields"),
-    "kind": Key("text", "of its values", "categorical; with history or beside sequence", KINDS),
+    "kind": Key(
+        "text",
+        "of its values; a companion is a sequence with beside",
+        "categorical; with history or beside sequence",
+        KINDS,
+    ),
     "column": Key("column", "that holds the values", "the field's name"),
     "value": Key("expression", "in place of a column, such as hour(t)"),
     "cross": Key("texts", "two categorical fields; the values are their pairs", only=IDS[:1]),

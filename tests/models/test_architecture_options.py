@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
 # Options that no module of this schema reads: embedding_dim, upstream, those of numbers, of
 # histories and of hcnet's addresses.
-READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories"} | {
+READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories", "dtn.own_histories"} | {
     f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
 }
 # Where a declaration does not say which other value there is, or what else must be there.

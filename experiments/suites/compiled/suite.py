@@ -77,9 +77,9 @@ NOTES = [
 ]
 
 
-def measure(options: Options, listed: Sequence[str] = LIST) -> Measured:
+def measure(options: Options, listed: Sequence[str] = ()) -> Measured:
     """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
-    cells = read_cells(list(options.cells or (QUICK if options.quick else listed)))
+    cells = read_cells(list(options.cells or (QUICK if options.quick else listed or LIST)))
     python = find_python(options.compiled_venv)
     folder = kept_folder(pathlib.Path(options.out) / "compiled_cells", *deciding(python))
     before = rows_before()

@@ -8,6 +8,7 @@ from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, content
 
 from dtn_jax import workdir
 from dtn_jax.config import identity
+from dtn_jax.config.identity import SHOWN
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import locked
@@ -118,7 +119,7 @@ def test_a_runtime_option_is_not_among_the_keys_that_differ(claimed):
 def test_many_keys_that_differ_are_counted(claimed):
     keys = ("b1", "b2", "eps", "table_l2", "table_init", "codebook_init", "clip", "weight_decay")
     message = refused(claimed, seed=3, **{f"optim__{k}": 0.125 for k in keys})
-    assert len(message.splitlines()) == 1 + workdir.SHOWN + 1
+    assert len(message.splitlines()) == 1 + SHOWN + 1
     assert message.splitlines()[-1] == "  and 1 more"
 
 

@@ -21,6 +21,7 @@ from ml_collections import FrozenConfigDict
 from dtn_jax import checksums
 from dtn_jax.checkpoint import Checkpoints, verified
 from dtn_jax.config import differing, identity
+from dtn_jax.config.identity import shown
 from dtn_jax.config.started import Started
 from dtn_jax.errors import UserError
 from dtn_jax.models import build as architectures
@@ -33,7 +34,6 @@ from dtn_jax.tables import known_rows
 from dtn_jax.tables.plan import TablePlan, make_plan
 from dtn_jax.workdir import check_logits, found
 
-SHOWN = 8  # options that differ, in a message
 FREE = ("model.dropout", "model.embedding_dropout")  # options of the model that may differ
 SAME = ("optim.table_dtype", "loss.tasks", "loss.balancing")  # beside the model's, may not
 OF_OPTIMIZERS = ("optim.tables",)  # nor these, where optimizer states are taken over
@@ -179,16 +179,9 @@ def _check_config(told: str, there: dict, config: FrozenConfigDict) -> None:
         if key in same or (key.startswith("model.") and key not in FREE)
     ]
     if others:
-        there, here = ({k: repr(v) for k, v in side.items()} for side in (there, here))
-        lines = [
-            f"  {k}: {there.get(k, 'the default')} there, {here.get(k, 'the default')} now"
-            for k in others[:SHOWN]
-        ]
-        if len(others) > SHOWN:
-            lines.append(f"  and {len(others) - SHOWN} more")
         hint = "; or set train.start_from_optimizer=False" if {*others} <= {*OF_OPTIMIZERS} else ""
         message = f"{told} has another model or other tables; expected the same options{hint}"
-        raise UserError("\n".join([message, *lines]))
+        raise UserError(f"{message}\n{shown(others, there, here)}")
 
 
 def _check_data(told: str, there: str, run: Run) -> None:

@@ -8,7 +8,7 @@ neither by where it lies.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import no_type_check
 
 from ml_collections import ConfigDict
@@ -16,6 +16,8 @@ from ml_collections import ConfigDict
 from dtn_jax.config.sections import declarations, flatten
 from dtn_jax.datasets.logs.schema.named_schema import without_place
 from dtn_jax.errors import UserError
+
+SHOWN = 8  # options that differ, in a message
 
 
 def identity(config: Mapping | ConfigDict) -> dict[str, object]:
@@ -70,3 +72,16 @@ def differing(there: Mapping[str, object], here: Mapping[str, object]) -> list[s
         return str(known[key].option.default) if key in known else None
 
     return [key for key in {**there, **here} if of(there, key) != of(here, key)]
+
+
+def shown(keys: Sequence[str], there: Mapping[str, object], here: Mapping[str, object]) -> str:
+    """The lines of a message that tell options which differ: the first SHOWN of `keys`."""
+    lines = [
+        "  {}: {} there, {} now".format(
+            key, *(repr(found[key]) if key in found else "the default" for found in (there, here))
+        )
+        for key in keys[:SHOWN]
+    ]
+    if len(keys) > SHOWN:
+        lines.append(f"  and {len(keys) - SHOWN} more")
+    return "\n".join(lines)

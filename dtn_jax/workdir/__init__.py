@@ -13,6 +13,7 @@ import re
 from ml_collections import ConfigDict
 
 from dtn_jax.config import differing, flatten, identity
+from dtn_jax.config.identity import shown
 from dtn_jax.config.started import Started
 from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
@@ -23,7 +24,6 @@ from dtn_jax.shared_files import check_place, disk_errors, full_path, locked, to
 from dtn_jax.workdir import found, records
 from dtn_jax.workdir.faults import Busy, Unusable
 
-SHOWN = 8  # options that differ, in the message that a folder belongs to another config
 LOCK = "lock"  # the file that the process holds which works in a workdir
 TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -166,15 +166,8 @@ def check_owner(stored: pathlib.Path, config: ConfigDict, fingerprint: str) -> N
     here = identity(config)
     others = differing(there, here)
     if others:
-        there, here = ({k: repr(v) for k, v in side.items()} for side in (there, here))
-        lines = [
-            f"  {k}: {there.get(k, 'the default')} there, {here.get(k, 'the default')} now"
-            for k in others[:SHOWN]
-        ]
-        if len(others) > SHOWN:
-            lines.append(f"  and {len(others) - SHOWN} more")
         message = f"workdir {stored.parent} belongs to another config; name another folder."
-        raise Unusable("\n".join([message, *lines]))
+        raise Unusable(f"{message}\n{shown(others, there, here)}")
     check_data(stored, data, fingerprint)
     if not (stored.parent / found.RESULTS).exists():
         check_logits(stored)

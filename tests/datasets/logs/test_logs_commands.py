@@ -55,7 +55,7 @@ def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
     assert f"In {tmp_path}/logs/shop/1.0.0" in shown
     assert "Fields of shop" in shown
     assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
-    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+    assert everything(tmp_path / "logs" / "shop") == everything(made.folder.parent)
 
 
 def test_a_prepared_set_is_shown_without_its_files(shop, tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path)
             break
         time.sleep(1)  # its processes notice
     assert kills >= 3
-    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+    assert everything(tmp_path / "logs" / "shop") == everything(made.folder.parent)
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_beam_makes_the_same_bytes(shop, tmp_path, mode):
     running = start(command(source, schema, tmp_path, f"--beam={beam}"), str(BEAM.absolute()))
     output, _ = running.communicate(timeout=300)
     assert running.returncode == 0, output
-    assert everything(tmp_path / "logs") == everything(made.folder.parents[1])
+    assert everything(tmp_path / "logs" / "shop") == everything(made.folder.parent)
 
 
 def test_without_beam_its_option_says_what_to_install(shop, tmp_path, monkeypatch):

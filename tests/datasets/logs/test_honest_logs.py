@@ -39,9 +39,6 @@ def random_labels(count):
     )
 
 
-LABELS = {"click": 0.4, "order": 0.25, "like": 0.5}
-
-
 def metrics_of(folder, frame, text):
     """The test metrics of a small model, trained to the end on the log."""
     source, schema = write(folder / "raw", frame), schema_file(folder, text)

@@ -1,5 +1,6 @@
 """Making histories holds a range of users at a time, whatever the size of the log."""
 
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 from shop_log import schema_file
 
-from dtn_jax.datasets.logs.rows import by_user, user_histories
+from dtn_jax.datasets.logs.rows import by_user, kept_events, user_histories
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema import schema_file as schema_files
 from dtn_jax.datasets.logs.work_folder import Work
@@ -56,10 +57,10 @@ def rows(draw):
     )
 
 
-def peak(job):
+def peak(job, name=user_histories.FOLDER):
     tracemalloc.start()
     try:
-        user_histories.build(job, job.folder / user_histories.FOLDER)
+        user_histories.build(job, job.folder / name)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -69,6 +70,24 @@ def test_histories_are_made_from_a_range_of_users_at_a_time(collected, monkeypat
     monkeypatch.setattr(by_user, "PART_ROWS", 5_000)
     few, many = peak(collected(2)), peak(collected(20))
     assert many < few + 10**6
+
+
+def test_events_that_an_older_set_kept_are_in_memory_a_range_at_a_time(collected, monkeypatch):
+    """However few rows the new log has."""
+    monkeypatch.setattr(by_user, "PART_ROWS", 5_000)
+    job, dtype = collected(1), kept_events.row_type(collected(2).spec)
+    draw = np.random.default_rng(2)
+
+    def extending(count):
+        older = np.zeros(count, dtype)
+        older["user"] = np.sort(draw.integers(0, 2**64, count, np.uint64, endpoint=False))
+        older["event seen"] = True
+        folder = job.folder / f"older_{count}"
+        folder.mkdir()
+        older.tofile(folder / kept_events.FILE)
+        return peak(dataclasses.replace(job, extends=folder), f"of_{count}")
+
+    assert extending(400_000) < extending(20_000) + 10**6
 
 
 def test_a_whole_log_in_memory_would_be_noticed(collected):

@@ -79,21 +79,27 @@ def rows_of_units(work: Work, stage: str) -> list[int]:
     return [sum(_runs(work, stage, unit)) for unit in range(len(work.units))]
 
 
-def ranges(work: Work, stage: str, dtype: np.dtype) -> Iterator[Range]:
+def ranges(work: Work, stage: str, dtype: np.dtype, beside: int = 0) -> Iterator[Range]:
     """The rows that a stage has collected, a range of users at a time.
 
     One file is open at a time, and the rows of one range are in memory.
+
+    Args:
+      work, stage: whose rows.
+      dtype: of the rows.
+      beside: further rows of all users that the caller holds, those of one range at a time.
     """
     units = range(len(work.units))
-    parts = max(1, -(-sum(rows_of_units(work, stage)) // _as_many(PART_ROWS, dtype)))
+    rows = sum(rows_of_units(work, stage)) + beside
+    parts = max(1, -(-rows // _as_many(PART_ROWS, dtype)))
     every = [(part << 64) // parts for part in range(parts + 1)]
     edges = np.array(every[:-1], np.uint64)
     runs = [(unit, run) for unit in units for run in range(len(_runs(work, stage, unit)))]
     spans = [_spans(work, stage, *run, edges) for run in runs]
     spans = np.array(spans, np.int64).reshape(-1, parts + 1)
     for part in range(parts):
-        rows, own = _range(work, stage, dtype, runs, spans[:, part : part + 2].tolist())
-        yield Range(rows, own, (every[part], every[part + 1]))
+        found, own = _range(work, stage, dtype, runs, spans[:, part : part + 2].tolist())
+        yield Range(found, own, (every[part], every[part + 1]))
 
 
 def _range(

@@ -6,6 +6,7 @@ list next: of each history as many events as it has values.
 
 from __future__ import annotations
 
+import bisect
 import pathlib
 
 import numpy as np
@@ -47,10 +48,9 @@ def load(work: Work) -> np.ndarray | None:
 def of_users(events: np.ndarray, users: tuple[int, int]) -> np.ndarray:
     """The events of a range of users: from a key on, and below another."""
     first, below = users
-    start = np.searchsorted(events["user"], np.uint64(first))
-    stop = len(events)
-    if below < 1 << 64:
-        stop = np.searchsorted(events["user"], np.uint64(below))
+    keys = events["user"]  # a search of NumPy's would copy them all
+    start = bisect.bisect_left(keys, np.uint64(first))
+    stop = bisect.bisect_left(keys, np.uint64(below)) if below < 1 << 64 else len(keys)
     return np.asarray(events[start:stop])
 
 

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Int64, UInt64
 from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import by_user, kept_events
 from dtn_jax.datasets.logs.rows.checker import Rows
+from dtn_jax.datasets.logs.rows.days import dated
 from dtn_jax.datasets.logs.rows.kept_events import listing, row_type
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder, whole
@@ -89,7 +90,7 @@ def _build(work: Work, folder: pathlib.Path, older: np.ndarray) -> None:
             for field in listing(work.spec, history)
         }
         keeping = new(folder / kept_events.FILE)
-        for part in by_user.ranges(work, STAGE, row_type(work.spec)):
+        for part in by_user.ranges(work, STAGE, row_type(work.spec), len(older)):
             before = kept_events.of_users(older, part.users)
             rows = np.concatenate([before, part.rows])
             order = np.lexsort((rows["time"], rows["user"]))  # at equal times, as in the log
@@ -143,11 +144,18 @@ class Listed:
 
     def __init__(self, work: Work, index: int):
         self.spec, self.folder, self.at = work.spec, work.folder / FOLDER, 0
-        self.dated = work.time_unit != "number"
+        self.dated = dated(work.spec, work.time_unit)
         with whole(self.folder, self.folder):
+            histories = work.spec.histories()
+            self.times = {h.name: _mapped(_times(self.folder, h), np.int64) for h in histories}
+            self.keys = {
+                field.name: _mapped(_keys(self.folder, field), np.uint64)
+                for history in histories
+                for field in listing(work.spec, history)
+            }
             self.listed = {
                 history.name: np.load(_listed(self.folder, index, history), mmap_mode="r")
-                for history in work.spec.histories()
+                for history in histories
             }
 
     def next(self, rows: Rows) -> dict[str, pl.Series]:
@@ -160,11 +168,10 @@ class Listed:
             offsets = np.append(0, np.cumsum(count))
             at = np.repeat(listed["start"] - offsets[:-1], count) + np.arange(offsets[-1])
             for field in listing(self.spec, history):
-                made = _mapped(_keys(self.folder, field), np.uint64)[at]
-                found[field.name] = _lists(offsets, made)
+                found[field.name] = _lists(offsets, self.keys[field.name][at])
             for field in self.spec.companions(history.name):
                 if field.gap:
-                    then = _mapped(_times(self.folder, history), np.int64)[at]
+                    then = self.times[history.name][at]
                     gaps = gap(np.repeat(rows.time, count) - then, self.dated)
                     found[field.name] = _lists(offsets, gaps)
         return found

@@ -40,9 +40,8 @@ def placed(items: int, **changes) -> tuple[TablePlan, State]:
     return plan, jax.tree.map(place, shapes, shardings)
 
 
-def drawn(items: int = ITEMS, **changes) -> Drawn:
-    """A state, of the same numbers whatever the placement, where shapes are equal."""
-    plan, places = placed(items, **changes)
+def filled(places: State) -> State:
+    """A state of random numbers in these shapes and places."""
     rng = np.random.default_rng(0)
 
     def draw(a):
@@ -52,7 +51,13 @@ def drawn(items: int = ITEMS, **changes) -> Drawn:
         numbers = rng.integers(0, 60_000, a.shape) if whole else rng.normal(size=a.shape)
         return jax.device_put(np.asarray(numbers, a.dtype), a.sharding)
 
-    return Drawn(plan, places, jax.tree.map(draw, places))
+    return jax.tree.map(draw, places)
+
+
+def drawn(items: int = ITEMS, **changes) -> Drawn:
+    """A state, of the same numbers whatever the placement, where shapes are equal."""
+    plan, places = placed(items, **changes)
+    return Drawn(plan, places, filled(places))
 
 
 def rows(state: State, plan: TablePlan) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 import shop_log
-from drawn_states import rows
+from drawn_states import filled, rows
 from extended_logs import LATER, extended, first, later
 
 from configs.base import get_config
@@ -57,16 +57,8 @@ def config(folder, name, **changes):
 
 def ended(given, workdir):
     """The workdir of a run that has ended after 3 steps, with random numbers for a state."""
-    run, rng = build_run(given), np.random.default_rng(0)
-
-    def draw(a):
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            return jax.device_put(jax.random.key(7), a.sharding)
-        whole = np.issubdtype(a.dtype, np.integer)
-        numbers = rng.integers(0, 60_000, a.shape) if whole else rng.normal(size=a.shape)
-        return jax.device_put(np.asarray(numbers, a.dtype), a.sharding)
-
-    state = jax.tree.map(draw, run.state_places)
+    run = build_run(given)
+    state = filled(run.state_places)
     state = state.replace(step=jax.device_put(np.int32(3), state.step.sharding))
     folder = Workdir(workdir, run.config, run.schema, run.data.fingerprint)
     with contextlib.closing(folder), contextlib.closing(Checkpoints(workdir, run.plan)) as kept:

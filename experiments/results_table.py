@@ -7,6 +7,7 @@ writes nothing; its exit code says whether the tables are up to date.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -21,7 +22,7 @@ from .suites.measured import Goal
 from .tables.entries import TABLES
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes
-from .tables.text import texts
+from .tables.text import opponent, texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -31,10 +32,15 @@ COMPILED, BEFORE = (
     "_before",
 )  # a suite with a table, and the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
-PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("scoring", "serving"))
+PAGES = tuple(
+    pathlib.Path("docs") / f"{page}.md" for page in ("performance", "results", "scoring", "serving")
+)
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
+SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
+SPEED = "speed"  # training speed beside other frameworks
+RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -52,8 +58,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, rows_SUITE or
-    TABLE_DATASET.
+    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
+    TABLE_DATASET or short_TABLE_DATASET.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -64,20 +70,61 @@ def table(name: str) -> str:
         return performance_table(every=False)
     if name == COMPILED:
         return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
+    if name == SPEED:
+        return speed_table()
     kind, _, dataset = name.partition("_")
     if kind == ROWS:
         return rows_table(dataset)
-    choose("table in a document", kind, TABLES)
+    if kind == SHORT:
+        return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)
 
 
 def paper_table(kind: str, dataset: str) -> str:
     """The first table of experiments/results/paper/<dataset>/<kind>.json."""
+    found = paper_results(kind, dataset)
+    return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
+
+
+def short_table(kind: str, dataset: str) -> str:
+    """That table's AUCs, FLOPs and seconds, with one sentence."""
+    found = paper_results(kind, dataset)
+    whole = texts(found)[0]
+    kept = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
+    header, *rows = ([row[i] for i in kept] for row in (whole.header, *whole.rows))
+    told = (
+        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning; each row tuned "
+        f"by {found['trials']} trials on validation. Bold: our highest mean; ↓ ↑: below or above "
+        f"{opponent(found)} at p < 0.05, corrected over the table."
+    )
+    text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
+    return f"{markdown_table(text)}\n{told}\n\n"
+
+
+def paper_results(kind: str, dataset: str) -> dict:
+    choose("table in a document", kind, TABLES)
     path = RESULTS / PAPER / dataset / f"{kind}.json"
     if not path.exists():
         raise UserError(f"a document has a place for {kind}_{dataset}, but {path} is not there")
-    found = json.loads(path.read_text())
-    return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
+    return json.loads(path.read_text())
+
+
+def speed_table() -> str:
+    """Examples a second of each framework and setting, and how many times as fast dtn_jax is."""
+    found = json.loads((RESULTS / BENCHMARK / f"{SUMMED}.json").read_text())
+    speeds: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in RIVALS}
+    for row in found["rows"]:
+        setting = f"{row['model']}, {row['table rows']:,} table rows"
+        for name in RIVALS:
+            if row["framework"].startswith(name):  # the fastest of its variants
+                got = (row["examples/s"], row["times"])
+                speeds[name][setting] = max(got, speeds[name].get(setting, got))
+    settings = list(speeds[RIVALS[0]])
+    lines = [f"| | {' | '.join(settings)} |", "| --- |" + " ---: |" * len(settings)]
+    for name, known in speeds.items():
+        cells = [speed_cell(*known[setting]) if setting in known else "" for setting in settings]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
 
 
 def rows_table(suite: str) -> str:
@@ -91,6 +138,10 @@ def rows_table(suite: str) -> str:
         lines.append(f"| {' | '.join(cell_text(row[column]) for column in columns)} |")
     when = f"{found['machine']}, jax {found['versions']['jax']}, {found['date']}"
     return "\n".join(lines) + f"\n\n{found['title']}. {when}.\n\n"
+
+
+def speed_cell(examples: float, times: float) -> str:
+    return f"{examples:,.0f}" + (f" ({times:.1f} ×)" if times > 1 else "")
 
 
 def performance_table(every: bool) -> str:

@@ -6,8 +6,9 @@ HTML comments directly above a block, which no reader sees, say what differs:
     <!-- given: logs, runs/adult -->    the folder has these beforehand (given.py makes them)
     <!-- shorter: train --config.seed=1; sweep --trials=2 -->    words added in tests
     <!-- not run: needs a GPU -->       it does not run, for one of the reasons in REASONS
-    <!-- output: 12 -->                 a text block: the last 12 lines that the commands above
-                                        printed (all without a number); see write_outputs.py
+    <!-- output: -9:-7 -3: -->          a text block: these lines of what the commands above
+                                        printed, as Python slices (12: the last 12; nothing: all);
+                                        see write_outputs.py
 
 A block with a title, as in ```python title="my_model.py", is that file, for later commands.
 """
@@ -140,11 +141,20 @@ def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]
             elif block.language == PYTHON:
                 printed = shell.python(block.text)
             elif block.language == TEXT and "output" in block.says:
-                kept = printed.rstrip("\n").splitlines()
-                outputs.append((block, "\n".join(kept[-int(block.says["output"] or 0) :]) + "\n"))
+                outputs.append((block, cut(printed, block.says["output"])))
         codes = shell.stop()
         assert not any(codes), f"a server ended with {codes}: {shell.log.read_text()}"
     return outputs
+
+
+def cut(printed: str, slices: str) -> str:
+    """The lines of a comment `output`."""
+    found = printed.strip("\n").splitlines()
+    kept = []
+    for part in slices.split() or [":"]:
+        start, _, end = part.partition(":") if ":" in part else (f"-{part}", "", "")
+        kept += found[int(start) if start else None : int(end) if end else None]
+    return "".join(f"{line.rstrip()}\n" for line in kept)
 
 
 def lines(page: str, heading: str) -> list[str]:

@@ -72,6 +72,14 @@ def test_words_are_added_to_commands(line, end):
     )
 
 
+@pytest.mark.parametrize(
+    ("slices", "kept"),
+    [("", "abcde"), ("2", "de"), (":2 -1:", "abe"), ("1:3", "bc"), (":", "abcde")],
+)
+def test_lines_of_an_output(slices, kept):
+    assert page_commands.cut("a\nb \nc\nd\ne\n", slices) == "".join(f"{c}\n" for c in kept)
+
+
 def test_a_page_runs_as_a_story(tmp_path, monkeypatch):
     (tmp_path / "page.md").write_text(
         'A file:\n\n```python title="a/mine.py"\nprint(6 * 7)\n```\n\n'

@@ -1,6 +1,6 @@
-"""Draws docs/dtn.png, the picture of DTN's flow at the top of README.
+"""Draws docs/pictures/dtn.png, the picture of DTN's flow at the top of README.
 
-Run it from the repository: `python docs/draw_dtn.py`.
+Run it from the repository: `python docs/tools/draw_dtn.py`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def draw() -> Figure:
 
 
 if __name__ == "__main__":
-    path = pathlib.Path(__file__).with_name("dtn.png")
+    path = pathlib.Path(__file__).parents[1] / "pictures/dtn.png"
     draw().savefig(path, dpi=110)
     Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(
         path, optimize=True

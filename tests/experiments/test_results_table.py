@@ -99,3 +99,39 @@ def test_the_performance_table_has_every_goal(readme, tmp_path):
 def test_a_table_that_cannot_be_made_is_an_error(name, message, readme):
     with pytest.raises(UserError, match=message):
         readme(name)
+
+
+def test_the_short_table_has_the_cells_of_the_long_one():
+    long, short = (
+        [line.split(" | ") for line in results_table.table(name).splitlines() if line[:1] == "|"]
+        for name in ("overall_census_income", "short_overall_census_income")
+    )
+    assert len(short) == len(long)
+    kept = [long[0].index(name) for name in short[0][1:-1]]
+    assert [name[:3] for name in short[0][1:-1]] == ["AUC", "AUC", "FLO"]
+    assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
+
+
+def test_the_speed_table_has_the_fastest_variant(readme, tmp_path):
+    rows = [
+        {
+            "model": "mmoe",
+            "table rows": 2000,
+            "framework": name,
+            "examples/s": speed,
+            "times": times,
+        }
+        for name, speed, times in (
+            ("dtn_jax", 9000.0, 1.0),
+            ("tuned PyTorch, compiled", 3000.0, 3.0),
+            ("tuned PyTorch", 4500.0, 2.0),
+            ("torch-rechub", 5.0, 1800.0),  # trains another model
+        )
+    ]
+    benchmark.write(tmp_path / "results" / "benchmark", "peers", Measured("x", rows, []), 1.0)
+    assert readme("speed")[2:6] == [
+        "| | mmoe, 2,000 table rows |",
+        "| --- | ---: |",
+        "| dtn_jax | 9,000 |",
+        "| tuned PyTorch | 4,500 (2.0 ×) |",
+    ]

@@ -6,6 +6,7 @@ import datetime
 
 import numpy as np
 import polars as pl
+from page_shell import ROOT
 
 from dtn_jax.datasets import adult
 
@@ -76,7 +77,15 @@ def adult_scores(shell) -> None:
         )
 
 
+def clone(shell) -> None:
+    """The repository, where its own commands run."""
+    for path in ROOT.iterdir():
+        if path.name != ".venv":
+            (shell.folder / path.name).symlink_to(path)
+
+
 GIVEN = {
+    "clone": clone,
     "logs": logs,
     "runs/adult_dtn": adult_run,
     "models/adult_dtn": adult_model,

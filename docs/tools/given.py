@@ -67,14 +67,14 @@ def adult_model(shell) -> None:
 def adult_scores(shell) -> None:
     """scores_a.parquet and scores_b.parquet, as `score` writes them of labelled rows with an id."""
     rows = pl.read_parquet(adult.FILE)[:2000].with_row_index("request_id")
-    single = (pl.col("marital-status") == "Never-married").cast(pl.Int8)
     for seed, side in enumerate("ab"):
         noise = pl.Series(np.random.default_rng(seed).random(len(rows)))
-        of = {"income@all": pl.col("income") == ">50K", "never_married@all": single}
+        of = {
+            "income@all": pl.col("income") == ">50K",
+            "never_married@all": pl.col("marital-status") == "Never-married",
+        }
         scores = {name: 0.1 + 0.3 * is_so.cast(float) + 0.5 * noise for name, is_so in of.items()}
-        rows.with_columns(single=single, **scores).write_parquet(
-            shell.folder / f"scores_{side}.parquet"
-        )
+        rows.with_columns(**scores).write_parquet(shell.folder / f"scores_{side}.parquet")
 
 
 def clone(shell) -> None:

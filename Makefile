@@ -10,6 +10,8 @@
 #                 skipped without. BEAM_VENV=FOLDER names another virtual environment.
 # make onnx       jax2onnx and ONNX Runtime into .venv-onnx: for `experiments.export --onnx` and its
 #                 test, which is skipped without. ONNX_VENV=FOLDER names another virtual environment.
+# make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
+#                 environment, and trains, exports and scores with it: minutes, and an index of packages
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
 # `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
 
@@ -27,7 +29,7 @@ BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all test-faults compiled beam onnx lint format clean
+.PHONY: demo test test-all test-faults compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -86,6 +88,9 @@ $(ONNX): pyproject.toml constraints.txt
 	$(ONNX_VENV)/bin/python -m pip install --quiet 'jax2onnx>=0.17' 'onnxruntime>=1.20'
 	$(ONNX_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
+
+release-check:
+	PYTHON=$(PYTHON) release/check.sh
 
 clean:
 	rm -rf $(VENV) runs

@@ -176,7 +176,7 @@ def performance_table(every: bool) -> str:
         met = sum(goal.met for goal in goals)
         how = (
             f"{met} of {len(goals)} goals are met; apart from `{SUMMED}`, the table shows only "
-            f"missed ones. [All goals, how they were measured and what was tried]({ALL_GOALS})."
+            f"missed ones. `{ALL_GOALS}` has all goals."
         )
     return "\n".join(lines) + f"\n\n{how}\n\n"
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
             f"serving needs {missing}, which is not installed: pip install -e '.[serve]' in the "
             "clone of dtn_jax"
         ) from None
-    in_time = serve(
+    in_order = serve(
         pathlib.Path(known.model).expanduser(),
         known.host,
         known.port,
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
         reload=known.reload,
         tables=known.tables,
     )
-    command.leave(0, at_once=not in_time)
+    command.leave(0, at_once=not in_order)
 
 
 def make_parser() -> command.Parser:

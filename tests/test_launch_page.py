@@ -20,10 +20,11 @@ def test_the_options_in_its_commands_are_options():
         "data.data_dir",
         "data.batch_size",
         "parallel.processes",
+        "replicas",
     }
     config = base_config()
     for key, value in given:
-        override(config, key, value.strip("`"))
+        override(config, key, value.strip("`',"))
     for key in re.findall(r"`((?:train|parallel|data)\.\w+)", PAGE):
         section, name = key.split(".")
         assert name in config[section], key

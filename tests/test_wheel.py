@@ -1,6 +1,7 @@
 """What a wheel of the project holds, and that it works from any folder."""
 
 import configparser
+import email
 import json
 import os
 import pathlib
@@ -9,6 +10,8 @@ import subprocess
 import sys
 
 import pytest
+
+import dtn_jax
 
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[1]
@@ -48,10 +51,23 @@ def test_what_it_holds(unpacked):
     packed = {str(path.relative_to(unpacked)) for path in unpacked.glob("dtn_jax/**/*.py")}
     assert written <= packed
     assert (unpacked / "dtn_jax/datasets/adult.parquet").exists()
+    assert (unpacked / "dtn_jax/py.typed").exists()
     schemas = {str(path.relative_to(ROOT)) for path in ROOT.glob("dtn_jax/**/*.yaml")}
     assert schemas
     assert all((unpacked / path).exists() for path in schemas)
     assert not (unpacked / "dtn_jax/experiments/results/paper").exists()
+
+
+def test_what_an_index_shows_of_it(unpacked):
+    (path,) = unpacked.glob("dtn_jax-*.dist-info/METADATA")
+    found = email.message_from_string(path.read_text())
+    assert found["Version"] == dtn_jax.__version__
+    assert found["Author"] == "The dtn_jax authors"
+    assert found["License-Expression"] == "Apache-2.0"
+    assert found.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2408.11611"]
+    assert "Typing :: Typed" in found.get_all("Classifier")
+    assert len(found["Keywords"].split(",")) > 5
+    assert found["Description-Content-Type"] == "text/markdown"
 
 
 def test_it_works_from_any_folder(unpacked, prepared_dir, tmp_path):

@@ -6,6 +6,9 @@ import datetime
 
 import numpy as np
 import polars as pl
+from page_shell import ROOT
+
+from dtn_jax.datasets import adult
 
 DAYS, START = 10, datetime.datetime(2026, 3, 1)
 
@@ -55,4 +58,36 @@ def adult_run(shell) -> None:
     )
 
 
-GIVEN = {"logs": logs, "runs/adult_dtn": adult_run}
+def adult_model(shell) -> None:
+    """models/adult_dtn, and the run behind it."""
+    adult_run(shell)
+    shell.run("dtn-jax export --workdir=runs/adult_dtn --out=models/adult_dtn")
+
+
+def adult_scores(shell) -> None:
+    """scores_a.parquet and scores_b.parquet, as `score` writes them of labelled rows with an id."""
+    rows = pl.read_parquet(adult.FILE)[:2000].with_row_index("request_id")
+    for seed, side in enumerate("ab"):
+        noise = pl.Series(np.random.default_rng(seed).random(len(rows)))
+        of = {
+            "income@all": pl.col("income") == ">50K",
+            "never_married@all": pl.col("marital-status") == "Never-married",
+        }
+        scores = {name: 0.1 + 0.3 * is_so.cast(float) + 0.5 * noise for name, is_so in of.items()}
+        rows.with_columns(**scores).write_parquet(shell.folder / f"scores_{side}.parquet")
+
+
+def clone(shell) -> None:
+    """The repository, where its own commands run."""
+    for path in ROOT.iterdir():
+        if path.name != ".venv":
+            (shell.folder / path.name).symlink_to(path)
+
+
+GIVEN = {
+    "clone": clone,
+    "logs": logs,
+    "runs/adult_dtn": adult_run,
+    "models/adult_dtn": adult_model,
+    "scores_a.parquet": adult_scores,
+}

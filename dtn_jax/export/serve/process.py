@@ -46,7 +46,9 @@ def serve(
     reload: bool = False,
     tables: str = "memory",
 ) -> bool:
-    """Serves a model until a signal; returns whether everything was answered in time.
+    """Serves a model until a signal; returns whether the process may end in order.
+
+    That is so if everything was answered in time and no new model is being loaded.
 
     Args:
       folder: of the model.
@@ -91,9 +93,9 @@ def serve(
     LOG.info("model %s, made %s", loaded.id, loaded.made)
     LOG.info("listening on http://%s:%d", where, listening.getsockname()[1])
     asyncio.run(server.serve(sockets=[listening]))
-    reloader.stop()
+    idle = reloader.stop()
     LOG.info("stopped")
-    return worker.stop(limits.stop_seconds)
+    return worker.stop(limits.stop_seconds) and idle
 
 
 def listen(host: str, port: int) -> socket.socket:

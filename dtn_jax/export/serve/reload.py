@@ -23,6 +23,7 @@ from dtn_jax.export.serve.worker import Worker
 
 LOG = logging.getLogger("dtn_jax.serve")
 SECONDS = 1.0  # between two looks
+IDLE = 0.2  # seconds in which one that only waits has ended
 State = tuple[tuple[str, int, int, int, int], ...]
 
 
@@ -46,8 +47,12 @@ class Reloader:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self) -> bool:
+        """Looks no more; whether no model is being loaded, in which an orderly end would crash."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(IDLE)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         self.worker.ready.wait()

@@ -1,82 +1,100 @@
-"""What a page presupposes: `<!-- given: logs, day2 -->` puts it into the page's folder."""
+"""What a page's reader has before its first command: a log, a finished run."""
 
 from __future__ import annotations
 
 import datetime
-import pathlib
 
 import numpy as np
 import polars as pl
 
-ROWS, DAYS = 20_000, 10
-WORDS = ("linen", "wool", "cotton", "red", "blue", "sale", "new", "large", "small")
+DAYS, START = 10, datetime.datetime(2026, 3, 1)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def shop_log(rows: int, seed: int = 0) -> pl.DataFrame:
+    """Ten days of a shop's impressions with click, cart and order, in the order of time.
 
-
-def shop(rows: int = ROWS, seed: int = 0, first: int = 1) -> pl.DataFrame:
-    """Ten days of impressions of a shop that does not exist.
-
-    Users click what they like, the upper positions more often; they put some of that into the cart,
-    the cheaper items more often, and order some of what is there.
-
-    Args:
-      rows: how many.
-      seed: of all that is drawn.
-      first: the day of March 2026 on which they begin.
+    A click depends on item, hour and user; a cart needs a click, an order a cart, and both depend
+    on price too.
     """
-    draw = np.random.default_rng(seed)
-    world = np.random.default_rng(1)  # the same whatever the rows
-    start = datetime.datetime(2026, 3, first)
-    seconds = np.sort(draw.integers(0, DAYS * 86_400, rows))
-    item, user = (1 + (most * draw.random(rows) ** 2).astype(int) for most in (400, 600))
-    quality, kind = world.normal(size=401), world.integers(0, 8, 401)
-    taste, price = world.normal(size=(601, 8)), world.lognormal(3, 1, 401)
-    liked = 1.5 * quality[item] + taste[user, kind[item]]
-    position = draw.integers(1, 11, rows)
-    click = draw.random(rows) < sigmoid(liked - 0.7 - 0.1 * position)
-    cart = click & (draw.random(rows) < sigmoid(1 - price[item] / 20 + taste[user, 0]))
-    order = cart & (draw.random(rows) < sigmoid(0.5 + quality[item] - price[item] / 40))
-    viewed = [1 + (400 * draw.random(n) ** 2).astype(int) for n in draw.integers(0, 9, rows)]
-    return pl.DataFrame(
-        {
-            "t": [start + datetime.timedelta(seconds=int(s)) for s in seconds],
-            "user_id": user,
-            "item_id": item,
-            "category": [f"c{k}" for k in kind[item]],
-            "words": [list(draw.choice(WORDS, n)) for n in draw.integers(0, 5, rows)],
-            "viewed": [items.tolist() for items in viewed],
-            "viewed_action": [list(draw.choice(["look", "cart"], len(v))) for v in viewed],
-            "price": pl.Series(price[item].round(2)).set(pl.Series(draw.random(rows) < 0.05), None),
-            "age": draw.integers(18, 80, rows),
-            "position": position,
-            "embedding": (quality[item, None] + draw.normal(size=(rows, 4))).round(3).tolist(),
-            "click": click.astype(np.int8),
-            "cart": cart.astype(np.int8),
-            "order": order.astype(np.int8),
-            "watch_seconds": (click * draw.exponential(20 * np.exp(liked / 4))).round(1),
-        }
+    draw, known = np.random.default_rng(seed), np.random.default_rng(9)
+    item, user = (np.minimum(draw.zipf(1.2, rows), 400) for _ in "iu")
+    quality, taste = known.normal(size=401), known.normal(size=401)
+    price = np.exp(known.normal(2, 1, 401))[item].round(2)
+    seconds = np.sort(draw.integers(0, DAYS * 86400, rows))
+    hour = seconds // 3600 % 24
+    log_odds = quality[item] + 0.8 * taste[user] * (item % 3 - 1) + np.sin(hour / 4) - 0.5
+    chances = {"click": log_odds, "cart": taste[item] - 0.4 * np.log(price) + 0.5}
+    labels = {name: draw.random(rows) < 1 / (1 + np.exp(-z)) for name, z in chances.items()}
+    labels["cart"] &= labels["click"]
+    labels["order"] = labels["cart"] & (draw.random(rows) < 1 / (1 + np.log1p(price) / 2))
+    columns = {
+        "user_id": user,
+        "item_id": item,
+        "device": draw.choice(["phone", "tablet", "desktop"], rows, p=[0.7, 0.1, 0.2]),
+        "price": price,
+        "t": [START + datetime.timedelta(seconds=int(second)) for second in seconds],
+    }
+    return pl.DataFrame(columns | {name: found.astype(int) for name, found in labels.items()})
+
+
+def logs(shell) -> None:
+    """logs/, two days' later rows in day2/, and rows to score in day/: Parquet."""
+    frame = shop_log(6000)
+    later = shop_log(3000, seed=1).with_columns(pl.col("t") + datetime.timedelta(days=DAYS))
+    for name, part in {"logs": frame, "day2": later, "day": later[-700:]}.items():
+        (shell.folder / name).mkdir()
+        for at in (0, 1):
+            part[at::2].write_parquet(shell.folder / name / f"{at}.parquet")
+
+
+def adult_run(shell) -> None:
+    """runs/adult_dtn: a finished run of two steps."""
+    shell.run(
+        "dtn-jax train --config=configs/adult.py:dtn,quick --workdir=runs/adult_dtn"
+        " --config.train.max_steps=2"
     )
 
 
-def parts(folder: pathlib.Path, frame: pl.DataFrame) -> None:
-    """Writes a log as two Parquet files."""
-    folder.mkdir()
-    for at in (0, 1):
-        frame[at::2].write_parquet(folder / f"{at}.parquet")
+WORDS = ("linen", "wool", "cotton", "red", "blue", "sale", "new", "large", "small")
 
 
-def logs(folder: pathlib.Path) -> None:
-    """logs/: ten days of a shop's impressions."""
-    parts(folder / "logs", shop())
+def wide_log(rows: int, seed: int = 0) -> pl.DataFrame:
+    """A shop's log with a column of each kind: lists, sequences, vectors, numbers, a watch time.
+
+    Users click what they like, upper positions more often; the histories hold items at random.
+    """
+    draw, known = np.random.default_rng(seed), np.random.default_rng(9)
+    item, user = (1 + (most * draw.random(rows) ** 2).astype(int) for most in (400, 600))
+    quality, price = known.normal(size=401), known.lognormal(3, 1, 401).round(2)
+    position = draw.integers(1, 11, rows)
+    odds = {"click": 1.5 * quality[item] - 0.1 * position, "cart": 1 - price[item] / 20}
+    odds["order"] = quality[item] - price[item] / 40
+    labels, above = {}, np.ones(rows, bool)
+    for name, z in odds.items():
+        labels[name] = above = above & (draw.random(rows) < 1 / (1 + np.exp(-z)))
+    viewed = [1 + (400 * draw.random(n) ** 2).astype(int) for n in draw.integers(0, 9, rows)]
+    seconds = np.sort(draw.integers(0, DAYS * 86400, rows))
+    watched = draw.exponential(20 * np.exp(quality[item] / 4))
+    columns = {
+        "t": [START + datetime.timedelta(seconds=int(second)) for second in seconds],
+        "user_id": user,
+        "item_id": item,
+        "category": [f"c{number % 8}" for number in item],
+        "words": [list(draw.choice(WORDS, n)) for n in draw.integers(0, 5, rows)],
+        "viewed": [items.tolist() for items in viewed],
+        "viewed_action": [list(draw.choice(["look", "cart"], len(v))) for v in viewed],
+        "price": pl.Series(price[item]).set(pl.Series(draw.random(rows) < 0.05), None),
+        "age": draw.integers(18, 80, rows),
+        "position": position,
+        "embedding": (quality[item, None] + draw.normal(size=(rows, 4))).round(3).tolist(),
+        "watch_seconds": (labels["click"] * watched).round(1),
+    }
+    return pl.DataFrame(columns | {name: found.astype(int) for name, found in labels.items()})
 
 
-def day2(folder: pathlib.Path) -> None:
-    """day2/: the days after those of logs/, with users of their own."""
-    frame = shop(seed=2, first=1 + DAYS)
-    parts(folder / "day2", frame.with_columns(pl.col("user_id") + 40))
+def wide(shell) -> None:
+    """shop.parquet: a log with a column of each kind."""
+    wide_log(10_000).write_parquet(shell.folder / "shop.parquet")
 
 
-GIVEN = {"logs": logs, "day2": day2}
+GIVEN = {"logs": logs, "shop.parquet": wide, "runs/adult_dtn": adult_run}

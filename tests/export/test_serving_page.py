@@ -6,7 +6,8 @@ import urllib.request
 
 import polars as pl
 import pytest
-from page_commands import Shell, lines, python
+from page_commands import lines, python
+from page_shell import Shell
 
 from dtn_jax.datasets import adult
 from dtn_jax.export import model_folder

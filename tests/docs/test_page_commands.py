@@ -1,0 +1,90 @@
+"""How a page's blocks are read, shortened and run."""
+
+import page_commands
+import pytest
+from page_commands import blocks, shorter
+
+PAGE = """
+<!-- given: logs -->
+<!-- shorter: train --a=1; sweep --trials=1 -->
+```bash
+# what it does
+dtn-jax train --x='a|b' \\
+    --y=2   # a note
+```
+
+```python title="mine.py"
+x = 1
+```
+
+1. In a list
+
+    <!-- output: 2 -->
+    ```text
+    one
+      two
+    ```
+
+<!-- not run: needs a GPU -->
+```bash
+nvidia-smi
+```
+"""
+
+
+def test_blocks_with_what_is_said_above_them():
+    found = blocks(PAGE)
+    assert [b.language for b in found] == ["bash", "python", "text", "bash"]
+    assert found[0].says == {"given": "logs", "shorter": "train --a=1; sweep --trials=1"}
+    assert found[0].lines == ["dtn-jax train --x='a|b' --y=2   # a note"]
+    assert found[1].title == "mine.py"
+    assert found[2].text == "one\n  two\n"
+    assert PAGE[slice(*found[2].span)] == "    one\n      two\n"
+    assert found[3].says == {"not run": "needs a GPU"}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["<!-- not run: is slow -->", "<!-- notrun: needs a GPU -->", "<!-- shortre: x -->"]
+)
+def test_a_comment_that_means_nothing_is_an_error(wrong):
+    with pytest.raises(ValueError, match=r"reasons are needs a GPU|one of given, shorter"):
+        blocks(f"{wrong}\n```bash\nls\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "end"),
+    [
+        ("dtn-jax export --x=1", "dtn-jax export --x=1"),
+        ("dtn-jax export --x='a;b' | head", "dtn-jax export --x='a;b' --fast | head"),
+        ("cd x && python -m experiments.export  # why", None),
+        (
+            "dtn-jax export > a && dtn-jax export",
+            "dtn-jax export --fast > a && dtn-jax export --fast",
+        ),
+    ],
+)
+def test_words_are_added_to_commands(line, end):
+    if end is None:
+        end = "cd x && python -m experiments.export --fast  # why"
+    assert shorter(line, "" if "x=1" in line else "export --fast") == end
+    assert shorter("dtn-jax sweep --trials=20", "").startswith(
+        "dtn-jax sweep --trials=20 --trials=2"
+    )
+
+
+def test_a_page_runs_as_a_story(tmp_path, monkeypatch):
+    (tmp_path / "page.md").write_text(
+        'A file:\n\n```python title="a/mine.py"\nprint(6 * 7)\n```\n\n'
+        "```bash\npython a/mine.py > b\ncat b; echo $COLUMNS\n```\n\n"
+        "<!-- output: 1 -->\n```text\n?\n```\n\n"
+        "<!-- not run: shows form -->\n```bash\nexit 3\n```\n"
+    )
+    monkeypatch.setattr(page_commands, "ROOT", tmp_path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    ((block, printed),) = page_commands.run("page.md", folder, short=True)
+    assert (block.text, printed) == ("?\n", "88\n")
+    assert (folder / "b").read_text() == "42\n"
+    (tmp_path / "page.md").write_text("```bash\necho so && false\n```\n")
+    with pytest.raises(AssertionError, match="so"):
+        page_commands.run("page.md", folder, short=True)

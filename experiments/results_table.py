@@ -31,7 +31,7 @@ COMPILED, BEFORE = (
     "_before",
 )  # a suite with a table, and the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
-PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("scoring", "serving"))
+PAGES = tuple(pathlib.Path("docs") / f"{page}.md" for page in ("results", "scoring", "serving"))
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole

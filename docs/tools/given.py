@@ -84,9 +84,52 @@ def clone(shell) -> None:
             (shell.folder / path.name).symlink_to(path)
 
 
+WORDS = ("linen", "wool", "cotton", "red", "blue", "sale", "new", "large", "small")
+
+
+def wide_log(rows: int, seed: int = 0) -> pl.DataFrame:
+    """A shop's log with a column of each kind: lists, sequences, vectors, numbers, a watch time.
+
+    Users click what they like, upper positions more often; the histories hold items at random.
+    """
+    draw, known = np.random.default_rng(seed), np.random.default_rng(9)
+    item, user = (1 + (most * draw.random(rows) ** 2).astype(int) for most in (400, 600))
+    quality, price = known.normal(size=401), known.lognormal(3, 1, 401).round(2)
+    position = draw.integers(1, 11, rows)
+    odds = {"click": 1.5 * quality[item] - 0.1 * position, "cart": 1 - price[item] / 20}
+    odds["order"] = quality[item] - price[item] / 40
+    labels, above = {}, np.ones(rows, bool)
+    for name, z in odds.items():
+        labels[name] = above = above & (draw.random(rows) < 1 / (1 + np.exp(-z)))
+    viewed = [1 + (400 * draw.random(n) ** 2).astype(int) for n in draw.integers(0, 9, rows)]
+    seconds = np.sort(draw.integers(0, DAYS * 86400, rows))
+    watched = draw.exponential(20 * np.exp(quality[item] / 4))
+    columns = {
+        "t": [START + datetime.timedelta(seconds=int(second)) for second in seconds],
+        "user_id": user,
+        "item_id": item,
+        "category": [f"c{number % 8}" for number in item],
+        "words": [list(draw.choice(WORDS, n)) for n in draw.integers(0, 5, rows)],
+        "viewed": [items.tolist() for items in viewed],
+        "viewed_action": [list(draw.choice(["look", "cart"], len(v))) for v in viewed],
+        "price": pl.Series(price[item]).set(pl.Series(draw.random(rows) < 0.05), None),
+        "age": draw.integers(18, 80, rows),
+        "position": position,
+        "embedding": (quality[item, None] + draw.normal(size=(rows, 4))).round(3).tolist(),
+        "watch_seconds": (labels["click"] * watched).round(1),
+    }
+    return pl.DataFrame(columns | {name: found.astype(int) for name, found in labels.items()})
+
+
+def wide(shell) -> None:
+    """shop.parquet: a log with a column of each kind."""
+    wide_log(10_000).write_parquet(shell.folder / "shop.parquet")
+
+
 GIVEN = {
     "clone": clone,
     "logs": logs,
+    "shop.parquet": wide,
     "runs/adult_dtn": adult_run,
     "models/adult_dtn": adult_model,
     "scores_a.parquet": adult_scores,

@@ -164,7 +164,7 @@ def winning_command(
     """Trains the winner as its trial was, test included."""
     given = [*rest, f"--config.model.architecture={name}"]
     given += [f"--config.{key}={value}" for key, value in settings(best).items()]
-    words = ["python", "-m", "experiments.train", f"--config={config}", *given]
+    words = ["dtn-jax", "train", f"--config={config}", *given]
     return shlex.join([*words, f"--workdir={folder}"])
 
 

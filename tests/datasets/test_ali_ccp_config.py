@@ -1,4 +1,4 @@
-"""Ali-CCP's configs, its generator, and README's commands."""
+"""Ali-CCP's configs, its generator, and the commands of docs/data.md."""
 
 import dataclasses
 import json
@@ -75,7 +75,7 @@ def test_generated_rows_do_not_depend_on_how_many_there_are():
             dataclasses.replace(SPEC, **bad)
 
 
-def test_dtn_learns_from_generated_files_by_the_readmes_commands(tmp_path):
+def test_dtn_learns_from_generated_files_by_the_pages_commands(tmp_path):
     generate_ali_ccp.main(["--rows=12000", "--behaviours=0.05", f"--out={tmp_path}/raw/ali_ccp"])
     workdir = tmp_path / "run"
     small = {"embedding_dim": 4, "expert_dim": 8, "experts": "mlp", "mlp.hidden": "16"}

@@ -20,9 +20,9 @@ def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
     spent = {"trials": 6, "sampler": "grid", "pruner": "none", "complete": 6}
     assert found["budget"] | {"seconds": 0} == spent | {"seconds": 0}
     shown = capsys.readouterr().out
-    (command,) = [line for line in shown.splitlines() if line.startswith("python -m")]
+    (command,) = [line for line in shown.splitlines() if line.startswith("dtn-jax train")]
     words = shlex.split(command)
-    assert words[:3] == ["python", "-m", "experiments.train"]
+    assert words[:2] == ["dtn-jax", "train"]
     assert {CONFIG, "--config.model.dropout=0.1", "--config.optim.learning_rate=3e-3"} <= set(words)
     run(tmp_path, prepared_dir, GRID)
     assert len(trained) == 6  # nothing is done again

@@ -14,8 +14,9 @@ from dtn_jax.config import shipped
 LEAD = """\
 # Commands
 
-`dtn-jax COMMAND` runs each from any folder; in a clone, `python -m experiments.COMMAND` is the same. What follows is what
-`dtn-jax COMMAND --help` prints. Options of a config, `--config.KEY`, have [a page of their own](options.md).
+`dtn-jax COMMAND` runs each from any folder; in a clone, `python -m experiments.COMMAND` does too.
+Below is what `dtn-jax COMMAND --help` prints. Options of a config, `--config.KEY`, have
+[a page of their own](options.md).
 """
 WIDTH = "80"  # columns
 

@@ -6,6 +6,7 @@ before a digit, is a dollar; so is \$.
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -40,13 +41,14 @@ class Equation(InlineProcessor):
 
 
 def mathml(latex: str, display: str = "inline") -> str:
-    """An equation's MathML element, its LaTeX kept for those who copy it or cannot see it.
+    """An equation's MathML element.
 
     Raises:
       ValueError: a command of LaTeX that the converter does not know.
     """
     made = converter.convert_to_element(" ".join(latex.split()), display=display)
-    text = ElementTree.tostring(made, encoding="unicode")
+    for node in made.iter():
+        node.text = html.unescape(node.text or "")
     if unknown := UNKNOWN.search("".join(made.itertext())):
         raise ValueError(f"equation {latex.strip()!r}: cannot read {unknown[0]}")
-    return text
+    return ElementTree.tostring(made, encoding="unicode")

@@ -11,10 +11,11 @@ from dtn_jax.config.sections import SECTIONS, Declared
 LEAD = """\
 # Options
 
-Every option of a config, as its owner declares it. Give one on the command line as `--config.KEY=VALUE`, or set it in a
-config file. `dtn-jax train --help=SECTION` prints the same, your own plug-ins' options included.
+Every option of a config, as its owner declares it. Give one on the command line as
+`--config.KEY=VALUE`, or set it in a config file. `dtn-jax train --help=SECTION` prints the same,
+with the options of your own plug-ins.
 
-An option that may change when a run resumes says where and how the run happens, not what it computes.
+An option that may change when a run resumes says where and how a run happens, not what it computes.
 """
 WORDS = {
     "": ("At the top", "They stand in no section."),

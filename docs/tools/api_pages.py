@@ -217,6 +217,9 @@ PAGES = {
 }
 
 
+LEAST_FOUND = "---\nsearch:\n  boost: 0.5\n---\n"  # other pages come first in a search
+
+
 def pages() -> dict[str, str]:
     """{path in the site: Markdown}."""
     return {"api/index.md": index(), **{f"api/{n}.md": page(p) for n, p in PAGES.items()}}
@@ -238,7 +241,7 @@ def index() -> str:
 
 
 def page(shown: Page) -> str:
-    parts = [f"# {shown.title}\n", f"{shown.words}\n"]
+    parts = [LEAST_FOUND, f"# {shown.title}\n", f"{shown.words}\n"]
     for module in shown.modules:
         names = public(importlib.import_module(full(module)))
         members = f"[{', '.join(names)}]" if names else "false"

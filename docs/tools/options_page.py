@@ -9,6 +9,11 @@ from dtn_jax.config import declarations
 from dtn_jax.config.sections import SECTIONS, Declared
 
 LEAD = """\
+---
+search:
+  boost: 2
+---
+
 # Options
 
 Every option of a config, as its owner declares it. Give one on the command line as

@@ -46,7 +46,7 @@ PAGES = {
     "config": Page(
         "Configs and options",
         "How options are declared, how configs are loaded and checked, how your own files join.",
-        ("config", "config.plugins", "options", "errors"),
+        ("config", "config.identity", "config.plugins", "options", "errors"),
     ),
     "data": Page(
         "Data sets",

@@ -49,6 +49,6 @@ def mathml(latex: str, display: str = "inline") -> str:
     made = converter.convert_to_element(" ".join(latex.split()), display=display)
     for node in made.iter():
         node.text = html.unescape(node.text or "")
-    if unknown := UNKNOWN.search("".join(made.itertext())):
-        raise ValueError(f"equation {latex.strip()!r}: cannot read {unknown[0]}")
+        if unknown := UNKNOWN.search(node.text):
+            raise ValueError(f"equation {latex.strip()}: cannot read {unknown[0]}")
     return ElementTree.tostring(made, encoding="unicode")

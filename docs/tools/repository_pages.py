@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 NOTEBOOKS = "docs/notebooks"
 FILES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 PAGES = {**FILES, "README.md": "index.md"}
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def pages() -> dict[str, str]:

@@ -37,7 +37,10 @@ class Equation(InlineProcessor):
         self.display = display
 
     def handleMatch(self, found: re.Match, data: str) -> tuple[str, int, int]:
-        return self.md.htmlStash.store(mathml(found["latex"], self.display)), *found.span()
+        text = mathml(found["latex"], self.display)
+        if self.display == "block":  # a wide one scrolls in its element
+            text = f'<span class="equation">{text}</span>'
+        return self.md.htmlStash.store(text), *found.span()
 
 
 def mathml(latex: str, display: str = "inline") -> str:

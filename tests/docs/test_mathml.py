@@ -15,6 +15,7 @@ def test_equations_in_lines_and_on_their_own():
         "<mi>a</mi><mi>m</mi></msub><mo>=</mo><mn>1</mn></mrow></math> holds</p>"
     )
     block = shown("$$\nz = \\sum_m a_m f_m\n+ b\n$$")
+    assert block.startswith('<p><span class="equation"><math ')
     assert 'display="block"' in block
     assert "∑" in block
     assert "$" not in block

@@ -9,10 +9,11 @@ import api_pages
 import options_page
 import pytest
 import repository_pages
+from public_modules import PAGES
 
 from dtn_jax.config import declarations
 
-MODULES = [(name, module) for name, page in api_pages.PAGES.items() for module in page.modules]
+MODULES = [(name, module) for name, page in PAGES.items() for module in page.modules]
 
 
 def defined(module):
@@ -52,7 +53,7 @@ def test_help_reads_as_it_is_written():
 
 @pytest.mark.parametrize(("page", "module"), MODULES, ids=[module for _, module in MODULES])
 def test_public_names_are_shown_and_say_what_they_are(page, module):
-    text = api_pages.page(api_pages.PAGES[page])
+    text = api_pages.page(PAGES[page])
     block = text.partition(f"::: dtn_jax.{module}\n")[2].partition("\n:::")[0]
     shown = re.search(r"members: (?:false|\[(.*)\])", block)[1] or ""
     assert set(defined(module)) <= {name.strip() for name in shown.split(",")}

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-import api_pages
+import public_modules
 import pytest
 import repository_pages
 
@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
 PAGES = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]
 MADE = {"options.md", "commands.md", "api/index.md", *repository_pages.FILES.values()}
-MADE |= {f"api/{name}.md" for name in api_pages.PAGES}
+MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
 MADE |= {f"notebooks/{path.stem}.md" for path in ROOT.glob(f"{repository_pages.NOTEBOOKS}/*.py")}
 
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)

@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 
-import api_pages
 import pytest
+from public_modules import PAGES
 
 from dtn_jax.__main__ import commands
 from dtn_jax.config import declarations
@@ -65,7 +65,7 @@ def test_it_has_every_option_command_and_public_name(site):
     assert set(declarations()) <= Page(site / "options.html").ids
     assert set(commands()) <= Page(site / "commands.html").ids
     assert "usage: dtn-jax train --config" in (site / "commands.html").read_text()
-    for name, page in api_pages.PAGES.items():
+    for name, page in PAGES.items():
         ids = Page(site / f"api/{name}.html").ids
         for module in page.modules:
             assert f"dtn_jax.{module}" in ids

@@ -3,6 +3,8 @@
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
 #                 docs/faults.md and experiments/results/benchmark/faults.json
+# make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
+#                 shows it at http://127.0.0.1:8000 and follows changes
 # make compiled   the compilers of TPUs and GPUs, about 3 GB, into .venv-compiled: for the suite
 #                 `compiled` and its tests, which are skipped without. COMPILED_VENV=FOLDER, given to
 #                 make or set in the environment, names another virtual environment.
@@ -21,6 +23,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 INSTALLED := $(VENV)/.installed-$(VERSION)
 TESTABLE := $(VENV)/.testable-$(VERSION)
+DOCUMENTED := $(VENV)/.documented-$(VERSION)
 WORKERS ?= auto
 export COMPILED_VENV ?= .venv-compiled
 COMPILERS := $(COMPILED_VENV)/.installed-$(VERSION)
@@ -29,7 +32,7 @@ BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all test-faults compiled beam onnx lint format release-check clean
+.PHONY: demo test test-all test-faults docs docs-serve compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
@@ -66,6 +69,20 @@ $(TESTABLE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+$(DOCUMENTED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# The theme would print what it thinks of a coming version of mkdocs.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
+
+docs: $(DOCUMENTED)
+	$(MKDOCS) build --quiet
+	@echo "The site is in site/. Open site/index.html"
+
+docs-serve: $(DOCUMENTED)
+	$(MKDOCS) serve
+
 compiled: $(COMPILERS)
 
 $(COMPILERS): pyproject.toml constraints.txt
@@ -90,7 +107,7 @@ $(ONNX): pyproject.toml constraints.txt
 	touch $@
 
 release-check:
-	PYTHON=$(PYTHON) release/check.sh
+	PYTHON=$(PYTHON) .ci/release_check
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site

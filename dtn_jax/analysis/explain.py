@@ -110,6 +110,7 @@ def importances(
     group: Int[np.ndarray, " B"] | None,
     bar: Bar,
 ) -> dict[str, Importance]:
+    """{method: how important each field is to each of `measured`}, of the methods of `settings`."""
     fields, plain = passes.run.schema.read_names, passes.plain()
     found = {}
     for method in settings.methods:
@@ -135,6 +136,7 @@ def importances(
 
 
 def method_facts(found: Importance, between: rank.Divergence) -> dict:
+    """What `importance.json` holds of a method."""
     names = found.fields
     by_key = {
         key: {

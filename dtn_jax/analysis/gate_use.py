@@ -143,6 +143,7 @@ def relations(use: Use, tasks: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def shares(weights: Mapping[str, float]) -> dict[str, float]:
+    """Each weight's size over the sum of all sizes."""
     total = sum(map(abs, weights.values()))
     return {source: abs(weight) / max(total, 1e-30) for source, weight in weights.items()}
 

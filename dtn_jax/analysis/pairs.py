@@ -148,11 +148,13 @@ def term_squares(
 
 
 def block_norms(kernel: Float[Array, "W W"], size: tuple[int, int]) -> Float[np.ndarray, "F F"]:
+    """The Frobenius norm of the block between each two fields; `size` is (fields, width)."""
     blocks = np.asarray(kernel, np.float64).reshape(*size, *size)
     return np.sqrt((blocks**2).sum(axis=(1, 3)))
 
 
 def paired(blocks: Float[np.ndarray, "F F"]) -> Float[np.ndarray, "F F"]:
+    """One strength a pair, both directions as √(a² + b²); 0 of a field with itself."""
     both = np.sqrt(blocks.astype(np.float64) ** 2 + blocks.T.astype(np.float64) ** 2)
     np.fill_diagonal(both, 0)
     return both

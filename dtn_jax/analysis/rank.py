@@ -64,6 +64,13 @@ def drawn(found: Importance, count: int, seed: int) -> Float[np.ndarray, "N F K"
 
 
 def divergence(found: Importance, seed: int = 0, draws: int = DRAWS) -> Divergence:
+    """How far each two keys disagree in the order of fields by importance.
+
+    Args:
+      found: the importance of fields by key.
+      seed: of the draws.
+      draws: from the errors of each mean, for intervals and for `itself`.
+    """
     one, other = (drawn(found, draws, s).swapaxes(1, 2) for s in (2 * seed, 2 * seed + 1))
     by_key = found.mean.T
     count = len(found.keys)

@@ -57,10 +57,12 @@ def segments(
 
 
 def large(found: Segments) -> Segments:
+    """Those of at least FEWEST rows."""
     return {name: mask for name, mask in found.items() if mask.sum() >= FEWEST}
 
 
 def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
+    """Quarters of the rows, by how many rows their group has here; equal groups stay together."""
     _, which, counts = np.unique(group, return_inverse=True, return_counts=True)
     rows = counts[which]
     edges = np.unique(np.quantile(rows, [0.25, 0.5, 0.75], method="lower"))
@@ -77,6 +79,15 @@ def by_activity(group: Int[np.ndarray, " B"]) -> Segments:
 def by_value(
     ids: Int[np.ndarray, " B"], named: Callable[[Sequence[int]], Mapping[int, str]]
 ) -> Segments:
+    """A segment for each of the most frequent ids, by its name, and one for all rarer ones.
+
+    Args:
+      ids: of each row, in the field's vocabulary.
+      named: from ids to their names.
+
+    Raises:
+      UserError: there are no rows.
+    """
     values, counts = np.unique(ids, return_counts=True)
     if not len(values):
         raise UserError("no row to make segments of")

@@ -10,7 +10,7 @@ whole batch, times its `loss.task_weights`:
    they are known before its backward pass and the same in every part of the batch; `learned` moves
    by the gradient at the losses of the whole batch, once.
 2. From gradients. Of the T gradients g_t of weights_t L_t with respect to the rows that the batch
-   looks up in the view `shared`, as many as the batch has, it sees the Gram matrix <g_t, g_s> over
+   looks up in the view `shared`, as many as the batch has, it sees the Gram matrix g_t · g_s over
    the whole batch, and answers with coefficients c_t: those rows get Σ_t c_t g_t. Published
    methods (PCGrad, MGDA, CAGrad, GradVac, Nash-MTL) need no more. Dense parameters, codebooks and
    the views of single tasks keep the plain sum of the tasks' gradients.

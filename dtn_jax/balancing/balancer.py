@@ -39,7 +39,7 @@ class Balancer:
         """What each task's gradient is multiplied by.
 
         Args:
-          gram: the products <g_t, g_s> of the tasks' gradients.
+          gram: the products g_t · g_s of the tasks' gradients.
           key: of this step, for methods that draw.
         """
         return jnp.ones(len(gram))

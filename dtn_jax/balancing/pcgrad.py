@@ -18,7 +18,7 @@ class PCGrad(Balancer):
 
         v = g_i;   for j ≠ i in random order, where <v, g_j> < 0:   v -= <v, g_j> / |g_j|² g_j
 
-    v stays a sum a_1 g_1 + ... + a_T g_T, so <v, g_j> is a · gram[:, j], and only a is computed.
+    v stays a sum a_1 g_1 + ... + a_T g_T, so `<v, g_j>` is a · gram[:, j], and only a is computed.
     """
 
     reads_gradients: ClassVar[bool] = True

@@ -240,6 +240,7 @@ def _write_checksums(manager: ocp.CheckpointManager, step: int) -> None:
 
 
 def weights_of(state: State) -> dict:
+    """What a model scores with: parameters, tables and statistics."""
     weights = {"params": state.params, "tables": state.tables}
     return weights | ({"model_state": state.model_state} if state.model_state else {})
 

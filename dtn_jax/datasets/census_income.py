@@ -143,6 +143,7 @@ def locate(folder: pathlib.Path) -> dict[str, pathlib.Path] | None:
 
 
 def read_all(files: dict[str, pathlib.Path]) -> dict[str, pl.DataFrame]:
+    """The raw rows of each split, checked to be the published ones."""
     return {split: read(path, *OFFICIAL[split]) for split, path in files.items()}
 
 
@@ -209,6 +210,7 @@ def digest(frame: pl.DataFrame) -> str:
 
 
 def read_parquet(path: pathlib.Path) -> pl.DataFrame:
+    """Its rows; raises UserError where the file cannot be read."""
     try:
         return pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -76,7 +76,7 @@ def auc_standard_error(
       scores, labels: as `auc`.
 
     Returns:
-      >= 0; the 95 % interval is auc +- 1.96 times it. None with fewer than two of a class.
+      At least 0; the 95 % interval is auc +- 1.96 times it. None with fewer than two of a class.
 
     Raises:
       ValueError: wrong input (see inputs.py).

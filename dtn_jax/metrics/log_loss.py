@@ -22,7 +22,7 @@ def log_loss(
       weights: `[B]`, >= 0.
 
     Returns:
-      >= 0; None without examples. Defined when only one class is there.
+      At least 0; None without examples. Defined when only one class is there.
 
     Raises:
       ValueError: wrong input (see inputs.py).

@@ -21,7 +21,7 @@ def normalised_entropy(rows: Rows) -> float | None:
     Below 1: better than the base rate; it compares tasks and days of unequal rates.
 
     Returns:
-      >= 0; None where the rows are of one class.
+      At least 0; None where the rows are of one class.
     """
     rate = mean(rows.labels, rows.weights)
     if rate is None or rows.labels.all() or not rows.labels.any():

@@ -110,6 +110,7 @@ def _quotient(s: Float[np.ndarray, "R C"]) -> Float[np.ndarray, " R"]:
 
 
 def weights_of(rows: Rows) -> Float[np.ndarray, " N"]:
+    """The rows' weights; ones where all count the same."""
     return np.ones(len(rows.scores)) if rows.weights is None else rows.weights
 
 

@@ -14,7 +14,7 @@ def predicted_observed(rows: Rows) -> float | None:
     2, call calibration: 1 where the mean is right, above 1 where too much is promised.
 
     Returns:
-      >= 0; None without positives.
+      At least 0; None without positives.
     """
     rate = mean(rows.labels, rows.weights)
     return mean(rows.once(probabilities_of), rows.weights) / rate if rate else None

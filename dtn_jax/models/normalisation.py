@@ -57,7 +57,7 @@ def _masked_sum(x: Float[Array, "B W"], row_mask: Bool[Array, " B"]) -> Float[Ar
 
 
 class Normalisation(nn.Module):
-    """`kind` is one of NORMALISATIONS; `batch` and `layer` have 2*F*D trainable parameters."""
+    """`kind` is one of NORMALISATIONS; `batch` and `layer` have 2 F D trainable parameters."""
 
     kind: str = "none"
 

@@ -58,6 +58,7 @@ WITH_NUMBERS = (Standardise, Vector)  # an example holds numbers beside the id
 
 
 def needs_fitting(encoder: Encoder) -> bool:
+    """Whether the encoder learns anything from train rows."""
     if isinstance(encoder, Vector):
         return encoder.standardise
     return not isinstance(encoder, Identity)
@@ -143,6 +144,8 @@ def field(name: str, encoder: Encoder) -> Field:
 
 
 def to_json(encoders: Mapping[str, Encoder]) -> str:
+    """Encoders by column, as text that `from_json` reads."""
+
     def options(encoder: Encoder) -> dict:  # not asdict, which copies millions of values
         return {f.name: getattr(encoder, f.name) for f in dataclasses.fields(encoder)}
 

@@ -18,7 +18,7 @@ from dtn_jax.options import option
 class DCNv2(nn.Module):
     """x_{l+1} = x_0 * (x_l W + b) + x_l;  f = x_L W_o + b_o.
 
-    With a rank r > 0 the cross matrix is W = V U, V [F*D, r] and U [r, F*D].
+    With a rank r > 0 the cross matrix is W = V U, V `[F*D, r]` and U `[r, F*D]`.
     """
 
     width: int

@@ -80,6 +80,7 @@ def name_of(out: pathlib.Path) -> str:
 
 
 def save(out: pathlib.Path, text: str, replace: bool) -> None:
+    """Writes a schema file; raises UserError where another one is there and `replace` is False."""
     if out.exists() and not replace:
         try:
             same = out.read_text() == text

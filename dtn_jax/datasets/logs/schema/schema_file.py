@@ -72,6 +72,7 @@ def loads(text: str, path: str = "schema.yaml") -> Spec:
 
 
 def read(root: yaml_lines.Node) -> Spec:
+    """A checked Spec from a schema file's tree; raises UserError with the file and the line."""
     given = parts.options(root, keys.FILE, "the schema file")
     for key in ("fields", "tasks"):
         if key not in given or not given[key].value:

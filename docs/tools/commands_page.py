@@ -1,0 +1,43 @@
+"""The page of commands: what each prints for --help."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from unittest import mock
+
+from dtn_jax.__main__ import commands
+from dtn_jax.config import shipped
+
+LEAD = """\
+# Commands
+
+`dtn-jax COMMAND` runs each from any folder; in a clone, `python -m experiments.COMMAND` does too.
+Below is what `dtn-jax COMMAND --help` prints. Options of a config, `--config.KEY`, have
+[a page of their own](options.md).
+"""
+WIDTH = "80"  # columns
+
+
+def page() -> str:
+    """Markdown."""
+    parts = [LEAD]
+    for name, does in commands().items():
+        parts.append(f"## `{name}` {{ #{name} }}\n\n{does}\n\n```text\n{help_of(name)}\n```\n")
+    return "\n".join(parts)
+
+
+def help_of(name: str) -> str:
+    """What `dtn-jax NAME --help` prints."""
+    module = shipped.module("experiments", name)
+    printed = io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {"COLUMNS": WIDTH}),
+        mock.patch.object(sys, "argv", [f"dtn-jax {name}", "--help"]),
+        contextlib.redirect_stdout(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        module.main(["--help"])
+    return printed.getvalue().strip()

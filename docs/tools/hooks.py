@@ -1,0 +1,40 @@
+"""What `mkdocs.yml` calls: equations become MathML, and pages are made from the code.
+
+Nothing of what is made is kept beside the pages; `make docs` makes it anew.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import api_pages
+import commands_page
+import options_page
+import repository_pages
+from mathml import Equations
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    config.markdown_extensions.append(Equations())
+    config.watch += [str(ROOT / name) for name in ("dtn_jax", "experiments", "CHANGELOG.md")]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    for path, text in made_pages().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def made_pages() -> dict[str, str]:
+    """{path in the site: Markdown}, of all pages that no file of docs/ holds."""
+    return {
+        "options.md": options_page.page(),
+        "commands.md": commands_page.page(),
+        **api_pages.pages(),
+        **repository_pages.pages(),
+    }

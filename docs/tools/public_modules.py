@@ -1,0 +1,213 @@
+"""Which modules of dtn_jax are public, by page of the API.
+
+Public is, of each module here, every class and function whose name has no leading underscore, or,
+of one with `__all__`, what that names. A module that is not here may change without notice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page: its title, what it is for, the modules of dtn_jax that it shows."""
+
+    title: str
+    words: str
+    modules: tuple[str, ...]
+
+
+PAGES = {
+    "training": Page(
+        "Training and evaluating",
+        "`train` is a whole run. The others are its parts, for loops of your own.",
+        (
+            "train",
+            "run",
+            "replicas",
+            "results",
+            "evaluate",
+            "selection",
+            "timetable",
+            "state",
+            "step",
+            "gradients",
+            "optimizers",
+            "checkpoint",
+            "checkpoint.start_from",
+            "workdir.found",
+        ),
+    ),
+    "config": Page(
+        "Configs and options",
+        "How options are declared, how configs are loaded and checked, how your own files join.",
+        ("config", "config.identity", "config.plugins", "options", "errors"),
+    ),
+    "data": Page(
+        "Data sets",
+        "What a model sees of data, and what to write for a data set of your own.",
+        (
+            "schema",
+            "field",
+            "datasets.preparation.builder",
+            "datasets.preparation.catalog",
+            "datasets.preparation.prepared",
+            "datasets.preparation.encoders",
+            "datasets.preparation.vocabulary",
+            "datasets.preparation.numbers",
+            "datasets.preparation.bags",
+            "datasets.preparation.vectors",
+            "datasets.preparation.records",
+        ),
+    ),
+    "logs": Page(
+        "Logs and schema files",
+        "What `dtn-jax prepare` does with logs, as functions.",
+        (
+            "datasets.logs.prepare",
+            "datasets.logs.builder",
+            "datasets.logs.infer.infer",
+            "datasets.logs.schema.schema_file",
+            "datasets.logs.schema.spec",
+            "datasets.description.describe",
+        ),
+    ),
+    "sets": Page(
+        "Built-in data sets",
+        "The builders behind `data.dataset`.",
+        (
+            "datasets.adult",
+            "datasets.census_income",
+            "datasets.ali_ccp.builder",
+            "datasets.kuairand.builder",
+            "datasets.public.aliexpress",
+            "datasets.public.kuairand_pure",
+            "datasets.public.movielens",
+            "datasets.synthetic.builder",
+            "datasets.synthetic.funnel",
+            "datasets.synthetic.known_answer",
+        ),
+    ),
+    "models": Page(
+        "Models",
+        "What passes between data and models, and the parts that architectures are made of.",
+        (
+            "interface",
+            "models.build",
+            "models.groups",
+            "models.gates",
+            "models.tower",
+            "models.layers",
+            "models.dropout",
+            "models.normalisation",
+            "models.vectors",
+            "models.numbers.autodis",
+            "models.numbers.periodic",
+            "models.numbers.piecewise_linear",
+            "models.histories.pooling",
+            "models.histories.din",
+            "models.histories.target_attention",
+            "models.histories.bst",
+            "models.flops",
+        ),
+    ),
+    "architectures": Page(
+        "Architectures and experts",
+        "Who reads which experts, and the experts themselves.",
+        (
+            "models.architectures.architecture",
+            "models.architectures.dtn",
+            "models.architectures.shared_bottom",
+            "models.architectures.single_task",
+            "models.architectures.mmoe",
+            "models.architectures.ple",
+            "models.architectures.esmm",
+            "models.architectures.aitm",
+            "models.architectures.stem",
+            "models.architectures.adatt",
+            "models.experts",
+            "models.experts.mlp",
+            "models.experts.gdcn",
+            "models.experts.masknet",
+            "models.experts.hcnet",
+            "models.experts.dcnv2",
+        ),
+    ),
+    "losses": Page(
+        "Losses and balancing",
+        "What a row of a task costs, and how much each task pulls.",
+        (
+            "losses",
+            "losses.by_task",
+            "losses.cross_entropy",
+            "losses.squared_error",
+            "losses.huber",
+            "losses.focal",
+            "losses.log_normal",
+            "losses.weighted_logistic",
+            "losses.ordinal",
+            "losses.d2q",
+            "losses.pairwise",
+            "balancing",
+            "balancing.balancer",
+            "balancing.uncertainty",
+            "balancing.pcgrad",
+        ),
+    ),
+    "metrics": Page(
+        "Metrics and statistics",
+        "Numbers of a task's scores, each usable alone on NumPy arrays, and tests of differences.",
+        (
+            "metrics",
+            "metrics.metric",
+            "metrics.scores",
+            "metrics.selected",
+            "metrics.auc",
+            "metrics.gauc",
+            "metrics.log_loss",
+            "metrics.normalised_entropy",
+            "metrics.predicted_observed",
+            "metrics.calibration",
+            "metrics.average_precision",
+            "metrics.ndcg",
+            "metrics.mrr",
+            "metrics.recall_at_k",
+            "metrics.regression",
+            "metrics.xauc",
+            "metrics.intervals",
+            "metrics.paired",
+            "metrics.significance",
+        ),
+    ),
+    "analysis": Page(
+        "Analysis",
+        "What a trained model uses, task by task, and how tasks agree.",
+        (
+            "analysis.explain",
+            "analysis.importance",
+            "analysis.bayes",
+            "analysis.rank",
+            "analysis.segments",
+            "analysis.gate_use",
+            "analysis.conflict",
+            "analysis.pairs",
+            "analysis.finished",
+            "analysis.replay",
+            "analysis.watch",
+        ),
+    ),
+    "export": Page(
+        "Exported models and serving",
+        "Write a model, load it, score rows. `dtn_jax.export.load` needs no training code.",
+        (
+            "export",
+            "export.encoding",
+            "export.score_files",
+            "export.fit_calibration",
+            "export.write.model",
+            "export.serve.process",
+            "export.serve.limits",
+        ),
+    ),
+}

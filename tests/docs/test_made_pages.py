@@ -1,0 +1,80 @@
+"""Pages that are made: every option and every public name has its place."""
+
+import ast
+import importlib
+import inspect
+import re
+
+import api_pages
+import options_page
+import pytest
+import repository_pages
+from public_modules import PAGES
+
+from dtn_jax.config import declarations
+
+MODULES = [(name, module) for name, page in PAGES.items() for module in page.modules]
+
+
+def defined(module):
+    """{name: its docstring}, of the public classes and functions in a module's source."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(f"dtn_jax.{module}")))
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    nodes = [node for node in tree.body if isinstance(node, kinds)]
+    return {node.name: ast.get_docstring(node) for node in nodes if node.name[0] != "_"}
+
+
+def test_every_option_has_a_heading_with_default_and_meaning():
+    parts = re.split(r"^##+ ", options_page.page(), flags=re.M)
+    entries = {found[1]: part for part in parts if (found := re.match(r"`(.+)` \{ #\1 \}\n", part))}
+    for key, found in declarations().items():
+        assert f"Default `{found.option.default or repr(found.option.default)}`" in entries[key]
+        assert (
+            re.sub(r"\W", "", found.option.help).lower() in re.sub(r"\W", "", entries[key]).lower()
+        )
+    sections = {key.partition(".")[0] for key in declarations() if "." in key}
+    assert sections <= set(re.findall(r"^## .* \{ #([a-z]+) \}$", "## ".join(parts), re.M))
+
+
+def test_options_stand_below_whose_they_are():
+    page = options_page.page()
+    dtn = page.partition("## Options of `dtn` {")[2].partition("\n## ")[0]
+    assert "### `model.fusion`" in dtn
+    assert "### `model.dtn.tsn`" in dtn
+    assert "### `model.ple" not in dtn
+
+
+def test_help_reads_as_it_is_written():
+    assert options_page.prose("a '*b*' of *c*, d_e <f>") == r"a `*b*` of \*c\*, d\_e &lt;f&gt;"
+    assert options_page.prose("the set's, or the data's; '' is $X") == (
+        "the set's, or the data's; `''` is \\$X"
+    )
+
+
+@pytest.mark.parametrize(("page", "module"), MODULES, ids=[module for _, module in MODULES])
+def test_public_names_are_shown_and_say_what_they_are(page, module):
+    text = api_pages.page(PAGES[page])
+    block = text.partition(f"::: dtn_jax.{module}\n")[2].partition("\n:::")[0]
+    shown = re.search(r"members: (?:false|\[(.*)\])", block)[1] or ""
+    assert set(defined(module)) <= {name.strip() for name in shown.split(",")}
+    assert [name for name, told in defined(module).items() if not told] == []
+    assert importlib.import_module(f"dtn_jax.{module}").__doc__
+
+
+def test_a_name_that_a_package_passes_on_is_shown():
+    assert "load" in api_pages.public(importlib.import_module("dtn_jax.export"))
+    assert "Metric" not in api_pages.public(importlib.import_module("dtn_jax.metrics"))
+
+
+def test_links_of_the_roots_files_are_those_of_the_site():
+    text = "[a](docs/b.md#x), [c](CHANGELOG.md), [d](Makefile), [e](https://f.g), ![h](docs/i.png)"
+    assert repository_pages.mended(text) == (
+        "[a](b.md#x), [c](changelog.md), d, [e](https://f.g), ![h](i.png)"
+    )
+
+
+def test_a_notebook_is_a_page():
+    words, code = "# %% [markdown]\n# # Title\n#\n# Words.\n\n", "# %%\nx = 1\nprint(x)\n\n"
+    text = f"{words}{code}# %% [markdown]\n# End.\n"
+    expected = "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\nEnd."
+    assert repository_pages.notebook(text) == expected

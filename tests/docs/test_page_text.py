@@ -1,0 +1,75 @@
+"""README and the pages of docs/: headings, pictures, links, spelling."""
+
+import pathlib
+import re
+
+import public_modules
+import pytest
+import repository_pages
+
+ROOT = pathlib.Path(__file__).parents[2]
+OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
+PAGES = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]
+MADE = {"options.md", "commands.md", "api/index.md", *repository_pages.FILES.values()}
+MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
+MADE |= {f"notebooks/{path.stem}.md" for path in ROOT.glob(f"{repository_pages.NOTEBOOKS}/*.py")}
+
+FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+IZE = (
+    "categori|characteri|customi|emphasi|generali|initiali|locali|maximi|memori|minimi|normali|"
+    "optimi|organi|parallel?i|parameteri|penali|priori|quanti|randomi|recogni|regulari|seriali|"
+    "standardi|summari|synchroni|tokeni|utili|vectori|visuali"
+)
+AMERICAN = re.compile(
+    rf"\b(?:un|de|re)?(?:{IZE})z\w*"
+    r"|\b(?:behavior|color|favor|neighbor|honor|center|gray|artifact|analyz)\w*"
+    r"|\b(?:label|model|cancel|travel)(?:ed|ing)\b",
+    re.I,
+)
+TERMS = re.compile(r"\b(?:optimizer|initializer)s?\b", re.I)  # of the field, as they are
+
+named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def prose(text: str) -> str:
+    """Without code, comments, addresses, and quotations: titles of papers."""
+    for code in (FENCE, r"<!--.*?-->", r"`[^`]*`", r"\]\([^)]*\)", r"https?://\S+", r'"[^"]*"'):
+        text = re.sub(code, " ", text, flags=re.S) if isinstance(code, str) else code.sub("", text)
+    return text
+
+
+@named
+def test_one_heading_names_the_page(path):
+    text = FENCE.sub("", path.read_text())
+    assert len(re.findall(r"^# \S", text, re.M)) == 1
+
+
+@named
+def test_a_picture_says_what_is_seen_and_has_a_caption(path):
+    text = FENCE.sub("", path.read_text())
+    for found in PICTURE.finditer(text):
+        words, picture = found.groups()
+        assert (path.parent / picture).is_file(), picture
+        assert len(words.split()) >= 4, f"{picture}: alternative text {words!r}"
+        caption = text[found.end() :].strip().partition("\n\n")[0].strip()
+        assert re.fullmatch(r"\*[^*].*\*", caption, re.S), f"{picture}: no caption below"
+
+
+@named
+def test_links_lead_somewhere(path):
+    text = FENCE.sub("", path.read_text())
+    for target in LINK.findall(text):
+        file = target.partition("#")[0]
+        if not file or re.match(r"https?:|mailto:", target):
+            continue
+        place = (path.parent / file).resolve()
+        made = {(ROOT / "docs" / page).resolve() for page in MADE}
+        assert place.exists() or place in made, target
+
+
+@named
+def test_spelling_is_british(path):
+    words = [found[0] for found in AMERICAN.finditer(prose(path.read_text()))]
+    assert not [word for word in words if not TERMS.fullmatch(word)]

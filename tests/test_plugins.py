@@ -187,8 +187,7 @@ def get_config(argument):
 """
     (tmp_path / "config.py").write_text(text)
     monkeypatch.chdir(tmp_path)
-    config = load_config("config.py")
-    assert config.plugins == plugins.load("mine.py")
+    assert load_config("config.py").plugins == plugins.load("mine.py")
 
 
 def test_the_command_adds_to_those_of_the_config_file(write_plugin):

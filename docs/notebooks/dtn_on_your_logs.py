@@ -134,10 +134,9 @@ for name in MODELS:
 # %% [markdown]
 # ## Is the difference real?
 #
-# Two things could make another difference: other test rows, and other seeds. Both are drawn
-# again, thousands of times; whole users are drawn, because the rows of a user are not
-# independent. `order` has few positives: below 100 of them, no difference is called significant.
-
+# Two things could make another difference: other test rows, and other seeds. Both are drawn again,
+# thousands of times; whole users are drawn, because the rows of a user are not independent. Below
+# 100 positives the rows say too little, and no difference should be called significant.
 
 # %%
 def drawn_of(workdir):
@@ -169,7 +168,8 @@ figure.savefig(HOME / "differences.png")
 plt.show()
 
 # %% [markdown]
-# An interval that holds 0 says: with these rows and seeds, the two cannot be told apart. More
+# An interval that holds 0 says: with these rows and seeds, the two cannot be told apart. DTN has
+# three groups of experts more here, so part of what it gains may be its size. More
 # seeds narrow the part that training makes; more test rows narrow the rest.
 #
 # ## Score new rows

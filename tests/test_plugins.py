@@ -175,6 +175,21 @@ def get_config(argument):
     assert checked_config(config).model.heads.count == 2
 
 
+def test_a_config_file_may_name_it_from_the_working_directory(tmp_path, monkeypatch):
+    shutil.copy(EXAMPLE, tmp_path / "mine.py")
+    text = """
+from configs import adult
+
+def get_config(argument):
+    config = adult.get_config()
+    config.plugins = "mine.py"
+    return config
+"""
+    (tmp_path / "config.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert load_config("config.py").plugins == plugins.load("mine.py")
+
+
 def test_the_command_adds_to_those_of_the_config_file(write_plugin):
     other = write_plugin(HEADS.replace('"heads"', '"others"'))
     spec = f"configs/adult.py:heads,plugins={EXAMPLE}"

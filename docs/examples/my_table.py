@@ -1,9 +1,9 @@
 from ..protocol import RIVALS, Protocol, entry
 
 PROTOCOL = Protocol(
-    config="configs/logs.py:schema=shop.yaml,plugins=my_model.py",
+    config="configs/adult.py:plugins=my_model.py",  # `common`, `trials`, `seeds`, ... have defaults
     entries={
-        "dtn": entry("dtn", "gdcn+masknet"),
+        "dtn": entry("dtn", "gdcn+mlp"),
         "mine": entry("soft_mmoe", "mlp*4"),
         "mmoe": RIVALS["mmoe"],
     },

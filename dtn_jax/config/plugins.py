@@ -48,7 +48,7 @@ def use(config: ConfigDict, files: str) -> None:
                         config[key][name] = own
         before = config.get("plugins", "")
         parts = [p.strip() for p in f"{before},{text}".split(",") if p.strip()]
-        config.plugins = ",".join({PART.fullmatch(p)["path"]: p for p in parts}.values())
+        config.plugins = ",".join({_place(PART.fullmatch(p)["path"]): p for p in parts}.values())
 
 
 def load(files: str) -> str:
@@ -61,9 +61,13 @@ def load(files: str) -> str:
     return ",".join(_load(part.strip()) for part in files.split(",") if part.strip())
 
 
+def _place(name: str) -> pathlib.Path:
+    return pathlib.Path(name).expanduser().absolute()
+
+
 def _load(part: str) -> str:
     name, expected = PART.fullmatch(part).group("path", "sha")
-    path = pathlib.Path(name).expanduser().absolute()
+    path = _place(name)
     if not path.is_file():
         raise UserError(f"plug-in {name} is not there (looked for {path})")
     source = path.read_bytes()

@@ -1,0 +1,161 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+# ---
+
+# %% [markdown]
+# # Do your tasks disagree about features?
+#
+# DTN gives each task feature interactions of its own. That can help where tasks read the same
+# fields differently. Before you pay for it, ask your data: which fields does each task depend on,
+# and do the tasks differ by more than noise? The notebook trains DTN on the included `adult` set
+# and answers that, in a few minutes; one line takes your own run instead.
+
+# %%
+import os
+import pathlib
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dtn_jax.analysis.explain import Settings, explain
+from dtn_jax.analysis.finished import best_state, read_history
+from dtn_jax.config import load_config
+from dtn_jax.run import build_run
+from dtn_jax.train import train
+
+SMALL = os.environ.get("DTN_NOTEBOOK") == "small"  # for a test: minutes become seconds
+STEPS, ROWS, REPEATS = (10, 2_100, 2) if SMALL else (0, 20_000, 5)  # 0 steps: all epochs
+HOME = pathlib.Path("do_your_tasks_disagree")
+PICTURES = HOME / "pictures"
+PICTURES.mkdir(parents=True, exist_ok=True)
+
+# %% [markdown]
+# ## Train DTN
+#
+# Two tasks on the same people: is the income above 50K, and did they never marry? For your own
+# run, write its config and folder here: a finished run is not trained again. With
+# `analysis.rows`, training also logs how gates and gradients develop.
+
+# %%
+config = load_config("configs/adult.py:dtn,quick")
+config.train.max_steps = STEPS
+workdir = HOME / "run"
+results = train(config, workdir)
+for key, found in results["test"].items():
+    print(f"{key:20} AUC {found['auc']:.4f}, {found['positives']:,} positives")
+
+# %% [markdown]
+# ## Ask the run
+#
+# `explain` reads validation rows and the state that was kept. Permutation importance is the drop
+# of a task's AUC when a field's values are shuffled among the rows: what the *model* loses
+# without the field. It is not what the world would lose: of two fields that say the same, a model
+# may use either.
+
+# %%
+run = build_run(config)
+state, step = best_state(run, workdir)
+settings = Settings(methods=("permutation",), rows=ROWS, repeats=REPEATS)
+found = explain(run, state, settings, read_history(workdir), PICTURES)
+print(f"the state of step {step}, {found['rows']:,} validation rows")
+
+# %% [markdown]
+# ## Which fields does each task depend on?
+#
+# Each bar has its 95 % interval: how far another sample of as many rows would move it. Another
+# *training* may move it further; repeat with two or three seeds before you act on a small
+# difference.
+
+# %%
+method = found["methods"]["permutation"]
+tasks = list(method["importance"])
+fields = list(method["importance"][tasks[0]])
+means = np.array([[method["importance"][t][f]["mean"] for f in fields] for t in tasks])
+errors = np.array([[method["importance"][t][f]["error"] for f in fields] for t in tasks])
+order = np.argsort(means.max(axis=0))
+
+figure, axes = plt.subplots(figsize=(7, 0.4 * len(fields) + 1), layout="constrained")
+for at, task in enumerate(tasks):
+    height = 0.8 / len(tasks)
+    places = np.arange(len(fields)) + (at - (len(tasks) - 1) / 2) * height
+    axes.barh(places, means[at, order], height, xerr=1.96 * errors[at, order], label=task)
+axes.set_yticks(range(len(fields)), [fields[f] for f in order])
+axes.set_xlabel("drop of AUC when the field is permuted")
+axes.legend()
+figure.savefig(PICTURES / "importance.png")
+plt.show()
+
+# %% [markdown]
+# ## Do they disagree, beyond noise?
+#
+# The divergence of two tasks is 1 less the Spearman correlation of their importances: 0 where
+# they rank the fields alike, 1 where the ranks have nothing to do with each other, 2 where one is
+# the reverse of the other. Noise alone makes some: the importances of fields that do not matter
+# are shuffled from sample to sample. So beside it stands what *one* task has with itself, on two
+# independent samples.
+
+# %%
+divergence = method["divergence"]
+value, low, high = (np.array(divergence[part], float) for part in ("value", "low", "high"))
+itself = np.array(divergence["itself"], float)
+disagree = []
+for i, one in enumerate(tasks):
+    for j in range(i + 1, len(tasks)):
+        noise = max(itself[i], itself[j])
+        beyond = low[i, j] > noise
+        disagree += [(one, tasks[j])] if beyond else []
+        print(
+            f"{one} and {tasks[j]}: {value[i, j]:.2f} ({low[i, j]:.2f} to {high[i, j]:.2f}), "
+            f"noise alone {noise:.2f}: {'they disagree' if beyond else 'no more than noise'}"
+        )
+
+# %% [markdown]
+# ## Does the model act on it?
+#
+# Gates weigh experts for each row. If a gate's weights are nearly equal in every row, it does not
+# choose. `evenness` is the mean entropy of a row's weights over that of equal weights: at 98 % or
+# more, the gate hardly chooses, whatever the importances say. Then the task groups differ because
+# their *experts* have learned different things, or they do not differ at all.
+
+# %%
+gates = found["gates"]
+for gate, evenness in gates["evenness"].items():
+    use = ", ".join(f"{expert} {weight:.0%}" for expert, weight in gates["use"][gate].items())
+    print(f"{gate}: evenness {evenness:.1%}; {use}")
+for line in gates["collapse"]:
+    print("collapse:", line)
+
+# %% [markdown]
+# ## Do their gradients conflict?
+#
+# At the embeddings that tasks share, two gradients may point apart. A cosine below 0, with its
+# whole interval, says that what helps one task hurts the other, on this state.
+
+# %%
+for pair, cosine in found["conflict"].items():
+    print(f"{pair}: cosine {cosine['mean']:+.2f} ± {cosine['half']:.2f}")
+
+# %% [markdown]
+# ## What to do with it
+
+# %%
+if disagree:
+    print("Tasks disagree:", "; ".join(" and ".join(pair) for pair in disagree))
+    print("Worth trying: dtn with diverse experts, stem (embeddings of each task's own), ple.")
+else:
+    print("No disagreement beyond noise: try shared_bottom or mmoe first; they cost less.")
+
+# %% [markdown]
+# Disagreement is a reason to try, not a result. Whether task-specific interactions pay is a
+# comparison of tuned models on several seeds: `dtn-jax paper_tables --table=overall`, and
+# `--table=interactions` for the same experts in every routing. On census-income the tasks
+# disagree, and yet no routing with the same experts is significantly better than another: see
+# [results](../results.md).
+#
+# - [Importance by task](../importance.md): the same as a command, with two more methods and
+#   pictures by user segment.
+# - [The idea](../idea.md): what DTN does with tasks that disagree.

@@ -1,0 +1,160 @@
+"""The examples of docs/extend: short, on their pages, and right against NumPy."""
+
+import datetime
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import page_commands
+import polars as pl
+import pytest
+from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
+from example_files import FOLDER, KINDS, ROOT, load
+
+from dtn_jax.config import checked_config, load_config, plugins
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.losses.cross_entropy import CrossEntropy
+from dtn_jax.metrics import Rows
+from dtn_jax.train import train
+from experiments.tables import protocol_files
+
+pytestmark = pytest.mark.usefixtures("unload", "quick_to_compile")
+LONGEST = 40  # lines that a reader takes in at once
+LINE = '--8<-- "docs/examples/{}"\n'
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+def test_it_is_short_and_on_a_page(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
+    pages = [page.read_text() for page in (ROOT / "docs/extend").glob("*.md")]
+    assert sum(page.count(LINE.format(path.name)) for page in pages) == 1
+
+
+def test_readme_shows_the_same_model():
+    """As text, because other viewers include no files."""
+    shown = page_commands.python("README.md")
+    assert shown.count((FOLDER / "my_model.py").read_text()) == 1
+
+
+def test_the_architecture_is_a_gate_with_a_temperature(precision, model):
+    load("my_model")
+    built = model(
+        PAIR,
+        architecture="soft_mmoe",
+        soft_mmoe__temperature=0.5,
+        dtype=str(precision.dtype),
+    )
+    p, views = built.exact
+    x = views["shared"]
+    f = [mlp(p["shared"][f"mlp_{m}"], x) for m in range(2)]
+    got = built().logits
+    for task in PAIR.task_names:
+        weights = softmax(dense(p[f"gate_{task}"], x) / 0.5)
+        precision.assert_close(got[task], tower(p[f"tower_{task}"], weighted(weights, f)))
+
+
+@pytest.mark.parametrize("fields", [F, 1], ids=["fields", "a plain vector"])
+def test_the_expert_has_the_products_of_all_pairs(fields, precision, random_variables):
+    expert = load("my_expert")(width=8, hidden=(6,), dtype=precision.dtype)
+    e = np.random.default_rng(0).normal(size=(6, fields, 2))
+    given = jnp.asarray(e, precision.dtype), None, False
+    variables = random_variables(expert, *given, seed=1)
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
+    pairs = itertools.combinations(range(fields), 2)
+    products = [(e[:, i] * e[:, j]).sum(-1) for i, j in pairs]
+    x = np.column_stack([e.reshape(6, -1), *products])
+    expected = relu(dense(p["output"], relu(dense(p["hidden_0"], x))))
+    assert np.count_nonzero(expected)
+    precision.assert_close(expert.apply(variables, *given), expected)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_the_metric_is_the_mean_over_all_orders_of_equal_scores(weights):
+    """A row of weight k is k rows."""
+    compute, rng = load("my_metric").compute, np.random.default_rng(0)
+    scores, labels = rng.integers(0, 12, 60).astype(float), rng.random(60) < 0.3
+    times = 1 + scores.astype(int) // 3 if weights else np.ones(60, int)
+    rows = np.repeat(np.arange(60), times)
+    orders = rng.random((4000, len(rows)))
+    places = np.lexsort((orders, np.broadcast_to(-scores[rows], orders.shape)))
+    inside = np.clip(len(rows) / 10 - np.arange(len(rows)), 0, 1)
+    expected = (labels[rows][places] @ inside).mean() / labels[rows].sum()
+    given = Rows("binary", scores, labels, times.astype(float) if weights else None)
+    assert compute(given) == pytest.approx(expected, abs=0.003)
+    assert compute(Rows("binary", -np.arange(60.0), np.arange(60) < 6)) == 1
+    assert compute(Rows("binary", scores, np.zeros(60, bool))) is None
+
+
+def test_the_loss_is_cross_entropy_of_smoothed_labels():
+    owner, rng = load("my_loss"), np.random.default_rng(0)
+    z, y = rng.normal(size=20) * 3, (rng.random(20) < 0.5).astype(float)
+    p, smooth = 1 / (1 + np.exp(-z)), y + 0.2 * (0.5 - y)
+    expected = -smooth * np.log(p) - (1 - smooth) * np.log1p(-p)
+    expected[y == 1] *= 5  # what a positive weighs
+    given = jnp.asarray(z, jnp.float32), jnp.asarray(y, jnp.float32)
+    np.testing.assert_allclose(owner(share=0.2)(*given, 5.0), expected, rtol=1e-5)
+    np.testing.assert_allclose(owner(share=0.0)(*given, 5.0), CrossEntropy()(*given, 5.0))
+    far = jnp.array([-1e4, 1e4]), jnp.array([1.0, 0.0])
+    assert jnp.isfinite(jax.grad(lambda z: owner()(z, far[1], 1.0).sum())(far[0])).all()
+
+
+def test_the_data_set_joins_its_files_and_splits_by_day(tmp_path):
+    load("my_data")
+    raw = tmp_path / "raw/visits"
+    raw.mkdir(parents=True)
+    days = [datetime.date(2026, 3, 1) + datetime.timedelta(d) for d in range(9)]
+    n, numbers = 90, range(90)
+    visits = {
+        "visitor": [f"v{i % 7}" for i in numbers],
+        "item": [i % 4 for i in numbers],
+        "date": days * 10,
+        "click": [i % 2 for i in numbers],
+        "buy": [i % 2 * (i % 3 == 0) for i in numbers],
+    }
+    pl.DataFrame(visits).write_csv(raw / "visits.csv")
+    prices = [5.0, 1.0, 7.0, 3.0]
+    pl.DataFrame({"item": range(4), "price": prices}).write_csv(raw / "items.csv")
+    data = catalog.load("visits", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "raw"))
+    assert data.rows == {"train": 70, "validation": 10, "test": 10}
+    assert [task.upstream for task in data.schema.tasks] == [(), ("click",)]
+    test = SplitReader(data, "test").between(0, 10)
+    encoders = json.loads((data.folder / "encoders.json").read_text())
+    items = encoders["item"]["values"]
+    rank = {items.index(str(i)) + 1: sorted(prices).index(p) for i, p in enumerate(prices)}
+    by_price = {rank[item]: bucket for item, bucket in np.asarray(test.ids)[:, 1:].tolist()}
+    assert [by_price[r] for r in sorted(by_price)] == sorted(by_price.values())
+    assert len(set(by_price.values())) == len(by_price) > 1
+    assert np.asarray(test.labels)[:, 0].tolist() == [float(i % 2) for i in range(8, n, 9)]
+
+
+def test_the_config_file_and_the_protocol_name_them(monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    config = load_config("my_config.py:mmoe,seed=3")
+    assert (config.data.dataset, config.model.architecture, config.seed) == ("visits", "mmoe", 3)
+    checked_config(config)
+    entries = protocol_files.load(FOLDER / "my_table.py").entries
+    assert entries["mine"]["model.architecture"] == KINDS["my_model"][1]
+
+
+@pytest.mark.slow
+def test_they_train_together(prepared_dir, tmp_path, without_pictures):
+    config = load_config("configs/adult.py:quick")
+    files = [FOLDER / f"{name}.py" for name in KINDS if name != "my_data"]
+    plugins.use(config, ",".join(map(str, files)))
+    chosen = {
+        "model.architecture": "soft_mmoe",
+        "model.experts": "pnn+mlp",
+        "loss.tasks": "income=smoothed",
+        "loss.balancing": "equal_lengths",
+        "train.select": "income:captured",
+        "train.max_steps": 20,
+        "parallel.devices": 1,
+        "data.data_dir": prepared_dir,
+    }
+    config.update_from_flattened_dict(chosen)
+    found = train(config, tmp_path / "run")["test"]["income@all"]
+    assert found["auc"] > 0.6
+    assert 0.1 < found["captured"] < 0.5

@@ -1,0 +1,39 @@
+"""docs/notebooks run whole, each in a folder of its own, and say what they found."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from example_files import ROOT
+
+SAYS = {
+    "dtn_on_your_logs": ("rows in dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
+    "do_your_tasks_disagree": ("noise alone", "evenness", "cosine", "try"),
+}
+PICTURES = {
+    "dtn_on_your_logs": "differences.png",
+    "do_your_tasks_disagree": "pictures/importance.png",
+}
+
+
+def test_all_of_them():
+    assert {path.stem for path in (ROOT / "docs/notebooks").glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAYS)
+def test_it_runs(name, tmp_path, prepared_dir):
+    given = {"DTN_NOTEBOOK": "small", "DTN_DATA_DIR": prepared_dir, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, ROOT / f"docs/notebooks/{name}.py"],
+        cwd=tmp_path,
+        env=os.environ | given | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for words in SAYS[name]:
+        assert words in done.stdout
+    assert (tmp_path / name / PICTURES[name]).stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -236,13 +236,10 @@ def test_one_that_is_named_and_not_loaded():
         build_run(config)
 
 
-def test_readmes_files(tmp_path, monkeypatch):
+def test_the_examples_of_the_pages(tmp_path, monkeypatch):
     """The plug-in, and the protocol that puts it into a table."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (model,) = [block for block in blocks if "ARCHITECTURES =" in block]
-    (protocol,) = [block for block in blocks if "PROTOCOL =" in block]
-    (tmp_path / "my_model.py").write_text(model)
-    (tmp_path / "my_table.py").write_text(protocol)
+    for name in ("my_model.py", "my_table.py"):
+        shutil.copy(ROOT / "docs/examples" / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     found = protocol_files.load(tmp_path / "my_table.py")
     assert found.entries["mine"]["model.architecture"] in ARCHITECTURES

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -75,9 +76,7 @@ def test_it_works_from_any_folder(unpacked, prepared_dir, tmp_path):
     for name in ("configs", "experiments"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('a decoy')")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (model,) = [block for block in blocks if "ARCHITECTURES =" in block]
-    (tmp_path / "my_model.py").write_text(model)
+    shutil.copy(ROOT / "docs/examples/my_model.py", tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", USE],
         cwd=tmp_path,

@@ -138,6 +138,7 @@ for name in MODELS:
 # thousands of times; whole users are drawn, because the rows of a user are not independent. Below
 # 100 positives the rows say too little, and no difference should be called significant.
 
+
 # %%
 def drawn_of(workdir):
     scores = read_predictions(workdir / "predictions.parquet", made.schema)

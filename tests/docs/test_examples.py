@@ -29,7 +29,7 @@ LINE = '--8<-- "docs/examples/{}"\n'
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
 def test_it_is_short_and_on_a_page(path):
     assert len(path.read_text().splitlines()) <= LONGEST
-    pages = [page.read_text() for page in (ROOT / "docs/extend").glob("*.md")]
+    pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
     assert sum(page.count(LINE.format(path.name)) for page in pages) == 1
 
 

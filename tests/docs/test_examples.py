@@ -30,7 +30,7 @@ LINE = '--8<-- "docs/examples/{}"\n'
 def test_it_is_short_and_on_a_page(path):
     assert len(path.read_text().splitlines()) <= LONGEST
     pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
-    assert sum(page.count(LINE.format(path.name)) for page in pages) == 1
+    assert any(LINE.format(path.name) in page for page in pages)
 
 
 def test_readme_shows_the_same_model():

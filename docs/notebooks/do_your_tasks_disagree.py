@@ -37,8 +37,7 @@ PICTURES.mkdir(parents=True, exist_ok=True)
 # ## Train DTN
 #
 # Two tasks on the same people: is the income above 50K, and did they never marry? For your own
-# run, write its config and folder here: a finished run is not trained again. With
-# `analysis.rows`, training also logs how gates and gradients develop.
+# run, write its config and folder here: a finished run is not trained again.
 
 # %%
 config = load_config("configs/adult.py:dtn,quick")

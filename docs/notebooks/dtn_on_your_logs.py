@@ -169,9 +169,9 @@ figure.savefig(HOME / "differences.png")
 plt.show()
 
 # %% [markdown]
-# An interval that holds 0 says: with these rows and seeds, the two cannot be told apart. DTN has
-# three groups of experts more here, so part of what it gains may be its size. More
-# seeds narrow the part that training makes; more test rows narrow the rest.
+# An interval that holds 0 says: with these rows and seeds, the two cannot be told apart. More seeds
+# narrow the part that training makes; more test rows narrow the rest. DTN has four groups of
+# experts here and MMoE one, so what it gains may be its size: `paper_tables --table=matched` tells.
 #
 # ## Score new rows
 #

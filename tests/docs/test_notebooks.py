@@ -8,7 +8,7 @@ import pytest
 from example_files import ROOT
 
 SAYS = {
-    "dtn_on_your_logs": ("rows in dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
+    "dtn_on_your_logs": ("dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
     "do_your_tasks_disagree": ("noise alone", "evenness", "cosine", "try"),
 }
 PICTURES = {

@@ -115,7 +115,7 @@ def shorter(line: str, more: str) -> str:
 
 
 def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]:
-    """Runs a page; returns its output blocks, each with what its commands printed.
+    """Runs a page; returns its output blocks, each with all that its commands printed.
 
     Args:
       page: its path in the repository.
@@ -141,7 +141,7 @@ def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]
             elif block.language == PYTHON:
                 printed = shell.python(block.text)
             elif block.language == TEXT and "output" in block.says:
-                outputs.append((block, cut(printed, block.says["output"])))
+                outputs.append((block, printed))
         codes = shell.stop()
         assert not any(codes), f"a server ended with {codes}: {shell.log.read_text()}"
     return outputs
@@ -155,13 +155,6 @@ def cut(printed: str, slices: str) -> str:
         start, _, end = part.partition(":") if ":" in part else (f"-{part}", "", "")
         kept += found[int(start) if start else None : int(end) if end else None]
     return "".join(f"{line.rstrip()}\n" for line in kept)
-
-
-def lines(page: str, heading: str) -> list[str]:
-    """The commands between a heading and the next."""
-    text = "\n" + (ROOT / page).read_text()
-    part = re.split(r"^#+ ", text.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.M)[0]
-    return [line for block in blocks(part) if block.language == SHELL for line in block.lines]
 
 
 def python(page: str) -> list[str]:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import textwrap
 
-from page_commands import ROOT, pages, run
+from page_commands import ROOT, cut, pages, run
 
 
 def write(page: str) -> None:
@@ -21,7 +21,9 @@ def write(page: str) -> None:
         start, end = block.span
         fence = text[:start].splitlines()[-1]
         indent = fence[: len(fence) - len(fence.lstrip())]
-        text = text[:start] + textwrap.indent(printed, indent) + text[end:]
+        text = (
+            text[:start] + textwrap.indent(cut(printed, block.says["output"]), indent) + text[end:]
+        )
     (ROOT / page).write_text(text)
     print(f"{page}: {len(outputs)} outputs")
 

@@ -91,7 +91,7 @@ def test_a_page_runs_as_a_story(tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
     ((block, printed),) = page_commands.run("page.md", folder, short=True)
-    assert (block.text, printed) == ("?\n", "88\n")
+    assert (block.text, printed) == ("?\n", "42\n88\n")
     assert (folder / "b").read_text() == "42\n"
     (tmp_path / "page.md").write_text("```bash\necho so && false\n```\n")
     with pytest.raises(AssertionError, match="so"):

@@ -62,7 +62,7 @@ format: $(TESTABLE)
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dtn_jax needs Python 3.11 or newer, this is %s; try make PYTHON=python3.13" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -e $(INSTALLED) || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve]'
 	touch $@
 
 $(TESTABLE): $(INSTALLED)

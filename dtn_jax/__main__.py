@@ -5,6 +5,7 @@ What takes time to import is imported late: Ctrl-C is answered before.
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 
@@ -37,7 +38,9 @@ def main() -> None:
     known = commands()
     if name not in known:
         wrong = name not in ("-h", "--help")
-        lines = [f"error: unknown command {name!r}"] if wrong else []
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f". Did you mean {near[0]}?" if near else ""
+        lines = [f"error: unknown command {name!r}{hint}"] if wrong else []
         lines += ["usage: dtn-jax COMMAND [options]; dtn-jax COMMAND --help says more", ""]
         lines += [f"  {command:20} {does}" for command, does in known.items()]
         try:

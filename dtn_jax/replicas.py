@@ -28,7 +28,7 @@ from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show_replicas
+from dtn_jax.results import conclude, mend_predictions, show_replicas, tell_of_more_epochs
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
@@ -75,6 +75,7 @@ def train_replicas(
         raise UserError("\n".join([*failures, f"The other {others} replicas are finished."]))
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
+    tell_of_more_epochs(results, members[0].run)
     return results
 
 

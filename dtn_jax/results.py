@@ -232,13 +232,19 @@ def show_replicas(
     print(f"Each replica's results are in {root / 'replica_0'}, …")
 
 
-def tell_of_more_epochs(results: Mapping, run: Run) -> None:
-    """Says where the last of several validations was the best, and epochs ended the run."""
-    last = results["steps"]
+def tell_of_more_epochs(results: Sequence[dict], run: Run) -> None:
+    """Says where the last of several validations was the best, and epochs ended the run.
+
+    Args:
+      results: of one run, or of replicas.
+      run: the first of them.
+    """
+    last = max(own["steps"] for own in results)
     if run.config.train.max_steps or last <= run.at_steps.eval_every:
         return
-    if best_step(dict(results)) == last:
+    if late := sum(best_step(own) == own["steps"] for own in results):
+        where = f" of {late} of {len(results)} replicas" if len(results) > 1 else ""
         screen.say(
-            "The last validation was the best, so more epochs may help: "
+            f"The last validation{where} was the best, so more epochs may help: "
             f"--config.train.epochs={2 * run.config.train.epochs}, in a new workdir."
         )

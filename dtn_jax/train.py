@@ -87,7 +87,7 @@ def train(
                 results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     if test:
-        tell_of_more_epochs(results, run)
+        tell_of_more_epochs([results], run)
     return results
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import pathlib
 import signal
@@ -41,6 +42,9 @@ class Parser(argparse.ArgumentParser):
         known, rest = super().parse_known_args(args, namespace)
         if known.help is not None:
             show_help(self, known, rest)
+        for key in (word.partition("=")[0] for word in rest if not word.startswith("--config.")):
+            if near := difflib.get_close_matches(key, self._option_string_actions, 1, 0.8):
+                raise UserError(f"unknown argument {key!r}. Did you mean {near[0]}? See --help.")
         return known, rest
 
 

@@ -134,15 +134,16 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
 
 
 def test_it_is_told_where_more_epochs_may_help(prepared_dir, capsys):
-    def told(best, **changes):
+    def told(*best, **changes):
         run = build_run(small(prepared_dir, train__epochs=3, **changes))
         steps = run.total_steps
-        found = {"steps": steps, "best_steps": {"mean": steps if best else 15}}
-        tell_of_more_epochs(found, run)
+        bests = [{"mean": steps if last else 15} for last in best]
+        tell_of_more_epochs([{"steps": steps, "best_steps": own} for own in bests], run)
         return capsys.readouterr().out
 
     assert "--config.train.epochs=6, in a new workdir" in told(True, train__max_steps=0)
     assert told(False, train__max_steps=0) == ""
+    assert "validation of 2 of 3 replicas was" in told(True, False, True, train__max_steps=0)
     assert told(True) == ""  # it was max_steps that ended it
     assert told(True, train__max_steps=0, train__eval_every=10**6) == ""  # the only validation
 

@@ -1,4 +1,4 @@
-from ..protocol import RIVALS, Protocol, entry
+from experiments.tables.protocol import RIVALS, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/logs.py:schema=shop.yaml,plugins=my_model.py",

@@ -1,4 +1,4 @@
-from ..protocol import RIVALS, Protocol, entry
+from experiments.tables.protocol import RIVALS, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/adult.py:plugins=my_model.py",  # `common`, `trials`, `seeds`, ... have defaults

@@ -35,21 +35,33 @@ def powerless(found: Mapping) -> list[str]:
     ]
 
 
+def signs(found: Mapping) -> str:
+    """What the arrows mean; a shortened table has none."""
+    if "shortened" in found:
+        return (
+            "No sign says which difference is significant: after so short a training one model is "
+            "above another because it learns faster, which full training may undo."
+        )
+    tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
+    return (
+        f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
+        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
+        "table; the p-values do not cover tuning, which was done once); too few: fewer than 100 "
+        "examples of a class."
+    )
+
+
 def footnotes(found: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     tuned = f"{counted(found['trials'], 'trial')} on validation"
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned} of one space."
-    tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     notes = [
         "AUC on the test split, mean ± standard deviation over "
         f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "
         f"Settings: {settings} {found['note']}".rstrip(),
-        f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
-        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
-        "table; the p-values do not cover tuning, which was done once); too few: fewer than 100 "
-        "examples of a class.",
+        signs(found),
         "Parameters are those outside embedding tables; `in tables` are those inside (stem and "
         "single_task have tables for each task). FLOPs: forward, of one example. Train s: seconds "
         "of training, median over seeds, on a machine that may have had other work.",

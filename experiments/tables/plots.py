@@ -62,7 +62,7 @@ def differences(found: Mapping) -> Figure | None:
             test = comparisons(row).get(key)
             if not test:
                 continue
-            sure = test["p_holm"] < LEVEL
+            sure = test["p_holm"] < LEVEL and "shortened" not in found
             colour = (COLOURS[0] if test["difference"] > 0 else COLOURS[1]) if sure else GREY
             axes.plot([1000 * test["low"], 1000 * test["high"]], [at, at], color=colour, lw=2)
             axes.plot(1000 * test["difference"], at, "o", color=colour, ms=5)
@@ -79,9 +79,10 @@ def differences(found: Mapping) -> Figure | None:
         ha="left",
         fontweight="bold",
     )
-    figure.text(
-        0.99, 0.0, f"coloured: p < {LEVEL} after Holm's correction", ha="right", va="top", **NOTE
-    )
+    told = f"coloured: p < {LEVEL} after Holm's correction"
+    if "shortened" in found:
+        told = "training was shortened: which learns faster, not which is better"
+    figure.text(0.99, 0.0, told, ha="right", va="top", **NOTE)
     return figure
 
 

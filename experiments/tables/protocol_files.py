@@ -1,14 +1,16 @@
 """Protocols from files: those shipped in protocols/, and a user's own.
 
-Such a file is Python that sets PROTOCOL. It is loaded as if it lay in protocols/, so that a copy of
-a shipped one works from any folder:
+Such a file is Python that sets PROTOCOL:
 
-    from ..protocol import RIVALS, Protocol, entry
+    from experiments.tables.protocol import RIVALS, Protocol, entry
 
     PROTOCOL = Protocol(
         config="my_config.py",  # looked for beside this file first, a schema file too
         entries={"dtn": entry("dtn", "gdcn+mlp"), "mine": entry("my_routing", "mlp")} | RIVALS,
     )
+
+It is loaded as if it lay in protocols/, so that a copy of a shipped one, with its relative imports,
+works from any folder. The import above works in an installed package too.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import dataclasses
 import importlib.util
 import pathlib
 import re
+import sys
 
 from dtn_jax.config import checked_config, flatten, plugins
 from dtn_jax.config.shipped import folder
@@ -25,6 +28,8 @@ from dtn_jax.models.experts import EXPERTS
 
 from .protocol import Protocol, configured
 
+# What a user's file may import, whatever this package is called.
+ABSOLUTE = ("experiments.tables.protocol", "dtn_jax.experiments.tables.protocol")
 SHIPPED = pathlib.Path(__file__).parent / "protocols"
 # What all entries of a protocol share, and what the tables set themselves.
 NOT_AN_ENTRYS = ("data.dataset", "data.options", "evaluate.sample_weights", "seed", "replicas")
@@ -48,6 +53,8 @@ def load(path: pathlib.Path) -> Protocol:
     if spec is None:
         raise UserError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    for absolute in ABSOLUTE:
+        sys.modules.setdefault(absolute, sys.modules[Protocol.__module__])
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a file of the user's may raise

@@ -1,27 +1,35 @@
-"""A table as a terminal shows it: AUC, sizes and notes; all else is in the files."""
+"""A table as a terminal shows it: AUC, sizes, differences and notes; all else is in the files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import rich.box
 import rich.table
 import rich.text
 
 from .notes import footnotes
-from .text import SIZES, Text, main_text, title_of
+from .text import SIZES, Text, difference_text, main_text, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
 
 def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
-    """The main table in as many parts as the terminal's width makes of it."""
+    """The main table and that of differences, in as many parts as the width makes of each."""
     if not found["rows"]:
         return
     text = main_text(found | {"published": []})
+    title = f"{title_of(found)}: {found['dataset']}"
+    wanted = [name for name in text.header if name.startswith("AUC ")] + list(SIZES)
+    yield from parts_of(dataclasses.replace(text, title=title), wanted, width)
+    if compared := difference_text(found):
+        yield from parts_of(compared, compared.header[1:], width)
+
+
+def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.table.Table]:
+    """A table's wanted columns, in parts that are no wider than `width`."""
     named = {name: at for at, name in enumerate(text.header)}
-    wanted = [name for name in named if name.startswith("AUC ")] + list(SIZES)
     rows = [tuple(map(styled, row)) for row in text.rows]
     letters = {
         name: max(len(word) for row in rows for word in (row[at], *headed(name).split("\n")))
@@ -39,7 +47,7 @@ def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
         yield as_rich(
             dataclasses.replace(
                 text,
-                title="" if i else f"{title_of(found)}: {found['dataset']}",
+                title="" if i else text.title,
                 header=("", *map(headed, part)),
                 rows=tuple(tuple(row[at] for at in columns) for row in rows),
             )

@@ -60,9 +60,10 @@ def main_text(found: Mapping) -> Text:
     """AUC with its marks, size, and what others published."""
     rows = shown(found)
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]
+    sign = (lambda *_: "") if "shortened" in found else mark
     columns = {"experts": [f"`{r['experts']}`" for r in rows]}
     columns |= {
-        f"AUC {key}": [c + mark(r, key) for c, r in zip(metric_column(rows, key, "auc"), rows)]
+        f"AUC {key}": [c + sign(r, key) for c, r in zip(metric_column(rows, key, "auc"), rows)]
         for key in keys
     }
     counts = ("parameters", "table_parameters", "flops")

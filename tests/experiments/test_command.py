@@ -59,8 +59,8 @@ def test_no_workdir(shell):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--workdr=x", "unknown argument '--workdr'. See --help."),
-        ("--work=x", "unknown argument '--work'. See --help."),
+        ("--workdr=x", "unknown argument '--workdr'. Did you mean --workdir? See --help."),
+        ("--work=x", "unknown argument '--work'. Did you mean --workdir? See --help."),
         ("adult", "unknown argument 'adult'. See --help."),
         (
             "--data_dir=x",

@@ -77,6 +77,12 @@ def test_a_shipped_protocol_has_the_shipped_config(tmp_path, monkeypatch):
     assert configured(load(shipped()["adult"])).data.dataset == "adult"
 
 
+@pytest.mark.parametrize("package", ["experiments", "dtn_jax.experiments"])
+def test_a_protocol_may_import_as_other_files_do(package, write):
+    text = MINE.replace("from ..protocol", f"from {package}.tables.protocol")
+    assert load(write(text)).ours == "plain"
+
+
 def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
     path = write(MINE)
     call()  # of adult, with what costs nothing

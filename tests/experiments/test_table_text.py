@@ -44,6 +44,24 @@ def test_signs_say_what_is_significant(made):
     assert difference.rows[0][2].endswith("p ≤ 0.002")  # the least of 2000 draws, of two rivals
 
 
+def test_a_shortened_table_has_no_signs(made):
+    made["shortened"] = ["train.max_steps=100"]
+    main = table_text.texts(made)[0]
+    assert not any(sign in cell for row in main.rows for cell in row for sign in "↓↑")
+    told = " ".join(table_notes.footnotes(made))
+    assert "↓" not in told
+    assert "it learns faster" in told
+    (axes, *_) = table_plots.differences(made).axes
+    assert {line.get_color() for line in axes.lines} <= {table_plots.GREY, "black"}
+
+
+def test_a_terminal_shows_the_differences_too(made):
+    parts = list(table_terminal.tables(made, 60))
+    shown = [(part.title or "", [column.header for column in part.columns]) for part in parts]
+    told = [headers for title, headers in shown if title.startswith("AUC less that of dtn")]
+    assert told == [["", "click\n@all", "order\n@click"]]
+
+
 def test_where_the_optimum_is_known_it_is_told_how_far_each_row_came(made):
     titles = [t.title for t in table_text.texts(made)]
     assert not any("way from" in title for title in titles)

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Do your tasks disagree about features?
 #
-# DTN gives each task feature interactions of its own. That can help where tasks read the same
-# fields differently. Before you pay for it, ask your data: which fields does each task depend on,
-# and do the tasks differ by more than noise? The notebook trains DTN on the included `adult` set
-# and answers that, in a few minutes; one line takes your own run instead.
+# DTN gives each task its own feature interactions. That can help if tasks read the same fields
+# differently. Before you pay for it, ask your data: which fields does each task depend on, and do
+# the tasks differ by more than noise? This notebook trains DTN on the included `adult` data set
+# and answers these questions in a few minutes; change a line to use your own run instead.
 
 # %%
 import os
@@ -36,8 +36,8 @@ PICTURES.mkdir(parents=True, exist_ok=True)
 # %% [markdown]
 # ## Train DTN
 #
-# Two tasks on the same people: is the income above 50K, and did they never marry? For your own
-# run, write its config and folder here: a finished run is not trained again.
+# The two tasks are about the same people: is their income above 50K, and have they never married?
+# For your own run, write its config and folder here; a finished run is not trained again.
 
 # %%
 config = load_config("configs/adult.py:dtn,quick")
@@ -50,10 +50,10 @@ for key, found in results["test"].items():
 # %% [markdown]
 # ## Ask the run
 #
-# `explain` reads validation rows and the state that was kept. Permutation importance is the drop
-# of a task's AUC when a field's values are shuffled among the rows: what the *model* loses
-# without the field. It is not what the world would lose: of two fields that say the same, a model
-# may use either.
+# `explain` reads validation rows and the state that the run kept. Permutation importance is the
+# drop of a task's AUC when a field's values are shuffled among the rows. It shows what the
+# *model* loses without the field, not how much information the field holds: if two fields say the
+# same, a model may use either.
 
 # %%
 run = build_run(config)
@@ -65,8 +65,8 @@ print(f"the state of step {step}, {found['rows']:,} validation rows")
 # %% [markdown]
 # ## Which fields does each task depend on?
 #
-# Each bar has its 95 % interval: how far another sample of as many rows would move it. Another
-# *training* may move it further; repeat with two or three seeds before you act on a small
+# Each bar has a 95 % interval, which says how far another sample of as many rows would move it.
+# Another *training* may move it further; repeat with two or three seeds before you act on a small
 # difference.
 
 # %%
@@ -91,11 +91,11 @@ plt.show()
 # %% [markdown]
 # ## Do they disagree, beyond noise?
 #
-# The divergence of two tasks is 1 less the Spearman correlation of their importances: 0 where
-# they rank the fields alike, 1 where the ranks have nothing to do with each other, 2 where one is
-# the reverse of the other. Noise alone makes some: the importances of fields that do not matter
-# are shuffled from sample to sample. So beside it stands what *one* task has with itself, on two
-# independent samples.
+# The divergence of two tasks is 1 minus the Spearman correlation of their importances: 0 if they
+# rank the fields alike, 1 if the rankings are unrelated, and 2 if one is the reverse of the
+# other. Noise alone causes some divergence, because fields that do not matter are ranked
+# differently from sample to sample. So compare it with *noise alone*: the divergence of one task
+# from itself, on two independent samples.
 
 # %%
 divergence = method["divergence"]
@@ -116,9 +116,9 @@ for i, one in enumerate(tasks):
 # ## Does the model act on it?
 #
 # Gates weigh experts for each row. If a gate's weights are nearly equal in every row, it does not
-# choose. `evenness` is the mean entropy of a row's weights over that of equal weights: at 98 % or
-# more, the gate hardly chooses, whatever the importances say. Then the task groups differ because
-# their *experts* have learned different things, or they do not differ at all.
+# choose. `evenness` is the mean entropy of a row's weights divided by that of equal weights: at
+# 98 % or more, the gate hardly chooses, whatever the importances say. In that case the task
+# groups differ because their *experts* have learned different things, or not at all.
 
 # %%
 gates = found["gates"]
@@ -131,8 +131,9 @@ for line in gates["collapse"]:
 # %% [markdown]
 # ## Do their gradients conflict?
 #
-# At the embeddings that tasks share, two gradients may point apart. A cosine below 0, with its
-# whole interval, says that what helps one task hurts the other, on this state.
+# At the embeddings that tasks share, two gradients may point in opposite directions. If the whole
+# interval of their cosine is below 0, what helps one task hurts the other in this state of the
+# model.
 
 # %%
 for pair, cosine in found["conflict"].items():
@@ -149,12 +150,12 @@ else:
     print("No disagreement beyond noise: try shared_bottom or mmoe first; they cost less.")
 
 # %% [markdown]
-# Disagreement is a reason to try, not a result. Whether task-specific interactions pay is a
-# comparison of tuned models on several seeds: `dtn-jax paper_tables --table=overall`, and
-# `--table=interactions` for the same experts in every routing. On census-income the tasks
-# disagree, and yet no routing with the same experts is significantly better than another: see
+# Disagreement is a reason to try, not a result. To learn whether task-specific interactions pay,
+# compare tuned models on several seeds: `dtn-jax paper_tables --table=overall`, or
+# `--table=interactions` for the same experts in every architecture. On census-income the tasks
+# disagree, and yet no architecture with the same experts differs significantly from DTN: see
 # [results](../results.md).
 #
-# - [Importance by task](../importance.md): the same as a command, with two more methods and
-#   pictures by user segment.
+# - [Importance by task](../importance.md): the same analysis as a command, with two more methods
+#   and pictures by user segment.
 # - [The idea](../idea.md): what DTN does with tasks that disagree.

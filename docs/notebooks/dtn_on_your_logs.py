@@ -9,10 +9,10 @@
 # %% [markdown]
 # # DTN on your logs
 #
-# From a log in Parquet to a model that scores new rows, in Python: a schema is inferred, the log
-# prepared, DTN and MMoE trained on a few seeds, compared with intervals, and the better one
-# exported and asked. Put your own files in the place of the generated log, and go on from there.
-# It takes some minutes on a laptop.
+# This notebook goes from a log in Parquet to a model that scores new rows, in Python. It infers a
+# schema, prepares the log, trains DTN and MMoE on a few seeds, compares them with intervals,
+# exports DTN and scores rows with it. To use your own data, replace the generated log by your
+# files. It takes a few minutes on a laptop.
 
 # %%
 import json
@@ -40,9 +40,9 @@ HOME.mkdir(exist_ok=True)
 # %% [markdown]
 # ## A log
 #
-# Ten days of a shop: who saw which item when, and did a click, a cart and an order follow? An
-# order needs a cart, a cart needs a click. Clicks depend on taste and on the item; what follows
-# depends on the price.
+# The log covers ten days of a shop: who saw which item when, and did a click, a cart and an order
+# follow? An order needs a cart, and a cart needs a click. Clicks depend on the user's taste and
+# on the item; carts and orders depend on the price.
 
 # %%
 rng = np.random.default_rng(0)
@@ -77,8 +77,8 @@ print(log.head(5))
 # %% [markdown]
 # ## What does it hold?
 #
-# `infer` looks at a sample and writes a schema file, with a comment at every line. Read it: what
-# was guessed is marked. Here it is taken as it stands.
+# `infer` looks at a sample and writes a schema file with comments. Read it: every guess is
+# marked. Here we use it unchanged.
 
 # %%
 infer(
@@ -95,7 +95,7 @@ print((HOME / "shop.yaml").read_text())
 # ## Prepare
 #
 # Ids, buckets and scales are fitted on train alone. Rows that do not fit the schema are counted
-# by reason and kept beside the set; here there are none.
+# by reason and kept beside the data set; here there are none.
 
 # %%
 made = prepare(HOME / "shop.yaml", str(HOME / "log.parquet"), HOME / "data", processes=1)
@@ -104,11 +104,11 @@ print(made.rows, "rows in", made.folder)
 # %% [markdown]
 # ## Train DTN and MMoE
 #
-# Both get the same experts, settings and seeds, so that what differs is the routing. A run that
-# is finished is not trained again: a second call returns its results.
+# Both get the same kinds of experts, settings and seeds, so that only the architecture differs. A
+# finished run is not trained again: a second call returns its results.
 #
-# A fair comparison tunes each model with as many trials: `dtn-jax sweep`, or `dtn-jax
-# paper_tables`, which does all of this. What follows is a first look.
+# A fair comparison tunes each model with the same number of trials: use `dtn-jax sweep`, or
+# `dtn-jax paper_tables`, which does all of this. What follows is a first look.
 
 # %%
 MODELS = ("mmoe", "dtn")
@@ -134,9 +134,9 @@ for name in MODELS:
 # %% [markdown]
 # ## Is the difference real?
 #
-# Two things could make another difference: other test rows, and other seeds. Both are drawn again,
-# thousands of times; whole users are drawn, because the rows of a user are not independent. Below
-# 100 positives the rows say too little, and no difference should be called significant.
+# With other test rows or other seeds, the difference would not be the same. So both are resampled
+# thousands of times; whole users are drawn, because the rows of a user are not independent. With
+# fewer than 100 positives the rows say too little, and you should call no difference significant.
 
 
 # %%
@@ -169,15 +169,17 @@ figure.savefig(HOME / "differences.png")
 plt.show()
 
 # %% [markdown]
-# An interval that holds 0 says: with these rows and seeds, the two cannot be told apart. More seeds
-# narrow the part that training makes; more test rows narrow the rest. DTN has four groups of
-# experts here and MMoE one, so what it gains may be its size: `paper_tables --table=matched` tells.
+# If an interval contains 0, these rows and seeds cannot tell the two models apart. More seeds
+# reduce the uncertainty from training; more test rows reduce the rest. DTN has four groups of
+# experts here and MMoE one, so a gain may come from DTN's size: `paper_tables --table=matched`
+# shows whether it does.
 #
 # ## Score new rows
 #
 # The exported folder holds program, weights, encoders and calibration, and needs no training
-# code. Raw rows go in, calibrated probabilities come out: `order@click` is p(order) for rows that
-# have been clicked.
+# code. Raw rows go in, and calibrated probabilities come out. A score is named after a task and
+# its *space*, the rows for which it holds: `order@cart` is the probability of an order for rows
+# that were put into the cart.
 
 # %%
 export_run([runs["dtn"][0][0]], HOME / "model", replace=True)
@@ -193,8 +195,8 @@ print(f"{card['parameters']:,} dense parameters, {card['flops_per_example']:,} F
 # ## From here
 #
 # - [Your own logs](../logs.md): kinds of fields, histories, sampling, splits, what is rejected.
-# - [Paper tables](../tables.md): the same comparison for all architectures, tuned alike and
-#   corrected for many tests.
+# - [Paper tables](../tables.md): the same comparison for all architectures, equally tuned, and
+#   corrected for multiple tests.
 # - [Serving](../serving.md): this folder behind HTTP.
 # - [Do your tasks disagree about features?](do_your_tasks_disagree.md): why a model ranks as it
 #   does.

@@ -136,22 +136,21 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
     """How the numbers are to be read; `runs`: one side at least is of runs, not of files."""
     units = "groups" if grouped else "rows"
     told = [
-        f"Intervals and p-values: both models under the same {units}, drawn again. p is after "
-        "Holm's correction over the tasks and spaces of a metric, and intervals are not corrected: "
-        f"one may leave out 0 beside a p above {LEVEL}. Significant is what p says: p < {LEVEL}.",
+        f"Intervals and p-values come from drawing {units} again, the same ones for both models. p "
+        "is Holm-corrected over the tasks and spaces of a metric; intervals are not, so one may "
+        f"exclude 0 beside a p above {LEVEL}. A difference is significant where p < {LEVEL}.",
         "Predicted/observed is the mean prediction over the rate of positives. The one nearer to 1 "
-        "is better, which is told where both err to the same side of it.",
+        "is better; that is said only where both err on the same side.",
     ]
     if runs:
         told.append(
-            "Runs are compared as they were trained, without the calibration that export may add. "
-            "What ships is compared by the scores that experiments.score gives both models for one "
-            "file: see docs/compare.md."
+            "Runs are compared as trained, without the calibration that export may add. To compare "
+            "what ships, score one file with both exported models: see docs/compare.md."
         )
     if min(seeds) < 2:
         told.append(
-            "One run a side says nothing of the chance in training: another seed may differ by "
-            "more. Several by comma, A1,A2,A3 B1,B2,B3, count it in."
+            "One run per side says nothing about chance in training: another seed may differ by "
+            "more. To include it, give several runs by comma: A1,A2,A3 B1,B2,B3."
         )
     return told
 

@@ -53,7 +53,7 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "click@all: B is better" in out
     assert "Better by other metrics: B by GAUC, B by log loss" in out
-    assert "One run a side" in out
+    assert "One run per side" in out
     assert "intervals are not corrected" in " ".join(out.split())
     assert "without the calibration that export may add" in " ".join(out.split())
     with (tmp_path / "out/compare.csv").open() as lines:

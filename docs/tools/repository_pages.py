@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import re
+import textwrap
 
 import jupytext
 
@@ -15,17 +16,18 @@ KEPT = "docs/notebooks/outputs"  # what their cells printed: run_notebooks.py
 PICTURES = "docs/pictures"
 DRAWN = {  # {notebook: what its picture shows, its caption}
     "do_your_tasks_disagree": (
-        "Bars for every field of adult: the drop of the AUC of income and of never_married when "
-        "the field's values are shuffled, each with its 95 % interval",
-        "How much each task's AUC drops without a field: the longer the bar, the more the model "
-        "needs the field.",
+        "Bars for the fields of adult: shuffling relationship and age lowers the AUC of both "
+        "tasks, shuffling capital-gain, capital-loss, occupation or hours-per-week that of income "
+        "alone",
+        "Drop of each task's AUC when a field is shuffled, with 95 % intervals.",
     ),
     "dtn_on_your_logs": (
-        "For every task and space a point, the AUC of DTN minus that of MMoE, with a line for "
-        "its 95 % interval, beside a vertical line at 0",
+        "AUC of DTN minus that of MMoE: five points right of 0; the intervals of cart@all and "
+        "order@cart contain 0, those of click@all, cart@click and order@all do not",
         "DTN minus MMoE, with 95 % intervals over users and seeds; right of 0, DTN is better.",
     ),
 }
+LONG, LAST = 60, 10  # lines: of a longer output the last ones are seen, the others on a click
 FILES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 PAGES = {**FILES, "README.md": "index.md"}
 OF_ROOT = re.compile(rf"\]\(\.\./((?:\.\./)*)({'|'.join(map(re.escape, FILES))})")
@@ -89,8 +91,20 @@ def shown(cells: list, outputs: list[dict], name: str) -> str:
         parts.append(f"```python\n{cell.source}\n```")
         output = next(outputs)
         if output["printed"]:
-            parts.append("```text\n" + "\n".join(output["printed"]) + "\n```")
+            parts.append(folded(output["printed"]))
         if output["drawn"]:
             words, caption = DRAWN[name]
             parts.append(f"![{words}](../pictures/{name}.png)\n\n*{caption}*")
     return "\n\n".join(parts)
+
+
+def folded(lines: list[str]) -> str:
+    """Printed lines as a block of text; those before the last are folded if there are many."""
+    if len(lines) <= LONG:
+        return fenced(lines)
+    inner = textwrap.indent(fenced(lines[:-LAST]), "    ")
+    return f'??? quote "The first {len(lines) - LAST} lines"\n\n{inner}\n\n{fenced(lines[-LAST:])}'
+
+
+def fenced(lines: list[str]) -> str:
+    return "\n".join(["``` {.text .printed}", *lines, "```"])

@@ -86,7 +86,16 @@ def test_a_notebook_is_a_page():
     name, (seen, caption) = next(iter(repository_pages.DRAWN.items()))
     outputs = [{"printed": ["1"], "drawn": False}, {"printed": [], "drawn": True}]
     expected = (
-        "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\n```text\n1\n```\n\n"
+        "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\n``` {.text .printed}\n1\n```\n\n"
         f"```python\ny = 2\n```\n\n![{seen}](../pictures/{name}.png)\n\n*{caption}*\n\nEnd."
     )
     assert repository_pages.shown(cells, outputs, name) == expected
+
+
+def test_a_long_output_is_folded_but_for_its_last_lines():
+    lines = [str(i) for i in range(repository_pages.LONG + 1)]
+    first, last = repository_pages.folded(lines).split("\n\n``` ")
+    assert first.startswith('??? quote "The first 51 lines"\n\n    ``` ')
+    assert first.endswith("\n    49\n    50\n    ```")
+    assert last.endswith("}\n" + "\n".join(lines[-10:]) + "\n```")
+    assert repository_pages.folded(lines[1:]).startswith("``` ")

@@ -29,7 +29,6 @@ BLOCK = re.compile(
     re.M | re.S,
 )
 COMMENT = re.compile(r"<!-- ([\w ]+?)(?:: (.*?))? -->", re.S)
-INCLUDE = re.compile(r'^--8<-- "(.+)"\n', re.M)
 # A command up to what ends it: a pipe, a comment, the next command.
 COMMAND = re.compile(
     r"(?:dtn-jax |python -m experiments\.)(?P<name>\w+)"
@@ -62,7 +61,7 @@ class Block:
 
     Attributes:
       language: that of its fence.
-      text: what it holds, with included files in their places.
+      text: what it holds.
       title: the name of the file that it is, '' for none.
       says: what the comments above it say, {word: rest}.
       span: where its text stands in the page, in characters; of an indented block too.
@@ -95,7 +94,6 @@ def blocks(text: str) -> list[Block]:
         if "not run" in says and not says["not run"].startswith(REASONS):
             raise ValueError(f"not run: {says['not run']}; reasons are {', '.join(REASONS)}")
         inner = textwrap.dedent(match["text"])
-        inner = INCLUDE.sub(lambda line: (ROOT / line[1]).read_text(), inner)
         title = re.search(r'title="(.+?)"', match["words"])
         name = title[1] if title else ""
         found.append(Block(match["language"], inner, name, says, match.span("text")))

@@ -21,8 +21,9 @@ def pages() -> dict[str, str]:
 def index() -> str:
     parts = [
         "# API\n",
-        "What you may import, module by module. A module that is not on these pages may change "
-        "without notice.\n",
+        "What you may import, module by module. A package that is here also gives what it takes "
+        "from another module here: `dtn_jax.metrics.Metric`. A module that is not on these pages "
+        "may change without notice.\n",
     ]
     for name, shown in PAGES.items():
         parts.append(f"## [{shown.title}]({name}.md) {{ #{name} }}\n\n{shown.words}\n")

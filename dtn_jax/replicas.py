@@ -92,7 +92,7 @@ class Member:
         self.checkpoints = stack.enter_context(contextlib.closing(checkpoints))
 
     def start(self, step: int | None) -> None:
-        """Sets state and progress to a checkpoint's, or a new run's; None is the last one."""
+        """Takes state and progress from a checkpoint, None for the last, or begins anew."""
         self.state = None  # frees what an earlier start has read
         self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
 

@@ -70,8 +70,8 @@ class Schema:
 
     Raises:
       UserError: a name used twice, a label that is a field or the group, an unknown or non-binary
-        space, an unknown upstream task, a cycle of tasks, tables that disagree on their rows, a
-        sequence whose target is no single field of its table, a companion of no history.
+        space, an unknown upstream, a cycle of tasks, tables that disagree on their rows, a sequence
+        whose target is no single field of its table, a companion without a history of its slots.
     """
 
     name: str

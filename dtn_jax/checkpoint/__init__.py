@@ -178,7 +178,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Waits for what is being written, and lets go of the folders."""
+        """Waits for checkpoints that are being written, then closes the folders."""
         for each in (self.last, self.best, self.reader):
             each.close()
 

@@ -33,5 +33,5 @@ class Pooling(nn.Module):
         return jnp.where(present.any(axis=1)[:, None], found, 0).astype(items.dtype)
 
     def pooled(self, target: Array, items: Array, present: Array, train: bool) -> Array:
-        """What a subclass defines: `[B, D]`, from the arguments of a call in `dtype`."""
+        """What a subclass defines: `[B, D]`, from the arguments of a call, cast to `dtype`."""
         raise NotImplementedError

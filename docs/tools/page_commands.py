@@ -1,9 +1,9 @@
 """The commands of a page, run as its reader would type them.
 
 A page is a story: its shell and Python blocks run in order, in one folder that is empty at first.
-A fence is ```bash, python, yaml, json or text; any other is an error (see page_blocks.py), and so are
-JSON or YAML that do not parse. HTML comments directly above a block, which no reader sees, say what
-differs; a comment that is not one of these is an error too:
+A fence is ```bash, python, yaml, json or text; any other is an error (see page_blocks.py), and so
+are JSON and YAML that do not parse. HTML comments directly above a block, which no reader sees, say
+what differs; any other comment there is an error too:
 
     <!-- given: logs, runs/adult -->    the folder has these beforehand (given.py makes them)
     <!-- shorter: train --config.seed=1; sweep --trials=2 -->    words added in tests
@@ -13,9 +13,9 @@ differs; a comment that is not one of these is an error too:
                                         see write_outputs.py
     <!-- varies: 2; why -->             so many lines of the text block a shortened run may lack
 
-A text block has one of the last three. A shortened run must print its lines, each by its skeleton:
-the words of two letters or more, in order, with names as `income@all`; a number is as good as another.
-A quarter of a block's lines may be missing, such as verdicts, and of three lines or fewer none;
+A text block has `output` or `not run`. A shortened run must print its lines, each by its skeleton:
+the words of two letters or more in order, names such as `income@all` whole, numbers masked. A
+quarter of a block's lines may be missing, such as verdicts, and of three lines or fewer none;
 `varies` says another number.
 
 A block with a title, as in ```python title="my_model.py", is that file, for later commands.

@@ -14,8 +14,7 @@ import yaml
 from page_shell import ROOT
 
 BASH, PYTHON, YAML, JSON, TEXT = LANGUAGES = ("bash", "python", "yaml", "json", "text")
-# A fence as Markdown allows it: of any length, quoted, in a list.
-FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d+[.)])[ \t]+)*(?:`{3,}|~{3,})")
+FENCE = re.compile(r"[ \t>]*(?:`{3,}|~{3,})")  # as Markdown allows it, of any length, quoted
 OPENING = re.compile(
     rf'(?P<indent> *)```(?P<language>{"|".join(LANGUAGES)})( title="(?P<title>.+)")?'
 )

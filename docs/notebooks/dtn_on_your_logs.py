@@ -164,6 +164,7 @@ for place, found in enumerate(differences.values()):
     axes.plot(found.difference, place, "o", color="tab:blue")
 axes.axvline(0, color="grey", linewidth=1)
 axes.set_yticks(range(len(differences)), list(differences))
+axes.invert_yaxis()  # in the order above
 axes.set_xlabel("AUC of DTN less that of MMoE, with its 95 % interval")
 figure.savefig(HOME / "differences.png")
 plt.show()

@@ -30,6 +30,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_) -> str:
+    return repository_pages.linked(markdown)
+
+
 def made_pages() -> dict[str, str]:
     """{path in the site: Markdown}, of all pages that no file of docs/ holds."""
     return {

@@ -11,7 +11,6 @@ import re
 import textwrap
 
 import yaml
-from page_shell import ROOT
 
 BASH, PYTHON, YAML, JSON, TEXT = LANGUAGES = ("bash", "python", "yaml", "json", "text")
 FENCE = re.compile(r"[ \t>]*(?:`{3,}|~{3,})")  # as Markdown allows it, of any length, quoted
@@ -19,7 +18,6 @@ OPENING = re.compile(
     rf'(?P<indent> *)```(?P<language>{"|".join(LANGUAGES)})( title="(?P<title>.+)")?'
 )
 COMMENT = re.compile(r"<!-- (?P<word>\w[\w ]*?)(?:: (?P<rest>.*?))? -->", re.S)
-INCLUDE = re.compile(r'^--8<-- "(.+)"\n', re.M)
 OF = {"given": LANGUAGES, "shorter": (BASH,), "not run": LANGUAGES} | dict.fromkeys(
     ("output", "varies"), (TEXT,)
 )
@@ -40,7 +38,7 @@ class Block:
 
     Attributes:
       language: that of its fence.
-      text: what it holds, with included files in their places.
+      text: what it holds.
       title: the name of the file that it is, '' for none.
       says: what the comments above it say, {word: rest}.
       span: where its text stands in the page, in characters; of an indented block too.
@@ -95,7 +93,7 @@ def block(opened: re.Match, text: str, says: dict[str, str], span: tuple[int, in
         raise ValueError(f"not run: {says['not run']}; reasons are {', '.join(REASONS)}")
     if language == TEXT and not {"output", "not run"} & set(says):
         raise ValueError(f"a text block without <!-- output --> or <!-- not run: ... -->:\n{text}")
-    inner = INCLUDE.sub(lambda line: (ROOT / line[1]).read_text(), textwrap.dedent(text))
+    inner = textwrap.dedent(text)
     try:
         if language == JSON:
             json.loads(inner)

@@ -87,6 +87,7 @@ PAGES = {
             "datasets.synthetic.builder",
             "datasets.synthetic.funnel",
             "datasets.synthetic.known_answer",
+            "datasets.synthetic.law",
         ),
     ),
     "models": Page(

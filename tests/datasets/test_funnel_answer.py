@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from funnel_rows import SPACES, logits
 
-from dtn_jax.datasets.synthetic import funnel, known_answer
+from dtn_jax.datasets.synthetic import funnel, known_answer, law
 
 spec = funnel_rows.spec
 data = funnel_rows.data
@@ -17,7 +17,7 @@ data = funnel_rows.data
 
 def test_logits_have_the_stated_mean_and_variance(spec, data):
     got = logits(spec, data[0])
-    for column, stage in zip(got.T, funnel.STAGES.values(), strict=True):
+    for column, stage in zip(got.T, law.STAGES.values(), strict=True):
         variance = sum(w**2 for w in stage.weights.values()) + sum(p[3] ** 2 for p in stage.pairs)
         assert column.mean() == pytest.approx(stage.bias, abs=0.02)
         assert column.var() == pytest.approx(variance, rel=0.04)
@@ -54,7 +54,7 @@ def test_only_frequent_ids_have_an_effect(spec, data):
         moved = np.abs(got - unknown).max(0) > 1e-9
         assert moved.tolist() == [value <= funnel.HEAD_IDS, False, False]
     ids[:] = 0
-    biases = [stage.bias for stage in funnel.STAGES.values()]
+    biases = [stage.bias for stage in law.STAGES.values()]
     np.testing.assert_allclose(logits(spec, ids), np.tile(biases, (1_000, 1)), rtol=1e-12)
 
 
@@ -131,7 +131,7 @@ def test_truth(spec, data):
     known = json.loads(json.dumps(known_answer.truth(spec, sample=200_000)))
     assert known["spec"] == {"rows": 200_000, "ids": 20_000, "seed": 3}
     assert known["sizes"] == spec.sizes
-    assert known["weights"]["click"]["f206"] == funnel.STAGES["click"].weights["f206"]
+    assert known["weights"]["click"]["f206"] == law.STAGES["click"].weights["f206"]
     assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
     assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
     assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)
@@ -175,8 +175,8 @@ def test_main_effects_alone_fall_short(spec, data, monkeypatch):
     ids = data[0][:50_000]
     best = known_answer.bayes_scores(spec, ids)
     with monkeypatch.context() as patch:
-        for task, stage in funnel.STAGES.items():
-            patch.setitem(funnel.STAGES, task, dataclasses.replace(stage, pairs=()))
+        for task, stage in law.STAGES.items():
+            patch.setitem(law.STAGES, task, dataclasses.replace(stage, pairs=()))
         funnel._terms.cache_clear()
         mains = known_answer.bayes_scores(spec, ids)
     funnel._terms.cache_clear()

@@ -23,21 +23,31 @@ from experiments.tables import protocol_files
 
 pytestmark = pytest.mark.usefixtures("unload", "quick_to_compile")
 LONGEST = 40  # lines that a reader takes in at once
-LINE = '--8<-- "docs/examples/{}"\n'
+EXAMPLES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
+# Other pages may have files of the same names.
+PAGES = [ROOT / "README.md", ROOT / "docs/start.md", *sorted(ROOT.glob("docs/extend/*.md"))]
+OTHERS = {("start.md", "my_table.py"): "log_table.py"}  # under another name
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
-def test_it_is_short_and_on_a_page(path):
-    assert len(path.read_text().splitlines()) <= LONGEST
-    pages = [page.read_text() for page in (ROOT / "docs").rglob("*.md")]
-    shown = (LINE.format(path.name), path.read_text())
-    assert any(text in page for page in pages for text in shown)
+def shown(page):
+    """{the name of an example: its text on a page}."""
+    titled = [block for block in page_commands.blocks(page.read_text()) if block.title]
+    found = {OTHERS.get((page.name, block.title), block.title): block.text for block in titled}
+    return {name: text for name, text in found.items() if name in EXAMPLES}
 
 
-def test_readme_shows_the_same_model():
-    """As text, because other viewers include no files."""
-    shown = page_commands.python("README.md")
-    assert shown.count((FOLDER / "my_model.py").read_text()) == 1
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_is_short_and_on_a_page(name):
+    assert len(EXAMPLES[name].splitlines()) <= LONGEST
+    assert any(name in shown(page) for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_the_whole_file(page):
+    """As text, because viewers of code include no files; README shows a model."""
+    assert page.name != "README.md" or "my_model.py" in shown(page)
+    for name, text in shown(page).items():
+        assert text == EXAMPLES[name], f"{name}: copy docs/examples/{name} into the page"
 
 
 def test_the_architecture_is_a_gate_with_a_temperature(precision, model):

@@ -73,8 +73,29 @@ def test_links_of_the_roots_files_are_those_of_the_site():
     )
 
 
+def test_links_of_pages_to_files_that_are_pages():
+    text = "[a](../../CONTRIBUTING.md#x), [b](../CHANGELOG.md), [c](notebooks/n.py), [d](e.md)"
+    assert repository_pages.linked(text) == (
+        "[a](../contributing.md#x), [b](changelog.md), [c](notebooks/n.md), [d](e.md)"
+    )
+
+
 def test_a_notebook_is_a_page():
     words, code = "# %% [markdown]\n# # Title\n#\n# Words.\n\n", "# %%\nx = 1\nprint(x)\n\n"
-    text = f"{words}{code}# %% [markdown]\n# End.\n"
-    expected = "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\nEnd."
-    assert repository_pages.notebook(text) == expected
+    cells = repository_pages.cells(f"{words}{code}# %%\ny = 2\n\n# %% [markdown]\n# End.\n")
+    name, (seen, caption) = next(iter(repository_pages.DRAWN.items()))
+    outputs = [{"printed": ["1"], "drawn": False}, {"printed": [], "drawn": True}]
+    expected = (
+        "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\n``` {.text .printed}\n1\n```\n\n"
+        f"```python\ny = 2\n```\n\n![{seen}](../pictures/{name}.png)\n\n*{caption}*\n\nEnd."
+    )
+    assert repository_pages.shown(cells, outputs, name) == expected
+
+
+def test_a_long_output_is_folded_but_for_its_last_lines():
+    lines = [str(i) for i in range(repository_pages.LONG + 1)]
+    first, last = repository_pages.folded(lines).split("\n\n``` ")
+    assert first.startswith('??? quote "The first 51 lines"\n\n    ``` ')
+    assert first.endswith("\n    49\n    50\n    ```")
+    assert last.endswith("}\n" + "\n".join(lines[-10:]) + "\n```")
+    assert repository_pages.folded(lines[1:]).startswith("``` ")

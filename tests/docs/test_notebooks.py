@@ -1,10 +1,12 @@
 """docs/notebooks run whole, each in a folder of its own, and say what they found."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+import repository_pages
 from example_files import ROOT
 
 SAYS = {
@@ -19,6 +21,20 @@ PICTURES = {
 
 def test_all_of_them():
     assert {path.stem for path in (ROOT / "docs/notebooks").glob("*.py")} == set(SAYS)
+    assert set(repository_pages.DRAWN) == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_its_outputs_are_those_of_its_code(name):
+    text = (ROOT / f"docs/notebooks/{name}.py").read_text()
+    kept = json.loads((ROOT / repository_pages.KEPT / f"{name}.json").read_text())
+    run_again = f"run docs/tools/run_notebooks.py {name}"
+    assert kept["code"] == repository_pages.fingerprint(text), run_again
+    assert [output["drawn"] for output in kept["outputs"]].count(True) == 1
+    printed = "\n".join(line for output in kept["outputs"] for line in output["printed"])
+    for words in SAYS[name]:
+        assert words in printed
+    assert (ROOT / repository_pages.PICTURES / f"{name}.png").stat().st_size < 100_000
 
 
 @pytest.mark.slow

@@ -13,9 +13,8 @@ from markdown.extensions.toc import slugify, unique
 ROOT = pathlib.Path(__file__).parents[2]
 OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
 PAGES = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]
-MADE = {"options.md", "commands.md", "api/index.md", *repository_pages.FILES.values()}
+MADE = {"options.md", "commands.md", "api/index.md"}
 MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
-MADE |= {f"notebooks/{path.stem}.md" for path in ROOT.glob(f"{repository_pages.NOTEBOOKS}/*.py")}
 
 FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")

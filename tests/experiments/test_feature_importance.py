@@ -180,6 +180,21 @@ def test_synthetic_data_stand_beside_the_known_answer(tmp_path, prepared_dir, mo
     assert inside.known_pairs(build_run(c), "income") == {}
 
 
+def test_the_known_answer_is_that_of_the_sets_own_law(tmp_path, prepared_dir, monkeypatch):
+    monkeypatch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=1_000))
+    options = "rows=2000,divergence=0,interactions=0.8"
+    run = build_run(config(prepared_dir, data__dataset="synthetic", data__options=options))
+    sample = explain.read_sample(run.data, "train", 10**6, 0)
+    measured, _ = explain.keys(run.schema, sample.rows, weighted=False)
+    settings, bar = Settings(repeats=1), lambda *_: lambda: None
+    truth = explain.known_importance(run, sample, measured, settings, bar)
+    shares = known_answer.importance(funnel.FunnelSpec(divergence=0, interactions=0.8))
+    for share in shares.values():  # click's fields are all that matter, to every task
+        np.testing.assert_array_equal((truth.mean != 0).all(axis=1), share > 0)
+    known = {task: set(inside.known_pairs(run, task)["own"]) for task in funnel.TASKS}
+    assert known["cart"] == known["order"] == known["click"]
+
+
 def test_the_divergence_of_the_known_answer_stands_beside_each_method(explained):
     """In the Markdown, the terminal and the report's summary."""
     found = copy.deepcopy(explained[1])

@@ -153,7 +153,9 @@ def check_raw(prepared: Prepared, builder: BlockBuilder | PublicLogs, given: boo
         )
 
 
-def parse_options(text: str, allowed: Mapping[str, Option], name: str) -> dict[str, int | str]:
+def parse_options(
+    text: str, allowed: Mapping[str, Option], name: str
+) -> dict[str, int | float | str]:
     """Reads 'rows=100000,pooling=mean'; `allowed` is the builder's OPTIONS.
 
     Raises:

@@ -1,14 +1,8 @@
 """Synthetic impressions with a known answer: the funnel click -> cart -> order.
 
 The fields are Ali-CCP's, by name and by relative size. They are independent of each other and
-their ids follow a bounded Zipf law (`draw_ids`). Each stage t has its own logit,
-
-    l_t(x) = b_t + sum_f w_tf a_tf(x_f) + sum_(i,j) c_tij <u_tij(x_i), v_tij(x_j)>,
-
-over few fields f and few pairs (i, j), which differ from task to task (`STAGES`). Effects `a`
-have mean 0 and variance 1 over the field's ids, and so has each inner product; factors `u` and
-`v` have mean 0, so a pair adds nothing that a function of one field could explain. All terms
-are thus uncorrelated, and a stage's logit has variance sum w^2 + sum c^2 exactly. Then
+their ids follow a bounded Zipf law (`draw_ids`). Each stage has its own logit over few fields and
+few pairs (law.py has the equations). Then
 
     P(click | x) = s(l_click),   P(cart | click, x) = s(l_cart),   P(order | cart, x) = s(l_order)
 
@@ -24,10 +18,13 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from dtn_jax.datasets.synthetic import law
+from dtn_jax.datasets.synthetic.law import TASKS
 from dtn_jax.errors import UserError
 
 # {field: ids in Ali-CCP}. The published vocabularies lack 205's file, and 110_14's is a copy of
@@ -47,43 +44,10 @@ MIN_ROWS, MAX_ROWS = 1_000, 100_000_000
 
 BLOCK_ROWS = 8_192  # rows drawn from one counter; `rows` is cheapest on multiples of it
 HEAD_IDS = 128  # ids of a field that have an effect
+# {an option of the law: its most}; each is at least 0. By 5 log-odds one impression in 36,000
+# ends in an order.
+DIALS = {"divergence": 1, "interactions": 1, "sparsity": 5}
 ZIPF = 1.3  # the exponent; not 1, which `draw_ids` would have to treat apart
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One task's logit: its bias, {field: w} and ((field, field, rank, c), ...)."""
-
-    bias: float
-    weights: Mapping[str, float]
-    pairs: tuple[tuple[str, str, int, float], ...]
-
-
-# Most of the variance is in fields of few or mid-size vocabularies, and about a third of it in
-# pairs: a model of main effects alone falls clearly short. Nearly disjoint fields per task.
-# fmt: off
-STAGES = {
-    "click": Stage(-1.6, {
-        "f206": 0.90, "f121": 0.70, "f301": 0.60, "f205": 0.35, "f210": 0.30, "f101": 0.20,
-        "f127_14": 0.15,
-    }, (
-        ("f206", "f121", 3, 0.75), ("f206", "f508", 2, 0.50), ("f109_14", "f301", 2, 0.50),
-    )),
-    "cart": Stage(-1.3, {
-        "f508": 0.95, "f122": 0.80, "f129": 0.60, "f853": 0.30, "f216": 0.25, "f702": 0.20,
-        "f509": 0.15, "f110_14": 0.15,
-    }, (
-        ("f508", "f122", 3, 0.80), ("f109_14", "f129", 2, 0.55), ("f121", "f125", 2, 0.45),
-    )),
-    "order": Stage(-1.3, {
-        "f109_14": 0.90, "f125": 0.80, "f124": 0.60, "f126": 0.50, "f127": 0.40, "f128": 0.30,
-        "f150_14": 0.20, "f207": 0.15,
-    }, (
-        ("f109_14", "f125", 2, 0.80), ("f122", "f126", 2, 0.60), ("f121", "f124", 1, 0.45),
-    )),
-}
-# fmt: on
-TASKS = tuple(STAGES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +58,17 @@ class FunnelSpec:
       rows: impressions. Row i is the same whatever `rows` is.
       ids: total ids over all fields, at most; unknown rows not counted.
       seed: of the effects and of the impressions.
+      divergence: 0: all stages depend on the same fields and pairs alike; 1: each on its own.
+      interactions: share of each logit's variance in pairs; '': its own, about a third.
+      sparsity: log-odds taken off the biases of cart and order: the later tasks are rarer.
     """
 
     rows: int = 1_000_000
     ids: int = MIN_IDS
     seed: int = 0
+    divergence: float = 1.0
+    interactions: float | str = ""
+    sparsity: float = 0.0
 
     def __post_init__(self):
         limits = (MIN_ROWS, MAX_ROWS), (MIN_IDS, MAX_IDS), (0, 2**63 - 1)
@@ -106,6 +76,29 @@ class FunnelSpec:
             got = getattr(self, name)
             if not isinstance(got, int) or isinstance(got, bool) or not low <= got <= high:
                 raise UserError(f"{name} is {got!r}, expected an integer from {low:,} to {high:,}")
+        for name, high in DIALS.items():
+            got = getattr(self, name)
+            if name == "interactions" and got == "":
+                continue
+            number = isinstance(got, int | float) and not isinstance(got, bool)
+            if not (number and 0 <= got <= high):
+                raise UserError(f"{name} is {got!r}, expected a number from 0 to {high:g}")
+            object.__setattr__(self, name, float(got))  # 0 and 0.0 have one folder
+
+    def facts(self) -> dict[str, Any]:
+        """{attribute: value}; a dial at its default is left out, as in sets without dials."""
+        default = {f.name: f.default for f in dataclasses.fields(self) if f.name in DIALS}
+        return {n: v for n, v in dataclasses.asdict(self).items() if v != default.get(n, ...)}
+
+    @property
+    def stages(self) -> dict[str, list[law.Term]]:
+        """{task: the terms of its logit}."""
+        return law.logit_terms(self.divergence, self.interactions)
+
+    @property
+    def biases(self) -> dict[str, float]:
+        """{task: the bias of its logit}."""
+        return law.biases(self.sparsity)
 
     @functools.cached_property
     def sizes(self) -> dict[str, int]:
@@ -173,16 +166,16 @@ def _effects(spec: FunnelSpec, field: str, rank: int, *stream: str) -> tuple[np.
 def _terms(spec: FunnelSpec) -> dict[str, list[tuple[tuple[int, np.ndarray], ...]]]:
     """{task: terms}; a term is one or two (field index, table [rank, ids]), scaled by w or c."""
     terms = {}
-    for task, stage in STAGES.items():
+    for task, stage in spec.stages.items():
         terms[task] = []
-        for field, weight in stage.weights.items():
-            table, cov = _effects(spec, field, 1, task)
-            terms[task].append(((FIELDS.index(field), weight * table / math.sqrt(cov[0, 0])),))
-        for left, right, rank, weight in stage.pairs:
-            u, u_cov = _effects(spec, left, rank, task, left, right)
-            v, v_cov = _effects(spec, right, rank, task, left, right)
-            u = u * weight / math.sqrt((u_cov * v_cov).sum())  # the variance of <u, v>
-            terms[task].append(((FIELDS.index(left), u), (FIELDS.index(right), v)))
+        for term in stage:
+            stream = [term.task, *(term.fields if len(term.fields) == 2 else ())]
+            found = [_effects(spec, field, term.rank, *stream) for field in term.fields]
+            tables = [table for table, _ in found]
+            scale = math.sqrt(math.prod(cov for _, cov in found).sum())  # a term's deviation
+            tables[0] = term.weight * tables[0] / scale
+            places = [FIELDS.index(field) for field in term.fields]
+            terms[task].append(tuple(zip(places, tables, strict=True)))
     return terms
 
 
@@ -191,7 +184,7 @@ def _stage_probabilities(spec: FunnelSpec, ids: np.ndarray) -> np.ndarray:
     out = np.empty((len(TASKS), ids.shape[1]))
     columns = [np.minimum(column, HEAD_IDS + 1, dtype=np.intp) for column in ids]
     for logit, task in zip(out, TASKS, strict=True):
-        logit[:] = STAGES[task].bias
+        logit[:] = spec.biases[task]
         for term in _terms(spec)[task]:
             # By rank and in 1-D: several times faster than gathering [B, rank].
             for tables in zip(*(table for _, table in term), strict=True):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from dtn_jax.datasets.synthetic.funnel import (
     FIELDS,
     HEAD_IDS,
-    STAGES,
     TASKS,
     ZIPF,
     FunnelSpec,
@@ -58,19 +57,32 @@ def importance(spec: FunnelSpec) -> dict[str, np.ndarray]:
 
     That is the share of the logit's variance in terms that the field takes part in,
     (w_f^2 + sum of c^2 over its pairs) / (sum of all w^2 and c^2). A pair counts for both of its
-    fields, so the shares sum to more than 1.
+    fields, so the shares sum to more than 1. Effects are standardised: the shares are the same
+    for every size and seed.
     """
-    del spec  # effects are standardised: the shares are the same for every size and seed
     result = {}
-    for task, stage in STAGES.items():
+    for task, terms in spec.stages.items():
         share, total = np.zeros(len(FIELDS)), 0.0
-        terms = [((field,), weight) for field, weight in stage.weights.items()]
-        terms += [((left, right), weight) for left, right, _, weight in stage.pairs]
-        for fields, weight in terms:
-            share[[FIELDS.index(f) for f in fields]] += weight**2
-            total += weight**2
+        for term in terms:
+            share[[FIELDS.index(f) for f in term.fields]] += term.weight**2
+            total += term.weight**2
         result[task] = share / total
     return result
+
+
+def true_divergence(spec: FunnelSpec) -> dict[str, dict[str, float]]:
+    """{task: {task: 1 - Spearman's correlation of their stages' importances}}, exactly.
+
+    Fields of equal importance share their mean rank: all fields without effect do. Ranks jump
+    where a field gains or loses its last effect: just above D = 0, and at D = 1.
+    """
+    shares = np.stack(list(importance(spec).values()))
+    ranks = rankdata(shares.round(12), axis=1)  # equal shares may differ in their last digits
+    between = 1 - np.corrcoef(ranks)
+    return {
+        one: {other: float(between[i, j]) for j, other in enumerate(TASKS) if j != i}
+        for i, one in enumerate(TASKS)
+    }
 
 
 def truth(spec: FunnelSpec, sample: int = 1_000_000) -> dict[str, Any]:
@@ -84,16 +96,21 @@ def truth(spec: FunnelSpec, sample: int = 1_000_000) -> dict[str, Any]:
         rates[name] = float(np.average(score, weights=weight))
         aucs[name] = expected_auc(score, score, weight)
     return {
-        "spec": dataclasses.asdict(spec),
+        "spec": spec.facts(),
         "sizes": spec.sizes,
         "zipf": ZIPF,
         "head_ids": HEAD_IDS,
-        "bias": {t: stage.bias for t, stage in STAGES.items()},
-        "weights": {t: dict(stage.weights) for t, stage in STAGES.items()},
+        "bias": spec.biases,
+        "weights": {
+            t: {term.fields[0]: term.weight for term in terms if len(term.fields) == 1}
+            for t, terms in spec.stages.items()
+        },
         "pairs": {  # [field, field, rank, weight]
-            t: [list(pair) for pair in stage.pairs] for t, stage in STAGES.items()
+            t: [[*term.fields, term.rank, term.weight] for term in terms if len(term.fields) == 2]
+            for t, terms in spec.stages.items()
         },
         "importance": {t: dict(zip(FIELDS, s.tolist(), strict=True)) for t, s in shares.items()},
+        "true_divergence": true_divergence(spec),
         "sample": sample,
         "rates": rates,
         "bayes_auc": aucs,

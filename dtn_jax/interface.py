@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import flax.struct
 from jaxtyping import Array, Bool, Float
 
-SHARED = "shared"  # the group, and the view, of all tasks
+SHARED = "shared"
+"""The group, and the view, of all tasks."""
 
 
 @flax.struct.dataclass

@@ -83,6 +83,7 @@ class Option:
             raise UserError(f"{key}={value}: expected {self.expected}")
 
     def allows(self, value: Any) -> bool:
+        """Whether the option may have this value."""
         kind = type(self.default)
         if kind is tuple:
             if not isinstance(value, tuple | list):

@@ -92,6 +92,7 @@ class Member:
         self.checkpoints = stack.enter_context(contextlib.closing(checkpoints))
 
     def start(self, step: int | None) -> None:
+        """Takes state and progress from a checkpoint, None for the last, or begins anew."""
         self.state = None  # frees what an earlier start has read
         self.state, self.progress = start(self.run, self.folder, self.checkpoints, step)
 
@@ -105,6 +106,7 @@ class Member:
             self.failure, self.progress.stopped = f"{self.folder.path}: {error}", True
 
     def finished(self, test: bool) -> bool:
+        """Whether it has its results, on `test` too if that is asked for."""
         done = self.results is not None and ("test" in self.results or not test)
         if done and test:
             mend_predictions(self.run, self.folder, self.results)
@@ -112,6 +114,7 @@ class Member:
 
     @property
     def done(self) -> bool:
+        """Whether its training has ended: at the last step, early, or by a failure."""
         return self.progress.stopped or int(self.state.step) == self.run.total_steps
 
 

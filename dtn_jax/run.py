@@ -148,10 +148,12 @@ class Run:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Steps of one pass over train."""
         return self.at_steps.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
+        """Steps of the whole run."""
         return self.at_steps.total_steps
 
     @property

@@ -66,14 +66,12 @@ class Schema:
       weight: the column stored as the example's weight, if any.
       group: the column stored as the example's group (a user, a session), if any; it may be a
         field too. Metrics are then also taken within groups.
-      day: the time or date whose day is stored with the example, if any; sets of earlier versions
-        have none.
+      day: the time or date whose day is stored, if any; sets of earlier versions have none.
 
     Raises:
-      UserError: a name used twice, a label listed as a field or as the group, an unknown or
-        non-binary space, an unknown upstream task, a cycle in the task graph, tables that
-        disagree on their rows, a sequence whose target is no single field of its table, a companion
-        whose history is none, or of other slots.
+      UserError: a name used twice, a label that is a field or the group, an unknown or non-binary
+        space, an unknown upstream, a cycle of tasks, tables that disagree on their rows, a sequence
+        whose target is no single field of its table, a companion without a history of its slots.
     """
 
     name: str
@@ -155,6 +153,7 @@ class Schema:
 
     @property
     def read_names(self) -> tuple[str, ...]:
+        """The names of `read`, F in all."""
         return tuple(f.name for f in self.read)
 
     def companions(self, name: str) -> tuple[Field, ...]:
@@ -163,10 +162,12 @@ class Schema:
 
     @property
     def field_names(self) -> tuple[str, ...]:
+        """All names of fields, in the order of the slots."""
         return tuple(f.name for f in self.fields)
 
     @property
     def task_names(self) -> tuple[str, ...]:
+        """The names of the T tasks, in the order of the labels."""
         return tuple(t.name for t in self.tasks)
 
     @property
@@ -200,11 +201,9 @@ class Schema:
         """Task names, every task after its upstream tasks."""
         try:
             sorter = graphlib.TopologicalSorter({t.name: t.upstream for t in self.tasks})
-            order = tuple(sorter.static_order())
+            return tuple(sorter.static_order())
         except graphlib.CycleError as error:
-            cycle = " -> ".join(error.args[1])
-            raise UserError(f"the task graph has a cycle: {cycle}") from None
-        return order
+            raise UserError(f"the task graph has a cycle: {' -> '.join(error.args[1])}") from None
 
     def with_upstream(self, graph: Mapping[str, tuple[str, ...]]) -> Schema:
         """The same schema with another task graph, {task: its upstream tasks}."""
@@ -214,10 +213,8 @@ class Schema:
         return dataclasses.replace(self, tasks=tuple(tasks))
 
     def with_embeddings(self, chosen: Mapping[str, str]) -> Schema:
-        """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}.
-
-        Standardised numbers that are not named have that of "", or are scaled.
-        """
+        """The same schema with other embeddings of numbers, {field: one of EMBEDDINGS}; "" is for
+        the standardised numbers that are not named, which are scaled without it."""
         for name in filter(None, chosen):
             choose("field", name, self.field_names)
         usual = chosen.get("", SCALED)
@@ -231,6 +228,7 @@ class Schema:
         return dataclasses.replace(self, fields=tuple(fields))
 
     def to_json(self) -> str:
+        """JSON that `from_json` reads; what has the usual value of later versions is left out."""
         facts = dataclasses.asdict(self)
         parts = [facts, *facts["fields"], *facts["tasks"]]
         for part, (key, usual) in itertools.product(parts, YOUNGER.items()):
@@ -240,6 +238,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
+        """The schema that `to_json` wrote."""
         data = json.loads(text)
         fields = tuple(Field(**f) for f in data.pop("fields"))
         tasks = tuple(Task(**t) for t in data.pop("tasks"))
@@ -247,4 +246,5 @@ class Schema:
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Schema:
+        """The schema in a JSON file."""
         return cls.from_json(path.read_text())

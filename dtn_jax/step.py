@@ -42,6 +42,7 @@ class TrainStep:
     advance: Callable[[State, Batch, Routed], tuple[State, Metrics]]
 
     def __call__(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """The whole step: the new state, and the metrics of the batch."""
         return self.advance(state, batch, self.route(batch))
 
 

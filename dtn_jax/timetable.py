@@ -100,6 +100,7 @@ class Timetable:
     first_steps: tuple[int, ...] = ()
 
     def validation_is_due(self, step: int) -> bool:
+        """Whether this step is followed by a validation; the last one always is."""
         return step == self.total_steps or step % self.eval_every == 0
 
     def checkpoint_is_due(self, step: int) -> bool:

@@ -148,8 +148,6 @@ def forced(known: argparse.Namespace) -> list[str]:
 def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     """Loads the config and applies `--config.key=value` (or `--config.key value`) arguments.
 
-    Plug-ins are loaded first, because the config's argument may name what they define.
-
     Raises:
       UserError: there is no config, or an argument, key or value is wrong.
     """
@@ -158,7 +156,7 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
         raise UserError(f"no config: give --config=FILE:ARGUMENT, FILE one of {files}. See --help.")
     given = overrides(rest)
     plugins.load(",".join(value for key, value in given if key == "plugins"))
-    config = load_config(spec)
+    config = load_config(spec)  # after plug-ins: its argument may name what they define
     for key, value in given:
         override(config, key, value)
     return config
@@ -236,8 +234,7 @@ def leave(code: int, at_once: bool = False) -> None:
     """Ends the process.
 
     It ends at once if asked to, since an orderly end may crash in interrupted work, or write to a
-    full disk, and if there are other processes, since it would wait for them while they wait for
-    it.
+    full disk, and if there are other processes, for which it would wait while they wait for it.
     """
     if at_once or jax.distributed.is_initialized():
         try:

@@ -28,7 +28,7 @@ from dtn_jax.config import load_config
 from dtn_jax.datasets.logs.infer.infer import infer
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.evaluate import read_predictions
-from dtn_jax.export.write.model import export_run
+from dtn_jax.export.write import export_run
 from dtn_jax.metrics.significance import FEW, compare, resampled_aucs
 from dtn_jax.train import train
 

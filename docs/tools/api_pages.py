@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import itertools
 from types import ModuleType
 
 from public_modules import PAGES, Page
@@ -19,8 +21,9 @@ def pages() -> dict[str, str]:
 def index() -> str:
     parts = [
         "# API\n",
-        "What you may import, module by module. A module that is not on these pages may change "
-        "without notice.\n",
+        "What you may import, module by module. A package that is here also gives what it takes "
+        "from another module here: `dtn_jax.metrics.Metric`. A module that is not on these pages "
+        "may change without notice.\n",
     ]
     for name, shown in PAGES.items():
         parts.append(f"## [{shown.title}]({name}.md) {{ #{name} }}\n\n{shown.words}\n")
@@ -41,17 +44,29 @@ def page(shown: Page) -> str:
 
 
 def full(module: str) -> str:
-    return f"dtn_jax.{module}"
+    return module if module.startswith("experiments.") else f"dtn_jax.{module}"
 
 
 def public(module: ModuleType) -> list[str]:
-    """The names of the classes and functions that a listed module gives, in its order."""
+    """The names that a listed module gives, in its order: classes, functions, then constants."""
     if hasattr(module, "__all__"):
         return [name for name in module.__all__ if is_code(getattr(module, name))]
-    return [
+    code = [
         name
         for name, value in vars(module).items()
         if not name.startswith("_") and is_code(value) and value.__module__ == module.__name__
+    ]
+    return code + constants(module)
+
+
+def constants(module: ModuleType) -> list[str]:
+    """The names of a module that are followed by a docstring."""
+    return [
+        node.targets[0].id
+        for node, after in itertools.pairwise(ast.parse(inspect.getsource(module)).body)
+        if isinstance(node, ast.Assign)
+        and isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
     ]
 
 

@@ -1,7 +1,9 @@
-"""Which modules of dtn_jax are public, by page of the API.
+"""Which modules are public, by page of the API.
 
-Public is, of each module here, every class and function whose name has no leading underscore, or,
-of one with `__all__`, what that names. A module that is not here may change without notice.
+Public is, of each module here, every class and function whose name has no leading underscore, and
+every constant with a docstring; or, of one with `__all__`, what that names. A package here may also
+be asked for what it takes from another module here. A module that is not here may change without
+notice.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """A page: its title, what it is for, the modules of dtn_jax that it shows."""
+    """A page: its title, what it is for, the modules that it shows, of dtn_jax or experiments."""
 
     title: str
     words: str
@@ -51,6 +53,7 @@ PAGES = {
             "schema",
             "field",
             "datasets.preparation.builder",
+            "datasets.preparation.blocks",
             "datasets.preparation.catalog",
             "datasets.preparation.prepared",
             "datasets.preparation.encoders",
@@ -59,6 +62,7 @@ PAGES = {
             "datasets.preparation.bags",
             "datasets.preparation.vectors",
             "datasets.preparation.records",
+            "input.reader",
         ),
     ),
     "logs": Page(
@@ -117,6 +121,7 @@ PAGES = {
         "Architectures and experts",
         "Who reads which experts, and the experts themselves.",
         (
+            "models.architectures",
             "models.architectures.architecture",
             "models.architectures.dtn",
             "models.architectures.shared_bottom",
@@ -163,6 +168,7 @@ PAGES = {
             "metrics",
             "metrics.metric",
             "metrics.scores",
+            "metrics.sigmoid",
             "metrics.selected",
             "metrics.auc",
             "metrics.gauc",
@@ -198,6 +204,11 @@ PAGES = {
             "analysis.watch",
         ),
     ),
+    "tables": Page(
+        "Paper tables",
+        "What a protocol of your own is written with.",
+        ("experiments.tables.protocol",),
+    ),
     "export": Page(
         "Exported models and serving",
         "Write a model, load it, score rows. `dtn_jax.export.load` needs no training code.",
@@ -206,7 +217,7 @@ PAGES = {
             "export.encoding",
             "export.score_files",
             "export.fit_calibration",
-            "export.write.model",
+            "export.write",
             "export.serve.process",
             "export.serve.limits",
         ),

@@ -66,6 +66,7 @@ class Importance:
 
     @property
     def mean(self) -> Float[np.ndarray, "F K"]:
+        """`values`, averaged over the R repeats."""
         return self.values.mean(axis=0)
 
     @property

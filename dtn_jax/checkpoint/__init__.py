@@ -178,6 +178,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
+        """Waits for checkpoints that are being written, then closes the folders."""
         for each in (self.last, self.best, self.reader):
             each.close()
 

@@ -63,6 +63,7 @@ class Model:
 
     @property
     def optional(self) -> tuple[str, ...]:
+        """The raw columns that rows to score may lack."""
         return self.encoding.optional
 
     def encode(self, rows: Any) -> Encoded:

@@ -91,6 +91,7 @@ def take(rows: Batch, place) -> Batch:
 
 
 def part_of(rows: Batch, start: int, stop: int | None = None) -> Batch:
+    """The rows start ... stop - 1 of `rows`; None stops at the end."""
     return jax.tree.map(lambda a: a[start:stop], rows)
 
 

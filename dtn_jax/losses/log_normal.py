@@ -30,6 +30,7 @@ class LogNormal:
 
     @property
     def meaning(self) -> str:
+        """What of the label the prediction is, in words for cards."""
         return "the label's mean, if log-normal" if self.spread else "the label's median"
 
     def __call__(

@@ -34,6 +34,7 @@ class WeightedLogistic:
 
     @property
     def meaning(self) -> str:
+        """What of the label the prediction is, in words for cards."""
         rows = "" if self.negatives == "all" else ", if most labels are 0"
         return f"the label's mean{rows}"
 

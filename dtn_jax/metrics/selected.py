@@ -35,6 +35,7 @@ class Selection:
 
     @property
     def higher_is_better(self) -> bool:
+        """Whether a higher `value` is better."""
         return next(iter(self.metrics.values())).higher_is_better
 
     @property

@@ -32,7 +32,8 @@ from dtn_jax.schema import Schema
 Name = TypeVar("Name", bound=Hashable)
 DRAWS = 2000  # of the test examples, the same for all models of a data set
 REPEATS = 200_000  # of a comparison: an example draw and seeds each
-FEW = 100  # positives below which no significance is told
+FEW = 100
+"""Positives below which no significance is told."""
 
 
 class Comparison(NamedTuple):

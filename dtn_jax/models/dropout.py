@@ -40,6 +40,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B ..."], train: bool) -> Float[Array, "B ..."]:
+        """x, with numbers dropped if `train`, which draws from the rng `dropout`."""
         if not train or self.rate == 0:
             return x
         key = self.make_rng("dropout")

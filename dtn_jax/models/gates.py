@@ -27,6 +27,7 @@ class Gate(nn.Module):
     def __call__(
         self, x: Float[Array, "B W"], product: Float[Array, "B M"] | None = None
     ) -> Float[Array, "B M"]:
+        """The weights, which sum to 1 in a row; `product` is x W, where it is known."""
         scores = dense(
             self.size, self.dtype, name="scores", use_bias=self.use_bias, product=product
         )
@@ -40,6 +41,7 @@ class ScoreGate(nn.Module):
 
     @nn.compact
     def __call__(self, experts: Sequence[Float[Array, "B H"]]) -> Float[Array, "B M"]:
+        """The weights of the M experts, which sum to 1 in a row."""
         scores = [
             nn.relu(dense(1, self.dtype, name=f"score_{m}")(f)) for m, f in enumerate(experts)
         ]

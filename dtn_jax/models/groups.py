@@ -38,6 +38,7 @@ class ModelInput(nn.Module):
     def __call__(
         self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B F D"]:
+        """The fields as experts read them; masked rows are left out of statistics."""
         fields = Normalisation(self.normalisation, name="normalisation")(fields, row_mask, train)
         return Dropout(self.dropout, "embedding_dropout")(fields, train)
 

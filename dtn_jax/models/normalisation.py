@@ -29,6 +29,7 @@ class MaskedBatchNorm(nn.Module):
     def __call__(
         self, x: Float[Array, "B W"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B W"]:
+        """y; masked rows are normalised too, but do not count."""
         dtype = at_least_float32(x.dtype)
         x = x.astype(dtype)
         shape = (x.shape[1],)
@@ -65,6 +66,7 @@ class Normalisation(nn.Module):
     def __call__(
         self, fields: Float[Array, "B F D"], row_mask: Bool[Array, " B"], train: bool
     ) -> Float[Array, "B F D"]:
+        """The normalised fields; with `none`, the fields as they are."""
         if self.kind == "none":
             return fields
         if self.kind == "batch":

@@ -23,6 +23,7 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "B K"], train: bool) -> Float[Array, " B"]:
+        """The logits of a task, from what its gate mixed."""
         h = hidden_layers(z, self.hidden, self.dtype, self.dropout, train)
         logit = dense(1, self.dtype, name="logit")(h)[:, 0]
         return logit.astype(at_least_float32(logit.dtype))

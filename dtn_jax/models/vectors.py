@@ -47,6 +47,7 @@ class WithVectors(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """The outputs of the architecture, which gets complete fields."""
         fields = {
             view: Projections(self.places, self.scale, self.dtype, name=f"vectors_{view}")(
                 embedded, inputs.vectors
@@ -71,6 +72,7 @@ class Projections(nn.Module):
     def __call__(
         self, fields: Float[Array, "B F D"], vectors: Mapping[str, Float[Array, "B _"]]
     ) -> Float[Array, "B F D"]:
+        """The fields, complete; `vectors` has the K numbers of each vector field."""
         _, count, width = fields.shape
         init = nn.initializers.variance_scaling(self.scale**2, "fan_in", "normal")
         for name, place in self.places:

@@ -100,8 +100,6 @@ def configured(protocol: Protocol, *given: Settings) -> ConfigDict:
     return config
 
 
-# Rivals have MLP experts, as their papers define them, in the papers' usual numbers. `matched`
-# shows what size alone does, `interactions` what experts do.
 RIVALS = {
     "shared_bottom": entry("shared_bottom", "mlp"),
     "single_task": entry("single_task", "mlp"),
@@ -111,6 +109,8 @@ RIVALS = {
     "stem": entry("stem", "mlp*2"),
     "adatt": entry("adatt", "mlp*2"),
 }
+"""Rivals have MLP experts, as their papers define them, in the papers' usual numbers. `matched`
+shows what size alone does, `interactions` what experts do."""
 FUNNEL_RIVALS = RIVALS | {"esmm": entry("esmm", "mlp")}
 
 SETTLED = "Sizes and common settings were settled on validation, with DTN."

@@ -1,9 +1,12 @@
 """Pages that are made: every option and every public name has its place."""
 
 import ast
+import functools
 import importlib
 import inspect
+import pathlib
 import re
+import textwrap
 
 import api_pages
 import options_page
@@ -13,15 +16,55 @@ from public_modules import PAGES
 
 from dtn_jax.config import declarations
 
-MODULES = [(name, module) for name, page in PAGES.items() for module in page.modules]
+ROOT = pathlib.Path(__file__).parents[2]
+MODULES = [(name, api_pages.full(m)) for name, page in PAGES.items() for m in page.modules]
+LISTED = {module for _, module in MODULES}
+TEXTS = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
+SCRIPTS = [*ROOT.glob("docs/examples/*.py"), *ROOT.glob("docs/notebooks/*.py")]
+BLOCK = re.compile(r"^( *)```python.*?\n(.*?)^\1```$", re.M | re.S)
 
 
 def defined(module):
     """{name: its docstring}, of the public classes and functions in a module's source."""
-    tree = ast.parse(inspect.getsource(importlib.import_module(f"dtn_jax.{module}")))
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
     kinds = (ast.FunctionDef, ast.ClassDef)
     nodes = [node for node in tree.body if isinstance(node, kinds)]
     return {node.name: ast.get_docstring(node) for node in nodes if node.name[0] != "_"}
+
+
+def is_method(value):
+    return inspect.isroutine(value) or isinstance(value, property | functools.cached_property)
+
+
+def untold(cls):
+    """The public methods and properties of a class that neither it nor a base describes."""
+    own = [n for n, v in vars(cls).items() if is_method(v) and (n[0] != "_" or n == "__call__")]
+    told = [{n for n, v in vars(c).items() if is_method(v) and v.__doc__} for c in cls.__mro__]
+    return [f"{cls.__name__}.{name}" for name in own if name not in set.union(*told)]
+
+
+def imported():
+    """(file, module, name), of what pages and their examples import; '' is the module itself."""
+    parts = [(path.name, path.read_text()) for path in SCRIPTS]
+    for path in TEXTS:
+        blocks = BLOCK.findall(path.read_text())
+        parts += [(path.name, textwrap.dedent(block)) for _, block in blocks]
+    for file, code in parts:
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Import):
+                yield from ((file, alias.name, "") for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((file, node.module, alias.name) for alias in node.names)
+
+
+def is_public(module, name):
+    if f"{module}.{name}".strip(".") in LISTED:
+        return True
+    if module not in LISTED:
+        return False
+    home = getattr(getattr(importlib.import_module(module), name), "__module__", module)
+    sources = {module, home} & LISTED  # a package may pass it on
+    return any(name in api_pages.public(importlib.import_module(each)) for each in sources)
 
 
 def test_every_option_has_a_heading_with_default_and_meaning():
@@ -54,11 +97,28 @@ def test_help_reads_as_it_is_written():
 @pytest.mark.parametrize(("page", "module"), MODULES, ids=[module for _, module in MODULES])
 def test_public_names_are_shown_and_say_what_they_are(page, module):
     text = api_pages.page(PAGES[page])
-    block = text.partition(f"::: dtn_jax.{module}\n")[2].partition("\n:::")[0]
+    block = text.partition(f"::: {module}\n")[2].partition("\n:::")[0]
     shown = re.search(r"members: (?:false|\[(.*)\])", block)[1] or ""
     assert set(defined(module)) <= {name.strip() for name in shown.split(",")}
     assert [name for name, told in defined(module).items() if not told] == []
-    assert importlib.import_module(f"dtn_jax.{module}").__doc__
+    found = importlib.import_module(module)
+    assert found.__doc__
+    classes = filter(inspect.isclass, (getattr(found, name) for name in api_pages.public(found)))
+    assert [name for each in classes for name in untold(each)] == []
+
+
+def test_pages_import_public_names_alone():
+    found = [each for each in imported() if each[1].split(".")[0] in ("dtn_jax", "experiments")]
+    assert ("README.md", "dtn_jax.models.architectures", "Architecture") in found
+    assert ("dtn_on_your_logs.py", "dtn_jax.export", "") in found
+    assert [each for each in found if not is_public(*each[1:])] == []
+
+
+def test_names_in_the_text_of_pages_are_public():
+    pages = "".join(path.read_text() for path in TEXTS)
+    found = set(re.findall(r"`(dtn_jax(?:\.\w+)+)", pages))
+    assert "dtn_jax.export.write.export_run" in found
+    assert [name for name in sorted(found) if not is_public(*name.rpartition(".")[::2])] == []
 
 
 def test_a_name_that_a_package_passes_on_is_shown():

@@ -1,13 +1,14 @@
 """The whole site: built strictly, complete, and with nothing from elsewhere."""
 
-import ast
 import html.parser
+import importlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
 
+import api_pages
 import pytest
 from public_modules import PAGES
 
@@ -67,19 +68,10 @@ def test_it_has_every_option_command_and_public_name(site):
     assert "usage: dtn-jax train --config" in (site / "commands.html").read_text()
     for name, page in PAGES.items():
         ids = Page(site / f"api/{name}.html").ids
-        for module in page.modules:
-            assert f"dtn_jax.{module}" in ids
-            for public in names(module):
-                assert f"dtn_jax.{module}.{public}" in ids
-
-
-def names(module):
-    """Of the public classes and functions that a module's source has."""
-    path = ROOT / "dtn_jax" / module.replace(".", "/")
-    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    nodes = ast.parse(path.read_text()).body
-    found = [n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    return [name for name in found if not name.startswith("_")]
+        for module in map(api_pages.full, page.modules):
+            assert module in ids
+            for public in api_pages.public(importlib.import_module(module)):
+                assert f"{module}.{public}" in ids
 
 
 def test_docstrings_read_as_they_are_written(site):

@@ -61,6 +61,7 @@ class Description:
 
     @property
     def suspects(self) -> list[leaks.Alone]:
+        """What ranks a task too well by itself: it may hold the label."""
         return [figure for figure in self.alone if figure.suspect]
 
 

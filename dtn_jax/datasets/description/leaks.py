@@ -53,6 +53,7 @@ class Alone:
 
     @property
     def suspect(self) -> bool:
+        """Whether it ranks the task so well that it may hold the label."""
         return self.auc > SUSPECT
 
 

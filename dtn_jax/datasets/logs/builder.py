@@ -44,12 +44,15 @@ class SchemaSet:
     manual_dir: pathlib.Path | None
 
     def recipe(self) -> str:
+        """SHA-256 of what prepared rows depend on beside the raw files."""
         return provenance.recipe(self.meaning, self.SOURCE)
 
     def check_notes(self, notes: dict) -> str:
+        """What to say of a set that was prepared earlier, of which these are the notes."""
         return ""
 
     def download_and_prepare(self) -> None:
+        """Prepares the set in `data_dir`, or raises UserError that says how to."""
         raise NotImplementedError
 
     def outdated(self) -> str:

@@ -38,10 +38,12 @@ class Bag:
 
     @functools.cached_property
     def vocabulary(self) -> Vocabulary:
+        """The vocabulary of the bags' values."""
         return Vocabulary(self.min_count, self.unknown, self.values)
 
     @property
     def rows(self) -> int:
+        """Rows of the table, with that of the unknown id."""
         return self.vocabulary.rows
 
     def fit(self, counts: pl.DataFrame, longest: int) -> Bag:

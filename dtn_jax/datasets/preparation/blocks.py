@@ -1,7 +1,7 @@
 """Blocks of rows, and how they lie in a prepared data set.
 
-A TFDS record is a *block* of rows, not a row: one-row records decode a hundred times slower.
-The prepared set fixes a number of *lanes*; record r belongs to lane r mod `lanes`. All blocks
+A TFDS record is a block of rows, not a row: one-row records decode a hundred times slower.
+The prepared set fixes a number of lanes; record r belongs to lane r mod `lanes`. All blocks
 are full but the last one of each lane, and those share what is left evenly, so that lanes never
 differ by more than one row, and reading the records in order gives the rows in order.
 """

@@ -43,6 +43,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         raise NotImplementedError
 
     def tasks(self) -> tuple[Task, ...]:
+        """The labels, in the order of `Batch.labels`."""
         raise NotImplementedError
 
     def raw(self, dl_manager) -> dict[str, Frames]:
@@ -50,15 +51,14 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         raise NotImplementedError
 
     def layout(self) -> Layout:
+        """How rows lie in records; `blocks.default_layout` gives the usual one."""
         raise NotImplementedError
 
     weight = ""  # the column stored as the example's weight
     group = ""  # the column stored as the example's group: see groups.py
     day = ""  # the column of dates stored as the example's day: see dates.py
     OPTIONS: ClassVar[dict[str, Option]] = {}  # `data.options`; their values are in `self.own`
-    FIELD_OPTIONS: ClassVar[
-        tuple[str, ...]
-    ] = ()  # those that leave the rows and labels as they are
+    FIELD_OPTIONS: ClassVar[tuple[str, ...]] = ()  # those that leave rows and labels as they are
     SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
 
     def notes(self) -> dict[str, object]:
@@ -66,8 +66,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         return {}
 
     def account(self) -> list[str]:
-        """What was not taken as it stood in the raw files: a line of text each, shown and kept in
-        notes.json."""
+        """What was not taken as it stood in the raw files: lines, also kept in notes.json."""
         return []
 
     def check_notes(self, notes: dict) -> str:
@@ -205,6 +204,7 @@ class BlockBuilder(RecordWriter, skip_registration=True):
         return block
 
     def schema(self) -> Schema:
+        """The schema that is written beside the rows; the encoders must be fitted."""
         fields = tuple(enc.field(name, encoder) for name, encoder in self.fitted.items())
         return Schema(self.name, fields, self.tasks(), self.weight, self.group, self.day)
 

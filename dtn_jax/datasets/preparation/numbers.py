@@ -34,9 +34,11 @@ class QuantileBuckets:
 
     @property
     def rows(self) -> int:
+        """Rows of the table, with that of the unknown id."""
         return 1 + len(self.dominating) + len(self.edges) + 1
 
     def fit(self, counts: pl.DataFrame) -> QuantileBuckets:
+        """The fitted encoder, from train's columns `value` and `count`."""
         values, weights = _numbers(counts)
         own = weights >= DOMINATING * weights.sum() if len(weights) else np.zeros(0, bool)
         rest, mass = values[~own], weights[~own].cumsum()
@@ -71,6 +73,7 @@ class Standardise:
     numbers: ClassVar[int] = 1
 
     def fit(self, counts: pl.DataFrame) -> Standardise:
+        """The fitted encoder, from train's columns `value` and `count`."""
         values, weights = _numbers(counts)
         if not len(values):
             return dataclasses.replace(self, mean=0.0, deviation=1.0)
@@ -105,6 +108,7 @@ class Binned(Standardise):
     edges: tuple[float, ...] = ()
 
     def fit(self, counts: pl.DataFrame) -> Binned:
+        """As that of `Standardise`, with the edges of the bins."""
         fitted = super().fit(counts)
         found = quantiles(*_numbers(counts), self.bins)
         edges = standardised_edges(found, fitted.mean, fitted.deviation)
@@ -118,6 +122,7 @@ class BinnedLogarithms(Binned):
     kind: ClassVar[str] = "standardise logarithms in bins"
 
     def fit(self, counts: pl.DataFrame) -> BinnedLogarithms:
+        """As that of `Binned`, of the logarithms."""
         logarithms = pl.Series("value", signed_log(counts["value"].to_numpy()))
         return super().fit(counts.with_columns(logarithms))
 

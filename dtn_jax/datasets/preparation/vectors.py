@@ -53,9 +53,11 @@ class Vector:
 
     @property
     def numbers(self) -> int:
+        """Numbers of a row: K."""
         return self.length
 
     def fit(self, sums: Sums) -> Vector:
+        """The fitted encoder, from the sums over train's known vectors."""
         count = max(sums.count, 1)
         mean, square = sums.total / count, sums.squares / count
         variance = square - mean**2

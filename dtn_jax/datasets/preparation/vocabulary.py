@@ -31,9 +31,11 @@ class Vocabulary:
 
     @property
     def rows(self) -> int:
+        """Rows of the table, with that of the unknown id."""
         return 1 + len(self.values)
 
     def fit(self, counts: pl.DataFrame) -> Vocabulary:
+        """The fitted encoder, from train's columns `value` and `count`."""
         counts = counts.with_columns(pl.col("value").cast(pl.String)).filter(
             pl.col("value").is_not_null()
             & ~pl.col("value").is_in(list(self.unknown))

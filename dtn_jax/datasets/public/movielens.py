@@ -31,6 +31,7 @@ class MovieLens(PublicLogs):
 
     @property
     def url(self) -> str:
+        """The address of the archive of this version."""
         return f"https://files.grouplens.org/datasets/movielens/ml-{self.own.version}.zip"
 
     def schema_name(self) -> str:

@@ -62,6 +62,7 @@ class Synthetic(BlockBuilder):
 
     @functools.cached_property
     def spec(self) -> funnel.FunnelSpec:
+        """The law that the rows are drawn from, by the options."""
         own = dict(vars(self.own))
         if own["interactions"] != "":
             what = "data.options interactions"
@@ -99,6 +100,7 @@ class Synthetic(BlockBuilder):
         return ends[at], ends[at + 1]
 
     def frames(self, start: int, stop: int):
+        """Yields the rows start ... stop - 1, as frames of at most CHUNK rows."""
         for first in range(start, stop, CHUNK):
             ids, labels = funnel.rows(self.spec, first, min(CHUNK, stop - first))
             columns = zip((*funnel.FIELDS, *funnel.TASKS), (*ids.T, *labels.T), strict=True)

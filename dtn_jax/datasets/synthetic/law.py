@@ -120,4 +120,5 @@ def variance(terms: list[Term]) -> float:
 
 
 def scaled(terms: list[Term], factor: float) -> list[Term]:
+    """The terms with their weights times `factor`."""
     return [dataclasses.replace(term, weight=term.weight * factor) for term in terms]

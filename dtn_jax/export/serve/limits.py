@@ -43,6 +43,7 @@ class Limits:
 
     @property
     def body_bytes(self) -> int:
+        """The most bytes that a request's body may have."""
         return self.body_mb * MB
 
     @property

@@ -45,6 +45,7 @@ class AITM(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit; `aux` has the calibrator's loss."""
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         outputs = self.experts(fields, inputs.codewords, train)
         tasks = {task.name: task for task in self.tasks}
@@ -80,6 +81,7 @@ class Transfer(nn.Module):
     def __call__(
         self, own: Float[Array, "B K"], above: Sequence[Float[Array, "B _"]]
     ) -> tuple[Float[Array, "B K"], Float[Array, "B M"]]:
+        """The mix of `own` with what is handed down from `above`, and the M weights."""
         width = own.shape[1]
         handed = [
             nn.relu(dense(width, self.dtype, name=f"info_{name}")(z))

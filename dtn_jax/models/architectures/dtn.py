@@ -80,6 +80,7 @@ class DTN(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from its mix of its own and the shared experts."""
         read = {
             reader: self.input(name="input" if reader == SHARED else f"input_{reader}")(
                 fields, inputs.row_mask, train

@@ -39,6 +39,7 @@ class ESMM(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, on all rows."""
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         outputs = self.experts(fields, inputs.codewords, train)
         logits, conditional = {}, {}

@@ -23,6 +23,7 @@ class MMoE(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from its gate's mix of the shared experts."""
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         outputs = self.experts(fields, inputs.codewords, train)[SHARED]
         logits, gates = {}, {}

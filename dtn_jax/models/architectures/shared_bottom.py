@@ -21,6 +21,7 @@ class SharedBottom(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from the outputs of all experts."""
         fields = self.input(name="input")(inputs.fields[SHARED], inputs.row_mask, train)
         outputs = self.experts(fields, inputs.codewords, train)[SHARED]
         z = jnp.concatenate(list(outputs.values()), axis=-1)

@@ -25,6 +25,7 @@ class SingleTask(Architecture):
 
     @nn.compact
     def __call__(self, inputs: Inputs, train: bool) -> Outputs:
+        """Each task's logit, from experts that no other task reads."""
         fields = {
             task.name: self.input(name=f"input_{task.name}")(
                 inputs.fields[task.name], inputs.row_mask, train

@@ -33,6 +33,7 @@ class DCNv2(nn.Module):
         codewords: Float[Array, "B P N C D2"] | None,
         train: bool,
     ) -> Float[Array, "B H"]:
+        """f of each row; `codewords` are not read."""
         x0 = x = flat(fields).astype(self.dtype)
         for layer in range(self.layers):
             inner = x

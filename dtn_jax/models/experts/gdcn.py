@@ -33,6 +33,7 @@ class GDCN(nn.Module):
         codewords: Float[Array, "B P N C D2"] | None,
         train: bool,
     ) -> Float[Array, "B H"]:
+        """f of each row; `codewords` are not read."""
         x = c = flat(fields).astype(self.dtype)
         size = x.shape[-1]
         for layer in range(self.layers):

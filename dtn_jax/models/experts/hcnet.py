@@ -55,6 +55,11 @@ class HCNet(nn.Module):
         codewords: Float[Array, "B P N C D2"] | None,
         train: bool,
     ) -> Float[Array, "B H"]:
+        """f of each row.
+
+        Raises:
+          ValueError: there are no codewords, or none of this codebook.
+        """
         if codewords is None:
             raise ValueError("an hcnet expert needs Inputs.codewords, got None")
         B, P, N, C, D = codewords.shape

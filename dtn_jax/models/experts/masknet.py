@@ -35,6 +35,7 @@ class MaskBlock(nn.Module):
     def __call__(
         self, masked: Float[Array, "B K"], x: Float[Array, "B W"]
     ) -> Float[Array, "B block"]:
+        """o, one row for each of `masked`."""
         mask = nn.relu(dense(self.mask_hidden, self.dtype, name="mask_hidden")(x))
         mask = dense(masked.shape[-1], self.dtype, name="mask")(mask)
         hidden = dense(self.width, self.dtype, name="hidden")(masked * mask)
@@ -73,6 +74,7 @@ class MaskNet(nn.Module):
         codewords: Float[Array, "B P N C D2"] | None,
         train: bool,
     ) -> Float[Array, "B H"]:
+        """f of each row; `codewords` are not read."""
         x = flat(fields).astype(self.dtype)
         blocks = [
             MaskBlock(self.block_dim, self.mask_hidden, self.dtype, name=f"block_{k}")

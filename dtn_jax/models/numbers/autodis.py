@@ -49,6 +49,7 @@ class AutoDis(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, " B"]) -> Float[Array, "B D"]:
+        """f(x), for standardised numbers x."""
         wide, count = at_least_float32(self.dtype), self.meta_embeddings
         glorot = nn.initializers.glorot_uniform()
         w = self.param("w", glorot, (1, count), wide)

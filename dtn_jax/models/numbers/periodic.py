@@ -40,6 +40,7 @@ class Periodic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, " B"]) -> Float[Array, "B D"]:
+        """f(x), for standardised numbers x."""
         wide = at_least_float32(self.dtype)
         c = self.param("c", nn.initializers.normal(self.sigma), (self.frequencies,), wide)
         v = 2 * jnp.pi * x.astype(wide)[:, None] * c[None]

@@ -40,6 +40,7 @@ class PiecewiseLinear(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, " B"]) -> Float[Array, "B D"]:
+        """f(x), for standardised numbers x."""
         wide = at_least_float32(self.dtype)
         init = nn.initializers.variance_scaling(self.scale**2, "fan_in", "normal")
         w = self.param("kernel", init, (len(self.edges) - 1, self.width), wide)

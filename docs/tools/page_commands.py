@@ -1,7 +1,9 @@
 """The commands of a page, run as its reader would type them.
 
 A page is a story: its shell and Python blocks run in order, in one folder that is empty at first.
-HTML comments directly above a block, which no reader sees, say what differs:
+A fence is ```bash, python, yaml, json or text; any other is an error (see page_blocks.py), and so
+are JSON and YAML that do not parse. HTML comments directly above a block, which no reader sees, say
+what differs; any other comment there is an error too:
 
     <!-- given: logs, runs/adult -->    the folder has these beforehand (given.py makes them)
     <!-- shorter: train --config.seed=1; sweep --trials=2 -->    words added in tests
@@ -9,42 +11,32 @@ HTML comments directly above a block, which no reader sees, say what differs:
     <!-- output: -9:-7 -3: -->          a text block: these lines of what the commands above
                                         printed, as Python slices (12: the last 12; nothing: all);
                                         see write_outputs.py
+    <!-- varies: 2; why -->             so many lines of the text block a shortened run may lack
+
+A text block has `output` or `not run`. A shortened run must print its lines, each by its skeleton:
+the words of two letters or more in order, names such as `income@all` whole, numbers masked. A
+quarter of a block's lines may be missing, such as verdicts, and of three lines or fewer none;
+`varies` says another number.
 
 A block with a title, as in ```python title="my_model.py", is that file, for later commands.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import re
-import textwrap
 
 from given import GIVEN
+from page_blocks import BASH, PYTHON, TEXT, Block, blocks
 from page_shell import ROOT, Shell
 
-BLOCK = re.compile(
-    r"(?P<comments>(?:^[ ]*<!--[^>]*-->\n+)*)"
-    r"^(?P<indent>[ ]*)```(?P<language>\w+)(?P<words>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
-    re.M | re.S,
-)
-COMMENT = re.compile(r"<!-- ([\w ]+?)(?:: (.*?))? -->", re.S)
 # A command up to what ends it: a pipe, a comment, the next command.
 COMMAND = re.compile(
     r"(?:dtn-jax |python -m experiments\.)(?P<name>\w+)"
     r"""(?:'[^']*'|"[^"]*"|[^'"|&;>#]|(?<=\S)#)*"""
 )
-SHELL, PYTHON, TEXT = "bash", "python", "text"
-SAYS = dict.fromkeys(("given", "shorter", "not run", "output"))
-REASONS = (
-    "needs a GPU",
-    "needs a TPU",
-    "needs a cluster",
-    "needs data",
-    "needs an account",
-    "takes hours",
-    "shows form",
-)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
+WORD = re.compile(r"[\w#/@]+(?:[.:=-][\w#/@]+)*")
 TRAIN = "--config.train.max_steps=20 --config.train.eval_every=10 --config.train.log_every=10"
 SHORTER = {  # in tests
     "train": TRAIN,
@@ -53,51 +45,6 @@ SHORTER = {  # in tests
     "feature_importance": "--rows=500 --repeats=2",
     "launch": TRAIN,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """A fenced block of a page.
-
-    Attributes:
-      language: that of its fence.
-      text: what it holds.
-      title: the name of the file that it is, '' for none.
-      says: what the comments above it say, {word: rest}.
-      span: where its text stands in the page, in characters; of an indented block too.
-    """
-
-    language: str
-    text: str
-    title: str
-    says: dict[str, str]
-    span: tuple[int, int]
-
-    @property
-    def lines(self) -> list[str]:
-        """Its commands; one that goes on with a backslash is one."""
-        joined = re.sub(r"\\\n\s*", "", self.text).splitlines()
-        return [line for line in joined if line.strip() and not line.lstrip().startswith("#")]
-
-
-def blocks(text: str) -> list[Block]:
-    """The fenced blocks of a page in order.
-
-    Raises:
-      ValueError: a comment is not one of those above, or gives no known reason.
-    """
-    found = []
-    for match in BLOCK.finditer(text):
-        says = dict(COMMENT.findall(match["comments"]))
-        if wrong := set(says) - set(SAYS):
-            raise ValueError(f"<!-- {wrong.pop()} -->: expected one of {', '.join(SAYS)}")
-        if "not run" in says and not says["not run"].startswith(REASONS):
-            raise ValueError(f"not run: {says['not run']}; reasons are {', '.join(REASONS)}")
-        inner = textwrap.dedent(match["text"])
-        title = re.search(r'title="(.+?)"', match["words"])
-        name = title[1] if title else ""
-        found.append(Block(match["language"], inner, name, says, match.span("text")))
-    return found
 
 
 def shorter(line: str, more: str) -> str:
@@ -132,7 +79,7 @@ def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]
                 continue
             if block.title:
                 shell.write(block.title, block.text)
-            elif block.language == SHELL:
+            elif block.language == BASH:
                 more = block.says.get("shorter", "")
                 lines = [shorter(line, more) if short else line for line in block.lines]
                 printed = "".join(shell.run(line) for line in lines)
@@ -143,6 +90,22 @@ def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]
         codes = shell.stop()
         assert not any(codes), f"a server ended with {codes}: {shell.log.read_text()}"
     return outputs
+
+
+def missing(block: Block, printed: str) -> list[str]:
+    """The skeletons of an output block's lines that were not printed, if they are too many."""
+    shown = list(filter(None, map(skeleton, block.text.splitlines())))
+    found = set(map(skeleton, printed.splitlines()))
+    lacking = [words for words in shown if words not in found]
+    few = len(shown) // 4 if len(shown) > 3 else 0
+    allowed = int(block.says["varies"].partition(";")[0]) if "varies" in block.says else few
+    return lacking if len(lacking) > allowed else []
+
+
+def skeleton(line: str) -> str:
+    """The words of a line that have two letters or more, with numbers masked."""
+    words = WORD.findall(NUMBER.sub("#", line))
+    return " ".join(word for word in words if len(re.findall(r"[^\W\d_]", word)) > 1)
 
 
 def cut(printed: str, slices: str) -> str:
@@ -169,4 +132,4 @@ def pages() -> list[str]:
 
 def any_command(text: str) -> bool:
     found = blocks(text)
-    return any(b.language in (SHELL, PYTHON) and "not run" not in b.says for b in found)
+    return any(b.language in (BASH, PYTHON) and "not run" not in b.says for b in found)

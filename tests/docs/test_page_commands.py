@@ -44,11 +44,56 @@ def test_blocks_with_what_is_said_above_them():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["<!-- not run: is slow -->", "<!-- notrun: needs a GPU -->", "<!-- shortre: x -->"]
+    "wrong",
+    [
+        "<!-- not run: is slow -->",
+        "<!-- notrun: needs a GPU -->",
+        "<!-- shortre: x -->",
+        "<!--given: logs-->",
+        "<!-- given: a > b --> <!-- given: logs -->",
+        "<!-- output -->",
+    ],
 )
 def test_a_comment_that_means_nothing_is_an_error(wrong):
-    with pytest.raises(ValueError, match=r"reasons are needs a GPU|one of given, shorter"):
-        blocks(f"{wrong}\n```bash\nls\n```\n")
+    with pytest.raises(ValueError, match=r"reasons are needs a GPU|of given, shorter|above bash"):
+        blocks(f"{wrong}\n\n```bash\nls\n```\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "``` bash\nls\n```",
+        "```{.bash}\nls\n```",
+        "> ```bash\n> ls\n> ```",
+        "- ```bash\n  ls\n  ```",
+        "```Bash\nls\n```",
+        "```sh\nls\n```",
+        "```console\nls\n```",
+        "~~~bash\nls\n~~~",
+        "````bash\nls\n````",
+        "```\nls\n```",
+        "```bash\nls",
+        "```bash\nls\n  ```\n",
+        "```bash\nls\n```python\n```\n",
+        "```python title='a.py'\nx\n```",
+    ],
+)
+def test_a_fence_of_another_form_is_an_error(wrong):
+    with pytest.raises(ValueError, match=r"expected ```LANGUAGE|expected the end|no end"):
+        blocks(f"Words.\n\n{wrong}\n")
+
+
+@pytest.mark.parametrize(
+    ("block", "match"),
+    [
+        ("```text\nprinted\n```", "a text block without"),
+        ('```json\n{"a": }\n```', "a block is not json"),
+        ("```yaml\na: [1\n```", "a block is not yaml"),
+    ],
+)
+def test_a_block_that_nothing_holds_to_is_an_error(block, match):
+    with pytest.raises(ValueError, match=match):
+        blocks(block)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +123,25 @@ def test_words_are_added_to_commands(line, end):
 )
 def test_lines_of_an_output(slices, kept):
     assert page_commands.cut("a\nb \nc\nd\ne\n", slices) == "".join(f"{c}\n" for c in kept)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "missing"),
+    [
+        ("│ 1 │ 0.91 │ dropout=4e-06 │", "│ 23 │ 0.5 │ dropout=0.3 │\n", []),
+        ("━━━\n12 34\n", "", []),
+        ('"weight/income": 1.0', '"weight/revenue": 99.0', ["weight/income"]),
+        ("auc income@all 0.9", "income@all auc 0.9", ["auc income@all"]),
+        ("aa\nbb\ncc", "aa\nbb", ["cc"]),
+        ("aa\nbb\ncc\ndd", "bb\ncc\ndd", []),
+        ("aa\nbb\ncc\ndd", "cc\ndd", ["aa", "bb"]),
+    ],
+)
+def test_lines_that_are_not_printed(shown, printed, missing):
+    (block,) = blocks(f"<!-- output -->\n```text\n{shown}\n```\n")
+    assert page_commands.missing(block, printed) == missing
+    (block,) = blocks(f"<!-- output -->\n<!-- varies: 2; why -->\n```text\n{shown}\n```\n")
+    assert page_commands.missing(block, printed) == []
 
 
 def test_a_page_runs_as_a_story(tmp_path, monkeypatch):

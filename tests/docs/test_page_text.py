@@ -1,11 +1,14 @@
 """README and the pages of docs/: headings, pictures, links, spelling."""
 
+import functools
 import pathlib
 import re
 
+import hooks
 import public_modules
 import pytest
 import repository_pages
+from markdown.extensions.toc import slugify, unique
 
 ROOT = pathlib.Path(__file__).parents[2]
 OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
@@ -17,14 +20,17 @@ FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 IZE = (
-    "categori|characteri|customi|emphasi|generali|initiali|locali|maximi|memori|minimi|normali|"
-    "optimi|organi|parallel?i|parameteri|penali|priori|quanti|randomi|recogni|regulari|seriali|"
-    "standardi|summari|synchroni|tokeni|utili|vectori|visuali"
+    "apologi|categori|characteri|critici|customi|emphasi|finali|generali|harmoni|initiali|locali|"
+    "maximi|memori|minimi|normali|optimi|organi|parallel?i|parameteri|penali|priori|quanti|"
+    "randomi|reali|recogni|regulari|seriali|speciali|standardi|summari|synchroni|tokeni|utili|"
+    "vectori|visuali"
 )
 AMERICAN = re.compile(
     rf"\b(?:un|de|re)?(?:{IZE})z\w*"
     r"|\b(?:behavior|color|favor|neighbor|honor|center|gray|artifact|analyz)\w*"
-    r"|\b(?:label|model|cancel|travel)(?:ed|ing)\b",
+    r"|\b(?:label|model|cancel|travel)(?:ed|ing)\b"
+    r"|\b(?:fulfills?|fulfillments?|catalogs?|cataloged|defenses?|judgments?)\b"
+    r"|\b(?:an?|the|its|their|under|of|with|by|whose|MIT|Apache) licenses?\b",  # not the verb
     re.I,
 )
 TERMS = re.compile(r"\b(?:optimizer|initializer)s?\b", re.I)  # of the field, as they are
@@ -56,16 +62,39 @@ def test_a_picture_says_what_is_seen_and_has_a_caption(path):
         assert re.fullmatch(r"\*[^*].*\*", caption, re.S), f"{picture}: no caption below"
 
 
+def anchors(text: str) -> set[str]:
+    """What a link to a page may have behind `#`: its headings, as the site names them."""
+    text, found = FENCE.sub("", text), set()
+    for heading in re.findall(r"^#+ (.+?)\s*$", text, re.M):
+        words, _, own = heading.partition("{ #")
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", words)
+        unique(own.rstrip(" }") or slugify(words, "-"), found)  # which it adds to found
+    return found | set(re.findall(r"^::: (\S+)", text, re.M))
+
+
+@functools.cache
+def made_pages() -> dict[str, str]:
+    return hooks.made_pages()
+
+
+def test_anchors_of_a_page():
+    text = "# A `b` c\n\n## [D](d.md)\n\n## A b c\n\n### `x.y` { #x.y }\n\n```bash\n# no\n```\n"
+    assert anchors(text) == {"a-b-c", "d", "a-b-c_1", "x.y"}
+
+
 @named
 def test_links_lead_somewhere(path):
     text = FENCE.sub("", path.read_text())
     for target in LINK.findall(text):
-        file = target.partition("#")[0]
-        if not file or re.match(r"https?:|mailto:", target):
+        if re.match(r"https?:|mailto:", target):
             continue
-        place = (path.parent / file).resolve()
-        made = {(ROOT / "docs" / page).resolve() for page in MADE}
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file).resolve() if file else path
+        made = {(ROOT / "docs" / page).resolve(): page for page in MADE}
         assert place.exists() or place in made, target
+        if anchor:
+            there = place.read_text() if place.exists() else made_pages()[made[place]]
+            assert anchor in anchors(there), target
 
 
 @named

@@ -54,7 +54,7 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
     assert "click@all: B is better" in out
     assert "Better by other metrics: B by GAUC, B by log loss" in out
     assert "One run per side" in out
-    assert "intervals are not corrected" in " ".join(out.split())
+    assert "intervals are not, so one may exclude 0" in " ".join(out.split())
     assert "without the calibration that export may add" in " ".join(out.split())
     with (tmp_path / "out/compare.csv").open() as lines:
         line = next(csv.DictReader(lines))

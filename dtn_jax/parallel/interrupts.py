@@ -4,7 +4,8 @@ Python's own handler raises KeyboardInterrupt wherever the main thread happens t
 that may be in a callback whose exceptions are dropped, and the interruption with them. And it runs
 between two instructions of Python, so a compiler that works for minutes holds it up. So here a
 command ends at once while it begins or is done; in between KeyboardInterrupt is raised, and where
-the main thread does not come to that, a second thread ends the process.
+the main thread does not come to that, a second thread ends the process. Where it is raised and code
+in between drops it, it is raised again.
 
 This module imports nothing of the package: it is the first that a command imports.
 """
@@ -20,10 +21,13 @@ from collections.abc import Iterator
 
 CODE = 130  # as shells have it: 128 and the signal's number
 GRACE = 0.7  # seconds that the main thread has to notice
+LATE = 2.5  # seconds after which it is asked whether the interruption was dropped
 CURSOR = b"\x1b[?25h"  # shows the cursor, which a progress bar hides
 
 _message = "interrupted"
 _noticed = threading.Event()
+_left = threading.Event()  # `raised` is left
+_asked = False  # the next signal is the question
 _watched = False
 
 
@@ -43,9 +47,11 @@ def raised(message: str = "interrupted") -> Iterator[None]:
     before, _message_before = signal.getsignal(signal.SIGINT), _message
     _message = message
     handled = _handle(_raise)
+    _left.clear()
     try:
         yield
     finally:
+        _left.set()
         _message = _message_before
         if handled:
             signal.signal(signal.SIGINT, before)
@@ -77,8 +83,19 @@ def _end_here(*_) -> None:
 
 
 def _raise(*_) -> None:
+    global _asked
     _noticed.set()
-    raise KeyboardInterrupt
+    question, _asked = _asked, False
+    if not (question and _on_its_way()):
+        raise KeyboardInterrupt
+
+
+def _on_its_way() -> bool:
+    """Whether the main thread is handling an interruption, as in a `finally`."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _watch() -> None:
@@ -95,9 +112,15 @@ def _watch() -> None:
 
 
 def _wait(read: int) -> None:
+    global _asked
     while came := os.read(read, 1):
-        ours = signal.getsignal(signal.SIGINT) in (_raise, _end_here)
-        if came[0] == signal.SIGINT and ours:
-            if not _noticed.wait(GRACE):
-                end(_message)
-            _noticed.clear()
+        handler = signal.getsignal(signal.SIGINT)
+        if came[0] != signal.SIGINT or handler not in (_raise, _end_here):
+            continue
+        question = _asked
+        if not _noticed.wait(GRACE) and not question:
+            end(_message)
+        _noticed.clear()
+        if handler is _raise and not question and not _left.wait(LATE):
+            _asked = True
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

@@ -30,6 +30,36 @@ with interrupts.raised("interrupted; again"):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**8)  # one instruction of Python, for a minute
 """
+DROPS = """
+import sys, time
+from dtn_jax.parallel import interrupts
+
+with interrupts.raised():
+    print("begun", flush=True)
+    try:
+        time.sleep(30)
+    except BaseException:
+        pass  # as some libraries do
+    try:
+        time.sleep(30)
+    except KeyboardInterrupt:
+        sys.exit("again")
+"""
+SLOW_TO_END = """
+import sys, time
+from dtn_jax.parallel import interrupts
+
+try:
+    with interrupts.raised():
+        print("begun", flush=True)
+        try:
+            time.sleep(30)
+        finally:
+            time.sleep(4)
+            print("in order", file=sys.stderr)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 
 
 def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
@@ -90,6 +120,20 @@ def test_an_interruption_that_a_callback_would_drop(tmp_path):
     code, err, seconds = interrupted(["-m", "experiments.slow"], begun=b"begun", folder=tmp_path)
     assert (code, err) == (130, "interrupted\n")
     assert seconds < 5
+
+
+@pytest.mark.slow
+def test_one_that_is_dropped_is_raised_again():
+    code, err, seconds = interrupted(["-c", DROPS], begun=b"begun", seconds=0.1)
+    assert (code, err) == (1, "again\n")
+    assert seconds < 5
+
+
+@pytest.mark.slow
+def test_an_end_in_order_is_not_interrupted_by_that():
+    code, err, seconds = interrupted(["-c", SLOW_TO_END], begun=b"begun", seconds=0.1)
+    assert (code, err) == (130, "in order\n")
+    assert 4 <= seconds < 6
 
 
 @pytest.mark.slow

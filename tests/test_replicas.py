@@ -7,6 +7,7 @@ import jax
 import pytest
 from small_runs import CutError, cut_after, last_state, logged, small
 
+from dtn_jax import replicas
 from dtn_jax.errors import UserError
 from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
 from dtn_jax.train import train
@@ -88,13 +89,16 @@ def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone
 
 @pytest.mark.slow
 def test_a_finished_set_reads_test_when_asked_and_says_what_it_found(
-    prepared_dir, tmp_path, capsys
+    prepared_dir, tmp_path, capsys, monkeypatch
 ):
+    asked = []  # whether more epochs may help
+    monkeypatch.setattr(replicas, "tell_of_more_epochs", lambda found, run: asked.append(found))
     c = small(prepared_dir, replicas="2", train__max_steps=3)
     assert all("test" not in r for r in train_replicas(c, tmp_path, test=False))
     results = train_replicas(c, tmp_path)
     capsys.readouterr()
     assert train_replicas(c, tmp_path) == results
+    assert asked[-1] == results
     shown = capsys.readouterr().out
     aucs = [own["test"]["income@all"]["auc"] for own in results]
     assert f"{aucs[1]:.4f}" in shown

@@ -10,7 +10,7 @@ import pathlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from PIL import Image
+from small_pictures import shrink
 
 INK, FAINT = "#1f2328", "#59636e"
 CLICK, SHARED, ORDER = "#0969da", "#6e7781", "#bc4c00"
@@ -110,7 +110,5 @@ def draw() -> Figure:
 if __name__ == "__main__":
     path = pathlib.Path(__file__).parents[1] / "pictures/dtn.png"
     draw().savefig(path, dpi=110)
-    Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=64).save(
-        path, optimize=True
-    )
+    shrink(path)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

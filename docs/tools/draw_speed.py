@@ -6,35 +6,33 @@ experiments/results/benchmark/peers.json; of a framework's variants it shows the
 
 from __future__ import annotations
 
-import json
 import pathlib
 
 from matplotlib.figure import Figure
-from PIL import Image
+from small_pictures import shrink
+
+from experiments import results_table
 
 ROOT = pathlib.Path(__file__).parents[2]
-MEASURED = ROOT / "experiments/results/benchmark/peers.json"
 PICTURE = ROOT / "docs/pictures/speed.png"
 INK, FAINT, OURS, OTHERS = "#1f2328", "#59636e", "#0969da", "#afb8c1"
 NAMES = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub")
 MODEL = "mmoe"
 
 
-def fastest() -> dict[int, dict[str, float]]:
+def speeds() -> dict[int, dict[str, float]]:
     """{table rows: {framework: examples a second}}, of MODEL."""
-    found: dict[int, dict[str, float]] = {}
-    for row in json.loads(MEASURED.read_text())["rows"]:
-        if row["model"] == MODEL:
-            name = row["framework"].partition(",")[0]
-            speeds = found.setdefault(row["table rows"], {})
-            speeds[name] = max(speeds.get(name, 0.0), row["examples/s"])
-    return found
+    return {
+        rows: {name.partition(",")[0]: speed for name, (speed, _) in own.items()}
+        for (model, rows), own in results_table.fastest().items()
+        if model == MODEL
+    }
 
 
 def draw() -> Figure:
     figure = Figure(figsize=(6.4, 4.8), facecolor="white", layout="constrained")
-    for axes, (rows, speeds) in zip(figure.subplots(2, 1), fastest().items()):
-        values = [speeds[name] / 1000 for name in NAMES]
+    for axes, (rows, known) in zip(figure.subplots(2, 1), speeds().items()):
+        values = [known[name] / 1000 for name in NAMES]
         colours = [OURS if name == NAMES[0] else OTHERS for name in NAMES]
         bars = axes.barh(NAMES, values, color=colours, height=0.66)
         axes.bar_label(bars, [f"{v:.0f}" for v in values], padding=4, color=INK, fontsize=13)
@@ -52,7 +50,5 @@ def draw() -> Figure:
 if __name__ == "__main__":
     PICTURE.parent.mkdir(exist_ok=True)
     draw().savefig(PICTURE, dpi=120)
-    Image.open(PICTURE).convert("P", palette=Image.Palette.ADAPTIVE, colors=48).save(
-        PICTURE, optimize=True
-    )
+    shrink(PICTURE)
     print(f"{PICTURE}: {PICTURE.stat().st_size / 1000:.0f} kB")

@@ -16,10 +16,10 @@ from unittest import mock
 
 import matplotlib.pyplot as plt
 from page_shell import COLUMNS
-from PIL import Image
 from repository_pages import KEPT, NOTEBOOKS, PICTURES, ROOT, cells, fingerprint
+from small_pictures import shrink
 
-COLOURS, DPI = 64, 120
+DPI = 120
 
 
 def run(name: str) -> None:
@@ -52,7 +52,7 @@ def keep(name: str) -> None:
     path = ROOT / PICTURES / f"{name}.png"
     plt.savefig(path, dpi=DPI)
     plt.close()
-    Image.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    shrink(path)
 
 
 if __name__ == "__main__":

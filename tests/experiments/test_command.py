@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+import subprocess
 import sys
 
 import command_calls
@@ -174,3 +175,10 @@ def test_help_shows_a_section_or_one_option(capsys):
         assert [line for line in lines if line.startswith("--config")] == shown
     with pytest.raises(UserError, match=r"'model\.dnt'\. Did you mean 'model\.dtn'"):
         train.main(["--help=model.dnt"])
+
+
+def test_an_unknown_command_names_the_nearest():
+    call = [sys.executable, "-m", "dtn_jax", "trian"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "unknown command 'trian'. Did you mean train?" in done.stderr

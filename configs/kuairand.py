@@ -2,8 +2,6 @@
 
 from dtn_jax.config import base_config, variant
 
-from . import space
-
 
 def get_config(argument: str = ""):
     config = base_config()
@@ -13,6 +11,3 @@ def get_config(argument: str = ""):
     config.train.select = "click+long_view"  # the others have few positives
     config.optim.table_learning_rate = 5e-3  # most ids are seen a few times
     return variant(config, argument)
-
-
-sweep = space.with_table_rate

@@ -2,8 +2,6 @@
 
 from dtn_jax.config import base_config, variant
 
-from . import space
-
 
 def get_config(argument: str = ""):
     config = base_config()
@@ -11,6 +9,3 @@ def get_config(argument: str = ""):
     config.train.epochs = 3
     config.train.select = "click+long_view"  # the others have few positives
     return variant(config, argument)
-
-
-sweep = space.with_table_rate

@@ -7,14 +7,9 @@ A million ratings; other sizes by --config.data.options=version=100k (or 25m).
 
 from dtn_jax.config import base_config, variant
 
-from . import space
-
 
 def get_config(argument: str = ""):
     config = base_config()
     config.data.dataset = "movielens"
     config.train.epochs = 3
     return variant(config, argument)
-
-
-sweep = space.with_table_rate

@@ -1,19 +1,24 @@
 """The space that experiments.sweep searches unless a config or a file of yours has its own.
 
-A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py.
+A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py. The
+ranges are wide, so that the best value of each option lies inside, whatever the data set and the
+architecture: rates from far too low to far too high, and embeddings that start near 0 or far
+apart. In all scales but dropout's what counts are ratios, so they are searched by logarithm.
 """
+
+NO_L2 = 1e-7  # less changes nothing: it counts as none
 
 
 def sweep(trial) -> dict[str, object]:
-    return {
-        "optim.learning_rate": trial.suggest_float("optim.learning_rate", 3e-4, 1e-2, log=True),
-        "optim.table_l2": trial.suggest_float("optim.table_l2", 1e-7, 1e-3, log=True),
-        "model.dropout": trial.suggest_float("model.dropout", 0.0, 0.5),
-        "model.embedding_dropout": trial.suggest_float("model.embedding_dropout", 0.0, 0.3),
+    logarithmic = {
+        "optim.learning_rate": (1e-4, 1e-1),
+        "optim.table_learning_rate": (1e-4, 3e-1),
+        "optim.table_init": (3e-3, 3.0),
+        "optim.table_l2": (1e-8, 1e-3),
     }
-
-
-def with_table_rate(trial) -> dict[str, object]:
-    """For data whose ids are seen a few times: there it matters how fast tables move."""
-    table_rate = trial.suggest_float("optim.table_learning_rate", 1e-3, 3e-2, log=True)
-    return sweep(trial) | {"optim.table_learning_rate": table_rate}
+    linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.5)}
+    found = {key: trial.suggest_float(key, *ends, log=True) for key, ends in logarithmic.items()}
+    found |= {key: trial.suggest_float(key, *ends) for key, ends in linear.items()}
+    if found["optim.table_l2"] < NO_L2:
+        found["optim.table_l2"] = 0.0
+    return found

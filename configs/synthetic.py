@@ -7,8 +7,6 @@ A million rows over 20,000 ids; other sizes by --config.data.options='rows=10000
 
 from dtn_jax.config import base_config, variant
 
-from . import space
-
 
 def get_config(argument: str = ""):
     config = base_config()
@@ -24,6 +22,3 @@ def get_config(argument: str = ""):
 def quick(config):
     config.data.options = "rows=100000"
     config.train.epochs = 1
-
-
-sweep = space.with_table_rate

@@ -1,6 +1,6 @@
 """Makes paper tables: tunes, trains over seeds, tests differences, writes tables and pictures.
 
-  overall       all architectures, each tuned with the same number of trials
+  overall       all architectures, each tuned at the same cost
   ablation      DTN without each of its parts
   interactions  every kind of expert in every routing
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
@@ -144,7 +144,9 @@ def make_parser() -> command.Parser:
     parser.add_argument(
         "--seeds", type=int, help="final runs of each entry (default: the protocol's)"
     )
-    parser.add_argument("--trials", type=int, help="to tune each entry (default: the protocol's)")
+    parser.add_argument(
+        "--trials", type=int, help="to tune each entry, in runs of full length (the protocol's)"
+    )
     parser.add_argument(
         "--workdir", default="runs/paper", help="for tables and cells (default %(default)s)"
     )

@@ -14,6 +14,7 @@ from .trial_storage import experimental
 SAMPLERS = ("tpe", "random", "grid")
 SEEDS = 2**32  # that a sampler takes, from 0
 PRUNERS = ("none", "median", "asha")
+THIRD = 3  # of the trials, one goes on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Budget:
       pruner: of PRUNERS.
       seed: the sampler's.
       grid: {option: values}; empty without a grid.
+      validations: of all trials together, from one of which to the next all train on the same
+        number of examples, so that this is a budget of examples; 0 is no limit.
     """
 
     trials: int
@@ -33,6 +36,7 @@ class Budget:
     pruner: str
     seed: int
     grid: Mapping[str, Sequence[str]]
+    validations: int = 0
 
 
 def make_sampler(budget: Budget, begun: int, anew: bool = False) -> optuna.samplers.BaseSampler:
@@ -54,10 +58,15 @@ def make_sampler(budget: Budget, begun: int, anew: bool = False) -> optuna.sampl
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    if name == "median":
+def make_pruner(budget: Budget) -> optuna.pruners.BasePruner:
+    """What ends bad trials early."""
+    if budget.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5)
-    if name == "asha":
-        # Judged at the first validation, the third, the ninth …: a third of the trials goes on.
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    if budget.pruner == "asha":
+        # Successive halving (Jamieson & Talwalkar 2016), asynchronous (Li et al. 2020): judged at
+        # the first validation, the third, the ninth …, where the best third so far goes on. The
+        # first trials have none to be compared with; where examples are counted, none of them goes
+        # on, since each that does costs as much as many that are ended.
+        first = THIRD - 1 if budget.validations else 0
+        return optuna.pruners.SuccessiveHalvingPruner(1, THIRD, bootstrap_count=first)
     return optuna.pruners.NopPruner()

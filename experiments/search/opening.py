@@ -79,7 +79,7 @@ def _opened(
     owner |= {"data": data, "sampler": budget.sampler, "pruner": budget.pruner, "seed": budget.seed}
     stored_as = f"{search}/{name}" if search else name
     opened, study = create_study(
-        storage, stored_as, make_pruner(budget.pruner), higher_is_better(objective)
+        storage, stored_as, make_pruner(budget), higher_is_better(objective)
     )
     study.sampler = make_sampler(budget, drawn(study.get_trials(deepcopy=False)))
     stored = study.user_attrs.get(OWNER)

@@ -34,6 +34,7 @@ from .trials import (
     is_in,
     number_of,
     orphans,
+    stretches,
 )
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -101,7 +102,11 @@ class Study:
         that others do now are counted."""
         self.bury(folder)
         waiting = any(t.state == TrialState.WAITING for t in self.trials())
-        return waiting or (new and self.begun() < self.budget.trials)
+        return waiting or (new and self.begun() < self.budget.trials and not self.spent())
+
+    def spent(self) -> bool:
+        """Whether the trials have trained on as many examples as they may."""
+        return 0 < self.budget.validations <= sum(stretches(self.trials()).values())
 
     def running(self) -> list[optuna.trial.FrozenTrial]:
         """Those that a worker does, or died of."""
@@ -228,6 +233,8 @@ class Study:
             if found[self.objective] is None:
                 return
             trial.report(found[self.objective], number)
+            if self.spent():
+                raise optuna.TrialPruned(f"the budget is spent, at validation {number}")
             if trial.should_prune():
                 raise optuna.TrialPruned(f"behind the others at validation {number}")
 

@@ -32,6 +32,7 @@ from .trials import ERROR, SETTINGS
 
 SHOWN = 10  # trials of the table
 ENOUGH = 2  # trials for each option that varied, to tell which of them matters
+NONE = ("0", "0.0")
 EDGE = 0.05  # of a range: where a winner so near to its end might lie beyond it
 
 
@@ -136,6 +137,7 @@ def summary(study: Study) -> dict:
                 "state": kind(t),
                 "value": t.value,
                 "settings": settings(t),
+                "validations": {str(n): v for n, v in t.intermediate_values.items()},
                 **({ERROR: t.user_attrs[ERROR]} if ERROR in t.user_attrs else {}),
             }
             for t in trials
@@ -145,9 +147,11 @@ def summary(study: Study) -> dict:
 
 def at_edge(trial: FrozenTrial) -> list[str]:
     """The options that a trial has within a twentieth of their range from its end; 0 is no end."""
-    found = []
+    found, own = [], settings(trial)
     for name, space in trial.distributions.items():
         if isinstance(space, optuna.distributions.CategoricalDistribution):
+            continue
+        if own.get(name) in NONE:  # a range by logarithm has no 0, and its space may make one
             continue
         low, value, high = (
             math.log(v) if space.log else v for v in (space.low, trial.params[name], space.high)

@@ -53,6 +53,20 @@ def drawn(trials: Sequence[optuna.trial.FrozenTrial]) -> int:
     return len({number_of(t) for t in trials if SETTINGS in t.user_attrs})
 
 
+def stretches(trials: Sequence[optuna.trial.FrozenTrial]) -> dict[int, int]:
+    """{trial: for how many stretches, each from one validation to the next, it has trained}.
+
+    What ended between two validations, by its last step or by an error, counts one more than it
+    reported; a trial that is resumed counts once.
+    """
+    found: dict[int, int] = {}
+    for trial in trials:
+        ended = trial.state == TrialState.COMPLETE or ERROR in trial.user_attrs
+        count = max(trial.intermediate_values, default=0) + ended
+        found[number_of(trial)] = max(count, found.get(number_of(trial), 0))
+    return found
+
+
 def number_of(trial: optuna.trial.FrozenTrial) -> int:
     """The number under which a trial is done: its own, or that of the one it goes on with."""
     with experimental():

@@ -93,7 +93,7 @@ def config_of(home: pathlib.Path, way: str, settings: Mapping[str, float], quick
 def tested(home: pathlib.Path, way: str, quick: bool) -> tuple[list[dict], dict[str, Cell]]:
     """The test metrics of each seed, with the settings that validation chose; and these."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [space.with_table_rate(study.ask()) for _ in range(2 if quick else TRIALS)]
+    drawn = [space.sweep(study.ask()) for _ in range(2 if quick else TRIALS)]
     config = config_of(home, way, {}, quick)
     config.replicas = ",".join(
         f"{key}={','.join(str(settings[key]) for settings in drawn)}" for key in drawn[0]

@@ -52,10 +52,10 @@ def content(
         "seeds": protocol.seeds,
         "trials": protocol.trials,
         "tuning": {
-            name: {k: kept[k] for k in ("settings", "at_edge")} | failures(kept)
+            name: {k: kept[k] for k in ("settings", "at_edge")} | spent(kept) | failures(kept)
             for name, kept in tunings.items()
         },
-        "tuned_with": {k: str(v) for k, v in protocol.tuning.items()},
+        "finalists": [protocol.finalists, protocol.finalist_seeds],
         "tested": list(protocol.tested),
         "rates": base_rates(found[0]) if found else {},
         "note": protocol.note,
@@ -109,7 +109,7 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
         "table_parameters": first["table_parameters"],
         "flops": first["flops_per_example"],
         "train_seconds": [c["train_seconds"] for c in cells],
-        "common": texts(protocol.common | protocol.entries[entry.tuned_as]),
+        "common": texts(protocol.common | protocol.own(entry.tuned_as)),
         "settings": texts(entry.settings),
         "tuned_as": entry.tuned_as,
         "same_as": "",
@@ -130,6 +130,17 @@ def base_rates(cell: dict) -> dict[str, float]:
         for key, found in test.items()
         if found.get("positives") is not None and found["examples"]
     }
+
+
+def spent(tuning: Mapping) -> dict:
+    """What a tuning took: trials, examples, and its finalists' values on validation."""
+    budget = tuning.get("budget", {})
+    known = {k: budget[k] for k in ("examples", "run") if k in budget}
+    if "trials" in tuning:
+        known["trials"] = len(tuning["trials"])
+    if "finalists" in tuning:
+        known["finalists"] = [one["values"] for one in tuning["finalists"]]
+    return known
 
 
 def failures(tuning: Mapping) -> dict[str, int]:

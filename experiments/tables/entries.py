@@ -14,7 +14,7 @@ from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
 from dtn_jax.schema import Schema
 
-from .protocol import Entry, Protocol, Settings, configured
+from .protocol import AGAIN, Entry, Protocol, Settings, configured
 
 SizeOf = Callable[[Entry], Size]
 WIDTHS = (64, 128)  # at which the size of a model is looked at, to find the width of a given size
@@ -25,8 +25,9 @@ ONE_GROUP = ("shared_bottom", "mmoe")  # architectures whose experts are all in 
 
 
 def overall(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """All architectures, each as its paper has it."""
-    return [Entry(name, name) for name in protocol.entries]
+    """All architectures, each as its paper has it; some tuned a second time."""
+    again = [name + AGAIN for name in protocol.again]
+    return [Entry(name, name) for name in (*protocol.entries, *again)]
 
 
 def own_config(protocol: Protocol, name: str) -> ConfigDict:

@@ -51,12 +51,26 @@ def signs(found: Mapping) -> str:
     )
 
 
+def tuned(found: Mapping) -> str:
+    """How settings were found, and what that cost by row."""
+    best, seeds = found["finalists"]
+    text = (
+        f"successive halving on validation, in one space, with as many examples as "
+        f"{counted(found['trials'], 'run')} of full length train on"
+    )
+    if best > 1:
+        text += f"; the best {best} settings were trained again with {counted(seeds, 'other seed')}"
+    spent = [
+        f"{name} {kept['examples'] / kept['run']:.2f} ({counted(kept['trials'], 'trial')})"
+        for name, kept in found["tuning"].items()
+        if "examples" in kept
+    ]
+    return f"{text}. Spent, in runs: {', '.join(spent)}" if spent else text
+
+
 def footnotes(found: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
-    tuned = f"{counted(found['trials'], 'trial')} on validation"
-    if found["tuned_with"]:
-        tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
-    settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned} of one space."
+    settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned(found)}."
     notes = [
         "AUC on the test split, mean ± standard deviation over "
         f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "

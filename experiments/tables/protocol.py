@@ -16,6 +16,7 @@ from dtn_jax.config import load_config, override, plugins
 
 Settings = Mapping[str, object]
 OURS = "dtn"
+AGAIN = ", tuned again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,12 @@ class Protocol:
       entries: {name: its own settings}, those of `overall`.
       common: settings of all entries.
       ours: the entry that the others are tested against, and that the other tables are about.
-      trials: of each entry's tuning, on validation.
-      tuning: settings of the trials alone: less data, fewer epochs.
+      trials: what the search of each entry's settings may cost, in runs of full length: all of
+        its trials together train on as many examples (tuning.py).
+      finalists: how many of the best settings are trained again, to choose the entry's.
+      finalist_seeds: how many times each.
+      again: entries that are tuned twice, independently; their second rows show what tuning adds
+        to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
       tested: the tasks whose differences are tested; () is all of them.
       note: what a reader of the tables should know beside that.
@@ -52,8 +57,10 @@ class Protocol:
     entries: Mapping[str, Settings]
     common: Settings = dataclasses.field(default_factory=dict)
     ours: str = OURS
-    trials: int = 20
-    tuning: Settings = dataclasses.field(default_factory=dict)
+    trials: int = 9
+    finalists: int = 3
+    finalist_seeds: int = 3
+    again: tuple[str, ...] = ()
     seeds: int = 5
     tested: tuple[str, ...] = ()
     note: str = ""
@@ -62,6 +69,10 @@ class Protocol:
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
+
+    def own(self, name: str) -> Settings:
+        """The settings of an entry of `overall`, tuned again or not."""
+        return self.entries[name.removesuffix(AGAIN)]
 
 
 @dataclasses.dataclass(frozen=True)

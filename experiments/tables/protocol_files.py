@@ -96,7 +96,9 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
     choose("ours", protocol.ours, protocol.entries)
-    for name in ("trials", "seeds"):
+    for name in protocol.again:
+        choose("entry to tune again", name, protocol.entries)
+    for name in ("trials", "finalists", "finalist_seeds", "seeds"):
         if getattr(protocol, name) < 1:
             raise UserError(f"{name}={getattr(protocol, name)}: expected at least 1")
     for name, own in protocol.entries.items():
@@ -108,7 +110,7 @@ def check(protocol: Protocol) -> None:
                 f"entry {name!r} sets {taken[0]}, but entries are compared on the same data and "
                 "seeds; `common` sets what all of them share"
             )
-        checked_config(configured(protocol, own, protocol.tuning))
+        checked_config(configured(protocol, own))
     for kind in protocol.kinds:
         choose("expert in kinds", kind, EXPERTS)
     if "mlp" not in protocol.kinds:

@@ -32,14 +32,15 @@ OWN = {
     "parallel.processes": "cannot be set: a run of a table is one process",
 }
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
+COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
 
 
 def with_settings(protocol: Protocol, given: Settings) -> Protocol:
-    """The protocol with these settings of all entries; where they shorten, trials are no longer.
+    """The protocol with these settings of all entries.
 
     Raises:
-      UserError: an entry, the tuning, its space or a table sets one of them later.
+      UserError: an entry, its search or a table sets one of them later.
     """
     for key in given:
         if reason := refused(protocol, key):
@@ -54,7 +55,7 @@ def with_settings(protocol: Protocol, given: Settings) -> Protocol:
         for key in own
     }
     entries = {name: clipped(own) for name, own in protocol.entries.items()}
-    return dataclasses.replace(made, entries=entries, tuning=clipped(protocol.tuning))
+    return dataclasses.replace(made, entries=entries)
 
 
 def refused(protocol: Protocol, key: str) -> str:
@@ -66,9 +67,7 @@ def refused(protocol: Protocol, key: str) -> str:
     if key in LENGTH:
         return ""
     setting = [name for name, own in protocol.entries.items() if key in own]
-    if setting:
-        return f"is set by the protocol, by its entries {', '.join(setting)}"
-    return "is set by the protocol, for the trials" if key in protocol.tuning else ""
+    return f"is set by the protocol, by its entries {', '.join(setting)}" if setting else ""
 
 
 def quick(protocol: Protocol) -> Protocol:
@@ -78,6 +77,8 @@ def quick(protocol: Protocol) -> Protocol:
     return dataclasses.replace(
         with_settings(protocol, steps),
         trials=min(protocol.trials, TRIALS),
+        finalists=1,
+        again=(),
         seeds=min(protocol.seeds, SEEDS),
     )
 
@@ -91,9 +92,9 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
         if amount_of(key)(after[key]) < amount_of(key)(before[key])
     ]
     if found or is_quick:
-        for noun in ("trials", "seeds"):
+        for noun, words in COUNTS.items():
             of, there = getattr(full, noun), getattr(made, noun)
-            found += [f"{there} of {of} {noun}"] if there < of else []
+            found += [f"{there} of {of} {words}"] if there < of else []
     return tuple(found)
 
 

@@ -52,7 +52,7 @@ class Work:
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
-        own = self.protocol.entries[entry.tuned_as]
+        own = self.protocol.own(entry.tuned_as)
         key = cells.digest(own, entry.settings)
         if key not in self.sizes:
             config = configured(self.protocol, own, entry.settings, self.places)
@@ -70,7 +70,7 @@ class Work:
         """
         key = cells.digest(what, *settings)
         if key not in self.made:
-            config = configured(self.protocol, *settings)
+            config = tuning.validated(configured(self.protocol, *settings), self.data)
             names = [name_of(config, self.data, changes) for changes in cells.NAMED_BY]
             self.made[key] = config, names
         return self.made[key]
@@ -87,7 +87,7 @@ class Work:
 
     def cell_file(self, entry: Entry, seed: int) -> tuple[pathlib.Path, ConfigDict]:
         """Where a final run's cell is kept, and the run's config; it must have been tuned."""
-        own = self.protocol.entries[entry.tuned_as]
+        own = self.protocol.own(entry.tuned_as)
         tuned = self.tuning(entry.tuned_as)["settings"]
         last = {"seed": seed, **self.places}
         config, names = self.named(cells.name_of, "cell", own, tuned, entry.settings, last)

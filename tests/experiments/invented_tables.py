@@ -12,7 +12,6 @@ PROTOCOL = Protocol(
     common={},
     entries={"dtn": entry("dtn", "mlp"), "mmoe": entry("mmoe", "mlp"), "ple": entry("ple", "mlp")},
     trials=7,
-    tuning={"data.train_share": 0.2},
     seeds=3,
     width="model.mlp.hidden",
     sensitivity={},

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from untrained_tables import TINY
 
-from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells
@@ -18,7 +17,6 @@ FULL = dataclasses.replace(
     TINY,
     common=TINY.common | {"train.max_steps": 0, "train.epochs": 3},
     trials=20,
-    tuning={"data.train_share": 0.1, "train.epochs": 2},
     published=(Published("A paper", "in full", {"dtn": {"income": 0.99}}),),
 )
 REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
@@ -34,7 +32,7 @@ def with_references(monkeypatch):
     [
         (
             ["--quick"],
-            "train.max_steps=100 (in full: no limit); 2 of 20 trials",
+            "train.max_steps=100 (in full: no limit); 2 of 20 runs' worth of trials",
         ),
         (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
         (["--set=data.train_share=0.5,train.epochs=3"], "data.train_share=0.5 (in full: 1.0)"),
@@ -76,18 +74,6 @@ def test_fewer_seeds_alone_shorten_no_training(call, untrained, with_references)
 
 def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
     assert call("--set=train.epochs=9", protocol=FULL)["references"] == REFERENCE
-
-
-def test_trials_are_no_longer_than_the_runs():
-    def tuned(**given):
-        made = with_settings(FULL, {key.replace("__", "."): v for key, v in given.items()})
-        flat = flatten(configured(made, made.tuning))
-        return flat["train.epochs"], flat["data.train_share"]
-
-    assert tuned() == (2, 0.1)
-    assert tuned(train__epochs="1") == (1, 0.1)
-    assert tuned(train__epochs="9") == (2, 0.1)
-    assert tuned(data__train_share="0.05") == (2, 0.05)
 
 
 def test_an_entry_with_a_length_of_its_own_is_shortened_too():

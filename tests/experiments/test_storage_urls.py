@@ -6,7 +6,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from experiments.search import storage_urls, trial_storage
-from experiments.search.budget import make_pruner
+from experiments.search.budget import Budget, make_pruner
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_password_with_an_at_sign_in_a_query():
 )
 def test_no_message_shows_it(url):
     with pytest.raises(UserError) as caught:
-        trial_storage.create_study(url, "study", make_pruner("none"))
+        trial_storage.create_study(url, "study", make_pruner(Budget(1, "tpe", "none", 0, {})))
     assert "SEC" not in str(caught.value)
     assert "RET" not in str(caught.value)
 

@@ -178,7 +178,7 @@ def test_workers_that_start_together_do_different_trials(monkeypatch, tmp_path):
 
 def test_asha_judges_at_several_validations():
     study = optuna.create_study(
-        direction="maximize", pruner=make_pruner("asha"), sampler=make_sampler(RANDOM, 0)
+        direction="maximize", pruner=make_pruner(RANDOM), sampler=make_sampler(RANDOM, 0)
     )
     known = studies.Study("dtn", study, "mean", RANDOM, study._storage)
 

@@ -129,7 +129,9 @@ def test_latex_escapes_and_closes_what_it_opens(made):
     assert [spread in c for c in captions] == [
         "Holm" not in c and "published" not in c for c in captions
     ]
-    assert text.count("Settings: each row tuned by 7 trials") == 1  # the notes can be read
+    assert (
+        text.count("Settings: each row tuned by successive halving on validation") == 1
+    )  # the notes can be read
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
     widths = {line.count("&") for line in body.splitlines() if "&" in line}
     assert widths == {len(table_text.texts(made)[0].header) - 1 - 2}  # published: another table

@@ -30,7 +30,7 @@ TINY = Protocol(
     },
     entries={"dtn": entry("dtn", "mlp"), "shared_bottom": entry("shared_bottom", "mlp")},
     trials=1,
-    tuning={"data.train_share": 0.1, "train.max_steps": 2},
+    finalists=1,
     seeds=2,
     sensitivity={"model.embedding_dim": (4,)},
 )

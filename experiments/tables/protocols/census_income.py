@@ -37,8 +37,6 @@ PROTOCOL = Protocol(
         "model.hcnet.shrinking": "sum",
     },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
-    trials=20,
-    tuning={"data.train_share": 0.2, "train.epochs": 2},
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

@@ -11,8 +11,6 @@ PROTOCOL = Protocol(
         "model.masknet.block_dim": 64,
     },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
-    trials=20,
-    tuning={},
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

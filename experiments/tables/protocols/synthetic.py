@@ -10,8 +10,6 @@ PROTOCOL = Protocol(
         "model.mlp.hidden": (256,),
     },
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
-    trials=20,
-    tuning={"data.train_share": 0.2, "train.epochs": 2},
     seeds=3,
     width="model.mlp.hidden",
     sensitivity={

@@ -155,7 +155,7 @@ def page(found: Mapping, name: str) -> str:
         (rho, low, high), (left, short) = correlations(values), halved(values)
         rungs = [n for n in (1, THIRD) if n < values.shape[1]]
         told = [f"{rho[n - 1]:.2f} [{low[n - 1]:.2f}, {high[n - 1]:.2f}]" for n in rungs]
-        rows.append((f"`{entry}`", str(len(values)), *told, str(len(left)), f"{1000 * short:.1f}"))
+        rows.append((entry, str(len(values)), *told, str(len(left)), f"{1000 * short:.1f}"))
     shares = [f"after {n} of {values.shape[1]}" for n in rungs]
     header = ("", "runs", *shares, "left by halving", "its best below the best, × 1000")
     return (

@@ -73,7 +73,7 @@ def test_the_command_trains_all_to_the_end_and_resumes(prepared_dir, tmp_path, m
     assert len(runs) == 2
     page = (tmp_path / "adult" / "proxy.md").read_text()
     assert page in capsys.readouterr().out
-    assert "`dtn` | 5 | " in page
+    assert "| dtn | 5 | " in page
     assert (tmp_path / "adult" / "proxy.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "adult" / "proxy.json").read_text()).keys() >= {"dtn"}
 

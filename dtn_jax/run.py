@@ -169,8 +169,10 @@ class Run:
         return size._replace(parameters=size.parameters + codebooks)
 
 
-def build_run(config: ConfigDict) -> Run:
-    """Checks the config, prepares the data where needed, and builds the model."""
+def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
+    """Checks the config, prepares the data where needed, and builds the model.
+
+    `data` is instead of the set that the config names: one that an estimate is for."""
     config = checked_config(config)
     plugins.check_used(config)
     if config.replicas:
@@ -179,7 +181,7 @@ def build_run(config: ConfigDict) -> Run:
     at = make_placement(config)
     known_bugs.warn(at.mesh.devices.flat[0].platform)
     source = config.data
-    data = processes.first_alone(
+    data = data or processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
     data = data.part_of_train(source.train_share)

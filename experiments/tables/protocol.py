@@ -27,6 +27,21 @@ class Published:
     auc: Mapping[str, Mapping[str, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class FullSize:
+    """Of a published set, for estimates that are made where only a smaller one is at hand.
+
+    Attributes:
+      rows: {"train", "test": rows of that file}.
+      ids: {field: its known ids}; of other fields those of the smaller set stand.
+      source: where the numbers are from.
+    """
+
+    rows: Mapping[str, int]
+    ids: Mapping[str, int]
+    source: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What all tables of a data set share.
@@ -46,6 +61,7 @@ class Protocol:
       sensitivity: {option: values}; the tuned value of each other option stays.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
+      full_size: of the published set, for estimates (estimate.py).
     """
 
     config: str
@@ -62,6 +78,7 @@ class Protocol:
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
+    full_size: FullSize | None = None
 
 
 @dataclasses.dataclass(frozen=True)

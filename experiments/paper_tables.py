@@ -15,8 +15,7 @@ seeds or tables, or run it in several processes, which share the work.
 
 It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's, or the data set's
 for --config), report.html with all tables, and cells.jsonl.xz with the cells. --quick makes cheap
-tables, with few trials, seeds and training steps, in WORKDIR/NAME-shortened. --estimate trains
-nothing: it tells what the tables will cost.
+tables (few trials, seeds, steps) in WORKDIR/NAME-shortened; --estimate tells what all will cost.
 """
 
 from __future__ import annotations
@@ -166,7 +165,7 @@ def make_parser() -> command.Parser:
     parser.add_argument(
         "--estimate",
         action="store_true",
-        help="train nothing: measure a part of each row, and write to estimate.md what it all takes",
+        help="train nothing: measure a part of each row, and write to estimate.md what all takes",
     )
     parser.add_argument(
         "--set",

@@ -57,6 +57,8 @@ def footnotes(found: Mapping) -> list[str]:
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned} of one space."
+    if not found["trials"]:
+        settings = "nothing is tuned, each entry has those of its protocol."
     notes = [
         "AUC on the test split, mean ± standard deviation over "
         f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "

@@ -51,7 +51,7 @@ class Protocol:
       entries: {name: its own settings}, those of `overall`.
       common: settings of all entries.
       ours: the entry that the others are tested against, and that the other tables are about.
-      trials: of each entry's tuning, on validation.
+      trials: of each entry's tuning, on validation; 0: none, its settings are those given.
       tuning: settings of the trials alone: less data, fewer epochs.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
       tested: the tasks whose differences are tested; () is all of them.

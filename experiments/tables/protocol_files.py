@@ -96,9 +96,9 @@ def found_beside(path: pathlib.Path, protocol: Protocol) -> Protocol:
 def check(protocol: Protocol) -> None:
     """Raises UserError where a protocol cannot be, told without data."""
     choose("ours", protocol.ours, protocol.entries)
-    for name in ("trials", "seeds"):
-        if getattr(protocol, name) < 1:
-            raise UserError(f"{name}={getattr(protocol, name)}: expected at least 1")
+    for name, least in (("trials", 0), ("seeds", 1)):
+        if getattr(protocol, name) < least:
+            raise UserError(f"{name}={getattr(protocol, name)}: expected at least {least}")
     for name, own in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")

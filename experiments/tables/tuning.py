@@ -23,6 +23,9 @@ from ..search.worker import work
 from .cells import changed, digest, origin
 from .protocol import Protocol, Settings
 
+# Of a protocol without trials: its entries keep the settings that it gives them.
+UNTUNED = {"settings": {}, "at_edge": []}
+
 
 def start(protocol: Protocol, name: str, places: Settings) -> tuple[Settings, ...]:
     """What the trials of an entry start from, the last ones winning."""

@@ -24,7 +24,7 @@ from dtn_jax.shared_files import write_whole
 from . import cells, tuning
 from .protocol import Entry, Protocol
 from .run_cost import RunCost, measure_run, seconds_of
-from .set_cost import SetCost, as_large, measure_set
+from .set_cost import Seconds, SetCost, as_large, measure_set
 from .work import Work
 
 NAME = "estimate.md"
@@ -32,7 +32,7 @@ NAME = "estimate.md"
 # cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
 BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
 LEFT = 3  # checkpoints that a run leaves: two last ones, and best states, which are smaller
-HEADER = ("", "s / step", "min / run", "runs", "hours", "memory", "disk")
+HEADER = ("", "s / step", "min / run", "runs", "hours", "core-hours", "memory", "disk")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Row:
     name: str
     runs: Runs
     cost: RunCost
-    run_seconds: float
-    seconds: float
+    run_seconds: Seconds
+    seconds: Seconds
     disk: float
 
 
@@ -132,10 +132,10 @@ def row(name: str, runs: Runs, cost: RunCost, shared: SetCost, run: Run) -> Row:
 def cell_texts(row: Row) -> tuple[str, ...]:
     return (
         f"`{row.name}`",
-        f"{row.cost.step:.3g}",
-        f"{row.run_seconds / 60:,.1f}",
+        f"{row.cost.step[0]:.3g}",
+        f"{row.run_seconds[0] / 60:,.1f}",
         row.runs.text,
-        hours(row.seconds),
+        *map(hours, row.seconds),
         size(row.cost.memory),
         size(round(row.disk)),
     )
@@ -148,7 +148,8 @@ def hours(seconds: float) -> str:
 def total(rows: Sequence[Row]) -> tuple[str, ...]:
     most = max(r.cost.memory for r in rows)
     disk = round(sum(r.disk for r in rows))
-    return ("all", "", "", "", hours(sum(r.seconds for r in rows)), size(most), size(disk))
+    taken = map(hours, sum(r.seconds for r in rows))
+    return ("all", "", "", "", *taken, size(most), size(disk))
 
 
 def markdown(
@@ -172,16 +173,16 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
             f"Measured on {own:,} rows at hand, with tables of the full size; the counts are those "
             f"of {protocol.full_size.source}."
         )
-    begun, scored = (middle(getattr(r.cost, n) for r in rows) for n in ("begun", "scored"))
+    begun, scored = (middle(getattr(r.cost, n)[0] for r in rows) for n in ("begun", "scored"))
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     test = full.rows["test"]
     found += [
         "Runs: search + finalists + final ones. A search costs as many examples as that many runs "
         "of full length; only final runs read test. min / run: a final one's.",
-        f"Parts: {1 / shared.read:,.0f} examples of train read a second; scored "
+        f"Parts: {1 / shared.read[0]:,.0f} examples of train read a second; scored "
         f"{1 / scored:,.0f} a second (median of the rows), metrics of "
-        f"{1 / shared.judged:,.0f} a second; {test * shared.drawn / 60:,.1f} min for the draws of "
-        f"test of a final run; {begun:.0f} s until a run's programs are compiled.",
+        f"{1 / shared.judged[0]:,.0f} a second; {test * shared.drawn[0] / 60:,.1f} min for the "
+        f"draws of test of a final run; {begun:.0f} s until a run's programs are compiled.",
         f"Disk: {size(round(shared.prepared * sum(full.rows.values())))} for the prepared set "
         f"({shared.prepared:,.0f} bytes a row here); in the table what runs leave: {LEFT} "
         "checkpoints each, and final runs their predictions.",
@@ -189,6 +190,9 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
         f"test and their metrics hold another {size(test * held_a_row(run))}.",
         "Assumed: one run after another, reading and training added up though they overlap, every "
         "run compiles, none stops early, and nothing is done yet.",
+        f"Hours are by the clock, at a load of {os.getloadavg()[1]:.1f}. Core-hours are how long "
+        f"this process kept cores busy, whatever else ran: on {os.cpu_count()} idle cores the "
+        "hours lie between the core-hours and their share of a core.",
         f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
     ]
     return found

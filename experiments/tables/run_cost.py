@@ -13,7 +13,6 @@ import dataclasses
 import math
 import pathlib
 import tempfile
-import time
 from collections.abc import Callable
 
 import jax
@@ -33,9 +32,7 @@ from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 
-from .set_cost import SetCost, bytes_in, timed
-
-SECONDS = 2.0  # that a part is measured for, about
+from .set_cost import SECONDS, Seconds, SetCost, bytes_in, now, timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +48,10 @@ class RunCost:
       memory: bytes that it holds as it trains, the compiler's temporaries included.
     """
 
-    begun: float
-    step: float
-    scored: float
-    saved: float
+    begun: Seconds
+    step: Seconds
+    scored: Seconds
+    saved: Seconds
     checkpoint: int
     memory: int
 
@@ -70,7 +67,7 @@ def measure_run(
       full: what the run is for: `as_large(data)`.
       folder: on the disk that checkpoints would be saved to.
     """
-    start = time.perf_counter()
+    start = now()
     run = build_run(config, full)
     step = make_train_step(run.config, run.model, run.plan, run.total_steps, run.at.table_mesh)
     function = make_train_chunk(step, CHUNK_STEPS, not config.train.skip_nonfinite)
@@ -79,18 +76,18 @@ def measure_run(
     chunk = run.at.put(first_chunk(run, data), run.at.chunk())
     program = run.at.compile(function, state).lower(state, chunk, 1).compile()
     state = jax.block_until_ready(program(state, chunk, 1)[0])
-    begun = time.perf_counter() - start
-    taken, seconds, count = 0, 0.0, 1
-    while seconds < SECONDS:
-        start = time.perf_counter()
+    begun = now() - start
+    taken, count, start = 0, 1, now()
+    while (now() - start)[0] < SECONDS:
         state = jax.block_until_ready(program(state, chunk, count)[0])
-        seconds, taken = seconds + time.perf_counter() - start, taken + count
+        taken += count
         count = min(2 * count, CHUNK_STEPS)
+    step_time = (now() - start) / taken
     saved, size = save(run, state, folder)
     compiling, scored, scores = score(run, state, data)
     temporary = program.memory_analysis().temp_size_in_bytes
     memory = sum(part.bytes for part in held(run)) + temporary
-    cost = RunCost(begun + compiling, seconds / taken, scored, saved, size, memory)
+    cost = RunCost(begun + compiling, step_time, scored, saved, size, memory)
     return cost, run, scores
 
 
@@ -102,32 +99,31 @@ def first_chunk(run: Run, data: Prepared):
     return jax.tree.map(lambda a: a[at], window)
 
 
-def save(run: Run, state: State, folder: pathlib.Path) -> tuple[float, int]:
-    """Seconds to save a checkpoint, and its bytes."""
+def save(run: Run, state: State, folder: pathlib.Path) -> tuple[Seconds, int]:
+    """The time to save a checkpoint, and its bytes."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = pathlib.Path(place)
         with contextlib.closing(Checkpoints(path, run.plan)) as checkpoints:
-            start = time.perf_counter()
-            checkpoints.save(1, state, {"best": {}})
-            return time.perf_counter() - start, bytes_in(path)
+            took = timed(lambda: checkpoints.save(1, state, {"best": {}}))
+            return took, bytes_in(path)
 
 
-def score(run: Run, state: State, data: Prepared) -> tuple[float, float, Scores]:
-    """Seconds to compile the scoring step, seconds of an example, and scores of validation."""
+def score(run: Run, state: State, data: Prepared) -> tuple[Seconds, Seconds, Scores]:
+    """The times to compile the scoring step and to score an example, and scores of validation."""
     size, state = run.config.data.eval_batch_size, state.to_score()
     call: Callable = lambda b: run.score_step(state, run.at.put(b, run.at.batch()))  # noqa: E731
 
     def batches():
         for batch in in_order(data, "validation", size):
             yield batch
-            if time.perf_counter() - start > SECONDS:
+            if (now() - start)[0] > SECONDS:
                 return
 
     first = next(in_order(data, "validation", size))
     compiling = timed(lambda: jax.block_until_ready(call(first)))
-    start = time.perf_counter()
+    start = now()
     found = list(with_logits(batches(), call))
-    seconds = (time.perf_counter() - start) / (len(found) * size)
+    seconds = (now() - start) / (len(found) * size)
     rows = np.concatenate([b.row_mask for b, _ in found])
     joined = {
         name: np.concatenate([getattr(b, name) for b, _ in found])[rows]
@@ -138,8 +134,8 @@ def score(run: Run, state: State, data: Prepared) -> tuple[float, float, Scores]
     return compiling, seconds, Scores(logits=logits, group=group, **joined)
 
 
-def seconds_of(cost: RunCost, shared: SetCost, run: Run, test: bool) -> float:
-    """Seconds of a whole run, as if one thing were done after another.
+def seconds_of(cost: RunCost, shared: SetCost, run: Run, test: bool) -> Seconds:
+    """The time of a whole run, as if one thing were done after another.
 
     Args:
       cost, shared: what was measured.

@@ -1,6 +1,8 @@
 """What all runs on a data set share, and a set that stands in for a larger one.
 
-Metrics and draws are timed on scores of validation, repeated.
+Metrics and draws are timed on scores of validation, repeated. A time is a pair: seconds by the
+clock, and seconds that this process has kept cores busy, which other work on the machine hardly
+changes.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float64
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import write_predictions
@@ -22,6 +25,7 @@ from dtn_jax.run import Run, measure
 
 from .protocol import FullSize
 
+Seconds = Float64[np.ndarray, " 2"]  # by the clock, and of all cores together
 SECONDS = 2.0  # that a part is measured for, about
 JUDGED = 1_000_000  # rows whose metrics are timed: so many that they do not fit a cache
 FEW, MORE = 2, 12  # draws that are timed
@@ -38,9 +42,9 @@ class SetCost:
       prepared, predicted: bytes on disk, of the prepared set and of a run's predictions.
     """
 
-    read: float
-    judged: float
-    drawn: float
+    read: Seconds
+    judged: Seconds
+    drawn: Seconds
     prepared: float
     predicted: float
 
@@ -67,7 +71,7 @@ def measure_set(run: Run, data: Prepared, scores: Scores, folder: pathlib.Path) 
     count = len(scores.logits)
     judged = timed(lambda: measure(run, scores))
     few, more = (timed(lambda n=n: resampled_aucs(scores, data.schema, n)) for n in (FEW, MORE))
-    drawn = max(more - few, 0.0) / (MORE - FEW) * DRAWS
+    drawn = np.maximum(more - few, 0.0) / (MORE - FEW) * DRAWS
     with tempfile.TemporaryDirectory(dir=folder) as place:
         write_predictions(pathlib.Path(place) / "predictions.parquet", scores, data.schema)
         predicted = bytes_in(pathlib.Path(place))
@@ -101,21 +105,24 @@ def repeated(scores: Scores, rows: int) -> Scores:
     )
 
 
-def read(run: Run, data: Prepared) -> float:
-    """Seconds to read an example of train, shuffled and in batches."""
-    size, rows = run.config.data.batch_size, 0
-    start = time.perf_counter()
+def read(run: Run, data: Prepared) -> Seconds:
+    """The time to read an example of train, shuffled and in batches."""
+    size, rows, start = run.config.data.batch_size, 0, now()
     for window in EpochReader(data, "train", 1, run.grouped).steps(0, 0, 0, size):
         rows += len(window.ids) * size
-        if time.perf_counter() - start > SECONDS:
+        if (now() - start)[0] > SECONDS:
             break
-    return (time.perf_counter() - start) / rows
+    return (now() - start) / rows
 
 
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def now() -> Seconds:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    start = now()
     work()
-    return time.perf_counter() - start
+    return now() - start
 
 
 def bytes_in(folder: pathlib.Path) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from untrained_tables import TINY
 
@@ -23,7 +24,7 @@ def work(prepared_dir, tmp_path):
 
 
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
-    for module in (run_cost, set_cost):
+    for module in (run_cost, set_cost):  # run_cost has a name of its own for it
         monkeypatch.setattr(module, "SECONDS", 0.01)
     monkeypatch.setattr(set_cost, "JUDGED", 2_000)
     monkeypatch.setattr(cells, "train", None)
@@ -44,17 +45,22 @@ def test_a_run_is_the_sum_of_its_parts(work):
     config = configured(TINY, TINY.entries["dtn"], work.places)
     run = build_run(config)
     rows, size = work.data.rows, config.data.batch_size
-    cost = RunCost(begun=7.0, step=0.5, scored=0.01, saved=3.0, checkpoint=1, memory=1)
-    shared = SetCost(read=0.001, judged=0.002, drawn=0.003, prepared=1.0, predicted=1.0)
+    both = {"begun": 7.0, "step": 0.5, "scored": 0.01, "saved": 3.0}
+    cost = RunCost(**{n: np.array([v, 2 * v]) for n, v in both.items()}, checkpoint=1, memory=1)
+    each = {"read": 0.001, "judged": 0.002, "drawn": 0.003}
+    shared = SetCost(
+        **{n: np.array([v, 2 * v]) for n, v in each.items()}, prepared=1.0, predicted=1.0
+    )
     steps = 4  # of TINY, with one validation and its two saves
     trained = 7 + steps * 0.5 + rows["train"] * 0.001 + rows["validation"] * 0.012 + 2 * 3
-    assert seconds_of(cost, shared, run, test=False) == pytest.approx(trained)
+    assert seconds_of(cost, shared, run, test=False) == pytest.approx([trained, 2 * trained])
     tested = trained + rows["test"] * (0.012 + 0.003)
-    assert seconds_of(cost, shared, run, test=True) == pytest.approx(tested)
+    assert seconds_of(cost, shared, run, test=True) == pytest.approx([tested, 2 * tested])
 
     config.data.placement = "stream"
     streamed = trained + (steps * size - rows["train"]) * 0.001
-    assert seconds_of(cost, shared, build_run(config), test=False) == pytest.approx(streamed)
+    found = seconds_of(cost, shared, build_run(config), test=False)
+    assert found == pytest.approx([streamed, 2 * streamed])
 
 
 def test_a_set_stands_in_for_a_larger_one(work):

@@ -25,7 +25,7 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.label_quantiles import with_label_quantiles
 from dtn_jax.losses.pairwise import read_pairwise
-from dtn_jax.losses.positive_weights import inflation, read_positive_weights
+from dtn_jax.losses.positive_weights import inflation_by
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
@@ -169,8 +169,10 @@ class Run:
         return size._replace(parameters=size.parameters + codebooks)
 
 
-def build_run(config: ConfigDict) -> Run:
-    """Checks the config, prepares the data where needed, and builds the model."""
+def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
+    """Checks the config, prepares the data where needed, and builds the model.
+
+    An estimate gives `data`, for which the run is instead of the set that the config names."""
     config = checked_config(config)
     plugins.check_used(config)
     if config.replicas:
@@ -179,7 +181,7 @@ def build_run(config: ConfigDict) -> Run:
     at = make_placement(config)
     known_bugs.warn(at.mesh.devices.flat[0].platform)
     source = config.data
-    data = processes.first_alone(
+    data = data or processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
     data = data.part_of_train(source.train_share)
@@ -227,8 +229,7 @@ def build_run(config: ConfigDict) -> Run:
 
 def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Module:
     """The architecture that a config describes."""
-    weights = read_positive_weights(config.loss.positive_weights, schema)
-    moved = inflation(weights, schema)
+    moved = inflation_by(config.loss.positive_weights, schema)
     return architectures.build(
         config.model, schema, config.train.remat, moved, config.optim.table_init
     )
@@ -243,6 +244,7 @@ def score_split(run: Run, state: State, split: str) -> Scores:
 
 def measure(run: Run, scores: Scores, sampled: bool = False) -> dict[str, dict[str, Value]]:
     """{task@space: {metric: value}}; weighted too where negatives were `sampled` from the rows."""
-    options_ = run.config.evaluate
-    weighted = options_.sample_weights or sampled
-    return evaluate(scores, run.schema, options_.ece_bins, weighted)
+    own, loss = run.config.evaluate, run.config.loss
+    weighted = own.sample_weights or sampled
+    inflated = inflation_by(loss.positive_weights, run.schema) if own.threshold_auc else None
+    return evaluate(scores, run.schema, own.ece_bins, weighted, inflated)

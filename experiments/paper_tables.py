@@ -15,7 +15,7 @@ seeds or tables, or run it in several processes, which share the work.
 
 It writes WORKDIR/NAME/TABLE.md, .tex, .csv and pictures (NAME is the protocol's, or the data set's
 for --config), report.html with all tables, and cells.jsonl.xz with the cells. --quick makes cheap
-tables, with few trials, seeds and training steps, in WORKDIR/NAME-shortened.
+tables (few trials, seeds, steps) in WORKDIR/NAME-shortened; --estimate tells what all will cost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import pathlib
-import shlex
 from collections.abc import Sequence
 
 import jax
@@ -35,6 +34,7 @@ from dtn_jax.shared_files import disk_errors, write_whole
 
 from . import command, compile_cache, folders
 from .tables import csv as table_csv
+from .tables import estimate as table_estimate
 from .tables import kept
 from .tables import latex as table_latex
 from .tables import markdown as table_markdown
@@ -47,6 +47,7 @@ from .tables.entries import TABLES, named
 from .tables.protocol import Entry, Protocol
 from .tables.protocol_files import load, shipped
 from .tables.references import file_of
+from .tables.remade import remade
 from .tables.shortened import SUFFIX, cut, quick, with_settings
 from .tables.work import Work, data_of
 
@@ -71,13 +72,16 @@ def main(arguments: Sequence[str]) -> None:
     name, protocol = read_protocol(known)
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
-    compile_cache.use(known.cache_dir)
+    compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
     on_cpu = jax.default_backend() == "cpu"
     together = known.together == "always" or (known.together == "auto" and not on_cpu)
     for made in (folder, runs):
         folders.make(made, "workdir")
     work = Work(protocol, folder, runs, places_of(known), together)
     with disk_errors(folder):
+        if known.estimate:
+            table_estimate.estimate(work, *rows_of(work, tables, known.entries))
+            return
         problems = make(work, tables, known.entries, arguments)
     if problems:
         raise UserError("\n".join(["some runs failed:", *problems]))
@@ -85,10 +89,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def make(work: Work, tables: Sequence[str], only: str, arguments: Sequence[str]) -> list[str]:
     """Trains what the tables lack, writes and shows them; returns what failed."""
-    protocol, folder = work.protocol, work.folder
-    rows = {table: TABLES[table](protocol, work.data.schema, work.size) for table in tables}
-    wanted = named(only, [entry.name for entries in rows.values() for entry in entries])
-    problems = []
+    folder, problems = work.folder, []
+    rows, wanted = rows_of(work, tables, only)
     for table, own in rows.items():
         for failed in work.do([e for e in own if not wanted or e.name in wanted]):
             problems += failed
@@ -97,6 +99,12 @@ def make(work: Work, tables: Sequence[str], only: str, arguments: Sequence[str])
         # Again: meanwhile another process may have added cells, or written over the table.
         show(write(work, table, own, arguments), folder / f"{table}.md")
     return problems
+
+
+def rows_of(work: Work, tables: Sequence[str], only: str) -> tuple[dict, list[str]]:
+    """The entries of each table, and the names of those that are asked for; all where empty."""
+    rows = {t: TABLES[t](work.protocol, work.data.schema, work.size) for t in tables}
+    return rows, named(only, [entry.name for entries in rows.values() for entry in entries])
 
 
 def read_protocol(known: argparse.Namespace) -> tuple[str, Protocol]:
@@ -144,9 +152,7 @@ def make_parser() -> command.Parser:
     parser.add_argument(
         "--seeds", type=int, help="final runs of each entry (default: the protocol's)"
     )
-    parser.add_argument(
-        "--trials", type=int, help="to tune each entry, in runs of full length (the protocol's)"
-    )
+    parser.add_argument("--trials", type=int, help="to tune each entry, in runs of full length")
     parser.add_argument(
         "--workdir", default="runs/paper", help="for tables and cells (default %(default)s)"
     )
@@ -155,6 +161,11 @@ def make_parser() -> command.Parser:
     )
     parser.add_argument(
         "--quick", action="store_true", help="cheap tables, in a folder beside the full ones"
+    )
+    parser.add_argument(
+        "--estimate",
+        action="store_true",
+        help="train nothing: measure a part of each row, and write to estimate.md what all takes",
     )
     parser.add_argument(
         "--set",
@@ -225,19 +236,6 @@ def references(work: Work) -> dict[str, dict]:
     found = {name: r for name, r in known.items() if r["data"] == work.data.fingerprint}
     best = work.data.notes.get("test_bayes_auc")
     return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
-
-
-def remade(arguments: Sequence[str]) -> str:
-    """The command that makes the whole table, without the folders."""
-    places = ("--workdir", "--runs", "--data_dir", "--manual_dir", "--cache_dir", "--entries")
-    left, given = [], iter(arguments)
-    for argument in given:
-        name, equals, _ = argument.partition("=")
-        if name not in places:
-            left.append(argument)
-        elif not equals:
-            next(given)  # its value
-    return shlex.join(["python", "-m", "experiments.paper_tables", *left])
 
 
 def show(found: dict, path: pathlib.Path) -> None:

@@ -40,6 +40,11 @@ def inflation(positive_weights: Mapping[str, float], schema: Schema) -> dict[str
     }
 
 
+def inflation_by(text: str, schema: Schema) -> dict[str, float]:
+    """`inflation` of the weights that `loss.positive_weights` gives."""
+    return inflation(read_positive_weights(text, schema), schema)
+
+
 def logits_are_inflated(facts: Mapping) -> bool:
     """Whether a run's checkpoints hold logits with log w in them.
 

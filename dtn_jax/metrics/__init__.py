@@ -26,11 +26,13 @@ from dtn_jax.metrics.normalised_entropy import NORMALISED_ENTROPY
 from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.recall_at_k import RECALL_AT_5, RECALL_AT_10
 from dtn_jax.metrics.regression import MAE, R2, RMSE
+from dtn_jax.metrics.threshold_auc import THRESHOLD_AUC
 from dtn_jax.metrics.xauc import XAUC
 
 METRICS: dict[str, Metric] = {  # in the order of results.json and of tables
     "auc": AUC,
     "auc_se": AUC_SE,
+    "threshold_auc": THRESHOLD_AUC,
     "gauc": GAUC,
     "gauc_groups": GAUC_GROUPS,
     "gauc_skipped": GAUC_SKIPPED,
@@ -68,4 +70,6 @@ def measure(rows: Rows) -> dict[str, Value]:
     """
     grouped = rows.group is not None
     fitting = {name: m for name, m in METRICS.items() if m.fits(rows.kind, grouped)}
+    if rows.inflation is not None:
+        fitting |= {name: m for name, m in METRICS.items() if m.asked}
     return {name: metric.compute(rows) for name, metric in fitting.items()}

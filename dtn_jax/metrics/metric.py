@@ -26,6 +26,8 @@ class Rows:
       weights: `[B]`, float64 > 0, or None where all rows count the same.
       group: `[B]`, the rows' groups (users, sessions), or None where the data have none.
       bins: of the expected calibration error.
+      inflation: how far above the log-odds a loss with weighted positives moves the logit, where
+        an AUC by thresholds is asked for; else None.
 
     Raises:
       ValueError: shapes that differ, scores or weights that are not finite, labels of a binary
@@ -40,6 +42,7 @@ class Rows:
         weights: Float[np.ndarray, " B"] | None = None,
         group: Int[np.ndarray, " B"] | None = None,
         bins: int = 15,
+        inflation: float | None = None,
     ):
         if bins < 1:
             raise ValueError(f"got {bins} bins, expected >= 1")
@@ -48,7 +51,7 @@ class Rows:
         checked_arrays = checked(scores, labels, weights, binary=kind == "binary")
         if group is not None and len(checked_arrays[0]) < len(group):
             group = group[weights > 0]
-        self.kind, self.group, self.bins = kind, group, bins
+        self.kind, self.group, self.bins, self.inflation = kind, group, bins, inflation
         self.scores, self.labels, self.weights = checked_arrays
         self._found: dict[Hashable, object] = {}
 
@@ -79,6 +82,7 @@ class Metric:
       short: what narrow tables call it, in about 8 letters; "" for the title.
       bounded: whether it is in [0, 1], so that no difference is larger than 1.
       of_groups: only data sets with groups have it.
+      asked: it is only where an option asks for it.
       by_group: of a mean over groups what each counts and its value, `[G]` both, groups in rising
         order, NaN where it is not defined; comparisons draw groups by it. None of other metrics.
     """
@@ -95,6 +99,7 @@ class Metric:
     short: str = ""
     bounded: bool = False
     of_groups: bool = False
+    asked: bool = False
     by_group: ByGroup | None = None
 
     def __post_init__(self):
@@ -102,8 +107,8 @@ class Metric:
             raise ValueError(f"metric {self.name!r} is selectable: say whether higher is better")
 
     def fits(self, kind: str, grouped: bool) -> bool:
-        """Whether a task of this kind has it, in a data set with groups or without."""
-        return kind in self.kinds and (grouped or not self.of_groups)
+        """Whether a task of this kind has it unasked, in a data set with groups or without."""
+        return kind in self.kinds and (grouped or not self.of_groups) and not self.asked
 
     def text(self, value: Value) -> str:
         """A value as tables write it; "n/d": not defined."""

@@ -19,11 +19,20 @@ def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
       replicas: that are trained in one program.
       trains: or it only scores.
     """
-    config, at = run.config, run.at
-    if not config.parallel.check_memory:
+    if not run.config.parallel.check_memory:
         return
+    own = run.at.mesh.local_devices
+    parts = held(run, replicas, trains)
+    memory.check([p.times(len(own), p.lower) for p in parts], own)
+
+
+def held(run: Run, replicas: int = 1, trains: bool = True) -> list[memory.Part]:
+    """What a run holds on one device, as far as it is known before anything is compiled.
+
+    Args: as `check_fits`.
+    """
+    config, at = run.config, run.at
     state = run.state_places if trains else run.state_places.to_score()
-    own = at.mesh.local_devices
     row_bytes = run.data.row_bytes(run.grouped)
     parts = state_parts(config, state, run.plan)
     parts.append(step_part(config, run.plan, row_bytes, at.mesh.size))
@@ -33,7 +42,7 @@ def check_fits(run: Run, replicas: int = 1, trains: bool = True) -> None:
         rows = run.data.rows["train"]  # once for all replicas
         lower = "data.placement=stream, or less data.device_bytes"
         parts.append(memory.Part(f"{rows:,} rows of train", rows * row_bytes, lower))
-    memory.check([p.times(len(own), p.lower) for p in parts], own)
+    return parts
 
 
 def is_resident(run: Run) -> bool:

@@ -71,6 +71,8 @@ def tuned(found: Mapping) -> str:
 def footnotes(found: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned(found)}."
+    if not found["trials"]:
+        settings = "nothing is tuned, each entry has those of its protocol."
     notes = [
         "AUC on the test split, mean ± standard deviation over "
         f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "

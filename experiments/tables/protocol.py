@@ -28,6 +28,21 @@ class Published:
     auc: Mapping[str, Mapping[str, float]]
 
 
+@dataclasses.dataclass(frozen=True)
+class FullSize:
+    """Of a published set, for estimates that are made where only a smaller one is at hand.
+
+    Attributes:
+      rows: {"train", "test": rows of that file}.
+      ids: {field: its known ids}; of other fields those of the smaller set stand.
+      source: where the numbers are from.
+    """
+
+    rows: Mapping[str, int]
+    ids: Mapping[str, int]
+    source: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What all tables of a data set share.
@@ -38,7 +53,7 @@ class Protocol:
       common: settings of all entries.
       ours: the entry that the others are tested against, and that the other tables are about.
       trials: what the search of each entry's settings may cost, in runs of full length: all of
-        its trials together train on as many examples (tuning.py).
+        its trials together train on as many examples (tuning.py); 0: nothing is searched.
       finalists: how many of the best settings are trained again, to choose the entry's.
       finalist_seeds: how many times each.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
@@ -51,6 +66,7 @@ class Protocol:
       sensitivity: {option: values}; the tuned value of each other option stays.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
+      full_size: of the published set, for estimates (estimate.py).
     """
 
     config: str
@@ -69,6 +85,7 @@ class Protocol:
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
+    full_size: FullSize | None = None
 
     def own(self, name: str) -> Settings:
         """The settings of an entry of `overall`, tuned again or not."""

@@ -99,8 +99,9 @@ def check(protocol: Protocol) -> None:
     for name in protocol.again:
         choose("entry to tune again", name, protocol.entries)
     for name in ("trials", "finalists", "finalist_seeds", "seeds"):
-        if getattr(protocol, name) < 1:
-            raise UserError(f"{name}={getattr(protocol, name)}: expected at least 1")
+        least = 0 if name == "trials" else 1
+        if getattr(protocol, name) < least:
+            raise UserError(f"{name}={getattr(protocol, name)}: expected at least {least}")
     for name, own in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")

@@ -39,6 +39,8 @@ from .protocol import Protocol, Settings
 
 VALIDATIONS = 9  # of a run whose config has no train.eval_every: thirds of thirds
 SAMPLER, PRUNER = "tpe", "asha"
+# Of a protocol without trials: its entries keep the settings that it gives them.
+UNTUNED = {"settings": {}, "at_edge": []}
 
 
 def start(protocol: Protocol, name: str, places: Settings) -> tuple[Settings, ...]:

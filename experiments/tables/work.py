@@ -83,6 +83,8 @@ class Work:
         return cells.place(self.folder / "tuning", *names), config
 
     def tuning(self, name: str) -> dict | None:
+        if not self.protocol.trials:
+            return tuning.UNTUNED
         return self.kept(*self.tuning_file(name), cells.TUNING)
 
     def cell_file(self, entry: Entry, seed: int) -> tuple[pathlib.Path, ConfigDict]:

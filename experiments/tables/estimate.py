@@ -1,0 +1,220 @@
+"""Hours, memory and disk of tables before they are made: `paper_tables --estimate`.
+
+A short part of each row's run is measured here (run_cost.py), and multiplied by what the protocol
+asks for. So the estimate is of this machine, one run after another, with nothing that is done
+already taken off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+
+import jax
+import rich.table
+
+from dtn_jax.parallel.memory import size
+from dtn_jax.report import screen
+from dtn_jax.report.markdown import prose, table
+from dtn_jax.run import Run
+from dtn_jax.shared_files import write_whole
+
+from . import cells, tuning
+from .protocol import Entry, Protocol
+from .run_cost import RunCost, measure_run, seconds_of
+from .set_cost import Seconds, SetCost, as_large, measure_set
+from .work import Work
+
+NAME = "estimate.md"
+# Successive halving by thirds begins this many trials for each run of full length that it may
+# cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
+BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
+LEFT = 3  # checkpoints that a run leaves: two last ones, and best states, which are smaller
+HEADER = ("", "s / step", "min / run", "runs", "hours", "core-hours", "memory", "disk")
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """What is run for a row, in runs of full length.
+
+    Attributes:
+      search: the trials of its tuning, together.
+      again: to choose among the best settings of the search.
+      final: those of the table.
+    """
+
+    search: int
+    again: int
+    final: int
+
+    @property
+    def text(self) -> str:
+        return " + ".join(str(n) for n in (self.search, self.again, self.final))
+
+    @property
+    def folders(self) -> float:
+        """How many runs leave a folder."""
+        return self.search * BEGUN + self.again + self.final
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the estimate."""
+
+    name: str
+    runs: Runs
+    cost: RunCost
+    run_seconds: Seconds
+    seconds: Seconds
+    disk: float
+
+
+def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence[str]) -> str:
+    """Measures, shows and writes the estimate of these tables; returns it as Markdown.
+
+    Args:
+      work: of the protocol; none of it is done.
+      tables: {table: its entries}.
+      wanted: names of the entries to estimate; empty is all.
+    """
+    entries = [e for own in tables.values() for e in own if not wanted or e.name in wanted]
+    full = as_large(work.data, work.protocol.full_size)
+    shared, rows = None, []
+    for entry, runs, config in asked(work, entries):
+        screen.say(f"measuring {entry.name}", style="dim")
+        cost, run, scores = measure_run(config, work.data, full, work.runs)
+        shared = shared or measure_set(run, work.data, scores, work.runs)
+        rows.append(row(entry.name, runs, cost, shared, run))
+        jax.clear_caches()
+    found = markdown(work, list(tables), rows, shared, run)
+    write_whole(work.folder / NAME, found)
+    show(rows, notes(work, rows, shared, run))
+    return found
+
+
+def asked(work: Work, entries: Sequence[Entry]):
+    """Each row that has runs of its own, what they are, and the config of a final one."""
+    tuned, known = set(), set()
+    first = [Entry(n, n) for n in dict.fromkeys(e.tuned_as for e in entries)]
+    for entry in [*first, *entries]:
+        own = tuning.start(work.protocol, entry.tuned_as, work.places)[0]
+        last = {"seed": 1, **work.places}
+        config, names = work.named(cells.name_of, "cell", own, {}, entry.settings, last)
+        key = (entry.tuned_as, names[0])
+        if key in known:
+            continue
+        known.add(key)
+        search, again = (0, 0) if entry.tuned_as in tuned else searched(work.protocol)
+        tuned.add(entry.tuned_as)
+        final = work.protocol.seeds if entry.settings or entry in entries else 0
+        yield entry, Runs(search, again, final), config
+
+
+def searched(protocol: Protocol) -> tuple[int, int]:
+    """Runs of full length that the search of an entry's settings may cost, and its finalists'."""
+    if not protocol.trials:
+        return 0, 0
+    again = protocol.finalists * protocol.finalist_seeds
+    return protocol.trials, again if protocol.finalists > 1 else 0
+
+
+def row(name: str, runs: Runs, cost: RunCost, shared: SetCost, run: Run) -> Row:
+    one, tested = (seconds_of(cost, shared, run, test) for test in (False, True))
+    begun = (BEGUN - 1) * runs.search * cost.begun  # by trials that do not reach the end
+    disk = runs.folders * LEFT * cost.checkpoint
+    disk += runs.final * run.data.rows["test"] * shared.predicted
+    seconds = (runs.search + runs.again) * one + begun + runs.final * tested
+    return Row(name, runs, cost, tested, seconds, disk)
+
+
+def cell_texts(row: Row) -> tuple[str, ...]:
+    return (
+        f"`{row.name}`",
+        f"{row.cost.step[0]:.3g}",
+        f"{row.run_seconds[0] / 60:,.1f}",
+        row.runs.text,
+        *map(hours, row.seconds),
+        size(row.cost.memory),
+        size(round(row.disk)),
+    )
+
+
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f}" if seconds < 36_000 else f"{seconds / 3600:,.0f}"
+
+
+def total(rows: Sequence[Row]) -> tuple[str, ...]:
+    most = max(r.cost.memory for r in rows)
+    disk = round(sum(r.disk for r in rows))
+    taken = map(hours, sum(r.seconds for r in rows))
+    return ("all", "", "", "", *taken, size(most), size(disk))
+
+
+def markdown(
+    work: Work, tables: Sequence[str], rows: Sequence[Row], shared: SetCost, run: Run
+) -> str:
+    """The estimate as a page."""
+    title = f"# What {' and '.join(tables)} cost: {prose(work.folder.name)}\n\n"
+    body = table(HEADER, [*map(cell_texts, rows), total(rows)], cell=prose)
+    listed = "".join(f"- {prose(note)}\n" for note in notes(work, rows, shared, run))
+    return f"{title}{body}\n\n{listed}"
+
+
+def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[str]:
+    """What the table is of, its parts, and what it takes for granted."""
+    here, full, protocol = work.data, run.data, work.protocol
+    counts = " + ".join(f"{full.rows[s]:,}" for s in ("train", "validation", "test"))
+    found = [f"Rows of train, validation and test: {counts}."]
+    if full is not here:
+        own = here.rows["train"] + here.rows["validation"]
+        found.append(
+            f"Measured on {own:,} rows at hand, with tables of the full size; the counts are those "
+            f"of {protocol.full_size.source}."
+        )
+    begun, scored = (middle(getattr(r.cost, n)[0] for r in rows) for n in ("begun", "scored"))
+    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
+    test = full.rows["test"]
+    found += [
+        "Runs: search + finalists + final ones. A search costs as many examples as that many runs "
+        "of full length; only final runs read test. min / run: a final one's.",
+        f"Parts: {1 / shared.read[0]:,.0f} examples of train read a second; scored "
+        f"{1 / scored:,.0f} a second (median of the rows), metrics of "
+        f"{1 / shared.judged[0]:,.0f} a second; {test * shared.drawn[0] / 60:,.1f} min for the "
+        f"draws of test of a final run; {begun:.0f} s until a run's programs are compiled.",
+        f"Disk: {size(round(shared.prepared * sum(full.rows.values())))} for the prepared set "
+        f"({shared.prepared:,.0f} bytes a row here); in the table what runs leave: {LEFT} "
+        "checkpoints each, and final runs their predictions.",
+        "Memory: state, batches and the compiler's temporaries of a run that trains; scores of "
+        f"test and their metrics hold another {size(test * held_a_row(run))}.",
+        "Assumed: one run after another, reading and training added up though they overlap, every "
+        "run compiles, none stops early, and nothing is done yet.",
+        f"Hours are by the clock, at a load of {os.getloadavg()[1]:.1f}. Core-hours are how long "
+        f"this process kept cores busy, whatever else ran: on {os.cpu_count()} idle cores the "
+        "hours lie between the core-hours and their share of a core.",
+        f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
+    ]
+    return found
+
+
+def held_a_row(run: Run) -> int:
+    """Bytes of a test example while its metrics are computed (metrics/__init__.py, Scores)."""
+    return 9 * len(run.schema.tasks) + 4 + 8 * bool(run.schema.group) + 32
+
+
+def middle(values) -> float:
+    found = sorted(values)
+    return found[len(found) // 2]
+
+
+def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
+    made = rich.table.Table(title="Estimate")
+    for name in HEADER:
+        longest = max(len(r.name) for r in rows) if not name else 0
+        made.add_column(name, justify="right" if name else "left", min_width=longest)
+    for cells_ in (*map(cell_texts, rows), total(rows)):
+        made.add_row(*(text.strip("`") for text in cells_))
+    screen.show(made)
+    for note in listed:
+        screen.say(note, style="dim", highlight=False)

@@ -1,0 +1,97 @@
+"""What tables will cost: the command, its arithmetic, and sets that stand in for larger ones."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from untrained_tables import TINY
+
+from dtn_jax.run import build_run
+from experiments import paper_tables
+from experiments.tables import cells, estimate, run_cost, set_cost
+from experiments.tables.entries import TABLES
+from experiments.tables.protocol import FullSize, configured
+from experiments.tables.run_cost import RunCost, seconds_of
+from experiments.tables.set_cost import SetCost, as_large
+from experiments.tables.work import Work
+
+FULL = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
+
+
+@pytest.fixture
+def work(prepared_dir, tmp_path):
+    return Work(TINY, tmp_path, tmp_path, {"data.data_dir": str(prepared_dir)}, False)
+
+
+def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
+    for module in (run_cost, set_cost):  # run_cost has a name of its own for it
+        monkeypatch.setattr(module, "SECONDS", 0.01)
+    monkeypatch.setattr(set_cost, "JUDGED", 2_000)
+    monkeypatch.setattr(cells, "train", None)
+    protocol = dataclasses.replace(TINY, full_size=FULL)
+    monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
+    given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
+    paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
+    made = (tmp_path / "adult" / "estimate.md").read_text()
+    line = next(line for line in made.splitlines() if "`shared_bottom`" in line)
+    assert "1 + 9 + 2" in line
+    assert "`dtn`" not in made
+    assert "tables of the full size; the counts are those of a paper" in made
+    assert "shared_bottom" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["adult", "estimate.md", "runs"]
+
+
+def test_a_run_is_the_sum_of_its_parts(work):
+    config = configured(TINY, TINY.entries["dtn"], work.places)
+    run = build_run(config)
+    rows, size = work.data.rows, config.data.batch_size
+    both = {"begun": 7.0, "step": 0.5, "scored": 0.01, "saved": 3.0}
+    cost = RunCost(**{n: np.array([v, 2 * v]) for n, v in both.items()}, checkpoint=1, memory=1)
+    each = {"read": 0.001, "judged": 0.002, "drawn": 0.003}
+    shared = SetCost(
+        **{n: np.array([v, 2 * v]) for n, v in each.items()}, prepared=1.0, predicted=1.0
+    )
+    steps = 4  # of TINY, with one validation and its two saves
+    trained = 7 + steps * 0.5 + rows["train"] * 0.001 + rows["validation"] * 0.012 + 2 * 3
+    assert seconds_of(cost, shared, run, test=False) == pytest.approx([trained, 2 * trained])
+    tested = trained + rows["test"] * (0.012 + 0.003)
+    assert seconds_of(cost, shared, run, test=True) == pytest.approx([tested, 2 * tested])
+
+    config.data.placement = "stream"
+    streamed = trained + (steps * size - rows["train"]) * 0.001
+    found = seconds_of(cost, shared, build_run(config), test=False)
+    assert found == pytest.approx([streamed, 2 * streamed])
+
+
+def test_a_set_stands_in_for_a_larger_one(work):
+    data = work.data
+    full = as_large(data, FULL)
+    assert full.rows["train"] + full.rows["validation"] == 10**9
+    assert full.rows["test"] == 10**8
+    share = data.rows["train"] / (data.rows["train"] + data.rows["validation"])
+    assert full.rows["train"] / 10**9 == pytest.approx(share, rel=1e-6)
+    found = {f.name: f.rows for f in full.schema.fields}
+    assert found == {f.name: f.rows for f in data.schema.fields} | {"workclass": 5_001}
+    run = build_run(configured(TINY, TINY.entries["dtn"], work.places), full)
+    assert run.plan.schema.tables()["workclass"] == 5_001
+    small = FullSize({"train": 1_000, "test": 100}, {}, "a paper")
+    assert as_large(data, small) is data
+    assert as_large(data, None) is data
+
+
+def test_each_run_is_counted_once(work):
+    tables = {t: TABLES[t](TINY, work.data.schema, work.size) for t in ("overall", "sensitivity")}
+    entries = [e for own in tables.values() for e in own]
+    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
+    assert found == {"dtn": "1 + 9 + 2", "shared_bottom": "1 + 9 + 2"}  # 4 is what ours has
+    varied = dataclasses.replace(TINY, sensitivity={"model.embedding_dim": (4, 8)})
+    work.protocol = varied
+    entries = TABLES["sensitivity"](varied, work.data.schema, work.size)[-1:]
+    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
+    assert found == {"dtn": "1 + 9 + 0", "embedding_dim = 8": "0 + 0 + 2"}
+
+
+def test_what_is_not_tuned_has_final_runs_alone(work):
+    work.protocol = dataclasses.replace(TINY, trials=0)
+    entries = TABLES["overall"](work.protocol, work.data.schema, work.size)
+    assert {runs.text for _, runs, _ in estimate.asked(work, entries)} == {"0 + 0 + 2"}

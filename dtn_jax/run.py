@@ -207,7 +207,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         )
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
-        views = architectures.views(config.model.architecture, schema)
+        views = architectures.views(config.model, schema)
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
     read_balancer(config.loss, views, SHARED)

@@ -50,7 +50,7 @@ class Model:
         self.inputs = Inputs(
             fields={
                 view: jnp.asarray(rng.normal(size=(B, F, D)), dtype)
-                for view in architectures.views(model.architecture, data)
+                for view in architectures.views(model, data)
             },
             codewords=jnp.asarray(codewords, dtype) if codebooks else None,
             row_mask=jnp.arange(B) < B - 1,

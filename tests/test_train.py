@@ -24,8 +24,10 @@ def uncut(prepared_dir, tmp_path_factory):
 
 
 def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
-    for architecture, views in (("dtn", 1), ("single_task", 2), ("stem", 3)):
-        run = build_run(small(prepared_dir, model__architecture=architecture))
+    own = {"model__dtn__own_embeddings": True}
+    cases = (("dtn", 1, {}), ("single_task", 2, {}), ("stem", 3, {}), ("dtn", 3, own))
+    for architecture, views, changes in cases:
+        run = build_run(small(prepared_dir, model__architecture=architecture, **changes))
         rows = sum(field.rows for field in run.schema.fields)
         assert run.table_parameters == 4 * views * rows
         assert run.plan.rows * run.plan.dim - run.table_parameters < 4 * 1024  # padding

@@ -78,7 +78,7 @@ def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
     config.data.eval_batch_size, config.parallel.devices = 32, 2
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     config = checked_config(config)
-    views = architectures.views(architecture, schema)
+    views = architectures.views(config.model, schema)
     data = Prepared(pathlib.Path(), schema, Layout(1, 8), {"train": B}, {}, "", "", {})
     run = Run(
         config=config,

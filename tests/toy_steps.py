@@ -52,7 +52,7 @@ def batches(steps=STEPS, seed=0):
 
 def build(c, schema=SCHEMA):
     """The model of a config, and the plan of its tables."""
-    views = architectures.views(c.model.architecture, schema)
+    views = architectures.views(c.model, schema)
     codebooks = architectures.codebooks(c.model, schema)
     platform = c.parallel.table_platform.replace("auto", "cpu")
     plan = make_plan(schema, c.model, views, codebooks, platform)

@@ -161,7 +161,7 @@ def _grown(path: tuple, own: jax.Array, known: jax.Array) -> jax.Array:
 
 def _older(run: Run, schema: Schema) -> Run:
     """This run's model and tables on the other run's data set."""
-    views = architectures.views(run.config.model.architecture, schema)
+    views = architectures.views(run.config.model, schema)
     codebooks = architectures.codebooks(run.config.model, schema)
     plan = make_plan(schema, run.config.model, views, codebooks, run.plan.platform)
     plan, at = share_tables(plan, run.at, run.config.data.batch_size)

@@ -162,9 +162,11 @@ def codebooks(model: ConfigDict, schema: Schema) -> int:
     return sum(takes(EXPERTS[kind], "codebook") for kind in experts)
 
 
-def views(architecture: str, schema: Schema) -> tuple[str, ...]:
-    """The views of the fields, each with its own embedding tables, that an architecture reads."""
-    return ARCHITECTURES[choose("architecture", architecture, ARCHITECTURES)].views(schema)
+def views(model: ConfigDict, schema: Schema) -> tuple[str, ...]:
+    """The views of the fields, each with its own embedding tables, that the model reads."""
+    name = choose("architecture", model.architecture, ARCHITECTURES)
+    architecture = ARCHITECTURES[name]
+    return architecture.views(schema, own_options(model, name, architecture))
 
 
 def _factories(

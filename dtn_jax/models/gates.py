@@ -64,9 +64,9 @@ def mix(
 
 
 def tsn(
-    experts: Sequence[Float[Array, "B H"]], probability: Float[Array, " B"]
+    experts: Sequence[Float[Array, "B H"]], probability: Float[Array, " B"], learns: bool = False
 ) -> list[Float[Array, "B H"]]:
     """An upstream group's experts times the upstream task's probability, which learns nothing
-    from it."""
-    p = jax.lax.stop_gradient(probability)[:, None]
+    from it unless `learns`."""
+    p = (probability if learns else jax.lax.stop_gradient(probability))[:, None]
     return [(p * f).astype(f.dtype) for f in experts]

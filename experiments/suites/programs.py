@@ -54,7 +54,7 @@ class Program:
     @property
     def tables(self) -> TablePlan:
         model = self.config.model
-        views = architectures.views(model.architecture, self.schema)
+        views = architectures.views(model, self.schema)
         codebooks = architectures.codebooks(model, self.schema)
         return make_plan(self.schema, model, views, codebooks, self.platform)
 

@@ -33,7 +33,7 @@ def widen(schema: Schema, batch: Batch, table_rows: int) -> tuple[Schema, Batch]
 def with_schema(run: Run, schema: Schema) -> Run:
     """The run with the tables of another schema."""
     model = run.config.model
-    views = architectures.views(model.architecture, schema)
+    views = architectures.views(model, schema)
     return dataclasses.replace(
         run,
         schema=schema,

@@ -37,7 +37,7 @@ def model_of(argument):
     )
     schema = Schema("ali_ccp", fields, builder.tasks())
     model, count = config.model, architectures.codebooks(config.model, schema)
-    views = architectures.views(model.architecture, schema)
+    views = architectures.views(model, schema)
     plan = make_plan(schema, model, views, count)
     inputs = jax.eval_shape(lambda: example_inputs(plan))
     size = flops.count(architectures.build(model, schema), inputs)

@@ -61,7 +61,7 @@ def drawn(architecture="dtn", experts=ALL_EXPERTS, seed=0, schema=SCHEMA, **chan
     c.model.masknet.block_dim, c.model.masknet.mask_hidden, c.model.masknet.hidden = 4, 3, (4,)
     c.model.hcnet.codebook_rows, c.model.mlp.hidden = 50, (6,)
     model = architectures.build(c.model, schema, table_init=c.optim.table_init)
-    views = architectures.views(architecture, schema)
+    views = architectures.views(c.model, schema)
     plan = make_plan(schema, c.model, views, architectures.codebooks(c.model, schema))
     shapes = jax.eval_shape(lambda: create_state(c, model, plan))
     rng = np.random.default_rng(seed)

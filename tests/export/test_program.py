@@ -14,6 +14,7 @@ CASES = [
     ("dtn", {}),
     ("dtn", {"model__fusion": "released", "model__normalisation": "batch"}),
     ("stem", {"optim__table_dtype": "bfloat16"}),  # two views and more
+    ("dtn", {"model__dtn__own_embeddings": True}),
     ("mmoe", {"model__dtype": "bfloat16", "model__normalisation": "layer"}),
     *((name, {"model__normalisation": "batch"}) for name in sorted(ARCHITECTURES)),
 ]

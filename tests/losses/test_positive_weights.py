@@ -58,7 +58,7 @@ def test_a_trained_model_gives_the_rates_of_its_labels(architecture, quick_to_co
         optim__schedule="linear",
     )
     model = architectures.build(c.model, SCHEMA)
-    plan = make_plan(SCHEMA, c.model, architectures.views(architecture, SCHEMA), 0)
+    plan = make_plan(SCHEMA, c.model, architectures.views(c.model, SCHEMA), 0)
     step = make_train_step(c, model, plan, steps)
     train = jax.jit(make_train_chunk(step, steps))
     state, _ = train(create_state(c, model, plan), many, steps)

@@ -40,6 +40,20 @@ def base_of(key):
     return BASES.get(key, {kind: member} if member else {})
 
 
+def gradient(built):
+    """That of the sum of all logits."""
+    rngs = {"dropout": jax.random.key(0, impl="unsafe_rbg")}
+
+    def total(params):
+        variables = {**built.variables, "params": params}
+        found = built.module.apply(
+            variables, built.inputs, train=True, rngs=rngs, mutable=["batch_stats"]
+        )[0]
+        return sum(logit.sum() for logit in found.logits.values())
+
+    return jax.jit(jax.grad(total))(built.variables["params"])
+
+
 @pytest.mark.parametrize("key", sorted(DECLARED.keys() - READ_ELSEWHERE))
 def test_flipping_an_option_changes_the_model(key, model):
     """Those of a new architecture or expert too: they need no line here."""
@@ -51,6 +65,8 @@ def test_flipping_an_option_changes_the_model(key, model):
     if shapes[0] == shapes[1]:  # then the numbers differ
         a, b = before(train=True), after(train=True)
         same = jax.tree.map(np.array_equal, (a.logits, a.aux), (b.logits, b.aux))
+        if all(jax.tree.leaves(same)):  # then what the model learns
+            same = jax.tree.map(np.array_equal, gradient(before), gradient(after))
         assert not all(jax.tree.leaves(same))
 
 
@@ -129,9 +145,9 @@ def test_groups_of_each_architecture():
     views = {"single_task": ("click", "order"), "stem": ("click", "order", "shared")}
     for name, expected in groups.items():
         assert list(architectures.layout(options(architecture=name), PAIR)[0]) == expected
-        assert architectures.views(name, PAIR) == views.get(name, ("shared",))
+        assert architectures.views(options(architecture=name), PAIR) == views.get(name, ("shared",))
     with pytest.raises(UserError, match="unknown architecture"):
-        architectures.views("moe", PAIR)
+        architectures.views(options(architecture="moe"), PAIR)
 
 
 def test_counting_codebooks():

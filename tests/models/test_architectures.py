@@ -27,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("quick_to_compile")
 # x is [B, W]; f is a list of [B, H].
 
 
-def dtn(p, x, data, fusion, tsn=True):
+def dtn(p, views, data, fusion, tsn=True):
     names = [name for name in (*data.task_names, "shared") if name in p]
-    f = {name: group(p[name], x) for name in names}
+    x = {name: views[name if name in views else "shared"] for name in {*names, *data.task_names}}
+    f = {name: group(p[name], x[name]) for name in names}
     tasks = {task.name: task for task in data.tasks}
     logits = {}
     for t in data.task_order():
@@ -47,7 +48,7 @@ def dtn(p, x, data, fusion, tsn=True):
             gate = p[f"gate_{t}_{side}"]
             if fusion == "paper":
                 assert "bias" in gate["scores"]
-                weights = softmax(dense(gate["scores"], x))
+                weights = softmax(dense(gate["scores"], x[t]))
             else:
                 scores = [dense(gate[f"score_{m}"], e)[:, 0] for m, e in enumerate(experts)]
                 weights = softmax(relu(np.stack(scores, axis=-1)))
@@ -118,7 +119,7 @@ def test_dtn(graph, fusion, precision, model):
     )
     p, views = built.exact
     assert [len(p[g]) for g in ("click", "shared")] == [1, 3]
-    assert_logits(precision, built, dtn(p, views["shared"], data, fusion))
+    assert_logits(precision, built, dtn(p, views, data, fusion))
 
 
 @pytest.mark.parametrize("fusion", ["paper", "released"])
@@ -132,7 +133,18 @@ def test_dtn_ablations(switch, fusion, precision, model):
     assert ("click" in p) == (switch != "task_groups")
     sides = 1 if fusion == "released" or switch == "task_groups" else 2
     assert p["tower_order"]["hidden_0"]["kernel"].shape[0] == sides * H
-    assert_logits(precision, built, dtn(p, views["shared"], CHAIN, fusion, tsn=switch != "tsn"))
+    assert_logits(precision, built, dtn(p, views, CHAIN, fusion, tsn=switch != "tsn"))
+
+
+@pytest.mark.parametrize("fusion", ["paper", "released"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)
+def test_dtn_with_own_embeddings(shared, fusion, precision, model):
+    changes = {"dtn__own_embeddings": True, "dtn__shared_group": shared, "fusion": fusion}
+    built = model(CHAIN, dtype=precision.dtype.name, **changes)
+    p, views = built.exact
+    assert set(views) == {*CHAIN.task_names, *(["shared"] if shared else [])}
+    assert_logits(precision, built, dtn(p, views, CHAIN, fusion))
 
 
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
@@ -141,7 +153,7 @@ def test_dtn_one_task_alone(precision, model):
     changes = {"dtype": precision.dtype.name, "dtn__shared_group": False}
     built = model(data, **changes)
     p, views = built.exact
-    assert_logits(precision, built, dtn(p, views["shared"], data, "paper"))
+    assert_logits(precision, built, dtn(p, views, data, "paper"))
 
 
 def test_shared_bottom(precision, model):

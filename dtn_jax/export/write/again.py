@@ -126,7 +126,7 @@ def forward_of(config: FrozenConfigDict, facts: Facts, schema: Schema) -> Forwar
         text = json.dumps(json.loads(schema.to_json()) | {"tasks": facts.all_tasks})
         schema = Schema.from_json(text)
     with told_as_built(config, traced=True):
-        views = architectures.views(config.model.architecture, schema)
+        views = architectures.views(config.model, schema)
         codebooks = architectures.codebooks(config.model, schema)
         model = build_model(config, schema)
         plan = make_plan(schema, config.model, views, codebooks, "cpu")

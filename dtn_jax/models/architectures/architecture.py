@@ -55,7 +55,7 @@ class Architecture(nn.Module):
         )
 
     @classmethod
-    def views(cls, schema: Schema) -> tuple[str, ...]:
+    def views(cls, schema: Schema, own: SimpleNamespace) -> tuple[str, ...]:
         """The views of the fields that it reads, each with embedding tables of its own."""
         return (SHARED,)
 

@@ -12,6 +12,13 @@ With `own_histories` x is a task's own: in it, histories are pooled for the task
 its own. What a task's group and its gates read of the user's past is then chosen as its experts
 are, task by task. The shared group reads histories that are pooled for all.
 
+With `own_embeddings` all of x is: the task's group and its gates read x_t, from tables of the
+task's own, and the shared group reads x_shared (as in STEM, Su et al. 2024).
+
+`others_gradient` says what the loss of task t moves in the group of another task u, with sg for
+"without gradient": `experts` f~_m = sg(p_u) f_m, which is DTN's; `none` f~_m = sg(p_u f_m), STEM's
+"all forward, task-specific backward"; `all` f~_m = p_u f_m. Values are the same in all three.
+
 So in `paper` the gates read the flat input x and do not depend on p; in `released`, the
 variant of the authors' code, p also moves the scores, and is inflated where positives weigh w in
 the loss: p = sigmoid(y + log w).
@@ -23,6 +30,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.lax import stop_gradient
 from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError
@@ -35,6 +43,7 @@ from dtn_jax.options import option
 from dtn_jax.schema import Task
 
 FUSIONS = ("paper", "released")
+REACHED = ("experts", "none", "all")  # by a task's loss in other tasks' groups
 Weights = dict[str, dict[str, Float[Array, " B"]]]  # {gate: {expert: its weight}}
 
 
@@ -57,6 +66,14 @@ class DTN(Architecture):
     own_histories: bool = option(
         False, "a task's group and gates read histories that are pooled for this task alone"
     )
+    own_embeddings: bool = option(
+        False, "a task's group and gates read embeddings from tables of this task alone"
+    )
+    others_gradient: str = option(
+        "experts",
+        "what a task's loss moves in other tasks' groups: experts; none, as STEM; all: TSN's p too",
+        choices=REACHED,
+    )
     inflation: tuple[tuple[str, float], ...] = ()
 
     @classmethod
@@ -65,11 +82,21 @@ class DTN(Architecture):
         return (tasks + ((SHARED,) if own.shared_group else ()),)
 
     @classmethod
+    def views(cls, schema, own):
+        return cls.layout(schema, own)[0] if own.own_embeddings else (SHARED,)
+
+    @classmethod
     def check(cls, schema, own):
         if not (own.task_groups or own.shared_group):
             raise UserError("model.dtn: task_groups and shared_group are both off: no expert")
-        if own.own_histories and not own.task_groups:
-            raise UserError("model.dtn.own_histories: they are for task groups, which are off")
+        for name in ("own_histories", "own_embeddings"):
+            if getattr(own, name) and not own.task_groups:
+                raise UserError(f"model.dtn.{name}: they are for task groups, which are off")
+        if own.own_histories and own.own_embeddings:
+            raise UserError(
+                "model.dtn.own_histories: with own_embeddings each task pools its histories "
+                "itself; give one of the two"
+            )
 
     @property
     def history_readers(self) -> tuple[str, ...]:
@@ -87,7 +114,8 @@ class DTN(Architecture):
             )
             for reader, fields in inputs.fields.items()
         }
-        groups = self.experts(read if self.own_histories else read[SHARED], inputs.codewords, train)
+        alone = self.own_histories or self.own_embeddings
+        groups = self.experts(read if alone else read[SHARED], inputs.codewords, train)
         logits, probabilities, gates, effective = {}, {}, {}, {}
         for task in self.tasks:  # upstream tasks come first
             sides = {
@@ -130,8 +158,10 @@ class DTN(Architecture):
                 continue
             p = self.scaled_by(task, group, probabilities)
             if p is not None:
-                scaled = tsn(list(outputs.values()), p)
+                scaled = tsn(list(outputs.values()), p, learns=self.others_gradient == "all")
                 outputs = dict(zip(outputs, scaled, strict=True))
+            if self.others_gradient == "none" and group != SHARED:
+                outputs = {name: stop_gradient(f) for name, f in outputs.items()}
             seen |= outputs
         return seen
 

@@ -20,7 +20,7 @@ class SingleTask(Architecture):
         return (schema.task_names,)
 
     @classmethod
-    def views(cls, schema):
+    def views(cls, schema, own):
         return schema.task_names
 
     @nn.compact

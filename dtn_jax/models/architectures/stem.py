@@ -32,10 +32,10 @@ class STEM(Architecture):
 
     @classmethod
     def layout(cls, schema, own):
-        return (cls.views(schema),) * own.depth
+        return (cls.views(schema, own),) * own.depth
 
     @classmethod
-    def views(cls, schema):
+    def views(cls, schema, own):
         return (*schema.task_names, SHARED)
 
     @nn.compact

@@ -5,12 +5,11 @@ from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
 PROTOCOL = Protocol(
     config="configs/synthetic.py",
     common={
+        "data.options": "rows=200000",
         "train.epochs": 3,
-        "optim.table_init": 0.1,
         "model.mlp.hidden": (256,),
     },
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
-    seeds=3,
     width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),

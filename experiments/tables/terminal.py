@@ -10,7 +10,7 @@ import rich.table
 import rich.text
 
 from .notes import footnotes
-from .text import SIZES, Text, difference_text, main_text, title_of
+from .text import SIZES, Text, difference_text, main_text, texts, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
@@ -18,6 +18,10 @@ LETTERS = 3  # that a column takes beside its text
 def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
     """The main table and that of differences, in as many parts as the width makes of each."""
     if not found["rows"]:
+        return
+    if found["table"] == "divergence":
+        for text in texts(found)[:2]:
+            yield from parts_of(text, text.header[1:], width)
         return
     text = main_text(found | {"published": []})
     title = f"{title_of(found)}: {found['dataset']}"

@@ -35,13 +35,13 @@ def gaps(found: Mapping) -> Figure | None:
     keys = [MEAN, *found["tested_keys"]]
     figure = Figure(figsize=(4.1 * len(keys), 0.6 + 4.0 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), len(keys), squeeze=False, sharey="col")
-    for panels, some in zip(grid, shown):
+    whose = ("rivals as published", "rivals with DTN's experts")
+    for panels, some, which in zip(grid, shown, whose):
         for axes, key in zip(panels, keys):
             lines(axes, [r for r in rows if r["tuned_as"] in some], key, names)
             clean(axes, key)
             axes.set_xlabel(f"{rows[0]['group']} (true divergence of the tasks)", fontsize=9)
-        whose = "rivals as published" if panels is grid[0] else "rivals with DTN's experts"
-        panels[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}\n{whose}", fontsize=9)
+        panels[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}\n{which}", fontsize=9)
     return titled(found, figure, "how far from the best AUC (lower is better)")
 
 
@@ -68,7 +68,7 @@ def lines(axes: Axes, rows: Sequence[Mapping], key: str, names: Sequence[str]) -
     wide, ends = max(1, len(levels) - 1), {}
     models = list(dict.fromkeys(row["tuned_as"] for row in rows))
     for name in models:
-        at, own = names.index(name), [row for row in rows if row["tuned_as"] == name]
+        at, own = place_of(name, names), [row for row in rows if row["tuned_as"] == name]
         gap = [[FACTOR * g for g in row["metrics"][key]["gap"]] for row in own]
         means = [statistics.mean(values) for values in gap]
         spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in gap]
@@ -81,12 +81,11 @@ def lines(axes: Axes, rows: Sequence[Mapping], key: str, names: Sequence[str]) -
         ends[name] = means[-1]
     axes.set_xticks(list(place.values()), [told(at, levels[at][0], rows) for at in levels])
     axes.tick_params(labelsize=8.5)
-    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     for name, height in beside(ends, *axes.get_ylim()).items():
         axes.annotate(
-            name.removesuffix(SAME), (1.0, height), xycoords=("axes fraction", "data"),
+            short(name), (1.0, height), xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5,
-            color=colour(names.index(name)), annotation_clip=False,
+            color=colour(place_of(name, names)), annotation_clip=False,
         )  # fmt: skip
 
 
@@ -158,6 +157,17 @@ def titled(found: Mapping, figure: Figure, text: str) -> Figure:
     name = f"{found['dataset']}, shortened" if "shortened" in found else found["dataset"]
     figure.suptitle(f"{name}: {text}", fontsize=11.5, x=0.01, ha="left", fontweight="bold")
     return figure
+
+
+def place_of(name: str, names: Sequence[str]) -> int:
+    """Which colour and marker a model has: the same with its own experts and with ours."""
+    alike = name.removesuffix(SAME)
+    return names.index(alike if alike in names else name)
+
+
+def short(name: str) -> str:
+    """'without TSN' of dtn_without_tsn, beside a line."""
+    return name.removesuffix(SAME).removeprefix("dtn_").replace("_", " ")
 
 
 def colour(at: int) -> str:

@@ -53,9 +53,8 @@ def gaps(found: Mapping, group: str, key: str) -> Text:
 
     made = grid(f"Gap to the Bayes-optimal AUC × {FACTOR}, {key}, by {group}", rows, cell)
     best = {row["at"]: f"{row['best'][key]:.4f}" for row in rows}
-    return dataclasses.replace(
-        made, rows=(*made.rows, ("Bayes-optimal", *best.values())), outside=1
-    )
+    lines = (*made.rows, ("Bayes-optimal AUC", *best.values()))
+    return dataclasses.replace(made, rows=lines, outside=1)
 
 
 def differences(found: Mapping, group: str, key: str) -> Text | None:

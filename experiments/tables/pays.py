@@ -95,7 +95,7 @@ def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
             told += f" there, and by {amount(rest[-1])} at {rest[-1].at}"
         before = [gain for gain in gains if gain not in ahead]
         if before:
-            told += f". Below that no gain is shown: {listed(before)}"
+            told += f". Below that no gain is sure: {listed(before)}"
         else:
             told += f" ({where(first)} is the lowest level)"
     elif verdict == NOT:

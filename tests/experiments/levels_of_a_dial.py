@@ -1,7 +1,5 @@
 """The content of a table `divergence` from invented cells; no test is in here."""
 
-import dataclasses
-
 import numpy as np
 
 from dtn_jax.metrics.significance import DRAWS
@@ -77,7 +75,3 @@ def found(gap, protocol=PROTOCOL, seeds=(1, 2, 3)):
     known = {e.name: notes(0.8 * at(e)) for e in entries}
     made = with_gaps(made, protocol, entries, cells, known)
     return made | {"command": "python -m experiments.paper_tables"}
-
-
-def shortened():
-    return dataclasses.replace(PROTOCOL, cut=("train.max_steps=100",))

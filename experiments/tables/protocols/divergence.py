@@ -58,9 +58,9 @@ PROTOCOL = Protocol(
     seeds=3,
     dials=(
         Dial("divergence", (0, 0.25, 0.5, 0.75, 1)),
-        Dial("interactions", (0.1, 0.35, 0.6), FEW),
-        Dial("rows", (50_000, 100_000, 200_000), FEW),
-        Dial("sparsity", (0, 1, 2), FEW),
+        Dial("interactions", (0.1, 0.35, 0.6), FEW, {"divergence": 0.5}),
+        Dial("rows", (50_000, 100_000, 200_000), FEW, {"divergence": 0.5}),
+        Dial("sparsity", (0, 1, 2), FEW, {"divergence": 0.5}),
         Dial("interactions", (0.1, 0.35, 0.6), FEW, {"divergence": 1}),
         Dial("rows", (50_000, 100_000, 200_000), FEW, {"divergence": 1}),
         Dial("sparsity", (0, 1, 2), FEW, {"divergence": 1}),

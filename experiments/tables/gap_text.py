@@ -12,6 +12,7 @@ from .numbers import difference, mark, seconds, short, spread
 from .printed import Text
 
 FACTOR = 1000  # of gaps
+LESS_OURS = "AUC less ours"  # the title of a table of differences begins so
 Row = Mapping
 Cell = Callable[[Row], str]
 
@@ -25,7 +26,7 @@ def gap_texts(found: Mapping, title: str) -> list[Text]:
     keys = [key for key in found["rows"][0]["metrics"] if key != MEAN]
     own = [key for key in own_spaces(keys) if key in found["tested_keys"]]
     main = gaps(found, first, MEAN)
-    made = [dataclasses.replace(main, title=f"{title} {main.title}, {found['dataset']}")]
+    made = [dataclasses.replace(main, title=f"{title}. {main.title}, {found['dataset']}")]
     made += [gaps(found, first, key) for key in keys]
     made += [gaps(found, group, MEAN) for group in others]
     made += [differences(found, first, key) for key in (MEAN, *own)]
@@ -62,7 +63,7 @@ def differences(found: Mapping, group: str, key: str) -> Text | None:
     rows = [r for r in found["rows"] if r["group"] == group and key in r["comparison"]]
     if not rows:
         return None
-    title = f"AUC less ours, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
+    title = f"{LESS_OURS}, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
     made = grid(title, rows, lambda row: difference(row["comparison"][key]))
     return dataclasses.replace(made, caption="")
 

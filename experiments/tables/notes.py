@@ -65,10 +65,12 @@ def footnotes(found: Mapping) -> list[str]:
     if found["tuned_with"]:
         tuned += " (" + ", ".join(f"{k}={v}" for k, v in found["tuned_with"].items()) + ")"
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned} of one space."
+    of_gaps = found["table"] == "divergence"
+    what, best = ("Gap", "smallest") if of_gaps else ("AUC", "highest")
     notes = [
         *found.get("sentences", ()),
-        "AUC on the test split, mean ± standard deviation over "
-        f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "
+        f"{what} on the test split, mean ± standard deviation over "
+        f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' {best} mean. "
         f"Settings: {settings} {found['note']}".rstrip(),
         signs(found),
         "Parameters are those outside embedding tables; `in tables` are those inside (stem and "

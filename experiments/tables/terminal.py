@@ -9,6 +9,7 @@ import rich.box
 import rich.table
 import rich.text
 
+from .gap_text import LESS_OURS
 from .notes import footnotes
 from .text import SIZES, Text, difference_text, main_text, texts, title_of
 
@@ -20,7 +21,9 @@ def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
     if not found["rows"]:
         return
     if found["table"] == "divergence":
-        for text in texts(found)[:2]:
+        main, *others = texts(found)
+        compared = [text for text in others if text.title.startswith(LESS_OURS)]
+        for text in (main, *compared[:1]):
             yield from parts_of(text, text.header[1:], width)
         return
     text = main_text(found | {"published": []})

@@ -24,7 +24,7 @@ TITLES = {
     "interactions": "Every kind of expert in every routing",
     "matched": "All architectures at {Ours}'s size",
     "sensitivity": "{Ours} at other sizes",
-    "divergence": "When does {Ours} help?",
+    "divergence": "Where {Ours} helps",
 }
 
 

@@ -12,6 +12,7 @@ from experiments.tables import csv as table_csv
 from experiments.tables import gap_plots, plots
 from experiments.tables import latex as table_latex
 from experiments.tables import markdown as table_markdown
+from experiments.tables import terminal as table_terminal
 from experiments.tables.dials import dials, options_at
 from experiments.tables.entries import NEAR, off
 from experiments.tables.gaps import MEAN
@@ -108,6 +109,12 @@ def test_the_printed_tables(made):
     assert any("by rows, divergence = 1" in title for title in titles)
     assert "mmoe, rows = 2000, divergence = 1" in table_csv.csv_text(made)
     assert r"\begin{tabular}" in table_latex.latex(made)
+    assert "bold: our runs' smallest mean" in table_markdown.markdown(made)
+    titles = [part.title for part in table_terminal.tables(made, 200) if part.title]
+    assert [title.partition(",")[0] for title in titles] == [
+        "Where DTN helps. Gap to the Bayes-optimal AUC × 1000",
+        "AUC less ours",
+    ]
 
 
 @pytest.mark.slow

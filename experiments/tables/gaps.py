@@ -60,7 +60,7 @@ def with_gaps(
         if min(len(own), len(other)) > 1 and not same(own, other) and not row["few"]:
             row["comparison"][MEAN] = compare_means(own, other, tested)._asdict()
     correct(found["rows"])
-    return {**found, "tested_keys": tested, "sentences": sentences(found, protocol)}
+    return {**found, "tested_keys": tested, "sentences": sentences(found, entries)}
 
 
 def mean_divergence(notes: Mapping) -> float:
@@ -92,20 +92,18 @@ def correct(rows: Sequence[dict]) -> None:
             test["p_holm"] = adjusted[name]
 
 
-def sentences(found: Mapping, protocol: Protocol) -> list[str]:
+def sentences(found: Mapping, entries: Sequence[Entry]) -> list[str]:
     """What the first dial's intervals say of the mean of tasks; nothing of a shortened table, nor
-    against rivals that lack runs."""
-    rows, told = found["rows"], []
-    if not rows or "shortened" in found:
-        return told
-    ours = next((r for r in rows if r["name"] == r["against"]), None)
-    rows = [r for r in rows if r["group"] == rows[0]["group"]]
-    if ours is None:
-        return told
-    for against, which in rivals(rows, ours["tuned_as"]).items():
-        gains = gains_over(rows, which, protocol.seeds)
-        if len(gains) == len(protocol.dials[0].values):
-            told.append(pays.sentence(gains, f"`{ours['tuned_as']}`", against))
+    while a run of that dial is missing."""
+    first = [e.name for e in entries if e.group == entries[0].group]
+    if "shortened" in found or set(first) & set(found["missing"]):
+        return []
+    rows = [row for row in found["rows"] if row["name"] in first]
+    ours = next(row["tuned_as"] for row in rows if row["name"] == row["against"])
+    told = []
+    for against, which in rivals(rows, ours).items():
+        if gains := gains_over(rows, which):
+            told.append(pays.sentence(gains, f"`{ours}`", against))
     if told:
         told[0] = f"AUC × 1000, {MEAN}, 95 % intervals. {told[0]}"
     return told
@@ -126,17 +124,16 @@ def rivals(rows: Sequence[Mapping], ours: str) -> dict[str, list[str]]:
     return found
 
 
-def gains_over(rows: Sequence[Mapping], which: Sequence[str], seeds: int) -> list[pays.Gain]:
-    """Ours over the best of these entries, at the levels that have all their runs."""
+def gains_over(rows: Sequence[Mapping], which: Sequence[str]) -> list[pays.Gain]:
+    """Ours over the best of these entries, level by level; [] where a level is not tested."""
     levels: dict[str, dict[str, Mapping]] = {}
     for row in rows:
         levels.setdefault(row["at"], {})[row["tuned_as"]] = row
     gains = []
     for at, own in levels.items():
-        tests = {n: comparisons(own[n]).get(MEAN) for n in which if n in own}
-        whole = all(len(r["seeds"]) == seeds for r in own.values())
-        if not whole or len(tests) < len(which) or None in tests.values():
-            continue
+        tests = {name: comparisons(own[name]).get(MEAN) for name in which}
+        if None in tests.values():
+            return []
         made = {n: Comparison(*(t[name] for name in Comparison._fields)) for n, t in tests.items()}
         gains.append(pays.over_all(at, next(iter(own.values()))["true_divergence"], made))
     return gains

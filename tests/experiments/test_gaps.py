@@ -90,6 +90,8 @@ def test_nothing_is_said_of_what_is_not_finished():
     assert len(found(gap, few)["sentences"]) == 1
     assert found(gap, few, seeds=(1, 2))["sentences"] == []
     assert found(gap, few, seeds=())["rows"] == []
+    one = dataclasses.replace(few, seeds=1)
+    assert found(gap, one, seeds=(1,))["sentences"] == []
     assert found(gap, cut)["sentences"] == []
     assert not set("↓↑") & set(table_markdown.markdown(found(gap, cut)))
 

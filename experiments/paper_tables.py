@@ -5,6 +5,7 @@
   interactions  every kind of expert in every routing
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
   sensitivity   DTN at other sizes
+  divergence    how far each model is from the best AUC, as the data's tasks differ more and more
 
 A protocol fixes beforehand what is compared: --dataset names one of experiments/tables/protocols,
 --protocol your own file (copy one), and --config a config, such as that of your own logs, with
@@ -41,9 +42,10 @@ from .tables import markdown as table_markdown
 from .tables import plots as table_plots
 from .tables import report as table_report
 from .tables import terminal as table_terminal
-from .tables.content import FORMAT, OPTIMAL, content
+from .tables.content import OPTIMAL, content
 from .tables.default_protocol import default_protocol
 from .tables.entries import TABLES, named
+from .tables.gaps import with_gaps
 from .tables.protocol import Entry, Protocol
 from .tables.protocol_files import load, shipped
 from .tables.references import file_of
@@ -62,14 +64,16 @@ TOGETHER = ("auto", "always", "never")
 
 def main(arguments: Sequence[str]) -> None:
     known = make_parser().parse_args(arguments)
-    tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
-    for table in tables:
+    named_tables = list(TABLES) if known.table == "all" else (known.table or "").split(",")
+    for table in named_tables:
         choose("table", table, [*TABLES, "all (alone)"])
     choose("--together", known.together, TOGETHER)
     folders.check(known.workdir, "workdir")
     if known.runs:
         folders.check(known.runs, "--runs")
     name, protocol = read_protocol(known)
+    has_dials = protocol.dials or known.table != "all"
+    tables = [table for table in named_tables if table != "divergence" or has_dials]
     folder = pathlib.Path(known.workdir) / name
     runs = pathlib.Path(known.runs) / name if known.runs else folder / "runs"
     compile_cache.use("none" if known.estimate else known.cache_dir)  # compiling is a part of it
@@ -196,15 +200,19 @@ def make_parser() -> command.Parser:
 def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[str]) -> dict:
     """Writes the table from the cells that exist; returns its content."""
     tunings = {n: work.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
+    cells = {e.name: work.cells(e) for e in entries}
     found = content(
         work.dataset,
         table,
         work.protocol,
         entries,
-        {e.name: work.cells(e) for e in entries},
+        cells,
         {n: t for n, t in tunings.items() if t},
         references(work),
     )
+    if table == "divergence":
+        notes = {e.name: work.data_of(e).notes for e in entries}
+        found = with_gaps(found, work.protocol, entries, cells, notes)
     found["command"] = remade(arguments)
     stem = work.folder / table
     kept.keep(stem.with_suffix(".json"), found)
@@ -213,21 +221,10 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     write_whole(stem.with_suffix(".tex"), table_latex.latex(found))
     write_whole(stem.with_suffix(".csv"), table_csv.csv_text(found))
     pictures = {t: sorted(work.folder.glob(f"{t}_*.png")) for t in TABLES}
-    table_report.write(work.folder / "report.html", tables_made(work.folder), pictures)
+    table_report.write(
+        work.folder / "report.html", table_report.made(work.folder, TABLES), pictures
+    )
     return found
-
-
-def tables_made(folder: pathlib.Path) -> list[dict]:
-    """The contents of the tables that exist; older or damaged ones are left out, with a message."""
-    made = []
-    for table in TABLES:
-        try:
-            found = kept.read_json(folder / f"{table}.json")
-        except UserError as error:
-            screen.say(f"{error}: not in the report until --table={table} makes it again")
-        else:
-            made += [found] if isinstance(found, dict) and found.get("format") == FORMAT else []
-    return made
 
 
 def references(work: Work) -> dict[str, dict]:

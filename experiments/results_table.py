@@ -39,6 +39,7 @@ DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
+DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
 SPEED = "speed"  # training speed beside other frameworks
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def table(name: str) -> str:
     """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
-    TABLE_DATASET or short_TABLE_DATASET.
+    TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -75,6 +76,8 @@ def table(name: str) -> str:
     kind, _, dataset = name.partition("_")
     if kind == ROWS:
         return rows_table(dataset)
+    if kind == SENTENCES:
+        return "".join(f"{told}\n\n" for told in paper_results(DIVERGENCE, dataset)["sentences"])
     if kind == SHORT:
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)

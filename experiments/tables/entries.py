@@ -14,6 +14,7 @@ from dtn_jax.models.experts import EXPERTS, parse_experts
 from dtn_jax.models.flops import Size
 from dtn_jax.schema import Schema
 
+from .dials import dials
 from .protocol import AGAIN, Entry, Protocol, Settings, configured
 
 SizeOf = Callable[[Entry], Size]
@@ -177,6 +178,7 @@ TABLES: Mapping[str, Callable[[Protocol, Schema, SizeOf], list[Entry]]] = {
     "interactions": interactions,
     "matched": matched,
     "sensitivity": sensitivity,
+    "divergence": dials,
 }
 
 

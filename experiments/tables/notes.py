@@ -16,6 +16,7 @@ SETTINGS = {
     "matched": "each row has those of its architecture in `overall`, with MLPs as wide as it takes "
     "to have {Ours}'s parameters without tables, or {Ours}'s FLOPs; tuned by",
     "sensitivity": "all rows have those of {ours}, tuned by",
+    "divergence": "each model has one setting at all levels, tuned by",
 }
 
 
@@ -45,9 +46,9 @@ def signs(found: Mapping) -> str:
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     return (
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
-        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over the "
-        "table; the p-values do not cover tuning, which was done once); too few: fewer than 100 "
-        "examples of a class."
+        "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over "
+        f"{family(found)}; the p-values do not cover tuning, which was done once); too few: fewer "
+        "than 100 examples of a class."
     )
 
 
@@ -68,14 +69,24 @@ def tuned(found: Mapping) -> str:
     return f"{text}. Spent, in runs: {', '.join(spent)}" if spent else text
 
 
+def family(found: Mapping) -> str:
+    """Over what p-values are corrected."""
+    if found["table"] != "divergence":
+        return "the table"
+    return "the rows of a level, the mean of tasks and the tasks each as one family"
+
+
 def footnotes(found: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned(found)}."
     if not found["trials"]:
         settings = "nothing is tuned, each entry has those of its protocol."
+    of_gaps = found["table"] == "divergence"
+    what, best = ("Gap", "smallest") if of_gaps else ("AUC", "highest")
     notes = [
-        "AUC on the test split, mean ± standard deviation over "
-        f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' highest mean. "
+        *found.get("sentences", ()),
+        f"{what} on the test split, mean ± standard deviation over "
+        f"{counted(found['seeds'], 'seed')} not used for tuning; bold: our runs' {best} mean. "
         f"Settings: {settings} {found['note']}".rstrip(),
         signs(found),
         "Parameters are those outside embedding tables; `in tables` are those inside (stem and "

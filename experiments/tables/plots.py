@@ -15,6 +15,7 @@ from dtn_jax.analysis.figures import save
 from dtn_jax.report.plots import COLOURS, GRID, LINES, NOTE
 from dtn_jax.shared_files import replacing
 
+from . import gap_plots
 from .content import comparisons
 from .notes import counted
 from .numbers import LEVEL, fine, short, spread
@@ -230,4 +231,9 @@ PICTURES: Mapping[str, Mapping[str, Picture]] = {
     "interactions": {"heat": heat, "differences": differences},
     "matched": {"differences": differences},
     "sensitivity": {"bands": bands},
+    "divergence": {
+        "gaps": gap_plots.gaps,
+        "differences": gap_plots.differences,
+        "dials": gap_plots.dials,
+    },
 }

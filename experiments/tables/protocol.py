@@ -43,6 +43,23 @@ class FullSize:
     source: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Dial:
+    """A dial of the data that the table `divergence` turns.
+
+    Attributes:
+      option: of `data.options`; `common` has its usual value.
+      values: at which the entries are compared.
+      entries: those of the protocol that are compared; () is all.
+      beside: other options of `data.options` that are not as in `common` meanwhile.
+    """
+
+    option: str
+    values: tuple[float | int, ...]
+    entries: tuple[str, ...] = ()
+    beside: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
     """What all tables of a data set share.
@@ -64,6 +81,7 @@ class Protocol:
       width: the option that `matched` turns to make entries equally large.
       kinds: the experts that `interactions` compares in every routing, `mlp` among them.
       sensitivity: {option: values}; the tuned value of each other option stays.
+      dials: of the data, for `divergence`: the first is the one that it is about.
       published: what others printed, shown beside ours and never mixed with it.
       cut: what was shortened, in words; () is a protocol in full (shortened.py).
       full_size: of the published set, for estimates (estimate.py).
@@ -83,6 +101,7 @@ class Protocol:
     width: str = "model.mlp.hidden"
     kinds: tuple[str, ...] = ("mlp", "gdcn", "masknet", "hcnet", "dcnv2")
     sensitivity: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
+    dials: tuple[Dial, ...] = ()
     published: tuple[Published, ...] = ()
     cut: tuple[str, ...] = ()
     full_size: FullSize | None = None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import html
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 from dtn_jax.report.html import embedded, formatted, page, table
 from dtn_jax.shared_files import write_whole
 
+from . import kept
+from .content import FORMAT
 from .notes import footnotes
 from .text import Text, texts, title_of
 
@@ -28,6 +32,19 @@ def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, 
     sections = "".join(section(t, pictures.get(t["table"], [])) for t in tables)
     title = f"dtn_jax: tables of {dataset}"
     write_whole(path, page(title, f"<ul>{contents}</ul>\n{sections}"))
+
+
+def made(folder: pathlib.Path, tables: Iterable[str]) -> list[dict]:
+    """The contents of the tables that exist; older or damaged ones are left out, with a message."""
+    contents = []
+    for name in tables:
+        try:
+            found = kept.read_json(folder / f"{name}.json")
+        except UserError as error:
+            screen.say(f"{error}: not in the report until --table={name} makes it again")
+        else:
+            contents += [found] if isinstance(found, dict) and found.get("format") == FORMAT else []
+    return contents
 
 
 def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
@@ -76,11 +76,16 @@ def quick(protocol: Protocol) -> Protocol:
     steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
     return dataclasses.replace(
         with_settings(protocol, steps),
+        dials=tuple(dataclasses.replace(d, values=(middle(d.values),)) for d in protocol.dials[:1]),
         trials=min(protocol.trials, TRIALS),
         finalists=1,
         again=(),
         seeds=min(protocol.seeds, SEEDS),
     )
+
+
+def middle(values: Sequence[float | int]) -> float | int:
+    return values[len(values) // 2]
 
 
 def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
@@ -95,6 +100,8 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
         for noun, words in COUNTS.items():
             of, there = getattr(full, noun), getattr(made, noun)
             found += [f"{there} of {of} {words}"] if there < of else []
+        of, there = (sum(len(d.values) for d in some.dials) for some in (full, made))
+        found += [f"{there} of {of} levels of the data's dials"] if there < of else []
     return tuple(found)
 
 

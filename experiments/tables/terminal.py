@@ -9,8 +9,9 @@ import rich.box
 import rich.table
 import rich.text
 
+from .gap_text import LESS_OURS
 from .notes import footnotes
-from .text import SIZES, Text, difference_text, main_text, title_of
+from .text import SIZES, Text, difference_text, main_text, texts, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
@@ -18,6 +19,12 @@ LETTERS = 3  # that a column takes beside its text
 def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
     """The main table and that of differences, in as many parts as the width makes of each."""
     if not found["rows"]:
+        return
+    if found["table"] == "divergence":
+        main, *others = texts(found)
+        compared = [text for text in others if text.title.startswith(LESS_OURS)]
+        for text in (main, *compared[:1]):
+            yield from parts_of(text, text.header[1:], width)
         return
     text = main_text(found | {"published": []})
     title = f"{title_of(found)}: {found['dataset']}"

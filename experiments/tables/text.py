@@ -10,7 +10,9 @@ from dtn_jax.metrics import METRICS
 
 from .content import OPTIMAL, comparisons
 from .draws import own_spaces
+from .gap_text import gap_texts
 from .numbers import difference, entropy, fine, mark, seconds, short, spread
+from .printed import Text
 from .protocol import OURS
 
 WITH_THE_SAME = "{ours} with the same experts ({ours} itself: with mlp)"  # of `interactions`
@@ -22,18 +24,8 @@ TITLES = {
     "interactions": "Every kind of expert in every routing",
     "matched": "All architectures at {Ours}'s size",
     "sensitivity": "{Ours} at other sizes",
+    "divergence": "Where {Ours} helps",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Text:
-    """A printed table: the first column names the rows; **bold** cells are marked so."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = "Mean ± standard deviation over seeds."  # where it is printed alone
-    outside: int = 0  # how many of the last rows are no runs of ours
 
 
 def title_of(found: Mapping) -> str:
@@ -52,6 +44,8 @@ def texts(found: Mapping) -> list[Text]:
     """The printed tables of a table: AUC and size, differences, what else was measured."""
     if not found["rows"]:
         return []
+    if found["table"] == "divergence":
+        return gap_texts(found, title_of(found))
     others = [metric_text(found, metric) for metric in METRICS if metric != "auc"]
     return [t for t in (main_text(found), difference_text(found), share_text(found), *others) if t]
 
@@ -106,6 +100,8 @@ def difference_text(found: Mapping) -> Text | None:
 
 def opponent(found: Mapping) -> str:
     """What rows are tested against."""
+    if found["table"] == "divergence":
+        return with_ours("{ours} at the same level", found)
     against = {r["against"] for r in found["rows"]}
     return against.pop() if len(against) == 1 else with_ours(WITH_THE_SAME, found)
 

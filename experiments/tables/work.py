@@ -1,4 +1,4 @@
-"""The runs of a data set's tables: which there are, and how the others are done."""
+"""The runs of a protocol's tables: which there are, and how the others are done."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .protocol import Entry, Protocol, Settings, configured
 
 
 class Work:
-    """A data set's runs.
+    """A protocol's runs.
 
     Args:
-      protocol: says which data set.
+      protocol: says which data set; the entries of `divergence` are of others, made alike.
       folder: of tables, cells and tunings.
       runs: of the runs' own folders.
       places: where the data lie.
@@ -44,11 +44,23 @@ class Work:
         self.protocol, self.folder = protocol, folder
         self.runs, self.places = runs, places
         self.together = together
-        self.data = data_of(protocol, places)
+        self.sets: dict[str, Prepared] = {}  # see `data_at`
+        self.data = self.data_at(configured(protocol, places))
         self.dataset = self.data.schema.name
         self.sizes: dict[str, Size] = {}
         self.untuned: set[str] = set()  # entries whose tuning failed here
         self.made: dict[str, tuple[ConfigDict, list[str]]] = {}  # see `named`
+
+    def data_at(self, config: ConfigDict) -> Prepared:
+        """The data set of a config of the protocol's; prepared where it is not there."""
+        options = config.data.options
+        if options not in self.sets:
+            self.sets[options] = load(config)
+        return self.sets[options]
+
+    def data_of(self, entry: Entry) -> Prepared:
+        """The data set of an entry's runs."""
+        return self.data_at(configured(self.protocol, entry.settings, self.places))
 
     def size(self, entry: Entry) -> Size:
         """Of an entry's model, trained or not."""
@@ -70,8 +82,10 @@ class Work:
         """
         key = cells.digest(what, *settings)
         if key not in self.made:
-            config = tuning.validated(configured(self.protocol, *settings), self.data)
-            names = [name_of(config, self.data, changes) for changes in cells.NAMED_BY]
+            config = configured(self.protocol, *settings)
+            data = self.data_at(config)
+            config = tuning.validated(config, data)
+            names = [name_of(config, data, changes) for changes in cells.NAMED_BY]
             self.made[key] = config, names
         return self.made[key]
 
@@ -154,8 +168,9 @@ class Work:
                 if not held or self.tuning(name):
                     return None if held else False
                 screen.say(label, style="bold")
-                run = self.runs / f"{name}-{cells.run_name(config, self.data)}"
-                kept.keep(path, tuning.tune(self.protocol, name, config, self.data, run))
+                data = self.data_at(config)
+                run = self.runs / f"{name}-{cells.run_name(config, data)}"
+                kept.keep(path, tuning.tune(self.protocol, name, config, data, run))
         except Exception:
             self.untuned.add(name)
             raise
@@ -176,8 +191,9 @@ class Work:
             problems = []
             for path, config in (files[seed] for seed in left):
                 try:
-                    run = self.runs / cells.run_name(config, self.data)
-                    kept.keep(path, cells.compute(config, self.data, run))
+                    data = self.data_at(config)
+                    run = self.runs / cells.run_name(config, data)
+                    kept.keep(path, cells.compute(config, data, run))
                 except UserError as error:
                     problems.append(f"seed {config.seed}: {error}")
             if problems:
@@ -188,10 +204,11 @@ class Work:
         """Trains the configs of these cells in one program; whether that could be done: the fault
         of one is that of all."""
         paths, configs = zip(*files)
-        alone = self.runs / cells.run_name(configs[0], self.data)
+        data = self.data_at(configs[0])
+        alone = self.runs / cells.run_name(configs[0], data)
         run = alone.with_name(f"{alone.name}-{len(files)}-together")
         try:
-            found = cells.compute_together(configs, self.data, run)
+            found = cells.compute_together(configs, data, run)
         except Exception as error:  # memory may run out for all, and do for one
             if not isinstance(error, UserError):
                 traceback.print_exc()
@@ -204,5 +221,10 @@ class Work:
 
 def data_of(protocol: Protocol, places: Settings) -> Prepared:
     """The data set that a protocol compares on."""
-    source = configured(protocol, places).data
+    return load(configured(protocol, places))
+
+
+def load(config: ConfigDict) -> Prepared:
+    """A config's data set."""
+    source = config.data
     return catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)

@@ -176,7 +176,7 @@ def test_any_entry_may_be_the_one_that_others_are_tested_against():
     }
     protocol = dataclasses.replace(TINY, entries=entries, ours="mine")
     names = {table: [e.name for e in make(protocol, FUNNEL, straight)]
-             for table, make in TABLES.items()}  # fmt: skip
+             for table, make in TABLES.items() if table != "divergence"}  # fmt: skip
     assert names["overall"] == ["mine", "dtn"]
     assert "batch normalisation" in names["ablation"]
     assert not {"without TSN", "without the shared group"} & set(names["ablation"])  # DTN's

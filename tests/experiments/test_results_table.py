@@ -1,5 +1,6 @@
 """The tables and the links of the documents."""
 
+import json
 import pathlib
 import re
 
@@ -110,6 +111,14 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     kept = [long[0].index(name) for name in short[0][1:-1]]
     assert [name[:3] for name in short[0][1:-1]] == ["AUC", "AUC", "FLO"]
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
+
+
+def test_the_sentences_of_a_table_stand_alone(readme, tmp_path):
+    path = tmp_path / "results" / "paper" / "divergence" / "divergence.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"sentences": ["From 0.5 on it pays.", "It is unclear."]}))
+    lines = readme("sentences_divergence")
+    assert [line for line in lines[2:-2] if line] == ["From 0.5 on it pays.", "It is unclear."]
 
 
 def test_the_speed_table_has_the_fastest_variant(readme, tmp_path):

@@ -20,7 +20,6 @@ NO_TSN = {"model.dtn.tsn": False}
 
 PROTOCOL = dataclasses.replace(
     SYNTHETIC,
-    common={**SYNTHETIC.common, "data.options": "rows=200000"},
     entries={
         "dtn": DTN,
         "stem": FUNNEL_RIVALS["stem"],
@@ -34,7 +33,6 @@ PROTOCOL = dataclasses.replace(
         "dtn_own_embeddings_no_gradient": DTN | OWN | NONE,
         "dtn_as_stem_but_gates": DTN | OWN | NONE | NO_TSN,
     },
-    trials=10,
-    tuning={},
     sensitivity={},
+    seeds=3,
 )

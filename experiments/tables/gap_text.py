@@ -1,0 +1,101 @@
+"""The table `divergence` as text: gaps to the best AUC, and differences, over each dial."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from .draws import own_spaces
+from .gaps import MEAN
+from .numbers import difference, mark, seconds, short, spread
+from .printed import Text
+
+FACTOR = 1000  # of gaps
+LESS_OURS = "AUC less ours"  # the title of a table of differences begins so
+Row = Mapping
+Cell = Callable[[Row], str]
+
+
+def gap_texts(found: Mapping, title: str) -> list[Text]:
+    """For each dial the mean of the tasks; for the first one each task too, in every space.
+
+    Differences follow, and the models' sizes.
+    """
+    first, *others = dict.fromkeys(row["group"] for row in found["rows"])
+    keys = [key for key in found["rows"][0]["metrics"] if key != MEAN]
+    own = [key for key in own_spaces(keys) if key in found["tested_keys"]]
+    main = gaps(found, first, MEAN)
+    made = [dataclasses.replace(main, title=f"{title}. {main.title}, {found['dataset']}")]
+    made += [gaps(found, first, key) for key in keys]
+    made += [gaps(found, group, MEAN) for group in others]
+    made += [differences(found, first, key) for key in (MEAN, *own)]
+    made += [differences(found, group, MEAN) for group in others]
+    return [text for text in (*made, sizes(found)) if text]
+
+
+def gaps(found: Mapping, group: str, key: str) -> Text:
+    """Gaps × 1000; the smallest mean of a level is bold, below it stands the best AUC."""
+    rows = [row for row in found["rows"] if row["group"] == group]
+    sign = (lambda *_: "") if "shortened" in found else mark
+    most = max(len(row["seeds"]) for row in rows)
+    means = {
+        row["name"]: statistics.mean(row["metrics"][key]["gap"])
+        for row in rows
+        if len(row["seeds"]) == most
+    }
+    least = {at: min((means[r["name"]] for r in own if r["name"] in means), default=None)
+             for at, own in by_level(rows).items()}  # fmt: skip
+
+    def cell(row: Row) -> str:
+        text = spread([FACTOR * gap for gap in row["metrics"][key]["gap"]], 1)
+        is_least = means.get(row["name"]) == least[row["at"]] and len(means) > len(least)
+        return (f"**{text}**" if is_least else text) + sign(row, key)
+
+    made = grid(f"Gap to the Bayes-optimal AUC × {FACTOR}, {key}, by {group}", rows, cell)
+    best = {row["at"]: f"{row['best'][key]:.4f}" for row in rows}
+    lines = (*made.rows, ("Bayes-optimal AUC", *best.values()))
+    return dataclasses.replace(made, rows=lines, outside=1)
+
+
+def differences(found: Mapping, group: str, key: str) -> Text | None:
+    """AUC less ours at the same level; None where nothing is tested."""
+    rows = [r for r in found["rows"] if r["group"] == group and key in r["comparison"]]
+    if not rows:
+        return None
+    title = f"{LESS_OURS}, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
+    made = grid(title, rows, lambda row: difference(row["comparison"][key]))
+    return dataclasses.replace(made, caption="")
+
+
+def grid(title: str, rows: Sequence[Row], cell: Cell) -> Text:
+    """A line a model, a column a level; in brackets how far the tasks diverge in truth."""
+    levels = by_level(rows)
+    names = dict.fromkeys(row["tuned_as"] for row in rows)
+    cells = {(row["tuned_as"], row["at"]): cell(row) for row in rows}
+    header = (f"{at} ({own[0]['true_divergence']:.2f})" for at, own in levels.items())
+    lines = tuple((f"`{n}`", *(cells.get((n, at), "") for at in levels)) for n in names)
+    return Text(f"{title} (true divergence)", ("", *header), lines)
+
+
+def by_level(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    levels: dict[str, list[Row]] = {}
+    for row in rows:
+        levels.setdefault(row["at"], []).append(row)
+    return levels
+
+
+def sizes(found: Mapping) -> Text:
+    """A model's size, and how long its runs of the first dial took."""
+    first = found["rows"][0]["group"]
+    models: dict[str, list[Row]] = {}
+    for row in found["rows"]:
+        if row["group"] == first:
+            models.setdefault(row["tuned_as"], []).append(row)
+    lines = []
+    for name, rows in models.items():
+        one, took = rows[0], [s for row in rows for s in row["train_seconds"]]
+        counts = (short(one[c]) for c in ("parameters", "table_parameters", "flops"))
+        lines.append((f"`{name}`", f"`{one['experts']}`", *counts, seconds(took)))
+    header = ("", "experts", "parameters", "in tables", "FLOPs", "train s")
+    return Text("Sizes", header, tuple(lines), caption="")

@@ -1,0 +1,100 @@
+"""Measured divergences as a table and a picture."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from dtn_jax.report.markdown import prose, table
+from dtn_jax.report.plots import COLOURS, NOTE, clean
+
+Point = Mapping
+MARKERS = "osD^vP"
+TITLES = {
+    "loss": "each task in the space of its loss",
+    "stage": "each task where the one before was",
+}
+
+
+def markdown(points: Sequence[Point], picture: str) -> str:
+    """A line for each two tasks of each model."""
+    rows = []
+    for p in points:
+        true = "" if p["truth"] is None else f"{p['truth']:.2f}"
+        name = f"`{p['set']}`" + (f", {p['at']}" if p["at"] else "")
+        rows.append([name, p["tasks"], true, spread(p["measured"]), f"{p['noise']:.2f}"])
+    header = ["data", "tasks", "true", "measured", "noise alone"]
+    return (
+        "# Measured divergence\n\n"
+        f"{table(header, rows, 2, cell=prose)}\n\n![measured]({picture})\n\n"
+        f"{' '.join(told(points))}\n"
+    )
+
+
+def told(points: Sequence[Point]) -> list[str]:
+    """How the numbers are made, and how far the measured ones are off where the truth is known."""
+    made = [
+        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances, of tuned "
+        "DTNs: mean ± standard deviation over seeds. `true` is the Bayes-optimal score's, on the "
+        "same rows; `noise alone` is what sampling rows makes of two equal tasks."
+    ]
+    known = [p for p in points if p["truth"] is not None and p["kind"] == "loss"]
+    if known:
+        off = [statistics.mean(p["measured"]) - p["truth"] for p in known]
+        most = max(off, key=abs)
+        made.append(
+            "In the spaces of the losses the measured one is off by "
+            f"{statistics.mean(off):+.2f} on average, and by {most:+.2f} at most."
+        )
+    return made
+
+
+def picture(points: Sequence[Point]) -> Figure:
+    """Measured over true divergence with the line on which they are equal; where the truth is not
+    known, the measured one alone."""
+    kinds = [k for k in TITLES if any(p["kind"] == k and p["truth"] is not None for p in points)]
+    alone = [p for p in points if p["truth"] is None and p["kind"] == "loss"]
+    count = len(kinds) + bool(alone)
+    figure = Figure(figsize=(4.4 * count + 0.6, 4.2), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False, sharey=True)[0]
+    for axes, kind in zip(panels, kinds):
+        own = [p for p in points if p["kind"] == kind and p["truth"] is not None]
+        for i, tasks in enumerate(dict.fromkeys(p["tasks"] for p in own)):
+            some = [p for p in own if p["tasks"] == tasks]
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+            axes.errorbar(
+                [p["truth"] for p in some], *means(some), lw=1, capsize=2, label=tasks, **style
+            )
+        most = max(max(p["truth"] for p in own), *(max(p["measured"]) for p in own))
+        axes.plot([0, most], [0, most], color="black", lw=0.8, ls="--")
+        axes.set_xlabel("true divergence, of the Bayes-optimal score", fontsize=9)
+        axes.legend(fontsize=8, frameon=False, loc="upper left")
+        clean(axes, TITLES[kind])
+    if alone:
+        axes, places = panels[-1], range(len(alone))
+        axes.errorbar(places, *means(alone), fmt="o", color=COLOURS[0], capsize=2)
+        axes.plot(places, [p["noise"] for p in alone], "_", color=COLOURS[1], ms=14)
+        names = [f"{p['set']}: {p['tasks']}".replace("@all", "") for p in alone]
+        axes.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
+        axes.margins(x=0.1)
+        clean(axes, "where the truth is not known")
+    panels[0].set_ylabel("measured divergence", fontsize=9)
+    note = "mean ± deviation over seeds; dashed: measured = true; orange: noise alone"
+    figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
+    return figure
+
+
+def means(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    """The means over seeds, and their deviations."""
+    values = [p["measured"] for p in points]
+    return (
+        [statistics.mean(v) for v in values],
+        [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values],
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    (mean,), (deviation,) = means([{"measured": values}])
+    return f"{mean:.2f} ± {deviation:.2f}" if len(values) > 1 else f"{mean:.2f}"

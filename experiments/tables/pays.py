@@ -1,0 +1,133 @@
+"""Whether and from where on ours is ahead, in a sentence that the intervals support.
+
+`judged` decides from the levels of a dial, in the order of its values:
+
+- pays: at a level and at all levels above it, ours is ahead: its 95 % interval lies above 0 and
+  p < 0.05 after Holm's correction over the levels.
+- does not: at no level it is ahead, and all intervals end below WORTH. That no difference is shown
+  is not enough.
+- unclear: all else.
+
+Against the best of several rivals, ours is ahead where it is ahead of each, so that p is the
+largest of theirs: an intersection-union test (R. L. Berger, Multiparameter hypothesis testing and
+acceptance sampling, Technometrics 24, 1982), which needs no correction for their number. What says
+that ours is behind, or how far it may be ahead at most, has Bonferroni's, since the best rival was
+chosen by the same runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+
+from dtn_jax.metrics.significance import Comparison, holm
+
+from .numbers import LEVEL
+
+WORTH = 0.001  # AUC: a gain that surely is smaller is none
+SIDE = 0.025  # the chance that a 95 % interval ends too early on one side
+PAYS, NOT, UNCLEAR = "pays", "does not", "unclear"
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+    """How far ours is ahead at a level of a dial.
+
+    Attributes:
+      at: the dial's value.
+      truth: the tasks' true divergence there.
+      value, low, high: of AUC, with its interval.
+      p: two-sided, of no difference.
+      rival: the best one there, of several.
+    """
+
+    at: str
+    truth: float
+    value: float
+    low: float
+    high: float
+    p: float
+    rival: str = ""
+
+
+def over_all(at: str, truth: float, less_ours: dict[str, Comparison]) -> Gain:
+    """The gain over the best of the rivals.
+
+    Args:
+      at, truth: of the level.
+      less_ours: {rival: its AUC less ours}.
+    """
+    best = max(less_ours, key=lambda name: less_ours[name].difference)
+    own, every = less_ours[best], less_ours.values()
+    ahead = all(one.difference < 0 for one in every)
+    normal = statistics.NormalDist().inv_cdf
+    wider = normal(1 - SIDE / len(less_ours)) / normal(1 - SIDE)
+    return Gain(
+        at,
+        truth,
+        -own.difference,
+        -max(one.high for one in every),
+        -own.difference + wider * (own.difference - own.low),
+        max(one.p for one in every) if ahead else min(1.0, own.p * len(less_ours)),
+        best if len(less_ours) > 1 else "",
+    )
+
+
+def judged(gains: Sequence[Gain]) -> tuple[str, list[Gain], list[Gain]]:
+    """PAYS, NOT or UNCLEAR; the levels at which ours is ahead, and at which it is behind."""
+    adjusted = holm({gain.at: gain.p for gain in gains})
+    sure = [gain for gain in gains if adjusted[gain.at] < LEVEL]
+    ahead, behind = [g for g in sure if g.low > 0], [g for g in sure if g.high < 0]
+    if ahead and ahead == list(gains)[-len(ahead) :]:
+        return PAYS, ahead, behind
+    most = max(gain.high for gain in gains)
+    return (NOT if not ahead and most < WORTH else UNCLEAR), ahead, behind
+
+
+def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
+    """What the levels say of ours against `against`, in thousandths of AUC."""
+    verdict, ahead, behind = judged(gains)
+    if verdict == PAYS:
+        first, rest = ahead[0], ahead[1:]
+        told = f"From {where(first)} on, {ours} is ahead of {against}: by {amount(first)}"
+        if rest:
+            told += f" there, and by {amount(rest[-1])} at {rest[-1].at}"
+        before = [gain for gain in gains if gain not in ahead]
+        if before:
+            told += f". Below that no gain is sure: {listed(before)}"
+        else:
+            told += f" ({where(first)} is the lowest level)"
+    elif verdict == NOT:
+        most = max(gains, key=lambda gain: gain.high)
+        told = f"At no divergence {ours} gains on {against} as much as {1000 * WORTH:.0f}"
+        told += f": the most that an interval allows is {number(most.high)}, at {where(most)}"
+    else:
+        told = f"It is unclear whether {ours} gains on {against}, and from where on"
+        told += f": it is surely ahead at {values(ahead)} alone" if ahead else ""
+        told += f"; {listed(gains)}" if ahead else f": {listed(gains)}"
+    if behind:
+        told += f". It is behind at {values(behind)}"
+    return f"{told}."
+
+
+def where(gain: Gain) -> str:
+    return f"divergence {gain.at} (true: {gain.truth:.2f})"
+
+
+def values(gains: Sequence[Gain]) -> str:
+    return ", ".join(gain.at for gain in gains)
+
+
+def listed(gains: Sequence[Gain]) -> str:
+    return ", ".join(f"{amount(gain)} at {gain.at}" for gain in gains)
+
+
+def amount(gain: Gain) -> str:
+    """'+1.20 [+0.50, +1.90] (stem)'."""
+    rival = f" ({gain.rival})" if gain.rival else ""
+    return f"{number(gain.value)} [{number(gain.low)}, {number(gain.high)}]{rival}"
+
+
+def number(value: float) -> str:
+    return f"{1000 * value:+.2f}".replace("-", "−")

@@ -116,12 +116,12 @@ def rivals(rows: Sequence[Mapping], ours: str) -> dict[str, list[str]]:
     others = {n: r for n, r in names.items() if r["common"]["model.architecture"] != routing}
     published = [n for n, r in others.items() if set(parse_experts(r["experts"])) == {"mlp"}]
     alike = [n for n in others if n not in published]
-    found = {f"`{n}`": [n] for n, r in names.items() if r["common"].get(GROUPS) == "False"}
-    if published:
-        found[f"the best of {len(published)} published rivals"] = published
-    if alike:
-        found[f"the best of {len(alike)} rivals with its experts"] = alike
-    return found
+    told = {f"`{n}`": [n] for n, r in names.items() if r["common"].get(GROUPS) == "False"}
+    for some, what in ((published, "published rivals"), (alike, "rivals with its experts")):
+        if some:
+            best = f"the best of {len(some)} {what}" if len(some) > 1 else f"`{some[0]}`"
+            told[best] = some
+    return told
 
 
 def gains_over(rows: Sequence[Mapping], which: Sequence[str]) -> list[pays.Gain]:

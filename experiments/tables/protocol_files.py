@@ -25,6 +25,7 @@ from dtn_jax.config import checked_config, flatten, plugins
 from dtn_jax.config.shipped import folder
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
+from dtn_jax.options import pairs
 
 from .protocol import Protocol, configured
 
@@ -120,3 +121,14 @@ def check(protocol: Protocol) -> None:
         for value in values:
             checked_config(configured(protocol, {option: value}))
     choose("width", protocol.width, flatten(configured(protocol)))
+    for dial in protocol.dials:
+        usual = pairs(configured(protocol).data.options, "data.options")
+        for option in (dial.option, *dial.beside):
+            choose("option of a dial", option, usual)
+        for name in dial.entries:
+            choose(f"entry of the dial {dial.option}", name, protocol.entries)
+        if protocol.ours not in (dial.entries or protocol.entries):
+            raise UserError(
+                f"the dial {dial.option} has no {protocol.ours}, against which the others are "
+                "tested"
+            )

@@ -17,7 +17,7 @@ from experiments.tables.dials import dials, options_at
 from experiments.tables.entries import NEAR, off
 from experiments.tables.gaps import MEAN
 from experiments.tables.protocol import Dial, Entry
-from experiments.tables.protocol_files import load, shipped
+from experiments.tables.protocol_files import check, load, shipped
 from experiments.tables.text import texts
 from experiments.tables.work import Work
 
@@ -46,6 +46,19 @@ def test_a_level_is_of_the_protocols_data_with_one_dial_turned():
     assert one.settings == {"data.options": "rows=2000,divergence=1"}
     with pytest.raises(UserError, match="the protocol has no `dials`"):
         dials(TINY, None, None)
+
+
+@pytest.mark.parametrize(
+    ("dial", "message"),
+    [
+        (Dial("rowz", (1,)), "unknown option of a dial 'rowz'. Did you mean 'rows'"),
+        (Dial("rows", (1,), ("dtn", "mmeo")), "unknown entry of the dial rows 'mmeo'. Did you"),
+        (Dial("rows", (1,), ("mmoe",)), "the dial rows has no dtn, against which the others are"),
+    ],
+)
+def test_a_dial_that_cannot_be_is_told(dial, message):
+    with pytest.raises(UserError, match=message):
+        check(dataclasses.replace(PROTOCOL, dials=(dial,)))
 
 
 def test_a_gap_is_to_the_best_auc_of_the_level(made):
@@ -77,7 +90,7 @@ def test_the_sentences_say_against_whom(made):
     ablation, published, alike = made["sentences"]
     assert f"From divergence 0.5 (true: 0.40) on, `dtn` is ahead of `{SHARED}`" in ablation
     assert "is ahead of the best of 2 published rivals: by +2.0" in published
-    assert "is ahead of the best of 1 rivals with its experts" in alike
+    assert "is ahead of `ple_dtns_experts`: by" in alike
     assert "mean of tasks" in ablation
     page = table_markdown.markdown(made)
     assert all(told in page for told in (ablation, published))

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 import jax
+import rich.box
 import rich.table
 
 from dtn_jax.parallel.memory import size
@@ -192,7 +193,7 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
         "run compiles, none stops early, and nothing is done yet.",
         f"Hours are by the clock, at a load of {os.getloadavg()[1]:.1f}. Core-hours are how long "
         f"this process kept cores busy, whatever else ran: on {os.cpu_count()} idle cores the "
-        "hours lie between the core-hours and their share of a core.",
+        f"hours lie between 1/{os.cpu_count()} of them and all of them.",
         f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
     ]
     return found
@@ -209,12 +210,13 @@ def middle(values) -> float:
 
 
 def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
-    made = rich.table.Table(title="Estimate")
+    made = rich.table.Table(title="Estimate", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for name in HEADER:
-        longest = max(len(r.name) for r in rows) if not name else 0
-        made.add_column(name, justify="right" if name else "left", min_width=longest)
-    for cells_ in (*map(cell_texts, rows), total(rows)):
-        made.add_row(*(text.strip("`") for text in cells_))
+        made.add_column(
+            name.replace("-", "-\n"), justify="right" if name else "left", no_wrap=name != ""
+        )
+    for texts in (*map(cell_texts, rows), total(rows)):
+        made.add_row(*(text.strip("`") for text in texts))
     screen.show(made)
     for note in listed:
         screen.say(note, style="dim", highlight=False)

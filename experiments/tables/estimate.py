@@ -33,6 +33,7 @@ NAME = "estimate.md"
 # cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
 BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
 LEFT = 3  # checkpoints that a run leaves: two last ones, and best states, which are smaller
+NARROW = 13  # letters of a name that stay on one line: "shared_bottom"
 HEADER = ("", "s / step", "min / run", "runs", "hours", "core-hours", "memory", "disk")
 
 
@@ -210,11 +211,10 @@ def middle(values) -> float:
 
 
 def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
-    made = rich.table.Table(title="Estimate", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for name in HEADER:
-        made.add_column(
-            name.replace("-", "-\n"), justify="right" if name else "left", no_wrap=name != ""
-        )
+    made = rich.table.Table(title="Estimate", box=rich.box.SIMPLE_HEAD, collapse_padding=True)
+    made.add_column(min_width=NARROW)
+    for name in HEADER[1:]:
+        made.add_column(name.replace("-", "-\n"), justify="right", no_wrap=True)
     for texts in (*map(cell_texts, rows), total(rows)):
         made.add_row(*(text.strip("`") for text in texts))
     screen.show(made)

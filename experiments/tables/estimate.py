@@ -211,7 +211,9 @@ def middle(values) -> float:
 
 
 def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
-    made = rich.table.Table(title="Estimate", box=rich.box.SIMPLE_HEAD, collapse_padding=True)
+    made = rich.table.Table(
+        title="Estimate", box=rich.box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
+    )
     made.add_column(min_width=NARROW)
     for name in HEADER[1:]:
         made.add_column(name.replace("-", "-\n"), justify="right", no_wrap=True)

@@ -16,7 +16,8 @@ import jax
 import rich.box
 import rich.table
 
-from dtn_jax.parallel.memory import size
+from dtn_jax.errors import UserError
+from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.markdown import prose, table
 from dtn_jax.run import Run
@@ -83,16 +84,26 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
     """
     entries = [e for own in tables.values() for e in own if not wanted or e.name in wanted]
     full = as_large(work.data, work.protocol.full_size)
-    shared, rows = None, []
+    shared, rows, run, large = None, [], None, []
     for entry, runs, config in asked(work, entries):
         screen.say(f"measuring {entry.name}", style="dim")
-        cost, run, scores = measure_run(config, work.data, full, work.runs)
+        try:
+            cost, run, scores = measure_run(config, work.data, full, work.runs)
+        except OutOfMemory as error:
+            screen.say(f"{entry.name}: {error}")
+            large.append(entry.name)
+            continue
         shared = shared or measure_set(run, work.data, scores, work.runs)
         rows.append(row(entry.name, runs, cost, shared, run))
         jax.clear_caches()
-    found = markdown(work, list(tables), rows, shared, run)
+    if not rows:
+        raise UserError("no estimate: none of the rows could be measured")
+    told = notes(work, rows, shared, run)
+    if large:
+        told.insert(0, f"Too large for this machine, and not in the sum: {', '.join(large)}.")
+    found = markdown(f"What {' and '.join(tables)} cost: {work.folder.name}", rows, told)
     write_whole(work.folder / NAME, found)
-    show(rows, notes(work, rows, shared, run))
+    show(rows, told)
     return found
 
 
@@ -154,14 +165,11 @@ def total(rows: Sequence[Row]) -> tuple[str, ...]:
     return ("all", "", "", "", *taken, size(most), size(disk))
 
 
-def markdown(
-    work: Work, tables: Sequence[str], rows: Sequence[Row], shared: SetCost, run: Run
-) -> str:
+def markdown(title: str, rows: Sequence[Row], told: Sequence[str]) -> str:
     """The estimate as a page."""
-    title = f"# What {' and '.join(tables)} cost: {prose(work.folder.name)}\n\n"
     body = table(HEADER, [*map(cell_texts, rows), total(rows)], cell=prose)
-    listed = "".join(f"- {prose(note)}\n" for note in notes(work, rows, shared, run))
-    return f"{title}{body}\n\n{listed}"
+    listed = "".join(f"- {prose(note)}\n" for note in told)
+    return f"# {prose(title)}\n\n{body}\n\n{listed}"
 
 
 def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[str]:
@@ -169,7 +177,7 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
     here, full, protocol = work.data, run.data, work.protocol
     counts = " + ".join(f"{full.rows[s]:,}" for s in ("train", "validation", "test"))
     found = [f"Rows of train, validation and test: {counts}."]
-    if full is not here:
+    if full.rows["test"] > here.rows["test"]:
         own = here.rows["train"] + here.rows["validation"]
         found.append(
             f"Measured on {own:,} rows at hand, with tables of the full size; the counts are those "

@@ -26,7 +26,7 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.reader import in_order
 from dtn_jax.input.streamed import EpochReader
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.parallel.fits import held, is_resident
+from dtn_jax.parallel.fits import check_fits, held, is_resident
 from dtn_jax.run import Run, build_run
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -66,9 +66,13 @@ def measure_run(
       data: what is read.
       full: what the run is for: `as_large(data)`.
       folder: on the disk that checkpoints would be saved to.
+
+    Raises:
+      OutOfMemory: it does not fit this machine.
     """
     start = now()
     run = build_run(config, full)
+    check_fits(run)
     step = make_train_step(run.config, run.model, run.plan, run.total_steps, run.at.table_mesh)
     function = make_train_chunk(step, CHUNK_STEPS, not config.train.skip_nonfinite)
     state = jax.block_until_ready(run.new_state())

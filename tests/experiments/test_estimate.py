@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from untrained_tables import TINY
 
+from dtn_jax.errors import UserError
+from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.run import build_run
 from experiments import paper_tables
 from experiments.tables import cells, estimate, run_cost, set_cost
@@ -24,7 +26,7 @@ def work(prepared_dir, tmp_path):
 
 
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
-    for module in (run_cost, set_cost):  # run_cost has a name of its own for it
+    for module in (run_cost, set_cost):
         monkeypatch.setattr(module, "SECONDS", 0.01)
     monkeypatch.setattr(set_cost, "JUDGED", 2_000)
     monkeypatch.setattr(cells, "train", None)
@@ -95,3 +97,24 @@ def test_what_is_not_tuned_has_final_runs_alone(work):
     work.protocol = dataclasses.replace(TINY, trials=0)
     entries = TABLES["overall"](work.protocol, work.data.schema, work.size)
     assert {runs.text for _, runs, _ in estimate.asked(work, entries)} == {"0 + 0 + 2"}
+
+
+def test_what_does_not_fit_is_told_and_left_out(work, monkeypatch):
+    run = build_run(configured(TINY, TINY.entries["shared_bottom"], work.places))
+    pair = np.array([1.0, 2.0])
+
+    def measured(config, *rest):
+        if config.model.architecture == "dtn":
+            raise OutOfMemory("this run cannot fit")
+        return RunCost(pair, pair, pair, pair, checkpoint=10, memory=10), run, None
+
+    monkeypatch.setattr(estimate, "measure_run", measured)
+    shared = SetCost(pair, pair, pair, prepared=1.0, predicted=1.0)
+    monkeypatch.setattr(estimate, "measure_set", lambda *rest: shared)
+    entries = TABLES["overall"](TINY, work.data.schema, work.size)
+    page = estimate.estimate(work, {"overall": entries}, [])
+    assert "Too large for this machine, and not in the sum: dtn." in page
+    assert "| `shared_bottom` |" in page
+    assert "| `dtn`" not in page
+    with pytest.raises(UserError, match="none of the rows could be measured"):
+        estimate.estimate(work, {"overall": entries}, ["dtn"])

@@ -19,6 +19,7 @@ from . import command
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
+from .tables import estimate
 from .tables.entries import TABLES
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes
@@ -33,11 +34,13 @@ COMPILED, BEFORE = (
 )  # a suite with a table, and the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
-    pathlib.Path("docs") / f"{page}.md" for page in ("performance", "results", "scoring", "serving")
+    pathlib.Path("docs") / f"{page}.md"
+    for page in ("data", "performance", "results", "scoring", "serving")
 )
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
+ESTIMATE = "estimate"  # before a protocol: what its tables cost, as paper_tables wrote it
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
 SPEED = "speed"  # training speed beside other frameworks
@@ -60,7 +63,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def table(name: str) -> str:
     """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
-    TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table `divergence`.
+    estimate_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table
+    `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -78,6 +82,8 @@ def table(name: str) -> str:
         return rows_table(dataset)
     if kind == SENTENCES:
         return "".join(f"{told}\n\n" for told in paper_results(DIVERGENCE, dataset)["sentences"])
+    if kind == ESTIMATE:
+        return (RESULTS / PAPER / dataset / estimate.NAME).read_text().partition("\n\n")[2] + "\n"
     if kind == SHORT:
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)

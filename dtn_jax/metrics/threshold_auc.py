@@ -30,8 +30,8 @@ def threshold_auc(
         y_i = (TP_i + ε) / (TP_i + FN_i + ε)      x_i = FP_i / (FP_i + TN_i + ε)
         AUC = Σ_i (x_i − x_{i+1}) (y_i + y_{i+1}) / 2
 
-    Examples between two thresholds count as ties, so much is lost where a loss with weighted
-    positives moves all p to one end.
+    Examples between two thresholds count as ties, so much is lost where all p lie at one end: of
+    rare positives that weigh 1 in the loss, or of frequent ones that weigh much.
 
     Args:
       scores: `[B]`, logits of p.

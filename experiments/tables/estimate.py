@@ -13,9 +13,11 @@ import os
 from collections.abc import Mapping, Sequence
 
 import jax
+import rich.box
 import rich.table
 
-from dtn_jax.parallel.memory import size
+from dtn_jax.errors import UserError
+from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
 from dtn_jax.report.markdown import prose, table
 from dtn_jax.run import Run
@@ -24,7 +26,7 @@ from dtn_jax.shared_files import write_whole
 from . import cells, tuning
 from .protocol import Entry, Protocol
 from .run_cost import RunCost, measure_run, seconds_of
-from .set_cost import Seconds, SetCost, as_large, measure_set
+from .set_cost import SetCost, as_large, measure_set
 from .work import Work
 
 NAME = "estimate.md"
@@ -32,7 +34,8 @@ NAME = "estimate.md"
 # cost: one in three goes on from a ninth of a run to a third, one in nine to the end.
 BEGUN = 9 / (1 + 2 / 3 + 6 / 9)
 LEFT = 3  # checkpoints that a run leaves: two last ones, and best states, which are smaller
-HEADER = ("", "s / step", "min / run", "runs", "hours", "core-hours", "memory", "disk")
+NARROW = 13  # letters of a name that stay on one line: "shared_bottom"
+HEADER = ("", "s / step", "min / run", "runs", "hours", "memory", "disk")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Row:
     name: str
     runs: Runs
     cost: RunCost
-    run_seconds: Seconds
-    seconds: Seconds
+    run_seconds: float
+    seconds: float
     disk: float
 
 
@@ -81,16 +84,26 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
     """
     entries = [e for own in tables.values() for e in own if not wanted or e.name in wanted]
     full = as_large(work.data, work.protocol.full_size)
-    shared, rows = None, []
+    shared, rows, run, large = None, [], None, []
     for entry, runs, config in asked(work, entries):
         screen.say(f"measuring {entry.name}", style="dim")
-        cost, run, scores = measure_run(config, work.data, full, work.runs)
+        try:
+            cost, run, scores = measure_run(config, work.data, full, work.runs)
+        except OutOfMemory as error:
+            screen.say(f"{entry.name}: {error}")
+            large.append(entry.name)
+            continue
         shared = shared or measure_set(run, work.data, scores, work.runs)
         rows.append(row(entry.name, runs, cost, shared, run))
         jax.clear_caches()
-    found = markdown(work, list(tables), rows, shared, run)
+    if not rows:
+        raise UserError("no estimate: none of the rows could be measured")
+    told = notes(work, rows, shared, run)
+    if large:
+        told.insert(0, f"Too large for this machine, and not in the sum: {', '.join(large)}.")
+    found = markdown(f"What {' and '.join(tables)} cost: {work.folder.name}", rows, told)
     write_whole(work.folder / NAME, found)
-    show(rows, notes(work, rows, shared, run))
+    show(rows, told)
     return found
 
 
@@ -132,10 +145,10 @@ def row(name: str, runs: Runs, cost: RunCost, shared: SetCost, run: Run) -> Row:
 def cell_texts(row: Row) -> tuple[str, ...]:
     return (
         f"`{row.name}`",
-        f"{row.cost.step[0]:.3g}",
-        f"{row.run_seconds[0] / 60:,.1f}",
+        f"{row.cost.step:.3g}",
+        f"{row.run_seconds / 60:,.1f}",
         row.runs.text,
-        *map(hours, row.seconds),
+        hours(row.seconds),
         size(row.cost.memory),
         size(round(row.disk)),
     )
@@ -148,18 +161,15 @@ def hours(seconds: float) -> str:
 def total(rows: Sequence[Row]) -> tuple[str, ...]:
     most = max(r.cost.memory for r in rows)
     disk = round(sum(r.disk for r in rows))
-    taken = map(hours, sum(r.seconds for r in rows))
-    return ("all", "", "", "", *taken, size(most), size(disk))
+    taken = hours(sum(r.seconds for r in rows))
+    return ("all", "", "", "", taken, size(most), size(disk))
 
 
-def markdown(
-    work: Work, tables: Sequence[str], rows: Sequence[Row], shared: SetCost, run: Run
-) -> str:
+def markdown(title: str, rows: Sequence[Row], told: Sequence[str]) -> str:
     """The estimate as a page."""
-    title = f"# What {' and '.join(tables)} cost: {prose(work.folder.name)}\n\n"
     body = table(HEADER, [*map(cell_texts, rows), total(rows)], cell=prose)
-    listed = "".join(f"- {prose(note)}\n" for note in notes(work, rows, shared, run))
-    return f"{title}{body}\n\n{listed}"
+    listed = "".join(f"- {prose(note)}\n" for note in told)
+    return f"# {prose(title)}\n\n{body}\n\n{listed}"
 
 
 def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[str]:
@@ -167,32 +177,31 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
     here, full, protocol = work.data, run.data, work.protocol
     counts = " + ".join(f"{full.rows[s]:,}" for s in ("train", "validation", "test"))
     found = [f"Rows of train, validation and test: {counts}."]
-    if full is not here:
+    if full.rows["test"] > here.rows["test"]:
         own = here.rows["train"] + here.rows["validation"]
         found.append(
             f"Measured on {own:,} rows at hand, with tables of the full size; the counts are those "
             f"of {protocol.full_size.source}."
         )
-    begun, scored = (middle(getattr(r.cost, n)[0] for r in rows) for n in ("begun", "scored"))
+    begun, scored = (middle(getattr(r.cost, n) for r in rows) for n in ("begun", "scored"))
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     test = full.rows["test"]
     found += [
         "Runs: search + finalists + final ones. A search costs as many examples as that many runs "
         "of full length; only final runs read test. min / run: a final one's.",
-        f"Parts: {1 / shared.read[0]:,.0f} examples of train read a second; scored "
+        f"Parts: {1 / shared.read:,.0f} examples of train read a second; scored "
         f"{1 / scored:,.0f} a second (median of the rows), metrics of "
-        f"{1 / shared.judged[0]:,.0f} a second; {test * shared.drawn[0] / 60:,.1f} min for the "
+        f"{1 / shared.judged:,.0f} a second; {test * shared.drawn / 60:,.1f} min for the "
         f"draws of test of a final run; {begun:.0f} s until a run's programs are compiled.",
         f"Disk: {size(round(shared.prepared * sum(full.rows.values())))} for the prepared set "
         f"({shared.prepared:,.0f} bytes a row here); in the table what runs leave: {LEFT} "
         "checkpoints each, and final runs their predictions.",
         "Memory: state, batches and the compiler's temporaries of a run that trains; scores of "
         f"test and their metrics hold another {size(test * held_a_row(run))}.",
+        "On a CPU a part takes the time of the clock, or that of one busy core where this is less: "
+        "what other work took from it is not counted.",
         "Assumed: one run after another, reading and training added up though they overlap, every "
         "run compiles, none stops early, and nothing is done yet.",
-        f"Hours are by the clock, at a load of {os.getloadavg()[1]:.1f}. Core-hours are how long "
-        f"this process kept cores busy, whatever else ran: on {os.cpu_count()} idle cores the "
-        "hours lie between the core-hours and their share of a core.",
         f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",
     ]
     return found
@@ -209,12 +218,14 @@ def middle(values) -> float:
 
 
 def show(rows: Sequence[Row], listed: Sequence[str]) -> None:
-    made = rich.table.Table(title="Estimate")
-    for name in HEADER:
-        longest = max(len(r.name) for r in rows) if not name else 0
-        made.add_column(name, justify="right" if name else "left", min_width=longest)
-    for cells_ in (*map(cell_texts, rows), total(rows)):
-        made.add_row(*(text.strip("`") for text in cells_))
+    made = rich.table.Table(
+        title="Estimate", box=rich.box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False
+    )
+    made.add_column(min_width=NARROW)
+    for name in HEADER[1:]:
+        made.add_column(name, justify="right", no_wrap=True)
+    for texts in (*map(cell_texts, rows), total(rows)):
+        made.add_row(*(text.strip("`") for text in texts))
     screen.show(made)
     for note in listed:
         screen.say(note, style="dim", highlight=False)

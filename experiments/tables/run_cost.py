@@ -26,13 +26,13 @@ from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.reader import in_order
 from dtn_jax.input.streamed import EpochReader
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.parallel.fits import held, is_resident
+from dtn_jax.parallel.fits import check_fits, held, is_resident
 from dtn_jax.run import Run, build_run
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 
-from .set_cost import SECONDS, Seconds, SetCost, bytes_in, now, timed
+from .set_cost import SECONDS, SetCost, bytes_in, now, since, timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +48,10 @@ class RunCost:
       memory: bytes that it holds as it trains, the compiler's temporaries included.
     """
 
-    begun: Seconds
-    step: Seconds
-    scored: Seconds
-    saved: Seconds
+    begun: float
+    step: float
+    scored: float
+    saved: float
     checkpoint: int
     memory: int
 
@@ -66,9 +66,13 @@ def measure_run(
       data: what is read.
       full: what the run is for: `as_large(data)`.
       folder: on the disk that checkpoints would be saved to.
+
+    Raises:
+      OutOfMemory: it does not fit this machine.
     """
     start = now()
     run = build_run(config, full)
+    check_fits(run)
     step = make_train_step(run.config, run.model, run.plan, run.total_steps, run.at.table_mesh)
     function = make_train_chunk(step, CHUNK_STEPS, not config.train.skip_nonfinite)
     state = jax.block_until_ready(run.new_state())
@@ -76,13 +80,13 @@ def measure_run(
     chunk = run.at.put(first_chunk(run, data), run.at.chunk())
     program = run.at.compile(function, state).lower(state, chunk, 1).compile()
     state = jax.block_until_ready(program(state, chunk, 1)[0])
-    begun = now() - start
+    begun = since(start)
     taken, count, start = 0, 1, now()
-    while (now() - start)[0] < SECONDS:
+    while since(start) < SECONDS:
         state = jax.block_until_ready(program(state, chunk, count)[0])
         taken += count
         count = min(2 * count, CHUNK_STEPS)
-    step_time = (now() - start) / taken
+    step_time = since(start) / taken
     saved, size = save(run, state, folder)
     compiling, scored, scores = score(run, state, data)
     temporary = program.memory_analysis().temp_size_in_bytes
@@ -99,7 +103,7 @@ def first_chunk(run: Run, data: Prepared):
     return jax.tree.map(lambda a: a[at], window)
 
 
-def save(run: Run, state: State, folder: pathlib.Path) -> tuple[Seconds, int]:
+def save(run: Run, state: State, folder: pathlib.Path) -> tuple[float, int]:
     """The time to save a checkpoint, and its bytes."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = pathlib.Path(place)
@@ -108,7 +112,7 @@ def save(run: Run, state: State, folder: pathlib.Path) -> tuple[Seconds, int]:
             return took, bytes_in(path)
 
 
-def score(run: Run, state: State, data: Prepared) -> tuple[Seconds, Seconds, Scores]:
+def score(run: Run, state: State, data: Prepared) -> tuple[float, float, Scores]:
     """The times to compile the scoring step and to score an example, and scores of validation."""
     size, state = run.config.data.eval_batch_size, state.to_score()
     call: Callable = lambda b: run.score_step(state, run.at.put(b, run.at.batch()))  # noqa: E731
@@ -116,14 +120,14 @@ def score(run: Run, state: State, data: Prepared) -> tuple[Seconds, Seconds, Sco
     def batches():
         for batch in in_order(data, "validation", size):
             yield batch
-            if (now() - start)[0] > SECONDS:
+            if since(start) > SECONDS:
                 return
 
     first = next(in_order(data, "validation", size))
     compiling = timed(lambda: jax.block_until_ready(call(first)))
     start = now()
     found = list(with_logits(batches(), call))
-    seconds = (now() - start) / (len(found) * size)
+    seconds = since(start) / (len(found) * size)
     rows = np.concatenate([b.row_mask for b, _ in found])
     joined = {
         name: np.concatenate([getattr(b, name) for b, _ in found])[rows]
@@ -134,7 +138,7 @@ def score(run: Run, state: State, data: Prepared) -> tuple[Seconds, Seconds, Sco
     return compiling, seconds, Scores(logits=logits, group=group, **joined)
 
 
-def seconds_of(cost: RunCost, shared: SetCost, run: Run, test: bool) -> Seconds:
+def seconds_of(cost: RunCost, shared: SetCost, run: Run, test: bool) -> float:
     """The time of a whole run, as if one thing were done after another.
 
     Args:

@@ -1,8 +1,7 @@
 """What all runs on a data set share, and a set that stands in for a larger one.
 
-Metrics and draws are timed on scores of validation, repeated. A time is a pair: seconds by the
-clock, and seconds that this process has kept cores busy, which other work on the machine hardly
-changes.
+Metrics and draws are timed on scores of validation, repeated. On a CPU a time is what this process
+has kept cores busy where that is less than the clock's: so other work on the machine hardly counts.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from jaxtyping import Float64
 
@@ -25,7 +25,6 @@ from dtn_jax.run import Run, measure
 
 from .protocol import FullSize
 
-Seconds = Float64[np.ndarray, " 2"]  # by the clock, and of all cores together
 SECONDS = 2.0  # that a part is measured for, about
 JUDGED = 1_000_000  # rows whose metrics are timed: so many that they do not fit a cache
 FEW, MORE = 2, 12  # draws that are timed
@@ -42,9 +41,9 @@ class SetCost:
       prepared, predicted: bytes on disk, of the prepared set and of a run's predictions.
     """
 
-    read: Seconds
-    judged: Seconds
-    drawn: Seconds
+    read: float
+    judged: float
+    drawn: float
     prepared: float
     predicted: float
 
@@ -71,7 +70,7 @@ def measure_set(run: Run, data: Prepared, scores: Scores, folder: pathlib.Path) 
     count = len(scores.logits)
     judged = timed(lambda: measure(run, scores))
     few, more = (timed(lambda n=n: resampled_aucs(scores, data.schema, n)) for n in (FEW, MORE))
-    drawn = np.maximum(more - few, 0.0) / (MORE - FEW) * DRAWS
+    drawn = max(more - few, 0.0) / (MORE - FEW) * DRAWS
     with tempfile.TemporaryDirectory(dir=folder) as place:
         write_predictions(pathlib.Path(place) / "predictions.parquet", scores, data.schema)
         predicted = bytes_in(pathlib.Path(place))
@@ -105,24 +104,31 @@ def repeated(scores: Scores, rows: int) -> Scores:
     )
 
 
-def read(run: Run, data: Prepared) -> Seconds:
+def read(run: Run, data: Prepared) -> float:
     """The time to read an example of train, shuffled and in batches."""
     size, rows, start = run.config.data.batch_size, 0, now()
     for window in EpochReader(data, "train", 1, run.grouped).steps(0, 0, 0, size):
         rows += len(window.ids) * size
-        if (now() - start)[0] > SECONDS:
+        if since(start) > SECONDS:
             break
-    return (now() - start) / rows
+    return since(start) / rows
 
 
-def now() -> Seconds:
+def now() -> Float64[np.ndarray, " 2"]:
+    """The clock, and how long this process has kept cores busy, all together."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def timed(work: Callable[[], object]) -> Seconds:
+def since(start: Float64[np.ndarray, " 2"]) -> float:
+    """Seconds since a `now()`; on a CPU no more than one busy core would have taken."""
+    clock, busy = now() - start
+    return float(min(clock, busy) if jax.default_backend() == "cpu" else clock)
+
+
+def timed(work: Callable[[], object]) -> float:
     start = now()
     work()
-    return now() - start
+    return since(start)
 
 
 def bytes_in(folder: pathlib.Path) -> int:

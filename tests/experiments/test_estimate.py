@@ -1,11 +1,14 @@
 """What tables will cost: the command, its arithmetic, and sets that stand in for larger ones."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 from untrained_tables import TINY
 
+from dtn_jax.errors import UserError
+from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.run import build_run
 from experiments import paper_tables
 from experiments.tables import cells, estimate, run_cost, set_cost
@@ -24,7 +27,7 @@ def work(prepared_dir, tmp_path):
 
 
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
-    for module in (run_cost, set_cost):  # run_cost has a name of its own for it
+    for module in (run_cost, set_cost):
         monkeypatch.setattr(module, "SECONDS", 0.01)
     monkeypatch.setattr(set_cost, "JUDGED", 2_000)
     monkeypatch.setattr(cells, "train", None)
@@ -45,22 +48,25 @@ def test_a_run_is_the_sum_of_its_parts(work):
     config = configured(TINY, TINY.entries["dtn"], work.places)
     run = build_run(config)
     rows, size = work.data.rows, config.data.batch_size
-    both = {"begun": 7.0, "step": 0.5, "scored": 0.01, "saved": 3.0}
-    cost = RunCost(**{n: np.array([v, 2 * v]) for n, v in both.items()}, checkpoint=1, memory=1)
-    each = {"read": 0.001, "judged": 0.002, "drawn": 0.003}
-    shared = SetCost(
-        **{n: np.array([v, 2 * v]) for n, v in each.items()}, prepared=1.0, predicted=1.0
-    )
+    cost = RunCost(begun=7.0, step=0.5, scored=0.01, saved=3.0, checkpoint=1, memory=1)
+    shared = SetCost(read=0.001, judged=0.002, drawn=0.003, prepared=1.0, predicted=1.0)
     steps = 4  # of TINY, with one validation and its two saves
     trained = 7 + steps * 0.5 + rows["train"] * 0.001 + rows["validation"] * 0.012 + 2 * 3
-    assert seconds_of(cost, shared, run, test=False) == pytest.approx([trained, 2 * trained])
+    assert seconds_of(cost, shared, run, test=False) == pytest.approx(trained)
     tested = trained + rows["test"] * (0.012 + 0.003)
-    assert seconds_of(cost, shared, run, test=True) == pytest.approx([tested, 2 * tested])
+    assert seconds_of(cost, shared, run, test=True) == pytest.approx(tested)
 
     config.data.placement = "stream"
     streamed = trained + (steps * size - rows["train"]) * 0.001
-    found = seconds_of(cost, shared, build_run(config), test=False)
-    assert found == pytest.approx([streamed, 2 * streamed])
+    assert seconds_of(cost, shared, build_run(config), test=False) == pytest.approx(streamed)
+
+
+def test_other_work_on_a_cpu_hardly_counts():
+    start = set_cost.now()
+    time.sleep(0.2)  # as if another process had the core
+    assert set_cost.since(start) < 0.1
+    clock = [start[0] - 1.0, start[1] - 9.0]  # of nine busy cores
+    assert 1.0 <= set_cost.since(np.array(clock)) < 9.0
 
 
 def test_a_set_stands_in_for_a_larger_one(work):
@@ -95,3 +101,23 @@ def test_what_is_not_tuned_has_final_runs_alone(work):
     work.protocol = dataclasses.replace(TINY, trials=0)
     entries = TABLES["overall"](work.protocol, work.data.schema, work.size)
     assert {runs.text for _, runs, _ in estimate.asked(work, entries)} == {"0 + 0 + 2"}
+
+
+def test_what_does_not_fit_is_told_and_left_out(work, monkeypatch):
+    run = build_run(configured(TINY, TINY.entries["shared_bottom"], work.places))
+
+    def measured(config, *rest):
+        if config.model.architecture == "dtn":
+            raise OutOfMemory("this run cannot fit")
+        return RunCost(1.0, 1.0, 1.0, 1.0, checkpoint=10, memory=10), run, None
+
+    monkeypatch.setattr(estimate, "measure_run", measured)
+    shared = SetCost(1.0, 1.0, 1.0, prepared=1.0, predicted=1.0)
+    monkeypatch.setattr(estimate, "measure_set", lambda *rest: shared)
+    entries = TABLES["overall"](TINY, work.data.schema, work.size)
+    page = estimate.estimate(work, {"overall": entries}, [])
+    assert "Too large for this machine, and not in the sum: dtn." in page
+    assert "| `shared_bottom` |" in page
+    assert "| `dtn`" not in page
+    with pytest.raises(UserError, match="none of the rows could be measured"):
+        estimate.estimate(work, {"overall": entries}, ["dtn"])

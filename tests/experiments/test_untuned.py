@@ -35,7 +35,7 @@ def test_ali_ccp_is_compared_on_equal_terms():
     protocol = load(shipped()["ali_ccp"])
     configs = [flatten(configured(protocol, own)) for own in protocol.entries.values()]
     for key in ("model.embedding_dim", "optim.tables", "model.dropout", "data.batch_size",
-                "loss.positive_weights", "train.epochs", "evaluate.threshold_auc"):  # fmt: skip
+                "loss.positive_weights", "train.epochs", "data.options"):  # fmt: skip
         assert len({config[key] for config in configs}) == 1, key
     assert protocol.trials > 0
 

@@ -68,6 +68,22 @@ def test_it_is_too_low_where_positive_weights_push_scores_to_1():
     assert off[2] > off[1] > off[0]
 
 
+@pytest.mark.parametrize(("rate_logit", "weight"), [(-3.35, 200), (-8.7, 3_000)])
+def test_at_ali_ccps_rates_the_released_weights_make_it_good(rate_logit, weight):
+    logits, labels, _ = example(500_000, rate_logit, scale=0.7)
+    moved = logits + np.float32(np.log(weight))
+    assert threshold_auc(moved, labels) == pytest.approx(auc(logits, labels), abs=0.001)
+    if weight == 3_000:  # without them nearly all conversions are below the second threshold
+        assert threshold_auc(logits, labels) < 0.51 < 0.6 < auc(logits, labels)
+
+
+def test_a_score_on_a_threshold_does_not_pass_it():
+    # Thresholds 0, 1/2 and 1; p = 1/2 counts with what is below, and so the pair is a tie.
+    scores, labels = np.array([0.0, -1.0], np.float32), np.array([True, False])
+    assert threshold_auc(scores, labels, count=3) == pytest.approx(0.5, abs=1e-5)
+    assert threshold_auc(scores + np.float32(0.1), labels, count=3) == pytest.approx(1, abs=1e-5)
+
+
 def test_one_class_has_none():
     assert threshold_auc(np.zeros(3, np.float32), np.ones(3, bool)) is None
     assert threshold_auc(np.zeros(3, np.float32), np.zeros(3, bool)) is None

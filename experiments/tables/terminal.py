@@ -9,22 +9,25 @@ import rich.box
 import rich.table
 import rich.text
 
+from .differences import difference_text, rival_text
 from .notes import footnotes
-from .text import SIZES, Text, difference_text, main_text, title_of
+from .printed import Text
+from .text import SIZES, main_text, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
 
 def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
-    """The main table and that of differences, in as many parts as the width makes of each."""
+    """The main table and those of differences, in as many parts as the width makes of each."""
     if not found["rows"]:
         return
     text = main_text(found | {"published": []})
     title = f"{title_of(found)}: {found['dataset']}"
     wanted = [name for name in text.header if name.startswith("AUC ")] + list(SIZES)
     yield from parts_of(dataclasses.replace(text, title=title), wanted, width)
-    if compared := difference_text(found):
-        yield from parts_of(compared, compared.header[1:], width)
+    for compared in (difference_text(found), rival_text(found)):
+        if compared:
+            yield from parts_of(compared, compared.header[1:], width)
 
 
 def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.table.Table]:
@@ -48,6 +51,7 @@ def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.tab
             dataclasses.replace(
                 text,
                 title="" if i else text.title,
+                note=text.note if i == len(parts) - 1 else "",
                 header=("", *map(headed, part)),
                 rows=tuple(tuple(row[at] for at in columns) for row in rows),
             )
@@ -68,7 +72,12 @@ def headed(name: str) -> str:
 
 
 def as_rich(text: Text) -> rich.table.Table:
-    table = rich.table.Table(title=text.title or None, box=rich.box.SIMPLE_HEAD)
+    table = rich.table.Table(
+        title=text.title or None,
+        caption=text.note or None,
+        caption_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+    )
     for i, name in enumerate(text.header):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in text.rows:

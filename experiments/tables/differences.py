@@ -68,9 +68,7 @@ def rival_text(found: Mapping) -> Text | None:
     if not rows:
         return None
     title = with_ours("{ours} less its strongest rival on each task: AUC", found)
-    alike = f"{SMALL} " if any(within(one) for _, one in rivals.values()) else ""
-    note = alike + with_ours(T_TEST, found)
-    return Text(title, ("", *DUEL), tuple(rows), caption="", note=note)
+    return Text(title, ("", *DUEL), tuple(rows), caption="", note=with_ours(T_TEST, found))
 
 
 def opponent(found: Mapping) -> str:

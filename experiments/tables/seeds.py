@@ -25,7 +25,7 @@ def of_seeds(ours: Float[np.ndarray, " S"], theirs: Float[np.ndarray, " Q"]) -> 
         The generalization of Student's problem when several different population variances are
         involved, 1947); None where neither varies.
     """
-    variances = [values.var(ddof=1) for values in (ours, theirs)]
+    variances = [values.var(ddof=1) if np.ptp(values) else 0.0 for values in (ours, theirs)]
     found = {"two_sd": 2 * math.sqrt(sum(variances) / 2), "t": None, "freedom": None, "p_t": None}
     if not any(variances):
         return found

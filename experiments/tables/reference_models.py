@@ -23,15 +23,15 @@ from dtn_jax.schema import Schema
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
 ROUNDS, PATIENCE = 2000, 50  # of `lightgbm`: at most, and without a better AUC
 IDS = ("numbers", "categories")  # as which `lightgbm` reads those of vocabularies
-TREES = (  # tried for `lightgbm`: num_leaves, learning_rate, min_data_in_leaf
-    (31, 0.05, 20),
-    (15, 0.05, 20),
-    (7, 0.1, 20),
-    (15, 0.1, 100),
-    (63, 0.05, 100),
-    (127, 0.02, 100),
+TREES = (  # tried for `lightgbm`: the values of NAMES
+    (31, 0.05, 100, 0.3),
+    (31, 0.05, 20, 1.0),
+    (15, 0.05, 100, 0.3),
+    (63, 0.05, 100, 0.3),
+    (15, 0.1, 20, 0.6),
+    (127, 0.03, 100, 0.6),
 )
-NAMES = ("num_leaves", "learning_rate", "min_data_in_leaf")
+NAMES = ("num_leaves", "learning_rate", "min_data_in_leaf", "feature_fraction")
 UNORDERED = ("categorical", "bag", "sequence")  # kinds of fields whose ids are names
 
 Scores = Callable[[Batch], np.ndarray]  # `[B]`, logits in the space of the task's loss
@@ -128,9 +128,9 @@ MODELS: Mapping[str, Outside] = {
     "lightgbm": Outside(
         lightgbm,
         "lightgbm",
-        f"a model a task, one run; of {len(TREES)} settings of leaves, rate and least rows a leaf, "
-        "and of ids as numbers or as categories, those with the best validation AUC; rounds by "
-        "early stopping there",
+        f"a model a task, one run; of {len(TREES)} settings (leaves, rate, least rows a leaf, share of "
+        "fields a tree) and of ids as numbers or as categories, those with the best validation "
+        "AUC; rounds by early stopping there",
     ),
     "logistic": Outside(
         logistic,

@@ -96,7 +96,7 @@ def learnt(rows, seed):
 
 def test_trees_choose_by_validation(monkeypatch):
     pytest.importorskip("lightgbm")
-    trees = ((4, 0.2, 20), (2, 0.001, 20), (8, 0.2, 20))
+    trees = ((4, 0.2, 20, 1.0), (2, 0.001, 20, 1.0), (8, 0.2, 20, 1.0))
     monkeypatch.setattr(reference_models, "TREES", trees)
     monkeypatch.setattr(reference_models, "ROUNDS", 60)
     (schema, train), (_, validation), (_, test) = (learnt(3000, seed) for seed in range(3))

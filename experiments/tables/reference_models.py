@@ -128,9 +128,9 @@ MODELS: Mapping[str, Outside] = {
     "lightgbm": Outside(
         lightgbm,
         "lightgbm",
-        f"a model a task, one run; of {len(TREES)} settings (leaves, rate, least rows a leaf, share of "
-        "fields a tree) and of ids as numbers or as categories, those with the best validation "
-        "AUC; rounds by early stopping there",
+        f"a model a task, one run; of {len(TREES)} settings (leaves, rate, least rows a leaf, "
+        "share of fields a tree) and of ids as numbers or as categories, those with the best "
+        "validation AUC; rounds by early stopping there",
     ),
     "logistic": Outside(
         logistic,

@@ -61,7 +61,7 @@ def strongest(found: Mapping) -> dict[str, tuple[str, dict]]:
     best: dict[str, tuple[str, dict]] = {}
     for key in ours["metrics"]:
         compared = [(r, r["comparison"].get(key)) for r in rivals]
-        compared = [(r, c) for r, c in compared if isinstance(c, Mapping) and "p_t" in c]
+        compared = [(r, c) for r, c in compared if isinstance(c, Mapping)]
         if compared:
             rival, comparison = max(compared, key=lambda one: one[1]["difference"])
             best[key] = rival["name"], turned(comparison)

@@ -25,9 +25,12 @@ def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
     title = f"{title_of(found)}: {found['dataset']}"
     wanted = [name for name in text.header if name.startswith("AUC ")] + list(SIZES)
     yield from parts_of(dataclasses.replace(text, title=title), wanted, width)
-    for compared in (difference_text(found), rival_text(found)):
-        if compared:
-            yield from parts_of(compared, compared.header[1:], width)
+    for compared in compared_texts(found):
+        yield from parts_of(compared, compared.header[1:], width)
+
+
+def compared_texts(found: Mapping) -> list[Text]:
+    return [text for text in (difference_text(found), rival_text(found)) if text]
 
 
 def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.table.Table]:
@@ -51,7 +54,6 @@ def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.tab
             dataclasses.replace(
                 text,
                 title="" if i else text.title,
-                note=text.note if i == len(parts) - 1 else "",
                 header=("", *map(headed, part)),
                 rows=tuple(tuple(row[at] for at in columns) for row in rows),
             )
@@ -72,12 +74,7 @@ def headed(name: str) -> str:
 
 
 def as_rich(text: Text) -> rich.table.Table:
-    table = rich.table.Table(
-        title=text.title or None,
-        caption=text.note or None,
-        caption_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-    )
+    table = rich.table.Table(title=text.title or None, box=rich.box.SIMPLE_HEAD)
     for i, name in enumerate(text.header):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in text.rows:
@@ -86,4 +83,6 @@ def as_rich(text: Text) -> rich.table.Table:
 
 
 def notes(found: Mapping) -> list[str]:
-    return [note.replace("`", "") for note in footnotes(found)]
+    """Those of the tables of differences, then those of the whole."""
+    own = [text.note for text in compared_texts(found) if text.note]
+    return [note.replace("`", "") for note in (*own, *footnotes(found))]

@@ -51,8 +51,9 @@ def test_a_difference_within_twice_the_seeds_deviation_has_a_sign(made):
 
 
 def test_the_terminal_says_what_the_sign_means(made):
-    notes = [part.caption or "" for part in terminal.tables(made, 80)]
-    assert sum("≈: smaller than twice" in note for note in notes) == 1
+    notes = terminal.notes(made)
+    assert notes[0].startswith("≈: smaller than twice")
+    assert notes[1].startswith("The strongest rival is the row")
 
 
 def test_pictures_show_it_hollow(made):

@@ -40,15 +40,15 @@ from .tables import kept
 from .tables import latex as table_latex
 from .tables import markdown as table_markdown
 from .tables import plots as table_plots
+from .tables import references as table_references
 from .tables import report as table_report
 from .tables import terminal as table_terminal
-from .tables.content import OPTIMAL, content
+from .tables.content import content
 from .tables.default_protocol import default_protocol
 from .tables.entries import TABLES, named
 from .tables.gaps import with_gaps
 from .tables.protocol import Entry, Protocol
 from .tables.protocol_files import load, shipped
-from .tables.references import file_of
 from .tables.remade import remade
 from .tables.shortened import SUFFIX, cut, quick, with_settings
 from .tables.work import Work, data_of
@@ -229,10 +229,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
 
 def references(work: Work) -> dict[str, dict]:
     """Other libraries' models on the same data, and the data's own scores where known."""
-    known = kept.read_json(file_of(work.data)) or {}
-    found = {name: r for name, r in known.items() if r["data"] == work.data.fingerprint}
-    best = work.data.notes.get("test_bayes_auc")
-    return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
+    return table_references.of_data(work.data)
 
 
 def show(found: dict, path: pathlib.Path) -> None:

@@ -20,10 +20,11 @@ from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
 from .tables import estimate
+from .tables.differences import opponent
 from .tables.entries import TABLES
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes
-from .tables.text import opponent, texts
+from .tables.text import texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"

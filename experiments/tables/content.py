@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
 
 from .draws import own_spaces, unpacked
 from .protocol import OURS, Entry, Protocol, Settings
+from .seeds import of_seeds
 
 FORMAT = 5  # raised whenever a table's JSON would be read otherwise
 TOO_FEW, NOT_TESTED = "too few", "not tested"  # instead of a comparison
@@ -35,7 +37,8 @@ def content(
       protocol, entries: what was asked for.
       cells: {entry: the cells of its seeds that are there}; entries without one have no row.
       tunings: {entry of `overall`: its tuning}.
-      references: models from outside, {name: {"test": {task@space: AUC}, "version": …}}.
+      references: models from outside, {name: {"test": {task@space: {metric: value}}, "version": …,
+        and perhaps a "note"}}; where only the AUC is known, it stands for the metrics.
         Beside a shortened table none that was trained in full stands, nor what others published.
     """
     entries = [dataclasses.replace(e, against=e.against or protocol.ours) for e in entries]
@@ -88,16 +91,18 @@ def beside(references: Mapping[str, dict], table: str, protocol: Protocol) -> di
 def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
     """An entry's metrics by task@space, a value a seed, and its size."""
     first = cells[0]["results"]
+    tests = [{k: calibrated(m) for k, m in c["results"]["test"].items()} for c in cells]
     metrics = {
         key: {
-            name: [c["results"]["test"][key].get(name) for c in cells]
+            name: [test[key].get(name) for test in tests]
             for name in judging()
-            if any(name in c["results"]["test"][key] for c in cells)  # older ones may lack it
+            if any(name in test[key] for test in tests)  # older ones may lack it
         }
-        for key in first["test"]
+        for key in tests[0]
     }
     return {
         "name": entry.name,
+        "architecture": cells[0]["config"].get("model.architecture", ""),
         "group": entry.group,
         "at": entry.at,
         "against": entry.against,
@@ -114,6 +119,16 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
         "tuned_as": entry.tuned_as,
         "same_as": "",
         "comparison": {},
+    }
+
+
+def calibrated(metrics: Mapping) -> Mapping:
+    """A run's metrics with predicted/observed, which older cells have as its two parts."""
+    if PREDICTED_OBSERVED.name in metrics or not metrics.get("base_rate"):
+        return metrics
+    return {
+        **metrics,
+        PREDICTED_OBSERVED.name: metrics["mean_prediction"] / metrics["base_rate"],
     }
 
 
@@ -162,6 +177,7 @@ def compare_all(
     """Gives every row its difference from the one it is tested against, per task.
 
     A task is tested in the space of its loss, and only where both sides have seeds that differ.
+    A comparison has what significance.compare and seeds.of_seeds say.
     Holm's correction is over all of them together: rows x tasks.
     """
     p_values = {}
@@ -181,11 +197,11 @@ def compare_all(
                 row_["comparison"][key] = NOT_TESTED
                 continue
             draws = (np.stack([unpacked(c, key) for c in side]) for side in (own, other))
-            aucs = (
+            aucs = [
                 np.array([c["results"]["test"][key]["auc"] for c in side]) for side in (own, other)
-            )
+            ]
             found = compare(*draws, *aucs)
-            row_["comparison"][key] = found._asdict()
+            row_["comparison"][key] = found._asdict() | of_seeds(*aucs)
             p_values[entry.name, key] = found.p
     adjusted = holm(p_values)
     for row_ in rows:

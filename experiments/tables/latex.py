@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .notes import footnotes
-from .text import Text, published_text, texts
+from .printed import Text
+from .text import published_text, texts
 
 WIDE = 70  # letters of a row beyond which a table is shrunk to the width of the page
 
@@ -29,6 +30,8 @@ ESCAPES = {
     "↑": r"$\uparrow$",
     "²": r"$^2$",
     "≤": r"$\leq$",
+    "≈": r"$\approx$",
+    "√": r"$\surd$",
     "<": "$<$",
     ">": "$>$",
     "|": "$|$",
@@ -40,7 +43,7 @@ def escaped(text: str) -> str:
 
 
 def latex(found: Mapping) -> str:
-    """A table environment for each printed table; the notes stand under the first.
+    """A table environment for each printed table; the table's notes stand under the first.
 
     What others published has a table of its own: one page has no room for both.
     """
@@ -48,7 +51,7 @@ def latex(found: Mapping) -> str:
     shown = texts(found | {"published": []})
     if published := published_text(found):
         shown.insert(1, published)
-    return "\n".join(latex_table(t, "" if i else notes) for i, t in enumerate(shown))
+    return "\n".join(latex_table(t, escaped(t.note) if i else notes) for i, t in enumerate(shown))
 
 
 def latex_table(text: Text, notes: str = "") -> str:

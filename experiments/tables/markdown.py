@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dtn_jax.report.markdown import prose, table
 
 from .notes import footnotes
-from .text import Text, texts, title_of
+from .printed import Text
+from .text import texts, title_of
 
 
 def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
@@ -16,6 +17,7 @@ def markdown(found: Mapping, pictures: Sequence[str] = ()) -> str:
     parts = [f"# {title}\n"]
     for i, text in enumerate(texts(found)):
         parts.append((f"## {prose(text.title)}\n\n" if i else "") + markdown_table(text))
+        parts += [f"{prose(text.note)}\n"] if text.note else []
     parts += [f"![{name.removesuffix('.png')}]({name})\n" for name in pictures]
     return "\n".join(parts) + "\n" + "".join(f"- {prose(note)}\n" for note in footnotes(found))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .content import comparisons
+from .differences import opponent
 from .numbers import LEVEL
-from .text import has, keys_of, opponent, with_ours
+from .printed import has, keys_of, with_ours
 
 SETTINGS = {
     "overall": "each row tuned by",
@@ -76,6 +77,15 @@ def family(found: Mapping) -> str:
     return "the rows of a level, the mean of tasks and the tasks each as one family"
 
 
+def outside(found: Mapping) -> list[str]:
+    """How models from outside were trained, those of one note together."""
+    told: dict[str, list[str]] = {}
+    for name, reference in found["references"].items():
+        if "note" in reference:
+            told.setdefault(reference["note"], []).append(name)
+    return [f"{'; '.join(names)}: {note}." for note, names in told.items()]
+
+
 def footnotes(found: Mapping) -> list[str]:
     """Where the numbers come from, and what the signs mean."""
     settings = f"{with_ours(SETTINGS[found['table']], found)} {tuned(found)}."
@@ -115,6 +125,7 @@ def footnotes(found: Mapping) -> list[str]:
     failed = [f"{kept['failed']} of {n}" for n, kept in found["tuning"].items() if "failed" in kept]
     if failed:
         notes.append(f"Trials that failed: {', '.join(failed)}.")
+    notes += outside(found)
     notes += [f"Published, {p['source']}: {p['note']}." for p in found["published"]]
     if found["missing"]:
         count = sum(found["missing"].values())

@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from .content import comparisons
+from .seeds import within
 
 LEVEL = 0.05  # of significance
+ALIKE = "≈"  # before a difference that is smaller than twice the seeds' standard deviation
 FINE = 5e-5  # a spread that 4 digits would hide
 
 
@@ -39,11 +41,23 @@ def mark(row: Mapping, key: str) -> str:
 def difference(found: Mapping | str | None) -> str:
     if not isinstance(found, Mapping):
         return found or ""
-    low, high = 1000 * found["low"], 1000 * found["high"]
-    sign = "≤" if found["p"] <= found["least"] else "="
-    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p {sign} {found['p_holm']:.3f}"
-    text = f"{1000 * found['difference']:+.2f} [{low:+.2f}, {high:+.2f}], {p}"
-    return text.replace("-", "−")
+    p = p_value(found["p_holm"], found["p"] <= found["least"])
+    return f"{thousandths(found)} {interval(found)}, p {p}"
+
+
+def thousandths(found: Mapping) -> str:
+    """The difference × 1000, after ≈ where it is smaller than twice the seeds' deviation."""
+    sign = f"{ALIKE} " if within(found) else ""
+    return f"{sign}{1000 * found['difference']:+.2f}".replace("-", "−")
+
+
+def interval(found: Mapping) -> str:
+    return f"[{1000 * found['low']:+.2f}, {1000 * found['high']:+.2f}]".replace("-", "−")
+
+
+def p_value(p: float, least: bool = False) -> str:
+    """'= 0.046'; `least`: the draws can tell no lower one."""
+    return "< 0.001" if p < 0.001 else f"{'≤' if least else '='} {p:.3f}"
 
 
 def seconds(values: Sequence[float | None]) -> str:

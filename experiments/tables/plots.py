@@ -17,9 +17,11 @@ from dtn_jax.shared_files import replacing
 
 from . import gap_plots
 from .content import comparisons
+from .differences import opponent
 from .notes import counted
 from .numbers import LEVEL, fine, short, spread
-from .text import has, keys_of, opponent, with_ours
+from .printed import has, keys_of, with_ours
+from .seeds import within
 
 DPI = 140
 GREY = "#888888"
@@ -66,7 +68,8 @@ def differences(found: Mapping) -> Figure | None:
             sure = test["p_holm"] < LEVEL and "shortened" not in found
             colour = (COLOURS[0] if test["difference"] > 0 else COLOURS[1]) if sure else GREY
             axes.plot([1000 * test["low"], 1000 * test["high"]], [at, at], color=colour, lw=2)
-            axes.plot(1000 * test["difference"], at, "o", color=colour, ms=5)
+            filled = "white" if within(test) else colour
+            axes.plot(1000 * test["difference"], at, "o", color=colour, mfc=filled, ms=5)
         axes.axvline(0, color="black", lw=0.8)
         style(axes, key)
         axes.set_xlabel("AUC difference × 1000", fontsize=9)
@@ -83,6 +86,8 @@ def differences(found: Mapping) -> Figure | None:
     told = f"coloured: p < {LEVEL} after Holm's correction"
     if "shortened" in found:
         told = "training was shortened: which learns faster, not which is better"
+    if any(within(c) for r in rows for c in comparisons(r).values()):
+        told += "; hollow: smaller than twice the seeds' sd"
     figure.text(0.99, 0.0, told, ha="right", va="top", **NOTE)
     return figure
 

@@ -1,50 +1,52 @@
 """Models from outside, on the same rows and splits, that ours must stand beside.
 
 `lightgbm`: gradient-boosted trees, one model a task, rounds by early stopping on validation
-(needs the package lightgbm: pip install '.[references]'). Ids are features: those of quantile
-buckets keep the numbers' order, those of vocabularies are ordered by how frequent they are; a bag's
-slots are features in their order, and so are standardised numbers and the numbers of a vector.
+(needs the package lightgbm: pip install '.[references]'). Every slot's id is a feature: those of
+quantile buckets as numbers, whose order they keep, those of vocabularies as numbers (ordered by how
+frequent they are) or as categories, whichever is better on validation; a bag's and a history's
+slots in their order; and so are standardised numbers and the numbers of a vector. Leaves, learning
+rate and the least rows of a leaf are chosen on validation.
 `logistic`: logistic regression on one-hot ids, those of a bag counted without weights, and on those
 numbers, one model a task, the L2 strength by validation.
 Regressions have no AUC, so there is no reference for them.
-The test AUCs go to experiments/results/references/<dataset>.json (of your own logs, beside the
+Test metrics go to experiments/results/references/<dataset>.json (of your own logs, beside the
 prepared set), by the model's name and the data set's options; the paper's tables show those of
-their own data.
+their own data, and those of the same rows with their fields encoded otherwise.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import pathlib
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse
-from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.datasets.logs.builder import Logs
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError, choose
+from dtn_jax.evaluate import evaluate
 from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Batch
-from dtn_jax.metrics.auc import auc
-from dtn_jax.metrics.spaces import logits_in, space_mask
+from dtn_jax.metrics.scores import Scores
+from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.report import screen
 from dtn_jax.schema import Schema
 
 from .. import command
+from . import kept
+from .content import OPTIMAL, judging
+from .reference_models import MODELS
 
 REFERENCES = pathlib.Path(__file__).parents[1] / "results" / "references"
 EXAMPLE = "python -m experiments.tables.references --dataset=adult --model=lightgbm"
 OWN = "references.json"  # of your own logs
-STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
-ROUNDS, PATIENCE = 1000, 50  # of `lightgbm`
-
-Scores = Callable[[Batch], np.ndarray]  # `[B]`, logits in the space of the task's loss
+BINS = 15  # of the calibration error, as in our runs
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,46 +57,76 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data_dir", default="", help="prepared sets; see configs/base.py")
     parser.add_argument("--manual_dir", default="", help="raw files; see configs/base.py")
     known = parser.parse_args(arguments)
-    fit = MODELS[choose("model", known.model or "", MODELS)]
+    model = MODELS[choose("model", known.model or "", MODELS)]
     data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
+    schema = data.schema
     train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
-    tasks = [t for t, task in enumerate(data.schema.tasks) if task.kind == "binary"]
+    tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
     if not tasks:
-        raise UserError(f"{data.schema.name} has only regressions, which have no AUC")
-    scores = {
-        t: fit(
-            data.schema, in_space(train, data.schema, t), in_space(validation, data.schema, t), t
-        )
+        raise UserError(f"{schema.name} has only regressions, which have no AUC")
+    fitted = {
+        t: model.fit(schema, in_space(train, schema, t), in_space(validation, schema, t), t)
         for t in tasks
     }
     test = SplitReader(data, "test").everything()  # read once all is chosen
-    logits = np.zeros((len(test.ids), len(data.schema.tasks)))
-    for t, score in scores.items():
+    logits = np.zeros((len(test.ids), len(schema.tasks)))
+    for t, (score, _) in fitted.items():
         logits[:, t] = score(test)
-    aucs = {}
-    for column in tasks:
-        task = data.schema.tasks[column]
-        for space in task.spaces:
-            rows = mask_of(test, data.schema, column, space)
-            found = logits_in(space, task.name, logits, data.schema, rows)
-            aucs[f"{task.name}@{space}"] = auc(found, test.labels[rows, column])
-    screen.say(f"{known.model} {aucs}")
-    path = file_of(data)
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    measured = test_metrics(data, test, logits, tasks)
+    chosen = {schema.task_names[t]: own for t, (_, own) in fitted.items()}
+    screen.say(f"{known.model} {measured} {chosen}")
     given = [f"--dataset={known.dataset}", f"--model={known.model}"]
     given += [f"--options={known.options}"] if known.options else []
+    path = file_of(data)
     own_logs = path.name == OWN  # their options say but where the schema file is
     name = ", ".join(filter(None, (known.model, "" if own_logs else known.options)))
-    package = {"lightgbm": "lightgbm", "logistic": "scikit-learn"}[known.model]
-    kept[name] = {
-        "test": aucs,
+    found = {
+        "test": measured,
+        "chosen": chosen,
+        "note": model.note,
         "command": shlex.join(["python", "-m", "experiments.tables.references", *given]),
         "data": data.fingerprint,
-        "version": f"{package} {importlib.metadata.version(package)}",
+        "rows": rows_of(data),
+        "version": f"{model.package} {importlib.metadata.version(model.package)}",
         "date": datetime.date.today().isoformat(),
     }
+    before = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+    path.write_text(json.dumps(before | {name: found}, indent=1) + "\n")
+
+
+def test_metrics(
+    data: Prepared, test: Batch, logits: np.ndarray, tasks: Sequence[int]
+) -> dict[str, dict[str, float | None]]:
+    """The metrics that say which model is better, of these tasks in all their spaces."""
+    scores = Scores(logits, test.labels, test.label_mask, test.sample_weight, data.groups("test"))
+    names = {data.schema.task_names[t] for t in tasks}
+    return {
+        key: {name: value for name, value in found.items() if name in judging()}
+        for key, found in evaluate(scores, data.schema, BINS, weighted=False).items()
+        if key.partition("@")[0] in names
+    }
+
+
+def of_data(data: Prepared) -> dict[str, dict]:
+    """What stands beside runs on a set: references on it, then those on the same rows encoded
+    otherwise, and the data's own scores where known."""
+    known = kept.read_json(file_of(data)) or {}
+    found = {name: r for name, r in known.items() if r["data"] == data.fingerprint}
+    others = {name: r for name, r in known.items() if name not in found and "rows" in r}
+    rows = rows_of(data) if others else ""
+    found |= {name: r for name, r in others.items() if r["rows"] == rows}
+    best = data.notes.get("test_bayes_auc")
+    return found | ({OPTIMAL: {"test": best, "version": "known"}} if best else {})
+
+
+def rows_of(data: Prepared) -> str:
+    """SHA-256 of how many rows each split has and of test's labels: the same for sets that only
+    encode their fields otherwise, such as numbers in buckets and numbers kept as such."""
+    test = SplitReader(data, "test").everything()
+    known = np.where(test.label_mask, test.labels, -1).astype("<f4")
+    facts = json.dumps([data.schema.name, data.schema.task_names, sorted(data.rows.items())])
+    return hashlib.sha256(facts.encode() + known.tobytes()).hexdigest()
 
 
 def file_of(data: Prepared) -> pathlib.Path:
@@ -104,71 +136,11 @@ def file_of(data: Prepared) -> pathlib.Path:
     return REFERENCES / f"{data.schema.name}.json"
 
 
-def mask_of(rows: Batch, schema: Schema, task: int, space: str) -> np.ndarray:
-    """The rows that have a task's label and are in a space."""
-    masks = (rows.labels, rows.label_mask, rows.row_mask, schema)
-    return space_mask(schema.task_names[task], *masks, space)
-
-
 def in_space(rows: Batch, schema: Schema, task: int) -> Batch:
     """The rows of a task's loss."""
-    mask = mask_of(rows, schema, task, schema.tasks[task].space)
-    return take(rows, np.flatnonzero(mask))
+    masks = (rows.labels, rows.label_mask, rows.row_mask, schema)
+    return take(rows, np.flatnonzero(space_mask(schema.task_names[task], *masks)))
 
-
-def numbers(batch: Batch, schema: Schema) -> np.ndarray:
-    """The standardised numbers and vectors, float32 `[B, N]`; 0, the mean, where one is missing."""
-    slots = [field.name for field in schema.slot_fields()]
-    own = [slots.index(field.name) for field in schema.number_fields()]
-    return np.where(batch.ids[:, own] > 0, batch.numeric, 0).astype(np.float32)
-
-
-def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:
-    try:
-        import lightgbm as lgb
-    except ImportError:
-        raise UserError("lightgbm is not installed: pip install '.[references]'") from None
-
-    def features(batch: Batch) -> np.ndarray:
-        return np.concatenate([batch.ids.astype(np.float32), numbers(batch, schema)], axis=1)
-
-    ours = lgb.Dataset(features(train), train.labels[:, task])
-    held = lgb.Dataset(features(validation), validation.labels[:, task], reference=ours)
-    settings = {"objective": "binary", "metric": "auc", "learning_rate": 0.05, "num_leaves": 63}
-    stop = lgb.early_stopping(PATIENCE, verbose=False)
-    trees = lgb.train(
-        {**settings, "verbose": -1, "seed": 0}, ours, ROUNDS, [held], callbacks=[stop]
-    )
-    return lambda batch: trees.predict(features(batch), raw_score=True)
-
-
-def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> Scores:
-    rows = [f.rows for f in schema.slot_fields()]
-    firsts = np.cumsum([0, *rows[:-1]])
-
-    def features(batch: Batch) -> scipy.sparse.csr_matrix:
-        real = batch.ids >= 0  # a bag may have fewer values than slots
-        columns = (batch.ids + firsts)[real]
-        starts = np.cumsum([0, *real.sum(axis=1)])
-        ones = np.ones(len(columns), np.float32)
-        one_hot = scipy.sparse.csr_matrix((ones, columns, starts), shape=(len(real), sum(rows)))
-        return scipy.sparse.hstack([one_hot, numbers(batch, schema)], format="csr")
-
-    def fitted(strength: float) -> LogisticRegression:
-        model = LogisticRegression(C=strength, max_iter=200)
-        return model.fit(features(train), train.labels[:, task])
-
-    def score(model: LogisticRegression, batch: Batch) -> np.ndarray:
-        return model.decision_function(features(batch)).astype(np.float64)
-
-    def by_validation(model: LogisticRegression) -> float:
-        return auc(score(model, validation), validation.labels[:, task])
-
-    best = max((fitted(c) for c in STRENGTHS), key=by_validation)
-    return lambda batch: score(best, batch)
-
-
-MODELS = {"lightgbm": lightgbm, "logistic": logistic}
 
 if __name__ == "__main__":
     command.run(main)

@@ -14,7 +14,8 @@ from dtn_jax.shared_files import write_whole
 from . import kept
 from .content import FORMAT
 from .notes import footnotes
-from .text import Text, texts, title_of
+from .printed import Text
+from .text import other_texts, texts, title_of
 
 
 def write(path: pathlib.Path, tables: Sequence[Mapping], pictures: Mapping[str, list]) -> None:
@@ -52,7 +53,12 @@ def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
     parts = [f'<h2 id="{found["table"]}">{html.escape(title_of(found))}</h2>']
     for i, text in enumerate(texts(found)):
         title = f"<h3>{html.escape(text.title)}</h3>" if i else ""
-        parts.append(title + table(text.header, text.rows))
+        parts.append(title + printed(text))
+    if others := other_texts(found):
+        names = html.escape(", ".join(text.title for text in others))
+        parts.append(f"<details><summary>Other metrics: {names}</summary>")
+        parts += [f"<h3>{html.escape(text.title)}</h3>{printed(text)}" for text in others]
+        parts.append("</details>")
     parts += [
         f'<img alt="{html.escape(p.stem)}" src="{embedded(p.read_bytes())}">' for p in pictures
     ]
@@ -62,6 +68,12 @@ def section(found: Mapping, pictures: Sequence[pathlib.Path]) -> str:
     versions = ", ".join(f"{name} {' and '.join(v)}" for name, v in found["versions"].items())
     parts.append(f'<p class="note">{html.escape(versions)}</p>')
     return "\n".join(parts) + "\n"
+
+
+def printed(text: Text) -> str:
+    """A table with its own note."""
+    note = f'<p class="note">{formatted(text.note)}</p>' if text.note else ""
+    return table(text.header, text.rows) + note
 
 
 def settings_text(found: Mapping) -> Text:

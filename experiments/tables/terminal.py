@@ -9,15 +9,17 @@ import rich.box
 import rich.table
 import rich.text
 
+from .differences import difference_text, rival_text
 from .gap_text import LESS_OURS
 from .notes import footnotes
-from .text import SIZES, Text, difference_text, main_text, texts, title_of
+from .printed import Text
+from .text import SIZES, main_text, texts, title_of
 
 LETTERS = 3  # that a column takes beside its text
 
 
 def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
-    """The main table and that of differences, in as many parts as the width makes of each."""
+    """The main table and those of differences, in as many parts as the width makes of each."""
     if not found["rows"]:
         return
     if found["table"] == "divergence":
@@ -30,8 +32,12 @@ def tables(found: Mapping, width: int) -> Iterator[rich.table.Table]:
     title = f"{title_of(found)}: {found['dataset']}"
     wanted = [name for name in text.header if name.startswith("AUC ")] + list(SIZES)
     yield from parts_of(dataclasses.replace(text, title=title), wanted, width)
-    if compared := difference_text(found):
+    for compared in compared_texts(found):
         yield from parts_of(compared, compared.header[1:], width)
+
+
+def compared_texts(found: Mapping) -> list[Text]:
+    return [text for text in (difference_text(found), rival_text(found)) if text]
 
 
 def parts_of(text: Text, wanted: Sequence[str], width: int) -> Iterator[rich.table.Table]:
@@ -84,4 +90,6 @@ def as_rich(text: Text) -> rich.table.Table:
 
 
 def notes(found: Mapping) -> list[str]:
-    return [note.replace("`", "") for note in footnotes(found)]
+    """Those of the tables of differences, then those of the whole."""
+    own = [text.note for text in compared_texts(found) if text.note]
+    return [note.replace("`", "") for note in (*own, *footnotes(found))]

@@ -1,4 +1,8 @@
-"""A table's content as text: what stands in which cell of the printed tables."""
+"""A table's content as text: what stands in which cell of the printed tables.
+
+Printed are the metrics of PRINTED, and those that regressions alone have; the others are in the CSV
+file, and folded in report.html.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
 
-from .content import OPTIMAL, comparisons
-from .draws import own_spaces
+from .content import OPTIMAL
+from .differences import difference_text, rival_text
 from .gap_text import gap_texts
-from .numbers import difference, entropy, fine, mark, seconds, short, spread
-from .printed import Text
-from .protocol import OURS
+from .numbers import entropy, fine, mark, seconds, short, spread
+from .printed import Text, as_text, has, keys_of, shown, with_ours
 
-WITH_THE_SAME = "{ours} with the same experts ({ours} itself: with mlp)"  # of `interactions`
+PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # metrics of binary tasks
+
 SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of the main table
 CONSTANT = "a constant: test's base rate"  # a row of log losses
 TITLES = {
@@ -34,20 +38,25 @@ def title_of(found: Mapping) -> str:
     return f"{title}, shortened" if "shortened" in found else title
 
 
-def with_ours(text: str, found: Mapping) -> str:
-    """A text with the name of the entry that the table is about: {ours} and, in prose, {Ours}."""
-    ours = found.get("ours", OURS)
-    return text.format(ours=ours, Ours="DTN" if ours == OURS else ours)
-
-
 def texts(found: Mapping) -> list[Text]:
-    """The printed tables of a table: AUC and size, differences, what else was measured."""
+    """The printed tables of a table: AUC and size, differences, what else matters."""
     if not found["rows"]:
         return []
     if found["table"] == "divergence":
         return gap_texts(found, title_of(found))
-    others = [metric_text(found, metric) for metric in METRICS if metric != "auc"]
-    return [t for t in (main_text(found), difference_text(found), share_text(found), *others) if t]
+    made = [main_text(found), difference_text(found), rival_text(found), share_text(found)]
+    made += [metric_text(found, name) for name in METRICS if name != "auc" and printed(name)]
+    return [text for text in made if text]
+
+
+def other_texts(found: Mapping) -> list[Text]:
+    """A table for each metric that is not printed."""
+    made = [metric_text(found, name) for name in METRICS if not printed(name)]
+    return [text for text in made if text]
+
+
+def printed(metric: str) -> bool:
+    return metric in PRINTED or "binary" not in METRICS[metric].kinds
 
 
 def main_text(found: Mapping) -> Text:
@@ -67,12 +76,27 @@ def main_text(found: Mapping) -> Text:
     columns |= published_columns(rows, found["published"])
     made = as_text(f"{title_of(found)}, {found['dataset']}", rows, columns, found["seeds"])
     empty = ("",) * (len(columns) - len(keys) - 1)
-    references = []
-    for name, reference in found["references"].items():
-        aucs = (reference["test"].get(key) for key in keys)
-        aucs = ("" if auc is None else f"{auc:.4f}" for auc in aucs)
-        references.append((f"{name} ({reference['version']})", "", *aucs, *empty))
+    references = [
+        (name, "", *values, *empty) for name, *values in reference_rows(found, keys, "auc")
+    ]
     return dataclasses.replace(made, rows=(*made.rows, *references), outside=len(references))
+
+
+def reference_rows(found: Mapping, keys: Sequence[str], metric: str) -> list[tuple[str, ...]]:
+    """The models from outside that have a metric, each with its values by task@space."""
+    rows = []
+    for name, reference in found["references"].items():
+        values = [measured(reference, key).get(metric) for key in keys]
+        if any(value is not None for value in values):
+            cells = ("" if value is None else f"{value:.4f}" for value in values)
+            rows.append((f"{name} ({reference['version']})", *cells))
+    return rows
+
+
+def measured(reference: Mapping, key: str) -> Mapping[str, float]:
+    """The metrics of a model from outside; what is only known by its AUC has that alone."""
+    known = reference["test"].get(key) or {}
+    return known if isinstance(known, Mapping) else {"auc": known}
 
 
 def published_text(found: Mapping) -> Text | None:
@@ -85,25 +109,6 @@ def published_text(found: Mapping) -> Text | None:
     header = tuple(name.replace("published: ", "") for name in made.header)
     known = tuple(row for row in made.rows if any(row[1:]))
     return dataclasses.replace(made, header=header, rows=known, caption="")
-
-
-def difference_text(found: Mapping) -> Text | None:
-    """Differences from what each row is tested against; None where nothing is tested."""
-    rows = [r for r in found["rows"] if comparisons(r)]
-    keys = [k for k in own_spaces(keys_of(found)) if any(k in r["comparison"] for r in rows)]
-    columns = {key: [difference(r["comparison"].get(key)) for r in rows] for key in keys}
-    if not rows:
-        return None
-    title = f"AUC less that of {opponent(found)}: difference × 1000, 95 % interval, Holm's p"
-    return dataclasses.replace(as_text(title, rows, columns), caption="")
-
-
-def opponent(found: Mapping) -> str:
-    """What rows are tested against."""
-    if found["table"] == "divergence":
-        return with_ours("{ours} at the same level", found)
-    against = {r["against"] for r in found["rows"]}
-    return against.pop() if len(against) == 1 else with_ours(WITH_THE_SAME, found)
 
 
 def share_text(found: Mapping) -> Text | None:
@@ -130,38 +135,12 @@ def metric_text(found: Mapping, metric: str) -> Text | None:
     if not keys:
         return None
     made = as_text(METRICS[metric].title, rows, columns)
-    if metric != "logloss":
-        return made
-    known = (found["rates"].get(key) for key in keys)
-    constant = (CONSTANT, *("" if rate is None else f"{entropy(rate):.4f}" for rate in known))
-    return dataclasses.replace(made, rows=(*made.rows, constant), outside=1)
-
-
-def as_text(
-    title: str, rows: Sequence[Mapping], columns: Mapping[str, Sequence[str]], seeds: int = 0
-) -> Text:
-    """Rows are named, with their number of seeds where it is below `seeds`."""
-    names = [
-        f"`{r['name']}`"
-        + (f" ({len(r['seeds'])} of {seeds} seeds)" if len(r["seeds"]) < seeds else "")
-        for r in rows
-    ]
-    return Text(title, ("", *columns), tuple(zip(names, *columns.values(), strict=True)))
-
-
-def shown(found: Mapping) -> list[Mapping]:
-    """The rows without those that are other names of a row that is shown."""
-    names = {r["name"] for r in found["rows"]}
-    return [r for r in found["rows"] if r["same_as"] not in names]
-
-
-def keys_of(found: Mapping) -> list[str]:
-    """The task@space of the table, in order."""
-    return list(found["rows"][0]["metrics"]) if found["rows"] else []
-
-
-def has(rows: Sequence[Mapping], key: str, metric: str) -> bool:
-    return any(v is not None for r in rows for v in r["metrics"][key].get(metric, ()))
+    outside = reference_rows(found, keys, metric)
+    if metric == "logloss":
+        known = (found["rates"].get(key) for key in keys)
+        constant = ("" if rate is None else f"{entropy(rate):.4f}" for rate in known)
+        outside.append((CONSTANT, *constant))
+    return dataclasses.replace(made, rows=(*made.rows, *outside), outside=len(outside))
 
 
 def metric_column(rows: Sequence[Mapping], key: str, metric: str) -> list[str]:

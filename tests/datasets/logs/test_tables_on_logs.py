@@ -9,7 +9,7 @@ import shop_log
 
 from dtn_jax.errors import UserError
 from experiments import paper_tables
-from experiments.tables import cells, draws, references, tuning
+from experiments.tables import cells, draws, reference_models, references, tuning
 from experiments.tables.entries import TABLES
 
 PROTOCOL = """
@@ -136,7 +136,7 @@ def test_one_of_dataset_protocol_and_config():
 
 
 def test_logistic_regression_reads_bags_numbers_and_vectors(shop, monkeypatch):
-    monkeypatch.setattr(references, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(reference_models, "STRENGTHS", (0.1,))
     source = ["--dataset=logs", f"--options=schema={shop[1] / 'shop.yaml'}"]
     references.main([*source, "--model=logistic", f"--data_dir={shop[1] / 'data'}"])
     file = references.file_of(shop[0])

@@ -84,8 +84,15 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
     """
     entries = [e for own in tables.values() for e in own if not wanted or e.name in wanted]
     full = as_large(work.data, work.protocol.full_size)
-    shared, rows, run, large = None, [], None, []
+    shared, rows, large = None, [], []
+    measured: dict[str, tuple[RunCost, Run]] = {}  # of the entries of `overall`
     for entry, runs, config in asked(work, entries):
+        if entry.settings:  # a variant of one that was measured
+            if entry.tuned_as in measured:
+                cost, run = measured[entry.tuned_as]
+                share = work.size(entry).flops_per_example / run.size.flops_per_example
+                rows.append(row(entry.name, runs, scaled(cost, share), shared, run))
+            continue
         screen.say(f"measuring {entry.name}", style="dim")
         try:
             cost, run, scores = measure_run(config, work.data, full, work.runs)
@@ -94,6 +101,7 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
             large.append(entry.name)
             continue
         shared = shared or measure_set(run, work.data, scores, work.runs)
+        measured[entry.tuned_as] = cost, run
         rows.append(row(entry.name, runs, cost, shared, run))
         jax.clear_caches()
     if not rows:
@@ -105,6 +113,11 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
     write_whole(work.folder / NAME, found)
     show(rows, told)
     return found
+
+
+def scaled(cost: RunCost, share: float) -> RunCost:
+    """The cost of a run whose model has this share of the FLOPs of one that was measured."""
+    return dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
 
 
 def asked(work: Work, entries: Sequence[Entry]):
@@ -200,6 +213,8 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
         f"test and their metrics hold another {size(test * held_a_row(run))}.",
         "On a CPU a part takes the time of the clock, or that of one busy core where this is less: "
         "what other work took from it is not counted.",
+        "A row that varies an entry of `overall` is not measured: its steps cost what that one's "
+        "do, by FLOPs.",
         "Assumed: one run after another, reading and training added up though they overlap, every "
         "run compiles, none stops early, and nothing is done yet.",
         f"Measured on {device}, jax {jax.__version__}, {datetime.date.today().isoformat()}.",

@@ -31,7 +31,7 @@ def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeyp
         monkeypatch.setattr(module, "SECONDS", 0.01)
     monkeypatch.setattr(set_cost, "JUDGED", 2_000)
     monkeypatch.setattr(cells, "train", None)
-    protocol = dataclasses.replace(TINY, full_size=FULL)
+    protocol = dataclasses.replace(TINY, full_size=FULL, finalists=3)
     monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
     given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
     paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
@@ -89,12 +89,12 @@ def test_each_run_is_counted_once(work):
     tables = {t: TABLES[t](TINY, work.data.schema, work.size) for t in ("overall", "sensitivity")}
     entries = [e for own in tables.values() for e in own]
     found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
-    assert found == {"dtn": "1 + 9 + 2", "shared_bottom": "1 + 9 + 2"}  # 4 is what ours has
+    assert found == {"dtn": "1 + 0 + 2", "shared_bottom": "1 + 0 + 2"}  # 4 is what ours has
     varied = dataclasses.replace(TINY, sensitivity={"model.embedding_dim": (4, 8)})
     work.protocol = varied
     entries = TABLES["sensitivity"](varied, work.data.schema, work.size)[-1:]
     found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
-    assert found == {"dtn": "1 + 9 + 0", "embedding_dim = 8": "0 + 0 + 2"}
+    assert found == {"dtn": "1 + 0 + 0", "embedding_dim = 8": "0 + 0 + 2"}
 
 
 def test_what_is_not_tuned_has_final_runs_alone(work):

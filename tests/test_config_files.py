@@ -8,6 +8,8 @@ from refused_configs import refused
 
 from configs import adult
 from dtn_jax import config as options
+from dtn_jax.config import base_config, variant
+from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
 
 in_the_repository = refused_configs.in_the_repository
@@ -154,3 +156,29 @@ def test_an_unknown_part_of_the_argument_is_answered_with_the_choices():
 
 def test_two_architectures_are_one_too_many():
     assert "got dtn and mmoe" in refused(options.load_config, "configs/adult.py:dtn,mmoe")
+
+
+TUNED = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model.dropout": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("argument", "dropout"),
+    [
+        ("dtn", 0.3),
+        ("mmoe", 0.1),
+        ("ple", 0.0),  # never tuned
+        ("dtn,untuned", 0.0),
+        ("untuned,mmoe", 0.0),
+        ("dtn,model.dropout=0.2", 0.2),
+        ("model.dropout=0.2,dtn", 0.2),
+    ],
+)
+def test_an_architecture_has_the_settings_that_it_was_tuned_to(argument, dropout):
+    config = variant(base_config(), argument, tuned=TUNED)
+    assert config.model.dropout == dropout
+
+
+def test_what_was_never_tuned_cannot_be_untuned():
+    with pytest.raises(UserError, match="unknown part of the config's argument 'untuned'"):
+        variant(base_config(), "dtn,untuned")
+    assert variant(base_config(), "dtn,untuned", tuned=TUNED).model.experts != "gdcn"

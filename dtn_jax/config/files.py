@@ -19,6 +19,7 @@ from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets
 
 SHIPPED = shipped.folder("configs")
+UNTUNED = "untuned"  # a part of an argument
 
 
 def load_config(spec: str) -> ConfigDict:
@@ -92,6 +93,7 @@ def variant(
     argument: str,
     *,
     flags: Mapping[str, Callable[[ConfigDict], None]] = {},
+    tuned: Mapping[str, Mapping[str, object]] = {},
 ) -> ConfigDict:
     """Applies a config file's argument, 'dtn,quick,seed=3': architecture, flags, key=value.
 
@@ -99,6 +101,8 @@ def variant(
       config: the data set's config, edited in place.
       argument: comma-separated, commas inside brackets aside.
       flags: edits by name.
+      tuned: {architecture: {key: the value that it was tuned to}}. Those of the architecture are
+        set before all else, unless the argument has the part 'untuned'.
 
     Raises:
       UserError: an unknown part or key, a value of another type, or several architectures.
@@ -111,13 +115,18 @@ def variant(
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
     config.model.architecture = named[0] if named else config.model.architecture
+    if UNTUNED not in parts:
+        for key, own in tuned.get(config.model.architecture, {}).items():
+            override(config, key, str(own))
+    known = [*ARCHITECTURES, *flags, *([UNTUNED] if tuned else []), "key=value"]
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:
             override(config, key.strip(), value)
         elif part not in named:
-            choose("part of the config's argument", part, [*ARCHITECTURES, *flags, "key=value"])
-            flags[part](config)
+            choose("part of the config's argument", part, known)
+            if part in flags:
+                flags[part](config)
     return config
 
 

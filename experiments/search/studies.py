@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
+from dtn_jax.train import AfterValidation
 from dtn_jax.workdir import in_use
 
 from . import trial_storage
@@ -27,7 +28,6 @@ from .trials import (
     SETTINGS,
     TWIN,
     age,
-    all_tried,
     at,
     drawn,
     forgotten,
@@ -38,6 +38,7 @@ from .trials import (
 )
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+BEGUN = (*DONE, TrialState.RUNNING)
 BEGINNING = 20  # seconds in which a worker that has a trial enters its folder
 HOPELESS = 3  # errors before the first success: the sweep ends
 
@@ -87,7 +88,7 @@ class Study:
 
     def begun(self) -> int:
         """Trials that are done or being done."""
-        return sum(t.state in (*DONE, TrialState.RUNNING) for t in self.trials())
+        return sum(t.state in BEGUN for t in self.trials())
 
     def errors(self) -> list[str]:
         """Why trials could not be done."""
@@ -205,7 +206,7 @@ class Study:
             raise Twin
         others = [t for t in trials if TWIN not in t.user_attrs and t.number != trial.number]
         older = [t for t in others if t.number < trial.number]
-        begun = [t for t in older if t.state in (*DONE, TrialState.RUNNING)]
+        begun = [t for t in older if t.state in BEGUN]
         waiting = [t for t in others if t.state == TrialState.WAITING]
         same = [t for t in (*begun, *waiting) if t.user_attrs.get(SETTINGS) == text]
         if same or len(begun) + len(waiting) >= self.budget.trials:
@@ -224,19 +225,16 @@ class Study:
                 return trials
             time.sleep(0.1)
 
-    def after_validation(
-        self, trial: optuna.Trial
-    ) -> Callable[[int, Mapping[str, float | None]], None]:
+    def after_validation(self, trial: optuna.Trial) -> AfterValidation:
         """Reports each validation to the pruner, and ends the trial when that says so."""
 
         def report(number: int, found: Mapping[str, float | None]) -> None:
             if found[self.objective] is None:
                 return
             trial.report(found[self.objective], number)
-            if self.spent():
-                raise optuna.TrialPruned(f"the budget is spent, at validation {number}")
-            if trial.should_prune():
-                raise optuna.TrialPruned(f"behind the others at validation {number}")
+            if (spent := self.spent()) or trial.should_prune():
+                why = "the budget is spent" if spent else "behind the others"
+                raise optuna.TrialPruned(f"{why} at validation {number}")
 
         return report
 
@@ -245,10 +243,6 @@ class Study:
         if not self.budget.grid:  # each of its draws is another
             done = drawn(self.optuna.get_trials(deepcopy=False))
             self.optuna.sampler = make_sampler(self.budget, done, anew)
-
-    def exhausted(self) -> bool:
-        """Whether every point of a space of choices and whole numbers has been tried."""
-        return all_tried(self.trials())
 
     def best(self) -> optuna.trial.FrozenTrial | None:
         """Of the trials within the budget; an earlier call may have had a larger one."""

@@ -21,7 +21,7 @@ from dtn_jax.workdir import Busy, Unusable, found
 from . import sweep_report, trial_storage
 from .search_space import Space, settings_of
 from .studies import Study
-from .trials import ERROR, at
+from .trials import ERROR, all_tried, at
 
 OBJECTIVE = "train.select (the objective)"
 SEARCHED = 200  # draws in a row of settings already tried: hardly any others are left
@@ -59,7 +59,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
     twins, told = 0, False  # twins: in a row
     with sweep_report.live(study) as show:
         while True:
-            searched = twins >= SEARCHED or (twins and study.exhausted())
+            searched = twins >= SEARCHED or (twins and all_tried(study.trials()))
             if study.wants_more(folder, new=not searched):
                 study.draw_anew(twins >= STUBBORN)
                 twins = 0 if study.run_one(objective) else twins + 1
@@ -76,7 +76,7 @@ def work(study: Study, config: ConfigDict, space: Space, folder: pathlib.Path) -
             else:
                 break
     if twins:
-        why = "the space has no" if study.exhausted() else f"{twins} draws found no"
+        why = "the space has no" if all_tried(study.trials()) else f"{twins} draws found no"
         screen.say((study.name, "bold"), f": {why} further settings to try.")
     if study.budget.pruner != "none" and not study.reports():
         screen.say(

@@ -30,6 +30,7 @@ PROTOCOL = Protocol(
         "data.batch_size": 512,
         "train.epochs": 3,
         "optim.schedule": "cosine",
+        "model.embedding_dim": 8,
         "model.mlp.hidden": (256,),
         "model.masknet.mask_hidden": 128,
         "model.masknet.block_dim": 64,

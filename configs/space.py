@@ -13,10 +13,10 @@ def sweep(trial) -> dict[str, object]:
     logarithmic = {
         "optim.learning_rate": (1e-4, 1e-1),
         "optim.table_learning_rate": (1e-4, 3e-1),
-        "optim.table_init": (3e-3, 3.0),
-        "optim.table_l2": (1e-8, 1e-3),
+        "optim.table_init": (1e-3, 3.0),
+        "optim.table_l2": (1e-8, 1e-2),
     }
-    linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.5)}
+    linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.6)}
     found = {key: trial.suggest_float(key, *ends, log=True) for key, ends in logarithmic.items()}
     found |= {key: trial.suggest_float(key, *ends) for key, ends in linear.items()}
     if found["optim.table_l2"] < NO_L2:

@@ -86,6 +86,7 @@ PAGES = {
             "datasets.ali_ccp.builder",
             "datasets.kuairand.builder",
             "datasets.public.aliexpress",
+            "datasets.public.kuairand_histories",
             "datasets.public.kuairand_pure",
             "datasets.public.movielens",
             "datasets.synthetic.builder",

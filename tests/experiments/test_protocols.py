@@ -63,7 +63,9 @@ def write(tmp_path):
     return written
 
 
-@pytest.mark.parametrize("name", ["adult", "census_income", "kuairand", "synthetic"])
+@pytest.mark.parametrize(
+    "name", ["adult", "census_income", "kuairand", "kuairand_histories", "synthetic"]
+)
 def test_the_shipped_protocols(name):
     protocol = load(shipped()[name])
     assert configured(protocol).data.dataset == name

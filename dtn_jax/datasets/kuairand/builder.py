@@ -16,7 +16,6 @@ from typing import ClassVar
 import polars as pl
 
 from dtn_jax.datasets.kuairand.files import (
-    HOME,
     LABELS,
     SOURCES,
     as_day,
@@ -24,7 +23,7 @@ from dtn_jax.datasets.kuairand.files import (
     check_labels,
     collect,
     first_row,
-    locate,
+    raw_logs,
     read,
 )
 from dtn_jax.datasets.preparation.blocks import Layout
@@ -72,12 +71,7 @@ class KuaiRand(BlockBuilder):
         return Layout(lanes=32, block_rows=128)
 
     def raw_files(self):
-        if not self.manual_dir:
-            raise UserError(
-                f"kuairand is not downloaded: get it from {HOME} and give data.manual_dir (or "
-                "$DTN_MANUAL_DIR), a folder whose folder kuairand holds log_standard*.csv"
-            )
-        return locate(self.manual_dir / "kuairand")
+        return raw_logs(self.manual_dir)
 
     @functools.cached_property
     def absent(self) -> dict[str, str]:

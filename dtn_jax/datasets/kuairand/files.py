@@ -43,6 +43,17 @@ def locate(folder: pathlib.Path) -> list[pathlib.Path]:
     raise UserError(f"{folder} holds neither log_standard*.csv nor *.parquet; see {HOME}")
 
 
+def raw_logs(manual_dir: pathlib.Path | None) -> list[pathlib.Path]:
+    """The log's files in the user's folder of raw files; raises UserError that says how to get
+    them."""
+    if not manual_dir:
+        raise UserError(
+            f"kuairand is not downloaded: get it from {HOME} and give data.manual_dir (or "
+            "$DTN_MANUAL_DIR), a folder whose folder kuairand holds log_standard*.csv"
+        )
+    return locate(manual_dir / "kuairand")
+
+
 def as_day(dates: pl.Expr) -> pl.Expr:
     """Whole numbers such as 20220408 to dates; null where there is no such day."""
     day = pl.when(dates.is_between(1000_00_00, 9999_99_99)).then(dates)  # else 2022048 would be one

@@ -16,6 +16,7 @@ from dtn_jax.datasets.preparation import progress
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.prepared import Prepared, read
 from dtn_jax.datasets.public.aliexpress import AliExpress
+from dtn_jax.datasets.public.kuairand_histories import KuaiRandHistories
 from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens
 from dtn_jax.datasets.public.public_logs import PublicLogs
@@ -30,6 +31,7 @@ DATASETS = {
     "aliexpress": AliExpress,
     "census_income": CensusIncome,
     "kuairand": KuaiRand,
+    "kuairand_histories": KuaiRandHistories,
     "kuairand_pure": KuaiRandPure,
     "logs": Logs,
     "movielens": MovieLens,
@@ -148,7 +150,7 @@ def check_raw(prepared: Prepared, builder: BlockBuilder | PublicLogs, given: boo
             continue
         raise UserError(
             f"{prepared.folder} was prepared from other raw files than those in "
-            f"{builder.manual_dir / name}: {change}. Delete it to prepare the data set again, or "
+            f"{builder.manual_dir}: {change}. Delete it to prepare the data set again, or "
             "give another data.data_dir"
         )
 

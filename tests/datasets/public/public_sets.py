@@ -31,12 +31,12 @@ def groups(prepared, split):
 
 
 def column(prepared, split, field):
-    """The ids of a field with one value a row, or all slots of a bag: int32 `[B]` or `[B, S]`."""
+    """The ids of a field with one value a row, or all slots: int32 `[B]` or `[B, S]`."""
     start = 0
     for found in prepared.schema.fields:
         if found.name == field:
             ids = SplitReader(prepared, split).everything().ids[:, start : start + found.slots]
-            return ids if found.kind == "bag" else ids[:, 0]
+            return ids if found.kind in ("bag", "sequence") else ids[:, 0]
         start += found.slots
     raise AssertionError(field)
 

@@ -25,7 +25,7 @@ def test_every_schema_file_says_where_its_set_is_from(path):
 
 def test_every_schema_file_is_of_a_set():
     sets = {n: b for n, b in catalog.DATASETS.items() if issubclass(b, public_logs.PublicLogs)}
-    assert sets.keys() == {"aliexpress", "kuairand_pure", "movielens"}
+    assert sets.keys() == {"aliexpress", "kuairand_histories", "kuairand_pure", "movielens"}
     found = set()
     for name, builder in sets.items():
         (option,) = builder.OPTIONS.items() if builder.OPTIONS else (("", None),)

@@ -1,0 +1,34 @@
+"""KuaiRand's standard log with histories; kuairand_histories.yaml says how.
+
+Reads the raw files of the data set `kuairand`, from the same folder, but for those of later days.
+Rows, labels, days of the splits and the other fields are those of that set, where its days begin on
+8 April 2022, as in all versions of KuaiRand: so results on both differ by histories alone.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from dtn_jax.datasets.kuairand.files import raw_logs
+from dtn_jax.datasets.public.public_logs import PublicLogs
+
+LATER = "_4_22_to_5_08_"  # in the names of published files of which `kuairand` skips all rows
+
+
+class KuaiRandHistories(PublicLogs):
+    """KuaiRand: the fields and tasks of `kuairand`, and the user's last 50 clicks and long views.
+
+    Histories list what is strictly earlier by `time_ms`, which the files must have, with all
+    columns of `kuairand`.
+    """
+
+    name = "kuairand_histories"
+
+    def raw_files(self) -> dict[str, pathlib.Path]:
+        """The raw files of the days that are read, by name.
+
+        Raises:
+          UserError: there are none; it says where to get them.
+        """
+        logs = raw_logs(self.manual_dir)
+        return {path.name: path for path in logs if LATER not in path.name}

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from dtn_jax.analysis.rank import spearman
 
@@ -22,20 +25,20 @@ class Spread:
     """A number by seed.
 
     Attributes:
-      values: those of the seeds in which it is defined.
-      mean: None where it is defined in none.
+      values: None in a seed in which it is not defined.
+      mean: of the others; None where it is defined in none.
       deviation: the sample standard deviation; None of fewer than two.
     """
 
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     mean: float | None
     deviation: float | None
 
 
 def spread(values: Sequence[float | None]) -> Spread:
-    known = tuple(v for v in values if v is not None)
+    known = [v for v in values if v is not None]
     return Spread(
-        known,
+        tuple(values),
         statistics.mean(known) if known else None,
         statistics.stdev(known) if len(known) > 1 else None,
     )
@@ -102,8 +105,9 @@ def divergences(found: Sequence[Found], method: str) -> Iterator[Divergence]:
 
 def between_seeds(by_seed: Sequence[Mapping], key: str) -> float | None:
     """The mean divergence of one key's importances between two seeds."""
-    means = [[one["mean"] for one in by_key[key].values()] for by_key in by_seed]
-    return spread([float(1 - spearman(a, b)) for a, b in itertools.combinations(means, 2)]).mean
+    means = np.array([[o["mean"] for o in by_key[key].values()] for by_key in by_seed], float)
+    found = [float(1 - spearman(a, b)) for a, b in itertools.combinations(means, 2)]
+    return spread([value if math.isfinite(value) else None for value in found]).mean
 
 
 def agree(
@@ -113,6 +117,17 @@ def agree(
     if len(value) < 2 or None in (*value, *low, *high):
         return None
     return max(low) <= min(value) and max(value) <= min(high)
+
+
+def truths(found: Sequence[Found]) -> dict[tuple[str, str], float | None]:
+    """{two keys: the divergence of the Bayes-optimal score}, the same for all seeds' rows."""
+    known = found[0]["truth"].get("divergence", {"keys": []})
+    keys = known["keys"]
+    return {
+        (left, right): known["value"][i][j]
+        for i, left in enumerate(keys)
+        for j, right in enumerate(keys)
+    }
 
 
 def kinds(use: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -131,8 +146,8 @@ def kinds(use: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]
 
 def counts(use: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, int]]:
     """How many experts a kind has, of each gate, in the order of `kinds`."""
-    ones = {gate: dict.fromkeys(weights, 1) for gate, weights in use.items()}
-    return {gate: {k: int(n) for k, n in own.items()} for gate, own in kinds(ones).items()}
+    ones = {gate: dict.fromkeys(weights, 1.0) for gate, weights in use.items()}
+    return {gate: {k: round(n) for k, n in own.items()} for gate, own in kinds(ones).items()}
 
 
 def gate_weights(found: Sequence[Found]) -> dict[str, dict[str, Spread]]:

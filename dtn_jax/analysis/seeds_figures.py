@@ -82,7 +82,7 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
     """A panel a method, pairs of tasks down: each seed with its interval, noise, and the truth."""
     every = {method: list(over_seeds.divergences(found, method)) for method in methods}
     names = [", ".join(one.keys) for one in next(iter(every.values()))]
-    known = found[0]["truth"].get("divergence")
+    known = over_seeds.truths(found)
     figure = Figure(
         figsize=(1.8 + 2.8 * len(every), 1.6 + max(LINE, 0.14 * len(found)) * len(names)),
         layout="constrained",
@@ -91,12 +91,11 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
     for axes, (method, ones) in zip(panels, every.items()):
         for y, one in enumerate(ones):
             per_seed(axes, y, one.value.values, one.low, one.high)
-            axes.plot([np.mean(one.noise)], [y], "|", color="#555555", ms=15, mew=1.5)
-            if None not in one.seeds:
-                axes.plot([np.mean(one.seeds)], [y], "|", color=COLOURS[1], ms=15, mew=1.5)
-            if known and method == "permutation":
-                left, right = (known["keys"].index(key) for key in one.keys)
-                axes.plot([known["value"][left][right]], [y], "D", color=COLOURS[2], ms=6)
+            for alone, ink in ((one.noise, "#555555"), (one.seeds, COLOURS[1])):
+                if None not in alone:
+                    axes.plot([np.mean(alone)], [y], "|", color=ink, ms=15, mew=1.5)
+            if one.keys in known and method == "permutation":
+                axes.plot([known[one.keys]], [y], "D", color=COLOURS[2], ms=6)
         axes.set_xlim(left=0)
         named(axes, names)
         clean(axes, f"by {method}")
@@ -150,8 +149,10 @@ def conflict(found: Sequence[Found]) -> Figure:
     for y, name in enumerate(names):
         ones = [one["conflict"][name] for one in found]
         mean = [one["mean"] for one in ones]
-        half = [one["half"] or 0.0 for one in ones]
-        low, high = ([m + side * h for m, h in zip(mean, half)] for side in (-1, 1))
+        low, high = (
+            [o["mean"] + side * (o["half"] or 0.0) if o["mean"] is not None else None for o in ones]
+            for side in (-1, 1)
+        )
         per_seed(axes, y, mean, low, high)
     axes.axvline(0, color="#888888", lw=1)
     named(axes, names)
@@ -163,17 +164,17 @@ def conflict(found: Sequence[Found]) -> Figure:
 
 def per_seed(
     axes: Axes,
-    y: float,
-    values: Sequence[float],
+    y: int,
+    values: Sequence[float | None],
     low: Sequence[float | None],
     high: Sequence[float | None],
 ) -> None:
     """A point a seed, each on a line of its own around `y`, with its interval."""
     for s, value in enumerate(values):
         place = y + STEP * (s - (len(values) - 1) / 2)
-        if s < len(low) and None not in (low[s], high[s]):
+        if None not in (value, low[s], high[s]):
             axes.plot([low[s], high[s]], [place, place], color=COLOURS[0], lw=1.1)
-        axes.plot([value], [place], color=COLOURS[0], **POINT)
+            axes.plot([value], [place], color=COLOURS[0], **POINT)
 
 
 def named(axes: Axes, names: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ def divergence(found: Sequence[Found]) -> Iterator[str]:
         "intervals of all." + markdown.KNOWN * bool(found[0]["truth"]) + markdown.another(methods)
     )
     for method in methods:
-        known = truths(found) if method == "permutation" else {}
+        known = over_seeds.truths(found) if method == "permutation" else {}
         own = own_spaces(methods[method]["divergence"]["keys"])
         every = [
             one
@@ -97,23 +97,12 @@ def line(one: Divergence) -> list[str]:
     return [
         ", ".join(one.keys),
         plus(one.value, 3),
-        ", ".join(f"{v:.2f}" for v in one.value.values),
+        ", ".join("n/d" if v is None else f"{v:.2f}" for v in one.value.values),
         ends,
         ", ".join(map(decimals, one.noise)),
         ", ".join(map(decimals, one.seeds)),
         {None: "n/d", True: "yes", False: "**no**"}[one.agree],
     ]
-
-
-def truths(found: Sequence[Found]) -> dict[tuple[str, str], float | None]:
-    """{two keys: the divergence of the Bayes-optimal score}, the same for all seeds' rows."""
-    known = found[0]["truth"].get("divergence", {"keys": []})
-    keys = known["keys"]
-    return {
-        (left, right): known["value"][i][j]
-        for i, left in enumerate(keys)
-        for j, right in enumerate(keys)
-    }
 
 
 def truth(found: Sequence[Found]) -> Iterator[str]:
@@ -163,7 +152,7 @@ def relation_rows(found: Sequence[Found]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for gate, sums in own.items():
         even = spread([one["gates"]["evenness"][gate] for one in found])
-        texts = [plus(even, 3) if even.values else ""]
+        texts = ["" if even.mean is None else plus(even, 3)]
         rows.append([gate, *(percent(sums[k]) if k in sums else "" for k in kinds), *texts])
         if gate in scaled:
             sums = scaled[gate]
@@ -201,7 +190,7 @@ def conflict(found: Sequence[Found]) -> Iterator[str]:
     for tasks in found[0]["conflict"]:
         ones = [one["conflict"][tasks] for one in found]
         cosine, half = spread([o["mean"] for o in ones]), spread([o["half"] for o in ones])
-        values = ", ".join(f"{v:.3f}" for v in cosine.values)
+        values = ", ".join(map(decimals, cosine.values))
         rows.append([tasks, plus(cosine, 3), values, decimals(half.mean)])
     yield table(["tasks", "cosine", "seeds", "rows"], rows, cell=prose)
 

@@ -81,7 +81,8 @@ def how(name: str, found: Sequence[Mapping]) -> str:
     """The commands and versions behind a section."""
     first = found[0]
     if "seed" in first:
-        explained = f"{COMMAND} --datasets={name} --seeds={len(found)} --workdir=runs/paper"
+        last = found[-1]["seed"]
+        explained = f"{COMMAND} --datasets={name} --seeds={last} --workdir=runs/paper"
         steps = ", ".join(f"{one['step']:,}" for one in found)
         states = (
             f"the best states of seeds {', '.join(str(o['seed']) for o in found)} (step {steps})"

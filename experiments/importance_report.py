@@ -83,10 +83,10 @@ def of_tables(name: str, work: Work, seeds: int) -> tuple[list[dict], pathlib.Pa
         )
     if lacking:
         screen.say(finished.told(lacking))
-    made = []
+    made, trained_by = [], table_command(name, ours.name, max(runs))
     for seed, run in runs.items():
         found = explained_once(run, work.places, f"{name}, {ours.name}, seed {seed}")
-        made.append({"seed": seed, **found, "trained_by": table_command(name, ours.name, seeds)})
+        made.append({"seed": seed, **found, "trained_by": trained_by})
     return made, runs[min(runs)] / FOLDER
 
 

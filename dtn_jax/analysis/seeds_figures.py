@@ -16,10 +16,11 @@ from dtn_jax.analysis.gate_figures import INKS
 from dtn_jax.analysis.gate_use import relation
 from dtn_jax.analysis.importance import METHODS, Z
 from dtn_jax.analysis.over_seeds import Found
-from dtn_jax.analysis.tables import ranked, titles_of
+from dtn_jax.analysis.tables import own_spaces, ranked, titles_of
 from dtn_jax.report.plots import COLOURS, clean
 
 MOST = 20  # fields
+PAIRS = 15  # of keys; of more, those in the spaces of the losses are drawn alone
 POINT = {"marker": "o", "ms": 4.5, "mfc": "white", "mew": 1.1, "ls": "none", "zorder": 3}
 STEP = 0.18  # between the seeds of a line, in lines
 LINE = 0.29  # inches of a line
@@ -81,6 +82,11 @@ def importance(found: Sequence[Found], method: str) -> Figure:
 def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
     """A panel a method, pairs of tasks down: each seed with its interval, noise, and the truth."""
     every = {method: list(over_seeds.divergences(found, method)) for method in methods}
+    below = "1 − rank correlation of two tasks' importances; each seed with its 95 % interval"
+    if len(next(iter(every.values()))) > PAIRS:
+        own = own_spaces(found[0]["methods"][methods[0]]["divergence"]["keys"])
+        every = {m: [one for one in ones if {*one.keys} <= {*own}] for m, ones in every.items()}
+        below += "; each task in the space of its loss"
     names = [", ".join(one.keys) for one in next(iter(every.values()))]
     known = over_seeds.truths(found)
     figure = Figure(
@@ -106,7 +112,6 @@ def divergence(found: Sequence[Found], methods: Sequence[str]) -> Figure:
     ]
     if known:
         marks.append(Line2D([], [], ls="none", marker="D", color=COLOURS[2], label="known"))
-    below = "1 − rank correlation of two tasks' importances; each seed with its 95 % interval"
     header(figure, "Divergence between tasks", below)
     figure.legend(handles=marks, loc="outside lower right", ncols=4, frameon=False, fontsize=9)
     return figure

@@ -144,6 +144,19 @@ def test_a_picture_of_divergence_has_intervals_noise_and_truth():
     assert xs(gradient, COLOURS[2]) == []
 
 
+def test_of_many_pairs_a_picture_has_those_in_the_spaces_of_the_losses(monkeypatch):
+    keys = ["click@all", "click@cart"]  # one task
+    one = found(1)
+    for own in one["methods"].values():
+        own["divergence"]["keys"] = keys
+        own["importance"] = dict(zip(keys, own["importance"].values()))
+    (axes,) = seeds_figures.divergence([one, one], ["permutation"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["click@all, click@cart"]
+    monkeypatch.setattr(seeds_figures, "PAIRS", 0)
+    (axes,) = seeds_figures.divergence([one, one], ["permutation"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == []
+
+
 def test_a_picture_of_gates_has_equal_weights_of_the_number_of_experts():
     own, others = seeds_figures.gates(SEEDS).axes
     assert xs(others, "black") == [[66.666667] * 2, [33.333333] * 2]

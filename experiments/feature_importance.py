@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import rich.progress
+from ml_collections import ConfigDict
 
 from dtn_jax.analysis import markdown, tables, written
 from dtn_jax.analysis.explain import Settings, explain
@@ -66,16 +67,33 @@ def main(arguments: Sequence[str]) -> None:
     folders.check(known.workdir, "workdir")
     workdir = full_path(known.workdir)
     folders.check(str(workdir / FOLDER), "the folder")
-    config = read_config(workdir, base_config(), known.plugins)
+    config = config_of(
+        workdir, known.plugins, known.data_dir, known.manual_dir, check_memory=not known.force
+    )
+    compile_cache.use(known.cache_dir)
+    found = explained(config, workdir, settings)
+    for table in tables.tables(found, screen.console().width):
+        screen.show(table)
+    print(f"Numbers and pictures are in {workdir / FOLDER}")
+
+
+def config_of(
+    workdir: pathlib.Path, plugins: str, data_dir: str, manual_dir: str, check_memory: bool = True
+) -> ConfigDict:
+    """The config of a finished run, as its model can be read here; '' is where the run had it."""
+    config = read_config(workdir, base_config(), plugins)
     # It may have been trained on other devices.
     config.parallel.processes = "off"
     if config.parallel.devices > len(jax.devices()):
         config.parallel.devices = config.parallel.table_devices = 0
-    config.parallel.check_memory = not known.force
-    config.data.data_dir = known.data_dir or config.data.data_dir
-    config.data.manual_dir = known.manual_dir or config.data.manual_dir
+    config.parallel.check_memory = check_memory
+    config.data.data_dir = data_dir or config.data.data_dir
+    config.data.manual_dir = manual_dir or config.data.manual_dir
+    return config
 
-    compile_cache.use(known.cache_dir)
+
+def explained(config: ConfigDict, workdir: pathlib.Path, settings: Settings) -> dict:
+    """Explains the run in a folder, into its folder FOLDER; returns what importance.json holds."""
     run = build_run(config)
     check_fits(run, trains=False)
     state, step = best_state(run, workdir)
@@ -102,11 +120,8 @@ def main(arguments: Sequence[str]) -> None:
         pictures = {p.stem: p.name for p in made.glob("*.png")}
         text = f"# Importance by task: {workdir.name}\n\n{markdown.section(found, pictures)}"
         (made / "importance.md").write_text(text)
-        folder = workdir / FOLDER
-        written.swap(made, folder, [f"{name}.png" for name in markdown.PICTURES])
-    for table in tables.tables(found, screen.console().width):
-        screen.show(table)
-    print(f"Numbers and pictures are in {folder}")
+        written.swap(made, workdir / FOLDER, [f"{name}.png" for name in markdown.PICTURES])
+    return found
 
 
 def make_parser() -> command.Parser:

@@ -1,66 +1,114 @@
-"""Keeps the results of experiments.feature_importance, and writes a report of all that it keeps.
+"""Keeps what explains trained models, and writes a report of all that is kept.
 
-It copies each run's importance.json to experiments/results/importance/DATASET.json, with the main
-pictures, and rewrites the README.md there from all JSON files. It refuses two runs of one data
-set. Without --workdirs it only rewrites the report. --check writes nothing; its exit code says
-whether the report is up to date.
+Of runs: it copies each run's importance.json, which experiments.feature_importance writes, to
+experiments/results/importance/DATASET.json, with the main pictures. It refuses two runs of one data
+set.
+
+Of paper tables: with --datasets it explains the tuned models of the tables' seeds, those of DTN,
+and keeps what it finds of all seeds in PROTOCOL.json; the report has means over seeds and their
+spread. A model that was explained is not explained again.
+
+It rewrites the README.md there from all JSON files; without --workdirs and --datasets that is all.
+--check writes nothing; its exit code says whether the report is up to date.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.analysis import markdown
-from dtn_jax.analysis.tables import decimals, divergences, own_spaces
+import jax
+
+from dtn_jax.analysis import markdown, seeds_figures
+from dtn_jax.analysis.explain import Settings
 from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.errors import UserError
+from dtn_jax.report import screen
 
 from . import command
-from .feature_importance import FOLDER
+from .feature_importance import FOLDER, arguments_of, config_of, explained
+from .importance_page import COMMAND, page
+from .tables import finished
+from .tables.protocol import Entry
+from .tables.work import Work
 
-EXAMPLE = "python -m experiments.importance_report --workdirs=runs/adult_dtn,runs/census_dtn"
+EXAMPLE = f"{COMMAND} --datasets=adult,census_income --workdir=runs/paper"
 KEPT = pathlib.Path(__file__).parent / "results" / "importance"
 REPORT = "README.md"
-HEAD = """\
-# Importance by task
-
-Which fields does each task's prediction depend on, how far do the tasks differ in that, and what
-goes on inside the model? `experiments.importance_report` writes this page from the JSON files
-beside it; `dtn_jax/analysis/` defines the measures. How to read it:
-
-- Every number describes one trained model. Intervals are over rows and permutations, not seeds.
-- Fields that carry the same information share their importance: permuting one leaves the other in
-  place. Permuted rows may be impossible ones, and what a model depends on need not be a cause.
-- The interval of a divergence is the middle 95 % of resampled divergences. In the simulations of
-  `tests/analysis/test_analysis_rank.py` (8 to 39 fields, little and much noise), 88 to 96 % of
-  these intervals hold the true value. Noise pushes divergences up. So the interval is not a test
-  against 0; compare it with the divergence that noise alone causes.
-- If train has no unknown value of a field, row 0 of its table was never trained. Setting the
-  field to unknown then removes it, rather than saying that it is unknown.
-"""
+SETTINGS = Settings()  # with which models of tables are explained
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = command.parser(__doc__, EXAMPLE)
     parser.add_argument("--workdirs", default="", help="folders of finished runs, comma-separated")
     parser.add_argument("--check", action="store_true", help="only compare, write nothing")
+    finished.add_options(parser, "")
     known = parser.parse_args(arguments)
-    given = [] if known.check else filter(None, known.workdirs.split(","))
-    found = {workdir: read(workdir) for workdir in map(pathlib.Path, given)}  # all, or none is kept
-    refuse_twins(found)
-    for workdir in found:
-        keep(workdir, found[workdir])
-    text = report()
     path = KEPT / REPORT
     if known.check:
-        if not path.exists() or path.read_text() != text:
-            raise UserError(f"{path} is not what {EXAMPLE.partition(' --')[0]} writes; run it")
-    else:
-        path.write_text(text)
+        if not path.exists() or path.read_text() != report():
+            raise UserError(f"{path} is not what {COMMAND} writes; run it")
+        return
+    found = {workdir: read(workdir) for workdir in map(pathlib.Path, parts(known.workdirs))}
+    refuse_twins(found)  # all, or none is kept
+    for workdir in found:
+        keep(found[workdir]["dataset"], [found[workdir]], workdir / FOLDER)
+    for name, work in (finished.works(known) if known.datasets else {}).items():
+        keep(name, *of_tables(name, work, known.seeds))
+    path.write_text(report())
+
+
+def parts(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def of_tables(name: str, work: Work, seeds: int) -> tuple[list[dict], pathlib.Path]:
+    """What is found of the tables' own model, by seed, and the folder of the first one's pictures.
+
+    Raises:
+      UserError: no run is finished.
+    """
+    ours = Entry(work.protocol.ours, work.protocol.ours)
+    runs = {seed: finished.folder(work, ours, seed) for seed in range(1, seeds + 1)}
+    lacking = [f"{name}, seed {seed}" for seed, run in runs.items() if run is None]
+    runs = {seed: run for seed, run in runs.items() if run}
+    if not runs:
+        raise UserError(
+            f"no finished run of {ours.name} to explain: make a table of {name} first, and keep "
+            "its folder of runs"
+        )
+    if lacking:
+        screen.say(finished.told(lacking))
+    made, trained_by = [], table_command(name, ours.name, max(runs))
+    for seed, run in runs.items():
+        found = explained_once(run, work.places, f"{name}, {ours.name}, seed {seed}")
+        made.append({"seed": seed, **found, "trained_by": trained_by})
+    return made, runs[min(runs)] / FOLDER
+
+
+def explained_once(run: pathlib.Path, places: Mapping[str, str], label: str) -> dict:
+    """What experiments.feature_importance leaves of a run; made where it is not there."""
+    path = run / FOLDER / "importance.json"
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found = json.loads(path.read_text())
+        if found["arguments"] == list(arguments_of(SETTINGS)):
+            return found
+    screen.say(label, style="bold")
+    config = config_of(run, "", places["data.data_dir"], places["data.manual_dir"])
+    found = explained(config, run, SETTINGS)
+    jax.clear_caches()
+    return found
+
+
+def table_command(name: str, entry: str, seeds: int) -> str:
+    return (
+        f"python -m experiments.paper_tables --dataset={name} --table=overall --entries={entry} "
+        f"--seeds={seeds} --workdir=runs/paper"
+    )
 
 
 def read(workdir: pathlib.Path) -> dict:
@@ -85,18 +133,32 @@ def refuse_twins(found: Mapping[pathlib.Path, Mapping]) -> None:
             )
 
 
-def keep(workdir: pathlib.Path, found: Mapping) -> None:
-    """Copies what was found, and the run's pictures, to KEPT."""
+def keep(name: str, found: Sequence[Mapping], folder: pathlib.Path) -> None:
+    """Writes what was found of a model, or of several seeds' models, and pictures of it, to KEPT.
+
+    Args:
+      name: of what is kept.
+      found: by seed.
+      folder: has the pictures of the first one.
+    """
     KEPT.mkdir(parents=True, exist_ok=True)
-    name = found["dataset"]
+    several = len(found) > 1
+    drawn = seeds_figures.draw(found, KEPT, name) if several else []
     for picture in markdown.PICTURES:
-        path, kept = workdir / FOLDER / f"{picture}.png", KEPT / f"{name}_{picture}.png"
-        if path.exists():
+        path, kept = folder / f"{picture}.png", KEPT / f"{name}_{picture}.png"
+        if not several and path.exists():
             shutil.copy(path, kept)
-        else:
+        elif picture not in drawn:
             kept.unlink(missing_ok=True)
-    text = json.dumps(found, ensure_ascii=False, indent=None, separators=(",", ":"))
+    content = [without_segments(one) for one in found] if several else found[0]
+    text = json.dumps(content, ensure_ascii=False, indent=None, separators=(",", ":"))
     (KEPT / f"{name}.json").write_text(text.replace('},"', '},\n"') + "\n")
+
+
+def without_segments(found: Mapping) -> dict:
+    """Without what only a single model's pictures show."""
+    gates = {key: own for key, own in found["gates"].items() if key != "segments"}
+    return {**found, "gates": gates, "over_training": {}}
 
 
 def training_command(facts: Mapping) -> str:
@@ -127,57 +189,22 @@ def folder(facts: Mapping) -> str:
 def report() -> str:
     files = sorted(KEPT.glob("*.json"))
     if not files:
-        raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,...")
-    by_name = {path.stem: json.loads(path.read_text()) for path in files}
-    parts = [HEAD, summary(by_name)]
-    for path in files:
-        found = by_name[path.stem]
-        pictures = {
-            name: f"{path.stem}_{name}.png"
-            for name in markdown.PICTURES
-            if (KEPT / f"{path.stem}_{name}.png").exists()
+        raise UserError(f"{KEPT} holds no JSON: give --workdirs=DIR,... or --datasets=NAME,...")
+    every = {path.stem: by_seed(json.loads(path.read_text())) for path in files}
+    pictures = {
+        name: {
+            picture: f"{name}_{picture}.png"
+            for picture in markdown.PICTURES
+            if (KEPT / f"{name}_{picture}.png").exists()
         }
-        parts += [f"## {path.stem}\n", how(found), markdown.section(found, pictures)]
-    return "\n".join(parts)
+        for name in every
+    }
+    return page(every, pictures)
 
 
-def summary(by_name: Mapping[str, Mapping]) -> str:
-    """A row for each two tasks of each data set, in the spaces of their losses, by permutation."""
-    rows = []
-    for name, found in by_name.items():
-        if "permutation" not in found["methods"]:
-            continue
-        facts = found["methods"]["permutation"]
-        agreement = found["truth"].get("agreement", {}).get("permutation", {})
-        known = found["truth"].get("divergence", {"keys": []})
-        truth = {(left, right): value for left, right, value, *_ in divergences(known)}
-        own = own_spaces(list(facts["importance"]))
-        for left, right, value, ends, noise in divergences(facts["divergence"], own):
-            agreed = [agreement[k]["rank_correlation"] for k in (left, right) if agreement]
-            true = truth.get((left, right), "")
-            cells = [value, ends, noise, true, ", ".join(map(decimals, agreed))]
-            rows.append([name, f"{left}, {right}", *cells])
-    header = ["data set", "tasks", "divergence", "95 % interval", "noise alone", "known"]
-    return (
-        "Divergence is 1 − Spearman's correlation of two tasks' permutation importances. Where the "
-        "answer is known, `known` is the divergence of the Bayes-optimal score's importances, and "
-        "`agreement` each task's rank correlation with these, over the fields above their noise."
-        "\n\n" + markdown.table([*header, "agreement"], rows) + "\n"
-    )
-
-
-def how(found: Mapping) -> str:
-    """The commands and versions behind a section."""
-    workdir = f"runs/{found['dataset']}_{found['architecture']}"
-    words = ["python -m experiments.feature_importance", f"--workdir={workdir}"]
-    explained = " ".join([*words, *found["arguments"]])
-    versions = found["versions"]
-    return (
-        f"`{found['architecture']}` with experts `{found['experts']}`, its best state (step "
-        f"{found['step']:,}), {found['rows']:,} rows of {found['split']}. {found['date']}, jax "
-        f"{versions['jax']}, Python {versions['python']}.\n\n"
-        f"```bash\n{found['trained_by']}\n{explained}\n```\n"
-    )
+def by_seed(kept: dict | list[dict]) -> list[dict]:
+    """What is kept of a single model is that model's alone."""
+    return kept if isinstance(kept, list) else [kept]
 
 
 if __name__ == "__main__":

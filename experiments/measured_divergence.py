@@ -9,45 +9,31 @@ It writes WORKDIR/measured_divergence.md, .json and .png.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
 from dtn_jax.analysis.figures import save
-from dtn_jax.errors import UserError, choose
 from dtn_jax.report import screen
 from dtn_jax.shared_files import disk_errors, replacing, write_whole
 
-from . import command, compile_cache, folders
-from .tables import kept
+from . import command
+from .tables import finished, kept
 from .tables.measured import points
 from .tables.measured_text import markdown, picture, told
-from .tables.protocol_files import load, shipped
-from .tables.work import Work
 
 EXAMPLE = (
     "python -m experiments.measured_divergence --datasets=divergence,adult --workdir=runs/paper"
 )
 FILE = "measured_divergence"
-SEEDS = 3
 DPI = 140
 
 
 def main(arguments: Sequence[str]) -> None:
-    known = make_parser().parse_args(arguments)
-    files = shipped()
-    names = [choose("dataset", name, files) for name in known.datasets.split(",")]
-    if known.seeds < 1:
-        raise UserError(f"--seeds={known.seeds}: expected at least 1")
-    folders.check(known.workdir, "workdir")
+    parser = command.parser(__doc__, EXAMPLE)
+    finished.add_options(parser, "divergence")
+    known = parser.parse_args(arguments)
+    works = finished.works(known)
     workdir = pathlib.Path(known.workdir)
-    compile_cache.use(known.cache_dir)
-    places = {"data.data_dir": known.data_dir, "data.manual_dir": known.manual_dir}
-    works = {}
-    for name in names:
-        runs = pathlib.Path(known.runs or known.workdir) / name
-        runs = runs if known.runs else runs / "runs"
-        works[name] = Work(load(files[name]), workdir / name, runs, places, together=False)
     with disk_errors(workdir):
         found = points(works, known.seeds)
         kept.keep(workdir / f"{FILE}.json", {"points": found})
@@ -57,26 +43,6 @@ def main(arguments: Sequence[str]) -> None:
     for line in told(found):
         screen.say(line)
     screen.say(f"{workdir / FILE}.md, .json and .png")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__, EXAMPLE)
-    parser.add_argument(
-        "--datasets",
-        default="divergence",
-        help="shipped protocols, comma-separated (default %(default)s)",
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=SEEDS, help="runs of each model (default %(default)s)"
-    )
-    parser.add_argument(
-        "--workdir", default="runs/paper", help="of paper_tables (default %(default)s)"
-    )
-    parser.add_argument("--runs", default="", help="of paper_tables, where it was given")
-    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
-    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
-    compile_cache.add_option(parser)
-    return parser
 
 
 if __name__ == "__main__":

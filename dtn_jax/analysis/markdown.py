@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from dtn_jax.analysis.figures import about_noise, unit
 from dtn_jax.analysis.importance import METHODS
@@ -38,6 +38,7 @@ PICTURES = {  # in the order that they stand in, with what they show
     **{f"importance_{m}": f"Importance by {m}, fields × tasks" for m in METHODS},
     "divergence": "Divergence between tasks",
     "gates": "Mean gate weights",
+    "conflict": "Cosine of gradients at the shared embeddings",
     "over_training": "Gate weights and gradient conflict over training",
     "pairs": "Field pairs in GDCN's first layer",
 }
@@ -52,6 +53,11 @@ def section(found: Mapping, pictures: Mapping[str, str]) -> str:
     """
     parts = [*importances(found), *divergence(found), *truth(found), *gates(found)]
     parts += [*conflict(found), *pairs(found)]
+    return joined(parts, pictures)
+
+
+def joined(parts: Sequence[str], pictures: Mapping[str, str]) -> str:
+    """Parts of prose and tables, and the pictures below them, as one text."""
     shown = [f"![{PICTURES[name]}]({pictures[name]})" for name in PICTURES if name in pictures]
     parts = [part if part.startswith("|") else in_lines(part) for part in parts]
     return "\n\n".join([*parts, *shown]) + "\n"
@@ -149,12 +155,7 @@ def gates(found: Mapping) -> Iterator[str]:
     if not found["gates"]:
         yield "This architecture has no gates."
         return
-    yield (
-        "Mean gate weights, by whose the experts are. Evenness is the mean entropy of a row's "
-        "weights over that of equal ones: 1, the gate does not choose; 0, it takes one expert."
-        + EFFECTIVE * bool(found["gates"]["effective"]["use"])
-        + " How large the experts' outputs are is not in these numbers."
-    )
+    yield about_gates(found["gates"])
     yield table(*gate_rows(found["gates"]), cell=prose)
     if found["gates"]["reading"]:
         yield found["gates"]["reading"]
@@ -163,6 +164,15 @@ def gates(found: Mapping) -> Iterator[str]:
         "\n".join(f"- Collapse: {warning}." for warning in warnings)
         if warnings
         else "No expert has collapsed: each is used by a gate, and no gate uses one alone."
+    )
+
+
+def about_gates(gates: Mapping) -> str:
+    return (
+        "Mean gate weights, by whose the experts are. Evenness is the mean entropy of a row's "
+        "weights over that of equal ones: 1, the gate does not choose; 0, it takes one expert."
+        + EFFECTIVE * bool(gates["effective"]["use"])
+        + " How large the experts' outputs are is not in these numbers."
     )
 
 

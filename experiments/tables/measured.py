@@ -29,7 +29,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
 
-from . import cells, kept
+from . import finished, kept
 from .dials import dials
 from .draws import own_spaces
 from .protocol import Entry
@@ -96,7 +96,7 @@ def of_entry(work: Work, entry: Entry, seeds: Iterable[int]) -> tuple[list[dict]
 
 def of_run(work: Work, entry: Entry, seed: int) -> dict | None:
     """What is kept of a run, or measured now; None where neither can be."""
-    own, config = work.cell_file(entry, seed)
+    own, _ = work.cell_file(entry, seed)
     path = own.with_name(f"measured-{HOW.rows}-{HOW.repeats}-{own.name}")
     try:
         found = kept.read(path)
@@ -104,8 +104,8 @@ def of_run(work: Work, entry: Entry, seed: int) -> dict | None:
         aside = kept.set_aside(path)
         screen.say(f"{error}: it is now {aside.name}, and what it held is measured anew")
         found = None
-    run = work.runs / cells.run_name(config, work.data_at(config))
-    if found is None and (run / "results.json").exists():
+    run = finished.folder(work, entry, seed) if found is None else None
+    if run:
         screen.say(f"{entry.name}, seed {seed}", style="bold")
         found = measure(run, work.places)
         kept.keep(path, found)
@@ -159,5 +159,5 @@ def points(works: Mapping[str, Work], seeds: int) -> list[dict]:
             f"keep its folder of runs; asked for {', '.join(works)}"
         )
     if lacking:
-        screen.say(f"runs without a folder, or not finished yet: {'; '.join(lacking)}")
+        screen.say(finished.told(lacking))
     return made

@@ -29,7 +29,7 @@ from dtn_jax.analysis.pairs import Pairs
 from dtn_jax.datasets.synthetic import funnel, known_answer
 from dtn_jax.run import build_run
 from dtn_jax.train import train
-from experiments import feature_importance, importance_report
+from experiments import feature_importance, importance_page
 
 pytest_plugins = ["finished_runs"]
 
@@ -214,4 +214,4 @@ def test_the_divergence_of_the_known_answer_stands_beside_each_method(explained)
     for table in tables.tables(found):
         console.print(table)
     assert "0.123" in console.file.getvalue()
-    assert "| 0.123 | 0.900, 0.900 |" in importance_report.summary({"synthetic": found})
+    assert "| 0.123 | 0.900, 0.900 |" in importance_page.summary({"synthetic": [found]})

@@ -7,7 +7,7 @@ from untrained_tables import TINY, untuned
 
 from dtn_jax.errors import UserError
 from experiments import measured_divergence
-from experiments.tables import kept, measured, tuning
+from experiments.tables import finished, kept, measured, tuning
 from experiments.tables.measured import pairs
 from experiments.tables.measured_text import markdown, picture, told
 
@@ -72,7 +72,7 @@ def test_what_is_told():
 def test_a_run_is_measured_once(call, prepared_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "tune", untuned)
     call("--seeds=1", "--entries=dtn")
-    monkeypatch.setattr(measured_divergence, "load", lambda path: TINY)
+    monkeypatch.setattr(finished, "load", lambda path: TINY)
     arguments = ["--datasets=adult", f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
     few = dataclasses.replace(measured.HOW, rows=2000, repeats=1)
     monkeypatch.setattr(measured, "HOW", few)
@@ -89,7 +89,7 @@ def test_a_run_is_measured_once(call, prepared_dir, tmp_path, monkeypatch):
 
 
 def test_without_a_finished_run_it_says_so(tmp_path, prepared_dir, monkeypatch):
-    monkeypatch.setattr(measured_divergence, "load", lambda path: TINY)
+    monkeypatch.setattr(finished, "load", lambda path: TINY)
     with pytest.raises(UserError, match="no finished run to measure"):
         measured_divergence.main(
             ["--datasets=adult", f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]

@@ -1,0 +1,175 @@
+"""What is found of several seeds' models: numbers, text and pictures."""
+
+import pytest
+from invented_importances import FIELDS, found, known, pair_facts, xs
+
+from dtn_jax.analysis import over_seeds, seeds_figures, seeds_markdown
+from dtn_jax.report.plots import COLOURS
+
+SEEDS = [found(1, 0.4, 0.1, 0.6, 0.1), found(2, 0.6, 0.3, 0.8, -0.1), found(3, 0.5, 0.2, 0.1, 0.3)]
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_an_importance_has_its_mean_its_spread_and_the_error_of_a_model():
+    own = over_seeds.importances(SEEDS, "permutation")["click@all"]["age"]
+    assert own["mean"] == pytest.approx(0.2)
+    assert own["deviation"] == pytest.approx(0.1)
+    assert own["values"] == (0.1, 0.3, 0.2)
+    assert own["error"] == pytest.approx(0.01)
+
+
+def test_what_is_not_defined_in_a_seed_is_left_out():
+    assert over_seeds.spread([1.0, None, 3.0]) == over_seeds.Spread((1.0, None, 3.0), 2.0, 2**0.5)
+    assert over_seeds.spread([1.0]).deviation is None
+    assert over_seeds.spread([None]) == over_seeds.Spread((None,), None, None)
+
+
+def test_seeds_agree_where_each_divergence_lies_in_all_intervals():
+    low, high = (0.2, 0.3), (0.6, 0.7)
+    assert over_seeds.agree((0.4, 0.5), low, high) is True
+    assert over_seeds.agree((0.25, 0.5), low, high) is False  # below the other's
+    assert over_seeds.agree((0.4, 0.65), low, high) is False  # above it
+    assert over_seeds.agree((0.4,), (0.2,), (0.6,)) is None
+    assert over_seeds.agree((0.4, None), low, high) is None
+
+
+def test_a_divergence_is_of_all_seeds():
+    (own,) = over_seeds.divergences(SEEDS, "permutation")
+    assert (own.keys, own.noise) == (("click@all", "cart@all"), (0.01, 0.03))
+    assert own.value.mean == pytest.approx(0.5)
+    assert own.seeds == (0, 0)  # all rank the fields alike
+    assert own.agree
+
+
+def test_what_seeds_alone_make_is_the_divergence_of_a_task_between_them():
+    """Seed 2 has click's age and city the other way round: 1 - Spearman is 0.5 for it."""
+    three = [found(1), found(2, age=0.01), found(3)]
+    (own,) = over_seeds.divergences(three, "permutation")
+    assert own.seeds == (pytest.approx((0.5 + 0 + 0.5) / 3), 0)
+
+
+def test_experts_of_one_kind_and_group_are_summed():
+    """Their names' numbers mean nothing across seeds."""
+    own = over_seeds.gate_weights(SEEDS)["click/others"]
+    assert list(own) == ["shared/mlp", "cart/gdcn"]
+    assert own["shared/mlp"].values == pytest.approx((0.6, 0.8, 0.1))
+    assert over_seeds.counts(SEEDS[0]["gates"]["use"])["click/others"] == {
+        "shared/mlp": 2, "cart/gdcn": 1
+    }  # fmt: skip
+    assert over_seeds.kinds({"t": {"level_1_click/mlp_0": 1.0, "order_2": 2.0}}) == {
+        "t": {"level_1_click/mlp": 1.0, "order_2": 2.0}
+    }
+
+
+def test_the_strongest_kind_is_that_of_the_strongest_expert():
+    """0.6 of two experts is less than 0.4 of one."""
+    weights, counts = over_seeds.gate_weights(SEEDS), over_seeds.counts(SEEDS[0]["gates"]["use"])
+    gate = "click/others"
+    assert over_seeds.strongest(weights[gate], counts[gate]) == [
+        "cart/gdcn", "shared/mlp", "cart/gdcn"
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- text
+
+
+def test_the_text_has_means_and_spreads():
+    text = seeds_markdown.section(SEEDS, {"gates": "shop_gates.png"})
+    assert "means over 3 seeds ± their standard deviation" in text
+    assert "| `age` | 200 ± 100 | 19.6 | 20.0 ± 0.00 | 19.6 |" in text
+    assert "| `hour` | (1.00 ± 0.00) | (10.0 ± 0.00) |" in text  # by unknown, within noise
+    line = "| click@all, cart@all | 0.500 ± 0.100 | 0.40, 0.60, 0.50 | 0.200 to 0.800 | "
+    assert line + "0.010, 0.030 | 0.000, 0.000 | yes |" in text
+    assert "| click/own | 100.0 ± 0.0 % |  |  |  |" in text
+    assert "| click/others |  | 50.0 ± 36.1 % | 50.0 ± 36.1 % | 0.900 ± 0.000 |" in text
+    assert "| click/others | shared/mlp | 50.0 ± 36.1 % | 60.0, 80.0, 10.0 | 66.7 % |" in text
+    assert "- Seed 2: Every gate chooses in 2." in text
+    assert "differs between seeds: click/others (cart/gdcn, shared/mlp, cart/gdcn)." in text
+    assert "same in every seed" not in text
+    assert "| click, cart | 0.100 ± 0.200 | 0.100, -0.100, 0.300 | 0.050 |" in text
+    assert "![Mean gate weights](shop_gates.png)" in text
+
+
+def test_seeds_that_differ_by_more_than_rows_explain_do_not_agree():
+    text = seeds_markdown.section([found(1, 0.4), found(2, 0.9)], {})
+    line = "| 0.650 ± 0.354 | 0.40, 0.90 | 0.200 to 0.800 | 0.010, 0.030 | "
+    assert line + "0.000, 0.000 | **no** |" in text
+    assert (
+        "The strongest kind of expert is the same in every seed: click/others (cart/gdcn)" in text
+    )
+
+
+def test_the_known_answer_stands_beside_the_divergence_by_permutation():
+    text = seeds_markdown.section([one | {"truth": known(0.45)} for one in SEEDS], {})
+    assert text.count("| yes | 0.450 |") == 1
+    assert "| permutation | 0.900 ± 0.000 | 0.900 ± 0.000 |" in text
+
+
+def test_field_pairs_are_counted_over_seeds():
+    own = [("a", "b"), ("b", "c"), ("a", "c"), ("c", "d")]
+    pairs = [pair_facts(*own), pair_facts(own[3], own[0])]
+    text = seeds_markdown.section([found(s, pairs=p) for s, p in enumerate(pairs, 1)], {})
+    assert "- `shared/gdcn_0`: a × b (2), b × c (1), a × c (1), c × d (1)" in text
+
+
+def test_a_model_without_gates_and_conflict_has_neither():
+    bare = [one | {"gates": {}, "conflict": {}} for one in SEEDS]
+    text = seeds_markdown.section(bare, {})
+    assert "This architecture has no gates." in text
+    assert "Cosine" not in text
+    assert [name for name, _ in seeds_figures.pictures(bare)][-1] == "divergence"
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_a_picture_of_importance_has_a_point_a_seed():
+    click, cart = seeds_figures.importance(SEEDS, "permutation").axes
+    assert [label.get_text() for label in click.get_yticklabels()] == ["city", "age", "hour"]
+    assert {*FIELDS} == {"city", "age", "hour"}
+    points = [x for x in xs(click, COLOURS[0]) if len(x) == 3]
+    assert points == [[50, 100, 1], [50, 300, 1], [50, 200, 1]]
+    assert [bar.get_width() for bar in click.patches] == pytest.approx([50, 200, 1])
+    assert cart.get_title(loc="left") == "cart@all"
+
+
+def test_a_picture_of_divergence_has_intervals_noise_and_truth():
+    some = [one | {"truth": known(0.45)} for one in SEEDS]
+    permutation, gradient = seeds_figures.divergence(some, ["permutation", "gradient"]).axes
+    assert xs(permutation, COLOURS[0]) == [[0.2, 0.8], [0.4], [0.2, 0.8], [0.6], [0.2, 0.8], [0.5]]
+    assert xs(permutation, "#555555") == [[0.02]]
+    assert xs(permutation, COLOURS[1]) == [[0]]
+    assert xs(permutation, COLOURS[2]) == [[0.45]]
+    assert xs(gradient, COLOURS[2]) == []
+
+
+def test_of_many_pairs_a_picture_has_those_in_the_spaces_of_the_losses(monkeypatch):
+    keys = ["click@all", "click@cart"]  # one task
+    one = found(1)
+    for own in one["methods"].values():
+        own["divergence"]["keys"] = keys
+        own["importance"] = dict(zip(keys, own["importance"].values()))
+    (axes,) = seeds_figures.divergence([one, one], ["permutation"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["click@all, click@cart"]
+    monkeypatch.setattr(seeds_figures, "PAIRS", 0)
+    (axes,) = seeds_figures.divergence([one, one], ["permutation"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == []
+
+
+def test_a_picture_of_gates_has_equal_weights_of_the_number_of_experts():
+    own, others = seeds_figures.gates(SEEDS).axes
+    assert xs(others, "black") == [[66.666667] * 2, [33.333333] * 2]
+    assert [bar.get_width() for bar in others.patches] == pytest.approx([50, 50])
+    assert [label.get_text() for label in own.get_yticklabels()] == ["click/mlp"]
+
+
+def test_a_picture_of_conflict_has_each_seeds_interval(tmp_path):
+    (axes,) = seeds_figures.conflict(SEEDS).axes
+    assert xs(axes, COLOURS[0])[:2] == [[0.05, 0.15], [0.1]]
+    names = seeds_figures.draw(SEEDS, tmp_path, "shop")
+    assert names == [
+        "importance_permutation", "importance_gradient", "importance_unknown", "divergence",
+        "gates", "conflict",
+    ]  # fmt: skip
+    assert {p.name for p in tmp_path.iterdir()} == {f"shop_{name}.png" for name in names}

@@ -11,6 +11,8 @@ PROTOCOL = Protocol(
         "model.masknet.block_dim": 64,
     },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
+    trials=6,
+    finalist_seeds=2,
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

@@ -7,9 +7,11 @@ PROTOCOL = Protocol(
     common={
         "data.options": "rows=200000",
         "train.epochs": 3,
-        "model.mlp.hidden": (256,),
+        "model.mlp.hidden": (128,),
     },
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
+    trials=6,
+    finalist_seeds=2,
     width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),

@@ -12,8 +12,8 @@ NO_L2 = 1e-7  # less changes nothing: it counts as none
 def sweep(trial) -> dict[str, object]:
     logarithmic = {
         "optim.learning_rate": (1e-4, 1e-1),
-        "optim.table_learning_rate": (1e-4, 3e-1),
-        "optim.table_init": (1e-3, 3.0),
+        "optim.table_learning_rate": (1e-4, 1.0),
+        "optim.table_init": (1e-4, 3.0),
         "optim.table_l2": (1e-8, 1e-2),
     }
     linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.6)}

@@ -19,7 +19,7 @@ def made():
     return found({"dtn": 0.80, "mmoe": 0.79})
 
 
-@pytest.mark.parametrize("table", text.TITLES)
+@pytest.mark.parametrize("table", [t for t in text.TITLES if t != "divergence"])
 def test_every_table_prints_gauc_log_loss_and_calibration(table):
     made = found({"dtn": 0.80, "mmoe": 0.79}, table)
     printed = {t.title: t for t in text.texts(made)}

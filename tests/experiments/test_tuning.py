@@ -146,6 +146,24 @@ def test_what_trials_trained_on_is_counted():
     assert stretches(study.trials()) == {0: 9, 1: 2, 2: 2, 3: 1}
 
 
+def test_a_trial_that_is_resumed_counts_once():
+    study = in_memory(9)
+    study.optuna.add_trial(trial(None, {1: 0.5, 2: 0.5}))
+    again = trial(0.6, {3: 0.5})
+    again.system_attrs["failed_trial"] = 0  # as Optuna says it
+    study.optuna.add_trial(again)
+    assert stretches(study.trials()) == {0: 4}
+
+
+def test_the_budget_is_spent_when_all_its_stretches_are_done():
+    study = in_memory(9)
+    study.optuna.add_trial(trial(None, {1: 0.5, 2: 0.5}))
+    of = lambda count: dataclasses.replace(  # noqa: E731
+        study, budget=dataclasses.replace(study.budget, validations=count)
+    )
+    assert [of(count).spent() for count in (0, 1, 2, 3)] == [False, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("given", "edge"), [(1e-8, ["optim.table_l2"]), (1e-5, []), (9.9e-4, ["optim.table_l2"])]
 )

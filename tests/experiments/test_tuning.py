@@ -146,6 +146,13 @@ def test_what_trials_trained_on_is_counted():
     assert stretches(study.trials()) == {0: 9, 1: 2, 2: 2, 3: 1}
 
 
+@pytest.mark.parametrize(("given", "every"), [({}, 2), ({"train.eval_every": 5}, 5)])
+def test_a_run_has_nine_validations_unless_its_config_says_when(prepared_dir, given, every):
+    config = configured(TINY, {"train.max_steps": 18}, given)
+    data = catalog.load("adult", "", str(prepared_dir), "")
+    assert tuning.validated(config, data).train.eval_every == every
+
+
 def test_a_trial_that_is_resumed_counts_once():
     study = in_memory(9)
     study.optuna.add_trial(trial(None, {1: 0.5, 2: 0.5}))

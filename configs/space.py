@@ -3,7 +3,9 @@
 A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py. The
 ranges are wide, so that the best value of each option lies inside, whatever the data set and the
 architecture: rates from far too low to far too high, and embeddings that start near 0 or far
-apart. In all scales but dropout's what counts are ratios, so they are searched by logarithm.
+apart. Of rates and L2 ratios count, so they are searched by logarithm. Below some 0.01 the scale of
+the first embeddings changes nothing, and by logarithm half of the draws would lie there: its
+fourth root is searched.
 """
 
 NO_L2 = 1e-7  # less changes nothing: it counts as none
@@ -13,12 +15,12 @@ def sweep(trial) -> dict[str, object]:
     logarithmic = {
         "optim.learning_rate": (1e-4, 1e-1),
         "optim.table_learning_rate": (1e-4, 1.0),
-        "optim.table_init": (1e-4, 3.0),
         "optim.table_l2": (1e-8, 1e-2),
     }
-    linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.6)}
+    linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.8)}
     found = {key: trial.suggest_float(key, *ends, log=True) for key, ends in logarithmic.items()}
     found |= {key: trial.suggest_float(key, *ends) for key, ends in linear.items()}
+    found["optim.table_init"] = trial.suggest_float("root of optim.table_init", 0.0, 1.3) ** 4
     if found["optim.table_l2"] < NO_L2:
         found["optim.table_l2"] = 0.0
     return found

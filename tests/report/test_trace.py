@@ -18,13 +18,14 @@ STEPS = 3
 
 @pytest.fixture(scope="module", params=["compiled", "from the cache"])
 def recorded(request, tmp_path_factory):
-    """The trace of STEPS calls of `loop`, whose product is heavy, and of `other`."""
+    """The trace of STEPS calls of `loop`, whose product is heavier than all else by far, and of
+    `other`."""
 
     def loop(a):
         def body(_, a):
             with jax.named_scope("heavy"):
                 a = a @ a
-            return jnp.sin(a)
+            return a + 1.0
 
         return jax.lax.fori_loop(0, 2, body, a)
 
@@ -35,7 +36,7 @@ def recorded(request, tmp_path_factory):
     if request.param == "from the cache":
         jax.clear_caches()
     folder, programs = tmp_path_factory.mktemp("trace"), [jax.jit(loop), jax.jit(other)]
-    a = jnp.full((256, 256), 1e-3)
+    a = jnp.full((512, 512), 1e-3)
     for program in programs:
         program(a).block_until_ready()
     with jax.profiler.trace(str(folder)):

@@ -26,6 +26,7 @@ from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.label_quantiles import with_label_quantiles
 from dtn_jax.losses.pairwise import read_pairwise
 from dtn_jax.losses.positive_weights import inflation_by
+from dtn_jax.losses.sample_weights import check_sample_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
@@ -36,7 +37,15 @@ from dtn_jax.options import per_task
 from dtn_jax.parallel import known_bugs, processes
 from dtn_jax.parallel.mesh import Placement, make_placement, share_tables
 from dtn_jax.schema import Schema
-from dtn_jax.state import State, create_state, example_batch, example_inputs
+from dtn_jax.state import (
+    WEIGHTS,
+    Numbers,
+    State,
+    create_state,
+    example_batch,
+    example_inputs,
+    read_numbers,
+)
 from dtn_jax.step import make_score_step, make_train_step
 from dtn_jax.tables.plan import TablePlan, check_updates, make_plan
 from dtn_jax.timetable import Timetable, make_timetable
@@ -70,14 +79,19 @@ class Run:
         return int(state.step) - self.first
 
     @functools.cached_property
-    def create_state(self) -> Callable[[], State]:
+    def create_state(self) -> Callable[[Numbers], State]:
         """Makes the state at step 0; one function, so that JAX traces it once."""
         return functools.partial(create_state, self.config, self.model, self.plan)
 
     @functools.cached_property
+    def numbers(self) -> Numbers:
+        """The argument of `create_state`."""
+        return read_numbers(self.config, self.plan.schema)
+
+    @functools.cached_property
     def state_shapes(self) -> State:
         """The state's shapes and dtypes."""
-        return jax.eval_shape(self.create_state)
+        return jax.eval_shape(self.create_state, self.numbers)
 
     @functools.cached_property
     def state_places(self) -> State:
@@ -86,21 +100,17 @@ class Run:
 
     def new_state(self) -> State:
         """The state at step 0, on the devices."""
-        return jax.jit(self.create_state, out_shardings=self.at.state(self.state_shapes))()
+        places = self.at.state(self.state_shapes)
+        return jax.jit(self.create_state, out_shardings=places)(self.numbers)
 
     def unfilled_state(self) -> State:
-        """A state to score with, before its weights are read: shapes, dtypes and shardings stand
-        in their place."""
+        """A state to score with before its weights are read: of these it has the places."""
 
-        def scalars():
-            state = self.create_state().to_score()
-            return state.replace(params={}, model_state={}, tables={})
+        def scalars(numbers):
+            return self.create_state(numbers).to_score().replace(**{part: {} for part in WEIGHTS})
 
-        state = jax.jit(scalars, out_shardings=self.at.replicated())()
-        places = self.state_places
-        return state.replace(
-            params=places.params, model_state=places.model_state, tables=places.tables
-        )
+        state = jax.jit(scalars, out_shardings=self.at.replicated())(self.numbers)
+        return state.replace(**{part: getattr(self.state_places, part) for part in WEIGHTS})
 
     def check_model(self) -> None:
         """Builds the model without any array.
@@ -195,16 +205,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
-    for section in ("loss", "evaluate"):
-        if config[section].sample_weights and not schema.weight:
-            raise UserError(
-                f"{section}.sample_weights=True, but data set {schema.name!r} has no weight column"
-            )
-    if data.notes.get("sample_negatives") and not config.loss.sample_weights:
-        raise UserError(
-            f"data set {schema.name!r} has sampled negatives, whose weights make up for the "
-            "others: set loss.sample_weights=True, or probabilities will be too high"
-        )
+    check_sample_weights(config, data)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         views = architectures.views(config.model, schema)
@@ -237,9 +238,8 @@ def build_model(config: ConfigDict | FrozenConfigDict, schema: Schema) -> nn.Mod
 
 def score_split(run: Run, state: State, split: str) -> Scores:
     """Scores a split; one program serves a state that trains and one that can only score."""
-    state = state.to_score()
     size = run.config.data.eval_batch_size
-    return score(run.score_step, state, run.data, split, size, run.at, run.groups(split))
+    return score(run.score_step, state.to_score(), run.data, split, size, run.at, run.groups(split))
 
 
 def measure(run: Run, scores: Scores, sampled: bool = False) -> dict[str, dict[str, Value]]:

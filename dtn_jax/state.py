@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
@@ -19,6 +19,8 @@ from dtn_jax.schema import Schema
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan, init_tables
 from dtn_jax.tables.stored_rows import to_bits
+
+WEIGHTS = ("params", "model_state", "tables")  # what a model is, of a state's parts
 
 
 @flax.struct.dataclass
@@ -75,19 +77,43 @@ def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
     return lookup.to_inputs(plan, gathered, batch)
 
 
-def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State:
+class Numbers(NamedTuple):
+    """What a config gives a state at step 0 that no shape depends on. As arguments of a program,
+    they let all trials of a search share it; as constants, each would compile its own."""
+
+    key: Array
+    table_init: Float[Array, ""] | float
+    hyper: optimizers.Hyper
+
+
+def read_numbers(config: ConfigDict, schema: Schema) -> Numbers:
+    """A config's Numbers."""
+    hyper = optimizers.hyper(config, schema)
+    return Numbers(jax.random.key(config.seed), config.optim.table_init, hyper)
+
+
+def create_state(
+    config: ConfigDict, model: nn.Module, plan: TablePlan, numbers: Numbers | None = None
+) -> State:
     """The state at step 0; a pure function of config and data set.
+
+    Args:
+      config: of the run.
+      model: of the config.
+      plan: where the tables' rows lie.
+      numbers: the config's, where they are a program's arguments.
 
     Raises:
       UserError: the architecture does not return what it must.
     """
     optim = config.optim
-    weights_key, tables_key, run_key = jax.random.split(jax.random.key(config.seed), 3)
+    key, table_init, hyper = numbers or read_numbers(config, plan.schema)
+    weights_key, tables_key, run_key = jax.random.split(key, 3)
     outputs, variables = model.init_with_output(weights_key, example_inputs(plan), train=False)
     check_outputs(outputs, plan.schema)
     balancer = read_balancer(config.loss, plan.views, SHARED)
     params = seam.with_learned(variables["params"], balancer, plan.schema.tasks)
-    tables = init_tables(plan, tables_key, optim.table_init, optim.codebook_init)
+    tables = init_tables(plan, tables_key, table_init, optim.codebook_init)
     init_slots = optimizers.table_updater(optim, plan.platform).init
     return State(
         step=jnp.zeros((), jnp.int32),
@@ -97,7 +123,7 @@ def create_state(config: ConfigDict, model: nn.Module, plan: TablePlan) -> State
         opt_state=optimizers.dense_directions(optim).init(params),
         tables=jax.tree.map(lambda table: _stored(table, optim.table_dtype), tables),
         slots={name: init_slots(table, plan.arrays[name]) for name, table in tables.items()},
-        hyper=optimizers.hyper(config, plan.schema),
+        hyper=hyper,
     )
 
 

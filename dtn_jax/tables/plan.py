@@ -166,7 +166,7 @@ def _pair_slots(schema: Schema, names: tuple[str, ...]) -> tuple[int, ...]:
     return slots
 
 
-def init_tables(plan: TablePlan, key: Array, scale: float, codebook_scale: float):
+def init_tables(plan: TablePlan, key: Array, scale: Array | float, codebook_scale: float):
     """Draws the packed arrays: normal with the given standard deviations.
 
     A row's numbers do not depend on how it lies in memory.

@@ -5,7 +5,7 @@ ranges are wide, so that the best value of each option lies inside, whatever the
 architecture: rates from far too low to far too high, and embeddings that start near 0 or far
 apart. Of rates and L2 ratios count, so they are searched by logarithm. Below some 0.01 the scale of
 the first embeddings changes nothing, and by logarithm half of the draws would lie there: its
-fourth root is searched.
+fourth root is searched. Values are rounded to three digits.
 """
 
 NO_L2 = 1e-7  # less changes nothing: it counts as none
@@ -23,4 +23,4 @@ def sweep(trial) -> dict[str, object]:
     found["optim.table_init"] = trial.suggest_float("root of optim.table_init", 0.0, 1.3) ** 4
     if found["optim.table_l2"] < NO_L2:
         found["optim.table_l2"] = 0.0
-    return found
+    return {key: float(f"{value:.3g}") for key, value in found.items()}

@@ -208,7 +208,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
         entries,
         cells,
         {n: t for n, t in tunings.items() if t},
-        references(work),
+        table_references.of_data(work.data),
     )
     if table == "divergence":
         notes = {e.name: work.data_of(e).notes for e in entries}
@@ -225,11 +225,6 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
         work.folder / "report.html", table_report.made(work.folder, TABLES), pictures
     )
     return found
-
-
-def references(work: Work) -> dict[str, dict]:
-    """Other libraries' models on the same data, and the data's own scores where known."""
-    return table_references.of_data(work.data)
 
 
 def show(found: dict, path: pathlib.Path) -> None:

@@ -26,6 +26,11 @@ def add_options(parser: argparse.ArgumentParser, datasets: str) -> None:
     parser.add_argument(
         "--seeds", type=int, default=SEEDS, help="runs of each model (default %(default)s)"
     )
+    add_places(parser)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The folders of paper_tables and of data, and the cache of compiled programs."""
     parser.add_argument(
         "--workdir", default="runs/paper", help="of paper_tables (default %(default)s)"
     )

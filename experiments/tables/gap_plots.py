@@ -15,12 +15,10 @@ from .content import comparisons
 from .gap_text import FACTOR, by_level
 from .gaps import MEAN
 from .numbers import LEVEL
+from .panels import GREY, MARKERS, panels
 
-GREY = "#888888"
-MARKERS = "osD^vPX*"
 APART = 0.055  # of two names beside a panel, as a share of its height
 DODGE = 0.006  # of two models' error bars, as a share of a panel's width
-PER_ROW = 4  # panels side by side
 SAME = "_dtns_experts"  # the end of the names of rivals with our experts
 
 
@@ -36,12 +34,12 @@ def gaps(found: Mapping) -> Figure | None:
     figure = Figure(figsize=(4.1 * len(keys), 0.6 + 4.0 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), len(keys), squeeze=False, sharey="col")
     whose = ("rivals as published", "rivals with DTN's experts")
-    for panels, some, which in zip(grid, shown, whose):
-        for axes, key in zip(panels, keys):
+    for row, some, which in zip(grid, shown, whose):
+        for axes, key in zip(row, keys):
             lines(axes, [r for r in rows if r["tuned_as"] in some], key, names)
             clean(axes, key)
             axes.set_xlabel(f"{rows[0]['group']} (true divergence of the tasks)", fontsize=9)
-        panels[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}\n{which}", fontsize=9)
+        row[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}\n{which}", fontsize=9)
     return titled(found, figure, "how far from the best AUC (lower is better)")
 
 
@@ -53,11 +51,11 @@ def dials(found: Mapping) -> Figure | None:
         return None
     names = list(dict.fromkeys(r["tuned_as"] for r in found["rows"]))
     columns = len({group.partition(",")[0] for group in groups})
-    figure, panels = small(len(groups), columns, 3.9, 3.2, sharey=True)
-    for axes, group in zip(panels, groups):
+    figure, axes_of = panels(len(groups), 3.9, 3.2, columns, sharey=True)
+    for axes, group in zip(axes_of, groups):
         lines(axes, [r for r in found["rows"] if r["group"] == group], MEAN, names)
         clean(axes, group)
-    panels[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}", fontsize=9)
+    axes_of[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}", fontsize=9)
     return titled(found, figure, f"the other dials, {MEAN} (lower is better)")
 
 
@@ -116,9 +114,9 @@ def differences(found: Mapping) -> Figure | None:
     names = list(dict.fromkeys(row["tuned_as"] for row in rows))
     if not names:
         return None
-    figure, panels = small(len(names), min(PER_ROW, len(names)), 3.2, 2.6, sharey=True)
+    figure, axes_of = panels(len(names), 3.2, 2.6, sharey=True)
     levels = by_level(first_rows(found))
-    for axes, name in zip(panels, names):
+    for axes, name in zip(axes_of, names):
         for row in (r for r in rows if r["tuned_as"] == name):
             test, at = row["comparison"][MEAN], list(levels).index(row["at"])
             sure = test["p_holm"] < LEVEL and "shortened" not in found
@@ -131,7 +129,7 @@ def differences(found: Mapping) -> Figure | None:
         axes.set_xlim(-0.5, len(levels) - 0.5)
         axes.tick_params(labelsize=8.5)
         clean(axes, name)
-    panels[0].set_ylabel(f"AUC less ours × {FACTOR}", fontsize=9)
+    axes_of[0].set_ylabel(f"AUC less ours × {FACTOR}", fontsize=9)
     note = f"below 0: ours is ahead; coloured: p < {LEVEL}, Holm-corrected over a level"
     figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
     return titled(found, figure, f"AUC less ours, {MEAN}, 95 % interval, by {rows[0]['group']}")
@@ -140,17 +138,6 @@ def differences(found: Mapping) -> Figure | None:
 def first_rows(found: Mapping) -> list[Mapping]:
     """Those of the first dial."""
     return [row for row in found["rows"] if row["group"] == found["rows"][0]["group"]]
-
-
-def small(count: int, columns: int, width: float, height: float, **shared):
-    """A figure of `count` panels of that size in inches, `columns` side by side."""
-    down = -(-count // columns)
-    size = (0.6 + width * columns, 0.5 + height * down)
-    figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(down, columns, squeeze=False, **shared).ravel()
-    for axes in every[count:]:
-        axes.set_visible(False)
-    return figure, list(every[:count])
 
 
 def titled(found: Mapping, figure: Figure, text: str) -> Figure:

@@ -20,14 +20,12 @@ from .content import comparisons
 from .differences import opponent
 from .notes import counted
 from .numbers import LEVEL, fine, short, spread
+from .panels import GREY, MARKERS, panels
 from .printed import has, keys_of, with_ours
 from .seeds import within
 
 DPI = 140
-GREY = "#888888"
 LEGEND = {"fontsize": 8, "frameon": False}
-PER_ROW = 4  # panels side by side
-MARKERS = "osD^vPX*"  # as many as make, with 9 colours, 72 pairs
 
 
 def draw(found: Mapping, stem: pathlib.Path) -> list[pathlib.Path]:
@@ -197,18 +195,6 @@ def bands(found: Mapping) -> Figure | None:
 def titled(figure: Figure, text: str) -> Figure:
     figure.suptitle(text, fontsize=11, x=0.01, ha="left", fontweight="bold")
     return figure
-
-
-def panels(count: int, width: float, height: float, **shared) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, each of that size in inches, at most PER_ROW side by side."""
-    lines = -(-count // PER_ROW)
-    columns = -(-count // lines)
-    size = (1.6 + width * columns, 0.4 + height * lines)
-    figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(lines, columns, squeeze=False, **shared).ravel()
-    for axes in every[count:]:
-        axes.set_visible(False)
-    return figure, list(every[:count])
 
 
 def defined(row: Mapping, key: str) -> list[float]:

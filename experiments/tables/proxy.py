@@ -37,7 +37,7 @@ from ..search.opening import open_study
 from ..search.search_space import load_space
 from ..search.storage_urls import of_file
 from ..search.worker import work
-from . import cells, kept, tuning
+from . import cells, finished, kept, tuning
 from .protocol_files import load, shipped
 from .work import Work
 
@@ -82,13 +82,7 @@ def make_parser() -> command.Parser:
     parser.add_argument("--protocol", metavar="FILE", help="your own protocol file")
     parser.add_argument("--entries", default="", help="comma-separated (default: the protocol's)")
     parser.add_argument("--draws", type=int, default=RUNS, help="settings (default %(default)s)")
-    parser.add_argument(
-        "--workdir", default="runs/paper", help="as that of the tables (default %(default)s)"
-    )
-    parser.add_argument("--runs", default="", help="for the runs' folders (default in the workdir)")
-    parser.add_argument("--data_dir", default="", help="where prepared sets are; see --help=data")
-    parser.add_argument("--manual_dir", default="", help="where raw files are; see --help=data")
-    compile_cache.add_option(parser)
+    finished.add_places(parser)
     return parser
 
 

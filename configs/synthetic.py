@@ -2,7 +2,7 @@
 
     python -m experiments.train --config=configs/synthetic.py:dtn --workdir=runs/synthetic_dtn
 
-A million rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
+200,000 rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
 """
 
 from dtn_jax.config import base_config, variant
@@ -11,9 +11,11 @@ from dtn_jax.config import base_config, variant
 def get_config(argument: str = ""):
     config = base_config()
     config.data.dataset = "synthetic"
+    config.data.options = "rows=200000"
     config.train.epochs = 3
     config.optim.schedule = "cosine"
     config.model.embedding_dim = 8
+    config.model.mlp.hidden = (128,)
     config.model.masknet.mask_hidden = 64
     config.model.masknet.block_dim = 64
     return variant(config, argument, flags={"quick": quick})

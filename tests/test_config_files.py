@@ -9,7 +9,6 @@ from refused_configs import refused
 from configs import adult
 from dtn_jax import config as options
 from dtn_jax.config import base_config, variant
-from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
 
 in_the_repository = refused_configs.in_the_repository
@@ -167,8 +166,8 @@ TUNED = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model
         ("dtn", 0.3),
         ("mmoe", 0.1),
         ("ple", 0.0),  # never tuned
-        ("dtn,untuned", 0.0),
-        ("untuned,mmoe", 0.0),
+        ("", 0.0),  # none is named
+        ("model.architecture=mmoe", 0.0),
         ("dtn,model.dropout=0.2", 0.2),
         ("model.dropout=0.2,dtn", 0.2),
     ],
@@ -176,9 +175,3 @@ TUNED = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model
 def test_an_architecture_has_the_settings_that_it_was_tuned_to(argument, dropout):
     config = variant(base_config(), argument, tuned=TUNED)
     assert config.model.dropout == dropout
-
-
-def test_what_was_never_tuned_cannot_be_untuned():
-    with pytest.raises(UserError, match="unknown part of the config's argument 'untuned'"):
-        variant(base_config(), "dtn,untuned")
-    assert variant(base_config(), "dtn,untuned", tuned=TUNED).model.experts != "gdcn"

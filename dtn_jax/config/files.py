@@ -19,7 +19,6 @@ from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets
 
 SHIPPED = shipped.folder("configs")
-UNTUNED = "untuned"  # a part of an argument
 
 
 def load_config(spec: str) -> ConfigDict:
@@ -101,8 +100,8 @@ def variant(
       config: the data set's config, edited in place.
       argument: comma-separated, commas inside brackets aside.
       flags: edits by name.
-      tuned: {architecture: {key: the value that it was tuned to}}. Those of the architecture are
-        set before all else, unless the argument has the part 'untuned'.
+      tuned: {architecture: {key: the value that it was tuned to}}. Those of the architecture that
+        the argument names are set before all else; an argument without one gets none.
 
     Raises:
       UserError: an unknown part or key, a value of another type, or several architectures.
@@ -114,11 +113,11 @@ def variant(
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
-    config.model.architecture = named[0] if named else config.model.architecture
-    if UNTUNED not in parts:
-        for key, own in tuned.get(config.model.architecture, {}).items():
+    for name in named:
+        config.model.architecture = name
+        for key, own in tuned.get(name, {}).items():
             override(config, key, str(own))
-    known = [*ARCHITECTURES, *flags, *([UNTUNED] if tuned else []), "key=value"]
+    known = [*ARCHITECTURES, *flags, "key=value"]
     for part in parts:
         key, equals, value = part.partition("=")
         if equals:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dtn_jax.config import base_config, flatten
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
@@ -114,11 +115,22 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
         "table_parameters": first["table_parameters"],
         "flops": first["flops_per_example"],
         "train_seconds": [c["train_seconds"] for c in cells],
+        "config": beyond_defaults(cells[0]["config"]),
         "common": texts(protocol.common | protocol.own(entry.tuned_as)),
         "settings": texts(entry.settings),
         "tuned_as": entry.tuned_as,
         "same_as": "",
         "comparison": {},
+    }
+
+
+def beyond_defaults(config: Mapping[str, str]) -> dict[str, str]:
+    """Of a run's config what is not at its default, apart from its seed."""
+    defaults = flatten(base_config())
+    return {
+        key: value
+        for key, value in config.items()
+        if key != "seed" and value != str(defaults.get(key))
     }
 
 

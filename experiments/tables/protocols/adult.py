@@ -4,12 +4,6 @@ from ..protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/adult.py",
-    common={
-        "data.batch_size": 256,
-        "train.epochs": 5,
-        "optim.schedule": "cosine",
-        "model.mlp.hidden": (128,),
-    },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
     seeds=5,
     width="model.mlp.hidden",

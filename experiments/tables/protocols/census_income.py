@@ -26,17 +26,6 @@ PUBLISHED = (
 
 PROTOCOL = Protocol(
     config="configs/census_income.py",
-    common={
-        "data.batch_size": 512,
-        "train.epochs": 3,
-        "optim.schedule": "cosine",
-        "model.embedding_dim": 8,
-        "model.mlp.hidden": (256,),
-        "model.masknet.mask_hidden": 128,
-        "model.masknet.block_dim": 64,
-        "model.dcnv2.rank": 32,
-        "model.hcnet.shrinking": "sum",
-    },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
     seeds=5,
     width="model.mlp.hidden",

@@ -4,12 +4,6 @@ from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/kuairand.py",
-    common={
-        "optim.schedule": "cosine",
-        "model.mlp.hidden": (128,),
-        "model.masknet.mask_hidden": 64,
-        "model.masknet.block_dim": 64,
-    },
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,

@@ -4,11 +4,6 @@ from ..protocol import FUNNEL_RIVALS, SETTLED, Protocol, entry
 
 PROTOCOL = Protocol(
     config="configs/synthetic.py",
-    common={
-        "data.options": "rows=200000",
-        "train.epochs": 3,
-        "model.mlp.hidden": (128,),
-    },
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,

@@ -161,7 +161,12 @@ def make_parser() -> command.Parser:
     )
     add("sweep", "", "a Python file with a function sweep(trial) that returns {option: value}")
     add("grid", None, "try all of these instead: optim.learning_rate=1e-3,3e-4,model.dropout=0,0.2")
-    add("architectures", "", "comma-separated: search each of these with the same budget")
+    add(
+        "architectures",
+        "",
+        "comma-separated: search each of these with the same budget, from what --config has: one "
+        "that it names comes with its own tuned settings",
+    )
     add(
         "objective",
         "",

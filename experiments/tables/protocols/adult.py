@@ -5,6 +5,7 @@ from ..protocol import NO_FUNNEL, RIVALS, SETTLED, Protocol, entry
 PROTOCOL = Protocol(
     config="configs/adult.py",
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
+    again=("dtn", "adatt"),  # the rival with the highest validation AUC
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

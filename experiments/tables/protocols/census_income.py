@@ -27,6 +27,7 @@ PUBLISHED = (
 PROTOCOL = Protocol(
     config="configs/census_income.py",
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | RIVALS,
+    again=("dtn", "aitm"),  # the rival with the highest validation AUC
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

@@ -102,9 +102,11 @@ def short_table(kind: str, dataset: str) -> str:
     whole = texts(found)[0]
     kept = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
     header, *rows = ([row[i] for i in kept] for row in (whole.header, *whole.rows))
+    finalists, seeds = found["finalists"]
+    cost = found["trials"] + finalists * seeds
     told = (
-        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning; each row tuned "
-        f"by {found['trials']} trials on validation. Bold: our highest mean; ↓ ↑: below or above "
+        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning; each row tuned on "
+        f"validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below or above "
         f"{opponent(found)} at p < 0.05, corrected over the table."
     )
     text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))

@@ -22,6 +22,7 @@ from .notes import counted
 from .numbers import LEVEL, fine, short, spread
 from .panels import GREY, MARKERS, panels
 from .printed import has, keys_of, with_ours
+from .protocol import AGAIN
 from .seeds import within
 
 DPI = 140
@@ -91,22 +92,25 @@ def differences(found: Mapping) -> Figure | None:
 
 
 def cost(found: Mapping) -> Figure | None:
-    """AUC against forward FLOPs."""
+    """AUC against forward FLOPs; what was tuned again has its marker a second time, hollow."""
     rows = found["rows"]
+    names = [row["name"] for row in rows]
     few = {key for row in rows for key in row["few"]}
     keys = [k for k in keys_of(found) if has(rows, k, "auc") and k not in few]
     if not keys:
         return None
     figure, axes_of = panels(len(keys), 3.6, 3.2)
     for axes, key in zip(axes_of, keys):
-        for at, row in enumerate(rows):
-            values = defined(row, key)
+        for row in rows:
+            values, first = defined(row, key), row["name"].removesuffix(AGAIN)
             if not values:
                 continue
+            at = names.index(first if first in names else row["name"])
             colour, marker = COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]
             axes.errorbar(
                 row["flops"], statistics.mean(values), yerr=deviation(values), fmt=marker,
                 color=colour, capsize=2, label=row["name"],
+                mfc="white" if row["name"].endswith(AGAIN) else colour,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -50,6 +50,7 @@ PROTOCOL = Protocol(
     },
     common={"plugins": pathlib.Path(__file__).with_name("plugin.py")},
     trials=1,
+    finalists=1,
     seeds=2,
     tested=("click",),
 )

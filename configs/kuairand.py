@@ -11,7 +11,6 @@ def get_config(argument: str = ""):
     config.train.select = "click+long_view"  # the others have few positives
     config.optim.schedule = "cosine"
     config.optim.table_learning_rate = 5e-3  # most ids are seen a few times
-    config.model.mlp.hidden = (128,)
     config.model.masknet.mask_hidden = 64
     config.model.masknet.block_dim = 64
     return variant(config, argument)

@@ -3,8 +3,8 @@
 A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py. The
 ranges are wide, so that the best value of each option lies inside, whatever the data set and the
 architecture: rates from far too low to far too high, and embeddings that start near 0 or far
-apart. Of rates and L2 ratios count, so they are searched by logarithm. Below some 0.01 the scale of
-the first embeddings changes nothing, and by logarithm half of the draws would lie there: its
+apart. For rates and L2 ratios count, so they are searched by logarithm. Below about 0.01 the scale
+of the first embeddings changes nothing, and half of the draws by logarithm would lie there, so its
 fourth root is searched. Values are rounded to three digits.
 """
 

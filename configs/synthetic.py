@@ -15,7 +15,6 @@ def get_config(argument: str = ""):
     config.train.epochs = 3
     config.optim.schedule = "cosine"
     config.model.embedding_dim = 8
-    config.model.mlp.hidden = (128,)
     config.model.masknet.mask_hidden = 64
     config.model.masknet.block_dim = 64
     return variant(config, argument, flags={"quick": quick})

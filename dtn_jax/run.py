@@ -104,7 +104,7 @@ class Run:
         return jax.jit(self.create_state, out_shardings=places)(self.numbers)
 
     def unfilled_state(self) -> State:
-        """A state to score with before its weights are read: of these it has the places."""
+        """A state to score with before its weights are read: it has their shardings alone."""
 
         def scalars(numbers):
             return self.create_state(numbers).to_score().replace(**{part: {} for part in WEIGHTS})

@@ -78,8 +78,9 @@ def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
 
 
 class Numbers(NamedTuple):
-    """What a config gives a state at step 0 that no shape depends on. As arguments of a program,
-    they let all trials of a search share it; as constants, each would compile its own."""
+    """Of what a config gives a state at step 0, that which trials of a search differ in, and no
+    shape depends on. As arguments of a program they let all trials share it; as constants, each
+    would compile its own."""
 
     key: Array
     table_init: Float[Array, ""] | float

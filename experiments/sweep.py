@@ -164,8 +164,8 @@ def make_parser() -> command.Parser:
     add(
         "architectures",
         "",
-        "comma-separated: search each of these with the same budget, from what --config has: one "
-        "that it names comes with its own tuned settings",
+        "comma-separated: search each of these with the same budget, from what --config has: "
+        "name none there, or all start from what that one was tuned to",
     )
     add(
         "objective",

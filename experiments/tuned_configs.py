@@ -2,7 +2,7 @@
 
 Each configs/NAME.py that has TUNED, and a table experiments/results/paper/NAME/overall.json, gets
 two things from it: TUNED, {architecture: what its runs have that the file alone has not}, and the
-paragraph of its docstring that begins with 'TUNED has', with the command, minutes and test AUCs.
+paragraph of its docstring that begins with 'TUNED has', with the command, seconds and test AUCs.
 `configs/NAME.py:dtn` then is the table's row. --check writes nothing; its exit code says whether
 the files are up to date.
 """
@@ -11,24 +11,24 @@ from __future__ import annotations
 
 import ast
 import json
-import pathlib
 import re
 import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 
 from dtn_jax.config import base_config, flatten, identity, load_config
+from dtn_jax.config import shipped as shipped_files
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
 from . import command
 from .results_table import PAPER, RESULTS
-from .tables.numbers import spread
+from .tables.numbers import fine, spread
 from .tables.protocol import OURS
 from .tables.protocol_files import shipped
 
 EXAMPLE = "python -m experiments.tuned_configs"
-CONFIGS = pathlib.Path("configs")
+CONFIGS = shipped_files.folder("configs")
 DICTIONARY = re.compile(r"^TUNED = \{(?:\}|.*?^\})\n", re.DOTALL | re.MULTILINE)
 PARAGRAPH = re.compile(r"^TUNED has .*?\n(?=\n|\"\"\")", re.DOTALL | re.MULTILINE)
 WIDTH = 100
@@ -101,12 +101,15 @@ def literal(value: str) -> str:
 def paragraph(name: str, found: Mapping) -> str:
     """How TUNED was found, and what the protocol's own entry reaches with it."""
     row = next(r for r in found["rows"] if r["name"] == found.get("ours", OURS))
-    minutes = statistics.median(row["train_seconds"]) / 60
-    aucs = [f"{key} {spread(own['auc'])}" for key, own in row["metrics"].items()]
+    seconds = statistics.median(row["train_seconds"])
+    aucs = [
+        f"{key} {spread(own['auc'], 5 if fine(found['rows'], key) else 4)}"
+        for key, own in row["metrics"].items()
+    ]
     told = (
         f"TUNED has what `python -m experiments.paper_tables --dataset={name} --table=overall` "
         "chose on validation, for the architecture that the argument names. "
-        f"With it, {row['name']} trains in {minutes:.1f} minutes ({'; '.join(found['devices'])}) "
+        f"With it, {row['name']} trains in {seconds:.0f} seconds ({'; '.join(found['devices'])}) "
         f"to these test AUCs, mean ± sd of {found['seeds']} seeds: {', '.join(aucs)}."
     )
     return textwrap.fill(told, WIDTH, break_on_hyphens=False, break_long_words=False) + "\n"

@@ -26,7 +26,7 @@ FINGERPRINT = "a1" * 32
 
 
 def config(**changes):
-    made = adult.get_config("dtn")
+    made = adult.get_config("model.architecture=dtn")
     made.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return checked_config(made)
 

@@ -21,7 +21,7 @@ def small(prepared_dir, **changes):
     What it has beside embeddings is quick to trace and compile: dropout, and statistics that
     training gathers. `model__dropout=0.0` changes model.dropout.
     """
-    config = adult_config.get_config("shared_bottom")
+    config = adult_config.get_config("model.architecture=shared_bottom")
     config.data.data_dir = prepared_dir
     config.data.batch_size = 256
     config.model.embedding_dim = 4
@@ -31,8 +31,9 @@ def small(prepared_dir, **changes):
     config.model.tower_hidden = (8,)
     config.model.dropout = 0.2
     config.model.normalisation = "batch"
+    config.optim.schedule = "constant"
     config.optim.learning_rate = config.optim.table_learning_rate = 0.01
-    config.train.max_steps = STEPS
+    config.train.epochs, config.train.max_steps = 4, STEPS
     config.train.eval_every = 15
     config.train.log_every = 20
     config.train.checkpoint_every = 12

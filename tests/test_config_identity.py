@@ -152,7 +152,7 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     """By a run of two steps, and by the making of architectures and losses that have own ones."""
     check, read = options.checked_config, set()
     monkeypatch.setattr(run, "checked_config", lambda config: Recorder(check(config), read))
-    config = adult.get_config("shared_bottom")
+    config = adult.get_config("model.architecture=shared_bottom")
     config.data.data_dir = prepared_dir
     config.parallel.devices = 1
     config.parallel.processes = "localhost:1,1,0"

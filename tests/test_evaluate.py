@@ -128,7 +128,7 @@ def test_a_run_on_grouped_rows_reports_them(tmp_path, monkeypatch, capsys):
         return groups(self, split, part)
 
     monkeypatch.setattr(Prepared, "groups", read)
-    config = adult_config.get_config("shared_bottom")
+    config = adult_config.get_config("model.architecture=shared_bottom")
     config.data.dataset, config.data.data_dir = "visits", str(tmp_path / "data")
     config.data.batch_size = 64
     config.model.experts, config.model.embedding_dim = "mlp", 4

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("unload")
 
 
 def config_with(path) -> object:
-    config = adult.get_config("dtn")
+    config = adult.get_config("model.architecture=dtn")
     plugins.use(config, str(path))
     config.model.architecture = "heads"
     return config

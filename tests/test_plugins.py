@@ -107,7 +107,7 @@ class Wide(MMoE):
 
 ARCHITECTURES = {"mine": Mine, "wide": Wide}
 """
-    config = adult.get_config("dtn")
+    config = adult.get_config("model.architecture=dtn")
     plugins.use(config, str(write_plugin(text)))
     for name, counts in (("dtn", True), ("mine", True), ("wide", False)):
         config.model.architecture = name
@@ -198,7 +198,7 @@ def test_the_command_adds_to_those_of_the_config_file(write_plugin):
 
 
 def test_a_config_made_before_it_was_loaded_still_is_one():
-    config = adult.get_config("mmoe")
+    config = adult.get_config("model.architecture=mmoe")
     plugins.load(str(EXAMPLE))
     checked_config(config)
     config.model.architecture = "heads"
@@ -219,7 +219,7 @@ def test_a_config_made_before_it_was_loaded_still_is_one():
 def test_what_is_used_belongs_to_the_run(key, value):
     """Its content, else, would be no part of the run's identity."""
     plugins.load(str(EXAMPLE))
-    config = adult.get_config("dtn")
+    config = adult.get_config("model.architecture=dtn")
     plugins.check_used(config)
     override(config, key, value)
     name = re.split("[=:]", value)[-1]
@@ -230,7 +230,7 @@ def test_what_is_used_belongs_to_the_run(key, value):
 
 
 def test_one_that_is_named_and_not_loaded():
-    config = adult.get_config("dtn")
+    config = adult.get_config("model.architecture=dtn")
     config.plugins = "/nowhere/mine.py"
     with pytest.raises(UserError, match=r"/nowhere/mine.py is not loaded; a config gets its plug"):
         build_run(config)

@@ -114,6 +114,7 @@ def make_config(setting: Setting, options: Options) -> ConfigDict:
     """Usual sizes: embeddings of 16, experts 64-32, towers of 16, Adam."""
     config = census_income.get_config()
     config.data.data_dir, config.data.manual_dir = options.data_dir, options.manual_dir
+    config.data.batch_size, config.optim.schedule, config.train.epochs = 1024, "constant", 2
     config.model.architecture = setting.architecture
     config.model.experts = f"mlp*{setting.experts}"
     config.model.embedding_dim, config.model.expert_dim = 16, 32

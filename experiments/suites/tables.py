@@ -113,8 +113,10 @@ def auc_changes(options: Options) -> tuple[list[Goal], str]:
     """What bfloat16 tables do to validation AUC: shared_bottom on census_income, paired seeds."""
     aucs = {}
     for dtype in ("float32", "bfloat16"):
-        config = census_income.get_config("shared_bottom")
+        config = census_income.get_config("model.architecture=shared_bottom")
         config.model.experts = "mlp"
+        config.model.embedding_dim, config.model.mlp.hidden = 16, (128,)
+        config.data.batch_size, config.optim.schedule = 1024, "constant"
         config.data.data_dir, config.data.manual_dir = options.data_dir, options.manual_dir
         config.optim.table_dtype, config.replicas = dtype, str(SEEDS)
         config.train.epochs, config.train.max_steps = EPOCHS, 2 if options.quick else 0

@@ -8,6 +8,7 @@ from .content import comparisons
 from .differences import opponent
 from .numbers import LEVEL
 from .printed import has, keys_of, with_ours
+from .protocol import AGAIN
 
 SETTINGS = {
     "overall": "each row tuned by",
@@ -45,11 +46,14 @@ def signs(found: Mapping) -> str:
             "above another because it learns faster, which full training may undo."
         )
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
+    tuning = ", which was done once"
+    if any(row["name"].endswith(AGAIN) for row in found["rows"]):
+        tuning = f": rows `{AGAIN.strip(', ')}` show what it adds"
     return (
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over "
-        f"{family(found)}; the p-values do not cover tuning, which was done once); too few: fewer "
-        "than 100 examples of a class."
+        f"{family(found)}; the p-values do not cover tuning{tuning}); too few: fewer than 100 "
+        "examples of a class."
     )
 
 

@@ -73,6 +73,11 @@ def test_the_shipped_protocols(name):
         assert configured(protocol, own).model.architecture == entry
 
 
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_protocol_can_be_read(name):
+    assert load(shipped()[name]).entries
+
+
 def test_dtn_and_stem_differ_from_dtn_by_what_their_entries_say():
     """Each entry but STEM itself sets one option that DTN does not, or several that others do."""
     protocol = load(shipped()["dtn_and_stem"])

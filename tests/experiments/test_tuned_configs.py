@@ -6,7 +6,7 @@ import json
 import pytest
 from invented_tables import found
 
-from dtn_jax.config import identity, load_config
+from dtn_jax.config import base_config, flatten, identity, load_config
 from dtn_jax.errors import UserError
 from experiments import tuned_configs
 from experiments.results_table import PAPER, RESULTS
@@ -85,11 +85,12 @@ def test_a_config_that_was_edited_is_told(tmp_path, monkeypatch):
 def test_a_tuned_config_is_its_tables_row(name):
     """The runs of `overall` are those of `configs/NAME.py:ARCHITECTURE` with their seeds."""
     kept = pack.read(RESULTS / PAPER / name).values()
-    trained = [cell["config"] for cell in kept if "results" in cell]
+    defaults = {key: str(value) for key, value in flatten(base_config()).items()}
+    trained = [defaults | cell["config"] for cell in kept if "results" in cell]
     rows = json.loads((RESULTS / PAPER / name / "overall.json").read_text())["rows"]
     architectures = {row["architecture"] for row in rows if row["name"] == row["architecture"]}
     assert "dtn" in architectures
     for architecture in architectures:
         config = load_config(f"configs/{name}.py:{architecture}")
         for config.seed in (1, 2):
-            assert {key: str(value) for key, value in identity(config).items()} in trained
+            assert defaults | {k: str(v) for k, v in identity(config).items()} in trained

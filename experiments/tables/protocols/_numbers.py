@@ -25,6 +25,7 @@ def of_numbers(usual: Protocol, note: str, kept: str = "standardise") -> Protoco
             for embedding in ("scaled", "piecewise_linear", "periodic", "autodis")
         },
         ours="shared_bottom_scaled",
+        again=(),
         note=note,
         published=(),
     )

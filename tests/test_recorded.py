@@ -29,7 +29,8 @@ from experiments.tables import cells, kept
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 ASKED = (
-    "configs/adult.py:mmoe,model.experts=mlp,model.embedding_dim=2,model.expert_dim=4,"
+    "configs/adult.py:model.architecture=mmoe,train.epochs=4,optim.schedule=constant,"
+    "model.experts=mlp,model.embedding_dim=2,model.expert_dim=4,"
     "model.mlp.hidden=(4,),model.tower_hidden=(4,),data.batch_size=4096,train.max_steps=4,"
     "train.checkpoint_every=2,train.eval_every=2,train.log_every=1,parallel.devices=1,"
     "optim.learning_rate=0.03,optim.table_learning_rate=0.03"

@@ -1,7 +1,6 @@
 """Models from outside, as references beside ours."""
 
 import json
-import types
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.interface import Batch
 from dtn_jax.schema import Field, Schema, Task
-from experiments import paper_tables
 from experiments.tables import reference_models, references
 
 METRICS = {"auc", "logloss", "ece", "predicted_observed"}
@@ -58,7 +56,7 @@ def test_the_same_rows_encoded_otherwise_stand_in_one_table(call, prepared_dir, 
     (found,) = kept.values()
     assert found["data"] != data.fingerprint
     assert found["rows"] == references.rows_of(data)
-    beside = paper_tables.references(types.SimpleNamespace(data=data))
+    beside = references.of_data(data)
     assert list(beside) == ["logistic, numbers=standardise"]
     (path,) = tmp_path.glob("adult.json")
     path.write_text(json.dumps({"a": found | {"rows": "others"}, "older": {"data": "x"}}))

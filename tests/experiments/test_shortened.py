@@ -24,7 +24,7 @@ REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
 
 @pytest.fixture
 def with_references(monkeypatch):
-    monkeypatch.setattr(paper_tables, "references", lambda work: REFERENCE)
+    monkeypatch.setattr(paper_tables.table_references, "of_data", lambda data: REFERENCE)
 
 
 @pytest.mark.parametrize(

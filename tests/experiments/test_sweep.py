@@ -147,7 +147,8 @@ def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path
 def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
     for trials in (35, 40):  # more than are drawn in vain before a space counts as exhausted
         run(tmp_path, prepared_dir, "--sampler=random", f"--trials={trials}")
-        assert len({c.optim.learning_rate for _, _, c in trained}) == trials
+        drawn = {(c.optim.learning_rate, c.optim.table_learning_rate) for _, _, c in trained}
+        assert len(drawn) == trials
 
 
 def test_a_metric_that_is_not_defined_is_no_value():

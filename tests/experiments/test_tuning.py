@@ -60,7 +60,9 @@ def test_entries_spend_the_same_number_of_examples(tuned):
 def test_most_trials_are_ended_early_and_those_that_are_not_began_well(tuned):
     for kept in tuned.values():
         lengths = [len(t["validations"]) for t in kept["trials"]]
-        assert lengths.count(1) > len(lengths) / 2
+        early = [length for length in lengths if length <= 3]  # where halving judges
+        assert 1 in early
+        assert len(early) > len(lengths) / 2
         assert lengths[:2] == [1, 1]  # there is nothing to compare them with
         first = [t["validations"]["1"] for t in kept["trials"]]
         went_on = [number for number, length in enumerate(lengths) if length > 1]

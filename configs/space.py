@@ -3,9 +3,9 @@
 A `sweep(trial)` takes an Optuna trial and returns {option: value}, options as in base.py. The
 ranges are wide, so that the best value of each option lies inside, whatever the data set and the
 architecture: rates from far too low to far too high, and embeddings that start near 0 or far
-apart. For rates and L2 ratios count, so they are searched by logarithm. Below about 0.01 the scale
-of the first embeddings changes nothing, and half of the draws by logarithm would lie there, so its
-fourth root is searched. Values are rounded to three digits.
+apart. Of a rate or an L2 penalty the order of magnitude matters, so they are searched by logarithm.
+The scale of the first embeddings changes nothing below about 0.01, where half of the draws by
+logarithm would lie, so its fourth root is searched. Values are rounded to three digits.
 """
 
 NO_L2 = 1e-7  # less changes nothing: it counts as none

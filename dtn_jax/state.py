@@ -78,9 +78,11 @@ def example_inputs(plan: TablePlan, batch_size: int = 1) -> Inputs:
 
 
 class Numbers(NamedTuple):
-    """Of what a config gives a state at step 0, that which trials of a search differ in, and no
-    shape depends on. As arguments of a program they let all trials share it; as constants, each
-    would compile its own."""
+    """What the first states of a search's trials differ in: numbers, never shapes.
+
+    They are arguments of the program that draws a state, so that all trials share it. As constants
+    they would make each trial compile its own.
+    """
 
     key: Array
     table_init: Float[Array, ""] | float
@@ -102,7 +104,7 @@ def create_state(
       config: of the run.
       model: of the config.
       plan: where the tables' rows lie.
-      numbers: the config's, where they are a program's arguments.
+      numbers: those of the config, traced; None reads them from it.
 
     Raises:
       UserError: the architecture does not return what it must.

@@ -1,10 +1,10 @@
 """Writes into the shipped configs what the tables' entries were tuned to.
 
-Each configs/NAME.py that has TUNED, and a table experiments/results/paper/NAME/overall.json, gets
-two things from it: TUNED, {architecture: what its runs have that the file alone has not}, and the
-paragraph of its docstring that begins with 'TUNED has', with the command, seconds and test AUCs.
-`configs/NAME.py:dtn` then is the table's row. --check writes nothing; its exit code says whether
-the files are up to date.
+It reads experiments/results/paper/NAME/overall.json and edits configs/NAME.py, where that has TUNED.
+TUNED becomes {architecture: the options in which its runs differ from the file alone}. The
+paragraph of the docstring that begins with 'TUNED has' gets the command, seconds and test AUCs.
+Then `configs/NAME.py:dtn` trains the table's row. --check writes nothing; its exit code says
+whether the files are up to date.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes into the shipped configs what the tables' entries were tuned to.
 
-It reads experiments/results/paper/NAME/overall.json and edits configs/NAME.py, where that has TUNED.
+It reads experiments/results/paper/NAME/overall.json and edits configs/NAME.py, if that has TUNED.
 TUNED becomes {architecture: the options in which its runs differ from the file alone}. The
 paragraph of the docstring that begins with 'TUNED has' gets the command, seconds and test AUCs.
 Then `configs/NAME.py:dtn` trains the table's row. --check writes nothing; its exit code says

@@ -3,9 +3,13 @@
     python -m experiments.train --config=configs/synthetic.py:dtn --workdir=runs/synthetic_dtn
 
 200,000 rows over 20,000 ids; other sizes by --config.data.options='rows=100000000,ids=2000000'.
+
+TUNED has nothing yet.
 """
 
 from dtn_jax.config import base_config, variant
+
+TUNED = {}
 
 
 def get_config(argument: str = ""):
@@ -17,7 +21,7 @@ def get_config(argument: str = ""):
     config.model.embedding_dim = 8
     config.model.masknet.mask_hidden = 64
     config.model.masknet.block_dim = 64
-    return variant(config, argument, flags={"quick": quick})
+    return variant(config, argument, flags={"quick": quick}, tuned=TUNED)
 
 
 def quick(config):

@@ -111,7 +111,7 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
         return scipy.sparse.hstack([one_hot, numbers(batch, schema)], format="csr")
 
     def fitted(strength: float) -> LogisticRegression:
-        model = LogisticRegression(C=strength, max_iter=200)
+        model = LogisticRegression(C=strength, max_iter=2000)
         return model.fit(features(train), train.labels[:, task])
 
     def score(model: LogisticRegression, batch: Batch) -> np.ndarray:

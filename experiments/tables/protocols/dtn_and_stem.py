@@ -30,6 +30,7 @@ PROTOCOL = dataclasses.replace(
         "dtn_own_embeddings_no_gradient": DTN | OWN | NONE,
         "dtn_as_stem_but_gates": DTN | OWN | NONE | NO_TSN,
     },
+    again=(),
     sensitivity={},
     trials=6,
     finalists=2,

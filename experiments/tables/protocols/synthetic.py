@@ -7,6 +7,7 @@ PROTOCOL = Protocol(
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,
+    again=("dtn", "esmm"),  # the rival with the highest validation AUC
     width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),

@@ -34,8 +34,10 @@ def share(rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path) -> Iterator
             told = True
             time.sleep(LOOK)
         idle = True
-        for (i, label), job in list(left.items()):
-            about = remaining(took, [other == 0 for other, _ in left])
+        pending = list(left.items())
+        for place, ((i, label), job) in enumerate(pending):
+            # Those before are done, or another process does them.
+            about = remaining(took, [other == 0 for (other, _), _ in pending[place:]])
             start = time.monotonic()
             try:
                 with shared_files.disk_errors(folder):

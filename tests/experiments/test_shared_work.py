@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -104,6 +105,19 @@ def test_it_is_told_how_long_the_jobs_that_are_left_will_take(tmp_path, monkeypa
         *("more than 20 min)", ""),
         *("about 2 min)", "about 1 min)"),
     ]
+
+
+def test_what_another_process_does_is_not_counted_as_still_to_come(monkeypatch, tmp_path):
+    labels, asked = [], []
+    monkeypatch.setattr("time.monotonic", functools.partial(next, itertools.count(0, 60)))
+
+    def elsewhere(label):
+        asked.append(label)
+        return False if len(asked) < 2 else None
+
+    note = lambda label: not labels.append(label)  # noqa: E731
+    list(jobs.share([{"a": note, "b": elsewhere, "c": note}], tmp_path))
+    assert labels == ["a", "c (with those after it about 1 min)"]
 
 
 @pytest.mark.slow

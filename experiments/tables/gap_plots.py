@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from dtn_jax.report.plots import COLOURS, LINES, NOTE, clean
 
@@ -19,6 +20,7 @@ from .panels import GREY, MARKERS, panels
 
 APART = 0.055  # of two names beside a panel, as a share of its height
 DODGE = 0.006  # of two models' error bars, as a share of a panel's width
+NEAR = 10  # thousandths of AUC: the scale of differences is linear to there, logarithmic beyond
 SAME = "_dtns_experts"  # the end of the names of rivals with our experts
 
 
@@ -77,11 +79,18 @@ def lines(axes: Axes, rows: Sequence[Mapping], key: str, names: Sequence[str]) -
             lw=2.2 if at == 0 else 1.3, capsize=2, zorder=4 if at == 0 else 3,
         )  # fmt: skip
         ends[name] = means[-1]
+    axes.set_yscale("log")  # one model far from the others would press them together
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xticks(list(place.values()), [told(at, levels[at][0], rows) for at in levels])
     axes.tick_params(labelsize=8.5)
-    for name, height in beside(ends, *axes.get_ylim()).items():
+    low, high = np.log(axes.get_ylim())
+    shares = {name: float((np.log(end) - low) / (high - low)) for name, end in ends.items()}
+    for name, height in beside(shares).items():
         axes.annotate(
-            short(name), (1.0, height), xycoords=("axes fraction", "data"),
+            short(name), (1.0, np.exp(low + height * (high - low))),
+            xycoords=("axes fraction", "data"),
             xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5,
             color=colour(place_of(name, names)), annotation_clip=False,
         )  # fmt: skip
@@ -93,9 +102,10 @@ def told(at: str, row: Mapping, rows: Sequence[Mapping]) -> str:
     return f"{at}\n({row['true_divergence']:.2f})" if len(truths) > 1 else at
 
 
-def beside(ends: Mapping[str, float], low: float, high: float) -> dict[str, float]:
-    """Heights for the names of lines that end there, APART at least, in the same order."""
-    step, order = APART * (high - low), sorted(ends, key=ends.__getitem__)
+def beside(ends: Mapping[str, float]) -> dict[str, float]:
+    """Heights for the names of lines that end there, APART at least, in the same order; all as
+    shares of the panel's height."""
+    step, order = APART, sorted(ends, key=ends.__getitem__)
     heights = np.array([ends[name] for name in order])
     for _ in range(100):
         near = np.diff(heights) < step - 1e-9
@@ -128,9 +138,13 @@ def differences(found: Mapping) -> Figure | None:
         axes.set_xticks(range(len(levels)), [told(at, own[0], rows) for at, own in levels.items()])
         axes.set_xlim(-0.5, len(levels) - 0.5)
         axes.tick_params(labelsize=8.5)
+        axes.set_yscale("symlog", linthresh=NEAR)
+        axes.set_yticks([-100, -30, -NEAR, -5, 0, 5, NEAR, 30], minor=False)
+        axes.yaxis.set_major_formatter(ScalarFormatter())
         clean(axes, name)
     axes_of[0].set_ylabel(f"AUC less ours × {FACTOR}", fontsize=9)
-    note = f"below 0: ours is ahead; coloured: p < {LEVEL}, Holm-corrected over a level"
+    note = f"below 0: ours is ahead; coloured: p < {LEVEL}, Holm-corrected over a level; "
+    note += f"the scale is logarithmic beyond ±{NEAR}"
     figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
     return titled(found, figure, f"AUC less ours, {MEAN}, 95 % interval, by {rows[0]['group']}")
 

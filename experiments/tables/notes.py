@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 
 from .content import comparisons
 from .differences import opponent
+from .gaps import MEAN
 from .numbers import LEVEL
 from .printed import has, keys_of, with_ours
 from .protocol import AGAIN
@@ -28,12 +30,19 @@ def counted(number: int, noun: str) -> str:
 
 def powerless(found: Mapping) -> list[str]:
     """A note if there are too many comparisons for any to be significant."""
+    families = collections.Counter(
+        (row["group"], row["at"]) if found["table"] == "divergence" else ()
+        for row in found["rows"]
+        for key in comparisons(row)
+        if key != MEAN
+    )
     tests = [c for r in found["rows"] for c in comparisons(r).values()]
-    least = len(tests) * max((c["least"] for c in tests), default=0.0)
+    together = max(families.values(), default=0)
+    least = together * max((c["least"] for c in tests), default=0.0)
     if least < LEVEL:
         return []
     return [
-        f"{len(tests)} comparisons: after Holm's correction, the draws cannot show a p below "
+        f"{together} comparisons: after Holm's correction, the draws cannot show a p below "
         f"{least:.2f}, so there are no signs."
     ]
 

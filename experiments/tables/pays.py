@@ -6,7 +6,7 @@
   p < 0.05 after Holm's correction over the levels.
 - does not: at no level it is ahead, and all intervals end below WORTH. That no difference is shown
   is not enough.
-- unclear: all else.
+- unclear: all else. Levels whose interval ends below WORTH are then told apart from the others.
 
 Against the best of several rivals, ours is ahead where it is ahead of each, so that p is the
 largest of theirs: an intersection-union test (R. L. Berger, Multiparameter hypothesis testing and
@@ -103,9 +103,16 @@ def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
         told = f"At no divergence {ours} gains on {against} as much as {1000 * WORTH:.0f}"
         told += f": the most that an interval allows is {number(most.high)}, at {where(most)}"
     else:
-        told = f"It is unclear whether {ours} gains on {against}, and from where on"
-        told += f": it is surely ahead at {values(ahead)} alone" if ahead else ""
-        told += f"; {listed(gains)}" if ahead else f": {listed(gains)}"
+        none = [gain for gain in gains if gain not in ahead and gain.high < WORTH]
+        unsure = [gain for gain in gains if gain not in ahead and gain not in none]
+        if none:
+            told = f"At divergence {values(none)} {ours} does not gain as much as "
+            told += f"{1000 * WORTH:.0f} on {against}: {listed(none)}"
+            told += f". At {values(unsure)} it is unclear: {listed(unsure)}" if unsure else ""
+        else:
+            told = f"It is unclear whether {ours} gains on {against}, and from where on"
+            told += f": {listed(unsure)}" if unsure else ""
+        told += f". It is surely ahead at {values(ahead)}" if ahead else ""
     if behind:
         told += f". It is behind at {values(behind)}"
     return f"{told}."

@@ -36,16 +36,28 @@ def test_it_does_not_pay_where_all_intervals_end_below_what_is_worth_it():
 
 
 @pytest.mark.parametrize(
-    "ends",
+    ("ends", "told"),
     [
-        [(-0.5, 0.7), (-0.5, 1.1), (-0.5, 0.7)],  # no gain is shown, but one may be there
-        [(-0.5, 0.7), (1, 3), (-0.1, 0.9)],  # ahead in the middle alone
-        [(1, 3), (1, 3), (-3, -1)],
+        (  # no gain is shown, but one may be there
+            [(-0.5, 0.7), (-0.5, 1.1), (-0.5, 0.7)],
+            "At divergence 0, 2 dtn does not gain as much as 1 on mmoe: +0.10 [−0.50, +0.70] at 0, "
+            "+0.10 [−0.50, +0.70] at 2. At 1 it is unclear: +0.30 [−0.50, +1.10] at 1.",
+        ),
+        (  # ahead in the middle alone
+            [(-0.5, 1.7), (1, 3), (-0.1, 1.9)],
+            "It is unclear whether dtn gains on mmoe, and from where on: "
+            "+0.60 [−0.50, +1.70] at 0, +0.90 [−0.10, +1.90] at 2. It is surely ahead at 1.",
+        ),
+        (
+            [(1, 3), (1, 3), (-3, -1)],
+            "At divergence 2 dtn does not gain as much as 1 on mmoe: −2.00 [−3.00, −1.00] at 2. "
+            "It is surely ahead at 0, 1. It is behind at 2.",
+        ),
     ],
 )
-def test_all_else_is_unclear(ends):
+def test_all_else_is_unclear(ends, told):
     assert judged(gains(*ends))[0] == UNCLEAR
-    assert sentence(gains(*ends), "dtn", "mmoe").startswith("It is unclear whether dtn gains on")
+    assert sentence(gains(*ends), "dtn", "mmoe") == told
 
 
 def test_levels_are_corrected_for_together():

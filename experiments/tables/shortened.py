@@ -32,7 +32,7 @@ OWN = {
     "parallel.processes": "cannot be set: a run of a table is one process",
 }
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-MANY = 10  # entries: these get a run's worth of trials each, so that a look takes minutes still
+MANY = 10  # a protocol of so many entries gives each one run of trials: --quick is to take minutes
 COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
 

@@ -9,7 +9,7 @@ from untrained_tables import TINY, invented
 
 from dtn_jax.errors import UserError
 from experiments.tables import csv as table_csv
-from experiments.tables import gap_plots, plots
+from experiments.tables import gap_plots, notes, plots
 from experiments.tables import latex as table_latex
 from experiments.tables import markdown as table_markdown
 from experiments.tables import terminal as table_terminal
@@ -153,6 +153,20 @@ def test_the_pictures(made):
         gap_plots.COLOURS[1],
         "black",
     }
+
+
+def test_the_note_on_too_many_comparisons_counts_a_level_alone():
+    """33 tests of tasks are a family, the levels' together would be too many."""
+    test = {"least": 0.001}
+    rows = [
+        {"group": "divergence", "at": str(at), "comparison": {MEAN: test, "a": test, "b": test}}
+        for at in range(5)
+        for _ in range(11)
+    ]
+    found = {"table": "divergence", "rows": rows}
+    assert notes.powerless(found) == []
+    (note,) = notes.powerless(found | {"table": "overall"})
+    assert note.startswith("110 comparisons")
 
 
 def test_names_beside_lines_do_not_meet():

@@ -32,7 +32,7 @@ OWN = {
     "parallel.processes": "cannot be set: a run of a table is one process",
 }
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-MANY = 10  # a protocol of so many entries gives each one run of trials: --quick is to take minutes
+MANY = 10  # with so many entries each gets one trial's worth and one seed: it is to take minutes
 COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
 
@@ -75,13 +75,14 @@ def quick(protocol: Protocol) -> Protocol:
     """The protocol at a price that lets one look at its tables before they are made."""
     most = flatten(configured(protocol))["train.max_steps"]
     steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
+    trials, seeds = (1, 1) if len(protocol.entries) >= MANY else (TRIALS, SEEDS)
     return dataclasses.replace(
         with_settings(protocol, steps),
         dials=tuple(dataclasses.replace(d, values=(middle(d.values),)) for d in protocol.dials[:1]),
-        trials=min(protocol.trials, TRIALS if len(protocol.entries) < MANY else 1),
+        trials=min(protocol.trials, trials),
         finalists=1,
         again=(),
-        seeds=min(protocol.seeds, SEEDS),
+        seeds=min(protocol.seeds, seeds),
     )
 
 

@@ -9,7 +9,7 @@ from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells, protocol_files
 from experiments.tables.protocol import Published, configured
-from experiments.tables.shortened import MANY, TRIALS, cut, quick, with_settings
+from experiments.tables.shortened import MANY, SEEDS, TRIALS, cut, quick, with_settings
 
 pytest_plugins = ["table_fixtures"]
 
@@ -56,12 +56,13 @@ def test_a_shortened_table_says_so_and_stands_alone(
     assert before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
 
-def test_many_entries_get_fewer_trials():
+def test_many_entries_get_fewer_trials_and_seeds():
     many = protocol_files.load(protocol_files.shipped()["divergence"])
     assert len(many.entries) >= MANY
-    assert quick(many).trials == 1
+    assert (quick(many).trials, quick(many).seeds) == (1, 1)
     few = dict(list(many.entries.items())[: MANY - 1])
-    assert quick(dataclasses.replace(many, entries=few)).trials == TRIALS
+    fewer = quick(dataclasses.replace(many, entries=few))
+    assert (fewer.trials, fewer.seeds) == (TRIALS, SEEDS)
 
 
 def test_it_costs_less(call, untrained, monkeypatch, with_references):

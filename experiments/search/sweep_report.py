@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import optuna
 import rich.live
 import rich.table
+import rich.text
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -57,12 +58,15 @@ def live(study: Study) -> Iterator[Callable[[], None]]:
         yield lambda: shown.update(table(study))
 
 
-def table(study: Study) -> rich.table.Table:
-    """The best trials, and how many there are of each kind."""
+def table(study: Study) -> rich.table.Table | rich.text.Text:
+    """The best trials, and how many there are of each kind; a line until one is complete."""
     trials = study.trials()
     title = f"{study.name}: validation {study.metric} ({study.objective})"
     counts = ", ".join(f"{n} {name}" for name, n in counted(trials).items())
-    made = rich.table.Table(title=title, caption=f"of {study.budget.trials} trials: {counts}")
+    caption = f"of {study.budget.trials} trials: {counts or 'none yet'}"
+    if not study.ranked(trials):
+        return rich.text.Text(f"{title}, {caption}")
+    made = rich.table.Table(title=title, caption=caption)
     for column in ("trial", "value", "seconds", "settings"):
         made.add_column(column, justify="left" if column == "settings" else "right")
     for trial in study.ranked(trials)[:SHOWN]:

@@ -84,8 +84,17 @@ def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
     shown = console.file.getvalue()
     assert "seed=1" in shown
     assert "of 2 trials: 2 complete" in shown
-    moves_up = "\x1b[1A"
-    assert (moves_up in shown) == terminal
+    erases = "\x1b[2K"  # a line, to write it anew
+    assert (erases in shown) == terminal
+
+
+def test_until_a_trial_is_complete_there_is_no_frame():
+    console = rich.console.Console(file=io.StringIO(), width=100)
+    study = in_memory(2)
+    study.claim(study.optuna.ask(), {"seed": "1"})
+    console.print(sweep_report.table(study))
+    (line,) = console.file.getvalue().splitlines()
+    assert line.endswith("of 2 trials: 1 running")
 
 
 @pytest.mark.parametrize(

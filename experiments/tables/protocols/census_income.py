@@ -34,7 +34,6 @@ PROTOCOL = Protocol(
         "model.embedding_dim": (4, 8, 16, 32),
         "model.experts": ("masknet+dcnv2+mlp", "masknet*2+dcnv2*2+mlp*2"),
         "model.dcnv2.layers": (1, 2, 3),
-        "model.hcnet.codebook_rows": (1_000, 10_000, 100_000),
     },
     note=SETTLED + NO_FUNNEL,
     published=PUBLISHED,

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import spearmanr
 
 from dtn_jax.analysis.figures import save
@@ -169,7 +170,7 @@ def picture(found: Mapping, name: str) -> Figure:
         share = 100 * np.arange(1, values.shape[1] + 1) / values.shape[1]
         panels[0].plot(share, rho, "o-", color=colour, label=entry, ms=4)
         panels[0].fill_between(share, low, high, color=colour, alpha=0.15, lw=0)
-        ranks = values.argsort(axis=0, kind="stable").argsort(axis=0) + 1
+        ranks = (-values).argsort(axis=0, kind="stable").argsort(axis=0) + 1  # 1: the best
         for axes, rung in zip(panels[1:], (1, THIRD)):
             axes.plot(ranks[:, rung - 1], ranks[:, -1], "o", color=colour, ms=4, alpha=0.8)
             axes.set_xlabel(f"rank at validation {rung} of {values.shape[1]}")
@@ -178,7 +179,10 @@ def picture(found: Mapping, name: str) -> Figure:
     panels[0].legend(fontsize=8, frameon=False, loc="lower right")
     for axes, title in zip(panels, ("rank correlation", "first rung", "second rung")):
         clean(axes, title)
-    panels[1].set_ylabel("rank at the end")
+    for axes in panels[1:]:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=4))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=4))
+    panels[1].set_ylabel("rank at the end (1: the best)")
     figure.suptitle(f"{name}: an early validation against the end of the run", x=0.01, ha="left")
     figure.text(0.99, 0, f"bands: {LEVEL} %, bootstrap over settings", ha="right", va="top", **NOTE)
     return figure

@@ -19,7 +19,7 @@ from . import command
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
-from .tables import estimate
+from .tables import estimate, proxy
 from .tables.differences import opponent
 from .tables.entries import TABLES
 from .tables.markdown import markdown_table
@@ -41,7 +41,8 @@ PAGES = tuple(
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
-ESTIMATE = "estimate"  # before a protocol: what its tables cost, as paper_tables wrote it
+# Before a protocol, a page that is shown whole: what its tables cost, how early validations rank.
+WHOLE = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
 SPEED = "speed"  # training speed beside other frameworks
@@ -64,8 +65,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def table(name: str) -> str:
     """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
-    estimate_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table
-    `divergence`.
+    estimate_PROTOCOL, proxy_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET,
+    those of its table `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -83,8 +84,8 @@ def table(name: str) -> str:
         return rows_table(dataset)
     if kind == SENTENCES:
         return "".join(f"{told}\n\n" for told in paper_results(DIVERGENCE, dataset)["sentences"])
-    if kind == ESTIMATE:
-        return (RESULTS / PAPER / dataset / estimate.NAME).read_text().partition("\n\n")[2] + "\n"
+    if kind in WHOLE:
+        return (RESULTS / PAPER / dataset / WHOLE[kind]).read_text().partition("\n\n")[2] + "\n"
     if kind == SHORT:
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)

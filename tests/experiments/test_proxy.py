@@ -54,6 +54,21 @@ def test_a_lower_log_loss_is_better_and_failed_runs_are_left_out():
     assert proxy.curves(found).tolist() == [[-0.5, -0.3], [-0.4, -0.2]]
 
 
+def test_the_better_half_is_judged_alone():
+    end = 0.1 * np.arange(8)
+    early = np.array([0, 1, 2, 3, 7, 6, 5, 4])  # worst among those that end best
+    values = np.stack([early, early, early, end, end, end, end, end, end], axis=1)
+    page = proxy.page({"dtn": kept(values)}, "adult")
+    (line,) = [line for line in page.splitlines() if "dtn" in line]
+    _, _, runs, *correlations, _, _, _ = (cell.strip() for cell in line.split("|"))
+    assert runs == "8"
+    whole, _, half, _ = (float(cell.split()[0]) for cell in correlations)
+    assert whole == pytest.approx(0.76, abs=0.01)
+    assert half == -1
+    few = proxy.page({"dtn": kept(values[:2])}, "adult")
+    assert "|  |  |" in few  # of one setting there is none
+
+
 def test_the_command_trains_all_to_the_end_and_resumes(prepared_dir, tmp_path, monkeypatch, capsys):
     runs = []
     values = np.random.default_rng(0).uniform(0.6, 0.9, (5, 9))

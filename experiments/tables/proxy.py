@@ -169,7 +169,7 @@ def page(found: Mapping, name: str) -> str:
 
 def correlation(rho: float, low: float, high: float) -> str:
     """'0.94 [0.72, 1.00]'; of too few settings, or of equal ones, there is none."""
-    return "" if np.isnan(rho) else f"{rho:.2f} [{low:.2f}, {high:.2f}]"
+    return "" if np.isnan(rho) else f"{rho:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
 
 
 def picture(found: Mapping, name: str) -> Figure:

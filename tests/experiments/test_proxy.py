@@ -62,7 +62,7 @@ def test_the_better_half_is_judged_alone():
     (line,) = [line for line in page.splitlines() if "dtn" in line]
     _, _, runs, *correlations, _, _, _ = (cell.strip() for cell in line.split("|"))
     assert runs == "8"
-    whole, _, half, _ = (float(cell.split()[0]) for cell in correlations)
+    whole, _, half, _ = (float(cell.split()[0].replace("−", "-")) for cell in correlations)
     assert whole == pytest.approx(0.76, abs=0.01)
     assert half == -1
     few = proxy.page({"dtn": kept(values[:2])}, "adult")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dtn_jax.report.markdown import prose, table
@@ -58,8 +59,10 @@ def picture(points: Sequence[Point]) -> Figure:
     alone = [p for p in points if p["truth"] is None and p["kind"] == "loss"]
     count = len(kinds) + bool(alone)
     figure = Figure(figsize=(4.4 * count + 0.6, 4.2), layout="constrained")
-    panels = figure.subplots(1, count, squeeze=False, sharey=True)[0]
-    for axes, kind in zip(panels, kinds):
+    panels: list[Axes] = []
+    for place, kind in enumerate(kinds, 1):
+        axes = figure.add_subplot(1, count, place, sharey=panels[0] if panels else None)
+        panels.append(axes)
         own = [p for p in points if p["kind"] == kind and p["truth"] is not None]
         for i, tasks in enumerate(dict.fromkeys(p["tasks"] for p in own)):
             some = [p for p in own if p["tasks"] == tasks]
@@ -72,15 +75,19 @@ def picture(points: Sequence[Point]) -> Figure:
         axes.set_xlabel("true divergence, of the Bayes-optimal score", fontsize=9)
         axes.legend(fontsize=8, frameon=False, loc="upper left")
         clean(axes, TITLES[kind])
+    if panels:
+        panels[0].set_ylabel("measured divergence", fontsize=9)
     if alone:
-        axes, places = panels[-1], range(len(alone))
-        axes.errorbar(places, *means(alone), fmt="o", color=COLOURS[0], capsize=2)
-        axes.plot(places, [p["noise"] for p in alone], "_", color=COLOURS[1], ms=14)
-        names = [f"{p['set']}: {p['tasks']}".replace("@all", "") for p in alone]
-        axes.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
-        axes.margins(x=0.1)
+        axes, places = figure.add_subplot(1, count, count), range(len(alone))
+        values, deviations = means(alone)
+        axes.errorbar(values, places, xerr=deviations, fmt="o", color=COLOURS[0], capsize=2)
+        axes.plot([p["noise"] for p in alone], places, "|", color=COLOURS[1], ms=14)
+        names = [f"{p['set']}\n{p['tasks']}".replace("@all", "") for p in alone]
+        axes.set_yticks(places, names, fontsize=8)
+        axes.set_ylim(len(alone) - 0.5, -0.5)  # the first one above
+        axes.set_xlim(left=0)
+        axes.set_xlabel("measured divergence", fontsize=9)
         clean(axes, "where the truth is not known")
-    panels[0].set_ylabel("measured divergence", fontsize=9)
     note = "mean ± deviation over seeds; dashed: measured = true; orange: noise alone"
     figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
     return figure

@@ -64,7 +64,7 @@ def test_what_is_told():
         [0, 0.8]
     ]
     assert stage.get_title(loc="left") == "each task where the one before was"
-    assert [label.get_text() for label in alone.get_xticklabels()] == ["adult: click, cart"]
+    assert [label.get_text() for label in alone.get_yticklabels()] == ["adult\nclick, cart"]
     assert len(told([point(None, [0.7])])) == 1
 
 

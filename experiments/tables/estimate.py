@@ -16,6 +16,7 @@ import jax
 import rich.box
 import rich.table
 
+from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.parallel.memory import OutOfMemory, size
 from dtn_jax.report import screen
@@ -24,7 +25,7 @@ from dtn_jax.run import Run
 from dtn_jax.shared_files import write_whole
 
 from . import cells, tuning
-from .protocol import Entry, Protocol
+from .protocol import Entry, Protocol, configured
 from .run_cost import RunCost, measure_run, seconds_of
 from .set_cost import SetCost, as_large, measure_set
 from .work import Work
@@ -86,7 +87,7 @@ def estimate(work: Work, tables: Mapping[str, Sequence[Entry]], wanted: Sequence
     full = as_large(work.data, work.protocol.full_size)
     shared, rows, large = None, [], []
     measured: dict[str, tuple[RunCost, Run]] = {}  # of the entries of `overall`
-    for entry, runs, config in asked(work, entries):
+    for entry, runs, config in asked(work, entries, full):
         if entry.settings:  # a variant of one that was measured
             if entry.tuned_as in measured:
                 cost, run = measured[entry.tuned_as]
@@ -120,14 +121,14 @@ def scaled(cost: RunCost, share: float) -> RunCost:
     return dataclasses.replace(cost, step=share * cost.step, scored=share * cost.scored)
 
 
-def asked(work: Work, entries: Sequence[Entry]):
-    """Each row that has runs of its own, what they are, and the config of a final one."""
+def asked(work: Work, entries: Sequence[Entry], full: Prepared):
+    """Each row that has runs of its own, what they are, and the config of a final one on `full`."""
     tuned, known = set(), set()
     first = [Entry(n, n) for n in dict.fromkeys(e.tuned_as for e in entries)]
     for entry in [*first, *entries]:
         own = tuning.start(work.protocol, entry.tuned_as, work.places)[0]
         last = {"seed": 1, **work.places}
-        config, names = work.named(cells.name_of, "cell", own, {}, entry.settings, last)
+        _, names = work.named(cells.name_of, "cell", own, {}, entry.settings, last)
         key = (entry.tuned_as, names[0])
         if key in known:
             continue
@@ -135,7 +136,8 @@ def asked(work: Work, entries: Sequence[Entry]):
         search, again = (0, 0) if entry.tuned_as in tuned else searched(work.protocol)
         tuned.add(entry.tuned_as)
         final = work.protocol.seeds if entry.settings or entry in entries else 0
-        yield entry, Runs(search, again, final), config
+        config = configured(work.protocol, own, entry.settings, last)
+        yield entry, Runs(search, again, final), tuning.validated(config, full)
 
 
 def searched(protocol: Protocol) -> tuple[int, int]:

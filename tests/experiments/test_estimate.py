@@ -1,6 +1,7 @@
 """What tables will cost: the command, its arithmetic, and sets that stand in for larger ones."""
 
 import dataclasses
+import math
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from experiments.tables.entries import TABLES
 from experiments.tables.protocol import FullSize, configured
 from experiments.tables.run_cost import RunCost, seconds_of
 from experiments.tables.set_cost import SetCost, as_large
+from experiments.tables.tuning import VALIDATIONS
 from experiments.tables.work import Work
 
 FULL = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
@@ -88,19 +90,28 @@ def test_a_set_stands_in_for_a_larger_one(work):
 def test_each_run_is_counted_once(work):
     tables = {t: TABLES[t](TINY, work.data.schema, work.size) for t in ("overall", "sensitivity")}
     entries = [e for own in tables.values() for e in own]
-    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
+    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries, work.data)}
     assert found == {"dtn": "1 + 0 + 2", "shared_bottom": "1 + 0 + 2"}  # 4 is what ours has
     varied = dataclasses.replace(TINY, sensitivity={"model.embedding_dim": (4, 8)})
     work.protocol = varied
     entries = TABLES["sensitivity"](varied, work.data.schema, work.size)[-1:]
-    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries)}
+    found = {entry.name: runs.text for entry, runs, _ in estimate.asked(work, entries, work.data)}
     assert found == {"dtn": "1 + 0 + 0", "embedding_dim = 8": "0 + 0 + 2"}
 
 
 def test_what_is_not_tuned_has_final_runs_alone(work):
     work.protocol = dataclasses.replace(TINY, trials=0)
     entries = TABLES["overall"](work.protocol, work.data.schema, work.size)
-    assert {runs.text for _, runs, _ in estimate.asked(work, entries)} == {"0 + 0 + 2"}
+    assert {runs.text for _, runs, _ in estimate.asked(work, entries, work.data)} == {"0 + 0 + 2"}
+
+
+def test_a_run_of_the_full_set_validates_as_often_as_one_of_the_set_at_hand(work):
+    work.protocol = dataclasses.replace(TINY, common=TINY.common | {"train.max_steps": 0})
+    entries = TABLES["overall"](work.protocol, work.data.schema, work.size)
+    for data in (work.data, as_large(work.data, FULL)):
+        ((_, _, config), *_) = estimate.asked(work, entries, data)
+        at = build_run(config, data).at_steps
+        assert math.ceil(at.total_steps / at.eval_every) == VALIDATIONS
 
 
 def test_what_does_not_fit_is_told_and_left_out(work, monkeypatch):

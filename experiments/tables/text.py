@@ -1,7 +1,7 @@
 """A table's content as text: what stands in which cell of the printed tables.
 
-Printed are the metrics of PRINTED, and those that regressions alone have; the others are in the CSV
-file, and folded in report.html.
+Printed are the metrics of PRINTED, those that an option asks for, and those that regressions alone
+have; the others are in the CSV file, and folded in report.html.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def other_texts(found: Mapping) -> list[Text]:
 
 
 def printed(metric: str) -> bool:
-    return metric in PRINTED or "binary" not in METRICS[metric].kinds
+    known = METRICS[metric]
+    return metric in PRINTED or known.asked or "binary" not in known.kinds
 
 
 def main_text(found: Mapping) -> Text:

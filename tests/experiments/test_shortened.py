@@ -65,6 +65,13 @@ def test_many_entries_get_fewer_trials_and_seeds():
     assert (fewer.trials, fewer.seeds) == (TRIALS, SEEDS)
 
 
+def test_where_nothing_is_tuned_there_are_no_finalists_to_cut():
+    tuned = dataclasses.replace(FULL, finalists=3)
+    assert any("finalists" in told for told in cut(tuned, quick(tuned), True))
+    untuned = dataclasses.replace(tuned, trials=0)
+    assert not any("finalists" in told for told in cut(untuned, quick(untuned), True))
+
+
 def test_it_costs_less(call, untrained, monkeypatch, with_references):
     steps = []
 

@@ -6,6 +6,7 @@ import io
 import pytest
 from invented_tables import PROTOCOL, cell, found
 
+from dtn_jax.metrics import METRICS
 from experiments.tables import csv as table_csv
 from experiments.tables import latex, markdown, notes, report, text
 from experiments.tables.content import content
@@ -32,6 +33,16 @@ def test_every_table_prints_gauc_log_loss_and_calibration(table):
     for whole in (markdown.markdown(made), latex.latex(made)):
         assert "1.0200 " in whole
         assert "ECE" not in whole
+
+
+def test_a_metric_that_an_option_asks_for_is_printed(made):
+    title = METRICS["threshold_auc"].title
+    assert title not in [t.title for t in text.texts(made)]
+    for row in made["rows"]:
+        row["metrics"]["order@click"]["threshold_auc"] = [0.61, 0.62, 0.63]
+    (printed,) = [t for t in text.texts(made) if t.title == title]
+    assert printed.rows[0] == ("`dtn`", "**0.6200 ± 0.0100**")
+    assert title not in [t.title for t in text.other_texts(made)]
 
 
 def test_the_page_folds_the_other_metrics(made):

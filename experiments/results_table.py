@@ -41,7 +41,7 @@ PAGES = tuple(
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
-# Before a protocol, a page that is shown whole: what its tables cost, how early validations rank.
+# Before a protocol, a page without its title: what its tables cost, how early validations rank.
 WHOLE = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in

@@ -64,12 +64,13 @@ def table(study: Study) -> rich.table.Table | rich.text.Text:
     title = f"{study.name}: validation {study.metric} ({study.objective})"
     counts = ", ".join(f"{n} {name}" for name, n in counted(trials).items())
     caption = f"of {study.budget.trials} trials: {counts or 'none yet'}"
-    if not study.ranked(trials):
+    best = study.ranked(trials)[:SHOWN]
+    if not best:
         return rich.text.Text(f"{title}, {caption}")
     made = rich.table.Table(title=title, caption=caption)
     for column in ("trial", "value", "seconds", "settings"):
         made.add_column(column, justify="left" if column == "settings" else "right")
-    for trial in study.ranked(trials)[:SHOWN]:
+    for trial in best:
         described = " ".join(f"{k}={short(v)}" for k, v in settings(trial).items())
         made.add_row(str(trial.number), f"{trial.value:.5f}", f"{seconds(trial):.0f}", described)
     return made

@@ -136,6 +136,7 @@ def asked(work: Work, entries: Sequence[Entry], full: Prepared):
         search, again = (0, 0) if entry.tuned_as in tuned else searched(work.protocol)
         tuned.add(entry.tuned_as)
         final = work.protocol.seeds if entry.settings or entry in entries else 0
+        # Anew: the one above validates when a run of the set at hand would.
         config = configured(work.protocol, own, entry.settings, last)
         yield entry, Runs(search, again, final), tuning.validated(config, full)
 

@@ -17,6 +17,10 @@ TITLES = {
     "loss": "each task in the space of its loss",
     "stage": "each task where the one before was",
 }
+WHERE = {
+    "loss": "In the spaces of the losses",
+    "stage": "Where the stage before happened",
+}
 
 
 def markdown(points: Sequence[Point], picture: str) -> str:
@@ -41,14 +45,14 @@ def told(points: Sequence[Point]) -> list[str]:
         "DTNs: mean ± standard deviation over seeds. `true` is the Bayes-optimal score's, on the "
         "same rows; `noise alone` is what sampling rows makes of two equal tasks."
     ]
-    known = [p for p in points if p["truth"] is not None and p["kind"] == "loss"]
-    if known:
-        off = [statistics.mean(p["measured"]) - p["truth"] for p in known]
-        most = max(off, key=abs)
-        made.append(
-            "In the spaces of the losses the measured one is off by "
-            f"{statistics.mean(off):+.2f} on average, and by {most:+.2f} at most."
-        )
+    for kind, where in WHERE.items():
+        known = [p for p in points if p["truth"] is not None and p["kind"] == kind]
+        if off := [statistics.mean(p["measured"]) - p["truth"] for p in known]:
+            size, most = statistics.mean(map(abs, off)), max(off, key=abs)
+            made.append(
+                f"{where} the measured one is off by {size:.2f} on average "
+                f"({statistics.mean(off):+.2f} with its sign), and by {most:+.2f} at most."
+            )
     return made
 
 
@@ -88,7 +92,9 @@ def picture(points: Sequence[Point]) -> Figure:
         axes.set_xlim(left=0)
         axes.set_xlabel("measured divergence", fontsize=9)
         clean(axes, "where the truth is not known")
-    note = "mean ± deviation over seeds; dashed: measured = true; orange: noise alone"
+    note = "mean ± deviation over seeds"
+    note += "; dashed: measured = true" if panels else ""
+    note += "; orange ticks, right: noise alone" if alone else ""
     figure.text(0.99, 0.0, note, ha="right", va="top", **NOTE)
     return figure
 

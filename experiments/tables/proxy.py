@@ -1,9 +1,10 @@
 """Does an early validation tell how a run will end? The figure behind the tables' tuning.
 
-Successive halving trusts that settings which are ahead at an early validation are ahead at the
-end too. Here settings are drawn at random and all trained to the end, and each validation's
-ranking is compared with the last one's: Spearman's correlation, for each entry. Beside it, what
-halving would have kept of these runs, and how far its best is below the best of all.
+Successive halving trusts that settings which are ahead at an early validation are ahead in
+the end too. Here settings are drawn at random and all trained to the end, and each validation's
+ranking is compared with that of the runs' values, their best validations: Spearman's correlation,
+for each entry. Beside it, what halving would have kept of these runs, and how far its best is below
+the best of all.
 
 It writes WORKDIR/NAME/proxy.json, .md and .png. Like the tuning it reads train and validation
 alone, and resumes where it was stopped.
@@ -153,17 +154,18 @@ def page(found: Mapping, name: str) -> str:
         rungs = [n for n in (1, THIRD) if n < values.shape[1]]
         told = []
         for some in (values, values[ends[: len(ends) // 2]]):
-            of_some = correlations(some)
-            told += [correlation(*of_some[:, n - 1]) for n in rungs]
+            of_some = correlations(some[:, [*(n - 1 for n in rungs), -1]])
+            told += [correlation(*of_some[:, n]) for n in range(len(rungs))]
         rows.append((entry, str(len(values)), *told, str(len(left)), f"{1000 * short:.1f}"))
     shares = [f"after {n} of {values.shape[1]}" for n in rungs]
     halves = [f"better half, {share}" for share in shares]
     header = ("", "runs", *shares, *halves, "left by halving", "its best below the best, × 1000")
     return (
-        f"# Early validations against the run's end: {name}\n\n{table(header, rows)}\n\n"
-        f"Spearman's correlation over settings drawn at random from the tables' space and trained "
-        f"to the end, on validation, with {LEVEL} % intervals (bootstrap over the settings). The "
-        "better half are the settings that end best: among these it is harder to choose.\n"
+        f"# Early validations against the run's best: {name}\n\n{table(header, rows)}\n\n"
+        "Spearman's correlation of a validation with the run's value, its best validation, over "
+        "settings drawn at random from the tables' space and trained to the end, with "
+        f"{LEVEL} % intervals (bootstrap over the settings). The better half are the settings that "
+        "end best: among these it is harder to choose.\n"
     )
 
 
@@ -186,7 +188,7 @@ def picture(found: Mapping, name: str) -> Figure:
         for axes, rung in zip(panels[1:], (1, THIRD)):
             axes.plot(ranks[:, rung - 1], ranks[:, -1], "o", color=colour, ms=4, alpha=0.8)
             axes.set_xlabel(f"rank at validation {rung} of {values.shape[1]}")
-    panels[0].set(xlabel="% of the run", ylabel="Spearman's correlation with the end")
+    panels[0].set(xlabel="% of the run", ylabel="Spearman's correlation with the best")
     panels[0].set_ylim(top=1.02)
     panels[0].legend(fontsize=8, frameon=False, loc="lower right")
     for axes, title in zip(panels, ("rank correlation", "first rung", "second rung")):
@@ -194,8 +196,8 @@ def picture(found: Mapping, name: str) -> Figure:
     for axes in panels[1:]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=4))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=4))
-    panels[1].set_ylabel("rank at the end (1: the best)")
-    figure.suptitle(f"{name}: an early validation against the end of the run", x=0.01, ha="left")
+    panels[1].set_ylabel("rank by the run's best (1: highest)")
+    figure.suptitle(f"{name}: a validation against the best one of its run", x=0.01, ha="left")
     figure.text(0.99, 0, f"bands: {LEVEL} %, bootstrap over settings", ha="right", va="top", **NOTE)
     return figure
 

@@ -101,8 +101,8 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
     if found or is_quick:
         for noun, words in COUNTS.items():
             of, there = getattr(full, noun), getattr(made, noun)
-            chosen = full.trials or noun != "finalists"  # without trials there is none
-            found += [f"{there} of {of} {words}"] if there < of and chosen else []
+            if there < of and (full.trials or noun != "finalists"):  # without trials there is none
+                found.append(f"{there} of {of} {words}")
         of, there = (sum(len(d.values) for d in some.dials) for some in (full, made))
         found += [f"{there} of {of} levels of the data's dials"] if there < of else []
     return tuple(found)

@@ -95,7 +95,8 @@ def test_interactions_compare_routings_of_the_same_experts():
 
 
 def test_sensitivity_to_an_expert_has_that_expert():
-    entries = sensitivity(CENSUS, FLAT, straight)
+    sizes = {"model.hcnet.codebook_rows": (1_000, 10_000), "model.dcnv2.layers": (1, 2)}
+    entries = sensitivity(dataclasses.replace(CENSUS, sensitivity=sizes), FLAT, straight)
     hcnet = [e for e in entries if e.group == "hcnet.codebook_rows"]
     assert {e.settings["model.experts"] for e in hcnet} == {"masknet+dcnv2+mlp+hcnet"}
     dcnv2 = [e for e in entries if e.group == "dcnv2.layers"]

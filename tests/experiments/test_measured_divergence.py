@@ -58,13 +58,18 @@ def test_what_is_told():
     page = markdown(points, "x.png")
     assert "| `divergence`, 0.5 | click@all, cart@all | 0.20 | 0.40 ± 0.14 | 0.10 |" in page
     assert "| `adult` | click@all, cart@all |  | 0.70 | 0.10 |" in page
-    assert "is off by +0.10 on average, and by +0.20 at most" in told(points)[-1]
+    _, loss, stage = told(points)
+    assert "is off by 0.10 on average (+0.10 with its sign), and by +0.20 at most" in loss
+    assert "off by 0.80 on average (+0.80 with its sign), and by +0.80 at most" in stage
     loss, stage, alone = picture(points).axes
     assert [list(line.get_xdata()) for line in loss.lines if line.get_linestyle() == "--"] == [
         [0, 0.8]
     ]
     assert stage.get_title(loc="left") == "each task where the one before was"
     assert [label.get_text() for label in alone.get_yticklabels()] == ["adult\nclick, cart"]
+    places = {line.get_marker(): line.get_xdata().tolist() for line in alone.lines}
+    assert places["o"] == [0.7]
+    assert alone.lines[-1].get_xdata().tolist() == [0.1]  # noise alone
     assert len(told([point(None, [0.7])])) == 1
 
 

@@ -91,10 +91,12 @@ def test_the_table_is_shown_in_place_in_a_terminal(terminal, monkeypatch):
 def test_until_a_trial_is_complete_there_is_no_frame():
     console = rich.console.Console(file=io.StringIO(), width=100)
     study = in_memory(2)
+    console.print(sweep_report.table(study))
     study.claim(study.optuna.ask(), {"seed": "1"})
     console.print(sweep_report.table(study))
-    (line,) = console.file.getvalue().splitlines()
-    assert line.endswith("of 2 trials: 1 running")
+    before, after = console.file.getvalue().splitlines()
+    assert before.endswith("of 2 trials: none yet")
+    assert after.endswith("of 2 trials: 1 running")
 
 
 @pytest.mark.parametrize(

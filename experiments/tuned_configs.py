@@ -99,12 +99,14 @@ def literal(value: str) -> str:
 
 
 def paragraph(name: str, found: Mapping) -> str:
-    """How TUNED was found, and what the protocol's own entry reaches with it."""
+    """How TUNED was found, and what the protocol's own entry reaches with it, on the tasks of which
+    test has examples enough."""
     row = next(r for r in found["rows"] if r["name"] == found.get("ours", OURS))
     seconds = statistics.median(row["train_seconds"])
     aucs = [
         f"{key} {spread(own['auc'], 5 if fine(found['rows'], key) else 4)}"
         for key, own in row["metrics"].items()
+        if key not in row["few"]
     ]
     told = (
         f"TUNED has what `python -m experiments.paper_tables --dataset={name} --table=overall` "

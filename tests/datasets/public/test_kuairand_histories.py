@@ -70,7 +70,7 @@ def test_a_history_lists_what_is_strictly_earlier(both, field, label):
 
 
 def test_the_config_is_that_without_histories_but_for_these():
-    name = "configs/{}.py:dtn"
+    name = "configs/{}.py"
     own, usual = (flatten(load_config(name.format(n))) for n in ("kuairand_histories", "kuairand"))
     changed = {key: value for key, value in own.items() if value != usual[key]}
     assert changed == {"data.dataset": "kuairand_histories", "model.histories": "din"}

@@ -42,7 +42,7 @@ DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
 # Before a protocol, a page without its title: what its tables cost, how early validations rank.
-WHOLE = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
+KEPT_PAGES = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
 SPEED = "speed"  # training speed beside other frameworks
@@ -84,11 +84,18 @@ def table(name: str) -> str:
         return rows_table(dataset)
     if kind == SENTENCES:
         return "".join(f"{told}\n\n" for told in paper_results(DIVERGENCE, dataset)["sentences"])
-    if kind in WHOLE:
-        return (RESULTS / PAPER / dataset / WHOLE[kind]).read_text().partition("\n\n")[2] + "\n"
+    if kind in KEPT_PAGES:
+        return kept_page(RESULTS / PAPER / dataset / KEPT_PAGES[kind])
     if kind == SHORT:
         return short_table(*dataset.split("_", 1))
     return paper_table(kind, dataset)
+
+
+def kept_page(path: pathlib.Path) -> str:
+    """The page, without its title."""
+    if not path.exists():
+        raise UserError(f"a document has a place for {path}, but it is not there")
+    return path.read_text().partition("\n\n")[2] + "\n"
 
 
 def paper_table(kind: str, dataset: str) -> str:

@@ -100,7 +100,7 @@ def literal(value: str) -> str:
 
 def paragraph(name: str, found: Mapping) -> str:
     """How TUNED was found, and what the protocol's own entry reaches with it, on the tasks of which
-    test has examples enough."""
+    test has enough examples."""
     row = next(r for r in found["rows"] if r["name"] == found.get("ours", OURS))
     seconds = statistics.median(row["train_seconds"])
     aucs = [

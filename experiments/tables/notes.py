@@ -68,6 +68,10 @@ def signs(found: Mapping) -> str:
 
 def tuned(found: Mapping) -> str:
     """How settings were found, and what that cost by row."""
+    if "finalists" not in found:  # a table that was made when trials were shorter than runs
+        shorter = ", ".join(f"{key}={value}" for key, value in found["tuned_with"].items())
+        trials = f"{counted(found['trials'], 'trial')} on validation"
+        return f"{trials} ({shorter}) of one space" if shorter else f"{trials} of one space"
     best, seeds = found["finalists"]
     text = (
         f"successive halving on validation, in one space, with as many examples as "

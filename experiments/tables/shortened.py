@@ -32,7 +32,7 @@ OWN = {
     "parallel.processes": "cannot be set: a run of a table is one process",
 }
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-MANY = 10  # with so many entries each gets one trial's worth and one seed: it is to take minutes
+MANY = 10  # with so many entries each gets one run's worth of trials and one seed
 COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
 

@@ -45,6 +45,12 @@ def test_a_metric_that_an_option_asks_for_is_printed(made):
     assert title not in [t.title for t in text.other_texts(made)]
 
 
+def test_a_table_of_before_the_finalists_still_has_its_place_on_the_page(made):
+    old = {key: value for key, value in made.items() if key != "finalists"}
+    old |= {"trials": 20, "tuned_with": {"train.max_steps": 140}}
+    assert "20 trials on validation (train.max_steps=140) of one space" in report.section(old, [])
+
+
 def test_the_page_folds_the_other_metrics(made):
     page = report.section(made, [])
     printed, _, folded = page.partition("<details>")

@@ -25,6 +25,10 @@ def test_it_is_written_drawn_and_shown_without_a_claim(tmp_path):
     assert not any("surely" in note or "is ahead" in note for note in terminal_notes(made))
 
 
+def test_a_shortened_table_of_several_seeds_claims_nothing():
+    assert found(lambda model, at: 0.02 + 0.01 * (model != "dtn"), ONE)["sentences"] == []
+
+
 def test_single_seeds_claim_nothing_in_full_either():
     made = found(lambda model, at: 0.02 + 0.01 * (model != "dtn"), PROTOCOL, seeds=(1,))
     assert made["sentences"] == []

@@ -69,6 +69,14 @@ def test_the_better_half_is_judged_alone():
     assert "|  |  |" in few  # of one setting there is none
 
 
+def test_the_picture_ranks_the_best_first():
+    end = np.array([0.7, 0.9, 0.8])
+    drawn = proxy.picture({"dtn": kept(np.stack([end] * 9, axis=1))}, "adult")
+    for axes in drawn.axes[1:]:
+        (points,) = axes.lines
+        assert points.get_ydata().tolist() == points.get_xdata().tolist() == [3, 1, 2]
+
+
 def test_the_command_trains_all_to_the_end_and_resumes(prepared_dir, tmp_path, monkeypatch, capsys):
     runs = []
     values = np.random.default_rng(0).uniform(0.6, 0.9, (5, 9))

@@ -22,6 +22,7 @@ from .suites.measured import Goal
 from .tables import estimate, proxy
 from .tables.differences import opponent
 from .tables.entries import TABLES
+from .tables.gap_text import gains
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes
 from .tables.text import texts
@@ -83,7 +84,7 @@ def table(name: str) -> str:
     if kind == ROWS:
         return rows_table(dataset)
     if kind == SENTENCES:
-        return "".join(f"{told}\n\n" for told in paper_results(DIVERGENCE, dataset)["sentences"])
+        return sentences(paper_results(DIVERGENCE, dataset))
     if kind in KEPT_PAGES:
         return kept_page(RESULTS / PAPER / dataset / KEPT_PAGES[kind])
     if kind == SHORT:
@@ -98,9 +99,16 @@ def kept_page(path: pathlib.Path) -> str:
     return path.read_text().partition("\n\n")[2] + "\n"
 
 
+def sentences(found: dict) -> str:
+    """What the table ends in, and the intervals that support it."""
+    told = "".join(f"{sentence}\n\n" for sentence in found["sentences"])
+    supported = gains(found)
+    return f"{told}{markdown_table(supported)}\n{supported.note}\n\n" if supported else told
+
+
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json."""
-    found = paper_results(kind, dataset)
+    """The first table of experiments/results/paper/<dataset>/<kind>.json, without sentences."""
+    found = paper_results(kind, dataset) | {"sentences": ()}
     return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
 
 

@@ -160,13 +160,15 @@ def base_rates(cell: dict) -> dict[str, float]:
 
 
 def spent(tuning: Mapping) -> dict:
-    """What a tuning took: trials, examples, and its finalists' values on validation."""
+    """What a tuning took: trials, examples, its finalists' values, what it tried of others."""
     budget = tuning.get("budget", {})
     known = {k: budget[k] for k in ("examples", "run") if k in budget}
     if "trials" in tuning:
         known["trials"] = len(tuning["trials"])
     if "finalists" in tuning:
         known["finalists"] = [one["values"] for one in tuning["finalists"]]
+    if "transfer" in tuning:
+        known["transfer"] = tuning["transfer"]
     return known
 
 

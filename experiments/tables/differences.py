@@ -56,19 +56,22 @@ def rival_text(found: Mapping) -> Text | None:
     None where there is no rival, or the training was shortened.
     """
     rivals = {} if "shortened" in found else strongest(found)
-    rows = []
-    for key, (rival, one) in rivals.items():
-        bootstrap = p_value(one["p"], one["p"] <= one["least"])
-        t_test = ("not defined", "", "")
-        if one["t"] is not None:
-            t = f"{one['t']:+.2f}".replace("-", "−")
-            t_test = (t, f"{one['freedom']:.1f}", p_value(one["p_t"]))
-        cells = (f"`{rival}`", thousandths(one), interval(one), bootstrap, *t_test)
-        rows.append((key, *(cell.removeprefix("= ") for cell in cells)))
+    rows = [(key, *duel(rival, one)) for key, (rival, one) in rivals.items()]
     if not rows:
         return None
     title = with_ours("{ours} less its strongest rival on each task: AUC", found)
     return Text(title, ("", *DUEL), tuple(rows), caption="", note=with_ours(T_TEST, found))
+
+
+def duel(rival: str, one: Mapping) -> tuple[str, ...]:
+    """The columns DUEL of ours less the rival."""
+    bootstrap = p_value(one["p"], one["p"] <= one["least"])
+    t_test = ("not defined", "", "")
+    if one["t"] is not None:
+        t = f"{one['t']:+.2f}".replace("-", "−")
+        t_test = (t, f"{one['freedom']:.1f}", p_value(one["p_t"]))
+    cells = (thousandths(one), interval(one), bootstrap, *t_test)
+    return (f"`{rival}`", *(cell.removeprefix("= ") for cell in cells))
 
 
 def opponent(found: Mapping) -> str:

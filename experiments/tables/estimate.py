@@ -24,7 +24,7 @@ from dtn_jax.report.markdown import prose, table
 from dtn_jax.run import Run
 from dtn_jax.shared_files import write_whole
 
-from . import cells, tuning
+from . import cells, transfer, tuning
 from .protocol import Entry, Protocol, configured
 from .run_cost import RunCost, measure_run, seconds_of
 from .set_cost import SetCost, as_large, measure_set
@@ -146,7 +146,8 @@ def searched(protocol: Protocol) -> tuple[int, int]:
     if not protocol.trials:
         return 0, 0
     again = protocol.finalists * protocol.finalist_seeds
-    return protocol.trials, again if protocol.finalists > 1 else 0
+    trials = protocol.trials + transfer.runs(protocol)
+    return trials, again if protocol.finalists > 1 else 0
 
 
 def row(name: str, runs: Runs, cost: RunCost, shared: SetCost, run: Run) -> Row:

@@ -6,13 +6,24 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from dtn_jax.metrics import METRICS
+
+from .differences import DUEL, SMALL, T_TEST, duel
 from .draws import own_spaces
 from .gaps import MEAN
-from .numbers import difference, mark, seconds, short, spread
-from .printed import Text
+from .numbers import difference, interval, mark, seconds, short, spread, thousandths
+from .printed import Text, with_ours
+from .seeds import strongest, within
 
 FACTOR = 1000  # of gaps
 LESS_OURS = "AUC less ours"  # the title of a table of differences begins so
+ALSO = ("logloss", "predicted_observed")  # metrics whose mean of tasks is printed too
+BEST = (
+    "Against the best of several rivals, the value is of the one with the highest AUC at that "
+    "level. The interval's lower end is the lowest of all of them, since ours must be ahead of "
+    "each; its upper end is widened for their number (Bonferroni), since the same runs chose the "
+    "best."
+)
 Row = Mapping
 Cell = Callable[[Row], str]
 
@@ -29,9 +40,11 @@ def gap_texts(found: Mapping, title: str) -> list[Text]:
     made = [dataclasses.replace(main, title=f"{title}. {main.title}, {found['dataset']}")]
     made += [gaps(found, first, key) for key in keys]
     made += [gaps(found, group, MEAN) for group in others]
+    made += [gains(found)]
     made += [differences(found, first, key) for key in (MEAN, *own)]
     made += [differences(found, group, MEAN) for group in others]
-    return [text for text in (*made, sizes(found)) if text]
+    made += [duels(found), *(metric_mean(found, first, name) for name in ALSO), sizes(found)]
+    return [text for text in made if text]
 
 
 def gaps(found: Mapping, group: str, key: str) -> Text:
@@ -65,7 +78,54 @@ def differences(found: Mapping, group: str, key: str) -> Text | None:
         return None
     title = f"{LESS_OURS}, {key}, by {group}: difference × 1000, 95 % interval, Holm's p"
     made = grid(title, rows, lambda row: difference(row["comparison"][key]))
-    return dataclasses.replace(made, caption="")
+    alike = any(within(row["comparison"][key]) for row in rows)
+    return dataclasses.replace(made, caption="", note=SMALL if alike else "")
+
+
+def gains(found: Mapping) -> Text | None:
+    """What the sentences are made from: ours less each, by level; None where nothing is said."""
+    if not found.get("gains"):
+        return None
+    lines = []
+    for against, own in found["gains"].items():
+        cells = (f"{thousandths(gain | {'difference': gain['value']})} {interval(gain)}"
+                 for gain in own)  # fmt: skip
+        lines.append((against, *cells))
+    levels = (f"{gain['at']} ({gain['truth']:.2f})" for gain in own)
+    title = with_ours("{ours} less each", found)
+    title += f": AUC × {FACTOR}, {MEAN}, 95 % interval, by {found['rows'][0]['group']}"
+    several = any(gain["rival"] for own in found["gains"].values() for gain in own)
+    note = BEST if several else ""
+    return Text(f"{title} (true divergence)", ("", *levels), tuple(lines), caption="", note=note)
+
+
+def duels(found: Mapping) -> Text | None:
+    """Ours less its strongest rival at each level of the first dial, by bootstrap and t-test."""
+    if "shortened" in found:
+        return None
+    first = found["rows"][0]["group"]
+    lines = []
+    for at, rows in by_level(r for r in found["rows"] if r["group"] == first).items():
+        names = {row["name"]: row["tuned_as"] for row in rows}
+        rival, one = strongest({"ours": rows[0]["against"], "rows": rows}).get(MEAN, (None, None))
+        if rival:
+            lines.append((at, *duel(names[rival], one)))
+    title = with_ours("{ours} less its strongest rival", found) + f": AUC, {MEAN}, by {first}"
+    note = with_ours(T_TEST, found)
+    return Text(title, ("", *DUEL), tuple(lines), caption="", note=note) if lines else None
+
+
+def metric_mean(found: Mapping, group: str, metric: str) -> Text | None:
+    """A metric's mean of the tested tasks, by level; None where a run lacks it."""
+    rows, keys = [r for r in found["rows"] if r["group"] == group], found["tested_keys"]
+    if any(None in row["metrics"][key].get(metric, (None,)) for row in rows for key in keys):
+        return None
+
+    def cell(row: Row) -> str:
+        values = zip(*(row["metrics"][key][metric] for key in keys))
+        return spread([statistics.mean(of_tasks) for of_tasks in values])
+
+    return grid(f"{METRICS[metric].title}, {MEAN}, by {group}", rows, cell)
 
 
 def grid(title: str, rows: Sequence[Row], cell: Cell) -> Text:

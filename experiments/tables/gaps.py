@@ -8,6 +8,7 @@ over the rows of a level: for MEAN, and for the tasks.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,7 +20,8 @@ from dtn_jax.models.experts import parse_experts
 from . import pays
 from .content import comparisons, same
 from .draws import own_spaces, unpacked
-from .protocol import Entry, Protocol
+from .protocol import OURS, Entry, Protocol
+from .seeds import of_seeds
 
 MEAN = "mean of tasks"
 GROUPS = "model.dtn.task_groups"
@@ -58,9 +60,16 @@ def with_gaps(
         row["true_divergence"] = mean_divergence(notes[row["name"]])
         own, other = cells[row["name"]], cells.get(row["against"], ())
         if min(len(own), len(other)) > 1 and not same(own, other) and not row["few"]:
-            row["comparison"][MEAN] = compare_means(own, other, tested)._asdict()
+            row["comparison"][MEAN] = compare_means(own, other, tested)
     correct(found["rows"])
-    return {**found, "tested_keys": tested, "sentences": sentences(found, entries)}
+    gains = gains_by_rival(found, entries)
+    ours = f"`{found.get('ours', OURS)}`"
+    return {
+        **found,
+        "tested_keys": tested,
+        "gains": {against: [dataclasses.asdict(g) for g in own] for against, own in gains.items()},
+        "sentences": [pays.sentence(own, ours, against) for against, own in gains.items()],
+    }
 
 
 def mean_divergence(notes: Mapping) -> float:
@@ -68,15 +77,15 @@ def mean_divergence(notes: Mapping) -> float:
     return float(np.mean([v for own in notes["true_divergence"].values() for v in own.values()]))
 
 
-def compare_means(own: Sequence[dict], other: Sequence[dict], keys: Sequence[str]) -> Comparison:
-    """Compares the mean of the keys' AUCs."""
+def compare_means(own: Sequence[dict], other: Sequence[dict], keys: Sequence[str]) -> dict:
+    """Compares the mean of the keys' AUCs, as `content.compare_all` compares each."""
     draws = (np.stack([np.mean([unpacked(c, k) for k in keys], axis=0) for c in side])
              for side in (own, other))  # fmt: skip
-    aucs = (
+    aucs = [
         np.array([np.mean([c["results"]["test"][k]["auc"] for k in keys]) for c in side])
         for side in (own, other)
-    )
-    return compare(*draws, *aucs)
+    ]
+    return compare(*draws, *aucs)._asdict() | of_seeds(*aucs)
 
 
 def correct(rows: Sequence[dict]) -> None:
@@ -92,21 +101,18 @@ def correct(rows: Sequence[dict]) -> None:
             test["p_holm"] = adjusted[name]
 
 
-def sentences(found: Mapping, entries: Sequence[Entry]) -> list[str]:
-    """What the first dial's intervals say of the mean of tasks; nothing of a shortened table, nor
-    while a run of that dial is missing."""
+def gains_by_rival(found: Mapping, entries: Sequence[Entry]) -> dict[str, list[pays.Gain]]:
+    """{whom ours is compared with: the gain of each level of the first dial}, the mean of tasks.
+
+    Of a shortened table there is none, nor while a run of that dial is missing.
+    """
     first = [e.name for e in entries if e.group == entries[0].group]
     if "shortened" in found or set(first) & set(found["missing"]):
-        return []
+        return {}
     rows = [row for row in found["rows"] if row["name"] in first]
     ours = next(row["tuned_as"] for row in rows if row["name"] == row["against"])
-    told = []
-    for against, which in rivals(rows, ours).items():
-        if gains := gains_over(rows, which):
-            told.append(pays.sentence(gains, f"`{ours}`", against))
-    if told:
-        told[0] = f"AUC × 1000, {MEAN}, 95 % intervals. {told[0]}"
-    return told
+    made = {against: gains_over(rows, which) for against, which in rivals(rows, ours).items()}
+    return {against: gains for against, gains in made.items() if gains}
 
 
 def rivals(rows: Sequence[Mapping], ours: str) -> dict[str, list[str]]:
@@ -117,7 +123,7 @@ def rivals(rows: Sequence[Mapping], ours: str) -> dict[str, list[str]]:
     published = [n for n, r in others.items() if set(parse_experts(r["experts"])) == {"mlp"}]
     alike = [n for n in others if n not in published]
     told = {f"`{n}`": [n] for n, r in names.items() if r["common"].get(GROUPS) == "False"}
-    for some, what in ((published, "published rivals"), (alike, "rivals with its experts")):
+    for some, what in ((published, "rivals with MLP experts"), (alike, "rivals with its experts")):
         if some:
             best = f"the best of {len(some)} {what}" if len(some) > 1 else f"`{some[0]}`"
             told[best] = some

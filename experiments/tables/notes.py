@@ -84,7 +84,23 @@ def tuned(found: Mapping) -> str:
         for name, kept in found["tuning"].items()
         if "examples" in kept
     ]
+    text += transferred(found)
     return f"{text}. Spent, in runs: {', '.join(spent)}" if spent else text
+
+
+def transferred(found: Mapping) -> str:
+    """That entries tried each other's settings, what it cost, and who has another's now."""
+    kept = {n: t for n, t in found["tuning"].items() if "transfer" in t}
+    if not kept:
+        return ""
+    cost = max(t["transfer"]["examples"] / t["run"] for t in kept.values())
+    taken = [
+        f"{n} {t['transfer']['from']}'s" for n, t in kept.items() if t["transfer"]["from"] != n
+    ]
+    return (
+        f"; then each tried the best settings of all others as well, for {cost:.1f} runs more "
+        f"(now with another's: {', '.join(taken) or 'none'})"
+    )
 
 
 def family(found: Mapping) -> str:

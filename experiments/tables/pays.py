@@ -4,7 +4,7 @@
 
 - pays: at a level and at all levels above it, ours is ahead: its 95 % interval lies above 0 and
   p < 0.05 after Holm's correction over the levels.
-- does not: at no level it is ahead, and all intervals end below WORTH. That no difference is shown
+- does not: at no level is it ahead, and all intervals end below WORTH. That no difference is shown
   is not enough.
 - unclear: all else. Levels whose interval ends below WORTH are then told apart from the others.
 
@@ -86,36 +86,28 @@ def judged(gains: Sequence[Gain]) -> tuple[str, list[Gain], list[Gain]]:
 
 
 def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
-    """What the levels say of ours against `against`, in thousandths of AUC."""
+    """What the levels say of ours against `against`; the numbers stand in a table beside it."""
     verdict, ahead, behind = judged(gains)
     if verdict == PAYS:
-        first, rest = ahead[0], ahead[1:]
-        told = f"From {where(first)} on, {ours} is ahead of {against}: by {amount(first)}"
-        if rest:
-            told += f" there, and by {amount(rest[-1])} at {rest[-1].at}"
-        before = [gain for gain in gains if gain not in ahead]
-        if before:
-            told += f". Below that no gain is sure: {listed(before)}"
-        else:
-            told += f" ({where(first)} is the lowest level)"
-    elif verdict == NOT:
-        most = max(gains, key=lambda gain: gain.high)
-        told = f"At no divergence {ours} gains on {against} as much as {1000 * WORTH:.0f}"
-        told += f": the most that an interval allows is {number(most.high)}, at {where(most)}"
+        told = f"From {where(ahead[0])} on, {ours} is ahead of {against}"
+        told += f", by {ahead[0].value:.4f} there" + (
+            f" and by {ahead[-1].value:.4f} at {ahead[-1].at}" if len(ahead) > 1 else ""
+        )
+        before = len(ahead) < len(gains)
+        told += "; below that no gain is sure" if before else "; there is no lower level"
+        return told + (f", and at {values(behind)} it is behind." if behind else ".")
+    if verdict == NOT:
+        told = f"At no divergence does {ours} gain {WORTH} or more on {against}"
     else:
         none = [gain for gain in gains if gain not in ahead and gain.high < WORTH]
         unsure = [gain for gain in gains if gain not in ahead and gain not in none]
         if none:
-            told = f"At divergence {values(none)} {ours} does not gain as much as "
-            told += f"{1000 * WORTH:.0f} on {against}: {listed(none)}"
-            told += f". At {values(unsure)} it is unclear: {listed(unsure)}" if unsure else ""
+            told = f"At divergence {values(none)} {ours} gains less than {WORTH} on {against}"
+            told += f"; at {values(unsure)} it is unclear" if unsure else ""
         else:
-            told = f"It is unclear whether {ours} gains on {against}, and from where on"
-            told += f": {listed(unsure)}" if unsure else ""
-        told += f". It is surely ahead at {values(ahead)}" if ahead else ""
-    if behind:
-        told += f". It is behind at {values(behind)}"
-    return f"{told}."
+            told = f"Whether {ours} gains on {against} is unclear at divergence {values(unsure)}"
+        told += f"; it is ahead at {values(ahead)}" if ahead else ""
+    return told + (f". It is behind at {values(behind)}." if behind else ".")
 
 
 def where(gain: Gain) -> str:
@@ -123,18 +115,6 @@ def where(gain: Gain) -> str:
 
 
 def values(gains: Sequence[Gain]) -> str:
-    return ", ".join(gain.at for gain in gains)
-
-
-def listed(gains: Sequence[Gain]) -> str:
-    return ", ".join(f"{amount(gain)} at {gain.at}" for gain in gains)
-
-
-def amount(gain: Gain) -> str:
-    """'+1.20 [+0.50, +1.90] (stem)'."""
-    rival = f" ({gain.rival})" if gain.rival else ""
-    return f"{number(gain.value)} [{number(gain.low)}, {number(gain.high)}]{rival}"
-
-
-def number(value: float) -> str:
-    return f"{1000 * value:+.2f}".replace("-", "−")
+    """'0, 0.5 and 1'."""
+    *first, last = [gain.at for gain in gains]
+    return f"{', '.join(first)} and {last}" if first else last

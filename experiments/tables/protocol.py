@@ -73,6 +73,8 @@ class Protocol:
         its trials together train on as many examples (tuning.py); 0: nothing is searched.
       finalists: how many of the best settings are trained again, to choose the entry's.
       finalist_seeds: how many times each.
+      transfer: whether every entry, once all are tuned, tries the settings of all others too
+        (transfer.py); it needs finalists.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
         to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
@@ -94,6 +96,7 @@ class Protocol:
     trials: int = 9
     finalists: int = 3
     finalist_seeds: int = 3
+    transfer: bool = False
     again: tuple[str, ...] = ()
     seeds: int = 5
     tested: tuple[str, ...] = ()

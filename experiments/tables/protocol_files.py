@@ -103,6 +103,11 @@ def check(protocol: Protocol) -> None:
         least = 0 if name == "trials" else 1
         if getattr(protocol, name) < least:
             raise UserError(f"{name}={getattr(protocol, name)}: expected at least {least}")
+    if protocol.transfer and (protocol.again or not protocol.trials or protocol.finalists < 2):
+        raise UserError(
+            "transfer: entries try each other's settings where they are tuned, with at least 2 "
+            "finalists, and none of them again"
+        )
     for name, own in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")

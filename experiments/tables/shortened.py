@@ -81,6 +81,7 @@ def quick(protocol: Protocol) -> Protocol:
         dials=tuple(dataclasses.replace(d, values=(middle(d.values),)) for d in protocol.dials[:1]),
         trials=min(protocol.trials, trials),
         finalists=1,
+        transfer=False,
         again=(),
         seeds=min(protocol.seeds, seeds),
     )
@@ -103,6 +104,7 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
             of, there = getattr(full, noun), getattr(made, noun)
             if there < of and (full.trials or noun != "finalists"):  # without trials there is none
                 found.append(f"{there} of {of} {words}")
+        found += ["no transfer of settings"] if full.transfer > made.transfer else []
         of, there = (sum(len(d.values) for d in some.dials) for some in (full, made))
         found += [f"{there} of {of} levels of the data's dials"] if there < of else []
     return tuple(found)

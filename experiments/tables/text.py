@@ -28,7 +28,7 @@ TITLES = {
     "interactions": "Every kind of expert in every routing",
     "matched": "All architectures at {Ours}'s size",
     "sensitivity": "{Ours} at other sizes",
-    "divergence": "Where {Ours} helps",
+    "divergence": "When {Ours} helps",
 }
 
 

@@ -46,7 +46,12 @@ def cell(model, seed, gap):
         },
         "train_seconds": 60.0,
         "draws": {k: packed(a + EXAMPLES, a) for k, a in aucs.items() if k != "cart@click"},
-        "config": {"model": model, "seed": str(seed), "gap": str(gap)},
+        "config": {
+            "model": model,
+            "model.architecture": PROTOCOL.entries[model]["model.architecture"],
+            "seed": str(seed),
+            "gap": str(gap),
+        },
         "code": "abc",
         "versions": {"jax": "1.2"},
         "device": "cpu x 1, 2 cores",

@@ -117,9 +117,16 @@ def test_the_short_table_has_the_cells_of_the_long_one():
 def test_the_sentences_of_a_table_stand_alone(readme, tmp_path):
     path = tmp_path / "results" / "paper" / "divergence" / "divergence.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"sentences": ["From 0.5 on it pays.", "It is unclear."]}))
-    lines = readme("sentences_divergence")
-    assert [line for line in lines[2:-2] if line] == ["From 0.5 on it pays.", "It is unclear."]
+    gain = {"at": "0", "truth": 0.3, "value": 0.002, "low": 0.001, "high": 0.003, "rival": ""}
+    found = {
+        "sentences": ["From 0.5 on it pays.", "It is unclear."],
+        "gains": {"`mmoe`": [gain]},
+        "rows": [{"group": "divergence"}],
+    }
+    path.write_text(json.dumps(found))
+    lines = [line for line in readme("sentences_divergence")[2:-2] if line]
+    assert lines[:2] == ["From 0.5 on it pays.", "It is unclear."]
+    assert lines[-1] == "| `mmoe` | +2.00 [+1.00, +3.00] |"
 
 
 def test_the_speed_table_has_the_fastest_variant(readme, tmp_path):

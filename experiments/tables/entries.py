@@ -37,7 +37,7 @@ def own_config(protocol: Protocol, name: str) -> ConfigDict:
 
 
 def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """Ours without each of its parts: those that DTN alone has only where it is one."""
+    """Ours without each of its parts, and with each of its options: DTN's only where it is one."""
     ours, model = protocol.ours, own_config(protocol, protocol.ours).model
     full = Entry(ours, ours)
     own = parse_experts(model.experts)
@@ -56,6 +56,8 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     }
     if is_dtn:
         variants["fusion of the released code"] = {"model.fusion": "released"}
+        variants["embeddings of each task's own"] = {"model.dtn.own_embeddings": True}
+        variants["no gradient to others' groups"] = {"model.dtn.others_gradient": "none"}
     variants |= {
         "batch normalisation": {"model.normalisation": "batch"},
         "layer normalisation": {"model.normalisation": "layer"},

@@ -17,32 +17,56 @@ from .gap_text import FACTOR, by_level
 from .gaps import MEAN
 from .numbers import LEVEL
 from .panels import GREY, MARKERS, panels
+from .protocol import OURS
 
 APART = 0.055  # of two names beside a panel, as a share of its height
 DODGE = 0.006  # of two models' error bars, as a share of a panel's width
 NEAR = 10  # thousandths of AUC: the scale of differences is linear to there, logarithmic beyond
+GAP = f"gap to the Bayes-optimal AUC × {FACTOR}"
 SAME = "_dtns_experts"  # the end of the names of rivals with our experts
 
 
 def gaps(found: Mapping) -> Figure | None:
-    """Gaps over the first dial: the mean of tasks and each task; rivals as published, and those
-    with our experts below."""
+    """Gaps over the first dial: the mean of tasks and each task; rivals with MLP experts, and
+    those with our experts below."""
+    sides, keys = sides_of(found), [MEAN, *found["tested_keys"]]
+    figure = Figure(figsize=(4.1 * len(keys), 0.6 + 4.0 * len(sides)), layout="constrained")
+    grid = figure.subplots(len(sides), len(keys), squeeze=False, sharey="col")
+    for row, (whose, some) in zip(grid, sides.items()):
+        for axes, key in zip(row, keys):
+            of_first(axes, found, some, key)
+            clean(axes, key)
+        row[0].set_ylabel(f"{GAP}\n{whose}", fontsize=9)
+    return titled(found, figure, "how far from the best AUC (lower is better)")
+
+
+def mean_gaps(found: Mapping) -> Figure:
+    """Gaps of the mean of tasks over the first dial, rivals with our experts at the right."""
+    sides = sides_of(found)
+    figure = Figure(figsize=(5.2 * len(sides), 4.2), layout="constrained")
+    row = figure.subplots(1, len(sides), squeeze=False, sharey=True)[0]
+    for axes, (whose, some) in zip(row, sides.items()):
+        of_first(axes, found, some, MEAN)
+        clean(axes, whose)
+    row[0].set_ylabel(GAP, fontsize=9)
+    return titled(found, figure, f"how far from the best AUC, {MEAN} (lower is better)")
+
+
+def sides_of(found: Mapping) -> dict[str, list[str]]:
+    """{what is shown: models}: rivals with MLP experts, then those with ours, beside our own."""
+    names = list(dict.fromkeys(row["tuned_as"] for row in first_rows(found)))
+    alike = [name for name in names if name.endswith(SAME)]
+    ours = [name for name in names if name.startswith(found.get("ours", OURS))]
+    sides = {"rivals with MLP experts": [name for name in names if name not in alike]}
+    return sides | ({"rivals with DTN's experts": ours + alike} if alike else {})
+
+
+def of_first(axes: Axes, found: Mapping, some: Sequence[str], key: str) -> None:
+    """The lines of these models over the first dial."""
     rows = first_rows(found)
     names = list(dict.fromkeys(row["tuned_as"] for row in rows))
-    alike = [name for name in names if name.endswith(SAME)]
-    ours = [name for name in names if name.startswith(found.get("ours", "dtn"))]
-    shown = [[n for n in names if n not in alike]] + ([ours + alike] if alike else [])
-    keys = [MEAN, *found["tested_keys"]]
-    figure = Figure(figsize=(4.1 * len(keys), 0.6 + 4.0 * len(shown)), layout="constrained")
-    grid = figure.subplots(len(shown), len(keys), squeeze=False, sharey="col")
-    whose = ("rivals as published", "rivals with DTN's experts")
-    for row, some, which in zip(grid, shown, whose):
-        for axes, key in zip(row, keys):
-            lines(axes, [r for r in rows if r["tuned_as"] in some], key, names)
-            clean(axes, key)
-            axes.set_xlabel(f"{rows[0]['group']} (true divergence of the tasks)", fontsize=9)
-        row[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}\n{which}", fontsize=9)
-    return titled(found, figure, "how far from the best AUC (lower is better)")
+    lines(axes, [row for row in rows if row["tuned_as"] in some], key, names)
+    axes.set_xlabel(f"{rows[0]['group']} (true divergence of the tasks)", fontsize=9)
 
 
 def dials(found: Mapping) -> Figure | None:
@@ -57,7 +81,7 @@ def dials(found: Mapping) -> Figure | None:
     for axes, group in zip(axes_of, groups):
         lines(axes, [r for r in found["rows"] if r["group"] == group], MEAN, names)
         clean(axes, group)
-    axes_of[0].set_ylabel(f"gap to the Bayes-optimal AUC × {FACTOR}", fontsize=9)
+    axes_of[0].set_ylabel(GAP, fontsize=9)
     return titled(found, figure, f"the other dials, {MEAN} (lower is better)")
 
 
@@ -168,7 +192,7 @@ def place_of(name: str, names: Sequence[str]) -> int:
 
 def short(name: str) -> str:
     """'without TSN' of dtn_without_tsn, beside a line."""
-    return name.removesuffix(SAME).removeprefix("dtn_").replace("_", " ")
+    return name.removesuffix(SAME).removeprefix("dtn_").replace("_", " ").replace("tsn", "TSN")
 
 
 def colour(at: int) -> str:

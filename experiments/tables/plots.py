@@ -228,6 +228,7 @@ PICTURES: Mapping[str, Mapping[str, Picture]] = {
     "sensitivity": {"bands": bands},
     "divergence": {
         "gaps": gap_plots.gaps,
+        "mean_gaps": gap_plots.mean_gaps,
         "differences": gap_plots.differences,
         "dials": gap_plots.dials,
     },

@@ -43,6 +43,7 @@ def test_tsn_is_left_out_only_where_there_is_one():
     assert set(names) - {e.name for e in ablation(TINY, FLAT, straight)} == {"without TSN"}
     assert names[0] == "dtn"
     assert {"gdcn alone", "masknet alone", "hcnet alone", "mlp alone, as large"} < set(names)
+    assert {"embeddings of each task's own", "no gradient to others' groups"} < set(names)
 
 
 @pytest.mark.parametrize("name", ["ablation", "matched"])

@@ -136,7 +136,7 @@ def test_the_printed_tables(made):
 @pytest.mark.slow
 def test_the_pictures_are_files(made, tmp_path):
     drawn = plots.draw(made, tmp_path / "divergence")
-    kinds = ["gaps", "differences", "dials"]
+    kinds = ["gaps", "mean_gaps", "differences", "dials"]
     assert [path.name for path in drawn] == [f"divergence_{kind}.png" for kind in kinds]
 
 

@@ -6,7 +6,6 @@ import pathlib
 import pytest
 from untrained_tables import TINY
 
-from dtn_jax.config import flatten
 from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables.protocol import configured
@@ -76,18 +75,6 @@ def test_the_shipped_protocols(name):
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_protocol_can_be_read(name):
     assert load(shipped()[name]).entries
-
-
-def test_dtn_and_stem_differ_from_dtn_by_what_their_entries_say():
-    """Each entry but STEM itself sets one option that DTN does not, or several that others do."""
-    protocol = load(shipped()["dtn_and_stem"])
-    flat = {name: flatten(configured(protocol, own)) for name, own in protocol.entries.items()}
-    usual = flat[protocol.ours]
-    changed = {n: {(k, str(v)) for k, v in f.items() if v != usual[k]} for n, f in flat.items()}
-    alone = [change for change in changed.values() if len(change) == 1]
-    assert len(alone) == len({*map(tuple, alone)}) == 4
-    for name, change in changed.items():
-        assert name == "stem" or change <= set().union(*alone), name
 
 
 def test_a_shipped_protocol_has_the_shipped_config(tmp_path, monkeypatch):

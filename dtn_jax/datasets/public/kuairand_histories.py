@@ -1,8 +1,9 @@
 """KuaiRand's standard log with histories; kuairand_histories.yaml says how.
 
 Reads the raw files of the data set `kuairand`, from the same folder, but for those of later days.
-Rows, labels, days of the splits and the other fields are those of that set, where its days begin on
-8 April 2022, as in all versions of KuaiRand: so results on both differ by histories alone.
+Rows, labels, days of the splits and the other fields are those of that set with `min_count=1`,
+where its days begin on 8 April 2022, as in all versions of KuaiRand: so results on both differ by
+histories alone.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def both(tmp_path_factory):
     raw.mkdir(parents=True)
     for path in (folder / "KuaiRand-Pure" / "data").glob("log_standard*"):
         path.rename(raw / path.name)
-    plain = catalog.load("kuairand", "", str(folder / "data"), str(folder / "raw"))
+    plain = catalog.load("kuairand", "min_count=1", str(folder / "data"), str(folder / "raw"))
     return folder, frame, load(folder, "kuairand_histories"), plain
 
 
@@ -73,7 +73,12 @@ def test_the_config_is_that_without_histories_but_for_these():
     name = "configs/{}.py"
     own, usual = (flatten(load_config(name.format(n))) for n in ("kuairand_histories", "kuairand"))
     changed = {key: value for key, value in own.items() if value != usual[key]}
-    assert changed == {"data.dataset": "kuairand_histories", "model.histories": "din"}
+    assert usual["data.options"] == "min_count=1"  # so has the schema file of the other
+    assert changed == {
+        "data.dataset": "kuairand_histories",
+        "data.options": "",
+        "model.histories": "din",
+    }
 
 
 def test_the_protocol_is_that_without_histories_but_for_these(tmp_path, monkeypatch):
@@ -83,7 +88,7 @@ def test_the_protocol_is_that_without_histories_but_for_these(tmp_path, monkeypa
     for name in own.entries:
         found, plain = (flatten(configured(p, p.own(name))) for p in (own, usual))
         changed = {key for key, value in found.items() if value != plain[key]}
-        assert changed == {"data.dataset", "model.histories"}
+        assert changed == {"data.dataset", "data.options", "model.histories"}
     assert (own.trials, own.seeds, own.tested) == (usual.trials, usual.seeds, usual.tested)
 
 
@@ -116,7 +121,7 @@ def test_changed_raw_files_are_told(both):
 @pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")
 def test_the_real_subset(tmp_path):
     options = {"data_dir": str(tmp_path), "manual_dir": str(SHARED)}
-    plain = catalog.load("kuairand", **options)
+    plain = catalog.load("kuairand", "min_count=1", **options)
     made = load(tmp_path / "own", "kuairand_histories", raw=str(SHARED))
     assert made.rows == plain.rows
     for split in SPLITS:  # the one has them by day, the other as they are in the file

@@ -105,7 +105,8 @@ def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
             told = f"At divergence {values(none)} {ours} gains less than {WORTH} on {against}"
             told += f"; at {values(unsure)} it is unclear" if unsure else ""
         else:
-            told = f"Whether {ours} gains on {against} is unclear at divergence {values(unsure)}"
+            levels = f"divergence {values(unsure)}" if ahead else "every divergence"
+            told = f"Whether {ours} gains on {against} is unclear at {levels}"
         told += f"; it is ahead at {values(ahead)}" if ahead else ""
     return told + (f". It is behind at {values(behind)}." if behind else ".")
 

@@ -1,7 +1,7 @@
 """Makes paper tables: tunes, trains over seeds, tests differences, writes tables and pictures.
 
   overall       all architectures, each tuned at the same cost
-  ablation      DTN without each of its parts
+  ablation      DTN without its parts, and with its options
   interactions  every kind of expert in every routing
   matched       all architectures with DTN's parameters, and with DTN's FLOPs
   sensitivity   DTN at other sizes
@@ -182,7 +182,8 @@ def make_parser() -> command.Parser:
         "--entries",
         default="",
         metavar="NAME,...",
-        help="run only these rows; the table still shows every row that has runs",
+        help="run only these rows; the table still shows every row that has runs (where entries "
+        "try each other's settings, all are searched)",
     )
     parser.add_argument(
         "--together",

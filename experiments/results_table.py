@@ -103,7 +103,9 @@ def sentences(found: dict) -> str:
     """What the table ends in, and the intervals that support it."""
     told = "".join(f"{sentence}\n\n" for sentence in found["sentences"])
     supported = gains(found)
-    return f"{told}{markdown_table(supported)}\n{supported.note}\n\n" if supported else told
+    if not supported:
+        return told
+    return f"{told}{supported.title}:\n\n{markdown_table(supported)}\n{supported.note}\n\n"
 
 
 def paper_table(kind: str, dataset: str) -> str:

@@ -2,7 +2,8 @@
 
 The same model without histories and with each way of pooling has as many trials on validation,
 drawn from one space, and then SEEDS runs with its best settings, which read test once. Rows, days
-of the splits and the other fields are those of the data set kuairand, but for weekdays, in UTC.
+of the splits and the other fields are those of the data set kuairand with its default options, but
+for weekdays, in UTC.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def own_config(protocol: Protocol, name: str) -> ConfigDict:
 
 
 def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
-    """Ours without each of its parts, and with each of its options: DTN's only where it is one."""
+    """Ours without its parts, and with its options: those of DTN only where it is one."""
     ours, model = protocol.ours, own_config(protocol, protocol.ours).model
     full = Entry(ours, ours)
     own = parse_experts(model.experts)

@@ -204,8 +204,8 @@ def notes(work: Work, rows: Sequence[Row], shared: SetCost, run: Run) -> list[st
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} cores"
     test = full.rows["test"]
     found += [
-        "Runs: search + finalists + final ones. A search costs as many examples as that many runs "
-        "of full length; only final runs read test. min / run: a final one's.",
+        "Runs: search (and trial of others' settings) + finalists + final ones. A search has as "
+        "many examples as so many full runs; only final runs read test. min / run: a final one's.",
         f"Parts: {1 / shared.read:,.0f} examples of train read a second; scored "
         f"{1 / scored:,.0f} a second (median of the rows), metrics of "
         f"{1 / shared.judged:,.0f} a second; {test * shared.drawn / 60:,.1f} min for the "

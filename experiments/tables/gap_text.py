@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
 
+from .content import comparisons
 from .differences import DUEL, SMALL, T_TEST, duel
 from .draws import own_spaces
 from .gaps import MEAN
@@ -23,6 +24,10 @@ BEST = (
     "level. The interval's lower end is the lowest of all of them, since ours must be ahead of "
     "each; its upper end is widened for their number (Bonferroni), since the same runs chose the "
     "best."
+)
+SURE = (
+    "A sentence says `ahead` or `behind` only where p < 0.05, too, after Holm's correction over "
+    "the levels."
 )
 Row = Mapping
 Cell = Callable[[Row], str]
@@ -95,7 +100,7 @@ def gains(found: Mapping) -> Text | None:
     title = with_ours("{ours} less each", found)
     title += f": AUC × {FACTOR}, {MEAN}, 95 % interval, by {found['rows'][0]['group']}"
     several = any(gain["rival"] for own in found["gains"].values() for gain in own)
-    note = BEST if several else ""
+    note = f"{BEST} {SURE}" if several else SURE
     return Text(f"{title} (true divergence)", ("", *levels), tuple(lines), caption="", note=note)
 
 
@@ -103,6 +108,9 @@ def duels(found: Mapping) -> Text | None:
     """Ours less its strongest rival at each level of the first dial, by bootstrap and t-test."""
     if "shortened" in found:
         return None
+    tests = [comparisons(row).get(MEAN) for row in found["rows"]]
+    if any(test and "t" not in test for test in tests):
+        return None  # a table that was made when there were no t-tests
     first = found["rows"][0]["group"]
     lines = []
     for at, rows in by_level(r for r in found["rows"] if r["group"] == first).items():
@@ -111,7 +119,7 @@ def duels(found: Mapping) -> Text | None:
         if rival:
             lines.append((at, *duel(names[rival], one)))
     title = with_ours("{ours} less its strongest rival", found) + f": AUC, {MEAN}, by {first}"
-    note = with_ours(T_TEST, found)
+    note = f"{with_ours(T_TEST, found)} {SMALL}"
     return Text(title, ("", *DUEL), tuple(lines), caption="", note=note) if lines else None
 
 

@@ -120,10 +120,10 @@ def rivals(rows: Sequence[Mapping], ours: str) -> dict[str, list[str]]:
     names = {r["tuned_as"]: r for r in rows}
     routing = names[ours]["common"]["model.architecture"]
     others = {n: r for n, r in names.items() if r["common"]["model.architecture"] != routing}
-    published = [n for n, r in others.items() if set(parse_experts(r["experts"])) == {"mlp"}]
-    alike = [n for n in others if n not in published]
+    plain = [n for n, r in others.items() if set(parse_experts(r["experts"])) == {"mlp"}]
+    alike = [n for n in others if n not in plain]
     told = {f"`{n}`": [n] for n, r in names.items() if r["common"].get(GROUPS) == "False"}
-    for some, what in ((published, "rivals with MLP experts"), (alike, "rivals with its experts")):
+    for some, what in ((plain, "rivals with MLP experts"), (alike, "rivals with its experts")):
         if some:
             best = f"the best of {len(some)} {what}" if len(some) > 1 else f"`{some[0]}`"
             told[best] = some

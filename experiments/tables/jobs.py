@@ -17,15 +17,22 @@ LOOK = 2  # seconds between two looks at work that another process does
 Job = Callable[[str], bool | None]
 
 
-def share(rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path) -> Iterator[list[str]]:
+def share(
+    rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path, apart: int = 1
+) -> Iterator[list[str]]:
     """Does each job that no other process does, round by round; yields what failed whenever a
     round is all done. What another process does is waited for when nothing else is left.
 
     Whatever one run dies of, the others are done.
+
+    Args:
+      rounds: {what to say: the job}, round by round.
+      folder: of what the jobs write, for messages about its disk.
+      apart: so many first rounds have jobs that each take another time than all later ones.
     """
     left = {(i, label): job for i, jobs in enumerate(rounds) for label, job in jobs.items()}
     problems, told, idle = [], False, False
-    took: dict[bool, list[float]] = {}  # seconds, of the first round's jobs and of the others
+    took: dict[int, list[float]] = {}  # seconds, by kind: a round's number, `apart` of the others
     while left:
         if idle:
             if not told:
@@ -37,7 +44,7 @@ def share(rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path) -> Iterator
         pending = list(left.items())
         for place, ((i, label), job) in enumerate(pending):
             # Those before are done, or another process does them.
-            about = remaining(took, [other == 0 for (other, _), _ in pending[place:]])
+            about = remaining(took, [min(other, apart) for (other, _), _ in pending[place:]])
             start = time.monotonic()
             try:
                 with shared_files.disk_errors(folder):
@@ -45,7 +52,7 @@ def share(rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path) -> Iterator
                 if done is False:
                     continue
                 if done:
-                    took.setdefault(i == 0, []).append(time.monotonic() - start)
+                    took.setdefault(min(i, apart), []).append(time.monotonic() - start)
             except UserError as error:
                 problems.append(f"  {label}: {error}")
             except OSError as error:
@@ -60,7 +67,7 @@ def share(rounds: Sequence[Mapping[str, Job]], folder: pathlib.Path) -> Iterator
                 problems = []
 
 
-def remaining(took: Mapping[bool, Sequence[float]], left: Sequence[bool]) -> str:
+def remaining(took: Mapping[int, Sequence[float]], left: Sequence[int]) -> str:
     """About how long the jobs that are left take, by what those of their kinds took."""
     known = sum(statistics.median(took[kind]) for kind in left if kind in took) / 60
     if not known:

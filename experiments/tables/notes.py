@@ -94,12 +94,11 @@ def transferred(found: Mapping) -> str:
     if not kept:
         return ""
     cost = max(t["transfer"]["examples"] / t["run"] for t in kept.values())
-    taken = [
-        f"{n} {t['transfer']['from']}'s" for n, t in kept.items() if t["transfer"]["from"] != n
-    ]
+    whose = {name: one["transfer"]["from"] for name, one in kept.items()}
+    taken = [f"{name} from {other}" for name, other in whose.items() if other != name]
     return (
         f"; then each tried the best settings of all others as well, for {cost:.1f} runs more "
-        f"(now with another's: {', '.join(taken) or 'none'})"
+        f"(settings taken from others: {', '.join(taken) or 'none'})"
     )
 
 
@@ -125,7 +124,7 @@ def footnotes(found: Mapping) -> list[str]:
     if not found["trials"]:
         settings = "nothing is tuned, each entry has those of its protocol."
     of_gaps = found["table"] == "divergence"
-    what, best = ("Gap", "smallest") if of_gaps else ("AUC", "highest")
+    what, best = ("Gap × 1000, mean of tasks,", "smallest") if of_gaps else ("AUC", "highest")
     notes = [
         *found.get("sentences", ()),
         f"{what} on the test split, mean ± standard deviation over "

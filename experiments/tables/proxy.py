@@ -92,7 +92,7 @@ def make_parser() -> command.Parser:
 def train_all(of_tables: Work, entry: str, count: int) -> dict:
     """Random settings of an entry, all trained to the end; what is kept of them."""
     protocol, data = of_tables.protocol, of_tables.data
-    _, config = of_tables.tuning_file(entry)
+    _, config = of_tables.search_file(entry)
     run = of_tables.runs / f"{entry}-{cells.run_name(config, data)}"
     run.mkdir(parents=True, exist_ok=True)
     budget = Budget(count, "random", "none", zlib.crc32(f"proxy {entry}".encode()), {})

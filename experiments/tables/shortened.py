@@ -104,7 +104,9 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
             of, there = getattr(full, noun), getattr(made, noun)
             if there < of and (full.trials or noun != "finalists"):  # without trials there is none
                 found.append(f"{there} of {of} {words}")
-        found += ["no transfer of settings"] if full.transfer > made.transfer else []
+        found += (
+            ["entries do not try each other's settings"] if full.transfer > made.transfer else []
+        )
         of, there = (sum(len(d.values) for d in some.dials) for some in (full, made))
         found += [f"{there} of {of} levels of the data's dials"] if there < of else []
     return tuple(found)

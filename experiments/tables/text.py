@@ -24,7 +24,7 @@ SIZES = ("parameters", "in tables", "FLOPs", "train s")  # the last columns of t
 CONSTANT = "a constant: test's base rate"  # a row of log losses
 TITLES = {
     "overall": "All architectures",
-    "ablation": "{Ours} without each of its parts",
+    "ablation": "{Ours} without its parts, and with its options",
     "interactions": "Every kind of expert in every routing",
     "matched": "All architectures at {Ours}'s size",
     "sensitivity": "{Ours} at other sizes",

@@ -4,8 +4,8 @@ Searches of equal cost are not equally lucky: given one model under two names, o
 far better settings than the other, and the table then compares luck. So each entry also tries the
 winners of all other entries, by halving at the validations where a search ends trials: all are
 trained up to the first, the best third of them up to the third, and the best few to the end, with
-the seeds of the entry's own finalists. Of all finalists the best mean wins. All entries try the
-same settings, at the same cost.
+the seeds of the entry's own finalists. Of all finalists the best mean wins. Each entry tries the
+settings of all others, at the same cost but where two have the same.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from ml_collections import ConfigDict
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import higher_is_better
+from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.report import screen
 from dtn_jax.shared_files import write_whole
+from dtn_jax.workdir import Unusable
 
 from ..search.finalists import FIRST_SEED, seeded
 from ..search.worker import train_when_free, value_of
@@ -55,6 +57,9 @@ def transfer(
       config: what the entry's trials started from.
       data: its data set.
       run: the folder for its runs; what was interrupted resumes there.
+
+    Raises:
+      UserError: memory does not do, or the folder of a run is unusable.
     """
     own, times = tunings[name], timetable(config, data)
     objective = own["objective"]
@@ -111,6 +116,7 @@ def recorded(folder: pathlib.Path, objective: str) -> Callable[[ConfigDict, int]
 
     None where training failed. What it found is kept in `folder`, so that nothing is done twice.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / RECORD
     known: dict[str, float | None] = json.loads(file.read_text()) if file.exists() else {}
 
@@ -135,9 +141,11 @@ def trained_to(config: ConfigDict, rung: int, objective: str, folder: pathlib.Pa
 
     try:
         results = train_when_free(config, folder, after_validation=report if rung else None)
+        return value_of(results["validation"], objective)
     except optuna.TrialPruned:
         return reached["value"]
+    except (Unusable, OutOfMemory):
+        raise  # that is not due to the settings
     except UserError as error:  # such as a loss that is not finite
         screen.say(f"failed: {error}")
         return None
-    return value_of(results["validation"], objective)

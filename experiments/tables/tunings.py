@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
 from . import cells, kept, tuning
@@ -39,7 +40,8 @@ class Tunings:
         self.protocol, self.folder = protocol, folder
         self.runs, self.places = runs, places
         self.sets: dict[str, Prepared] = {}  # see `data_at`
-        self.untuned: set[str] = set()  # entries whose tuning failed here
+        self.untuned: set[str] = set()  # entries whose search failed here
+        self.untried: set[str] = set()  # entries that could not try the others' settings here
         self.found: dict[str, dict] = {}  # see `searches`
         self.made: dict[str, tuple[ConfigDict, list[str]]] = {}  # see `named`
 
@@ -77,8 +79,8 @@ class Tunings:
 
     # What there is.
 
-    def tuning_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
-        """Where the tuning of an entry of `overall` is kept, and what its trials start from."""
+    def search_file(self, name: str) -> tuple[pathlib.Path, ConfigDict]:
+        """Where the search of an entry of `overall` is kept, and what its trials start from."""
         name_of = functools.partial(tuning.tuning_name, self.protocol, name)
         start = tuning.start(self.protocol, name, self.places)
         config, names = self.named(name_of, f"tuning {name}", *start)
@@ -95,20 +97,23 @@ class Tunings:
         """An entry's tuning as its own search found it."""
         if not self.protocol.trials:
             return tuning.UNTUNED
-        return self.kept(*self.tuning_file(name), cells.TUNING)
+        return self.kept(*self.search_file(name), cells.TUNING)
 
     def searches(self) -> dict[str, dict] | None:
         """Those of all entries; None while one is missing."""
-        if not self.found:
-            found = {name: self.search(name) for name in self.protocol.entries}
-            self.found = {} if None in found.values() else found
-        return self.found or None
+        for name in self.protocol.entries:
+            if name not in self.found:
+                found = self.search(name)
+                if found is None:
+                    return None
+                self.found[name] = found
+        return self.found
 
     def transfer_file(
         self, name: str, others: Mapping[str, dict]
     ) -> tuple[pathlib.Path, ConfigDict]:
         """Where an entry's tuning is kept after the transfer of these searches' settings."""
-        path, config = self.tuning_file(name)
+        path, config = self.search_file(name)
         own = cells.digest({n: found["settings"] for n, found in others.items()})
         return path.with_name(f"{path.stem}-transfer-{own}.json"), config
 
@@ -122,7 +127,8 @@ class Tunings:
             yield all(stack.enter_context(kept.alone(lock)) for lock in locks)
 
     def jobs(self, names: Sequence[str]) -> list[dict[str, Job]]:
-        """What is left of the tunings of these entries, in rounds."""
+        """What is left to do for the tunings of these entries, in rounds: the searches, those of
+        all entries where they try each other's settings, and that."""
         left = [name for name in names if not self.tuning(name)]
         searched = self.protocol.entries if left and self.protocol.transfer else left
         searches = {
@@ -136,13 +142,13 @@ class Tunings:
         return [searches, tried]
 
     def lost(self, name: str) -> bool:
-        """Whether an entry's tuning failed here, or that of another, whose settings it tries."""
-        return bool(self.untuned if self.protocol.transfer else self.untuned & {name})
+        """Whether an entry's tuning failed here, or another's search, whose settings it tries."""
+        return name in self.untuned | self.untried or bool(self.protocol.transfer and self.untuned)
 
     def tune(self, name: str, label: str) -> bool | None:
         """Tunes an entry; a Job."""
         try:
-            path, config = self.tuning_file(name)
+            path, config = self.search_file(name)
             with self.alone([path.stem]) as held:
                 if not held or self.search(name):
                     return None if held else False
@@ -158,12 +164,17 @@ class Tunings:
     def try_others(self, name: str, label: str) -> bool | None:
         """Lets an entry try the settings of the others; a Job."""
         others = self.searches()
-        if others is None:  # tried again, unless none will come
-            return None if self.lost(name) else False
+        if others is None and self.untuned:
+            lost = ", ".join(sorted(self.untuned))
+            raise UserError(
+                f"not tuned: it tries the settings of all, and the search of {lost} failed"
+            )
+        if others is None:  # another process makes them
+            return False
         try:
             path, config = self.transfer_file(name, others)
             with self.alone([path.stem]) as held:
-                if not held or kept.exists(path):
+                if not held or self.kept(path, config, cells.TUNING):
                     return None if held else False
                 screen.say(label, style="bold")
                 data = self.data_at(config)
@@ -171,7 +182,7 @@ class Tunings:
                 found = transfer(self.protocol, name, others, config, data, run)
                 kept.keep(path, found)
         except Exception:
-            self.untuned.add(name)
+            self.untried.add(name)
             raise
         return True
 

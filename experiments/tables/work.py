@@ -86,8 +86,9 @@ class Work(Tunings):
         not be done. Nothing is yielded where all is there.
         """
         self.untuned.clear()
+        self.untried.clear()
         rounds = self.jobs(list(dict.fromkeys(e.tuned_as for e in entries)))
-        seeds = tuple(range(1, self.protocol.seeds + 1))
+        tunings, seeds = len(rounds), tuple(range(1, self.protocol.seeds + 1))
         for some in [seeds] if self.together else [(seed,) for seed in seeds]:
             rounds.append({})
             for entry in entries:
@@ -96,7 +97,7 @@ class Work(Tunings):
                 if missing:
                     label = f"{entry.name}, seed {', '.join(map(str, missing))}"
                     rounds[-1][label] = functools.partial(self.train, entry, missing)
-        yield from share(rounds, self.runs)
+        yield from share(rounds, self.runs, tunings)
 
     def train(self, entry: Entry, seeds: Sequence[int], label: str) -> bool | None:
         """Trains an entry's seeds; a Job."""

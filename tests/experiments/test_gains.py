@@ -41,6 +41,13 @@ def test_the_strongest_rival_of_each_level_has_a_t_test(made):
     assert "Welch's" in duels.note
 
 
+def test_a_table_of_before_has_no_t_tests(made):
+    made = copy.deepcopy(made)
+    for row in made["rows"]:
+        row["comparison"].get("mean of tasks", {}).pop("t", None)
+    assert not [t for t in texts(made) if t.title.startswith("dtn less its strongest")]
+
+
 def test_small_differences_have_a_sign_that_is_explained(made):
     less = starting(made, "AUC less ours, mean of tasks, by divergence")
     assert less.rows[1][1].startswith("≈ ")

@@ -114,7 +114,7 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
 
 
-def test_the_sentences_of_a_table_stand_alone(readme, tmp_path):
+def test_intervals_follow_the_sentences_of_a_table(readme, tmp_path):
     path = tmp_path / "results" / "paper" / "divergence" / "divergence.json"
     path.parent.mkdir(parents=True)
     gain = {"at": "0", "truth": 0.3, "value": 0.002, "low": 0.001, "high": 0.003, "rival": ""}
@@ -126,7 +126,9 @@ def test_the_sentences_of_a_table_stand_alone(readme, tmp_path):
     path.write_text(json.dumps(found))
     lines = [line for line in readme("sentences_divergence")[2:-2] if line]
     assert lines[:2] == ["From 0.5 on it pays.", "It is unclear."]
-    assert lines[-1] == "| `mmoe` | +2.00 [+1.00, +3.00] |"
+    assert lines[2].startswith("dtn less each: AUC × 1000, mean of tasks, 95 % interval")
+    assert "Holm's correction" in lines[-1]
+    assert lines[-2] == "| `mmoe` | +2.00 [+1.00, +3.00] |"
 
 
 def test_the_speed_table_has_the_fastest_variant(readme, tmp_path):

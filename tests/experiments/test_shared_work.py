@@ -105,6 +105,11 @@ def test_it_is_told_how_long_the_jobs_that_are_left_will_take(tmp_path, monkeypa
         *("more than 20 min)", ""),
         *("about 2 min)", "about 1 min)"),
     ]
+    rounds, labels[:] = ["tune", "try", "a", "b"], []
+    minutes = iter(60 * m for m in (0, 20, 0, 7, 0, 1, 0, 1))
+    monkeypatch.setattr("time.monotonic", functools.partial(next, minutes))
+    list(jobs.share([{name: note} for name in rounds], tmp_path, apart=2))
+    assert [label.partition("after it ")[2] for label in labels] == ["", "", "", "about 1 min)"]
 
 
 def test_what_another_process_does_is_not_counted_as_still_to_come(monkeypatch, tmp_path):

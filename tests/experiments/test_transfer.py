@@ -4,13 +4,15 @@ import dataclasses
 import json
 
 import pytest
-from untrained_tables import TINY
+from untrained_tables import TINY, untuned
 
 from dtn_jax.config import load_config, override
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.timetable import Timetable
 from experiments.tables import cells, notes, transfer
+from experiments.tables import tuning as tuning_of_tables
 from experiments.tables.protocol_files import check
 
 pytest_plugins = ["table_fixtures"]
@@ -23,14 +25,15 @@ TIMES = Timetable(90, 30, eval_every=10, checkpoint_every=90, log_every=10)
 RATES = {"own": 0.1, "twin": 0.1, "a": 0.2, "b": 0.3, "c": 0.4, "d": 0.5}
 
 
-def tuning(rate, value):
+def tuning(rate, value, objective):
     one = {"trial": 0, "settings": {RATE: str(rate)}, "values": [value, value], "at_edge": []}
-    return {"objective": "mean", "settings": one["settings"], "at_edge": [], "finalists": [one]}
+    return {"objective": objective, "settings": one["settings"], "at_edge": [], "finalists": [one]}
 
 
 @pytest.fixture
 def trained(monkeypatch):
-    """`trained(values)`: what a rate is worth; lists the (rate, seed, rung) that were trained."""
+    """`trained(values)`: what a rate is worth, at each rung; lists the (rate, seed, rung) that
+    were trained."""
     monkeypatch.setattr(transfer, "timetable", lambda config, data: TIMES)
     monkeypatch.setattr(cells, "origin", lambda config, data: {})
     done = []
@@ -38,7 +41,8 @@ def trained(monkeypatch):
     def given(values):
         def trained_to(config, rung, objective, folder):
             done.append((config.optim.learning_rate, config.seed, rung))
-            return values[config.optim.learning_rate]
+            value = values[config.optim.learning_rate]
+            return value[rung] if isinstance(value, dict) else value
 
         monkeypatch.setattr(transfer, "trained_to", trained_to)
         return done
@@ -53,8 +57,8 @@ def config():
     return made
 
 
-def transferred(tmp_path, config, value=0.8):
-    tunings = {name: tuning(rate, value) for name, rate in RATES.items()}
+def transferred(tmp_path, config, value=0.8, objective="mean"):
+    tunings = {name: tuning(rate, value, objective) for name, rate in RATES.items()}
     return transfer.transfer(PROTOCOL, "own", tunings, config, NO_DATA, tmp_path)
 
 
@@ -75,9 +79,62 @@ def test_ones_own_settings_stay_if_they_are_better(trained, config, tmp_path):
     assert (found["settings"], found["transfer"]["from"]) == ({RATE: "0.1"}, "own")
 
 
-def test_what_failed_to_the_end_does_not_win(trained, config, tmp_path):
-    trained(dict.fromkeys((0.2, 0.3, 0.4, 0.5)))
+def test_what_fails_does_not_win(trained, config, tmp_path):
+    done = trained({key: {1: 0.9, 3: 0.9, 0: None} for key in (0.2, 0.3, 0.4, 0.5)})
     assert transferred(tmp_path, config)["transfer"]["from"] == "own"
+    assert done[-1][2] == 0
+    trained(dict.fromkeys((0.2, 0.3, 0.4, 0.5)))
+    assert transferred(tmp_path / "again", config)["transfer"]["from"] == "own"
+
+
+def test_a_lower_log_loss_wins(trained, config, tmp_path):
+    trained({0.2: 0.7, 0.3: 0.9, 0.4: 0.85, 0.5: 0.95})
+    found = transferred(tmp_path, config, objective="income:logloss")
+    assert (found["transfer"]["from"], found["value"]) == ("a", 0.7)
+
+
+def test_the_cost_in_runs():
+    assert transfer.runs(PROTOCOL) == 3  # 1/9 and 3/9 of a run, and two of the one that is left
+    twelve = dataclasses.replace(PROTOCOL, entries={key: {} for key in "abcdefghijkl"})
+    assert transfer.runs(twelve) == 7  # 11/9 + 4 * 3/9 + 2 * 2
+    assert transfer.runs(TINY) == 0
+
+
+def test_training_ends_at_the_validation_that_is_asked_for(config, tmp_path, monkeypatch):
+    def train(config, folder, after_validation):
+        if after_validation:
+            for number in (1, 2, 3):
+                after_validation(number, {"mean": number / 10})
+        if config.seed == 1:
+            raise UserError("the loss is not finite")
+        if config.seed == 2:
+            raise OutOfMemory("too large")
+        return {"validation": {"income@all": {"auc": 0.9}, "never_married@all": {"auc": 0.7}}}
+
+    monkeypatch.setattr(transfer, "train_when_free", train)
+    assert transfer.trained_to(config, 1, "mean", tmp_path) == 0.1
+    assert transfer.trained_to(config, 3, "mean", tmp_path) == 0.3
+    assert transfer.trained_to(config, 0, "mean", tmp_path) == pytest.approx(0.8)
+    config.seed = 1
+    assert transfer.trained_to(config, 0, "mean", tmp_path) is None
+    config.seed = 2
+    with pytest.raises(OutOfMemory):  # it may do another time, so nothing is recorded
+        transfer.trained_to(config, 0, "mean", tmp_path)
+
+
+def test_a_search_that_failed_is_told_of_all_that_need_it(call, untrained, monkeypatch):
+    def fail(protocol, name, *rest):
+        if name == "dtn":
+            raise UserError("no trial succeeded")
+        return untuned(protocol, name, *rest)
+
+    monkeypatch.setattr(tuning_of_tables, "tune", fail)
+    with pytest.raises(UserError, match="no trial succeeded") as error:
+        call(protocol=PROTOCOL)
+    told = (
+        "shared_bottom, settings of the others: not tuned: it tries the settings of all, and the "
+    )
+    assert f"{told}search of dtn failed" in str(error.value)
 
 
 def test_nothing_is_trained_twice(trained, config, tmp_path):
@@ -103,8 +160,8 @@ def test_the_note_says_who_took_whose_settings():
     one = {"run": 100, "transfer": {"from": "dtn", "examples": 650}}
     found = {"tuning": {"dtn": one, "mmoe": one, "ple": {}}}
     assert notes.transferred(found) == (
-        "; then each tried the best settings of all others as well, for 6.5 runs more (now with "
-        "another's: mmoe dtn's)"
+        "; then each tried the best settings of all others as well, for 6.5 runs more "
+        "(settings taken from others: mmoe from dtn)"
     )
     assert notes.transferred({"tuning": {"dtn": {}}}) == ""
 
@@ -113,10 +170,9 @@ def test_the_note_says_who_took_whose_settings():
 def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
     made = call(protocol=PROTOCOL)
     kept = made["tuning"]
-    assert {name: one["transfer"]["from"] in kept for name, one in kept.items()} == {
-        "dtn": True,
-        "shared_bottom": True,
-    }
+    assert set(kept) == {"dtn", "shared_bottom"}
+    for row in made["rows"]:
+        assert row["config"].items() >= kept[row["name"]]["settings"].items()
     assert len({one["transfer"]["examples"] for one in kept.values()}) == 1
     assert made["missing"] == {}
     monkeypatch.setattr(transfer, "trained_to", lambda *_: pytest.fail("trained again"))

@@ -18,7 +18,6 @@ from .seeds import strongest, within
 
 FACTOR = 1000  # of gaps
 LESS_OURS = "AUC less ours"  # the title of a table of differences begins so
-ALSO = ("logloss", "predicted_observed")  # metrics whose mean of tasks is printed too
 BEST = (
     "Against the best of several rivals, the value is of the one with the highest AUC at that "
     "level. The interval's lower end is the lowest of all of them, since ours must be ahead of "
@@ -48,7 +47,11 @@ def gap_texts(found: Mapping, title: str) -> list[Text]:
     made += [gains(found)]
     made += [differences(found, first, key) for key in (MEAN, *own)]
     made += [differences(found, group, MEAN) for group in others]
-    made += [duels(found), *(metric_mean(found, first, name) for name in ALSO), sizes(found)]
+    tasks = found["tested_keys"]
+    made += [duels(found), metric_text(found, first, "logloss", tasks, MEAN)]
+    # By task: the mean of one that is too high and one that is too low would look right.
+    made += [metric_text(found, first, "predicted_observed", [key], key) for key in tasks]
+    made += [sizes(found)]
     return [text for text in made if text]
 
 
@@ -123,9 +126,11 @@ def duels(found: Mapping) -> Text | None:
     return Text(title, ("", *DUEL), tuple(lines), caption="", note=note) if lines else None
 
 
-def metric_mean(found: Mapping, group: str, metric: str) -> Text | None:
-    """A metric's mean of the tested tasks, by level; None where a run lacks it."""
-    rows, keys = [r for r in found["rows"] if r["group"] == group], found["tested_keys"]
+def metric_text(
+    found: Mapping, group: str, metric: str, keys: Sequence[str], what: str
+) -> Text | None:
+    """A metric's mean of these tasks, by level; None where a run lacks it."""
+    rows = [row for row in found["rows"] if row["group"] == group]
     if any(None in row["metrics"][key].get(metric, (None,)) for row in rows for key in keys):
         return None
 
@@ -133,7 +138,7 @@ def metric_mean(found: Mapping, group: str, metric: str) -> Text | None:
         values = zip(*(row["metrics"][key][metric] for key in keys))
         return spread([statistics.mean(of_tasks) for of_tasks in values])
 
-    return grid(f"{METRICS[metric].title}, {MEAN}, by {group}", rows, cell)
+    return grid(f"{METRICS[metric].title}, {what}, by {group}", rows, cell)
 
 
 def grid(title: str, rows: Sequence[Row], cell: Cell) -> Text:

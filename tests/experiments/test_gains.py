@@ -55,12 +55,16 @@ def test_small_differences_have_a_sign_that_is_explained(made):
     assert "twice the seeds' standard deviation" in less.note
 
 
-def test_other_metrics_are_means_of_the_tested_tasks(made):
+def test_other_metrics_are_of_the_tested_tasks(made):
     made = copy.deepcopy(made)
     for row in made["rows"]:
         for i, key in enumerate(made["tested_keys"]):
             row["metrics"][key]["logloss"] = [0.1 * i, 0.1 * i, 0.1 * i + 0.03]
+            row["metrics"][key]["predicted_observed"] = [0.8 + 0.2 * i] * 3
     text = starting(made, "log loss, mean of tasks, by divergence")
     assert text.rows[0][1] == "0.1100 ± 0.0173"
+    for key, shown in (("click@all", "0.8"), ("cart@all", "1.0"), ("order@all", "1.2")):
+        text = starting(made, f"predicted/observed, {key}, by divergence")
+        assert text.rows[0][1].startswith(shown)
     del made["rows"][0]["metrics"]["cart@all"]["logloss"]
     assert not [t for t in texts(made) if t.title.startswith("log loss")]

@@ -11,7 +11,7 @@ from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.parallel.memory import OutOfMemory
 from dtn_jax.timetable import Timetable
-from experiments.tables import cells, notes, transfer
+from experiments.tables import cells, notes, transfer, tunings
 from experiments.tables import tuning as tuning_of_tables
 from experiments.tables.protocol_files import check
 
@@ -164,6 +164,21 @@ def test_the_note_says_who_took_whose_settings():
         "(settings taken from others: mmoe from dtn)"
     )
     assert notes.transferred({"tuning": {"dtn": {}}}) == ""
+
+
+def test_all_entries_are_searched_though_one_is_asked_for(call, untrained, monkeypatch):
+    tried = []
+
+    def tried_by(protocol, name, others, config, data, run):
+        tried.append((name, set(others)))
+        cost = {"budget": {"examples": 1, "run": 1}, "trials": []}
+        return others[name] | cost | {"transfer": {"from": name, "examples": 0}}
+
+    monkeypatch.setattr(tunings, "transfer", tried_by)
+    call("--entries=dtn", protocol=PROTOCOL)
+    assert tried == [("dtn", {"dtn", "shared_bottom"})]
+    call(protocol=PROTOCOL)
+    assert [name for name, _ in tried] == ["dtn", "shared_bottom"]
 
 
 @pytest.mark.slow

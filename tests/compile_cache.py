@@ -20,10 +20,19 @@ def folder() -> str:
     return str(root / "dtn_jax_tests" / f"compiled-{processor()}")
 
 
+def simulated(devices: int) -> str:
+    """The flag for so many devices on one CPU."""
+    return f"--xla_force_host_platform_device_count={devices}"
+
+
 def with_flags(*flags: str) -> str:
-    """XLA_FLAGS with each flag once: the same in workers, since the flags are part of a key."""
+    """XLA_FLAGS with these in place of others of their names.
+
+    In one order, the same in workers, since the flags are part of a key.
+    """
+    names = {flag.partition("=")[0] for flag in flags}
     given = os.environ.get("XLA_FLAGS", "").split()
-    return " ".join([*given, *(flag for flag in flags if flag not in given)])
+    return " ".join([*(f for f in given if f.partition("=")[0] not in names), *flags])
 
 
 def write_whole(self, key: str, value: bytes) -> None:

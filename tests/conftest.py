@@ -1,9 +1,11 @@
 """The conditions under which every test runs.
 
-Eight simulated devices; an error where arrays of different rank would be broadcast in silence;
+Eight simulated devices, of which runs take one unless they name a number; pictures of one pixel,
+unless a test looks at them; an error where arrays of different rank would be broadcast in silence;
 and the shapes in the annotations of every function of dtn_jax checked at each call.
 """
 
+import base64
 import os
 import pathlib
 import signal
@@ -13,7 +15,7 @@ import compile_cache
 # Before JAX is imported, which reads its flags once. Programs here run for moments and compile for
 # seconds: level 0 leaves LLVM's optimisations out, a third of the suite's time.
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(
-    "--xla_backend_optimization_level=0", "--xla_force_host_platform_device_count=8"
+    "--xla_backend_optimization_level=0", compile_cache.simulated(8)
 )
 os.environ["JAX_COMPILATION_CACHE_DIR"] = compile_cache.folder()
 # Even what compiles in a few milliseconds is read faster.
@@ -31,8 +33,12 @@ import pytest
 from absl import flags
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
+from matplotlib.figure import Figure
 
 from experiments.compile_cache import delete_oldest
+
+assert jax.device_count() == 8  # which reads the flags; those of commands that tests start:
+os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
@@ -186,12 +192,51 @@ def trained(monkeypatch):
     return invented_training(monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def without_pictures():
-    """For modules that train many runs: to draw one takes as long as to train it."""
+DRAW = Figure.savefig
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+)
+
+
+def _save_pixel(figure, target, **options):
+    """In place of Figure.savefig: a whole PNG, of one white pixel."""
+    if hasattr(target, "write"):
+        target.write(PIXEL)
+    else:
+        pathlib.Path(target).write_bytes(PIXEL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pixels():
+    """Pictures are one pixel, but for tests with `drawn`: to draw one takes as long as to train."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
+        patch.setattr(Figure, "savefig", _save_pixel)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_device():
+    """A run that names no number of devices takes one: for 8, programs take twice as long."""
+    from dtn_jax.parallel import mesh  # after the hook above
+
+    count = mesh._device_count
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mesh, "_device_count", lambda wanted: count(wanted or jax.process_count()))
+        yield count
+
+
+@pytest.fixture
+def all_devices(one_device, monkeypatch):
+    """For tests of what a run takes that names no number of devices."""
+    from dtn_jax.parallel import mesh  # after the hook above
+
+    monkeypatch.setattr(mesh, "_device_count", one_device)
+
+
+@pytest.fixture
+def drawn(pixels, monkeypatch):
+    """For tests that look at pictures."""
+    monkeypatch.setattr(Figure, "savefig", DRAW)
 
 
 @pytest.fixture(scope="module")

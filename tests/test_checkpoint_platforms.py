@@ -13,7 +13,7 @@ from dtn_jax.analysis.finished import best_state
 from dtn_jax.run import build_run, score_split
 from dtn_jax.train import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_pictures")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

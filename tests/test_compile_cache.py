@@ -24,9 +24,9 @@ def test_the_oldest_files_go_first(tmp_path):
 
 
 def test_flags_stand_once_however_often_they_are_asked_for(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--a=1 --c")
+    monkeypatch.setenv("XLA_FLAGS", "--a=3 --c")
     monkeypatch.setenv("XLA_FLAGS", compile_cache.with_flags("--a=1", "--b=2"))
-    assert compile_cache.with_flags("--a=1", "--b=2") == "--a=1 --c --b=2"
+    assert compile_cache.with_flags("--a=1", "--b=2") == "--c --a=1 --b=2"
 
 
 def test_a_file_that_was_cut_is_compiled_anew_and_replaced():

@@ -23,8 +23,6 @@ from dtn_jax.run import build_run
 from dtn_jax.train import train
 from experiments import launch
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -26,7 +26,6 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import train
 from experiments import replay
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 BAD = 2  # of the steps of a chunk, from 0
 
 

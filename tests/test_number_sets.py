@@ -15,7 +15,6 @@ from dtn_jax.run import build_run
 from dtn_jax.train import train
 from experiments import feature_importance
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 CHOSEN = "age=piecewise_linear,hours-per-week=periodic,capital-gain=autodis"
 
 

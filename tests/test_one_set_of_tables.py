@@ -15,7 +15,6 @@ from dtn_jax.tables import read_back
 from dtn_jax.tables.plan import ROW_MULTIPLE
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 WIDTH = 7  # of no other test's tables
 
 

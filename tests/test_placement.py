@@ -17,8 +17,6 @@ from dtn_jax.run import build_run, score_split
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 def test_streamed_training_equals_resident_training(prepared_dir, tmp_path):
     for placement in ("stream", "device"):

@@ -12,8 +12,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.replicas import parse_replicas, replica_config, train_replicas
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 REPLICAS = (
     "seed=0,5,7;optim.learning_rate=0.01,0.003,0.02;optim.weight_decay=0,0.1,0.01;"
     "optim.table_learning_rate=0.01,0.02,0.003;optim.table_l2=0,1e-4,1e-3;"

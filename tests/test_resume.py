@@ -11,8 +11,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics.selected import Selection
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 @pytest.fixture(scope="module")
 def uncut(prepared_dir, tmp_path_factory):

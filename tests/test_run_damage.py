@@ -15,7 +15,7 @@ OPTIONS = {"train__max_steps": 30, "optim__table_learning_rate": 0.2}  # the bes
 
 
 @pytest.fixture(scope="module")
-def finished(prepared_dir, tmp_path_factory, without_pictures):
+def finished(prepared_dir, tmp_path_factory):
     """(workdir, its results)"""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     return workdir, train(small(prepared_dir, **OPTIONS), workdir)

@@ -13,8 +13,6 @@ from dtn_jax.schema import Field
 from dtn_jax.train import train
 from experiments import feature_importance, prepare
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 def films(prepared_dir, **changes):
     changes = {

@@ -20,8 +20,6 @@ from dtn_jax.state import example_inputs
 from dtn_jax.tables.plan import make_plan
 from experiments import generate_ali_ccp, train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 def model_of(argument):
     """The config, and the model's size on the 23 fields."""

@@ -151,7 +151,7 @@ def test_the_config_file_and_the_protocol_name_them(monkeypatch):
 
 
 @pytest.mark.slow
-def test_they_train_together(prepared_dir, tmp_path, without_pictures):
+def test_they_train_together(prepared_dir, tmp_path):
     config = load_config("configs/adult.py:quick")
     files = [FOLDER / f"{name}.py" for name in KINDS if name != "my_data"]
     plugins.use(config, ",".join(map(str, files)))

@@ -91,7 +91,7 @@ def test_replicas_count_together(shell, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys, without_pictures):
+def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys):
     sweep(tmp_path, prepared_dir, *TINY_TRIAL, "--grid=model.embedding_dim=1000000000,2")
     assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "sweep.json").exists()

@@ -21,7 +21,7 @@ def compared(*arguments):
     return {(one.key, one.metric): one for one in found}
 
 
-def test_two_runs_are_compared_by_every_metric(tmp_path, capsys):
+def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     one, two = scores(0.5), scores(0.6, seed=1)
     a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
     found = compared(a, b)

@@ -75,7 +75,7 @@ def test_the_command_that_trained_a_run_trains_it_again(finished):
 # ---------------------------------------------------------------- pictures
 
 
-def test_pictures_of_odd_sizes(tmp_path):
+def test_pictures_of_odd_sizes(tmp_path, drawn):
     use = {"click": {f"shared/mlp_{m}": 1 / 6 for m in range(6)}}
     gate_figures.gates(use, {}, {}, "", ("click",), tmp_path / "gates.png")
     lines = {"gate": {}, "cosine": {("a", "b"): [[1, None], [2, 0.5]], ("a", "c"): [[1, None]]}}

@@ -74,7 +74,7 @@ def test_what_is_told():
 
 
 @pytest.mark.slow
-def test_a_run_is_measured_once(call, prepared_dir, tmp_path, monkeypatch):
+def test_a_run_is_measured_once(call, prepared_dir, tmp_path, monkeypatch, drawn):
     monkeypatch.setattr(tuning, "tune", untuned)
     call("--seeds=1", "--entries=dtn")
     monkeypatch.setattr(finished, "load", lambda path: TINY)

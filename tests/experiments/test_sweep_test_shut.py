@@ -13,10 +13,8 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 
-
-def test_real_trials_leave_test_shut_and_are_drawn(prepared_dir, tmp_path):
+def test_real_trials_leave_test_shut_and_are_drawn(prepared_dir, tmp_path, drawn):
     found = run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,1e-2", *TINY)
     assert 0.3 < found["shared_bottom"]["value"] < 1
     results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())

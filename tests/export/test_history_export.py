@@ -55,9 +55,7 @@ def test_a_run_on_a_log_and_its_model_give_the_same_scores(tmp_path):
     config.model.experts, config.model.histories = "mlp", "din"
     config.optim.table_init = 1.0
     config.train.max_steps, config.parallel.devices = 20, 1
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
-        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     model = load(export_run([tmp_path / "run"], tmp_path / "model", say=lambda told: None))
     kept = pl.read_parquet(tmp_path / "run/predictions.parquet")
     test = frame[int(0.9 * rows) :]

@@ -76,9 +76,7 @@ def run_and_model(tmp_path_factory):
     config.optim.learning_rate = config.optim.table_learning_rate = 0.02
     config.loss.tasks = "watch=log_normal"
     config.train.max_steps, config.parallel.devices = 60, 1
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
-        train(config, folder / "run")
+    train(config, folder / "run")
     model = export_run([folder / "run"], folder / "model", say=lambda told: None)
     return frame, folder / "run", model
 

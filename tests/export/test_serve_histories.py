@@ -106,9 +106,7 @@ def test_a_run_and_its_served_model_give_the_same_scores(tmp_path, way):
     config.model.experts, config.model.histories = "mlp", way
     config.optim.table_init = 1.0
     config.train.max_steps, config.parallel.devices = 20, 1
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.report.plots._save", lambda figure, path: None)
-        train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
     folder = export_run([tmp_path / "run"], tmp_path / "model", say=lambda told: None)
     kept = pl.read_parquet(tmp_path / "run/predictions.parquet")
     with serving_model(folder) as served:

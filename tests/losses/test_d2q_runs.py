@@ -16,8 +16,6 @@ from dtn_jax.export.write.again import make_again
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):

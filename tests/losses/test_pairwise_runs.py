@@ -20,7 +20,6 @@ from dtn_jax.run import build_run
 from dtn_jax.train import train, training_data
 from experiments import replay
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 GIVEN = {
     "loss__pairwise": "click=2",

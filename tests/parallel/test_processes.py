@@ -20,13 +20,10 @@ from experiments import launch
 
 pytestmark = pytest.mark.slow
 TESTS = pathlib.Path(__file__).parents[1]
-# One device a process.
-FLAGS = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
-ALONE = os.environ | {"XLA_FLAGS": FLAGS}
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel
 
 
-def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, code=0, **changes):
+def run_together(workdir, data_dir, count, devices, cut_at=0, env=None, code=0, **changes):
     """Trains in `count` processes with `devices` each, up to the checkpoint of step `cut_at`; each
     must end with this code."""
     address = f"127.0.0.1:{launch.free_port()}"
@@ -36,7 +33,7 @@ def run_together(workdir, data_dir, count, devices, cut_at=0, env=ALONE, code=0,
                 *(sys.executable, TESTS / "one_process.py", workdir, data_dir),
                 *(f"{address},{count},{index}", str(devices), str(cut_at), json.dumps(changes)),
             ],
-            env=env | {"PYTHONPATH": str(TESTS.parent)},
+            env=(env or os.environ) | {"PYTHONPATH": str(TESTS.parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -119,7 +116,7 @@ def test_four_processes_share_two_lanes(tmp_path):
         "plugins": str(plugin),
         "data__dataset": "shop",
         "model__dtype": "float64",
-        "env": ALONE | {"JAX_ENABLE_X64": "1"},
+        "env": os.environ | {"JAX_ENABLE_X64": "1"},
     }
     alone, four = tmp_path / "alone", tmp_path / "four"
     run_together(alone, tmp_path, 1, 1, **changes)
@@ -142,9 +139,7 @@ def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_pat
         *("--config.data.batch_size=256", "--config.parallel.heartbeat_seconds=5"),
     ]
     with log.open("w") as out:
-        launcher = subprocess.Popen(
-            command, env=ALONE, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT
-        )
+        launcher = subprocess.Popen(command, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT)
         last = workdir / "checkpoints" / "last"
         wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 120)
         victim, *others = children(launcher.pid)
@@ -183,7 +178,7 @@ def test_an_error_in_one_process_is_told_and_ends_all():
     started = [
         subprocess.Popen(
             [sys.executable, "-c", FAILING, f"{address},2,{index}"],
-            env=ALONE | {"PYTHONPATH": str(TESTS.parent)},
+            env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -202,7 +197,7 @@ def test_a_launcher_that_is_ended_ends_its_processes(prepared_dir, tmp_path):
         *("--config=configs/adult.py:dtn,quick", f"--workdir={tmp_path / 'run'}"),
         f"--config.data.data_dir={prepared_dir}",
     ]
-    launcher = subprocess.Popen(command, env=ALONE, cwd=TESTS.parent)
+    launcher = subprocess.Popen(command, cwd=TESTS.parent)
     wait_for(lambda: len(children(launcher.pid)) == 2, 60)
     started = children(launcher.pid)
     launcher.terminate()

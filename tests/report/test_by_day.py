@@ -92,7 +92,7 @@ def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained
 
 
 @pytest.mark.parametrize("days", [0, 1, 4])
-def test_it_is_a_picture(tmp_path, days):
+def test_it_is_a_picture(tmp_path, days, drawn):
     day_plots.by_day(by_day(days=days), "2022-04-08", tmp_path / "plots" / "by_day.png")
     assert min(matplotlib.image.imread(tmp_path / "plots" / "by_day.png").shape[:2]) > 400
 

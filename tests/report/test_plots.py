@@ -33,13 +33,13 @@ def history():
 
 
 @pytest.mark.parametrize("records", [history(), history()[:1], []], ids=["full", "one", "none"])
-def test_learning_curves(records, tmp_path):
+def test_learning_curves(records, tmp_path, drawn):
     path = tmp_path / "plots" / "learning.png"
     plots.learning_curves(records, path)
     picture(path)
 
 
-def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path):
+def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "a.png").symlink_to(tmp_path / "precious")
     plots.learning_curves(history(), tmp_path / "a.png")
@@ -102,7 +102,7 @@ def curve(rate, rows, seed=0):
     return calibration.calibration_curve(sigmoid(logits), labels, 15)
 
 
-def test_reliability(tmp_path):
+def test_reliability(tmp_path, drawn):
     zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
     ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
     curves = {"click@all": curve(0.45, 2000), "order@click": curve(0.01, 2000), "none@all": None}

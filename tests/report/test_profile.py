@@ -10,8 +10,6 @@ from dtn_jax.report import profile
 from dtn_jax.train import train
 from experiments import train as command
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 @pytest.fixture
 def said(capsys):

@@ -12,8 +12,6 @@ from small_runs import small
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("without_pictures")
-
 
 def huge_bytes(array) -> int:
     """How much of an array's memory Linux has on huge pages."""

@@ -61,7 +61,7 @@ def test_bins_are_quantiles_of_the_train_rows(shop):
 
 
 @pytest.mark.slow
-def test_from_a_log_to_a_served_model(shop, tmp_path, monkeypatch, without_pictures):
+def test_from_a_log_to_a_served_model(shop, tmp_path, monkeypatch):
     """Raw rows get the scores that the run has; and a config may choose other embeddings."""
     data, folder = shop
     small = (

@@ -1,5 +1,6 @@
 """What damages the work of preparing a log: full disks, kills, files cut by a power failure."""
 
+import glob
 import importlib
 import multiprocessing
 import os
@@ -222,7 +223,8 @@ def test_a_worker_that_is_killed_harms_nothing(log, undisturbed, monkeypatch):
     monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
 
     def kill():
-        while not list(finished.folder.rglob("unfinished-*/fit/*")):  # until it works
+        # Until it works. Unlike Path.rglob, glob overlooks folders that are gone when read.
+        while not glob.glob(f"{finished.folder}/**/unfinished-*/fit/*", recursive=True):
             time.sleep(0.01)
         multiprocessing.active_children()[0].kill()
 

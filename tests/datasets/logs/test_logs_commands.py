@@ -49,7 +49,10 @@ def start(arguments, python=sys.executable):
 
 
 def written(folder) -> int:
-    """How many files and folders are in it, while a command writes and removes some."""
+    """How many files and folders are in it, while a command writes and removes some.
+
+    Unlike Path.rglob, os.walk overlooks a folder that is gone when it is read.
+    """
     return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
 
 

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from dtn_jax.analysis.figures import save
 from dtn_jax.errors import choose
@@ -118,20 +118,24 @@ def curves(found: Mapping) -> np.ndarray:
 def correlations(values: np.ndarray) -> np.ndarray:
     """`[3, validations]`: Spearman's correlation of each validation with the run's value, and the
     ends of its interval by a bootstrap over the runs."""
-    rng, last = np.random.default_rng(0), values[:, -1]
-
-    def of(rows: np.ndarray) -> list[float]:
-        with np.errstate(invalid="ignore"):
-            return [
-                spearmanr(values[rows, n], last[rows]).statistic for n in range(values.shape[1])
-            ]
-
+    rng, count = np.random.default_rng(0), len(values)
+    drawn = values[rng.integers(0, count, (REPEATS, count))]
     tail = (100 - LEVEL) / 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all values are equal there is no correlation
-        own = of(np.arange(len(values)))
-        drawn = [of(rng.integers(0, len(values), len(values))) for _ in range(REPEATS)]
-        return np.array([own, *np.nanpercentile(drawn, (tail, 100 - tail), axis=0)])
+        interval = np.nanpercentile(spearman(drawn), (tail, 100 - tail), axis=0)
+        return np.array([*spearman(values[None]), *interval])
+
+
+def spearman(values: np.ndarray) -> np.ndarray:
+    """`[samples, validations]`, of `[samples, runs, validations]`: the correlation of each
+    validation's ranks with those of the last; NaN where all values are equal."""
+    ranks = rankdata(values, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    last = ranks[..., -1:]
+    length = np.sqrt((ranks**2).sum(axis=1) * (last**2).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return (ranks * last).sum(axis=1) / length
 
 
 def halved(values: np.ndarray) -> tuple[np.ndarray, float]:

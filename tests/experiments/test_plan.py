@@ -23,6 +23,7 @@ VECTOR = Field("vector", "vector", rows=2, length=100)
 def program(devices, rows=30_000, further=(), **changes):
     """Of three fields of many rows, and further ones."""
     config = base.get_config()
+    config.model.architecture = "shared_bottom"  # quick to compile
     config.model.embedding_dim, config.model.experts = 4, "mlp"
     config.model.mlp.hidden, config.model.tower_hidden = (16,), (8,)
     config.data.batch_size = config.data.eval_batch_size = 64
@@ -40,18 +41,18 @@ def prediction(p, devices):
     ("devices", "changes"),
     [
         (4, {"further": (VECTOR,)}),
-        (4, {"parallel__table_devices": 2, "model__experts": "mlp+hcnet"}),
+        (4, {"parallel__table_devices": 2, "model__architecture": "dtn"}),
         (8, {"optim__tables": "adagrad", "model__architecture": "single_task"}),
         (8, {"parallel__strategy": "pmap", "model__normalisation": "batch"}),
         *(
             pytest.param(devices, changes, marks=pytest.mark.slow)
             for devices, changes in (
                 (2, {"optim__tables": "sgd", "model__normalisation": "batch"}),
-                (4, {"optim__tables": "dense"}),
+                (4, {"optim__tables": "dense", "model__experts": "mlp+hcnet"}),
                 (8, {"parallel__table_devices": 1, "model__dropout": 0.1}),
                 (4, {"parallel__strategy": "pmap", "optim__tables": "dense"}),
                 (8, {"parallel__table_platform": "gpu", "model__embedding_dim": 16}),
-                (8, {"rows": 24}),  # every device has them
+                (8, {"rows": 24, "model__architecture": "dtn"}),  # every device has them
                 (2, {"parallel__table_platform": "gpu", "parallel__strategy": "pmap"}),
                 (2, {"further": (VECTOR,), "parallel__strategy": "pmap"}),
             )

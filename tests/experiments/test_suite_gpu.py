@@ -9,7 +9,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from experiments import benchmark
-from experiments.suites import gpu
+from experiments.suites import gpu, tables
 from experiments.suites.measured import Options
 
 
@@ -17,6 +17,9 @@ from experiments.suites.measured import Options
 def test_it_runs_small_on_a_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "EXPERTS", ("gdcn+masknet",))
     monkeypatch.setattr(gpu, "OPTIMIZERS", ("adagrad",))
+    monkeypatch.setattr(gpu, "REPEATED", 4)
+    for suite in (gpu, tables):
+        monkeypatch.setattr(suite, "CHUNK_STEPS", 2)
     benchmark.main(["--suite=gpu", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "gpu.json").read_text())
     rows = found["rows"]

@@ -236,6 +236,11 @@ def test_a_chunk_leaves_the_tables_where_they_are(way):
     assert places(state) == before
 
 
+def test_a_run_takes_all_devices_unless_told(all_devices):
+    assert make_placement(config()).mesh.size == len(jax.devices()) == 8
+    assert make_placement(config(parallel__devices=2)).mesh.size == 2
+
+
 def test_what_does_not_divide_is_refused():
     with pytest.raises(UserError, match=r"batch_size=12 .* 8 devices; the nearest: 8 and 16"):
         make_placement(config(data__batch_size=12, parallel__devices=8))

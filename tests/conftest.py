@@ -236,10 +236,12 @@ def all_devices(one_device, monkeypatch):
     monkeypatch.setattr(mesh, "_device_count", one_device)
 
 
-@pytest.fixture
-def drawn(pixels, monkeypatch):
-    """For tests that look at pictures."""
-    monkeypatch.setattr(Figure, "savefig", DRAW)
+@pytest.fixture(scope="module")
+def drawn(pixels):
+    """For tests that look at pictures; later ones of their module draw them too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", DRAW)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def log():
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("card")
     (folder / "shop.yaml").write_text(SCHEMA)
     log().write_parquet(folder / "log.parquet")

@@ -1,4 +1,5 @@
-# make demo       trains DTN on the embedded real data and prints its test table
+# make demo       trains DTN on the embedded real data and prints its test table; OPTIONS has more words
+#                 for its command, such as OPTIONS=--config.seed=1
 # make test       lint and the tests that a developer needs, in minutes
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
@@ -35,7 +36,7 @@ ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 .PHONY: demo test test-all test-faults docs docs-serve compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo
+	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
 
 # A worker has the next tests in the files' order, so that they share fixtures; one that is done
 # takes half of what another one has left.

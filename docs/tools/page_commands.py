@@ -56,7 +56,7 @@ def shorter(line: str, more: str) -> str:
         end = len(command[0].rstrip())
         return " ".join([command[0][:end], *filter(None, words)]) + command[0][end:]
 
-    return COMMAND.sub(longer, line)
+    return re.sub("^make demo", f"make demo OPTIONS='{TRAIN}'", COMMAND.sub(longer, line))
 
 
 def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]:

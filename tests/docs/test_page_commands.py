@@ -112,6 +112,7 @@ def test_words_are_added_to_commands(line, end):
     if end is None:
         end = "cd x && python -m experiments.export --fast  # why"
     assert shorter(line, "" if "x=1" in line else "export --fast") == end
+    assert shorter("make demo  # all", "") == f"make demo OPTIONS='{page_commands.TRAIN}'  # all"
     assert shorter("dtn-jax sweep --trials=20", "").startswith(
         "dtn-jax sweep --trials=20 --trials=2"
     )

@@ -13,8 +13,8 @@ import signal
 import compile_cache
 
 # Before JAX is imported, which reads its flags once. Programs here run for moments and compile for
-# seconds: without LLVM's optimisations and the newer code of fusions, for a third as long. Commands
-# that tests of the pages start have the default.
+# seconds: without LLVM's optimisations and the newer code of fusions, for a third as long. A model
+# that is loaded alone (tests/export/test_alone.py) has XLA's defaults.
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",

@@ -9,7 +9,6 @@ import pytest
 def test_its_commands_run(page, prepared_dir, tmp_path, monkeypatch):
     """Shortened: the lines that a page shows are printed, whatever their numbers."""
     monkeypatch.setenv("DTN_DATA_DIR", prepared_dir)
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     for block, printed in page_commands.run(page, tmp_path, short=True):
         missing = page_commands.missing(block, printed)
         assert not missing, "\n".join(["not printed:", *missing, "of:", printed])

@@ -34,6 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
+from jax._src import compiler
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
 from matplotlib.figure import Figure
@@ -250,3 +251,18 @@ def quick_to_compile():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def usual_fusions():
+    """For bits that two programs give: of fusions compiled as they are for users."""
+    given = compiler.get_compile_options
+
+    def options(*args, **kwargs):
+        found = given(*args, **kwargs)
+        found.env_option_overrides = [("xla_cpu_use_fusion_emitters", True)]
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "get_compile_options", options)
+        yield

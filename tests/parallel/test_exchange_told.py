@@ -11,7 +11,7 @@ FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, or nothing wo
 
 
 @pytest.fixture(scope="module")
-def runs(prepared_dir, tmp_path_factory):
+def runs(prepared_dir, tmp_path_factory, usual_fusions):
     """{parallel.message_rows: (its folder, its results)}"""
     found = {}
     for rows in (0, 5):

@@ -1,11 +1,10 @@
 """The conditions under which every test runs.
 
-Eight simulated devices, of which runs take one unless they name a number; pictures of one pixel,
-unless a test looks at them; an error where arrays of different rank would be broadcast in silence;
+Eight simulated devices; an error where arrays of different rank would be broadcast in silence;
 and the shapes in the annotations of every function of dtn_jax checked at each call.
+What spares time is in quicker.py.
 """
 
-import base64
 import os
 import pathlib
 import signal
@@ -34,16 +33,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
-from jax._src import compiler
 from jax._src.lru_cache import LRUCache
 from jaxtyping import install_import_hook
-from matplotlib.figure import Figure
 
 from experiments.compile_cache import delete_oldest
 
 assert jax.device_count() == 8  # which reads the flags; those of commands that tests start:
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
+pytest_plugins = ["quicker"]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()
@@ -194,75 +192,3 @@ def trained(monkeypatch):
     from sweeps import invented_training  # after the hook above
 
     return invented_training(monkeypatch)
-
-
-DRAW = Figure.savefig
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
-)
-
-
-def _save_pixel(figure, target, **options):
-    """In place of Figure.savefig: a whole PNG, of one white pixel."""
-    if hasattr(target, "write"):
-        target.write(PIXEL)
-    else:
-        pathlib.Path(target).write_bytes(PIXEL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def pixels():
-    """Pictures are one pixel, but for tests with `drawn`: to draw one takes as long as to train."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", _save_pixel)
-        yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device():
-    """A run that names no number of devices takes one: for 8, programs take twice as long."""
-    from dtn_jax.parallel import mesh  # after the hook above
-
-    count = mesh._device_count
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mesh, "_device_count", lambda wanted: count(wanted or jax.process_count()))
-        yield count
-
-
-@pytest.fixture
-def all_devices(one_device, monkeypatch):
-    """For tests of what a run takes that names no number of devices."""
-    from dtn_jax.parallel import mesh  # after the hook above
-
-    monkeypatch.setattr(mesh, "_device_count", one_device)
-
-
-@pytest.fixture(scope="module")
-def drawn(pixels):
-    """For tests that look at pictures; later ones of their module draw them too."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", DRAW)
-        yield
-
-
-@pytest.fixture(scope="module")
-def quick_to_compile():
-    """For hundreds of tiny models: nearly all of their time is XLA's."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture(scope="module")
-def usual_fusions():
-    """For bits that two programs give: of fusions compiled as they are for users."""
-    given = compiler.get_compile_options
-
-    def options(*args, **kwargs):
-        found = given(*args, **kwargs)
-        found.env_option_overrides = [("xla_cpu_use_fusion_emitters", True)]
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "get_compile_options", options)
-        yield

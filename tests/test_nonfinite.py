@@ -64,7 +64,7 @@ def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
         ),
     ],
 )
-def test_a_skipped_step_changes_nothing_but_the_count(changes):
+def test_a_skipped_step_changes_nothing_but_the_count(changes, usual_fusions):
     c = config(train__skip_nonfinite=1, model__dropout=0.1, **changes)
     before, _ = stepped(c, poisoned_batches(), BAD)
     after, _ = stepped(c, poisoned_batches(), BAD + 1, stops=False)

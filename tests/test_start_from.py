@@ -16,6 +16,7 @@ from dtn_jax.input.resident import ResidentData
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
+pytestmark = pytest.mark.usefixtures("usual_fusions")  # bits of runs of unlike lengths
 FIRST = 30  # steps of the run that others start from
 
 

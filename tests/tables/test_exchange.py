@@ -150,7 +150,7 @@ def test_copies_on_every_device_move_alike(kind, platform, tables):
 
 @pytest.mark.parametrize("kind", ["some", "few", slow("any"), slow("one owner's"), slow("ends")])
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
-def test_the_room_of_a_message_changes_no_bit(kind, platform):
+def test_the_room_of_a_message_changes_no_bit(kind, platform, usual_fusions):
     """Whatever the number of rounds; more than one where one row has room."""
     found = [moved(kind, 8, 4, platform, room=room) for room in (1, 8, 0, N)]
     for other in found[1:]:

@@ -1,5 +1,5 @@
-# make demo       trains DTN on the embedded real data and prints its test table; OPTIONS has more words
-#                 for its command, such as OPTIONS=--config.seed=1
+# make demo       trains DTN on the embedded real data and prints its test table; OPTIONS adds to its
+#                 command: make demo OPTIONS=--config.seed=1
 # make test       lint and the tests that a developer needs, in minutes
 # make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into

@@ -2,7 +2,7 @@
 
 Eight simulated devices; an error where arrays of different rank would be broadcast in silence;
 and the shapes in the annotations of every function of dtn_jax checked at each call.
-What spares time is in quicker.py.
+What saves time is in quicker.py.
 """
 
 import os
@@ -145,7 +145,6 @@ def quick_card():
     """For modules that export models whose card nobody reads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dtn_jax.export.write.card.measured.DRAWS", 20)
-        patch.setattr("dtn_jax.export.write.card.pictures.calibration", lambda *_: None)
         yield
 
 

@@ -1,6 +1,6 @@
-"""What spares the tests time: one device, pictures of one pixel, less work for XLA.
+"""What saves the tests time: one device, pictures of one pixel, less work for XLA.
 
-Each has a fixture for tests that are about what is spared.
+`all_devices`, `drawn` and `usual_fusions` give it back to the tests that need it.
 """
 
 import base64
@@ -27,7 +27,7 @@ def _save_pixel(figure, target, **options):
 
 @pytest.fixture(scope="module", autouse=True)
 def pixels():
-    """Pictures are one pixel, but for tests with `drawn`: to draw one takes as long as to train."""
+    """A picture is one pixel, except in tests with `drawn`: it takes as long as a training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", _save_pixel)
         yield
@@ -35,7 +35,7 @@ def pixels():
 
 @pytest.fixture(scope="module", autouse=True)
 def one_device():
-    """A run that names no number of devices takes one: for 8, programs take twice as long."""
+    """A run takes one device unless it names a number: for 8, programs compile twice as long."""
     from dtn_jax.parallel import mesh  # after the hook above
 
     count = mesh._device_count
@@ -70,7 +70,7 @@ def quick_to_compile():
 
 @pytest.fixture(scope="module")
 def usual_fusions():
-    """For bits that two programs give: of fusions compiled as they are for users."""
+    """Compiles fusions as users do: for tests that two programs give the same bits."""
     given = compiler.get_compile_options
 
     def options(*args, **kwargs):

@@ -1,7 +1,9 @@
 # make demo       trains DTN on the embedded real data and prints its test table; OPTIONS adds to its
 #                 command: make demo OPTIONS=--config.seed=1
 # make test       lint and the tests that a developer needs, in minutes
-# make test-all   lint and all tests: those marked `slow` too (processes, killed workers, suites)
+# make test-slow  the tests marked `slow` (processes, killed workers, suites, the pages' commands);
+#                 MINUTES=60 skips those that would begin more than an hour after the first
+# make test-all   make test, then make test-slow
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
 #                 docs/faults.md and experiments/results/benchmark/faults.json
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
@@ -33,7 +35,7 @@ BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-all test-faults docs docs-serve compiled beam onnx lint format release-check clean
+.PHONY: demo test test-slow test-all test-faults docs docs-serve compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -45,8 +47,11 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 test: lint
 	$(PYTEST) -m "not slow"
 
-test-all: lint
-	$(PYTEST)
+test-slow: $(TESTABLE)
+	$(PYTEST) -m slow $(if $(MINUTES),--minutes=$(MINUTES))
+
+test-all: test
+	$(MAKE) test-slow
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m experiments.benchmark --suite=faults

@@ -41,7 +41,7 @@ from experiments.compile_cache import delete_oldest
 assert jax.device_count() == 8  # which reads the flags; those of commands that tests start:
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
-pytest_plugins = ["quicker"]
+pytest_plugins = ["quicker", "in_time"]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()

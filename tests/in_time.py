@@ -1,0 +1,27 @@
+"""`pytest --minutes=60` skips slow tests that would begin later, where all tests have a limit.
+
+Each is reported as skipped, with this reason. The quick tests are never left out.
+"""
+
+import time
+
+import pytest
+
+BEGAN = time.monotonic()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--minutes",
+        type=float,
+        help="skip slow tests that would begin more than so many minutes after pytest's start",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    minutes = item.config.getoption("--minutes")
+    if minutes is None or not item.get_closest_marker("slow"):
+        return
+    if time.monotonic() - BEGAN > minutes * 60:
+        pytest.skip(f"it would have begun after more than {minutes:g} minutes (--minutes)")

@@ -32,7 +32,8 @@ def test_slow_tests_that_would_begin_too_late_are_skipped(tmp_path, minutes, out
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow")
     (tmp_path / "test_two.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "in_time", "-rs", *minutes]
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(in_time.__file__).parent)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(pathlib.Path(in_time.__file__).parent)
     got = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert re.search(rf"=+ {outcome} in ", got.stdout), got.stdout + got.stderr
     assert ("it would have begun after" in got.stdout) == ("skipped" in outcome)

@@ -44,12 +44,12 @@ class Process:
     def is_ready(self):
         self.url = self.wait_for(r"listening on (http://\S+)").group(1)
         self.wait_for("ready: batches")
-        return httpx.get(f"{self.url}/health").status_code == 200
+        return httpx.get(f"{self.url}/health", timeout=60).status_code == 200
 
     def stop(self, by=signal.SIGTERM):
         """Its exit code."""
         self.process.send_signal(by)
-        return self.process.wait(30)
+        return self.process.wait(120)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def scores_of(model):
 
 
 def ask(url, client=httpx):
-    answer = client.post(f"{url}/score", json={"rows": ROWS}, timeout=30)
+    answer = client.post(f"{url}/score", json={"rows": ROWS}, timeout=120)
     assert answer.status_code == 200, answer.text
     return answer.json()["scores"]["click@all"]
 
@@ -98,7 +98,7 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
         broken.rename(place)
         server.wait_for("the new model is refused, the old one stays: .*weights.safetensors")
         assert ask(server.url) == wanted[1]
-        metrics = httpx.get(f"{server.url}/metrics").text
+        metrics = httpx.get(f"{server.url}/metrics", timeout=120).text
         assert 'dtn_reloads_total{result="refused"} 1.0' in metrics
         assert server.stop() == 0
 
@@ -109,7 +109,7 @@ def test_slow_clients_are_cut_off(models, tmp_path):
         host, port = server.url.removeprefix("http://").split(":")
 
         def connect():
-            return opened.enter_context(socket.create_connection((host, int(port)), timeout=15))
+            return opened.enter_context(socket.create_connection((host, int(port)), timeout=120))
 
         bodies, heads = ([connect() for _ in range(10)] for _ in range(2))
         head = b"POST /score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"

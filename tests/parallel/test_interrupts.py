@@ -12,6 +12,16 @@ import pytest
 from dtn_jax.parallel import interrupts
 
 ROOT = pathlib.Path(__file__).parents[2]
+SOON = 20  # seconds, on a machine that has other work; what is interrupted would take 30 or more
+# `python -m NAME ...`, which says when Python itself has begun: before that nobody can answer.
+BEGIN = """
+import runpy, sys
+
+print("begun", flush=True)
+name = sys.argv[1]
+sys.argv[:2] = ["-m"]
+runpy.run_module(name, run_name="__main__", alter_sys=True)
+"""
 DROPPED = """
 import time
 
@@ -119,43 +129,44 @@ def test_an_interruption_that_a_callback_would_drop(tmp_path):
     (tmp_path / "experiments/slow.py").write_text(DROPPED)
     code, err, seconds = interrupted(["-m", "experiments.slow"], begun=b"begun", folder=tmp_path)
     assert (code, err) == (130, "interrupted\n")
-    assert seconds < 5
+    assert seconds < SOON
 
 
 @pytest.mark.slow
 def test_one_that_is_dropped_is_raised_again():
     code, err, seconds = interrupted(["-c", DROPS], begun=b"begun", seconds=0.1)
     assert (code, err) == (1, "again\n")
-    assert seconds < 5
+    assert seconds < SOON
 
 
 @pytest.mark.slow
 def test_an_end_in_order_is_not_interrupted_by_that():
     code, err, seconds = interrupted(["-c", SLOW_TO_END], begun=b"begun", seconds=0.1)
     assert (code, err) == (130, "in order\n")
-    assert 4 <= seconds < 6
+    assert 4 <= seconds < SOON
 
 
 @pytest.mark.slow
 def test_a_compiler_does_not_hold_it_up():
     code, err, seconds = interrupted(["-c", STUCK], begun=b"begun", seconds=0.1)
     assert (code, err) == (130, "interrupted; again\n")
-    assert seconds < 5
+    assert seconds < SOON
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "seconds"),
     [
-        *((["-m", "experiments.train"], seconds) for seconds in (0.3, 0.8, 1.5, 2.5, 4.0)),
-        (["-m", "dtn_jax", "train"], 0.3),
-        (["-m", "dtn_jax", "train"], 1.5),
+        *((["experiments.train"], seconds) for seconds in (0.3, 0.8, 1.5, 2.5, 4.0)),
+        (["dtn_jax", "train"], 0.3),
+        (["dtn_jax", "train"], 1.5),
     ],
 )
 def test_while_a_command_begins(command, seconds, tmp_path):
-    words = [*command, "--config=configs/adult.py:dtn", f"--workdir={tmp_path / 'run'}"]
-    code, err, took = interrupted([*words, "--config.train.epochs=1000"], seconds=seconds)
+    words = ["-c", BEGIN, *command, "--config=configs/adult.py:dtn", "--config.train.epochs=1000"]
+    words.append(f"--workdir={tmp_path / 'run'}")
+    code, err, took = interrupted(words, begun=b"begun", seconds=seconds)
     assert code == 130
     assert err.startswith("interrupted")
     assert err.count("\n") == 1
-    assert took < 5
+    assert took < SOON

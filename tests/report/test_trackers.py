@@ -95,7 +95,7 @@ class Unreachable:
 
     def __init__(self, folder, config, step):
         if config.get("hangs"):
-            self.answers.wait(30)
+            self.answers.wait(120)
         raise ConnectionError("no server")
 
 
@@ -119,5 +119,5 @@ def test_one_that_does_not_answer_holds_nothing_up(tmp_path, capsys, monkeypatch
         tracker.log(RECORD)
     tracker.close()
     Unreachable.answers.set()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
     assert "it did not end in time" in capsys.readouterr().err

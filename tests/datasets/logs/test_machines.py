@@ -40,9 +40,9 @@ def test_a_machine_that_fails_ends_those_that_wait_for_it(tmp_path, source):
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         first, second = start(threads, schema, source, tmp_path, (0, 2), (1, 2))
         with pytest.raises(UserError, match="the test split is empty"):
-            first.result(timeout=60)
+            first.result(timeout=240)
         with pytest.raises(OtherMachine, match=r"^machine 1 of 2 failed: .*test split is empty"):
-            second.result(timeout=60)
+            second.result(timeout=240)
 
 
 def test_the_next_start_of_a_machine_that_failed_removes_its_failure(tmp_path, source, monkeypatch):
@@ -56,7 +56,7 @@ def test_the_next_start_of_a_machine_that_failed_removes_its_failure(tmp_path, s
         with concurrent.futures.ThreadPoolExecutor(2) as threads:
             for done in start(threads, schema, source, tmp_path, (0, 2), (1, 2)):
                 with pytest.raises(UserError, match="no luck"):
-                    done.result(timeout=60)
+                    done.result(timeout=240)
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         made = [d.result() for d in start(threads, schema, source, tmp_path, (0, 2), (1, 2))]
     assert [path.name for path in made[0].folder.parent.iterdir()] == ["1.0.0"]
@@ -72,9 +72,9 @@ def test_another_number_of_machines_is_refused(tmp_path, source, monkeypatch, ca
         with pytest.raises(
             OtherMachine, match=r"--shard=2/3: the first .* --shard=1/2 on .*same N"
         ):
-            other.result(timeout=60)
+            other.result(timeout=240)
         (second,) = start(threads, schema, source, tmp_path, (1, 2))
-        assert first.result(timeout=60).rows == second.result(timeout=60).rows
+        assert first.result(timeout=240).rows == second.result(timeout=240).rows
     shown = capsys.readouterr().out
     assert "waiting for 4 units of machine 2 of 2" in shown
 
@@ -86,7 +86,7 @@ def test_the_first_machine_may_go_on_with_another_number(tmp_path, source, monke
         with concurrent.futures.ThreadPoolExecutor(3) as threads:
             for done in start(threads, schema, source, tmp_path, (0, 3), (1, 3), (2, 3)):
                 with pytest.raises((ZeroDivisionError, OtherMachine)):
-                    done.result(timeout=60)
+                    done.result(timeout=240)
     made = logs.prepare(schema, source, tmp_path, processes=1)
     assert not list(made.folder.parent.glob("unfinished-*"))
 

@@ -26,7 +26,7 @@ def test_a_small_sample_of_faults_loses_nothing(tmp_path):
         "flipped, cut, deleted",
     }
     kills_ = [row for row in found.rows if row["fault"].startswith("killed")]
-    assert all(row["injected"] == QUICK.kills for row in kills_)
+    assert all(row["injected"] == QUICK.kills for row in kills_), kills_
     assert all(row["lost"] == row["wrong"] == 0 for row in found.rows), found.notes
     assert "| **all** |" in page(found)
     assert len({(row["fault"], row["where"]) for row in found.rows}) == len(found.rows)

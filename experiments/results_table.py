@@ -123,8 +123,8 @@ def short_table(kind: str, dataset: str) -> str:
     finalists, seeds = found["finalists"]
     cost = found["trials"] + finalists * seeds
     told = (
-        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning; each row tuned on "
-        f"validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below or above "
+        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
+        f"on validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below or above "
         f"{opponent(found)} at p < 0.05, corrected over the table."
     )
     text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))

@@ -163,7 +163,7 @@ def page(found: Mapping, name: str) -> str:
         rows.append((entry, str(len(values)), *told, str(len(left)), f"{1000 * short:.1f}"))
     shares = [f"after {n} of {values.shape[1]}" for n in rungs]
     halves = [f"better half, {share}" for share in shares]
-    header = ("", "runs", *shares, *halves, "left by halving", "its best below the best, × 1000")
+    header = ("", "runs", *shares, *halves, "kept by halving", "loss by halving, AUC × 1000")
     return (
         f"# Early validations against the run's best: {name}\n\n{table(header, rows)}\n\n"
         "Spearman's correlation of a validation with the run's value, its best validation, over "

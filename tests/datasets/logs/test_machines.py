@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import importlib
+import time
 
 import pytest
 from shop_log import SCHEMA, everything, rows, schema_file, small_pieces, write
@@ -73,10 +74,13 @@ def test_another_number_of_machines_is_refused(tmp_path, source, monkeypatch, ca
             OtherMachine, match=r"--shard=2/3: the first .* --shard=1/2 on .*same N"
         ):
             other.result(timeout=240)
+        shown, end = "", time.monotonic() + 240
+        while "waiting for 4 units of machine 2 of 2" not in shown:  # before it even begins
+            assert time.monotonic() < end
+            time.sleep(0.05)
+            shown += capsys.readouterr().out
         (second,) = start(threads, schema, source, tmp_path, (1, 2))
         assert first.result(timeout=240).rows == second.result(timeout=240).rows
-    shown = capsys.readouterr().out
-    assert "waiting for 4 units of machine 2 of 2" in shown
 
 
 def test_the_first_machine_may_go_on_with_another_number(tmp_path, source, monkeypatch):

@@ -17,6 +17,9 @@ import compile_cache
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",
+    # Devices that wait for each other on a machine with other work are not stuck after 40 s.
+    "--xla_cpu_collective_call_warn_stuck_timeout_seconds=300",
+    "--xla_cpu_collective_call_terminate_timeout_seconds=900",
     compile_cache.simulated(8),
 )
 os.environ["JAX_COMPILATION_CACHE_DIR"] = compile_cache.folder()

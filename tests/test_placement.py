@@ -42,7 +42,7 @@ def test_the_thread_that_reads_ahead_ends_with_the_run(prepared_dir, tmp_path, m
         train(config, tmp_path / "run")
     assert any(at_work)
     for thread in readers():
-        thread.join(10)
+        thread.join(120)
     assert not readers()
 
 

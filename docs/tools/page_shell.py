@@ -80,7 +80,7 @@ class Shell:
             )
         self.wait_for("ready: batches")
 
-    def wait_for(self, words: str, seconds: float = 120) -> None:
+    def wait_for(self, words: str, seconds: float = 600) -> None:
         """Until the log of the server has the words."""
         end = time.monotonic() + seconds
         while words not in self.log.read_text():
@@ -92,7 +92,7 @@ class Shell:
         """The servers' exit codes; each is asked to end as an operator would."""
         for server in self.servers:
             server.terminate()
-        return [server.wait(30) for server in self.servers]
+        return [server.wait(240) for server in self.servers]
 
     def __enter__(self):
         return self

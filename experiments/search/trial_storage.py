@@ -22,6 +22,7 @@ SETTINGS = "settings"  # the attribute by which a trial says what it does
 HEARTBEAT = 30  # seconds between a worker's signs of life
 DEAD = 120  # a trial whose worker was silent for longer is done again
 RETRIES = 5  # silent deaths of a trial's workers, as of one that kills them, after which it ends
+LOCKED = 100.0  # seconds that a worker waits while another one writes into an SQLite file
 OPENINGS = 10  # times that a database is tried to be opened, 0.5 s apart
 FAULTS = (optuna.exceptions.StorageInternalError, SQLAlchemyError)  # of a database
 
@@ -60,10 +61,13 @@ def create_study(
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     if url.startswith(JOURNAL):
         return JournalStorage(JournalFileBackend(url.removeprefix(JOURNAL)))
+    options: dict = {"pool_pre_ping": True}  # renews connections that the server closed
+    if url.startswith("sqlite:"):
+        options["connect_args"] = {"timeout": LOCKED}
     with experimental():
         return Database(
             url,
-            engine_kwargs={"pool_pre_ping": True},  # renews connections that the server closed
+            engine_kwargs=options,
             heartbeat_interval=HEARTBEAT,
             grace_period=DEAD,
             heartbeat_stale_trial_callback=go_on_later,

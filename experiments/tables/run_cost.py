@@ -82,7 +82,7 @@ def measure_run(
     state = jax.block_until_ready(program(state, chunk, 1)[0])
     begun = since(start)
     taken, count, start = 0, 1, now()
-    while since(start) < SECONDS:
+    while not taken or since(start) < SECONDS:
         state = jax.block_until_ready(program(state, chunk, count)[0])
         taken += count
         count = min(2 * count, CHUNK_STEPS)

@@ -4,8 +4,10 @@ import json
 import shutil
 
 import pytest
+import quicker
 import watched_runs
 from command_calls import ROOT, TINY
+from matplotlib.figure import Figure
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.train import train as trained
@@ -45,5 +47,6 @@ def explained_run(watched_run, tmp_path_factory):
             return source(self, split)
 
         patch.setattr(Prepared, "source", note)
+        patch.setattr(Figure, "savefig", quicker.DRAW)  # whatever module is the first to ask
         feature_importance.main([f"--workdir={workdir}", "--repeats=2", "--rows=10000"])
     return workdir, json.loads((workdir / "importance/importance.json").read_text()), opened

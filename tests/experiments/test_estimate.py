@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-import time
+import types
 
-import numpy as np
 import pytest
 from untrained_tables import TINY
 
@@ -63,12 +62,16 @@ def test_a_run_is_the_sum_of_its_parts(work):
     assert seconds_of(cost, shared, build_run(config), test=False) == pytest.approx(streamed)
 
 
-def test_other_work_on_a_cpu_hardly_counts():
+def test_other_work_on_a_cpu_hardly_counts(monkeypatch):
+    at = {"perf_counter": 50.0, "process_time": 3.0}
+    clocks = {name: lambda name=name: at[name] for name in at}
+    monkeypatch.setattr(set_cost, "time", types.SimpleNamespace(**clocks))
     start = set_cost.now()
-    time.sleep(0.2)  # as if another process had the core
-    assert set_cost.since(start) < 0.1
-    clock = [start[0] - 1.0, start[1] - 9.0]  # of nine busy cores
-    assert 1.0 <= set_cost.since(np.array(clock)) < 9.0
+    at["perf_counter"] += 7.0  # another process had the core
+    at["process_time"] += 0.1
+    assert set_cost.since(start) == pytest.approx(0.1)
+    at["process_time"] += 20.0  # of three busy cores
+    assert set_cost.since(start) == pytest.approx(7.0)
 
 
 def test_a_set_stands_in_for_a_larger_one(work):

@@ -144,7 +144,7 @@ def test_several_may_add_and_pack_at_once(tmp_path):
     for thread in adding:
         thread.start()
     for thread in adding:
-        thread.join(60)
+        thread.join(300)
     assert found == [True] * COUNT * ADDERS
     assert everything(tmp_path) == {n: cell(n) for n in range(COUNT * ADDERS)}
     assert kept.singles(tmp_path) == []

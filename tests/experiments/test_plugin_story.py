@@ -95,7 +95,7 @@ def killed(outside):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
     )
-    end = time.monotonic() + 120
+    end = time.monotonic() + 400
     while not list(outside.glob("runs/killed/checkpoints/last/[0-9]*/checksums.json")):
         assert victim.poll() is None
         assert time.monotonic() < end

@@ -81,9 +81,9 @@ def test_two_processes_never_do_the_same(tmp_path):
             )
         )
         sharing.start()
-        assert held.wait(10)
+        assert held.wait(240)
         assert done == ["b", "c"]  # of the next round too, rather than wait
-    sharing.join(10)
+    sharing.join(240)
     assert yielded == [("b", "c", []), ("b", "c", "a", [])]
 
 

@@ -19,7 +19,8 @@ import pathlib, sys, time
 from dtn_jax.shared_files import locked
 from experiments import sweep
 from experiments.search import studies, trial_storage, worker
-trial_storage.HEARTBEAT, trial_storage.DEAD, worker.WAIT, studies.BEGINNING = 1, 3, 0.2, 2
+trial_storage.HEARTBEAT, trial_storage.DEAD = 1, int(sys.argv[3])
+worker.WAIT, studies.BEGINNING = 0.2, 2
 log, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 
 def train(config, workdir, *, test, after_validation):
@@ -33,18 +34,19 @@ def train(config, workdir, *, test, after_validation):
     return {"validation": {"income@all": {"auc": config.model.dropout}}}
 
 worker.train = train
-sweep.main(sys.argv[3:])
+sweep.main(sys.argv[4:])
 """
 
 
-def worker(log, seconds, workdir, prepared_dir, storage, *space):
+def worker(log, seconds, workdir, prepared_dir, storage, *space, dead=3):
+    """A process that others take for dead when it has been silent for so many seconds."""
     arguments = [
         *(CONFIG, f"--workdir={workdir}", f"--config.data.data_dir={prepared_dir}"),
         *(space or ("--grid=model.dropout=0,0.1,0.2,0.3",)),
         f"--storage={storage}",
     ]
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, log, str(seconds), *arguments],
+        [sys.executable, "-c", WORKER, log, str(seconds), str(dead), *arguments],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
@@ -53,7 +55,7 @@ def worker(log, seconds, workdir, prepared_dir, storage, *space):
 
 def kill_in_its_first_trial(victim, log):
     end = time.monotonic() + 240
-    while not log.exists():
+    while not (log.exists() and log.read_text().endswith("\n")):
         assert time.monotonic() < end
         time.sleep(0.1)
     victim.kill()
@@ -63,7 +65,9 @@ def kill_in_its_first_trial(victim, log):
 @pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
 def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
-    started = [worker(log, 0.3, tmp_path / str(i), prepared_dir, storage) for i in range(2)]
+    started = [
+        worker(log, 0.3, tmp_path / str(i), prepared_dir, storage, dead=600) for i in range(2)
+    ]
     assert [process.wait(300) for process in started] == [0, 0]
     lines = log.read_text().splitlines()
     assert sorted(line for line in lines if line.startswith("end")) == [

@@ -87,7 +87,7 @@ def serving_model(folder, limits=None):
     """A Served of the model in `folder`, ready."""
     served = Served(folder, limits)
     served.worker.start()
-    assert served.worker.ready.wait(60)
+    assert served.worker.ready.wait(240)
     with contextlib.closing(Client(served.app)) as served.client:
         yield served
     assert served.worker.stop(10.0)

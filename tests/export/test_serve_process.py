@@ -42,14 +42,13 @@ def ask(url, client=httpx):
 def test_it_scores_and_ends(models, tmp_path, by):
     with running(models[0], tmp_path / "log", "--max_batch=8") as server:
         assert ask(server.url) == pytest.approx(scores_of(models[0]), abs=1e-6)
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            with httpx.Client() as client:
-                asked = [pool.submit(ask, server.url, client) for _ in range(64)]
-                time.sleep(0.05)
-                code = server.stop(by)
+        with concurrent.futures.ThreadPoolExecutor(8) as pool, httpx.Client() as client:
+            asked = [pool.submit(ask, server.url, client) for _ in range(64)]
+            time.sleep(0.05)
+            code = server.stop(by)
             ended = [one.exception() for one in asked]
         assert code == 0, server.text
-        refused = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError)
+        refused = (httpx.NetworkError, httpx.RemoteProtocolError)
         assert all(e is None or isinstance(e, refused) for e in ended)
         assert "Traceback" not in server.text
 
@@ -70,10 +69,13 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
     seen, stop = [], threading.Event()
 
     def load(url):
+        own = []
         with httpx.Client() as client:
             while not stop.is_set():
                 got = ask(url, client)
-                seen.append(0 if got == wanted[0] else 1 if got == wanted[1] else 2)
+                own.append(0 if got == wanted[0] else 1 if got == wanted[1] else 2)
+                seen.append(own[-1])
+        return own
 
     with running(place, tmp_path / "log", "--reload", "--max_batch=16") as server:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -85,12 +87,13 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
                 place.rename(tmp_path / "old")
                 copies[1].rename(place)
             server.wait_for("takes over from")
-            time.sleep(0.5)
+            end = time.monotonic() + 120
+            while 1 not in seen and time.monotonic() < end:
+                time.sleep(0.1)
             stop.set()
-            for one in loads:
-                one.result()
+            answered = [one.result() for one in loads]
         assert set(seen) == {0, 1}
-        assert seen == sorted(seen) or seen.index(1) > len(seen) // 10
+        assert all(own == sorted(own) for own in answered)  # none by the old one after the new one
         broken = tmp_path / "broken"
         shutil.copytree(a, broken)
         (broken / "weights.safetensors").write_bytes(b"damaged")
@@ -104,7 +107,7 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
 
 
 def test_slow_clients_are_cut_off(models, tmp_path):
-    options = ("--max_batch=8", "--body_seconds=1")
+    options = ("--max_batch=8", "--body_seconds=5")
     with running(models[0], tmp_path / "log", *options) as server, contextlib.ExitStack() as opened:
         host, port = server.url.removeprefix("http://").split(":")
 

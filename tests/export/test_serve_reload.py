@@ -92,5 +92,5 @@ def test_a_server_that_loads_a_model_does_not_end_in_order(folders, tmp_path, mo
     assert loading.wait(60)
     assert not reloader.stop()
     loaded.set()
-    reloader._thread.join(60)
+    reloader._thread.join(240)
     assert reloader.stop()

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 
 import numpy as np
 import polars as pl
@@ -137,15 +138,17 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
     run = served.worker._call
 
     def wait(job):
-        hold.wait(10)
+        hold.wait(240)
         run(job)
 
     served.worker._call = wait
     threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(bodies))]
     for thread in threads:
         thread.start()
+    end = time.monotonic() + 240
     while served.service.waiting < len(bodies):
-        pass
+        assert time.monotonic() < end
+        time.sleep(0.01)
     hold.set()
     for thread in threads:
         thread.join()

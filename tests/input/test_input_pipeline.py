@@ -23,7 +23,7 @@ def _every_thread_ends():
     yield
     for thread in threading.enumerate():
         if thread.name.startswith("prefetch"):
-            thread.join(10)
+            thread.join(120)
             assert not thread.is_alive()
 
 

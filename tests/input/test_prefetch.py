@@ -16,7 +16,7 @@ def threads():
 def _every_thread_ends():
     yield
     for thread in threads():
-        thread.join(10)
+        thread.join(120)
     assert not threads()
 
 
@@ -38,7 +38,7 @@ def test_one_item_ahead_and_no_more():
 
     ahead = prefetched(items())
     assert next(ahead) == 0
-    assert second.wait(10)  # made without being asked for
+    assert second.wait(120)  # made without being asked for
     time.sleep(0.05)
     assert made == [0, 1]
     ahead.close()

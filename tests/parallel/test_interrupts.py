@@ -13,11 +13,19 @@ from dtn_jax.parallel import interrupts
 
 ROOT = pathlib.Path(__file__).parents[2]
 SOON = 20  # seconds, on a machine that has other work; what is interrupted would take 30 or more
-# `python -m NAME ...`, which says when Python itself has begun: before that nobody can answer.
+# `python -m NAME ...`, which says when it has set its handler: before that Python has its own.
 BEGIN = """
-import runpy, sys
+import runpy, signal, sys
 
-print("begun", flush=True)
+plain = signal.signal
+
+def told(number, handler):
+    signal.signal = plain
+    before = plain(number, handler)
+    print("begun", flush=True)
+    return before
+
+signal.signal = told
 name = sys.argv[1]
 sys.argv[:2] = ["-m"]
 runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -44,6 +52,8 @@ DROPS = """
 import sys, time
 from dtn_jax.parallel import interrupts
 
+interrupts.GRACE = 15
+
 with interrupts.raised():
     print("begun", flush=True)
     try:
@@ -58,6 +68,8 @@ with interrupts.raised():
 SLOW_TO_END = """
 import sys, time
 from dtn_jax.parallel import interrupts
+
+interrupts.GRACE = 15
 
 try:
     with interrupts.raised():
@@ -82,13 +94,13 @@ def interrupted(words, *, begun=b"", seconds=0.0, folder=ROOT):
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    while begun and begun not in made.stdout.readline():
-        pass
+    while begun and begun not in (line := made.stdout.readline()):
+        assert line, "it ended before it had begun"
     time.sleep(seconds)
     start = time.monotonic()
     made.send_signal(signal.SIGINT)
     try:
-        _, err = made.communicate(timeout=30)
+        _, err = made.communicate(timeout=120)
     finally:
         made.kill()
     return made.returncode, err.decode(), time.monotonic() - start

@@ -130,25 +130,25 @@ def test_four_processes_share_two_lanes(tmp_path):
 def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_path):
     workdir, log = tmp_path / "run", tmp_path / "log"
     command = [
-        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=1", "--"),
+        *(sys.executable, "-m", "experiments.launch", "--processes=2", "--restarts=3", "--"),
         *("--config=configs/adult.py:dtn,quick", f"--workdir={workdir}"),
-        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=400"),
+        *(f"--config.data.data_dir={prepared_dir}", "--config.train.max_steps=800"),
         *("--config.train.epochs=20", "--config.train.checkpoint_every=100"),
         *("--config.model.experts=mlp", "--config.model.mlp.hidden=(8,)"),
         *("--config.model.embedding_dim=4", "--config.model.expert_dim=8"),
-        *("--config.data.batch_size=256", "--config.parallel.heartbeat_seconds=5"),
+        *("--config.data.batch_size=256", "--config.parallel.heartbeat_seconds=20"),
     ]
     with log.open("w") as out:
         launcher = subprocess.Popen(command, cwd=TESTS.parent, stdout=out, stderr=subprocess.STDOUT)
         last = workdir / "checkpoints" / "last"
-        wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 120)
+        wait_for(lambda: last.exists() and any(p.name.isdecimal() for p in last.iterdir()), 300)
         victim, *others = children(launcher.pid)
         os.kill(victim, signal.SIGKILL)
         wait_for(lambda: not any(map(alive, others)), 90)  # JAX's own heartbeats take 100 s
-        assert launcher.wait(240) == 0, log.read_text()
+        assert launcher.wait(600) == 0, log.read_text()
     text = log.read_text()
     assert re.search(r"process \d of 2 ended with signal \d+; restarting all", text)
-    assert re.search(r"Resuming at step \d+ of 400", text)
+    assert re.search(r"Resuming at step \d+ of 800", text)
     assert (workdir / "results.json").exists()
 
 
@@ -160,7 +160,7 @@ from experiments import command
 
 def main(arguments):
     parallel = base.get_config().parallel
-    parallel.processes, parallel.heartbeat_seconds = arguments[0], 5
+    parallel.processes, parallel.heartbeat_seconds = arguments[0], 20
     processes.join(parallel)
     if not processes.is_first():
         raise RuntimeError("out of disk")
@@ -172,7 +172,6 @@ command.run(main)
 
 def test_an_error_in_one_process_is_told_and_ends_all():
     address = f"127.0.0.1:{launch.free_port()}"
-    start = time.monotonic()
     started = [
         subprocess.Popen(
             [sys.executable, "-c", FAILING, f"{address},2,{index}"],
@@ -182,9 +181,10 @@ def test_an_error_in_one_process_is_told_and_ends_all():
         )
         for index in range(2)
     ]
-    said = [process.communicate(timeout=240)[1] for process in started]
-    assert time.monotonic() - start < 90
-    assert "out of disk" in said[1]
+    assert "out of disk" in started[1].communicate(timeout=240)[1]
+    died = time.monotonic()
+    started[0].communicate(timeout=240)
+    assert time.monotonic() - died < 90  # JAX's own heartbeats take 100 s
     assert started[1].returncode == 1
     assert started[0].returncode != 0
 

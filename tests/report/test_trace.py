@@ -36,7 +36,7 @@ def recorded(request, tmp_path_factory):
     if request.param == "from the cache":
         jax.clear_caches()
     folder, programs = tmp_path_factory.mktemp("trace"), [jax.jit(loop), jax.jit(other)]
-    a = jnp.full((512, 512), 1e-3)
+    a = jnp.full((1024, 1024), 1e-3)
     for program in programs:
         program(a).block_until_ready()
     with jax.profiler.trace(str(folder)):

@@ -71,6 +71,8 @@ def test_mlflow_keeps_one_run_in_the_workdir(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_writes_offline_under_one_id(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")
+    monkeypatch.setattr("dtn_jax.report.trackers.background.WAIT", 900.0)
     folder = tmp_path / "run"
     assert not run("wandb", folder, finish=False).failed
     time.sleep(1.1)  # its folders are named by the second

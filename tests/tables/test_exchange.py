@@ -167,7 +167,7 @@ def test_every_optimizer_takes_rows_of_several_rounds(tables):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_a_row_is_stepped_once_however_many_ask_for_it_in_however_many_rounds():
+def test_a_row_is_stepped_once_however_many_ask_for_it_in_however_many_rounds(usual_fusions):
     counts = moved("some", 8, 4, "tpu", room=1)[1]
     ids = np.asarray(ids_of("some"))
     assert counts.tolist() == [int(sum(row in step for step in ids)) for row in range(V)]

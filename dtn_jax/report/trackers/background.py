@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import queue
 import sys
@@ -45,7 +46,8 @@ class Background:
         self._call(lambda: self.tracker.close())
         if not self.thread.is_alive():
             return
-        self._call(None)
+        with contextlib.suppress(queue.Full):  # a tracker that failed ends, too
+            self.calls.put_nowait(None)
         self.thread.join(WAIT if sys.exc_info()[0] is None else INTERRUPTED_WAIT)
         if self.thread.is_alive():
             self._fail("it did not end in time")

@@ -228,7 +228,7 @@ def test_a_worker_that_is_killed_harms_nothing(log, undisturbed, monkeypatch):
             time.sleep(0.01)
         multiprocessing.active_children()[0].kill()
 
-    (thread := threading.Thread(target=kill)).start()
+    (thread := threading.Thread(target=kill, daemon=True)).start()
     with pytest.raises(UserError, match="a process was killed"):
         prepare(finished, raw, processes=2)
     thread.join()

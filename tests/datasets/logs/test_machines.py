@@ -58,6 +58,7 @@ def test_the_next_start_of_a_machine_that_failed_removes_its_failure(tmp_path, s
             for done in start(threads, schema, source, tmp_path, (0, 2), (1, 2)):
                 with pytest.raises(UserError, match="no luck"):
                     done.result(timeout=240)
+    monkeypatch.setattr(machines, "PATIENCE_SECONDS", 240.0)  # until the first has begun again
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         made = [d.result() for d in start(threads, schema, source, tmp_path, (0, 2), (1, 2))]
     assert [path.name for path in made[0].folder.parent.iterdir()] == ["1.0.0"]

@@ -108,6 +108,7 @@ def test_one_that_fails_warns_once(waits, tmp_path, capsys):
         tracker.log(RECORD)
     tracker.finish(RESULTS, [])
     tracker.close()
+    assert not tracker.thread.is_alive()
     told = capsys.readouterr().err
     assert told.count("warning: tracker mlflow failed") == 1
     assert "ConnectionError: no server" in told

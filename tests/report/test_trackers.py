@@ -107,6 +107,8 @@ def test_one_that_fails_warns_once(waits, tmp_path, capsys):
     for _ in range(3):
         tracker.log(RECORD)
     tracker.finish(RESULTS, [])
+    while not tracker.failed:
+        time.sleep(0.01)
     tracker.close()
     assert not tracker.thread.is_alive()
     told = capsys.readouterr().err

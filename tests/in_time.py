@@ -1,7 +1,7 @@
-"""`pytest --minutes=60` skips slow tests that would begin later, where all tests have a limit.
+"""For runs that are stopped at a limit. `pytest --minutes=60` skips slow tests that begin later.
 
-Each is reported as skipped, with this reason. The quick tests are never left out. And a failure is
-told when it happens, since a run that is stopped at its limit prints no summary.
+Quick tests always run. Each failure is printed at once, because a run that is stopped prints no
+summary.
 """
 
 import os

@@ -10,6 +10,8 @@ import time
 import pytest
 from sweeps import CONFIG
 
+from experiments.search import trial_storage
+
 pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -107,3 +109,10 @@ def test_the_last_of_a_small_space_is_waited_for(prepared_dir, tmp_path):
     budget = json.loads((tmp_path / "sweep.json").read_text())["studies"]["dtn"]["budget"]
     assert (budget["complete"], budget["retried"]) == (3, 1)
     assert "running" not in budget
+
+
+def test_workers_wait_for_each_others_lock(tmp_path):
+    opened = trial_storage.open_storage(f"sqlite:///{tmp_path / 'sweep.db'}")
+    with opened.engine.connect() as connection:
+        milliseconds = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+    assert milliseconds == 1000 * trial_storage.LOCKED

@@ -97,16 +97,16 @@ def sentence(gains: Sequence[Gain], ours: str, against: str) -> str:
         told += "; below that no gain is sure" if before else "; there is no lower level"
         return told + (f", and at {values(behind)} it is behind." if behind else ".")
     if verdict == NOT:
-        told = f"At no divergence does {ours} gain {WORTH} or more on {against}"
+        told = f"At no divergence is {ours} more than {WORTH} ahead of {against}"
     else:
         none = [gain for gain in gains if gain not in ahead and gain.high < WORTH]
         unsure = [gain for gain in gains if gain not in ahead and gain not in none]
         if none:
-            told = f"At divergence {values(none)} {ours} gains less than {WORTH} on {against}"
+            told = f"At divergence {values(none)} {ours} is at most {WORTH} ahead of {against}"
             told += f"; at {values(unsure)} it is unclear" if unsure else ""
         else:
             levels = f"divergence {values(unsure)}" if ahead else "every divergence"
-            told = f"Whether {ours} gains on {against} is unclear at {levels}"
+            told = f"Whether {ours} is ahead of {against} is unclear at {levels}"
         told += f"; it is ahead at {values(ahead)}" if ahead else ""
     return told + (f". It is behind at {values(behind)}." if behind else ".")
 

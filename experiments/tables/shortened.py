@@ -32,7 +32,7 @@ OWN = {
     "parallel.processes": "cannot be set: a run of a table is one process",
 }
 STEPS, TRIALS, SEEDS = 100, 2, 2  # of --quick, at most
-MANY = 10  # with so many entries each gets one run's worth of trials and one seed
+MANY = 10  # with so many entries none is tuned, and each has one seed
 COUNTS = {"trials": "runs' worth of trials", "finalists": "finalists", "seeds": "seeds"}
 SUFFIX = "-shortened"  # of the folder
 
@@ -75,7 +75,7 @@ def quick(protocol: Protocol) -> Protocol:
     """The protocol at a price that lets one look at its tables before they are made."""
     most = flatten(configured(protocol))["train.max_steps"]
     steps = {} if 0 < most <= STEPS else {"train.max_steps": STEPS}
-    trials, seeds = (1, 1) if len(protocol.entries) >= MANY else (TRIALS, SEEDS)
+    trials, seeds = (0, 1) if len(protocol.entries) >= MANY else (TRIALS, SEEDS)
     return dataclasses.replace(
         with_settings(protocol, steps),
         dials=tuple(dataclasses.replace(d, values=(middle(d.values),)) for d in protocol.dials[:1]),

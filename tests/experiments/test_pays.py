@@ -34,7 +34,7 @@ def test_it_does_not_pay_where_all_intervals_end_below_what_is_worth_it():
     found = gains((-0.5, 0.7), (-2, -1), (-0.1, 0.9))
     assert judged(found)[0] == NOT
     assert sentence(found, "dtn", "mmoe") == (
-        "At no divergence does dtn gain 0.001 or more on mmoe. It is behind at 1."
+        "At no divergence is dtn more than 0.001 ahead of mmoe. It is behind at 1."
     )
 
 
@@ -43,15 +43,15 @@ def test_it_does_not_pay_where_all_intervals_end_below_what_is_worth_it():
     [
         (  # no gain is shown, but one may be there
             [(-0.5, 0.7), (-0.5, 1.1), (-0.5, 0.7)],
-            "At divergence 0 and 2 dtn gains less than 0.001 on mmoe; at 1 it is unclear.",
+            "At divergence 0 and 2 dtn is at most 0.001 ahead of mmoe; at 1 it is unclear.",
         ),
         (  # ahead in the middle alone
             [(-0.5, 1.7), (1, 3), (-0.1, 1.9)],
-            "Whether dtn gains on mmoe is unclear at divergence 0 and 2; it is ahead at 1.",
+            "Whether dtn is ahead of mmoe is unclear at divergence 0 and 2; it is ahead at 1.",
         ),
         (
             [(1, 3), (1, 3), (-3, -1)],
-            "At divergence 2 dtn gains less than 0.001 on mmoe; it is ahead at 0 and 1. It is "
+            "At divergence 2 dtn is at most 0.001 ahead of mmoe; it is ahead at 0 and 1. It is "
             "behind at 2.",
         ),
     ],

@@ -102,7 +102,7 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
     if found or is_quick:
         for noun, words in COUNTS.items():
             of, there = getattr(full, noun), getattr(made, noun)
-            if there < of and (full.trials or noun != "finalists"):  # without trials there is none
+            if there < of and (made.trials or noun != "finalists"):  # without trials there is none
                 found.append(f"{there} of {of} {words}")
         found += (
             ["entries do not try each other's settings"] if full.transfer > made.transfer else []

@@ -60,6 +60,7 @@ def test_many_entries_get_no_trials_and_one_seed():
     many = protocol_files.load(protocol_files.shipped()["divergence"])
     assert len(many.entries) >= MANY
     assert (quick(many).trials, quick(many).seeds) == (0, 1)
+    assert "finalists" not in " ".join(cut(many, quick(many), True))
     few = dict(list(many.entries.items())[: MANY - 1])
     fewer = quick(dataclasses.replace(many, entries=few))
     assert (fewer.trials, fewer.seeds) == (TRIALS, SEEDS)

@@ -11,7 +11,7 @@ RATE = 0.3
 
 @pytest.mark.parametrize("shape", [(8,), (8, 5), (8, 5, 3), (8, 2, 5, 3)])
 def test_each_number_has_the_draw_of_its_place_in_the_batch(shape):
-    """Rows are drawn flat, which is a matter of speed: an old run resumes with the same draws."""
+    """In whatever form it is drawn: an old run resumes with the same draws."""
     x = jax.random.normal(jax.random.key(0), shape)
     rngs, module = {"dropout": jax.random.key(1)}, Dropout(RATE)
     found = module.apply({}, x, True, rngs=rngs)

@@ -4,8 +4,10 @@ Searches of equal cost are not equally lucky: given one model under two names, o
 far better settings than the other, and the table then compares luck. So each entry also tries the
 winners of all other entries, by halving at the validations where a search ends trials: all are
 trained up to the first, the best third of them up to the third, and the best few to the end, with
-the seeds of the entry's own finalists. Of all finalists the best mean wins. Each entry tries the
-settings of all others, at the same cost but where two have the same.
+the seeds of the entry's own finalists. One of the few is the setting whose own entry did best with
+it, whatever its first validations: strong regularisation starts slowly and may end best. Of all
+finalists the best mean wins. Each entry tries the settings of all others, at the same cost but
+where two have the same.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from .tuning import VALIDATIONS, timetable
 
 RUNGS = (1, 3)  # validations up to which settings are trained before the best third goes on
 THIRD = 3
-FEW = 2  # of the others' settings are trained to the end
+FEW = 3  # of the others' settings are trained to the end
 RECORD = "transfer.json"  # in the folder of an entry's runs: what is known of them
 
 
@@ -66,6 +68,7 @@ def transfer(
     value = recorded(run, objective)
     sign = 1 if higher_is_better(objective) else -1
     left = [n for n, kept in tunings.items() if kept["settings"] != own["settings"]]
+    ended_best = sorted(left, key=lambda n: sign * tunings[n]["value"], reverse=True)[:1]
     steps = 0
     for rung in RUNGS:
         screen.say((name, "bold"), f": {len(left)} settings of others, up to validation {rung}")
@@ -76,7 +79,7 @@ def transfer(
         ranked = sorted(ended_well, key=lambda n: sign * values[n], reverse=True)
         left = ranked[: math.ceil(len(left) / THIRD)]
     finalists = [one | {"from": name} for one in own["finalists"]]
-    for other in left[:FEW]:
+    for other in [*dict.fromkeys([*ended_best, *ranked])][:FEW]:
         seeds = range(FIRST_SEED, FIRST_SEED + protocol.finalist_seeds)
         settings = tunings[other]["settings"]
         screen.say((name, "bold"), f": settings of {other}, to the end")
@@ -105,10 +108,11 @@ def runs(protocol: Protocol) -> int:
     if not protocol.transfer:
         return 0
     others, cost = len(protocol.entries) - 1, 0.0
+    left = others
     for rung in RUNGS:
-        cost += others * rung / VALIDATIONS
-        others = math.ceil(others / THIRD)
-    return math.ceil(cost + min(others, FEW) * protocol.finalist_seeds)
+        cost += left * rung / VALIDATIONS
+        ranked, left = left, math.ceil(left / THIRD)
+    return math.ceil(cost + min(others, ranked + 1, FEW) * protocol.finalist_seeds)
 
 
 def recorded(folder: pathlib.Path, objective: str) -> Callable[[ConfigDict, int], float | None]:

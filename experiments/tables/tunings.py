@@ -17,7 +17,7 @@ from dtn_jax.report import screen
 from . import cells, kept, tuning
 from .jobs import Job
 from .protocol import Protocol, Settings, configured
-from .transfer import transfer
+from .transfer import FEW, transfer
 
 
 class Tunings:
@@ -114,7 +114,7 @@ class Tunings:
     ) -> tuple[pathlib.Path, ConfigDict]:
         """Where an entry's tuning is kept after the transfer of these searches' settings."""
         path, config = self.search_file(name)
-        own = cells.digest({n: found["settings"] for n, found in others.items()})
+        own = cells.digest(FEW, {n: found["settings"] for n, found in others.items()})
         return path.with_name(f"{path.stem}-transfer-{own}.json"), config
 
     # What is done.

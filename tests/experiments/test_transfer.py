@@ -27,7 +27,8 @@ RATES = {"own": 0.1, "twin": 0.1, "a": 0.2, "b": 0.3, "c": 0.4, "d": 0.5}
 
 def tuning(rate, value, objective):
     one = {"trial": 0, "settings": {RATE: str(rate)}, "values": [value, value], "at_edge": []}
-    return {"objective": objective, "settings": one["settings"], "at_edge": [], "finalists": [one]}
+    own = {"objective": objective, "value": value, "settings": one["settings"], "at_edge": []}
+    return own | {"finalists": [one]}
 
 
 @pytest.fixture
@@ -57,8 +58,12 @@ def config():
     return made
 
 
-def transferred(tmp_path, config, value=0.8, objective="mean"):
-    tunings = {name: tuning(rate, value, objective) for name, rate in RATES.items()}
+def transferred(tmp_path, config, value=0.8, objective="mean", best="b"):
+    lower = value - 0.1 if objective == "mean" else value + 0.1
+    tunings = {
+        name: tuning(rate, value if name in ("own", best) else lower, objective)
+        for name, rate in RATES.items()
+    }
     return transfer.transfer(PROTOCOL, "own", tunings, config, NO_DATA, tmp_path)
 
 
@@ -67,10 +72,21 @@ def test_the_best_settings_of_others_win_if_they_are_better(trained, config, tmp
     found = transferred(tmp_path, config)
     assert (found["settings"], found["value"]) == ({RATE: "0.3"}, 0.9)
     assert found["transfer"]["from"] == "b"
-    assert [one["from"] for one in found["finalists"]] == ["b", "own"]
+    assert [one["from"] for one in found["finalists"]] == ["b", "c", "own"]
     first = [(rate, 0, 1) for rate in (0.2, 0.3, 0.4, 0.5)]  # not that of its twin
-    assert done == [*first, (0.3, 0, 3), (0.4, 0, 3), (0.3, 101, 0), (0.3, 102, 0)]
-    assert found["transfer"]["examples"] == 100 * (4 * 10 + 2 * 30 + 2 * 90)
+    third, end = [(0.3, 0, 3), (0.4, 0, 3)], [(r, s, 0) for r in (0.3, 0.4) for s in (101, 102)]
+    assert done == [*first, *third, *end]
+    assert found["transfer"]["examples"] == 100 * (4 * 10 + 2 * 30 + 4 * 90)
+
+
+def test_what_starts_slowly_is_tried_where_its_own_entry_did_best_with_it(
+    trained, config, tmp_path
+):
+    done = trained({0.2: 0.85, 0.3: 0.84, 0.4: {1: 0.1, 0: 0.9}, 0.5: 0.83})
+    found = transferred(tmp_path, config, best="c")
+    assert (found["transfer"]["from"], found["value"]) == ("c", 0.9)
+    end = [(rate, seed) for rate, seed, rung in done if rung == 0]
+    assert end == [(r, s) for r in (0.4, 0.2, 0.3) for s in (101, 102)]
 
 
 def test_ones_own_settings_stay_if_they_are_better(trained, config, tmp_path):
@@ -96,7 +112,7 @@ def test_a_lower_log_loss_wins(trained, config, tmp_path):
 def test_the_cost_in_runs():
     assert transfer.runs(PROTOCOL) == 3  # 1/9 and 3/9 of a run, and two of the one that is left
     twelve = dataclasses.replace(PROTOCOL, entries={key: {} for key in "abcdefghijkl"})
-    assert transfer.runs(twelve) == 7  # 11/9 + 4 * 3/9 + 2 * 2
+    assert transfer.runs(twelve) == 9  # 11/9 + 4 * 3/9 + 3 * 2
     assert transfer.runs(TINY) == 0
 
 

@@ -24,9 +24,14 @@ WHERE = {
 
 
 def markdown(points: Sequence[Point], picture: str) -> str:
-    """A line for each two tasks of each model."""
+    """A line for each two tasks of each model, one alone where both kinds have the same spaces."""
+
+    def which(p: Point) -> tuple[str, str, str]:
+        return p["set"], p["at"], p["tasks"]
+
+    loss = {which(p) for p in points if p["kind"] == "loss"}
     rows = []
-    for p in points:
+    for p in (p for p in points if p["kind"] == "loss" or which(p) not in loss):
         true = "" if p["truth"] is None else f"{p['truth']:.2f}"
         name = f"`{p['set']}`" + (f", {p['at']}" if p["at"] else "")
         rows.append([name, p["tasks"], true, spread(p["measured"]), f"{p['noise']:.2f}"])
@@ -62,7 +67,8 @@ def picture(points: Sequence[Point]) -> Figure:
     kinds = [k for k in TITLES if any(p["kind"] == k and p["truth"] is not None for p in points)]
     alone = [p for p in points if p["truth"] is None and p["kind"] == "loss"]
     count = len(kinds) + bool(alone)
-    figure = Figure(figsize=(4.4 * count + 0.6, 4.2), layout="constrained")
+    height = max(4.2, 0.27 * len(alone) + 1)
+    figure = Figure(figsize=(4.4 * count + 0.6, height), layout="constrained")
     panels: list[Axes] = []
     for place, kind in enumerate(kinds, 1):
         axes = figure.add_subplot(1, count, place, sharey=panels[0] if panels else None)
@@ -86,7 +92,7 @@ def picture(points: Sequence[Point]) -> Figure:
         values, deviations = means(alone)
         axes.errorbar(values, places, xerr=deviations, fmt="o", color=COLOURS[0], capsize=2)
         axes.plot([p["noise"] for p in alone], places, "|", color=COLOURS[1], ms=14)
-        names = [f"{p['set']}\n{p['tasks']}".replace("@all", "") for p in alone]
+        names = [f"{p['set']}: {p['tasks']}".replace("@all", "") for p in alone]
         axes.set_yticks(places, names, fontsize=8)
         axes.set_ylim(len(alone) - 0.5, -0.5)  # the first one above
         axes.set_xlim(left=0)

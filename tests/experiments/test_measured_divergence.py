@@ -52,21 +52,24 @@ def test_what_is_told():
     points = [
         point(0.2, [0.3, 0.5]),
         point(0.8, [0.8]),
-        point(0.1, [0.9], kind="stage"),
+        point(0.1, [0.9], kind="stage", tasks="click@all, cart@click"),
+        point(0.2, [0.3, 0.5], kind="stage"),  # that of the loss again
         point(None, [0.7], set="adult", at=""),
     ]
     page = markdown(points, "x.png")
-    assert "| `divergence`, 0.5 | click@all, cart@all | 0.20 | 0.40 ± 0.14 | 0.10 |" in page
+    own = "| `divergence`, 0.5 | click@all, cart@all | 0.20 | 0.40 ± 0.14 | 0.10 |"
+    assert page.count(own) == 1
+    assert "| `divergence`, 0.5 | click@all, cart@click | 0.10 | 0.90 | 0.10 |" in page
     assert "| `adult` | click@all, cart@all |  | 0.70 | 0.10 |" in page
     _, loss, stage = told(points)
     assert "is off by 0.10 on average (+0.10 with its sign), and by +0.20 at most" in loss
-    assert "off by 0.80 on average (+0.80 with its sign), and by +0.80 at most" in stage
+    assert "off by 0.50 on average (+0.50 with its sign), and by +0.80 at most" in stage
     loss, stage, alone = picture(points).axes
     assert [list(line.get_xdata()) for line in loss.lines if line.get_linestyle() == "--"] == [
         [0, 0.8]
     ]
     assert stage.get_title(loc="left") == "each task where the one before was"
-    assert [label.get_text() for label in alone.get_yticklabels()] == ["adult\nclick, cart"]
+    assert [label.get_text() for label in alone.get_yticklabels()] == ["adult: click, cart"]
     places = {line.get_marker(): line.get_xdata().tolist() for line in alone.lines}
     assert places["o"] == [0.7]
     assert alone.lines[-1].get_xdata().tolist() == [0.1]  # noise alone

@@ -56,7 +56,7 @@ def told(points: Sequence[Point]) -> list[str]:
             size, most = statistics.mean(map(abs, off)), max(off, key=abs)
             made.append(
                 f"{where} the measured one is off by {size:.2f} on average "
-                f"({statistics.mean(off):+.2f} with its sign), and by {most:+.2f} at most."
+                f"({signed(statistics.mean(off))} with its sign), and by {signed(most)} at most."
             )
     return made
 
@@ -112,6 +112,10 @@ def means(points: Sequence[Point]) -> tuple[list[float], list[float]]:
         [statistics.mean(v) for v in values],
         [statistics.stdev(v) if len(v) > 1 else 0.0 for v in values],
     )
+
+
+def signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def spread(values: Sequence[float]) -> str:

@@ -24,14 +24,9 @@ WHERE = {
 
 
 def markdown(points: Sequence[Point], picture: str) -> str:
-    """A line for each two tasks of each model, one alone where both kinds have the same spaces."""
-
-    def which(p: Point) -> tuple[str, str, str]:
-        return p["set"], p["at"], p["tasks"]
-
-    loss = {which(p) for p in points if p["kind"] == "loss"}
+    """A line for each two tasks of each model."""
     rows = []
-    for p in (p for p in points if p["kind"] == "loss" or which(p) not in loss):
+    for p in once(points):
         true = "" if p["truth"] is None else f"{p['truth']:.2f}"
         name = f"`{p['set']}`" + (f", {p['at']}" if p["at"] else "")
         rows.append([name, p["tasks"], true, spread(p["measured"]), f"{p['noise']:.2f}"])
@@ -43,6 +38,16 @@ def markdown(points: Sequence[Point], picture: str) -> str:
     )
 
 
+def once(points: Sequence[Point]) -> list[Point]:
+    """Those of the stages without what is also in the spaces of the losses."""
+
+    def which(p: Point) -> tuple[str, str, str]:
+        return p["set"], p["at"], p["tasks"]
+
+    loss = {which(p) for p in points if p["kind"] == "loss"}
+    return [p for p in points if p["kind"] == "loss" or which(p) not in loss]
+
+
 def told(points: Sequence[Point]) -> list[str]:
     """How the numbers are made, and how far the measured ones are off where the truth is known."""
     made = [
@@ -51,7 +56,7 @@ def told(points: Sequence[Point]) -> list[str]:
         "same rows; `noise alone` is what sampling rows makes of two equal tasks."
     ]
     for kind, where in WHERE.items():
-        known = [p for p in points if p["truth"] is not None and p["kind"] == kind]
+        known = [p for p in once(points) if p["truth"] is not None and p["kind"] == kind]
         if off := [statistics.mean(p["measured"]) - p["truth"] for p in known]:
             size, most = statistics.mean(map(abs, off)), max(off, key=abs)
             made.append(
@@ -115,7 +120,8 @@ def means(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 
 def signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    text = f"{value:+.2f}"
+    return text.replace("-", "−") if float(text) else "0.00"
 
 
 def spread(values: Sequence[float]) -> str:

@@ -4,10 +4,10 @@ Searches of equal cost are not equally lucky: given one model under two names, o
 far better settings than the other, and the table then compares luck. So each entry also tries the
 winners of all other entries, by halving at the validations where a search ends trials: all are
 trained up to the first, the best third of them up to the third, and the best few to the end, with
-the seeds of the entry's own finalists. One of the few is the setting whose own entry did best with
-it, whatever its first validations: strong regularisation starts slowly and may end best. Of all
-finalists the best mean wins. Each entry tries the settings of all others, at the same cost but
-where two have the same.
+the seeds of the entry's own finalists. One of the few is the setting that ended best of all in its
+own entry's search, whatever its first validations: strong regularisation starts slowly and may end
+best. Of all finalists the best mean wins. Each entry tries the settings of all others, at the same
+cost but where two have the same.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def transfer(
         given = {n: seeded(config, tunings[n]["settings"], 0) for n in left}
         values = {n: value(given[n], rung) for n in left}
         steps += len(left) * min(rung * times.eval_every, times.total_steps)
-        ended_well = [n for n in left if values[n] is not None]
+        failed = [n for n in left if values[n] is None]
+        ended_best = [n for n in ended_best if n not in failed]
+        ended_well = [n for n in left if n not in failed]
         ranked = sorted(ended_well, key=lambda n: sign * values[n], reverse=True)
         left = ranked[: math.ceil(len(left) / THIRD)]
     finalists = [one | {"from": name} for one in own["finalists"]]

@@ -114,6 +114,7 @@ class Tunings:
     ) -> tuple[pathlib.Path, ConfigDict]:
         """Where an entry's tuning is kept after the transfer of these searches' settings."""
         path, config = self.search_file(name)
+        # FEW stands for the rule of the transfer: what was found by another rule is not taken
         own = cells.digest(FEW, {n: found["settings"] for n, found in others.items()})
         return path.with_name(f"{path.stem}-transfer-{own}.json"), config
 

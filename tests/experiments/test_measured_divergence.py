@@ -63,7 +63,7 @@ def test_what_is_told():
     assert "| `adult` | click@all, cart@all |  | 0.70 | 0.10 |" in page
     _, loss, stage = told(points)
     assert "is off by 0.10 on average (+0.10 with its sign), and by +0.20 at most" in loss
-    assert "off by 0.50 on average (+0.50 with its sign), and by +0.80 at most" in stage
+    assert "off by 0.80 on average (+0.80 with its sign), and by +0.80 at most" in stage
     loss, stage, alone = picture(points).axes
     assert [list(line.get_xdata()) for line in loss.lines if line.get_linestyle() == "--"] == [
         [0, 0.8]
@@ -74,6 +74,8 @@ def test_what_is_told():
     assert places["o"] == [0.7]
     assert alone.lines[-1].get_xdata().tolist() == [0.1]  # noise alone
     assert len(told([point(None, [0.7])])) == 1
+    assert "(−0.10 with its sign), and by −0.10 at most" in told([point(0.3, [0.2])])[1]
+    assert "(0.00 with its sign), and by 0.00 at most" in told([point(0.3, [0.299])])[1]
 
 
 @pytest.mark.slow

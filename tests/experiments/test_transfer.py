@@ -89,6 +89,12 @@ def test_what_starts_slowly_is_tried_where_its_own_entry_did_best_with_it(
     assert end == [(r, s) for r in (0.4, 0.2, 0.3) for s in (101, 102)]
 
 
+def test_a_setting_that_failed_is_not_tried_again(trained, config, tmp_path):
+    done = trained({0.2: 0.85, 0.3: 0.84, 0.4: None, 0.5: 0.83})
+    transferred(tmp_path, config, best="c")
+    assert [(rate, rung) for rate, _, rung in done if rate == 0.4] == [(0.4, 1)]
+
+
 def test_ones_own_settings_stay_if_they_are_better(trained, config, tmp_path):
     trained(dict.fromkeys((0.2, 0.3, 0.4, 0.5), 0.79))
     found = transferred(tmp_path, config)

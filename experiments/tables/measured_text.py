@@ -39,7 +39,7 @@ def markdown(points: Sequence[Point], picture: str) -> str:
 
 
 def once(points: Sequence[Point]) -> list[Point]:
-    """Those of the stages without what is also in the spaces of the losses."""
+    """Each two tasks once: where both kinds have the same spaces, those of the losses."""
 
     def which(p: Point) -> tuple[str, str, str]:
         return p["set"], p["at"], p["tasks"]
@@ -55,9 +55,9 @@ def told(points: Sequence[Point]) -> list[str]:
         "DTNs: mean ± standard deviation over seeds. `true` is the Bayes-optimal score's, on the "
         "same rows; `noise alone` is what sampling rows makes of two equal tasks."
     ]
+    known = [p for p in once(points) if p["truth"] is not None]
     for kind, where in WHERE.items():
-        known = [p for p in once(points) if p["truth"] is not None and p["kind"] == kind]
-        if off := [statistics.mean(p["measured"]) - p["truth"] for p in known]:
+        if off := [statistics.mean(p["measured"]) - p["truth"] for p in known if p["kind"] == kind]:
             size, most = statistics.mean(map(abs, off)), max(off, key=abs)
             made.append(
                 f"{where} the measured one is off by {size:.2f} on average "
@@ -120,8 +120,7 @@ def means(points: Sequence[Point]) -> tuple[list[float], list[float]]:
 
 
 def signed(value: float) -> str:
-    text = f"{value:+.2f}"
-    return text.replace("-", "−") if float(text) else "0.00"
+    return f"{value:+z.2f}".replace("-", "−")  # z: no minus before 0.00
 
 
 def spread(values: Sequence[float]) -> str:

@@ -75,7 +75,7 @@ def test_what_is_told():
     assert alone.lines[-1].get_xdata().tolist() == [0.1]  # noise alone
     assert len(told([point(None, [0.7])])) == 1
     assert "(−0.10 with its sign), and by −0.10 at most" in told([point(0.3, [0.2])])[1]
-    assert "(0.00 with its sign), and by 0.00 at most" in told([point(0.3, [0.299])])[1]
+    assert "(+0.00 with its sign), and by +0.00 at most" in told([point(0.3, [0.299])])[1]
 
 
 @pytest.mark.slow

@@ -79,9 +79,7 @@ def test_the_best_settings_of_others_win_if_they_are_better(trained, config, tmp
     assert found["transfer"]["examples"] == 100 * (4 * 10 + 2 * 30 + 4 * 90)
 
 
-def test_what_starts_slowly_is_tried_where_its_own_entry_did_best_with_it(
-    trained, config, tmp_path
-):
+def test_what_ended_best_is_tried_to_the_end_even_if_it_starts_slowly(trained, config, tmp_path):
     done = trained({0.2: 0.85, 0.3: 0.84, 0.4: {1: 0.1, 0: 0.9}, 0.5: 0.83})
     found = transferred(tmp_path, config, best="c")
     assert (found["transfer"]["from"], found["value"]) == ("c", 0.9)
@@ -119,6 +117,8 @@ def test_the_cost_in_runs():
     assert transfer.runs(PROTOCOL) == 3  # 1/9 and 3/9 of a run, and two of the one that is left
     twelve = dataclasses.replace(PROTOCOL, entries={key: {} for key in "abcdefghijkl"})
     assert transfer.runs(twelve) == 9  # 11/9 + 4 * 3/9 + 3 * 2
+    four = dataclasses.replace(PROTOCOL, entries={key: {} for key in "abcd"})
+    assert transfer.runs(four) == 5  # 3/9 + 3/9 + 2 * 2: what is left, and what ended best
     assert transfer.runs(TINY) == 0
 
 

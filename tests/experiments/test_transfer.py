@@ -201,6 +201,9 @@ def test_all_entries_are_searched_though_one_is_asked_for(call, untrained, monke
     assert tried == [("dtn", {"dtn", "shared_bottom"})]
     call(protocol=PROTOCOL)
     assert [name for name, _ in tried] == ["dtn", "shared_bottom"]
+    monkeypatch.setattr(tunings, "FEW", 2)  # another rule: its transfer is another
+    call("--entries=dtn", protocol=PROTOCOL)
+    assert [name for name, _ in tried] == ["dtn", "shared_bottom", "dtn"]
 
 
 @pytest.mark.slow

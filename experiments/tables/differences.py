@@ -76,6 +76,8 @@ def duel(rival: str, one: Mapping) -> tuple[str, ...]:
 
 def opponent(found: Mapping) -> str:
     """What rows are tested against."""
+    if "beside" in found:
+        return f"the same row of {found['beside']}"
     if found["table"] == "divergence":
         return with_ours("{ours} at the same level", found)
     against = {r["against"] for r in found["rows"]}

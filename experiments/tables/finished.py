@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -41,14 +42,14 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def works(known: argparse.Namespace) -> dict[str, Work]:
-    """{protocol: its runs}, of those that the options name.
+    """{protocol: its runs}, of those that the options name, with that many seeds if they say.
 
     Raises:
       UserError: there is no such protocol, no seed is asked for, or a path can be no folder.
     """
     files = shipped()
     names = [choose("dataset", name, files) for name in known.datasets.split(",")]
-    if known.seeds < 1:
+    if known.seeds is not None and known.seeds < 1:
         raise UserError(f"--seeds={known.seeds}: expected at least 1")
     folders.check(known.workdir, "workdir")
     workdir = pathlib.Path(known.workdir)
@@ -57,7 +58,9 @@ def works(known: argparse.Namespace) -> dict[str, Work]:
     made = {}
     for name in names:
         runs = pathlib.Path(known.runs) / name if known.runs else workdir / name / "runs"
-        made[name] = Work(load(files[name]), workdir / name, runs, places, together=False)
+        protocol = load(files[name])
+        protocol = dataclasses.replace(protocol, seeds=known.seeds or protocol.seeds)
+        made[name] = Work(protocol, workdir / name, runs, places, together=False)
     return made
 
 

@@ -1,0 +1,138 @@
+"""Rows of a protocol's table less those of the same names in another's, on the same test rows.
+
+Both protocols' runs score one test split, and their cells have the AUC under the same draws of its
+examples. So a row and its like are compared as two rows of one table are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.report.markdown import prose
+
+from .content import FORMAT, compare_all, row
+from .differences import difference_text
+from .entries import TABLES
+from .markdown import markdown_table
+from .work import Work
+
+HOW = (
+    "Each row's mean AUC over seeds less that of the row of the same name in `{beside}`'s table, "
+    "both on the same {examples:,} test rows: hierarchical bootstrap over seeds and test examples, "
+    "Holm-corrected over this table; each task in the space of its loss. Each protocol was tuned "
+    "by itself, and the p-values do not cover tuning."
+)
+
+
+def paired(works: Mapping[str, Work], table: str) -> dict:
+    """The content of a table of differences, as `difference_text` and the pictures read it.
+
+    Args:
+      works: {protocol: its runs}, of two; the second's rows are taken from the first's.
+      table: one of TABLES.
+
+    Raises:
+      UserError: the two have other test rows, or no row of the same name with runs of both.
+    """
+    (name, work), (beside, other) = works.items()
+    check_same_rows(works)
+    mine, theirs = (
+        {entry.name: entry for entry in TABLES[table](w.protocol, w.data.schema, w.size)}
+        for w in (work, other)
+    )
+    against = {entry: f"{entry} of {beside}" for entry in mine if entry in theirs}
+    cells = {entry: work.cells(mine[entry]) for entry in against}
+    cells |= {against[entry]: other.cells(theirs[entry]) for entry in against}
+    there = [entry for entry in against if cells[entry] and cells[against[entry]]]
+    if not there:
+        raise UserError(
+            f"no row of {table} has finished runs of both {name} and {beside}; make both tables "
+            "with paper_tables, in one workdir"
+        )
+    entries = [dataclasses.replace(mine[e], against=against[e]) for e in there]
+    rows = [row(e, cells[e.name], work.protocol) for e in entries]
+    compare_all(rows, entries, cells, work.protocol.tested)
+    return {
+        "format": FORMAT,
+        "dataset": name,
+        "table": table,
+        "beside": beside,
+        "rows": rows,
+        "beside_auc": {e: aucs(cells[against[e]]) for e in there},
+        "examples": work.data.rows["test"],
+        "left_out": sorted({*mine, *theirs} - {*there}),
+        "ours": work.protocol.ours,
+        **({"shortened": list(work.protocol.cut)} if work.protocol.cut else {}),
+    }
+
+
+def aucs(cells: Sequence[Mapping]) -> dict[str, list[float | None]]:
+    """By task@space, a value a seed."""
+    keys = cells[0]["results"]["test"]
+    return {key: [c["results"]["test"][key].get("auc") for c in cells] for key in keys}
+
+
+def check_same_rows(works: Mapping[str, Work]) -> None:
+    """Raises UserError unless both sets have the same tasks, and every draw takes the same rows.
+
+    Where there are groups, whole groups are drawn, in the order of their numbers: each must have
+    the same labels, in any order. Else rows are drawn: each must have the labels of its like.
+    """
+    (name, one), (beside, other) = ((name, work.data) for name, work in works.items())
+    for what, own, its in (
+        ("tasks", one.schema.tasks, other.schema.tasks),
+        ("number of test rows", one.rows["test"], other.rows["test"]),
+        ("groups of test", groups(one), groups(other)),
+        ("labels of test", labels(one), labels(other)),
+    ):
+        if not np.array_equal(own, its):
+            raise UserError(
+                f"{name} and {beside} differ in the {what}; only tables of the same test rows can "
+                "be compared row by row"
+            )
+
+
+def groups(data: Prepared) -> Int[np.ndarray, " B"]:
+    """The group of each test row, sorted; nothing where the set has none."""
+    found = data.groups("test")
+    return np.sort(found) if found is not None else np.empty(0, np.int64)
+
+
+def labels(data: Prepared) -> Float[np.ndarray, "B C"]:
+    """Test's labels, 0 where a task has none, and which tasks have one; sorted within groups."""
+    batch = SplitReader(data, "test").everything()
+    there = np.asarray(batch.label_mask)
+    found = np.concatenate([np.where(there, np.asarray(batch.labels), 0), there], axis=1)
+    if (group := data.groups("test")) is None:
+        return found
+    return found[np.lexsort([*found.T, group])]
+
+
+def page(found: Mapping, picture: str) -> str:
+    """The differences as Markdown, the name of a picture beside it, and how they were found."""
+    parts = [f"# {prose(found['dataset'])} beside {prose(found['beside'])}: {found['table']}\n"]
+    if text := difference_text(found):
+        note = f"{prose(text.note)}\n" if text.note else ""
+        parts += [
+            f"{prose(text.title)}\n",
+            markdown_table(text),
+            note,
+            f"![{picture}]({picture})\n",
+        ]
+    return "\n".join(part for part in parts if part) + "".join(f"\n{n}\n" for n in told(found))
+
+
+def told(found: Mapping) -> list[str]:
+    """How the differences were found, and which rows have none."""
+    notes = [HOW.format(**found)]
+    if found["left_out"]:
+        names = ", ".join(f"`{name}`" for name in found["left_out"])
+        notes.append(f"Rows without finished runs of both: {names}.")
+    return notes

@@ -1,0 +1,145 @@
+"""Two protocols' tables, row by row."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+from untrained_tables import TINY, invented
+
+from dtn_jax.errors import UserError
+from experiments import compare_tables
+from experiments.tables import cells, draws, finished, kept, paired
+from experiments.tables.protocol import entry
+
+pytest_plugins = ["table_fixtures"]
+MORE = {
+    name: dataclasses.replace(TINY, entries=TINY.entries | {name: entry(name, "mlp")})
+    for name in ("mmoe", "ple")
+}
+FIRST = dataclasses.replace(MORE["ple"], common=TINY.common | {"train.max_steps": 5})
+SECOND = MORE["mmoe"]
+GAIN = {"dtn": 0.01, "shared_bottom": -0.02}
+
+
+def gained(config, data, run):
+    """The invented cell, with another AUC for each architecture."""
+    cell = invented(config, data, run)
+    gain = GAIN.get(config.model.architecture, 0.0)
+    for key, found in cell["results"]["test"].items():
+        auc = found["auc"] + gain
+        cell["results"]["test"][key] = found | {"auc": auc}
+        cell["draws"][key] = draws.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
+    return cell
+
+
+@pytest.fixture
+def two(call, untrained, tmp_path, prepared_dir, monkeypatch):
+    """(arguments) -> the folder of `adult_numbers`, whose rows differ from adult's by GAIN."""
+    monkeypatch.setattr(cells, "compute", gained)
+    call(protocol=FIRST)
+    (tmp_path / "adult").rename(tmp_path / "adult_numbers")
+    monkeypatch.setattr(cells, "compute", invented)
+    call(protocol=SECOND)
+    protocols = {"adult_numbers": FIRST, "adult": SECOND}
+    monkeypatch.setattr(finished, "load", lambda path: protocols[path.stem])
+
+    def run(*arguments):
+        places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}", "--cache_dir=none"]
+        compare_tables.main([*places, *arguments])
+        return tmp_path / "adult_numbers"
+
+    return run
+
+
+def test_rows_are_less_those_of_the_same_names(two, capsys, drawn):
+    folder = two("--datasets=adult_numbers,adult")
+    printed = capsys.readouterr().out
+    found = kept.read_json(folder / "overall_less_adult.json")
+    for row in found["rows"]:
+        for key in ("income@all", "never_married@all"):
+            one = row["comparison"][key]
+            assert one["difference"] == pytest.approx(GAIN[row["name"]], abs=1e-6)
+            assert found["beside_auc"][row["name"]][key] == [0.801, 0.802]
+    assert [row["name"] for row in found["rows"]] == ["dtn", "shared_bottom"]
+    page = (folder / "overall_less_adult.md").read_text()
+    assert page.startswith("# adult_numbers beside adult: overall\n")
+    for text in (page, printed):
+        assert "AUC less that of the same row of adult: difference × 1000" in text
+        assert "+10.00 [" in text
+        assert "−20.00 [" in text
+    assert "in `adult`'s table, both on the same 16,281 test rows" in page
+    assert "](overall_less_adult.png)" in page
+    assert page.endswith("\nRows without finished runs of both: `mmoe`, `ple`.\n")
+    assert (folder / "overall_less_adult.png").stat().st_size > 500
+
+
+def test_fewer_seeds_can_be_asked_for(two):
+    folder = two("--datasets=adult_numbers,adult", "--seeds=1")
+    found = kept.read_json(folder / "overall_less_adult.json")
+    assert [row["seeds"] for row in found["rows"]] == [[1], [1]]
+    assert [row["comparison"] for row in found["rows"]] == [{}, {}]  # a seed alone has no spread
+    assert "| `dtn` |" not in (folder / "overall_less_adult.md").read_text()
+    assert not (folder / "overall_less_adult.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--datasets=adult"], "--datasets=adult: expected two protocols, FIRST,SECOND"),
+        (["--datasets=adult,adults"], "unknown dataset 'adults'"),
+        (["--datasets=adult_numbers,adult", "--table=overal"], "Did you mean 'overall'"),
+        (["--datasets=adult_numbers,adult", "--seeds=0"], "--seeds=0: expected at least 1"),
+    ],
+)
+def test_what_it_refuses(two, arguments, told):
+    with pytest.raises(UserError, match=told):
+        two(*arguments)
+
+
+def test_without_finished_runs_it_says_so(two, tmp_path):
+    (tmp_path / "adult" / "cells.jsonl.xz").unlink()
+    with pytest.raises(UserError, match="no row of overall has finished runs of both adult_n"):
+        two("--datasets=adult_numbers,adult")
+
+
+def prepared(labels, groups, tasks=("click",)):
+    """A prepared set of these test rows alone."""
+    return types.SimpleNamespace(
+        rows={"test": len(labels)},
+        schema=types.SimpleNamespace(tasks=tasks),
+        groups=lambda split: groups and np.array(groups),
+        batch=types.SimpleNamespace(
+            labels=np.array(labels, np.float32)[:, None],
+            label_mask=np.isfinite(labels)[:, None],
+        ),
+    )
+
+
+OWN = prepared([0, 1, np.nan, 1], [7, 7, 8, 8])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differ"),
+    [
+        (OWN, prepared([1, 1, 0, np.nan], [8, 7, 7, 8]), ""),
+        (OWN, prepared([0, 1, 0, 1], [7, 7, 8, 8]), "labels"),
+        (OWN, prepared([0, 1, np.nan, 1], [7, 8, 7, 8]), "labels"),
+        (OWN, prepared([0, 1, np.nan, 1], [7, 7, 8, 9]), "groups"),
+        (OWN, prepared([0, 1, np.nan, 1], None), "groups"),
+        (OWN, prepared([0, 1, np.nan], [7, 7, 8]), "number of test rows"),
+        (OWN, prepared([0, 1, np.nan, 1], [7, 7, 8, 8], ("cart",)), "tasks"),
+        (prepared([0, 1], None), prepared([0, 1], None), ""),
+        (prepared([0, 1], None), prepared([1, 0], None), "labels"),
+    ],
+)
+def test_each_draw_must_take_the_same_rows(one, other, differ, monkeypatch):
+    def reader(data, split):
+        return types.SimpleNamespace(everything=lambda: data.batch)
+
+    monkeypatch.setattr(paired, "SplitReader", reader)
+    works = {"a": types.SimpleNamespace(data=one), "b": types.SimpleNamespace(data=other)}
+    if not differ:
+        return paired.check_same_rows(works)
+    with pytest.raises(UserError, match=f"a and b differ in the {differ}"):
+        paired.check_same_rows(works)

@@ -15,23 +15,13 @@ from jaxtyping import Float, Int
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
-from dtn_jax.report.markdown import prose
 
-from .content import FORMAT, compare_all, row
-from .differences import difference_text
+from .content import compare_all, row
 from .entries import TABLES
-from .markdown import markdown_table
 from .work import Work
 
-HOW = (
-    "Each row's mean AUC over seeds less that of the row of the same name in `{beside}`'s table, "
-    "both on the same {examples:,} test rows: hierarchical bootstrap over seeds and test examples, "
-    "Holm-corrected over this table; each task in the space of its loss. Each protocol was tuned "
-    "by itself, and the p-values do not cover tuning."
-)
 
-
-def paired(works: Mapping[str, Work], table: str) -> dict:
+def row_by_row(works: Mapping[str, Work], table: str) -> dict:
     """The content of a table of differences, as `difference_text` and the pictures read it.
 
     Args:
@@ -48,6 +38,11 @@ def paired(works: Mapping[str, Work], table: str) -> dict:
         for w in (work, other)
     )
     against = {entry: f"{entry} of {beside}" for entry in mine if entry in theirs}
+    if not against:
+        raise UserError(
+            f"{table} has no row of the same name in {name} and {beside}: the first has "
+            f"{', '.join(mine)}, the second {', '.join(theirs)}"
+        )
     cells = {entry: work.cells(mine[entry]) for entry in against}
     cells |= {against[entry]: other.cells(theirs[entry]) for entry in against}
     there = [entry for entry in against if cells[entry] and cells[against[entry]]]
@@ -59,17 +54,23 @@ def paired(works: Mapping[str, Work], table: str) -> dict:
     entries = [dataclasses.replace(mine[e], against=against[e]) for e in there]
     rows = [row(e, cells[e.name], work.protocol) for e in entries]
     compare_all(rows, entries, cells, work.protocol.tested)
+    used = [cell for e in there for cell in (*cells[e], *cells[against[e]])]
     return {
-        "format": FORMAT,
         "dataset": name,
         "table": table,
         "beside": beside,
         "rows": rows,
         "beside_auc": {e: aucs(cells[against[e]]) for e in there},
+        "seeds": [work.protocol.seeds, other.protocol.seeds],
         "examples": work.data.rows["test"],
-        "left_out": sorted({*mine, *theirs} - {*there}),
+        "tested": list(work.protocol.tested),
+        "unfinished": [e for e in against if e not in there],
+        "without_like": {
+            name: [e for e in mine if e not in theirs],
+            beside: [e for e in theirs if e not in mine],
+        },
+        "cell_dates": sorted({cell["date"] for cell in used}),
         "ours": work.protocol.ours,
-        **({"shortened": list(work.protocol.cut)} if work.protocol.cut else {}),
     }
 
 
@@ -113,26 +114,3 @@ def labels(data: Prepared) -> Float[np.ndarray, "B C"]:
     if (group := data.groups("test")) is None:
         return found
     return found[np.lexsort([*found.T, group])]
-
-
-def page(found: Mapping, picture: str) -> str:
-    """The differences as Markdown, the name of a picture beside it, and how they were found."""
-    parts = [f"# {prose(found['dataset'])} beside {prose(found['beside'])}: {found['table']}\n"]
-    if text := difference_text(found):
-        note = f"{prose(text.note)}\n" if text.note else ""
-        parts += [
-            f"{prose(text.title)}\n",
-            markdown_table(text),
-            note,
-            f"![{picture}]({picture})\n",
-        ]
-    return "\n".join(part for part in parts if part) + "".join(f"\n{n}\n" for n in told(found))
-
-
-def told(found: Mapping) -> list[str]:
-    """How the differences were found, and which rows have none."""
-    notes = [HOW.format(**found)]
-    if found["left_out"]:
-        names = ", ".join(f"`{name}`" for name in found["left_out"])
-        notes.append(f"Rows without finished runs of both: {names}.")
-    return notes

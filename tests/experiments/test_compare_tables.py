@@ -9,7 +9,7 @@ from untrained_tables import TINY, invented
 
 from dtn_jax.errors import UserError
 from experiments import compare_tables
-from experiments.tables import cells, draws, finished, kept, paired
+from experiments.tables import cells, draws, finished, kept, pack, paired
 from experiments.tables.protocol import entry
 
 pytest_plugins = ["table_fixtures"]
@@ -34,15 +34,21 @@ def gained(config, data, run):
 
 
 @pytest.fixture
-def two(call, untrained, tmp_path, prepared_dir, monkeypatch):
+def protocols(monkeypatch):
+    """Those of `adult_numbers` and `adult`, by name."""
+    files = {"adult_numbers": FIRST, "adult": SECOND}
+    monkeypatch.setattr(finished, "load", lambda path: files[path.stem])
+    return files
+
+
+@pytest.fixture
+def two(call, untrained, protocols, tmp_path, prepared_dir, monkeypatch):
     """(arguments) -> the folder of `adult_numbers`, whose rows differ from adult's by GAIN."""
     monkeypatch.setattr(cells, "compute", gained)
     call(protocol=FIRST)
     (tmp_path / "adult").rename(tmp_path / "adult_numbers")
     monkeypatch.setattr(cells, "compute", invented)
     call(protocol=SECOND)
-    protocols = {"adult_numbers": FIRST, "adult": SECOND}
-    monkeypatch.setattr(finished, "load", lambda path: protocols[path.stem])
 
     def run(*arguments):
         places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}", "--cache_dir=none"]
@@ -64,13 +70,24 @@ def test_rows_are_less_those_of_the_same_names(two, capsys, drawn):
     assert [row["name"] for row in found["rows"]] == ["dtn", "shared_bottom"]
     page = (folder / "overall_less_adult.md").read_text()
     assert page.startswith("# adult_numbers beside adult: overall\n")
+    assert "| income@all, adult_numbers | income@all, adult |" in page
+    assert "| `dtn` | 0.8115 ± 0.0007 | 0.8015 ± 0.0007 |" in page
     for text in (page, printed):
         assert "AUC less that of the same row of adult: difference × 1000" in text
         assert "+10.00 [" in text
         assert "−20.00 [" in text
-    assert "in `adult`'s table, both on the same 16,281 test rows" in page
+    assert "less that of the row of the same name in `adult`'s table" in page
+    assert "of the same 16,281 test rows" in page
+    assert "\n- Seeds: 2 and 2.\n" in page
+    for absent in ("Fewer", "Without", "not tested"):
+        assert absent not in page
     assert "](overall_less_adult.png)" in page
-    assert page.endswith("\nRows without finished runs of both: `mmoe`, `ple`.\n")
+    assert "\n- In `adult_numbers`'s table, but not in `adult`'s: `ple`.\n" in page
+    assert "\n- In `adult`'s table, but not in `adult_numbers`'s: `mmoe`.\n" in page
+    made_by = (
+        "`python -m experiments.compare_tables --datasets=adult_numbers,adult --table=overall`"
+    )
+    assert f"\n- {made_by}; runs of 20" in page
     assert (folder / "overall_less_adult.png").stat().st_size > 500
 
 
@@ -83,11 +100,38 @@ def test_fewer_seeds_can_be_asked_for(two):
     assert not (folder / "overall_less_adult.png").exists()
 
 
+def test_what_is_not_finished_is_told(two, tmp_path):
+    there = pack.read(tmp_path / "adult")
+    gone = ("dtn-seed2", "shared_bottom-seed")
+    left = {name: cell for name, cell in there.items() if not any(g in name for g in gone)}
+    assert len(left) == len(there) - 3
+    pack.write(tmp_path / "adult", left)
+    page = (two("--datasets=adult_numbers,adult") / "overall_less_adult.md").read_text()
+    assert "\n- Fewer have finished of `dtn`: 2 and 1.\n" in page
+    assert "\n- Without finished runs in one or both tables: `shared_bottom`.\n" in page
+
+
+def test_a_limit_of_the_tests_is_told(two, protocols):
+    protocols["adult_numbers"] = dataclasses.replace(FIRST, tested=("income",))
+    page = (two("--datasets=adult_numbers,adult") / "overall_less_adult.md").read_text()
+    assert "\n- not tested: `adult_numbers` limits its tests to income.\n" in page
+    assert "never_married@all, adult" not in page
+
+
+def test_tables_without_a_row_of_the_same_name(two, protocols):
+    protocols["adult"] = dataclasses.replace(TINY, entries={"x": TINY.entries["dtn"]}, ours="x")
+    told = "adult: the first has dtn, shared_bottom, ple, the second x$"
+    with pytest.raises(UserError, match=told):
+        two("--datasets=adult_numbers,adult")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--datasets=adult"], "--datasets=adult: expected two protocols, FIRST,SECOND"),
+        (["--datasets=adult,adult"], "--datasets=adult,adult: expected two protocols"),
         (["--datasets=adult,adults"], "unknown dataset 'adults'"),
+        (["--datasets=adult_numbers,adult", "--table=divergence"], "unknown table 'divergence'"),
         (["--datasets=adult_numbers,adult", "--table=overal"], "Did you mean 'overall'"),
         (["--datasets=adult_numbers,adult", "--seeds=0"], "--seeds=0: expected at least 1"),
     ],

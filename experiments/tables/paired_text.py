@@ -1,0 +1,86 @@
+"""Two tables row by row, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dtn_jax.report.markdown import prose
+
+from .content import NOT_TESTED, TOO_FEW, comparisons
+from .differences import difference_text
+from .markdown import markdown_table
+from .numbers import fine, spread
+from .printed import Text, as_text, keys_of
+
+HOW = (
+    "Each row's mean test AUC over seeds, less that of the row of the same name in `{beside}`'s "
+    "table. Both are of the same {examples:,} test rows; each task is tested in the space of its "
+    "loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over this table). "
+    "Each table has settings of its own, and the p-values do not cover how they were found."
+)
+
+
+def page(found: Mapping, picture: str) -> str:
+    """The differences as Markdown, the name of a picture beside it, and how they were found."""
+    parts = [f"# {prose(found['dataset'])} beside {prose(found['beside'])}: {found['table']}\n"]
+    for text in texts(found):
+        parts += [f"## {prose(text.title)}\n", markdown_table(text)]
+        parts += [f"{prose(text.note)}\n"] if text.note else []
+    parts += [f"![differences]({picture})\n"] if picture else []
+    return "\n".join(parts) + "\n" + "".join(f"- {note}\n" for note in told(found))
+
+
+def texts(found: Mapping) -> list[Text]:
+    """The differences, and the AUCs of both; nothing where nothing is compared."""
+    return [text for text in (difference_text(found), auc_text(found)) if text]
+
+
+def auc_text(found: Mapping) -> Text | None:
+    """Both tables' AUCs of the tasks that are compared."""
+    rows = [r for r in found["rows"] if comparisons(r)]
+    columns = {}
+    for key in [k for k in keys_of(found) if any(k in comparisons(r) for r in rows)]:
+        digits = 5 if fine(rows, key) else 4
+        own = [r["metrics"][key]["auc"] for r in rows]
+        other = [found["beside_auc"][r["name"]][key] for r in rows]
+        for name, values in ((found["dataset"], own), (found["beside"], other)):
+            columns[f"{key}, {name}"] = [spread(v, digits) for v in values]
+    return as_text("AUC, mean ± standard deviation over seeds", rows, columns) if rows else None
+
+
+def told(found: Mapping) -> list[str]:
+    """How the differences were found, and of which rows or tasks there are none."""
+    first, second = found["dataset"], found["beside"]
+    notes = [HOW.format(**found), f"Seeds: {found['seeds'][0]} and {found['seeds'][1]}."]
+    if fewer := [text for r in found["rows"] if (text := fewer_seeds(r, found))]:
+        notes.append(f"Fewer have finished of {'; '.join(fewer)}.")
+    if found["unfinished"]:
+        notes.append(f"Without finished runs in one or both tables: {listed(found['unfinished'])}.")
+    for name, other in ((first, second), (second, first)):
+        if alone := found["without_like"][name]:
+            notes.append(f"In `{name}`'s table, but not in `{other}`'s: {listed(alone)}.")
+    marks = {c for r in found["rows"] for c in r["comparison"].values() if isinstance(c, str)}
+    if NOT_TESTED in marks:
+        notes.append(
+            f"{NOT_TESTED}: `{first}` limits its tests to {' and '.join(found['tested'])}."
+        )
+    if TOO_FEW in marks:
+        notes.append(f"{TOO_FEW}: fewer than 100 examples of a class.")
+    dates = " to ".join(dict.fromkeys((found["cell_dates"][0], found["cell_dates"][-1])))
+    return [*notes, f"`{command(found)}`; runs of {dates}."]
+
+
+def fewer_seeds(row: Mapping, found: Mapping) -> str:
+    """A row's numbers of seeds, where they are not those of the protocols."""
+    counts = [len(row["seeds"]), len(next(iter(found["beside_auc"][row["name"]].values())))]
+    return "" if counts == found["seeds"] else f"`{row['name']}`: {counts[0]} and {counts[1]}"
+
+
+def listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def command(found: Mapping) -> str:
+    """What makes this page again, without the folders."""
+    names = f"{found['dataset']},{found['beside']}"
+    return f"python -m experiments.compare_tables --datasets={names} --table={found['table']}"

@@ -2,15 +2,15 @@
 
 They are pooled by DIN, which comes nearest to the best AUC on a generated log where clicks depend
 on the history alone; KuaiRand's own results had no say. All else is as in configs/kuairand.py, but
-for lower rates in searches: in the usual ranges the best ones of two architectures were at an end.
+for lower rates of the tables in searches: in the usual range the best one was at its end.
 """
 
 from dtn_jax.config import base_config, shipped, variant
 
 
 def sweep(trial):
-    """The usual space (configs/space.py), but rates may be ten times as low."""
-    return shipped.module("configs", "space").sweep(trial, slowest=1e-5)
+    """The usual space (configs/space.py) with tables that may learn ten times as slowly."""
+    return shipped.module("configs", "space").sweep(trial, slowest_table=1e-5)
 
 
 def get_config(argument: str = ""):

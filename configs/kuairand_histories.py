@@ -1,16 +1,10 @@
 """KuaiRand's standard log with histories: each user's last 50 clicks and long views.
 
 They are pooled by DIN, which comes nearest to the best AUC on a generated log where clicks depend
-on the history alone; KuaiRand's own results had no say. All else is as in configs/kuairand.py, but
-for lower rates of the tables in searches: in the usual range the best one was at its end.
+on the history alone; KuaiRand's own results had no say. All else is as in configs/kuairand.py.
 """
 
-from dtn_jax.config import base_config, shipped, variant
-
-
-def sweep(trial):
-    """The usual space (configs/space.py) with tables that may learn ten times as slowly."""
-    return shipped.module("configs", "space").sweep(trial, slowest_table=1e-5)
+from dtn_jax.config import base_config, variant
 
 
 def get_config(argument: str = ""):

@@ -5,17 +5,16 @@ ranges are wide, so that the best value of each option lies inside, whatever the
 architecture: rates from far too low to far too high, and embeddings that start near 0 or far
 apart. Of a rate or an L2 penalty the order of magnitude matters, so they are searched by logarithm.
 The scale of the first embeddings changes nothing below about 0.01, where half of the draws by
-logarithm would lie, so its fourth root is searched. Values are rounded to three digits. A config
-whose tables learn best slowly can lower that end: configs/kuairand_histories.py does.
+logarithm would lie, so its fourth root is searched. Values are rounded to three digits.
 """
 
 NO_L2 = 1e-7  # less changes nothing: it counts as none
 
 
-def sweep(trial, slowest_table: float = 1e-4) -> dict[str, object]:
+def sweep(trial) -> dict[str, object]:
     logarithmic = {
         "optim.learning_rate": (1e-4, 1e-1),
-        "optim.table_learning_rate": (slowest_table, 1.0),
+        "optim.table_learning_rate": (1e-4, 1.0),
         "optim.table_l2": (1e-8, 1e-2),
     }
     linear = {"model.dropout": (0.0, 0.7), "model.embedding_dropout": (0.0, 0.8)}

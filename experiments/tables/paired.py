@@ -59,7 +59,7 @@ def row_by_row(works: Mapping[str, Work], table: str) -> dict:
         "dataset": name,
         "table": table,
         "beside": beside,
-        "rows": rows,
+        "rows": [of_aucs(found) for found in rows],
         "beside_auc": {e: aucs(cells[against[e]]) for e in there},
         "seeds": [work.protocol.seeds, other.protocol.seeds],
         "examples": work.data.rows["test"],
@@ -71,6 +71,14 @@ def row_by_row(works: Mapping[str, Work], table: str) -> dict:
         },
         "cell_dates": sorted({cell["date"] for cell in used}),
         "ours": work.protocol.ours,
+    }
+
+
+def of_aucs(found: Mapping) -> dict:
+    """Of a table's row what is printed here: all else stands in the table itself."""
+    kept = {name: found[name] for name in ("name", "seeds", "comparison")}
+    return kept | {
+        "metrics": {k: {"auc": m["auc"]} for k, m in found["metrics"].items() if "auc" in m}
     }
 
 

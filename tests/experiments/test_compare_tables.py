@@ -42,13 +42,8 @@ def protocols(monkeypatch):
 
 
 @pytest.fixture
-def two(call, untrained, protocols, tmp_path, prepared_dir, monkeypatch):
-    """(arguments) -> the folder of `adult_numbers`, whose rows differ from adult's by GAIN."""
-    monkeypatch.setattr(cells, "compute", gained)
-    call(protocol=FIRST)
-    (tmp_path / "adult").rename(tmp_path / "adult_numbers")
-    monkeypatch.setattr(cells, "compute", invented)
-    call(protocol=SECOND)
+def compare(protocols, tmp_path, prepared_dir):
+    """(arguments) -> the folder of `adult_numbers`, after the command."""
 
     def run(*arguments):
         places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}", "--cache_dir=none"]
@@ -56,6 +51,17 @@ def two(call, untrained, protocols, tmp_path, prepared_dir, monkeypatch):
         return tmp_path / "adult_numbers"
 
     return run
+
+
+@pytest.fixture
+def two(call, untrained, compare, tmp_path, monkeypatch):
+    """`compare` with both tables made; rows of `adult_numbers` differ from adult's by GAIN."""
+    monkeypatch.setattr(cells, "compute", gained)
+    call(protocol=FIRST)
+    (tmp_path / "adult").rename(tmp_path / "adult_numbers")
+    monkeypatch.setattr(cells, "compute", invented)
+    call(protocol=SECOND)
+    return compare
 
 
 def test_rows_are_less_those_of_the_same_names(two, capsys, drawn):
@@ -118,11 +124,11 @@ def test_a_limit_of_the_tests_is_told(two, protocols):
     assert "never_married@all, adult" not in page
 
 
-def test_tables_without_a_row_of_the_same_name(two, protocols):
+def test_tables_without_a_row_of_the_same_name(compare, protocols):
     protocols["adult"] = dataclasses.replace(TINY, entries={"x": TINY.entries["dtn"]}, ours="x")
     told = "adult: the first has dtn, shared_bottom, ple, the second x$"
     with pytest.raises(UserError, match=told):
-        two("--datasets=adult_numbers,adult")
+        compare("--datasets=adult_numbers,adult")
 
 
 @pytest.mark.parametrize(
@@ -136,15 +142,14 @@ def test_tables_without_a_row_of_the_same_name(two, protocols):
         (["--datasets=adult_numbers,adult", "--seeds=0"], "--seeds=0: expected at least 1"),
     ],
 )
-def test_what_it_refuses(two, arguments, told):
+def test_what_it_refuses(compare, arguments, told):
     with pytest.raises(UserError, match=told):
-        two(*arguments)
+        compare(*arguments)
 
 
-def test_without_finished_runs_it_says_so(two, tmp_path):
-    (tmp_path / "adult" / "cells.jsonl.xz").unlink()
+def test_without_finished_runs_it_says_so(compare):
     with pytest.raises(UserError, match="no row of overall has finished runs of both adult_n"):
-        two("--datasets=adult_numbers,adult")
+        compare("--datasets=adult_numbers,adult")
 
 
 def prepared(labels, groups, tasks=("click",)):

@@ -28,7 +28,6 @@ EXAMPLE = (
     "--workdir=runs/paper"
 )
 OF_ONE_TEST = [table for table in TABLES if table != "divergence"]  # whose rows share test rows
-DPI = 140
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         picture.unlink(missing_ok=True)
         if figure:
             with replacing(picture) as temporary:
-                save(figure, temporary, dpi=DPI, bbox_inches="tight")
+                save(figure, temporary, dpi=plots.DPI, bbox_inches="tight")
         page = paired_text.page(found, picture.name if figure else "")
         write_whole(stem.with_suffix(".md"), page)
     for text in paired_text.texts(found):

@@ -70,6 +70,16 @@ def pytest_configure(config):
         delete_oldest(kept, compile_cache.LARGEST)
 
 
+@pytest.fixture(autouse=True)
+def cache_stays():
+    """A test that calls a command with --cache_dir would turn the cache off for all after it."""
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    now = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", before)
+    assert now == before, "the test told JAX another folder for compiled programs"
+
+
 class Precision:
     """A dtype to compute in, and how near to an equation's exact value it must come."""
 

@@ -46,7 +46,7 @@ def compare(protocols, tmp_path, prepared_dir):
     """(arguments) -> the folder of `adult_numbers`, after the command."""
 
     def run(*arguments):
-        places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}", "--cache_dir=none"]
+        places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
         compare_tables.main([*places, *arguments])
         return tmp_path / "adult_numbers"
 

@@ -72,12 +72,12 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def cache_stays():
-    """A test that calls a command with --cache_dir would turn the cache off for all after it."""
-    before = jax.config.jax_compilation_cache_dir
+    """Later tests keep compiled programs too, where a command has told JAX otherwise."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
     yield
-    now = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", before)
-    assert now == before, "the test told JAX another folder for compiled programs"
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 class Precision:

@@ -11,7 +11,6 @@ from command_calls import ROOT, TINY
 
 from experiments import compile_cache, feature_importance, paper_tables, sweep, train
 
-NAMES = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 COUNTED = """
 import sys, jax
 from experiments import train
@@ -25,16 +24,11 @@ print(f"{len(hits)} hits, {len(misses)} misses")
 """
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """What JAX was told; the tests' own settings are back afterwards."""
-    before = {name: getattr(jax.config, name) for name in NAMES}
-    yield lambda: getattr(jax.config, NAMES[0])
-    for name, value in before.items():
-        jax.config.update(name, value)
+def told():
+    return jax.config.jax_compilation_cache_dir
 
 
-def test_a_folder_that_jax_was_told_stays_unless_another_is_given(told, tmp_path):
+def test_a_folder_that_jax_was_told_stays_unless_another_is_given(tmp_path):
     tests_own = told()
     compile_cache.use(None)
     assert told() == tests_own
@@ -44,20 +38,20 @@ def test_a_folder_that_jax_was_told_stays_unless_another_is_given(told, tmp_path
     assert pathlib.Path(told()).is_dir()
 
 
-def test_the_default_is_in_the_users_cache_folder(told, tmp_path, monkeypatch):
+def test_the_default_is_in_the_users_cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    jax.config.update(NAMES[0], None)
+    jax.config.update("jax_compilation_cache_dir", None)
     compile_cache.use(None)
     assert pathlib.Path(told()) == tmp_path / "dtn_jax/compiled" / compile_cache.processor()
 
 
 @pytest.mark.parametrize("given", ["", "none"])
-def test_it_can_be_turned_off(told, given):
+def test_it_can_be_turned_off(given):
     compile_cache.use(given)
     assert told() is None
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(told, tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     compile_cache.use(str(tmp_path / "file/folder"))
     assert told() is None
@@ -67,7 +61,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(told, tmp_path, capsys):
     assert len(said.splitlines()) == 1
 
 
-def test_old_programs_go_before_the_folder_is_too_large(told, tmp_path, monkeypatch):
+def test_old_programs_go_before_the_folder_is_too_large(tmp_path, monkeypatch):
     folder = tmp_path / compile_cache.processor()
     folder.mkdir()
     for i, name in enumerate("abc"):

@@ -109,26 +109,38 @@ def sentences(found: dict) -> str:
 
 
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json, without sentences."""
-    found = paper_results(kind, dataset) | {"sentences": ()}
-    return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
+    """The first table of experiments/results/paper/<dataset>/<kind>.json, with short notes.
+
+    A table without one opponent and one tuning has its own notes, without sentences.
+    """
+    found = paper_results(kind, dataset)
+    whole = markdown_table(texts(found | {"sentences": ()})[0])
+    if kind == DIVERGENCE:
+        return f"{whole}\n{' '.join(footnotes(found | {'sentences': ()}))}\n\n"
+    return f"{whole}\n{brief(found)} All notes: `{PAPER}/{dataset}/{kind}.md`.\n\n"
 
 
 def short_table(kind: str, dataset: str) -> str:
-    """That table's AUCs, FLOPs and seconds, with one sentence."""
+    """That table's AUCs, FLOPs and seconds."""
     found = paper_results(kind, dataset)
     whole = texts(found)[0]
     kept = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
     header, *rows = ([row[i] for i in kept] for row in (whole.header, *whole.rows))
+    text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
+    return f"{markdown_table(text)}\n{brief(found)}\n\n"
+
+
+def brief(found: dict) -> str:
+    """A table's notes, in few sentences."""
     finalists, seeds = found["finalists"]
     cost = found["trials"] + finalists * seeds
-    told = (
-        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
-        f"on validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below or above "
-        f"{opponent(found)} at p < 0.05, corrected over the table."
+    cut = found.get("shortened")
+    shortened = f"Shortened, to try it out: {'; '.join(cut)}. " if cut else ""
+    return (
+        f"{shortened}Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of "
+        f"ours tuned on validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below "
+        f"or above {opponent(found)} at p < 0.05, corrected over the table."
     )
-    text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
-    return f"{markdown_table(text)}\n{told}\n\n"
 
 
 def paper_results(kind: str, dataset: str) -> dict:

@@ -20,6 +20,8 @@ from .content import compare_all, row
 from .entries import TABLES
 from .work import Work
 
+METRICS = ("auc", "gauc")  # that are printed of both tables
+
 
 def row_by_row(works: Mapping[str, Work], table: str) -> dict:
     """The content of a table of differences, as `difference_text` and the pictures read it.
@@ -59,8 +61,9 @@ def row_by_row(works: Mapping[str, Work], table: str) -> dict:
         "dataset": name,
         "table": table,
         "beside": beside,
-        "rows": [of_aucs(found) for found in rows],
-        "beside_auc": {e: aucs(cells[against[e]]) for e in there},
+        "rows": [of_metrics(found) for found in rows],
+        "beside_metrics": {e: metrics(cells[against[e]]) for e in there},
+        "beside_seeds": {e: len(cells[against[e]]) for e in there},
         "seeds": [work.protocol.seeds, other.protocol.seeds],
         "examples": work.data.rows["test"],
         "tested": list(work.protocol.tested),
@@ -74,18 +77,23 @@ def row_by_row(works: Mapping[str, Work], table: str) -> dict:
     }
 
 
-def of_aucs(found: Mapping) -> dict:
+def of_metrics(found: Mapping) -> dict:
     """Of a table's row what is printed here: all else stands in the table itself."""
     kept = {name: found[name] for name in ("name", "seeds", "comparison")}
-    return kept | {
-        "metrics": {k: {"auc": m["auc"]} for k, m in found["metrics"].items() if "auc" in m}
+    return kept | {"metrics": {k: printed(m) for k, m in found["metrics"].items() if "auc" in m}}
+
+
+def printed(found: Mapping) -> dict:
+    return {metric: found[metric] for metric in METRICS if metric in found}
+
+
+def metrics(cells: Sequence[Mapping]) -> dict[str, dict[str, list[float | None]]]:
+    """By task@space and metric, a value a seed."""
+    first, *_ = results = [cell["results"]["test"] for cell in cells]
+    return {
+        key: {metric: [r[key].get(metric) for r in results] for metric in printed(first[key])}
+        for key in first
     }
-
-
-def aucs(cells: Sequence[Mapping]) -> dict[str, list[float | None]]:
-    """By task@space, a value a seed."""
-    keys = cells[0]["results"]["test"]
-    return {key: [c["results"]["test"][key].get("auc") for c in cells] for key in keys}
 
 
 def check_same_rows(works: Mapping[str, Work]) -> None:

@@ -10,6 +10,7 @@ from .content import NOT_TESTED, TOO_FEW, comparisons
 from .differences import difference_text
 from .markdown import markdown_table
 from .numbers import fine, spread
+from .paired import METRICS
 from .printed import Text, as_text, keys_of
 
 HOW = (
@@ -31,21 +32,25 @@ def page(found: Mapping, picture: str) -> str:
 
 
 def texts(found: Mapping) -> list[Text]:
-    """The differences, and the AUCs of both; nothing where nothing is compared."""
-    return [text for text in (difference_text(found), auc_text(found)) if text]
+    """The differences, and the metrics of both; nothing where nothing is compared."""
+    metrics = [metric_text(found, metric) for metric in METRICS]
+    return [text for text in (difference_text(found), *metrics) if text]
 
 
-def auc_text(found: Mapping) -> Text | None:
-    """Both tables' AUCs of the tasks that are compared."""
+def metric_text(found: Mapping, metric: str) -> Text | None:
+    """Both tables' values of a metric, for the tasks that are compared."""
     rows = [r for r in found["rows"] if comparisons(r)]
     columns = {}
     for key in [k for k in keys_of(found) if any(k in comparisons(r) for r in rows)]:
+        own = [r["metrics"][key].get(metric) for r in rows]
+        other = [found["beside_metrics"][r["name"]][key].get(metric) for r in rows]
+        if any(values is None or None in values for values in (*own, *other)):
+            continue
         digits = 5 if fine(rows, key) else 4
-        own = [r["metrics"][key]["auc"] for r in rows]
-        other = [found["beside_auc"][r["name"]][key] for r in rows]
         for name, values in ((found["dataset"], own), (found["beside"], other)):
             columns[f"{key}, {name}"] = [spread(v, digits) for v in values]
-    return as_text("AUC, mean ± standard deviation over seeds", rows, columns) if rows else None
+    title = f"{metric.upper()}, mean ± standard deviation over seeds"
+    return as_text(title, rows, columns) if columns else None
 
 
 def told(found: Mapping) -> list[str]:
@@ -72,7 +77,7 @@ def told(found: Mapping) -> list[str]:
 
 def fewer_seeds(row: Mapping, found: Mapping) -> str:
     """A row's numbers of seeds, where they are not those of the protocols."""
-    counts = [len(row["seeds"]), len(next(iter(found["beside_auc"][row["name"]].values())))]
+    counts = [len(row["seeds"]), found["beside_seeds"][row["name"]]]
     return "" if counts == found["seeds"] else f"`{row['name']}`: {counts[0]} and {counts[1]}"
 
 

@@ -28,8 +28,16 @@ def gained(config, data, run):
     gain = GAIN.get(config.model.architecture, 0.0)
     for key, found in cell["results"]["test"].items():
         auc = found["auc"] + gain
-        cell["results"]["test"][key] = found | {"auc": auc}
+        cell["results"]["test"][key] = found | {"auc": auc, "gauc": 0.6 + gain}
         cell["draws"][key] = draws.packed(auc + np.linspace(-0.1, 0.1, 20), auc)
+    return cell
+
+
+def grouped(config, data, run):
+    """The invented cell, with a GAUC of income alone."""
+    cell = invented(config, data, run)
+    test = cell["results"]["test"]
+    test["income@all"] = test["income@all"] | {"gauc": 0.6}
     return cell
 
 
@@ -59,7 +67,7 @@ def two(call, untrained, compare, tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "compute", gained)
     call(protocol=FIRST)
     (tmp_path / "adult").rename(tmp_path / "adult_numbers")
-    monkeypatch.setattr(cells, "compute", invented)
+    monkeypatch.setattr(cells, "compute", grouped)
     call(protocol=SECOND)
     return compare
 
@@ -72,12 +80,15 @@ def test_rows_are_less_those_of_the_same_names(two, capsys, drawn):
         for key in ("income@all", "never_married@all"):
             one = row["comparison"][key]
             assert one["difference"] == pytest.approx(GAIN[row["name"]], abs=1e-6)
-            assert found["beside_auc"][row["name"]][key] == [0.801, 0.802]
+            assert found["beside_metrics"][row["name"]][key]["auc"] == [0.801, 0.802]
     assert [row["name"] for row in found["rows"]] == ["dtn", "shared_bottom"]
     page = (folder / "overall_less_adult.md").read_text()
     assert page.startswith("# adult_numbers beside adult: overall\n")
     assert "| income@all, adult_numbers | income@all, adult |" in page
     assert "| `dtn` | 0.8115 ± 0.0007 | 0.8015 ± 0.0007 |" in page
+    gauc = page.partition("## GAUC, mean ± standard deviation over seeds\n")[2]
+    assert gauc.startswith("\n|  | income@all, adult_numbers | income@all, adult |\n")
+    assert "| `dtn` | 0.6100 ± 0.0000 | 0.6000 ± 0.0000 |" in gauc
     for text in (page, printed):
         assert "AUC less that of the same row of adult: difference × 1000" in text
         assert "+10.00 [" in text

@@ -133,14 +133,14 @@ def short_table(kind: str, dataset: str) -> str:
 def brief(found: dict) -> str:
     """A table's notes, in few sentences."""
     finalists, seeds = found["finalists"]
-    cost = found["trials"] + finalists * seeds
-    cut = found.get("shortened")
-    shortened = f"Shortened, to try it out: {'; '.join(cut)}. " if cut else ""
-    return (
-        f"{shortened}Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of "
-        f"ours tuned on validation at the cost of {cost} runs. Bold: our highest mean; ↓ ↑: below "
-        f"or above {opponent(found)} at p < 0.05, corrected over the table."
+    cost = found["trials"] + (finalists * seeds if finalists > 1 else 0)
+    told = (
+        f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
+        f"on validation at the cost of {cost} runs. Bold: our highest mean"
     )
+    if cut := found.get("shortened"):  # such a table has no arrows
+        return f"Shortened, to try it out: {'; '.join(cut)}. {told}."
+    return f"{told}; ↓ ↑: below or above {opponent(found)} at p < 0.05, corrected over the table."
 
 
 def paper_results(kind: str, dataset: str) -> dict:

@@ -114,6 +114,20 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
 
 
+def test_notes_are_short_and_a_shortened_table_has_no_arrows():
+    whole, quick = (
+        results_table.table(f"overall_{name}").strip().splitlines()[-1]
+        for name in ("census_income", "ali_ccp_twin")
+    )
+    assert (
+        "5 seeds not used for tuning, each of ours tuned on validation at the cost of 18" in whole
+    )
+    assert "↓ ↑: below or above dtn at p < 0.05" in whole
+    assert quick.startswith("Shortened, to try it out: train.max_steps=100 ")
+    assert "tuned on validation at the cost of 2 runs." in quick
+    assert "↓" not in quick
+
+
 def test_intervals_follow_the_sentences_of_a_table(readme, tmp_path):
     path = tmp_path / "results" / "paper" / "divergence" / "divergence.json"
     path.parent.mkdir(parents=True)

@@ -117,7 +117,9 @@ def paper_table(kind: str, dataset: str) -> str:
     whole = markdown_table(texts(found | {"sentences": ()})[0])
     if kind == DIVERGENCE:
         return f"{whole}\n{' '.join(footnotes(found | {'sentences': ()}))}\n\n"
-    return f"{whole}\n{brief(found)} All notes: `{PAPER}/{dataset}/{kind}.md`.\n\n"
+    return (
+        f"{whole}\n{brief(found)} All notes: `experiments/results/{PAPER}/{dataset}/{kind}.md`.\n\n"
+    )
 
 
 def short_table(kind: str, dataset: str) -> str:
@@ -140,7 +142,11 @@ def brief(found: dict) -> str:
     )
     if cut := found.get("shortened"):  # such a table has no arrows
         return f"Shortened, to try it out: {'; '.join(cut)}. {told}."
-    return f"{told}; ↓ ↑: below or above {opponent(found)} at p < 0.05, corrected over the table."
+    tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
+    return (
+        f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "
+        "table."
+    )
 
 
 def paper_results(kind: str, dataset: str) -> dict:

@@ -109,17 +109,16 @@ def sentences(found: dict) -> str:
 
 
 def paper_table(kind: str, dataset: str) -> str:
-    """The first table of experiments/results/paper/<dataset>/<kind>.json, with short notes.
+    """The first table of experiments/results/paper/<dataset>/<kind>.json, without sentences.
 
-    A table without one opponent and one tuning has its own notes, without sentences.
+    Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
     """
-    found = paper_results(kind, dataset)
-    whole = markdown_table(texts(found | {"sentences": ()})[0])
+    found = paper_results(kind, dataset) | {"sentences": ()}
+    whole = markdown_table(texts(found)[0])
     if kind == DIVERGENCE:
-        return f"{whole}\n{' '.join(footnotes(found | {'sentences': ()}))}\n\n"
-    return (
-        f"{whole}\n{brief(found)} All notes: `experiments/results/{PAPER}/{dataset}/{kind}.md`.\n\n"
-    )
+        return f"{whole}\n{' '.join(footnotes(found))}\n\n"
+    place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
+    return f"{whole}\n{brief(found)} All notes: `{place}`.\n\n"
 
 
 def short_table(kind: str, dataset: str) -> str:
@@ -133,7 +132,7 @@ def short_table(kind: str, dataset: str) -> str:
 
 
 def brief(found: dict) -> str:
-    """A table's notes, in few sentences."""
+    """What a reader of the table must know, in two sentences."""
     finalists, seeds = found["finalists"]
     cost = found["trials"] + (finalists * seeds if finalists > 1 else 0)
     told = (

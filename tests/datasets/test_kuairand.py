@@ -67,6 +67,31 @@ def test_rare_videos_share_the_unknown_id(tmp_path):
     np.testing.assert_array_equal(unknown, ~frame[:400]["video_id"].is_in(often).to_numpy())
 
 
+def test_durations_may_stay_numbers(tmp_path):
+    frames = {"log_standard.csv": log()}
+    kept = prepare(frames, tmp_path, options="min_count=1,numbers=standardise")
+    assert kept.folder == tmp_path / "data" / "kuairand" / "min_count1_standardised" / "1.0.0"
+    duration, first = log()["duration_ms"].to_numpy()[:400], kept.layout.blocks(400)[0]
+    expected = (duration[:first] - duration.mean()) / duration.std()
+    stored = kept.source("train")[0]["numeric"][:first, 0]
+    np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-6)
+    logs = prepare(frames, tmp_path, options="min_count=1,numbers=log")
+    assert logs.folder == tmp_path / "data" / "kuairand" / "min_count1_logarithms" / "1.0.0"
+    expected = np.log1p(duration)
+    stored = logs.source("train")[0]["numeric"][:first, 0]
+    np.testing.assert_allclose(
+        stored, (expected[:first] - expected.mean()) / expected.std(), rtol=1e-4, atol=1e-5
+    )
+    usual = prepare(frames, tmp_path, options="min_count=1")
+    assert [f.standardised for f in (usual.schema.fields[4], kept.schema.fields[4])] == [
+        False,
+        True,
+    ]
+    np.testing.assert_array_equal(
+        rows(usual, "test")["ids"][:, :4], rows(kept, "test")["ids"][:, :4]
+    )
+
+
 @pytest.mark.parametrize("count", [0, -2])
 def test_a_min_count_that_cannot_be(count, tmp_path):
     with pytest.raises(UserError, match=f"min_count={count}: expected a whole number at least 1"):

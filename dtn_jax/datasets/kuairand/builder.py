@@ -28,7 +28,8 @@ from dtn_jax.datasets.kuairand.files import (
 )
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
-from dtn_jax.datasets.preparation.encoders import Encoder, Identity, QuantileBuckets, Vocabulary
+from dtn_jax.datasets.preparation.encoders import Encoder, Identity, Vocabulary
+from dtn_jax.datasets.preparation.kept_numbers import NUMBERS, numeric_encoder, variant
 from dtn_jax.errors import UserError
 from dtn_jax.options import Option
 from dtn_jax.schema import Task
@@ -46,9 +47,10 @@ class KuaiRand(BlockBuilder):
 
     name = "kuairand"  # TFDS would make it kuai_rand
     OPTIONS: ClassVar = {
-        "min_count": Option(2, "times that train must show a user or a video", least=1)
+        "min_count": Option(2, "times that train must show a user or a video", least=1),
+        "numbers": NUMBERS,
     }
-    FIELD_OPTIONS: ClassVar = ("min_count",)
+    FIELD_OPTIONS: ClassVar = ("min_count", "numbers")
     group = "user_id"
     day = "day"
 
@@ -56,8 +58,12 @@ class KuaiRand(BlockBuilder):
         self.odd: dict[str, int] = {}  # long views without a click, by split
         super().__init__(**kwargs)
 
+    def variant(self):
+        found = f"min_count{self.own.min_count}"
+        return found if self.own.numbers == "buckets" else f"{found}_{variant(self.own.numbers)}"
+
     def encoders(self):
-        every = every_encoder(self.own.min_count)
+        every = every_encoder(**vars(self.own))
         return {name: e for name, e in every.items() if name not in self.absent}
 
     def tasks(self):
@@ -65,7 +71,7 @@ class KuaiRand(BlockBuilder):
 
     def recipe(self):
         # Which columns are missing is a fact of the raw files, which may be gone.
-        return self.recipe_of(every_encoder(self.own.min_count), every_task())
+        return self.recipe_of(every_encoder(**vars(self.own)), every_task())
 
     def layout(self):
         return Layout(lanes=32, block_rows=128)
@@ -174,7 +180,7 @@ class KuaiRand(BlockBuilder):
             yield frame
 
 
-def every_encoder(min_count: int) -> dict[str, Encoder]:
+def every_encoder(min_count: int, numbers: str) -> dict[str, Encoder]:
     """The encoders of a log that has all columns."""
     vocabulary = Vocabulary(min_count=min_count)
     return {
@@ -182,7 +188,7 @@ def every_encoder(min_count: int) -> dict[str, Encoder]:
         "video": vocabulary,
         "hour": Identity(24),
         "weekday": Identity(7),
-        "duration": QuantileBuckets(buckets=32),
+        "duration": numeric_encoder(numbers),
     }
 
 

@@ -135,6 +135,10 @@ def brief(found: dict) -> str:
     """What a reader of the table must know, in two sentences."""
     finalists, seeds = found["finalists"]
     cost = found["trials"] + (finalists * seeds if finalists > 1 else 0)
+    tried = [
+        t["transfer"]["examples"] / t["run"] for t in found["tuning"].values() if "transfer" in t
+    ]
+    cost += round(max(tried, default=0))
     told = (
         f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
         f"on validation at the cost of {cost} runs. Bold: our highest mean"

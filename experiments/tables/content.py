@@ -83,8 +83,8 @@ def content(
 
 
 def beside(references: Mapping[str, dict], table: str, protocol: Protocol) -> dict[str, dict]:
-    """The references that stand in a table."""
-    if table != "overall":
+    """The references that stand in a table: none where the rows are of several sets of data."""
+    if table == "divergence":
         return {}
     return {n: r for n, r in references.items() if n == OPTIMAL or not protocol.cut}
 

@@ -95,10 +95,12 @@ def transferred(found: Mapping) -> str:
         return ""
     cost = max(t["transfer"]["examples"] / t["run"] for t in kept.values())
     whose = {name: one["transfer"]["from"] for name, one in kept.items()}
+    given = next(iter(kept.values()))["transfer"].get("given", ())
+    more = "".join(f", and those given from {name}" for name in given)
     taken = [f"{name} from {other}" for name, other in whose.items() if other != name]
     return (
-        f"; then each tried the best settings of all others as well, for {cost:.1f} runs more "
-        f"(settings taken from others: {', '.join(taken) or 'none'})"
+        f"; then each tried the best settings of all others as well{more}, for {cost:.1f} runs "
+        f"more (settings taken from others: {', '.join(taken) or 'none'})"
     )
 
 

@@ -20,7 +20,7 @@ from .content import compare_all, row
 from .entries import TABLES
 from .work import Work
 
-METRICS = ("auc", "gauc")  # that are printed of both tables
+PRINTED = ("auc", "gauc", "logloss", "predicted_observed")  # of both tables
 
 
 def row_by_row(works: Mapping[str, Work], table: str) -> dict:
@@ -84,7 +84,7 @@ def of_metrics(found: Mapping) -> dict:
 
 
 def printed(found: Mapping) -> dict:
-    return {metric: found[metric] for metric in METRICS if metric in found}
+    return {metric: found[metric] for metric in PRINTED if metric in found}
 
 
 def metrics(cells: Sequence[Mapping]) -> dict[str, dict[str, list[float | None]]]:

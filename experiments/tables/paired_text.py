@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dtn_jax.metrics import METRICS
 from dtn_jax.report.markdown import prose
 
 from .content import NOT_TESTED, TOO_FEW, comparisons
 from .differences import difference_text
 from .markdown import markdown_table
 from .numbers import fine, spread
-from .paired import METRICS
+from .paired import PRINTED
 from .printed import Text, as_text, keys_of
 
 HOW = (
@@ -33,23 +34,25 @@ def page(found: Mapping, picture: str) -> str:
 
 def texts(found: Mapping) -> list[Text]:
     """The differences, and the metrics of both; nothing where nothing is compared."""
-    metrics = [metric_text(found, metric) for metric in METRICS]
+    metrics = [metric_text(found, metric) for metric in PRINTED]
     return [text for text in (difference_text(found), *metrics) if text]
 
 
 def metric_text(found: Mapping, metric: str) -> Text | None:
-    """Both tables' values of a metric, for the tasks that are compared."""
+    """Both tables' values of a metric, for tasks that are compared; None where no row has it."""
     rows = [r for r in found["rows"] if comparisons(r)]
     columns = {}
     for key in [k for k in keys_of(found) if any(k in comparisons(r) for r in rows)]:
-        own = [r["metrics"][key].get(metric) for r in rows]
-        other = [found["beside_metrics"][r["name"]][key].get(metric) for r in rows]
-        if any(values is None or None in values for values in (*own, *other)):
+        own = [r["metrics"][key].get(metric, ()) for r in rows]
+        other = [found["beside_metrics"][r["name"]][key].get(metric, ()) for r in rows]
+        known = [[v for v in values if v is not None] for values in (*own, *other)]
+        if not any(known):
             continue
-        digits = 5 if fine(rows, key) else 4
-        for name, values in ((found["dataset"], own), (found["beside"], other)):
-            columns[f"{key}, {name}"] = [spread(v, digits) for v in values]
-    title = f"{metric.upper()}, mean ± standard deviation over seeds"
+        digits = 5 if fine(rows, key, metric) else 4
+        cells = [spread(v, digits) if v else "not defined" for v in known]
+        columns[f"{key}, {found['dataset']}"] = cells[: len(rows)]
+        columns[f"{key}, {found['beside']}"] = cells[len(rows) :]
+    title = f"{METRICS[metric].title}, mean ± standard deviation over seeds"
     return as_text(title, rows, columns) if columns else None
 
 

@@ -75,6 +75,8 @@ class Protocol:
       finalist_seeds: how many times each.
       transfer: whether every entry, once all are tuned, tries the settings of all others too
         (transfer.py); it needs finalists.
+      given: {where they were found: settings} that every entry tries in the transfer as well;
+        whether they lie at an edge of the search space is not told.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
         to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.
@@ -97,6 +99,7 @@ class Protocol:
     finalists: int = 3
     finalist_seeds: int = 3
     transfer: bool = False
+    given: Mapping[str, Settings] = dataclasses.field(default_factory=dict)
     again: tuple[str, ...] = ()
     seeds: int = 5
     tested: tuple[str, ...] = ()

@@ -108,6 +108,12 @@ def check(protocol: Protocol) -> None:
             "transfer: entries try each other's settings where they are tuned, with at least 2 "
             "finalists, and none of them again"
         )
+    if protocol.given and not protocol.transfer:
+        raise UserError("given: settings from elsewhere are tried in the transfer: transfer=True")
+    for name in protocol.given:
+        if name in protocol.entries:
+            raise UserError(f"given: {name!r} is an entry; name where the settings were found")
+        checked_config(configured(protocol, protocol.given[name]))
     for name, own in protocol.entries.items():
         if "/" in name or not name:
             raise UserError(f"entry {name!r}: its name is part of file names, and can have no '/'")

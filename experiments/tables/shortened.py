@@ -82,6 +82,7 @@ def quick(protocol: Protocol) -> Protocol:
         trials=min(protocol.trials, trials),
         finalists=1,
         transfer=False,
+        given={},
         again=(),
         seeds=min(protocol.seeds, seeds),
     )

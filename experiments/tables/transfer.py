@@ -6,8 +6,9 @@ winners of all other entries, by halving at the validations where a search ends 
 trained up to the first, the best third of them up to the third, and the best few to the end, with
 the seeds of the entry's own finalists. One of the few is the setting that ended best of all in its
 own entry's search, whatever its first validations: strong regularisation starts slowly and may end
-best. Of all finalists the best mean wins. Each entry tries the settings of all others, at the same
-cost but where two have the same.
+best. A protocol may give further settings, found elsewhere: these are trained to the end, too. Of
+all finalists the best mean wins. Each entry tries the settings of all others, at the same cost but
+where two have the same.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def transfer(
     """An entry's tuning as it was, or with the settings of another entry.
 
     Args:
-      protocol: says with how many seeds.
+      protocol: says with how many seeds, and what else is given.
       name: of the entry.
       tunings: {entry: its tuning}, of all entries.
       config: what the entry's trials started from.
@@ -81,14 +82,15 @@ def transfer(
         ranked = sorted(ended_well, key=lambda n: sign * values[n], reverse=True)
         left = ranked[: math.ceil(len(left) / THIRD)]
     finalists = [one | {"from": name} for one in own["finalists"]]
-    for other in [*dict.fromkeys([*ended_best, *ranked])][:FEW]:
+    elsewhere = {n: {"settings": s, "at_edge": []} for n, s in protocol.given.items()}
+    for other in [*[*dict.fromkeys([*ended_best, *ranked])][:FEW], *elsewhere]:
         seeds = range(FIRST_SEED, FIRST_SEED + protocol.finalist_seeds)
-        settings = tunings[other]["settings"]
+        tried = elsewhere.get(other) or tunings[other]
+        settings, edges = tried["settings"], tried["at_edge"]
         screen.say((name, "bold"), f": settings of {other}, to the end")
         found = [value(seeded(config, settings, seed), 0) for seed in seeds]
         steps += len(found) * times.total_steps
         if None not in found:
-            edges = tunings[other]["at_edge"]
             finalists.append(
                 {"settings": settings, "values": found, "at_edge": edges, "from": other}
             )
@@ -100,7 +102,8 @@ def transfer(
         "settings": best["settings"],
         "at_edge": best["at_edge"],
         "finalists": finalists,
-        "transfer": {"from": best["from"], "examples": steps * config.data.batch_size},
+        "transfer": {"from": best["from"], "examples": steps * config.data.batch_size}
+        | ({"given": [*elsewhere]} if elsewhere else {}),
         **cells.origin(config, data),
     }
 
@@ -114,7 +117,8 @@ def runs(protocol: Protocol) -> int:
     for rung in RUNGS:
         cost += left * rung / VALIDATIONS
         ranked, left = left, math.ceil(left / THIRD)
-    return math.ceil(cost + min(others, ranked + 1, FEW) * protocol.finalist_seeds)
+    to_the_end = min(others, ranked + 1, FEW) + len(protocol.given)
+    return math.ceil(cost + to_the_end * protocol.finalist_seeds)
 
 
 def recorded(folder: pathlib.Path, objective: str) -> Callable[[ConfigDict, int], float | None]:

@@ -115,7 +115,8 @@ class Tunings:
         """Where an entry's tuning is kept after the transfer of these searches' settings."""
         path, config = self.search_file(name)
         # FEW stands for the rule of the transfer: what was found by another rule is not taken
-        own = cells.digest(FEW, {n: found["settings"] for n, found in others.items()})
+        tried = {n: found["settings"] for n, found in others.items()} | self.protocol.given
+        own = cells.digest(FEW, tried)
         return path.with_name(f"{path.stem}-transfer-{own}.json"), config
 
     # What is done.

@@ -19,6 +19,7 @@ MORE = {
 }
 FIRST = dataclasses.replace(MORE["ple"], common=TINY.common | {"train.max_steps": 5})
 SECOND = MORE["mmoe"]
+NAMES = ("adult_numbers", "adult")
 GAIN = {"dtn": 0.01, "shared_bottom": -0.02}
 
 
@@ -87,8 +88,12 @@ def test_rows_are_less_those_of_the_same_names(two, capsys, drawn):
     assert "| income@all, adult_numbers | income@all, adult |" in page
     assert "| `dtn` | 0.8115 ± 0.0007 | 0.8015 ± 0.0007 |" in page
     gauc = page.partition("## GAUC, mean ± standard deviation over seeds\n")[2]
-    assert gauc.startswith("\n|  | income@all, adult_numbers | income@all, adult |\n")
-    assert "| `dtn` | 0.6100 ± 0.0000 | 0.6000 ± 0.0000 |" in gauc
+    columns = [f"{task}@all, {name}" for task in ("income", "never_married") for name in NAMES]
+    assert gauc.startswith(f"\n|  | {' | '.join(columns)} |\n")
+    both = "0.61000 ± 0.00000 | 0.60000 ± 0.00000"
+    assert f"| `dtn` | {both} | 0.61000 ± 0.00000 | not defined |" in gauc
+    losses = page.partition("## log loss, mean ± standard deviation over seeds\n")[2]
+    assert losses.startswith(f"\n|  | {' | '.join(columns)} |\n")
     for text in (page, printed):
         assert "AUC less that of the same row of adult: difference × 1000" in text
         assert "+10.00 [" in text

@@ -105,3 +105,12 @@ def test_regressions_are_shown_and_not_tested():
     titles = {t.title: t for t in table_text.texts(made | {"command": ""})}
     assert titles["RMSE"].rows[0] == ("`dtn`", "**2.0000**")
     assert "time@all" not in made["rows"][1]["comparison"]
+
+
+def test_models_from_outside_stand_in_every_table_of_one_set_of_data():
+    for table in ("overall", "ablation", "interactions", "matched", "sensitivity"):
+        made = found({"dtn": 0.80}, table=table)
+        last = table_text.texts(made)[0].rows[-1]
+        assert last[:4] == ("trees (trees 1.0)", "", "0.7000", "0.6000")
+        assert any("trees: grown, not trained" in note for note in table_notes.footnotes(made))
+    assert found({"dtn": 0.80}, table="divergence")["references"] == {}

@@ -18,6 +18,7 @@ from experiments.tables.protocol_files import check
 pytest_plugins = ["table_fixtures"]
 
 PROTOCOL = dataclasses.replace(TINY, finalists=2, finalist_seeds=2, transfer=True)
+GIVEN = dataclasses.replace(PROTOCOL, given={"elsewhere": {"optim.learning_rate": "0.6"}})
 NO_DATA = object.__new__(Prepared)  # nothing is read of it
 RATE = "optim.learning_rate"
 TIMES = Timetable(90, 30, eval_every=10, checkpoint_every=90, log_every=10)
@@ -58,13 +59,13 @@ def config():
     return made
 
 
-def transferred(tmp_path, config, value=0.8, objective="mean", best="b"):
+def transferred(tmp_path, config, value=0.8, objective="mean", best="b", protocol=PROTOCOL):
     lower = value - 0.1 if objective == "mean" else value + 0.1
     tunings = {
         name: tuning(rate, value if name in ("own", best) else lower, objective)
         for name, rate in RATES.items()
     }
-    return transfer.transfer(PROTOCOL, "own", tunings, config, NO_DATA, tmp_path)
+    return transfer.transfer(protocol, "own", tunings, config, NO_DATA, tmp_path)
 
 
 def test_the_best_settings_of_others_win_if_they_are_better(trained, config, tmp_path):
@@ -85,6 +86,16 @@ def test_what_ended_best_is_tried_to_the_end_even_if_it_starts_slowly(trained, c
     assert (found["transfer"]["from"], found["value"]) == ("c", 0.9)
     end = [(rate, seed) for rate, seed, rung in done if rung == 0]
     assert end == [(r, s) for r in (0.4, 0.2, 0.3) for s in (101, 102)]
+
+
+def test_settings_found_elsewhere_are_tried_to_the_end(trained, config, tmp_path):
+    done = trained({0.2: 0.7, 0.3: 0.75, 0.4: 0.72, 0.5: 0.71, 0.6: 0.9})
+    found = transferred(tmp_path, config, protocol=GIVEN)
+    assert (found["settings"], found["value"], found["at_edge"]) == ({RATE: "0.6"}, 0.9, [])
+    count = 100 * (4 * 10 + 2 * 30 + (2 + 1) * 2 * 90)
+    assert found["transfer"] == {"from": "elsewhere", "examples": count, "given": ["elsewhere"]}
+    assert [(seed, rung) for rate, seed, rung in done if rate == 0.6] == [(101, 0), (102, 0)]
+    assert transfer.runs(GIVEN) == transfer.runs(PROTOCOL) + 2
 
 
 def test_a_setting_that_failed_is_not_tried_again(trained, config, tmp_path):
@@ -178,6 +189,16 @@ def test_a_protocol_without_finalists_has_no_transfer():
             check(dataclasses.replace(PROTOCOL, **wrong))
 
 
+def test_settings_from_elsewhere_need_a_transfer_and_a_name_of_their_own():
+    check(GIVEN)
+    with pytest.raises(UserError, match="tried in the transfer: transfer=True"):
+        check(dataclasses.replace(GIVEN, transfer=False))
+    with pytest.raises(UserError, match="given: 'dtn' is an entry; name where"):
+        check(dataclasses.replace(GIVEN, given={"dtn": {}}))
+    with pytest.raises(UserError, match=r"optim\.learning_rat"):
+        check(dataclasses.replace(GIVEN, given={"elsewhere": {"optim.learning_rat": "0.1"}}))
+
+
 def test_the_note_says_who_took_whose_settings():
     one = {"run": 100, "transfer": {"from": "dtn", "examples": 650}}
     found = {"tuning": {"dtn": one, "mmoe": one, "ple": {}}}
@@ -186,6 +207,11 @@ def test_the_note_says_who_took_whose_settings():
         "(settings taken from others: mmoe from dtn)"
     )
     assert notes.transferred({"tuning": {"dtn": {}}}) == ""
+    one["transfer"] |= {"from": "elsewhere", "given": ["elsewhere"]}
+    assert notes.transferred({"tuning": {"dtn": one}}) == (
+        "; then each tried the best settings of all others as well, and those given from "
+        "elsewhere, for 6.5 runs more (settings taken from others: dtn from elsewhere)"
+    )
 
 
 def test_all_entries_are_searched_though_one_is_asked_for(call, untrained, monkeypatch):
@@ -201,9 +227,10 @@ def test_all_entries_are_searched_though_one_is_asked_for(call, untrained, monke
     assert tried == [("dtn", {"dtn", "shared_bottom"})]
     call(protocol=PROTOCOL)
     assert [name for name, _ in tried] == ["dtn", "shared_bottom"]
-    monkeypatch.setattr(tunings, "FEW", 2)  # another rule: its transfer is another
+    call("--entries=dtn", protocol=GIVEN)  # other settings to try: its transfer is another
+    monkeypatch.setattr(tunings, "FEW", 2)  # and so it is by another rule
     call("--entries=dtn", protocol=PROTOCOL)
-    assert [name for name, _ in tried] == ["dtn", "shared_bottom", "dtn"]
+    assert [name for name, _ in tried] == ["dtn", "shared_bottom", "dtn", "dtn"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ PROTOCOL = Protocol(
     entries={"dtn": entry("dtn", "masknet+dcnv2+mlp")} | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,
+    again=("dtn", "single_task"),  # the rival with the highest validation AUC
     seeds=5,
     width="model.mlp.hidden",
     sensitivity={

@@ -7,7 +7,17 @@ PROTOCOL = Protocol(
     entries={"dtn": entry("dtn", "gdcn+masknet+mlp")} | FUNNEL_RIVALS,
     trials=6,
     finalist_seeds=2,
-    again=("dtn", "esmm"),  # the rival with the highest validation AUC
+    transfer=True,
+    given={  # the setting that eleven of the twelve entries of `divergence` ended with
+        "divergence": {
+            "model.dropout": "0.319",
+            "model.embedding_dropout": "0.0689",
+            "optim.learning_rate": "0.00984",
+            "optim.table_init": "0.275",
+            "optim.table_l2": "0.00101",
+            "optim.table_learning_rate": "0.00658",
+        }
+    },
     width="model.mlp.hidden",
     sensitivity={
         "model.embedding_dim": (4, 8, 16),

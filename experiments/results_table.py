@@ -24,7 +24,7 @@ from .tables.differences import opponent
 from .tables.entries import TABLES
 from .tables.gap_text import gains
 from .tables.markdown import markdown_table
-from .tables.notes import footnotes
+from .tables.notes import footnotes, transfer_cost
 from .tables.text import texts
 
 EXAMPLE = "python -m experiments.results_table"
@@ -135,10 +135,7 @@ def brief(found: dict) -> str:
     """What a reader of the table must know, in two sentences."""
     finalists, seeds = found["finalists"]
     cost = found["trials"] + (finalists * seeds if finalists > 1 else 0)
-    tried = [
-        t["transfer"]["examples"] / t["run"] for t in found["tuning"].values() if "transfer" in t
-    ]
-    cost += round(max(tried, default=0))
+    cost += round(transfer_cost(found))
     told = (
         f"Test AUC, mean ± sd of {found['seeds']} seeds not used for tuning, each of ours tuned "
         f"on validation at the cost of {cost} runs. Bold: our highest mean"

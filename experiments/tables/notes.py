@@ -93,15 +93,21 @@ def transferred(found: Mapping) -> str:
     kept = {n: t for n, t in found["tuning"].items() if "transfer" in t}
     if not kept:
         return ""
-    cost = max(t["transfer"]["examples"] / t["run"] for t in kept.values())
     whose = {name: one["transfer"]["from"] for name, one in kept.items()}
     given = next(iter(kept.values()))["transfer"].get("given", ())
     more = "".join(f", and those given from {name}" for name in given)
     taken = [f"{name} from {other}" for name, other in whose.items() if other != name]
     return (
-        f"; then each tried the best settings of all others as well{more}, for {cost:.1f} runs "
-        f"more (settings taken from others: {', '.join(taken) or 'none'})"
+        f"; then each tried the best settings of all others as well{more}, for "
+        f"{transfer_cost(found):.1f} runs more (settings taken from others: "
+        f"{', '.join(taken) or 'none'})"
     )
+
+
+def transfer_cost(found: Mapping) -> float:
+    """What trying settings of others cost an entry, at most, in runs; 0 without a transfer."""
+    kept = [t for t in found["tuning"].values() if "transfer" in t]
+    return max((t["transfer"]["examples"] / t["run"] for t in kept), default=0.0)
 
 
 def family(found: Mapping) -> str:

@@ -82,7 +82,6 @@ def quick(protocol: Protocol) -> Protocol:
         trials=min(protocol.trials, trials),
         finalists=1,
         transfer=False,
-        given={},
         again=(),
         seeds=min(protocol.seeds, seeds),
     )

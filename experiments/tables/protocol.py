@@ -76,7 +76,7 @@ class Protocol:
       transfer: whether every entry, once all are tuned, tries the settings of all others too
         (transfer.py); it needs finalists.
       given: {where they were found: settings} that every entry tries in the transfer as well;
-        whether they lie at an edge of the search space is not told.
+        tables do not report whether these lie at an edge of the search space.
       again: entries that are tuned twice, independently; their second rows show what tuning adds
         to the spread.
       seeds: how many final runs an entry has, seeds 1, 2, …; trials use seed 0.

@@ -25,7 +25,8 @@ from .tables.entries import TABLES
 from .tables.gap_text import gains
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes, transfer_cost
-from .tables.text import texts
+from .tables.numbers import ALIKE, marks
+from .tables.text import main_text, texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -37,7 +38,7 @@ COMPILED, BEFORE = (
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
     pathlib.Path("docs") / f"{page}.md"
-    for page in ("data", "performance", "results", "scoring", "serving")
+    for page in ("data", "performance", "results", "scoring", "serving", "tuning")
 )
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
@@ -114,9 +115,9 @@ def paper_table(kind: str, dataset: str) -> str:
     Its notes are short, except for `divergence`, whose tuning and tests are of another kind.
     """
     found = paper_results(kind, dataset) | {"sentences": ()}
-    whole = markdown_table(texts(found)[0])
     if kind == DIVERGENCE:
-        return f"{whole}\n{' '.join(footnotes(found))}\n\n"
+        return f"{markdown_table(texts(found)[0])}\n{' '.join(footnotes(found))}\n\n"
+    whole = markdown_table(main_text(found, marks))
     place = f"experiments/results/{PAPER}/{dataset}/{kind}.md"
     return f"{whole}\n{brief(found)} All notes: `{place}`.\n\n"
 
@@ -124,7 +125,7 @@ def paper_table(kind: str, dataset: str) -> str:
 def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs, FLOPs and seconds."""
     found = paper_results(kind, dataset)
-    whole = texts(found)[0]
+    whole = main_text(found, marks)
     kept = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
     header, *rows = ([row[i] for i in kept] for row in (whole.header, *whole.rows))
     text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
@@ -145,7 +146,7 @@ def brief(found: dict) -> str:
     tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     return (
         f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "
-        "table."
+        f"table; {ALIKE}: nearer to it than twice the seeds' sd."
     )
 
 

@@ -44,7 +44,8 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
     count, alone = len(own), dict.fromkeys(kind for kind in (*KINDS, *own) if kind != "mlp")
     is_dtn = model.architecture == "dtn"
     variants: dict[str, Settings] = {}
-    if is_dtn and any(task.upstream for task in schema.tasks):  # else there is nothing to leave out
+    has_tsn = is_dtn and any(task.upstream for task in schema.tasks)  # else it scales nothing
+    if has_tsn:
         variants["without TSN"] = {"model.dtn.tsn": False}
     if is_dtn:
         variants["without task-specific groups"] = {"model.dtn.task_groups": False}
@@ -58,6 +59,8 @@ def ablation(protocol: Protocol, schema: Schema, size: SizeOf) -> list[Entry]:
         variants["fusion of the released code"] = {"model.fusion": "released"}
         variants["embeddings of each task's own"] = {"model.dtn.own_embeddings": True}
         variants["no gradient to others' groups"] = {"model.dtn.others_gradient": "none"}
+    if has_tsn:
+        variants["gradient to TSN's probabilities"] = {"model.dtn.others_gradient": "all"}
     variants |= {
         "batch normalisation": {"model.normalisation": "batch"},
         "layer normalisation": {"model.normalisation": "layer"},

@@ -56,6 +56,8 @@ def signs(found: Mapping) -> str:
         )
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     tuning = ", which was done once"
+    if transfer_cost(found):
+        tuning = ", nor that rows could take settings from elsewhere"
     if any(row["name"].endswith(AGAIN) for row in found["rows"]):
         tuning = f": rows `{AGAIN.strip(', ')}` show what it adds"
     return (

@@ -38,6 +38,12 @@ def mark(row: Mapping, key: str) -> str:
     return " ↑" if found["difference"] > 0 else " ↓"
 
 
+def marks(row: Mapping, key: str) -> str:
+    """That mark, and ≈ where the difference is smaller than twice the seeds' deviation."""
+    found = comparisons(row).get(key)
+    return mark(row, key) + (f" {ALIKE}" if found and within(found) else "")
+
+
 def difference(found: Mapping | str | None) -> str:
     if not isinstance(found, Mapping):
         return found or ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
 
@@ -60,7 +60,7 @@ def printed(metric: str) -> bool:
     return metric in PRINTED or known.asked or "binary" not in known.kinds
 
 
-def main_text(found: Mapping) -> Text:
+def main_text(found: Mapping, mark: Callable[[Mapping, str], str] = mark) -> Text:
     """AUC with its marks, size, and what others published."""
     rows = shown(found)
     keys = [k for k in keys_of(found) if has(rows, k, "auc")]

@@ -114,6 +114,21 @@ def test_the_short_table_has_the_cells_of_the_long_one():
     assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]
 
 
+def test_small_differences_are_marked():
+    kept = results_table.paper_results("overall", "adult")
+    lines = results_table.table("overall_adult").splitlines()
+    cells = {line.split("`")[1]: line.split(" | ")[2:4] for line in lines if line[:3] == "| `"}
+    found = [
+        ("≈" in cell, abs(row["comparison"][key]["difference"]) < row["comparison"][key]["two_sd"])
+        for row in kept["rows"]
+        if row["comparison"]
+        for cell, key in zip(cells[row["name"]], ("income@all", "never_married@all"), strict=True)
+    ]
+    assert all(marked == small for marked, small in found)
+    assert {marked for marked, _ in found} == {True, False}
+    assert "≈: nearer to it than twice the seeds' sd." in lines[-2]
+
+
 def test_notes_are_short_and_a_shortened_table_has_no_arrows():
     whole, quick, transferred = (
         results_table.table(f"overall_{name}").strip().splitlines()[-1]

@@ -20,6 +20,10 @@ def test_the_note_tells_whether_tuning_was_done_once(table):
     assert "do not cover tuning: rows `tuned again` show what it adds" in " ".join(footnotes(table))
     table["rows"][2]["name"] = "ple"
     assert "do not cover tuning, which was done once" in " ".join(footnotes(table))
+    table["tuning"]["dtn"] |= {"run": 10, "examples": 60, "trials": 8}
+    table["tuning"]["dtn"]["transfer"] = {"from": "mmoe", "examples": 20}
+    told = "do not cover tuning, nor that rows could take settings from elsewhere"
+    assert told in " ".join(footnotes(table))
 
 
 def test_the_second_tuning_has_the_firsts_marker_hollow(table):

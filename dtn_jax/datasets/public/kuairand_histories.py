@@ -9,9 +9,11 @@ histories alone.
 from __future__ import annotations
 
 import pathlib
+from typing import ClassVar
 
 from dtn_jax.datasets.kuairand.files import raw_logs
 from dtn_jax.datasets.public.public_logs import PublicLogs
+from dtn_jax.options import Option
 
 LATER = "_4_22_to_5_08_"  # in the names of published files of which `kuairand` skips all rows
 
@@ -24,6 +26,20 @@ class KuaiRandHistories(PublicLogs):
     """
 
     name = "kuairand_histories"
+    OPTIONS: ClassVar[dict[str, Option]] = {
+        "numbers": Option(
+            "buckets",
+            "how the duration is kept: in quantile buckets, or standardised for model.numbers",
+            choices=("buckets", "standardise"),
+        )
+    }
+    FIELD_OPTIONS = ("numbers",)
+
+    def schema_name(self) -> str:
+        return self.name if self.own.numbers == "buckets" else f"{self.name}_{self.own.numbers}"
+
+    def variant(self) -> str:
+        return "" if self.own.numbers == "buckets" else self.own.numbers
 
     def raw_files(self) -> dict[str, pathlib.Path]:
         """The raw files of the days that are read, by name.

@@ -38,6 +38,10 @@ class PublicLogs(SchemaSet):
         """The schema file's name, without `.yaml`."""
         return self.name
 
+    def variant(self) -> str:
+        """What the prepared set's folder says of the options."""
+        return "_".join(f"{name}{value}" for name, value in vars(self.own).items())
+
     def raw_names(self) -> tuple[str, ...]:
         """The raw files, by their path below `<manual_dir>/<name>`, and in the archive."""
         raise NotImplementedError
@@ -55,8 +59,7 @@ class PublicLogs(SchemaSet):
         self.own = SimpleNamespace(**values)
         self.spec = schema_file.load(SCHEMAS / f"{self.schema_name()}.yaml")
         self.meaning = schema_file.fingerprint(self.spec)
-        variant = "_".join(f"{name}{value}" for name, value in values.items())
-        self.home = self.root / self.name / variant
+        self.home = self.root / self.name / self.variant()
         self.data_dir = str(self.home / finish_set.VERSION)
 
     def download_and_prepare(self) -> None:

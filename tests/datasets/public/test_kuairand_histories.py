@@ -13,8 +13,10 @@ from public_sets import column, groups, labels, load, same_values
 from dtn_jax.config import flatten, load_config
 from dtn_jax.datasets.kuairand.files import SOURCES
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.public import public_logs
 from dtn_jax.errors import UserError
-from experiments.tables import paired
+from dtn_jax.input.reader import SplitReader
+from experiments.tables import paired, references
 from experiments.tables.protocol import configured
 from experiments.tables.protocol_files import load as load_protocol
 from experiments.tables.protocol_files import shipped
@@ -76,6 +78,29 @@ def test_a_history_lists_what_is_strictly_earlier(both, field, label):
         # As many slots as the longest of train needs.
         np.testing.assert_array_equal(ids[ids >= 0], video[before][-lists.shape[1] :])
     assert (lists >= 0).any()
+
+
+def test_the_duration_can_be_kept_as_a_number(both):
+    folder, _, made, _ = both
+    own = load(folder, "kuairand_histories", "numbers=standardise")
+    options = "min_count=1,numbers=standardise"
+    plain = catalog.load("kuairand", options, str(folder / "data"), str(folder / "raw"))
+    assert own.rows == made.rows
+    assert [f.kind for f in own.schema.number_fields()] == ["numeric"]
+    assert not made.schema.number_fields()
+    for split in SPLITS:
+        found = [SplitReader(data, split).everything().numeric for data in (own, plain)]
+        np.testing.assert_allclose(*found, rtol=1e-6)
+        np.testing.assert_array_equal(labels(own, split), labels(made, split))
+    assert references.rows_of(own) == references.rows_of(made)
+
+
+def test_the_two_schema_files_differ_in_the_encoder_alone():
+    first, second = (
+        (public_logs.SCHEMAS / f"kuairand_histories{end}.yaml").read_text().partition("\n")[2]
+        for end in ("", "_standardise")
+    )
+    assert second == first.replace("kind: numeric}", "kind: numeric, encoder: standardise}")
 
 
 def test_the_config_is_that_without_histories_but_for_these():

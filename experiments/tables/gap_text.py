@@ -7,12 +7,13 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.significance import holm
 
 from .content import comparisons
 from .differences import DUEL, SMALL, T_TEST, duel
 from .draws import own_spaces
 from .gaps import MEAN
-from .numbers import difference, interval, mark, seconds, short, spread, thousandths
+from .numbers import difference, interval, mark, p_value, seconds, short, spread, thousandths
 from .printed import Text, with_ours
 from .seeds import strongest, within
 
@@ -25,8 +26,8 @@ BEST = (
     "best."
 )
 SURE = (
-    "A sentence says `ahead` or `behind` only where p < 0.05, too, after Holm's correction over "
-    "the levels."
+    "A sentence says `ahead` or `behind` where the interval excludes 0 and p < 0.05; p has Holm's "
+    "correction over the levels, the interval has not."
 )
 Row = Mapping
 Cell = Callable[[Row], str]
@@ -96,12 +97,16 @@ def gains(found: Mapping) -> Text | None:
         return None
     lines = []
     for against, own in found["gains"].items():
-        cells = (f"{thousandths(gain | {'difference': gain['value']})} {interval(gain)}"
-                 for gain in own)  # fmt: skip
+        sure = holm({gain["at"]: gain["p"] for gain in own})
+        cells = (
+            f"{thousandths(gain | {'difference': gain['value']})} {interval(gain)}, "
+            f"p {p_value(sure[gain['at']])}"
+            for gain in own
+        )
         lines.append((against, *cells))
     levels = (f"{gain['at']} ({gain['truth']:.2f})" for gain in own)
     title = with_ours("{ours} less each", found)
-    title += f": AUC × {FACTOR}, {MEAN}, 95 % interval, by {found['rows'][0]['group']}"
+    title += f": AUC × {FACTOR}, {MEAN}, 95 % interval, p, by {found['rows'][0]['group']}"
     several = any(gain["rival"] for own in found["gains"].values() for gain in own)
     note = f"{BEST} {SURE}" if several else SURE
     return Text(f"{title} (true divergence)", ("", *levels), tuple(lines), caption="", note=note)

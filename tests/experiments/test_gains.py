@@ -5,6 +5,7 @@ import copy
 import pytest
 from levels_of_a_dial import SHARED, found
 
+from dtn_jax.metrics.significance import holm
 from experiments.tables import gap_text
 from experiments.tables.markdown import markdown
 from experiments.tables.text import texts
@@ -27,7 +28,10 @@ def test_the_gains_stand_beside_the_sentences(made):
     own, published, _ = gains.rows
     assert gains.header == ("", "0 (0.00)", "0.5 (0.40)", "1 (0.80)")
     assert own[0] == f"`{SHARED}`"
-    assert own[1].endswith("0.00 [−0.02, +0.02]")
+    assert own[1].endswith("0.00 [−0.02, +0.02], p = 1.000")
+    ps = {gain["at"]: gain["p"] for gain in list(made["gains"].values())[1]}
+    shown = [float(cell.split()[-1]) for cell in published[1:]]
+    assert shown == [pytest.approx(p, abs=5e-4) for p in holm(ps).values()]
     assert own[3].startswith("+4.00 [+3.9")
     assert published[3].startswith("+4.00 [+")  # over PLE, the best there
     assert "widened for their number" in gains.note

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from dtn_jax.errors import UserError, choose
 
-from . import command
+from . import command, reproduced
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
@@ -47,6 +47,7 @@ SUMMED = "peers"  # the suite that the summary shows whole
 KEPT_PAGES = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
+REPRODUCED = "reproduced"  # the shipped configs beside their tables
 SPEED = "speed"  # training speed beside other frameworks
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -66,9 +67,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
-    estimate_PROTOCOL, proxy_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET,
-    those of its table `divergence`.
+    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`,
+    `reproduced`, rows_SUITE, estimate_PROTOCOL, proxy_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET
+    or sentences_DATASET, those of its table `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -81,6 +82,8 @@ def table(name: str) -> str:
         return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
     if name == SPEED:
         return speed_table()
+    if name == REPRODUCED:
+        return reproduced.table(json.loads((RESULTS / PAPER / reproduced.FILE).read_text()))
     kind, _, dataset = name.partition("_")
     if kind == ROWS:
         return rows_table(dataset)

@@ -148,6 +148,7 @@ def test_intervals_follow_the_sentences_of_a_table(readme, tmp_path):
     path = tmp_path / "results" / "paper" / "divergence" / "divergence.json"
     path.parent.mkdir(parents=True)
     gain = {"at": "0", "truth": 0.3, "value": 0.002, "low": 0.001, "high": 0.003, "rival": ""}
+    gain["p"] = 0.02
     found = {
         "sentences": ["From 0.5 on it pays.", "It is unclear."],
         "gains": {"`mmoe`": [gain]},
@@ -158,7 +159,7 @@ def test_intervals_follow_the_sentences_of_a_table(readme, tmp_path):
     assert lines[:2] == ["From 0.5 on it pays.", "It is unclear."]
     assert lines[2].startswith("dtn less each: AUC × 1000, mean of tasks, 95 % interval")
     assert "Holm's correction" in lines[-1]
-    assert lines[-2] == "| `mmoe` | +2.00 [+1.00, +3.00] |"
+    assert lines[-2] == "| `mmoe` | +2.00 [+1.00, +3.00], p = 0.020 |"
 
 
 def test_the_speed_table_has_the_fastest_variant(readme, tmp_path):

@@ -20,21 +20,21 @@ from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
 from .tables import estimate, proxy
+from .tables.content import comparisons
 from .tables.differences import opponent
 from .tables.entries import TABLES
 from .tables.gap_text import gains
 from .tables.markdown import markdown_table
 from .tables.notes import footnotes, transfer_cost
 from .tables.numbers import ALIKE, marks
+from .tables.printed import keys_of
 from .tables.text import main_text, texts
 
 EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
-COMPILED, BEFORE = (
-    "compiled",
-    "_before",
-)  # a suite with a table, and the end of an older file's name
+COMPILED = "compiled"  # a suite with a table
+BEFORE = "_before"  # the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
     pathlib.Path("docs") / f"{page}.md"
@@ -149,8 +149,15 @@ def brief(found: dict) -> str:
     tasks = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     return (
         f"{told}; ↓ ↑: below or above {opponent(found)}{tasks} at p < 0.05, corrected over the "
-        f"table; {ALIKE}: nearer to it than twice the seeds' sd."
+        f"table; {ALIKE}: nearer to it than twice the seeds' sd.{untested(found)}"
     )
+
+
+def untested(found: dict) -> str:
+    """Which columns have no marks because nothing was tested there."""
+    tested = {key for row in found["rows"] for key in comparisons(row)}
+    keys = [key for key in keys_of(found) if key not in tested]
+    return f" Not tested: {', '.join(keys)}." if keys else ""
 
 
 def paper_results(kind: str, dataset: str) -> dict:
@@ -221,9 +228,8 @@ def performance_table(every: bool) -> str:
             if goal.met and not every and path.stem != SUMMED:
                 continue
             sign = "≥" if goal.at_least else "≤"
-            met = "" if goal.met else "missed"
-            cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}", met)
-            lines.append(f"| {' | '.join(cells)} |")
+            cells = (path.stem, goal.name, f"{goal.got:.3g}", f"{sign} {goal.wanted:.3g}")
+            lines.append(f"| {' | '.join(cells)} | {'' if goal.met else 'missed'} |")
         versions = found["versions"]
         conditions.append(
             f"{path.stem}: {found['machine']}, jax {versions['jax']}, {found['date']}, "

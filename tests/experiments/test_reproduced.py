@@ -24,36 +24,42 @@ def tables(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_run_stands_beside_its_row(tables, prepared_dir, capsys):
-    short = [
-        "--config.train.max_steps=3",
-        "--config.model.experts=mlp",
-        f"--config.data.data_dir={prepared_dir}",
-    ]
-    reproduced.main(["--datasets=adult", f"--workdir={tables / 'runs'}", *short])
-    kept = json.loads((tables / reproduced.FILE).read_text())
-    test = json.loads((tables / "runs" / "adult" / "results.json").read_text())["test"]
-    assert kept == {"adult": {key: found["auc"] for key, found in test.items()}}
+def test_a_run_stands_beside_its_row(tables, prepared_dir, capsys, monkeypatch):
+    monkeypatch.setattr(reproduced, "SPEC", "configs/{}.py:dtn,quick,train.max_steps=3")
+    runs = f"--workdir={tables / 'runs'}"
+    reproduced.main(["--datasets=adult", runs, f"--data_dir={prepared_dir}"])
+    kept = json.loads((tables / reproduced.FILE).read_text())["adult"]
+    found = json.loads((tables / "runs" / "adult" / "results.json").read_text())
+    test = found["test"]
+    assert kept["test"] == {key: own["auc"] for key, own in test.items()}
+    assert kept["seed"] == found["seed"] == reproduced.SEED
     away = f"{(test['income@all']['auc'] - 0.91) / 0.01:+.1f}".replace("-", "−")
     assert f"| {test['income@all']['auc']:.4f} | {away} |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("auc", "away", "near"), [(0.929, "+1.9", 1), (0.889, "−2.1", 0)])
 def test_how_far_a_run_is_from_its_row(auc, away, near, tables):
-    told = reproduced.table({"adult": {"income@all": auc, "never_married@all": 0.5}})
+    test = {"income@all": auc, "never_married@all": 0.5}
+    told = reproduced.table({"adult": {"test": test}})
     assert f"| adult | income@all | 0.9100 ± 0.0100 | {auc:.4f} | {away} |" in told
     assert "never_married" not in told
-    assert f"{near} of 1 lie within 2 sd. If seeds vary normally, 77% do" in told
+    assert f"{near} of 1 lie within 2 sd. If seeds vary normally, 77% are expected to" in told
 
 
-def test_what_is_kept_is_of_the_shipped_configs():
+def test_what_is_kept_is_of_todays_configs():
     kept = json.loads((RESULTS / PAPER / reproduced.FILE).read_text())
-    assert list(kept) == list(reproduced.NAMES)
+    today = {name: reproduced.digest(reproduced.SPEC.format(name)) for name in reproduced.NAMES}
+    assert {name: run["options"] for name, run in kept.items()} == today
+
+
+def test_the_digest_tells_settings_apart():
+    first, second = (reproduced.digest(f"configs/adult.py:{a}") for a in ("dtn", "mmoe"))
+    assert first != second == reproduced.digest("configs/adult.py:mmoe,train.log_every=7")
 
 
 def test_a_set_without_a_table_is_refused_before_any_training(tables):
     with pytest.raises(UserError, match="no table of data set 'synthetic'"):
-        reproduced.main(["--datasets=synthetic", f"--workdir={tables / 'runs'}"])
+        reproduced.main(["--datasets=adult,synthetic", f"--workdir={tables / 'runs'}"])
     assert not (tables / "runs").exists()
     with pytest.raises(UserError, match="no workdir"):
         reproduced.main(["--datasets=adult"])

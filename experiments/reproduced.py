@@ -9,7 +9,6 @@ them. Finished runs are not trained again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import pathlib
@@ -23,6 +22,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
 from . import command, train
+from .tables import kept
+from .tables.cells import digest
 from .tables.numbers import FINE, spread
 from .tables.protocol import OURS
 
@@ -51,34 +52,33 @@ def main(arguments: Sequence[str]) -> None:
     folders = [f"--config.data.data_dir={known.data_dir}"] if known.data_dir else []
     folders += [f"--config.data.manual_dir={known.manual_dir}"] if known.manual_dir else []
     path = PAPER / FILE
-    kept = json.loads(path.read_text()) if path.exists() else {}
+    found = kept.read_json(path) or {}
     for name in names:
         place, spec = pathlib.Path(known.workdir) / name, SPEC.format(name)
         given = [f"--config={spec}", f"--config.seed={SEED}", f"--workdir={place}"]
         train.main([*given, *folders])
         test = json.loads((place / "results.json").read_text())["test"]
-        aucs = {key: found["auc"] for key, found in test.items()}
-        kept[name] = {"options": digest(spec), "seed": SEED, "test": aucs}
-        path.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-    screen.say(table(kept))
+        aucs = {key: own["auc"] for key, own in test.items()}
+        found[name] = {"options": options(spec), "seed": SEED, "test": aucs}
+        kept.keep(path, dict(sorted(found.items())))
+    screen.say(table(found))
 
 
-def digest(spec: str) -> str:
-    """SHA-256 of the options of a config that its numbers depend on."""
-    options = {key: str(value) for key, value in identity(load_config(spec)).items()}
-    return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+def options(spec: str) -> str:
+    """A hash of the options of a config that its numbers depend on."""
+    return digest(identity(load_config(spec)))
 
 
-def table(kept: Mapping[str, Mapping]) -> str:
+def table(found: Mapping[str, Mapping]) -> str:
     """The runs beside the tables' rows, as Markdown.
 
     Args:
-      kept: {data set: {"test": {task@space: test AUC}}}.
+      found: {data set: {"test": {task@space: test AUC}}}.
     """
     lines = ["| data set | task | the table's row | this run | sd from it |"]
     lines.append("| --- | --- | ---: | ---: | ---: |")
     distances = []
-    for name, run in kept.items():
+    for name, run in found.items():
         for key, values in enough(row_of(name)):
             deviation = statistics.stdev(values)
             distances.append((run["test"][key] - statistics.mean(values)) / deviation)
@@ -111,9 +111,9 @@ def row_of(name: str) -> Mapping:
 
 def enough(row: Mapping) -> Iterator[tuple[str, list[float]]]:
     """(task@space, AUC by seed) where test has enough examples of both classes."""
-    for key, found in row["metrics"].items():
+    for key, own in row["metrics"].items():
         if key not in row["few"]:
-            yield key, found["auc"]
+            yield key, own["auc"]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from . import command, reproduced
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
-from .tables import estimate, proxy
+from .tables import estimate, kept, proxy
 from .tables.content import comparisons
 from .tables.differences import opponent
 from .tables.entries import TABLES
@@ -83,7 +83,7 @@ def table(name: str) -> str:
     if name == SPEED:
         return speed_table()
     if name == REPRODUCED:
-        return reproduced.table(json.loads((RESULTS / PAPER / reproduced.FILE).read_text()))
+        return reproduced.table(kept.read_json(RESULTS / PAPER / reproduced.FILE) or {})
     kind, _, dataset = name.partition("_")
     if kind == ROWS:
         return rows_table(dataset)
@@ -129,8 +129,8 @@ def short_table(kind: str, dataset: str) -> str:
     """That table's AUCs, FLOPs and seconds."""
     found = paper_results(kind, dataset)
     whole = main_text(found, marks)
-    kept = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
-    header, *rows = ([row[i] for i in kept] for row in (whole.header, *whole.rows))
+    shown = [i for i, name in enumerate(whole.header) if re.match(r"$|AUC |FLOPs|train s", name)]
+    header, *rows = ([row[i] for i in shown] for row in (whole.header, *whole.rows))
     text = dataclasses.replace(whole, header=tuple(header), rows=tuple(map(tuple, rows)))
     return f"{markdown_table(text)}\n{brief(found)}\n\n"
 

@@ -7,6 +7,7 @@ import pytest
 from dtn_jax.errors import UserError
 from experiments import reproduced
 from experiments.results_table import PAPER, RESULTS
+from experiments.tables.kept import read_json
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_run_stands_beside_its_row(tables, prepared_dir, capsys, monkeypatch):
     monkeypatch.setattr(reproduced, "SPEC", "configs/{}.py:dtn,quick,train.max_steps=3")
     runs = f"--workdir={tables / 'runs'}"
     reproduced.main(["--datasets=adult", runs, f"--data_dir={prepared_dir}"])
-    kept = json.loads((tables / reproduced.FILE).read_text())["adult"]
+    kept = read_json(tables / reproduced.FILE)["adult"]
     found = json.loads((tables / "runs" / "adult" / "results.json").read_text())
     test = found["test"]
     assert kept["test"] == {key: own["auc"] for key, own in test.items()}
@@ -47,14 +48,14 @@ def test_how_far_a_run_is_from_its_row(auc, away, near, tables):
 
 
 def test_what_is_kept_is_of_todays_configs():
-    kept = json.loads((RESULTS / PAPER / reproduced.FILE).read_text())
-    today = {name: reproduced.digest(reproduced.SPEC.format(name)) for name in reproduced.NAMES}
+    kept = read_json(RESULTS / PAPER / reproduced.FILE)
+    today = {name: reproduced.options(reproduced.SPEC.format(name)) for name in reproduced.NAMES}
     assert {name: run["options"] for name, run in kept.items()} == today
 
 
 def test_the_digest_tells_settings_apart():
-    first, second = (reproduced.digest(f"configs/adult.py:{a}") for a in ("dtn", "mmoe"))
-    assert first != second == reproduced.digest("configs/adult.py:mmoe,train.log_every=7")
+    first, second = (reproduced.options(f"configs/adult.py:{a}") for a in ("dtn", "mmoe"))
+    assert first != second == reproduced.options("configs/adult.py:mmoe,train.log_every=7")
 
 
 def test_a_set_without_a_table_is_refused_before_any_training(tables):

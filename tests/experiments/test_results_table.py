@@ -126,7 +126,9 @@ def test_small_differences_are_marked():
     ]
     assert all(marked == small for marked, small in found)
     assert {marked for marked, _ in found} == {True, False}
-    assert "≈: nearer to it than twice the seeds' sd." in lines[-2]
+    assert "≈: nearer to it than twice the seeds' sd. All notes" in lines[-2]
+    told = results_table.table("overall_synthetic")
+    assert "sd. Not tested: cart@click, order@cart, order@click. All notes" in told
 
 
 def test_notes_are_short_and_a_shortened_table_has_no_arrows():

@@ -34,6 +34,7 @@ from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
 from dtn_jax.train import make_watch, pause, start, training_data
 from dtn_jax.workdir import Workdir
+from dtn_jax.workdir.faults import Unusable
 
 
 def train_replicas(
@@ -55,10 +56,15 @@ def train_replicas(
             "of one run"
         )
     settings = parse_replicas(config)
+    root = pathlib.Path(workdir).expanduser()
+    if (root / "config.json").exists():
+        raise Unusable(
+            f"workdir {root} holds a single run; name another folder for replicas, such as "
+            f"{root}_seeds"
+        )
     first = build_run(replica_config(config, settings[0]))
     first.check_model()
     check_fits(first, len(settings))
-    root = pathlib.Path(workdir)
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
             Member(replica_config(config, given), root / f"replica_{i}", stack)

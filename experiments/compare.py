@@ -36,10 +36,17 @@ def main(arguments: Sequence[str]) -> None:
     names = [", ".join(run.name for run in side) for side in (a, b)]
     grouped = any(run.group is not None for run in (*a, *b))
     same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
-    lines = [*same, *pages.verdict(found)]
+    single = {}
+    if len(a) == len(b) == 1:
+        kinds = (
+            "the trained state" if side[0].config is not None else "the file" for side in (a, b)
+        )
+        single = dict(zip("AB", kinds))
+    lines = [*same, *pages.verdict(found, single)]
     runs = any(one.config is not None for one in (*a, *b))
     more = pages.notes(grouped, (len(a), len(b)), runs)
-    screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}"), pages.WIDE)
+    best = "ahead" if single else "best"
+    screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}", best), pages.WIDE)
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
     if known.out:
         folder = pathlib.Path(known.out).expanduser().absolute()

@@ -100,7 +100,7 @@ SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a
 # Packages that a module can do without.
 GUARDED = {"datasets.shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
 
-LONGEST = 250  # lines of a file, tests too
+LONGEST = 600  # lines of a file, tests too
 
 
 def source(path):

@@ -129,6 +129,13 @@ def test_a_replica_that_diverges_is_named(prepared_dir, tmp_path):
         train_replicas(c, tmp_path)
 
 
+def test_replicas_take_no_folder_of_a_single_run(prepared_dir, tmp_path):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match=r"holds a single run; name another folder .*_seeds"):
+        train_replicas(small(prepared_dir, replicas="2"), tmp_path)
+    assert not list(tmp_path.glob("replica_*"))
+
+
 def test_train_refuses_replicas(prepared_dir, tmp_path):
     with pytest.raises(UserError, match="train_replicas"):
         train(small(prepared_dir, replicas="2"), tmp_path / "run")

@@ -62,6 +62,17 @@ def test_a_run_s_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
     assert [path.name for path in found.runs_in(tmp_path)] == ["replica_2", "replica_10"]
 
 
+def test_a_folder_of_replicas_takes_no_single_run(tmp_path):
+    claim(tmp_path / "run/replica_0")
+    with pytest.raises(workdir.Unusable, match=r"holds 1 replicas: give --config\.replicas"):
+        claim(tmp_path / "run")
+    (tmp_path / "run/config.json").touch()
+    with pytest.raises(
+        workdir.Unusable, match=r"a single run and 1 replicas; name .*replica_0, or"
+    ):
+        found.runs_in(tmp_path / "run")
+
+
 def test_an_edited_number_of_the_results_is_told(tmp_path):
     folder = claim(tmp_path / "run")
     folder.finish(RESULTS)

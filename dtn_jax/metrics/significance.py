@@ -137,7 +137,7 @@ def compare(
     defined = np.flatnonzero(np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0))
     draw = rng.choice(defined, size=repeats)
     differences = (ours.mean(axis=0) - theirs.mean(axis=0))[draw]
-    differences += _drawn_seeds(our_aucs, their_aucs, repeats, rng)
+    differences += drawn_seeds(our_aucs, their_aucs, repeats, rng)
     low, high = np.clip(np.quantile(differences, [0.025, 0.975]), -most, most)
     tail = min((differences <= 0).mean(), (differences >= 0).mean())
     least = 2 / (len(defined) + 1)
@@ -146,34 +146,49 @@ def compare(
     return Comparison(difference, float(low), float(high), float(p), least)
 
 
-def _drawn_seeds(
-    our_aucs: Float[np.ndarray, " S"],
-    their_aucs: Float[np.ndarray, " Q"],
+def drawn_seeds(
+    ours: Float[np.ndarray, " S"],
+    theirs: Float[np.ndarray, " Q"],
     repeats: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " N"]:
-    """How far the difference of means moves when the seeds are drawn again: see the module."""
-    both = (our_aucs, their_aucs)
-    if min(map(len, both)) < 2:
+    """How far the difference of means moves when the seeds are drawn again: see the module.
+
+    A side of one run says nothing of its scatter, and has that of the other side; where both are of
+    one run, nothing moves.
+
+    Args:
+      ours, theirs: a metric of each seed's run, on the test examples as they are.
+      repeats: how many draws.
+      rng: of the draws.
+    """
+    both = (ours, theirs)
+    sizes = np.array([len(values) for values in both])
+    if sizes.max() < 2:
         return np.zeros(repeats)
-    sizes = np.array([len(aucs) for aucs in both])
-    deviations = np.array([aucs.std(ddof=1) for aucs in both])
+    several = sizes > 1
+    deviations = np.array([v.std(ddof=1) if many else 0.0 for v, many in zip(both, several)])
     if not deviations.any():
         return np.zeros(repeats)
+    deviations[~several] = deviations.max()
     units = np.concatenate(
         [
-            (aucs - aucs.mean()) / deviation * np.sqrt(size / (size - 1))
-            for aucs, deviation, size in zip(both, deviations, sizes)
-            if deviation
+            (values - values.mean()) / deviation * np.sqrt(size / (size - 1))
+            for values, deviation, size in zip(both, deviations, sizes)
+            if size > 1 and deviation
         ]
     )
-    ours, theirs = (
+    first, second = (
         deviation * rng.choice(units, size=(repeats, size)).mean(axis=1)
         for deviation, size in zip(deviations, sizes)
     )
     of_means = deviations**2 / sizes
-    freedom = of_means.sum() ** 2 / (of_means**2 / (sizes - 1)).sum()  # Welch and Satterthwaite's
-    return (ours - theirs) * np.sqrt(freedom / rng.chisquare(freedom, size=repeats))
+    if several.all():
+        # Welch and Satterthwaite's
+        freedom = of_means.sum() ** 2 / (of_means**2 / (sizes - 1)).sum()
+    else:
+        freedom = sizes.max() - 1
+    return (first - second) * np.sqrt(freedom / rng.chisquare(freedom, size=repeats))
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:

@@ -146,6 +146,11 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
         check_owner(path / "config.json", config, fingerprint)
+    elif replicas := found.replicas_in(path):
+        raise Unusable(
+            f"workdir {path} holds {len(replicas)} replicas: give --config.replicas to resume or "
+            "to add to them, or name another folder for a single run"
+        )
     elif path.exists() and not half_claimed({p.name for p in path.iterdir()}):
         raise Unusable(
             f"workdir {path} is not empty and holds no run (no config.json); "

@@ -18,13 +18,26 @@ PARTS = {"validation": dict, "best_steps": dict, "steps": int, "architecture": s
 PARTS |= {"dataset": str, "parameters": int, "flops_per_example": int}
 
 
-def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The run's own folder, or those of its replicas, replica_0, replica_1 and so on."""
-    found = [path.parent for path in folder.glob("replica_*/config.json")]
-    replicas = [path for path in found if re.fullmatch(r"replica_\d+", path.name)]
-    if (folder / "config.json").exists() or not replicas:
-        return [folder]
+def replicas_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders of the replicas in a folder: replica_0, replica_1 and so on."""
+    every = [path.parent for path in folder.glob("replica_*/config.json")]
+    replicas = [path for path in every if re.fullmatch(r"replica_\d+", path.name)]
     return sorted(replicas, key=lambda path: int(path.name.partition("_")[2]))
+
+
+def runs_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The run's own folder, or those of its replicas.
+
+    Raises:
+      Unusable: the folder holds both, so that which of them is meant is not known.
+    """
+    replicas = replicas_in(folder)
+    if (folder / "config.json").exists() and replicas:
+        raise Unusable(
+            f"{folder} holds a single run and {len(replicas)} replicas; name the replicas, "
+            f"{','.join(map(str, replicas))}, or move them to a folder of their own"
+        )
+    return replicas or [folder]
 
 
 def write(folder: pathlib.Path, results: dict) -> None:

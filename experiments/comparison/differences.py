@@ -12,9 +12,10 @@ import polars as pl
 
 from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
-from dtn_jax.metrics.paired import Drawn, Draws, drawn
-from dtn_jax.metrics.significance import DRAWS, FEW, compare, holm
+from dtn_jax.metrics.paired import EVEN, FEWEST, compare, signs
+from dtn_jax.metrics.significance import DRAWS, FEW, holm
 
 from .scored_rows import ScoredRows
 
@@ -29,11 +30,13 @@ class Difference:
       key: task@space.
       metric: a key of METRICS.
       a, b: the metric of each run of a side.
-      difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined.
-      p: two-sided, of no difference; NaN where too few rows of a class say nothing of it.
+      difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined,
+        or, of the interval, too few rows or groups for one.
+      p: two-sided, of no difference; NaN where there are too few rows or groups.
       p_holm: after Holm's correction over all tasks and spaces of the metric.
       least: the lowest p that the draws can tell.
       rows, positives: in the space.
+      few: why there is no p-value; "" where there is one.
     """
 
     key: str
@@ -48,6 +51,7 @@ class Difference:
     least: float
     rows: int
     positives: int
+    few: str = ""
 
     @property
     def better(self) -> str:
@@ -154,19 +158,41 @@ def differences(
     if not shared:
         names = " and ".join(f"{r.name} has {', '.join(r.scores)}" for r in (a[0], b[0]))
         raise UserError(f"no task in a space is on both sides: {names}")
-    drawing = Draws(len(a[0].key), group, draws)
+    units = Units(len(a[0].key), group)
+    drawn = signs(units.count, draws)
     found: list[Difference] = []
     for key in shared:
         rows = places(a[0], key, weight)
-        sides = [[_drawn(r, key, rows, group, weight, bins, drawing) for r in s] for s in (a, b)]
+        sides = [[_influences(r, key, rows, group, weight, bins, units) for r in s] for s in (a, b)]
         positives = int((a[0].labels[key.partition("@")[0]][rows] == 1).sum())
-        least = min(positives, len(rows) - positives)
-        binary = a[0].kinds[key.partition("@")[0]] == "binary"
+        if a[0].kinds[key.partition("@")[0]] == "binary":
+            few = _few_rows(min(positives, len(rows) - positives), "rows of a class")
+        else:
+            few = _few_rows(len(rows), "rows")
+        groups = None if group is None else len(np.unique(units.of_row[rows]))
         for metric in sides[0][0]:
-            own = [[run[metric] for run in side] for side in sides]
-            few = least < FEW if binary else len(rows) < FEW
-            found.append(_difference(key, metric, *own, len(rows), positives, few))
+            one, two = ([run[metric] for run in side] for side in sides)
+            why = few or _few_groups(one[0], groups)
+            found.append(_difference(key, metric, one, two, drawn, len(rows), positives, why))
     return _with_holm(found)
+
+
+def _few_rows(count: int, what: str) -> str:
+    return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
+
+
+def _few_groups(metric: Influence, groups: int | None) -> str:
+    """Why a metric's rows lie in too few groups, or in too unequal ones; "" if they do not."""
+    if groups is not None and groups < FEWEST:
+        return f"its rows lie in {groups:,} group{'s' * (groups > 1)}, and it needs {FEWEST}"
+    if metric.effective < EVEN:
+        unequal = (
+            "its rows have such unequal weights that they count as"
+            if groups is None
+            else f"its {groups:,} groups are so unequal that they count as"
+        )
+        return f"{unequal} {metric.effective:.1f} of equal size, and it needs {EVEN}"
+    return ""
 
 
 def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
@@ -182,18 +208,18 @@ def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:
     return np.flatnonzero(mask)
 
 
-def _drawn(
+def _influences(
     rows: ScoredRows,
     key: str,
     at: np.ndarray,
     group: np.ndarray | None,
     weight: np.ndarray | None,
     bins: int,
-    drawing: Draws,
-) -> dict[str, Drawn]:
+    units: Units,
+) -> dict[str, Influence]:
     task = key.partition("@")[0]
     try:
-        own = Rows(
+        chosen = Rows(
             rows.kinds[task],
             rows.scores[key][at],
             rows.labels[task][at],
@@ -203,29 +229,27 @@ def _drawn(
         )
     except ValueError as error:
         raise UserError(f"{rows.name}: {key}: {error}") from None
-    return drawn(own, at, drawing)
+    return influences(chosen, at, units)
 
 
 def _difference(
     key: str,
     metric: str,
-    a: Sequence[Drawn],
-    b: Sequence[Drawn],
+    a: Sequence[Influence],
+    b: Sequence[Influence],
+    drawn: np.ndarray,
     rows: int,
     positives: int,
-    few: bool,
+    few: str,
 ) -> Difference:
-    values = [np.array([run.value for run in side]) for side in (a, b)]
-    tested, least = (math.nan,) * 4, math.nan
-    draws = [np.stack([run.draws for run in side]) for side in (b, a)]
-    defined = np.isfinite(np.concatenate(draws)).all(axis=0)  # sides may have unequal numbers
-    if np.isfinite(np.concatenate(values)).all() and defined.any():
-        most = 1.0 if METRICS[metric].bounded else math.inf
-        found = compare(*draws, values[1], values[0], most=most)
-        tested = (found.difference, found.low, found.high, math.nan if few else found.p)
+    sides = tuple(tuple(run.value for run in side) for side in (a, b))
+    tested = (math.nan,) * 4
+    least = math.nan
+    if np.isfinite(np.concatenate(sides)).all():
+        found = compare(b, a, drawn, 1.0 if METRICS[metric].bounded else math.inf)
+        tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
         least = found.least
-    sides = (tuple(v.tolist()) for v in values)
-    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives)
+    return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)
 
 
 def _with_holm(found: list[Difference]) -> list[Difference]:

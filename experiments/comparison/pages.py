@@ -7,7 +7,7 @@ import io
 import math
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import rich.box
 import rich.table
@@ -26,17 +26,18 @@ GREY = "#888888"
 HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
 WIDE = 80  # columns of a terminal that a table needs
 WIDTHS = (8, 7, 7, 7, 18, 7, 4)
+SEEDS = 3  # of each side, that a comparison of single runs asks for
 
 
-def table(found: Sequence[Difference], title: str) -> rich.table.Table:
-    """A table for each task@space, below each other, within 80 columns."""
+def table(found: Sequence[Difference], title: str, best: str = "best") -> rich.table.Table:
+    """A table for each task@space, within 80 columns; `best` heads the last column."""
     grid = rich.table.Table.grid()
     grid.add_row(rich.text.Text(title))
     for key in dict.fromkeys(one.key for one in found):
         made = rich.table.Table(
             box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 0)
         )
-        for name, width in zip(HEADER[1:], WIDTHS, strict=True):
+        for name, width in zip((*HEADER[1:-1], best), WIDTHS, strict=True):
             left = name == "metric"
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
@@ -86,38 +87,51 @@ def number(value: float, digits: int = 4) -> str:
 def p_text(one: Difference) -> str:
     if math.isnan(one.p_holm):
         return "" if math.isnan(one.difference) else "too few"
-    least = "≤ " if one.p <= one.least else ""
-    return f"{least}{one.p_holm:.3f}"
+    if one.p <= one.least:  # rounded up, so that it holds
+        return f"≤ {math.ceil(1000 * one.p_holm) / 1000:.3f}"
+    return f"{one.p_holm:.3f}"
 
 
-def verdict(found: Sequence[Difference]) -> list[str]:
-    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression."""
+def verdict(found: Sequence[Difference], single: Mapping[str, str] = {}) -> list[str]:
+    """A sentence for each task@space, of the metric that ranks: AUC, RMSE of a regression.
+
+    Args:
+      found: the differences.
+      single: what each side is where neither has several seeds, {A and B: "the trained state"}:
+        then one of the two is ahead, which does not make its model better.
+    """
     lines = []
     for one in (d for d in found if d.metric in ("auc", "rmse")):
         title = METRICS[one.metric].title
         if math.isnan(one.difference):
             lines.append(f"{one.key}: {title} is not defined (one class).")
-        elif math.isnan(one.p_holm):
-            lines.append(f"{one.key}: too few rows of a class to tell the two {title}s apart.")
+        elif one.few:
+            lines.append(f"{one.key}: no verdict: {one.few}.")
         elif one.better:
             digits = fine(one)
             low, high = (number(value, digits) for value in (one.low, one.high))
             sign = "" if "≤" in p_text(one) else "= "
             size = f"{abs(one.difference):.{digits}f}"
+            which = f"{one.better} is better, by {size} of {title}"
+            if single:
+                higher = "higher" if METRICS[one.metric].higher_is_better else "lower"
+                which = f"{single[one.better]} {one.better} has the {higher} {title} on these rows"
+                which += f", by {size}"
             lines.append(
-                f"{one.key}: {one.better} is better, by {size} of {title} "
+                f"{one.key}: {which} "
                 f"(95 % interval of B − A: {low} to {high}; p {sign}{p_text(one)})."
             )
         else:
             most = max(abs(one.low), abs(one.high))
             lines.append(
-                f"{one.key}: no significant difference in {title} (p = {one.p_holm:.2f}). If there "
-                f"is one, it is hardly larger than {most:.{fine(one)}f}."
+                f"{one.key}: no significant difference in {title} (p = {one.p_holm:.2f}); the 95 % "
+                f"interval allows up to {most:.{fine(one)}f}."
             )
         others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
         if others:
             told = ", ".join(f"{d.better} by {METRICS[d.metric].title}" for d in others)
-            lines[-1] += f" Better by other metrics: {told}."
+            ahead = "Ahead" if single else "Better"
+            lines[-1] += f" {ahead} by other metrics: {told}."
     return [one_line(line) for line in lines]
 
 
@@ -136,9 +150,10 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
     """How the numbers are to be read; `runs`: one side at least is of runs, not of files."""
     units = "groups" if grouped else "rows"
     told = [
-        f"Intervals and p-values come from drawing {units} again, the same ones for both models. p "
-        "is Holm-corrected over the tasks and spaces of a metric; intervals are not, so one may "
-        f"exclude 0 beside a p above {LEVEL}. A difference is significant where p < {LEVEL}.",
+        f"Intervals and p-values come from exchanging the scores of {units} between the models at "
+        "random. p is Holm-corrected over the tasks and spaces of a metric; intervals are not, so "
+        f"one may exclude 0 beside a p above {LEVEL}. A difference is significant where p < "
+        f"{LEVEL}.",
         "Predicted/observed is the mean prediction over the rate of positives. The one nearer to 1 "
         "is better; that is said only where both err on the same side.",
     ]
@@ -147,10 +162,17 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
             "Runs are compared as trained, without the calibration that export may add. To compare "
             "what ships, score one file with both exported models: see docs/compare.md."
         )
-    if min(seeds) < 2:
+    if max(seeds) < 2:
         told.append(
-            "One run per side says nothing about chance in training: another seed may differ by "
-            "more. To include it, give several runs by comma: A1,A2,A3 B1,B2,B3."
+            "Each side is one trained state. Whether the model is better needs seeds, since "
+            "another seed may differ by more: train each again in a new folder, with "
+            f"--config.replicas={SEEDS}, and compare the two folders: dtn-jax compare NEW_A NEW_B"
+        )
+    elif min(seeds) < 2:
+        one, other = "AB" if seeds[0] < 2 else "BA"
+        told.append(
+            f"{one} has one run, so its seeds are taken to scatter as those of {other} do. To "
+            f"measure it, train {one} again in a new folder, with --config.replicas={max(seeds)}."
         )
     return told
 

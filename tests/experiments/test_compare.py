@@ -1,6 +1,7 @@
 """experiments.compare: its numbers against others, its rows matched, its refusals."""
 
 import csv
+import dataclasses
 import itertools
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
+from dtn_jax.export.write import export_run
 from experiments import compare
 from experiments.comparison import pages
 
@@ -19,6 +21,11 @@ def compared(*arguments):
     """{(task@space, metric): its Difference}."""
     *_, found = compare.compared(compare.parse([*arguments, "--draws=400"]))
     return {(one.key, one.metric): one for one in found}
+
+
+def grouped(skill, group):
+    """Scores of a model of some skill, of rows that lie in these groups."""
+    return dataclasses.replace(scores(skill, seed=1), group=group)
 
 
 def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
@@ -51,11 +58,16 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     assert found["watch@all", "rmse"].better == "B"
     compare.main([a, b, f"--out={tmp_path / 'out'}"])
     out = capsys.readouterr().out
-    assert "click@all: B is better" in out
-    assert "Better by other metrics: B by GAUC, B by log loss" in out
-    assert "One run per side" in out
-    assert "intervals are not, so one may exclude 0" in " ".join(out.split())
-    assert "without the calibration that export may add" in " ".join(out.split())
+    out = " ".join(out.split())
+    assert "click@all: the trained state B has the higher AUC on these rows, by 0." in out
+    assert "watch@all: the trained state B has the lower RMSE on these rows, by 0." in out
+    assert "Ahead by other metrics: B by GAUC, B by NDCG@5" in out
+    assert "p ahead" in out  # the table's heading
+    assert " better, by" not in out
+    assert "Whether the model is better needs seeds" in out
+    assert "with --config.replicas=3, and compare the two folders: dtn-jax compare NEW_A" in out
+    assert "intervals are not, so one may exclude 0" in out
+    assert "without the calibration that export may add" in out
     with (tmp_path / "out/compare.csv").open() as lines:
         line = next(csv.DictReader(lines))
     assert (line["task"], line["metric"], line["better"]) == ("click", "auc", "B")
@@ -90,7 +102,7 @@ def test_a_run_is_no_better_than_itself(tmp_path, capsys):
         assert line.p == 1
     said = capsys.readouterr().out
     assert "A and B are the same run" in said
-    assert "no significant difference in AUC (p = 1.00). If there is one, it is" in said
+    assert "no significant difference in AUC (p = 1.00); the 95 % interval allows up to 0." in said
     b = run(tmp_path / "b", scores(0.5, seed=1), 1)
     compare.main([f"{a},{b}", a])
     assert f"On both sides: {a}." in " ".join(capsys.readouterr().out.split())
@@ -123,6 +135,55 @@ def test_seeds_make_a_difference_less_certain(tmp_path):
     many = compared(",".join(a), ",".join(b))["click@all", "auc"]
     single = compared(a[1], b[1])["click@all", "auc"]
     assert many.high - many.low > single.high - single.low
+
+
+def test_a_side_of_one_run_has_the_scatter_of_the_other(tmp_path, capsys):
+    """Five seeds that scatter widely against one that lies among them."""
+    a = [run(tmp_path / f"a{s}", scores(0.3 + 0.1 * s, seed=s), s) for s in range(5)]
+    b = run(tmp_path / "b", scores(0.6, seed=9))
+    alone = compared(a[2], b)["click@all", "auc"]
+    assert alone.better == "B"
+    for sides in ((",".join(a), b), (b, ",".join(a))):
+        found = compared(*sides)["click@all", "auc"]
+        assert found.p > 0.2
+        assert found.high - found.low > 2 * (alone.high - alone.low)
+    compare.main([",".join(a), b])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "B has one run, so its seeds are taken to scatter as those of A do" in said
+    assert "train B again in a new folder, with --config.replicas=5" in said
+
+
+@pytest.mark.parametrize(("groups", "count"), [(1, "1 group,"), (9, "9 groups,"), (10, "")])
+def test_few_groups_get_no_verdict(tmp_path, capsys, groups, count):
+    one, two = (grouped(skill, np.arange(ROWS) % groups) for skill in (0.3, 0.9))
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    found = compared(a, b)
+    compare.main([a, b])
+    said = " ".join(capsys.readouterr().out.split())
+    for line in found.values():
+        assert np.isnan([line.p, line.low, line.high]).all() == bool(count)
+        assert not (count and line.better)
+    assert f"click@all: no verdict: its rows lie in {count} and it needs 10" in said or not count
+    assert ("the trained state B has the higher AUC" in said) == (not count)
+
+
+def test_groups_of_very_unequal_sizes_get_no_verdict(tmp_path, capsys):
+    group = np.where(np.arange(ROWS) < 0.7 * ROWS, 0, np.arange(ROWS) % 200)
+    one, two = (grouped(skill, group) for skill in (0.3, 0.9))
+    compare.main([run(tmp_path / "a", one), run(tmp_path / "b", two)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "its 200 groups are so unequal that they count as 2.0 of equal size, and it nee" in said
+
+
+def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
+    """Which of them is meant, a finished single run or the seeds beside it, is not known."""
+    both = run(tmp_path / "both", scores())
+    run(tmp_path / "both/replica_0", scores(), 0)
+    run(tmp_path / "both/replica_1", scores(), 1)
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        compare.main([both, both])
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        export_run([tmp_path / "both"], tmp_path / "model")
 
 
 def test_rows_of_a_file_are_matched_by_their_key(tmp_path):

@@ -97,7 +97,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "| order | binary | probability | rows with click | all rows | none |",
         "| watch | regression | the label's mean | all rows | none | none |",
         "GAUC is the AUC within each user",
-        "groups, drawn again",
+        "over samples of test's groups",
         "![Calibration on test, before and after](card/calibration.png)",
         "as if position were '1'",
         "it was not tried on any later day",

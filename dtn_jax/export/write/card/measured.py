@@ -8,12 +8,13 @@ knows, since that is what a served model says.
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from scipy import stats
 
 from dtn_jax.evaluate import calibration as calibration_curves
 from dtn_jax.evaluate import evaluate
@@ -23,15 +24,15 @@ from dtn_jax.export.fit_calibration import Choice
 from dtn_jax.export.write.encoder_files import spec_of
 from dtn_jax.export.write.fixed import encoded_row
 from dtn_jax.export.write.split_scores import split_scores
-from dtn_jax.metrics import Value
+from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.calibration import CalibrationCurve
-from dtn_jax.metrics.paired import Draws, drawn
+from dtn_jax.metrics.influence import Influence, Units, influences
+from dtn_jax.metrics.paired import EVEN
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 
 T = TypeVar("T")
-DRAWS = 1000  # of rows or groups, for intervals
 DECILES = 10
 Intervals = dict[str, dict[str, tuple[float, float]]]  # {task@space: {metric: (low, high)}}
 Metrics = dict[str, dict[str, Value]]  # {task@space: {metric: value}}
@@ -114,8 +115,11 @@ def fixed_row(folder: pathlib.Path, run: Run) -> Encoded | None:
 
 
 def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Intervals:
-    """95 % intervals of the metrics of `paired.drawn`: rows, or groups, drawn again."""
-    drawing = Draws(len(scores.logits), scores.group, DRAWS)
+    """95 % intervals of metrics over samples of rows, or of groups: Student's, from influences.
+
+    None of a metric whose rows lie in too few groups (`paired.EVEN`).
+    """
+    units = Units(len(scores.logits), scores.group)
     found: Intervals = {}
     for task in schema.tasks:
         for space in task.spaces:
@@ -123,16 +127,18 @@ def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Inte
             if weighted:
                 at &= scores.sample_weight > 0
             rows = scores.metric_rows(task.name, space, schema, bins, weighted)
-            own = drawn(rows, np.flatnonzero(at), drawing)
+            of_metrics = influences(rows, np.flatnonzero(at), units)
             found[f"{task.name}@{space}"] = {
-                name: _ends(one.draws) for name, one in own.items() if np.isfinite(one.value)
+                name: _ends(one, math.inf if not METRICS[name].bounded else 1.0)
+                for name, one in of_metrics.items()
+                if np.isfinite(one.value) and one.effective >= EVEN
             }
     return found
 
 
-def _ends(draws: Float[np.ndarray, " R"]) -> tuple[float, float]:
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+def _ends(metric: Influence, highest: float) -> tuple[float, float]:
+    error = np.sqrt(np.square(metric.units).sum()) * stats.t.ppf(0.975, metric.effective - 1)
+    return max(0.0, float(metric.value - error)), min(highest, float(metric.value + error))
 
 
 def of_tasks(tasks: Collection[str], found: Mapping[str, T]) -> dict[str, T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dtn_jax.export.write.card.measured import DRAWS, Measured, Metrics
+from dtn_jax.export.write.card.measured import Measured, Metrics
 from dtn_jax.export.write.card.subject import Subject
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
@@ -30,9 +30,10 @@ def test(measured: Measured, run: Run, model: Subject) -> Iterator[str]:
     units = "groups" if run.schema.group else "rows"
     yield metrics_table(measured.calibrated["test"], measured.intervals)
     yield (
-        f"With 95 % intervals: test's {units}, drawn again {DRAWS:,} times. The chance of training "
-        "with another seed is not in them. Predicted/observed is the mean prediction over the rate "
-        "of positives. Test was read to be reported; nothing was picked by it."
+        f"With 95 % intervals over samples of test's {units}; none where they are too few. The "
+        "chance of training with another seed is not in them. Predicted/observed is the mean "
+        "prediction over the rate of positives. Test was read to be reported; nothing was picked "
+        "by it."
     )
     if run.schema.group:
         yield (

@@ -4,6 +4,8 @@
 # make test-slow  the tests marked `slow` (processes, killed workers, suites, the pages' commands);
 #                 MINUTES=60 skips those that would begin more than an hour after the first
 # make test-all   make test, then make test-slow
+# make nightly    the tests marked `nightly`, which CI skips: simulations of thousands of comparisons, in
+#                 an hour
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
 #                 docs/faults.md and experiments/results/benchmark/faults.json
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
@@ -35,7 +37,7 @@ BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all test-faults docs docs-serve compiled beam onnx lint format release-check clean
+.PHONY: demo test test-slow test-all nightly test-faults docs docs-serve compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -45,13 +47,16 @@ demo: $(INSTALLED)
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 test: lint
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not nightly"
 
 test-slow: $(TESTABLE)
 	$(PYTEST) -m slow $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-all: test
 	$(MAKE) test-slow
+
+nightly: $(TESTABLE)
+	$(PYTEST) -m nightly
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m experiments.benchmark --suite=faults

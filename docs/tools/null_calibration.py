@@ -35,8 +35,9 @@ from experiments.comparison.scored_rows import ScoredRows
 
 PAGE = pathlib.Path("docs/compare.md")
 PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)
-COMPARISONS, SHIFTED, DRAWS = 1000, 500, 1000
+COMPARISONS, SHIFTED, DRAWS = 2000, 1000, 1000
 MOST, COVERED, POWERFUL = 0.07, 0.93, 0.9
+SIZE = 0.06  # of the bootstrap, at most, where power is compared with its power
 SKILL = 0.1  # a seed's scatter of skill, where there are several
 
 
@@ -220,12 +221,12 @@ def null(one: Situation, count: int = COMPARISONS) -> dict[str, Counts]:
     return counts
 
 
-def losses(one: Situation) -> dict[str, float]:
-    """{metric: its power over the bootstrap's}, where that one holds its size and finds some."""
+def relative_power(one: Situation) -> dict[str, float]:
+    """{metric: its power over the bootstrap's}, where that one holds its size."""
     return {
         metric: ours / theirs
         for metric, (size, theirs, ours) in powers(one).items()
-        if size <= MOST and theirs
+        if size <= SIZE and theirs
     }
 
 
@@ -233,7 +234,7 @@ def measured(one: Situation) -> tuple[dict[str, Counts], dict[str, float]]:
     """Size and power; no power of what gets no verdict."""
     counts = null(one)
     judged = any(count.judged for count in counts.values())
-    return counts, losses(one) if judged else {}
+    return counts, relative_power(one) if judged else {}
 
 
 def text(found: dict[Situation, tuple[dict[str, Counts], dict[str, float]]]) -> str:

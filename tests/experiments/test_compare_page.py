@@ -29,5 +29,17 @@ def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):
     compare.main([run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1))])
     lines = capsys.readouterr().out.splitlines()
     header = next(line for line in lines if line.startswith("metric"))
-    assert header.split() == ["metric", "A", "B", "B", "−", "A", "95", "%", "interval", "p", "ahead"]
+    assert header.split() == [
+        "metric",
+        "A",
+        "B",
+        "B",
+        "−",
+        "A",
+        "95",
+        "%",
+        "interval",
+        "p",
+        "ahead",
+    ]
     assert lines == [line.rstrip() for line in lines]

@@ -14,7 +14,7 @@ fields:
 tasks:
   click:
   long_view: {label: watch_seconds > 30, upstream: [click], also_report: [click]}
-  order: {space: click}
+  order: {space: click, positives_outside: 0.05}
   watch: {kind: regression, label: log1p(watch_seconds), range: [0, 12], known: click == 1}
 group: user_id
 time: {column: t, unit: ms}

@@ -65,7 +65,13 @@ def test_every_key(tmp_path):
                 also_report=("click",),
                 line=13,
             ),
-            TaskSpec(name="order", label=of_column("order"), space="click", line=14),
+            TaskSpec(
+                name="order",
+                label=of_column("order"),
+                space="click",
+                positives_outside=0.05,
+                line=14,
+            ),
             TaskSpec(
                 name="watch",
                 kind="regression",

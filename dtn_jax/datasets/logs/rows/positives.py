@@ -8,7 +8,6 @@ has s too; else it is too high by the factor 1 / (1 - share of t's positives wit
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -41,7 +40,7 @@ class Positives:
         labels = rows.labels[:, self.columns]
         positive = (labels == 1).astype(np.float64)
         known, zero = (
-            (positive.T @ rows).astype(int).tolist() for rows in (~np.isnan(labels), labels == 0)
+            (positive.T @ those).astype(int).tolist() for those in (~np.isnan(labels), labels == 0)
         )
         for i, by_other in enumerate(self.counts.values()):
             for j, other in enumerate(self.names):
@@ -75,7 +74,7 @@ class Relation:
       keys: those of KEYS that name the other one.
       assumed: whether a score or a model takes the task to happen only where the other one does.
         Not so where that is the space of its loss, unless another space's score is made from it:
-        rows outside are then left out, and nothing is said of them.
+        the loss leaves out the rows outside, and no score speaks of them.
     """
 
     task: str
@@ -83,7 +82,7 @@ class Relation:
     keys: tuple[str, ...]
     assumed: bool
 
-    def share(self, counts: Counts) -> tuple[int, int]:
+    def outside(self, counts: Counts) -> tuple[int, int]:
         """(positives outside, positives where the other task's label is known); 0 of 0 of a set
         that has not counted them."""
         known, outside = counts.get(self.task, {}).get(self.other, (0, 0))
@@ -91,7 +90,7 @@ class Relation:
 
     def told(self, counts: Counts) -> str:
         """'900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'."""
-        outside, known = self.share(counts)
+        outside, known = self.outside(counts)
         return (
             f"{outside:,} of {known:,} positives of task {self.task!r} ({percent(outside, known)}) "
             f"lie on rows where {self.other!r} is 0"
@@ -129,7 +128,7 @@ def lines(spec: Spec, counts: Counts) -> list[str]:
     """A line for each relation of a schema file that has positives outside."""
     found = []
     for relation in relations(spec.tasks):
-        if relation.share(counts)[0]:
+        if relation.outside(counts)[0]:
             why = ", outside the space of its loss: it is not trained on them"
             if relation.assumed:
                 keys = " and ".join(relation.keys)
@@ -143,10 +142,10 @@ def problem(spec: Spec, counts: Counts) -> str:
     `positives_outside` allows; '' where none has."""
     tasks = {task.name: task for task in spec.tasks}
     for relation in (found for found in relations(spec.tasks) if found.assumed):
-        (outside, known), task = relation.share(counts), tasks[relation.task]
+        (outside, known), task = relation.outside(counts), tasks[relation.task]
         if outside <= task.positives_outside * known * (1 + 1e-12):  # the product's rounding
             continue
-        keys, enough = " and ".join(relation.keys), math.ceil(100 * outside / known) / 100
+        keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
         name, other = task.name, relation.other
         return (
             f"{spec.path or spec.name}, line {task.line}: {relation.told(counts)}, more than "

@@ -180,7 +180,7 @@ def outside(schema: Schema, counts: Counts) -> Iterator[str]:
     """Which tasks are taken to happen only where others do, and how many positives do not; {} of a
     set that has not counted them."""
     for relation in relations(schema.tasks):
-        count, known = relation.share(counts)
+        count, known = relation.outside(counts)
         task, other = escaped(relation.task), escaped(relation.other)
         told = f"In the log {count:,} of its {known:,} positives ({percent(count, known)}) are on "
         told += f"rows where {other} is 0"

@@ -44,7 +44,7 @@ fields:
 {histories}
 tasks:
   click: {{label: is_click}}
-  long_view: {{label: long_view, upstream: [click]}}
+  long_view: {{label: long_view, upstream: [click], positives_outside: 1}}
 group: user_id
 time: {{column: time_ms, unit: ms}}
 split: {{by: column, column: date, values: {days}}}

@@ -101,6 +101,7 @@ def test_a_card_tells_all_that_a_user_must_know(exported):
         "![Calibration on test, before and after](card/calibration.png)",
         "as if position were '1'",
         "it was not tried on any later day",
+        "p(order | click) = p(order) / p(click) is wrong. In the log 0 of its ",
         "dtn_jax.export.load",
         "| python |",
     ):

@@ -13,7 +13,8 @@ from own_log import SCHEMA, log, prepared
 from shop import prepare, shop_splits
 
 from dtn_jax.datasets.description import describe
-from dtn_jax.datasets.description.labels import Day
+from dtn_jax.datasets.description.labels import Day, Rate
+from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.description import label_pictures, overview
 from dtn_jax.report.description.drawing import png, short
 from dtn_jax.report.description.grid import Grid, as_table, moment, number, share
@@ -162,6 +163,20 @@ def test_rejected_rows_and_sampled_negatives_are_told(nasty):
     assert shown.index("label missing") < shown.index("bad time")
     assert "negatives of click were sampled at a rate of 0.1" in shown
     assert "by their weights" in shown
+
+
+def test_sampled_negatives_are_drawn_by_weight(nasty):
+    """100 positives, and 200 negatives of 400: a rate of 20 %, as that of all rows."""
+    low, high = (float(end[0]) for end in wilson(np.array([1 / 3]), np.array([300])))
+    train = Rate("click@all", "train", 300, 100, 1 / 3, low, high, 0.2)
+    found = dataclasses.replace(nasty, rates=[train], by_weight=True)
+    figure = label_pictures.rates(found)
+    assert figure.axes[0].get_title(loc="left").startswith("Positive rates by weight")
+    point, bars = figure.axes[0].get_lines()[0], figure.axes[0].collections[0]
+    assert point.get_xdata() == [pytest.approx(0.2)]
+    ends = bars.get_segments()[0][:, 0]
+    odds = [end / (1 - end) / 2 for end in (low, high)]  # negatives weigh 2
+    assert ends == pytest.approx([o / (1 + o) for o in odds])
 
 
 def test_the_cuts_are_marked_between_the_days(nasty):

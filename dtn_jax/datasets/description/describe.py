@@ -22,9 +22,12 @@ class Description:
       rows: {split: rows}.
       looked_at: {split: rows that the figures below are made from}.
       notes: what the set's preparation kept: `read`, `rejected`, `cuts`, `sample_negatives`, …
-      by_weight: correlations and drift count rows by their weights, since negatives were sampled.
+      by_weight: negatives were sampled, so that missing labels, correlations, drift and what a
+        field says of the labels count rows by their weights. The rates beside theirs by weight,
+        fields, groups and repeats count the rows that were kept.
       missing: {split: {task: share of labels that are missing}}.
-      rates, spreads: of binary and of regression labels, by split and space.
+      rates, spreads: of binary and of regression labels, by split and space; spreads by weight in
+        any set that has weights.
       days: of a log; [] elsewhere.
       pairs: of binary labels in train; None where there are fewer than two.
       fields: in the schema's order.
@@ -94,7 +97,10 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
             {s.split: len(s) for s in samples},
             data.notes,
             by_weight,
-            missing={s.split: labels.missing(s, schema) for s in samples},
+            missing={
+                s.split: labels.missing(s, schema, s.weights if by_weight else None)
+                for s in samples
+            },
             rates=[rate for s in samples for rate in labels.rates(s, schema)],
             spreads=[spread for s in samples for spread in labels.spreads(s, schema)],
             days=labels.days(data.notes),
@@ -124,7 +130,8 @@ def _read(data: Prepared, split: str, most_rows: int, bars: progress.Rows) -> Sa
 def _by_field(samples: list[Sample], schema: Schema, by_weight: bool) -> Iterator[tuple]:
     """(what it says of the labels, its drifts), field by field."""
     train, validation, *_ = samples
-    for field, figures in zip(schema.fields, leaks.alone(train, validation, schema), strict=True):
+    told = leaks.alone(train, validation, schema, by_weight)
+    for field, figures in zip(schema.fields, told, strict=True):
         moved = (drift.of_field(field, schema, train, s, by_weight) for s in samples[1:])
         yield figures, [found for found in moved if found]
 

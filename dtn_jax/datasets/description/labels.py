@@ -44,7 +44,15 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """The values of a regression's label in a space of a split: `quantiles` are at QUANTILES."""
+    """The values of a regression's label in a space of a split, as the rows' weights count them.
+
+    Attributes:
+      key: task@space.
+      split: its name.
+      rows: whose label is known and that are in the space.
+      mean, deviation: of the label.
+      quantiles: at QUANTILES: with weights, the least value with that share of them up to it.
+    """
 
     key: str
     split: str
@@ -98,17 +106,31 @@ def spreads(sample: Sample, schema: Schema) -> list[Spread]:
     for column, task in enumerate(schema.tasks):
         for space in task.spaces if task.kind == "regression" else ():
             mask = in_space(sample, schema, task.name, space)
-            values = sample.labels[mask, column].astype(np.float64)
-            if len(values):
-                quantiles = tuple(np.quantile(values, QUANTILES).tolist())
-                facts = (len(values), float(values.mean()), float(values.std()), quantiles)
+            values, weights = sample.labels[mask, column].astype(np.float64), None
+            if sample.weights is not None:
+                weights = sample.weights[mask].astype(np.float64)
+            if len(values) if weights is None else weights.sum():
+                method = "linear" if weights is None else "inverted_cdf"
+                quantiles = np.quantile(values, QUANTILES, method=method, weights=weights)
+                mean = np.average(values, weights=weights)
+                deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+                facts = (len(values), float(mean), float(deviation), tuple(quantiles.tolist()))
                 found.append(Spread(f"{task.name}@{space}", sample.split, *facts))
     return found
 
 
-def missing(sample: Sample, schema: Schema) -> dict[str, float]:
-    """{task: share of the rows whose label is missing}, of tasks that lack some."""
-    shares = 1 - sample.label_mask.mean(axis=0) if len(sample) else np.zeros(len(schema.tasks))
+def missing(sample: Sample, schema: Schema, weights: np.ndarray | None = None) -> dict[str, float]:
+    """{task: share of the rows whose label is missing}, of tasks that lack some.
+
+    Args:
+      sample: of a split.
+      schema: names the tasks.
+      weights: `[B]`, what a row counts; None is 1.
+    """
+    shares = np.zeros(len(schema.tasks))
+    if len(sample):
+        weights = None if weights is None else weights.astype(np.float64)
+        shares = np.average(~sample.label_mask, axis=0, weights=weights)
     return {
         name: float(share)
         for name, share in zip(schema.task_names, shares, strict=True)

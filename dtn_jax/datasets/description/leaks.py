@@ -57,12 +57,14 @@ class Alone:
         return self.auc > SUSPECT
 
 
-def alone(train: Sample, validation: Sample, schema: Schema) -> Iterator[list[Alone]]:
+def alone(
+    train: Sample, validation: Sample, schema: Schema, by_weight: bool = False
+) -> Iterator[list[Alone]]:
     """Field by field, in the schema's order: the figures of all tasks that have FEWEST rows of each
-    class."""
+    class; `by_weight`: train's rows count by their weights, as where negatives were sampled."""
     scored = validation.thinned(SCORED)
     pairs = {False: (train, scored), True: (train.thinned(SCORED), scored)}
-    tasks = {thin: _tasks(*pair, schema) for thin, pair in pairs.items()}
+    tasks = {thin: _tasks(*pair, schema, by_weight) for thin, pair in pairs.items()}
     for field in schema.fields:
         thin = field.length > 0  # hundreds of entries
         yield _of_field(field, schema, *pairs[thin], tasks[thin])
@@ -70,15 +72,17 @@ def alone(train: Sample, validation: Sample, schema: Schema) -> Iterator[list[Al
 
 @dataclasses.dataclass(frozen=True)
 class _Task:
-    """The rows of a task that are fitted, and those that are scored, with their labels."""
+    """The rows of a task that are fitted, and those that are scored, with their labels; and the
+    weights of the former, None for 1."""
 
     key: str
     fitted: Int[np.ndarray, " B"]
     scored: Int[np.ndarray, " S"]
     labels: tuple[Bool[np.ndarray, " B"], Bool[np.ndarray, " S"]]
+    weights: Float[np.ndarray, " B"] | None
 
 
-def _tasks(train: Sample, validation: Sample, schema: Schema) -> list[_Task]:
+def _tasks(train: Sample, validation: Sample, schema: Schema, by_weight: bool) -> list[_Task]:
     """The binary tasks that have enough rows of each class."""
     found = []
     for column, task in enumerate(schema.tasks):
@@ -87,7 +91,8 @@ def _tasks(train: Sample, validation: Sample, schema: Schema) -> list[_Task]:
         labels = [s.labels[own, column] == 1 for s, own in zip(pair, rows, strict=True)]
         fewest = min(min(own.sum(), len(own) - own.sum()) for own in labels)
         if task.kind == "binary" and fewest >= FEWEST:
-            found.append(_Task(f"{task.name}@{task.space}", *rows, tuple(labels)))
+            weights = train.weights[rows[0]] if by_weight else None
+            found.append(_Task(f"{task.name}@{task.space}", *rows, tuple(labels), weights))
     return found
 
 
@@ -111,7 +116,7 @@ def _of_field(
     best: dict[tuple[str, str], tuple[float, Alone]] = {}
     for column in columns:
         for task in tasks:
-            fit = fitted(column.train[task.fitted], task.labels[0], column.rows)
+            fit = fitted(column.train[task.fitted], task.labels[0], column.rows, task.weights)
             place, in_train = (task.key, column.by), fit.auc() if column.entry is not None else 0.5
             if place not in best or in_train > best[place][0]:  # an entry is picked on train
                 area = auc(fit.score(column.validation[task.scored]), task.labels[1])
@@ -191,7 +196,12 @@ class Fitted:
         return np.where(none, added[:, 0], total)
 
 
-def fitted(ids: Int[np.ndarray, "B S"], labels: Bool[np.ndarray, " B"], rows: int) -> Fitted:
+def fitted(
+    ids: Int[np.ndarray, "B S"],
+    labels: Bool[np.ndarray, " B"],
+    rows: int,
+    weights: Float[np.ndarray, " B"] | None = None,
+) -> Fitted:
     """Fits the log-odds of a label, of which both classes are there, to the ids of its rows.
 
         log (p(id) / (1 - p(id))) - log (p / (1 - p)),  p(id) = (positives + M p) / (rows + M)
@@ -200,17 +210,20 @@ def fitted(ids: Int[np.ndarray, "B S"], labels: Bool[np.ndarray, " B"], rows: in
       ids: -1 is padding.
       labels: of the rows.
       rows: ids are below this.
+      weights: what a row counts; None is 1.
     """
-    own, counts = counted(ids, rows)
-    among, positive = counted(ids[labels], rows)
+    w = np.ones(len(ids)) if weights is None else weights.astype(np.float64)
+    each = None if weights is None else np.broadcast_to(w[:, None], ids.shape)
+    own, counts = counted(ids, rows, each)
+    among, positive = counted(ids[labels], rows, None if each is None else each[labels])
     positives = np.zeros(len(own))
     positives[np.searchsorted(own, among)] = positive
     none = (ids < 0).all(axis=1)
     if none.any():  # no value says something too
         own = np.concatenate([[-1], own])
-        counts = np.concatenate([[none.sum()], counts])
-        positives = np.concatenate([[(none & labels).sum()], positives])
-    rate = labels.mean()
+        counts = np.concatenate([[w[none].sum()], counts])
+        positives = np.concatenate([[w[none & labels].sum()], positives])
+    rate = w[labels].sum() / w.sum()
     p = (positives + M * rate) / (counts + M)
     odds = np.log(p / (1 - p)) - np.log(rate / (1 - rate))
     return Fitted(own, odds, positives, counts - positives)

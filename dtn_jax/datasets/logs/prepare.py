@@ -11,9 +11,8 @@ import numpy as np
 
 from dtn_jax.datasets.logs.fit import merge
 from dtn_jax.datasets.logs.formula import times
+from dtn_jax.datasets.logs.limits import check_kept, check_positives, check_rejects
 from dtn_jax.datasets.logs.rows import cuts, user_histories, user_order
-from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.logs.rows.checker import outside
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
 from dtn_jax.datasets.logs.work import extended, provenance, stages
@@ -73,9 +72,9 @@ def prepare(
         the same fields and tasks, and another name.
 
     Raises:
-      UserError: the schema file or the raw files are wrong, too many rows are, a split is empty, a
-        set is there that was made from something else, or the set to extend is none or has other
-        fields or tasks.
+      UserError: the schema file or the raw files are wrong, too many rows are, too many positives
+        lie where their task is taken not to happen, a split is empty, a set is there that was made
+        from something else, or the set to extend is none or has other fields or tasks.
     """
     if not 0 <= max_reject_rate <= 1:
         raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
@@ -91,7 +90,7 @@ def prepare(
             changed = provenance.change(old, spec, made_from)
             if not changed:
                 remove_unfinished(home)
-                return check_kept(old, max_reject_rate)
+                return check_kept(old, spec, max_reject_rate)
             if not replace:
                 raise UserError(
                     f"{target} was prepared from {changed}. Give --replace to prepare it again "
@@ -101,11 +100,12 @@ def prepare(
         settings = (machine, memory_gb, processes, beam, older and older.folder)
         with begun(spec, files, home, made_from, *settings) as (job, team):
             if is_made_from(target, spec, made_from):  # by a command that has just ended
-                return check_kept(read(target), max_reject_rate)
+                return check_kept(read(target), spec, max_reject_rate)
             cut_times(job, team)
             build_histories(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)
+            check_positives(job, spec)
             merge_statistics(job, team)
             count = len(job.merged["shards"]) - 1
             team.stage(job, "encode", range(count), "pass 2 of 2: write")
@@ -178,51 +178,6 @@ def _counts(path: pathlib.Path) -> cuts.Histogram:
     with whole(path):
         times, rows = np.load(path)
         return times, rows
-
-
-def check_rejects(job: Work, home: pathlib.Path, most: float) -> None:
-    """Shows the bad rows; raises UserError where there are too many."""
-    account = Account()
-    for unit in range(len(job.units)):
-        account.include(Account.from_json(job.fitted(unit, "rejects")))
-    if not account.rows:
-        raise UserError(f"the raw files of {job.spec.name} hold no rows: {job.files[0].address}, …")
-    for line in account.summary():
-        progress.say(line)
-    if account.kept and not account.exceeds(most):
-        progress.say(finish_set.WHERE)
-    if account.exceeds(most):
-        path = home / finish_set.REJECTS
-        write_whole(path, account.lines())
-        hint = _hint(job.spec, account)
-        raise UserError(
-            f"{account.rejected:,} of {account.rows:,} rows are bad "
-            f"({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {account.summary(1)[0]}.{hint} "
-            f"No set is written; the first rows of each kind are in {path}"
-        )
-    (home / finish_set.REJECTS).unlink(missing_ok=True)  # of an earlier call, which failed
-
-
-def check_kept(made: Prepared, most: float) -> Prepared:
-    """Returns a finished set; raises UserError where more rows were rejected than are allowed."""
-    account = Account(made.notes["read"], made.notes["rejected"])
-    if account.exceeds(most):
-        raise UserError(
-            f"{made.folder} was prepared without {account.rejected:,} of {account.rows:,} rows, "
-            f"which are bad ({progress.percent(account.rejected, account.rows)}), more than "
-            f"--max_reject_rate={most:g} allows: {made.notes['account'][0]}"
-        )
-    return made
-
-
-def _hint(spec: Spec, account: Account) -> str:
-    """A label of numbers that stands as one of 0 and 1: most bad rows are bad for that."""
-    for task in spec.tasks:
-        count = account.counts.get(outside(task), 0)
-        if task.kind == "binary" and 2 * count > account.rejected and 100 * count > account.rows:
-            return f" Is {task.name!r} a number? Then give it kind: regression."
-    return ""
 
 
 def merge_statistics(job: Work, team: Team) -> None:

@@ -7,7 +7,7 @@
     failed.1.json           why the second of them ended
     cuts.json               where the splits by time are cut
     ordered/  histories/    the split of each row by the order of users; what its histories list
-    fit/00012/              statistics of unit 12; apart from its facts, its bad rows and its days
+    fit/00012/              statistics of unit 12; its facts, its bad rows, its days, its positives
     merged/                 encoders, vocabularies, the layout and the shards of the set
     shards/00003.json       shard 3 is written
     set/                    the prepared set, which moves to its place when it is whole
@@ -94,7 +94,8 @@ class Work:
         return _read(self.folder / "merged" / "merged.json", self.folder / "merged")
 
     def fitted(self, unit: int, what: str = "facts") -> dict:
-        """Of a unit's statistics: `facts`; `rejects`, the account of bad rows; `days`."""
+        """Of a unit's statistics: `facts`; `rejects`, the account of bad rows; `days`; and
+        `positives`, of pairs of tasks."""
         place = self.of("fit", unit)
         return _read(place / f"{what}.json", place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from dtn_jax.datasets.description.days import shown_days
 from dtn_jax.datasets.description.describe import Description
+from dtn_jax.datasets.description.labels import Rate
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.day_ticks import day_ticks
 from dtn_jax.report.description.drawing import (
@@ -36,13 +38,17 @@ DAY = 86_400_000_000  # microseconds
 
 
 def rates(found: Description) -> Figure | None:
-    """The rate of each binary label in each split, with its interval."""
+    """The rate of each binary label in each split, with its interval; by weight where negatives
+    were sampled, so that train's is to be compared with the others."""
     known = [rate for rate in found.rates if rate.rate is not None]
     every = list(dict.fromkeys(rate.key for rate in known))
     keys = every[:MOST]
     if not keys:
         return None
-    figure, axes = lines(keys, capped("Positive rates, 95 % intervals", len(keys), len(every)))
+    title = f"Positive rates{' by weight' * found.by_weight}, 95 % intervals"
+    figure, axes = lines(keys, capped(title, len(keys), len(every)))
+    if found.by_weight:
+        known = [_by_weight(rate) for rate in known]
     splits = list(found.rows)
     for i, split in enumerate(splits):
         own = {rate.key: rate for rate in known if rate.split == split and rate.key in keys}
@@ -64,6 +70,15 @@ def rates(found: Description) -> Figure | None:
     percents(axes.xaxis)
     below(axes, len(splits))
     return figure
+
+
+def _by_weight(rate: Rate) -> Rate:
+    """The same with its rate by weight; its interval's odds change by the same factor."""
+    if rate.weighted is None or rate.rate in (0, 1):
+        return rate
+    more, less = rate.weighted * (1 - rate.rate), rate.rate * (1 - rate.weighted)
+    low, high = (end * more / (end * more + (1 - end) * less) for end in (rate.low, rate.high))
+    return dataclasses.replace(rate, rate=rate.weighted, low=low, high=high)
 
 
 def days(found: Description) -> Figure | None:

@@ -40,7 +40,9 @@ def rates(found: Description) -> Section:
             for s in sorted(found.spreads, key=lambda spread: _first(found, spread.key))
         ]
         title = ("task@space", "split", "rows", "mean", "sd", *names)
-        grids.append(Grid(title, _once(spread), texts=2, title="Regression labels, with quantiles"))
+        named = "Regression labels, with quantiles"
+        note = "Rows count by their weights." if found.schema.weight else ""
+        grids.append(Grid(title, _once(spread), texts=2, title=named, note=note))
     lost = [
         (task, *(share(by_task.get(task, 0.0)) for by_task in found.missing.values()))
         for task in found.schema.task_names

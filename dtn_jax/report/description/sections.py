@@ -33,8 +33,9 @@ def rows(found: Description) -> Section:
         texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
     if found.by_weight:
         texts.append(
-            "Correlations and drift count rows by their weights, which make up for the rows that "
-            "were left out."
+            "Regression labels, missing labels, correlations, suspects of leaks and drift count "
+            "rows by their weights, which make up for the rows that were left out. Fields, groups "
+            "and repeated rows are those of the rows that were kept."
         )
     reasons = sorted((notes.get("rejected") or {}).items(), key=lambda item: -item[1])
     grids = [Grid(("rejected because", "rows"), [(r, f"{n:,}") for r, n in reasons])]

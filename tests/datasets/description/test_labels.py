@@ -5,12 +5,13 @@ import datetime
 import numpy as np
 import polars as pl
 import pytest
-from own_log import one_field, shop, split_frames
+from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.description import describe, labels
 from dtn_jax.datasets.description.days import MOST_DAYS, shown_days
 from dtn_jax.datasets.preparation import catalog
+from dtn_jax.input.reader import SplitReader
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,36 @@ def test_rates_of_a_log_in_every_space(folder):
         facts = clicked["watch"].mean(), clicked["watch"].std(ddof=0), clicked["watch"].median()
         assert [watch.mean, watch.deviation, watch.quantiles[2]] == pytest.approx(facts, rel=1e-5)
         assert found.missing[split] == {"watch": pytest.approx(1 - len(clicked) / len(rows))}
+
+
+def test_sampled_negatives_count_by_weight(tmp_path):
+    """Half of the negatives stay, and weigh 2: each figure is that of a log that has them twice."""
+    schema = SCHEMA.replace("known: click == 1", "known: click == 1 or user > 1")
+    frame = log(2000).with_columns(watch=12 - 10 * pl.col("click") + pl.col("item") % 3)
+    data = prepared(tmp_path, frame, f"{schema}sample_negatives: {{click: 0.5}}\n")
+    found = describe.describe(data)
+    for split in ("train", "validation", "test"):
+        rows = SplitReader(data, split).everything()
+        times = np.full(len(rows.labels), 1)
+        if split == "train":
+            times = np.where(rows.labels[:, 0] == 1, 1, 2)
+        twice, known = np.repeat(rows.labels[:, 2], times), np.repeat(rows.label_mask[:, 2], times)
+        (watch,) = (s for s in found.spreads if s.split == split)
+        assert watch.rows == rows.label_mask[:, 2].sum()
+        expected = np.quantile(twice[known], labels.QUANTILES, method="inverted_cdf")
+        assert watch.quantiles == pytest.approx(expected)
+        assert watch.mean == pytest.approx(twice[known].mean(dtype=float))
+        assert watch.deviation == pytest.approx(twice[known].std(dtype=float))
+        assert found.missing[split]["watch"] == pytest.approx(1 - known.mean())
+    (train,) = (s for s in found.spreads if s.split == "train")
+    rows = SplitReader(data, "train").everything()
+    assert train.mean > 1.1 * rows.labels[rows.label_mask[:, 2], 2].mean()  # of the rows kept
+    whole = split_frames(frame)["train"].filter((pl.col("click") == 1) | (pl.col("user") > 1))
+    assert train.mean == pytest.approx(whole["watch"].mean(), rel=0.05)
+    (day, *_) = found.days  # counted before any row was left out
+    first = frame.filter(pl.col("t").dt.date() == day.date)
+    first = first.filter((pl.col("click") == 1) | (pl.col("user") > 1))
+    assert day.sums["watch@all"] == (len(first), pytest.approx(first["watch"].sum(), rel=1e-6))
 
 
 def test_days_of_a_log(folder):

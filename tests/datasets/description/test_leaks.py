@@ -128,7 +128,8 @@ def test_random_labels_have_no_suspect(tmp_path, seed):
         click=pl.Series(clicks.astype(int)),
         order=pl.Series((draw.random(len(frame)) < 0.1).astype(int)),
     )
-    found = describe.describe(prepared(tmp_path, frame))
+    schema = SCHEMA.replace("also_report: [click]", "also_report: [click], positives_outside: 1")
+    found = describe.describe(prepared(tmp_path, frame, schema))
     assert len(found.alone) > 10
     assert not found.suspects
     for figure in found.alone:
@@ -166,3 +167,17 @@ def test_the_log_odds_of_a_bag():
     )
     won = sum(n * m * ((a > b) + (a == b) / 2) for (a, n), (b, m) in pairs)
     assert fit.auc() == pytest.approx(won / (sum(positives) * sum(negatives)))
+
+
+def test_rows_of_sampled_negatives_count_by_weight():
+    """A row that weighs 3 is three rows."""
+    draw = np.random.default_rng(0)
+    ids, labels = draw.integers(-1, 9, (400, 2)), draw.random(400) < 0.4
+    weights = np.where(draw.random(400) < 0.5, 1, 3)
+    several = one_field(np.repeat(ids, weights, axis=0), np.repeat(labels, weights))
+    train, schema = one_field(ids, labels, weights=weights.astype(np.float32))
+    ((expected, *_),) = leaks.alone(several[0], train, schema)
+    ((figure, *_),) = leaks.alone(train, train, schema, by_weight=True)
+    ((by_row, *_),) = leaks.alone(train, train, schema)
+    assert figure.auc == pytest.approx(expected.auc, abs=1e-12)
+    assert figure.auc != by_row.auc

@@ -12,7 +12,7 @@ fields:
   user_x_item: {cross: [user_id, item], encoder: hash, size: 1e6, functions: 2}
   "old-tags": {kind: bag, encoder: hash, size: 1_000, longest: 500}
 tasks:
-  click:
+  click: {positives_outside: 0.05}
   long_view: {label: watch_seconds > 30, upstream: [click], also_report: [click]}
   order: {space: click}
   watch: {kind: regression, label: log1p(watch_seconds), range: [0, 12], known: click == 1}

@@ -171,7 +171,7 @@ def test_the_facts_of_one_unit_are_held_at_a_time(fitted):
 
 def test_bad_rows_are_no_facts_of_a_unit(tmp_path, monkeypatch):
     small_pieces(monkeypatch)
-    frame = shop_log.rows(600).with_columns(click=pl.Series([0, 1, 7] * 200))
+    frame = shop_log.rows(600).with_columns(click=pl.Series([0, 1, 7] * 200), order=0)
     facts = []
 
     def kept(job, _team):

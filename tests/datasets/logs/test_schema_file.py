@@ -57,7 +57,7 @@ def test_every_key(tmp_path):
             field(10, "old-tags", kind="bag", encoder="hash", size=1000, longest=500),
         ),
         tasks=(
-            TaskSpec(name="click", label=of_column("click"), line=12),
+            TaskSpec(name="click", label=of_column("click"), positives_outside=0.05, line=12),
             TaskSpec(
                 name="long_view",
                 label=value("watch_seconds > 30"),

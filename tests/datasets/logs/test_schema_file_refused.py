@@ -18,6 +18,8 @@ def refused(text):
     [
         ("x: {labl: y}", "unknown key of task 'x': 'labl'. Did you mean 'label'?"),
         ("x: {kind: bineary}", "unknown kind of task 'x': 'bineary'. Did you mean 'binary'?"),
+        ("x: {positives_outside: 2}", "of task 'x': expected a share, from 0 to 1, got '2'"),
+        ("x: {kind: regression, positives_outside: 1}", "positives_outside is an option of binary"),
         ("x: {range: [0, 1]}", "range is an option of regression; task 'x' is binary"),
         (
             "x: {kind: regression, range: 5}",

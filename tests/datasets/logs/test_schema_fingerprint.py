@@ -27,6 +27,7 @@ def print_of(text, path="shop.yaml"):
         ),
         ("log: true", "log: yes"),
         ("max_values: 20", "max_values: 20, keep: first"),
+        ("positives_outside: 0.05", "positives_outside: 0.5"),
     ],
 )
 def test_the_same_meaning(old, new):

@@ -14,6 +14,7 @@ from dtn_jax.datasets.logs.fit.statistics import KeyCounts, Moments, NumberCount
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.days import Days
+from dtn_jax.datasets.logs.rows.positives import Positives
 from dtn_jax.datasets.logs.rows.splits import SPLITS, TRAIN
 from dtn_jax.datasets.logs.rows.unit_rows import split_rows
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
@@ -27,6 +28,7 @@ ENTRY = 100  # bytes that a key, its count and its text take, roughly
 def fit_unit(work: Work, index: int) -> int:
     """Writes the statistics of a unit, `fit/00012/`; returns how many rows it has."""
     account, days = Account(), Days(work.spec, work.time_unit)
+    positives = Positives(work.spec)
     counts, every = np.zeros(len(SPLITS), np.int64), np.zeros(len(SPLITS), np.int64)
     with new_folder(work.of("fit", index)) as folder:
         train = TrainStatistics(work.spec, folder, work.memory // ENTRY // 2)
@@ -34,6 +36,7 @@ def fit_unit(work: Work, index: int) -> int:
             counts += np.bincount(found.split, minlength=len(SPLITS))
             every += np.bincount(found.every_split, minlength=len(SPLITS))
             days.add(found.every)
+            positives.add(found.every)
             train.add(found.rows.take(found.split == TRAIN))
         train.save()
         facts = {
@@ -44,6 +47,7 @@ def fit_unit(work: Work, index: int) -> int:
             "parts": train.parts,
         }
         found = {"facts": facts, "rejects": account.to_json(), "days": days.to_json()}
+        found["positives"] = positives.counts
         for name, content in found.items():  # apart: facts are read often, and stay small
             (folder / f"{name}.json").write_text(json.dumps(content))
     return account.rows

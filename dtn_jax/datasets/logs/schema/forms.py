@@ -72,6 +72,13 @@ def number(node: Node, key: Key, what: str) -> float:
     return value
 
 
+def share(node: Node, key: Key, what: str) -> float:
+    value = number(node, key, what)
+    if not 0 <= value <= 1:
+        raise node.expected(what, "a share, from 0 to 1")
+    return value
+
+
 def whole(node: Node, key: Key, what: str) -> int:
     """A whole number, 1e6 too."""
     shown = f"a whole number, at least {key.least:g}"
@@ -125,6 +132,7 @@ READERS: dict[str, Callable[[Node, Key, str], Any]] = {
     "text": text,
     "texts": texts,
     "number": number,
+    "share": share,
     "whole number": whole,
     "true or false": truth,
     "range": span,

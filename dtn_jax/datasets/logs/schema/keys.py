@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from dtn_jax.datasets.logs.schema.forms import Key
-from dtn_jax.datasets.logs.schema.spec import COMPANION, FORMATS, KEEPS, KINDS, SPLITS, TIME_UNITS
+from dtn_jax.datasets.logs.schema.spec import (
+    COMPANION,
+    FORMATS,
+    KEEPS,
+    KINDS,
+    OUTSIDE,
+    SPLITS,
+    TIME_UNITS,
+)
 from dtn_jax.datasets.preparation.numbers import BINS
 from dtn_jax.field import EMBEDDINGS, POOLINGS, SCALED, SEVERAL
 from dtn_jax.schema import TASK_KINDS
@@ -148,6 +156,13 @@ TASK = {
     "space": Key("text", "rows of its loss: all, or where that task's label is 1", "all"),
     "also_report": Key("texts", "further spaces of its metrics", "none"),
     "upstream": Key("texts", "tasks whose prediction it may read", "none"),
+    "positives_outside": Key(
+        "share",
+        "of its positives that may lie on rows where the task of a space, or an upstream task, is "
+        "0; prepare fails above it",
+        f"{OUTSIDE:g}",
+        only=("binary",),
+    ),
 }
 
 CUT = ("time", "user_order", "group", "random")

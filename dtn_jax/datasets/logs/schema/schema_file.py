@@ -46,6 +46,8 @@ SINCE = {
     "beside": "",
     "gap": False,
 }
+# What decides neither rows nor labels; positives_outside decides whether there is a set at all.
+NO_MEANING = ("line", "path", "about", "positives_outside")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
 
@@ -140,8 +142,8 @@ def fingerprint(spec: Spec) -> str:
 def meaning(spec: Spec) -> dict[str, Any]:
     """What a schema file means for a prepared set, as JSON has it.
 
-    Comments, lines, the file's path, the order of keys, the spacing of expressions and texts
-    about the set do not count; the order of fields and of tasks does.
+    Comments, lines, the file's path, the order of keys, the spacing of expressions, texts about
+    the set and `positives_outside` do not count; the order of fields and of tasks does.
     """
 
     def plain(value: Any) -> Any:
@@ -149,7 +151,7 @@ def meaning(spec: Spec) -> dict[str, Any]:
             return value.meaning
         if dataclasses.is_dataclass(value):
             names = [f.name for f in dataclasses.fields(value)]
-            told = {n: getattr(value, n) for n in names if n not in ("line", "path", "about")}
+            told = {n: getattr(value, n) for n in names if n not in NO_MEANING}
             return {n: plain(v) for n, v in told.items() if n not in SINCE or v != SINCE[n]}
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}

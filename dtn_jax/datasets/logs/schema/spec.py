@@ -23,6 +23,7 @@ LISTED = ("bag", "sequence", "vector")  # kinds whose columns hold lists
 KEEPS = ("first", "last")
 SPLITS = ("time", "user_order", "group", "random", "column")
 TIME_UNITS = ("date", "s", "ms", "us", "ns", "yyyymmdd", "number")
+OUTSIDE = 0.01  # p(t) / p(s) is at most 1.01 times p(t | s) then: below 38,000 positives, chance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +133,8 @@ class TaskSpec:
       known: where the label is known; elsewhere it is missing, whatever the column says. None:
         everywhere, so that a missing label is an error.
       least, most: the range of a regression's label, both allowed.
+      positives_outside: the share of positives that may lie where a task that it is taken to need
+        is 0 (`positives.relations`).
       line: of the schema file.
     """
 
@@ -144,6 +147,7 @@ class TaskSpec:
     space: str = "all"
     also_report: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    positives_outside: float = OUTSIDE
     line: int = 0
 
 

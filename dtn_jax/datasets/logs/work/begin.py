@@ -29,7 +29,7 @@ from dtn_jax.datasets.logs.work.team import BASE_GB, Team, few_processes, worker
 from dtn_jax.datasets.logs.work_folder import SCHEMA_FILE, TOO_MANY_OPEN, Work, load
 from dtn_jax.datasets.preparation import progress
 from dtn_jax.errors import UserError
-from dtn_jax.shared_files import locked
+from dtn_jax.shared_files import locked, write_whole
 
 CHUNK_BYTES, LEAST_ROWS, MOST_ROWS = 48 << 20, 2048, 65_536  # of a chunk
 
@@ -95,6 +95,8 @@ def begun(
             )
             progress.say(f"Preparing {spec.name} in {home}")
             job = load(folder, memory)
+            if team.is_first:  # of the same meaning; what has none may have changed
+                write_whole(folder / SCHEMA_FILE, pathlib.Path(spec.path).read_text())
             if not beam and (line := few_processes(job, processes, memory_gb)):
                 progress.say(line)
             yield job, team

@@ -12,7 +12,7 @@ import numpy as np
 
 from dtn_jax.datasets.logs.fit import encoders, merge, shards, vocabulary_file
 from dtn_jax.datasets.logs.fit.merge import VOCABULARY
-from dtn_jax.datasets.logs.rows import kept_events, user_histories
+from dtn_jax.datasets.logs.rows import kept_events, positives, user_histories
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.days import Days, dated
 from dtn_jax.datasets.logs.rows.splits import SPLITS
@@ -59,10 +59,12 @@ def finish(work: Work, target: pathlib.Path, provenance: dict) -> None:
     (folder / "dataset_info.json").write_text(json.dumps(_dataset_info(work, written), indent=1))
     account, days = totals(work)
     (folder / REJECTS).write_text(account.lines())
-    seen = [*_sampling(work), *_nothing_to_learn(work, days), *_cut(work, tally)]
+    counts = positives.total(work)
+    seen = [*positives.lines(work.spec, counts), *_sampling(work)]
+    seen += [*_nothing_to_learn(work, days), *_cut(work, tally)]
     for line in seen:  # the account of bad rows was told before pass 2
         progress.say(line)
-    notes = _notes(work, account, days, seen)
+    notes = _notes(work, account, days, seen) | {positives.NOTE: counts}
     if extends := provenance.get("extends"):
         notes["extends"] = {"sets": extends, "ids": merged["ids"]}
     (folder / "notes.json").write_text(json.dumps(notes, indent=1))

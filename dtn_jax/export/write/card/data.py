@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping
 
+from dtn_jax.datasets.logs.rows.positives import NOTE, Counts, relations
+from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.shares import percents
 from dtn_jax.export.write.card.subject import Subject
@@ -16,7 +18,7 @@ from dtn_jax.models.histories.with_histories import ways as pooled_by
 from dtn_jax.report.description.overview import cuts_line
 from dtn_jax.report.markdown import escaped, table
 from dtn_jax.run import Run
-from dtn_jax.schema import ALL, Field
+from dtn_jax.schema import ALL, Field, Schema
 
 SPLITS = ("train", "validation", "test")
 
@@ -171,3 +173,22 @@ def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
             "In a space other than that of its loss a task's probability is a product or quotient "
             "of the model's probabilities, and calibrated as far as those are."
         )
+    yield from outside(model.schema, run.data.notes.get(NOTE, {}))
+
+
+def outside(schema: Schema, counts: Counts) -> Iterator[str]:
+    """Which tasks are taken to happen only where others do, and how many positives do not; {} of a
+    set that has not counted them."""
+    for relation in relations(schema.tasks):
+        count, known = relation.outside(counts)
+        task, other = escaped(relation.task), escaped(relation.other)
+        told = f"In the log {count:,} of its {known:,} positives ({percent(count, known)}) are on "
+        told += f"rows where {other} is 0"
+        if relation.assumed:
+            yield (
+                f"{task} is taken to happen only where {other} does: otherwise p({task} | {other}) "
+                f"= p({task}) / p({other}) is wrong. "
+                + (f"{told}." if counts else "How often it does not was not counted.")
+            )
+        elif count:
+            yield f"{task} was trained where {other} is 1. {told}: it has not learnt from them."

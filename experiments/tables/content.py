@@ -10,6 +10,7 @@ import numpy as np
 
 from dtn_jax.config import base_config, flatten
 from dtn_jax.metrics import METRICS
+from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
 
@@ -111,6 +112,7 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
         "seeds": [c["results"]["seed"] for c in cells],
         "metrics": metrics,
         "few": [key for key in metrics if is_few(cells[0], key)],
+        **({"few_groups": True} if any(map(in_few_groups, tests[0].values())) else {}),
         "parameters": first["parameters"],
         "table_parameters": first["table_parameters"],
         "flops": first["flops_per_example"],
@@ -234,8 +236,16 @@ def same(own: Sequence[dict], other: Sequence[dict]) -> bool:
 
 
 def is_few(cell: Mapping, key: str) -> bool:
-    """Whether the test split has too few examples of a class to tell anything of its ranking."""
+    """Whether the test split has too few examples of a class, or lies in too few groups, to tell
+    anything of its ranking."""
     found = cell["results"]["test"][key]
     return "positives" in found and (
         min(found["positives"], found["examples"] - found["positives"]) < FEW
+        or in_few_groups(found)
     )
+
+
+def in_few_groups(found: Mapping) -> bool:
+    """Whether the examples of these metrics lie in too few groups."""
+    groups = [found.get(name) for name in ("gauc_groups", "gauc_skipped")]
+    return None not in groups and sum(groups) < FEWEST

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Mapping
 
+from dtn_jax.metrics.paired import FEWEST
+
 from .content import comparisons
 from .differences import opponent
 from .gaps import MEAN
@@ -60,11 +62,13 @@ def signs(found: Mapping) -> str:
         tuning = ", nor that rows could take settings from elsewhere"
     if any(row["name"].endswith(AGAIN) for row in found["rows"]):
         tuning = f": rows `{AGAIN.strip(', ')}` show what it adds"
+    few_groups = any(row.get("few_groups") for row in found["rows"])
+    groups = f", or fewer than {FEWEST} groups" if few_groups else ""
     return (
         f"↓ ↑: below or above {opponent(found)}{tested} at p < {LEVEL}, each task in the space of "
         "its loss (hierarchical bootstrap over seeds and test examples, Holm-corrected over "
         f"{family(found)}; the p-values do not cover tuning{tuning}); too few: fewer than 100 "
-        "examples of a class."
+        f"examples of a class{groups}."
     )
 
 

@@ -79,6 +79,19 @@ def test_few_examples_are_so_with_one_seed_and_in_every_space():
     assert "**" not in str(table_text.main_text(made | {"command": ""}).rows)
 
 
+@pytest.mark.parametrize(
+    ("groups", "few"), [(9, ["click@all", "order@click"]), (10, ["click@all"])]
+)
+def test_few_groups_are_not_tested(groups, few):
+    cells = {n: [cell(n, seed, auc) for seed in (1, 2)] for n, auc in (("dtn", 0.8), ("ple", 0.7))}
+    for one in (*cells["dtn"], *cells["ple"]):
+        one["results"]["test"]["order@click"] |= {"gauc_groups": groups - 2, "gauc_skipped": 2}
+    made = content("adult", "overall", PROTOCOL, [Entry(n, n) for n in cells], cells, {}, {})
+    assert made["rows"][1]["few"] == few
+    said = " ".join(table_notes.footnotes(made | {"command": ""}))
+    assert ("or fewer than 10 groups" in said) == (groups < 10)
+
+
 def test_what_the_protocol_does_not_test_is_said():
     protocol = dataclasses.replace(PROTOCOL, tested=("click",))
     cells = {n: [cell(n, seed, auc) for seed in (1, 2)] for n, auc in (("dtn", 0.8), ("ple", 0.7))}

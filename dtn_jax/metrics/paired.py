@@ -18,6 +18,9 @@ the distance from the observed difference, a draw of signs s rejects u unless
 which is a bound on u for each draw.
 
 Seeds vary, too: each draw also moves the difference by the scatter of the seeds (significance.py).
+That scatter, measured on the same units, holds what each seed adds to single units by itself. So
+that it is not counted twice, the influences are scaled down to the variance that the seeds of a
+model have in common.
 """
 
 from __future__ import annotations
@@ -62,9 +65,7 @@ def compare(
     """
     values = [np.array([run.value for run in side]) for side in (ours, theirs)]
     difference = float(values[0].mean() - values[1].mean())
-    units = np.mean([run.units for run in ours], axis=0)
-    units = units - np.mean([run.units for run in theirs], axis=0)
-    columns = np.stack([units, ours[0].share], axis=1)
+    columns = np.stack([_common(ours, theirs), ours[0].share], axis=1)
     parts = range(0, len(drawn), AT_ONCE)
     sums = np.concatenate([drawn[at : at + AT_ONCE] @ columns for at in parts])
     moved, share = np.repeat(sums, SEED_DRAWS, axis=0).T
@@ -82,3 +83,14 @@ def compare(
     high = difference + np.quantile(above, 0.95, method="higher")
     low, high = np.clip([low, high], -most, most)
     return Comparison(difference, float(low), float(high), max(float(rejecting), least), least)
+
+
+def _common(ours: Sequence[Influence], theirs: Sequence[Influence]) -> Float[np.ndarray, " U"]:
+    """What each unit adds to the difference in all seeds alike."""
+    sides = [np.stack([run.units for run in side]) for side in (ours, theirs)]
+    units = sides[0].mean(axis=0) - sides[1].mean(axis=0)
+    alone = [side.var(axis=0, ddof=1).sum() if len(side) > 1 else 0.0 for side in sides]
+    lent = [one or max(alone) for one in alone]  # of a single run: as its seeds' scatter
+    twice = sum(variance / len(side) for variance, side in zip(lent, sides))
+    total = np.square(units).sum()
+    return units * np.sqrt(max(0.0, 1 - twice / total)) if twice else units

@@ -36,7 +36,7 @@ def label(there: Collection[str], task: str, given: Sequence[str], known: Label)
             if name in known.reads and name != known.column:
                 raise UserError(
                     f"column {name!r} is not the label of {task!r}: the model was trained on "
-                    f"{known.text}, so that its scores are of that; {AGAIN} as {written!r}"
+                    f"`{known.text}`, and its scores are in that unit; {AGAIN} as {written!r}"
                 )
             return name
     for name in filter(None, (written, known.column)):
@@ -44,8 +44,8 @@ def label(there: Collection[str], task: str, given: Sequence[str], known: Label)
             return name
     wanted = f"{written!r} or {known.column!r}" if known.column else repr(written)
     raise UserError(
-        f"no label of task {task!r}, which is {known.text}: expected a column {wanted}; {AGAIN}, "
-        f"or name a column that holds {known.text}: --columns={task}=SCORE:LABEL"
+        f"no label of task {task!r}, which is `{known.text}`: expected a column {wanted}; {AGAIN}, "
+        f"or name a column that holds it: --columns={task}=SCORE:LABEL"
     )
 
 
@@ -86,9 +86,9 @@ def check(rows: Sequence[ScoredRows], group: str) -> None:
             one, two = other.labels[task].text, by.labels[task].text
             if one != two:
                 raise UserError(
-                    f"{first} and {name} cannot be compared: the label of {task!r} is {one} in the "
-                    f"model of the one and {two} in that of the other, so that their scores are in "
-                    "different units"
+                    f"{first} and {name} cannot be compared: the label of {task!r} is `{one}` in "
+                    f"the model of the one and `{two}` in that of the other, so that their scores "
+                    "are in different units"
                 )
         if not group and by.group and other.group and by.group != other.group:
             raise UserError(

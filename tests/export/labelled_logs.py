@@ -17,7 +17,7 @@ fields:
 tasks:
   click: {label: clicked}
   order: {label: order == 'yes', space: click, also_report: [all]}
-  watch: {kind: regression, label: log1p(seconds), known: clicked == 1}
+  watch: {kind: regression, label: log1p(watch), known: clicked == 1}
 group: user_id
 weight: w
 time: t
@@ -36,8 +36,9 @@ def log():
             "price": draw.lognormal(size=ROWS),
             "w": draw.integers(1, 4, ROWS),
             "clicked": clicked.astype(int),
+            "click": 1 - clicked,  # not the label, whatever its name
             "order": np.where(clicked & (draw.random(ROWS) < 0.5), "yes", "no"),
-            "seconds": draw.exponential(20, ROWS),
+            "watch": draw.exponential(20, ROWS),
         }
     )
 

@@ -54,8 +54,8 @@ def test_a_row_that_prepare_would_reject_is_bad(made, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 of 150 rows have no scores: label of 'click' outside its range, 0 or 1" in said
     assert "1 of 150 rows have no scores: missing group" in said
-    with pytest.raises(UserError, match="unknown column 'seconds'"):
-        scored(folder, rows.drop("seconds"), tmp_path / "lacking.parquet", "--labels")
+    with pytest.raises(UserError, match="unknown column 'watch'"):
+        scored(folder, rows.drop("watch"), tmp_path / "lacking.parquet", "--labels")
 
 
 def test_a_call_that_resumes_keeps_labels_and_metadata(made, tmp_path, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_call_that_resumes_keeps_labels_and_metadata(made, tmp_path, monkeypat
     by = ScoredBy.read(got)
     assert by == ScoredBy.read(whole)
     assert (by.model, by.group, by.weight, by.written) == ("model", "user_id", "", True)
-    assert by.labels["watch"].text == "log1p(seconds) where clicked == 1"
+    assert by.labels["watch"].text == "log1p(watch) where clicked == 1"
     assert (by.labels["click"].column, by.labels["order"].column) == ("clicked", "")
 
 

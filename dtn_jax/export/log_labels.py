@@ -30,7 +30,7 @@ class LogLabels:
     """What a schema file says of labels, groups and weights.
 
     Attributes:
-      spec: the schema file without its fields, time and split.
+      spec: of the schema file the tasks, the group and the weight.
     """
 
     spec: Spec
@@ -61,7 +61,10 @@ class LogLabels:
           types: its columns.
           lines: whether it is of JSON lines, of which only the first were looked at.
         """
-        columns.check(self.spec, {address: types}, [address] if lines else [])
+        try:
+            columns.check(self.spec, {address: types}, [address] if lines else [])
+        except UserError as error:
+            raise UserError(f"--labels: {error}") from None
 
     def read(self, frame: pl.DataFrame, bad: Bad) -> pl.DataFrame:
         """The columns of `types`, `[B]`; null in bad rows, and where a label is not known.
@@ -111,4 +114,13 @@ def labels_of(encoding: Encoding) -> LogLabels:
             "numbers for each label to the output, and name it: compare --columns=TASK=SCORE:LABEL"
         )
     tasks = tuple(task for task in spec.tasks if task.name in schema.task_names)
-    return LogLabels(dataclasses.replace(spec, fields=(), tasks=tasks, time="", split=NO_SPLIT))
+    own = Spec(
+        name=spec.name,
+        fields=(),
+        tasks=tasks,
+        split=NO_SPLIT,
+        group=spec.group,
+        weight=spec.weight,
+        path=spec.path,
+    )
+    return LogLabels(own)

@@ -77,8 +77,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
         raise UserError(
             f"{folder} is an exported model, which has no scores of test. Score one file of "
-            "labelled rows with both models by experiments.score, and compare the outputs: "
-            "compare a.parquet b.parquet --key=ID (docs/compare.md)"
+            "labelled rows with both models by experiments.score --labels, and compare the "
+            "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
         )
     if not (folder / "config.json").exists():
         raise UserError(

@@ -64,6 +64,8 @@ def test_groups_are_drawn_and_labels_are_the_models(made, capsys):
     known = stored["label_mask"][:, 2] == 1
     labels = stored["labels"][known, 2]
     np.testing.assert_array_equal(a[0].labels["watch"][known], labels)
+    b, *_ = compared(rewritten(one, "user_id"), two)  # the column `group` is enough
+    np.testing.assert_array_equal(b[0].group, a[0].group)
     (rmse,) = (d for d in found if d.metric == "rmse")
     error = pl.read_parquet(one)["watch@all"].to_numpy()[known] - labels
     np.testing.assert_allclose(rmse.a[0], np.sqrt(np.mean(error**2)), rtol=1e-5)

@@ -1,10 +1,10 @@
 """Compares two models on the same test rows: which is better, by how much, is it real.
 
 RUN_A and RUN_B are workdirs of finished runs, several seeds of one model by comma, or a Parquet
-file of another system's scores with labels. Their rows are matched and their labels must be equal.
-AUC, log loss, normalised entropy and calibration (ECE, predicted/observed) of each task in each
-space, with groups GAUC, NDCG, MRR and recall too, XAUC and RMSE of regressions; each with B − A,
-its 95 % interval and a p-value.
+file of scores with labels: of `score --labels`, or of another system. Their rows are matched and
+their labels must be equal. AUC, log loss, normalised entropy and calibration (ECE,
+predicted/observed) of each task in each space, with groups GAUC, NDCG, MRR and recall too, XAUC and
+RMSE of regressions; each with B − A, its 95 % interval and a p-value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dtn_jax.schema import Schema
 from dtn_jax.workdir.found import runs_in
 
 from . import command, folders
-from .comparison import differences, pages, score_files
+from .comparison import differences, model_columns, pages, score_files
 from .comparison.differences import Difference
 from .comparison.score_files import Columns
 from .comparison.scored_rows import ScoredRows, check_one_model, of_run
@@ -36,15 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     names = [", ".join(run.name for run in side) for side in (a, b)]
     grouped = any(run.group is not None for run in (*a, *b))
     same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
-    single = {}
-    if len(a) == len(b) == 1:
-        kinds = (
-            "the trained state" if side[0].config is not None else "the file" for side in (a, b)
-        )
-        single = dict(zip("AB", kinds))
+    single = states(a, b)
     lines = [*same, *pages.verdict(found, single)]
     runs = any(one.config is not None for one in (*a, *b))
-    more = pages.notes(grouped, (len(a), len(b)), runs)
+    more = [*model_columns.notes([*a, *b]), *pages.notes(grouped, (len(a), len(b)), runs)]
     best = "ahead" if single else "best"
     screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}", best), pages.WIDE)
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))
@@ -57,12 +52,21 @@ def main(arguments: Sequence[str]) -> None:
         print(f"compare.md, compare.csv and differences.png are in {folder}")
 
 
+def states(a: Sequence[ScoredRows], b: Sequence[ScoredRows]) -> dict[str, str]:
+    """What each side is, for sentences; {} where one of them has several seeds."""
+    if max(len(a), len(b)) > 1:
+        return {}
+    kinds = {True: "the trained state", False: "the file"}
+    return {name: kinds[side[0].config is not None] for name, side in (("A", a), ("B", b))}
+
+
 def compared(
     known: argparse.Namespace,
 ) -> tuple[list[ScoredRows], list[ScoredRows], list[Difference]]:
     """The rows of both sides, in one order, and the differences."""
     columns = Columns(known.key, known.group, score_files.read_columns(known.columns))
     a, b = sides(known.a, known.b, columns)
+    model_columns.check([*a, *b], known.group)
     differences.aligned(a, b)
     return a, b, differences.differences(a, b, known.draws)
 
@@ -84,13 +88,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="TASK=SCORE:LABEL,...",
         default="",
         help="of a Parquet file: where a task's probability and label are (default: score/TASK, "
-        "logit/TASK or TASK@SPACE, and label/TASK or TASK)",
+        "logit/TASK or TASK@SPACE, and label/TASK, or TASK or the model's column)",
     )
     parser.add_argument(
         "--group",
         metavar="COLUMN",
         default="",
-        help="of a Parquet file: the column of the groups for GAUC and intervals (default: group)",
+        help="of a Parquet file: the column of the groups for GAUC and intervals; none: rows are "
+        "independent (default: that of the model which scored them, else group)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="also writes Markdown, CSV and a picture")
     parser.add_argument(

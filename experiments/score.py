@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         _listed(known.input),
         known.output,
         columns=None if known.columns == "all" else _listed(known.columns),
+        labels=known.labels,
         on_bad_rows=known.on_bad_rows,
         max_bad_rate=known.max_bad_rate,
         format=known.format,
@@ -109,6 +110,12 @@ def make_parser() -> command.Parser:
         default="all",
         help="what to keep beside the scores, by comma: names, _file for the name of a row's file, "
         "or nothing at all (--columns=). Default: all columns of single values",
+    )
+    add(
+        "--labels",
+        action="store_true",
+        help="also write what `compare` needs, as the schema file says it: label/TASK in the unit "
+        "of the score, group, sample_weight",
     )
     add(
         "--on_bad_rows",

@@ -77,6 +77,24 @@ def adult_scores(shell) -> None:
         rows.with_columns(**scores).write_parquet(shell.folder / f"scores_{side}.parquet")
 
 
+def shop_models(shell) -> None:
+    """models/shop_a and models/shop_b, and day.parquet: later rows with labels and an id."""
+    logs(shell)
+    day = shop_log(1000, seed=2).with_row_index("request_id")
+    day.write_parquet(shell.folder / "day.parquet")
+    shell.run(
+        "dtn-jax prepare --infer --input='logs/*.parquet' --labels=click,cart,order"
+        " --group=user_id --out=shop.yaml"
+    )
+    shell.run("dtn-jax prepare --schema=shop.yaml --input='logs/*.parquet' --data_dir=data")
+    for side, model in {"a": "shared_bottom", "b": "mmoe"}.items():
+        shell.run(
+            f"dtn-jax train --config=configs/logs.py:{model},schema=shop.yaml"
+            f" --workdir=runs/shop_{side} --config.data.data_dir=data --config.train.max_steps=2"
+        )
+        shell.run(f"dtn-jax export --workdir=runs/shop_{side} --out=models/shop_{side}")
+
+
 def clone(shell) -> None:
     """The repository, where its own commands run."""
     for path in ROOT.iterdir():
@@ -132,5 +150,6 @@ GIVEN = {
     "shop.parquet": wide,
     "runs/adult_dtn": adult_run,
     "models/adult_dtn": adult_model,
+    "models/shop_a": shop_models,
     "scores_a.parquet": adult_scores,
 }

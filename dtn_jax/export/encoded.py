@@ -49,6 +49,13 @@ class Bad:
             self.account.rows = len(self.numbers)  # they are among them
             self.good &= ~np.isin(self.numbers, [reject.row for reject in rejects])
 
+    def include(self, account: Account, good: Bool[np.ndarray, " B"]) -> None:
+        """Rejects the rows where `good` is False; `account` has the reasons of those that were
+        good until now."""
+        self.account.include(account)
+        self.account.rows = len(self.numbers)  # they are among them
+        self.good &= good
+
 
 @dataclasses.dataclass
 class Encoded:

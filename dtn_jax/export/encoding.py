@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dtn_jax.datasets.logs.fit.encoders import Encoded as Slots
-from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.datasets.logs.schema.spec import InputSpec, Spec
 from dtn_jax.datasets.preparation import encoders
 from dtn_jax.errors import UserError
 from dtn_jax.export import log_encoding, spec_json
@@ -34,6 +34,7 @@ class Encoding:
       columns: the raw columns that are read.
       optional: those of them that rows may lack.
       input: how text files are read.
+      spec: the schema file; None of a data set that a builder prepares.
     """
 
     schema: Schema
@@ -41,6 +42,7 @@ class Encoding:
     columns: tuple[str, ...]
     optional: tuple[str, ...]
     input: InputSpec
+    spec: Spec | None = None
 
     def encode(self, rows: Any) -> Encoded:
         """The arrays of raw rows; see `raw_rows.table` for their forms, and what is raised."""
@@ -102,13 +104,12 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     Raises:
       UserError: a file is missing or damaged, or does not go with the schema.
     """
-    place, input = folder / ENCODERS, InputSpec()
+    place, spec = folder / ENCODERS, None
     try:
         if (place / SPEC).exists():
             spec = spec_json.from_json(_text(place / SPEC))
             fitted = read_json(place / FITTED)
             by = log_encoding.read(spec, fitted, place / VOCABULARY, facts.fixed)
-            input = spec.input
         else:
             found = encoders.from_json(_text(place / FITTED))
             by = BuilderEncoding(found, facts.fixed)
@@ -119,7 +120,8 @@ def read(folder: pathlib.Path, schema: Schema, facts: Facts) -> Encoding:
     needed = required(by, [n for n in schema.field_names if n not in facts.optional])
     columns = required(by, schema.field_names)
     optional = tuple(name for name in columns if name not in needed)
-    return Encoding(schema, by, tuple(columns), optional, input)
+    input = spec.input if spec else InputSpec()
+    return Encoding(schema, by, tuple(columns), optional, input, spec)
 
 
 def _text(path: pathlib.Path) -> str:

@@ -47,7 +47,7 @@ def kept_types(
     types: Mapping[str, Types],
     wanted: Sequence[str] | None,
     left: Collection[str],
-    outputs: Sequence[str],
+    outputs: Collection[str],
     suffix: str,
 ) -> Types:
     """{column: its type in the output}, one for all files.
@@ -56,12 +56,12 @@ def kept_types(
       types: the columns of each raw file, by its address.
       wanted: the columns to keep; None keeps all but those of `left`, in the order of the files.
       left: columns that are kept only where `wanted` names them.
-      outputs: the names of the scores.
+      outputs: the names of the columns that scoring writes.
       suffix: of the output, which says what it can hold.
 
     Raises:
-      UserError: no file has a wanted column, it has a score's name, types that do not go together,
-        or one that the output's format does not have.
+      UserError: no file has a wanted column, it has the name of one of `outputs`, types that do not
+        go together, or one that the output's format does not have.
     """
     every = list(dict.fromkeys(name for own in types.values() for name in own))
     if wanted is None:
@@ -71,8 +71,8 @@ def kept_types(
         choose("column to keep:", name, every)
         if name in outputs:
             raise UserError(
-                f"the rows have a column {name!r} already, which is the name of a score; choose "
-                "the columns to keep, with --columns"
+                f"the rows have a column {name!r} already, which is the name of one that scoring "
+                "writes; choose the columns to keep, with --columns"
             )
         found[name] = _common(name, {a: own[name] for a, own in types.items() if name in own})
         if what := _lacking(found[name], suffix):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.raw.files import RawFile
@@ -15,6 +16,7 @@ from dtn_jax.export.builder_encoding import BuilderEncoding
 from dtn_jax.export.chunk_rows import every_row
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.file_columns import cast
+from dtn_jax.export.log_labels import LogLabels
 from dtn_jax.export.model import Model
 from dtn_jax.export.raw_rows import plain
 from dtn_jax.export.tally import counted
@@ -27,6 +29,7 @@ class Piece:
     Attributes:
       unit: its number; `last` where no chunk of it follows.
       kept: the wanted columns of all rows; null where a value could not be read.
+      labels: their labels; no columns where none are written.
       encoded: the same rows.
       values: of each field, how many and how many unknown; see `tally.counted`.
     """
@@ -34,18 +37,33 @@ class Piece:
     unit: int
     last: bool
     kept: pl.DataFrame
+    labels: pl.DataFrame
     encoded: Encoded
     values: dict[str, tuple[int, int]]
 
+    def scored(self, scores: Mapping[str, np.ndarray]) -> pl.DataFrame:
+        """The rows of the output; a bad row has no scores and no labels."""
+        good = pl.lit(pl.Series(self.encoded.good))
+        labels = self.labels.select(pl.when(good).then(pl.all()))
+        columns = [pl.Series(name, v).fill_nan(None) for name, v in scores.items()]
+        return pl.DataFrame([*self.kept.get_columns(), *columns, *labels.get_columns()])
+
 
 def piece_of(
-    model: Model, wanted: Types, unit: int, file: RawFile, chunk: Chunk, last: bool
+    model: Model,
+    wanted: Types,
+    labels: LogLabels,
+    unit: int,
+    file: RawFile,
+    chunk: Chunk,
+    last: bool,
 ) -> Piece:
     """A chunk of a file, encoded.
 
     Args:
       model: whose encoders are used.
       wanted: {column to keep: its type in the output}.
+      labels: those to write.
       unit, last: as `Piece` has them.
 
     Raises:
@@ -59,14 +77,16 @@ def piece_of(
     def column(name: str) -> pl.Series:
         return (frame[name] if name in frame.columns else nothing).alias(name)
 
-    raw = pl.DataFrame([plain(column(name), bad) for name in model.columns])
+    read = dict.fromkeys((*model.columns, *labels.columns))
+    raw = pl.DataFrame([plain(column(name), bad) for name in read])
     if file.format == "jsonl" and isinstance(model.encoding.by, BuilderEncoding):
         for values in raw:
             _check_finite(values, bad)
     kept = {name: cast(column(name), dtype, file.address) for name, dtype in wanted.items()}
+    own = labels.read(raw, bad)
     encoded = model.encoding.encode_frame(raw, bad)
     values = counted(model.schema.fields, encoded)
-    return Piece(unit, last, pl.DataFrame(kept), encoded, values)
+    return Piece(unit, last, pl.DataFrame(kept), own, encoded, values)
 
 
 def _check_finite(column: pl.Series, bad: Bad) -> None:

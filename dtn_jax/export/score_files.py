@@ -19,16 +19,17 @@ import polars as pl
 import dtn_jax
 from dtn_jax.datasets.logs.raw import files, read, units
 from dtn_jax.datasets.logs.raw.files import RawFile
-from dtn_jax.datasets.logs.raw.unit import Chunk
+from dtn_jax.datasets.logs.raw.unit import Chunk, Types
 from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export.file_columns import as_is, binary, check_columns, kept_types, nested
 from dtn_jax.export.joined import Joined
+from dtn_jax.export.log_labels import NOTHING, labels_of
 from dtn_jax.export.model import Model
-from dtn_jax.export.model_folder import MANIFEST, sha256
 from dtn_jax.export.pieces import Piece, encoded_rows, piece_of
 from dtn_jax.export.score_parts import Part, Parts, output_path
+from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.export.tally import Tally, check_rate
 from dtn_jax.export.threads import in_order, pool
 from dtn_jax.input.prefetch import prefetched
@@ -50,6 +51,8 @@ class Job:
       output: a file whose suffix is one of FORMATS.
       columns: the columns to keep beside the scores; None keeps all of single values, but bytes
         that the model does not read, which only Parquet can hold.
+      labels: also write what the scores are compared with; see `log_labels`. A row whose label,
+        group or weight `prepare` would reject is bad.
       on_bad_rows: `null` leaves them without scores, and counts them; `error` ends at the first.
       max_bad_rate: the share of bad rows above which no output is written.
       format: of the files, where their names do not say.
@@ -58,6 +61,8 @@ class Job:
 
     Attributes:
       lists, binary: the columns of lists, and of bytes, that are kept only where they are named.
+      read: the raw columns of which scores and labels are made.
+      written: {column beside those that are kept: its type}.
 
     Raises:
       UserError: there are no such files, a column is missing, the output is there, or another
@@ -71,6 +76,7 @@ class Job:
         output: str | pathlib.Path,
         *,
         columns: Sequence[str] | None = None,
+        labels: bool = False,
         on_bad_rows: str = "null",
         max_bad_rate: float = MAX_BAD_RATE,
         format: str = "",
@@ -90,19 +96,20 @@ class Job:
         own = given.format in ("", known) or known == "csv"
         self.input: InputSpec = given if own else InputSpec()
         self.types = read.schemas(self.files, self.input)
+        self.labels = labels_of(model.encoding) if labels else NOTHING
         for address, types in self.types.items():
             check_columns(model.encoding, address, types, known == "csv")
+            self.labels.check(address, types, known == "jsonl")
+        self.read = [*model.columns, *self.labels.columns]
+        self.written: Types = dict.fromkeys(model.outputs, pl.Float64()) | self.labels.types
         self.lists = list(nested(self.types))
-        self._as_is = {f.address: as_is(read.own(f), model.columns) for f in self.files}
+        self._as_is = {f.address: as_is(read.own(f), self.read) for f in self.files}
         types = {a: found | self._as_is[a] for a, found in self.types.items()}
         self.binary = list(binary(types))
-        left = [*self.lists, *self.binary]
-        self.kept = kept_types(types, columns, left, model.outputs, output.suffix)
+        left = [*self.lists, *self.binary, *self.labels.again]
+        self.kept = kept_types(types, columns, left, self.written, output.suffix)
         self.units = units.plan(self.files, self.input, **UNIT)
-        self.metadata = {
-            "model": model.folder.resolve().name,
-            "sha256": sha256(model.folder / MANIFEST),
-        }
+        self.scored_by = ScoredBy.of(model, labels)
         self.parts = Parts(output, self._made_from(), say)
         self._part: Part | None = None  # that is being written
         self._joined: Joined | None = None  # the output, of the first `_appended` units
@@ -137,9 +144,9 @@ class Job:
             for found in self.tallies.values():
                 if found is not None:
                     self._check(found.account)
-            empty = pl.DataFrame(schema=self.kept | dict.fromkeys(self.model.outputs, pl.Float64))
+            empty = pl.DataFrame(schema=self.kept | self.written)
             with self.parts.told():
-                self._joined = self.parts.joined(empty, self.metadata)
+                self._joined = self.parts.joined(empty, self.scored_by.metadata())
             threads = max(1, min(4, (os.cpu_count() or 1) - 1))
             encoders = pool(stack, threads, "encode")
             writer = pool(stack, 1, "write")
@@ -179,8 +186,8 @@ class Job:
             unit = self.units[n]
             file = self.files[unit.file]
             there = self.types[file.address]
-            wanted = [*self.model.columns, *self.kept]
-            wanted = [name for name in dict.fromkeys(wanted) if name in there]
+            wanted = dict.fromkeys([*self.read, *self.kept])
+            wanted = [name for name in wanted if name in there]
             held = None
             own = self._as_is[file.address].keys() & self.kept.keys()
             for chunk in read.chunks(file, unit, wanted, self.input, ROWS, as_is=own):
@@ -192,7 +199,7 @@ class Job:
             yield n, file, held, True
 
     def _piece(self, chunk: tuple[int, RawFile, Chunk, bool]) -> Piece:
-        return piece_of(self.model, self.kept, *chunk)
+        return piece_of(self.model, self.kept, self.labels, *chunk)
 
     def _check(self, account: Account) -> None:
         if self.on_bad_rows == "error" and account.rejected:
@@ -209,9 +216,7 @@ class Job:
             self._part = self.parts.open(piece.unit)
             self._own = Tally()
         if len(piece.encoded) or piece.last:
-            scores = self.model.scores(logits)
-            columns = [pl.Series(name, v).fill_nan(None) for name, v in scores.items()]
-            self._part.write(pl.DataFrame([*piece.kept.get_columns(), *columns]))
+            self._part.write(piece.scored(self.model.scores(logits)))
         self._own.include(Tally(piece.encoded.account, piece.values))
         if piece.last:
             self.parts.close(piece.unit, self._part, self._own)
@@ -235,9 +240,9 @@ class Job:
         """What the scores depend on, and how the rows are cut."""
         return {
             "dtn_jax": dtn_jax.__version__,
-            "model": self.metadata["sha256"],
+            "model": self.scored_by.sha256,
             "files": [[f.address, f.size, files.ends(f.address)] for f in self.files],
             "input": dataclasses.asdict(self.input),
             "units": [dataclasses.astuple(unit) for unit in self.units],
-            "columns": {name: str(dtype) for name, dtype in self.kept.items()},
+            "columns": {n: str(dtype) for n, dtype in (self.kept | self.written).items()},
         }

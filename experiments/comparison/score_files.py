@@ -1,4 +1,4 @@
-"""Scores of another system: a Parquet file with a score and a label for each task."""
+"""A Parquet file with a score and a label for each task: of `dtn-jax score`, or another system."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.schema import ALL, Schema
 
+from . import model_columns
 from .scored_rows import ScoredRows, spaces_of
 
 NO_SCHEMA = "each as a column TASK@all or score/TASK with its label in TASK or label/TASK"
@@ -22,7 +24,8 @@ class Columns:
 
     Attributes:
       key: that rows are matched by.
-      group: of the groups; "" for `group`, if it is there.
+      group: of the groups, or "none"; "" for that of the model, and of another system's file for
+        `group`, if it is there.
       named: {task or task@space: (score, label)}; others go by their names.
     """
 
@@ -49,34 +52,39 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     A score is a probability in the column `score/TASK`, `TASK@SPACE`, or named in `columns`, or a
     logit in `logit/TASK`; of a regression, the prediction. A label is in `label/TASK` or `TASK`.
     In a space without a column of its own, scores follow from those of all tasks, as of a run.
+    Where `dtn-jax score` wrote the file, its model says what the labels are. A row without a label
+    of any task need not have scores.
 
     Args:
       schema: of the run on the other side; None where that is a file too. Then tasks are those
-        that the columns name.
+        of the model, or that the columns name.
       columns: how they are called.
 
     Raises:
       UserError: a column is missing, or holds what none of its kind can.
     """
-    there = _types(path)
-    tasks = _tasks(there, columns) if schema is None else list(schema.task_names)
+    there, by = _types(path), ScoredBy.read(path)
+    tasks = _tasks(there, columns, by) if schema is None else list(schema.task_names)
     if not tasks:
         raise UserError(
             f"{path}: no scores of any task, {NO_SCHEMA}, or named by --columns="
             f"TASK=SCORE:LABEL; its columns are: {', '.join(there)}"
         )
     try:
-        group, labels, scores = _named(there, tasks, schema, columns)
+        group, weight, labels, scores = _named(there, tasks, schema, columns, by)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    wanted = {columns.key, group, *labels.values(), *scores.values()} - {""}
+    wanted = {columns.key, group, weight, *labels.values(), *scores.values()} - {""}
     frame = pl.read_parquet(path, columns=sorted(wanted))
-    values = {name: _numbers(path, frame, name) for name in {*labels.values(), *scores.values()}}
+    numbers = {*labels.values(), *scores.values(), weight} - {""}
+    values = {name: _numbers(path, frame, name) for name in numbers}
     own = {task: values[column] for task, column in labels.items()}
-    kinds = {t.name: t.kind for t in schema.tasks} if schema else {t: _kind(own[t]) for t in tasks}
+    kinds = {t: _kind(label) for t, label in own.items()} | (by.kinds if by else {})
+    kinds |= {t.name: t.kind for t in schema.tasks} if schema else {}
+    counted = ~np.isnan(list(own.values())).all(axis=0)
     made = {}
     for key, column in scores.items():
-        known = _known(path, column, values[column])
+        known = _known(path, column, values[column], counted)
         binary = kinds[key.partition("@")[0]] == "binary"
         is_logit = column.startswith("logit/")
         made[key] = _logits(path, column, known) if binary and not is_logit else known
@@ -90,6 +98,10 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
         scores=made,
         kinds=kinds,
         group=None if not group else _codes(frame[group]),
+        weight=values.get(weight),
+        weighted=bool(weight),
+        ungrouped=columns.group == model_columns.INDEPENDENT or (by is not None and not by.group),
+        by=by,
     )
 
 
@@ -102,48 +114,62 @@ def _types(path: pathlib.Path) -> dict:
         raise UserError(f"{path} is no Parquet file, or is damaged: {told}") from None
 
 
-def _tasks(there: dict, columns: Columns) -> list[str]:
-    """The tasks that columns name."""
+def _tasks(there: dict, columns: Columns, by: ScoredBy | None) -> list[str]:
+    """The tasks of the model, or those that columns name."""
     named = [key.partition("@")[0] for key in columns.named]
+    if by is not None:
+        return list(dict.fromkeys([*by.needed(), *named]))
     for name in there:
         kind, slash, task = name.partition("/")
         if slash and kind in ("score", "logit"):
             named.append(task)
-        elif "@" in name and name.partition("@")[0] in there:
-            named.append(name.partition("@")[0])
+        task = name.partition("@")[0]
+        if task != name and {task, f"label/{task}"} & there.keys():
+            named.append(task)
     return list(dict.fromkeys(named))
 
 
 def _named(
-    there: dict, tasks: list[str], schema: Schema | None, columns: Columns
-) -> tuple[str, dict[str, str], dict[str, str]]:
-    """The column of the groups, or "", {task: that of its label} and {task@space: of its score}."""
+    there: dict, tasks: list[str], schema: Schema | None, columns: Columns, by: ScoredBy | None
+) -> tuple[str, str, dict[str, str], dict[str, str]]:
+    """The columns of groups and of weights, or "", {task: that of its label} and {task@space: of
+    its score}."""
     for key in columns.named:
         choose("task in --columns", key.partition("@")[0], tasks)
     _has("--key: column", columns.key, there)
-    group = columns.group or ("group" if "group" in there else "")
+    group, weight = columns.group, ""
+    if by is not None:
+        group, weight = model_columns.extra(there, by, columns.group)
+    elif not group and "group" in there:
+        group = "group"
+    group = "" if group == model_columns.INDEPENDENT else group
     if group:
         _has("column", group, there)
-    labels = {task: _label(there, task, columns) for task in tasks}
+    labels = {task: _label(there, task, columns, by) for task in tasks}
     scores = {
         f"{task}@{space}": column
         for task in tasks
-        for space in _spaces(task, schema, there, columns)
+        for space in _spaces(task, schema, there, columns, by)
         if (column := _score(there, task, space, schema, columns))
     }
-    return group, labels, scores
+    return group, weight, labels, scores
 
 
-def _spaces(task: str, schema: Schema | None, there: dict, columns: Columns) -> list[str]:
+def _spaces(
+    task: str, schema: Schema | None, there: dict, columns: Columns, by: ScoredBy | None
+) -> list[str]:
     if schema is not None:
         return list(schema.tasks[schema.task_names.index(task)].spaces)
-    found = [k.partition("@")[2] for k in (*columns.named, *there) if k.startswith(f"{task}@")]
+    keys = (*columns.named, *(there if by is None else by.outputs))
+    found = [key.partition("@")[2] for key in keys if key.startswith(f"{task}@")]
     whole = task in columns.named or {f"score/{task}", f"logit/{task}"} & there.keys()
     return list(dict.fromkeys([*[ALL] * bool(whole), *found]))
 
 
-def _label(there: dict, task: str, columns: Columns) -> str:
+def _label(there: dict, task: str, columns: Columns, by: ScoredBy | None) -> str:
     named = [own[1] for key, own in columns.named.items() if key.partition("@")[0] == task]
+    if by is not None and task in by.labels:
+        return model_columns.label(there, task, named, by.labels[task])
     for name in (*filter(None, named), f"label/{task}", task):
         if name in there:
             return name
@@ -157,9 +183,9 @@ def _label(there: dict, task: str, columns: Columns) -> str:
 def _score(there: dict, task: str, space: str, schema: Schema | None, columns: Columns) -> str:
     """The column of a task's score in a space; "" where it follows from others."""
     own = space == (schema.tasks[schema.task_names.index(task)].space if schema else ALL)
-    names = [columns.named.get(f"{task}@{space}", ("", ""))[0], f"{task}@{space}"]
-    if own:
-        names += [columns.named.get(task, ("", ""))[0], f"logit/{task}", f"score/{task}"]
+    keys = [f"{task}@{space}", *[task] * own]
+    names = [*(columns.named.get(key, ("", ""))[0] for key in keys), f"{task}@{space}"]
+    names += [f"logit/{task}", f"score/{task}"] if own else []
     for name in filter(None, names):
         if name in there:
             return name
@@ -182,14 +208,15 @@ def _numbers(path: pathlib.Path, frame: pl.DataFrame, name: str) -> np.ndarray:
     if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):
         raise UserError(
             f"{path}: column {name!r} holds {dtype}, expected numbers; write labels that are texts "
-            "as 0 and 1 in a new column, and name it: --columns=TASK=SCORE:LABEL"
+            "as 0 and 1 in a new column, and name it: --columns=TASK=SCORE:LABEL (score --labels "
+            "writes those of a schema file)"
         )
     return frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
-def _known(path: pathlib.Path, name: str, values: np.ndarray) -> np.ndarray:
-    """Scores, none of which may be missing."""
-    bad = np.flatnonzero(~np.isfinite(values))
+def _known(path: pathlib.Path, name: str, values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Scores, none of which may be missing in the rows that count."""
+    bad = np.flatnonzero(~np.isfinite(values) & counted)
     if bad.size:
         raise UserError(
             f"{path}: {bad.size:,} of {values.size:,} scores in column {name!r} are missing or not "

@@ -14,6 +14,7 @@ from dtn_jax.config import differing, identity
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export.model_folder import MANIFEST
+from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.metrics.spaces import logits_in
 from dtn_jax.schema import Schema
 from dtn_jax.workdir import check_logits
@@ -37,6 +38,8 @@ class ScoredRows:
       data: the fingerprint of a run's data; "" of a file.
       weighted: whether rows count by their weights, as the run has them.
       bins: of the expected calibration error, as the run has them.
+      ungrouped: whether rows are known to be in no groups.
+      by: the exported model that wrote a file.
     """
 
     name: str
@@ -50,6 +53,8 @@ class ScoredRows:
     data: str = ""
     weighted: bool = False
     bins: int = 15
+    ungrouped: bool = False
+    by: ScoredBy | None = None
 
     def take(self, order: np.ndarray) -> ScoredRows:
         """The same rows in another order."""
@@ -72,8 +77,8 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
     if (folder / MANIFEST).exists() and not (folder / "config.json").exists():
         raise UserError(
             f"{folder} is an exported model, which has no scores of test. Score one file of "
-            "labelled rows with both models by experiments.score, and compare the outputs: "
-            "compare a.parquet b.parquet --key=ID (docs/compare.md)"
+            "labelled rows with both models by experiments.score --labels, and compare the "
+            "outputs: compare a.parquet b.parquet --key=ID (docs/compare.md)"
         )
     if not (folder / "config.json").exists():
         raise UserError(
@@ -113,6 +118,7 @@ def of_run(folder: pathlib.Path) -> tuple[ScoredRows, Schema]:
             data=str(facts["data"]),
             weighted=bool(evaluate.get("sample_weights", False)),
             bins=int(evaluate.get("ece_bins", 15)),
+            ungrouped=not schema.group,
         )
     except UserError:
         raise

@@ -87,6 +87,21 @@ def numbers_of(made: UInt64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
     return (x - GOLDEN).view(np.int64)
 
 
+def group_numbers(column: pl.Series) -> Int64[np.ndarray, " B"]:
+    """Whole numbers, as texts and floats too, as they are, else the bits of the key.
+
+    So a user is the same one in files that hold the column as numbers and in others.
+    """
+    if column.dtype.is_integer() and column.dtype != pl.UInt64:
+        return column.cast(pl.Int64).to_numpy()
+    made = keys(column)[0]
+    numbers = numbers_of(made)
+    same = column.cast(pl.String) == pl.Series(numbers).cast(pl.String)
+    if column.dtype.is_float():
+        same = (column.abs() < EXACT) & (column == column.floor())
+    return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
+
+
 def number_keys(numbers: Int64[np.ndarray, " B"]) -> UInt64[np.ndarray, " B"]:
     return mixed(numbers.view(np.uint64) + GOLDEN)
 

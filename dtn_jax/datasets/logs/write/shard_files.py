@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import polars as pl
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -66,25 +65,10 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, time_unit: st
         ones = np.ones(len(rows), np.float32)
         block["sample_weight"] = ones if rows.weight is None else rows.weight.astype(np.float32)
     if spec.group:
-        block["group"] = _group_numbers(rows.group)
+        block["group"] = keys.group_numbers(rows.group)
     if days.dated(spec, time_unit):
         block["day"] = days.days_of(rows).astype(np.int32)
     return block
-
-
-def _group_numbers(group: pl.Series) -> np.ndarray:
-    """int64 `[B]`: whole numbers, as texts and floats too, as they are, else the bits of the key.
-
-    So a user is the same one in files that hold the column as numbers and in others.
-    """
-    if group.dtype.is_integer() and group.dtype != pl.UInt64:
-        return group.cast(pl.Int64).to_numpy()
-    made = keys.keys(group)[0]
-    numbers = keys.numbers_of(made)
-    same = group.cast(pl.String) == pl.Series(numbers).cast(pl.String)
-    if group.dtype.is_float():
-        same = (group.abs() < keys.EXACT) & (group == group.floor())
-    return np.where(same.fill_null(False).to_numpy(), numbers, made.view(np.int64))
 
 
 class Output:

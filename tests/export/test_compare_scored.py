@@ -1,0 +1,177 @@
+"""`compare` of files that `score` wrote: groups, labels and weights as their models have them."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import shop
+from labelled_logs import SCHEMA, log, model, prepared, scored
+
+from dtn_jax.errors import UserError
+from dtn_jax.export.scored_by import ScoredBy
+from experiments import compare
+
+KEY = "--key=request_id"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(the set, the log's test rows, two models, and what each scores with labels)."""
+    folder = tmp_path_factory.mktemp("compared")
+    data = prepared(folder)
+    rows = log().tail(data.rows["test"])
+    models = [model(data, folder / "a"), model(data, folder / "b", views=2)]
+    files = [scored(m, rows, folder / f"{m.name}.parquet", "--labels") for m in models]
+    return data, rows, models, files
+
+
+@pytest.fixture(scope="module")
+def plain(made, tmp_path_factory):
+    """{task: (two files without labels, of models of a set that has this task alone)}."""
+    folder, files = tmp_path_factory.mktemp("plain"), {}
+    lines = {line.split(":")[0].strip(): line for line in SCHEMA.splitlines()}
+    for task in ("click", "watch"):
+        others = [lines[name] for name in {"click", "order", "watch"} - {task}]
+        schema = "\n".join(line for line in SCHEMA.splitlines() if line not in others)
+        data = prepared(folder / task, schema)
+        models = [model(data, folder / task / "a"), model(data, folder / task / "b", views=2)]
+        files[task] = [scored(m, made[1], folder / task / f"{m.name}.parquet") for m in models]
+    return files
+
+
+def rewritten(path, *dropped, **changes):
+    """The same file without some columns, or of another model."""
+    other = path.replace(".parquet", f"_{'_'.join([*dropped, *changes])}.parquet")
+    by = dataclasses.replace(ScoredBy.read(pathlib.Path(path)), **changes)
+    table = pq.read_table(path).drop_columns(list(dropped))
+    pq.write_table(table.replace_schema_metadata(by.metadata()), other)
+    return other
+
+
+def compared(*arguments):
+    return compare.compared(compare.parse([*arguments, KEY, "--draws=200"]))
+
+
+def test_groups_are_drawn_and_labels_are_the_models(made, capsys):
+    data, _, _, (one, two) = made
+    a, _, found = compared(one, two)
+    stored = shop.rows_of(data, "test")
+    pairs = {*zip(a[0].group, stored["group"])}
+    assert len(pairs) == len({*a[0].group}) == len({*stored["group"]})
+    known = stored["label_mask"][:, 2] == 1
+    labels = stored["labels"][known, 2]
+    np.testing.assert_array_equal(a[0].labels["watch"][known], labels)
+    b, *_ = compared(rewritten(one, "user_id"), two)  # the column `group` is enough
+    np.testing.assert_array_equal(b[0].group, a[0].group)
+    (rmse,) = (d for d in found if d.metric == "rmse")
+    error = pl.read_parquet(one)["watch@all"].to_numpy()[known] - labels
+    np.testing.assert_allclose(rmse.a[0], np.sqrt(np.mean(error**2)), rtol=1e-5)
+    assert {d.key for d in found} == {"click@all", "order@click", "order@all", "watch@all"}
+    compare.main([one, two, KEY, "--draws=200"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "drawing groups again" in said
+    assert "taken as independent" not in said
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            (),
+            r"no label of task 'watch', which is `log1p\(watch\) where clicked == 1`: expected ",
+        ),
+        (["--columns=watch=watch@all:watch"], "column 'watch' is not the label of 'watch'"),
+    ],
+)
+def test_a_label_is_not_what_it_is_computed_from(plain, more, told):
+    """The unit of the score is log1p(watch): against watch the worse model may win."""
+    with pytest.raises(UserError, match=f"{told}.*score the rows again with --labels"):
+        compare.main([*plain["watch"], KEY, *more])
+
+
+def test_a_label_that_is_a_column_is_that_of_the_model(plain):
+    """Not the column that has the name of the task."""
+    files = plain["click"]
+    a, *_ = compared(*files)
+    frame = pl.read_parquet(files[0])
+    np.testing.assert_array_equal(a[0].labels["click"], frame["clicked"])
+    assert len({*zip(a[0].group, frame["user_id"])}) == frame["user_id"].n_unique()
+
+
+def test_groups_are_those_of_the_model_or_asked_for(made, plain, capsys):
+    whole = plain["click"]
+    lacking = [rewritten(path, "user_id") for path in whole]
+    told = r"in groups by 'user_id', and there is no column 'user_id'\. .*--group=none"
+    with pytest.raises(UserError, match=told):
+        compare.main([*lacking, KEY])
+    a, b, _ = compared(whole[0], lacking[1])
+    assert (a[0].group is None, b[0].group is None) == (False, True)
+    a, *_ = compared(*lacking, "--group=item")
+    assert len(np.unique(a[0].group)) == made[1]["item"].n_unique()
+    compare.main([*lacking, KEY, "--group=none", "--draws=200"])
+    said = capsys.readouterr().out
+    assert "drawing rows again" in said
+    assert "independent" not in said
+
+
+def test_models_of_other_labels_or_groups_are_not_compared(made):
+    *_, (one, two) = made
+    by = ScoredBy.read(pathlib.Path(two))
+    labels = by.labels | {"watch": dataclasses.replace(by.labels["watch"], text="watch")}
+    told = r"label of 'watch' is `log1p.* == 1` in .* and `watch` in .* units"
+    with pytest.raises(UserError, match=told):
+        compared(one, rewritten(two, labels=labels))
+    other = rewritten(two, group="session")
+    with pytest.raises(UserError, match=r"in groups by 'user_id', and those of .* by 'session'"):
+        compared(one, other)
+    assert compared(one, other, "--group=user_id")
+
+
+def test_a_file_that_says_nothing_of_groups_gets_a_note(made, tmp_path, capsys):
+    *_, (one, two) = made
+    others = []
+    for path in (one, two):  # polars keeps no metadata
+        others.append(str(tmp_path / f"{len(others)}.parquet"))
+        pl.read_parquet(path).drop("group").write_parquet(others[-1])
+    compare.main([*others, KEY, "--draws=200"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Rows are taken as independent" in said
+    assert "give --group=COLUMN: without it p-values are too small" in said
+    compare.main([others[0], two, KEY, "--draws=200"])
+    said = capsys.readouterr().out
+    assert "drawing groups again" in said
+    assert "taken as independent" not in said
+
+
+def test_rows_that_are_bad_on_both_sides_do_not_count(made, tmp_path):
+    _, rows, models, _ = made
+    changed = rows.with_columns(rows["price"].cast(pl.String).scatter(3, "cheap"))
+    files = [scored(m, changed, tmp_path / f"{m.name}.parquet", "--labels") for m in models]
+    *_, found = compared(*files)
+    assert {d.rows for d in found if d.key == "click@all"} == {len(rows) - 1}
+    labelled = pl.read_parquet(files[0]).with_columns(pl.lit(0.0).alias("label/click"))
+    labelled.write_parquet(tmp_path / "labelled.parquet")
+    with pytest.raises(UserError, match=r"1 of 150 scores in column '.*' are missing"):
+        compared(str(tmp_path / "labelled.parquet"), files[1])
+
+
+def test_rows_count_by_the_weights_of_models_that_weight(made, tmp_path):
+    data, rows, *_ = made
+    weighing = model(data, tmp_path / "weighing", config={"evaluate.sample_weights": True})
+    a, *_ = compared(*[scored(weighing, rows, tmp_path / "s.parquet", "--labels")] * 2)
+    assert a[0].weighted
+    np.testing.assert_array_equal(a[0].weight, rows["w"])
+    lacking = scored(weighing, rows.drop("w"), tmp_path / "lacking.parquet")
+    with pytest.raises(UserError, match=r"count rows by their weights.*no column 'w'"):
+        compared(lacking, lacking)
+
+
+def test_a_named_score_is_read_even_beside_one_of_the_tasks_name(made, tmp_path):
+    path = tmp_path / "both.parquet"
+    pl.read_parquet(made[3][0]).with_columns(p=1 - pl.col("click@all")).write_parquet(path)
+    a, *_ = compared(str(path), made[3][0], "--columns=click=p:label/click")
+    b, *_ = compared(made[3][0], made[3][0])
+    np.testing.assert_allclose(a[0].scores["click@all"], -b[0].scores["click@all"], atol=1e-6)

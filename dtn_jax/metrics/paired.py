@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from dtn_jax.metrics.influence import Influence
 from dtn_jax.metrics.significance import DRAWS, Comparison, drawn_seeds

@@ -72,7 +72,7 @@ def test_groups_are_drawn_and_labels_are_the_models(made, capsys):
     assert {d.key for d in found} == {"click@all", "order@click", "order@all", "watch@all"}
     compare.main([one, two, KEY, "--draws=200"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "drawing groups again" in said
+    assert "exchanging the scores of groups" in said
     assert "taken as independent" not in said
 
 
@@ -113,7 +113,7 @@ def test_groups_are_those_of_the_model_or_asked_for(made, plain, capsys):
     assert len(np.unique(a[0].group)) == made[1]["item"].n_unique()
     compare.main([*lacking, KEY, "--group=none", "--draws=200"])
     said = capsys.readouterr().out
-    assert "drawing rows again" in said
+    assert "exchanging the scores of rows" in said
     assert "independent" not in said
 
 
@@ -142,7 +142,7 @@ def test_a_file_that_says_nothing_of_groups_gets_a_note(made, tmp_path, capsys):
     assert "give --group=COLUMN: without it p-values are too small" in said
     compare.main([others[0], two, KEY, "--draws=200"])
     said = capsys.readouterr().out
-    assert "drawing groups again" in said
+    assert "exchanging the scores of groups" in said
     assert "taken as independent" not in said
 
 

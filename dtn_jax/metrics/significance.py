@@ -124,8 +124,8 @@ def compare(
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
-    `least` is 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
-    either, seeds do not vary.
+    `least` is 2 / (draws + 1): more repeats of R draws tell nothing rarer. Where one side alone
+    has several seeds, the other's are taken to scatter alike; with one of each, seeds do not vary.
 
     Args:
       ours, theirs: the `resampled_aucs` of each seed's run; draws in the same order.

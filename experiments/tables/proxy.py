@@ -113,7 +113,7 @@ def curves(found: Mapping) -> np.ndarray:
     sign = 1 if higher_is_better(found["objective"]) else -1
     done = [t for t in found["trials"] if t["state"] == "complete"]
     values = [[*t["validations"].values()] for t in done]
-    most = max(map(len, values))
+    most = max(map(len, values), default=0)
     padded = [own + own[-1:] * (most - len(own)) for own in values]
     return sign * np.array([[*own, t["value"]] for own, t in zip(padded, done)])
 

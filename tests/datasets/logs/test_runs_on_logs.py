@@ -57,16 +57,17 @@ def test_a_run_is_told_by_the_log_s_name(trained):
     assert {"click@all", "order@click", "watch@all"} <= set(results["test"])
 
 
+def test_the_config_trains_until_validation_gains_no_more():
+    config = load_config("configs/logs.py")
+    assert (config.train.epochs, config.train.patience) == (20, 2)
+    assert (config.train.max_examples, config.optim.schedule) == (20_000_000, "constant")
+    assert load_config("configs/logs.py:quick").train.epochs == 1
+
+
+@pytest.mark.slow
 def test_a_run_stops_early_and_says_so(shop, tmp_path, capsys):
     """The learning rate is so high that the first epochs are the best."""
     config = load_config(f"configs/logs.py:shared_bottom,schema={shop[1] / 'shop.yaml'},{SMALL}")
-    assert (config.optim.schedule, config.train.epochs, config.train.patience) == (
-        "constant",
-        20,
-        2,
-    )
-    assert config.train.max_examples == 20_000_000
-    assert load_config("configs/logs.py:quick").train.epochs == 1
     config.data.data_dir, config.parallel.devices = str(shop[1] / "data"), 1
     config.train.max_steps, config.optim.learning_rate = 0, 0.1
     results = train_run(config, tmp_path / "run")

@@ -144,13 +144,13 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
     early = [own for own in results if own["steps"] < last]
     if early and len(results) == 1:
         screen.say(
-            f"Stopped early, at step {early[0]['steps']} of {last}: the last {train.patience} "
-            f"validations were no better than that of step {best_step(early[0])} (train.patience)."
+            f"Stopped early, at step {early[0]['steps']} of {last}: no gain since the validation of "
+            f"step {best_step(early[0])} (train.patience={train.patience})."
         )
     elif early:
         screen.say(
-            f"{len(early)} of {len(results)} replicas stopped early, before step {last}: their "
-            f"last {train.patience} validations were no better than the best one (train.patience)."
+            f"{len(early)} of {len(results)} replicas stopped early, before step {last}: no gain "
+            f"since their best validations (train.patience={train.patience})."
         )
     late = sum(best_step(own) == own["steps"] for own in results)
     more = run.at_steps.longer

@@ -157,16 +157,16 @@ def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
     assert told((0, 0), train__eval_every=10**6) == ""  # the only validation
     limited = {"train__patience": 2, "train__epochs": 20, "train__max_examples": 60_000}
     assert told((15, 45), **limited) == (  # of 234
-        "Stopped early, at step 45 of 234: the last 2 validations were no better than that of step "
-        "15 (train.patience).\n"
+        "Stopped early, at step 45 of 234: no gain since the validation of step 15 "
+        "(train.patience=2).\n"
     )
     assert told((0, 0), **limited) == (
         "The last validation was the best, so more examples may help: "
         "--config.train.max_examples=120000, in a new workdir.\n"
     )
     assert told((15, 45), (30, 60), (0, 0), **limited).splitlines() == [
-        "2 of 3 replicas stopped early, before step 234: their last 2 validations were no better "
-        "than the best one (train.patience).",
+        "2 of 3 replicas stopped early, before step 234: no gain since their best validations "
+        "(train.patience=2).",
         "The last validation of 1 of 3 replicas was the best, so more examples may help: "
         "--config.train.max_examples=120000, in a new workdir.",
     ]

@@ -76,7 +76,7 @@ def test_a_run_stops_early_and_says_so(shop, tmp_path, capsys):
     per_epoch = build_run(config).steps_per_epoch
     best = results["best_steps"]["mean"]
     assert results["steps"] == best + 2 * per_epoch < 20 * per_epoch
-    assert f"Stopped early, at step {results['steps']} of {20 * per_epoch}: the last 2 " in shown
+    assert f"Stopped early, at step {results['steps']} of {20 * per_epoch}: no gain " in shown
     assert f"at step {best} of {results['steps']}, the best by" in shown.replace("\n", " ")
 
 

@@ -144,8 +144,8 @@ def tell_of_end(results: Sequence[dict], run: Run) -> None:
     early = [own for own in results if own["steps"] < last]
     if early and len(results) == 1:
         screen.say(
-            f"Stopped early, at step {early[0]['steps']} of {last}: no gain since the validation of "
-            f"step {best_step(early[0])} (train.patience={train.patience})."
+            f"Stopped early, at step {early[0]['steps']} of {last}: no gain since the validation "
+            f"of step {best_step(early[0])} (train.patience={train.patience})."
         )
     elif early:
         screen.say(

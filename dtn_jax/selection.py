@@ -1,8 +1,10 @@
-"""Chooses the best state so far, by `train.select` and for each task; decides when to stop."""
+"""Chooses the best state so far, by `train.select` and for each task; decides when to stop, and
+says why a run did."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +12,9 @@ from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, first_metric, mean_of
+from dtn_jax.report import screen
 from dtn_jax.run import Run, measure, score_split
+from dtn_jax.schema import MEAN
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.history import flat
@@ -120,4 +124,40 @@ def check_scores(scores: Scores, step: int) -> None:
         raise UserError(
             f"the scores of step {step} are not finite: lower optim.learning_rate or "
             "optim.table_learning_rate, or set optim.clip, in a new workdir"
+        )
+
+
+def best_step(results: dict) -> int:
+    """The step whose state a run reports; the mean chose it if the results do not say what did."""
+    return results["best_steps"][results.get("selected_by", MEAN)]
+
+
+def tell_of_end(results: Sequence[dict], run: Run) -> None:
+    """Says which runs stopped early, and why; and, where the last of several validations was the
+    best, which option ended the training too soon.
+
+    Args:
+      results: of one run, or of replicas.
+      run: the first of them.
+    """
+    train, last = run.config.train, run.total_steps
+    early = [own for own in results if own["steps"] < last]
+    if early and len(results) == 1:
+        screen.say(
+            f"Stopped early, at step {early[0]['steps']} of {last}: no gain since the validation "
+            f"of step {best_step(early[0])} (train.patience={train.patience})."
+        )
+    elif early:
+        screen.say(
+            f"{len(early)} of {len(results)} replicas stopped early, before step {last}: no gain "
+            f"since their best validations (train.patience={train.patience})."
+        )
+    late = sum(best_step(own) == own["steps"] for own in results)
+    more = run.at_steps.longer
+    if late and more and last > run.at_steps.eval_every:
+        where = f" of {late} of {len(results)} replicas" if len(results) > 1 else ""
+        noun = "examples" if "examples" in more else "epochs"
+        screen.say(
+            f"The last validation{where} was the best, so more {noun} may help: "
+            f"--config.{more}, in a new workdir."
         )

@@ -42,6 +42,7 @@ def test_options_of_sections_that_change_nothing():
         "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
         "parallel.message_rows": ({"parallel__strategy": "pmap"}, {}),
         "train.start_from_optimizer": ({}, {"train__start_from": "runs/first"}),
+        "train.max_examples": ({}, {"train__patience": 2}),
     }
     assert set(cases) == set(REASONS) <= set(declarations())
     for key, (without, having) in cases.items():

@@ -32,11 +32,16 @@ def anew(flat: Flat) -> str:
     return "" if flat["train.start_from"] else "train.start_from names no run"
 
 
+def patient(flat: Flat) -> str:
+    return "" if flat["train.patience"] else "without train.patience a run trains its epochs"
+
+
 # Of a flat config, why an option of a section says nothing; '' where it does. Options of single
 # architectures, experts, losses and balancers are known by their declarations.
 REASONS: dict[str, Callable[[Flat], str]] = {
     "optim.codebook_init": without_codebooks,
     "train.start_from_optimizer": anew,
+    "train.max_examples": patient,
     "data.device_bytes": placed,
     "parallel.table_devices": copied,
     "parallel.message_rows": copied,

@@ -17,7 +17,9 @@ from dtn_jax.errors import UserError
 from .protocol import Protocol, Settings, configured
 from .tuning import searched
 
-LENGTH = ("train.epochs", "train.max_steps", "data.train_share")  # of training
+# Of training.
+LENGTH = ("train.epochs", "train.max_steps", "train.max_examples", "data.train_share")
+NO_LIMIT = ("train.max_steps", "train.max_examples")  # where they are 0
 OF_PROTOCOL = "is what the tables are of, and are named after: --dataset or --config says it"
 # What no call can set for all entries.
 OWN = {
@@ -113,6 +115,5 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
 
 
 def amount_of(key: str) -> Callable[[object], float]:
-    """How much training a value of one of LENGTH is: no limit of steps is the most."""
-    none_is_all = key == "train.max_steps"
-    return lambda value: math.inf if none_is_all and not value else float(value)
+    """How much training a value of one of LENGTH is: no limit is the most."""
+    return lambda value: math.inf if key in NO_LIMIT and not value else float(value)

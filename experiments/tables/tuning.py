@@ -70,7 +70,8 @@ def asked(config: str) -> str:
 def timetable(config: ConfigDict, data: Prepared) -> Timetable:
     """When a run of a config on one device trains and validates."""
     rows = data.part_of_train(config.data.train_share).rows["train"]
-    return make_timetable(config.train, steps_per_epoch(data.layout, rows, config.data.batch_size))
+    size = config.data.batch_size
+    return make_timetable(config.train, steps_per_epoch(data.layout, rows, size), size)
 
 
 def validated(config: ConfigDict, data: Prepared) -> ConfigDict:

@@ -6,8 +6,7 @@
         --config.data.data_dir=data
 
 The argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
-pass with small embeddings) and key=value pairs. Where the file has `weight` or `sample_negatives`,
-examples are weighted in the loss.
+pass with small embeddings) and key=value pairs.
 """
 
 from dtn_jax.config import base_config, variant
@@ -18,7 +17,6 @@ def get_config(argument: str = ""):
     options, rest = named_schema.from_argument(argument)
     config = base_config()
     config.data.dataset, config.data.options = "logs", options
-    config.loss.sample_weights = named_schema.is_weighted(options)
     config.train.epochs = 2
     return variant(config, rest, flags={"quick": quick})
 

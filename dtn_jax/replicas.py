@@ -32,7 +32,7 @@ from dtn_jax.results import conclude, mend_predictions, show_replicas, tell_of_m
 from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import make_watch, pause, start, training_data
+from dtn_jax.train import make_watch, pause, start, tell_of_scores, training_data
 from dtn_jax.workdir import Workdir
 
 
@@ -58,6 +58,7 @@ def train_replicas(
     first = build_run(replica_config(config, settings[0]))
     first.check_model()
     check_fits(first, len(settings))
+    tell_of_scores(first)
     root = pathlib.Path(workdir)
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [

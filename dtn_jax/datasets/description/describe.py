@@ -22,7 +22,8 @@ class Description:
       rows: {split: rows}.
       looked_at: {split: rows that the figures below are made from}.
       notes: what the set's preparation kept: `read`, `rejected`, `cuts`, `sample_negatives`, …
-      by_weight: correlations and drift count rows by their weights, since negatives were sampled.
+      by_weight: means of regression labels, correlations and drift count rows by their weights:
+        the schema file has `weight`, or train's negatives were sampled.
       missing: {split: {task: share of labels that are missing}}.
       rates, spreads: of binary and of regression labels, by split and space.
       days: of a log; [] elsewhere.
@@ -77,7 +78,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
     with progress.Rows() as bars:
         samples = [_read(data, split, most_rows, bars) for split in data.rows]
         train = samples[0]
-        by_weight = bool(data.notes.get("sample_negatives")) and train.weights is not None
+        by_weight = train.weights is not None and "sample_negatives" in data.notes  # of a log
         looked = bars.count(
             _by_field(samples, schema, by_weight),
             "fields",
@@ -96,7 +97,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
             by_weight,
             missing={s.split: labels.missing(s, schema) for s in samples},
             rates=[rate for s in samples for rate in labels.rates(s, schema)],
-            spreads=[spread for s in samples for spread in labels.spreads(s, schema)],
+            spreads=[one for s in samples for one in labels.spreads(s, schema, by_weight)],
             days=labels.days(data.notes),
             pairs=labels.pairs(train, schema, train.weights if by_weight else None),
             fields=fields.facts(schema.fields, samples, data.hash_functions),

@@ -33,8 +33,8 @@ def rows(found: Description) -> Section:
         texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
     if found.by_weight:
         texts.append(
-            "Correlations and drift count rows by their weights, which make up for the rows that "
-            "were left out."
+            "Rows count by their weights, which make up for rows that were left out, in the column "
+            "“by weight”, the rates by day, the means of regression labels, correlations and drift."
         )
     reasons = sorted((notes.get("rejected") or {}).items(), key=lambda item: -item[1])
     grids = [Grid(("rejected because", "rows"), [(r, f"{n:,}") for r, n in reasons])]

@@ -45,6 +45,7 @@ SINCE = {
     "history": None,
     "beside": "",
     "gap": False,
+    "loss_weight": "",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it is a folder's, too
 
@@ -104,6 +105,7 @@ def read(root: yaml_lines.Node) -> Spec:
         time_unit=unit,
         group=group,
         weight=given.get("weight", ""),
+        loss_weight=given.get("loss_weight", ""),
         sample_negatives=checks.rates(sampled, tasks) if sampled else {},
         input=parts.input_(given["input"]) if "input" in given else InputSpec(),
         about=parts.options(about, keys.ABOUT, "about") if about else {},

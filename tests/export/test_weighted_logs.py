@@ -127,6 +127,8 @@ def test_importance_and_description_count_by_weight(story):
     for rate in found.rates:
         assert rate.weighted == pytest.approx(whole["click"].mean(), rel=0.1)
         assert rate.rate > 5 * rate.weighted
+    ((_, weight, clicks),) = data.notes["days"]["sums"]["click@all"]
+    assert clicks / weight == pytest.approx(whole["click"].mean(), rel=0.1)
     assert any("Rows count by their weights" in text for text in told_of_rows(found).texts)
 
 

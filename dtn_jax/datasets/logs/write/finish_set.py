@@ -198,7 +198,8 @@ def _nothing_to_learn(work: Work, days: Days) -> list[str]:
             lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
         elif task.kind == "binary" and total in (0, known):
             value = "negative" if total == 0 else "positive"
-            lines.append(f"task {task.name!r}: all {known:,.0f} known labels are {value}")
+            many = f"{known:,} " if isinstance(known, int) else ""  # else it is a sum of weights
+            lines.append(f"task {task.name!r}: all {many}known labels are {value}")
     return lines
 
 

@@ -26,7 +26,7 @@ from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.label_quantiles import with_label_quantiles
 from dtn_jax.losses.pairwise import read_pairwise
 from dtn_jax.losses.positive_weights import inflation_by
-from dtn_jax.losses.sample_weights import check_sample_weights
+from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
@@ -194,6 +194,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     data = data or processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
+    config = with_sample_weights(config, data)
     data = data.part_of_train(source.train_share)
     days = read_days(data, "train") if source.order == "day" else None
     per_epoch = steps_of(data, days, size, at.mesh.size)
@@ -205,7 +206,6 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
-    check_sample_weights(config, data)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         views = architectures.views(config.model, schema)

@@ -22,6 +22,7 @@ from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
+from dtn_jax.losses import improper
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.report import screen
@@ -71,6 +72,7 @@ def train(
     if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
         check_fits(run)
         tell_of_weights(run)
+        tell_of_scores(run)
         if test:  # else every trial of a search would say it
             screen.say(unknown_ids(run.data))
     folder = processes.first_alone(
@@ -119,16 +121,23 @@ def start(
 
 
 def tell_of_weights(run: Run) -> None:
-    """Says it where sample weights are asked for, and those of the first rows are all equal."""
+    """Says it where rows have weights, and those of the first rows are all equal."""
     if not run.config.loss.sample_weights or not processes.is_first():
         return
     rows = SplitReader(run.data, "train").between(0, min(LOOKED_AT, run.data.rows["train"]))
-    weights = rows.sample_weight
+    weights = rows.in_loss()
     if (weights == weights[0]).all():
         screen.say(
             f"note: loss.sample_weights=True changes nothing where all weights are equal: the "
             f"first {len(weights):,} of train are all {weights[0]:g}"
         )
+
+
+def tell_of_scores(run: Run) -> None:
+    """Says of which tasks scores are no probabilities."""
+    if processes.is_first():
+        for line in improper.notes(run.losses, run.schema):
+            screen.say(line)
 
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:

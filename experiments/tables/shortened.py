@@ -25,7 +25,6 @@ OF_PROTOCOL = "is what the tables are of, and are named after: --dataset or --co
 OWN = {
     "seed": "is what the final runs differ in: --seeds says how many",
     "replicas": "cannot be set: --together trains an entry's seeds in one program",
-    "evaluate.sample_weights": "cannot be set: differences are tested without weights",
     "model.architecture": "is what the entries differ in: --entries chooses among them",
     "data.dataset": OF_PROTOCOL,
     "data.options": OF_PROTOCOL,

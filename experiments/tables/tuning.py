@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.timetable import Timetable, make_timetable
 
 from ..search import finalists, sweep_report
@@ -75,8 +76,10 @@ def timetable(config: ConfigDict, data: Prepared) -> Timetable:
 
 
 def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
-    """The config with VALIDATIONS validations, where it does not say when they are: as often in
-    final runs as in trials, so that both choose their best state alike."""
+    """The config as its runs have it on the data: with VALIDATIONS validations, where it does not
+    say when they are. They are as often in final runs as in trials, so that both choose their best
+    state alike."""
+    config = with_sample_weights(config, data)
     if not config.train.eval_every:
         config.train.eval_every = math.ceil(timetable(config, data).total_steps / VALIDATIONS)
     return config

@@ -66,6 +66,7 @@ def config_of(folder, **changes):
         "optim.learning_rate": 0.01,
         "optim.table_learning_rate": 0.05,
         "optim.schedule": "linear",
+        "train.patience": 0,
         "train.epochs": 30,
         "parallel.devices": 1,
     }

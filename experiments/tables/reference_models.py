@@ -1,7 +1,7 @@
 """The models from outside that stand beside ours; references.py trains them and keeps their record.
 
-Each is fitted to one task at a time, and what it may choose is chosen by AUC on validation, as the
-trials of our rows are.
+Each is fitted to one task at a time, by the weights of train's rows, and what it may choose is
+chosen by AUC on validation, as the trials of our rows are.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
         settings = {"objective": "binary", "metric": "auc", "seed": 0, "deterministic": True}
         settings |= {"force_row_wise": True, "num_threads": 1, "verbose": -1}
         categories = names if ids == "categories" else []
-        made = lgb.Dataset(inputs, labels, categorical_feature=categories)
+        weight = train.sample_weight
+        made = lgb.Dataset(inputs, labels, weight=weight, categorical_feature=categories)
         beside = lgb.Dataset(held, truth, reference=made)
         stop = lgb.early_stopping(PATIENCE, verbose=False)
         model = lgb.train(settings | chosen, made, ROUNDS, [beside], callbacks=[stop])
@@ -112,7 +113,7 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
 
     def fitted(strength: float) -> LogisticRegression:
         model = LogisticRegression(C=strength, max_iter=2000)
-        return model.fit(features(train), train.labels[:, task])
+        return model.fit(features(train), train.labels[:, task], train.sample_weight)
 
     def score(model: LogisticRegression, batch: Batch) -> np.ndarray:
         return model.decision_function(features(batch)).astype(np.float64)

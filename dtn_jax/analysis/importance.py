@@ -22,11 +22,11 @@ u_r[i] the influence of row i on the drop of repeat r, and o_r[i] the row whose 
     variance = sum over i of psi[i]² - sum over i and r of u_r[i]² / R²
 
 where the last term takes off what is chance in a pair of rows, which psi counts at both of them.
-Of few groups it may take off more than they seem to differ: that chance itself, counted once, is the
-least that the variance can be.
 The second part of psi matters for a value that few rows have: without it the interval of adult's
-capital-gain was a quarter too narrow. It needs no second repeat. A value in fewer than some ten
-rows still has an interval that is too narrow: in tests, 90 % held the true importance.
+capital-gain was a quarter too narrow. It needs no second repeat. Of few groups the last term may
+take off more than they seem to differ: that chance, counted once, is the least that the variance
+can be. A value in fewer than some ten rows still has an interval that is too narrow: in tests, 90 %
+held the true importance.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def signs(found: Mapping) -> str:
             "above another because it learns faster, which full training may undo."
         )
     if found["seeds"] < 2:
-        return "With one seed no difference is tested, so there are no signs: --seeds=5 trains more."
+        return (
+            "With one seed no difference is tested, so there are no signs; --seeds=5 trains more."
+        )
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     tuning = ", which was done once"
     if transfer_cost(found):

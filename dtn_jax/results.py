@@ -22,7 +22,7 @@ from dtn_jax.report import day_plots, plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
-from dtn_jax.selection import Progress
+from dtn_jax.selection import Progress, selected_value
 from dtn_jax.shared_files import told
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir, found
@@ -176,9 +176,11 @@ def best_step(results: dict) -> int:
 
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
+    defined = selected_value(results, schema) is not None
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
-        f"at step {best_step(results)} of {results['steps']}, the best by validation"
+        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, at step "
+        f"{best_step(results)} of {results['steps']}, the {'best by' if defined else 'last'} "
+        "validation"
     )
     rate = results.get("examples_per_second")
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"
@@ -233,12 +235,20 @@ def show_replicas(
 
 
 def tell_of_more_epochs(results: Sequence[dict], run: Run) -> None:
-    """Says where the last of several validations was the best, and epochs ended the run.
+    """Says where the last of several validations was the best, and epochs ended the run; or that
+    nothing said which is the best.
 
     Args:
       results: of one run, or of replicas.
       run: the first of them.
     """
+    if selected_value(results[0], run.schema) is None:
+        screen.say(
+            f"warning: train.select={run.config.train.select} is not defined on validation, where "
+            "a class is absent: no state is better than another, so the last one is reported. "
+            "Select by a task or a metric that is defined, or give validation more rows."
+        )
+        return
     last = max(own["steps"] for own in results)
     if run.config.train.max_steps or last <= run.at_steps.eval_every:
         return

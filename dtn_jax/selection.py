@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.selected import Selection, first_metric, mean_of
+from dtn_jax.metrics.selected import (
+    Selection,
+    first_metric,
+    mean_of,
+    metrics_of,
+    read_selection,
+)
 from dtn_jax.run import Run, measure, score_split
+from dtn_jax.schema import MEAN, Schema
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.history import flat
@@ -80,6 +88,9 @@ def validate(
 ) -> dict[str, float | None]:
     """Scores validation, saves the state if it is the best so far, and checks for early stopping.
 
+    Where the value of `train.select` is not defined, since validation lacks a class, the newest
+    state is kept; a task without a value keeps the state that `train.select` does.
+
     Returns {`train.select` and each task: its value}; a task's value is its AUC, or the R² of a
     regression task.
 
@@ -94,13 +105,16 @@ def validate(
     tasks = {name: Selection({name: first_metric(own[name])}) for name in own}
     selections = {select: run.selection} | tasks
     found = {name: selection.value(own) for name, selection in selections.items()}
-    better = [
+    best = progress.best
+    better = {
         name
         for name, value in found.items()
-        if name not in progress.best or selections[name].better(value, progress.best[name]["value"])
-    ]
+        if name not in best or selections[name].better(value, best[name]["value"])
+    }
+    if select in better or best[select]["value"] is None:  # the others that are not defined follow
+        better |= {select, *(name for name in best if best[name]["value"] is None)}
     for name in better:
-        progress.best[name] = {"value": found[name], "step": step}
+        best[name] = {"value": found[name], "step": step}
     if select in better:  # metrics.jsonl has it too, but no checksum
         progress.validation = results
     if better:
@@ -112,6 +126,14 @@ def validate(
     mean = mean_of(found[name] for name in tasks)
     folder.log(record | {"mean": mean, "selected": found[select]})
     return found
+
+
+def selected_value(results: Mapping, schema: Schema) -> float | None:
+    """The validation value of the state that a finished run reports; None: it is not defined."""
+    selected_by = results.get("selected_by", MEAN)
+    selection = read_selection("train.select", selected_by, metrics_of(schema))
+    validation = results["validation"]
+    return selection.value({t.name: validation[f"{t.name}@{t.space}"] for t in schema.tasks})
 
 
 def check_scores(scores: Scores, step: int) -> None:

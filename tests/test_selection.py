@@ -76,6 +76,20 @@ def test_what_is_not_defined_is_beaten_by_any_that_is(monkeypatch):
     assert progress.best["click"] == {"value": 0.5, "step": 2}
 
 
+def test_what_is_never_defined_keeps_no_early_state(monkeypatch):
+    """It keeps the state that is reported; where nothing says which is the best, the last one."""
+    nothing, losses = [None, None, None], [0.5, 0.4, 0.6]
+    progress, *_ = progressed("click:logloss", nothing, losses, monkeypatch=monkeypatch)
+    assert {name: kept["step"] for name, kept in progress.best.items()} == {
+        "click:logloss": 2,
+        "click": 2,
+        "order": 2,
+    }
+    progress, *_ = progressed("click", nothing, losses, patience=1, monkeypatch=monkeypatch)
+    assert {kept["step"] for kept in progress.best.values()} == {3}
+    assert not progress.stopped
+
+
 def test_early_stopping_watches_what_selects(monkeypatch):
     rising, falling = [0.5, 0.6, 0.7], [0.9, 0.8, 0.7]
     for select, stopped in (("click", False), ("click:logloss", True)):

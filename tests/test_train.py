@@ -136,11 +136,12 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
 
 
 def test_it_is_told_where_more_epochs_may_help(prepared_dir, capsys):
-    def told(*best, **changes):
+    def told(*best, auc=0.9, **changes):
         run = build_run(small(prepared_dir, train__epochs=3, **changes))
-        steps = run.total_steps
-        bests = [{"mean": steps if last else 15} for last in best]
-        tell_of_more_epochs([{"steps": steps, "best_steps": own} for own in bests], run)
+        facts = {"steps": run.total_steps}
+        facts["validation"] = {f"{t}@all": {"auc": auc} for t in ("income", "never_married")}
+        bests = [{"mean": run.total_steps if last else 15} for last in best]
+        tell_of_more_epochs([facts | {"best_steps": own} for own in bests], run)
         return capsys.readouterr().out
 
     assert "--config.train.epochs=6, in a new workdir" in told(True, train__max_steps=0)
@@ -148,6 +149,9 @@ def test_it_is_told_where_more_epochs_may_help(prepared_dir, capsys):
     assert "validation of 2 of 3 replicas was" in told(True, False, True, train__max_steps=0)
     assert told(True) == ""  # it was max_steps that ended it
     assert told(True, train__max_steps=0, train__eval_every=10**6) == ""  # the only validation
+    undefined = told(True, auc=None, train__max_steps=0)
+    assert undefined.startswith("warning: train.select=mean is not defined on validation")
+    assert "more epochs" not in undefined
 
 
 def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):

@@ -5,9 +5,12 @@
     python -m experiments.train --config=configs/logs.py:dtn,schema=shop.yaml --workdir=runs/shop \
         --config.data.data_dir=data
 
+A run stops early: it trains at a constant rate until two validations in a row, one an epoch, have
+had no gain, and reports its best state. It ends after 20 epochs or 20 million examples at the
+latest, but not within the first epoch. `train.patience=0` trains exactly `train.epochs`.
+
 The argument names the schema file, an architecture (dtn, shared_bottom, ...), flags (`quick`: one
-pass with small embeddings) and key=value pairs. Where the file has `weight` or `sample_negatives`,
-examples are weighted in the loss.
+pass with small embeddings) and key=value pairs.
 """
 
 from dtn_jax.config import base_config, variant
@@ -18,8 +21,9 @@ def get_config(argument: str = ""):
     options, rest = named_schema.from_argument(argument)
     config = base_config()
     config.data.dataset, config.data.options = "logs", options
-    config.loss.sample_weights = named_schema.is_weighted(options)
-    config.train.epochs = 2
+    config.optim.schedule = "constant"  # one that falls to 0 would have to know the last step
+    config.train.epochs, config.train.patience = 20, 2
+    config.train.max_examples = 20_000_000
     return variant(config, rest, flags={"quick": quick})
 
 

@@ -40,7 +40,11 @@ IN_FLIGHT = 4  # batches on the device at most: their memory is bounded, and it 
 class EvaluateOptions:
     """Section `evaluate`."""
 
-    sample_weights: bool = option(False, "weight examples in metrics too")
+    sample_weights: bool = option(
+        True,
+        "where the schema has `weight`, rows count by it in metrics, and so in the choice of the "
+        "best state, in calibration and in importance",
+    )
     ece_bins: int = option(
         15, "equally filled bins of the expected calibration error", least=1, most=MOST_BINS
     )

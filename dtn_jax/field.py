@@ -22,6 +22,7 @@ YOUNGER = {
     "beside": "",
     "quantiles": (),
     "day": "",
+    "loss_weight": "",
 }
 
 

@@ -77,7 +77,7 @@ def make_gradients(
 
 def make_weights(config: ConfigDict, plan: TablePlan, batch: Batch) -> Weights:
     """What a batch's rows count."""
-    given = batch.sample_weight if config.loss.sample_weights else None
+    given = batch.in_loss() if config.loss.sample_weights else None
     real = batch.row_mask.astype(jnp.result_type(float))
     return Weights(
         tasks=row_weights(batch.labels, batch.label_mask, batch.row_mask, given, plan.schema),

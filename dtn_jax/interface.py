@@ -22,8 +22,9 @@ class Batch:
       numeric: float32 `[B, N]`, values of standardised numeric fields and vectors, in field order.
       labels: float32 `[B, T]`.
       label_mask: bool `[B, T]`, False where a label is missing.
-      sample_weight: float32 `[B]`.
+      sample_weight: float32 `[B]`, how many rows each one stands for: in the loss and in metrics.
       row_mask: bool `[B]`, False for the rows that pad the last batch.
+      loss_weight: float32 `[B]`, its factor in the loss alone; None where the set has none.
       group: int32 `[B, 2]`, the low and the high half of each row's int64 group, so that groups
         stay apart; None, no array at all, but in the training of a run with `loss.pairwise`.
     """
@@ -36,6 +37,11 @@ class Batch:
     sample_weight: Any
     row_mask: Any
     group: Any = None
+    loss_weight: Any = None
+
+    def in_loss(self) -> Any:
+        """float32 `[B]`: what a row counts in the loss."""
+        return self.sample_weight * (1 if self.loss_weight is None else self.loss_weight)
 
 
 class History(NamedTuple):

@@ -27,12 +27,14 @@ from dtn_jax.loss_log import LossLog
 from dtn_jax.parallel import memory
 from dtn_jax.parallel.fits import LOWER, check_fits
 from dtn_jax.report import screen
+from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show_replicas, tell_of_more_epochs
+from dtn_jax.results import conclude, mend_predictions, show_replicas
 from dtn_jax.run import Run, build_model, build_run
+from dtn_jax.selection import tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import make_watch, pause, start, training_data
+from dtn_jax.train import make_watch, pause, start, tell_of_scores, training_data
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.faults import Unusable
 
@@ -65,12 +67,15 @@ def train_replicas(
     first = build_run(replica_config(config, settings[0]))
     first.check_model()
     check_fits(first, len(settings))
+    tell_of_scores(first)
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
             Member(replica_config(config, given), root / f"replica_{i}", stack)
             for i, given in enumerate(settings)
         ]
         training = [m for m in members if not m.finished(test)]
+        if training and test:
+            screen.say(unknown_ids(first.data))
         fit(training)
         for m in training:
             if not m.failure:
@@ -81,7 +86,7 @@ def train_replicas(
         raise UserError("\n".join([*failures, f"The other {others} replicas are finished."]))
     results = [member.results for member in members]
     show_replicas(results, settings, members[0].run, root)
-    tell_of_more_epochs(results, members[0].run)
+    tell_of_end(results, members[0].run)
     return results
 
 
@@ -142,7 +147,9 @@ def fit(members: list[Member]) -> None:
         member.state = None  # frees the tables, which `states` holds now
     huge_pages.use((states.tables, states.slots))
     train_chunk = compile_together([m.run for m in active])
-    bar = ProgressBar(first.total_steps, math.ceil(first.total_steps / first.steps_per_epoch), step)
+    epochs = math.ceil(first.total_steps / first.steps_per_epoch)
+    may_stop = first.config.train.patience > 0
+    bar = ProgressBar(first.total_steps, epochs, step, may_stop=may_stop)
     with bar, contextlib.ExitStack() as stack:
         sources = [training_data(first, orders=len(active))]
         for member in active[1:]:

@@ -21,8 +21,8 @@ from dtn_jax.parallel import processes
 from dtn_jax.report import day_plots, plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
-from dtn_jax.schema import MEAN, Schema
-from dtn_jax.selection import Progress, selected_value
+from dtn_jax.schema import Schema
+from dtn_jax.selection import Progress, best_step, selected_value
 from dtn_jax.shared_files import told
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir, found
@@ -169,11 +169,6 @@ def free(arrays) -> None:
             array.delete()
 
 
-def best_step(results: dict) -> int:
-    """The step whose state a run reports; the mean chose it if the results do not say what did."""
-    return results["best_steps"][results.get("selected_by", MEAN)]
-
-
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
     defined = selected_value(results, schema) is not None
@@ -232,29 +227,3 @@ def show_replicas(
             table.add_row(name, "", "", *cells)
     screen.show(table)
     print(f"Each replica's results are in {root / 'replica_0'}, …")
-
-
-def tell_of_more_epochs(results: Sequence[dict], run: Run) -> None:
-    """Says where the last of several validations was the best, and epochs ended the run; or that
-    nothing said which is the best.
-
-    Args:
-      results: of one run, or of replicas.
-      run: the first of them.
-    """
-    if selected_value(results[0], run.schema) is None:
-        screen.say(
-            f"warning: train.select={run.config.train.select} is not defined on validation, where "
-            "a class is absent: no state is better than another, so the last one is reported. "
-            "Select by a task or a metric that is defined, or give validation more rows."
-        )
-        return
-    last = max(own["steps"] for own in results)
-    if run.config.train.max_steps or last <= run.at_steps.eval_every:
-        return
-    if late := sum(best_step(own) == own["steps"] for own in results):
-        where = f" of {late} of {len(results)} replicas" if len(results) > 1 else ""
-        screen.say(
-            f"The last validation{where} was the best, so more epochs may help: "
-            f"--config.train.epochs={2 * run.config.train.epochs}, in a new workdir."
-        )

@@ -26,7 +26,7 @@ from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.label_quantiles import with_label_quantiles
 from dtn_jax.losses.pairwise import read_pairwise
 from dtn_jax.losses.positive_weights import inflation_by
-from dtn_jax.losses.sample_weights import check_sample_weights
+from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.metrics import Value
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import Selection, metrics_of, read_selection
@@ -190,13 +190,14 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
     processes.join(config.parallel)
     at = make_placement(config)
     known_bugs.warn(at.mesh.devices.flat[0].platform)
-    source = config.data
+    source, size = config.data, config.data.batch_size
     data = data or processes.first_alone(
         lambda: catalog.load(source.dataset, source.options, source.data_dir, source.manual_dir)
     )
+    config = with_sample_weights(config, data)
     data = data.part_of_train(source.train_share)
     days = read_days(data, "train") if source.order == "day" else None
-    per_epoch = steps_of(data, days, config.data.batch_size, at.mesh.size)
+    per_epoch = steps_of(data, days, size, at.mesh.size)
     schema = read_by(config.model, data.schema)
     read_selection("train.select", config.train.select, metrics_of(schema))
     # Bad ones must not claim the folder.
@@ -205,7 +206,6 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         raise UserError("loss.task_weights: all are 0, so nothing would be learned")
     read_losses(config.loss, schema)
     read_pairwise(config, schema)
-    check_sample_weights(config, data)
     schema = with_label_quantiles(schema, config.loss, data)
     with told_as_built(config):
         views = architectures.views(config.model, schema)
@@ -213,9 +213,9 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         model = build_model(config, schema)
     read_balancer(config.loss, views, SHARED)
     plan = make_plan(schema, config.model, views, codebooks, at.platform)
-    plan, at = share_tables(plan, at, config.data.batch_size)
+    plan, at = share_tables(plan, at, size)
     sharers = at.table_mesh.shape["table"] if at.table_mesh else 1
-    check_updates(plan, config.data.batch_size, sharers)
+    check_updates(plan, size, sharers)
     return Run(
         config=config,
         data=data,
@@ -223,7 +223,7 @@ def build_run(config: ConfigDict, data: Prepared | None = None) -> Run:
         model=model,
         plan=plan,
         at=at,
-        at_steps=make_timetable(config.train, per_epoch, days and days.begin(source.batch_size)),
+        at_steps=make_timetable(config.train, per_epoch, size, days and days.begin(size)),
         days=days,
     )
 

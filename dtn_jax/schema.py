@@ -63,7 +63,7 @@ class Schema:
       name: the data set's name.
       fields: the input columns.
       tasks: the labels.
-      weight: the column stored as the example's weight, if any.
+      weight, loss_weight: columns of an example's weight, and of its factor in the loss, if any.
       group: the column stored as the example's group (a user, a session), if any; it may be a
         field too. Metrics are then also taken within groups.
       day: the time or date whose day is stored, if any; sets of earlier versions have none.
@@ -80,6 +80,7 @@ class Schema:
     weight: str = ""
     group: str = ""
     day: str = ""
+    loss_weight: str = ""
 
     def __post_init__(self):
         object.__setattr__(self, "fields", tuple(self.fields))
@@ -90,10 +91,8 @@ class Schema:
             if twice := sorted({n for n in names if names.count(n) > 1}):
                 raise UserError(f"{what} {twice[0]!r} is listed twice")
         if leaks := [n for n in self.field_names if n in self.task_names]:
-            raise UserError(
-                f"{leaks[0]!r} is a label and cannot also be a field: the model would read the "
-                "answer"
-            )
+            told = "is a label and cannot also be a field: the model would read the answer"
+            raise UserError(f"{leaks[0]!r} {told}")
         if self.group in self.task_names:
             raise UserError(
                 f"the group {self.group!r} is a label: all rows of a group would have one class"

@@ -1,9 +1,10 @@
-"""Chooses the best state so far, by `train.select` and for each task; decides when to stop."""
+"""Chooses the best state so far, by `train.select` and for each task; decides when to stop, and
+says why a run did."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dtn_jax.metrics.selected import (
     metrics_of,
     read_selection,
 )
+from dtn_jax.report import screen
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import MEAN, Schema
 from dtn_jax.state import State
@@ -128,6 +130,20 @@ def validate(
     return found
 
 
+def check_scores(scores: Scores, step: int) -> None:
+    """Raises UserError where scores of the state of a step are not finite."""
+    if not np.isfinite(scores.logits).all():
+        raise UserError(
+            f"the scores of step {step} are not finite: lower optim.learning_rate or "
+            "optim.table_learning_rate, or set optim.clip, in a new workdir"
+        )
+
+
+def best_step(results: dict) -> int:
+    """The step whose state a run reports; the mean chose it if the results do not say what did."""
+    return results["best_steps"][results.get("selected_by", MEAN)]
+
+
 def selected_value(results: Mapping, schema: Schema) -> float | None:
     """The validation value of the state that a finished run reports; None: it is not defined."""
     selected_by = results.get("selected_by", MEAN)
@@ -136,10 +152,39 @@ def selected_value(results: Mapping, schema: Schema) -> float | None:
     return selection.value({t.name: validation[f"{t.name}@{t.space}"] for t in schema.tasks})
 
 
-def check_scores(scores: Scores, step: int) -> None:
-    """Raises UserError where scores of the state of a step are not finite."""
-    if not np.isfinite(scores.logits).all():
-        raise UserError(
-            f"the scores of step {step} are not finite: lower optim.learning_rate or "
-            "optim.table_learning_rate, or set optim.clip, in a new workdir"
+def tell_of_end(results: Sequence[dict], run: Run) -> None:
+    """Says which runs stopped early, and why; and, where the last of several validations was the
+    best, which option ended the training too soon; or that nothing says which was the best.
+
+    Args:
+      results: of one run, or of replicas.
+      run: the first of them.
+    """
+    train, last = run.config.train, run.total_steps
+    if selected_value(results[0], run.schema) is None:
+        screen.say(
+            f"warning: train.select={train.select} is not defined on validation, where a class is "
+            "absent: no state is better than another, so the last one is reported. Select by a "
+            "task or a metric that is defined, or give validation more rows."
+        )
+        return
+    early = [own for own in results if own["steps"] < last]
+    if early and len(results) == 1:
+        screen.say(
+            f"Stopped early, at step {early[0]['steps']} of {last}: no gain since the validation "
+            f"of step {best_step(early[0])} (train.patience={train.patience})."
+        )
+    elif early:
+        screen.say(
+            f"{len(early)} of {len(results)} replicas stopped early, before step {last}: no gain "
+            f"since their best validations (train.patience={train.patience})."
+        )
+    late = sum(best_step(own) == own["steps"] for own in results)
+    more = run.at_steps.longer
+    if late and more and last > run.at_steps.eval_every:
+        where = f" of {late} of {len(results)} replicas" if len(results) > 1 else ""
+        noun = "examples" if "examples" in more else "epochs"
+        screen.say(
+            f"The last validation{where} was the best, so more {noun} may help: "
+            f"--config.{more}, in a new workdir."
         )

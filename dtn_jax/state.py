@@ -63,6 +63,7 @@ def example_batch(schema: Schema, batch_size: int, grouped: bool = False) -> Bat
         label_mask=jnp.ones((batch_size, tasks), bool),
         sample_weight=jnp.ones(batch_size),
         row_mask=jnp.ones(batch_size, bool),
+        loss_weight=jnp.ones(batch_size) if schema.loss_weight else None,
         group=jnp.zeros((batch_size, 2), jnp.int32) if grouped else None,
     )
 

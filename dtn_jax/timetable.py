@@ -25,6 +25,12 @@ class TrainOptions:
     max_steps: int = option(
         0, "stop after this many steps; 0 leaves it to epochs", least=0, below=2**31
     )
+    max_examples: int = option(
+        0,
+        "with patience, stop after this many examples, but not within the first epoch; 0 is no "
+        "limit. Without patience a run trains exactly its epochs",
+        least=0,
+    )
     eval_every: int = option(0, "steps between validations; 0 is once an epoch", least=0)
     checkpoint_every: int = option(
         1000, "steps between checkpoints; each validation makes one too", least=1, runtime=True
@@ -60,7 +66,11 @@ class TrainOptions:
         "day; needs data.order=day and one epoch, costs one scoring of train. Ids are those of the "
         "whole train split, which know what is rare in later days",
     )
-    patience: int = option(0, "validations without a gain before stopping; 0 is never", least=0)
+    patience: int = option(
+        0,
+        "validations without a gain before stopping; 0 is never. Needs optim.schedule=constant",
+        least=0,
+    )
     select: str = option(
         "mean",
         "whose validation metric picks the state that is reported, and is what early stopping "
@@ -90,6 +100,8 @@ class Timetable:
       checkpoint_every: steps between checkpoints; each validation makes one too.
       log_every: steps between lines of the log.
       first_steps: at which days of train begin, if each is scored first.
+      longer: of the option that sets the last step, the setting for twice as many; '' where that
+        is `train.max_steps`.
     """
 
     total_steps: int
@@ -98,6 +110,7 @@ class Timetable:
     checkpoint_every: int
     log_every: int
     first_steps: tuple[int, ...] = ()
+    longer: str = ""
 
     def validation_is_due(self, step: int) -> bool:
         """Whether this step is followed by a validation; the last one always is."""
@@ -116,9 +129,21 @@ class Timetable:
         return min(*stops, self.total_steps - step, CHUNK_STEPS)
 
 
+def check_patience(train: ConfigDict | FrozenConfigDict, schedule: str) -> None:
+    """Raises UserError where early stopping would end a schedule of rates before its last step."""
+    if train.patience and schedule != "constant":
+        raise UserError(
+            f"train.patience={train.patience} does not go with optim.schedule={schedule}, whose "
+            "rates fall to 0 at the run's last step: a run that stops early does not get there. "
+            f"Set train.patience=0, which trains exactly train.epochs={train.epochs}, or "
+            "optim.schedule=constant"
+        )
+
+
 def make_timetable(
     train: ConfigDict | FrozenConfigDict,
     steps_per_epoch: int,
+    batch_size: int,
     days_begin: Int[np.ndarray, " _"] | None = None,
 ) -> Timetable:
     """The timetable that section `train` of a config asks for.
@@ -126,23 +151,34 @@ def make_timetable(
     Args:
       train: the section.
       steps_per_epoch: of the train split.
+      batch_size: examples of a step.
       days_begin: with `data.order=day`, the step at which each day begins, and at last the end.
     """
-    total = steps_per_epoch * train.epochs
-    total = min(total, train.max_steps or total)
+    total, longer = steps_per_epoch * train.epochs, f"train.epochs={2 * train.epochs}"
+    examples = train.max_examples
+    if train.patience and examples:
+        most = max(examples // batch_size, steps_per_epoch)
+        if most < total:
+            total = most
+            longer = f"train.max_examples={2 * max(examples, most * batch_size)}"
+    if 0 < train.max_steps <= total:
+        total, longer = train.max_steps, ""
     if total > MOST_STEPS:
         raise UserError(
             f"train.epochs={train.epochs:,} of {steps_per_epoch:,} steps: steps are int32, at most "
             f"{MOST_STEPS:,}; lower it, or set train.max_steps"
         )
-    usual = max(1, min(LOG_EVERY, total // LOG_LINES))
+    eval_every = train.eval_every or steps_per_epoch
+    certain = eval_every * (1 + train.patience) if train.patience else total
+    usual = max(1, min(LOG_EVERY, min(certain, total) // LOG_LINES))
     return Timetable(
         total_steps=total,
         steps_per_epoch=steps_per_epoch,
-        eval_every=train.eval_every or steps_per_epoch,
+        eval_every=eval_every,
         checkpoint_every=train.checkpoint_every,
         log_every=train.log_every or usual,
         first_steps=tuple(n for n in days_begin.tolist() if n < total)
         if train.evaluate_first
         else (),
+        longer=longer,
     )

@@ -22,14 +22,16 @@ from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
+from dtn_jax.losses import improper
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.report import screen
+from dtn_jax.report.description.overview import unknown_ids
 from dtn_jax.report.profile import Profile
 from dtn_jax.report.progress_bar import ProgressBar
-from dtn_jax.results import conclude, mend_predictions, show, tell_of_more_epochs
+from dtn_jax.results import conclude, mend_predictions, show
 from dtn_jax.run import Run, build_run
-from dtn_jax.selection import Progress, validate
+from dtn_jax.selection import Progress, tell_of_end, validate
 from dtn_jax.state import State
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
@@ -70,6 +72,9 @@ def train(
     if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
         check_fits(run)
         tell_of_weights(run)
+        tell_of_scores(run)
+        if test:  # else every trial of a search would say it
+            screen.say(unknown_ids(run.data))
     folder = processes.first_alone(
         lambda: Workdir(workdir, run.config, run.schema, run.data.fingerprint, run.started)
     )
@@ -87,7 +92,7 @@ def train(
                 results = conclude(run, folder, checkpoints, state, progress, test)
     show(results, run.schema, folder.path)
     if test:
-        tell_of_more_epochs([results], run)
+        tell_of_end([results], run)
     return results
 
 
@@ -116,16 +121,23 @@ def start(
 
 
 def tell_of_weights(run: Run) -> None:
-    """Says it where sample weights are asked for, and those of the first rows are all equal."""
+    """Says it where rows have weights, and those of the first rows are all equal."""
     if not run.config.loss.sample_weights or not processes.is_first():
         return
     rows = SplitReader(run.data, "train").between(0, min(LOOKED_AT, run.data.rows["train"]))
-    weights = rows.sample_weight
+    weights = rows.in_loss()
     if (weights == weights[0]).all():
         screen.say(
             f"note: loss.sample_weights=True changes nothing where all weights are equal: the "
             f"first {len(weights):,} of train are all {weights[0]:g}"
         )
+
+
+def tell_of_scores(run: Run) -> None:
+    """Says of which tasks scores are no probabilities."""
+    if processes.is_first():
+        for line in improper.notes(run.losses, run.schema):
+            screen.say(line)
 
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:
@@ -185,7 +197,8 @@ def fit(
     )
     chunk_function = make_train_chunk(step_function, CHUNK_STEPS, not config.train.skip_nonfinite)
     train_chunk = run.at.compile(chunk_function, state)
-    bar = ProgressBar(run.total_steps, math.ceil(run.total_steps / run.steps_per_epoch), step)
+    epochs = math.ceil(run.total_steps / run.steps_per_epoch)
+    bar = ProgressBar(run.total_steps, epochs, step, may_stop=config.train.patience > 0)
     data = contextlib.closing(training_data(run))
     with bar, data as rows, stopped.told(run, folder, checkpoints, rows):
         log, watch = LossLog(run, folder, progress, bar), make_watch(run)

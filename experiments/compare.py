@@ -99,7 +99,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", metavar="FOLDER", help="also writes Markdown, CSV and a picture")
     parser.add_argument(
-        "--draws", type=int, default=DRAWS, help=f"of rows, for intervals (default {DRAWS})"
+        "--draws",
+        type=int,
+        default=DRAWS,
+        help=f"exchanges of scores, for p and intervals (default {DRAWS})",
     )
     known = parser.parse_args(list(arguments))
     if not 100 <= known.draws <= 100_000:

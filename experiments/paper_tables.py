@@ -202,6 +202,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
     """Writes the table from the cells that exist; returns its content."""
     tunings = {n: work.tuning(n) for n in dict.fromkeys(e.tuned_as for e in entries)}
     cells = {e.name: work.cells(e) for e in entries}
+    references = {} if work.weighted else table_references.of_data(work.data)
     found = content(
         work.dataset,
         table,
@@ -209,7 +210,7 @@ def write(work: Work, table: str, entries: Sequence[Entry], arguments: Sequence[
         entries,
         cells,
         {n: t for n, t in tunings.items() if t},
-        table_references.of_data(work.data),
+        references,
     )
     if table == "divergence":
         notes = {e.name: work.data_of(e).notes for e in entries}

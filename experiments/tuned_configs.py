@@ -16,13 +16,14 @@ import statistics
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from dtn_jax.config import base_config, flatten, identity, load_config
+from dtn_jax.config import flatten, identity, load_config
 from dtn_jax.config import shipped as shipped_files
 from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
 from . import command
 from .results_table import PAPER, RESULTS
+from .tables.cells import usual
 from .tables.numbers import fine, spread
 from .tables.protocol import OURS
 from .tables.protocol_files import shipped
@@ -74,7 +75,7 @@ def written(text: str, name: str, found: Mapping) -> str:
 def beyond(name: str, row: Mapping) -> dict[str, str]:
     """{option: value}, as text, of a row's runs where the config file alone has another."""
     alone = f"configs/{name}.py:model.architecture={row['architecture']}"
-    values, defaults = flatten(load_config(alone)), flatten(base_config())
+    values, defaults = flatten(load_config(alone)), usual()
     options = identity(load_config(f"{alone},model.experts={row['experts']}"))
     has = {key: row["config"].get(key, str(defaults[key])) for key in options}
     return {key: value for key, value in has.items() if value != str(values[key])}

@@ -104,3 +104,17 @@ def test_a_config_without_an_option_is_refused():
     del config.train.patience
     message = refused(options.checked_config, config)
     assert message == "the config has no 'train.patience': a config edits that of configs/base.py"
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_early_stopping_needs_a_schedule_that_does_not_end(schedule):
+    config = changed("optim.schedule", schedule)
+    options.checked_config(config)
+    config.train.patience, config.train.epochs = 2, 7
+    assert refused(options.checked_config, config) == (
+        f"train.patience=2 does not go with optim.schedule={schedule}, whose rates fall to 0 at "
+        "the run's last step: a run that stops early does not get there. Set train.patience=0, "
+        "which trains exactly train.epochs=7, or optim.schedule=constant"
+    )
+    config.optim.schedule = "constant"
+    options.checked_config(config)

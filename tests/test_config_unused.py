@@ -1,6 +1,7 @@
 """Options that contradict or change nothing are told."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -42,6 +43,9 @@ def test_options_of_sections_that_change_nothing():
         "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
         "parallel.message_rows": ({"parallel__strategy": "pmap"}, {}),
         "train.start_from_optimizer": ({}, {"train__start_from": "runs/first"}),
+        "train.max_examples": ({}, {"train__patience": 2}),
+        "loss.sample_weights": ({"data__dataset": "kuairand"}, {"data__dataset": "adult"}),
+        "evaluate.sample_weights": ({"data__dataset": "movielens"}, {"data__dataset": "logs"}),
     }
     assert set(cases) == set(REASONS) <= set(declarations())
     for key, (without, having) in cases.items():
@@ -75,7 +79,7 @@ def test_weights_that_are_all_equal_are_told(monkeypatch, capsys):
             assert split == "train"
 
         def between(self, start, stop):
-            return dataclasses.make_dataclass("Rows", ["sample_weight"])(self.weights[start:stop])
+            return types.SimpleNamespace(in_loss=lambda: self.weights[start:stop])
 
     class Run:
         config = config(loss__sample_weights=True)

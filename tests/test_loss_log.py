@@ -32,7 +32,7 @@ class Bar(list):
 def new_log():
     config = base.get_config()
     config.train.max_steps, config.train.log_every = 6, 4
-    at = make_timetable(config.train, steps_per_epoch=8)
+    at = make_timetable(config.train, steps_per_epoch=8, batch_size=32)
     steps = {"at_steps": at, "steps_per_epoch": 8, "total_steps": at.total_steps}
     params = {"tower": {"bias": 0.0, "kernel": 0.0}}
     state, plan = SimpleNamespace(params=params), SimpleNamespace(arrays={"embedding": None})

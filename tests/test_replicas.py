@@ -89,8 +89,8 @@ def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone
 def test_a_finished_set_reads_test_when_asked_and_says_what_it_found(
     prepared_dir, tmp_path, capsys, monkeypatch
 ):
-    asked = []  # whether more epochs may help
-    monkeypatch.setattr(replicas, "tell_of_more_epochs", lambda found, run: asked.append(found))
+    asked = []  # why they ended
+    monkeypatch.setattr(replicas, "tell_of_end", lambda found, run: asked.append(found))
     c = small(prepared_dir, replicas="2", train__max_steps=3)
     assert all("test" not in r for r in train_replicas(c, tmp_path, test=False))
     results = train_replicas(c, tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from small_runs import small
 
 from dtn_jax.errors import UserError
-from dtn_jax.results import best_step
+from dtn_jax.selection import best_step
 from dtn_jax.train import train
 
 pytestmark = pytest.mark.slow

@@ -26,7 +26,7 @@ FELT = {
     "seed": 1,
     "loss.task_weights": "order=3",
     "loss.positive_weights": "click=5",
-    "loss.sample_weights": True,
+    "loss.sample_weights": False,
     "loss.tasks": "click=focal",
     "loss.balancing": "pcgrad",
     "optim.learning_rate": 1e-2,

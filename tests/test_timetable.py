@@ -9,9 +9,10 @@ from dtn_jax.timetable import make_timetable
 
 
 def timetable(steps_per_epoch=100, days_begin=None, **changes):
+    """With batches of 10 examples."""
     train = get_config().train
     train.update(changes)
-    return make_timetable(train, steps_per_epoch, days_begin)
+    return make_timetable(train, steps_per_epoch, 10, days_begin)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,26 @@ def test_a_run_ends_by_epochs_or_at_a_step():
     assert timetable(epochs=3).total_steps == 300
     assert timetable(epochs=3, max_steps=120).total_steps == 120
     assert timetable(epochs=3, max_steps=900).total_steps == 300
+
+
+def test_the_limit_of_examples_is_that_of_early_stopping_and_at_least_an_epoch():
+    def found(**changes):
+        at = timetable(epochs=20, **changes)
+        return at.total_steps, at.longer
+
+    assert found(max_examples=5_019) == (2_000, "train.epochs=40")  # no patience: exactly 20
+    assert found(patience=2) == (2_000, "train.epochs=40")
+    assert found(patience=2, max_examples=5_019) == (501, "train.max_examples=10038")
+    assert found(patience=2, max_examples=900) == (100, "train.max_examples=2000")
+    assert found(patience=2, max_examples=20_000) == (2_000, "train.epochs=40")
+    assert found(patience=2, max_examples=5_019, max_steps=70) == (70, "")
+    assert found(patience=2, max_examples=5_019, max_steps=900)[0] == 501
+
+
+def test_a_run_that_may_stop_early_logs_as_often_as_its_certain_part_needs():
+    assert timetable(45, epochs=20).log_every == 36
+    assert timetable(45, epochs=20, patience=2).log_every == 5  # 135 steps are certain
+    assert timetable(45, epochs=2, patience=2).log_every == 3
 
 
 def test_steps_are_numbered_in_32_bits():

@@ -11,8 +11,8 @@ from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
-from dtn_jax.results import tell_of_more_epochs
 from dtn_jax.run import build_run, measure, score_split
+from dtn_jax.selection import tell_of_end
 from dtn_jax.state import create_state
 from dtn_jax.train import train
 
@@ -135,23 +135,49 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
     assert kept == set(results["best_steps"].values())
 
 
-def test_it_is_told_where_more_epochs_may_help(prepared_dir, capsys):
-    def told(*best, auc=0.9, **changes):
-        run = build_run(small(prepared_dir, train__epochs=3, **changes))
-        facts = {"steps": run.total_steps}
-        facts["validation"] = {f"{t}@all": {"auc": auc} for t in ("income", "never_married")}
-        bests = [{"mean": run.total_steps if last else 15} for last in best]
-        tell_of_more_epochs([facts | {"best_steps": own} for own in bests], run)
+def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
+    def told(*ends, auc=0.9, **changes):
+        """`ends` are the best and the last step of each run; 0 is the last one of all."""
+        changes = {"train__max_steps": 0, "train__epochs": 3} | changes
+        run = build_run(small(prepared_dir, **changes))
+        whole = run.total_steps
+        validation = {f"{task}@all": {"auc": auc} for task in ("income", "never_married")}
+        tell_of_end(
+            [
+                {
+                    "steps": last or whole,
+                    "best_steps": {"mean": best or whole},
+                    "validation": validation,
+                }
+                for best, last in ends
+            ],
+            run,
+        )
         return capsys.readouterr().out
 
-    assert "--config.train.epochs=6, in a new workdir" in told(True, train__max_steps=0)
-    assert told(False, train__max_steps=0) == ""
-    assert "validation of 2 of 3 replicas was" in told(True, False, True, train__max_steps=0)
-    assert told(True) == ""  # it was max_steps that ended it
-    assert told(True, train__max_steps=0, train__eval_every=10**6) == ""  # the only validation
-    undefined = told(True, auc=None, train__max_steps=0)
+    assert "so more epochs may help: --config.train.epochs=6, in a new workdir" in told((0, 0))
+    assert told((15, 0)) == ""
+    assert "validation of 2 of 3 replicas was" in told((0, 0), (15, 0), (0, 0))
+    assert told((0, 0), train__max_steps=45) == ""  # it was max_steps that ended it
+    assert told((0, 0), train__eval_every=10**6) == ""  # the only validation
+    undefined = told((0, 0), auc=None)
     assert undefined.startswith("warning: train.select=mean is not defined on validation")
     assert "more epochs" not in undefined
+    limited = {"train__patience": 2, "train__epochs": 20, "train__max_examples": 60_000}
+    assert told((15, 45), **limited) == (  # of 234
+        "Stopped early, at step 45 of 234: no gain since the validation of step 15 "
+        "(train.patience=2).\n"
+    )
+    assert told((0, 0), **limited) == (
+        "The last validation was the best, so more examples may help: "
+        "--config.train.max_examples=120000, in a new workdir.\n"
+    )
+    assert told((15, 45), (30, 60), (0, 0), **limited).splitlines() == [
+        "2 of 3 replicas stopped early, before step 234: no gain since their best validations "
+        "(train.patience=2).",
+        "The last validation of 1 of 3 replicas was the best, so more examples may help: "
+        "--config.train.max_examples=120000, in a new workdir.",
+    ]
 
 
 def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_dir):

@@ -87,7 +87,7 @@ def tiny(architecture="shared_bottom", schema=SCHEMA, given=None, **changes):
         model=architectures.build(config.model, schema, table_init=config.optim.table_init),
         plan=make_plan(schema, config.model, views, 0),
         at=make_placement(config),
-        at_steps=make_timetable(config.train, steps_per_epoch=1),
+        at_steps=make_timetable(config.train, steps_per_epoch=1, batch_size=B),
     )
     make = functools.partial(create_state, config, run.model, run.plan)
     state = jax.jit(make, out_shardings=run.at.state(jax.eval_shape(make)))()

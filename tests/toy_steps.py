@@ -19,6 +19,7 @@ SCHEMA = Schema(
     fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
     tasks=(Task("click"), Task("order", space="click", upstream=("click",))),
     weight="w",
+    loss_weight="l",
 )
 
 
@@ -47,6 +48,7 @@ def batches(steps=STEPS, seed=0):
         label_mask=jnp.ones((steps, B, 2), bool),
         sample_weight=jnp.asarray(rng.random((steps, B)), jnp.float32),
         row_mask=jnp.ones((steps, B), bool),
+        loss_weight=jnp.asarray(rng.random((steps, B)) + 0.5, jnp.float32),
     )
 
 

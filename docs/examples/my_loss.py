@@ -13,6 +13,7 @@ class Smoothed:
     """
 
     kind = "binary"
+    proper = False
     share: float = option(0.1, "of the labels' certainty that is given up", least=0.0, below=1.0)
 
     def __call__(self, z, y, w):

@@ -1,6 +1,6 @@
 """How often does `compare` see a difference between two equal models? A simulation of thousands.
 
-    python docs/tools/null_calibration.py    # writes the table in docs/compare.md: half an hour
+    python docs/tools/null_calibration.py    # writes the table in docs/compare.md: an hour
 
 Each situation draws test rows and the scores of two models that are equally good, and compares them
 as `dtn-jax compare` does. A test of size 0.05 finds a difference in 5 % of them, and its 95 %
@@ -35,7 +35,7 @@ from experiments.comparison.scored_rows import ScoredRows
 
 PAGE = pathlib.Path("docs/compare.md")
 PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)
-COMPARISONS, SHIFTED, DRAWS = 2000, 1000, 1000
+COMPARISONS, SHIFTED, DRAWS = 2000, 500, 1000
 MOST, COVERED, POWERFUL = 0.07, 0.93, 0.9
 SIZE = 0.06  # of the bootstrap, at most, where power is compared with its power
 SKILL = 0.1  # a seed's scatter of skill, where there are several
@@ -166,8 +166,9 @@ def bootstrap(a: Sequence[Influence], b: Sequence[Influence], times: np.ndarray)
     """p by a bootstrap of units and of seeds, to first order."""
     values = [np.array([run.value for run in side]) for side in (a, b)]
     units = np.mean([r.units for r in a], axis=0) - np.mean([r.units for r in b], axis=0)
-    draws = np.repeat(values[0].mean() - values[1].mean() + times @ units, paired.SEED_DRAWS)
+    draws = values[0].mean() - values[1].mean() + times @ units
     if min(map(len, values)) > 1:
+        draws = np.repeat(draws, paired.SEED_DRAWS)
         draws = draws + drawn_seeds(*values, len(draws), np.random.default_rng(1))
     return 2 * min((draws <= 0).mean(), (draws >= 0).mean())
 

@@ -57,7 +57,7 @@ def make_conflict(
             return {}
         rows = lookup.row_ids(plan, batch)
         gathered = lookup.gather(state.tables, rows, look_ups)
-        given = batch.sample_weight if loss.sample_weights else None
+        given = batch.in_loss() if loss.sample_weights else None
         weights = row_weights(batch.labels, batch.label_mask, batch.row_mask, given, schema)
 
         def by_task(looked_up):

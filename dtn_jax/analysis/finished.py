@@ -14,9 +14,8 @@ from dtn_jax.config import flatten, identity
 from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
-from dtn_jax.results import best_step
 from dtn_jax.run import Run
-from dtn_jax.selection import selected_value
+from dtn_jax.selection import best_step, selected_value
 from dtn_jax.state import State
 from dtn_jax.workdir import check_data, check_logits, found, records
 

@@ -1,8 +1,8 @@
 """What a run computes, as told by its config: the options that make it this run and no other.
 
-Runtime options, and options of architectures, experts and other things that the run does not have,
-are no part of it. A plug-in counts by its name and content, a schema file by what it means, and
-neither by where it lies.
+Runtime options, and options of architectures, experts, weights and other things that the run does
+not have, are no part of it. A plug-in counts by its name and content, a schema file by what it
+means, and neither by where it lies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from ml_collections import ConfigDict
 
 from dtn_jax.config.sections import declarations, flatten
 from dtn_jax.datasets.logs.schema.named_schema import without_place
+from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.errors import UserError
+from dtn_jax.losses.sample_weights import SWITCHES
 
 SHOWN = 8  # options that differ, in a message
 
@@ -31,7 +33,7 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
         found = known.get(key)
         if found is None:  # of another version, or of a plug-in that is not loaded
             return True
-        if found.option.runtime:
+        if found.option.runtime or (key in SWITCHES and weightless(filled)):
             return False
         if found.family is None:
             return True
@@ -51,6 +53,11 @@ def identity(config: Mapping | ConfigDict) -> dict[str, object]:
     if "data.options" in kept:
         kept["data.options"] = without_place(str(kept["data.options"]))
     return kept
+
+
+def weightless(flat: Mapping[str, object]) -> bool:
+    """Whether the data set of a flat config is one whose rows never have weights."""
+    return getattr(DATASETS.get(str(flat["data.dataset"])), "weight", None) == ""
 
 
 def by_content(plugins: str) -> str:

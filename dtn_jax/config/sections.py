@@ -32,7 +32,7 @@ from dtn_jax.parallel.mesh import MeshOptions
 from dtn_jax.parallel.processes import ProcessOptions
 from dtn_jax.report.trackers import TrackerOptions
 from dtn_jax.tables.lookup import DebugOptions
-from dtn_jax.timetable import TrainOptions
+from dtn_jax.timetable import TrainOptions, check_patience
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +218,7 @@ def checked_config(config: ConfigDict | FrozenConfigDict) -> FrozenConfigDict:
             f"needs data.order=day and train.epochs=1, got data.order={flat['data.order']} and "
             f"train.epochs={flat['train.epochs']}"
         )
+    check_patience(config.train, config.optim.schedule)
     if flat["optim.tables"] == "dense" and flat["optim.table_dtype"] != "float32":
         raise UserError("optim.tables=dense needs optim.table_dtype=float32")
     return FrozenConfigDict(config)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dtn_jax.config.identity import weightless
 from dtn_jax.config.sections import declarations, flatten, used_experts
 from dtn_jax.errors import UserError
+from dtn_jax.losses.sample_weights import SWITCHES
 from dtn_jax.models.experts import EXPERTS, takes
 
 Flat = Mapping[str, object]
@@ -32,14 +34,24 @@ def anew(flat: Flat) -> str:
     return "" if flat["train.start_from"] else "train.start_from names no run"
 
 
+def patient(flat: Flat) -> str:
+    return "" if flat["train.patience"] else "without train.patience a run trains its epochs"
+
+
+def unweighted(flat: Flat) -> str:
+    return f"data set {flat['data.dataset']!r} has no weights" if weightless(flat) else ""
+
+
 # Of a flat config, why an option of a section says nothing; '' where it does. Options of single
 # architectures, experts, losses and balancers are known by their declarations.
 REASONS: dict[str, Callable[[Flat], str]] = {
     "optim.codebook_init": without_codebooks,
     "train.start_from_optimizer": anew,
+    "train.max_examples": patient,
     "data.device_bytes": placed,
     "parallel.table_devices": copied,
     "parallel.message_rows": copied,
+    **dict.fromkeys(SWITCHES, unweighted),
 }
 
 

@@ -16,6 +16,7 @@ What it does to outputs in other spaces is looked at by `write/derived_calibrati
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -71,6 +72,23 @@ def fit(scores: Scores, schema: Schema, weighted: bool, way: str = AUTO) -> dict
             "rows are not finite"
         )
     return {task.name: _of_task(task.name, scores, schema, weighted, way) for task in schema.tasks}
+
+
+def told(choices: Mapping[str, Choice], improper: Mapping[str, str]) -> dict[str, Choice]:
+    """The same choices; where a task's raw scores are no probabilities, the reason says so.
+
+    Args:
+      choices: {task: how it is calibrated}.
+      improper: {task: what keeps its raw scores from being probabilities}.
+    """
+    found = dict(choices)
+    for task in choices.keys() & improper.keys():
+        own, done = choices[task], "calibrated on validation"
+        if own.calibration["method"] == "none":
+            done = "not calibrated, so the model gives scores"
+        reason = f"{improper[task]}: raw scores are not probabilities; {done}. {own.reason}"
+        found[task] = dataclasses.replace(own, reason=reason)
+    return found
 
 
 def _of_task(name: str, scores: Scores, schema: Schema, weighted: bool, way: str) -> Choice:

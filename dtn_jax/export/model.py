@@ -23,7 +23,7 @@ from dtn_jax.export.compiled import Program, read_program
 from dtn_jax.export.encoded import Bad, Encoded
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.model_folder import AGAIN, Facts
-from dtn_jax.export.scores import outputs, scores
+from dtn_jax.export.scores import meanings, outputs, scores
 from dtn_jax.export.tables import PLACES, Weights, padded
 from dtn_jax.export.weights_file import read_weights
 from dtn_jax.schema import Schema
@@ -55,6 +55,11 @@ class Model:
     def outputs(self) -> tuple[str, ...]:
         """The columns of `score`: `click@all`, `order@click`, `order@all`."""
         return outputs(self.schema, self.facts.tasks)
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """{output: what it is, in words}: a probability, a score that is none, or a prediction."""
+        return meanings(self.schema, self.facts.tasks, self.facts.improper, self.calibrations)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -89,6 +94,8 @@ class Model:
 
     def score(self, rows: Any) -> pl.DataFrame:
         """Calibrated probabilities of raw rows; of a regression what it predicts, in its unit.
+
+        `meanings` says of which outputs a score is no probability.
 
         Args:
           rows: as of `encode`.

@@ -71,6 +71,7 @@ class Facts:
       optional: fields that a row may lack.
       all_tasks: the tasks of the run, as schema.json has them, where the folder's schema has fewer:
         those of `tasks`, and those whose predictions or spaces they need.
+      improper: {task: what keeps its uncalibrated score from being a probability}, as its loss may.
     """
 
     config: dict
@@ -83,6 +84,7 @@ class Facts:
     fixed: dict
     optional: tuple[str, ...] = ()
     all_tasks: tuple[dict, ...] = ()
+    improper: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write_manifest(folder: pathlib.Path, facts: dict) -> None:

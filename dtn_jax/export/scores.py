@@ -9,8 +9,10 @@ import numpy as np
 from dtn_jax.datasets.shapes import Float
 from dtn_jax.export import calibration
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.metrics.spaces import logits_in
+from dtn_jax.metrics.spaces import logits_in, made_of
 from dtn_jax.schema import Schema
+
+SCORE = "score, not a probability"
 
 
 def outputs(schema: Schema, tasks: Sequence[str]) -> tuple[str, ...]:
@@ -40,4 +42,34 @@ def scores(
                 values = logits_in(space, task.name, known, schema)
                 binary = task.kind == "binary"
                 found[f"{task.name}@{space}"] = sigmoid(values) if binary else values
+    return found
+
+
+def meanings(
+    schema: Schema,
+    tasks: Sequence[str],
+    improper: Mapping[str, str],
+    calibrations: Mapping[str, Mapping],
+) -> dict[str, str]:
+    """{task@space: what the output is, in words}: a probability, a score or a prediction.
+
+    Args:
+      schema, tasks, calibrations: as of `scores`.
+      improper: {task: what keeps its uncalibrated score from being a probability}.
+    """
+    raw = {t for t in improper if calibrations.get(t, calibration.NONE)["method"] == "none"}
+    found = {}
+    for task in [task for task in schema.tasks if task.name in tasks]:
+        for space in task.spaces:
+            parts = made_of(task.name, space, schema)
+            because = [f"{improper[name]} of {name}" for name in parts if name in raw]
+            if task.kind != "binary":
+                told = "prediction, in the label's unit"
+            elif because:
+                told = f"{SCORE} ({', '.join(because)})"
+            elif parts == [task.name] and task.name in improper:
+                told = f"probability, calibrated on validation ({improper[task.name]})"
+            else:
+                told = "probability"
+            found[f"{task.name}@{space}"] = told
     return found

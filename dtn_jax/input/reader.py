@@ -50,6 +50,7 @@ class SplitReader:
             label_mask=columns["label_mask"].astype(bool),
             sample_weight=columns.get("sample_weight", np.ones(n, np.float32)),
             row_mask=np.ones(n, bool),
+            loss_weight=columns.get("loss_weight"),
             group=columns["group"].view(np.int32).reshape(n, 2) if self.grouped else None,
         )
 

@@ -5,7 +5,12 @@ A loss is a frozen dataclass: `kind` says for which tasks it is, its fields are 
 
     loss(z [B], y [B], w) -> [B]        z: what the task's tower gives; y: its label
 
-is what each row costs. Of a regression task the loss may have
+is what each row costs. Of a binary task the loss may have
+
+    loss.proper                         False where its best p is not the rate of positives, so that
+                                        a score is no probability until it is calibrated
+
+and of a regression task the loss may have
 
     loss.prediction(z [B]) -> [B]       the score, in the label's unit; without it, z itself
     loss.meaning                        what of the label that is, in words, for cards
@@ -46,7 +51,7 @@ from dtn_jax.losses.ordinal import Ordinal
 from dtn_jax.losses.positive_weights import read_positive_weights
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.losses.weighted_logistic import WeightedLogistic
-from dtn_jax.options import made, option, pairs
+from dtn_jax.options import made, option, pairs, per_task
 from dtn_jax.schema import Schema
 
 LOSSES = {
@@ -85,7 +90,9 @@ class LossOptions:
         "the sum of both has them. On two CPU cores a batch of 4,096 takes 7 ms more a task in "
         "groups of ten, 60 ms as one group",
     )
-    sample_weights: bool = option(False, "weight examples by the schema's weight column")
+    sample_weights: bool = option(
+        True, "where the schema has `weight` or `loss_weight`, rows count by them in the loss"
+    )
     balancing: str = option(
         NONE,
         "how tasks are weighed against each other while training",
@@ -105,6 +112,7 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
         choose("task in loss.tasks", task, schema.task_names)
         choose(f"loss.tasks: loss of {task}", name, LOSSES)
     weights = read_positive_weights(loss.positive_weights, schema)
+    ranked = per_task(loss.pairwise, schema.task_names, "loss.pairwise", 0.0)
     chosen = []
     for task in schema.tasks:
         name = named.get(task.name, BY_KIND[task.kind])
@@ -115,13 +123,17 @@ def read_losses(loss: ConfigDict, schema: Schema) -> tuple[TaskLoss, ...]:
                 f"{task.kind} task; expected one of {fitting}"
             )
         function = made(LOSSES[name], loss.get(name, {}), f"loss.{name}")
-        slot = None
+        slot, improper = None, ""
+        if not getattr(function, "proper", True):
+            improper = f"{name} loss"
+        elif task.kind == "binary" and ranked[task.name]:
+            improper = "pairwise term"
         if hasattr(function, "reads"):
             key = f"loss.{name}.{function.reads}"
             slot = _slot(key, getattr(function, function.reads), task.name, schema)
             if hasattr(function, "points"):
                 function = dataclasses.replace(function, points=task.quantiles)
-        chosen.append(TaskLoss(task.name, function, weights[task.name], slot))
+        chosen.append(TaskLoss(task.name, function, weights[task.name], slot, improper))
     return tuple(chosen)
 
 

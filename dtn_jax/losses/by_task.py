@@ -25,12 +25,15 @@ class TaskLoss(NamedTuple):
       loss: what a row costs, see `dtn_jax.losses`.
       positive_weight: w; 1 for regression tasks.
       slot: in `Batch.ids`, of the field that the loss reads; None where it reads none.
+      improper: of a binary task, what keeps its score from being a probability, in words; '' where
+        it is one.
     """
 
     task: str
     loss: Callable[..., Array]
     positive_weight: float = 1.0
     slot: int | None = None
+    improper: str = ""
 
     @property
     def meaning(self) -> str:

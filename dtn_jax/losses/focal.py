@@ -26,6 +26,11 @@ class Focal:
         2.0, "how little easy rows count; 0 is cross_entropy, the paper has 2", least=0.0
     )
 
+    @property
+    def proper(self) -> bool:
+        """Whether the best p is the rate of positives."""
+        return self.gamma == 0
+
     def __call__(
         self, z: Float[Array, " B"], y: Float[Array, " B"], w: float
     ) -> Float[Array, " B"]:

@@ -104,7 +104,7 @@ def _read(
     parts = {own.task: [] for own in asked}
     for at in range(0, len(blocks), PART):
         batch = reader.read(blocks[at : at + PART])
-        given = batch.sample_weight if weighted else np.ones(len(batch.labels), np.float32)
+        given = batch.in_loss() if weighted else np.ones(len(batch.labels), np.float32)
         for own in asked:
             mask = space_mask(own.task, batch.labels, batch.label_mask, batch.row_mask, schema)
             mask = mask & (given > 0)

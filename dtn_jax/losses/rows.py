@@ -30,7 +30,7 @@ def row_weights(
       labels: `[B, T]`, in the order of `schema.tasks`.
       label_mask: `[B, T]`, True where the label is known.
       row_mask: `[B]`, False for padding.
-      sample_weight: `[B]`, or None for equal weights.
+      sample_weight: `[B]`, `Batch.in_loss`; or None for equal weights.
       schema: gives each task's space.
     """
     weights = []

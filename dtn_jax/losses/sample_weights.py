@@ -1,28 +1,34 @@
-"""Which configs and data sets may have weights of rows, and which must."""
+"""Where the weights of rows count: as the config says, if the data set has any."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 
+SWITCHES = ("loss.sample_weights", "evaluate.sample_weights")
+Config = TypeVar("Config", ConfigDict, FrozenConfigDict)
 
-def check_sample_weights(config: ConfigDict | FrozenConfigDict, data: Prepared) -> None:
-    """Raises UserError where rows have no weights to train or evaluate by, or must train by them.
 
-    Args:
-      config: with `loss.sample_weights` and `evaluate.sample_weights`.
-      data: its set; with sampled negatives, whose weights make up for those that are left out.
+def with_sample_weights(config: Config, data: Prepared) -> Config:
+    """The config; of SWITCHES those are off whose weights the data set lacks.
+
+    Raises:
+      UserError: train's negatives were sampled, and the loss is not to count their weights.
     """
-    name = data.schema.name
-    for section in ("loss", "evaluate"):
-        if config[section].sample_weights and not data.schema.weight:
-            raise UserError(
-                f"{section}.sample_weights=True, but data set {name!r} has no weight column"
-            )
+    schema = data.schema
     if data.notes.get("sample_negatives") and not config.loss.sample_weights:
         raise UserError(
-            f"data set {name!r} has sampled negatives, whose weights make up for the "
+            f"data set {schema.name!r} has sampled negatives, whose weights make up for the "
             "others: set loss.sample_weights=True, or probabilities will be too high"
         )
+    loss = config.loss.sample_weights and bool(schema.weight or schema.loss_weight)
+    metrics = config.evaluate.sample_weights and bool(schema.weight)
+    if (loss, metrics) == (config.loss.sample_weights, config.evaluate.sample_weights):
+        return config
+    made = ConfigDict(config.to_dict())
+    made.loss.sample_weights, made.evaluate.sample_weights = loss, metrics
+    return type(config)(made.lock())

@@ -68,7 +68,9 @@ def compare(
     columns = np.stack([_common(ours, theirs), ours[0].share], axis=1)
     parts = range(0, len(drawn), AT_ONCE)
     sums = np.concatenate([drawn[at : at + AT_ONCE] @ columns for at in parts])
-    moved, share = np.repeat(sums, SEED_DRAWS, axis=0).T
+    if max(len(ours), len(theirs)) > 1:
+        sums = np.repeat(sums, SEED_DRAWS, axis=0)
+    moved, share = sums.T
     moved = moved + drawn_seeds(*values, len(moved), np.random.default_rng(1))
     one_sign = np.abs(share) > 1 - 1e-9  # of all units: reaches every difference
     share = np.sign(moved) * share

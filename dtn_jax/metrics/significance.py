@@ -53,7 +53,9 @@ class Comparison(NamedTuple):
     least: float
 
 
-def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[str, np.ndarray]:
+def resampled_aucs(
+    scores: Scores, schema: Schema, weighted: bool = False, draws: int = DRAWS
+) -> dict[str, np.ndarray]:
     """The AUC of every binary task@space under each draw of the examples, `[draws]`.
 
     The draws depend on the number of rows (or on the groups) alone, so those of two runs on one
@@ -62,6 +64,7 @@ def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[s
     Args:
       scores: of a split.
       schema: names the tasks and their spaces.
+      weighted: whether sample weights count.
       draws: how many.
     """
     unit, units = np.arange(len(scores.logits)), len(scores.logits)
@@ -71,9 +74,10 @@ def resampled_aucs(scores: Scores, schema: Schema, draws: int = DRAWS) -> dict[s
     ranked = {}
     for task in schema.tasks:
         for space in task.spaces if task.kind == "binary" else ():
-            logits, labels, *_ = scores.of(task.name, space, schema)
+            logits, labels, weights, _ = scores.of(task.name, space, schema)
             rows = scores.rows(task.name, space, schema)
-            ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit[rows])
+            weights = weights.astype(np.float64) if weighted else None
+            ranked[f"{task.name}@{space}"] = Ranking(logits, labels, unit[rows], weights)
     rng = np.random.default_rng(0)
     found = {key: np.empty(draws) for key in ranked}
     for i in range(draws):
@@ -90,6 +94,7 @@ class Ranking:
       scores: `[B]`.
       labels: `[B]`, 0 or 1.
       unit: `[B]`, the number of what is drawn as one: the example's own, or its group's.
+      weights: `[B]`, what each counts; None is 1.
     """
 
     def __init__(
@@ -97,18 +102,22 @@ class Ranking:
         scores: Float[np.ndarray, " B"],
         labels: Shaped[np.ndarray, " B"],
         unit: Int[np.ndarray, " B"],
+        weights: Float[np.ndarray, " B"] | None = None,
     ):
+        weights = np.ones(len(labels), np.int64) if weights is None else weights
         positive = labels == 1
         order = np.argsort(scores[~positive])
         self.positives, self.negatives = unit[positive], unit[~positive][order]
+        self.of_positives, self.of_negatives = weights[positive], weights[~positive][order]
         among = scores[~positive][order]
         self.below = np.searchsorted(among, scores[positive], "left")
         self.not_above = np.searchsorted(among, scores[positive], "right")
 
     def auc(self, times: Int[np.ndarray, " U"]) -> float:
         """The AUC with each unit's examples taken `times` times; NaN where a class is absent."""
-        positives = times[self.positives]
-        negatives = np.concatenate([[0], np.cumsum(times[self.negatives])])
+        positives = times[self.positives] * self.of_positives
+        negatives = np.cumsum(times[self.negatives] * self.of_negatives)
+        negatives = np.concatenate([[0], negatives])
         pairs = positives.sum() * negatives[-1]
         won = positives @ (negatives[self.below] + negatives[self.not_above])
         return float(won / (2 * pairs)) if pairs else float("nan")
@@ -124,8 +133,8 @@ def compare(
 ) -> Comparison:
     """Compares two models by their AUCs per seed and draw of the examples.
 
-    `least` is 2 / (draws + 1): more repeats of R draws tell nothing rarer. With one seed of
-    either, seeds do not vary.
+    `least` is 2 / (draws + 1): more repeats of R draws tell nothing rarer. Where one side alone
+    has several seeds, the other's are taken to scatter alike; with one of each, seeds do not vary.
 
     Args:
       ours, theirs: the `resampled_aucs` of each seed's run; draws in the same order.

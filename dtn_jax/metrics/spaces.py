@@ -12,6 +12,8 @@ p(t | all) > p(s | all); what follows is held to SURE. ESMM's quotient is its ow
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jax import Array
 
@@ -61,6 +63,21 @@ def space_mask(
         other = names.index(space)
         mask = mask & label_mask[:, other] & (labels[:, other] == 1)
     return mask
+
+
+def chain(task: str, schema: Schema) -> Iterator[str]:
+    """A task, that in whose space its loss is, and so on: p(task | all) is their product."""
+    while task != ALL:
+        yield task
+        task = schema.tasks[schema.task_names.index(task)].space
+
+
+def made_of(task: str, space: str, schema: Schema) -> list[str]:
+    """The tasks whose probabilities make that of a task in a space."""
+    own = schema.tasks[schema.task_names.index(task)]
+    if space == own.space:
+        return [task]
+    return list(dict.fromkeys((*chain(task, schema), *chain(space, schema))))
 
 
 def logits_in(

@@ -37,6 +37,7 @@ class ProgressBar:
       total_steps: steps of the whole run.
       total_epochs: epochs of the whole run.
       start_step: the step resumed from.
+      may_stop: whether early stopping may end the run sooner than the time that is shown as left.
       interval: minimum seconds between two plain lines; the first and last update always show.
       console: where to write; None means that of `screen`.
       interactive: bar (True) or plain lines (False); None: bar if the output is a terminal.
@@ -48,6 +49,7 @@ class ProgressBar:
         total_epochs: int,
         start_step: int = 0,
         *,
+        may_stop: bool = False,
         interval: float | int = 10,
         console: rich.console.Console | None = None,
         interactive: bool | None = None,
@@ -57,7 +59,7 @@ class ProgressBar:
             interactive = console.file.isatty() and not console.is_dumb_terminal
         self.interactive = interactive
         self._epochs, self._step, self._interval = total_epochs, start_step, interval
-        self._rate = ""
+        self._rate, self._left = "", "left at most" if may_stop else "left"
         self._line, self._printed_at, self._printed = "", -math.inf, ""
         self._bar = _Bar(
             screen.text_column("{task.description}", style="bold"),
@@ -65,7 +67,7 @@ class ProgressBar:
             rich.progress.MofNCompleteColumn(),
             screen.text_column("{task.fields[rate]}"),
             rich.progress.TimeRemainingColumn(),
-            screen.text_column("left", style="progress.remaining"),
+            screen.text_column(self._left, style="progress.remaining"),
             console=console,
             speed_estimate_period=WINDOW,
             expand=True,
@@ -109,7 +111,7 @@ class ProgressBar:
             f"step {step}/{task.total:.0f}",
             self._rate,
             f"loss {text}" if text else "",
-            "" if left is None or task.finished else f"{_clock(left)} left",
+            "" if left is None or task.finished else f"{_clock(left)} {self._left}",
         )
         self._line = " | ".join(filter(None, parts))
         if not self.interactive and self._bar.get_time() - self._printed_at >= self._interval:

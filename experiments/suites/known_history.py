@@ -84,7 +84,7 @@ def configured(schema: pathlib.Path, way: str) -> ConfigDict:
         config.model.histories, config.model.dtn.own_histories = "din", way == EACH
     config.optim.learning_rate, config.optim.table_learning_rate = 0.003, 0.01
     config.optim.table_init, config.optim.table_l2 = 0.1, 3e-4
-    config.train.epochs = EPOCHS
+    config.train.epochs, config.train.patience = EPOCHS, 0
     return config
 
 

@@ -81,7 +81,8 @@ def config_of(home: pathlib.Path, way: str, settings: Mapping[str, float], quick
     schema = home / f"{'plain' if way == WITHOUT else 'own'}.yaml"
     config = logs.get_config(f"shared_bottom,schema={schema}")
     config.data.data_dir = str(home / "data")
-    config.data.batch_size, config.train.epochs = 256, EPOCHS
+    config.data.batch_size = 256
+    config.train.epochs, config.train.patience = EPOCHS, 0
     config.model.experts, config.model.mlp.hidden = "mlp", (128,)
     config.model.histories = way if way in HISTORIES else ""
     config.optim.schedule = "cosine"

@@ -24,6 +24,7 @@ from dtn_jax.config import base_config, declarations, differing, flatten, identi
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.losses.positive_weights import LOGITS
+from dtn_jax.losses.sample_weights import SWITCHES
 from dtn_jax.metrics.significance import resampled_aucs
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
@@ -57,9 +58,15 @@ def run_name(config: ConfigDict, data: Prepared) -> str:
     return f"{name_of(config, data)}-{digest(identity(config), data.fingerprint)[:6]}"
 
 
+def usual() -> dict[str, object]:
+    """The defaults that cells and tables do not name: today's, but that no row has a weight, as it
+    was when the first ones were made."""
+    return flatten(base_config()) | dict.fromkeys(SWITCHES, False)
+
+
 def changed(config: ConfigDict) -> dict[str, str]:
-    """The identity options that are not at their default: a new option makes no cell worthless."""
-    defaults = flatten(base_config())
+    """The identity options that are not as usual: a new option makes no cell worthless."""
+    defaults = usual()
     found = identity(config)
     return {k: str(v) for k, v in found.items() if v != defaults.get(k)}
 
@@ -69,11 +76,11 @@ def changed_before(config: ConfigDict) -> dict[str, str]:
 
     Cells were once named by those too; they are still found.
     """
-    known = declarations()
+    known, defaults = declarations(), usual()
     return {
         key: str(value)
         for key, value in flatten(config).items()
-        if not known[key].option.runtime and value != known[key].option.default
+        if not known[key].option.runtime and value != defaults.get(key)
     }
 
 
@@ -152,7 +159,7 @@ def found(config: ConfigDict, data: Prepared, run: pathlib.Path, results: dict) 
     scores = read_predictions(run / "predictions.parquet", data.schema)
     rate = results["examples_per_second"]
     examples = results["steps"] * config.data.batch_size
-    sampled = resampled_aucs(scores, data.schema)
+    sampled = resampled_aucs(scores, data.schema, config.evaluate.sample_weights)
     return {
         "results": results,
         "train_seconds": examples / rate if rate else None,

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.config import base_config, flatten
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.predicted_observed import PREDICTED_OBSERVED
 from dtn_jax.metrics.significance import FEW, compare, holm
 
+from .cells import usual
 from .draws import own_spaces, unpacked
 from .protocol import OURS, Entry, Protocol, Settings
 from .seeds import of_seeds
@@ -127,8 +127,8 @@ def row(entry: Entry, cells: Sequence[dict], protocol: Protocol) -> dict:
 
 
 def beyond_defaults(config: Mapping[str, str]) -> dict[str, str]:
-    """Of a run's config what is not at its default, apart from its seed."""
-    defaults = flatten(base_config())
+    """Of a run's config what is not as usual, apart from its seed."""
+    defaults = usual()
     return {
         key: value
         for key, value in config.items()

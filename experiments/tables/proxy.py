@@ -108,11 +108,14 @@ def train_all(of_tables: Work, entry: str, count: int) -> dict:
 
 def curves(found: Mapping) -> np.ndarray:
     """`[runs, validations]`: each run's value at each validation, at last its best; higher is
-    better. Runs that failed are left out.
+    better. One that stopped early keeps its last one; runs that failed are left out.
     """
     sign = 1 if higher_is_better(found["objective"]) else -1
     done = [t for t in found["trials"] if t["state"] == "complete"]
-    return sign * np.array([[*t["validations"].values(), t["value"]] for t in done])
+    values = [[*t["validations"].values()] for t in done]
+    most = max(map(len, values), default=0)
+    padded = [own + own[-1:] * (most - len(own)) for own in values]
+    return sign * np.array([[*own, t["value"]] for own, t in zip(padded, done)])
 
 
 def correlations(values: np.ndarray) -> np.ndarray:

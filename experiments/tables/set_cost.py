@@ -69,7 +69,10 @@ def measure_set(run: Run, data: Prepared, scores: Scores, folder: pathlib.Path) 
     scores = repeated(scores, JUDGED)
     count = len(scores.logits)
     judged = timed(lambda: measure(run, scores))
-    few, more = (timed(lambda n=n: resampled_aucs(scores, data.schema, n)) for n in (FEW, MORE))
+    weighted = run.config.evaluate.sample_weights
+    few, more = (
+        timed(lambda n=n: resampled_aucs(scores, data.schema, weighted, n)) for n in (FEW, MORE)
+    )
     drawn = max(more - few, 0.0) / (MORE - FEW) * DRAWS
     with tempfile.TemporaryDirectory(dir=folder) as place:
         write_predictions(pathlib.Path(place) / "predictions.parquet", scores, data.schema)

@@ -17,13 +17,14 @@ from dtn_jax.errors import UserError
 from .protocol import Protocol, Settings, configured
 from .tuning import searched
 
-LENGTH = ("train.epochs", "train.max_steps", "data.train_share")  # of training
+# Of training.
+LENGTH = ("train.epochs", "train.max_steps", "train.max_examples", "data.train_share")
+NO_LIMIT = ("train.max_steps", "train.max_examples")  # where they are 0
 OF_PROTOCOL = "is what the tables are of, and are named after: --dataset or --config says it"
 # What no call can set for all entries.
 OWN = {
     "seed": "is what the final runs differ in: --seeds says how many",
     "replicas": "cannot be set: --together trains an entry's seeds in one program",
-    "evaluate.sample_weights": "cannot be set: differences are tested without weights",
     "model.architecture": "is what the entries differ in: --entries chooses among them",
     "data.dataset": OF_PROTOCOL,
     "data.options": OF_PROTOCOL,
@@ -113,6 +114,5 @@ def cut(full: Protocol, made: Protocol, is_quick: bool) -> tuple[str, ...]:
 
 
 def amount_of(key: str) -> Callable[[object], float]:
-    """How much training a value of one of LENGTH is: no limit of steps is the most."""
-    none_is_all = key == "train.max_steps"
-    return lambda value: math.inf if none_is_all and not value else float(value)
+    """How much training a value of one of LENGTH is: no limit is the most."""
+    return lambda value: math.inf if key in NO_LIMIT and not value else float(value)

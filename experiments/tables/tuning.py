@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.input.epoch_order import steps_per_epoch
+from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.timetable import Timetable, make_timetable
 
 from ..search import finalists, sweep_report
@@ -70,12 +71,15 @@ def asked(config: str) -> str:
 def timetable(config: ConfigDict, data: Prepared) -> Timetable:
     """When a run of a config on one device trains and validates."""
     rows = data.part_of_train(config.data.train_share).rows["train"]
-    return make_timetable(config.train, steps_per_epoch(data.layout, rows, config.data.batch_size))
+    size = config.data.batch_size
+    return make_timetable(config.train, steps_per_epoch(data.layout, rows, size), size)
 
 
 def validated(config: ConfigDict, data: Prepared) -> ConfigDict:
-    """The config with VALIDATIONS validations, where it does not say when they are: as often in
-    final runs as in trials, so that both choose their best state alike."""
+    """The config as its runs have it on the data: with VALIDATIONS validations, where it does not
+    say when they are. They are as often in final runs as in trials, so that both choose their best
+    state alike."""
+    config = with_sample_weights(config, data)
     if not config.train.eval_every:
         config.train.eval_every = math.ceil(timetable(config, data).total_steps / VALIDATIONS)
     return config

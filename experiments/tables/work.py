@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
+from dtn_jax.losses.sample_weights import with_sample_weights
 from dtn_jax.models.flops import Size
 from dtn_jax.report import screen
 from dtn_jax.run import build_run
@@ -40,7 +41,10 @@ class Work(Tunings):
     ):
         super().__init__(protocol, folder, runs, places)
         self.together = together
-        self.data = self.data_at(configured(protocol, places))
+        config = configured(protocol, places)
+        self.data = self.data_at(config)
+        # Models from outside are measured without weights, so none stands in such a table.
+        self.weighted = with_sample_weights(config, self.data).evaluate.sample_weights
         self.dataset = self.data.schema.name
         self.sizes: dict[str, Size] = {}
 

@@ -42,6 +42,7 @@ def run(folder, found, seed=0, data="d" * 64, **changes):
     folder.mkdir(parents=True)
     config = get_config()
     config.seed = seed
+    config.loss.sample_weights = config.evaluate.sample_weights = False  # the set has no weights
     config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     facts = {"config": config.to_dict(), "data": data, "logits": "log-odds"}
     (folder / "config.json").write_text(json.dumps(facts))

@@ -8,7 +8,7 @@ from shop import prepare as prepare_shop
 from shop import shop_splits
 
 from dtn_jax.errors import UserError
-from dtn_jax.report.description.overview import kept_unknown
+from dtn_jax.report.description.overview import kept_unknown, unknown_ids
 from experiments import prepare
 
 
@@ -72,3 +72,26 @@ def test_a_set_of_an_earlier_version_shows_a_bags_count(prepared_dir, tmp_path):
     fields = (bag, *data.schema.fields[1:])
     old = dataclasses.replace(old, schema=dataclasses.replace(data.schema, fields=fields))
     assert kept_unknown(old)["test"]["word"] == "3"
+
+
+def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):
+    """Numbers have no ids; hashed ones have a row whether train has them or not."""
+    data = prepare_shop(shop_splits(), tmp_path)
+    line = "Unknown ids in validation (missing, or not in train often enough): "
+
+    def told(word, number, **changes):
+        unknown = {"validation": {"word": word, "id": number, "size": 9, "speed": 9}}
+        return unknown_ids(dataclasses.replace(data, unknown_values=unknown, **changes))
+
+    assert told(0, 0) == f"{line}none"
+    assert told(3, 6) == f"{line}id 25.0 %, word 12.5 %"  # of 24 rows
+    assert told(3, 6, hash_functions={"id": 1}) == f"{line}word 12.5 %"
+    assert told(3, 0, kept_values={"validation": {"word": 48, "id": 24}}) == f"{line}word 6.2 %"
+    assert unknown_ids(data) == f"{line}id {kept_unknown(data)['validation']['id']}"
+    more = [dataclasses.replace(data.schema.fields[0], name=f"word_{n}") for n in range(6)]
+    many = dataclasses.replace(
+        data,
+        schema=dataclasses.replace(data.schema, fields=tuple(more)),
+        unknown_values={"validation": {f"word_{n}": 12 - n for n in range(6)}},
+    )
+    assert unknown_ids(many).endswith("word_4 33.3 %, 1 more at most 29.2 %")

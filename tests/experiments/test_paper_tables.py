@@ -176,7 +176,6 @@ def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypa
         (["--dataset=adult", "--set=seed=1"], "--seeds says how many"),
         (["--dataset=adult", "--set=model.experts=mlp"], r"by its entries dtn, .*--protocol=FILE"),
         (["--dataset=adult", "--set=model.dropout=0"], "is what the trials search"),
-        (["--dataset=adult", "--set=evaluate.sample_weights=True"], "tested without weights"),
         (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
         (["--dataset=adult", "--entries=pla"], r"unknown entry 'pla'. Did you mean 'ple'"),
     ],

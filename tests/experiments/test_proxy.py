@@ -54,6 +54,11 @@ def test_a_lower_log_loss_is_better_and_failed_runs_are_left_out():
     assert proxy.curves(found).tolist() == [[-0.5, -0.3], [-0.4, -0.2]]
 
 
+def test_a_run_that_stopped_early_keeps_its_last_validation():
+    found = kept([(0.5, 0.6, 0.7, 0.7), (0.4, 0.3, 0.4)])
+    assert proxy.curves(found).tolist() == [[0.5, 0.6, 0.7, 0.7], [0.4, 0.3, 0.3, 0.4]]
+
+
 def test_the_better_half_is_judged_alone():
     end = 0.1 * np.arange(8)
     early = np.array([0, 1, 2, 3, 7, 6, 5, 4])  # worst among those that end best

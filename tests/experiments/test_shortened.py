@@ -37,6 +37,7 @@ def with_references(monkeypatch):
         (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
         (["--set=data.train_share=0.5,train.epochs=3"], "data.train_share=0.5 (in full: 1.0)"),
         (["--set=train.max_steps=7"], "train.max_steps=7 (in full: no limit)"),
+        (["--set=train.max_examples=9"], "train.max_examples=9 (in full: no limit)"),
     ],
 )
 def test_a_shortened_table_says_so_and_stands_alone(

@@ -87,7 +87,7 @@ def test_a_tuned_config_is_its_tables_row(name):
     """The runs of `overall` are those of `configs/NAME.py:ARCHITECTURE` with their seeds."""
     kept = pack.read(RESULTS / PAPER / name).values()
     defaults = {key: str(value) for key, value in flatten(base_config()).items()}
-    trained = [defaults | cell["config"] for cell in kept if "results" in cell]
+    trained = [defaults | identity(cell["config"]) for cell in kept if "results" in cell]
     rows = json.loads((RESULTS / PAPER / name / "overall.json").read_text())["rows"]
     architectures = {row["architecture"] for row in rows if row["name"] == row["architecture"]}
     assert "dtn" in architectures

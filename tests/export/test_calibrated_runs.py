@@ -61,6 +61,7 @@ def test_predicted_over_observed_is_1(tmp_path, more, options):
             "optim.schedule": "linear",
             "train.max_steps": 400,
             "train.epochs": 50,
+            "train.patience": 0,
             "train.eval_every": 400,
             "parallel.devices": 1,
             **options,

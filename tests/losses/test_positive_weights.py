@@ -54,6 +54,7 @@ def test_a_trained_model_gives_the_rates_of_its_labels(architecture, quick_to_co
     c = config(
         model__architecture=architecture,
         loss__positive_weights="click=5,order=20",
+        loss__sample_weights=False,
         optim__learning_rate=0.03,
         optim__schedule="linear",
     )

@@ -22,14 +22,15 @@ def made_scores(rows=400, seed=0, group=None):
     labels = (rng.random((rows, 3)) < 0.4).astype(np.float32)
     logits = (labels + rng.normal(size=(rows, 3))).round(1).astype(np.float32)  # with ties
     mask = rng.random((rows, 3)) < 0.9
-    return Scores(logits, labels, mask, np.ones(rows, np.float32), group)
+    return Scores(logits, labels, mask, rng.random(rows).astype(np.float32), group)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_resampled_aucs_are_those_of_the_rows_drawn(grouped):
+def test_resampled_aucs_are_those_of_the_rows_drawn(grouped, weighted):
     group = np.random.default_rng(1).integers(40, size=400) * 7 if grouped else None
     scores = made_scores(group=group)
-    found = resampled_aucs(scores, SCHEMA, draws=5)
+    found = resampled_aucs(scores, SCHEMA, weighted, draws=5)
     assert list(found) == ["click@all", "order@click", "order@all"]
     rng = np.random.default_rng(0)
     unit = np.unique(group, return_inverse=True)[1] if grouped else np.arange(400)
@@ -44,7 +45,8 @@ def test_resampled_aucs_are_those_of_the_rows_drawn(grouped):
             if space == "click":
                 kept = kept[scores.label_mask[kept, 0] & (scores.labels[kept, 0] == 1)]
             logits = logits_in(space, task, scores.logits, SCHEMA, kept)
-            expected = roc_auc_score(scores.labels[kept, column], logits)
+            w = scores.sample_weight[kept].astype(np.float64) if weighted else None
+            expected = roc_auc_score(scores.labels[kept, column], logits, sample_weight=w)
             np.testing.assert_allclose(values[i], expected, rtol=1e-12)
 
 
@@ -61,7 +63,7 @@ def test_groups_make_the_auc_less_certain():
     group = np.repeat(np.arange(200), 3)
     grouped = Scores(*list(vars(thrice).values())[:4], group)
     spread = {
-        name: np.std(resampled_aucs(s, SCHEMA, 300)["click@all"])
+        name: np.std(resampled_aucs(s, SCHEMA, draws=300)["click@all"])
         for name, s in (("once", once), ("thrice", thrice), ("grouped", grouped))
     }
     assert spread["thrice"] < 0.75 * spread["once"]

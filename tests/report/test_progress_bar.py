@@ -9,14 +9,15 @@ import rich.console
 from dtn_jax.report.progress_bar import ProgressBar
 
 
-def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0):
+def progress_output(updates, *, interactive=None, seconds=1.0, start_step=0, **given):
     """What Progress writes for `updates` updates of 10 steps and 1000 examples each."""
     now = 1000.0
     console = rich.console.Console(
         file=io.StringIO(), width=80, force_terminal=bool(interactive), get_time=lambda: now
     )
     total = start_step + 10 * updates
-    with ProgressBar(total, 2, start_step, console=console, interactive=interactive) as progress:
+    given |= {"console": console, "interactive": interactive}
+    with ProgressBar(total, 2, start_step, **given) as progress:
         for i in range(updates):
             now += seconds
             step = start_step + 10 * (i + 1)
@@ -51,6 +52,11 @@ def test_progress_resumed_does_not_count_the_steps_before():
     assert "step 100110/100400" in lines[1]
     assert "1,000 examples/s" in lines[1]
     assert lines[1].endswith("0:00:29 left")
+
+
+def test_a_run_that_may_stop_early_has_at_most_so_much_time_left():
+    lines = progress_output(40, may_stop=True).splitlines()
+    assert lines[1].endswith("0:00:29 left at most")
 
 
 def test_progress_measures_speed_with_rare_updates():

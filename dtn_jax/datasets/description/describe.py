@@ -22,12 +22,11 @@ class Description:
       rows: {split: rows}.
       looked_at: {split: rows that the figures below are made from}.
       notes: what the set's preparation kept: `read`, `rejected`, `cuts`, `sample_negatives`, …
-      by_weight: negatives were sampled, so that missing labels, correlations, drift and what a
-        field says of the labels count rows by their weights. The rates beside theirs by weight,
-        fields, groups and repeats count the rows that were kept.
+      by_weight: a log's file has `weight`, or train's negatives were sampled: regression labels,
+        missing labels, correlations, drift and what a field says of the labels count rows by their
+        weights. The rates beside theirs by weight, fields, groups and repeats count rows.
       missing: {split: {task: share of labels that are missing}}.
-      rates, spreads: of binary and of regression labels, by split and space; spreads by weight in
-        any set that has weights.
+      rates, spreads: of binary and of regression labels, by split and space.
       days: of a log; [] elsewhere.
       pairs: of binary labels in train; None where there are fewer than two.
       fields: in the schema's order.
@@ -80,7 +79,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
     with progress.Rows() as bars:
         samples = [_read(data, split, most_rows, bars) for split in data.rows]
         train = samples[0]
-        by_weight = bool(data.notes.get("sample_negatives")) and train.weights is not None
+        by_weight = train.weights is not None and "sample_negatives" in data.notes  # of a log
         looked = bars.count(
             _by_field(samples, schema, by_weight),
             "fields",
@@ -102,7 +101,7 @@ def describe(data: Prepared, most_rows: int = sample.MOST_ROWS) -> Description:
                 for s in samples
             },
             rates=[rate for s in samples for rate in labels.rates(s, schema)],
-            spreads=[spread for s in samples for spread in labels.spreads(s, schema)],
+            spreads=[one for s in samples for one in labels.spreads(s, schema, by_weight)],
             days=labels.days(data.notes),
             pairs=labels.pairs(train, schema, train.weights if by_weight else None),
             fields=fields.facts(schema.fields, samples, data.hash_functions),

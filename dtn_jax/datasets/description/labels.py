@@ -44,7 +44,7 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """The values of a regression's label in a space of a split, as the rows' weights count them.
+    """The values of a regression's label in a space of a split, maybe by weight.
 
     Attributes:
       key: task@space.
@@ -64,11 +64,12 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """Of a day (UTC): rows of the whole log, and {task@space: (rows, sum of the labels)}."""
+    """Of a day (UTC): rows of the whole log, and {task@space: (rows, sum of the labels)}, of a log
+    that has `weight` both by weight."""
 
     date: datetime.date
     rows: int
-    sums: Mapping[str, tuple[int, float]]
+    sums: Mapping[str, tuple[int | float, float]]
 
 
 def in_space(sample: Sample, schema: Schema, task: str, space: str) -> np.ndarray:
@@ -100,21 +101,22 @@ def _sum(weights: np.ndarray) -> float:
     return float(weights.sum(dtype=np.float64))
 
 
-def spreads(sample: Sample, schema: Schema) -> list[Spread]:
-    """Of each regression task in each of its spaces that has rows."""
+def spreads(sample: Sample, schema: Schema, by_weight: bool = False) -> list[Spread]:
+    """Of each regression task in each of its spaces that has rows of weights above 0."""
     found = []
     for column, task in enumerate(schema.tasks):
         for space in task.spaces if task.kind == "regression" else ():
             mask = in_space(sample, schema, task.name, space)
-            values, weights = sample.labels[mask, column].astype(np.float64), None
-            if sample.weights is not None:
-                weights = sample.weights[mask].astype(np.float64)
-            if len(values) if weights is None else weights.sum():
-                method = "linear" if weights is None else "inverted_cdf"
-                quantiles = np.quantile(values, QUANTILES, method=method, weights=weights)
+            if by_weight:
+                mask &= sample.weights > 0
+            values = sample.labels[mask, column].astype(np.float64)
+            if len(values):
+                weights = sample.weights[mask].astype(np.float64) if by_weight else None
                 mean = np.average(values, weights=weights)
-                deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
-                facts = (len(values), float(mean), float(deviation), tuple(quantiles.tolist()))
+                deviation = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+                way = {"weights": weights, "method": "inverted_cdf"} if by_weight else {}
+                quantiles = tuple(np.quantile(values, QUANTILES, **way).tolist())
+                facts = (len(values), float(mean), deviation, quantiles)
                 found.append(Spread(f"{task.name}@{space}", sample.split, *facts))
     return found
 
@@ -143,7 +145,7 @@ def days(notes: Mapping) -> list[Day]:
     kept = notes.get("days")
     if not isinstance(kept, Mapping) or not kept.get("dated"):
         return []
-    by_day: dict[int, dict[str, tuple[int, float]]] = {}
+    by_day: dict[int, dict[str, tuple[int | float, float]]] = {}
     for key, sums in kept["sums"].items():
         for day, rows, total in sums:
             by_day.setdefault(day, {})[key] = (rows, total)

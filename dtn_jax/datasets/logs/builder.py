@@ -39,6 +39,7 @@ class SchemaSet:
         tuple[str, ...]
     ] = ()  # those that leave the rows and labels as they are
     SOURCE: ClassVar[str] = ""  # SHA-256 of the plug-in that it came with
+    weight: ClassVar[str | None] = None  # '' where no row ever has a weight; None: the file says
     meaning: str
     data_dir: str
     manual_dir: pathlib.Path | None

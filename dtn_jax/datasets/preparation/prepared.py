@@ -140,6 +140,7 @@ class Prepared:
         group where batches have them)."""
         schema, tasks = self.schema, len(self.schema.tasks)
         numbers = schema.slots + schema.weighted_slots + schema.numbers + tasks + 2
+        numbers += bool(schema.loss_weight)
         return 4 * numbers + tasks + 1 + 8 * grouped
 
 

@@ -60,6 +60,7 @@ def declared(
     weighted: bool,
     grouped: bool,
     dated: bool = False,
+    loss_weighted: bool = False,
 ) -> tfds.features.FeaturesDict:
     """The arrays of a record of `rows` rows, as TFDS declares them.
 
@@ -72,6 +73,7 @@ def declared(
       weighted: whether rows have a sample weight.
       grouped: whether they have a group.
       dated: whether they have a day.
+      loss_weighted: whether they have a factor of that weight in the loss.
     """
     shapes = {
         "ids": ((rows, slots), np.int32),
@@ -80,6 +82,7 @@ def declared(
         "label_mask": ((rows, tasks), np.uint8),
         **({"numeric": ((rows, numbers), np.float32)} if numbers else {}),
         **({"sample_weight": ((rows,), np.float32)} if weighted else {}),
+        **({"loss_weight": ((rows,), np.float32)} if loss_weighted else {}),
         **({"group": ((rows,), np.int64)} if grouped else {}),
         **({"day": ((rows,), np.int32)} if dated else {}),
     }

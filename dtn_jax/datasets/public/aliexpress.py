@@ -17,6 +17,7 @@ class AliExpress(PublicLogs):
     """AliExpress' search: click → conversion, 16 categorical and 63 numeric fields."""
 
     name = "aliexpress"
+    weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {
         "country": Option("NL", "whose searches", choices=("NL", "ES", "FR", "US"))
     }

@@ -26,6 +26,7 @@ class KuaiRandHistories(PublicLogs):
     """
 
     name = "kuairand_histories"
+    weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {
         "numbers": Option(
             "buckets",

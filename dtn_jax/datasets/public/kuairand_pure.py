@@ -12,6 +12,7 @@ class KuaiRandPure(PublicLogs):
     """KuaiRand-Pure: click → long view, profile enter, comment, forward, follow."""
 
     name = "kuairand_pure"
+    weight = ""
     url = "https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz"
 
     def raw_names(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ class MovieLens(PublicLogs):
     """MovieLens: like (a rating of 4 or more) and the rating itself."""
 
     name = "movielens"
+    weight = ""
     OPTIONS: ClassVar[dict[str, Option]] = {
         "version": Option(
             "1m", "how many ratings: 100K, 1M or 25M", choices=tuple(movielens_files.VERSIONS)

@@ -37,6 +37,7 @@ def describe(model: Model, reading: Reading) -> dict[str, Any]:
         ],
         "fixed": dict(model.facts.fixed),
         "outputs": list(reading.outputs),
+        "meanings": model.meanings,
         "example": {"rows": [example(model, reading)]},
         "note": NOTE,
     }

@@ -11,7 +11,7 @@ to fit one (fit_calibration.py).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -19,7 +19,8 @@ from jaxtyping import Float
 from dtn_jax.export import calibration, fit_calibration
 from dtn_jax.export.fit_calibration import NOISE, Choice
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.schema import ALL, Schema
+from dtn_jax.metrics.spaces import made_of
+from dtn_jax.schema import Schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _joined(
     platt = fit_calibration.fit(rows.scores, rows.schema, rows.weighted, "platt")
     found = {}
     for task, space in worse:
-        for name in [*_chain(task, rows.schema), *_chain(space, rows.schema)]:
+        for name in made_of(task, space, rows.schema):
             own = choices[name]
             gains = own.losses.get("platt", np.inf) < own.losses.get("none", np.inf)
             if own.calibration["method"] == "none" and gains:
@@ -119,13 +120,6 @@ def _joined(
                 calibrated = platt[name].calibration
                 found[name] = dataclasses.replace(own, calibration=calibrated, reason=reason)
     return found
-
-
-def _chain(name: str, schema: Schema) -> Iterator[str]:
-    """A task, that in whose space its loss is, and so on."""
-    while name != ALL:
-        yield name
-        name = schema.tasks[schema.task_names.index(name)].space
 
 
 def _given_up(choice: Choice, output: str, rise: Rise) -> Choice:

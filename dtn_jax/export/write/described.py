@@ -75,6 +75,11 @@ def facts_of(
         fixed=all_fixed(run, fixed),
         optional=spec.optional() if spec else (),
         all_tasks=tuple(every),
+        improper={
+            own.task: own.improper
+            for own in run.losses
+            if own.improper and own.task in schema.task_names
+        },
     )
 
 

@@ -22,6 +22,12 @@ def spec_of(data: Prepared) -> Spec | None:
     return schema_file.timed(schema_file.load(path), data.notes.get("time_unit", ""))
 
 
+def weight_of(data: Prepared) -> str:
+    """The column of what rows stand for; '' without, though train's negatives may weigh more."""
+    spec = spec_of(data)
+    return data.schema.weight if spec is None else spec.weight
+
+
 def write(data: Prepared, folder: pathlib.Path) -> None:
     """Fills a new folder: encoders.json, and of a log spec.json and vocabulary/ too.
 

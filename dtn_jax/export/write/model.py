@@ -133,6 +133,7 @@ def _fill(
     if calibrate == fit_calibration.AUTO:
         choices = derived_calibration.harmless(choices, validation, schema, weighted, given)
     calibration.write(folder, {task: choice.calibration for task, choice in choices.items()})
+    choices = fit_calibration.told(choices, model_folder.read_facts(folder).improper)
     for task, choice in choices.items():
         say(f"  {task}: {choice.reason}")
     if exact:

@@ -14,6 +14,7 @@ from dtn_jax.schema import Field, Schema
 
 MUCH = 0.3  # a share of unknown values that is remarked on
 NAMED = 5  # in a remark
+NUMBERS = ("numeric", "vector")  # kinds of fields without ids
 UNKNOWN = (
     "Unknown values are missing ones and those that train does not have (often enough): in "
     "validation and test, what train has not seen."
@@ -105,6 +106,29 @@ def kept_unknown(data: Prepared) -> dict[str, dict[str, str]]:
             values = kept.get(field.name, data.rows[split] if field.slots == 1 else None)
             found[split][field.name] = f"{count:,}" if values is None else percent(count, values)
     return found
+
+
+def unknown_ids(data: Prepared) -> str:
+    """A line about the ids of validation that a model does not know, by field, the most first.
+
+    Of hashed fields, and of the bags of an earlier version's set, the share is not known.
+    """
+    counts, kept = (own.get("validation", {}) for own in (data.unknown_values, data.kept_values))
+    of = {f.name: data.rows["validation"] for f in data.schema.fields if f.slots == 1} | kept
+    shares = {
+        field.name: counts.get(field.name, 0) / max(of[field.name], 1)
+        for field in data.schema.fields
+        if field.name in of and field.name not in data.hash_functions
+        if field.kind not in NUMBERS
+    }
+    some = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
+    told = [f"{name} {share(shares[name])}" for name in some[:NAMED]]
+    if more := some[NAMED:]:
+        told.append(f"{len(more)} more at most {share(shares[more[0]])}")
+    return (
+        "Unknown ids in validation (missing, or not in train often enough): "
+        f"{', '.join(told) or 'none'}"
+    )
 
 
 def tasks_grid(schema: Schema) -> Grid:

@@ -33,9 +33,10 @@ def rows(found: Description) -> Section:
         texts.append(f"Train's negatives of {task} were sampled at a rate of {rate:g}.")
     if found.by_weight:
         texts.append(
-            "Regression labels, missing labels, correlations, suspects of leaks and drift count "
-            "rows by their weights, which make up for the rows that were left out. Fields, groups "
-            "and repeated rows are those of the rows that were kept."
+            "Rows count by their weights, which make up for rows that were left out, in regression "
+            "labels, missing labels, correlations, suspects of leaks, drift, the column “by "
+            "weight” and the rates by day. Fields, groups and repeated rows are those of the rows "
+            "here."
         )
     reasons = sorted((notes.get("rejected") or {}).items(), key=lambda item: -item[1])
     grids = [Grid(("rejected because", "rows"), [(r, f"{n:,}") for r, n in reasons])]

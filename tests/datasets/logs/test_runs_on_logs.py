@@ -7,10 +7,13 @@ import pytest
 import shop_log
 from shop_log import SCHEMA
 
+from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import BatchOptions
 from dtn_jax.input.epoch_order import rows_per_lane
+from dtn_jax.run import build_run
+from dtn_jax.train import train as train_run
 from experiments import feature_importance, launch, prepare, sweep, train
 
 PLUGIN = pathlib.Path(__file__).parents[2] / "plugin.py"
@@ -52,6 +55,29 @@ def test_a_run_is_told_by_the_log_s_name(trained):
     results = json.loads((trained / "results.json").read_text())
     assert results["dataset"] == "shop"
     assert {"click@all", "order@click", "watch@all"} <= set(results["test"])
+
+
+def test_the_config_trains_until_validation_gains_no_more():
+    config = load_config("configs/logs.py")
+    assert (config.train.epochs, config.train.patience) == (20, 2)
+    assert (config.train.max_examples, config.optim.schedule) == (20_000_000, "constant")
+    assert load_config("configs/logs.py:quick").train.epochs == 1
+
+
+@pytest.mark.slow
+def test_a_run_stops_early_and_says_so(shop, tmp_path, capsys):
+    """The learning rate is so high that the first epochs are the best."""
+    config = load_config(f"configs/logs.py:shared_bottom,schema={shop[1] / 'shop.yaml'},{SMALL}")
+    config.data.data_dir, config.parallel.devices = str(shop[1] / "data"), 1
+    config.train.max_steps, config.optim.learning_rate = 0, 0.1
+    results = train_run(config, tmp_path / "run")
+    shown = capsys.readouterr().out
+    assert shown.startswith("Unknown ids in validation (missing, or not in train often enough): ")
+    per_epoch = build_run(config).steps_per_epoch
+    best = results["best_steps"]["mean"]
+    assert results["steps"] == best + 2 * per_epoch < 20 * per_epoch
+    assert f"Stopped early, at step {results['steps']} of {20 * per_epoch}: no gain " in shown
+    assert f"at step {best} of {results['steps']}, the best by" in shown.replace("\n", " ")
 
 
 def test_a_run_goes_on_from_another_folder(shop, trained, tmp_path, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from dtn_jax.datasets.logs.formula import times
 from dtn_jax.datasets.logs.formula.expression import Expression, of_column
 from dtn_jax.datasets.logs.rows import field_values
 from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.logs.rows.columns import history_columns, singles
+from dtn_jax.datasets.logs.rows.columns import history_columns, singles, whole_rows
 from dtn_jax.datasets.logs.rows.field_values import FieldValues, shown
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
@@ -28,7 +28,7 @@ class Rows(FieldValues):
       labels: float32 `[B, T]`, NaN where the label is not known.
       time: int64 `[B]`, as `times.to_time` has it; None without a time column.
       group: `[B]`; None without.
-      weight: float64 `[B]`; None without.
+      weight, loss_weight: float64 `[B]`; None without.
       split: the column that says the split; None where something else does.
       user: `[B]`, whose histories the row is in; None without histories.
       events: bool `[B]` of each field with a history: whether later rows list this one.
@@ -41,6 +41,7 @@ class Rows(FieldValues):
     group: pl.Series | None
     weight: Float64[np.ndarray, " B"] | None
     split: pl.Series | None
+    loss_weight: Float64[np.ndarray, " B"] | None = None
     user: pl.Series | None = None
     events: dict[str, Bool[np.ndarray, " B"]] = dataclasses.field(default_factory=dict)
     beside: dict[str, pl.Series] = dataclasses.field(default_factory=dict)
@@ -59,7 +60,7 @@ class Rows(FieldValues):
                 return None
             return column.filter(kept) if isinstance(column, pl.Series) else column[mask]
 
-        others = ("numbers", "labels", "time", "group", "weight", "split", "user")
+        others = ("numbers", "labels", "time", "group", "weight", "loss_weight", "split", "user")
         return Rows(
             fields.values,
             fields.weights,
@@ -74,7 +75,7 @@ def columns(spec: Spec) -> tuple[str, ...]:
     expressions = [t.label for t in spec.tasks] + [t.known for t in spec.tasks]
     named = [*field_values.columns(spec.fields)]
     named += [name for e in expressions if e is not None for name in e.columns]
-    named += [spec.time, spec.group, spec.weight, spec.split.column, *history_columns(spec)]
+    named += [*whole_rows(spec), *history_columns(spec)]
     return tuple(dict.fromkeys(name for name in named if name))
 
 
@@ -109,7 +110,7 @@ class Checker:
         group = frame[spec.group] if spec.group else None
         if group is not None:
             self._check(group.is_not_null(), "missing group", group)
-        weight = self._weight(spec.weight, frame) if spec.weight else None
+        weight, loss_weight = (self._weight(n, frame) for n in (spec.weight, spec.loss_weight))
         fields = field_values.read(spec.fields, frame, self._check)
         labels = [self._label(task, frame) for task in spec.tasks]
         beside = {f.name: fields.values.pop(f.name) for f in spec.fields if _is_beside(f)}
@@ -125,6 +126,7 @@ class Checker:
             time=time,
             group=group,
             weight=weight,
+            loss_weight=loss_weight,
             split=split,
             user=frame[histories[0].history.by] if histories else None,
             events={field.name: self._event(field, frame) for field in histories},
@@ -152,7 +154,9 @@ class Checker:
         self._check(time.is_not_null(), "time that does not parse", column)
         return time.fill_null(0).to_numpy()
 
-    def _weight(self, name: str, frame: pl.DataFrame) -> Float64[np.ndarray, " B"]:
+    def _weight(self, name: str, frame: pl.DataFrame) -> Float64[np.ndarray, " B"] | None:
+        if not name:
+            return None
         values = self._number(of_column(name), frame)
         good = (values >= 0).fill_null(False)
         self._check(good, "weight that is no finite number, 0 or more", frame[name])

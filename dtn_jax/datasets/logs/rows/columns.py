@@ -36,9 +36,14 @@ def singles(spec: Spec) -> tuple[str, ...]:
     """The columns that are read as single values, those inside of expressions aside."""
     read = [e for task in spec.tasks for e in (task.label, task.known)]
     named = [*field_values.singles(spec.fields), *(e.column for e in read if e is not None)]
-    named += [spec.time, spec.group, spec.weight, spec.split.column]
+    named += whole_rows(spec)
     named += [field.history.by for field in spec.histories()]
     return tuple(dict.fromkeys(name for name in named if name))
+
+
+def whole_rows(spec: Spec) -> tuple[str, ...]:
+    """The columns that say something of a row as a whole; '' for those that a log lacks."""
+    return spec.time, spec.group, spec.weight, spec.loss_weight, spec.split.column
 
 
 def history_columns(spec: Spec) -> tuple[str, ...]:
@@ -53,7 +58,7 @@ def may_lack(spec: Spec) -> tuple[str, ...]:
         field: {*(field.value.columns if field.value else ()), *filter(None, [field.weights])}
         for field in spec.fields
     }
-    needed = {spec.time, spec.group, spec.weight, spec.split.column, *history_columns(spec)}
+    needed = {*whole_rows(spec), *history_columns(spec)}
     for task in spec.tasks:
         needed |= {*task.label.columns, *(task.known.columns if task.known else ())}
     for field, own in read.items():
@@ -81,6 +86,7 @@ def _file(spec: Spec, address: str, types: Types) -> None:
         "time": spec.time,
         "group": spec.group,
         "weight": spec.weight,
+        "loss_weight": spec.loss_weight,
         "column of split": spec.split.column,
     }
     for use, name in uses.items():

@@ -27,7 +27,8 @@ class Days:
 
     Attributes:
       rows: {day since 1970: rows}.
-      sums: {task@space: {day: [rows whose label is known, sum of the labels]}}.
+      sums: {task@space: {day: [rows whose label is known, sum of the labels]}}, where the log has
+        `weight` by weight.
     """
 
     def __init__(self, spec: Spec, time_unit: str):
@@ -47,17 +48,18 @@ class Days:
         for of, count in zip(days.tolist(), np.bincount(place).tolist(), strict=True):
             self.rows[of] = self.rows.get(of, 0) + count
         names = [task.name for task in self.spec.tasks]
+        weight, number = (1, int) if rows.weight is None else (rows.weight, float)
         for key, sums in self.sums.items():
             name, space = key.split("@")
             label = rows.labels[:, names.index(name)]
             known = ~np.isnan(label)
             if space != ALL:
                 known &= rows.labels[:, names.index(space)] == 1
-            counts = np.bincount(place, known, len(days))
-            totals = np.bincount(place, np.where(known, label, 0), len(days))
+            counts = np.bincount(place, known * weight, len(days))
+            totals = np.bincount(place, np.where(known, label, 0) * weight, len(days))
             for of, count, total in zip(days.tolist(), counts, totals, strict=True):
                 before = sums.setdefault(of, [0, 0.0])
-                sums[of] = [before[0] + int(count), before[1] + float(total)]
+                sums[of] = [before[0] + number(count), before[1] + float(total)]
 
     def include(self, facts: dict) -> None:
         """Adds what `to_json` gave of later rows."""
@@ -68,8 +70,8 @@ class Days:
                 before = self.sums[key].setdefault(day, [0, 0.0])
                 self.sums[key][day] = [before[0] + count, before[1] + total]
 
-    def total(self, key: str) -> tuple[int, float]:
-        """Of a task@space: the rows whose label is known, and the sum of their labels."""
+    def total(self, key: str) -> tuple[int | float, float]:
+        """Of a task@space the sum over all days of what `sums` has."""
         found = self.sums[key].values()
         return sum(count for count, _ in found), sum(total for _, total in found)
 

@@ -77,6 +77,6 @@ def split_rows(
         stay, weight = splits.sampled(work.spec, file, rows, found)
         kept = rows.take(stay)
         if weight is not None:
-            weight = weight[stay]
-            kept.weight = weight if kept.weight is None else kept.weight * weight
+            weight = weight[stay] if kept.weight is None else kept.weight * weight[stay]
+            kept = dataclasses.replace(kept, weight=weight)
         yield SplitRows(kept, found[stay], rows, found)

@@ -60,6 +60,7 @@ def leaks(spec: Spec, root: Node) -> None:
         "group": (spec.group, "all rows of a group would have one class"),
         "time": (spec.time, "rows would be ordered by the answer"),
         "weight": (spec.weight, "rows would weigh by the answer"),
+        "loss_weight": (spec.loss_weight, "rows would weigh by the answer"),
         "split": (spec.split.column, "each split would have one class"),
     }
     for key, (column, reason) in uses.items():

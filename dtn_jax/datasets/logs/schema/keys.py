@@ -22,7 +22,12 @@ FILE = {
     "tasks": Key("list or mapping", "labels: {name: options}, or a list of names"),
     "group": Key("column", "metrics are also taken within its groups, such as a user's rows"),
     "time": Key("column or mapping", "when a row was logged; or {column: …, unit: …}"),
-    "weight": Key("column", "of each row, in losses and metrics"),
+    "weight": Key(
+        "column",
+        "of how many rows each one stands for, such as 1 / rate where negatives were sampled: in "
+        "the loss, metrics and calibration",
+    ),
+    "loss_weight": Key("column", "of what a row counts in the loss alone, times its weight"),
     "split": Key("word or mapping", "train, validation and test", "by time, else random"),
     "sample_negatives": Key(
         "mapping", "{task: rate}: of train's rows whose label is 0, that share is kept"

@@ -53,15 +53,6 @@ def with_meaning(options: str) -> str:
     return f"schema={quoted(f'{path.expanduser().absolute()}#{found}')}"
 
 
-def is_weighted(options: str) -> bool:
-    """Whether the schema file gives train's examples weights."""
-    path, _ = parted(options.partition("=")[2])
-    if path is None or not path.expanduser().is_file():
-        return False
-    spec = schema_file.load(path)
-    return bool(spec.weight or spec.sample_negatives)
-
-
 def without_place(options: str) -> str:
     """'schema=/home/me/shop.yaml#MEANING' as 'schema=#MEANING'; other options as they are."""
     return PLACED.sub(r"schema=#\2", options)

@@ -45,6 +45,7 @@ SINCE = {
     "history": None,
     "beside": "",
     "gap": False,
+    "loss_weight": "",
 }
 # What decides neither rows nor labels; positives_outside decides whether there is a set at all.
 NO_MEANING = ("line", "path", "about", "positives_outside")
@@ -106,6 +107,7 @@ def read(root: yaml_lines.Node) -> Spec:
         time_unit=unit,
         group=group,
         weight=given.get("weight", ""),
+        loss_weight=given.get("loss_weight", ""),
         sample_negatives=checks.rates(sampled, tasks) if sampled else {},
         input=parts.input_(given["input"]) if "input" in given else InputSpec(),
         about=parts.options(about, keys.ABOUT, "about") if about else {},

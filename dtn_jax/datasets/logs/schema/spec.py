@@ -211,7 +211,8 @@ class Spec:
       time: the time column; '' without.
       time_unit: one of TIME_UNITS; '' goes by the column's type and size.
       group: the column of the groups for GAUC; '' without.
-      weight: the column of the examples' weights; '' without.
+      weight: the column of the examples' weights, in the loss and in metrics; '' without.
+      loss_weight: the column of what multiplies them in the loss; '' without.
       sample_negatives: {task: rate}: a train row is kept with the largest of the rates of those
         tasks, 1 where the label is 1, and weighs 1 / that rate.
       input: how raw files are read.
@@ -227,6 +228,7 @@ class Spec:
     time_unit: str = ""
     group: str = ""
     weight: str = ""
+    loss_weight: str = ""
     sample_negatives: Mapping[str, float] = dataclasses.field(default_factory=dict)
     input: InputSpec = InputSpec()
     about: Mapping[str, str] = dataclasses.field(default_factory=dict)

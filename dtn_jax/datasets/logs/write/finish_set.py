@@ -100,7 +100,7 @@ def schema_of(work: Work, fitted: dict[str, encoders.Fitted]) -> Schema:
     weight = spec.weight or ("sample_weight" if spec.sample_negatives else "")
     fields = tuple(found.field() for found in fitted.values())
     day = spec.time if dated(spec, work.time_unit) else ""
-    return Schema(spec.name, fields, tasks, weight=weight, group=spec.group, day=day)
+    return Schema(spec.name, fields, tasks, weight, spec.group, day, spec.loss_weight)
 
 
 def totals(work: Work) -> tuple[Account, Days]:
@@ -200,7 +200,8 @@ def _nothing_to_learn(work: Work, days: Days) -> list[str]:
             lines.append(f"task {task.name!r}: its label is known in no row of {task.space!r}")
         elif task.kind == "binary" and total in (0, known):
             value = "negative" if total == 0 else "positive"
-            lines.append(f"task {task.name!r}: all {known:,} known labels are {value}")
+            many = f"{known:,} " if isinstance(known, int) else ""  # else it is a sum of weights
+            lines.append(f"task {task.name!r}: all {many}known labels are {value}")
     return lines
 
 

@@ -36,6 +36,7 @@ def features(
         weights=(weights,) if weights else (),
         numbers=sum(f.numbers for f in fitted.values()),
         weighted=_is_weighted(spec),
+        loss_weighted=bool(spec.loss_weight),
         grouped=bool(spec.group),
         dated=days.dated(spec, time_unit),
     )
@@ -64,6 +65,8 @@ def arrays(spec: Spec, columns: Mapping[str, Encoded], rows: Rows, time_unit: st
     if _is_weighted(spec):
         ones = np.ones(len(rows), np.float32)
         block["sample_weight"] = ones if rows.weight is None else rows.weight.astype(np.float32)
+    if spec.loss_weight:
+        block["loss_weight"] = rows.loss_weight.astype(np.float32)
     if spec.group:
         block["group"] = keys.group_numbers(rows.group)
     if days.dated(spec, time_unit):

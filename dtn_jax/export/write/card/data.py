@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from dtn_jax.datasets.logs.rows.positives import NOTE, Counts, relations
 from dtn_jax.datasets.preparation.progress import percent
+from dtn_jax.export.scores import SCORE, meanings
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.shares import percents
 from dtn_jax.export.write.card.subject import Subject
@@ -115,8 +116,11 @@ def unknown(run: Run, split: str, name: str) -> str:
     return told
 
 
-def tasks(model: Subject, run: Run) -> Iterator[str]:
+def tasks(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     rows, means = [], {chosen.task: chosen.meaning for chosen in run.losses}
+    for task in model.schema.tasks:
+        if task.kind == "binary" and task.name in model.facts.tasks:
+            means[task.name] = outputs_are(model, measured)[f"{task.name}@{task.space}"]
     for task in (t for t in model.schema.tasks if t.name in model.facts.tasks):
         spaces = [_space(space) for space in task.spaces]
         upstream = ", ".join(task.upstream) or "none"
@@ -124,6 +128,12 @@ def tasks(model: Subject, run: Run) -> Iterator[str]:
         rows.append((task.name, task.kind, means[task.name], spaces[0], others, upstream))
     header = ("task", "kind", "score", "trained on", "also told of", "reads the predictions of")
     yield table(header, rows, left=6)
+
+
+def outputs_are(model: Subject, measured: Measured) -> dict[str, str]:
+    """{output: a probability, a score that is none, or a prediction, in words}."""
+    chosen = {task: choice.calibration for task, choice in measured.choices.items()}
+    return meanings(model.schema, model.facts.tasks, model.facts.improper, chosen)
 
 
 def _space(space: str) -> str:
@@ -168,6 +178,9 @@ def limits(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     if few:
         names = ", ".join(escaped(key) for key in few)
         yield f"Fewer than {FEW} rows of a class in test: hardly anything is told of {names}."
+    for key, meaning in outputs_are(model, measured).items():
+        if meaning.startswith(SCORE):
+            yield f"{escaped(key)} is a {escaped(meaning)}: it ranks rows, and tells no rate."
     if any(len(task.spaces) > 1 for task in model.schema.tasks):
         yield (
             "In a space other than that of its loss a task's probability is a product or quotient "

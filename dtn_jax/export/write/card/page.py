@@ -18,6 +18,7 @@ from dtn_jax.export.write.card import data, pictures, scores
 from dtn_jax.export.write.card.calibration import calibration
 from dtn_jax.export.write.card.measured import Measured
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.encoder_files import weight_of
 from dtn_jax.export.write.fixed import unseen
 from dtn_jax.export.write.size import Size
 from dtn_jax.report.markdown import escaped, table
@@ -105,7 +106,7 @@ def sections(model: Subject, run: Run, measured: Measured) -> Iterator[str]:
     yield "### Fields"
     yield from data.fields(model, run)
     yield "### Tasks"
-    yield from data.tasks(model, run)
+    yield from data.tasks(model, run, measured)
     logged = ", as logged" * bool(model.facts.fixed)
     yield f"## Scores on test{logged}"
     yield from scores.test(measured, run, model)
@@ -141,7 +142,21 @@ def architecture(model: Subject, run: Run) -> Iterator[tuple[str, str]]:
     if run.config.plugins:
         names = ", ".join(str(own["name"]) for own in model.manifest.get("plugins") or ())
         yield "plug-ins", names
+    if told := row_weights(run):
+        yield "weights of rows", told
     weights = config.loss.positive_weights
     told = f"{weights}; the loss corrects for them, so probabilities stay those of the log"
     yield "weights of positives in training", told if weights else "none"
     yield "all options", "model.json, under config"
+
+
+def row_weights(run: Run) -> str:
+    """By which columns rows count, and where."""
+    metrics, loss = run.config.evaluate.sample_weights, run.config.loss.sample_weights
+    told = []
+    if column := weight_of(run.data):
+        where = ["the loss"] * loss + ["metrics", "calibration"] * metrics
+        told.append(f"{column}, in {', '.join(where)}" if where else f"{column}, not used")
+    if run.schema.loss_weight and loss:
+        told.append(f"{run.schema.loss_weight}, in the loss alone")
+    return "; ".join(told)

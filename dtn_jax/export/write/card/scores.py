@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from dtn_jax.export.write.card.measured import Measured, Metrics
 from dtn_jax.export.write.card.subject import Subject
+from dtn_jax.export.write.encoder_files import weight_of
 from dtn_jax.export.write.fixed import value_text
 from dtn_jax.metrics import METRICS
 from dtn_jax.report.markdown import escaped, table
@@ -40,8 +41,11 @@ def test(measured: Measured, run: Run, model: Subject) -> Iterator[str]:
             f"GAUC is the AUC within each {escaped(run.schema.group)}, averaged by rows, over "
             "those with both classes."
         )
-    if run.config.evaluate.sample_weights:
-        yield "Rows count by their weights."
+    if run.config.evaluate.sample_weights and (column := weight_of(run.data)):
+        yield (
+            f"Rows count by their weights ({escaped(column)}), on validation and in calibration "
+            "too: these are scores of the weighted population, whose rows they stand for."
+        )
 
 
 def metrics_table(

@@ -153,14 +153,6 @@ def exported_model(finished_run):
     return exported(finished_run)
 
 
-@pytest.fixture(scope="module")
-def quick_card():
-    """For modules that export models whose card nobody reads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dtn_jax.export.write.card.measured.DRAWS", 20)
-        yield
-
-
 @pytest.fixture
 def model(random_variables):
     """(schema, **options) -> a small built architecture with random variables and inputs."""

@@ -186,7 +186,7 @@ def test_the_suite_serving_runs(monkeypatch, tmp_path):
     assert all(Goal(**goal).met for goal in found["goals"]), found
 
 
-def test_the_suite_score_runs(quick_card, tmp_path):
+def test_the_suite_score_runs(tmp_path):
     benchmark.main(["--suite=score", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "score.json").read_text())
     assert [row["what"].partition(",")[0] for row in found["rows"]] == [

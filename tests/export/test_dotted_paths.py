@@ -10,8 +10,6 @@ from dtn_jax.shared_files import full_path
 from dtn_jax.train import train
 from experiments import feature_importance
 
-pytestmark = pytest.mark.usefixtures("quick_card")
-
 
 def test_a_path_leads_where_the_system_finds_it(tmp_path):
     (tmp_path / "far/away").mkdir(parents=True)

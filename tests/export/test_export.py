@@ -17,8 +17,6 @@ from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
 from experiments import export
 
-pytestmark = pytest.mark.usefixtures("quick_card")
-
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir, size):

@@ -18,8 +18,6 @@ from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
 from experiments import export
 
-pytestmark = pytest.mark.usefixtures("quick_card")
-
 
 @pytest.fixture(scope="module")
 def other_seed(prepared_dir, tmp_path_factory):

@@ -22,7 +22,7 @@ from dtn_jax.report import day_plots, plots, screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import Schema
-from dtn_jax.selection import Progress, best_step
+from dtn_jax.selection import Progress, best_step, selected_value
 from dtn_jax.shared_files import told
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir, found
@@ -171,9 +171,11 @@ def free(arrays) -> None:
 
 def show(results: dict, schema: Schema, folder: pathlib.Path) -> None:
     """Prints the final table, and says where the rest is."""
+    defined = selected_value(results, schema) is not None
     title = (
-        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, "
-        f"at step {best_step(results)} of {results['steps']}, the best by validation"
+        f"{results['architecture']} ({results['experts']}) on {results['dataset']}, at step "
+        f"{best_step(results)} of {results['steps']}, the {'best by' if defined else 'last'} "
+        "validation"
     )
     rate = results.get("examples_per_second")
     speed = "speed not measured" if rate is None else f"{rate:,.0f} examples/s"

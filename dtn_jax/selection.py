@@ -4,17 +4,23 @@ says why a run did."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
-from dtn_jax.metrics.selected import Selection, first_metric, mean_of
+from dtn_jax.metrics.selected import (
+    Selection,
+    first_metric,
+    mean_of,
+    metrics_of,
+    read_selection,
+)
 from dtn_jax.report import screen
 from dtn_jax.run import Run, measure, score_split
-from dtn_jax.schema import MEAN
+from dtn_jax.schema import MEAN, Schema
 from dtn_jax.state import State
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.history import flat
@@ -84,6 +90,9 @@ def validate(
 ) -> dict[str, float | None]:
     """Scores validation, saves the state if it is the best so far, and checks for early stopping.
 
+    Where the value of `train.select` is not defined, since validation lacks a class, the newest
+    state is kept; a task without a value keeps the state that `train.select` does.
+
     Returns {`train.select` and each task: its value}; a task's value is its AUC, or the R² of a
     regression task.
 
@@ -98,13 +107,16 @@ def validate(
     tasks = {name: Selection({name: first_metric(own[name])}) for name in own}
     selections = {select: run.selection} | tasks
     found = {name: selection.value(own) for name, selection in selections.items()}
-    better = [
+    best = progress.best
+    better = {
         name
         for name, value in found.items()
-        if name not in progress.best or selections[name].better(value, progress.best[name]["value"])
-    ]
+        if name not in best or selections[name].better(value, best[name]["value"])
+    }
+    if select in better or best[select]["value"] is None:  # the others that are not defined follow
+        better |= {select, *(name for name in best if best[name]["value"] is None)}
     for name in better:
-        progress.best[name] = {"value": found[name], "step": step}
+        best[name] = {"value": found[name], "step": step}
     if select in better:  # metrics.jsonl has it too, but no checksum
         progress.validation = results
     if better:
@@ -132,15 +144,30 @@ def best_step(results: dict) -> int:
     return results["best_steps"][results.get("selected_by", MEAN)]
 
 
+def selected_value(results: Mapping, schema: Schema) -> float | None:
+    """The validation value of the state that a finished run reports; None: it is not defined."""
+    selected_by = results.get("selected_by", MEAN)
+    selection = read_selection("train.select", selected_by, metrics_of(schema))
+    validation = results["validation"]
+    return selection.value({t.name: validation[f"{t.name}@{t.space}"] for t in schema.tasks})
+
+
 def tell_of_end(results: Sequence[dict], run: Run) -> None:
     """Says which runs stopped early, and why; and, where the last of several validations was the
-    best, which option ended the training too soon.
+    best, which option ended the training too soon; or that nothing says which was the best.
 
     Args:
       results: of one run, or of replicas.
       run: the first of them.
     """
     train, last = run.config.train, run.total_steps
+    if selected_value(results[0], run.schema) is None:
+        screen.say(
+            f"warning: train.select={train.select} is not defined on validation, where a class is "
+            "absent: no state is better than another, so the last one is reported. Select by a "
+            "task or a metric that is defined, or give validation more rows."
+        )
+        return
     early = [own for own in results if own["steps"] < last]
     if early and len(results) == 1:
         screen.say(

@@ -1,5 +1,6 @@
 """Which state is kept as the best, and when training stops."""
 
+import json
 from types import SimpleNamespace
 from unittest import mock
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from dtn_jax import selection
+from dtn_jax.analysis import finished
 from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.errors import UserError
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.selected import metrics_of, read_selection
 from dtn_jax.run import Run
@@ -74,6 +77,32 @@ def test_what_is_not_defined_is_beaten_by_any_that_is(monkeypatch):
     )
     assert progress.best["click:logloss"] == {"value": 0.9, "step": 2}
     assert progress.best["click"] == {"value": 0.5, "step": 2}
+
+
+def test_what_is_never_defined_keeps_no_early_state(monkeypatch):
+    """It keeps the state that is reported; where nothing says which is the best, the last one."""
+    nothing, losses = [None, None, None], [0.5, 0.4, 0.6]
+    progress, *_ = progressed("click:logloss", nothing, losses, monkeypatch=monkeypatch)
+    assert {name: kept["step"] for name, kept in progress.best.items()} == {
+        "click:logloss": 2,
+        "click": 2,
+        "order": 2,
+    }
+    progress, *_ = progressed("click", nothing, losses, patience=1, monkeypatch=monkeypatch)
+    assert {kept["step"] for kept in progress.best.values()} == {3}
+    assert not progress.stopped
+
+
+def test_no_state_is_exported_as_the_best_by_what_is_not_defined(monkeypatch, tmp_path):
+    validation = {"click@all": {"auc": 0.7}, "order@click": {"auc": None}}
+    results = {"best_steps": {"mean": 2, "click": 1, "order": 2}, "validation": validation}
+    facts = {"data": "d" * 64, "config": {}, "logits": "log-odds"}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(finished.found, "read", lambda folder: results)
+    run = mock.Mock(spec=Run, schema=SCHEMA, data=SimpleNamespace(fingerprint="d" * 64))
+    assert finished.best(run, tmp_path, "click") == 1
+    with pytest.raises(UserError, match="--select=order: its metric is not defined on validation"):
+        finished.best(run, tmp_path, "order")
 
 
 def test_early_stopping_watches_what_selects(monkeypatch):

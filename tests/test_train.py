@@ -136,14 +136,19 @@ def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeyp
 
 
 def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
-    def told(*ends, **changes):
+    def told(*ends, auc=0.9, **changes):
         """`ends` are the best and the last step of each run; 0 is the last one of all."""
         changes = {"train__max_steps": 0, "train__epochs": 3} | changes
         run = build_run(small(prepared_dir, **changes))
         whole = run.total_steps
+        validation = {f"{task}@all": {"auc": auc} for task in ("income", "never_married")}
         tell_of_end(
             [
-                {"steps": last or whole, "best_steps": {"mean": best or whole}}
+                {
+                    "steps": last or whole,
+                    "best_steps": {"mean": best or whole},
+                    "validation": validation,
+                }
                 for best, last in ends
             ],
             run,
@@ -155,6 +160,9 @@ def test_it_is_told_why_a_run_ended_and_what_may_help(prepared_dir, capsys):
     assert "validation of 2 of 3 replicas was" in told((0, 0), (15, 0), (0, 0))
     assert told((0, 0), train__max_steps=45) == ""  # it was max_steps that ended it
     assert told((0, 0), train__eval_every=10**6) == ""  # the only validation
+    undefined = told((0, 0), auc=None)
+    assert undefined.startswith("warning: train.select=mean is not defined on validation")
+    assert "more epochs" not in undefined
     limited = {"train__patience": 2, "train__epochs": 20, "train__max_examples": 60_000}
     assert told((15, 45), **limited) == (  # of 234
         "Stopped early, at step 45 of 234: no gain since the validation of step 15 "

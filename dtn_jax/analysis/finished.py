@@ -15,7 +15,7 @@ from dtn_jax.config.identity import by_content
 from dtn_jax.config.plugins import use
 from dtn_jax.errors import UserError, choose
 from dtn_jax.run import Run
-from dtn_jax.selection import best_step
+from dtn_jax.selection import best_step, selected_value
 from dtn_jax.state import State
 from dtn_jax.workdir import check_data, check_logits, found, records
 
@@ -84,7 +84,7 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
 
     Raises:
       UserError: the data set is another version of the run's, its logits are those of an older
-        version of this package, or there is no such task.
+        version of this package, or there is no such task, or its metric is not defined.
     """
     stored = folder / "config.json"  # its config is the run's, but for options younger than it
     check_data(stored, str(_parse(stored, "data")), run.data.fingerprint)
@@ -93,7 +93,13 @@ def best(run: Run, folder: pathlib.Path, select: str = "") -> int:
     if not select:
         return best_step(results)
     steps = results["best_steps"]
-    return int(steps[choose("value of --select", select, steps)])
+    step = int(steps[choose("value of --select", select, steps)])
+    if selected_value(results | {"selected_by": select}, run.schema) is None:
+        raise UserError(
+            f"--select={select}: its metric is not defined on validation, where a class is absent, "
+            "so that no state is the best for it; leave --select out"
+        )
+    return step
 
 
 def read_history(folder: pathlib.Path) -> list[dict]:

@@ -15,7 +15,10 @@ from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
 
 
 class Tower(nn.Module):
-    """Hidden relu layers with dropout, then one linear unit: the logit, of at least float32."""
+    """Hidden relu layers with dropout, then one linear unit: the logit, of at least float32.
+
+    That unit computes in float32 too: a logit of bfloat16 has some 8 bits, so that many rows tie.
+    """
 
     hidden: tuple[int, ...] = (64,)
     dropout: float = 0.0
@@ -25,5 +28,4 @@ class Tower(nn.Module):
     def __call__(self, z: Float[Array, "B K"], train: bool) -> Float[Array, " B"]:
         """The logits of a task, from what its gate mixed."""
         h = hidden_layers(z, self.hidden, self.dtype, self.dropout, train)
-        logit = dense(1, self.dtype, name="logit")(h)[:, 0]
-        return logit.astype(at_least_float32(logit.dtype))
+        return dense(1, at_least_float32(self.dtype), name="logit")(h)[:, 0]

@@ -20,6 +20,7 @@ from dtn_jax.metrics.significance import DRAWS, FEW, holm
 from .scored_rows import ScoredRows
 
 LEVEL = 0.05
+ROUNDING = 1e-6  # of a metric: the same model on other devices, whose sums have another order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Difference:
       a, b: the metric of each run of a side.
       difference, low, high: mean of B less mean of A, with its 95 % interval; NaN: not defined,
         or, of the interval, too few rows or groups for one.
-      p: two-sided, of no difference; NaN where there are too few rows or groups.
+      p: two-sided, of no difference; 1 where that is as small as rounding, NaN where there are too
+        few rows or groups.
       p_holm: after Holm's correction over all tasks and spaces of the metric.
       least: the lowest p that the draws can tell.
       rows, positives: in the space.
@@ -247,6 +249,8 @@ def _difference(
     least = math.nan
     if np.isfinite(np.concatenate(sides)).all():
         found = compare(b, a, drawn, 1.0 if METRICS[metric].bounded else math.inf)
+        if abs(found.difference) <= ROUNDING * max(1, *map(abs, (*sides[0], *sides[1]))):
+            found = found._replace(p=1.0)
         tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
         least = found.least
     return Difference(key, metric, *sides, *tested, math.nan, least, rows, positives, few)

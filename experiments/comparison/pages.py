@@ -159,8 +159,9 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
     ]
     if runs:
         told.append(
-            "Runs are compared as trained, without the calibration that export may add. To compare "
-            "what ships, score one file with both exported models: see docs/compare.md."
+            "Runs are compared as trained, without the calibration that export may add, and by the "
+            "logged values of fields that have scored_as. To compare what ships, score one file "
+            "with both exported models: see docs/compare.md."
         )
     if max(seeds) < 2:
         told.append(

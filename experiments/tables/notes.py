@@ -50,11 +50,15 @@ def powerless(found: Mapping) -> list[str]:
 
 
 def signs(found: Mapping) -> str:
-    """What the arrows mean; a shortened table has none."""
+    """What the arrows mean; a shortened table has none, nor has one of a single seed."""
     if "shortened" in found:
         return (
             "No sign says which difference is significant: after so short a training one model is "
             "above another because it learns faster, which full training may undo."
+        )
+    if found["seeds"] < 2:
+        return (
+            "With one seed no difference is tested, so there are no signs; --seeds=5 trains more."
         )
     tested = f" on {' and '.join(found['tested'])}" if found["tested"] else ""
     tuning = ", which was done once"

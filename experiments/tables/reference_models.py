@@ -1,7 +1,7 @@
 """The models from outside that stand beside ours; references.py trains them and keeps their record.
 
-Each is fitted to one task at a time, and what it may choose is chosen by AUC on validation, as the
-trials of our rows are.
+Each is fitted to one task at a time, by the weights of rows, and what it may choose is chosen
+by AUC on validation, as the trials of our rows are.
 """
 
 from __future__ import annotations
@@ -83,11 +83,12 @@ def lightgbm(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
         settings = {"objective": "binary", "metric": "auc", "seed": 0, "deterministic": True}
         settings |= {"force_row_wise": True, "num_threads": 1, "verbose": -1}
         categories = names if ids == "categories" else []
-        made = lgb.Dataset(inputs, labels, categorical_feature=categories)
-        beside = lgb.Dataset(held, truth, reference=made)
+        weight = train.sample_weight
+        made = lgb.Dataset(inputs, labels, weight=weight, categorical_feature=categories)
+        beside = lgb.Dataset(held, truth, made, validation.sample_weight)
         stop = lgb.early_stopping(PATIENCE, verbose=False)
         model = lgb.train(settings | chosen, made, ROUNDS, [beside], callbacks=[stop])
-        found = auc(model.predict(held, raw_score=True), truth) or 0.0
+        found = auc(model.predict(held, raw_score=True), truth, validation.sample_weight) or 0.0
         return found, model, chosen | {"ids": ids, "rounds": model.best_iteration}
 
     tried = [fitted(TREES[0], ids) for ids in (IDS if names else IDS[:1])]
@@ -112,13 +113,14 @@ def logistic(schema: Schema, train: Batch, validation: Batch, task: int) -> tupl
 
     def fitted(strength: float) -> LogisticRegression:
         model = LogisticRegression(C=strength, max_iter=2000)
-        return model.fit(features(train), train.labels[:, task])
+        return model.fit(features(train), train.labels[:, task], train.sample_weight)
 
     def score(model: LogisticRegression, batch: Batch) -> np.ndarray:
         return model.decision_function(features(batch)).astype(np.float64)
 
     def by_validation(model: LogisticRegression) -> float:
-        return auc(score(model, validation), validation.labels[:, task]) or 0.0
+        found = score(model, validation), validation.labels[:, task], validation.sample_weight
+        return auc(*found) or 0.0
 
     best = max((fitted(c) for c in STRENGTHS), key=by_validation)
     return lambda batch: score(best, batch), {"C": best.C}

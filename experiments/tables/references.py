@@ -8,6 +8,8 @@ slots in their order; and so are standardised numbers and the numbers of a vecto
 rate and the least rows of a leaf are chosen on validation.
 `logistic`: logistic regression on one-hot ids, those of a bag counted without weights, and on those
 numbers, one model a task, the L2 strength by validation.
+Of your own logs, rows count by their weights, as in our runs: with sampled negatives the
+probabilities would be too high without them.
 Regressions have no AUC, so there is no reference for them.
 Test metrics go to experiments/results/references/<dataset>.json (of your own logs, beside the
 prepared set), by the model's name and the data set's options; the paper's tables show those of
@@ -16,6 +18,7 @@ their own data, and those of the same rows with their fields encoded otherwise.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -61,6 +64,14 @@ def main(arguments: Sequence[str]) -> None:
     data = catalog.load(known.dataset or "", known.options, known.data_dir, known.manual_dir)
     schema = data.schema
     train, validation = (SplitReader(data, s).everything() for s in ("train", "validation"))
+    own_logs = file_of(data).name == OWN
+    if own_logs:
+        train = dataclasses.replace(train, sample_weight=train.in_loss())
+    else:  # as the paper's runs
+        train, validation = (
+            dataclasses.replace(rows, sample_weight=np.ones_like(rows.sample_weight))
+            for rows in (train, validation)
+        )
     tasks = [t for t, task in enumerate(schema.tasks) if task.kind == "binary"]
     if not tasks:
         raise UserError(f"{schema.name} has only regressions, which have no AUC")
@@ -78,8 +89,8 @@ def main(arguments: Sequence[str]) -> None:
     given = [f"--dataset={known.dataset}", f"--model={known.model}"]
     given += [f"--options={known.options}"] if known.options else []
     path = file_of(data)
-    own_logs = path.name == OWN  # their options say but where the schema file is
-    name = ", ".join(filter(None, (known.model, "" if own_logs else known.options)))
+    options = "" if own_logs else known.options  # theirs say but where the schema file is
+    name = ", ".join(filter(None, (known.model, options)))
     found = {
         "test": measured,
         "chosen": chosen,
@@ -98,12 +109,14 @@ def main(arguments: Sequence[str]) -> None:
 def test_metrics(
     data: Prepared, test: Batch, logits: np.ndarray, tasks: Sequence[int]
 ) -> dict[str, dict[str, float | None]]:
-    """The metrics that say which model is better, of these tasks in all their spaces."""
+    """The metrics that say which model is better, of these tasks in all their spaces; weighted as
+    those of our runs."""
     scores = Scores(logits, test.labels, test.label_mask, test.sample_weight, data.groups("test"))
     names = {data.schema.task_names[t] for t in tasks}
+    weighted = file_of(data).name == OWN and bool(data.schema.weight)
     return {
         key: {name: value for name, value in found.items() if name in judging()}
-        for key, found in evaluate(scores, data.schema, BINS, weighted=False).items()
+        for key, found in evaluate(scores, data.schema, BINS, weighted).items()
         if key.partition("@")[0] in names
     }
 

@@ -106,3 +106,20 @@ def test_rows_of_a_group_count_as_one(method):
     shuffled = np.repeat(rng.permutation(500) * 7, 4)
     np.testing.assert_allclose(errors(4, shuffled), once, rtol=near)
     np.testing.assert_allclose(errors(1, np.arange(500)), once, rtol=1e-5)
+
+
+def test_a_field_that_hardly_matters_is_never_certain_in_few_groups():
+    """What is taken off for chance must not leave an interval of no width."""
+    rng = np.random.default_rng(0)
+    errors, above = [], []
+    for _ in range(400):
+        columns = {"cause": rng.normal(size=240), "noise": 0.05 * rng.normal(size=240)}
+        labels = (rng.random(240) < 1 / (1 + np.exp(1 - columns["cause"]))).astype(float)
+        group, score = rng.integers(12, size=240), scorer(columns)
+        plain, key = score("cause", np.arange(240)), one_key(labels)
+        seed = int(rng.integers(2**31))
+        found = importance.permutation(score, plain, key, ("noise",), 5, seed, group=group)
+        errors.append(found.error[0, 0])
+        above.append(found.above_noise[0, 0])
+    assert min(errors) > 0
+    assert np.mean(above) <= 0.05

@@ -113,6 +113,16 @@ def test_a_run_is_no_better_than_itself(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_rounding_makes_no_run_better(tmp_path, capsys):
+    """As where the same run was trained on another number of devices."""
+    one = scores(0.6)
+    other = dataclasses.replace(one, logits=np.nextafter(one.logits, np.float32(np.inf)))
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", other)
+    assert {line.better for line in compared(a, b).values()} == {""}
+    compare.main([a, b])
+    assert "Ahead by other metrics" not in capsys.readouterr().out
+
+
 def test_no_text_of_the_picture_lies_over_another(tmp_path):
     found = compared(run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1)))
     kept = [line for line in found.values() if line.metric not in ("rmse", "xauc")]

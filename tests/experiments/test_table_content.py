@@ -40,6 +40,10 @@ def test_one_seed_is_not_tested():
     assert made["rows"][1]["comparison"] == {}
     assert made["rows"][2]["comparison"]["order@click"]["p_holm"] < 0.01
     assert found({"dtn": 0.80, "ple": 0.9}, dtn=2)["rows"][1]["comparison"] == {}
+    alone = found({"dtn": 0.80, "ple": 0.9}, dtn=2, ple=2) | {"seeds": 1, "command": ""}
+    said = " ".join(table_notes.footnotes(alone))
+    assert "With one seed no difference is tested" in said
+    assert "↓" not in said
 
 
 def test_a_task_is_tested_once_and_a_run_not_against_itself():

@@ -74,7 +74,8 @@ def prepare(
     Raises:
       UserError: the schema file or the raw files are wrong, too many rows are, too many positives
         lie where their task is taken not to happen, a split is empty, a set is there that was made
-        from something else, or the set to extend is none or has other fields or tasks.
+        from something else, or the set to extend is none or has other fields or tasks, or events
+        that histories would list twice.
     """
     if not 0 <= max_reject_rate <= 1:
         raise UserError(f"--max_reject_rate={max_reject_rate:g}: expected a share, from 0 to 1")
@@ -84,6 +85,8 @@ def prepare(
     with told(spec, home), raw_log(input, spec, home) as files:
         raw = provenance.raw_facts(files)
         made_from = provenance.made_from(spec, source, made_of or raw, older)
+        if older:
+            extended.check_events(older, spec, raw)
         target = home / finish_set.VERSION
         if target.exists():
             old = read(target)
@@ -102,6 +105,8 @@ def prepare(
             if is_made_from(target, spec, made_from):  # by a command that has just ended
                 return check_kept(read(target), spec, max_reject_rate)
             cut_times(job, team)
+            if older and (seen := extended.seen_again(older, spec, raw, job.cuts)):
+                progress.say(seen)
             build_histories(job, team)
             team.stage(job, "fit", range(len(job.units)), "pass 1 of 2: fit")
             check_rejects(job, home, max_reject_rate)

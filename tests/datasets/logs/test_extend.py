@@ -180,3 +180,22 @@ def test_a_companion_whose_column_the_later_log_lacks_grows_with_its_history(tmp
     prepared(tmp_path, log(3).with_columns(act="viewed"), text)
     new = extended(tmp_path, log(6), "old", text.replace("old", "later"))
     assert {f.name: f.slots for f in new.schema.fields} == {"item": 1, "viewed": 6, "act": 6}
+
+
+def test_rows_that_the_old_set_trains_on_are_told_where_they_are_in_test(both, capsys):
+    """A run that starts from a run on it would be judged on what it has seen."""
+    folder, _, _ = both
+
+    def told(name, text, raw="raw"):
+        schema = schema_file(folder, text.replace("name: later", f"name: {name}"), f"{name}.yaml")
+        source = str(folder / raw / "*.parquet")
+        logs.prepare(schema, source, folder / "data", processes=1, extend="shop")
+        shown = " ".join("".join(capsys.readouterr()).split())
+        return "3 of 3 raw files are part of shop too, and rows that it trains on" in shown
+
+    by_time = LATER[: LATER.index("split:")]
+    early = by_time + "split: {by: time, validation: 2026-03-03, test: 2026-03-05}\n"
+    assert told("drawn", LATER)
+    assert told("early", early)
+    assert not told("same", by_time)
+    assert not told("others", LATER, "raw_later")

@@ -8,6 +8,7 @@ from shop_log import schema_file, small_pieces
 
 from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.datasets.logs.rows import by_user, kept_events
+from dtn_jax.errors import UserError
 
 NAMES = ("first", "second", "third")
 SEEN = (("seen", 4, True), ("shown", 50, False))
@@ -88,3 +89,11 @@ def test_a_set_that_kept_no_events_is_told(tmp_path, monkeypatch, capsys):
     assert told in capsys.readouterr().out
     lists = found(made, "shown")
     assert sum(map(len, lists.values())) < 0.5 * 50 * len(lists)
+
+
+def test_events_that_would_be_listed_twice_are_refused(sets):
+    folder = sets["first"].folder.parents[2]
+    both = [str(folder.parent / f"{name}.parquet") for name in NAMES[:2]]
+    schema = schema_file(folder.parent, SCHEMA.replace("name: shop", "name: twice"), "twice.yaml")
+    with pytest.raises(UserError, match=r"1 of 2 raw files are part of first too, .* Give the new"):
+        logs.prepare(schema, both, folder, processes=1, extend="first")

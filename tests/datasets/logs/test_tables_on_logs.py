@@ -144,3 +144,14 @@ def test_logistic_regression_reads_bags_numbers_and_vectors(shop, monkeypatch):
     (found,) = json.loads(file.read_text()).items()
     assert found[0] == "logistic"
     assert set(found[1]["test"]) == {"click@all", "order@all", "order@click"}
+
+
+def test_references_of_sampled_negatives_are_calibrated(tmp_path, monkeypatch):
+    """By weights, as our runs."""
+    monkeypatch.setattr(reference_models, "STRENGTHS", (0.001,))
+    text = shop_log.SCHEMA + "sample_negatives: {click: 0.1}\n"
+    data = shop_log.prepared(tmp_path, shop_log.rows(3000), text)
+    source = ["--dataset=logs", f"--options=schema={tmp_path / 'shop.yaml'}"]
+    references.main([*source, "--model=logistic", f"--data_dir={tmp_path / 'data'}"])
+    test = json.loads(references.file_of(data).read_text())["logistic"]["test"]
+    assert test["click@all"]["predicted_observed"] == pytest.approx(1, abs=0.1)

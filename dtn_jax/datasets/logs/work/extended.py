@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 from dtn_jax.datasets.logs.schema import schema_file
 from dtn_jax.datasets.logs.schema.spec import Spec
@@ -52,6 +53,49 @@ def find(
             f"as in {_kept(older)}; name, split and input may differ"
         )
     return older
+
+
+def check_events(older: Prepared, spec: Spec, raw: Mapping) -> None:
+    """Raises UserError where histories would list events twice: those that the older set has kept,
+    and those of a file of it that is given again.
+
+    Args:
+      older: the set that is extended.
+      spec: the schema file of the new set.
+      raw: the files of that, as of `provenance.raw_facts`.
+    """
+    again = [a for a, digest in raw["raw_hashes"].items() if digest in older.raw_hashes.values()]
+    if again and spec.histories():
+        raise UserError(
+            f"{len(again)} of {len(raw['raw_hashes'])} raw files are part of {older.schema.name} "
+            f"too, the first {again[0]}: histories continue from the events that it has kept, and "
+            "would list those of these files twice. Give the new files alone"
+        )
+
+
+def seen_again(older: Prepared, spec: Spec, raw: Mapping, cuts: Mapping[str, int]) -> str:
+    """A line where rows that the older set trains on are in validation or test of the new one; ''
+    where they are not, or no file is in both.
+
+    Args:
+      older, spec, raw: as of `check_events`.
+      cuts: the first times of the new set's validation and test, where it is split by time.
+    """
+    was, now = list(older.raw_hashes.values()), list(raw["raw_hashes"].values())
+    shared = len({*was} & {*now})
+    splits = [schema_file.meaning(s)["split"] for s in (schema_file.load(_kept(older)), spec)]
+    if spec.split.by == splits[0]["by"] == "time":
+        apart = cuts["validation"] >= older.notes["cuts"]["validation"]
+    else:  # a random split draws a row by the place of its file
+        apart = splits[0] == splits[1] and (spec.split.by != "random" or now[: len(was)] == was)
+    if not shared or apart:
+        return ""
+    return (
+        f"note: {shared} of {len(now)} raw files are part of {older.schema.name} too, and rows "
+        "that it trains on are in validation or test here. A run that starts from one of its runs "
+        "(train.start_from) would be judged on rows that it has seen: give the new files alone, or "
+        "split by time"
+    )
 
 
 def _kept(older: Prepared) -> pathlib.Path:

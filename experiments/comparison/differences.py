@@ -20,7 +20,9 @@ from dtn_jax.metrics.significance import DRAWS, FEW, holm
 from .scored_rows import ScoredRows
 
 LEVEL = 0.05
-ROUNDING = 1e-6  # of a metric: the same model on other devices, whose sums have another order
+ROUNDING = (
+    1e-6  # of a metric's scale: the same model on other devices, whose sums have another order
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,8 +250,10 @@ def _difference(
     tested = (math.nan,) * 4
     least = math.nan
     if np.isfinite(np.concatenate(sides)).all():
-        found = compare(b, a, drawn, 1.0 if METRICS[metric].bounded else math.inf)
-        if abs(found.difference) <= ROUNDING * max(1, *map(abs, (*sides[0], *sides[1]))):
+        bounded = METRICS[metric].bounded
+        found = compare(b, a, drawn, 1.0 if bounded else math.inf)
+        scale = 1.0 if bounded else max(map(abs, (*sides[0], *sides[1])))
+        if abs(found.difference) <= ROUNDING * scale:
             found = found._replace(p=1.0)
         tested = (found.difference, math.nan, math.nan, math.nan) if few else found[:4]
         least = found.least

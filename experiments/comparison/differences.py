@@ -20,9 +20,7 @@ from dtn_jax.metrics.significance import DRAWS, FEW, holm
 from .scored_rows import ScoredRows
 
 LEVEL = 0.05
-ROUNDING = (
-    1e-6  # of a metric's scale: the same model on other devices, whose sums have another order
-)
+ROUNDING = 1e-6  # of a metric's scale: the same model on other devices, with sums in other orders
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ from dtn_jax.run import Run, build_model, build_run
 from dtn_jax.selection import tell_of_end
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables import huge_pages
-from dtn_jax.train import make_watch, pause, start, tell_of_scores, training_data
+from dtn_jax.train import make_watch, pause, start, tell_of_losses, training_data
 from dtn_jax.workdir import Workdir
 from dtn_jax.workdir.faults import Unusable
 
@@ -67,7 +67,7 @@ def train_replicas(
     first = build_run(replica_config(config, settings[0]))
     first.check_model()
     check_fits(first, len(settings))
-    tell_of_scores(first)
+    tell_of_losses(first)
     with memory.told(f"replicas, {LOWER}"), contextlib.ExitStack() as stack:
         members = [
             Member(replica_config(config, given), root / f"replica_{i}", stack)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dtn_jax.analysis import stopped
 from dtn_jax.analysis.watch import Watch
+from dtn_jax.balancing import NONE
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import first_state, started
 from dtn_jax.errors import UserError
@@ -22,7 +23,7 @@ from dtn_jax.input.reader import SplitReader
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 from dtn_jax.loss_log import LossLog
-from dtn_jax.losses import improper
+from dtn_jax.losses import improper, scales
 from dtn_jax.parallel import memory, processes
 from dtn_jax.parallel.fits import LOWER, check_fits, is_resident
 from dtn_jax.report import screen
@@ -72,7 +73,7 @@ def train(
     if not (pathlib.Path(workdir).expanduser() / "results.json").exists():
         check_fits(run)
         tell_of_weights(run)
-        tell_of_scores(run)
+        tell_of_losses(run)
         if test:  # else every trial of a search would say it
             screen.say(unknown_ids(run.data))
     folder = processes.first_alone(
@@ -133,11 +134,18 @@ def tell_of_weights(run: Run) -> None:
         )
 
 
-def tell_of_scores(run: Run) -> None:
-    """Says of which tasks scores are no probabilities."""
-    if processes.is_first():
-        for line in improper.notes(run.losses, run.schema):
-            screen.say(line)
+def tell_of_losses(run: Run) -> None:
+    """Says of which tasks scores are no probabilities, and which loss dwarfs the others."""
+    if not processes.is_first():
+        return
+    lines = [*improper.notes(run.losses, run.schema)]
+    kinds = {task.kind for task in run.schema.tasks}
+    if len(kinds) > 1 and run.config.loss.balancing == NONE:
+        rows = SplitReader(run.data, "train").between(0, min(LOOKED_AT, run.data.rows["train"]))
+        weights = run.config.loss.task_weights
+        lines += scales.notes(run.losses, weights, run.schema, rows.labels, rows.label_mask)
+    for line in lines:
+        screen.say(line)
 
 
 def read_progress(run: Run, checkpoints: Checkpoints, state: State, saved: object) -> Progress:

@@ -42,7 +42,7 @@ def notes(
         if isinstance(chosen.loss, SquaredError) and first > TIMES * BINARY:
             yield (
                 f"note: the squared error of {task} is {first:,.0f} at first, a binary task's loss "
-                f"{BINARY:g}: what tasks share will be trained for {task} alone. Train on a label "
-                f"such as log1p({task}), or give "
+                f"{BINARY:g}: what tasks share will be trained for {task} alone. Give "
+                f"--config.loss.tasks={task}=log_normal, if no label is below 0, or "
                 f"--config.loss.task_weights={task}={BINARY * weights[task] / first:.1g}"
             )

@@ -35,7 +35,8 @@ from experiments.comparison.scored_rows import ScoredRows
 
 PAGE = pathlib.Path("docs/compare.md")
 PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)
-COMPARISONS, SHIFTED, DRAWS = 2000, 500, 1000
+COMPARISONS, DRAWS = 2000, 1000
+SHIFTED = {False: 2000, True: 500}  # comparisons for power, of single runs and of several seeds
 MOST, COVERED, POWERFUL = 0.07, 0.93, 0.9
 SIZE = 0.06  # of the bootstrap, at most, where power is compared with its power
 SKILL = 0.1  # a seed's scatter of skill, where there are several
@@ -165,7 +166,8 @@ def of_metrics(
 def bootstrap(a: Sequence[Influence], b: Sequence[Influence], times: np.ndarray) -> float:
     """p by a bootstrap of units and of seeds, to first order."""
     values = [np.array([run.value for run in side]) for side in (a, b)]
-    units = np.mean([r.units for r in a], axis=0) - np.mean([r.units for r in b], axis=0)
+    units = np.mean([r.slope * r.units for r in a], axis=0)
+    units = units - np.mean([r.slope * r.units for r in b], axis=0)
     draws = values[0].mean() - values[1].mean() + times @ units
     if min(map(len, values)) > 1:
         draws = np.repeat(draws, paired.SEED_DRAWS)
@@ -173,7 +175,7 @@ def bootstrap(a: Sequence[Influence], b: Sequence[Influence], times: np.ndarray)
     return 2 * min((draws <= 0).mean(), (draws >= 0).mean())
 
 
-def powers(one: Situation, count: int = SHIFTED) -> dict[str, tuple[float, float, float]]:
+def powers(one: Situation, count: int) -> dict[str, tuple[float, float, float]]:
     """{metric: the bootstrap's size, its power, that of `compare`}, at two standard errors."""
     every = []
     for number in range(count):
@@ -226,7 +228,7 @@ def relative_power(one: Situation) -> dict[str, float]:
     """{metric: its power over the bootstrap's}, where that one holds its size."""
     return {
         metric: ours / theirs
-        for metric, (size, theirs, ours) in powers(one).items()
+        for metric, (size, theirs, ours) in powers(one, SHIFTED[max(one.seeds) > 1]).items()
         if size <= SIZE and theirs
     }
 

@@ -38,13 +38,16 @@ class Influence(NamedTuple):
 
     Attributes:
       value: on all rows; NaN where it is not defined, and then the others are NaN too.
-      units: `[U]`, how much each unit adds to the value; the sum is 0.
+      units: `[U]`, how much each unit adds to the value, by `slope`; the sum is 0.
       share: `[U]`, which share of what the metric counts lies in each unit; the sum is 1.
+      slope: of a metric that is a function of a sum, its derivative there: `units` are of the sum
+        then, so that models are compared on its scale. Elsewhere 1.
     """
 
     value: float
     units: Float[np.ndarray, " U"]
     share: Float[np.ndarray, " U"]
+    slope: float = 1.0
 
     @property
     def effective(self) -> float:
@@ -153,10 +156,11 @@ def _predicted_observed(rows: Rows, places: Int[np.ndarray, " N"], units: Units)
 
 
 def _rmse(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
+    """On the scale of the mean squared error, which one far outlier does not bend."""
     w = weights_of(rows)
     square = units.quotient(places, w * (rows.scores.astype(np.float64) - rows.labels) ** 2, w)
-    root = np.sqrt(square.value)
-    return square.times(0.5 / root if root else 0.0, root)
+    root = float(np.sqrt(square.value))
+    return Influence(root, square.units, square.share, 0.5 / root if root else 1.0)
 
 
 def _xauc(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:

@@ -25,6 +25,7 @@ model have in common.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,8 +89,13 @@ def compare(
 
 
 def _common(ours: Sequence[Influence], theirs: Sequence[Influence]) -> Float[np.ndarray, " U"]:
-    """What each unit adds to the difference in all seeds alike."""
-    sides = [np.stack([run.units for run in side]) for side in (ours, theirs)]
+    """What each unit adds to the difference in all seeds alike.
+
+    The slope is one for all runs, the harmonic mean of theirs: the difference of two roots is that
+    of the squares over the sum of the roots.
+    """
+    slope = statistics.harmonic_mean([run.slope for run in (*ours, *theirs)])
+    sides = [slope * np.stack([run.units for run in side]) for side in (ours, theirs)]
     units = sides[0].mean(axis=0) - sides[1].mean(axis=0)
     alone = [side.var(axis=0, ddof=1).sum() if len(side) > 1 else 0.0 for side in sides]
     lent = [one or max(alone) for one in alone]  # of a single run: as its seeds' scatter

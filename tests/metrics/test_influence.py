@@ -60,7 +60,9 @@ def test_an_influence_is_the_metric_s_derivative_in_a_unit_s_weight(kind, weight
                 METRICS[name].compute(Rows(rows.kind, rows.scores, rows.labels, w, rows.group))
                 for w in moved
             )
-            np.testing.assert_allclose(one.units[unit], (up - down) / 2e-4, atol=1e-9, rtol=1e-5)
+            np.testing.assert_allclose(
+                one.slope * one.units[unit], (up - down) / 2e-4, atol=1e-9, rtol=1e-5
+            )
 
 
 def test_the_ece_s_influence_is_what_its_text_says():

@@ -50,6 +50,28 @@ def test_p_is_that_of_exchanging_the_scores_of_groups(name):
     assert found.least == 1 / 4097
 
 
+def test_roots_are_compared_on_the_scale_of_their_squares():
+    """Over all 4,096 exchanges of groups, one row of which is far off: RMSE computed anew."""
+    rng = np.random.default_rng(0)
+    y, group = rng.normal(size=60), np.arange(60) % 12
+    a, b = (y + rng.standard_t(1.5, size=60) for _ in "ab")
+    units, places = Units(60, group), np.arange(60)
+    one, two = (
+        influences(Rows("regression", z, y, None, group), places, units)["rmse"] for z in (a, b)
+    )
+    found = paired.compare([two], [one], every_sign(12), np.inf)
+
+    def rmse(z):
+        return np.sqrt(np.mean((z - y) ** 2))
+
+    apart = [
+        rmse(np.where(signs[group] > 0, b, a)) - rmse(np.where(signs[group] > 0, a, b))
+        for signs in every_sign(12)
+    ]
+    assert found.difference == pytest.approx(rmse(b) - rmse(a))
+    assert found.p == pytest.approx(np.mean(np.abs(apart) >= abs(found.difference) * (1 - 1e-9)))
+
+
 def test_the_interval_holds_what_is_not_rejected():
     y, group, a, b = scored(skill=2.0)
     units = Units(len(y), group)

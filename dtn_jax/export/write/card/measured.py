@@ -137,7 +137,11 @@ def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Inte
 
 
 def _ends(metric: Influence, highest: float) -> tuple[float, float]:
-    error = np.sqrt(np.square(metric.units).sum()) * stats.t.ppf(0.975, metric.effective - 1)
+    error = (
+        metric.slope
+        * np.sqrt(np.square(metric.units).sum())
+        * stats.t.ppf(0.975, metric.effective - 1)
+    )
     return max(0.0, float(metric.value - error)), min(highest, float(metric.value + error))
 
 

@@ -184,6 +184,7 @@ PAGES = {
             "metrics.regression",
             "metrics.xauc",
             "metrics.intervals",
+            "metrics.influence",
             "metrics.paired",
             "metrics.significance",
         ),

@@ -34,9 +34,11 @@ from jaxtyping import Float, Int
 from dtn_jax.metrics.influence import Influence
 from dtn_jax.metrics.significance import DRAWS, Comparison, drawn_seeds
 
-FEWEST, EVEN = 10, 7
-"""There is no p-value with fewer units, nor where the shares of the units are so unequal that they
-count as fewer of equal share (`Influence.effective`)."""
+FEWEST = 10
+"""Units below which there is no p-value."""
+EVEN = 7
+"""Nor is there one where the units' shares are so unequal that they count as fewer than this of equal
+share (`Influence.effective`)."""
 AT_ONCE = 200  # draws whose signs are held as float64
 SEED_DRAWS = 20  # of the seeds, for each draw of signs
 

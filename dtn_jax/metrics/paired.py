@@ -37,8 +37,7 @@ from dtn_jax.metrics.significance import DRAWS, Comparison, drawn_seeds
 FEWEST = 10
 """Units below which there is no p-value."""
 EVEN = 7
-"""Nor is there one where the units' shares are so unequal that they count as fewer than this of equal
-share (`Influence.effective`)."""
+"""Nor is there one where units of unequal shares count as fewer equal ones (`Influence.effective`)."""
 AT_ONCE = 200  # draws whose signs are held as float64
 SEED_DRAWS = 20  # of the seeds, for each draw of signs
 

@@ -11,7 +11,7 @@ docs/tools/null_calibration.py.
 
 A unit adds its influence (influence.py) and its share of the difference itself, so that the sum is
 the difference. The 95 % interval holds every difference that the same draws do not reject: with u
-the distance from the observed difference, a draw of signs s rejects u unless
+the distance from the observed difference, a draw of signs s reaches u where
 
     |sum s influence + u sum s share| >= |u|
 
@@ -37,7 +37,7 @@ from dtn_jax.metrics.significance import DRAWS, Comparison, drawn_seeds
 FEWEST = 10
 """Units below which there is no p-value."""
 EVEN = 7
-"""Nor is there one where units of unequal shares count as fewer equal ones (`Influence.effective`)."""
+"""Nor where units of unequal shares count as fewer than this of equal ones (`effective`)."""
 AT_ONCE = 200  # draws whose signs are held as float64
 SEED_DRAWS = 20  # of the seeds, for each draw of signs
 

@@ -38,8 +38,8 @@ def main(arguments: Sequence[str]) -> None:
     same = pages.on_both_sides(*([pathlib.Path(run.name) for run in side] for side in (a, b)))
     single = states(a, b)
     lines = [*same, *pages.verdict(found, single)]
-    runs = any(one.config is not None for one in (*a, *b))
-    more = [*model_columns.notes([*a, *b]), *pages.notes(grouped, (len(a), len(b)), runs)]
+    runs = (a[0].config is not None, b[0].config is not None)
+    more = pages.notes(grouped, (len(a), len(b)), runs)
     best = "ahead" if single else "best"
     screen.show(pages.table(found, f"A: {names[0]}\nB: {names[1]}", best), pages.WIDE)
     print("\n".join([f"\n{len(a[0].key):,} test rows.", *lines, "", *more]))

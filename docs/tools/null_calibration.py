@@ -56,6 +56,7 @@ class Situation:
       rate: the mean log-odds of the label.
       kind: binary or regression.
       scatter: of B's seeds, in units of A's.
+      buyers: groups that have all positives; 0 is every group.
     """
 
     name: str
@@ -68,14 +69,16 @@ class Situation:
     rate: float = -1.0
     kind: str = "binary"
     scatter: float = 1.0
+    buyers: int = 0
 
 
 SITUATIONS = (
-    *(Situation(f"{n} groups", n, max(2000 // n, 10)) for n in (1, 3, 9, 10, 20, 50, 200, 1000)),
+    *(Situation(f"{n} groups", n, max(2000 // n, 10)) for n in (1, 3, 10, 12, 20, 50, 200, 1000)),
     *(Situation(f"{n} groups, Zipf sizes", n, 2000 // n, zipf=True) for n in (50, 200)),
     Situation("no groups, 1,000 rows", 0, 1000),
     Situation("no groups, rare positives", 0, 3000, rate=-3.5),
     Situation("200 groups, rare positives", 200, 20, rate=-4.2),
+    Situation("200 groups, positives in 20 of them", 200, 20, buyers=20),
     Situation("20 groups, ties", 20, 100, ties=True),
     Situation("200 groups, ties", 200, 10, ties=True),
     Situation("20 groups, heavy tails", 20, 100, heavy=True),
@@ -112,6 +115,7 @@ def sides(one: Situation, number: int) -> tuple[list[ScoredRows], list[ScoredRow
     truth = rng.normal(size=len(unit)) + (rng.normal(size=len(sizes))[unit] if one.groups else 0)
     if one.kind == "binary":
         label = (rng.random(len(unit)) < 1 / (1 + np.exp(-one.rate - truth))).astype(np.float64)
+        label *= unit < one.buyers if one.buyers else 1
     else:
         label = truth + noise(0.5, 0.5)
     several = max(one.seeds) > 1
@@ -202,15 +206,18 @@ def powers(one: Situation, count: int) -> dict[str, tuple[float, float, float]]:
 
 @dataclasses.dataclass
 class Counts:
-    """Of a metric's comparisons: those that have a p, those of p < 0.05, of intervals with 0."""
+    """Of a metric's comparisons: those that have a p, those of p < 0.05, of intervals with 0, and
+    those with a difference."""
 
     judged: int = 0
     found: int = 0
     held: int = 0
+    apart: int = 0
 
     def add(self, one: Difference) -> None:
         if not math.isnan(one.p):
             self.judged += 1
+            self.apart += one.difference != 0
             self.found += one.p < 0.05
             self.held += one.low <= 0 <= one.high
 
@@ -252,7 +259,7 @@ def text(found: dict[Situation, tuple[dict[str, Counts], dict[str, float]]]) -> 
             cells = [cell(counts.get(metric, Counts())) for metric in metrics]
             lines.append(f"| {one.name} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
-    every = [c for counts, _ in found.values() for c in counts.values() if c.judged]
+    every = [c for counts, _ in found.values() for c in counts.values() if c.apart]
     power = [ratio for _, ratios in found.values() for ratio in ratios.values()]
     parts.append(
         f"In each cell, {COMPARISONS:,} comparisons of equal models. Intervals hold 0 in "
@@ -266,7 +273,7 @@ def text(found: dict[Situation, tuple[dict[str, Counts], dict[str, float]]]) -> 
 
 def cell(count: Counts) -> str:
     """The share of p < 0.05 in percent, with its 95 % interval."""
-    if not count.judged:
+    if not count.apart:  # no p, or nothing to find: recall@10 of ten rows a group
         return "–"
     low, high = wilson(count.found / count.judged, count.judged)
     return f"{100 * count.found / count.judged:.1f} ({100 * low:.1f} to {100 * high:.1f})"

@@ -40,6 +40,8 @@ class Influence(NamedTuple):
       value: on all rows; NaN where it is not defined, and then the others are NaN too.
       units: `[U]`, how much each unit adds to the value, by `slope`; the sum is 0.
       share: `[U]`, which share of what the metric counts lies in each unit; the sum is 1.
+      effective: how many units of equal share say as much: Kish's 1 / sum share^2 (Kish 1965); of
+        an AUC in the class for which that is less.
       slope: of a metric that is a function of a sum, its derivative there: `units` are of the sum
         then, so that models are compared on its scale. Elsewhere 1.
     """
@@ -47,21 +49,17 @@ class Influence(NamedTuple):
     value: float
     units: Float[np.ndarray, " U"]
     share: Float[np.ndarray, " U"]
+    effective: float
     slope: float = 1.0
-
-    @property
-    def effective(self) -> float:
-        """How many units of equal share say as much: Kish's 1 / sum share^2 (Kish 1965)."""
-        return float(1 / np.square(self.share).sum())
 
     def __add__(self, other: Influence) -> Influence:
         """The sum of two metrics, of which each counts half of what the sum counts."""
-        share = (self.share + other.share) / 2
-        return Influence(self.value + other.value, self.units + other.units, share)
+        share, least = (self.share + other.share) / 2, min(self.effective, other.effective)
+        return Influence(self.value + other.value, self.units + other.units, share, least)
 
     def times(self, factor: float, value: float) -> Influence:
         """A function of this metric, from its derivative here and its value."""
-        return Influence(value, factor * self.units, self.share)
+        return self._replace(value=value, units=factor * self.units)
 
 
 class Units:
@@ -102,7 +100,8 @@ class Units:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = over.sum() / total
             units = (self.sums(places, over) - value * counted) / total
-            return Influence(float(value), units, counted / total)
+            share = counted / total
+            return Influence(float(value), units, share, float(1 / np.square(share).sum()))
 
 
 def influences(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> dict[str, Influence]:
@@ -147,7 +146,7 @@ def _normalised_entropy(rows: Rows, places: Int[np.ndarray, " N"], units: Units)
         entropy = -(r * np.log(r) + (1 - r) * np.log1p(-r))
         value = loss.value / entropy
         moved = value * np.log((1 - r) / r) * rate.units  # the entropy's derivative
-        return Influence(float(value), (loss.units - moved) / entropy, loss.share)
+        return loss._replace(value=float(value), units=(loss.units - moved) / entropy)
 
 
 def _predicted_observed(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
@@ -160,7 +159,7 @@ def _rmse(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:
     w = weights_of(rows)
     square = units.quotient(places, w * (rows.scores.astype(np.float64) - rows.labels) ** 2, w)
     root = float(np.sqrt(square.value))
-    return Influence(root, square.units, square.share, 0.5 / root if root else 1.0)
+    return square._replace(value=root, slope=0.5 / root if root else 1.0)
 
 
 def _xauc(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> Influence:

@@ -14,7 +14,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.metrics import METRICS
 from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.metric import Rows
-from dtn_jax.metrics.paired import EVEN, FEWEST, compare, signs
+from dtn_jax.metrics.paired import FEWEST, compare, signs
 from dtn_jax.metrics.significance import DRAWS, FEW, holm
 
 from .scored_rows import ScoredRows
@@ -171,10 +171,9 @@ def differences(
             few = _few_rows(min(positives, len(rows) - positives), "rows of a class")
         else:
             few = _few_rows(len(rows), "rows")
-        groups = None if group is None else len(np.unique(units.of_row[rows]))
         for metric in sides[0][0]:
             one, two = ([run[metric] for run in side] for side in sides)
-            why = few or _few_groups(one[0], groups)
+            why = few or _few_groups(one[0], group is not None)
             found.append(_difference(key, metric, one, two, drawn, len(rows), positives, why))
     return _with_holm(found)
 
@@ -183,18 +182,20 @@ def _few_rows(count: int, what: str) -> str:
     return f"it has {count:,} {what}, and needs {FEW}" if count < FEW else ""
 
 
-def _few_groups(metric: Influence, groups: int | None) -> str:
+def _few_groups(metric: Influence, grouped: bool) -> str:
     """Why a metric's rows lie in too few groups, or in too unequal ones; "" if they do not."""
-    if groups is not None and groups < FEWEST:
-        return f"its rows lie in {groups:,} group{'s' * (groups > 1)}, and it needs {FEWEST}"
-    if metric.effective < EVEN:
-        unequal = (
-            "its rows have such unequal weights that they count as"
-            if groups is None
-            else f"its {groups:,} groups are so unequal that they count as"
+    if not metric.effective < FEWEST - 1e-6:
+        return ""
+    groups = int(np.count_nonzero(metric.share))
+    if not grouped:
+        return (
+            f"its rows have such unequal weights that they count as {metric.effective:.1f} of "
+            f"equal weight, and it needs {FEWEST}"
         )
-        return f"{unequal} {metric.effective:.1f} of equal size, and it needs {EVEN}"
-    return ""
+    where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}"
+    if groups >= FEWEST:
+        where += f", so unequal that they count as {metric.effective:.1f} of equal size"
+    return f"{where}, and it needs {FEWEST}; finer groups, such as sessions, may be more"
 
 
 def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:

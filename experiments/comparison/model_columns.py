@@ -11,10 +11,10 @@ from .scored_rows import ScoredRows
 
 INDEPENDENT = "none"  # --group=none
 AGAIN = "score the rows again with --labels, which writes it"
-NOTE = (
-    "Rows are taken as independent, since nothing says which belong together. If several rows "
-    "belong to one user or request, give --group=COLUMN: without it p-values are too small. "
-    f"--group={INDEPENDENT} says that they are independent."
+ASK = (
+    "nothing says whether several rows of these files belong together, such as those of one user "
+    "or request: without groups p-values would be too small. Give --group=COLUMN, or "
+    f"--group={INDEPENDENT}, which says that rows are independent"
 )
 
 
@@ -95,6 +95,12 @@ def check(rows: Sequence[ScoredRows], group: str) -> None:
                 f"the rows of {first} are in groups by {other.group!r}, and those of {name} by "
                 f"{by.group!r}, as their models have them; choose one: --group=COLUMN"
             )
+        if by.weight != other.weight:
+            raise UserError(
+                f"{first} and {name} cannot be compared: the metrics of the one count rows by "
+                f"{other.weight or 'no weight'}, those of the other by {by.weight or 'no weight'}, "
+                "as their models have them"
+            )
     if group or any(r.group is not None for r in rows):
         return
     for name, by in scored:
@@ -105,8 +111,5 @@ def check(rows: Sequence[ScoredRows], group: str) -> None:
                 f"no column {by.group_column!r}. Without groups p-values are too small: {again}: "
                 f"--group=COLUMN. --group={INDEPENDENT} says that rows are independent."
             )
-
-
-def notes(rows: Sequence[ScoredRows]) -> list[str]:
-    """What to say where nothing tells whether rows belong together."""
-    return [] if any(r.group is not None or r.ungrouped for r in rows) else [NOTE]
+    if not any(r.ungrouped for r in rows):
+        raise UserError(ASK)

@@ -124,7 +124,7 @@ def verdict(found: Sequence[Difference], single: Mapping[str, str] = {}) -> list
         else:
             most = max(abs(one.low), abs(one.high))
             lines.append(
-                f"{one.key}: no significant difference in {title} (p = {one.p_holm:.2f}); the 95 % "
+                f"{one.key}: no significant difference in {title} (p = {one.p_holm:.3f}); the 95 % "
                 f"interval allows up to {most:.{fine(one)}f}."
             )
         others = [d for d in found if d.key == one.key and d.metric != one.metric and d.better]
@@ -132,6 +132,10 @@ def verdict(found: Sequence[Difference], single: Mapping[str, str] = {}) -> list
             told = ", ".join(f"{d.better} by {METRICS[d.metric].title}" for d in others)
             ahead = "Ahead" if single else "Better"
             lines[-1] += f" {ahead} by other metrics: {told}."
+        silent: dict[str, list[str]] = {}
+        for other in (d for d in found if d.key == one.key and d.few not in ("", one.few)):
+            silent.setdefault(other.few, []).append(METRICS[other.metric].title)
+        lines[-1] += "".join(f" No verdict by {', '.join(m)}: {why}." for why, m in silent.items())
     return [one_line(line) for line in lines]
 
 
@@ -146,8 +150,14 @@ def on_both_sides(a: Sequence[pathlib.Path], b: Sequence[pathlib.Path]) -> list[
     return [one_line(f"On both sides: {', '.join(shared)}.")] if shared else []
 
 
-def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
-    """How the numbers are to be read; `runs`: one side at least is of runs, not of files."""
+def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> list[str]:
+    """How the numbers are to be read.
+
+    Args:
+      grouped: whether groups are exchanged, not rows.
+      seeds: runs of each side.
+      runs: whether each side is of runs, not of a file.
+    """
     units = "groups" if grouped else "rows"
     told = [
         f"Intervals and p-values come from exchanging the scores of {units} between the models at "
@@ -157,24 +167,31 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: bool) -> list[str]:
         "Predicted/observed is the mean prediction over the rate of positives. The one nearer to 1 "
         "is better; that is said only where both err on the same side.",
     ]
-    if runs:
+    if any(runs):
         told.append(
             "Runs are compared as trained, without the calibration that export may add, and by the "
             "logged values of fields that have scored_as. To compare what ships, score one file "
             "with both exported models: see docs/compare.md."
         )
     if max(seeds) < 2:
+        how = "train each again in a new folder"
+        if not all(runs):
+            how = "train each model in a folder"
         told.append(
-            "Each side is one trained state. Whether the model is better needs seeds, since "
-            "another seed may differ by more: train each again in a new folder, with "
+            f"Each side is one trained {'state' if any(runs) else 'model'}. Whether the model is "
+            f"better needs seeds, since another seed may differ by more: {how}, with "
             f"--config.replicas={SEEDS}, and compare the two folders: dtn-jax compare NEW_A NEW_B"
         )
     elif min(seeds) < 2:
         one, other = "AB" if seeds[0] < 2 else "BA"
         told.append(
-            f"{one} has one run, so its seeds are taken to scatter as those of {other} do. To "
-            f"measure it, train {one} again in a new folder, with --config.replicas={max(seeds)}."
+            f"{one} is one trained state, so its seeds are taken to scatter as those of {other} do."
         )
+        if runs["AB".index(one)]:
+            told[-1] += (
+                f" To measure it, train {one} again in a new folder, with --config.replicas="
+                f"{max(seeds)}."
+            )
     return told
 
 
@@ -233,7 +250,7 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     note = (
         "B − A with 95 % interval; B is better on the right (predicted/observed: nearer to 1); "
-        "grey: p ≥ 0.05"
+        "grey: p ≥ 0.05, or none"
     )
     figure.supxlabel(note, x=0.99, ha="right", **NOTE)  # in a line of its own
     return figure

@@ -81,6 +81,8 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
     own = {task: values[column] for task, column in labels.items()}
     kinds = {t: _kind(label) for t, label in own.items()} | (by.kinds if by else {})
     kinds |= {t.name: t.kind for t in schema.tasks} if schema else {}
+    if by is None and schema is None:
+        _check_units(path, kinds, labels, columns)
     counted = ~np.isnan(list(own.values())).all(axis=0)
     made = {}
     for key, column in scores.items():
@@ -103,6 +105,20 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
         ungrouped=columns.group == model_columns.INDEPENDENT or (by is not None and not by.group),
         by=by,
     )
+
+
+def _check_units(
+    path: pathlib.Path, kinds: dict[str, str], labels: dict[str, str], columns: Columns
+) -> None:
+    """Raises UserError where a regression's label may be a raw column, in another unit."""
+    named = {label for _, label in columns.named.values()}
+    for task, column in labels.items():
+        if kinds[task] == "regression" and column == task and column not in named:
+            raise UserError(
+                f"{path}: nothing says that column {task!r} is in the unit of the prediction, "
+                f"rather than, say, that its logarithm is. If it is, name it: "
+                f"--columns={task}=SCORE:{task}"
+            )
 
 
 def _types(path: pathlib.Path) -> dict:

@@ -102,7 +102,7 @@ def test_a_run_is_no_better_than_itself(tmp_path, capsys):
         assert line.p == 1
     said = capsys.readouterr().out
     assert "A and B are the same run" in said
-    assert "no significant difference in AUC (p = 1.00); the 95 % interval allows up to 0." in said
+    assert "no significant difference in AUC (p = 1.000); the 95 % interval allows up to 0." in said
     b = run(tmp_path / "b", scores(0.5, seed=1), 1)
     compare.main([f"{a},{b}", a])
     assert f"On both sides: {a}." in " ".join(capsys.readouterr().out.split())
@@ -159,11 +159,11 @@ def test_a_side_of_one_run_has_the_scatter_of_the_other(tmp_path, capsys):
         assert found.high - found.low > 2 * (alone.high - alone.low)
     compare.main([",".join(a), b])
     said = " ".join(capsys.readouterr().out.split())
-    assert "B has one run, so its seeds are taken to scatter as those of A do" in said
+    assert "B is one trained state, so its seeds are taken to scatter as those of A do" in said
     assert "train B again in a new folder, with --config.replicas=5" in said
 
 
-@pytest.mark.parametrize(("groups", "count"), [(1, "1 group,"), (9, "9 groups,"), (10, "")])
+@pytest.mark.parametrize(("groups", "count"), [(1, "1 group,"), (11, "11 groups,"), (14, "")])
 def test_few_groups_get_no_verdict(tmp_path, capsys, groups, count):
     one, two = (grouped(skill, np.arange(ROWS) % groups) for skill in (0.3, 0.9))
     a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
@@ -173,7 +173,7 @@ def test_few_groups_get_no_verdict(tmp_path, capsys, groups, count):
     for line in found.values():
         assert np.isnan([line.p, line.low, line.high]).all() == bool(count)
         assert not (count and line.better)
-    assert f"click@all: no verdict: its rows lie in {count} and it needs 10" in said or not count
+    assert f"click@all: no verdict: its rows lie in {count} and it needs 12" in said or not count
     assert ("the trained state B has the higher AUC" in said) == (not count)
 
 
@@ -182,7 +182,10 @@ def test_groups_of_very_unequal_sizes_get_no_verdict(tmp_path, capsys):
     one, two = (grouped(skill, group) for skill in (0.3, 0.9))
     compare.main([run(tmp_path / "a", one), run(tmp_path / "b", two)])
     said = " ".join(capsys.readouterr().out.split())
-    assert "its 200 groups are so unequal that they count as 2.0 of equal size, and it nee" in said
+    assert (
+        "its rows lie in 200 groups, so unequal that they count as 2.0 of equal size, and it"
+        in said
+    )
 
 
 def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
@@ -217,7 +220,12 @@ def test_two_files_are_compared_by_any_key(tmp_path):
     frame = pl.read_parquet(file(tmp_path / "b.parquet", two)).drop("row")
     frame.rename({"click@all": "p", "click": "clicked"}).write_parquet(tmp_path / "b.parquet")
     b = str(tmp_path / "b.parquet")
-    found = compared(a, b, "--key=id", "--columns=click=p:clicked")
+    given = ("--key=id", "--columns=click=p:clicked", "--group=none")
+    with pytest.raises(UserError, match="nothing says that column 'watch' is in the unit of the"):
+        compared(a, a, "--key=id", "--group=none")
+    for path in (a, b):
+        pl.read_parquet(path).rename({"watch": "label/watch"}).write_parquet(path)
+    found = compared(a, b, *given)
     expected = roc_auc_score(two.labels[:, 0], two.logits[:, 0])
     assert found["click@all", "auc"].b[0] == pytest.approx(expected)
     assert found["watch@all", "rmse"].difference < 0
@@ -282,7 +290,7 @@ def test_hostile_names_are_plain_text(tmp_path, capsys):
         {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
     )
     frame.write_parquet(tmp_path / "a.parquet")
-    compare.main([str(tmp_path / "a.parquet")] * 2 + [f"--out={tmp_path / 'out'}"])
+    compare.main([str(tmp_path / "a.parquet")] * 2 + [f"--out={tmp_path / 'out'}", "--group=none"])
     page = (tmp_path / "out/compare.md").read_text()
     assert "<b>" not in page
     assert r"[red]&lt;b>\|\$x\$·[2J@all" in page

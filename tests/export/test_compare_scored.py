@@ -130,20 +130,26 @@ def test_models_of_other_labels_or_groups_are_not_compared(made):
     assert compared(one, other, "--group=user_id")
 
 
-def test_a_file_that_says_nothing_of_groups_gets_a_note(made, tmp_path, capsys):
+def test_files_that_say_nothing_of_groups_are_asked_for_them(made, tmp_path, capsys):
     *_, (one, two) = made
     others = []
     for path in (one, two):  # polars keeps no metadata
         others.append(str(tmp_path / f"{len(others)}.parquet"))
         pl.read_parquet(path).drop("group").write_parquet(others[-1])
-    compare.main([*others, KEY, "--draws=200"])
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Rows are taken as independent" in said
-    assert "give --group=COLUMN: without it p-values are too small" in said
+    with pytest.raises(
+        UserError, match=r"p-values would be too small\. Give --group=COLUMN, or --"
+    ):
+        compare.main([*others, KEY])
+    compare.main([*others, KEY, "--draws=200", "--group=none"])
+    assert "exchanging the scores of rows" in capsys.readouterr().out
     compare.main([others[0], two, KEY, "--draws=200"])
-    said = capsys.readouterr().out
-    assert "exchanging the scores of groups" in said
-    assert "taken as independent" not in said
+    assert "exchanging the scores of groups" in capsys.readouterr().out
+
+
+def test_models_that_weigh_rows_otherwise_are_not_compared(made):
+    *_, (one, two) = made
+    with pytest.raises(UserError, match="count rows by no weight, those of the other by w, as"):
+        compared(one, rewritten(two, weight="w", written=False))
 
 
 def test_rows_that_are_bad_on_both_sides_do_not_count(made, tmp_path):

@@ -106,6 +106,14 @@ def test_shares_count_as_fewer_units_where_they_are_unequal():
     assert found["auc"].effective == pytest.approx(1 / (3 * 0.1**2 + 0.7**2))
 
 
+def test_an_auc_counts_as_few_units_as_the_class_that_lies_in_fewer():
+    group = np.repeat(np.arange(50), 10)
+    rows = Rows("binary", np.zeros(500, "f4"), group < 4, None, group)
+    found, _ = of(rows)
+    assert found["auc"].effective == pytest.approx(4)
+    assert found["logloss"].effective == pytest.approx(50)
+
+
 def test_of_one_class_the_auc_is_not_defined():
     rows = Rows("binary", np.zeros(9, "f4"), np.zeros(9), None, np.arange(9))
     found, _ = of(rows)

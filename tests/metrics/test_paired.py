@@ -100,6 +100,16 @@ def test_a_difference_of_many_rows_has_the_normal_interval():
     np.testing.assert_allclose([found.low, found.high], expected, atol=0.15 * error)
 
 
+def test_sides_that_change_places_change_the_sign_alone():
+    y, group, *_ = scored(skill=2.0)
+    units = Units(len(y), group)
+    rng = np.random.default_rng(3)
+    runs = [measured(y, group, (y + rng.normal(size=len(y))).astype("f4"), units) for _ in "abcde"]
+    one, two = [run["auc"] for run in runs[:3]], [run["auc"] for run in runs[3:]]
+    there, back = (paired.compare(*pair, paired.signs(12)) for pair in ((one, two), (two, one)))
+    assert back[:4] == (-there.difference, -there.high, -there.low, there.p)
+
+
 def test_equal_scores_differ_nowhere():
     y, group, a, _ = scored()
     one = measured(y, group, a, Units(len(y), group))["auc"]
@@ -108,7 +118,7 @@ def test_equal_scores_differ_nowhere():
 
 
 def test_a_single_unit_says_nothing():
-    one, two = (Influence(v, np.zeros(1), np.ones(1)) for v in (0.5, 0.9))
+    one, two = (Influence(v, np.zeros(1), np.ones(1), 1.0) for v in (0.5, 0.9))
     found = paired.compare([two], [one], paired.signs(1))
     assert found.p == 1
     assert (found.low, found.high) == (-1, 1)
@@ -121,7 +131,7 @@ def test_a_single_run_has_the_scatter_of_the_other_side(ours, theirs):
     units = 1e-9 * rng.normal(size=20)
     for _ in range(400):
         sides = [
-            [Influence(v, units, np.full(20, 0.05)) for v in 0.8 + 0.001 * rng.normal(size=n)]
+            [Influence(v, units, np.full(20, 0.05), 20.0) for v in 0.8 + 0.001 * rng.normal(size=n)]
             for n in (ours, theirs)
         ]
         found += paired.compare(*sides, drawn).p < 0.05

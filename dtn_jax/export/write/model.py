@@ -129,6 +129,11 @@ def _fill(
     say("Calibrating on validation")
     validation = split_scores(folder, run, "validation")
     weighted, given = run.config.evaluate.sample_weights, wanted or schema.task_names
+    if run.schema.weight and run.config.loss.sample_weights and not weighted:
+        say(
+            f"note: calibration and metrics do not count rows by {run.schema.weight}, as the loss "
+            "does: the run has evaluate.sample_weights=False"
+        )
     choices = fit_calibration.fit(validation, schema, weighted, calibrate)
     if calibrate == fit_calibration.AUTO:
         choices = derived_calibration.harmless(choices, validation, schema, weighted, given)

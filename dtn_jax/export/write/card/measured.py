@@ -27,7 +27,7 @@ from dtn_jax.export.write.split_scores import split_scores
 from dtn_jax.metrics import METRICS, Value
 from dtn_jax.metrics.calibration import CalibrationCurve
 from dtn_jax.metrics.influence import Influence, Units, influences
-from dtn_jax.metrics.paired import EVEN
+from dtn_jax.metrics.paired import FEWEST
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
@@ -117,7 +117,7 @@ def fixed_row(folder: pathlib.Path, run: Run) -> Encoded | None:
 def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Intervals:
     """95 % intervals of metrics over samples of rows, or of groups: Student's, from influences.
 
-    None of a metric whose rows lie in too few groups (`paired.EVEN`).
+    None of a metric whose rows lie in too few groups (`paired.FEWEST`).
     """
     units = Units(len(scores.logits), scores.group)
     found: Intervals = {}
@@ -131,7 +131,7 @@ def intervals(scores: Scores, schema: Schema, bins: int, weighted: bool) -> Inte
             found[f"{task.name}@{space}"] = {
                 name: _ends(one, math.inf if not METRICS[name].bounded else 1.0)
                 for name, one in of_metrics.items()
-                if np.isfinite(one.value) and one.effective >= EVEN
+                if np.isfinite(one.value) and one.effective >= FEWEST
             }
     return found
 

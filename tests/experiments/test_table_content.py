@@ -84,7 +84,7 @@ def test_few_examples_are_so_with_one_seed_and_in_every_space():
 
 
 @pytest.mark.parametrize(
-    ("groups", "few"), [(9, ["click@all", "order@click"]), (10, ["click@all"])]
+    ("groups", "few"), [(11, ["click@all", "order@click"]), (12, ["click@all"])]
 )
 def test_few_groups_are_not_tested(groups, few):
     cells = {n: [cell(n, seed, auc) for seed in (1, 2)] for n, auc in (("dtn", 0.8), ("ple", 0.7))}
@@ -93,7 +93,7 @@ def test_few_groups_are_not_tested(groups, few):
     made = content("adult", "overall", PROTOCOL, [Entry(n, n) for n in cells], cells, {}, {})
     assert made["rows"][1]["few"] == few
     said = " ".join(table_notes.footnotes(made | {"command": ""}))
-    assert ("or fewer than 10 groups" in said) == (groups < 10)
+    assert ("or fewer than 12 groups" in said) == (groups < 12)
 
 
 def test_what_the_protocol_does_not_test_is_said():

@@ -73,7 +73,8 @@ class Situation:
 
 
 SITUATIONS = (
-    *(Situation(f"{n} groups", n, max(2000 // n, 10)) for n in (1, 3, 10, 12, 20, 50, 200, 1000)),
+    Situation("1 group", 1, 2000),
+    *(Situation(f"{n} groups", n, max(2000 // n, 10)) for n in (3, 10, 12, 20, 50, 200, 1000)),
     *(Situation(f"{n} groups, Zipf sizes", n, 2000 // n, zipf=True) for n in (50, 200)),
     Situation("no groups, 1,000 rows", 0, 1000),
     Situation("no groups, rare positives", 0, 3000, rate=-3.5),

@@ -133,9 +133,14 @@ def verdict(found: Sequence[Difference], single: Mapping[str, str] = {}) -> list
             ahead = "Ahead" if single else "Better"
             lines[-1] += f" {ahead} by other metrics: {told}."
         silent: dict[str, list[str]] = {}
-        for other in (d for d in found if d.key == one.key and d.few not in ("", one.few)):
+        for other in (d for d in found if d.key == one.key and d.few and d is not one):
             silent.setdefault(other.few, []).append(METRICS[other.metric].title)
-        lines[-1] += "".join(f" No verdict by {', '.join(m)}: {why}." for why, m in silent.items())
+        if one.few and silent:
+            lines[-1] += (
+                f" Nor by {', '.join(title for some in silent.values() for title in some)}."
+            )
+        else:
+            lines[-1] += "".join(f" No verdict by {', '.join(m)}: {w}." for w, m in silent.items())
     return [one_line(line) for line in lines]
 
 

@@ -78,10 +78,11 @@ def test_a_prepared_set_is_shown_without_its_files(shop, tmp_path, capsys):
 
 
 def test_a_command_extends_a_set_by_its_name(shop, tmp_path, capsys):
-    source, schema, made = shop
+    _, schema, made = shop
     later = schema_file(tmp_path, schema.read_text().replace("name: shop", "name: later"))
+    newer = write(tmp_path / "newer", rows(2900), files=6)
     place = made.folder.parents[2]
-    prepare.main(command(source, later, place, "--processes=1", "--extend=shop")[2:])
+    prepare.main(command(newer, later, place, "--processes=1", "--extend=shop")[2:])
     assert f"extends shop, fingerprint {made.fingerprint[:16]}" in capsys.readouterr().out
 
 

@@ -55,7 +55,7 @@ def compare(
     """Compares a metric of two models, of each a run for every seed.
 
     `least` is 1 / (draws + 1): R draws tell nothing rarer. Where one side alone has several runs,
-    the other's seeds are taken to scatter as its do; with one run on either side, seeds do not
+    the other's seeds are taken to scatter as its do; with one run on each side, seeds do not
     vary.
 
     Args:

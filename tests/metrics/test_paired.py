@@ -136,3 +136,14 @@ def test_a_single_run_has_the_scatter_of_the_other_side(ours, theirs):
         ]
         found += paired.compare(*sides, drawn).p < 0.05
     assert 0.02 < found / 400 < 0.075
+
+
+def test_what_seeds_add_to_single_units_is_counted_once():
+    """Seeds of equal values: the interval is that of what the seeds have in common."""
+    rng, share = np.random.default_rng(0), np.full(4000, 1 / 4000)
+    common, sides = rng.normal(size=4000), []
+    for sign in (0.5, -0.5):
+        noise = 3 * rng.normal(size=(3, 4000))
+        sides.append([Influence(0.5, sign * common + own, share, 4000.0) for own in noise])
+    found = paired.compare(*sides, paired.signs(4000, 1000), np.inf)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * np.sqrt(4000), rel=0.3)

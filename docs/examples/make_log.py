@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 rows, draw = 60_000, np.random.default_rng(0)
-user, item = (np.minimum(draw.zipf(1.2, rows), 2000) for _ in range(2))
+user, item = draw.integers(1, 2001, rows), np.minimum(draw.zipf(1.2, rows), 2000)
 price = draw.lognormal(2, 1, 2001)[item].round(2)
 second = np.sort(draw.integers(0, 10 * 86_400, rows))  # within ten days
 quality, taste = draw.normal(size=2001)[item], draw.normal(size=2001)[user]

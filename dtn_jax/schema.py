@@ -7,7 +7,7 @@ import graphlib
 import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.field import SCALED, YOUNGER, Field
@@ -53,6 +53,18 @@ class Task:
     def spaces(self) -> tuple[str, ...]:
         """Every space in which metrics are reported, that of the loss first."""
         return (self.space, *(s for s in self.also_report if s != self.space))
+
+
+def factors(name: str, spaces: Mapping[str, str]) -> Iterator[str]:
+    """A task, that in whose space its loss is, and so on: p(name | all) is their product.
+
+    Args:
+      name: of the task; `all` has no factors.
+      spaces: {task: the space of its loss}.
+    """
+    while name != ALL:
+        yield name
+        name = spaces[name]
 
 
 @dataclasses.dataclass(frozen=True)

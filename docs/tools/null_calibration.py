@@ -8,8 +8,8 @@ intervals hold 0 in 95 %. For single runs, equal means states whose scores could
 several seeds, models whose seeds scatter around one level.
 
 Power is that of finding a true difference of two standard errors, over that of a bootstrap of units
-(what `compare` did before), wherever that one holds its size: a constant of that size is added to
-the difference.
+(what `compare` did before), wherever that one holds its size. A constant of that size is added to
+each unit's part of the difference; for predicted/observed, the predictions of A are multiplied.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import math
 import multiprocessing
 import pathlib
 import re
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,7 @@ from dtn_jax.metrics.influence import Influence, Units, influences
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.significance import drawn_seeds
+from experiments import compare
 from experiments.comparison.differences import Difference, differences
 from experiments.comparison.scored_rows import ScoredRows
 
@@ -38,7 +40,7 @@ PLACE = re.compile(r"(<!-- null calibration -->\n).*?(<!-- end -->)", re.DOTALL)
 COMPARISONS, DRAWS = 2000, 1000
 SHIFTED = {False: 2000, True: 500}  # comparisons for power, of single runs and of several seeds
 MOST, COVERED, POWERFUL = 0.07, 0.93, 0.9
-SIZE = 0.06  # of the bootstrap, at most, where power is compared with its power
+SIZE = 0.06  # of the bootstrap at most, where power is compared: 0.05 give as much by chance
 SKILL = 0.1  # a seed's scatter of skill, where there are several
 
 
@@ -57,6 +59,8 @@ class Situation:
       kind: binary or regression.
       scatter: of B's seeds, in units of A's.
       buyers: groups that have all positives; 0 is every group.
+      weights: whether rows have weights, of log-normal distribution.
+      files: whether the scores are written to files, which `compare` reads.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Situation:
     kind: str = "binary"
     scatter: float = 1.0
     buyers: int = 0
+    weights: bool = False
+    files: bool = False
 
 
 SITUATIONS = (
@@ -78,8 +84,11 @@ SITUATIONS = (
     *(Situation(f"{n} groups, Zipf sizes", n, 2000 // n, zipf=True) for n in (50, 200)),
     Situation("no groups, 1,000 rows", 0, 1000),
     Situation("no groups, rare positives", 0, 3000, rate=-3.5),
+    Situation("no groups, 25,000 rows", 0, 25_000),
     Situation("200 groups, rare positives", 200, 20, rate=-4.2),
     Situation("200 groups, positives in 20 of them", 200, 20, buyers=20),
+    Situation("200 groups, weighted rows", 200, 10, weights=True),
+    Situation("200 groups, two score files", 200, 10, files=True),
     Situation("20 groups, ties", 20, 100, ties=True),
     Situation("200 groups, ties", 200, 10, ties=True),
     Situation("20 groups, heavy tails", 20, 100, heavy=True),
@@ -119,6 +128,7 @@ def sides(one: Situation, number: int) -> tuple[list[ScoredRows], list[ScoredRow
         label *= unit < one.buyers if one.buyers else 1
     else:
         label = truth + noise(0.5, 0.5)
+    weight = rng.lognormal(size=len(unit)) if one.weights else None
     several = max(one.seeds) > 1
     made = []
     for side, (count, scatter) in enumerate(zip(one.seeds, (1.0, one.scatter))):
@@ -136,6 +146,8 @@ def sides(one: Situation, number: int) -> tuple[list[ScoredRows], list[ScoredRow
                     {"task@all": (scores.round() if one.ties else scores).astype(np.float32)},
                     {"task": one.kind},
                     unit if one.groups else None,
+                    weight,
+                    weighted=one.weights,
                 )
             )
     return made[0], made[1]
@@ -143,8 +155,20 @@ def sides(one: Situation, number: int) -> tuple[list[ScoredRows], list[ScoredRow
 
 def compared(one: Situation, number: int) -> list[Difference]:
     """Two equal models as `compare` compares them; none where test has one class."""
-    label = (both := sides(one, number))[0][0].labels["task"]
-    return differences(*both, draws=DRAWS) if len(np.unique(label)) > 1 else []
+    both = sides(one, number)
+    if len(np.unique(both[0][0].labels["task"])) < 2:
+        return []
+    return of_files(*both) if one.files else differences(*both, draws=DRAWS)
+
+
+def of_files(a: list[ScoredRows], b: list[ScoredRows]) -> list[Difference]:
+    """The differences of two runs whose scores are written to files first."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{side}.parquet" for side in "ab"]
+        for path, (run,) in zip(paths, (a, b)):
+            columns = {"row": run.key, "group": run.group, "label/task": run.labels["task"]}
+            pl.DataFrame(columns | {"logit/task": run.scores["task@all"]}).write_parquet(path)
+        return compare.compared(compare.parse([*paths, f"--draws={DRAWS}"]))[2]
 
 
 def of_metrics(
@@ -152,12 +176,13 @@ def of_metrics(
 ) -> tuple[Units, dict[str, tuple[list[Influence], list[Influence]]]]:
     """The units, and {metric: A's runs, B's runs}."""
     both = sides(one, number)
-    group, places = both[0][0].group, np.arange(len(both[0][0].key))
+    group, weight = both[0][0].group, both[0][0].weight
+    places = np.arange(len(both[0][0].key))
     units = Units(len(places), group)
     runs = [
         [
             influences(
-                Rows(one.kind, run.scores["task@all"], run.labels["task"], None, group),
+                Rows(one.kind, run.scores["task@all"], run.labels["task"], weight, group),
                 places,
                 units,
             )
@@ -166,6 +191,14 @@ def of_metrics(
         for side in both
     ]
     return units, {m: tuple([run[m] for run in side] for side in runs) for m in runs[0][0]}
+
+
+def moved(metric: str, run: Influence, by: float) -> Influence:
+    """A run whose metric is higher by so much."""
+    if metric == "predicted_observed":  # every unit's predictions are
+        factor = (run.value + by) / run.value
+        return run._replace(value=factor * run.value, units=factor * run.units)
+    return run._replace(value=run.value + by)
 
 
 def bootstrap(a: Sequence[Influence], b: Sequence[Influence], times: np.ndarray) -> float:
@@ -197,9 +230,9 @@ def powers(one: Situation, count: int) -> dict[str, tuple[float, float, float]]:
         apart = [np.mean([r.value for r in a]) - np.mean([r.value for r in b]) for a, b in runs]
         rates = np.zeros(3)
         for a, b in runs:
-            moved = [run._replace(value=run.value + 2 * np.std(apart)) for run in a]
-            ps = (bootstrap(a, b, times), bootstrap(moved, b, times),
-                  paired.compare(moved, b, drawn, math.inf).p)  # fmt: skip
+            better = [moved(metric, run, 2 * np.std(apart)) for run in a]
+            ps = (bootstrap(a, b, times), bootstrap(better, b, times),
+                  paired.compare(better, b, drawn, math.inf).p)  # fmt: skip
             rates += np.array(ps) < 0.05
         powers[metric] = tuple(rates / len(runs))
     return powers

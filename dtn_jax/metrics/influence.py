@@ -119,13 +119,18 @@ def influences(rows: Rows, places: Int[np.ndarray, " N"], units: Units) -> dict[
         if metric.fits(rows.kind, rows.group is not None):
             if metric.by_group is not None:
                 share, values = metric.by_group(rows)
-                _, first = np.unique(rows.group, return_index=True)
+                first = rows.once(first_of_groups)
                 defined = ~np.isnan(values)
                 at = places[first[defined]]
                 found[name] = units.quotient(at, (share * values)[defined], share[defined])
             elif name in INFLUENCES:
                 found[name] = INFLUENCES[name](rows, places, units)
     return found
+
+
+def first_of_groups(rows: Rows) -> Int[np.ndarray, " G"]:
+    """The place of each group's first row, groups in rising order."""
+    return np.unique(rows.group, return_index=True)[1]
 
 
 def weights_of(rows: Rows) -> Float[np.ndarray, " N"]:

@@ -42,8 +42,10 @@ SEED_DRAWS = 20  # of the seeds, for each draw of signs
 
 def signs(units: int, draws: int = DRAWS) -> Int[np.ndarray, "R U"]:
     """Draws of a sign, 1 or -1, for each unit: the same for the same number of units."""
-    rng = np.random.default_rng(0)
-    return 2 * rng.integers(0, 2, size=(draws, units), dtype=np.int8) - 1
+    drawn = np.random.default_rng(0).integers(0, 2, size=(draws, units), dtype=np.int8)
+    drawn *= 2
+    drawn -= 1
+    return drawn
 
 
 def compare(

@@ -12,14 +12,12 @@ p(t | all) > p(s | all); what follows is held to SURE. ESMM's quotient is its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from jax import Array
 
 from dtn_jax.datasets.shapes import Bool, Float
 from dtn_jax.errors import choose
-from dtn_jax.schema import ALL, Schema
+from dtn_jax.schema import ALL, Schema, factors
 
 SURE = 1 - 1e-6  # the highest probability that a quotient is taken for
 
@@ -65,19 +63,13 @@ def space_mask(
     return mask
 
 
-def chain(task: str, schema: Schema) -> Iterator[str]:
-    """A task, that in whose space its loss is, and so on: p(task | all) is their product."""
-    while task != ALL:
-        yield task
-        task = schema.tasks[schema.task_names.index(task)].space
-
-
 def made_of(task: str, space: str, schema: Schema) -> list[str]:
     """The tasks whose probabilities make that of a task in a space."""
     own = schema.tasks[schema.task_names.index(task)]
     if space == own.space:
         return [task]
-    return list(dict.fromkeys((*chain(task, schema), *chain(space, schema))))
+    spaces = {task.name: task.space for task in schema.tasks}
+    return list(dict.fromkeys((*factors(task, spaces), *factors(space, spaces))))
 
 
 def logits_in(

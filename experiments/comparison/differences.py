@@ -95,6 +95,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
             side[i] = other.take(_order(first, other)) if other is not first else other
     for other in (*a[1:], *b):
         _check_labels(first, other)
+    _check_weights([run for run in (*a, *b) if run.weighted])
 
 
 def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
@@ -139,6 +140,19 @@ def _check_labels(first: ScoredRows, other: ScoredRows) -> None:
                 f"{first.name} and {other.name}: the label of {task!r} differs in "
                 f"{apart.size:,} of {len(one):,} rows, the first where {first.key.name!r} is "
                 f"{first.key[int(at)]!r}: {one[at]:g} and {two[at]:g}; these are not the same rows"
+            )
+
+
+def _check_weights(runs: list[ScoredRows]) -> None:
+    for other in runs[1:]:
+        one, two = runs[0].weight, other.weight
+        apart = np.flatnonzero(~np.isclose(one, two, rtol=1e-6, atol=0))
+        if apart.size:
+            key, at = runs[0].key, int(apart[0])
+            raise UserError(
+                f"{runs[0].name} and {other.name}: weights differ in {apart.size:,} of "
+                f"{len(one):,} rows, the first where {key.name!r} is {key[at]!r}: {one[at]:g} and "
+                f"{two[at]:g}; both sides need the same weights"
             )
 
 

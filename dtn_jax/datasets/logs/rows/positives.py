@@ -8,7 +8,7 @@ has s too; else it is too high by the factor 1 / (1 - share of t's positives wit
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec, TaskSpec
 from dtn_jax.datasets.logs.work_folder import Work
 from dtn_jax.datasets.preparation.progress import percent
-from dtn_jax.schema import ALL, Task
+from dtn_jax.schema import Task, factors
 
 Counts = Mapping[str, Mapping[str, Sequence[int]]]  # as of `Positives.counts`
 NOTE = "positives_outside"  # where a set's notes have the counts
@@ -102,24 +102,19 @@ def relations(tasks: Sequence[Task | TaskSpec]) -> list[Relation]:
     name."""
     binary = {task.name: task for task in tasks if task.kind == "binary"}
 
-    def multiplied(name: str) -> Iterator[tuple[str, str]]:
-        """(task, its space) of each factor of p(name | all)."""
-        while name != ALL:
-            yield name, binary[name].space
-            name = binary[name].space
-
-    factors = set()
+    spaces = {name: task.space for name, task in binary.items()}
+    multiplied = set()  # tasks whose probabilities are factors of a score in another space
     for task in binary.values():
         others = [space for space in task.also_report if space != task.space]
         for name in (task.name, *others) if others else ():
-            factors |= {*multiplied(name)}
+            multiplied |= {*factors(name, spaces)}
     found = []
     for task in binary.values():
         named = {"space": (task.space,), "also_report": task.also_report, "upstream": task.upstream}
         for other in dict.fromkeys(name for key in KEYS for name in named[key]):
             if other in binary:
                 keys = tuple(key for key in KEYS if other in named[key])
-                assumed = other != task.space or (task.name, other) in factors
+                assumed = other != task.space or task.name in multiplied
                 found.append(Relation(task.name, other, keys, assumed))
     return found
 

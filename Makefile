@@ -56,7 +56,7 @@ test-all: test
 	$(MAKE) test-slow
 
 nightly: $(TESTABLE)
-	$(PYTEST) -m nightly
+	OPENBLAS_NUM_THREADS=1 $(PYTEST) -m nightly
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m experiments.benchmark --suite=faults

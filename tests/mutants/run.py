@@ -1,0 +1,219 @@
+"""Breaks the program in 200 ways, one at a time, and sees whether the quick tests notice.
+
+    python tests/mutants/run.py lines           # which lines each quick test runs
+    python tests/mutants/run.py [ID ...]        # the mutants, all or these; then the table
+    python tests/mutants/run.py --minutes=110   # those that it begins within so many minutes
+
+Each mutant is applied in a scratch copy of the last commit, where the tests that run its lines are
+started, the shortest first, until one fails. If none does, so are the tests that run any line of
+its file: a line that was traced or cached in one test may count in another. What was found stays in
+the folder WORK, where a second call goes on; the table is outcomes.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import draw
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+WORK = pathlib.Path(os.environ.get("DTN_MUTANTS", ROOT / "runs" / "mutants"))
+QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider"]
+SLACK = 180  # seconds beside three times as many as the tests take: for a start, and compilation
+
+
+def pytest(folder: pathlib.Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """Quick tests of a copy, in a process of their own that imports from there."""
+    environment = os.environ | {
+        "PYTHONPATH": f"{folder}:{folder / 'tests/mutants'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", *QUICK, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, **options
+    )
+
+
+def scratch(name: str) -> pathlib.Path:
+    """A new copy of the last commit."""
+    folder = WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(["tar", "x"], cwd=folder, input=archive.stdout, check=True)
+    (folder / ".venv").symlink_to(pathlib.Path(sys.prefix))
+    return folder
+
+
+def record(workers: int) -> None:
+    """Runs all quick tests once and keeps which lines each of them runs."""
+    folder = scratch("lines")
+    (kept := WORK / "lines_by_test").mkdir(exist_ok=True)
+    os.environ["DTN_LINES"] = str(kept)
+    found = pytest(folder, "-p", "lines_by_test", "-n", str(workers), "--dist", "worksteal")
+    print(found.stdout[-2000:])
+    shutil.rmtree(folder)
+
+
+class Lines:
+    """Which tests run which lines."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.by_file = collections.defaultdict(lambda: collections.defaultdict(set))
+        for path in sorted((WORK / "lines_by_test").glob("*.json")):
+            worker = json.loads(path.read_text())
+            users = collections.defaultdict(set)
+            for test, facts in worker["tests"].items():
+                if facts["passed"]:
+                    self.seconds[test] = facts["seconds"]
+                    for context in facts.get("contexts", [test]):
+                        users[context].add(test)
+            for context, files in worker["lines"].items():
+                for name, lines in files.items():
+                    for line in lines:
+                        self.by_file[name][line] |= users[context]
+
+    def tests(self, row: dict, whole_file: bool) -> list[str]:
+        """Those that run a line that the mutant changes, or any of its file; the shortest first,
+        those of a file side by side."""
+        source = (ROOT / row["file"]).read_text()
+        start = f"\n{source}".index(f"\n{row['old']}\n")
+        first = source[:start].count("\n") + 1
+        lines = range(first, first + row["old"].count("\n") + 1)
+        by_line = self.by_file[row["file"]]
+        some = [by_line[n] for n in (by_line if whole_file else lines)]
+        tests = set().union(*some)
+        of_file = collections.defaultdict(float)
+        for test in tests:
+            of_file[test.partition("::")[0]] += self.seconds[test]
+        return sorted(tests, key=lambda t: (of_file[t.partition("::")[0]], t))
+
+
+def outcome(row: dict, folder: pathlib.Path, lines: Lines) -> dict:
+    """Whether a test fails, and which."""
+    path = folder / row["file"]
+    source = path.read_text()
+    tried: list[str] = []
+    started = time.monotonic()
+    path.write_text(draw.apply(source, row))
+    try:
+        for whole_file in (False, True):
+            tests = [t for t in lines.tests(row, whole_file) if t not in set(tried)]
+            tried += tests
+            if tests and (by := failing(folder, tests, sum(lines.seconds[t] for t in tests))):
+                break
+        else:
+            by = ""
+    finally:
+        path.write_text(source)
+    return {"id": row["id"], "by": by, "tests": len(tried), "seconds": time.monotonic() - started}
+
+
+def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
+    """The first test that fails, or why none ran; "" where all pass."""
+    (listed := folder / "tests.txt").write_text("\n".join(tests))
+    try:
+        found = pytest(folder, "-x", f"@{listed}", timeout=3 * seconds + SLACK)
+    except subprocess.TimeoutExpired:
+        return "takes too long"
+    if found.returncode == 0:
+        return ""
+    name = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
+    return name[1] if name else "does not start"
+
+
+def run(rows: list[dict], workers: int, minutes: float) -> None:
+    lines, waiting, ends = Lines(), queue.Queue(), time.monotonic() + 60 * minutes
+    kept = WORK / "outcomes.jsonl"
+    for row in rows:
+        waiting.put(row)
+
+    def work(number: int) -> None:
+        folder = scratch(f"copy{number}")
+        while time.monotonic() < ends:
+            try:
+                row = waiting.get_nowait()
+            except queue.Empty:
+                break
+            found = outcome(row, folder, lines)
+            with kept.open("a") as file:
+                file.write(json.dumps(found) + "\n")
+            print(
+                f"{found['id']} {found['by'] or 'SURVIVES'} ({found['seconds']:.0f} s)", flush=True
+            )
+        shutil.rmtree(folder)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def outcomes() -> dict[str, dict]:
+    """{id: the last outcome}."""
+    path = WORK / "outcomes.jsonl"
+    found = map(json.loads, path.read_text().splitlines()) if path.exists() else []
+    return {one["id"]: one for one in found}
+
+
+def table(rows: list[dict], found: dict[str, dict]) -> str:
+    """outcomes.md."""
+    done = [row for row in rows if row["id"] in found]
+    alive = [row for row in done if not found[row["id"]]["by"]]
+    minutes = sum(found[row["id"]]["seconds"] for row in done) / 60
+    text = [
+        "# Mutants",
+        "",
+        f"{len(done)} of {len(rows)} small breakages of the program were tried, in {minutes:.0f} "
+        f"minutes of one core; the quick tests notice {len(done) - len(alive)}. "
+        "`python tests/mutants/run.py` makes this table.",
+        "",
+        "| | area | file | what is broken | noticed by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in done:
+        what = row["what"]
+        if row["drawn"]:
+            pairs = zip(row["old"].split("\n"), row["new"].split("\n"))
+            old, new = next(pair for pair in pairs if pair[0] != pair[1])
+            what = f"{what}: `{old.strip()}` → `{new.strip()}`".replace("|", "\\|")
+        by = found[row["id"]]["by"].replace("|", "\\|")
+        by = by if len(by) < 120 else by[:117] + "…"
+        cells = (row["id"], row["area"], row["file"], what, by or "**survives**")
+        text.append(f"| {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", nargs="*", metavar="ID", help="lines, or mutants; default all")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    known = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    rows = json.loads(draw.LIST.read_text())
+    if known.what == ["lines"]:
+        record(known.workers)
+        return
+    wanted = [row for row in rows if row["id"] in known.what or not known.what]
+    done = outcomes() if not known.what else {}
+    run([row for row in wanted if row["id"] not in done], known.workers, known.minutes)
+    (HERE / "outcomes.md").write_text(table(rows, outcomes()))
+
+
+if __name__ == "__main__":
+    main()

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     if known.out:
         folder = pathlib.Path(known.out).expanduser().absolute()
         try:
-            pages.write(folder, found, f"A: {names[0]}   B: {names[1]}", [*lines, *more])
+            pages.write(folder, found, f"A: {names[0]}   B: {names[1]}", [*lines, *more], best)
         except OSError as error:
             raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
         print(f"compare.md, compare.csv and differences.png are in {folder}")
@@ -64,9 +64,10 @@ def compared(
     known: argparse.Namespace,
 ) -> tuple[list[ScoredRows], list[ScoredRows], list[Difference]]:
     """The rows of both sides, in one order, and the differences."""
-    columns = Columns(known.key, known.group, score_files.read_columns(known.columns))
+    named = score_files.read_columns(known.columns)
+    columns = Columns(known.key, known.group, known.weight, named)
     a, b = sides(known.a, known.b, columns)
-    model_columns.check([*a, *b], known.group)
+    model_columns.check([*a, *b], known.group, known.weight)
     differences.aligned(a, b)
     return a, b, differences.differences(a, b, known.draws)
 
@@ -96,6 +97,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default="",
         help="of a Parquet file: the column of the groups for GAUC and intervals; none: rows are "
         "independent (default: that of the model which scored them, else group)",
+    )
+    parser.add_argument(
+        "--weight",
+        metavar="COLUMN",
+        default="",
+        help="of a Parquet file: the column that says how many rows each row stands for; none: one "
+        "(default: that of the model which scored them, else sample_weight)",
     )
     parser.add_argument("--out", metavar="FOLDER", help="also writes Markdown, CSV and a picture")
     parser.add_argument(

@@ -43,6 +43,7 @@ def read_config(
         raise UserError(
             f"{folder} holds no run (no config.json); expected the workdir of a finished run{hint}"
         )
+    found.runs_in(folder)  # not beside replicas
     if finished and not (folder / "results.json").exists():
         raise UserError(
             f"the run in {folder} is not finished (no results.json): the command that began it "

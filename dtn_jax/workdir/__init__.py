@@ -145,6 +145,7 @@ def check_folder(path: pathlib.Path, config: ConfigDict, fingerprint: str) -> No
     if path.exists() and not path.is_dir():
         raise Unusable(f"workdir {path} is a file, expected a folder")
     if (path / "config.json").exists():
+        found.runs_in(path)  # not beside replicas
         check_owner(path / "config.json", config, fingerprint)
     elif replicas := found.replicas_in(path):
         raise Unusable(

@@ -96,6 +96,7 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
     for other in (*a[1:], *b):
         _check_labels(first, other)
     _check_weights([run for run in (*a, *b) if run.weighted])
+    _check_groups([run for run in (*a, *b) if run.group is not None])
 
 
 def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
@@ -156,6 +157,20 @@ def _check_weights(runs: list[ScoredRows]) -> None:
             )
 
 
+def _check_groups(runs: list[ScoredRows]) -> None:
+    """Raises UserError unless the same rows are in one group on both sides, whatever its name."""
+    for other in runs[1:]:
+        names, one = np.unique(runs[0].group, return_inverse=True)
+        others, two = np.unique(other.group, return_inverse=True)
+        pairs = len(np.unique(one * len(others) + two))
+        if not len(names) == len(others) == pairs:
+            raise UserError(
+                f"{runs[0].name} has its rows in {len(names):,} groups, {other.name} in "
+                f"{len(others):,}, and they are not the same: --group=COLUMN names a column of "
+                "both files; beside a run, --group=none takes the run's groups"
+            )
+
+
 def differences(
     a: Sequence[ScoredRows], b: Sequence[ScoredRows], draws: int = DRAWS
 ) -> list[Difference]:
@@ -166,8 +181,9 @@ def differences(
     weight = weighted[0].weight if weighted else None
     if weighted and (plain := [r for r in every if r.config is not None and not r.weighted]):
         raise UserError(
-            f"{weighted[0].name} counts rows by their weights (evaluate.sample_weights), and "
-            f"{plain[0].name} does not: their metrics are different ones"
+            f"{weighted[0].name} counts rows by their weights, and {plain[0].name} does not "
+            "(evaluate.sample_weights): their metrics are different ones. Of a file, --weight=none "
+            "leaves the weights out"
         )
     bins = next((r.bins for r in every if r.config is not None), 15)
     shared = [key for key in a[0].scores if all(key in r.scores for r in every)]
@@ -209,7 +225,7 @@ def _few_groups(metric: Influence, grouped: bool) -> str:
     where = f"its rows lie in {groups:,} group{'s' * (groups > 1)}"
     if groups >= FEWEST:
         where += f", so unequal that they count as {metric.effective:.1f} of equal size"
-    return f"{where}, and it needs {FEWEST}; finer groups, such as sessions, may be more"
+    return f"{where}, and it needs {FEWEST}"
 
 
 def places(rows: ScoredRows, key: str, weight: np.ndarray | None) -> np.ndarray:

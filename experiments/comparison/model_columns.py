@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from dtn_jax.errors import UserError
+from dtn_jax.export.log_labels import WEIGHT
 from dtn_jax.export.scored_by import Label, ScoredBy
 
 from .scored_rows import ScoredRows
 
-INDEPENDENT = "none"  # --group=none
+NONE = "none"  # --group=none, --weight=none
 AGAIN = "score the rows again with --labels, which writes it"
 ASK = (
     "nothing says whether several rows of these files belong together, such as those of one user "
     "or request: without groups p-values would be too small. Give --group=COLUMN, or "
-    f"--group={INDEPENDENT}, which says that rows are independent"
+    f"--group={NONE}, which says that rows are independent"
 )
 
 
@@ -49,31 +50,32 @@ def label(there: Collection[str], task: str, given: Sequence[str], known: Label)
     )
 
 
-def extra(there: Collection[str], by: ScoredBy, group: str) -> tuple[str, str]:
+def extra(there: Collection[str], by: ScoredBy, group: str, weight: str) -> tuple[str, str]:
     """The columns of the groups, or "" (see `check`), and of the weights by which rows count.
 
     Args:
       there: the columns of the file.
       by: its model.
-      group: the column that `--group` names; "" is that of the model.
+      group, weight: the columns that `--group` and `--weight` name; "" are those of the model.
 
     Raises:
       UserError: the model's metrics count rows by weights that the file lacks.
     """
-    if by.weight and by.weight_column not in there:
+    if by.weight and not weight and by.weight_column not in there:
         raise UserError(
             f"the metrics of model {by.model!r} count rows by their weights, and there is no "
-            f"column {by.weight_column!r}; {AGAIN} as 'sample_weight'"
+            f"column {by.weight_column!r}; {AGAIN} as {WEIGHT!r}, or name it: --weight=COLUMN"
         )
-    return group or (by.group_column if by.group_column in there else ""), by.weight_column
+    known = by.group_column if by.group_column in there else ""
+    return group or known, weight or by.weight_column
 
 
-def check(rows: Sequence[ScoredRows], group: str) -> None:
+def check(rows: Sequence[ScoredRows], group: str, weight: str) -> None:
     """Refuses to compare what is not in the same unit, or whose groups nothing gives.
 
     Args:
       rows: of both sides.
-      group: of `--group`.
+      group, weight: of `--group` and `--weight`.
 
     Raises:
       UserError: labels or groups are others in one file's model than in another's, or are
@@ -95,7 +97,7 @@ def check(rows: Sequence[ScoredRows], group: str) -> None:
                 f"the rows of {first} are in groups by {other.group!r}, and those of {name} by "
                 f"{by.group!r}, as their models have them; choose one: --group=COLUMN"
             )
-        if by.weight != other.weight:
+        if not weight and by.weight != other.weight:
             raise UserError(
                 f"{first} and {name} cannot be compared: the metrics of the one count rows by "
                 f"{other.weight or 'no weight'}, those of the other by {by.weight or 'no weight'}, "
@@ -109,7 +111,7 @@ def check(rows: Sequence[ScoredRows], group: str) -> None:
             raise UserError(
                 f"{name}: model {by.model!r} has its rows in groups by {by.group!r}, and there is "
                 f"no column {by.group_column!r}. Without groups p-values are too small: {again}: "
-                f"--group=COLUMN. --group={INDEPENDENT} says that rows are independent."
+                f"--group=COLUMN. --group={NONE} says that rows are independent."
             )
     if not any(r.ungrouped for r in rows):
         raise UserError(ASK)

@@ -23,7 +23,7 @@ from dtn_jax.shared_files import replacing, write_whole
 from .differences import LEVEL, Difference
 
 GREY = "#888888"
-HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p", "best")
+HEADER = ("task@space", "metric", "A", "B", "B − A", "95 % interval", "p")
 WIDE = 80  # columns of a terminal that a table needs
 WIDTHS = (8, 7, 7, 7, 18, 7, 4)
 SEEDS = 3  # of each side, that a comparison of single runs asks for
@@ -37,7 +37,7 @@ def table(found: Sequence[Difference], title: str, best: str = "best") -> rich.t
         made = rich.table.Table(
             box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 0)
         )
-        for name, width in zip((*HEADER[1:-1], best), WIDTHS, strict=True):
+        for name, width in zip((*HEADER[1:], best), WIDTHS, strict=True):
             left = name == "metric"
             made.add_column(name, min_width=width, justify="left" if left else "right")
         for one in (d for d in found if d.key == key):
@@ -51,7 +51,7 @@ def table(found: Sequence[Difference], title: str, best: str = "best") -> rich.t
 
 
 def cells(one: Difference) -> list[str]:
-    """The row of the table, in the order of HEADER."""
+    """The row of the table, in the order of HEADER; then which side is better."""
     digits = fine(one)
     ends = (number(value, digits) for value in (one.low, one.high))
     return [
@@ -200,9 +200,9 @@ def notes(grouped: bool, seeds: tuple[int, int], runs: tuple[bool, bool]) -> lis
     return told
 
 
-def markdown(found: Sequence[Difference], title: str, lines: Sequence[str]) -> str:
+def markdown(found: Sequence[Difference], title: str, lines: Sequence[str], best: str) -> str:
     """The page compare.md."""
-    grid = markdown_table(HEADER, [cells(one) for one in found], left=2)
+    grid = markdown_table((*HEADER, best), [cells(one) for one in found], left=2)
     told = "\n".join(f"- {escaped(line)}" for line in lines)
     return f"# {escaped(title)}\n\n{grid}\n\n{told}\n\n![Differences](differences.png)\n"
 
@@ -212,7 +212,7 @@ def csv_text(found: Sequence[Difference]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("difference", "low", "high", "p", "p_holm", "rows", "positives")
-    writer.writerow(["task", "space", "metric", "a", "b", *names, "better"])
+    writer.writerow(["task", "space", "metric", "a", "b", *names, "ahead"])
     for one in found:
         task, _, space = one.key.partition("@")
         means = (statistics.mean(one.a), statistics.mean(one.b))
@@ -223,7 +223,7 @@ def csv_text(found: Sequence[Difference]) -> str:
 
 
 def picture(found: Sequence[Difference], title: str) -> Figure:
-    """B − A with intervals, a panel a metric; right of the line is where B is better."""
+    """B − A with intervals, a panel a metric; right of the line is where B is ahead."""
     metrics = list(dict.fromkeys(d.metric for d in found))
     keys = list(dict.fromkeys(d.key for d in found))
     columns = min(3, len(metrics))
@@ -254,7 +254,7 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
             axes.set_xlabel("axis runs backwards: less is better", **NOTE | {"fontsize": 8})
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     note = (
-        "B − A with 95 % interval; B is better on the right (predicted/observed: nearer to 1); "
+        "B − A with 95 % interval; B is ahead on the right (predicted/observed: nearer to 1); "
         "grey: p ≥ 0.05, or none"
     )
     figure.supxlabel(note, x=0.99, ha="right", **NOTE)  # in a line of its own
@@ -262,11 +262,15 @@ def picture(found: Sequence[Difference], title: str) -> Figure:
 
 
 def write(
-    folder: pathlib.Path, found: Sequence[Difference], title: str, lines: Sequence[str]
+    folder: pathlib.Path,
+    found: Sequence[Difference],
+    title: str,
+    lines: Sequence[str],
+    best: str = "best",
 ) -> None:
-    """compare.md, compare.csv and differences.png."""
+    """compare.md, compare.csv and differences.png; `best` heads the last column."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "compare.md", markdown(found, title, lines))
+    write_whole(folder / "compare.md", markdown(found, title, lines, best))
     write_whole(folder / "compare.csv", csv_text(found))
     with replacing(folder / "differences.png") as temporary:
         picture(found, title).savefig(temporary, dpi=140, facecolor="white", format="png")

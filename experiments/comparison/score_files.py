@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.errors import UserError, choose
+from dtn_jax.export.log_labels import GROUP, WEIGHT
 from dtn_jax.export.scored_by import ScoredBy
 from dtn_jax.schema import ALL, Schema
 
@@ -24,13 +25,14 @@ class Columns:
 
     Attributes:
       key: that rows are matched by.
-      group: of the groups, or "none"; "" for that of the model, and of another system's file for
-        `group`, if it is there.
+      group, weight: of the groups and of the weights, or "none"; "" for that of the model, and of
+        another system's file for `group` and `sample_weight`, if they are there.
       named: {task or task@space: (score, label)}; others go by their names.
     """
 
     key: str = "row"
     group: str = ""
+    weight: str = ""
     named: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
 
@@ -102,7 +104,7 @@ def of_file(path: pathlib.Path, schema: Schema | None, columns: Columns) -> Scor
         group=None if not group else _codes(frame[group]),
         weight=values.get(weight),
         weighted=bool(weight),
-        ungrouped=columns.group == model_columns.INDEPENDENT or (by is not None and not by.group),
+        ungrouped=columns.group == model_columns.NONE or (by is not None and not by.group),
         by=by,
     )
 
@@ -153,14 +155,15 @@ def _named(
     for key in columns.named:
         choose("task in --columns", key.partition("@")[0], tasks)
     _has("--key: column", columns.key, there)
-    group, weight = columns.group, ""
+    group, weight = columns.group, columns.weight
     if by is not None:
-        group, weight = model_columns.extra(there, by, columns.group)
-    elif not group and "group" in there:
-        group = "group"
-    group = "" if group == model_columns.INDEPENDENT else group
-    if group:
-        _has("column", group, there)
+        group, weight = model_columns.extra(there, by, group, weight)
+    else:
+        group = group or (GROUP if GROUP in there else "")
+        weight = weight or (WEIGHT if WEIGHT in there else "")
+    group, weight = ("" if name == model_columns.NONE else name for name in (group, weight))
+    for name in filter(None, (group, weight)):
+        _has("column", name, there)
     labels = {task: _label(there, task, columns, by) for task in tasks}
     scores = {
         f"{task}@{space}": column

@@ -10,9 +10,12 @@ import pytest
 from compared_runs import ROWS, SCHEMA, file, run, scores
 from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
+from configs.base import get_config
+from dtn_jax.analysis.finished import read_config
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export.write import export_run
+from dtn_jax.workdir import check_folder
 from experiments import compare
 from experiments.comparison import pages
 
@@ -70,10 +73,11 @@ def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
     assert "without the calibration that export may add" in out
     with (tmp_path / "out/compare.csv").open() as lines:
         line = next(csv.DictReader(lines))
-    assert (line["task"], line["metric"], line["better"]) == ("click", "auc", "B")
+    assert (line["task"], line["metric"], line["ahead"]) == ("click", "auc", "B")
     assert float(line["difference"]) == found["click@all", "auc"].difference
     page = (tmp_path / "out/compare.md").read_text()
     assert "| click@all | AUC |" in page
+    assert "| p | ahead |" in page
     assert (tmp_path / "out/differences.png").stat().st_size > 5000
 
 
@@ -197,6 +201,48 @@ def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
         compare.main([both, both])
     with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
         export_run([tmp_path / "both"], tmp_path / "model")
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        read_config(tmp_path / "both", get_config())
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        check_folder(tmp_path / "both", get_config(), "d" * 64)
+
+
+def test_both_sides_have_the_same_groups(tmp_path):
+    """Whatever they are called there: whose groups count would else depend on which side is A."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    run_ = run(tmp_path / "a", one)
+    users, requests = one.group.astype(str), np.arange(ROWS) // 2
+    same = file(tmp_path / "same.parquet", two, shuffled=False, group=pl.Series(users))
+    other = file(tmp_path / "other.parquet", two, shuffled=False, group=pl.Series(requests))
+    assert (
+        compared(run_, same)["click@all", "gauc"].a == compared(same, run_)["click@all", "gauc"].b
+    )
+    for pair in ((run_, other), (other, run_), (same, other)):
+        with pytest.raises(UserError, match=r"its rows in [\d,]+ groups, .* they are not the same"):
+            compared(*pair, "--columns=watch=watch@all:watch")
+    assert compared(run_, other, "--group=none").keys() == compared(run_, same).keys()
+
+
+def test_rows_of_a_file_count_by_their_weights(tmp_path):
+    """Also of a file that says nothing of a model; beside a run without weights not in silence."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    weight = np.random.default_rng(0).uniform(0.5, 2, ROWS)
+    a, b = (
+        file(tmp_path / f"{name}.parquet", s, sample_weight=pl.Series(weight), group=pl.lit(0))
+        for name, s in (("a", one), ("b", two))
+    )
+    given = ("--columns=watch=watch@all:watch", "--group=none")
+    p = 1 / (1 + np.exp(-one.logits[:, 0].astype(float)))
+    found = compared(a, b, *given)["click@all", "logloss"]
+    assert found.a[0] == pytest.approx(log_loss(one.labels[:, 0], p, sample_weight=weight))
+    plain = compared(a, b, *given, "--weight=none")["click@all", "logloss"]
+    assert plain.a[0] == pytest.approx(log_loss(one.labels[:, 0], p))
+    named = compared(a, b, *given, "--weight=row")["click@all", "logloss"]
+    assert named.a[0] == pytest.approx(
+        log_loss(one.labels[:, 0], p, sample_weight=np.arange(ROWS)), rel=1e-6
+    )
+    with pytest.raises(UserError, match=r"a\.parquet counts rows by .*--weight=none leaves the w"):
+        compared(a, run(tmp_path / "run", two), "--group=none")
 
 
 def test_rows_of_a_file_are_matched_by_their_key(tmp_path):

@@ -144,7 +144,7 @@ def summary(
     return text
 
 
-def percent(part: int, whole: int) -> str:
+def percent(part: int | float, whole: int | float) -> str:
     """'1.2 %'; a few in a million do not read as none, nor all but a few as all."""
     share = 100 * part / max(whole, 1)
     if part and share < 0.01:

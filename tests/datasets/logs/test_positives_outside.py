@@ -73,6 +73,21 @@ def test_all_ways_of_preparing_count_the_same(tmp_path, monkeypatch):
     assert later.notes["positives_outside"] == expected
 
 
+def test_positives_count_by_their_weights(tmp_path):
+    """Each of the 20 without a click stands for 10 in a log that keeps a tenth of such rows."""
+    weight = pl.when(pl.col("click") == 1).then(1).otherwise(10)
+    text = TEXT.replace("0.2}", "0.7}") + "weight: w\n"
+    made = prepared(tmp_path, log().with_columns(w=weight), text)
+    assert made.notes["positives_outside"]["order"]["click"] == [300, 200]
+    assert made.notes["account"][0].startswith(
+        "200 of 300 positives of task 'order', counted by 'w', (66.7 %) lie on rows where 'click' "
+    )
+    with pytest.raises(
+        UserError, match=r"200 of 300 .* \(66\.7 %\).* \{positives_outside: 0\.67\}"
+    ):
+        prepared(tmp_path / "few", log().with_columns(w=weight), text.replace("0.7}", "0.6}"))
+
+
 def test_too_many_are_refused_until_the_schema_file_allows_them(tmp_path, monkeypatch):
     with pytest.raises(UserError) as told:
         prepared(tmp_path, log(), with_most(""))

@@ -18,13 +18,13 @@ from dtn_jax.datasets.logs.work_folder import Work
 from dtn_jax.datasets.preparation.progress import percent
 from dtn_jax.schema import Task, factors
 
-Counts = Mapping[str, Mapping[str, Sequence[int]]]  # as of `Positives.counts`
+Counts = Mapping[str, Mapping[str, Sequence[int | float]]]  # as of `Positives.counts`
 NOTE = "positives_outside"  # where a set's notes have the counts
 KEYS = ("space", "also_report", "upstream")
 
 
 class Positives:
-    """Counts of all pairs of binary tasks, over all rows of a log.
+    """Counts of all pairs of binary tasks, over all rows of a log; a row counts by its weight.
 
     Attributes:
       counts: {task: {other: [rows where the task is 1 and the other one's label is known, those of
@@ -39,9 +39,9 @@ class Positives:
     def add(self, rows: Rows) -> None:
         labels = rows.labels[:, self.columns]
         positive = (labels == 1).astype(np.float64)
-        known, zero = (
-            (positive.T @ those).astype(int).tolist() for those in (~np.isnan(labels), labels == 0)
-        )
+        if rows.weight is not None:
+            positive *= rows.weight[:, None]
+        known, zero = ((positive.T @ those).tolist() for those in (~np.isnan(labels), labels == 0))
         for i, by_other in enumerate(self.counts.values()):
             for j, other in enumerate(self.names):
                 if i != j:
@@ -82,18 +82,20 @@ class Relation:
     keys: tuple[str, ...]
     assumed: bool
 
-    def outside(self, counts: Counts) -> tuple[int, int]:
+    def outside(self, counts: Counts) -> tuple[int | float, int | float]:
         """(positives outside, positives where the other task's label is known); 0 of 0 of a set
         that has not counted them."""
         known, outside = counts.get(self.task, {}).get(self.other, (0, 0))
         return outside, known
 
-    def told(self, counts: Counts) -> str:
-        """'900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'."""
+    def told(self, counts: Counts, weight: str) -> str:
+        """'900 of 3,900 positives of task 'order' (23.1 %) lie on rows where 'click' is 0'; with
+        the column of the weights, if the log has one."""
         outside, known = self.outside(counts)
+        by = f", counted by {weight!r}," if weight else ""
         return (
-            f"{outside:,} of {known:,} positives of task {self.task!r} ({percent(outside, known)}) "
-            f"lie on rows where {self.other!r} is 0"
+            f"{outside:,.0f} of {known:,.0f} positives of task {self.task!r}{by} "
+            f"({percent(outside, known)}) lie on rows where {self.other!r} is 0"
         )
 
 
@@ -101,7 +103,6 @@ def relations(tasks: Sequence[Task | TaskSpec]) -> list[Relation]:
     """Of each binary task with those that its space, its further spaces and its upstream tasks
     name."""
     binary = {task.name: task for task in tasks if task.kind == "binary"}
-
     spaces = {name: task.space for name, task in binary.items()}
     multiplied = set()  # tasks whose probabilities are factors of a score in another space
     for task in binary.values():
@@ -128,7 +129,7 @@ def lines(spec: Spec, counts: Counts) -> list[str]:
             if relation.assumed:
                 keys = " and ".join(relation.keys)
                 why = f"; by its {keys} it happens only where {relation.other!r} is 1"
-            found.append(relation.told(counts) + why)
+            found.append(relation.told(counts, spec.weight) + why)
     return found
 
 
@@ -143,8 +144,9 @@ def problem(spec: Spec, counts: Counts) -> str:
         keys, enough = " and ".join(relation.keys), -(-100 * outside // known) / 100
         name, other = task.name, relation.other
         return (
-            f"{spec.path or spec.name}, line {task.line}: {relation.told(counts)}, more than "
-            f"positives_outside: {task.positives_outside:g} allows. By its {keys} it happens only "
+            f"{spec.path or spec.name}, line {task.line}: "
+            f"{relation.told(counts, spec.weight)}, more than positives_outside: "
+            f"{task.positives_outside:g} allows. By its {keys} it happens only "
             f"where {other!r} is 1; otherwise p({name} | {other}) = p({name}) / p({other}) is "
             f"wrong. Let the label of {other!r} be 1 on these rows too, or leave {other!r} out of "
             f"its {keys}, or accept the error: {name}: {{positives_outside: {enough:g}}}"

@@ -195,8 +195,8 @@ def outside(schema: Schema, counts: Counts) -> Iterator[str]:
     for relation in relations(schema.tasks):
         count, known = relation.outside(counts)
         task, other = escaped(relation.task), escaped(relation.other)
-        told = f"In the log {count:,} of its {known:,} positives ({percent(count, known)}) are on "
-        told += f"rows where {other} is 0"
+        share = f"{count:,.0f} of its {known:,.0f} positives ({percent(count, known)})"
+        told = f"In the log {share} are on rows where {other} is 0"
         if relation.assumed:
             yield (
                 f"{task} is taken to happen only where {other} does: otherwise p({task} | {other}) "

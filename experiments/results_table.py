@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 from dtn_jax.errors import UserError, choose
 
-from . import command, reproduced
+from . import command
 from .benchmark import cell_text
 from .suites.compiled.written import markdown as compiled_table
 from .suites.measured import Goal
-from .tables import estimate, kept, proxy
+from .tables import estimate
 from .tables.content import comparisons
 from .tables.differences import opponent
 from .tables.entries import TABLES
@@ -43,11 +43,9 @@ PAGES = tuple(
 DOCUMENTS = (pathlib.Path("README.md"), ALL_GOALS, *PAGES)
 ROWS = "rows"  # with a suite's name: its whole table
 SUMMED = "peers"  # the suite that the summary shows whole
-# Before a protocol, a page without its title: what its tables cost, how early validations rank.
-KEPT_PAGES = {"estimate": estimate.NAME, "proxy": f"{proxy.NAME}.md"}
+KEPT_PAGES = {"estimate": estimate.NAME}  # before a protocol: a page without its title
 SHORT = "short"  # before TABLE_DATASET: the columns that README has room for
 DIVERGENCE, SENTENCES = "divergence", "sentences"  # a table of paper_tables, and what it ends in
-REPRODUCED = "reproduced"  # the shipped configs beside their tables
 SPEED = "speed"  # training speed beside other frameworks
 RIVALS = ("dtn_jax", "tuned PyTorch", "FuxiCTR", "torch-rechub, no batch normalisation")
 PLACE = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -67,9 +65,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(name: str) -> str:
-    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`,
-    `reproduced`, rows_SUITE, estimate_PROTOCOL, proxy_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET
-    or sentences_DATASET, those of its table `divergence`.
+    """The Markdown table called `benchmark`, `benchmark_summary`, `compiled`, `speed`, rows_SUITE,
+    estimate_PROTOCOL, TABLE_DATASET, short_TABLE_DATASET or sentences_DATASET, those of its table
+    `divergence`.
 
     Raises:
       UserError: there is no table of that name, or nothing to make it from.
@@ -82,8 +80,6 @@ def table(name: str) -> str:
         return compiled_table(json.loads((RESULTS / BENCHMARK / f"{COMPILED}.json").read_text()))
     if name == SPEED:
         return speed_table()
-    if name == REPRODUCED:
-        return reproduced.table(kept.read_json(RESULTS / PAPER / reproduced.FILE) or {})
     kind, _, dataset = name.partition("_")
     if kind == ROWS:
         return rows_table(dataset)

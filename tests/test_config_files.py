@@ -1,5 +1,6 @@
 """Config files and their arguments: what is read, and what is said of one that is not there."""
 
+import json
 import textwrap
 
 import pytest
@@ -8,7 +9,7 @@ from refused_configs import refused
 
 from configs import adult
 from dtn_jax import config as options
-from dtn_jax.config import base_config, variant
+from dtn_jax.config import base_config, files, variant
 from dtn_jax.models.architectures import ARCHITECTURES
 
 in_the_repository = refused_configs.in_the_repository
@@ -157,9 +158,6 @@ def test_two_architectures_are_one_too_many():
     assert "got dtn and mmoe" in refused(options.load_config, "configs/adult.py:dtn,mmoe")
 
 
-TUNED = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model.dropout": 0.1}}
-
-
 @pytest.mark.parametrize(
     ("argument", "dropout"),
     [
@@ -172,6 +170,11 @@ TUNED = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model
         ("model.dropout=0.2,dtn", 0.2),
     ],
 )
-def test_an_architecture_has_the_settings_that_it_was_tuned_to(argument, dropout):
-    config = variant(base_config(), argument, tuned=TUNED)
+def test_an_architecture_has_the_settings_that_it_was_tuned_to(
+    argument, dropout, tmp_path, monkeypatch
+):
+    tuned = {"dtn": {"model.dropout": 0.3, "model.experts": "gdcn"}, "mmoe": {"model.dropout": 0.1}}
+    (tmp_path / "shop.json").write_text(json.dumps(tuned))
+    monkeypatch.setattr(files, "TUNED", tmp_path)
+    config = variant(base_config(), argument, tuned="shop")
     assert config.model.dropout == dropout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -19,6 +20,7 @@ from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets
 
 SHIPPED = shipped.folder("configs")
+TUNED = SHIPPED / "tuned"
 
 
 def load_config(spec: str) -> ConfigDict:
@@ -92,7 +94,7 @@ def variant(
     argument: str,
     *,
     flags: Mapping[str, Callable[[ConfigDict], None]] = {},
-    tuned: Mapping[str, Mapping[str, object]] = {},
+    tuned: str = "",
 ) -> ConfigDict:
     """Applies a config file's argument, 'dtn,quick,seed=3': architecture, flags, key=value.
 
@@ -100,8 +102,9 @@ def variant(
       config: the data set's config, edited in place.
       argument: comma-separated, commas inside brackets aside.
       flags: edits by name.
-      tuned: {architecture: {key: the value that it was tuned to}}. Those of the architecture that
-        the argument names are set before all else; an argument without one gets none.
+      tuned: the name of a file in configs/tuned, {architecture: {key: the value that it was tuned
+        to}}. Those of the architecture that the argument names are set before all else; an argument
+        without one gets none.
 
     Raises:
       UserError: an unknown part or key, a value of another type, or several architectures.
@@ -113,9 +116,10 @@ def variant(
     named = [p for p in parts if p in ARCHITECTURES]
     if len(named) > 1:
         raise UserError(f"one architecture at a time, got {' and '.join(named)}")
+    settings = json.loads((TUNED / f"{tuned}.json").read_text()) if tuned else {}
     for name in named:
         config.model.architecture = name
-        for key, own in tuned.get(name, {}).items():
+        for key, own in settings.get(name, {}).items():
             override(config, key, str(own))
     known = [*ARCHITECTURES, *flags, "key=value"]
     for part in parts:

@@ -94,7 +94,7 @@ def test_the_performance_table_has_every_goal(readme, tmp_path):
     [
         ("overal_adult", "unknown table in a document 'overal'. Did you mean 'overall'"),
         ("overall_adult", "a place for overall_adult, but .* is not there"),
-        ("proxy_adult", "a place for .*adult/proxy.md, but it is not there"),
+        ("estimate_adult", "a place for .*adult/estimate.md, but it is not there"),
         ("benchmark", "a place for benchmarks, but .* is empty"),
     ],
 )

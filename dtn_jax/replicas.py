@@ -138,7 +138,7 @@ def fit(members: list[Member]) -> None:
     if jax.default_backend() == "cpu":
         screen.say(
             f"Training {len(active)} replicas in one program. On a CPU this can take up to 30 % "
-            "longer than one after another (experiments.benchmark --suite=replicas)."
+            "longer than one after another."
         )
     first = active[0].run
     step, batch_size = int(active[0].state.step), first.config.data.batch_size

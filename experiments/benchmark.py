@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import functools
 import json
 import os
 import pathlib
@@ -24,21 +23,13 @@ from dtn_jax.workdir import versions
 
 from . import command
 from .suites import (
-    ali_ccp,
-    copied,
-    evaluation,
     faults,
     gpu,
-    histories,
-    known_history,
-    kuairand_histories,
     logs,
-    logs_killed,
     peers,
     pipeline,
     plan,
     question,
-    replicas,
     score,
     serving,
     sharded,
@@ -63,24 +54,15 @@ SUITES: Mapping[str, Callable[[Options], Measured]] = {
     "step": step.measure,
     "tables": tables.measure,
     "pipeline": pipeline.measure,
-    "ali_ccp": ali_ccp.measure,
     "logs": logs.measure,
-    "logs_killed": logs_killed.measure,
     "faults": faults.measure,
-    "evaluation": evaluation.measure,
-    "replicas": replicas.measure,
-    "histories": histories.measure,
-    "known_history": known_history.measure,
-    "kuairand_histories": kuairand_histories.measure,
     "score": score.measure,
     "sharded": sharded.measure,
-    "copied": copied.measure,
     "plan": plan.measure,
     "peers": peers.measure,
     "gpu": gpu.measure,
     "serving": serving.measure,
     "compiled": compiled.measure,
-    "compiled_histories": compiled.measure_histories,
 }
 
 
@@ -117,9 +99,7 @@ def main(arguments: Sequence[str]) -> None:
         )
     known = parser.parse_args(arguments)
     names = (
-        every_suite(known.compiled_venv, known.manual_dir)
-        if known.suite == "all"
-        else (known.suite or "").split(",")
+        every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
     )
     for name in names:
         choose("suite", name, [*SUITES, "all"])
@@ -157,21 +137,15 @@ def main(arguments: Sequence[str]) -> None:
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
-def every_suite(venv: str, manual_dir: str) -> list[str]:
+def every_suite(venv: str) -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
-    its compilers, `kuairand_histories` the data."""
+    its compilers."""
     backend = "gpu" if jax.default_backend() == "cpu" else "peers"
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}
-    needs = {
-        "compiled": functools.partial(compiled.find_python, venv),
-        "compiled_histories": functools.partial(compiled.find_python, venv),
-        "kuairand_histories": functools.partial(kuairand_histories.raw_files, manual_dir),
-    }
-    for name, find in needs.items():
-        try:
-            find()
-        except UserError as error:
-            reasons[name] = str(error)
+    try:
+        compiled.find_python(venv)
+    except UserError as error:
+        reasons["compiled"] = str(error)
     for name, reason in reasons.items():
         screen.say(f"leaving out {name}: {reason}")
     return [name for name in SUITES if name not in reasons]

@@ -34,7 +34,6 @@ EXAMPLE = "python -m experiments.results_table"
 RESULTS = pathlib.Path(__file__).parent / "results"
 BENCHMARK, PAPER = "benchmark", "paper"  # folders of experiments/results
 COMPILED = "compiled"  # a suite with a table
-BEFORE = "_before"  # the end of an older file's name
 ALL_GOALS = pathlib.Path("experiments/results/benchmark/README.md")
 PAGES = tuple(
     pathlib.Path("docs") / f"{page}.md"
@@ -212,7 +211,6 @@ def performance_table(every: bool) -> str:
     Without `every`, only for the goals of SUMMED and those that were missed.
     """
     files = sorted((RESULTS / BENCHMARK).glob("*.json"))
-    files = [path for path in files if not path.stem.endswith(BEFORE)]
     if not files:
         raise UserError(f"a place for benchmarks, but {RESULTS / BENCHMARK} is empty")
     lines = ["| suite | measured | got | goal | |", "| --- | --- | ---: | ---: | --- |"]

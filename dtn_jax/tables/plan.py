@@ -129,8 +129,8 @@ def with_copies(plan: TablePlan, examples: int) -> TablePlan:
     """The plan of devices that look up the ids of so many examples each, and share the tables.
 
     A table of no more rows than a device looks up ids is copied to every device: most of its rows
-    would travel to each in every step, and longer (measured between simulated devices: the
-    benchmark's suite `copied`). How a checkpoint is written does not depend on it.
+    would travel to each in every step, and longer (measured between simulated devices). How a
+    checkpoint is written does not depend on it.
     """
     ids = plan.ids_of_example
     short = (name for name, rows in plan.used.items() if rows <= ids[name] * examples)

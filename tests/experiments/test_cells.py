@@ -6,7 +6,7 @@ import pytest
 
 from dtn_jax.errors import UserError
 from experiments.suites.compiled.cells import Cell, read_cell, read_cells
-from experiments.suites.compiled.listed import HISTORIES, LIST, QUICK
+from experiments.suites.compiled.listed import LIST, QUICK
 from experiments.suites.compiled.topologies import CHIPS, check_topology
 
 
@@ -56,10 +56,8 @@ def test_topologies():
 
 
 def test_the_list_covers_what_it_must():
-    cells = [read_cell(text) for text in (*LIST, *HISTORIES, *QUICK)]
-    assert [c.name for c in cells] == [*LIST, *HISTORIES, *QUICK], (
-        "a cell's name is its shortest text"
-    )
+    cells = [read_cell(text) for text in (*LIST, *QUICK)]
+    assert [c.name for c in cells] == [*LIST, *QUICK], "a cell's name is its shortest text"
     assert len({c.file_name for c in cells}) == len(cells)
     assert len(LIST) <= 40
     cells = cells[: len(LIST)]
@@ -98,6 +96,18 @@ def test_a_cell_is_a_config_and_a_schema():
     small = read_cell("h100:8,small_dtn,rows=1e6").config(8)
     assert small.model.masknet.hidden == (16,)
     assert small.model.architecture == "dtn"
+
+
+def test_a_cell_may_have_a_history():
+    text = "v5p:2x2x2,dtn,rows=1e8,each=256,history=200,din"
+    cell = read_cell(text)
+    assert cell.name == text
+    assert cell.config(8).model.histories == "din"
+    assert read_cell("v5p:2x2x2,dtn,history=50").config(8).model.histories == ""
+    seen = cell.schema().fields[-1]
+    assert (seen.slots, seen.target, seen.rows) == (200, "f0", 10**8 // 23)
+    with pytest.raises(UserError, match="din pools a history; give its slots, history=50"):
+        read_cell("v5p:2x2x2,dtn,din")
 
 
 def test_no_cell_at_all_is_told():

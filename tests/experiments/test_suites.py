@@ -9,18 +9,7 @@ import pytest
 
 from configs import adult
 from experiments import benchmark
-from experiments.suites import (
-    ali_ccp,
-    histories,
-    known_history,
-    peers,
-    pipeline,
-    programs,
-    replicas,
-    serving,
-    step,
-    tables,
-)
+from experiments.suites import peers, pipeline, programs, serving, step, tables
 from experiments.suites.measured import Goal
 
 pytestmark = pytest.mark.slow
@@ -29,8 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
     """Of 2 steps, where a suite measures chunks of its own."""
-    for suite in (histories, replicas, tables):
-        monkeypatch.setattr(suite, "CHUNK_STEPS", 2)
+    monkeypatch.setattr(tables, "CHUNK_STEPS", 2)
 
 
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
@@ -46,12 +34,10 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
     assert rows[0]["loop, 0.02 M"] > 0
 
 
-@pytest.mark.parametrize("suite", ["step", "replicas", "copied"])
-def test_the_suite_runs(suite, monkeypatch, tmp_path):
+def test_the_suite_step_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
-    monkeypatch.setattr(replicas, "SIZES", {"small": replicas.SIZES["small"]})
-    benchmark.main([f"--suite={suite}", "--quick", f"--out={tmp_path}"])
-    for row in json.loads((tmp_path / f"{suite}.json").read_text())["rows"]:
+    benchmark.main(["--suite=step", "--quick", f"--out={tmp_path}"])
+    for row in json.loads((tmp_path / "step.json").read_text())["rows"]:
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
 
 
@@ -66,24 +52,6 @@ def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
         "shared_bottom, streamed",
     ]
     assert all(row["wall"] > 0 for row in rows)
-
-
-def test_the_suite_ali_ccp_runs(monkeypatch, tmp_path):
-    apart = ali_ccp.apart  # each stage in a process of its own; here one of them is
-
-    def most_here(stage, *folders):
-        return (apart if stage == ali_ccp.PREPARED else ali_ccp.alone)(stage, *folders)
-
-    monkeypatch.setattr(ali_ccp, "apart", most_here)
-    benchmark.main(["--suite=ali_ccp", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "ali_ccp.json").read_text())
-    assert [row["stage"] for row in found["rows"]] == [
-        *ali_ccp.REPEATED,
-        ali_ccp.PREPARED,
-        *ali_ccp.REPEATED,
-    ]
-    assert all(row["rows/s a core"] > 0 and row["peak MB"] > 50 for row in found["rows"])
-    assert [goal["wanted"] for goal in found["goals"]] == [1e5, 1.1, 1.1, 1e5, 1.1]
 
 
 FAKE_PEER = """
@@ -194,24 +162,3 @@ def test_the_suite_score_runs(tmp_path):
     ]
     assert all(row["a second"] > 0 for row in found["rows"])
     assert len(found["goals"]) == 3
-
-
-def test_the_suite_histories_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(histories, "FIELDS", 4)
-    monkeypatch.setattr(histories, "WAYS", ("mean", "din"))
-    benchmark.main(["--suite=histories", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "histories.json").read_text())
-    assert [row["pooling"] for row in found["rows"]] == 2 * ["without", "mean", "din"]
-    assert all(row["ms a step"] > 0 and row["temporaries MB"] > 0 for row in found["rows"])
-    assert [goal["wanted"] for goal in found["goals"]] == [1.6, 2.5]
-
-
-def test_the_suite_known_history_runs(monkeypatch, tmp_path):
-    monkeypatch.setattr(known_history, "HISTORIES", ("din",))
-    monkeypatch.setattr(known_history, "SEEDS", 2)
-    benchmark.main(["--suite=known_history", "--quick", f"--out={tmp_path}"])
-    found = json.loads((tmp_path / "known_history.json").read_text())
-    both = ["din in DTN, for all tasks"] * 2 + ["din in DTN, one a task"] * 2
-    assert [row["pooling"] for row in found["rows"]] == ["mean", "din", *both]
-    assert all(0.7 < row["best AUC"] < 0.9 for row in found["rows"])  # 0.81 ± 0.03 on 300 rows
-    assert [goal["wanted"] for goal in found["goals"]] == [0.95]

@@ -18,10 +18,10 @@ from dtn_jax.models.histories import HISTORIES
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.tables.plan import LARGEST_ID
 
-from ..histories import MEAN
 from ..step import FIELDS, released_config
 from .topologies import check_topology
 
+MEAN = "mean"  # of a history's items
 MODELS: Mapping[str, Mapping[str, object]] = {
     "shared_bottom": {"model.architecture": "shared_bottom", "model.experts": "mlp"},
     "dtn": {"model.architecture": "dtn", "model.experts": "gdcn+masknet"},

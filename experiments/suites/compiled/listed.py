@@ -47,14 +47,4 @@ LIST = (
     "v5p:4x4x4,update,rows=1e9",
     "h100:64,update,rows=1e9",
 )
-HISTORIES = (  # of the suite compiled_histories: about as many ids in each step
-    "v5p:2x2x2,dtn,rows=1e8,history=50",
-    "v5p:2x2x2,dtn,rows=1e8,history=50,din",
-    "v5p:2x2x2,dtn,rows=1e8,each=256,history=200,din",
-    "v5p:2x2x2,dtn,rows=1e8,each=64,history=1000,din",
-    "h100:8,dtn,rows=1e8,history=50",
-    "h100:8,dtn,rows=1e8,history=50,din",
-    "h100:8,dtn,rows=1e8,each=256,history=200,din",
-    "h100:8,dtn,rows=1e8,each=64,history=1000,din",
-)
 QUICK = ("h100:4,shared_bottom,rows=1e6,E=16,each=64",)

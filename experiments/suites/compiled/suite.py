@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rich.progress
@@ -24,18 +24,16 @@ from dtn_jax.errors import UserError
 from dtn_jax.report import screen
 
 from ..kept import kept_folder
-from ..measured import Cell as Content
 from ..measured import Measured, Options
 from ..racers import ROOT
 from .cells import Cell, read_cells
 from .figures import read_figures
 from .goals import goals
-from .listed import HISTORIES, LIST, QUICK
+from .listed import LIST, QUICK
 from .topologies import COMPILERS, environment
 
 PROGRAM = "experiments.suites.compiled.program"
 VENV, VENV_VARIABLE = ".venv-compiled", "COMPILED_VENV"
-BEFORE = ROOT / "experiments" / "results" / "benchmark" / "compiled_before.json"
 PROCESSES = 2  # each takes a core and up to 2.5 GB
 # What decides over a compiled program: the package, and these of the suites.
 DECIDING = (
@@ -48,11 +46,9 @@ DECIDING = (
     "step.py",
     *(f"compiled/{f}.py" for f in ("cells", "topologies", "program")),
 )
-WHEN = ("step", "chunk")
 SHOWN = (
     "cell",
     "peak MB",
-    "peak MB before",
     "copies a step",
     "copies a chunk",
     "passes a step",
@@ -77,15 +73,14 @@ NOTES = [
 ]
 
 
-def measure(options: Options, listed: Sequence[str] = ()) -> Measured:
+def measure(options: Options) -> Measured:
     """Raises: UserError where the compilers' environment is not there, or a cell is wrong."""
-    cells = read_cells(list(options.cells or (QUICK if options.quick else listed or LIST)))
+    cells = read_cells(list(options.cells or (QUICK if options.quick else LIST)))
     python = find_python(options.compiled_venv)
     folder = kept_folder(pathlib.Path(options.out) / "compiled_cells", *deciding(python))
-    before = rows_before()
     rows, compilers = [], {}
     for cell, (record, text) in zip(cells, compile_all(python, cells, folder)):
-        rows.append(read_figures(cell, record, text) | earlier(before.get(cell.name)))
+        rows.append(read_figures(cell, record, text))
         compilers |= record.get("versions", {})
     broken = [row for row in rows if row["error"] and row["peak MB"] is None]
     if options.cells and broken:
@@ -94,11 +89,6 @@ def measure(options: Options, listed: Sequence[str] = ()) -> Measured:
     by = ", ".join(f"{name} {version}" for name, version in sorted(compilers.items()))
     notes = [*NOTES, f"Compiled by {by}."]
     return Measured(title, rows, goals(cells, rows), notes, SHOWN)
-
-
-def measure_histories(options: Options) -> Measured:
-    """DTN with histories, in the same way."""
-    return measure(options, HISTORIES)
 
 
 def find_python(venv: str) -> str:
@@ -189,23 +179,3 @@ def compile_apart(python: str, cell: Cell, folder: pathlib.Path) -> tuple[dict[s
     record = json.loads(path.read_text())
     compiled = path.with_suffix(".hlo.gz")
     return record, "" if "error" in record else gzip.decompress(compiled.read_bytes()).decode()
-
-
-def rows_before() -> dict[str, Mapping[str, Content]]:
-    """Cell to row, of the committed figures of before tables were laid out by platform."""
-    if not BEFORE.exists():
-        return {}
-    return {row["cell"]: row for row in json.loads(BEFORE.read_text())["rows"]}
-
-
-def earlier(row: Mapping[str, Content] | None) -> dict[str, Content]:
-    """The columns of before."""
-    row = row or {}
-    copies = [row.get(f"{short}copies a {when}") for short in ("", "short ") for when in WHEN]
-    passes = [row.get(f"passes a {when}") for when in WHEN]
-    return {
-        "peak MB before": "does not fit" if row.get("error") else row.get("peak MB"),
-        "copies before": None if None in copies else sum(copies),
-        "passes before": None if None in passes else sum(passes),
-        "padded MB before": row.get("padded MB a step"),
-    }

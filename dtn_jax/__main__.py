@@ -16,7 +16,7 @@ def commands() -> dict[str, str]:
     """{name: what it does, in a line}, of each command of experiments/."""
     import ast
 
-    from dtn_jax.config import shipped
+    from dtn_jax import shipped
 
     found = {}
     for path in sorted(shipped.folder("experiments").glob("*.py")):
@@ -32,7 +32,7 @@ def main() -> None:
     from dtn_jax.errors import leave_unless_installed
 
     leave_unless_installed()
-    from dtn_jax.config import shipped
+    from dtn_jax import shipped
 
     name, *rest = sys.argv[1:] or ["--help"]
     known = commands()

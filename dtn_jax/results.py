@@ -18,7 +18,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.evaluate import calibration, write_predictions
 from dtn_jax.metrics.selected import first_metric
 from dtn_jax.parallel import processes
-from dtn_jax.report import day_plots, plots, screen
+from dtn_jax.report import screen
 from dtn_jax.report import terminal as report
 from dtn_jax.run import Run, measure, score_split
 from dtn_jax.schema import Schema
@@ -76,6 +76,8 @@ def conclude(
     if test:
         results |= read_test(run, folder, checkpoints, state, held, best)
     if processes.is_first():
+        from dtn_jax.report import day_plots, plots  # late, since matplotlib takes its time
+
         plots.learning_curves(history, folder.path / "learning_curves.png")
         if progress.by_day:
             untrained = "" if run.started else min(progress.by_day)
@@ -107,6 +109,8 @@ def read_test(
         measured[step] = measure(run, scores)
         if step == chosen and processes.is_first():
             write_predictions(folder.path / found.PREDICTIONS, scores, run.schema)
+            from dtn_jax.report import plots
+
             options_ = run.config.evaluate
             curves = calibration(scores, run.schema, options_.ece_bins, options_.sample_weights)
             plots.reliability(curves, folder.path / "reliability.png")

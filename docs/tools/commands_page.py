@@ -8,8 +8,8 @@ import os
 import sys
 from unittest import mock
 
+from dtn_jax import shipped
 from dtn_jax.__main__ import commands
-from dtn_jax.config import shipped
 
 LEAD = """\
 # Commands

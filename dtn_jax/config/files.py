@@ -11,7 +11,8 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
-from dtn_jax.config import plugins, shipped
+from dtn_jax import shipped
+from dtn_jax.config import plugins
 from dtn_jax.config.sections import check_options, declarations, flatten
 from dtn_jax.datasets.logs.builder import Logs
 from dtn_jax.datasets.logs.schema.named_schema import with_meaning

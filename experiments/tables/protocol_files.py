@@ -22,10 +22,10 @@ import re
 import sys
 
 from dtn_jax.config import checked_config, flatten, plugins
-from dtn_jax.config.shipped import folder
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.options import pairs
+from dtn_jax.shipped import folder
 
 from .protocol import Protocol, configured
 

@@ -1,7 +1,7 @@
 """Ali-CCP with the settings of DTN's released run, unequal as they are; nothing is tuned."""
 
 from dtn_jax.config import flatten, load_config
-from dtn_jax.config.shipped import folder
+from dtn_jax.shipped import folder
 
 from ..protocol import Protocol, Settings
 from ._ali_ccp import FULL_SIZE

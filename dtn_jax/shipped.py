@@ -12,7 +12,7 @@ import pathlib
 import sys
 from types import ModuleType
 
-PACKAGE = pathlib.Path(__file__).parents[1]
+PACKAGE = pathlib.Path(__file__).parent
 
 
 def folder(name: str) -> pathlib.Path:

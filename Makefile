@@ -28,6 +28,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 INSTALLED := $(VENV)/.installed-$(VERSION)
 TESTABLE := $(VENV)/.testable-$(VERSION)
+TESTABLE_SLOW := $(VENV)/.testable-slow-$(VERSION)
 DOCUMENTED := $(VENV)/.documented-$(VERSION)
 WORKERS ?= auto
 export COMPILED_VENV ?= .venv-compiled
@@ -49,13 +50,13 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 test: lint
 	$(PYTEST) -m "not slow and not nightly"
 
-test-slow: $(TESTABLE)
+test-slow: $(TESTABLE_SLOW)
 	$(PYTEST) -m slow $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-all: test
 	$(MAKE) test-slow
 
-nightly: $(TESTABLE)
+nightly: $(TESTABLE_SLOW)
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -m nightly
 
 test-faults: $(TESTABLE)
@@ -78,6 +79,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(TESTABLE): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(TESTABLE_SLOW): $(TESTABLE)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test-slow]'
 	touch $@
 
 $(DOCUMENTED): $(INSTALLED)

@@ -1,4 +1,4 @@
-"""One version, with one date, in the package, CHANGELOG.md and CITATION.cff."""
+"""One version, with one date, in the package, CHANGELOG.md and CITATION.cff; what CI runs."""
 
 import pathlib
 import re
@@ -38,3 +38,15 @@ def test_the_citation_is_of_this_version_and_names_the_paper():
     (paper,) = CITATION["references"]
     assert paper["url"] == project["urls"]["Paper"]
     assert len(paper["authors"]) == 17
+
+
+def test_the_workflow_runs_targets_of_the_makefile():
+    flow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert flow[True].keys() == {"push", "pull_request", "schedule"}  # YAML takes `on` for a truth
+    runs = {
+        name: [s["run"] for s in job["steps"] if "run" in s] for name, job in flow["jobs"].items()
+    }
+    assert runs == {"test": ["make test"], "nightly": ["make nightly"]}
+    assert flow["jobs"]["nightly"]["if"] == "github.event_name == 'schedule'"
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    assert {"test", "nightly"} <= set(targets)

@@ -28,6 +28,7 @@ REASONS = (
     "needs data",
     "needs an account",
     "takes hours",
+    "runs these tests",
     "shows form",
 )
 

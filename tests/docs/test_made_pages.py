@@ -16,6 +16,8 @@ from public_modules import PAGES
 
 from dtn_jax.config import declarations
 
+pytestmark = pytest.mark.slow  # needs what builds the site
+
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = [(name, api_pages.full(m)) for name, page in PAGES.items() for m in page.modules]
 LISTED = {module for _, module in MODULES}

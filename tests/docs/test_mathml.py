@@ -4,6 +4,8 @@ import markdown
 import pytest
 from mathml import Equations, mathml
 
+pytestmark = pytest.mark.slow  # needs what builds the site
+
 
 def shown(text):
     return markdown.markdown(text, extensions=[Equations(), "fenced_code"])

@@ -9,6 +9,8 @@ import pytest
 import repository_pages
 from example_files import ROOT
 
+pytestmark = pytest.mark.slow  # needs what builds the site
+
 SAYS = {
     "dtn_on_your_logs": ("dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
     "do_your_tasks_disagree": ("noise alone", "evenness", "cosine", "try"),
@@ -37,7 +39,6 @@ def test_its_outputs_are_those_of_its_code(name):
     assert (ROOT / repository_pages.PICTURES / f"{name}.png").stat().st_size < 100_000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SAYS)
 def test_it_runs(name, tmp_path, prepared_dir):
     given = {"DTN_NOTEBOOK": "small", "DTN_DATA_DIR": prepared_dir, "MPLBACKEND": "agg"}

@@ -10,6 +10,8 @@ import pytest
 import repository_pages
 from markdown.extensions.toc import slugify, unique
 
+pytestmark = pytest.mark.slow  # needs what builds the site
+
 ROOT = pathlib.Path(__file__).parents[2]
 OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
 PAGES = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]

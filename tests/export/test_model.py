@@ -52,7 +52,9 @@ def test_rows_are_encoded_as_for_training(made):
     np.testing.assert_allclose(got, made_models.expected(model, weights, block), rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["dicts", "pandas", "arrow", "batch"])
+@pytest.mark.parametrize(
+    "form", ["dicts", pytest.param("pandas", marks=pytest.mark.slow), "arrow", "batch"]
+)
 def test_every_form_of_rows_scores_the_same(made, form):
     model = made[0]
     forms = {

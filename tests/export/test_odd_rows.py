@@ -5,7 +5,6 @@ import datetime
 import made_models
 import numpy as np
 import own_log
-import pandas as pd
 import polars as pl
 import pytest
 from made_models import FRAME
@@ -55,15 +54,19 @@ def test_a_number_that_is_no_time(shop, tmp_path, value):
     assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.tally.reasons()[0]
 
 
-@pytest.mark.parametrize("form", ["to_arrow", "to_pandas"])
-def test_a_column_that_is_there_twice(made, form):
-    name = FRAME.columns[0]
-    once = getattr(FRAME, form)()
-    twice = pd.concat([once, once[[name]]], axis=1) if form == "to_pandas" else None
-    if twice is None:
-        twice = once.append_column(name, once.column(name))
+def test_a_column_that_is_there_twice(made):
+    name, once = FRAME.columns[0], FRAME.to_arrow()
     with pytest.raises(UserError, match=f"the rows have column '{name}' more than once"):
-        made.score(twice)
+        made.score(once.append_column(name, once.column(name)))
+
+
+@pytest.mark.slow
+def test_a_column_of_pandas_that_is_there_twice(made):
+    import pandas as pd
+
+    name, once = FRAME.columns[0], FRAME.to_pandas()
+    with pytest.raises(UserError, match=f"the rows have column '{name}' more than once"):
+        made.score(pd.concat([once, once[[name]]], axis=1))
 
 
 def answer(model, body):

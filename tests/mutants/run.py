@@ -5,9 +5,9 @@
     python tests/mutants/run.py --minutes=110   # those that it begins within so many minutes
 
 Each mutant is applied in a scratch copy of the last commit, where the tests that run its lines are
-started, the shortest first, until one fails. If none does, so are the tests that run any line of
-its file: a line that was traced or cached in one test may count in another. What was found stays in
-the folder WORK, where a second call goes on; the table is outcomes.md.
+started, short and narrow ones first, until one fails. If none does, so are the tests that run any
+line of its file: a line that was traced or cached in one test may count in another. What was found
+stays in the folder WORK, where a second call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ SLACK = 180  # seconds beside three times as many as the tests take: for a start
 
 def pytest(folder: pathlib.Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     """Quick tests of a copy, in a process of their own that imports from there."""
-    environment = os.environ | {
-        "PYTHONPATH": f"{folder}:{folder / 'tests/mutants'}",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{folder / 'tests/mutants'}"}
     command = [sys.executable, "-m", "pytest", *QUICK, *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, text=True, capture_output=True, **options
@@ -73,6 +70,7 @@ class Lines:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.by_file = collections.defaultdict(lambda: collections.defaultdict(set))
+        self.breadth = collections.Counter()  # of a test: lines that it runs
         for path in sorted((WORK / "lines_by_test").glob("*.json")):
             worker = json.loads(path.read_text())
             users = collections.defaultdict(set)
@@ -82,13 +80,15 @@ class Lines:
                     for context in facts.get("contexts", [test]):
                         users[context].add(test)
             for context, files in worker["lines"].items():
+                for test in users[context]:
+                    self.breadth[test] += sum(map(len, files.values()))
                 for name, lines in files.items():
                     for line in lines:
                         self.by_file[name][line] |= users[context]
 
     def tests(self, row: dict, whole_file: bool) -> list[str]:
-        """Those that run a line that the mutant changes, or any of its file; the shortest first,
-        those of a file side by side."""
+        """Those that run a line that the mutant changes, or any of its file; those of a test file
+        side by side, and first the files that are short and whose tests run few lines."""
         source = (ROOT / row["file"]).read_text()
         start = f"\n{source}".index(f"\n{row['old']}\n")
         first = source[:start].count("\n") + 1
@@ -98,7 +98,7 @@ class Lines:
         tests = set().union(*some)
         of_file = collections.defaultdict(float)
         for test in tests:
-            of_file[test.partition("::")[0]] += self.seconds[test]
+            of_file[test.partition("::")[0]] += self.seconds[test] * self.breadth[test]
         return sorted(tests, key=lambda t: (of_file[t.partition("::")[0]], t))
 
 

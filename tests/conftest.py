@@ -8,6 +8,7 @@ What saves time is in quicker.py.
 import os
 import pathlib
 import signal
+from importlib.util import find_spec
 
 import compile_cache
 
@@ -45,6 +46,13 @@ assert jax.device_count() == 8  # which reads the flags; those of commands that 
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
 pytest_plugins = ["quicker", "in_time"]
+SITE = (
+    "made_pages",
+    "mathml",
+    "notebooks",
+    "page_text",
+)  # need what only `make test-slow` installs
+collect_ignore = [] if find_spec("mkdocs") else [f"docs/test_{name}.py" for name in SITE]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()

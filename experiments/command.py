@@ -1,4 +1,7 @@
-"""What every command shares: its options, config overrides, and error messages."""
+"""What every command shares: its options, config overrides, and error messages.
+
+Configs, which know every data set, are imported where they are read: --help need not wait.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,15 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 
-import jax
 from ml_collections import ConfigDict
 
-from dtn_jax.config import config_files, load_config, override, plugins
-from dtn_jax.config.sections import SECTIONS, declarations
-from dtn_jax.config.unused import unused
 from dtn_jax.errors import UserError
-from dtn_jax.models.build import ARCHITECTURES
-from dtn_jax.models.experts import EXPERTS
 from dtn_jax.parallel import interrupts
 from dtn_jax.report import screen
 from dtn_jax.shared_files import told
+from dtn_jax.shipped import config_files
 
 from . import quiet
-from .option_help import option_help
 
 CONFIGS = pathlib.Path("configs")
 MODULES, CONSOLE = "python -m experiments.", "dtn-jax "  # how commands are called
@@ -81,6 +78,10 @@ def show_help(made: Parser, known: argparse.Namespace, rest: Sequence[str]) -> N
     """--help shows the command; --help=SECTION the options of a config's section, plug-ins'
     too."""
     if known.help:
+        from dtn_jax.config import load_config, plugins
+
+        from .option_help import option_help
+
         if "config" in known:
             plugins.load(",".join(value for key, value in overrides(rest) if key == "plugins"))
             if known.config:
@@ -101,6 +102,9 @@ class AnyKey(argparse.Action):
 
 def add_config(made: Parser) -> None:
     """Adds --config and --workdir; `--config.key=value` is read by `read_config`."""
+    from dtn_jax.models.architectures import ARCHITECTURES
+    from dtn_jax.models.experts import EXPERTS
+
     made.usage = (
         "%(prog)s --config FILE[:ARGUMENT] --workdir DIR\n"
         "           [--config.KEY VALUE ...] [more of the options below]"
@@ -119,7 +123,7 @@ def add_config(made: Parser) -> None:
         help="overrides an option, such as --config.optim.learning_rate=3e-4 or "
         f"--config.model.experts='gdcn+mlp*2' (experts: {', '.join(EXPERTS)}). --help=all lists "
         "all options, each with its default, unit and reason; --help=SECTION lists those of a "
-        f"section: {', '.join(filter(None, SECTIONS))}, model.dtn, ... "
+        "section, such as model, model.dtn, optim or train. "
         "--config.plugins=FILE,... adds your own models, data sets, metrics and losses "
         "(see dtn_jax/config/plugins.py)",
     )
@@ -151,6 +155,8 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
     Raises:
       UserError: there is no config, or an argument, key or value is wrong.
     """
+    from dtn_jax.config import load_config, override, plugins
+
     if not spec:
         files = ", ".join(config_files(CONFIGS))
         raise UserError(f"no config: give --config=FILE:ARGUMENT, FILE one of {files}. See --help.")
@@ -164,6 +170,8 @@ def read_config(spec: str | None, rest: Sequence[str]) -> ConfigDict:
 
 def tell_unused(configs: Sequence[ConfigDict], keys: Iterable[str]) -> None:
     """Says which of the options that were given change nothing in any of the configs."""
+    from dtn_jax.config.unused import unused
+
     for line in unused(configs, keys):
         screen.say(f"note: {line}")
 
@@ -174,6 +182,8 @@ def overrides(rest: Sequence[str]) -> list[tuple[str, str]]:
     while rest:
         key, equals, value = rest.pop(0).partition("=")
         if not key.startswith("--config."):
+            from dtn_jax.config import declarations
+
             meant = [k for k in declarations() if k.rpartition(".")[2] == key.lstrip("-")]
             hint = f" Did you mean {' or '.join(f'--config.{k}' for k in meant)}?" if meant else ""
             raise UserError(f"unknown argument {key!r}.{hint} See --help.")
@@ -213,7 +223,7 @@ def run(main: Callable[[Sequence[str]], None], resumes: bool = False) -> None:
             raise
         leave(_fail(f"error: {told(error)}", 2), at_once=True)
     except Exception:
-        if not jax.distributed.is_initialized():
+        if not distributed():
             raise
         traceback.print_exc()
         leave(1)
@@ -230,13 +240,18 @@ def interrupt_again(lost) -> None:
         sys.__unraisablehook__(lost)
 
 
+def distributed() -> bool:
+    """Whether this is one of several processes; JAX is not imported for the answer."""
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
+
+
 def leave(code: int, at_once: bool = False) -> None:
     """Ends the process.
 
     It ends at once if asked to, since an orderly end may crash in interrupted work, or write to a
     full disk, and if there are other processes, for which it would wait while they wait for it.
     """
-    if at_once or jax.distributed.is_initialized():
+    if at_once or distributed():
         try:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dtn_jax.errors import UserError
-from dtn_jax.replicas import train_replicas
-from dtn_jax.train import train
 
 from . import command, compile_cache, folders
 
@@ -38,6 +36,9 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError("--profile records one run: leave config.replicas out")
     command.tell_unused([config], [key for key, _ in command.overrides(rest)])
     compile_cache.use(known.cache_dir)
+    from dtn_jax.replicas import train_replicas  # after --help
+    from dtn_jax.train import train
+
     if config.replicas:
         train_replicas(config, known.workdir)
     else:

@@ -1,13 +1,12 @@
 """A config: assembled from the options that its owners declare, loaded, overridden and checked."""
 
-from dtn_jax.config.files import config_files, load_config, override, variant
+from dtn_jax.config.files import load_config, override, variant
 from dtn_jax.config.identity import differing, identity
 from dtn_jax.config.sections import base_config, checked_config, declarations, flatten
 
 __all__ = [
     "base_config",
     "checked_config",
-    "config_files",
     "declarations",
     "differing",
     "flatten",

@@ -19,6 +19,7 @@ from dtn_jax.datasets.logs.schema.named_schema import with_meaning
 from dtn_jax.errors import UserError, choose
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.options import split_outside_brackets
+from dtn_jax.shipped import config_files
 
 SHIPPED = shipped.folder("configs")
 TUNED = SHIPPED / "tuned"
@@ -78,16 +79,6 @@ def config_path(path: str) -> pathlib.Path:
 
 def _choices(file: pathlib.Path) -> str:
     return f"the config files are: {', '.join(config_files(file)) or 'none'}"
-
-
-def config_files(near: pathlib.Path) -> list[str]:
-    """The config files in the folder `near`, else beside it, else the shipped ones."""
-    for folder in (near, near.parent, pathlib.Path("configs"), SHIPPED):
-        files = sorted(folder.glob("*.py"))
-        found = [f for f in files if "\ndef get_config(argument" in f.read_text()]
-        if found:
-            return [f"configs/{f.name}" if folder == SHIPPED else str(f) for f in found]
-    return []
 
 
 def variant(

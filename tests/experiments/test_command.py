@@ -11,9 +11,10 @@ import pytest
 from command_calls import TINY, contents, message_of, one_line
 
 from dtn_jax.__main__ import commands, main
-from dtn_jax.config import config_files
 from dtn_jax.errors import UserError
 from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.shipped import config_files
 from experiments import command, train
 
 pytest_plugins = ["finished_runs"]
@@ -99,7 +100,7 @@ def test_help_says_how_to_start(shell):
     for part in (
         *config_files(pathlib.Path("configs")),
         *ARCHITECTURES,
-        *command.EXPERTS,
+        *EXPERTS,
         "flags of the file, such as quick",
         "--help=all",
         "--workdir DIR",

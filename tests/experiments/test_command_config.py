@@ -7,7 +7,7 @@ from command_calls import TINY, one_line
 from configs import base
 from dtn_jax.config import declarations, flatten
 from dtn_jax.models.architectures import ARCHITECTURES
-from experiments import command
+from dtn_jax.models.experts import EXPERTS
 
 pytest_plugins = ["finished_runs"]
 
@@ -46,9 +46,9 @@ def test_a_config_that_is_not_there_or_not_well_formed(refused, config, parts):
         ("optim.learning_rate=inf", ("optim.learning_rate=inf", "at least 0")),
         ("optim.learning_rate=-1", ("optim.learning_rate=-1.0", "at least 0")),
         ("model.architecture=mmo", ("'mmo'", "Did you mean 'mmoe'?", *ARCHITECTURES)),
-        ("model.experts=gdnc", ("expert 'gdnc'", "Did you mean 'gdcn'?", *command.EXPERTS)),
+        ("model.experts=gdnc", ("expert 'gdnc'", "Did you mean 'gdcn'?", *EXPERTS)),
         ("model.experts=mlp*0", ("'mlp*0'", "a count >= 1", "got '0'")),
-        ("model.experts=mlp+", ("unknown expert ''", *command.EXPERTS)),
+        ("model.experts=mlp+", ("unknown expert ''", *EXPERTS)),
         ("model.group_experts=buy=mlp", ("'buy'", "shared")),
         ("model.group_experts=mlp", ("expected group=experts", "got 'mlp'")),
         ("data.dataset=adlut", ("'adlut'", "Did you mean 'adult'?", "census_income")),

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.public import public_logs
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
-from experiments.tables import paired, references
+from experiments.tables import references
 from experiments.tables.protocol import configured
 from experiments.tables.protocol_files import load as load_protocol
 from experiments.tables.protocol_files import shipped
@@ -55,13 +54,6 @@ def test_the_set_is_that_without_histories_but_for_these(both):
             mine = column(made, split, field.name)
             np.testing.assert_array_equal(mine > 0, ids > 0)
             assert same_values(mine, ids.tolist()), field.name
-
-
-def test_tables_of_both_can_be_compared_row_by_row(both):
-    _, _, made, plain = both
-    paired.check_same_rows(
-        {name: SimpleNamespace(data=data) for name, data in (("own", made), ("plain", plain))}
-    )
 
 
 @pytest.mark.parametrize(("field", "label"), [("clicked", "is_click"), ("viewed", "long_view")])

@@ -26,6 +26,8 @@ from .text import printed
 
 DIGITS = 8  # of a number
 MEASURED = ("metrics", "test")  # where metrics stand, of a row and of a model from outside
+UNREAD = ("common", "t", "freedom")  # of a row and of a comparison, by what the pages show
+OVERALL = "overall"  # the table whose rows' configs are read
 PICTURE = re.compile(r"^!\[.*\]\(.*\)\n+", re.MULTILINE)
 
 
@@ -35,7 +37,7 @@ def slim(value: object, measured: bool = False) -> object:
         return {
             key: slim(one, measured or key in MEASURED)
             for key, one in value.items()
-            if not measured or key not in METRICS or printed(key)
+            if key not in UNREAD and (not measured or key not in METRICS or printed(key))
         }
     if isinstance(value, list | tuple):
         return [slim(one, measured) for one in value]
@@ -70,11 +72,14 @@ def keep(source: pathlib.Path, target: pathlib.Path) -> None:
     for path in sorted(source.glob("*.md")):
         write_whole(target / path.name, PICTURE.sub("", path.read_text()))
     settings = TUNED / f"{target.name}.json"
-    if settings.exists() and (source / "overall.json").exists():
-        found = tuned(target.name, read_json(source / "overall.json"))
+    if settings.exists() and (source / f"{OVERALL}.json").exists():
+        found = tuned(target.name, read_json(source / f"{OVERALL}.json"))
         write_whole(settings, json.dumps(found, indent=1) + "\n")
     for path in sorted(source.glob("*.json")):
-        text = json.dumps(sealed(slim(read_json(path))), separators=(",", ":"))
+        found = slim(read_json(path))
+        if path.stem != OVERALL:
+            found["rows"] = [row | {"config": {}} for row in found["rows"]]
+        text = json.dumps(sealed(found), separators=(",", ":"))
         write_whole(target / path.name, text.replace('{"name"', '\n{"name"') + "\n")
 
 

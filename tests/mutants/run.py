@@ -59,7 +59,7 @@ def record(workers: int) -> None:
     folder = scratch("lines")
     (kept := WORK / "lines_by_test").mkdir(exist_ok=True)
     os.environ["DTN_LINES"] = str(kept)
-    found = pytest(folder, "-p", "lines_by_test", "-n", str(workers), "--dist", "worksteal")
+    found = pytest(folder, "-p", "recorder", "-n", str(workers), "--dist", "worksteal")
     print(found.stdout[-2000:])
     shutil.rmtree(folder)
 

@@ -58,6 +58,7 @@ test-all: test
 
 nightly: $(TESTABLE_SLOW)
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -m nightly
+	DTN_CHECK_SHAPES=all $(PYTEST) -m "not slow and not nightly"
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m experiments.benchmark --suite=faults

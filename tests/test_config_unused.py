@@ -1,6 +1,7 @@
 """Options that contradict or change nothing are told."""
 
 import dataclasses
+import inspect
 import types
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_weights_that_are_all_equal_are_told(monkeypatch, capsys):
         data = dataclasses.make_dataclass("Data", ["rows"])({"train": 5})
 
     monkeypatch.setattr(train, "SplitReader", Reader)
-    tell = train.tell_of_weights.__wrapped__  # without the check of types
+    tell = inspect.unwrap(train.tell_of_weights)  # without the check of types
     tell(Run)
     assert "note: loss.sample_weights=True changes nothing" in capsys.readouterr().out
     Reader.weights = np.array([1, 1, 1, 1, 2], np.float32)

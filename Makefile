@@ -4,8 +4,10 @@
 # make test-slow  the tests marked `slow` (processes, killed workers, suites, the pages' commands);
 #                 MINUTES=60 skips those that would begin more than an hour after the first
 # make test-all   make test, then make test-slow
-# make nightly    the tests marked `nightly`, which CI skips: simulations of thousands of comparisons, in
-#                 an hour
+# make nightly    what CI skips: the tests marked `nightly`, simulations of thousands of comparisons, in
+#                 an hour; the quick tests with every shape checked; and make mutants
+# make mutants    breaks the program in 200 ways, one at a time, and sees whether the quick tests notice:
+#                 hours; MINUTES=110 stops after so many, and the next call goes on
 # make test-faults  kills, full disks and damaged files by the thousand, in hours: how each ends, into
 #                 docs/faults.md and experiments/results/benchmark/faults.json
 # make docs       the site of docs/ into site/, where site/index.html is its first page; make docs-serve
@@ -38,7 +40,7 @@ BEAM := $(BEAM_VENV)/.installed-$(VERSION)
 export ONNX_VENV ?= .venv-onnx
 ONNX := $(ONNX_VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-slow test-all nightly test-faults docs docs-serve compiled beam onnx lint format release-check clean
+.PHONY: demo test test-slow test-all nightly mutants test-faults docs docs-serve compiled beam onnx lint format release-check clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.train --config=configs/adult.py:dtn --workdir=runs/demo $(OPTIONS)
@@ -59,6 +61,10 @@ test-all: test
 nightly: $(TESTABLE_SLOW)
 	OPENBLAS_NUM_THREADS=1 $(PYTEST) -m nightly
 	DTN_CHECK_SHAPES=all $(PYTEST) -m "not slow and not nightly"
+	$(MAKE) mutants
+
+mutants: $(TESTABLE_SLOW)
+	$(BIN)/python tests/mutants/run.py $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-faults: $(TESTABLE)
 	$(BIN)/python -m experiments.benchmark --suite=faults

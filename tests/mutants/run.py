@@ -1,13 +1,13 @@
 """Breaks the program in 200 ways, one at a time, and sees whether the quick tests notice.
 
-    python tests/mutants/run.py lines           # which lines each quick test runs
     python tests/mutants/run.py [ID ...]        # the mutants, all or these; then the table
     python tests/mutants/run.py --minutes=110   # those that it begins within so many minutes
 
-Each mutant is applied in a scratch copy of the last commit, where the tests that run its lines are
-started, short and narrow ones first, until one fails. If none does, so are the tests that run any
-line of its file: a line that was traced or cached in one test may count in another. What was found
-stays in the folder WORK, where a second call goes on; the table is outcomes.md.
+First it runs all quick tests, and records which lines each of them runs. Then each mutant is
+applied in a scratch copy of the last commit, where the tests that run its lines are started, short
+and narrow ones first, until one fails. If none does, so are the tests that run any line of its
+file: a line that was traced or cached in one test may count in another. What was found stays in
+runs/mutants/COMMIT, where a second call goes on; the table is outcomes.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ import draw
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-WORK = pathlib.Path(os.environ.get("DTN_MUTANTS", ROOT / "runs" / "mutants"))
+COMMIT = subprocess.run(
+    ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, text=True, capture_output=True
+).stdout.strip()
+WORK = pathlib.Path(os.environ.get("DTN_MUTANTS", ROOT / "runs" / "mutants" / COMMIT))
 QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider"]
 SLACK = 180  # seconds beside three times as many as the tests take: for a start, and compilation
 
@@ -135,8 +138,8 @@ def failing(folder: pathlib.Path, tests: list[str], seconds: float) -> str:
     return name[1] if name else "does not start"
 
 
-def run(rows: list[dict], workers: int, minutes: float) -> None:
-    lines, waiting, ends = Lines(), queue.Queue(), time.monotonic() + 60 * minutes
+def run(rows: list[dict], workers: int, ends: float) -> None:
+    lines, waiting = Lines(), queue.Queue()
     kept = WORK / "outcomes.jsonl"
     for row in rows:
         waiting.put(row)
@@ -178,9 +181,9 @@ def table(rows: list[dict], found: dict[str, dict]) -> str:
     text = [
         "# Mutants",
         "",
-        f"{len(done)} of {len(rows)} small breakages of the program were tried, in {minutes:.0f} "
-        f"minutes of one core; the quick tests notice {len(done) - len(alive)}. "
-        "`python tests/mutants/run.py` makes this table.",
+        f"{len(done)} of {len(rows)} small breakages of commit {COMMIT} were tried, in "
+        f"{minutes:.0f} minutes of one core; the quick tests notice {len(done) - len(alive)}. "
+        "`make mutants` makes this table.",
         "",
         "| | area | file | what is broken | noticed by |",
         "| --- | --- | --- | --- | --- |",
@@ -200,18 +203,18 @@ def table(rows: list[dict], found: dict[str, dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", nargs="*", metavar="ID", help="lines, or mutants; default all")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="mutants; default all")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--minutes", type=float, default=float("inf"))
     known = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     rows = json.loads(draw.LIST.read_text())
-    if known.what == ["lines"]:
+    ends = time.monotonic() + 60 * known.minutes
+    if not (WORK / "lines_by_test").exists():
         record(known.workers)
-        return
-    wanted = [row for row in rows if row["id"] in known.what or not known.what]
-    done = outcomes() if not known.what else {}
-    run([row for row in wanted if row["id"] not in done], known.workers, known.minutes)
+    wanted = [row for row in rows if row["id"] in known.ids or not known.ids]
+    done = outcomes() if not known.ids else {}
+    run([row for row in wanted if row["id"] not in done], known.workers, ends)
     (HERE / "outcomes.md").write_text(table(rows, outcomes()))
 
 

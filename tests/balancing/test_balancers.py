@@ -53,6 +53,7 @@ def options(architecture, **changes):
         optim__tables="sgd",
         optim__table_learning_rate=RATE,
         optim__table_init=0.5,
+        loss__sample_weights=False,
         model__aitm__calibrator=20.0,
         **changes,
     )

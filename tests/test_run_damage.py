@@ -124,7 +124,7 @@ def test_a_file_in_place_of_tensorboards_folder_costs_its_events_alone(again, fi
 @pytest.mark.parametrize(
     ("progress", "said"),
     [
-        (None, "no checkpoint of this run is whole"),
+        (None, "last/30 cannot be used: its progress is damaged .*Move it away"),
         ({"best": {}}, "last/30 cannot be used: its progress is damaged .*Move it away"),
         ({"best": {"mean": 7}}, "last/30 cannot be used: its progress is damaged .*Move it away"),
     ],

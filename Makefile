@@ -78,22 +78,23 @@ format: $(TESTABLE)
 	$(BIN)/ruff format .
 
 # A virtual environment of another Python is replaced, not mixed with.
+# Without --no-compile pip compiles every module, for as long as it installs; most are never imported.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dtn_jax needs Python 3.11 or newer, this is %s; try make PYTHON=python3.13" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -e $(INSTALLED) || $(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[serve]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[serve]'
 	touch $@
 
 $(TESTABLE): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 $(TESTABLE_SLOW): $(TESTABLE)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test-slow]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test-slow]'
 	touch $@
 
 $(DOCUMENTED): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 # The theme would print what it thinks of a coming version of mkdocs.
@@ -110,14 +111,14 @@ compiled: $(COMPILERS)
 
 $(COMPILERS): pyproject.toml constraints.txt
 	test -e $(COMPILED_VENV)/bin/python || $(PYTHON) -m venv $(COMPILED_VENV)
-	$(COMPILED_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[compiled]'
+	$(COMPILED_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[compiled]'
 	touch $@
 
 beam: $(BEAM)
 
 $(BEAM): pyproject.toml
 	test -e $(BEAM_VENV)/bin/python || $(PYTHON) -m venv $(BEAM_VENV)
-	$(BEAM_VENV)/bin/python -m pip install --quiet --editable '.[beam]'
+	$(BEAM_VENV)/bin/python -m pip install --quiet --no-compile --editable '.[beam]'
 	touch $@
 
 # jax2onnx asks for an orbax-checkpoint older than ours, and works without: ours, installed last, wins.
@@ -126,7 +127,7 @@ onnx: $(ONNX)
 $(ONNX): pyproject.toml constraints.txt
 	test -e $(ONNX_VENV)/bin/python || $(PYTHON) -m venv $(ONNX_VENV)
 	$(ONNX_VENV)/bin/python -m pip install --quiet 'jax2onnx>=0.17' 'onnxruntime>=1.20'
-	$(ONNX_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(ONNX_VENV)/bin/python -m pip install --quiet --no-compile --constraint constraints.txt --editable .
 	touch $@
 
 release-check:

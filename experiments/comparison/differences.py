@@ -94,8 +94,12 @@ def aligned(a: list[ScoredRows], b: list[ScoredRows]) -> None:
                 )
             side[i] = other.take(_order(first, other)) if other is not first else other
     for other in (*a[1:], *b):
-        _check_labels(first, other)
-    _check_weights([run for run in (*a, *b) if run.weighted])
+        for task in first.labels.keys() & other.labels.keys():
+            labels = first.labels[task], other.labels[task]
+            _check_equal(first, other, f"the label of {task!r}", *labels)
+    weighted = [run for run in (*a, *b) if run.weighted]
+    for other in weighted[1:]:
+        _check_equal(weighted[0], other, "the weight", weighted[0].weight, other.weight)
     _check_groups([run for run in (*a, *b) if run.group is not None])
 
 
@@ -129,32 +133,18 @@ def _order(first: ScoredRows, other: ScoredRows) -> np.ndarray:
     return both["b"].to_numpy()
 
 
-def _check_labels(first: ScoredRows, other: ScoredRows) -> None:
-    for task in first.labels.keys() & other.labels.keys():
-        one, two = first.labels[task], other.labels[task]
-        apart = np.flatnonzero(
-            ~(np.isclose(one, two, rtol=1e-6, atol=0) | (np.isnan(one) & np.isnan(two)))
+def _check_equal(
+    first: ScoredRows, other: ScoredRows, what: str, one: np.ndarray, two: np.ndarray
+) -> None:
+    """Raises UserError where a column of two sides differs; missing on both is equal."""
+    apart = np.flatnonzero(~np.isclose(one, two, rtol=1e-6, atol=0, equal_nan=True))
+    if apart.size:
+        at = int(apart[0])
+        raise UserError(
+            f"{first.name} and {other.name}: {what} differs in {apart.size:,} of {len(one):,} "
+            f"rows, the first where {first.key.name!r} is {first.key[at]!r}: {one[at]:g} and "
+            f"{two[at]:g}; both sides need the same rows"
         )
-        if apart.size:
-            at = apart[0]
-            raise UserError(
-                f"{first.name} and {other.name}: the label of {task!r} differs in "
-                f"{apart.size:,} of {len(one):,} rows, the first where {first.key.name!r} is "
-                f"{first.key[int(at)]!r}: {one[at]:g} and {two[at]:g}; these are not the same rows"
-            )
-
-
-def _check_weights(runs: list[ScoredRows]) -> None:
-    for other in runs[1:]:
-        one, two = runs[0].weight, other.weight
-        apart = np.flatnonzero(~np.isclose(one, two, rtol=1e-6, atol=0))
-        if apart.size:
-            key, at = runs[0].key, int(apart[0])
-            raise UserError(
-                f"{runs[0].name} and {other.name}: weights differ in {apart.size:,} of "
-                f"{len(one):,} rows, the first where {key.name!r} is {key[at]!r}: {one[at]:g} and "
-                f"{two[at]:g}; both sides need the same weights"
-            )
 
 
 def _check_groups(runs: list[ScoredRows]) -> None:

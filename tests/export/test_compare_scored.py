@@ -171,7 +171,9 @@ def test_rows_count_by_the_weights_of_models_that_weight(made, tmp_path):
     assert a[0].weighted
     np.testing.assert_array_equal(a[0].weight, rows["w"])
     other = scored(weighing, rows.with_columns(pl.col("w") * 2), tmp_path / "o.parquet", "--labels")
-    with pytest.raises(UserError, match=r"weights differ in 150 of 150 rows, the first where '"):
+    with pytest.raises(
+        UserError, match=r"the weight differs in 150 of 150 rows, the first where '"
+    ):
         compared(str(tmp_path / "s.parquet"), other)
     lacking = scored(weighing, rows.drop("w"), tmp_path / "lacking.parquet")
     with pytest.raises(UserError, match=r"count rows by their weights.*no column 'w'"):

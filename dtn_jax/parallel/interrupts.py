@@ -3,9 +3,9 @@
 Python's own handler raises KeyboardInterrupt wherever the main thread happens to be. During imports
 that may be in a callback whose exceptions are dropped, and the interruption with them. And it runs
 between two instructions of Python, so a compiler that works for minutes holds it up. So here a
-command ends at once while it begins or is done; in between KeyboardInterrupt is raised, and where
-the main thread does not come to that, a second thread ends the process. Where it is raised and code
-in between drops it, it is raised again.
+command ends at once while it begins, imports or is done; else KeyboardInterrupt is raised. Where
+the main thread does not come to that, a second thread ends the process; where code in between drops
+it, it is raised again.
 
 This module imports nothing of the package: it is the first that a command imports.
 """
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections.abc import Iterator
 
 CODE = 130  # as shells have it: 128 and the signal's number
@@ -82,12 +83,23 @@ def _end_here(*_) -> None:
     end(_message)
 
 
-def _raise(*_) -> None:
+def _raise(_, frame: types.FrameType | None) -> None:
     global _asked
     _noticed.set()
+    if _imports(frame):
+        _end_here()
     question, _asked = _asked, False
     if not (question and _on_its_way()):
         raise KeyboardInterrupt
+
+
+def _imports(frame: types.FrameType | None) -> bool:
+    """Whether a module is being imported: compiled ones crash on KeyboardInterrupt, or hide it."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _on_its_way() -> bool:

@@ -169,7 +169,7 @@ def test_a_compiler_does_not_hold_it_up():
 @pytest.mark.parametrize(
     ("command", "seconds"),
     [
-        *((["experiments.train"], seconds) for seconds in (0.3, 0.8, 1.5, 2.5, 4.0)),
+        *((["experiments.train"], seconds) for seconds in (0.15, 0.3, 0.8, 2.5, 4.0)),
         (["dtn_jax", "train"], 0.3),
         (["dtn_jax", "train"], 1.5),
     ],

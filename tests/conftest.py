@@ -5,6 +5,7 @@ and the shapes in annotations checked at each call, of the packages of CHECKED.
 What saves time is in quicker.py.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -152,18 +153,24 @@ def unpacked(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(prepared_dir, tmp_path_factory):
-    """The workdir of a finished run on adult; its model is `exported_model`."""
-    from exported_runs import finished  # after the hook above
+    """The workdir of a finished run on adult; its model is `exported_model`. For all workers."""
+    from world import run, shared  # after the hook above
 
-    return finished(prepared_dir, tmp_path_factory.mktemp("export") / "run")
+    return shared.made_once(tmp_path_factory, "run", lambda f: run.finished(prepared_dir, f))
 
 
 @pytest.fixture(scope="session")
-def exported_model(finished_run):
-    """The folder of a model; a test that changes it copies it first."""
-    from exported_runs import exported  # after the hook above
+def uncut(finished_run):
+    """(the workdir of a run that nothing interrupted, its results): see small_runs.py."""
+    return finished_run, json.loads((finished_run / "results.json").read_text())
 
-    return exported(finished_run)
+
+@pytest.fixture(scope="session")
+def exported_model(finished_run, tmp_path_factory):
+    """The folder of a model; a test that changes it copies it first."""
+    from world import run, shared  # after the hook above
+
+    return shared.made_once(tmp_path_factory, "model", lambda f: run.exported(finished_run, f))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ PIXEL = base64.b64decode(
 )
 
 
-def _save_pixel(figure, target, **options):
+def save_pixel(figure, target, **options):
     """In place of Figure.savefig: a whole PNG, of one white pixel."""
     if hasattr(target, "write"):
         target.write(PIXEL)
@@ -29,7 +29,7 @@ def _save_pixel(figure, target, **options):
 def pixels():
     """A picture is one pixel, except in tests with `drawn`: it takes as long as a training."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", _save_pixel)
+        patch.setattr(Figure, "savefig", save_pixel)
         yield
 
 

@@ -1,5 +1,6 @@
 """States of toy models with random numbers: no model is compiled."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,7 @@ def filled(places: State) -> State:
     return jax.tree.map(draw, places)
 
 
+@functools.cache
 def drawn(items: int = ITEMS, **changes) -> Drawn:
     """A state, of the same numbers whatever the placement, where shapes are equal."""
     plan, places = placed(items, **changes)

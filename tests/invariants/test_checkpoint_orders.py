@@ -34,11 +34,13 @@ WAYS = {
 
 
 CASES = (
-    *((kind, "one device", (CPU, TPU)) for kind in KINDS),
-    *((ODD, "8 devices", given) for given in ((CPU, TPU), (TPU, CPU), (TPU, TPU))),
+    *((kind, "one device", (CPU, TPU)) for kind in (ODD, "bfloat16")),
+    (ODD, "8 devices", (TPU, CPU)),
     *(
-        pytest.param(*given, marks=pytest.mark.slow)
+        pytest.param(*given, marks=pytest.mark.nightly)
         for given in (
+            *((kind, "one device", (CPU, TPU)) for kind in KINDS if kind not in (ODD, "bfloat16")),
+            *((ODD, "8 devices", given) for given in ((CPU, TPU), (TPU, TPU))),
             *((ODD, way, (CPU, TPU)) for way in ("tables over 2 of 4", "pmap")),
             *((ODD, way, (TPU, CPU)) for way in ("one device", "tables over 2 of 4", "pmap")),
             *((kind, "8 devices", (CPU, TPU)) for kind in KINDS if kind != ODD),
@@ -133,7 +135,7 @@ def test_a_cpus_padding_comes_back_too(tmp_path):
     chex.assert_trees_all_equal(rows(back, here.plan), rows(here.state, here.plan))
 
 
-@pytest.mark.parametrize("kind", ["adam", "adagrad"])
+@pytest.mark.parametrize("kind", ["adam", pytest.param("adagrad", marks=pytest.mark.nightly)])
 def test_the_same_order_may_have_other_padding(tmp_path, kind):
     here = drawn(**KINDS[kind], **TPU)
     longer = {n: dataclasses.replace(a, rows=3 * a.rows) for n, a in here.plan.arrays.items()}
@@ -150,6 +152,7 @@ def test_the_same_order_may_have_other_padding(tmp_path, kind):
     assert_moved(restored(tmp_path, here._replace(plan=plan, places=places)), plan, here)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("platform", [CPU, TPU])
 def test_without_a_tag_rows_lie_alone(tmp_path, monkeypatch, platform):
     """As earlier versions saved them: in one piece each."""

@@ -41,8 +41,15 @@ def trained(devices, steps=STEPS, bad=None, **changes):
     return plan, state, metrics
 
 
-@pytest.mark.parametrize("tables", ["adam", "dense"])
-@pytest.mark.parametrize("platform", ["cpu", pytest.param("tpu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("tables", "platform"),
+    [
+        ("adam", "cpu"),
+        pytest.param("dense", "cpu", marks=pytest.mark.slow),
+        pytest.param("adam", "tpu", marks=pytest.mark.nightly),
+        pytest.param("dense", "tpu", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
     with jax.enable_x64(True):
         given = {"model__dtype": "float64", "optim__tables": tables}
@@ -64,9 +71,10 @@ def test_a_copied_codebook_gives_one_devices_numbers(tables, platform):
 @pytest.mark.parametrize(
     ("devices", "strategy", "tables"),
     [
-        (2, "shard", "adam"),  # the embedding travels, the codebook is copied
+        # The embedding travels, the codebook is copied.
+        pytest.param(2, "shard", "adam", marks=pytest.mark.slow),
         *(
-            pytest.param(*given, marks=pytest.mark.slow)
+            pytest.param(*given, marks=pytest.mark.nightly)
             for given in ((4, "shard", "adam"), (2, "shard", "dense"), (2, "pmap", "adam"))
         ),
     ],

@@ -41,7 +41,8 @@ def configured(sets, name, **changes):
     return config
 
 
-@pytest.mark.parametrize("placement", ["device", "stream"])
+@pytest.mark.slow
+@pytest.mark.parametrize("placement", ["device", pytest.param("stream", marks=pytest.mark.nightly)])
 def test_two_days_are_one_run(sets, tmp_path, placement):
     given = {"data__placement": placement}
     train(configured(sets, "first", **given), tmp_path / "first", test=False)

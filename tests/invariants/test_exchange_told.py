@@ -1,5 +1,6 @@
 """A run over several devices says what they exchange; the room of a message changes no number."""
 
+import functools
 import json
 
 import pytest
@@ -11,15 +12,16 @@ FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, or nothing wo
 
 
 @pytest.fixture(scope="module")
-def runs(prepared_dir, tmp_path_factory, usual_fusions):
-    """{parallel.message_rows: (its folder, its results)}"""
-    found = {}
-    for rows in (0, 5):
+def run(prepared_dir, tmp_path_factory, usual_fusions):
+    """(parallel.message_rows) -> its folder, its results."""
+
+    @functools.cache
+    def trained(rows):
         workdir = tmp_path_factory.mktemp("run") / "run"
         changes = {"parallel__devices": 4, "parallel__message_rows": rows, **FEW}
-        config = small(prepared_dir, **changes)
-        found[rows] = workdir, train(config, workdir)
-    return found
+        return workdir, train(small(prepared_dir, **changes), workdir)
+
+    return trained
 
 
 def exchanged(workdir):
@@ -29,8 +31,9 @@ def exchanged(workdir):
     return [{key: r[f"exchange/embedding/{key}"] for key in keys} for r in records]
 
 
-def test_the_log_and_the_results_say_what_travels(runs):
-    workdir, results = runs[0]
+@pytest.mark.slow
+def test_the_log_and_the_results_say_what_travels(run):
+    workdir, results = run(0)
     found = exchanged(workdir)
     assert len(found) > 1
     for one in found:
@@ -43,19 +46,23 @@ def test_the_log_and_the_results_say_what_travels(runs):
     assert json.loads((workdir / "results.json").read_text())["exchange"] == results["exchange"]
 
 
-def test_small_messages_take_more_rounds_to_the_same_bits(runs):
-    (one, _), (other, results) = runs[0], runs[5]
+@pytest.mark.slow
+def test_small_messages_take_more_rounds_to_the_same_bits(run):
+    (one, expected), (other, results) = run(0), run(5)
     for large, small_ in zip(exchanged(one), exchanged(other), strict=True):
         assert small_["rounds"] > 2
         assert small_["repeats"] == large["repeats"]
         assert small_["fill"] > large["fill"]
     assert logged(one) == logged(other)
-    assert results["test"] == runs[0][1]["test"]
+    assert results["test"] == expected["test"]
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(4, 1), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((1, 4), (8, 4)))],
+    [
+        pytest.param(4, 1, marks=pytest.mark.slow),
+        *(pytest.param(*n, marks=pytest.mark.nightly) for n in ((1, 4), (8, 4))),
+    ],
 )
 def test_what_others_exchanged_is_not_told(before, after, prepared_dir, tmp_path, monkeypatch):
     """The run is cut at step 12, between log lines, and resumes on other devices."""

@@ -109,12 +109,14 @@ def test_training_is_the_same_without(root, whole, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_is_streamed_has_the_same_days(root, whole, tmp_path):
     config = dated(root, data__placement="stream", data__eval_batch_size=96)
     assert train(config, tmp_path)["by_day"] == whole[1]["by_day"]
     assert logged(tmp_path) == logged(whole[0])
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeypatch):
     """Where a day begins, and within one; what was found is not found again."""
     score, scored = first_scores.score, []

@@ -1,6 +1,7 @@
 """A step whose loss or gradient is not finite: the run ends there, or goes on without it."""
 
 import dataclasses
+import functools
 import json
 import re
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import FrozenConfigDict
 from poisoned_rows import poison
 from small_runs import CutError, assert_same_run, cut_after, logged, small
 from toy_steps import STEPS, batches, build, config
@@ -20,7 +22,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses import cross_entropy, finite
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.log_normal import LogNormal
-from dtn_jax.replicas import train_replicas
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import train
@@ -34,10 +35,17 @@ def poisoned_batches():
     return chunk.replace(labels=chunk.labels.at[BAD, 3, 0].set(jnp.nan))
 
 
-def stepped(c, chunk, count, stops=True):
+@functools.cache
+def program(c, stops):
+    """Makes the state at step 0, and runs a chunk."""
     model, plan = build(c)
-    run = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), STEPS, stops))
-    return run(create_state(c, model, plan), chunk, count)
+    run = make_train_chunk(make_train_step(c, model, plan, 10), STEPS, stops)
+    return jax.jit(functools.partial(create_state, c, model, plan)), jax.jit(run)
+
+
+def stepped(c, chunk, count, stops=True):
+    first, run = program(FrozenConfigDict(c), stops)
+    return run(first(), chunk, count)
 
 
 def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
@@ -55,7 +63,7 @@ def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
     [
         {"loss__balancing": "uncertainty", "optim__table_dtype": "bfloat16"},
         *(
-            pytest.param(changes, marks=pytest.mark.slow)
+            pytest.param(changes, marks=pytest.mark.nightly)
             for changes in (
                 {"optim__tables": "dense", "optim__table_l2": 0.1},
                 {"parallel__table_platform": "tpu", "optim__tables": "adagrad"},
@@ -64,9 +72,9 @@ def test_a_chunk_ends_at_the_step_and_marks_what_is_bad():
         ),
     ],
 )
-def test_a_skipped_step_changes_nothing_but_the_count(changes, usual_fusions):
+def test_a_skipped_step_changes_nothing_but_the_count(changes):
     c = config(train__skip_nonfinite=1, model__dropout=0.1, **changes)
-    before, _ = stepped(c, poisoned_batches(), BAD)
+    before, _ = stepped(c, poisoned_batches(), BAD, stops=False)
     after, _ = stepped(c, poisoned_batches(), BAD + 1, stops=False)
     assert int(after.step) == BAD + 1
     chex.assert_trees_all_equal(
@@ -84,13 +92,15 @@ def test_an_infinite_gradient_of_one_parameter_is_named_by_its_path(monkeypatch)
         "__call__",
         lambda self, z, y, w: plain(self, z, y, w) + jnp.sqrt(0 * z),
     )
+    program.cache_clear()
     state, metrics = stepped(config(), batches(), STEPS)
+    program.cache_clear()
     assert int(state.step) == 1
     assert np.isfinite(metrics["losses"][0]).all()
     assert np.asarray(metrics["nonfinite"][0]).any()
 
 
-@pytest.mark.parametrize("part", ["rows", "dense"])
+@pytest.mark.parametrize("part", ["rows", pytest.param("dense", marks=pytest.mark.slow)])
 def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, part):
     plain = step.make_gradients
 
@@ -106,7 +116,9 @@ def test_one_gradient_alone_is_marked_by_its_name(monkeypatch, part):
         return spoiled
 
     monkeypatch.setattr(step, "make_gradients", spoiling)
+    program.cache_clear()
     state, metrics = stepped(config(), batches(), STEPS)
+    program.cache_clear()
     names = finite.names(build(config())[1].schema.task_names, state.params, state.tables)
     marked = [names[n] for n in np.flatnonzero(metrics["nonfinite"][0])]
     last = {"rows": "table embedding", "dense": finite.paths(state.params)[-1]}[part]
@@ -156,11 +168,6 @@ def test_a_run_ends_at_the_step_and_its_batch_replays(
     assert re.search(r"compiled step\s+. income", out)
 
 
-def test_a_run_without_a_checkpoint_says_so(prepared_dir, tmp_path, monkeypatch):
-    poison(monkeypatch, 1)
-    assert "There is no checkpoint yet." in stopping(tmp_path / "run", small(prepared_dir))
-
-
 def test_labels_that_a_loss_does_not_take_are_told():
     """Not those of padding, unknown ones, or of a task whose loss is finite."""
     batch = jax.tree.map(lambda a: np.array(a[0]), batches())
@@ -201,16 +208,6 @@ def test_one_step_more_than_may_be_skipped_ends_the_run(prepared_dir, tmp_path, 
     assert train(c, tmp_path / "run", test=False)["skipped_steps"] == 2
 
 
-@pytest.mark.slow
-def test_a_replica_ends_by_itself(prepared_dir, tmp_path):
-    rates = "optim.learning_rate=0.01,1e30"
-    c = small(prepared_dir, replicas=rates, model__normalisation="none")
-    with pytest.raises(UserError, match=r"replica_1: not finite at step \d+: .*\n.*other 1 repl"):
-        train_replicas(c, tmp_path)
-    assert (tmp_path / "replica_0/results.json").exists()
-    assert list((tmp_path / "replica_1/nonfinite").iterdir())
-
-
 def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):
     """A rate so high that finite gradients make infinite parameters."""
     c = small(prepared_dir, optim__learning_rate=3e38, optim__weight_decay=100.0)
@@ -222,7 +219,7 @@ def test_a_state_that_is_not_finite_is_not_saved(prepared_dir, tmp_path):
 
 def test_what_is_no_batch_is_refused(prepared_dir, tmp_path, monkeypatch):
     poison(monkeypatch, 1)
-    stopping(tmp_path / "run", small(prepared_dir))
+    assert "There is no checkpoint yet." in stopping(tmp_path / "run", small(prepared_dir))
     path = tmp_path / "run/nonfinite/step-1.npz"
     whole = path.read_bytes()
     for content in (b"", b"no zip", whole[: len(whole) // 2]):

@@ -18,15 +18,10 @@ from dtn_jax.state import create_state
 from dtn_jax.train import train
 
 
-def test_streamed_training_equals_resident_training(prepared_dir, tmp_path):
-    for placement in ("stream", "device"):
-        config = small(prepared_dir, data__placement=placement)
-        train(config, tmp_path / placement, test=False)
-    assert_same_run(config, tmp_path / "stream", tmp_path / "device")
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_thread_that_reads_ahead_ends_with_the_run(prepared_dir, tmp_path, monkeypatch, fails):
+@pytest.mark.parametrize("fails", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_streamed_run_is_the_resident_one_and_its_thread_ends(
+    uncut, prepared_dir, tmp_path, monkeypatch, fails
+):
     at_work = []
     fetch = training.LossLog.fetch
 
@@ -44,6 +39,8 @@ def test_the_thread_that_reads_ahead_ends_with_the_run(prepared_dir, tmp_path, m
     for thread in readers():
         thread.join(120)
     assert not readers()
+    if not fails:
+        assert_same_run(config, tmp_path / "run", uncut[0])
 
 
 def readers():

@@ -18,7 +18,6 @@ from dtn_jax.analysis import stopped
 from dtn_jax.train import train
 from experiments import launch
 
-pytestmark = pytest.mark.slow
 TESTS = pathlib.Path(__file__).parents[1]
 FEW = {"data__batch_size": 32}  # fewer ids on a device than rows, so that rows travel
 
@@ -69,6 +68,7 @@ def uncut(prepared_dir, tmp_path_factory):
     return workdir, train(small(prepared_dir, **FEW), workdir)
 
 
+@pytest.mark.slow
 def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_path):
     """Eight devices, then four, then two: at (epoch, step), no row lost or repeated."""
     workdir = tmp_path / "run"
@@ -89,12 +89,14 @@ def test_a_run_goes_from_four_processes_to_two_to_one(uncut, prepared_dir, tmp_p
         assert found["examples"] == uncut[1]["test"][key]["examples"]
 
 
+@pytest.mark.nightly
 def test_pmap_on_two_processes(uncut, prepared_dir, tmp_path):
     run_together(tmp_path / "run", prepared_dir, 2, 2, parallel__strategy="pmap", **FEW)
     assert_equal_runs(small(prepared_dir, **FEW), uncut[0], tmp_path / "run")
     assert (tmp_path / "run" / "predictions.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
     """Each holds half of the batch; the first one writes the whole."""
     diverging = {"optim__learning_rate": 1e30, "model__normalisation": "none"}
@@ -106,6 +108,7 @@ def test_a_step_that_is_not_finite_ends_all_processes(prepared_dir, tmp_path):
     assert kept.batch.row_mask.all()
 
 
+@pytest.mark.nightly
 def test_four_processes_share_two_lanes(tmp_path):
     """Rows have groups, which each process reads a quarter of. Then two go on, a lane each."""
     text = EXAMPLE.read_text()
@@ -127,6 +130,7 @@ def test_four_processes_share_two_lanes(tmp_path):
     assert_equal_logs(alone, four, rel=1e-10)
 
 
+@pytest.mark.nightly
 def test_when_a_process_dies_the_launcher_starts_all_again(prepared_dir, tmp_path):
     workdir, log = tmp_path / "run", tmp_path / "log"
     command = [
@@ -170,6 +174,7 @@ command.run(main)
 """
 
 
+@pytest.mark.nightly
 def test_an_error_in_one_process_is_told_and_ends_all():
     address = f"127.0.0.1:{launch.free_port()}"
     started = [
@@ -189,6 +194,7 @@ def test_an_error_in_one_process_is_told_and_ends_all():
     assert started[0].returncode != 0
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_ended_ends_its_processes(prepared_dir, tmp_path):
     command = [
         *(sys.executable, "-m", "experiments.launch", "--processes=2", "--"),

@@ -1,17 +1,14 @@
-"""Folders and cells that an older version left are still read, and nothing in them is misread.
+"""Folders that an older version left are still read, and nothing in them is misread.
 
 `recorded/workdir.tar.xz` holds two runs of four steps on adult, of the version that first had all
 of today's parts of a run (commit 26db03e): `run`, and `weighted` with `loss.positive_weights`.
-Left out are pictures, events, and all but 500 of the predictions. The cell is one of that version's
-table of census_income.
+Left out are pictures, events, and all but 500 of the predictions.
 """
 
 import json
-import lzma
 import pathlib
 import shutil
 import tarfile
-from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,13 +16,10 @@ import pytest
 
 from dtn_jax import train as training
 from dtn_jax.analysis.finished import best_state, read_config
-from dtn_jax.config import base_config, identity, load_config, override
-from dtn_jax.datasets.preparation.prepared import Prepared
+from dtn_jax.config import base_config, load_config, override
 from dtn_jax.errors import UserError
-from dtn_jax.losses.positive_weights import LOGITS
 from dtn_jax.run import build_run, score_split
 from dtn_jax.train import train
-from experiments.tables import cells, kept
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 ASKED = (
@@ -35,7 +29,6 @@ ASKED = (
     "train.checkpoint_every=2,train.eval_every=2,train.log_every=1,parallel.devices=1,"
     "optim.learning_rate=0.03,optim.table_learning_rate=0.03"
 )
-CELL = "mmoe-seed5-5e6037ce43325a4a"
 
 
 @pytest.fixture
@@ -81,6 +74,7 @@ def test_a_finished_run_is_shown(folder, asked, monkeypatch, capsys):
     assert "This run is finished" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_cut_run_goes_on_to_the_same_numbers(folder, asked, capsys):
     workdir = folder / "run"
     losses, results = trained(workdir), read(workdir / "results.json")
@@ -113,6 +107,7 @@ def test_its_model_scores_as_it_did(folder, prepared_dir):
             np.testing.assert_allclose(got[: len(expected), i], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_with_inflated_logits_is_shown_and_does_not_go_on(folder, asked, monkeypatch):
     workdir = folder / "weighted"
     override(asked, "loss.positive_weights", "income=3")
@@ -124,39 +119,3 @@ def test_a_run_with_inflated_logits_is_shown_and_does_not_go_on(folder, asked, m
     with pytest.raises(UserError, match="its logits held log w; train again in another folder"):
         train(asked, workdir)
     assert trained(workdir) == losses
-
-
-def test_a_cell_is_found_by_its_old_name(tmp_path):
-    text = lzma.decompress((RECORDED / f"{CELL}.json.xz").read_bytes()).decode()
-    recorded = json.loads(text)
-    (tmp_path / "cells").mkdir()
-    (tmp_path / "cells" / f"{CELL}.json").write_text(text)
-    config = base_config()
-    for key, value in recorded["config"].items():
-        override(config, key, value)
-    data = Mock(Prepared, fingerprint=recorded["data"])
-
-    def place() -> pathlib.Path:
-        names = [cells.name_of(config, data, changes) for changes in cells.NAMED_BY]
-        return cells.place(tmp_path / "cells", *names)
-
-    path = place()
-    assert path.stem == CELL
-    assert cells.name_of(config, data) != CELL  # which told options that its run does not have
-    found = cells.read_own(path, config, cells.CELL)
-    assert found["results"] == recorded["results"]
-    kept.pack(tmp_path)
-    assert not path.exists()
-    assert cells.read_own(place(), config, cells.CELL) == found
-    override(config, "seed", "4")
-    assert not kept.exists(place())
-
-
-def test_a_cell_of_inflated_logits_is_not_todays(tmp_path):
-    """Its run would be computed otherwise now."""
-    config, path = base_config(), tmp_path / "cells" / "old.json"
-    config.loss.positive_weights = "income=3"
-    kept.keep(path, {"config": {k: str(v) for k, v in identity(config).items()}})
-    assert cells.read_own(path, config, ["config"]) is None
-    kept.keep(path, {**kept.read(path), "logits": LOGITS})
-    assert cells.read_own(path, config, ["config"])

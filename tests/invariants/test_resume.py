@@ -12,12 +12,6 @@ from dtn_jax.metrics.selected import Selection
 from dtn_jax.train import train
 
 
-@pytest.fixture(scope="module")
-def uncut(prepared_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir), workdir)
-
-
 def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
     """Bit by bit: cut at step 12, then at 24, then to the end."""
     for saves in (1, 2):
@@ -37,6 +31,7 @@ def test_dtn_resumed_equals_uncut(prepared_dir, tmp_path, monkeypatch):
     assert_resumed_equals_uncut(config, whole, tmp_path / "run", monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_streamed_run_resumed_equals_uncut(uncut, prepared_dir, tmp_path, monkeypatch):
     config = small(prepared_dir, data__placement="stream")
     assert_resumed_equals_uncut(config, uncut, tmp_path / "run", monkeypatch)
@@ -97,6 +92,7 @@ def test_a_run_that_lost_its_log_finds_the_same(uncut, prepared_dir, tmp_path):
     assert found | {"examples_per_second": 0} == uncut[1] | {"examples_per_second": 0}
 
 
+@pytest.mark.slow
 def test_a_best_state_that_is_lost_is_saved_again_if_it_is_the_last(uncut, prepared_dir, tmp_path):
     shutil.copytree(uncut[0], tmp_path / "run")
     (tmp_path / "run/results.json").unlink()
@@ -106,6 +102,7 @@ def test_a_best_state_that_is_lost_is_saved_again_if_it_is_the_last(uncut, prepa
     assert (tmp_path / f"run/checkpoints/best/{STEPS}/checksums.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_whose_best_state_is_lost_says_so(prepared_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(Selection, "better", lambda self, one, other: False)  # the first is it
     config = small(prepared_dir, train__max_steps=30)

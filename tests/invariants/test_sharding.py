@@ -107,19 +107,23 @@ def slow(*case):
     return pytest.param(*case, marks=pytest.mark.slow)
 
 
+def nightly(*case):
+    return pytest.param(*case, marks=pytest.mark.nightly)
+
+
 @pytest.mark.parametrize(
     "way",
     [
-        "shard over 8",
         "shard over 4, tables over 2",
-        slow("shard over 8, tables whole"),
-        "pmap over 8",
-        slow("pmap over 2"),
-        slow("one device, as on GPUs"),
-        slow("one device, as on TPUs"),
-        slow("shard over 8, as on GPUs"),
-        "shard over 8, as on TPUs",
-        slow("pmap over 2, as on TPUs"),
+        "pmap over 2",
+        slow("shard over 8"),
+        slow("shard over 8, as on TPUs"),
+        nightly("shard over 8, tables whole"),
+        nightly("pmap over 8"),
+        nightly("one device, as on GPUs"),
+        nightly("one device, as on TPUs"),
+        nightly("shard over 8, as on GPUs"),
+        nightly("pmap over 2, as on TPUs"),
     ],
 )
 def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_device):
@@ -132,26 +136,21 @@ def test_parameters_after_many_steps_equal_one_devices_in_float64(way, on_one_de
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.fixture(scope="module")
-def on_eight_devices():
-    return {way: train(way) for way in ("shard over 8", "pmap over 8")}
-
-
-@pytest.mark.parametrize("way", ["shard over 8", "pmap over 8"])
-def test_losses_equal_one_devices_in_float32(way, on_one_device, on_eight_devices):
-    _, losses = on_eight_devices[way]
+@pytest.mark.parametrize("way", [slow("shard over 8"), nightly("pmap over 8")])
+def test_losses_equal_one_devices_in_float32(way, on_one_device):
+    _, losses = train(way)
     np.testing.assert_allclose(losses, on_one_device("float32")[1], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("way", "tables"),
     [
-        ("shard over 8", "adagrad"),
-        slow("shard over 8", "dense"),
-        ("pmap over 2", "sgd"),
-        slow("shard over 8, as on TPUs", "adagrad"),
-        ("shard over 8, as on TPUs", "dense"),
-        slow("one device, as on GPUs", "dense"),
+        slow("shard over 8", "adagrad"),
+        nightly("shard over 8", "dense"),
+        nightly("pmap over 2", "sgd"),
+        nightly("shard over 8, as on TPUs", "adagrad"),
+        nightly("shard over 8, as on TPUs", "dense"),
+        nightly("one device, as on GPUs", "dense"),
     ],
 )
 def test_every_table_optimizer_gives_one_devices_tables(way, tables, on_one_device):
@@ -162,7 +161,7 @@ def test_every_table_optimizer_gives_one_devices_tables(way, tables, on_one_devi
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize("devices", [2, nightly(8)])
 def test_no_device_holds_or_receives_a_whole_table(devices):
     """By the shards' shapes, by the program's memory, and by what its collectives carry."""
     rows = 64 * ROW_MULTIPLE
@@ -197,7 +196,7 @@ def test_no_device_holds_or_receives_a_whole_table(devices):
         assert carried < rows // devices, line
 
 
-@pytest.mark.parametrize("way", ["shard over 8", "shard over 8, as on TPUs"])
+@pytest.mark.parametrize("way", [slow("shard over 8"), nightly("shard over 8, as on TPUs")])
 def test_bfloat16_tables_are_rounded_alike_on_many_devices(way):
     """Up to the rare value that rounding elsewhere has moved across a threshold."""
     options = {"optim__table_dtype": "bfloat16", "optim__tables": "sgd"}
@@ -210,8 +209,7 @@ def test_bfloat16_tables_are_rounded_alike_on_many_devices(way):
     assert {a.dtype for a in jax.tree.leaves(one.slots)} <= {jnp.dtype("float32")}
 
 
-def test_tables_and_slots_are_split_by_rows(on_eight_devices):
-    state, _ = on_eight_devices["shard over 8"]
+def assert_split_by_rows(state):
     table = state.tables["embedding"]
     assert sum(f.rows for f in SCHEMA.fields) < table.shape[0] == ROW_MULTIPLE
     for array in (table, *jax.tree.leaves(state.slots["embedding"])):
@@ -219,7 +217,11 @@ def test_tables_and_slots_are_split_by_rows(on_eight_devices):
 
 
 @pytest.mark.parametrize(
-    "way", ["one device", "shard over 8", "pmap over 8", "shard over 8, as on TPUs"]
+    "way",
+    [
+        "shard over 8",
+        *map(nightly, ("one device", "pmap over 8", "shard over 8, as on TPUs")),
+    ],
 )
 def test_a_chunk_leaves_the_tables_where_they_are(way):
     at, state, train_chunk = start(way)
@@ -234,6 +236,8 @@ def test_a_chunk_leaves_the_tables_where_they_are(way):
     before = places(state)
     state, _ = compiled(state, chunk, 3)
     assert places(state) == before
+    if way == "shard over 8":
+        assert_split_by_rows(state)
 
 
 def test_a_run_takes_all_devices_unless_told(all_devices):

@@ -16,7 +16,6 @@ from dtn_jax.input.resident import ResidentData
 from dtn_jax.replicas import train_replicas
 from dtn_jax.train import train
 
-pytestmark = pytest.mark.usefixtures("usual_fusions")  # bits of runs of unlike lengths
 FIRST = 30  # steps of the run that others start from
 
 
@@ -44,26 +43,24 @@ def second(prepared_dir, first, **changes):
     return small(prepared_dir, **given | changes)
 
 
-def test_two_runs_are_one_that_goes_on(prepared_dir, first, later, tmp_path, monkeypatch):
+def test_two_runs_are_one_that_goes_on(prepared_dir, first, uncut, later, tmp_path):
+    """Up to rounding, since programs differ; test_day_after_day.py compares bits."""
     config = second(prepared_dir, first)
     results = train(config, tmp_path / "second", test=False)
-    monkeypatch.undo()
-    whole = small(prepared_dir)
-    train(whole, tmp_path / "whole", test=False)
     state, _ = last_state(config, tmp_path / "second")
-    expected, _ = last_state(whole, tmp_path / "whole")
+    expected, _ = last_state(small(prepared_dir), uncut[0])
     assert int(state.step) == 45
-    chex.assert_trees_all_equal(state, expected)
+    chex.assert_trees_all_close(state, expected, rtol=1e-4, atol=1e-6)
     facts = json.loads((first / "config.json").read_text())
     begun = {"workdir": str(first), "step": FIRST, "fingerprint": facts["data"]}
     assert results["started_from"] == begun
     assert json.loads((tmp_path / "second" / "config.json").read_text())["started_from"] == begun
     assert results["steps"] == 15
     assert results["best_steps"]["mean"] <= 15
-    last = [r for r in logged(tmp_path / "whole") if r["kind"] == "validation"][-1]
+    last = [r for r in logged(uncut[0]) if r["kind"] == "validation"][-1]
     own = [r for r in logged(tmp_path / "second") if r["kind"] == "validation"]
     assert [r["step"] for r in own] == [15]  # of its own beginning
-    assert own[0]["mean"] == last["mean"]
+    assert own[0]["mean"] == pytest.approx(last["mean"], abs=1e-5)
 
 
 @pytest.mark.slow

@@ -10,17 +10,10 @@ from small_runs import STEPS, logged, small
 from dtn_jax import selection
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.datasets.preparation.prepared import Prepared
-from dtn_jax.errors import UserError
 from dtn_jax.run import build_run, measure, score_split
 from dtn_jax.selection import tell_of_end
 from dtn_jax.state import create_state
 from dtn_jax.train import train
-
-
-@pytest.fixture(scope="module")
-def uncut(prepared_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir), workdir)
 
 
 def test_table_parameters_are_the_numbers_of_all_views_tables(prepared_dir):
@@ -45,12 +38,34 @@ def test_a_model_knows_what_positives_weigh(prepared_dir):
     assert dict(build_run(config).model.inflation) == {"income": np.log(3), "never_married": 0}
 
 
-def test_validations_but_the_last_are_told_by_their_number(prepared_dir, tmp_path):
-    told = []
-    config = small(prepared_dir, train__max_steps=20, train__eval_every=8)
-    train(config, tmp_path, test=False, after_validation=lambda n, found: told.append((n, found)))
-    assert [number for number, _ in told] == [1, 2]  # at steps 8 and 16; nothing is saved at 20
+def test_a_trial(prepared_dir, tmp_path, monkeypatch):
+    """It tells each validation but the last by its number, never opens test, and keeps few best
+    states."""
+    told, opened, best_states = [], [], []
+    source, save = Prepared.source, Checkpoints.save
+
+    def record(self, split):
+        opened.append(split)
+        return source(self, split)
+
+    def count(self, *args):
+        save(self, *args)
+        best_states.append(len(self.best.all_steps()))
+
+    monkeypatch.setattr(Prepared, "source", record)
+    monkeypatch.setattr(Checkpoints, "save", count)
+    config = small(prepared_dir, train__max_steps=20, train__eval_every=3)
+    config.train.checkpoint_every = 1000
+    results = train(
+        config, tmp_path, test=False, after_validation=lambda n, found: told.append((n, found))
+    )
+    assert [number for number, _ in told] == [1, 2, 3, 4, 5, 6]  # nothing is saved at step 20
     assert all(set(found) == {"mean", "income", "never_married"} for _, found in told)
+    assert set(opened) == {"train", "validation"}
+    assert "test" not in results
+    assert results["validation"]["income@all"]["examples"] == 3_256
+    assert len(best_states) >= 6
+    assert max(best_states) <= 3  # the mean's and the two tasks'
 
 
 def test_what_a_run_leaves_behind(uncut):
@@ -86,21 +101,6 @@ def test_predictions_give_the_reported_auc(uncut):
     for task in ("income", "never_married"):
         auc = roc_auc_score(table[f"label/{task}"], table[f"score/{task}"])
         np.testing.assert_allclose(results["test"][f"{task}@all"]["auc"], auc, rtol=1e-9)
-
-
-def test_a_trial_never_opens_test(prepared_dir, tmp_path, monkeypatch):
-    opened = []
-    source = Prepared.source
-
-    def record(self, split):
-        opened.append(split)
-        return source(self, split)
-
-    monkeypatch.setattr(Prepared, "source", record)
-    results = train(small(prepared_dir, train__max_steps=2), tmp_path / "run", test=False)
-    assert set(opened) == {"train", "validation"}
-    assert "test" not in results
-    assert results["validation"]["income@all"]["examples"] == 3_256
 
 
 def test_early_stopping_watches_what_is_selected(prepared_dir, tmp_path, monkeypatch):
@@ -190,47 +190,6 @@ def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_d
         best = checkpoints.restore_best(results["best_steps"][task], state)
         measured = measure(run, score_split(run, best, "test"))
         assert results["test_per_task_best"][f"{task}@all"] == measured[f"{task}@all"]
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(prepared_dir, tmp_path):
-    config = small(
-        prepared_dir,
-        optim__learning_rate=1e30,
-        model__normalisation="none",
-        train__checkpoint_every=1,
-    )
-    with pytest.raises(UserError, match=r"not finite at step \d+: the loss of "):
-        train(config, tmp_path / "run")
-    assert Checkpoints(tmp_path / "run").last.latest_step() is not None
-
-
-def test_what_a_diverged_step_left_is_named_at_the_validation(prepared_dir, tmp_path):
-    config = small(
-        prepared_dir,
-        model__normalisation="none",
-        optim__tables="sgd",
-        optim__table_learning_rate=1e38,
-        optim__learning_rate=1e30,
-        train__eval_every=1,
-    )
-    with pytest.raises(UserError, match="not finite"):
-        train(config, tmp_path / "run")
-
-
-def test_best_states_do_not_pile_up(prepared_dir, tmp_path, monkeypatch):
-    on_disk, save = [], Checkpoints.save
-
-    def count(self, *args):
-        save(self, *args)
-        on_disk.append(len(self.best.all_steps()))
-
-    monkeypatch.setattr(Checkpoints, "save", count)
-    config = small(
-        prepared_dir, train__max_steps=21, train__eval_every=3, train__checkpoint_every=1000
-    )
-    train(config, tmp_path / "run", test=False)
-    assert len(on_disk) == 7
-    assert max(on_disk) <= 3  # the mean's and the two tasks'
 
 
 @pytest.mark.parametrize(

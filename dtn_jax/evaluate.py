@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
@@ -29,6 +28,7 @@ from dtn_jax.options import option
 from dtn_jax.parallel import processes
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.schema import ALL, Schema, Task
+from dtn_jax.shapes import Int
 from dtn_jax.shared_files import replacing
 from dtn_jax.state import State
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from dtn_jax.input import batch_axis
@@ -18,6 +17,7 @@ from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.pairwise import pairwise_losses, read_pairwise
 from dtn_jax.losses.rows import row_weights
 from dtn_jax.models import dropout
+from dtn_jax.shapes import Array, Float
 from dtn_jax.state import State
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan

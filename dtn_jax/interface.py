@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import flax.struct
-from jaxtyping import Array, Bool, Float
+
+from dtn_jax.shapes import Array, Bool, Float
 
 SHARED = "shared"
 """The group, and the view, of all tasks."""

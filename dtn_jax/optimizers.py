@@ -12,12 +12,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import choose
 from dtn_jax.options import option, per_task
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import row_optimizers, updater
 from dtn_jax.tables.updater import Updater
 

@@ -1,13 +1,14 @@
-"""Names for the types and shapes of arrays, in what runs where a model is served.
+"""Names for the types and shapes of arrays: jaxtyping's, which the tests check.
 
-They are jaxtyping's. A service has no need of it: there the names say what they say to a reader,
-and nothing checks them.
+Where it is not installed, as where a model is served or on a bare accelerator, they say what they
+say to a reader, and nothing checks them.
 """
 
 from __future__ import annotations
 
 try:
     from jaxtyping import (
+        Array,
         Bool,
         Float,
         Float32,
@@ -17,8 +18,11 @@ try:
         Int32,
         Int64,
         Integer,
+        Num,
         Shaped,
+        UInt,
         UInt8,
+        UInt32,
         UInt64,
     )
 except ImportError:
@@ -29,10 +33,11 @@ except ImportError:
         def __class_getitem__(cls, item: tuple) -> type:
             return cls
 
-    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
-    UInt8 = UInt64 = Shaped
+    Array = Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
+    Num = UInt = UInt8 = UInt32 = UInt64 = Shaped
 
 __all__ = [
+    "Array",
     "Bool",
     "Float",
     "Float32",
@@ -42,7 +47,10 @@ __all__ = [
     "Int32",
     "Int64",
     "Integer",
+    "Num",
     "Shaped",
+    "UInt",
     "UInt8",
+    "UInt32",
     "UInt64",
 ]

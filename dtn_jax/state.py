@@ -8,7 +8,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from dtn_jax import optimizers
@@ -16,6 +15,7 @@ from dtn_jax.balancing import read_balancer, seam
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Batch, Inputs, Outputs
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables import lookup
 from dtn_jax.tables.plan import TablePlan, init_tables
 from dtn_jax.tables.stored_rows import to_bits

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Int
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.options import option
+from dtn_jax.shapes import Int
 
 MOST_STEPS = 2**31 - 1
 LOG_EVERY = 100  # steps between lines of the log, if that makes at least

@@ -25,7 +25,7 @@ LAYERS = (
     "report.screen",  # every stage speaks
     "checksums",
     "tables.hashing",  # Ali-CCP's split draws rows with it
-    "datasets.shapes",  # of arrays, metrics' too
+    "shapes",
     "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
     "parallel.processes",  # each process reads its own rows
     "metrics",  # the synthetic data's known answer has AUCs
@@ -99,7 +99,7 @@ HEAVY = ("tensorflow_datasets", "orbax", "tensorflow", "optax")
 TRAINING = LAYERS.index("input")  # from here on
 SERVED = {"jax", "numpy", "polars", "pyarrow", "safetensors"}  # packages that a loaded model needs
 # Packages that a module can do without.
-GUARDED = {"datasets.shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
+GUARDED = {"shapes": "jaxtyping", "datasets.logs.raw.addresses": "fsspec"}
 
 LONGEST = 600  # lines of a file, tests too
 

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Int
 
 from dtn_jax.analysis.importance import Importance, permutation
 from dtn_jax.analysis.quality import Key
 from dtn_jax.analysis.rank import spearman
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.datasets.synthetic.known_answer import bayes_scores
+from dtn_jax.shapes import Int
 
 LEAST = 3  # fields, for a rank correlation to mean anything
 

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 from scipy.special import stdtrit
 
@@ -28,6 +27,7 @@ from dtn_jax.interface import SHARED, Batch
 from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.losses.rows import row_weights
+from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup, update_by_search, update_by_sort
 from dtn_jax.tables.plan import TablePlan

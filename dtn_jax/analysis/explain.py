@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Int
 
 from dtn_jax.analysis import bayes, figures, gradients, importance, inside, rank
 from dtn_jax.analysis.importance import Importance
@@ -24,6 +23,7 @@ from dtn_jax.datasets.preparation.catalog import DATASETS
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
 from dtn_jax.errors import UserError
 from dtn_jax.run import Run
+from dtn_jax.shapes import Int
 from dtn_jax.state import State
 
 OTHER_SEED = 1_000_003  # permutations of the truth are not those of the model

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,6 +17,7 @@ from dtn_jax.analysis.importance import Importance
 from dtn_jax.analysis.rank import Divergence
 from dtn_jax.report import as_written
 from dtn_jax.report.plots import NOTE
+from dtn_jax.shapes import Float
 
 DPI = 100
 PALETTE = 64

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.interface import SHARED, Batch
+from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.interface import Batch, Inputs
+from dtn_jax.shapes import Array, Float
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan

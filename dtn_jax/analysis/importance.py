@@ -35,9 +35,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from dtn_jax.analysis.quality import Key
+from dtn_jax.shapes import Array, Float, Int
 
 METHODS = ("permutation", "gradient", "unknown")
 Z = 1.96  # standard errors of a 95 % interval

@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.analysis.passes import Passes
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.models.groups import ModelInput
+from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.state import State
 from dtn_jax.tables import exchange, lookup
 from dtn_jax.tables.plan import TablePlan

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from dtn_jax.analysis.sample import columns, differ, replaced, unknown
 from dtn_jax.errors import UserError
@@ -16,6 +15,7 @@ from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch
 from dtn_jax.parallel.mesh import Placement
 from dtn_jax.run import Run
+from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.state import State
 
 Function = Callable[..., object]  # (state, batch, *more) -> a pytree of arrays

@@ -18,12 +18,12 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.interface import Batch
 from dtn_jax.metrics import METRICS, Metric
 from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float, Int, Shaped
 
 STEP = 1e-6  # of the logits, for differences in float64
 

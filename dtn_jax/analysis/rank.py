@@ -16,10 +16,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float
 from scipy.stats import rankdata
 
 from dtn_jax.analysis.importance import Importance
+from dtn_jax.shapes import Float
 
 DRAWS = 2_000
 MIDDLE = (2.5, 97.5)  # percentiles

@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
 
 from dtn_jax.analysis.sample import Sample
 from dtn_jax.datasets.logs.write.shown_values import ShownValues
 from dtn_jax.datasets.preparation.encoders import Encoder, QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Bool, Int
 
 GROUP = "group"  # names the group column, whatever the data set calls it
 FEW = 12  # rows of a table, at most, of a field that makes segments unasked

@@ -6,9 +6,9 @@ import dataclasses
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from dtn_jax.schema import Task
+from dtn_jax.shapes import Array, Float
 
 Learned = dict[str, Array]
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from dtn_jax.balancing.balancer import Balancer, Learned
 from dtn_jax.input import batch_axis
 from dtn_jax.schema import Task
+from dtn_jax.shapes import Array, Float
 
 LEARNED = "balancing"  # the place, among the dense parameters, of what a balancer learns
 

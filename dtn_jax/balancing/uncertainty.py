@@ -7,10 +7,10 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from dtn_jax.balancing.balancer import Balancer, Learned
 from dtn_jax.schema import Task
+from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)

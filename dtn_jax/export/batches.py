@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float32, Int32
 from dtn_jax.export.compiled import Program
 from dtn_jax.export.encoded import NOT_FINITE, Encoded
 from dtn_jax.export.tables import Weights, padded
+from dtn_jax.shapes import Float32, Int32
 
 LEAST = 8  # rows of a batch
 LARGEST = {"cpu": 1024, "gpu": 8192, "tpu": 8192}  # beyond, a CPU's caches don't hold a batch

@@ -10,7 +10,7 @@ import polars as pl
 
 from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.rows.account import Account
-from dtn_jax.datasets.shapes import Bool, Float32, Int32, Int64
+from dtn_jax.shapes import Bool, Float32, Int32, Int64
 
 NOT_FINITE = "score that is not finite"
 

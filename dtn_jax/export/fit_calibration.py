@@ -19,7 +19,6 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -28,6 +27,7 @@ from dtn_jax.export.calibration import METHODS, NONE, calibrated
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float, Int
 
 AUTO = "auto"
 WAYS = (AUTO, *METHODS)  # to choose: by validation, or one method for every task

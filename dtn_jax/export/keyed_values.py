@@ -14,7 +14,7 @@ import polars as pl
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.fit.vocabulary_file import VocabularyFile
 from dtn_jax.datasets.preparation.vocabulary import Vocabulary
-from dtn_jax.datasets.shapes import Int32
+from dtn_jax.shapes import Int32
 
 WHOLE_FLOAT = r"^-?(?:0|[1-9][0-9]*)\.0$"  # how polars writes a float that is whole
 

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.shapes import Float32
 from dtn_jax.errors import UserError, choose
 from dtn_jax.export import age, calibration, encoding, model_folder
 from dtn_jax.export.batches import LARGEST, LEAST, Batches
@@ -27,6 +26,7 @@ from dtn_jax.export.scores import meanings, outputs, scores
 from dtn_jax.export.tables import PLACES, Weights, padded
 from dtn_jax.export.weights_file import read_weights
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float32
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float
 from dtn_jax.export import calibration
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.metrics.spaces import logits_in, made_of
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float
 
 SCORE = "score, not a probability"
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from dtn_jax.datasets.shapes import Int32
 from dtn_jax.export.compiled import EMBEDDING, SCALE
+from dtn_jax.shapes import Int32
 
 PLACES = ("memory", "disk")
 

@@ -12,7 +12,8 @@ import contextvars
 from collections.abc import Callable, Iterator
 
 import jax
-from jaxtyping import Array, Int
+
+from dtn_jax.shapes import Array, Int
 
 _axis: contextvars.ContextVar[str | None] = contextvars.ContextVar("batch_axis", default=None)
 _part: contextvars.ContextVar[tuple | None] = contextvars.ContextVar("batch_part", default=None)

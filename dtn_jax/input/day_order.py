@@ -15,12 +15,12 @@ import functools
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.errors import UserError
 from dtn_jax.input.epoch_order import rows_per_lane, steps_per_epoch
 from dtn_jax.parallel import processes
+from dtn_jax.shapes import Int
 
 WINDOW_ROWS = 65_536  # of a day, that are shuffled together
 EPOCH = datetime.date(1970, 1, 1)

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Array, Float, Int
 
 
 class TaskLoss(NamedTuple):

@@ -15,10 +15,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from dtn_jax.errors import UserError
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)

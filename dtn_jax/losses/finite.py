@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Array, Bool, Float
 from dtn_jax.tables.stored_rows import numbers
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dtn_jax.datasets.preparation.prepared import Prepared
@@ -22,6 +21,7 @@ from dtn_jax.losses import read_losses
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float, Float32, Int32
 
 MOST_ROWS = 2_000_000  # in whole blocks, drawn at random; 20,000 a group where there are 100
 DRAWN = 21  # seeds the draw

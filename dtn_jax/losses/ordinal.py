@@ -10,11 +10,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from dtn_jax.datasets.shapes import Float64
 from dtn_jax.errors import UserError
 from dtn_jax.options import option, pairs
+from dtn_jax.shapes import Array, Float, Float64
 
 FORM = "LEVEL=SHARE"
 

@@ -6,11 +6,11 @@ A row counts when it is no padding, its label is known and it lies in the task's
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.input import batch_axis
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array, Bool, Float
 
 
 def row_weights(

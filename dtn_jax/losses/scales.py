@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from dtn_jax.losses.by_task import TaskLoss
 from dtn_jax.losses.squared_error import SquaredError
 from dtn_jax.options import per_task
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Bool, Float
 
 BINARY, TIMES = 0.7, 20  # a binary task's first loss; how many times as large is too large
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+
+from dtn_jax.shapes import Array, Float
 
 
 @dataclasses.dataclass(frozen=True)

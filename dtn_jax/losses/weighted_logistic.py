@@ -6,9 +6,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
 
 NEGATIVES = ("zeros", "all")
 

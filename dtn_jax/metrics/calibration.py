@@ -9,10 +9,10 @@ import dataclasses
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.inputs import checked, chunks, mean
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
+from dtn_jax.shapes import Float, Int, Shaped
 
 LOW_RATE = 0.05  # below this base rate, predictions are looked at on a logarithmic scale
 MARGIN = 0.1  # of the range of the bins' predictions: as much more a histogram has at either end

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.groups import CODE_BITS, add, group_keys, mean_over_groups
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.shapes import Float, Int, Shaped
 
 
 class Gauc(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int, Shaped
+from dtn_jax.shapes import Float, Int, Shaped
 
 CODE_BITS = 32  # of a key are the score's place; those above, the group's number
 

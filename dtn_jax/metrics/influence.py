@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
 from scipy.special import erf
 
 from dtn_jax.metrics import METRICS
@@ -28,6 +27,7 @@ from dtn_jax.metrics.calibration import lowest_of_bins
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.sigmoid import probabilities_of
 from dtn_jax.metrics.xauc import lower_labels, won_over_lower
+from dtn_jax.shapes import Float, Int
 
 MOST = 20_000  # units; more are joined at random into as many
 SURE = 1.5  # standard errors of a bin's error that make one

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Shaped
+from dtn_jax.shapes import Float, Shaped
 
 CHUNK = 1 << 16  # rows at a time: half a megabyte of float64, which stays in a core's cache
 

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int, Int32
 from dtn_jax.metrics.groups import CODE_BITS, add, group_keys
 from dtn_jax.metrics.inputs import chunks
 from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.shapes import Float, Int, Int32
 
 
 class Lists(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Shaped
 from dtn_jax.metrics.inputs import checked, chunks
 from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.shapes import Float, Shaped
 
 
 def log_loss(

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int, Shaped
 from dtn_jax.metrics.groups import mean_over_groups
 from dtn_jax.metrics.inputs import checked
+from dtn_jax.shapes import Float, Int, Shaped
 
 Value = float | int | None
 Found = TypeVar("Found")

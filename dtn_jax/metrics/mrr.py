@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int
 from dtn_jax.metrics import inputs
 from dtn_jax.metrics.lists import Lists, lists_of
 from dtn_jax.metrics.metric import Rows, of_groups
+from dtn_jax.shapes import Float, Int
 
 
 def reciprocal_ranks(lists: Lists) -> Float[np.ndarray, " G"]:

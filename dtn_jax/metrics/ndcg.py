@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float
 from dtn_jax.metrics.lists import Lists, by_group, lists_of
 from dtn_jax.metrics.metric import Metric, Rows, of_groups
+from dtn_jax.shapes import Float
 
 
 def ndcg(lists: Lists, k: int) -> Float[np.ndarray, " G"]:

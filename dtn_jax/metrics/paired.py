@@ -29,10 +29,10 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from dtn_jax.metrics.influence import Influence
 from dtn_jax.metrics.significance import DRAWS, Comparison, drawn_seeds
+from dtn_jax.shapes import Float, Int
 
 FEWEST = 12
 """There is no p-value where units count as fewer of equal share, by `Influence.effective`."""

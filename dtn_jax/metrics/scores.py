@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.spaces import logits_in, space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Bool, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float
 from dtn_jax.metrics.inputs import chunks
 from dtn_jax.metrics.metric import Rows
+from dtn_jax.shapes import Float
 
 
 def sigmoid(logits: Float[np.ndarray, " B"]) -> Float[np.ndarray, " B"]:

@@ -24,10 +24,10 @@ from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float, Int, Shaped
 
 Name = TypeVar("Name", bound=Hashable)
 DRAWS = 2000  # of the test examples, the same for all models of a data set

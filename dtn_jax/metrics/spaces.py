@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from jax import Array
 
-from dtn_jax.datasets.shapes import Bool, Float
 from dtn_jax.errors import choose
 from dtn_jax.schema import ALL, Schema, factors
+from dtn_jax.shapes import Bool, Float
 
 SURE = 1 - 1e-6  # the highest probability that a quotient is taken for
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Bool, Float
 from dtn_jax.metrics.inputs import chunks
 from dtn_jax.metrics.metric import Metric, Rows
 from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.shapes import Bool, Float
 
 COUNT = 200  # the default of tf.metrics.auc
 BEYOND = 1e-7  # how far the first threshold is below 0, and the last one above 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Float, Int
 from dtn_jax.metrics.metric import Metric, Rows
+from dtn_jax.shapes import Float, Int
 
 BLOCK = 16  # bits: 2^16 rows at a time stay in a core's cache
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.input import batch_axis
+from dtn_jax.shapes import Array, Float
 
 _rates: contextvars.ContextVar[Mapping | None] = contextvars.ContextVar("rates", default=None)
 

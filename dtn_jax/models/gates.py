@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import at_least_float32, dense
+from dtn_jax.shapes import Array, Float
 
 
 class Gate(nn.Module):

@@ -12,12 +12,12 @@ from typing import Any
 
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.experts.mlp import MLP
 from dtn_jax.models.layers import side_by_side
 from dtn_jax.models.normalisation import Normalisation
+from dtn_jax.shapes import Array, Bool, Float
 
 # Factories rather than modules: linen wants a submodule made where it is used. Pairs rather
 # than mappings: they are hashable and keep their order.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.input import batch_axis
 from dtn_jax.models.layers import at_least_float32, flat
+from dtn_jax.shapes import Array, Bool, Float
 
 NORMALISATIONS = ("none", "batch", "layer")
 MOMENTUM, EPSILON = 0.99, 1e-3  # of batch normalisation

@@ -9,9 +9,9 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
+from dtn_jax.shapes import Array, Float
 
 
 class Tower(nn.Module):

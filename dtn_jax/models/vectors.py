@@ -17,11 +17,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.interface import Inputs, Outputs
 from dtn_jax.models.architectures import Architecture
 from dtn_jax.models.layers import at_least_float32
+from dtn_jax.shapes import Array, Float
 
 
 class WithVectors(nn.Module):

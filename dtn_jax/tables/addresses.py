@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Int32
 
+from dtn_jax.shapes import Array, Int32
 from dtn_jax.tables.hashing import scramble
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Int, Shaped
 
 from dtn_jax.input import batch_axis
+from dtn_jax.shapes import Array, Bool, Int, Shaped
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.routed import AXES, BY_EXAMPLE, Routed
 from dtn_jax.tables.row_optimizers import Scalars

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, UInt32
+
+from dtn_jax.shapes import Array, UInt32
 
 
 def scramble(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from jaxtyping import Array, Shaped
-
+from dtn_jax.shapes import Array, Shaped
 from dtn_jax.tables.plan import TablePlan
 from dtn_jax.tables.stored_rows import StoredRows
 

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
 from dtn_jax.interface import Batch, Inputs
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Int
 from dtn_jax.tables import pooling
 from dtn_jax.tables.addresses import pair_addresses
 from dtn_jax.tables.exchange import Exchange

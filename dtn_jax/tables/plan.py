@@ -13,11 +13,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array
 from dtn_jax.tables.stored_rows import LARGEST_ID, StoredRows, lay_out
 
 ROW_MULTIPLE = 1024  # tables are padded to so many lines, so that any usual device count divides

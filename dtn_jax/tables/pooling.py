@@ -23,10 +23,10 @@ import itertools
 from collections.abc import Mapping
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.interface import Batch, History, Number
 from dtn_jax.schema import Field, Schema
+from dtn_jax.shapes import Array, Bool, Float
 
 KNOWN = 1  # the row of a known vector or number
 

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import tensorstore as ts
 from jax.sharding import Sharding
-from jaxtyping import Shaped
 
+from dtn_jax.shapes import Shaped
 from dtn_jax.tables import stored_pieces
 from dtn_jax.tables.row_order import Order
 from dtn_jax.tables.stored_rows import StoredRows

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
 
+from dtn_jax.shapes import Array, Float, Int, Shaped
 from dtn_jax.tables.hashing import scramble
 from dtn_jax.tables.stored_rows import BITS, StoredRows
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from dtn_jax.shapes import Array, Bool, Float, Int, Shaped
 from dtn_jax.tables import routes
 from dtn_jax.tables.routes import Round, Routes
 from dtn_jax.tables.row_optimizers import Scalars

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from dtn_jax.shapes import Array, Bool, Float, Int, Shaped
 from dtn_jax.tables.run_sums import run_sums
 from dtn_jax.tables.stored_rows import LANES, StoredRows
 

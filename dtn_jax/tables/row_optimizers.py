@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
 
+from dtn_jax.shapes import Array, Float, Int
 from dtn_jax.tables.stored_rows import StoredRows
 
 Slots = dict[str, Array]

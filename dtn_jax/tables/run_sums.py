@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Num
+
+from dtn_jax.shapes import Array, Bool, Num
 
 BLOCK = 8  # places summed one after another; blocks are summed the same way
 

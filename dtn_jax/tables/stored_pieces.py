@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Shaped
 
+from dtn_jax.shapes import Shaped
 from dtn_jax.tables.stored_rows import StoredRows
 
 PIECE = 8 << 20  # bytes; so much is stored, read and written together

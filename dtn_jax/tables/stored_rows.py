@@ -20,7 +20,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Shaped
+
+from dtn_jax.shapes import Array, Int, Shaped
 
 BITS = jnp.uint16  # the dtype of a table of bfloat16
 LARGEST_ID = 2**31 - 1  # ids are int32

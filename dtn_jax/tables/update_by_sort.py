@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped, UInt
 
+from dtn_jax.shapes import Array, Bool, Float, Int, Shaped, UInt
 from dtn_jax.tables import run_sums
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.routes import changes

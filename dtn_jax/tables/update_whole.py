@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
 
+from dtn_jax.shapes import Array, Bool, Float, Shaped
 from dtn_jax.tables.rounding import rounded
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
 from dtn_jax.tables.stored_rows import StoredRows, numbers

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import optax
-from jaxtyping import Array
 
+from dtn_jax.shapes import Array
 from dtn_jax.tables import update_by_search, update_by_sort, update_whole
 from dtn_jax.tables.row_optimizers import RowOptimizer, Scalars, Slots
 from dtn_jax.tables.stored_rows import StoredRows

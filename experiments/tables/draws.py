@@ -12,7 +12,8 @@ import base64
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+
+from dtn_jax.shapes import Float, Int
 
 FINENESS = 32  # steps, at least, in the root mean square of a cell's draws
 ZERO = ord("!")  # 0, -1, 1, -2, … are the letters from here on

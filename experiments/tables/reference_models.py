@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import Batch
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # tried for `logistic`: sklearn's C, the inverse of L2
 ROUNDS, PATIENCE = 2000, 50  # of `lightgbm`: at most, and without a better AUC

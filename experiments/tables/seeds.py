@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float
+
+from dtn_jax.shapes import Float
 
 from .protocol import OURS
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Float64
 
 from dtn_jax.datasets.preparation.prepared import Prepared
 from dtn_jax.evaluate import write_predictions
@@ -22,6 +21,7 @@ from dtn_jax.input.streamed import EpochReader
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.significance import DRAWS, resampled_aucs
 from dtn_jax.run import Run, measure
+from dtn_jax.shapes import Float64
 
 from .protocol import FullSize
 

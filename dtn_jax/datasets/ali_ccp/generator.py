@@ -18,12 +18,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Float64
 
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation.ragged import Ragged
 from dtn_jax.datasets.synthetic.funnel import FunnelSpec
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Float64
 
 PARTS = ("train", "test")
 BLOCK_ROWS, BLOCK_LINES = 16_384, 4_096  # of a skeleton and of common features

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Int
 
 from dtn_jax.datasets.ali_ccp.text import FIELDS, TWICE, USER, common_rows
 from dtn_jax.datasets.preparation.encoders import Bag, Encoded, Encoder
@@ -23,6 +22,7 @@ from dtn_jax.datasets.preparation.ragged import Ragged, pad
 from dtn_jax.datasets.preparation.text_lines import NUMBER, Damage, read_lines
 from dtn_jax.datasets.preparation.vocabulary import Counter, Vocabulary
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int
 
 NOBODY = -1  # the user of a line without field 101
 PART = 100_000  # lines of common features whose values are counted at once

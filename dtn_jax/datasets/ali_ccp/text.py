@@ -15,10 +15,10 @@ import itertools
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Int
 
 from dtn_jax.datasets.preparation.ragged import Ragged
 from dtn_jax.datasets.preparation.text_lines import NUMBER, TEXT, Damage, Reason
+from dtn_jax.shapes import Bool, Int
 from dtn_jax.tables.hashing import scramble
 
 # In the order of the released reader.

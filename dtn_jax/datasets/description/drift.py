@@ -23,13 +23,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Float, Int
 from scipy.special import gammaincinv
 
 from dtn_jax.datasets.description.fields import counted
 from dtn_jax.datasets.description.leaks import SCORED, edges_of
 from dtn_jax.datasets.description.sample import Sample, numbers_of, slots_of
 from dtn_jax.schema import Field, Schema
+from dtn_jax.shapes import Float, Int
 
 TOP = 20  # ids with a bin of their own
 LEAST = 0.005  # the share of all values that such an id has

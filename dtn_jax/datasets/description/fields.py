@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
 
 from dtn_jax.datasets.description.sample import Sample, slots_of
 from dtn_jax.schema import Field
+from dtn_jax.shapes import Float, Int, Int32
 
 DENSE = 8  # a table is counted row by row if it has at most so many rows for each value
 

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt64
 
 from dtn_jax.datasets.description.labels import in_space
 from dtn_jax.datasets.description.sample import Sample
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import UInt64
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 

@@ -7,12 +7,12 @@ import datetime
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from dtn_jax.datasets.description.sample import Sample
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.spaces import space_mask
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 EPOCH = datetime.date(1970, 1, 1)

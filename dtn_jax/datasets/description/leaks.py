@@ -14,13 +14,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
 
 from dtn_jax.datasets.description.fields import counted
 from dtn_jax.datasets.description.labels import in_space
 from dtn_jax.datasets.description.sample import Sample, numbers_of, slots_of
 from dtn_jax.metrics.auc import auc
 from dtn_jax.schema import Field, Schema
+from dtn_jax.shapes import Bool, Float, Int, Shaped
 
 SUSPECT = 0.95  # an AUC above it is a suspect
 M = 10  # rows at the label's rate that every value has beside its own

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
 
 from dtn_jax.datasets.preparation.prepared import Prepared, check_ids
 from dtn_jax.schema import Field
+from dtn_jax.shapes import Bool, Float32, Int32, Int64
 
 MOST_ROWS = 3_000_000  # of a split that are read
 MOST_BYTES = 256 << 20  # that those of a split may take

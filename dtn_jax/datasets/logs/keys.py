@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.shapes import Bool, Int64, UInt64
+from dtn_jax.shapes import Bool, Int64, UInt64
 
 MISSING = np.uint64(0)  # stands for the key of a missing value, where it must have one
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: far from any pattern of ids

@@ -11,7 +11,7 @@ import polars as pl
 
 from dtn_jax.datasets.preparation.ragged import pad
 from dtn_jax.datasets.preparation.vocabulary import Vocabulary
-from dtn_jax.datasets.shapes import Float32, Int, Int32
+from dtn_jax.shapes import Float32, Int, Int32
 
 
 @dataclasses.dataclass(frozen=True)

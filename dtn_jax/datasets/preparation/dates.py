@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int32
 
 from dtn_jax.datasets.preparation.checks import check_columns, check_values
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int32
 
 
 def check_day(frame: pl.DataFrame, day: str, where: str, first_row: int = 0) -> None:

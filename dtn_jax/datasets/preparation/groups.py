@@ -11,10 +11,10 @@ import hashlib
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 
 from dtn_jax.datasets.preparation.checks import check_columns, check_values
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int
 
 
 def check_group(frame: pl.DataFrame, group: str, where: str, first_row: int = 0) -> None:

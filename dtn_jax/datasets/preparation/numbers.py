@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.shapes import Float64, Int64
+from dtn_jax.shapes import Float64, Int64
 
 DOMINATING = 0.05  # a numeric value with this share of train has a bucket of its own
 BINS = 48  # the default of the authors' package, rtdl_num_embeddings

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int
 
 from dtn_jax import checksums
 from dtn_jax.datasets.preparation import checked_files
@@ -18,6 +17,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.record_source import RecordSource
 from dtn_jax.errors import UserError, choose
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Int
 
 T = TypeVar("T")
 KEPT = ("raw_files", "raw_hashes", "kept_values", "cut_values", "hash_functions")  # if there

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtn_jax.datasets.shapes import Bool, Float32, Int, Int32, Shaped
+from dtn_jax.shapes import Bool, Float32, Int, Int32, Shaped
 
 
 @dataclasses.dataclass

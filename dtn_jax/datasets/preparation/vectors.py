@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.shapes import Float32, Float64, Int32
+from dtn_jax.shapes import Float32, Float64, Int32
 
 ROWS = 4096  # rows handled at a time: 25 MB in float64, with K = 768
 CONSTANT = 1e-10  # of the mean square: a smaller variance may be rounding

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from dtn_jax.datasets.shapes import Int32, Integer
+from dtn_jax.shapes import Int32, Integer
 
 NUMBERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 SPARSE = 8  # a table from numbers to rows may have so many entries for each of its values

@@ -14,13 +14,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from dtn_jax.export import calibration, fit_calibration
 from dtn_jax.export.fit_calibration import NOISE, Choice
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.metrics.spaces import made_of
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Float
 
 
 @dataclasses.dataclass(frozen=True)

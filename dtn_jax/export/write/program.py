@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import export
-from jaxtyping import Array
 
 from dtn_jax.export.compiled import EMBEDDING, SCALE
 from dtn_jax.interface import Batch
 from dtn_jax.losses.by_task import TaskLoss, predictions
+from dtn_jax.shapes import Array
 from dtn_jax.state import example_inputs
 from dtn_jax.tables import lookup
 from dtn_jax.tables.exchange import LookUp

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import jax
 import ml_dtypes
 import numpy as np
-from jaxtyping import Float, Int8, Shaped
 from safetensors import SafetensorError, safe_open
 
 from dtn_jax.errors import UserError
 from dtn_jax.export.compiled import SCALE
 from dtn_jax.export.write.program import Shapes
+from dtn_jax.shapes import Float, Int8, Shaped
 
 DTYPES = {"float32": "F32", "bfloat16": "BF16", "int8": "I8", "float64": "F64"}
 MOST = 127  # of int8, symmetric

@@ -20,12 +20,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
 
 
 class AITM(Architecture):

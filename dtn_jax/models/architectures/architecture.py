@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED
 from dtn_jax.models.groups import ExpertGroup, Groups, Named, first_products
 from dtn_jax.models.layers import flat
 from dtn_jax.schema import Schema, Task
+from dtn_jax.shapes import Array, Float
 
 Layout = tuple[tuple[str, ...], ...]  # the names of the groups, a level after the other
 

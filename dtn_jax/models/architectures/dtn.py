@@ -31,7 +31,6 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import stop_gradient
-from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Inputs, Outputs
@@ -41,6 +40,7 @@ from dtn_jax.models.groups import Named, by_expert
 from dtn_jax.models.layers import flat
 from dtn_jax.options import option
 from dtn_jax.schema import Task
+from dtn_jax.shapes import Array, Float
 
 FUSIONS = ("paper", "released")
 REACHED = ("experts", "none", "all")  # by a task's loss in other tasks' groups

@@ -18,12 +18,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError
 from dtn_jax.interface import SHARED, Inputs, Outputs
 from dtn_jax.models.architectures.architecture import Architecture, merged
 from dtn_jax.schema import ALL, Schema
+from dtn_jax.shapes import Array, Float
 
 
 class ESMM(Architecture):

@@ -9,10 +9,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import dense, flat
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
 
 
 class DCNv2(nn.Module):

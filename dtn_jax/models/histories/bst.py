@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array
 
 from dtn_jax.models.dropout import Dropout
 from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.histories.target_attention import attend
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
+from dtn_jax.shapes import Array
 
 
 class BST(Pooling):

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.layers import at_least_float32, dense, hidden_layers
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Bool, Float
 
 
 class DIN(Pooling):

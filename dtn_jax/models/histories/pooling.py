@@ -6,7 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
+
+from dtn_jax.shapes import Array, Bool, Float
 
 
 class Pooling(nn.Module):

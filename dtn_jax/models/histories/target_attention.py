@@ -16,13 +16,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float
 
 from dtn_jax.errors import UserError
 from dtn_jax.models.histories.din import masked_softmax
 from dtn_jax.models.histories.pooling import Pooling
 from dtn_jax.models.layers import at_least_float32, dense
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Bool, Float
 
 
 class TargetAttention(Pooling):

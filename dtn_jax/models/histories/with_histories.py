@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.errors import UserError, choose
 from dtn_jax.interface import SHARED, History, Inputs, Outputs
 from dtn_jax.models.histories import HISTORIES
 from dtn_jax.options import pairs
 from dtn_jax.schema import Schema
+from dtn_jax.shapes import Array, Float
 
 # Of each field: its name, its place among the F fields, that of its target, its pooling's factory.
 Poolings = tuple[tuple[str, int, int, Callable[..., nn.Module]], ...]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import at_least_float32
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
 
 LEAK = 0.01  # of the leaky relu
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import at_least_float32
 from dtn_jax.options import option
+from dtn_jax.shapes import Array, Float
 
 
 class Periodic(nn.Module):

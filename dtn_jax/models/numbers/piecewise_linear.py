@@ -11,9 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.models.layers import at_least_float32
+from dtn_jax.shapes import Array, Float
 
 
 class PiecewiseLinear(nn.Module):

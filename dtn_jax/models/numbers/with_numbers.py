@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
 
 from dtn_jax.interface import Inputs, Number, Outputs
+from dtn_jax.shapes import Array, Float
 
 # (name, place among the F fields, what makes its module) of each field
 Embeddings = tuple[tuple[str, int, Callable[..., nn.Module]], ...]

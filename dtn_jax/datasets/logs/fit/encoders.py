@@ -18,8 +18,8 @@ from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.bags import flat, lengths
 from dtn_jax.datasets.preparation.encoders import QuantileBuckets
 from dtn_jax.datasets.preparation.ragged import pad
-from dtn_jax.datasets.shapes import Bool, Float32, Int32, Int64, UInt64
 from dtn_jax.schema import Field
+from dtn_jax.shapes import Bool, Float32, Int32, Int64, UInt64
 
 Keyed = tuple[UInt64[np.ndarray, " B"], Bool[np.ndarray, " B"]]  # keys, and which are there
 MISSING, KNOWN = 0, 1  # the ids of a field whose value is a number or a vector

@@ -19,8 +19,8 @@ from dtn_jax.datasets.logs.fit import encoders, vocabulary_file
 from dtn_jax.datasets.logs.fit.encoders import Fitted
 from dtn_jax.datasets.logs.fit.vocabulary_file import VALUES
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.shapes import Int32, Int64, UInt64
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int32, Int64, UInt64
 
 FACTS = ("ids", "values", "new_ids", "new_values", "added", "fallen_out")
 

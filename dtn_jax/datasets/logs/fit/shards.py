@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from jaxtyping import Int64
 
 from dtn_jax.datasets.logs.rows.splits import SPLITS
 from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.shapes import Int64
 
 LEAST_ROWS = 1_000_000  # of a shard's units
 

@@ -11,7 +11,8 @@ import pathlib
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Float64, Int64, UInt64
+
+from dtn_jax.shapes import Float64, Int64, UInt64
 
 HELD = 2_000_000  # numbers of a field that a unit holds before it sums them up
 MOST_NUMBERS = 100_000  # distinct numbers of a unit; beyond, neighbours are merged

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from dtn_jax.datasets.logs import mapped
-from dtn_jax.datasets.shapes import Bool, Int32, Int64, UInt64
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Bool, Int32, Int64, UInt64
 
 BUCKETS = 1 << 23  # at most; keys that share their first bits lie in one, few of them if possible
 CHUNK = 1 << 20  # keys that are written at a time

@@ -8,9 +8,9 @@ import functools
 import numpy as np
 import polars as pl
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float64, Int
 
 from dtn_jax.datasets.logs.infer.sample import FEW
+from dtn_jax.shapes import Bool, Float64, Int
 
 NUMBER = r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?\s*$"
 WHOLE = r"^\s*-?\d{1,18}\s*$"

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.shapes import Float64
 
 
 @dataclasses.dataclass

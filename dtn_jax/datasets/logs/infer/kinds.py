@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float64
 
 from dtn_jax.datasets.logs.formula.times import is_date
 from dtn_jax.datasets.logs.infer import names
@@ -14,6 +13,7 @@ from dtn_jax.datasets.logs.infer.columns import Column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft
 from dtn_jax.datasets.logs.infer.sample import FEW
 from dtn_jax.datasets.logs.infer.words import percent, shown
+from dtn_jax.shapes import Float64
 
 SMALL = 20  # different values: so few are categories, whatever the numbers mean
 UNIQUE = 0.95  # different values by known ones

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool
 
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column
@@ -16,6 +15,7 @@ from dtn_jax.datasets.logs.infer.sample import FEW
 from dtn_jax.datasets.logs.infer.words import expression, formula, percent, quoted, shown
 from dtn_jax.errors import UserError, choose, listed
 from dtn_jax.schema import ALL, MEAN, RESERVED
+from dtn_jax.shapes import Bool
 
 STRAY = 1e-3  # share of rows that may have another value than 0 and 1: prepare rejects so many
 ROOM = 2.0  # a regression's range reaches so many times beyond the sample's, for rows not seen

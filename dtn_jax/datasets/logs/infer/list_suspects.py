@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float, Float64, Int
 from scipy import sparse
 
 from dtn_jax.datasets.logs.infer import suspects
@@ -23,6 +22,7 @@ from dtn_jax.datasets.logs.infer.lists import KEPT, ListColumn
 from dtn_jax.datasets.logs.infer.suspects import Target
 from dtn_jax.datasets.logs.infer.words import shown
 from dtn_jax.metrics.auc import auc
+from dtn_jax.shapes import Bool, Float, Float64, Int
 
 M = 10  # rows at the label's rate that each value of a bag has beside its own
 RANGES = 32  # of an entry's numbers, when the entry is chosen

@@ -7,13 +7,13 @@ import functools
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 
 from dtn_jax.datasets.logs.infer import names
 from dtn_jax.datasets.logs.infer.columns import Column, column
 from dtn_jax.datasets.logs.infer.draft import FieldDraft
 from dtn_jax.datasets.logs.infer.kinds import min_count
 from dtn_jax.datasets.logs.infer.words import percent, quoted, shown
+from dtn_jax.shapes import Int
 
 MOST = 1_000_000  # values of a column's lists that are looked at one by one
 KEPT = 50  # values that a bag keeps unless its options say another number

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float64, Int
 
 from dtn_jax.datasets.logs.infer.columns import Column
 from dtn_jax.datasets.logs.infer.draft import TaskDraft
 from dtn_jax.datasets.logs.infer.words import percent
 from dtn_jax.metrics.auc import auc
+from dtn_jax.shapes import Bool, Float64, Int
 
 MOST = 0.95  # AUC of a column alone; above, it is suspect
 LEAST = 20  # rows of each class in each half: the AUC's standard error is then below 0.07

@@ -16,8 +16,8 @@ from dtn_jax.datasets.logs.raw.files import RawFile
 from dtn_jax.datasets.logs.raw.rejects import Reject
 from dtn_jax.datasets.logs.raw.unit import Chunk, Types, Unit
 from dtn_jax.datasets.logs.schema.spec import InputSpec
-from dtn_jax.datasets.shapes import Bool, Int
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Bool, Int
 
 HEAD = 1 << 16  # bytes in which the header is looked for at first
 QUOTE = 34

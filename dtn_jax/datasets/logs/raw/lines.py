@@ -13,8 +13,8 @@ import numpy as np
 
 from dtn_jax.datasets.logs.raw.files import RawFile, open_file
 from dtn_jax.datasets.logs.raw.unit import Unit
-from dtn_jax.datasets.shapes import Int, UInt8
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int, UInt8
 
 BLOCK = 8 << 20  # bytes that are parsed at once
 LONGEST = 64 << 20  # bytes of a line; a file that has a longer one is no text

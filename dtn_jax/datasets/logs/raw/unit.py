@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.raw.rejects import Reject
-from dtn_jax.datasets.shapes import Int
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Int
 
 Types = dict[str, object]  # {column: its polars type}; beartype cannot name polars' DataType
 

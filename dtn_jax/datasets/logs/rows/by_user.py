@@ -13,10 +13,10 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from jaxtyping import UInt64
 
 from dtn_jax.datasets.logs import mapped
 from dtn_jax.datasets.logs.work_folder import Work, whole
+from dtn_jax.shapes import UInt64
 
 # Of rows of 24 bytes; of longer ones so many as take the same memory.
 RUN_ROWS = 2_000_000  # of a file that a unit leaves

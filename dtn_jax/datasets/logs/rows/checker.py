@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs.rows.columns import history_columns, singles, whole_r
 from dtn_jax.datasets.logs.rows.field_values import FieldValues, shown
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec, TaskSpec
-from dtn_jax.datasets.shapes import Bool, Float32, Float64, Int64
+from dtn_jax.shapes import Bool, Float32, Float64, Int64
 
 
 @dataclasses.dataclass(kw_only=True)

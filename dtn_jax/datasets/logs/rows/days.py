@@ -6,8 +6,8 @@ import numpy as np
 
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec
-from dtn_jax.datasets.shapes import Int64
 from dtn_jax.schema import ALL
+from dtn_jax.shapes import Int64
 
 DAY = 86_400_000_000  # microseconds
 

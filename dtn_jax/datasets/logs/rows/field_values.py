@@ -16,8 +16,8 @@ from dtn_jax.datasets.logs.rows import numbers
 from dtn_jax.datasets.logs.rows.numbers import WRONG_TYPE
 from dtn_jax.datasets.logs.schema.spec import FieldSpec
 from dtn_jax.datasets.preparation.numbers import signed_log
-from dtn_jax.datasets.shapes import Bool
 from dtn_jax.field import SEVERAL
+from dtn_jax.shapes import Bool
 
 # (good bool `[B]`, reason, the column to show): a row that is not good is rejected for that reason.
 Reject = Callable[[pl.Series | np.ndarray, str, pl.Series], None]

@@ -10,11 +10,11 @@ import bisect
 import pathlib
 
 import numpy as np
-from jaxtyping import Bool, UInt64
 
 from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work
+from dtn_jax.shapes import Bool, UInt64
 
 FILE = "events"
 

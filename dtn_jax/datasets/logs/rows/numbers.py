@@ -12,7 +12,7 @@ import polars as pl
 from dtn_jax.datasets.logs.formula.expression import Expression
 from dtn_jax.datasets.logs.formula.times import Type
 from dtn_jax.datasets.preparation.bags import flat
-from dtn_jax.datasets.shapes import Bool
+from dtn_jax.shapes import Bool
 
 WRONG_TYPE = "wrong type"
 NOT_FINITE = "number that is not finite"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
 from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.schema.spec import Spec, SplitSpec
 from dtn_jax.errors import UserError
+from dtn_jax.shapes import Bool, Float32, Float64, Int8, Int64
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int8
 
 from dtn_jax.datasets.logs.raw import read
 from dtn_jax.datasets.logs.rows import splits, user_histories, user_order
@@ -14,6 +13,7 @@ from dtn_jax.datasets.logs.rows.account import Account
 from dtn_jax.datasets.logs.rows.checker import Checker, Rows, columns
 from dtn_jax.datasets.logs.rows.columns import may_lack
 from dtn_jax.datasets.logs.work_folder import Work
+from dtn_jax.shapes import Int8
 
 
 @dataclasses.dataclass

@@ -20,7 +20,6 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from jaxtyping import Bool, Int64, UInt64
 
 from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import by_user, kept_events
@@ -30,6 +29,7 @@ from dtn_jax.datasets.logs.rows.kept_events import listing, row_type
 from dtn_jax.datasets.logs.schema.spec import FieldSpec, Spec
 from dtn_jax.datasets.logs.work_folder import Work, file_name, new_folder, whole
 from dtn_jax.datasets.preparation import progress
+from dtn_jax.shapes import Bool, Int64, UInt64
 
 SECOND = 1_000_000  # microseconds
 STAGE, FOLDER = "events", "histories"

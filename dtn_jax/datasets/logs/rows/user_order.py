@@ -8,13 +8,13 @@ import pathlib
 from collections.abc import Iterable
 
 import numpy as np
-from jaxtyping import Int8, UInt64
 
 from dtn_jax.datasets.logs import keys, mapped
 from dtn_jax.datasets.logs.rows import by_user
 from dtn_jax.datasets.logs.rows.checker import Rows
 from dtn_jax.datasets.logs.rows.splits import TEST, TRAIN, VALIDATION
 from dtn_jax.datasets.logs.work_folder import Work, whole
+from dtn_jax.shapes import Int8, UInt64
 
 STAGE = "order"
 ROW = np.dtype([*by_user.ROW])

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8
 
 from dtn_jax.datasets.logs.fit.encoders import Encoded
 from dtn_jax.datasets.logs.rows.splits import SPLITS
+from dtn_jax.shapes import Bool, UInt8
 
 BySplit = dict[str, dict[str, int]]
 

@@ -9,8 +9,8 @@ if sys.argv[:1] == ["-m"]:  # so it is until Python has found the module NAME
     from dtn_jax.parallel import interrupts
 
     interrupts.at_once()
-    if not any(word.startswith("experiments.peers.") for word in sys.orig_argv):
-        # (rivals have an environment of their own)
+    bare = ("experiments.peers.", "experiments.benchmark")  # in environments of their own
+    if not any(word.startswith(bare) for word in sys.orig_argv):
         from dtn_jax.errors import leave_unless_installed
 
         leave_unless_installed()

@@ -7,63 +7,37 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib
 import json
 import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import rich.table
 
-from dtn_jax.errors import UserError, choose
+from dtn_jax.errors import UserError, choose, leave_unless_installed
 from dtn_jax.report import screen
-from dtn_jax.workdir import versions
+from dtn_jax.report.versions import versions
 
 from . import command
-from .suites import (
-    faults,
-    gpu,
-    logs,
-    peers,
-    pipeline,
-    plan,
-    question,
-    score,
-    serving,
-    sharded,
-    step,
-    tables,
-)
-from .suites.compiled import suite as compiled
-from .suites.compiled.cells import GRAMMAR
 from .suites.measured import Cell, Measured, Options
 from .suites.rates import RATES
 
 EXAMPLE = "python -m experiments.benchmark --suite=tables"
 RESULTS = pathlib.Path(__file__).parent / "results" / "benchmark"
-QUESTION = {  # options of the suite plan, which it answers instead of measuring
-    "rows": "training rows of an epoch",
-    "table_rows": "rows of all tables",
-    "embedding_dim": "numbers of a row",
-    "device": f"comma-separated: {', '.join(RATES)}",
-    "hours": "that an epoch may take; it says which slice is the smallest",
+QUESTION = {  # options of the suite plan, which it answers instead of measuring: (default, help)
+    "rows": ("6.3e9", "training rows of an epoch"),
+    "table_rows": ("1e9", "rows of all tables"),
+    "embedding_dim": ("64", "numbers of a row"),
+    "device": (",".join(RATES), f"comma-separated: {', '.join(RATES)}"),
+    "hours": ("24", "that an epoch may take; it says which slice is the smallest"),
 }
-SUITES: Mapping[str, Callable[[Options], Measured]] = {
-    "step": step.measure,
-    "tables": tables.measure,
-    "pipeline": pipeline.measure,
-    "logs": logs.measure,
-    "faults": faults.measure,
-    "score": score.measure,
-    "sharded": sharded.measure,
-    "plan": plan.measure,
-    "peers": peers.measure,
-    "gpu": gpu.measure,
-    "serving": serving.measure,
-    "compiled": compiled.measure,
-}
+SUITES = ("step", "tables", "pipeline", "logs", "faults", "score", "sharded", "plan", "peers")
+SUITES += ("gpu", "serving", "compiled")
+BARE = "gpu"  # needs jax, flax, optax, orbax, numpy and ml-collections alone
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -83,21 +57,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--compiled_venv",
         default="",
-        help=f"virtual environment with the compilers of TPUs and GPUs, which `make compiled` "
-        f"installs; default ${compiled.VENV_VARIABLE}, else {compiled.VENV}",
+        help="virtual environment with the compilers of TPUs and GPUs, which `make compiled` "
+        "installs; default $COMPILED_VENV, else .venv-compiled",
     )
     parser.add_argument(
         "--cell",
         action="append",
         default=[],
-        help=f"suite compiled: compile this, not its list; may be repeated. {GRAMMAR}. Example: "
-        "--cell=v5p:4x4x4,dtn,rows=1e9,adagrad",
+        help="suite compiled: compile this, not its list; may be repeated. TOPOLOGY,WORD,..., such "
+        "as v5p:4x4x4,dtn,rows=1e9,adagrad; a wrong word is told with all that there are",
     )
-    for key, text in QUESTION.items():
-        parser.add_argument(
-            f"--{key}", help=f"suite plan: {text} (default {question.DEFAULTS[key]})"
-        )
+    for key, (default, text) in QUESTION.items():
+        parser.add_argument(f"--{key}", help=f"suite plan: {text} (default {default})")
     known = parser.parse_args(arguments)
+    if known.suite != BARE:
+        leave_unless_installed()
     names = (
         every_suite(known.compiled_venv) if known.suite == "all" else (known.suite or "").split(",")
     )
@@ -117,7 +91,10 @@ def main(arguments: Sequence[str]) -> None:
                 f"--{next(iter(asked))} asks the suite plan which slice to take, and writes no "
                 "results: give it with --suite=plan, without --out and --quick"
             )
-        screen.say(question.answer(question.read(asked)))
+        from .suites import question
+
+        defaults = {key: default for key, (default, _) in QUESTION.items()}
+        screen.say(question.answer(question.read(defaults | asked)))
         return
     folder = pathlib.Path(known.out) if known.out else RESULTS
     options = Options(
@@ -131,15 +108,23 @@ def main(arguments: Sequence[str]) -> None:
     )
     for name in names:
         start = time.monotonic()
-        found = SUITES[name](options)
+        found = suite(name)(options)
         show(found)
         path = write(folder, name, found, time.monotonic() - start)
         screen.say(f"{path}, {time.monotonic() - start:.0f} s\n")
 
 
+def suite(name: str) -> Callable[[Options], Measured]:
+    """What measures; a suite's module is imported where it runs."""
+    place = ".suites.compiled.suite" if name == "compiled" else f".suites.{name}"
+    return importlib.import_module(place, __package__).measure
+
+
 def every_suite(venv: str) -> list[str]:
     """The suites that this machine can run: `gpu` needs an accelerator, `peers` a CPU, `compiled`
     its compilers."""
+    from .suites.compiled import suite as compiled
+
     backend = "gpu" if jax.default_backend() == "cpu" else "peers"
     reasons = {backend: f"JAX runs on {jax.default_backend()}"}
     try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import importlib.metadata
 import json
 import pathlib
-import platform
 import re
 
 from ml_collections import ConfigDict
@@ -19,6 +17,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.losses.positive_weights import LOGITS, logits_are_inflated
 from dtn_jax.parallel import processes
 from dtn_jax.report import trackers
+from dtn_jax.report.versions import versions
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import check_place, disk_errors, full_path, locked, told, write_whole
 from dtn_jax.workdir import found, records
@@ -26,13 +25,6 @@ from dtn_jax.workdir.faults import Busy, Unusable
 
 LOCK = "lock"  # the file that the process holds which works in a workdir
 TRACKED = ("config.json", "schema.json", "results.json")  # files that trackers get, with pictures
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of what computes."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
 
 
 class Workdir:

@@ -2,8 +2,10 @@
 
 Rates of DTN at the released sizes as in the suite `step`, beside that of a large matrix product of
 the same dtype; batches above the released 1024 show how much of the device is left idle there.
-Step times of shared_bottom at 0.2 to 200 M table rows as in the suite `tables`. And whether 20
-steps of DTN, made twice from one state, end with the same bits.
+Step times of shared_bottom at 0.2 to 200 M table rows as in the suite `tables`. Whether 20 steps of
+DTN, made twice from one state, end with the same bits, and how far from the CPU's they end.
+
+It needs jax, flax, optax, orbax-checkpoint, numpy and ml-collections alone, and a clone.
 
 **It has not run on a GPU or TPU yet.** With --quick it runs on a CPU, at tiny sizes: that shows
 that it runs, and measures nothing.
@@ -38,6 +40,17 @@ OPTIMIZERS = ("adam", "adagrad")
 IDS = ("zipf", "different")
 SLOWER = 1.1  # at most, with the longest table, than with the shortest
 REPEATED = 20  # steps
+FAR = 1e-2  # of the largest number of an array, after that many steps of Adam
+SHOWN = (
+    "of",
+    "dtype",
+    "batch",
+    "table rows",
+    "ms a step",
+    "share",
+    "arrays that differ",
+    "distance",
+)
 
 
 def measure(options: Options) -> Measured:
@@ -53,7 +66,7 @@ def measure(options: Options) -> Measured:
     empty = dict.fromkeys(key for row, _ in found for key in row)
     rows = [empty | row for row, _ in found]
     goals = [goal for _, own in found for goal in own]
-    return Measured("a training step on this device", rows, goals, [card(), NOTE])
+    return Measured("a training step on this device", rows, goals, [card(), NOTE], SHOWN)
 
 
 def rates(options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal]]]:
@@ -116,17 +129,25 @@ def repetition(options: Options) -> Iterator[tuple[Mapping[str, Cell], list[Goal
     does so here unless $JAX_COMPILATION_CACHE_DIR hands it the old program.
     """
     config = released_config("gdcn+masknet", "float32", options.quick)
-    first, second = twice(config, options.quick)
+    first, second = repeated(config, options.quick, 2)
     jax.clear_caches()
-    anew, _ = twice(config, options.quick)
+    (anew,) = repeated(config, options.quick, 1)
     for name, other in (("the same program", second), ("compiled anew", anew)):
         count = differing(first, other)
         what = f"dtn, {REPEATED} steps again, {name}"
         goal = Goal(f"{what}: arrays that differ", 0, count, at_least=False)
         yield {"of": what, "arrays that differ": count}, [goal]
+    with jax.default_matmul_precision("highest"):  # of float32, as the CPU's
+        (here,) = repeated(config, options.quick, 1)
+        with jax.default_device(jax.devices("cpu")[0]):
+            (cpus,) = repeated(config, options.quick, 1)
+    what = f"dtn, {REPEATED} steps, beside a CPU's"
+    far = distance(here, cpus)
+    row = {"of": what, "arrays that differ": differing(here, cpus), "distance": far}
+    yield row, [Goal(f"{what}: largest distance", FAR, far, at_least=False)]
 
 
-def twice(config: ConfigDict, quick: bool) -> tuple[State, State]:
+def repeated(config: ConfigDict, quick: bool, times: int) -> list[State]:
     """The states after REPEATED steps from one and the same first state, on the host."""
     model, plan = built(config, quick)
     step = make_train_step(config, model, plan, total_steps=1000)
@@ -142,13 +163,23 @@ def twice(config: ConfigDict, quick: bool) -> tuple[State, State]:
             done += count
         return jax.device_get(state.replace(key=None))
 
-    return last(), last()
+    return [last() for _ in range(times)]
 
 
 def differing(one: State, other: State) -> int:
     """How many arrays of two states differ in any bit."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return sum(np.asarray(a).tobytes() != np.asarray(b).tobytes() for a, b in pairs)
+
+
+def distance(one: State, other: State) -> float:
+    """The largest difference of two parameters or rows, over the largest number of their array."""
+    arrays = [jax.tree.leaves((state.params, state.tables)) for state in (one, other)]
+    return max(
+        float(np.abs(a - b).max() / np.abs(b).max())
+        for a, b in zip(*arrays, strict=True)
+        if np.abs(b).max()
+    )
 
 
 def card() -> str:

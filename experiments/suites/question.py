@@ -24,13 +24,6 @@ from .times import Times
 
 COLUMNS = 80
 LARGEST_DIM = 4096
-DEFAULTS = {
-    "rows": "6.3e9",
-    "table_rows": "1e9",
-    "embedding_dim": "64",
-    "device": ",".join(RATES),
-    "hours": "24",
-}
 HEADER = ("devices", "holds", "of it", "ms/step", "hours", "bound by", "")
 
 
@@ -64,13 +57,12 @@ class Slice:
     fits: bool
 
 
-def read(given: Mapping[str, str]) -> Question:
-    """Of options as they were given; those that were not have DEFAULTS.
+def read(texts: Mapping[str, str]) -> Question:
+    """Of options as texts.
 
     Raises:
       UserError: a value that cannot be.
     """
-    texts = DEFAULTS | given
     names = tuple(name.strip() for name in texts["device"].split(","))
     for name in names:
         choose("device", name, RATES)

@@ -16,7 +16,6 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dtn_jax.config import base_config
 from dtn_jax.models import build as architectures
 from dtn_jax.models import flops
 from dtn_jax.schema import Field, Schema, Task
@@ -27,6 +26,7 @@ from dtn_jax.tables.plan import TablePlan, make_plan
 
 from .activations import saved_bytes
 from .measured import Cell, Goal, Measured, Options, timed_in_turns
+from .step_config import step_config
 from .tables import random_chunk
 
 FIELDS, PAIRED = 23, 17  # 17 fields form HCNet's pairs
@@ -63,7 +63,7 @@ def measure(options: Options) -> Measured:
 
 def released_config(experts: str, dtype: str, quick: bool) -> ConfigDict:
     """The sizes of the run that DTN's authors released (Ali-CCP, MaskNet + MemoNet + GDCN)."""
-    config = base_config()
+    config = step_config()
     model = config.model
     model.architecture, model.experts = "dtn", experts
     model.embedding_dim, model.expert_dim = 64, 256

@@ -17,12 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base, census_income
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
 from dtn_jax.optimizers import table_updater
-from dtn_jax.replicas import train_replicas
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
@@ -31,6 +29,7 @@ from dtn_jax.tables.plan import make_plan
 from dtn_jax.tables.stored_rows import StoredRows
 
 from .measured import Goal, Measured, Options, ratio, timed_in_turns
+from .step_config import step_config
 
 FIELDS = 23
 ROWS = (200_000, 2_000_000, 20_000_000)
@@ -73,7 +72,7 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 
     All share one compiled loop, one compiled step and one state.
     """
-    config = base.get_config()
+    config = step_config()
     config.model.architecture, config.model.experts = "shared_bottom", "mlp"
     config.optim.tables, _, dtype = optimizer.partition(", ")
     config.optim.table_dtype = dtype or "float32"
@@ -111,6 +110,9 @@ def table_steps(rows: int, optimizer: str) -> dict[tuple[str, str], Callable[[],
 
 def auc_changes(options: Options) -> tuple[list[Goal], str]:
     """What bfloat16 tables do to validation AUC: shared_bottom on census_income, paired seeds."""
+    from configs import census_income
+    from dtn_jax.replicas import train_replicas  # these need data: the suite gpu does not
+
     aucs = {}
     for dtype in ("float32", "bfloat16"):
         config = census_income.get_config("model.architecture=shared_bottom")
@@ -139,7 +141,7 @@ def auc_changes(options: Options) -> tuple[list[Goal], str]:
 
 def bytes_a_row(optimizer: str) -> int:
     """Of a table of width 16 with its slots."""
-    config = base.get_config()
+    config = step_config()
     config.optim.tables, _, dtype = optimizer.partition(", ")
     init = table_updater(config.optim, "cpu").init
     lie = StoredRows(1, 16)

@@ -18,9 +18,9 @@ from dtn_jax.export.write import encoder_files
 from dtn_jax.export.write.fixed import all_fixed
 from dtn_jax.export.write.program import PLATFORMS, Forward
 from dtn_jax.export.write.trained import Member
+from dtn_jax.report.versions import versions
 from dtn_jax.run import Run
 from dtn_jax.schema import ALL, Schema
-from dtn_jax.workdir import versions
 
 MEASURED = "card/measured.json"  # what was measured while it was written, for the card
 

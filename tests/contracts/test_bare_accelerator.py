@@ -1,0 +1,69 @@
+"""The suite gpu on a machine that has jax, flax, optax, orbax, numpy and ml-collections alone."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Every package but the six, what they need, and the standard library is as if it were not there.
+BARE = """
+import importlib.abc, importlib.metadata, re, sys
+
+needed, waiting = set(), ["jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections"]
+while waiting:
+    name = re.sub("[-_.]+", "-", waiting.pop()).lower()
+    if name in needed:
+        continue
+    try:
+        requires = importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        continue  # of another platform
+    needed.add(name)
+    waiting += [re.match(r"[\\w.-]+", r)[0] for r in requires if "extra ==" not in r]
+
+owners = importlib.metadata.packages_distributions()
+hidden = {
+    module
+    for module, names in owners.items()
+    if module != "dtn_jax" and not needed & {re.sub("[-_.]+", "-", n).lower() for n in names}
+}
+
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hide())
+assert {"polars", "pyarrow", "tensorflow_datasets", "jaxtyping", "matplotlib"} <= hidden
+from experiments import benchmark
+from experiments.suites import gpu, tables
+
+gpu.EXPERTS, gpu.OPTIMIZERS, gpu.REPEATED = ("gdcn",), ("adagrad",), 4
+gpu.CHUNK_STEPS = tables.CHUNK_STEPS = 2
+benchmark.main(["--suite=gpu", "--quick", f"--out={sys.argv[1]}"])
+"""
+
+
+@pytest.mark.slow
+def test_the_suite_gpu_runs_there(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    rows = found["rows"]
+    assert [row["dtype"] for row in rows if row["dtype"]] == ["bfloat16", "float32"]
+    assert len({row["table rows"] for row in rows if row["table rows"]}) == 2
+    assert [row["arrays that differ"] for row in rows][-3:] == [0, 0, 0]
+    assert rows[-1]["distance"] == 0
+    assert {goal["name"] for goal in found["goals"]} >= {
+        "dtn, 4 steps, beside a CPU's: largest distance"
+    }

@@ -1,0 +1,132 @@
+"""What is too long for CI, in parts of at most two hours each; `make nightly`.
+
+    python tests/nightly/run.py                  # the parts that have not passed on this commit
+    python tests/nightly/run.py grids newest     # these
+
+`passed.md` beside it says on which commit each part last passed. A part that was cut begins anew,
+but for `mutants`, which goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+TABLE, PASSED = HERE / "passed.md", HERE / "passed.json"
+NEWEST = ROOT / ".venv-newest"
+PYTEST = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", "--durations=5"]
+QUICK = "not slow and not nightly"
+NEWEST_PYTEST = [str(NEWEST / "bin/python"), *PYTEST[1:], "-m", QUICK]
+PARTS = {  # name: (what it does, commands, what differs in their environment)
+    "grids": (
+        "every device, platform, optimizer, strategy and architecture",
+        [[*PYTEST, "-m", "nightly", "--ignore=tests/nightly"]],
+        {},
+    ),
+    "simulations": (
+        "thousands of comparisons of equal models: intervals cover, tests keep their size",
+        [[*PYTEST, "-m", "nightly", "tests/nightly"]],
+        {"OPENBLAS_NUM_THREADS": "1"},
+    ),
+    "shapes": (
+        "the quick tests with the shapes of the whole package checked",
+        [[*PYTEST, "-m", QUICK]],
+        {"DTN_CHECK_SHAPES": "all"},
+    ),
+    "newest": (
+        "equations and invariants on the newest Python and JAX that install",
+        [["make", "newest"], [*NEWEST_PYTEST, "tests/equations", "tests/invariants"]],
+        {},
+    ),
+    "compilers": (
+        "programs compiled for TPUs and H100s: memory, copies, collectives",
+        [["make", "compiled"], [*PYTEST, "-m", "slow", "-k", "compile"]],
+        {},
+    ),
+    "environments": (
+        "Apache Beam's and ONNX's tests",
+        [["make", "beam", "onnx"], [*PYTEST, "-m", "slow", "-k", "beam or onnx"]],
+        {},
+    ),
+    "faults": (
+        "kills, full disks and damaged files by the thousand",
+        [[sys.executable, "-m", "experiments.benchmark", "--suite=faults"]],
+        {},
+    ),
+    "mutants": (
+        "200 small breakages of the program, and which the quick tests notice",
+        [[sys.executable, "tests/mutants/run.py", "--minutes=110"]],
+        {},
+    ),
+}
+
+
+def commit() -> str:
+    """The last commit; with a `+` where files differ from it, other than these tables."""
+    words = ["git", "rev-parse", "--short=12", "HEAD"]
+    found = subprocess.run(words, cwd=ROOT, text=True, capture_output=True).stdout.strip()
+    tables = [":!tests/nightly/passed.*", ":!tests/mutants/outcomes.md", ":!docs/faults.md"]
+    words = ["git", "status", "--porcelain", "--", ".", *tables]
+    return found + ("+" if subprocess.run(words, cwd=ROOT, capture_output=True).stdout else "")
+
+
+def run(name: str) -> bool:
+    """Whether all commands of a part end well; its line of the table says so."""
+    _, commands, changes = PARTS[name]
+    start = time.monotonic()
+    for command in commands:
+        print(f"{name}: {' '.join(command)}", flush=True)
+        if subprocess.run(command, cwd=ROOT, env=os.environ | changes).returncode:
+            print(f"{name}: failed", flush=True)
+            return False
+    minutes = round((time.monotonic() - start) / 60)
+    passed = read() | {name: [commit(), datetime.date.today().isoformat(), minutes]}
+    PASSED.write_text(json.dumps(passed, indent=1, sort_keys=True) + "\n")
+    TABLE.write_text(table(passed))
+    return True
+
+
+def read() -> dict[str, list]:
+    """{part: [commit, date, minutes] of its last pass}"""
+    return json.loads(PASSED.read_text()) if PASSED.exists() else {}
+
+
+def table(passed: dict[str, list]) -> str:
+    """passed.md."""
+    lines = [
+        "# Nightly",
+        "",
+        "`make nightly` runs these parts, and writes on which commit each last passed.",
+        "",
+        "| part | what it does | last passed on | date | minutes |",
+        "| --- | --- | --- | --- | ---: |",
+    ]
+    for name, (what, *_) in PARTS.items():
+        cells = passed.get(name, ["never", "", ""])
+        lines.append(f"| {' | '.join(map(str, [f'`{name}`', what, *cells]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    known = parser.parse_args()
+    if wrong := set(known.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(wrong)}; the parts are {', '.join(PARTS)}")
+    done = {name for name, (at, *_) in read().items() if at == commit()}
+    wanted = known.parts or [name for name in PARTS if name not in done]
+    failed = [name for name in wanted if not run(name)]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

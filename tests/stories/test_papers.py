@@ -1,0 +1,67 @@
+"""A paper's work on a built-in data set: the commands, in order, as a user types them."""
+
+import json
+
+import pytest
+from page_shell import Shell
+
+pytestmark = pytest.mark.slow
+SMALL = (
+    "--config.train.max_steps=20 --config.train.eval_every=10 --config.data.data_dir=data "
+    "--config.model.experts=mlp --config.model.embedding_dim=4 --config.model.expert_dim=8"
+)
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory, programs):
+    """An empty folder, in which the story goes on from test to test."""
+    with Shell(tmp_path_factory.mktemp("paper"), programs) as one:
+        yield one
+
+
+def test_1_prepare_makes_a_built_in_set(shell):
+    assert "29,305 train" in shell.run("dtn-jax prepare --dataset=adult --data_dir=data")
+
+
+def test_2_train_over_seeds_and_resume(shell):
+    command = f"dtn-jax train --config=configs/adult.py:mmoe {SMALL} --workdir=runs/mmoe"
+    shell.run(f"{command} --config.replicas=2")
+    assert "finished" in shell.run(f"{command} --config.replicas=2")
+    found = json.loads((shell.folder / "runs/mmoe/replica_1/results.json").read_text())
+    assert found["seed"] == 1
+
+
+def test_3_launch_trains_in_two_processes(shell):
+    shell.run(
+        "dtn-jax launch --processes=2 -- --config=configs/adult.py:shared_bottom "
+        f"{SMALL} --workdir=runs/launched"
+    )
+    assert (shell.folder / "runs/launched/results.json").exists()
+
+
+def test_4_sweep_searches_and_goes_on(shell):
+    command = f"dtn-jax sweep --config=configs/adult.py:shared_bottom {SMALL} --workdir=runs/sweep"
+    assert "2" in shell.run(f"{command} --trials=2 --storage=sqlite:///sweep.db")
+    assert "3" in shell.run(f"{command} --trials=3 --storage=sqlite:///sweep.db")
+    assert (shell.folder / "sweep.db").exists()
+
+
+def test_5_a_table_of_a_paper(shell):
+    shell.run(
+        "dtn-jax paper_tables --dataset=adult --table=overall --seeds=2 --trials=1 --quick "
+        "--entries=mmoe,dtn --set=train.max_steps=10 --workdir=runs/tables"
+    )
+    found = {path.suffix for path in (shell.folder / "runs/tables").rglob("overall.*")}
+    assert {".md", ".tex", ".csv"} <= found
+
+
+def test_6_benchmark_answers_which_slice_to_take(shell):
+    said = shell.run("dtn-jax benchmark --suite=plan --rows=1e9 --device=h100")
+    assert "devices" in said
+    shell.run("dtn-jax benchmark --suite=logs --quick --out=benchmark")
+    assert (shell.folder / "benchmark/logs.json").exists()
+
+
+@pytest.mark.parametrize("name", ["train", "prepare", "score", "serve", "compare", "sweep"])
+def test_7_help_says_what_a_command_does(shell, name):
+    assert f"dtn-jax {name}" in shell.run(f"dtn-jax {name} --help")

@@ -83,7 +83,7 @@ def test_the_log_has_each_day_where_it_begins(root, whole):
         assert record["click@all/auc"] == found["click@all"]["auc"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_days_with_sampled_negatives_have_the_metrics_of_the_whole_log(root, tmp_path):
     source = str(folder_of(root) / "log.parquet")
     schema = SCHEMA.replace("dated", "sampled") + "sample_negatives: {click: 0.3}\n"
@@ -132,7 +132,7 @@ def test_a_run_killed_between_days_finds_the_same(root, whole, tmp_path, monkeyp
     assert_same_run(dated(root), whole[0], tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_killed_before_its_first_checkpoint_logs_the_first_day_once(
     root, whole, tmp_path, monkeypatch
 ):
@@ -147,7 +147,7 @@ def test_a_run_killed_before_its_first_checkpoint_logs_the_first_day_once(
     assert logged(tmp_path) == logged(whole[0])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_epochs_by_day_cut_twice_and_streamed_are_those_of_an_uncut_run(
     root, tmp_path, monkeypatch
 ):
@@ -162,7 +162,7 @@ def test_two_epochs_by_day_cut_twice_and_streamed_are_those_of_an_uncut_run(
     assert_same_run(config, tmp_path / "uncut", tmp_path / "cut")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_part_of_train_has_its_days(root, tmp_path):
     days = train(dated(root, data__train_share=0.5), tmp_path)["by_day"]
     rows = {day: found["click@all"]["examples"] for day, found in days.items()}
@@ -205,14 +205,14 @@ def assert_days_are_near(one, other):
                 assert value == pytest.approx(other[day][key][name], rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("strategy", ["shard", "pmap"])
 def test_on_several_devices(root, whole, tmp_path, strategy):
     config = dated(root, parallel__devices=4, parallel__strategy=strategy)
     assert_days_are_near(train(config, tmp_path)["by_day"], whole[1]["by_day"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_in_several_processes(root, whole, tmp_path):
     """Each reads all rows to train on, and a part of those to score."""
     config = flatten(dated(root, parallel__devices=0))
@@ -224,7 +224,7 @@ def test_in_several_processes(root, whole, tmp_path):
     assert_days_are_near(results["by_day"], whole[1]["by_day"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("placement", ["device", "stream"])
 def test_replicas(root, whole, tmp_path, placement):
     results = train_replicas(dated(root, replicas="2", data__placement=placement), tmp_path)

@@ -136,7 +136,7 @@ def stopping(workdir, c) -> str:
     [
         {},
         *(
-            pytest.param(changes, marks=pytest.mark.slow)
+            pytest.param(changes, marks=pytest.mark.nightly)
             for changes in (
                 {"data__placement": "stream", "parallel__devices": 2, "parallel__strategy": "pmap"},
                 {"parallel__devices": 2},
@@ -198,7 +198,7 @@ def test_skipped_steps_are_counted_and_resume_bit_by_bit(prepared_dir, tmp_path,
     assert json.loads((cut / "results.json").read_text())["skipped_steps"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_step_more_than_may_be_skipped_ends_the_run(prepared_dir, tmp_path, monkeypatch):
     poison(monkeypatch, 7, 22)
     told = stopping(tmp_path / "run", small(prepared_dir, train__skip_nonfinite=1))

@@ -24,7 +24,7 @@ def assert_resumed_equals_uncut(config, uncut, workdir, monkeypatch):
         assert results[key] == uncut[1][key]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_dtn_resumed_equals_uncut(prepared_dir, tmp_path, monkeypatch):
     config = small(prepared_dir, model__architecture="dtn", model__experts="gdcn+mlp")
     whole = tmp_path / "whole", train(config, tmp_path / "whole")
@@ -120,7 +120,7 @@ def test_damaged_results_are_named(uncut, prepared_dir, tmp_path):
         train(small(prepared_dir), tmp_path / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_of_two_devices_goes_on_on_one(uncut, prepared_dir, tmp_path, monkeypatch):
     config = small(prepared_dir, parallel__devices=2)
     with monkeypatch.context() as patch, pytest.raises(CutError):

@@ -85,7 +85,7 @@ def test_it_resumes_bit_for_bit_when_the_other_run_is_gone(
     train(config, tmp_path / "cut", test=False)  # its results again
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_third_run_counts_on(prepared_dir, first, tmp_path):
     train(second(prepared_dir, first, train__max_steps=2), tmp_path / "second", test=False)
     config = second(prepared_dir, tmp_path / "second", train__max_steps=3)
@@ -120,7 +120,7 @@ def test_optimizer_states_are_taken_over_or_fresh(prepared_dir, first, tmp_path,
         assert any(a.any() for a in jax.tree.leaves(was))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_schedule_begins_with_the_run(prepared_dir, first, tmp_path, monkeypatch):
     """Warm-up: its first step moves by a thousandth of the rate."""
     changes = {"optim__warmup_steps": 1000, "train__max_steps": 1, "model__normalisation": "layer"}
@@ -194,7 +194,7 @@ def test_options_that_must_agree_are_named(prepared_dir, first, tmp_path, change
     assert not (tmp_path / "second").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_another_optimizer_of_tables_starts_fresh(prepared_dir, first, tmp_path):
     changes = {"optim__tables": "adagrad", "train__start_from_optimizer": False}
     config = second(prepared_dir, first, **changes)

@@ -1,0 +1,140 @@
+"""What is said of a plug-in that cannot be; then nothing of it is added."""
+
+import dataclasses
+import sys
+
+import pytest
+from plugin_files import EXAMPLE, HEADS, IMPORTS, names
+from refused_configs import refused
+
+from dtn_jax.config import plugins
+from dtn_jax.config.plugins import KINDS
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.metrics import METRICS
+
+pytestmark = pytest.mark.usefixtures("unload")
+
+
+@pytest.fixture
+def told(write_plugin):
+    """Loads a plug-in that cannot be; returns the message, and nothing is added."""
+
+    def call(text: str) -> str:
+        before, modules = names(), set(sys.modules)
+        path = write_plugin(text)
+        message = refused(plugins.load, str(path))
+        assert names() == before
+        assert path not in plugins.loaded
+        assert message.startswith(f"plug-in {path}")
+        assert ("fails" in message) <= ("mine" not in str(set(sys.modules) - modules))
+        return message
+
+    return call
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert "plug-in ~/no.py is not there (looked for /" in refused(plugins.load, "~/no.py")
+    assert "is not there" in refused(plugins.load, str(tmp_path))  # a folder
+
+
+LAYOUT = "    layout = classmethod(lambda cls, schema, own: ())\n"
+CALL = "    def __call__(self, inputs, train): ...\n"
+LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
+LINES = IMPORTS.count("\n")  # before what a test writes
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("import nowhere_to_be_found", f"fails, line {LINES + 1}: ModuleNotFoundError: "),
+        ("x = 1\nclass Heads(", f"fails, line {LINES + 2}: SyntaxError: "),
+        ("def f():\n    return 1 / 0\n\nf()", f"fails, line {LINES + 2}: ZeroDivisionError: "),
+        ("OURS['mine'] = DTN\nx = 1 / 0", f"fails, line {LINES + 2}: ZeroDivisionError"),
+        ("", "expected a dict {name: ...} called ARCHITECTURES, EXPERTS"),
+        ("ARCHITECTURES = {}", "defines nothing"),
+        ("ARCHITECTURES = OURS", "defines nothing"),
+        ("ARCHITECTURES = [DTN]", "expected a dict {name: ...}"),
+        ("OURS['mine'] = DTN", "changes ARCHITECTURES of the package"),
+        # a name that is taken, or is none
+        ("ARCHITECTURES = {'dtn': DTN}", "['dtn']: the name is taken, by ARCHITECTURES of the"),
+        ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),
+        ("LOSSES = {'pcgrad': 1}", "['pcgrad']: the name is taken, by BALANCERS of the package"),
+        ("BALANCERS = {'none': 1}", "['none']: the name is taken, by a word of its section"),
+        ("EXPERTS = {'x': 1}\nARCHITECTURES = {'x': 1}", "['x']: the name is taken, by EXPERTS of"),
+        (f"{HEADS}\nARCHITECTURES = {{'dropout': Heads}}", "by the option model.dropout"),
+        (
+            f"{HEADS}\nclass Keyed(Heads):\n    o: int = option(1, 'own', key='model.dropout')\n"
+            "ARCHITECTURES = {'keyed': Keyed}",
+            "['keyed']: the name is taken, by the option model.dropout",
+        ),
+        (f"{HEADS}\nARCHITECTURES = {{'Heads': Heads}}", "['Heads']: a name is of lower-case"),
+        ("ARCHITECTURES = {3: DTN}", "ARCHITECTURES[3]: a name is of lower-case letters"),
+        # a definition that lacks something
+        ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.Architecture"),
+        ("EXPERTS = {'x': max}", "flax.linen.Module"),
+        ("DATASETS = {'x': max}", "dtn_jax.datasets.preparation.builder.BlockBuilder"),
+        ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
+        ("LOSSES = {'x': max}", "expected a dataclass"),
+        ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
+        (f"class A(Architecture):\n{CALL}ARCHITECTURES = {{'x': A}}", "class method layout"),
+        (
+            "class A(Architecture):\n    def layout(schema, own): ...\nARCHITECTURES = {'x': A}",
+            "expected layout(cls, schema, own) to be a class method",
+        ),
+        (
+            f"class A(Architecture):\n{LAYOUT}ARCHITECTURES = {{'x': A}}",
+            "expected a method __call__(inputs, train)",
+        ),
+        (HEADS.replace(' = option(2, "projections a task", least=1)', ""), "its field 'count'"),
+        (
+            "class A(DTN):\n    count: Any = option(None, 'how many')\nARCHITECTURES = {'x': A}",
+            "option 'count' has the default None",
+        ),
+        (
+            "class A(DTN):\n    count: int = option(0, 'many', least=1)\nARCHITECTURES = {'x': A}",
+            "the default of option 'count' is not allowed: count=0",
+        ),
+        ("class E(nn.Module):\n    dtype: Any\nEXPERTS = {'x': E}", "an attribute 'width'"),
+        (
+            "class E(nn.Module):\n    width: int\n    dtype: Any\nEXPERTS = {'x': E}",
+            "expected a method __call__(fields, codewords, train)",
+        ),
+        ("class X(BlockBuilder): ...\nDATASETS = {'x': X}", "expected a method encoders()"),
+        (f"{LOSS}'ordinal'\nLOSSES = {{'x': L}}", "`kind`, one of binary, regression"),
+        (f"{LOSS}'binary'\nLOSSES = {{'x': L}}", "expected a method __call__(z, y, w)"),
+        (
+            f"{LOSS}'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
+            "LOSSES = {'x': L}",
+            "its attribute `reads` is 'age'",
+        ),
+    ],
+)
+def test_a_plug_in_that_cannot_be(text, named, told):
+    assert named in told(text)
+
+
+def test_a_name_that_another_plug_in_has(write_plugin, told):
+    other = write_plugin(HEADS, "other.py")
+    plugins.load(str(other))
+    for text in (HEADS + "\n", HEADS.replace("ARCHITECTURES", "EXPERTS")):
+        assert f"the name is taken, by ARCHITECTURES of plug-in {other}" in told(text)
+
+
+def test_a_data_set_is_called_as_tfds_calls_it(write_plugin, told):
+    source = EXAMPLE.read_text().partition("ARCHITECTURES =")[0]
+    message = told(source + "DATASETS = {'my_shop': Shop}")
+    assert "the name 'shop' of the class's: call the class MyShop, or give it the attr" in message
+    called = "class MyShop(Shop): ...\nDATASETS = {'my_shop': MyShop}"
+    plugins.load(str(write_plugin(source + called)))
+    named = "class S(Shop):\n    name = 'named'\nDATASETS = {'named': S}"
+    plugins.load(str(write_plugin(source + named, "named.py")))
+    assert DATASETS["named"].name == "named"
+
+
+def test_what_the_package_has_is_as_a_plug_in_s_must_be():
+    for kind in KINDS.values():
+        assert kind.known
+        lacking = {name: kind.wrong(name, own) for name, own in kind.known.items()}
+        assert not {name: wrong for name, wrong in lacking.items() if wrong}
+    wrong = dataclasses.replace(METRICS["auc"], format="zz")
+    assert "its format 'zz' is none" in KINDS["METRICS"].wrong("auc", wrong)

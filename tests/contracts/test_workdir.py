@@ -1,20 +1,35 @@
-"""Whose a folder is: a run's config and data, and one process at a time."""
+"""Whose a folder is: a run's config and data, and one process at a time; which none may claim."""
 
 import json
+from unittest.mock import Mock
 
 import claimed_folders
 import pytest
 from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, contents, refused
 
-from dtn_jax import workdir
+from dtn_jax import train, workdir
+from dtn_jax.analysis.finished import best_state
+from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import identity
 from dtn_jax.config.identity import SHOWN
-from dtn_jax.errors import UserError
+from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import locked
 from dtn_jax.workdir import Workdir
 
 claimed = claimed_folders.claimed
+
+
+def lay(folder, files):
+    """Makes the files, and the folders, whose names end in '/'."""
+    for name, text in files.items():
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes(text)
+
+
+# ---------------------------------------------------------------- who claims it
 
 
 def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
@@ -27,6 +42,13 @@ def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     assert Schema.load(folder.path / "schema.json") == SCHEMA
 
 
+def test_an_empty_folder_and_one_below_home_will_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lay(tmp_path, {"empty/": None})
+    assert claim("~/empty").path == tmp_path / "empty"
+    assert (tmp_path / "empty/config.json").exists()
+
+
 def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
     first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
     with pytest.raises(workdir.Busy, match=r"another process works in workdir .*run"):
@@ -35,29 +57,52 @@ def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
     claim(tmp_path / "run")
 
 
+def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir.fcntl, "flock", Mock(side_effect=OSError("no locks here")))
+    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    claim(tmp_path / "run")
+    first.close()
+
+
 def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
-    (tmp_path / "run").mkdir()
-    for name in ("lock", "schema.json.a7.tmp", "schema.json", "config.json.a7.tmp"):
-        (tmp_path / "run" / name).touch()
+    names = ("lock", "schema.json.a7.tmp", "schema.json", "config.json.a7.tmp")
+    lay(tmp_path / "run", dict.fromkeys(names, b""))
     assert (claim(tmp_path / "run").path / "config.json").exists()
 
 
-@pytest.mark.parametrize("names", [("schema.json",), ("lock", "notes.tmp"), ("lock", "mine")])
-def test_what_no_run_left_is_not_taken(names, tmp_path):
-    (tmp_path / "run").mkdir()
-    for name in names:
-        (tmp_path / "run" / name).touch()
-    assert "holds no run" in refused(tmp_path / "run")
-
-
 def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
-    def refuses(path):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(workdir, "locked", refuses)
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(workdir, "locked", Mock(side_effect=denied))
     assert claim(claimed).results() == RESULTS
     (claimed / "results.json").unlink()
     assert "cannot be written: Permission denied" in refused(claimed)
+
+
+def test_the_same_config_may_come_back_with_other_runtime_options(claimed):
+    before = contents(claimed)
+    claim(claimed)
+    claim(claimed, parallel__devices=2, train__log_every=7, data__placement="stream")
+    assert contents(claimed) == before  # what began the run stays on record
+
+
+# ---------------------------------------------------------------- another run's
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(claimed):
+    changes = {"seed": 3, "model__gdcn__layers": 4, "optim__tables": "sgd", "train__log_every": 7}
+    message = refused(claimed, model__mlp__hidden=(8, 4), **changes)
+    assert f"workdir {claimed} belongs to another config; name another folder." in message
+    assert set(message.splitlines()[1:]) == {
+        "  seed: 0 there, 3 now",
+        "  model.gdcn.layers: 2 there, 4 now",  # no mlp is in it
+        "  optim.tables: 'adam' there, 'sgd' now",
+    }
+
+
+def test_many_keys_that_differ_are_counted(claimed):
+    keys = ("b1", "b2", "eps", "table_l2", "table_init", "codebook_init", "clip", "weight_decay")
+    lines = refused(claimed, seed=3, **{f"optim__{k}": 0.125 for k in keys}).splitlines()
+    assert (len(lines), lines[-1]) == (1 + SHOWN + 1, "  and 1 more")
 
 
 def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkeypatch):
@@ -67,74 +112,86 @@ def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkey
         return locked(path)
 
     monkeypatch.setattr(workdir, "locked", slow)
-    with pytest.raises(UserError, match="seed: 5 there, 0 now"):
+    with pytest.raises(workdir.Unusable, match="seed: 5 there, 0 now"):
         claim(tmp_path / "run")
-
-
-def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
-    def absent(*_):
-        raise OSError("no locks here")
-
-    monkeypatch.setattr(workdir.fcntl, "flock", absent)
-    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
-    claim(tmp_path / "run")
-    first.close()
-
-
-def test_an_empty_folder_and_one_below_home_will_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "empty").mkdir()
-    assert claim("~/empty").path == tmp_path / "empty"
-    assert (tmp_path / "empty/config.json").exists()
-
-
-def test_the_same_config_may_come_back(claimed):
-    before = contents(claimed)
-    claim(claimed)
-    assert contents(claimed) == before
-
-
-def test_runtime_options_may_change(claimed):
-    claim(claimed, parallel__devices=2, train__log_every=7, data__placement="stream")
-    stored = json.loads((claimed / "config.json").read_text())["config"]
-    assert stored["parallel"]["devices"] == 0  # what began the run stays on record
-
-
-def test_another_config_is_refused_with_the_keys_that_differ(claimed):
-    message = refused(
-        claimed, seed=3, model__gdcn__layers=4, model__mlp__hidden=(8, 4), optim__tables="sgd"
-    )
-    assert f"workdir {claimed} belongs to another config; name another folder." in message
-    assert set(message.splitlines()[1:]) == {
-        "  seed: 0 there, 3 now",
-        "  model.gdcn.layers: 2 there, 4 now",  # no mlp is in it
-        "  optim.tables: 'adam' there, 'sgd' now",
-    }
-
-
-def test_a_runtime_option_is_not_among_the_keys_that_differ(claimed):
-    assert "log_every" not in refused(claimed, seed=3, train__log_every=7)
-
-
-def test_many_keys_that_differ_are_counted(claimed):
-    keys = ("b1", "b2", "eps", "table_l2", "table_init", "codebook_init", "clip", "weight_decay")
-    message = refused(claimed, seed=3, **{f"optim__{k}": 0.125 for k in keys})
-    assert len(message.splitlines()) == 1 + SHOWN + 1
-    assert message.splitlines()[-1] == "  and 1 more"
-
-
-def test_an_option_that_a_folder_of_another_version_lacks_or_has(claimed):
-    facts = json.loads((claimed / "config.json").read_text())
-    del facts["config"]["optim"]["clip"]
-    facts["config"]["optim"]["momentum"] = 0.9
-    (claimed / "config.json").write_text(json.dumps(facts))
-    assert refused(claimed, optim__clip=1.0).splitlines()[1:] == [  # one that it lacks: default
-        "  optim.momentum: 0.9 there, the default now",
-        "  optim.clip: the default there, 1.0 now",
-    ]
 
 
 def test_other_data_are_refused(claimed):
     message = refused(claimed, "b2" * 32)
-    assert "belongs to another version of the data set" in message
     assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
+
+
+def of_an_older_version(path, weights):
+    """A run's folder as it was before logits were log-odds."""
+    claim(path, loss__positive_weights=weights)
+    facts = json.loads((path / "config.json").read_text())
+    assert facts.pop("logits") == "log-odds"
+    (path / "config.json").write_text(json.dumps(facts))
+    return path
+
+
+def test_inflated_logits_are_neither_trained_on_nor_scored_with(tmp_path):
+    weights = "income=3,never_married=1"
+    folder = of_an_older_version(tmp_path / "run", weights)
+    message = refused(folder, loss__positive_weights=weights)
+    assert "its logits held log w; train again in another folder" in message
+    (folder / "results.json").write_text(json.dumps(RESULTS))  # finished: its results are right
+    assert claim(folder, loss__positive_weights=weights).results() == RESULTS
+    run = Mock(Run, data=Mock(fingerprint=FINGERPRINT))
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):
+        best_state(run, folder)
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):  # a trial without test
+        train.start(run, Mock(Workdir, path=folder), Mock(Checkpoints))
+
+
+@pytest.mark.parametrize("weights", ["", "income=1"])
+def test_older_runs_whose_positives_weigh_1_go_on(weights, tmp_path):
+    folder = of_an_older_version(tmp_path / "run", weights)
+    claim(folder, loss__positive_weights=weights)
+
+
+# ---------------------------------------------------------------- no run's
+
+
+OTHERS = "is not empty and holds no run"
+
+
+@pytest.mark.parametrize(
+    ("files", "place", "named"),
+    [
+        ({"run/thesis.tex": b"dear"}, "run", OTHERS),
+        ({"run/.hidden": b""}, "run", OTHERS),
+        ({"run/folder/": None}, "run", OTHERS),
+        ({"run/schema.json": b""}, "run", OTHERS),
+        ({"run/lock": b"", "run/notes.tmp": b""}, "run", OTHERS),
+        ({"run/lock": b"", "run/mine": b""}, "run", OTHERS),
+        ({"run": b"dear"}, "run", "is a file, expected a folder"),
+        ({"run": b"dear"}, "run/below", "cannot be written"),
+        ({"run/replica_0/config.json": b"{}"}, "run", "--config.replicas"),
+        *(
+            ({"run/config.json": text}, "run", "config.json is damaged")
+            for text in (b"", b'{"config": {"seed"', b"[]", b"{}", b'{"config": {}}', b"\xff\xfe")
+        ),
+        ({"run/config.json": b'{"config": 3, "data": "x"}'}, "run", "config.json is damaged"),
+    ],
+)
+def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
+    lay(tmp_path, files)
+    before = contents(tmp_path)
+    message = refused(tmp_path / place)
+    assert str(tmp_path / place) in message
+    assert named in message
+    assert contents(tmp_path) == before
+
+
+def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
+    lay(tmp_path, {"precious": b"precious", "run/": None})
+    (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
+    assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
+def test_a_place_that_can_be_no_folder_is_told(place):
+    with pytest.raises(workdir.Unusable, match=r"is a URL|is no text in UTF-8"):
+        claim(place)

@@ -6,9 +6,7 @@ import graphlib
 import pathlib
 import sys
 
-import pytest
-
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ("dtn_jax", "configs", "experiments")
 
 # Modules and folders of dtn_jax, then configs and experiments. The longest name that fits a module
@@ -156,16 +154,6 @@ def layer(name):
     return next((LAYERS.index(found) for found in fitting if found in LAYERS), len(LAYERS))
 
 
-def upward():
-    """'module imports module', of imports from a lower layer."""
-    return [
-        f"{name} imports {other}"
-        for name, others in graph().items()
-        for other in sorted(others & graph().keys())
-        if layer(other) > layer(name)
-    ]
-
-
 def reached(name, seen=None):
     """All that importing a module imports; a module's folders are imported with it."""
     seen = set() if seen is None else seen
@@ -185,18 +173,19 @@ def test_every_module_has_a_layer():
         if layer(name) == len(LAYERS)
     }
     told = [f"{name} (not before {LAYERS[low]!r})" for name, low in lost.items()]
-    assert not lost, (
-        f"put into LAYERS of tests/test_layers.py, in the order of a run: {', '.join(told)}"
-    )
-
-
-def test_every_layer_is_there():
-    empty = set(LAYERS) - {LAYERS[layer(name)] for name in graph() if layer(name) < len(LAYERS)}
+    assert not lost, f"put into LAYERS of {__file__}, in the order of a run: {', '.join(told)}"
+    empty = set(LAYERS) - {LAYERS[layer(name)] for name in graph()}
     assert not empty, f"take out of LAYERS what is gone: {empty}"
 
 
 def test_imports_go_down():
-    assert not upward(), "a lower layer is imported:\n" + "\n".join(upward())
+    upward = [
+        f"{name} imports {other}"
+        for name, others in graph().items()
+        for other in sorted(others & graph().keys())
+        if layer(other) > layer(name)
+    ]
+    assert not upward, "a lower layer is imported:\n" + "\n".join(upward)
 
 
 def test_no_module_imports_itself_in_a_circle():
@@ -205,21 +194,16 @@ def test_no_module_imports_itself_in_a_circle():
     ).prepare()
 
 
-def test_a_run_knows_nothing_of_analysis():
-    assert not [name for name in graph()["run"] if name.split(".")[0] == "analysis"]
-
-
-def test_the_package_needs_no_experiments():
+def test_the_package_needs_no_experiments_and_a_run_no_analysis():
     for name, others in graph().items():
         if name.split(".")[0] not in PACKAGES:
             assert not [o for o in others if o.split(".")[0] in PACKAGES], name
+    assert not [name for name in graph()["run"] if name.split(".")[0] == "analysis"]
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in modules() if n.startswith(LIGHT) and layer(n) < TRAINING]
-)
-def test_what_a_served_model_needs_is_light(name):
-    found = {name} | reached(name)
+def test_what_a_served_model_needs_is_light():
+    served = [n for n in modules() if n.startswith(LIGHT) and layer(n) < TRAINING]
+    found = set(served).union(*(reached(name) for name in served))
     assert not sorted(n for n in found if n.split(".")[0] in HEAVY)
     assert not sorted(n for n in found if n in graph() and layer(n) >= TRAINING)
 

@@ -1,7 +1,6 @@
 """What a plug-in adds, how its options are given, and what belongs to its content."""
 
 import json
-import pathlib
 import re
 import shutil
 import sys
@@ -31,7 +30,7 @@ from dtn_jax.run import build_run
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.workdir import Workdir
 from experiments import command, prepare
-from experiments.tables import cells, protocol_files
+from experiments.tables import cells
 
 SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
 OTHERS = HEADS.replace('"heads"', '"others"')
@@ -196,17 +195,6 @@ def test_what_is_used_belongs_to_the_run(key, value):
     plugins.check_used(config)
     config.plugins = "/nowhere/mine.py"
     assert "/nowhere/mine.py is not loaded" in refused(build_run, config)
-
-
-def test_the_examples_of_the_pages(tmp_path, monkeypatch):
-    """The plug-in, and the protocol that puts it into a table."""
-    for name in ("my_model.py", "my_table.py"):
-        shutil.copy(pathlib.Path(__file__).parents[2] / "docs/examples" / name, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    found = protocol_files.load(tmp_path / "my_table.py")
-    assert found.entries["mine"]["model.architecture"] in ARCHITECTURES
-    spec = "configs/adult.py:soft_mmoe,plugins=my_model.py,model.soft_mmoe.temperature=0.5"
-    checked_config(load_config(spec))
 
 
 # ---------------------------------------------------------------- what belongs to its content

@@ -85,11 +85,6 @@ def test_values_that_cannot_be(changes, named):
     assert named in refused(options.checked_config, changed(**changes))
 
 
-def test_early_stopping_and_falling_rates_are_fine_one_without_the_other():
-    for changes in ({"train.patience": 2}, {"optim.schedule": "linear"}):
-        options.checked_config(changed(**changes))
-
-
 def test_a_config_has_the_options_that_are_declared_and_no_others():
     config = base.get_config()
     config.unlock()

@@ -30,12 +30,6 @@ def test_the_options_in_its_commands_are_options():
         assert name in config[section], key
 
 
-def test_every_source_is_given_and_used():
-    defined = re.findall(r"^\[(\d)\]: https://", PAGE, re.M)
-    used = set(re.findall(r"\[(\d)\](?!:)", PAGE))
-    assert defined == sorted(used)
-
-
 def test_what_a_width_costs_on_tpus():
     widths, costs = (
         re.findall(r"[\d.]+", re.search(rf"^\| {row} \|.*$", PAGE, re.M)[0])

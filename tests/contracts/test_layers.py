@@ -1,4 +1,4 @@
-"""The tree: a module imports only from its own layer or from those above it in LAYERS."""
+"""The tree: a module imports only from its own layer or from those above it in STAGES."""
 
 import ast
 import functools
@@ -9,87 +9,41 @@ import sys
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ("dtn_jax", "configs", "experiments")
 
-# Modules and folders of dtn_jax, then configs and experiments. The longest name that fits a module
-# is its layer. Where the order is not that of the stages of a run, a comment says why.
-LAYERS = (
-    "__init__",
-    "errors",
-    "shipped",
-    "options",
-    "field",
-    "schema",
-    "interface",
-    "shared_files",
-    "report.screen",  # every stage speaks
-    "checksums",
-    "tables.hashing",  # Ali-CCP's split draws rows with it
-    "datasets.shapes",  # of arrays, metrics' too
-    "input.batch_axis",  # dropout, statistics and losses are over the rows of all devices
-    "parallel.processes",  # each process reads its own rows
-    "metrics",  # the synthetic data's known answer has AUCs
-    "datasets.preparation",
-    "datasets.logs.keys",
-    "datasets.logs.mapped",
-    "datasets.logs.formula",
-    "datasets.logs.schema",
-    "datasets.logs.raw",
-    "datasets.logs.work_folder",
-    "datasets.logs.rows",
-    "datasets.logs.fit",
-    "datasets.logs.write",
-    "datasets.logs.work",
-    "datasets.synthetic",  # Ali-CCP's generator has its fields' sizes
-    "datasets",
-    "export",  # what loads a model and scores needs nothing of what follows
-    "datasets.preparation.catalog",  # lists all data sets
-    "input",
-    "tables",
-    "models",
-    "parallel",
-    "balancing",
-    "losses",
-    "report",
-    "optimizers",
-    "state",
-    "gradients",
-    "step",
-    "evaluate",
-    "timetable",
-    "analysis.sample",  # what a run can watch while it trains: train calls it, and config has its
-    "analysis.conflict",  # options
-    "analysis.gate_use",
-    "analysis.watch",
-    "config",  # assembled from the options of all above
-    "run",
-    "parallel.fits",  # of a run, before it is made
-    "workdir",
-    "checkpoint",
-    "selection",
-    "first_scores",
-    "results",
-    "analysis.stopped",
-    "loss_log",
-    "train",
-    "replicas",
-    "analysis",
-    "export.fit_calibration",
-    "export.score_parts",
-    "export.score_files",
-    "export.write",
-    "__main__",
-    "configs",
-    "experiments.option_help",
-    "experiments.compile_cache",
-    "experiments.folders",
-    "experiments.quiet",
-    "experiments.command",
-    "experiments.search",
-    "experiments.tables",
-    "experiments.comparison",
-    "experiments.suites",
-    "experiments.peers",
-    "experiments",
-)
+# Modules and folders of dtn_jax, then configs and experiments, in order. The longest name that fits
+# a module is its layer. Where the order is not that of the stages of a run, a line says why.
+STAGES = """
+    __init__ errors shipped options field schema interface shared_files
+    report.screen               # every stage speaks
+    checksums
+    tables.hashing              # Ali-CCP's split draws rows with it
+    datasets.shapes             # of arrays, metrics' too
+    input.batch_axis            # dropout, statistics and losses are over the rows of all devices
+    parallel.processes          # each process reads its own rows
+    metrics                     # the synthetic data's known answer has AUCs
+    datasets.preparation
+    datasets.logs.keys datasets.logs.mapped datasets.logs.formula datasets.logs.schema
+    datasets.logs.raw datasets.logs.work_folder datasets.logs.rows datasets.logs.fit
+    datasets.logs.write datasets.logs.work
+    datasets.synthetic          # Ali-CCP's generator has its fields' sizes
+    datasets
+    export                      # what loads a model and scores needs nothing of what follows
+    datasets.preparation.catalog  # lists all data sets
+    input tables models parallel
+    balancing losses report optimizers state gradients step evaluate timetable
+    analysis.sample analysis.conflict analysis.gate_use analysis.watch  # while a run trains
+    config                      # assembled from the options of all above
+    run
+    parallel.fits               # of a run, before it is made
+    workdir checkpoint selection first_scores results
+    analysis.stopped loss_log train replicas
+    analysis
+    export.fit_calibration export.score_parts export.score_files export.write
+    __main__ configs
+    experiments.option_help experiments.compile_cache experiments.folders experiments.quiet
+    experiments.command experiments.search experiments.tables experiments.comparison
+    experiments.suites experiments.peers experiments
+"""
+LAYERS = [name for line in STAGES.splitlines() for name in line.partition("#")[0].split()]
 
 # What may run where no training code is, and what it must not reach.
 LIGHT = ("errors", "options", "schema", "datasets.preparation.encoders", "metrics", "export")
@@ -116,7 +70,7 @@ def name_of(path):
 
 @functools.cache
 def modules():
-    """{name: path}, of all that LAYERS speaks of."""
+    """{name: path}, of all that STAGES speaks of."""
     paths = [p.relative_to(ROOT) for package in PACKAGES for p in (ROOT / package).rglob("*.py")]
     return {name_of(path): path for path in sorted(paths)}
 
@@ -173,9 +127,9 @@ def test_every_module_has_a_layer():
         if layer(name) == len(LAYERS)
     }
     told = [f"{name} (not before {LAYERS[low]!r})" for name, low in lost.items()]
-    assert not lost, f"put into LAYERS of {__file__}, in the order of a run: {', '.join(told)}"
+    assert not lost, f"put into STAGES of {__file__}, in the order of a run: {', '.join(told)}"
     empty = set(LAYERS) - {LAYERS[layer(name)] for name in graph()}
-    assert not empty, f"take out of LAYERS what is gone: {empty}"
+    assert not empty, f"take out of STAGES what is gone: {empty}"
 
 
 def test_imports_go_down():

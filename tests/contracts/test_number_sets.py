@@ -125,15 +125,13 @@ def test_prepared_numbers_are_those_of_the_frames(trained, prepared_dir, capsys)
     assert data.row_bytes() == 4 * (6 + 11 + 2 + 2) + 2 + 1
 
 
-def test_a_run_learns_from_them_and_counts_what_reads_them(trained, prepared_dir):
+def test_a_run_learns_from_them_and_counts_what_reads_them(trained):
     """And says that weights which are all equal change nothing."""
     _, results, shown = trained
     assert results["test"]["click@all"]["auc"] > 0.8
     assert "note: loss.sample_weights=True changes nothing" in shown
-    price = next(f for f in build_run(films(prepared_dir)).schema.fields if f.name == "price")
-    pieces = len(price.edges) - 1
     dense = 6 * 4 * 8 + 8 * 8 + 2 * (8 * 8 + 8) + (K + 2) * 4  # the expert, two towers, vectors
-    dense += 4 * pieces + 96 * 4 + (400 + 80)
+    dense += 48 * 4 + 96 * 4 + (400 + 80)  # 48 bins; 48 sines and cosines; 20 of AutoDis
     biases, batch_norm = 8 + 8 + 2 * (8 + 1), 2 * 6 * 4
     assert results["parameters"] == dense + biases + batch_norm + (48 + 4) + 20
     assert results["flops_per_example"] == 2 * dense

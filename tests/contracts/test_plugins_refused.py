@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from unittest import mock
 
 import pytest
 from plugin_files import EXAMPLE, HEADS, IMPORTS, names
@@ -42,9 +43,12 @@ def test_a_file_that_is_not_there(tmp_path):
     assert "is not there" in refused(plugins.load, str(tmp_path))  # a folder
 
 
-LAYOUT = "    layout = classmethod(lambda cls, schema, own: ())\n"
-CALL = "    def __call__(self, inputs, train): ...\n"
+A, E, L = "ARCHITECTURES = {'x': A}", "EXPERTS = {'x': E}", "LOSSES = {'x': L}"
+OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
+EXPERT = "class E(nn.Module):\n    dtype: Any\n"
 LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
+READS = "'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
+KEYED = "class A(DTN):\n    o: int = option(1, 'own', key='model.dropout')\n"
 LINES = IMPORTS.count("\n")  # before what a test writes
 
 
@@ -67,11 +71,7 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("BALANCERS = {'none': 1}", "['none']: the name is taken, by a word of its section"),
         ("EXPERTS = {'x': 1}\nARCHITECTURES = {'x': 1}", "['x']: the name is taken, by EXPERTS of"),
         (f"{HEADS}\nARCHITECTURES = {{'dropout': Heads}}", "by the option model.dropout"),
-        (
-            f"{HEADS}\nclass Keyed(Heads):\n    o: int = option(1, 'own', key='model.dropout')\n"
-            "ARCHITECTURES = {'keyed': Keyed}",
-            "['keyed']: the name is taken, by the option model.dropout",
-        ),
+        (KEYED + A, "['x']: the name is taken, by the option model.dropout"),
         (f"{HEADS}\nARCHITECTURES = {{'Heads': Heads}}", "['Heads']: a name is of lower-case"),
         ("ARCHITECTURES = {3: DTN}", "ARCHITECTURES[3]: a name is of lower-case letters"),
         # a definition that lacks something
@@ -81,37 +81,18 @@ LINES = IMPORTS.count("\n")  # before what a test writes
         ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
         ("LOSSES = {'x': max}", "expected a dataclass"),
         ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
-        (f"class A(Architecture):\n{CALL}ARCHITECTURES = {{'x': A}}", "class method layout"),
-        (
-            "class A(Architecture):\n    def layout(schema, own): ...\nARCHITECTURES = {'x': A}",
-            "expected layout(cls, schema, own) to be a class method",
-        ),
-        (
-            f"class A(Architecture):\n{LAYOUT}ARCHITECTURES = {{'x': A}}",
-            "expected a method __call__(inputs, train)",
-        ),
+        (f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}", "the class method layout"),
+        (f"{OF_NONE}def layout(schema, own): ...\n{A}", "(cls, schema, own) to be a class method"),
+        (f"{OF_NONE}layout = classmethod(lambda c, s, o: ())\n{A}", "__call__(inputs, train)"),
         (HEADS.replace(' = option(2, "projections a task", least=1)', ""), "its field 'count'"),
-        (
-            "class A(DTN):\n    count: Any = option(None, 'how many')\nARCHITECTURES = {'x': A}",
-            "option 'count' has the default None",
-        ),
-        (
-            "class A(DTN):\n    count: int = option(0, 'many', least=1)\nARCHITECTURES = {'x': A}",
-            "the default of option 'count' is not allowed: count=0",
-        ),
-        ("class E(nn.Module):\n    dtype: Any\nEXPERTS = {'x': E}", "an attribute 'width'"),
-        (
-            "class E(nn.Module):\n    width: int\n    dtype: Any\nEXPERTS = {'x': E}",
-            "expected a method __call__(fields, codewords, train)",
-        ),
+        (f"{OF_DTN}n: Any = option(None, 'how many')\n{A}", "'n' has the default None"),
+        (f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}", "option 'n' is not allowed: n=0"),
+        (EXPERT + E, "an attribute 'width'"),
+        (f"{EXPERT}    width: int\n{E}", "expected a method __call__(fields, codewords, train)"),
         ("class X(BlockBuilder): ...\nDATASETS = {'x': X}", "expected a method encoders()"),
-        (f"{LOSS}'ordinal'\nLOSSES = {{'x': L}}", "`kind`, one of binary, regression"),
-        (f"{LOSS}'binary'\nLOSSES = {{'x': L}}", "expected a method __call__(z, y, w)"),
-        (
-            f"{LOSS}'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
-            "LOSSES = {'x': L}",
-            "its attribute `reads` is 'age'",
-        ),
+        (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
+        (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),
+        (LOSS + READS + L, "its attribute `reads` is 'age'"),
     ],
 )
 def test_a_plug_in_that_cannot_be(text, named, told):
@@ -208,14 +189,9 @@ def test_what_cannot_be_built_claims_no_folder(text, named, write_plugin, prepar
     assert {p.name for p in tmp_path.iterdir()} == {"mine.py"}
 
 
-def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir, monkeypatch):
-    calls = []
-    make = DTN.__call__
-    monkeypatch.setattr(
-        DTN, "__call__", lambda *args, **given: calls.append(1) or make(*args, **given)
-    )
+def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir):
     run = build_run(small(prepared_dir, model__architecture="dtn"))
-    assert not calls
-    run.check_model()
-    run.new_state()
-    assert len(calls) == 1
+    with mock.patch.object(DTN, "__call__", autospec=True, side_effect=DTN.__call__) as made:
+        run.check_model()
+        run.new_state()
+    assert made.call_count == 1

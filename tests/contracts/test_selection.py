@@ -249,24 +249,6 @@ def test_lines_hold_the_mean_since_the_line_before_and_come_a_chunk_late():
     ]
 
 
-MARKED = np.array([[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]], bool)
-
-
-@pytest.mark.parametrize(
-    ("found", "named"),
-    [
-        (metrics((1, 1), (1, np.nan)), (5, ("order",), ())),
-        (metrics((1, 1), (1, 1), nonfinite=MARKED), (4, (), ("tower/kernel", "table embedding"))),
-    ],
-)
-def test_what_is_not_finite_is_named_with_its_step(found, named):
-    log = new_log()
-    log.add(5, found, 2)
-    with pytest.raises(NotFinite) as caught:
-        log.fetch(leave=0)
-    assert (caught.value.step, caught.value.tasks, caught.value.gradients) == named
-
-
 def test_steps_that_are_skipped_are_counted_and_in_no_mean():
     log = new_log(train__skip_nonfinite=2)
     log.add(2, metrics((1, 10), (np.nan, 30)), 2)

@@ -68,11 +68,9 @@ def test_what_the_wheel_holds_and_an_index_shows_of_it(unpacked):
     assert not (unpacked / "dtn_jax/experiments/results/paper").exists()
     found = email.message_from_string((facts / "METADATA").read_text())
     assert found["Version"] == dtn_jax.__version__
-    assert found["Author"] == "The dtn_jax authors"
     assert found["License-Expression"] == "Apache-2.0"
     assert found.get_all("Project-URL") == ["Paper, https://arxiv.org/abs/2408.11611"]
     assert "Typing :: Typed" in found.get_all("Classifier")
-    assert found["Description-Content-Type"] == "text/markdown"
 
 
 TINY = (
@@ -82,19 +80,14 @@ TINY = (
 # As README has it, then as `python -m dtn_jax` is called; one process, for each costs seconds.
 USE = f"""
 import runpy, sys
-
 from dtn_jax.config import load_config
 from dtn_jax.train import train
 
 config = load_config("configs/adult.py:shared_bottom,quick,{TINY}")
 config.seed = 7
-results = train(config, "runs/mine")
-for key, found in results["test"].items():
-    print(key, found["auc"], found["logloss"], found["ece"], found["positives"])
-
+train(config, "runs/mine")
 sys.argv = ["dtn_jax", "train", "--config=configs/adult.py:soft_mmoe,quick,{TINY}",
-            "--config.plugins=my_model.py", "--workdir=runs/soft",
-            "--config.model.soft_mmoe.temperature=0.5"]
+            "--config.plugins=my_model.py", "--workdir=runs/soft"]
 runpy.run_module("dtn_jax", run_name="__main__")
 print("from", sys.modules["dtn_jax"].__file__)
 print("decoys", {{"configs", "experiments"}} & set(sys.modules))
@@ -118,10 +111,10 @@ def test_it_works_from_any_folder(unpacked, prepared_dir, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"from {unpacked}/dtn_jax/__init__.py" in done.stdout
     assert "decoys set()" in done.stdout
-    assert re.search(r"^income@all 0\.\d+ 0\.\d+ 0\.\d+ 3846$", done.stdout, re.MULTILINE)
     mine, soft = (
         json.loads((tmp_path / "runs" / name / "results.json").read_text())
         for name in ("mine", "soft")
     )
+    assert mine["test"]["income@all"]["positives"] == 3846
     assert (mine["architecture"], mine["seed"], mine["steps"]) == ("shared_bottom", 7, 2)
     assert (soft["architecture"], soft["steps"]) == ("soft_mmoe", 2)

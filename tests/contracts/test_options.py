@@ -41,11 +41,7 @@ def named_pairs(text):
         (weights, " order = 3e2 ,click=0", {"click": 0.0, "order": 300.0}),
         (weights, "order=1e9", {"click": 1.0, "order": 1e9}),
         (task_graph, "", {}),
-        (
-            task_graph,
-            "cart:click, order : click + cart,",
-            {"cart": ("click",), "order": ("click", "cart")},
-        ),
+        (task_graph, "b:a, c : a + b,", {"b": ("a",), "c": ("a", "b")}),
     ],
 )
 def test_what_is_read(read, text, found):

@@ -6,6 +6,7 @@ import shutil
 import sys
 
 import pytest
+from claimed_folders import SCHEMA
 from plugin_files import EXAMPLE, HEADS, names
 from refused_configs import refused
 
@@ -27,12 +28,10 @@ from dtn_jax.metrics import METRICS
 from dtn_jax.models.architectures import ARCHITECTURES, DTN
 from dtn_jax.models.experts import EXPERTS
 from dtn_jax.run import build_run
-from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.workdir import Workdir
 from experiments import command, prepare
 from experiments.tables import cells
 
-SCHEMA = Schema("shop", fields=(Field("item", rows=3),), tasks=(Task("click"),))
 OTHERS = HEADS.replace('"heads"', '"others"')
 pytestmark = pytest.mark.usefixtures("unload")
 

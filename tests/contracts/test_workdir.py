@@ -93,13 +93,19 @@ def test_the_same_config_may_come_back_with_other_runtime_options(claimed):
 
 
 def test_another_config_is_refused_with_the_keys_that_differ(claimed):
-    changes = {"seed": 3, "model__gdcn__layers": 4, "optim__tables": "sgd", "train__log_every": 7}
+    """Those too that the stored config lacks, or alone has, as another version wrote it."""
+    facts = json.loads((claimed / "config.json").read_text())
+    del facts["config"]["optim"]["clip"]
+    facts["config"]["optim"]["momentum"] = 0.9
+    (claimed / "config.json").write_text(json.dumps(facts))
+    changes = {"seed": 3, "model__gdcn__layers": 4, "optim__clip": 1.0, "train__log_every": 7}
     message = refused(claimed, model__mlp__hidden=(8, 4), **changes)
     assert f"workdir {claimed} belongs to another config; name another folder." in message
     assert set(message.splitlines()[1:]) == {
         "  seed: 0 there, 3 now",
         "  model.gdcn.layers: 2 there, 4 now",  # no mlp is in it
-        "  optim.tables: 'adam' there, 'sgd' now",
+        "  optim.clip: the default there, 1.0 now",
+        "  optim.momentum: 0.9 there, the default now",
     }
 
 

@@ -99,6 +99,7 @@ def test_choose_names_the_choices_and_the_nearest():
     assert "'xyz'. The choices are: train, test" in message
 
 
+NUMBER = {"kind": "numeric", "rows": 2, "standardised": True}
 VECTOR = {"kind": "vector", "rows": 2}
 SEQUENCE = {"kind": "sequence", "target": "item"}
 
@@ -121,6 +122,7 @@ SEQUENCE = {"kind": "sequence", "target": "item"}
         ({"kind": "numeric", "slots": 2}, ["numeric but has 2 slots"]),
         ({**VECTOR, "length": 3, "slots": 2}, ["vector but has 2 slots"]),
         ({"standardised": True}, ["is categorical; only a numeric"]),
+        ({**NUMBER, "edges": (0.0, 2.0, 1.0)}, ["edges of bins, ascending"]),
         ({"length": 3}, ["is categorical; only a vector has a length"]),
         (VECTOR, ["the length 0", "length >= 1"]),
         ({**VECTOR, "length": 3, "rows": 1}, ["a table of 1 rows", "2 rows"]),

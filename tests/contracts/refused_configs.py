@@ -1,6 +1,4 @@
-"""What tests of configs share: the defaults, a config with one change, the message of a refusal."""
-
-import pathlib
+"""What tests of configs share: the defaults, a config with changes, the message of a refusal."""
 
 import pytest
 from ml_collections import ConfigDict
@@ -9,13 +7,7 @@ from configs import base
 from dtn_jax import config as options
 from dtn_jax.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
 DEFAULTS = options.flatten(base.get_config())
-
-
-@pytest.fixture(autouse=True)
-def in_the_repository(monkeypatch):
-    monkeypatch.chdir(ROOT)
 
 
 def refused(call, *arguments, **named) -> str:
@@ -25,7 +17,8 @@ def refused(call, *arguments, **named) -> str:
     return str(caught.value)
 
 
-def changed(key, value) -> ConfigDict:
+def changed(**changes) -> ConfigDict:
+    """The default config with other values: `train__epochs=2` changes train.epochs."""
     config = base.get_config()
-    config.update_from_flattened_dict({key: value})
+    config.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     return config

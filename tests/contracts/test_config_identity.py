@@ -1,17 +1,17 @@
-"""Which options identify a run, and that every option is read."""
+"""Which options identify a run, which say nothing in it, and that every option is read."""
 
 import pytest
-import refused_configs
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import FrozenConfigDict
 from other_values import another
 from refused_configs import DEFAULTS, changed
 
-from configs import adult, base
+from configs import adult
 from dtn_jax import config as options
 from dtn_jax import run
 from dtn_jax.balancing import BALANCERS, read_balancer
 from dtn_jax.checkpoint.start_from import started
 from dtn_jax.config import declarations
+from dtn_jax.config.unused import REASONS, unused
 from dtn_jax.losses import LOSSES, read_losses
 from dtn_jax.models import build as architectures
 from dtn_jax.models.architectures import ARCHITECTURES
@@ -22,8 +22,6 @@ from dtn_jax.options import declared
 from dtn_jax.run import build_run
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
-
-in_the_repository = refused_configs.in_the_repository
 
 # ---------------------------------------------------------------- identity
 
@@ -38,23 +36,16 @@ def used(key) -> dict[str, str]:
     return {key: named for key, members in kinds.items() if member in members}
 
 
-def configured(settings) -> ConfigDict:
-    config = base.get_config()
-    config.update_from_flattened_dict(settings)
-    return config
-
-
 @pytest.mark.parametrize("key", [k for k in DEFAULTS if k != "plugins"])
 def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
     settings, option = used(key), declarations()[key].option
     words = {"model.experts": "mlp", "model.group_experts": "shared=mlp"}  # others are refused
     free = isinstance(option.default, str) and not option.choices
     value = words.get(key, "other") if free else another(option, option.default)
-    before = options.identity(configured(settings))
-    after = options.identity(configured(settings | {key: value}))
-    differing = options.differing(before, after)
-    assert (key in differing) == (not declarations()[key].option.runtime)
-    assert differing == ([] if declarations()[key].option.runtime else [key]) or key in (
+    before = options.identity(changed(**settings))
+    differing = options.differing(before, options.identity(changed(**settings | {key: value})))
+    assert (key in differing) == (not option.runtime)
+    assert differing == ([] if option.runtime else [key]) or key in (
         "model.architecture",
         "model.experts",
         "model.group_experts",
@@ -63,29 +54,22 @@ def test_an_option_is_part_of_the_identity_unless_it_is_runtime(key):
 
 
 def test_options_of_what_a_run_does_not_have_are_no_part_of_it():
-    before = options.identity(configured({"model.architecture": "mmoe", "model.experts": "mlp"}))
-    others = {"model.dtn.tsn": False, "model.fusion": "released", "model.gdcn.layers": 5}
-    after = options.identity(
-        configured({"model.architecture": "mmoe", "model.experts": "mlp"} | others)
-    )
-    assert before == after
+    has = {"model__architecture": "mmoe", "model__experts": "mlp"}
+    others = {"model__dtn__tsn": False, "model__fusion": "released", "model__gdcn__layers": 5}
+    before = options.identity(changed(**has))
+    assert before == options.identity(changed(**has | others))
     assert "model.mlp.hidden" in before
-    by_group = configured({"model.experts": "mlp", "model.group_experts": "shared=gdcn"})
+    by_group = changed(model__experts="mlp", model__group_experts="shared=gdcn")
     assert "model.gdcn.layers" in options.identity(by_group)
 
 
-def test_an_option_that_a_stored_config_lacks_has_its_default():
-    now = options.identity(base.get_config())
+def test_a_stored_config_of_another_version():
+    """What it lacks has its default; what it has beside is told."""
+    now = options.identity(changed())
     stored = {k: v for k, v in now.items() if k != "optim.clip"}
     assert options.differing(stored, now) == []
-    clipped = options.identity(changed("optim.clip", 1.0))
-    assert options.differing(stored, clipped) == ["optim.clip"]
-    as_text = {k: str(v) for k, v in now.items()}
-    assert options.differing(as_text, now) == []
-
-
-def test_what_another_version_had_is_told():
-    now = options.identity(base.get_config())
+    assert options.differing(stored, options.identity(changed(optim__clip=1.0))) == ["optim.clip"]
+    assert options.differing({k: str(v) for k, v in now.items()}, now) == []
     assert options.differing(options.identity(now | {"model.gone": 1}), now) == ["model.gone"]
 
 
@@ -115,6 +99,45 @@ def test_runtime_options_are_these():
         "train.skip_nonfinite",
         "train.trackers",
     ]
+
+
+# ---------------------------------------------------------------- options that say nothing
+
+
+CASES = {  # {option: (with these it says nothing, with these it does)}
+    "model.dtn.tsn": ({"model__architecture": "mmoe"}, {}),
+    "model.gdcn.layers": ({"model__experts": "mlp"}, {}),
+    "loss.focal.gamma": ({}, {"loss__tasks": "click=focal"}),
+    "model.periodic.sigma": (
+        {"data__options": "numbers=standardise", "model__numbers": "age=autodis"},
+        {"data__options": "numbers=standardise", "model__numbers": "age=autodis,a=periodic"},
+    ),
+    "model.autodis.temperature": ({}, {"data__dataset": "logs", "data__options": "schema=x.yaml"}),
+    "optim.codebook_init": ({"model__experts": "mlp"}, {"model__experts": "mlp+hcnet"}),
+    "data.device_bytes": ({"data__placement": "stream"}, {}),
+    "parallel.table_devices": ({"parallel__strategy": "pmap"}, {}),
+    "parallel.message_rows": ({"parallel__strategy": "pmap"}, {}),
+    "train.start_from_optimizer": ({}, {"train__start_from": "runs/first"}),
+    "train.max_examples": ({}, {"train__patience": 2}),
+    "loss.sample_weights": ({"data__dataset": "kuairand"}, {"data__dataset": "adult"}),
+    "evaluate.sample_weights": ({"data__dataset": "movielens"}, {"data__dataset": "logs"}),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_an_option_that_changes_nothing_is_told(key):
+    """Where one of a sweep's configs reads it, it changes something."""
+    without, having = (changed(**changes) for changes in CASES[key])
+    (line,) = unused([without], [key, "seed", "no.such"])
+    assert line.startswith(f"{key} changes nothing: ")
+    assert not unused([having], [key])
+    assert not unused([without, having], [key])
+
+
+def test_all_reasons_are_among_the_cases():
+    assert set(REASONS) <= set(CASES) <= set(declarations())
+    (line,) = unused([changed(model__architecture="mmoe")], ["model.dtn.tsn"])
+    assert line.endswith("dtn, and the run has mmoe")
 
 
 # ---------------------------------------------------------------- every option is read
@@ -148,7 +171,7 @@ class Recorder:
         return self[name] if name in self._config else default
 
 
-def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
+def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch, capsys):
     """By a run of two steps, and by the making of architectures and losses that have own ones."""
     check, read = options.checked_config, set()
     monkeypatch.setattr(run, "checked_config", lambda config: Recorder(check(config), read))
@@ -157,11 +180,13 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     config.parallel.devices = 1
     config.parallel.processes = "localhost:1,1,0"
     monkeypatch.setattr("jax.distributed.initialize", lambda **_: None)
+    config.loss.sample_weights = True
     config.model.experts = "mlp"
     config.model.embedding_dim = config.model.expert_dim = 4
     config.model.mlp.hidden = config.model.tower_hidden = ()
     config.train.max_steps = 2
     train(config, tmp_path / "run")
+    assert "sample_weights" not in capsys.readouterr().out  # which are not all equal
     config.train.start_from = str(tmp_path / "run")
     started(build_run(config), tmp_path / "next")
     with_options = [name for name, owner in ARCHITECTURES.items() if declared(owner)]
@@ -172,17 +197,17 @@ def test_every_option_is_read(prepared_dir, tmp_path, monkeypatch):
     past = [Field(n, "sequence", slots=2, table="item", target="item") for n in HISTORIES]
     shop = Schema("shop", (Field("item"), *past), (Task("click"),))
     ways = ",".join(f"{n}={n}" for n in HISTORIES)
-    architectures.build(Recorder(check(configured({"model.histories": ways})), read).model, shop)
+    architectures.build(Recorder(check(changed(model__histories=ways)), read).model, shop)
     tasks = tuple(Task(name, loss.kind) for name, loss in LOSSES.items())
     toy = Schema("toy", (Field("a", "numeric", rows=3),), tasks)
     for balancer in BALANCERS:
         own = {"loss.tasks": ",".join(f"{n}={n}" for n in LOSSES), "loss.balancing": balancer}
         own["loss.d2q.field"] = "a"
-        loss = Recorder(check(configured(own)), read).loss
+        loss = Recorder(check(changed(**own)), read).loss
         read_losses(loss, toy)
         read_balancer(loss, ("shared",), "shared")
     number = Field("x", "numeric", rows=2, standardised=True, edges=(0.0, 1.0))
     for embedding in NUMBERS:
         toy = Schema("toy", (number,), (Task("y"),)).with_embeddings({"x": embedding})
-        architectures.build(Recorder(check(configured({})), read).model, toy)
+        architectures.build(Recorder(check(changed()), read).model, toy)
     assert sorted(set(DEFAULTS) - read - {"plugins"}) == []

@@ -1,0 +1,211 @@
+"""Data sets that keep their numbers, or have vectors: prepared, trained, resumed, explained."""
+
+import contextlib
+import functools
+import io
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from refused_configs import refused
+from small_runs import CutError, assert_same_run, cut_after, small
+
+from dtn_jax.datasets.adult import NUMERIC, read
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.encoders import Binned, Vector, Vocabulary
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.run import build_run
+from dtn_jax.schema import Field, Task
+from dtn_jax.train import train
+from experiments import feature_importance, prepare
+
+K = 6
+SOUND = "sound/left 1.0"  # a name that no path of a file holds as it is
+ROWS = {"train": 5000, "validation": 1000, "test": 1000}
+NUMBERS = ("price", "hours", "rate")
+EMBEDDINGS = "price=piecewise_linear,hours=periodic,rate=autodis"
+
+
+def frame(seed: int, count: int) -> pl.DataFrame:
+    """What a film shows decides whether one looks at it; some do not say."""
+    rng = np.random.default_rng(seed)
+    content = rng.normal(size=(count, K))
+    known = rng.random(count) < 0.9
+    z = np.where(known, 2 * (content @ np.array([1, -1, 0.5, 1, 0, 0])), -1)
+    click = rng.random(count) < 1 / (1 + np.exp(-z))
+    lists = (content * np.arange(1, K + 1) + np.array([3.0, -1, 0, 100, 2, 0.5])).tolist()
+    columns = {
+        "content": pl.Series([v if k else None for v, k in zip(lists, known)]),
+        "user": rng.integers(0, 20, count),
+        SOUND: rng.normal(size=(count, 2)).astype(np.float32),
+        "click": click.astype(np.int8),
+        "buy": (click & (rng.random(count) < 0.5)).astype(np.int8),
+        "weight": np.ones(count, np.float32),
+    }
+    return pl.DataFrame(columns | {name: rng.normal(5, 3, count) for name in NUMBERS})
+
+
+class Films(BlockBuilder):
+    weight = "weight"
+
+    def encoders(self):
+        vectors = {"content": Vector(K), SOUND: Vector(2, standardise=False)}
+        return {"user": Vocabulary()} | vectors | {name: Binned() for name in NUMBERS}
+
+    def tasks(self):
+        return (Task("click"), Task("buy", also_report=("click",), upstream=("click",)))
+
+    def layout(self):
+        return Layout(lanes=4, block_rows=64)
+
+    def raw(self, dl_manager):
+        frames = {split: frame(seed, n) for seed, (split, n) in enumerate(ROWS.items())}
+        return {s: functools.partial(iter, [f[:300], f[300:]]) for s, f in frames.items()}
+
+
+def films(prepared_dir, **changes):
+    changes = {
+        "data__dataset": "films",
+        "model__numbers": EMBEDDINGS,
+        "train__max_steps": 20,
+        "train__eval_every": 10,
+        "train__checkpoint_every": 6,
+        "optim__learning_rate": 0.03,
+        "loss__task_weights": "",
+        "loss__sample_weights": True,
+    } | changes
+    return small(prepared_dir, **changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known():
+    """The data set has a name, as a plug-in's has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.DATASETS, "films", Films)
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(known, prepared_dir, tmp_path_factory):
+    """(workdir, results, what was printed)."""
+    workdir = tmp_path_factory.mktemp("films") / "run"
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        results = train(films(prepared_dir), workdir)
+    return workdir, results, shown.getvalue()
+
+
+def test_prepared_numbers_are_those_of_the_frames(trained, prepared_dir, capsys):
+    prepare.main(["--dataset=films", f"--data_dir={prepared_dir}"])
+    assert f"vector of {K}" in capsys.readouterr().out
+    data = catalog.load("films", data_dir=prepared_dir)
+    fields = {f.name: f for f in data.schema.fields}
+    assert fields["content"] == Field("content", "vector", rows=2, length=K)
+    first = frame(0, ROWS["train"])
+    x = np.array(first["content"].drop_nulls().to_list())
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    names = np.array([f.name for f in data.schema.number_fields()])
+    for seed, split in enumerate(ROWS):
+        raw = frame(seed, data.rows[split])
+        got = SplitReader(data, split).everything()
+        known = raw["content"].is_not_null().to_numpy()
+        place = data.schema.field_names.index("content")
+        np.testing.assert_array_equal(got.ids[:, place], known)
+        x = np.array([v or [0.0] * K for v in raw["content"].to_list()])
+        expected = {name: (raw[name] - first[name].mean()) / first[name].std(0) for name in NUMBERS}
+        expected["content"] = np.where(known[:, None], (x - mean) / deviation, 0)
+        expected[SOUND] = raw[SOUND].to_numpy()
+        for name, own in expected.items():
+            own = np.reshape(own, (len(raw), -1))
+            np.testing.assert_allclose(got.numeric[:, names == name], own, rtol=1e-4, atol=1e-5)
+        assert data.unknown_values[split]["content"] == (~known).sum()
+    # ids, numbers, labels, sample weight and group; the masks of labels and row.
+    assert data.row_bytes() == 4 * (6 + 11 + 2 + 2) + 2 + 1
+
+
+def test_a_run_learns_from_them_and_counts_what_reads_them(trained):
+    """And says that weights which are all equal change nothing."""
+    _, results, shown = trained
+    assert results["test"]["click@all"]["auc"] > 0.8
+    assert "note: loss.sample_weights=True changes nothing" in shown
+    dense = 6 * 4 * 8 + 8 * 8 + 2 * (8 * 8 + 8) + (K + 2) * 4  # the expert, two towers, vectors
+    dense += 48 * 4 + 96 * 4 + (400 + 80)  # 48 bins; 48 sines and cosines; 20 of AutoDis
+    biases, batch_norm = 8 + 8 + 2 * (8 + 1), 2 * 6 * 4
+    assert results["parameters"] == dense + biases + batch_norm + (48 + 4) + 20
+    assert results["flops_per_example"] == 2 * dense
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        pytest.param("stream", marks=pytest.mark.slow),
+        pytest.param("device", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_run_that_is_cut_resumes_bit_by_bit(
+    placement, trained, prepared_dir, tmp_path, monkeypatch
+):
+    config = films(prepared_dir, data__placement=placement)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 2)
+        train(config, tmp_path / "run")
+    assert train(config, tmp_path / "run")["steps"] == 20
+    assert_same_run(config, trained[0], tmp_path / "run")
+
+
+def test_importance_of_a_finished_run(trained):
+    feature_importance.main([f"--workdir={trained[0]}", "--repeats=2", "--rows=1000"])
+    facts = json.loads((trained[0] / "importance" / "importance.json").read_text())
+    for method in facts["methods"].values():
+        by_field = {f: v["mean"] for f, v in method["importance"]["click@all"].items()}
+        assert max(by_field, key=by_field.get) == "content"
+        assert all(abs(by_field[name]) > 0 for name in NUMBERS)
+
+
+# ---------------------------------------------------------------- numbers of a shipped set
+
+
+def adult(prepared_dir, numbers, options="numbers=standardise", **changes):
+    return small(prepared_dir, data__options=options, model__numbers=numbers, **changes)
+
+
+def test_the_set_keeps_its_numbers_beside_the_one_in_buckets(prepared_dir):
+    usual, kept, logged = (
+        catalog.load("adult", options, data_dir=prepared_dir)
+        for options in ("", "numbers=standardise", "numbers=log")
+    )
+    assert len({usual.folder, kept.folder, logged.folder}) == 3
+    assert usual.folder == usual.folder.parents[1] / "adult" / usual.folder.name  # as before
+    assert [f.name for f in kept.schema.fields if f.standardised] == list(NUMERIC)
+    assert not usual.schema.numbers
+    raw = read()[:16_281]  # the test split
+    found, logarithms = (SplitReader(made, "test").everything() for made in (kept, logged))
+    for place, field in enumerate(kept.schema.number_fields()):
+        x, own = found.numeric[:, place], raw[field.name].to_numpy()
+        assert np.corrcoef(x, own)[0, 1] == pytest.approx(1)
+        assert np.corrcoef(logarithms.numeric[:, place], np.log1p(own))[0, 1] == pytest.approx(1)
+        assert field.edges[0] <= x.min() + 1
+        assert len(field.edges) <= 49
+
+
+def test_one_embedding_for_all_numbers(prepared_dir):
+    fields = build_run(adult(prepared_dir, "periodic")).schema.fields
+    chosen = {f.name: f.embedding for f in fields}
+    assert chosen == {f.name: "periodic" if f.name in NUMERIC else "scaled" for f in fields}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "changes", "named"),
+    [
+        ("periodic", {"options": ""}, "model.numbers='periodic': data set 'adult' has no standard"),
+        ("age=periodic", {"options": ""}, "'age' is numeric, in buckets"),
+        ("aeg=periodic", {}, "'aeg'. Did you mean 'age'"),
+        ("race=periodic", {}, "'race' is categorical"),
+        ("age=ple", {}, "embedding of age 'ple'. The choices are: scaled"),
+        ("", {"model__autodis__temperature": 0.0}, "model.autodis.temperature=0.0"),
+    ],
+)
+def test_a_choice_that_makes_no_sense(numbers, changes, named, prepared_dir):
+    assert named in refused(build_run, adult(prepared_dir, numbers, **changes))

@@ -1,0 +1,113 @@
+"""Declared options, and the one parser behind those that are lists, weights of tasks or a graph."""
+
+import dataclasses
+import math
+
+import pytest
+from refused_configs import refused
+
+from dtn_jax.models.build import task_graph
+from dtn_jax.options import Option, declared, lists, option, pairs, per_task, split_outside_brackets
+
+TASKS = ("click", "order")
+
+
+def weights(text):
+    return per_task(text, TASKS, "--what", 1.0)
+
+
+def named_lists(text):
+    return lists(text, "--what")
+
+
+def named_pairs(text):
+    return pairs(text, "--what", "task=number")
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "found"),
+    [
+        (named_lists, " , ; ", {}),
+        (named_lists, " a = 1 , b = x ", {"a": ["1"], "b": ["x"]}),
+        (named_lists, "a=1;b=2", {"a": ["1"], "b": ["2"]}),  # as it was once separated
+        (named_lists, "a=1,2,b=3,4", {"a": ["1", "2"], "b": ["3", "4"]}),
+        (named_lists, "h=(64,),(128,64),b=1", {"h": ["(64,)", "(128,64)"], "b": ["1"]}),
+        (named_lists, "a=(x=1,y=2),(x=3),b=[1;2]", {"a": ["(x=1,y=2)", "(x=3)"], "b": ["[1;2]"]}),
+        (named_lists, "a='1,2;3=4',b=5", {"a": ["'1,2;3=4'"], "b": ["5"]}),
+        (named_lists, "options=rows=9", {"options": ["rows=9"]}),  # the first '=' ends the key
+        (named_pairs, "a=1,b=(2,3)", {"a": "1", "b": "(2,3)"}),
+        (split_outside_brackets, "a,(b,[c,d]),'e,f',{g}", ["a", "(b,[c,d])", "'e,f'", "{g}"]),
+        (weights, "", {"click": 1.0, "order": 1.0}),
+        (weights, " order = 3e2 ,click=0", {"click": 0.0, "order": 300.0}),
+        (weights, "order=1e9", {"click": 1.0, "order": 1e9}),
+        (task_graph, "", {}),
+        (task_graph, "b:a, c : a + b,", {"b": ("a",), "c": ("a", "b")}),
+    ],
+)
+def test_what_is_read(read, text, found):
+    assert read(text) == found
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "named"),
+    [
+        *((named_lists, text, f"expected KEY=VALUE, got {text!r}") for text in ("1", "a=", "=1")),
+        (named_lists, "a=1,b=2,a=3", "'a' is given twice"),
+        (named_pairs, "a=1,2", "expected task=number, got '2'"),
+        (weights, "clik=2", "'clik'. Did you mean 'click'?"),
+        (weights, "click=1,click=2", "'click' is given twice"),
+        *((weights, text, text) for text in ("click", "click=", "click=two", "2")),
+        *((weights, f"click={n}", f"'click={n}'") for n in ("nan", "inf", "-1", "1e-320", "1e10")),
+        (task_graph, "cart", "got 'cart'"),
+        (task_graph, "cart=", "got 'cart='"),
+        (task_graph, ":click", "got '=click'"),
+        (task_graph, "order:cart,cart", "got 'cart'"),
+        (task_graph, "order:click,order:cart", "'order' is given twice"),
+    ],
+)
+def test_what_cannot_be_read_is_told(read, text, named):
+    message = refused(read, text)
+    assert named in message
+    assert read is task_graph or "--what" in message
+
+
+@pytest.mark.parametrize(
+    ("found", "good", "bad"),
+    [
+        (Option(2, "", least=1), [1, 5], [0, -1, 1.5, True, "2"]),
+        (Option(0.5, "", above=0, below=1), [0.1, 0.9], [0, 1, 0.0, math.nan, "0.5"]),
+        (Option(0.5, "", least=0, most=1), [0, 1, 0.0], [-0.1, 1.1, math.inf]),
+        (Option(False, ""), [True, False], [0, 1, "true"]),
+        (Option("a", ""), ["", "b"], [1, None]),
+        (Option("a", "", choices=("a", "b")), ["a", "b"], ["c"]),
+        (Option((1,), ""), [(), (3, 4)], [(0,), (1.0,), ("1",)]),
+        (Option((), "", items=str), [(), ("a",)], [(1,)]),
+    ],
+)
+def test_what_an_option_allows(found, good, bad):
+    for value in good:
+        found.check("key", value)
+    for value in bad:
+        assert "key" in refused(found.check, "key", value)
+
+
+def test_choices_may_be_listed_when_they_are_asked_for():
+    words = ["a"]
+    found = Option("a", "", choices=lambda: words)
+    assert "a" in refused(found.check, "key", "b")
+    words.append("b")
+    found.check("key", "b")
+    assert found.expected == "one of a, b"
+
+
+def test_declared_options_are_the_fields_that_say_so():
+    @dataclasses.dataclass
+    class Owner:
+        width: int
+        layers: int = option(2, "layers", least=1)
+        rate: float = 0.5
+
+    assert list(declared(Owner)) == ["layers"]
+    assert Owner(3).layers == 2
+    assert declared(Owner)["layers"].expected == "a whole number at least 1"
+    assert declared(int) == {}

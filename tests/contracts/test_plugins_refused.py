@@ -1,0 +1,198 @@
+"""What is said of a plug-in that cannot be, or whose model cannot; nothing of it is left."""
+
+import dataclasses
+import sys
+from unittest import mock
+
+import pytest
+from plugin_files import EXAMPLE, HEADS, IMPORTS, names
+from refused_configs import refused
+from small_runs import small
+
+from dtn_jax.config import plugins
+from dtn_jax.config.plugins import KINDS
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.metrics import METRICS
+from dtn_jax.models.architectures import DTN
+from dtn_jax.replicas import train_replicas
+from dtn_jax.run import build_run
+from dtn_jax.train import train
+
+pytestmark = pytest.mark.usefixtures("unload")
+
+
+@pytest.fixture
+def told(write_plugin):
+    """Loads a plug-in that cannot be; returns the message, and nothing is added."""
+
+    def call(text: str) -> str:
+        before, modules = names(), set(sys.modules)
+        path = write_plugin(text)
+        message = refused(plugins.load, str(path))
+        assert names() == before
+        assert path not in plugins.loaded
+        assert message.startswith(f"plug-in {path}")
+        left = [name for name in set(sys.modules) - modules if name.startswith("mine_")]
+        assert not left or "fails" not in message
+        return message
+
+    return call
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert "plug-in ~/no.py is not there (looked for /" in refused(plugins.load, "~/no.py")
+    assert "is not there" in refused(plugins.load, str(tmp_path))  # a folder
+
+
+A, E, L = "ARCHITECTURES = {'x': A}", "EXPERTS = {'x': E}", "LOSSES = {'x': L}"
+OF_DTN, OF_NONE = "class A(DTN):\n    ", "class A(Architecture):\n    "
+EXPERT = "class E(nn.Module):\n    dtype: Any\n"
+LOSS = "@dataclasses.dataclass\nclass L:\n    kind = "
+READS = "'regression'\n    reads = 'age'\n    def __call__(self, z, y, w, ids): ...\n"
+KEYED = "class A(DTN):\n    o: int = option(1, 'own', key='model.dropout')\n"
+LINES = IMPORTS.count("\n")  # before what a test writes
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("import nowhere_to_be_found", f"fails, line {LINES + 1}: ModuleNotFoundError: "),
+        ("x = 1\nclass Heads(", f"fails, line {LINES + 2}: SyntaxError: "),
+        ("def f():\n    return 1 / 0\n\nf()", f"fails, line {LINES + 2}: ZeroDivisionError: "),
+        ("OURS['mine'] = DTN\nx = 1 / 0", f"fails, line {LINES + 2}: ZeroDivisionError"),
+        ("", "expected a dict {name: ...} called ARCHITECTURES, EXPERTS"),
+        ("ARCHITECTURES = {}", "defines nothing"),
+        ("ARCHITECTURES = OURS", "defines nothing"),
+        ("ARCHITECTURES = [DTN]", "expected a dict {name: ...}"),
+        ("OURS['mine'] = DTN", "changes ARCHITECTURES of the package"),
+        # a name that is taken, or is none
+        ("ARCHITECTURES = {'dtn': DTN}", "['dtn']: the name is taken, by ARCHITECTURES of the"),
+        ("EXPERTS = {'dtn': DTN}", "EXPERTS['dtn']: the name is taken, by ARCHITECTURES of the"),
+        ("LOSSES = {'pcgrad': 1}", "['pcgrad']: the name is taken, by BALANCERS of the package"),
+        ("BALANCERS = {'none': 1}", "['none']: the name is taken, by a word of its section"),
+        ("EXPERTS = {'x': 1}\nARCHITECTURES = {'x': 1}", "['x']: the name is taken, by EXPERTS of"),
+        (f"{HEADS}\nARCHITECTURES = {{'dropout': Heads}}", "by the option model.dropout"),
+        (KEYED + A, "['x']: the name is taken, by the option model.dropout"),
+        (f"{HEADS}\nARCHITECTURES = {{'Heads': Heads}}", "['Heads']: a name is of lower-case"),
+        ("ARCHITECTURES = {3: DTN}", "ARCHITECTURES[3]: a name is of lower-case letters"),
+        # a definition that lacks something
+        ("ARCHITECTURES = {'x': max}", "dtn_jax.models.architectures.Architecture"),
+        ("EXPERTS = {'x': max}", "flax.linen.Module"),
+        ("DATASETS = {'x': max}", "dtn_jax.datasets.preparation.builder.BlockBuilder"),
+        ("METRICS = {'x': max}", "dtn_jax.metrics.metric.Metric"),
+        ("LOSSES = {'x': max}", "expected a dataclass"),
+        ("BALANCERS = {'x': max}", "dtn_jax.balancing.balancer.Balancer"),
+        (f"{OF_NONE}def __call__(self, inputs, train): ...\n{A}", "the class method layout"),
+        (f"{OF_NONE}def layout(schema, own): ...\n{A}", "(cls, schema, own) to be a class method"),
+        (f"{OF_NONE}layout = classmethod(lambda c, s, o: ())\n{A}", "__call__(inputs, train)"),
+        (HEADS.replace(' = option(2, "projections a task", least=1)', ""), "its field 'count'"),
+        (f"{OF_DTN}n: Any = option(None, 'how many')\n{A}", "'n' has the default None"),
+        (f"{OF_DTN}n: int = option(0, 'many', least=1)\n{A}", "option 'n' is not allowed: n=0"),
+        (EXPERT + E, "an attribute 'width'"),
+        (f"{EXPERT}    width: int\n{E}", "expected a method __call__(fields, codewords, train)"),
+        ("class X(BlockBuilder): ...\nDATASETS = {'x': X}", "expected a method encoders()"),
+        (f"{LOSS}'ordinal'\n{L}", "`kind`, one of binary, regression"),
+        (f"{LOSS}'binary'\n{L}", "expected a method __call__(z, y, w)"),
+        (LOSS + READS + L, "its attribute `reads` is 'age'"),
+    ],
+)
+def test_a_plug_in_that_cannot_be(text, named, told):
+    assert named in told(text)
+
+
+def test_a_name_that_another_plug_in_has(write_plugin, told):
+    other = write_plugin(HEADS, "other.py")
+    plugins.load(str(other))
+    for text in (HEADS + "\n", HEADS.replace("ARCHITECTURES", "EXPERTS")):
+        assert f"the name is taken, by ARCHITECTURES of plug-in {other}" in told(text)
+
+
+def test_a_data_set_is_called_as_tfds_calls_it(write_plugin, told):
+    source = EXAMPLE.read_text().partition("ARCHITECTURES =")[0]
+    message = told(source + "DATASETS = {'my_shop': Shop}")
+    assert "the name 'shop' of the class's: call the class MyShop, or give it the attr" in message
+    called = "class MyShop(Shop): ...\nDATASETS = {'my_shop': MyShop}"
+    plugins.load(str(write_plugin(source + called)))
+    named = "class S(Shop):\n    name = 'named'\nDATASETS = {'named': S}"
+    plugins.load(str(write_plugin(source + named, "named.py")))
+    assert DATASETS["named"].name == "named"
+
+
+def test_what_the_package_has_is_as_a_plug_in_s_must_be():
+    for kind in KINDS.values():
+        assert kind.known
+        lacking = {name: kind.wrong(name, own) for name, own in kind.known.items()}
+        assert not {name: wrong for name, wrong in lacking.items() if wrong}
+    wrong = dataclasses.replace(METRICS["auc"], format="zz")
+    assert "its format 'zz' is none" in KINDS["METRICS"].wrong("auc", wrong)
+
+
+# ---------------------------------------------------------------- models that cannot be built
+
+OUTPUTS = "from dtn_jax.interface import Outputs\nimport jax.numpy as jnp\n"
+
+
+def returning(what: str) -> str:
+    """The plug-in, with a model that returns this."""
+    text = HEADS.replace('raise TypeError("no model yet")', f"return {what}")
+    return OUTPUTS + text.replace("    def __call__", "    @nn.compact\n    def __call__")
+
+
+def layout(what: str) -> str:
+    return HEADS.replace('(("shared",),)', what)
+
+
+def loss(returned: str) -> str:
+    """A loss for tasks of the adult set, and no architecture."""
+    return f"""
+@dataclasses.dataclass(frozen=True)
+class Mine:
+    kind = "binary"
+
+    def __call__(self, z, y, w):
+        return {returned}
+
+LOSSES = {{"mine": Mine}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (HEADS, ["'heads'", "'mlp'", "mine.py, line 17): TypeError: no model yet (--debug"]),
+        (returning("inputs"), ["'heads'", "it returns Inputs, expected dtn_jax.interface.Outputs"]),
+        (returning("Outputs({'income': 0})"), ["of income;", "income, never_married"]),
+        (
+            returning("Outputs({t.name: jnp.zeros((1, 1)) for t in self.tasks})"),
+            ["'income' has the shape (1, 1)", "[B]"],
+        ),
+        (
+            returning("inputs.fields['shared'].reshape(1, 5, -1, 7)"),
+            ["mine.py, line 20): TypeError: cannot reshape"],
+        ),
+        *((layout(what), ["'heads' has the layout"]) for what in ('("shared",)', "()", "((),)")),
+        (HEADS.replace("schema, own)", "schema)"), ["'heads'", "cannot be built", "layout"]),
+        (loss("z.mean()"), ["the loss of task 'income', Mine, gives an array of shape ()"]),
+        (loss("z @ y[:2]"), ["mine.py, line ", "): TypeError: "]),
+    ],
+)
+def test_what_cannot_be_built_claims_no_folder(text, named, write_plugin, prepared_dir, tmp_path):
+    config = small(prepared_dir)
+    plugins.use(config, str(write_plugin(text)))
+    if "LOSSES" in text:
+        config.loss.tasks = "income=mine"
+    else:
+        config.model.architecture = "heads"
+    message = refused(train, config, tmp_path / "run")
+    assert all(part in message for part in named), message
+    config.replicas = "2"
+    assert refused(train_replicas, config, tmp_path / "runs") == message
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.py"}
+
+
+def test_a_model_is_traced_once_for_its_shapes_and_its_state(prepared_dir):
+    run = build_run(small(prepared_dir, model__architecture="dtn"))
+    with mock.patch.object(DTN, "__call__", autospec=True, side_effect=DTN.__call__) as made:
+        run.check_model()
+        run.new_state()
+    assert made.call_count == 1

@@ -1,0 +1,186 @@
+"""The schema: what it says, and what it refuses."""
+
+import itertools
+import json
+
+import pytest
+from refused_configs import refused
+
+from dtn_jax.errors import choose
+from dtn_jax.schema import Field, Schema, Task
+
+FIELDS = (
+    Field("user", rows=1000),
+    Field("seen", "bag", rows=500, table="item", slots=20),
+    Field("item", rows=500),
+    Field("tags", "bag", rows=30, slots=4, pooling="mean", weighted=True),
+    Field("age", "numeric", rows=12),
+    Field("price", "numeric", rows=2, standardised=True),
+    Field("content", "vector", rows=2, length=3),
+)
+TASKS = (
+    Task("order", space="click", also_report=("all",), upstream=("cart", "click")),
+    Task("click"),
+    Task("seconds", "regression", space="click"),
+    Task("cart", upstream=("click",)),
+)
+SCHEMA = Schema("shop", FIELDS, TASKS, weight="w", group="session")
+
+
+X, Y = Field("x", rows=3), Task("y")
+
+
+def test_json_gives_the_same_schema_back(tmp_path):
+    again = Schema.from_json(SCHEMA.to_json())
+    assert again == SCHEMA
+    assert isinstance(again.tasks[0].upstream, tuple)
+    (tmp_path / "schema.json").write_text(SCHEMA.to_json())
+    assert Schema.load(tmp_path / "schema.json") == SCHEMA
+    data = json.loads(SCHEMA.to_json())
+    data["tasks"][1]["upstream"] = ["order"]
+    assert "cycle" in refused(Schema.from_json, json.dumps(data))
+
+
+def test_slots_tables_and_fields():
+    assert SCHEMA.field_names == ("user", "seen", "item", "tags", "age", "price", "content")
+    assert SCHEMA.task_names == ("order", "click", "seconds", "cart")
+    assert SCHEMA.slots == 1 + 20 + 1 + 4 + 1 + 1 + 1
+    named = [f.name for f in SCHEMA.slot_fields()]
+    assert named == ["user", *["seen"] * 20, "item", *["tags"] * 4, "age", "price", "content"]
+    tables = {"user": 1000, "item": 500, "tags": 30, "age": 12, "price": 2, "content": 2}
+    assert SCHEMA.tables() == tables
+    assert SCHEMA.numbers == 1 + 3
+    assert [f.name for f in SCHEMA.number_fields()] == ["price", "content", "content", "content"]
+    assert SCHEMA.weighted_slots == 4
+
+
+def test_spaces_and_upstream_tasks_count_once():
+    """The space of the loss is first."""
+    reported = Task("order", space="click", also_report=("all", "click", "all"))
+    assert reported.spaces == ("click", "all")
+    assert Task("order").spaces == ("all",)
+    assert Task("order", upstream=["click", "cart", "click"]).upstream == ("click", "cart")
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        {"a": (), "b": ("a",), "c": ("a", "b"), "d": ("b",)},
+        {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")},  # no cycle, a diamond
+    ],
+)
+def test_every_task_comes_after_its_upstream_tasks(chain):
+    for names in itertools.permutations(chain):
+        tasks = tuple(Task(n, upstream=chain[n]) for n in names)
+        order = Schema("s", (X,), tasks).task_order()
+        assert sorted(order) == sorted(chain)
+        for name, ups in chain.items():
+            assert all(order.index(up) < order.index(name) for up in ups)
+
+
+def test_with_upstream_replaces_the_whole_graph():
+    changed = SCHEMA.with_upstream({"cart": ("order",)})
+    ups = {t.name: t.upstream for t in changed.tasks}
+    assert ups == {"order": (), "click": (), "seconds": (), "cart": ("order",)}
+    assert changed.fields == SCHEMA.fields
+    assert SCHEMA.tasks[0].upstream == ("cart", "click")
+    assert "Did you mean 'order'?" in refused(SCHEMA.with_upstream, {"ordr": ("click",)})
+    assert "cycle" in refused(SCHEMA.with_upstream, {"order": ("cart",), "cart": ("order",)})
+
+
+# --- what it refuses -----------------------------------------------------------------------------
+
+
+def test_choose_names_the_choices_and_the_nearest():
+    assert choose("split", "train", ["train", "test"]) == "train"
+    message = refused(choose, "split", "tran", iter(["train", "test"]))
+    assert "split 'tran'. Did you mean 'train'? The choices are: train, test" in message
+    message = refused(choose, "split", "xyz", ["train", "test"])
+    assert "'xyz'. The choices are: train, test" in message
+
+
+NUMBER = {"kind": "numeric", "rows": 2, "standardised": True}
+VECTOR = {"kind": "vector", "rows": 2}
+SEQUENCE = {"kind": "sequence", "target": "item"}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"kind": "number"}, ["'number'", "categorical, bag, sequence"]),
+        ({"kind": "sequence", "slots": 3}, ["sequence with the target ''"]),
+        ({"target": "item"}, ["categorical with the target 'item'"]),
+        ({**SEQUENCE, "weighted": True}, ["only a bag's ids have weights"]),
+        ({"weighted": True}, ["categorical; only a bag's ids have weights"]),
+        ({"kind": "bag", "beside": "h"}, ["is bag", "not beside"]),
+        ({**SEQUENCE, "beside": "h"}, ["beside 'h' with the target 'item'"]),
+        ({"pooling": "min"}, ["'min'", "sum, mean, max"]),
+        ({"kind": "bag", "weighted": True, "pooling": "max"}, ["max pooling"]),
+        ({"rows": 0}, ["0 rows, expected >= 1"]),
+        ({"slots": 0}, ["0 slots, expected >= 1"]),
+        ({"slots": 3}, ["categorical but has 3 slots"]),
+        ({"kind": "numeric", "slots": 2}, ["numeric but has 2 slots"]),
+        ({**VECTOR, "length": 3, "slots": 2}, ["vector but has 2 slots"]),
+        ({"standardised": True}, ["is categorical; only a numeric"]),
+        ({**NUMBER, "edges": (0.0, 2.0, 1.0)}, ["edges of bins, ascending"]),
+        ({"length": 3}, ["is categorical; only a vector has a length"]),
+        (VECTOR, ["the length 0", "length >= 1"]),
+        ({**VECTOR, "length": 3, "rows": 1}, ["a table of 1 rows", "2 rows"]),
+    ],
+)
+def test_a_field_that_makes_no_sense(options, named):
+    message = refused(Field, "x", **options)
+    assert all(part in message for part in ("'x'", *named)), message
+
+
+@pytest.mark.parametrize("name", ["", "all", "mean", "a@b", "a/b", "a,b", "a:b", "a+b", "a=b"])
+def test_a_task_name_that_options_or_metric_keys_could_not_hold(name):
+    message = refused(Task, name)
+    assert f"a task cannot be called {name!r}" in message
+    assert all(taken in message for taken in ("'all'", "'mean'", "@/,:+="))
+
+
+HISTORY = Field("h", "sequence", 3, "x", 4, target="x")
+
+
+def beside(name, other, slots=4):
+    return Field(name, "sequence", slots=slots, beside=other)
+
+
+def circle(*names):
+    return tuple(Task(n, upstream=(up,)) for n, up in zip(names, names[1:] + names[:1]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "tasks", "named"),
+    [
+        ((), (Y,), ["'s'", "at least one field and one task"]),
+        ((X,), (), ["'s'", "at least one field and one task"]),
+        ((X, Field("h", "sequence", 3, "x", 4, target="z")), (Y,), ["'h' 'z'", "choices are: x"]),
+        ((X, Field("h", "sequence", 3, slots=4, target="x")), (Y,), ["'h'", "expected one table"]),
+        ((X, HISTORY, beside("c", "x")), (Y,), ["'c' stands 'x'", "choices are: h"]),
+        ((X, HISTORY, beside("c", "h"), beside("d", "c")), (Y,), ["'d' stands 'c'", "are: h"]),
+        ((X, HISTORY, beside("c", "h", 3)), (Y,), ["'c' has 3 slots", "'h'", "has 4"]),
+        ((X, X), (Y,), ["field 'x' is listed twice"]),
+        ((X,), (Y, Y), ["task 'y' is listed twice"]),
+        ((X, Field("y")), (Y,), ["'y' is a label and cannot also be a field"]),
+        ((X,), (Task("y", space="click"),), ["space of task 'y' 'click'", "all, y"]),
+        ((X,), (Y, Task("z", also_report=("Y",))), ["space of task 'z' 'Y'"]),
+        ((X,), (Task("y", space="y"),), ["task 'y' cannot have the space 'y'"]),
+        ((X,), (Y, Task("z", also_report=("z",))), ["task 'z' cannot have the space 'z'"]),
+        ((X,), (Y, Task("r", "regression"), Task("z", space="r")), ["task 'z'", "space 'r'"]),
+        ((X,), (Y, Task("z", upstream=("yy",))), ["upstream task of 'z' 'yy'. Did you mean"]),
+        ((X,), circle("y"), ["the task graph has a cycle: y -> y"]),
+        ((X,), circle("a", "b", "c"), ["a cycle: ", "a -> c", "c -> b", "b -> a"]),
+        ((X, Field("x2", rows=5, table="x")), (Y,), ["table 'x'", "x has 3, x2 has 5"]),
+    ],
+)
+def test_a_schema_that_makes_no_sense(fields, tasks, named):
+    message = refused(Schema, "s", fields, tasks)
+    assert all(part in message for part in named), message
+
+
+def test_kinds_of_tasks_and_the_group():
+    assert "'multiclass'" in refused(Task, "y", "multiclass")
+    assert "group 'click' is a label" in refused(Schema, "shop", FIELDS, TASKS, group="click")
+    assert Schema("shop", FIELDS, TASKS, group="user").group == "user"

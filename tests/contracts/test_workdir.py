@@ -1,0 +1,329 @@
+"""A run's folder: whose it is, which none may claim, and that what it holds stays whole."""
+
+import errno
+import json
+import os
+import pathlib
+from unittest.mock import Mock
+
+import claimed_folders
+import pytest
+from claimed_folders import FINGERPRINT, RESULTS, SCHEMA, claim, config, contents, refused
+from refused_configs import refused as told
+
+from dtn_jax import shared_files, train, workdir
+from dtn_jax.analysis.finished import best_state
+from dtn_jax.checkpoint import Checkpoints
+from dtn_jax.config import identity
+from dtn_jax.report.trackers import tensorboard
+from dtn_jax.run import Run
+from dtn_jax.schema import Schema
+from dtn_jax.shared_files import locked
+from dtn_jax.workdir import Workdir, found
+
+claimed = claimed_folders.claimed
+
+
+def lay(folder, files):
+    """Makes the files, and the folders, whose names end in '/'."""
+    for name, text in files.items():
+        path = folder / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes(text)
+
+
+# ---------------------------------------------------------------- who claims it
+
+
+def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
+    folder = claim(tmp_path / "runs/new")
+    assert {p.name for p in folder.path.iterdir()} == {"config.json", "schema.json", "lock"}
+    facts = json.loads((folder.path / "config.json").read_text())
+    assert identity(facts["config"]) == identity(config())
+    assert facts["data"] == FINGERPRINT
+    assert set(facts["versions"]) == {"python", *workdir.PACKAGES}
+    assert Schema.load(folder.path / "schema.json") == SCHEMA
+
+
+def test_an_empty_folder_and_one_below_home_will_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lay(tmp_path, {"empty/": None})
+    assert claim("~/empty").path == tmp_path / "empty"
+    assert (tmp_path / "empty/config.json").exists()
+
+
+def test_of_two_processes_one_alone_works_in_a_folder(tmp_path):
+    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    with pytest.raises(workdir.Busy, match=r"another process works in workdir .*run"):
+        Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    first.close()
+    claim(tmp_path / "run")
+
+
+def test_a_file_system_without_locks_refuses_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(workdir.fcntl, "flock", Mock(side_effect=OSError("no locks here")))
+    first = Workdir(tmp_path / "run", config(), SCHEMA, FINGERPRINT)
+    claim(tmp_path / "run")
+    first.close()
+
+
+def test_a_process_that_dies_frees_its_folder_even_before_it_wrote(tmp_path):
+    names = ("lock", "schema.json.a7.tmp", "schema.json", "config.json.a7.tmp")
+    lay(tmp_path / "run", dict.fromkeys(names, b""))
+    assert (claim(tmp_path / "run").path / "config.json").exists()
+
+
+def test_a_finished_run_that_cannot_be_written_can_be_looked_at(claimed, monkeypatch):
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(workdir, "locked", Mock(side_effect=denied))
+    assert claim(claimed).results() == RESULTS
+    (claimed / "results.json").unlink()
+    assert "cannot be written: Permission denied" in refused(claimed)
+
+
+def test_the_same_config_may_come_back_with_other_runtime_options(claimed):
+    before = contents(claimed)
+    claim(claimed)
+    claim(claimed, parallel__devices=2, train__log_every=7, data__placement="stream")
+    assert contents(claimed) == before  # what began the run stays on record
+
+
+# ---------------------------------------------------------------- another run's
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(claimed):
+    """Those too that the stored config lacks, or alone has, as another version wrote it."""
+    facts = json.loads((claimed / "config.json").read_text())
+    del facts["config"]["optim"]["clip"]
+    facts["config"]["optim"]["momentum"] = 0.9
+    (claimed / "config.json").write_text(json.dumps(facts))
+    changes = {"seed": 3, "model__gdcn__layers": 4, "optim__clip": 1.0, "train__log_every": 7}
+    message = refused(claimed, model__mlp__hidden=(8, 4), **changes)
+    assert f"workdir {claimed} belongs to another config; name another folder." in message
+    assert set(message.splitlines()[1:]) == {
+        "  seed: 0 there, 3 now",
+        "  model.gdcn.layers: 2 there, 4 now",  # no mlp is in it
+        "  optim.clip: the default there, 1.0 now",
+        "  optim.momentum: 0.9 there, the default now",
+    }
+
+
+def test_a_folder_that_another_config_has_just_taken_is_refused(tmp_path, monkeypatch):
+    def slow(path):
+        monkeypatch.undo()
+        claim(tmp_path / "run", seed=5)
+        return locked(path)
+
+    monkeypatch.setattr(workdir, "locked", slow)
+    with pytest.raises(workdir.Unusable, match="seed: 5 there, 0 now"):
+        claim(tmp_path / "run")
+
+
+def test_other_data_are_refused(claimed):
+    message = refused(claimed, "b2" * 32)
+    assert f"fingerprint {FINGERPRINT[:12]} there, {'b2' * 6} now" in message
+
+
+def of_an_older_version(path, weights):
+    """A run's folder as it was before logits were log-odds."""
+    claim(path, loss__positive_weights=weights)
+    facts = json.loads((path / "config.json").read_text())
+    assert facts.pop("logits") == "log-odds"
+    (path / "config.json").write_text(json.dumps(facts))
+    return path
+
+
+def test_inflated_logits_are_neither_trained_on_nor_scored_with(tmp_path):
+    weights = "income=3,never_married=1"
+    folder = of_an_older_version(tmp_path / "run", weights)
+    message = refused(folder, loss__positive_weights=weights)
+    assert "its logits held log w; train again in another folder" in message
+    (folder / "results.json").write_text(json.dumps(RESULTS))  # finished: its results are right
+    assert claim(folder, loss__positive_weights=weights).results() == RESULTS
+    run = Mock(Run, data=Mock(fingerprint=FINGERPRINT))
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):
+        best_state(run, folder)
+    with pytest.raises(workdir.Unusable, match="its logits held log w"):  # a trial without test
+        train.start(run, Mock(Workdir, path=folder), Mock(Checkpoints))
+
+
+def test_older_runs_whose_positives_weigh_1_go_on(tmp_path):
+    for weights in ("", "income=1"):
+        folder = of_an_older_version(tmp_path / f"run {weights}", weights)
+        claim(folder, loss__positive_weights=weights)
+
+
+# ---------------------------------------------------------------- no run's
+
+
+OTHERS = "is not empty and holds no run"
+
+
+@pytest.mark.parametrize(
+    ("files", "place", "named"),
+    [
+        ({"run/thesis.tex": b"dear"}, "run", OTHERS),
+        ({"run/.hidden": b""}, "run", OTHERS),
+        ({"run/folder/": None}, "run", OTHERS),
+        ({"run/schema.json": b""}, "run", OTHERS),
+        ({"run/lock": b"", "run/notes.tmp": b""}, "run", OTHERS),
+        ({"run/lock": b"", "run/mine": b""}, "run", OTHERS),
+        ({"run": b"dear"}, "run", "is a file, expected a folder"),
+        ({"run": b"dear"}, "run/below", "cannot be written"),
+        ({"run/replica_0/config.json": b"{}"}, "run", "--config.replicas"),
+        *(
+            ({"run/config.json": text}, "run", "config.json is damaged")
+            for text in (b"", b'{"config": {"seed"', b"[]", b"{}", b'{"config": {}}', b"\xff\xfe")
+        ),
+        ({"run/config.json": b'{"config": 3, "data": "x"}'}, "run", "config.json is damaged"),
+    ],
+)
+def test_what_no_run_left_is_not_taken(files, place, named, tmp_path):
+    lay(tmp_path, files)
+    before = contents(tmp_path)
+    message = refused(tmp_path / place)
+    assert str(tmp_path / place) in message
+    assert named in message
+    assert contents(tmp_path) == before
+
+
+def test_a_link_in_place_of_the_lock_is_refused_and_its_target_whole(tmp_path):
+    lay(tmp_path, {"precious": b"precious", "run/": None})
+    (tmp_path / "run/lock").symlink_to(tmp_path / "precious")
+    assert "lock: Too many levels of symbolic links" in refused(tmp_path / "run")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/run", "file:///a", "/tmp/\udcff"])
+def test_a_place_that_can_be_no_folder_is_told(place):
+    with pytest.raises(workdir.Unusable, match=r"is a URL|is no text in UTF-8"):
+        claim(place)
+
+
+# ---------------------------------------------------------------- what a run writes is whole
+
+
+@pytest.mark.parametrize(("owner", "step"), [(os, "fsync"), (pathlib.Path, "replace")])
+def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch, owner, step):
+    """Whatever fails, the writing of the new text or its move to its place."""
+    folder = claim(tmp_path / "run")
+    assert folder.results() is None
+    folder.finish(RESULTS)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(owner, step, Mock(side_effect=full))
+    with pytest.raises(OSError, match="No space left") as caught:
+        folder.finish(RESULTS | {"steps": 2})
+    path = folder.path / "results.json"
+    assert shared_files.told(caught.value).startswith(f"{path}: No space left on device; ma")
+    assert claim(tmp_path / "run").results() == RESULTS
+    assert not list(folder.path.glob("*.tmp"))
+
+
+def test_replicas_are_found_in_order_beside_a_copy_of_one(tmp_path):
+    for name in ("10", "2", "old", "2.bak"):
+        (tmp_path / f"replica_{name}").mkdir()
+        (tmp_path / f"replica_{name}/config.json").touch()
+    assert [path.name for path in found.runs_in(tmp_path)] == ["replica_2", "replica_10"]
+    (tmp_path / "config.json").touch()
+    message = told(found.runs_in, tmp_path)
+    assert "a single run and 2 replicas" in message
+    assert str(tmp_path / "replica_10") in message
+
+
+@pytest.mark.parametrize("key", RESULTS)
+def test_results_that_are_none_are_told(tmp_path, key):
+    """Edited, incomplete, or of other types."""
+    folder = claim(tmp_path / "run")
+    path = folder.path / "results.json"
+    folder.finish(RESULTS)
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    assert "results.json has changed since it was saved" in told(folder.results)
+    others = [{k: v for k, v in RESULTS.items() if k != key}]
+    others += [RESULTS | {key: value} for value in (None, [], {"mean": []})]
+    for other in others + [RESULTS | {key: "x"}] * (type(RESULTS[key]) is not str):
+        path.write_text(json.dumps(other))
+        assert "results.json is damaged" in told(folder.results)
+
+
+# ---------------------------------------------------------------- records
+
+
+def records(*steps):
+    return [{"kind": "train", "step": s, "epoch": s / 10, "loss/click": 0.5} for s in steps]
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """(steps) -> a run that has logged a record at each, and was closed."""
+
+    def call(*steps):
+        folder = claim(tmp_path / "run")
+        folder.resume_log_at(0)
+        log(folder, *steps)
+        return folder
+
+    return call
+
+
+def log(folder, *steps):
+    for record in records(*steps):
+        folder.log(record)
+    folder.close()
+
+
+def test_events_are_written(logged):
+    (events,) = (logged(1, 2).path / "tensorboard").iterdir()
+    assert b"train/loss/click" in events.read_bytes()
+
+
+def test_records_are_logged_once_here_and_once_for_tensorboard(tmp_path, monkeypatch):
+    writer = Mock()
+    monkeypatch.setattr(tensorboard, "SummaryWriter", writer)
+    folder = claim(tmp_path / "run")
+    folder.resume_log_at(4)
+    record = {"kind": "validation", "step": 5, "epoch": 0.5, "click@all/auc": 0.7, "mean": None}
+    folder.log(record)
+    assert folder.history() == [record]
+    writer.assert_called_once_with(str(tmp_path / "run/tensorboard"), purge_step=5)
+    writer().add_scalar.assert_called_once_with("validation/click@all/auc", 0.7, 5)
+
+
+def test_a_resumed_log_drops_what_will_be_logged_again(tmp_path, logged):
+    """And a line that a crash cut short."""
+    folder = logged(2, 4, 6)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "st')
+    assert folder.history() == records(2, 4, 6)
+    folder = claim(tmp_path / "run")
+    folder.resume_log_at(4)
+    assert folder.history() == records(2, 4)
+    log(folder, 6)
+    assert folder.history() == records(2, 4, 6)
+
+
+DAMAGED = [
+    *(b'{"kind"', b"\xff\xfe\0", b"7", b"null", b"[]", b"[" * 10_000, b'{"kind": "train"}'),
+    b'{"kind": "train", "step": "4", "epoch": 0.4}',
+    b'{"kind": "train", "step": 4, "epoch": 0.4, "loss/click": []}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_costs_no_other(logged, capsys, line):
+    folder = logged(2, 4, 6, 8)
+    path = folder.path / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([lines[0], line, *lines[2:]]))
+    assert folder.history() == records(2, 6, 8)
+    folder.resume_log_at(6)
+    log(folder, 8)
+    assert folder.history() == records(2, 6, 8)
+    assert f"{path}, line 2: " in capsys.readouterr().out
+    assert (folder.path / "metrics.damaged").read_bytes() == b"2: " + line + b"\n"
+
+
+def test_a_folder_in_place_of_the_log_is_told(tmp_path):
+    folder = claim(tmp_path / "run")
+    (folder.path / "metrics.jsonl").mkdir()
+    assert "metrics.jsonl is a folder" in told(folder.history)

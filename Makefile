@@ -55,7 +55,7 @@ test: lint
 	$(PYTEST) -m "not slow and not nightly"
 
 test-slow: $(TESTABLE_SLOW)
-	$(PYTEST) -m slow $(if $(MINUTES),--minutes=$(MINUTES))
+	$(PYTEST) -m "slow and not nightly" $(if $(MINUTES),--minutes=$(MINUTES))
 
 test-all: test
 	$(MAKE) test-slow

@@ -16,13 +16,7 @@ from dtn_jax.train import train
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def uncut(prepared_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uncut") / "run"
-    return workdir, train(small(prepared_dir), workdir)
-
-
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.nightly)])
 def test_a_run_goes_on_as_on_tpus_and_ends_as_on_cpus(
     uncut, prepared_dir, tmp_path, monkeypatch, devices, capsys
 ):
@@ -57,7 +51,13 @@ def test_a_finished_run_scores_as_on_tpus_as_it_did(uncut, prepared_dir):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what memory a process had")
 @pytest.mark.parametrize(
     ("saved", "wanted", "width"),
-    [("cpu", "tpu", 64), ("tpu", "cpu", 24), ("cpu", "tpu", 24), ("cpu", "cpu", 64)],
+    [
+        ("cpu", "tpu", 64),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly)
+            for case in (("tpu", "cpu", 24), ("cpu", "tpu", 24), ("cpu", "cpu", 64))
+        ),
+    ],
 )
 def test_a_table_is_never_held_twice(tmp_path, saved, wanted, width):
     script = pathlib.Path(__file__).with_name("one_restore.py")

@@ -46,7 +46,7 @@ def test_the_log_and_the_results_say_what_travels(run):
     assert json.loads((workdir / "results.json").read_text())["exchange"] == results["exchange"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_small_messages_take_more_rounds_to_the_same_bits(run):
     (one, expected), (other, results) = run(0), run(5)
     for large, small_ in zip(exchanged(one), exchanged(other), strict=True):

@@ -89,6 +89,7 @@ def test_best_states_take_the_place_of_the_last_one(config, tmp_path, reads, sco
     assert scored == [3, 3, 3, 1, 1]  # three validations, with m and v; two tests, without
 
 
+@pytest.mark.nightly
 def test_a_last_state_that_is_the_best_is_not_read_again(
     config, tmp_path, monkeypatch, reads, scored
 ):

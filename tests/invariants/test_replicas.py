@@ -74,7 +74,7 @@ def test_every_replica_is_the_run_done_alone(prepared_dir, tmp_path, each_alone)
     assert_the_same(c, tmp_path, results, *each_alone)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_replicas_cut_between_two_saves_go_on(prepared_dir, tmp_path, each_alone, monkeypatch):
     """One replica has a checkpoint that the next one lacks."""
     c = config(prepared_dir)

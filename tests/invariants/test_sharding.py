@@ -116,8 +116,8 @@ def nightly(*case):
     [
         "shard over 4, tables over 2",
         "pmap over 2",
-        slow("shard over 8"),
         slow("shard over 8, as on TPUs"),
+        nightly("shard over 8"),
         nightly("shard over 8, tables whole"),
         nightly("pmap over 8"),
         nightly("one device, as on GPUs"),

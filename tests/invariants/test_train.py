@@ -194,7 +194,7 @@ def test_the_best_state_of_each_task_is_the_one_that_is_scored(uncut, prepared_d
 
 @pytest.mark.parametrize(
     ("architecture", "experts"),
-    [("shared_bottom", "mlp"), pytest.param("dtn", "gdcn+mlp", marks=pytest.mark.slow)],
+    [("shared_bottom", "mlp"), pytest.param("dtn", "gdcn+mlp", marks=pytest.mark.nightly)],
 )
 def test_a_model_learns_adult(architecture, experts, prepared_dir, tmp_path):
     """One epoch at a small width: far from chance, near what the full demo reaches."""

@@ -16,7 +16,7 @@ from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.errors import UserError
 from experiments import prepare
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 BEAM = pathlib.Path(os.environ.get("BEAM_VENV", ".venv-beam")) / "bin" / "python"
 
 IN_SEVERAL = """

@@ -16,7 +16,7 @@ from dtn_jax.run import build_run
 from dtn_jax.train import train as train_run
 from experiments import feature_importance, launch, prepare, sweep, train
 
-PLUGIN = pathlib.Path(__file__).parents[2] / "plugin.py"
+PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 SMALL = (
     "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4,"
     "model.embedding_dim=4,train.max_steps=2,data.batch_size=64"

@@ -12,7 +12,7 @@ import pytest
 from dtn_jax.datasets.preparation.prepared import read
 from experiments import prepare, train
 
-ROOT = pathlib.Path(__file__).parents[3]
+ROOT = pathlib.Path(__file__).parents[2]
 ROWS = 4000
 START = datetime.datetime(2026, 3, 1)
 TASKS = ["click", "cart", "order", "like", "share", "hide", "watch_seconds"]

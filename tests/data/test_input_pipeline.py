@@ -1,6 +1,7 @@
-"""The two ways that bring an epoch to the step, and the rows for scoring."""
+"""The two ways that bring an epoch to the step, the rows for scoring, and work ahead."""
 
 import threading
+import time
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from dtn_jax.datasets.preparation.builder import Layout
 from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
+from dtn_jax.input.prefetch import prefetched
 from dtn_jax.input.reader import BLOCKS, SplitReader, in_order, take
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
@@ -66,13 +68,6 @@ def test_streamed_equals_resident_and_the_rows_themselves(adult):
     np.testing.assert_array_equal(expected.labels[mask], resident.labels[mask])
 
 
-def test_a_stream_goes_on_anywhere(adult):
-    whole = StreamedData(adult, "train")
-    first = [jax.tree.map(np.array, whole.chunk(0, 2, s, 4, 512)) for s in (0, 4, 8)]
-    again = StreamedData(adult, "train").chunk(0, 2, 8, 4, 512)
-    np.testing.assert_array_equal(first[2].ids[:4], again.ids[:4])
-
-
 @pytest.mark.parametrize("size", [800, 8 * 3000])  # neither divides a window's rows; one exceeds
 def test_rows_left_over_by_a_window_come_first_in_the_next(adult, size):
     layout, rows = adult.layout, adult.rows["train"]
@@ -124,8 +119,7 @@ def test_a_lane_without_rows():
     np.testing.assert_array_equal(got.row_mask[0], order >= 0)
 
 
-@pytest.mark.parametrize("rows", [11, 4 * 8 * 20, 4 * 8 * 20 + 13])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
+@pytest.mark.parametrize(("rows", "share"), [(11, 0.5), (640, 0.2), (653, 0.99)])
 def test_a_part_of_train_is_fixed_and_of_the_asked_size(rows, share):
     layout = Layout(4, 8)
     part = stored_rows(layout, rows).part_of_train(share)
@@ -151,13 +145,8 @@ def test_a_part_of_train_is_spread_over_it():
     numbers = SplitReader(part, "train").everything().ids[:, 0]
     counts = np.histogram(numbers, bins=4, range=(1, 3200))[0]
     assert counts.min() > 100  # of 160 on average
-
-
-def test_all_of_train_or_none():
-    data = stored_rows(Layout(4, 8), 100)
-    assert data.part_of_train(1.0) is data
     with pytest.raises(UserError, match="none of 100 train rows"):
-        data.part_of_train(0.001)
+        stored_rows(Layout(4, 8), 100).part_of_train(0.001)
 
 
 def test_damaged_ids_are_named_where_they_are_read():
@@ -189,7 +178,7 @@ def test_a_window_is_never_held_as_blocks():
     assert data.notes["train"].most == BLOCKS < 256
 
 
-@pytest.mark.parametrize("count", [1, 7, 300, 1013])
+@pytest.mark.parametrize("count", [7, 1013])
 def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
     layout, rows = Layout(4, 8), 1013
@@ -202,16 +191,6 @@ def test_picked_rows_come_from_their_blocks_alone(count, monkeypatch):
     assert data.notes["train"].taken == sorted(set(blocks))
 
 
-def test_taken_rows_with_padding(adult):
-    everything = SplitReader(adult, "validation").everything()
-    got = take(everything, np.asarray([[700, 3], [-1, 129]]))
-    assert got.ids.shape == (2, 2, adult.schema.slots)
-    np.testing.assert_array_equal(got.ids[0, 0], everything.ids[700])
-    np.testing.assert_array_equal(got.labels[1, 1], everything.labels[129])
-    np.testing.assert_array_equal(got.row_mask, [[True, True], [False, True]])
-    assert (got.ids[1, 0] == -1).all()
-
-
 def test_scoring_reads_the_rows_in_order_and_pads_the_last_batch(adult):
     batches = list(in_order(adult, "validation", 1000, slice(None)))
     assert [int(b.row_mask.sum()) for b in batches] == [
@@ -222,3 +201,44 @@ def test_scoring_reads_the_rows_in_order_and_pads_the_last_batch(adult):
     ]
     ids = np.concatenate([b.ids[b.row_mask] for b in batches])
     np.testing.assert_array_equal(ids, SplitReader(adult, "validation").everything().ids)
+
+
+def test_the_same_items_in_order():
+    assert list(prefetched(iter(range(100)))) == list(range(100))
+    assert list(prefetched(iter([]))) == []
+    assert list(prefetched(iter([None, None]))) == [None, None]
+
+
+def test_one_item_ahead_and_no_more():
+    made, second = [], threading.Event()
+
+    def items():
+        for i in range(5):
+            made.append(i)
+            if i == 1:
+                second.set()
+            yield i
+
+    ahead = prefetched(items())
+    assert next(ahead) == 0
+    assert second.wait(120)  # made without being asked for
+    time.sleep(0.05)
+    assert made == [0, 1]
+    ahead.close()
+
+
+def test_an_error_comes_where_its_item_would_have():
+    def items():
+        yield 1
+        raise ValueError("the disk is gone")
+
+    ahead = prefetched(items())
+    assert next(ahead) == 1
+    with pytest.raises(ValueError, match="the disk is gone"):
+        next(ahead)
+
+
+def test_forgetting_ends_the_thread():
+    ahead = prefetched(iter(range(100)))
+    next(ahead)
+    del ahead

@@ -65,10 +65,9 @@ def expected(data, size, epochs):
     return np.concatenate([np.stack(list(steps)) for steps in order])
 
 
-@pytest.mark.parametrize("rows", [3, 40, 1000, 1531])
 @pytest.mark.parametrize(
-    ("lanes", "processes"),
-    [(8, 8), (8, 2), (8, 16), (2, 8), (1, 4), (4, 1), (3, 4), (6, 4), (5, 3), (8, 64)],
+    ("lanes", "processes", "rows"),
+    [(8, 2, 40), (2, 8, 1531), (1, 4, 3), (4, 1, 1000), (3, 4, 1531), (6, 4, 40), (8, 64, 1000)],
 )
 def test_processes_have_the_rows_of_one(lanes, processes, rows, as_process):
     """Lanes of their own, shared ones, and parts that end within a lane; three epochs."""
@@ -81,7 +80,7 @@ def test_processes_have_the_rows_of_one(lanes, processes, rows, as_process):
     assert (each == 3).all()
 
 
-@pytest.mark.parametrize("draw", range(40))
+@pytest.mark.parametrize("draw", range(12))
 def test_of_any_set_and_from_any_step_no_row_is_lost_or_repeated(draw, as_process):
     rng = np.random.default_rng(draw)
     lanes, processes = rng.integers(1, MOST + 1, 2).tolist()
@@ -108,7 +107,7 @@ def test_a_run_goes_from_eight_processes_to_four_to_two_on_four_lanes(as_process
 
 @pytest.mark.parametrize(
     ("index", "processes", "lanes"),
-    [(1, 4, {2, 3}), (2, 8, {2}), (3, 16, {1}), (1, 3, {2, 3, 4, 5}), (0, 1, set(range(8)))],
+    [(1, 4, {2, 3}), (3, 16, {1}), (1, 3, {2, 3, 4, 5})],
 )
 def test_a_process_reads_only_the_lanes_of_its_rows(index, processes, lanes, as_process):
     """Process 1 of 4 has the lanes 2 and 3, say; each of their blocks once an epoch."""

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs.write import shown_values
+from dtn_jax.input.reader import SplitReader
 
 DAYS = 10
 SCHEMA = """
@@ -139,6 +141,17 @@ def slots(data, field: str) -> slice:
     """Where a field's slots are among the ids."""
     names = [found.name for found in data.schema.slot_fields()]
     return slice(names.index(field), names.index(field) + names.count(field))
+
+
+def values(data, split: str, field: str) -> list:
+    """What a field with a vocabulary or buckets holds in each row of a split, as texts; None is
+    unknown. Of a field with several slots the lists, without padding."""
+    ids = np.asarray(SplitReader(data, split).everything().ids)[:, slots(data, field)]
+    (kind,) = (found.kind for found in data.schema.fields if found.name == field)
+    names = shown_values.fields(data.folder)[field].names(sorted(set(ids.ravel().tolist())))
+    if kind in ("bag", "sequence"):
+        return [[names.get(i) for i in row if i >= 0] for row in ids.tolist()]
+    return [names.get(i) for i in ids[:, 0].tolist()]
 
 
 def everything(folder: pathlib.Path) -> dict[str, bytes]:

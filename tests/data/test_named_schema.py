@@ -4,13 +4,12 @@ import pathlib
 import shutil
 
 import pytest
-from shop_log import SCHEMA, prepared, rows, schema_file
+from world.log import SCHEMA, schema_file, shared
 
 from dtn_jax.config import differing, identity, load_config, override
 from dtn_jax.datasets.logs.schema import named_schema
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from experiments.tables import cells
 
 OTHER = SCHEMA.replace("max_values: 3", "max_values: 2")
 
@@ -20,9 +19,8 @@ def config(path, more=""):
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    return prepared(folder, rows(600)), folder
+def shop(prepared_dir):
+    return shared(prepared_dir)[1:]
 
 
 def test_the_place_comments_and_order_of_keys_do_not_count(tmp_path, monkeypatch):
@@ -40,23 +38,7 @@ def test_the_place_comments_and_order_of_keys_do_not_count(tmp_path, monkeypatch
     assert differing(identity(first), identity(other)) == ["data.options"]
 
 
-def test_the_cell_of_a_run_is_that_of_its_meaning(tmp_path, shop):
-    data, _ = shop
-    first, second = (config(schema_file(tmp_path / name)) for name in "ab")
-    assert cells.name_of(first, data) == cells.name_of(second, data)
-    assert cells.run_name(first, data) == cells.run_name(second, data)
-    other = config(schema_file(tmp_path / "c", OTHER))
-    assert cells.name_of(first, data) != cells.name_of(other, data)
-
-
-def test_options_of_other_sets_stay_as_they_are():
-    for options in ("", "rows=100000,seed=1", "file=a#b", "schema=x"):
-        assert named_schema.without_place(options) == options
-
-
-@pytest.mark.parametrize(
-    "name", ["my shop.yaml", "a=b.yaml", "a#b.yaml", "a(b.yaml", "it's.yaml", "a,b.yaml", "x;y.yml"]
-)
+@pytest.mark.parametrize("name", ["my shop.yaml", "a=b#c(d.yaml", "it's,x;y.yml"])
 def test_odd_paths(name, tmp_path, shop):
     path = schema_file(tmp_path, name=name)
     text = named_schema.quoted(str(path))
@@ -114,16 +96,3 @@ def test_a_changed_or_deleted_file_leaves_the_run_its_set(tmp_path, shop, capsys
     (home / "replaced").mkdir()
     (home / "1.0.0").rename(home / "replaced" / "1.0.0")
     assert catalog.load("logs", options, str(tmp_path / "data")).folder == home / "replaced/1.0.0"
-
-
-def test_a_new_run_with_a_changed_file_is_told_what_to_do(tmp_path, shop):
-    data, folder = shop
-    path = schema_file(tmp_path, OTHER)
-    with pytest.raises(UserError, match=r"was prepared from another schema file than .*") as error:
-        catalog.load("logs", config(path).data.options, str(folder / "data"))
-    for words in (str(data.folder), f"--schema={path} --input=YOUR_FILES", "--replace"):
-        assert words in str(error.value)
-    with pytest.raises(UserError, match=r"is not prepared in .*config.data.data_dir=DIR") as error:
-        catalog.load("logs", config(path).data.options, str(tmp_path / "my sets"))
-    command = f"python -m experiments.prepare --schema={path} --input=YOUR_FILES --data_dir='"
-    assert command in str(error.value)

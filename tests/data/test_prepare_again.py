@@ -66,7 +66,7 @@ CHANGES = [  # of the schema file, and how it is told
     (", known: click == 1", "", "tasks.watch.known was"),
     ("{upstream: [click], ", "{", 'tasks.order.upstream was ["click"], is []'),
     ("kind: regression,", "kind: regression, range: [0, 9],", "tasks.watch.least was"),
-    ("  click:\n", "  click: {label: w > 1}\n", 'tasks.click.label was "click"'),
+    ("  click:\n", "  click: {label: click > 0}\n", 'tasks.click.label was "click"'),
     ("time: t\n", "time: t\nsplit: {by: random}\n", 'split.by was "time", is "random"'),
     ("time: t\n", "time: t\nsplit: {by: time, test: 0.2}\n", "split.test was 0.1, is 0.2"),
     ("weight: w\n", "", 'weight was "w", is ""'),

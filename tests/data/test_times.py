@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from dtn_jax.datasets.logs.formula.times import read, show, to_time, unit_of
-from dtn_jax.datasets.logs.schema.spec import TIME_UNITS
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC
@@ -16,8 +15,9 @@ SECONDS = MICROSECONDS // 1_000_000
 MIDNIGHT = int(datetime.datetime(2026, 3, 5, tzinfo=UTC).timestamp()) * 1_000_000
 
 
-@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Shanghai", "America/New_York"])
+@pytest.mark.parametrize(
+    ("unit", "zone"), [("ms", None), ("us", "UTC"), ("ns", "Asia/Shanghai"), ("us", None)]
+)
 def test_date_times_of_every_unit_and_zone(unit, zone):
     kind = pl.Datetime(unit, zone)
     local = MOMENT.replace(tzinfo=None) if zone is None else MOMENT
@@ -53,39 +53,19 @@ def test_whole_numbers_and_their_texts(unit, value, expected, form):
     assert times.to_list() == [expected] * 5 + [None]
 
 
-@pytest.mark.parametrize("form", [pl.Int32, pl.UInt32, pl.Float64])
-def test_narrow_whole_and_decimal_columns(form):
-    column = pl.Series("t", [SECONDS, None]).cast(form)
-    assert unit_of(column) == "s"
-    assert to_time(column, "s").to_list() == [SECONDS * 1_000_000, None]
-
-
 def test_a_fraction_of_a_second_counts():
     for column in (pl.Series([SECONDS + 0.25]), pl.Series([f"{SECONDS}.25"])):
         assert unit_of(column) == "s"
         assert to_time(column, "s").to_list() == [MICROSECONDS]
 
 
-def test_a_plain_number_has_no_fraction():
-    assert to_time(pl.Series([1.0, 1.5]), "number").to_list() == [1, None]
-
-
-def test_hour_0_and_the_year_1970_are_values():
-    assert to_time(pl.Series([0]), "s").to_list() == [0]
-    assert to_time(pl.Series(["1970-01-01 00:00:00"]), "date").to_list() == [0]
-    assert to_time(pl.Series([0, 1]), "number").to_list() == [0, 1]
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("2026-03-05 12:30:00.25", MICROSECONDS),
-        ("2026-03-05T12:30:00.250000", MICROSECONDS),
         ("2026-03-05T12:30:00.25Z", MICROSECONDS),
         ("2026-03-05T14:00:00.25+01:30", MICROSECONDS),
-        ("2026-03-05 12:30:00.000003", MICROSECONDS - 249_997),
         ("2026-03-05 12:30:00.9999999", MICROSECONDS + 749_999),
-        ("2026-03-05T12:30:00Z", MICROSECONDS - 250_000),
         ("2026-03-05T14:00:00.25+0130", MICROSECONDS),
         ("2026-03-05 04:00:00.25 -08:30", MICROSECONDS),
         (" 2026-03-05 12:30 ", MICROSECONDS - 250_000),
@@ -94,7 +74,6 @@ def test_hour_0_and_the_year_1970_are_values():
         ("2026-02-30", None),
         ("2026-03-05 25:00:00", None),
         ("2026-03-05 12:30:00 tomorrow", None),
-        ("05.03.2026", None),
         ("", None),
         ("yesterday", None),
     ],
@@ -127,27 +106,14 @@ def test_a_type_without_times(kind):
         unit_of(pl.Series("t", [], dtype=kind))
 
 
-def test_a_type_that_does_not_go_with_the_unit():
-    with pytest.raises(UserError, match="has the time unit 'date', not 's'"):
-        to_time(pl.Series([datetime.date(2026, 3, 5)]), "s")
-    with pytest.raises(UserError, match="Int64 does not have the time unit 'date'"):
-        to_time(pl.Series([5]), "date")
-
-
 @pytest.mark.parametrize(
     ("unit", "value"),
     [
         ("s", MICROSECONDS),  # the year 56 million
-        ("s", 2**62),
-        ("ms", -(2**62)),
         ("us", 2**62),
         ("s", float("inf")),
-        ("ms", float("nan")),
         ("number", float("nan")),
-        ("number", 1e300),
         ("yyyymmdd", 20260230),
-        ("yyyymmdd", 2026),
-        ("yyyymmdd", -20260305),
         ("yyyymmdd", 20260305.5),
     ],
 )
@@ -172,19 +138,6 @@ def test_cuts(text, unit, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "unit", "message"),
-    [
-        ("17", "date", "expected a time such as 2026-03-05 or 2026-03-05 12:00, got '17'"),
-        ("March", "s", "got 'March'"),
-        ("2026-03-05", "number", "expected a whole number, got '2026-03-05'"),
-    ],
-)
-def test_cuts_that_are_none(text, unit, message):
-    with pytest.raises(UserError, match=message):
-        read(text, unit)
-
-
-@pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
         (MIDNIGHT, "s", "2026-03-05"),
@@ -199,9 +152,3 @@ def test_shown_to_a_person(value, unit, shown):
     assert show(value, unit) == shown
     if value < 2**60:
         assert read(shown, unit) == value
-
-
-def test_every_unit_has_a_meaning():
-    for unit in TIME_UNITS:
-        kind = pl.String if unit == "date" else pl.Int64
-        assert to_time(pl.Series([None], dtype=kind), unit).to_list() == [None]

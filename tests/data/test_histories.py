@@ -189,14 +189,14 @@ def test_the_newest_of_each_list_stand_at_the_same_places(tmp_path):
     assert made.schema.tables()["item"] == 12
     for split in log.SPLITS:
         rows = frame.filter(part=split)
-        for field, column in (
-            ("action", "viewed_action"),
-            ("viewed", "viewed"),
-            ("ago", "viewed_gap"),
-            ("before", "before"),
+        for field, column, unknown in (
+            ("action", "viewed_action", "?"),
+            ("viewed", "viewed", "none"),
+            ("ago", "viewed_gap", ""),
+            ("before", "before", ""),  # of which `none` is a value of the table
         ):
             newest = [(row or [])[-MOST:] for row in rows[column].to_list()]
-            expected = [[None if v in ("?", "none", None) else str(v) for v in r] for r in newest]
+            expected = [[None if v in (unknown, None) else str(v) for v in r] for r in newest]
             assert log.values(made, split, field) == expected
     lengths = rows["viewed"].list.len().fill_null(0)
     cut = json.loads((made.folder / "prepared.json").read_text())["cut_values"]

@@ -1,15 +1,16 @@
-"""Nothing leaks from test into train: random labels cannot be learned, and a planted leak is."""
+"""Nothing leaks from test into train, nor from a row into its histories: random labels cannot be
+learned, and a planted leak is."""
 
 import numpy as np
 import polars as pl
 import pytest
-from shop_log import rows, schema_file, write
+from world.log import prepared, rows
 
 from dtn_jax.config import load_config
-from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.errors import UserError
 from dtn_jax.train import train
 
+pytestmark = pytest.mark.slow
 SCHEMA = """
 name: shop
 fields:
@@ -20,6 +21,8 @@ fields:
   price: {kind: numeric, log: true, buckets: 8}
   embedding: {kind: vector, length: 3}
   user_x_hour: {cross: [user, hour], encoder: hash, size: 400}
+  clicked: {history: {of: item, where: "click == 1", last: 10}}
+  ordered: {history: {of: item, where: order == 1, last: 10}}
 tasks:
   click:
   order:
@@ -41,18 +44,16 @@ def random_labels(count):
 
 def metrics_of(folder, frame, text):
     """The test metrics of a small model, trained to the end on the log."""
-    source, schema = write(folder / "raw", frame), schema_file(folder, text)
-    logs.prepare(schema, source, folder / "data", processes=1)
-    config = load_config(f"configs/logs.py:shared_bottom,quick,schema={schema}")
+    prepared(folder, frame, text)
+    config = load_config(f"configs/logs.py:shared_bottom,quick,schema={folder}/shop.yaml")
     config.data.data_dir = str(folder / "data")
-    config.data.batch_size = 256
+    config.data.batch_size, config.model.histories = 256, "din"
     config.train.epochs = 3
     config.optim.learning_rate = 0.005
     config.seed = 1  # mean predictions of small models differ by up to 0.1 from seed to seed
     return train(config, folder / "run")["test"]
 
 
-@pytest.mark.slow
 def test_random_labels_cannot_be_learned(tmp_path):
     found = metrics_of(tmp_path, random_labels(8000), SCHEMA)
     for name in LABELS:
@@ -64,7 +65,6 @@ def test_random_labels_cannot_be_learned(tmp_path):
         assert abs(metrics["auc"] - 0.5) < 3 * deviation
 
 
-@pytest.mark.slow
 def test_a_planted_leak_is_learned(tmp_path):
     frame = random_labels(8000).with_columns(copied=pl.col("click"))
     text = SCHEMA.replace("  hour:", "  copied:\n  hour:")
@@ -73,7 +73,6 @@ def test_a_planted_leak_is_learned(tmp_path):
     assert found["like@all"]["auc"] < 0.6
 
 
-@pytest.mark.slow
 def test_probabilities_are_those_of_the_log_where_negatives_are_sampled(tmp_path):
     """Without the weights the mean prediction would be 0.4 / (0.4 + 0.2 · 0.6) = 0.77."""
     text = f"{SCHEMA}sample_negatives: {{click: 0.2}}\n"

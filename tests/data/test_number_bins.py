@@ -5,12 +5,9 @@ import json
 import numpy as np
 import polars as pl
 import pytest
-import shop_log
-from schema_files import spoiled
+from world import log
 
 from dtn_jax import export
-from dtn_jax.datasets.logs.schema.schema_file import fingerprint, loads
-from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.report.description.overview import kind
 from experiments import export as export_command
@@ -23,11 +20,11 @@ NUMBERS = """\
   cost: {column: price, kind: numeric, log: true, encoder: standardise, embedding: periodic}
   price2: {column: price, kind: numeric, encoder: standardise, embedding: piecewise_linear}
   far: {column: price, kind: numeric, log: true, encoder: standardise, embedding: autodis}"""
-SCHEMA = shop_log.SCHEMA.replace(PLAIN, NUMBERS)
+SCHEMA = log.without("viewed", "action", "clicked", "ago").replace(PLAIN, NUMBERS)
 
 
 def frame():
-    found = shop_log.rows(1500)
+    found = log.rows(1500)
     gone = pl.Series(np.random.default_rng(1).random(len(found)) < 0.1)
     return found.with_columns(speed=pl.when(~gone).then("speed"))
 
@@ -35,9 +32,7 @@ def frame():
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
-    with pytest.MonkeyPatch.context() as patch:
-        shop_log.small_pieces(patch)
-        return shop_log.prepared(folder, frame(), SCHEMA), folder
+    return log.prepared(folder, frame(), SCHEMA), folder
 
 
 def test_bins_are_quantiles_of_the_train_rows(shop):
@@ -91,34 +86,3 @@ def test_from_a_log_to_a_served_model(shop, tmp_path, monkeypatch):
     prices = len(next(f for f in data.schema.fields if f.name == "price2").edges) - 1
     own = linear(4) + periodic + linear(prices) + autodis
     assert sizes[0] - sizes[1] == own - (linear(6) + autodis)
-
-
-def test_what_a_field_had_before_keeps_its_meaning():
-    before = spoiled("x: {kind: numeric, encoder: standardise}")
-    same = spoiled("x: {kind: numeric, encoder: standardise, embedding: scaled}")
-    assert fingerprint(loads(before)) == fingerprint(loads(same))
-    for more in ("embedding: periodic", "bins: 4"):
-        other = spoiled(f"x: {{kind: numeric, encoder: standardise, {more}}}")
-        assert fingerprint(loads(before)) != fingerprint(loads(other))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            "kind: numeric, embedding: periodic",
-            "field 'x' has embedding, and its values are in buckets: expected encoder: standardise",
-        ),
-        ("kind: numeric, bins: 4", "field 'x' has bins, and its values are in buckets"),
-        (
-            "kind: numeric, encoder: standardise, embedding: perodic",
-            "embedding of field 'x': 'perodic'. Did you mean 'periodic'?",
-        ),
-        ("kind: numeric, encoder: standardise, bins: 0", "bins of field 'x': .* at least 1"),
-        ("kind: vector, length: 3, embedding: periodic", "embedding is an option of numeric"),
-        ("kind: vector, length: 3, bins: 3", "bins is an option of numeric"),
-    ],
-)
-def test_a_field_that_makes_no_sense(options, message):
-    with pytest.raises(UserError, match=message.replace("?", r"\?")):
-        loads(spoiled(f"x: {{{options}}}"))

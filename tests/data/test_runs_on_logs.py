@@ -4,8 +4,7 @@ import json
 import pathlib
 
 import pytest
-import shop_log
-from shop_log import SCHEMA
+from world import log
 
 from dtn_jax.config import load_config
 from dtn_jax.datasets.preparation.blocks import default_layout
@@ -14,7 +13,7 @@ from dtn_jax.input.batches import BatchOptions
 from dtn_jax.input.epoch_order import rows_per_lane
 from dtn_jax.run import build_run
 from dtn_jax.train import train as train_run
-from experiments import feature_importance, launch, prepare, sweep, train
+from experiments import feature_importance, launch, sweep, train
 
 PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
 SMALL = (
@@ -24,9 +23,9 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    return shop_log.prepared(folder, shop_log.rows(1500)), folder
+def shop(prepared_dir):
+    """(set, folder) of a log."""
+    return log.shared(prepared_dir)[1:]
 
 
 @pytest.fixture
@@ -82,19 +81,24 @@ def test_a_run_stops_early_and_says_so(shop, tmp_path, capsys):
 
 def test_a_run_goes_on_from_another_folder(shop, trained, tmp_path, monkeypatch, capsys):
     """The schema file was moved, and is named by a relative path; a comment was added."""
-    shop_log.schema_file(tmp_path, SCHEMA + "# the shop's log\n")
+    log.schema_file(tmp_path, log.SCHEMA + "# the shop's log\n")
     monkeypatch.chdir(tmp_path)
     given = [f"--workdir={trained}", f"--config.data.data_dir={shop[1] / 'data'}"]
     source = f"--config=configs/logs.py:dtn,{SMALL},parallel.devices=1,schema="
     train.main([f"{source}shop.yaml", *given])
     assert "This run is finished" in capsys.readouterr().out
-    shop_log.schema_file(tmp_path, SCHEMA.replace("buckets: 8", "buckets: 9"), "other.yaml")
+    log.schema_file(tmp_path, log.SCHEMA.replace("buckets: 8", "buckets: 9"), "other.yaml")
     with pytest.raises(UserError, match="was prepared from another schema file than"):
         train.main([f"{source}other.yaml", *given])
 
 
 @pytest.mark.parametrize(
-    ("segment", "shown"), [("", "rows"), ("hour", "rarer values"), ("price", " to ")]
+    ("segment", "shown"),
+    [
+        ("hour", "rarer values"),
+        pytest.param("", "rows", marks=pytest.mark.slow),
+        pytest.param("price", " to ", marks=pytest.mark.slow),
+    ],
 )
 def test_importance(trained, monkeypatch, segment, shown):
     monkeypatch.setattr("dtn_jax.analysis.segments.FEWEST", 1)
@@ -105,11 +109,6 @@ def test_importance(trained, monkeypatch, segment, shown):
     fields = found["methods"]["permutation"]["importance"]["watch@all"]
     assert {"embedding", "query", "seen"} <= set(fields)  # each as one
     assert any(shown in name for name in found["gates"]["segments"])
-
-
-def test_importance_of_a_field_of_several_ids_cannot_be_a_segment(trained):
-    with pytest.raises(UserError, match="unknown segment 'query'"):
-        feature_importance.main([f"--workdir={trained}", "--segment=query", "--repeats=1"])
 
 
 @pytest.mark.slow
@@ -143,11 +142,3 @@ def test_the_default_batch_suits_every_new_set():
         for row_bytes in (50, 200, 10_000):
             layout = default_layout(rows, row_bytes)
             assert rows_per_lane(layout, BatchOptions().batch_size) >= 1
-
-
-def test_prepare_shows_a_set_by_its_schema_file(shop, capsys):
-    source = ["--dataset=logs", f"--options=schema={shop[1] / 'shop.yaml'}"]
-    prepare.main([*source, f"--data_dir={shop[1] / 'data'}"])
-    shown = capsys.readouterr().out
-    assert "Fields of shop" in shown
-    assert shop[0].fingerprint[:16] in shown

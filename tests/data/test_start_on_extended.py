@@ -5,14 +5,15 @@ import contextlib
 import chex
 import jax
 import numpy as np
+import polars as pl
 import pytest
-import shop_log
 from drawn_states import filled, rows
-from extended_logs import LATER, extended, first, later
+from world import log
 
 from configs.base import get_config
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.checkpoint.start_from import first_state, started
+from dtn_jax.datasets.logs import prepare as logs
 from dtn_jax.errors import UserError
 from dtn_jax.run import build_run
 from dtn_jax.train import train
@@ -22,7 +23,6 @@ TPU = {"parallel__table_platform": "tpu"}
 WAYS = {
     "one device": {"parallel__devices": 1},
     "8 devices": {"parallel__devices": 8},
-    "lines of several rows": {"parallel__devices": 1} | TPU,
     "lines on 8 devices": {"parallel__devices": 8} | TPU,
     "tables over 2 of 4": {"parallel__devices": 4, "parallel__table_devices": 2},
     "pmap": {"parallel__devices": 2, "parallel__strategy": "pmap"},
@@ -33,11 +33,19 @@ WAYS = {
 def shops(tmp_path_factory):
     """The first set and one that extends it, whose lists are longer, in one folder."""
     folder = tmp_path_factory.mktemp("shops")
-    text = LATER[: LATER.index("split:")].replace("max_values: 3", "max_values: 9")
-    short = first().with_columns(shop_log.pl.col("seen", "seen_weights").list.head(2))
-    shop_log.prepared(folder, short, text.replace("later", "shop"))
-    extended(folder, later(), "shop", text)
+    extending(folder, log.without("clicked", "ago").replace("max_values: 3", "max_values: 9"))
     return folder
+
+
+def extending(folder, text):
+    """A set and one that extends it: of other users and items, and with longer lists."""
+    lists = ["seen", "seen_weights", "viewed", "viewed_action"]
+    frame = log.rows().with_columns(pl.col(lists).list.head(2))
+    log.prepared(folder, frame, text)
+    frame = log.rows(900, 1).with_columns(pl.col("user") + 25, pl.col("item") + 5)
+    schema = log.schema_file(folder, text.replace("name: shop", "name: later"), "later.yaml")
+    source = log.write(folder / "raw_later", frame)
+    logs.prepare(schema, source, folder / "data", processes=1, extend="shop")
 
 
 def config(folder, name, **changes):
@@ -126,13 +134,13 @@ def assert_started(shops, workdir, old_changes, **changes):
 
 @pytest.mark.parametrize(
     "way",
-    ["one device", *(pytest.param(way, marks=pytest.mark.slow) for way in list(WAYS)[1:])],
+    ["one device", *(pytest.param(way, marks=pytest.mark.nightly) for way in list(WAYS)[1:])],
 )
 def test_known_rows_are_the_old_runs_and_others_fresh(shops, before, way):
     assert_started(shops, before, {}, **WAYS[way])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "changes",
     [
@@ -160,7 +168,7 @@ HISTORIES = """
 name: shop
 fields:
   item:
-  viewed: {kind: sequence, target: item, value: seen}
+  viewed: {kind: sequence, target: item, column: seen}
 tasks:
   click:
 time: t
@@ -169,9 +177,7 @@ time: t
 
 @pytest.mark.slow
 def test_longer_histories_have_fresh_rows_for_their_further_ages(tmp_path):
-    short = first().with_columns(shop_log.pl.col("seen", "seen_weights").list.head(2))
-    shop_log.prepared(tmp_path, short, HISTORIES)
-    extended(tmp_path, later(), "shop", HISTORIES.replace("name: shop", "name: later"))
+    extending(tmp_path, HISTORIES)
     changes = {"model__histories": "bst", "model__experts": "mlp"}
     ended(config(tmp_path, "shop", **changes), tmp_path / "run")
     _, state = last(tmp_path, tmp_path / "run", **changes)

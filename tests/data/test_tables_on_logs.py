@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-import shop_log
+from world import log
 
 from dtn_jax.errors import UserError
 from experiments import paper_tables
@@ -24,9 +24,8 @@ PROTOCOL = Protocol(
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    return shop_log.prepared(folder, shop_log.rows(1500)), folder
+def shop(prepared_dir):
+    return log.shared(prepared_dir)[1:]
 
 
 def invented(config, data, run):
@@ -87,12 +86,12 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
     # Moved, with a comment: the same cells.
     monkeypatch.setattr(cells, "compute", None)
     monkeypatch.setattr(tuning, "tune", None)
-    shop_log.schema_file(tmp_path / "elsewhere", shop_log.SCHEMA + "# moved\n")
+    log.schema_file(tmp_path / "elsewhere", log.SCHEMA + "# moved\n")
     again = tables(config(tmp_path / "elsewhere"), "--table=overall") / "shop"
     assert json.loads((again / "overall.json").read_text())["rows"] == found["rows"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_quick_tables_have_a_folder_of_their_own(tables, shop):
     folder = tables(config(shop[1]), "--table=overall", "--quick", "--entries=dtn,mmoe")
     found = json.loads((folder / "shop-shortened" / "overall.json").read_text())
@@ -100,7 +99,7 @@ def test_quick_tables_have_a_folder_of_their_own(tables, shop):
     assert found["shortened"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_tables(tables, shop):
     small = "model.expert_dim=8,model.tower_hidden=(8,)"
     folder = tables(config(shop[1]), "--table=all", f"--set={small}") / "shop"
@@ -149,8 +148,8 @@ def test_logistic_regression_reads_bags_numbers_and_vectors(shop, monkeypatch):
 def test_references_of_sampled_negatives_are_calibrated(tmp_path, monkeypatch):
     """By weights, as our runs."""
     monkeypatch.setattr(reference_models, "STRENGTHS", (0.001,))
-    text = shop_log.SCHEMA + "sample_negatives: {click: 0.1}\n"
-    data = shop_log.prepared(tmp_path, shop_log.rows(3000), text)
+    text = log.SCHEMA + "sample_negatives: {click: 0.1}\n"
+    data = log.prepared(tmp_path, log.rows(3000), text)
     source = ["--dataset=logs", f"--options=schema={tmp_path / 'shop.yaml'}"]
     references.main([*source, "--model=logistic", f"--data_dir={tmp_path / 'data'}"])
     test = json.loads(references.file_of(data).read_text())["logistic"]["test"]

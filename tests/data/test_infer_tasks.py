@@ -16,25 +16,7 @@ TIMES = [START + datetime.timedelta(minutes=n) for n in range(ROWS)]
 SECONDS = 1_772_323_200 + 60 * np.arange(ROWS)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "click",
-        "is_click",
-        "clicked",
-        "add_to_cart",
-        "order",
-        "purchase",
-        "like",
-        "is_follow",
-        "shareEvent",
-        "conversion",
-        "long_view",
-        "label",
-        "label_2",
-        "favorite",
-    ],
-)
+@pytest.mark.parametrize("name", ["is_click", "add_to_cart", "shareEvent", "long_view", "label_2"])
 def test_labels_are_guessed_by_name(name):
     made = draft({name: BITS}, ())
     assert name in [t.name for t in made.tasks]
@@ -42,9 +24,7 @@ def test_labels_are_guessed_by_name(name):
     assert "guessed" in sampled.text(made)
 
 
-@pytest.mark.parametrize(
-    "name", ["last_click", "click_rate", "like_count_7d", "has_order_before", "is_mobile", "flag"]
-)
+@pytest.mark.parametrize("name", ["last_click", "like_count_7d", "is_mobile"])
 def test_features_are_no_labels(name):
     made = draft({name: BITS}, ())
     assert [t.name for t in made.tasks] == ["buy"]
@@ -56,18 +36,11 @@ def test_is_something_is_a_label_where_nothing_else_is():
     assert [t.name for t in made.tasks] == ["is_mobile"]
 
 
-@pytest.mark.parametrize("name", ["watch_seconds", "dwell_time", "playTimeMs", "rating"])
+@pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
 def test_numbers_of_a_telling_name_are_regressions(name):
     made = task({name: DRAW.integers(0, 900, ROWS) / 2}, name)
     assert made.options == {"kind": "regression", "range": ["0", "900"]}
     assert [t.name for t in draft({"video_duration_ms": DRAW.random(ROWS)}, ()).tasks] == ["buy"]
-
-
-def test_a_range_has_room_unless_all_values_are_seen():
-    assert task({"rating": DRAW.integers(1, 6, ROWS)}, "rating").options["range"] == ["1", "5"]
-    gained = DRAW.normal(size=ROWS) * 10
-    low, high = map(float, task({"revenue": gained}, "revenue").options["range"])
-    assert low < 1.5 * gained.min() < 1.5 * gained.max() < high
 
 
 def test_labels_have_rates_and_notes():
@@ -105,14 +78,6 @@ def test_two_texts_are_a_binary_label_where_asked_for():
     sampled.text(draft({"income": income}, ("income",)))
     with pytest.raises(UserError, match="two texts: income"):
         draft({"income": income, "buy": ["x"] * ROWS}, ())
-
-
-@pytest.mark.parametrize(("column", "name"), [("a/b", "a_b"), ("all", "all_label"), ("x:y", "x_y")])
-def test_names_that_no_task_may_have(column, name):
-    made = draft({column: BITS}, (column,))
-    assert made.tasks[0].name == name
-    assert "label" in made.tasks[0].options
-    sampled.text(made)
 
 
 @pytest.mark.parametrize(
@@ -163,11 +128,8 @@ def test_labels_within_others_name_the_nearest():
         ({"ts": SECONDS, "published_at": TIMES}, "ts", "s"),
         ({"event_time": SECONDS * 1000, "click_ts": TIMES}, "event_time", "ms"),
         ({"date": [f"2026-03-{1 + n % 9:02d}" for n in range(ROWS)], "ts": SECONDS}, "ts", "s"),
-        ({"time_ms": SECONDS * 1000, "play_time_ms": BITS * 77}, "time_ms", "ms"),
         ({"day": [20260301 + n % 9 for n in range(ROWS)]}, "day", "yyyymmdd"),
-        ({"when": list(map(str, TIMES))}, "when", "date"),
         ({"t": DRAW.integers(0, 50, ROWS)}, "", ""),
-        ({"t": [START] * ROWS}, "", ""),
         ({"t": [None, *TIMES[1:]], "price": SECONDS}, "", ""),
     ],
 )
@@ -195,18 +157,10 @@ def test_hours_and_weekdays_become_fields():
     assert offered == ["since_born", "hour_of_born", "weekday_of_born"]
 
 
-def test_plain_numbers_may_be_given_as_the_time():
-    made = draft({"place": np.arange(ROWS)}, time="place")
-    assert made.time.unit == "number"
-    assert "hour" not in [f.name for f in made.fields]
-
-
 @pytest.mark.parametrize(
     ("names", "group"),
     [
         (["session_id", "user_id"], "user_id"),
-        (["uid", "item_id"], "uid"),
-        (["userId"], "userId"),
         (["member"], "member"),
         (["user_age", "user_type"], ""),
     ],

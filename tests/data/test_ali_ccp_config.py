@@ -9,6 +9,7 @@ from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
 from dtn_jax.config import checked_config, flatten
+from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
 from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
@@ -73,6 +74,7 @@ def test_generated_rows_do_not_depend_on_how_many_there_are():
             dataclasses.replace(SPEC, **bad)
 
 
+@pytest.mark.slow
 def test_dtn_learns_from_generated_files_by_the_pages_commands(tmp_path):
     generate_ali_ccp.main(["--rows=12000", "--behaviours=0.05", f"--out={tmp_path}/raw/ali_ccp"])
     workdir = tmp_path / "run"
@@ -96,3 +98,47 @@ def test_dtn_learns_from_generated_files_by_the_pages_commands(tmp_path):
     assert test["click@all"]["auc"] > 0.65
     assert test["conversion@all"]["auc"] > 0.6
     assert "gauc" in test["click@all"]
+
+
+def test_no_file_that_is_there_is_written_over(tmp_path):
+    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
+    with pytest.raises(UserError, match="exists and will not be overwritten"):
+        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--seed=-1", "seed is -1"),
+        ("--behaviours=inf", "expected behaviours above 0, at most 100"),
+        (f"--rows={10**20}", "rows is .*, expected at most 10,000,000,000"),
+        (f"--lines={10**20}", "lines is .*, expected at most 100,000,000"),
+        (f"--ids={10**20}", "ids is .*, expected at least 1 and at most 100,000,000"),
+        ("--out=gs://bucket/raw", "--out gs://bucket/raw is a URL, expected a folder of this"),
+    ],
+)
+def test_files_that_cannot_be_generated_are_refused(option, told, tmp_path):
+    with pytest.raises(UserError, match=told):
+        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_an_interruption_leaves_is_no_data_set(tmp_path, monkeypatch):
+    def interrupted(spec, part, common):
+        yield from ()
+        raise KeyboardInterrupt
+
+    command = [f"--out={tmp_path}", "--rows=100"]
+    with monkeypatch.context() as context:
+        context.setattr(ali_ccp_files, "skeleton_blocks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate_ali_ccp.main(command)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "unfinished").mkdir()  # of a process that was killed
+    (tmp_path / "unfinished" / "sample_skeleton_train.csv").touch()
+    generate_ali_ccp.main(command)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{name}_{part}.csv" for name in ("common_features", "sample_skeleton")
+        for part in ("test", "train")
+    ]  # fmt: skip

@@ -1,18 +1,85 @@
-"""Files of Ali-CCP with damage: what is counted and shown, and when there is too much of it."""
+"""Lines and files of Ali-CCP with damage: what is counted and shown, and when it is too much."""
 
 import gzip
+import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from ali_ccp_lines import GOOD, SKELETON_DAMAGE, TEXT
-from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load
+from ali_ccp_pair import OPTIONS, SPEC, copied, lines_of, load, raw_line, write_released
 
 from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
+from dtn_jax.datasets.ali_ccp import text as ali_ccp_text
 from dtn_jax.datasets.ali_ccp.raw_files import locate
+from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog, text_lines
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 from experiments import description
+
+GOOD = raw_line(["7", "1", "0", "nowhere"], [("205", 5, 1.0), ("206", 6, 1.0)]).encode()
+TEXT = ali_ccp_text
+SKELETON_DAMAGE = {  # reason: a line with it
+    TEXT.COLUMNS[TEXT.SKELETON]: b"1,0,0,abc",
+    TEXT.EMPTY["sample_id"]: GOOD[1:],
+    TEXT.SAMPLE: GOOD.replace(b"7,1", b"7a,1"),
+    TEXT.LABEL["click"]: GOOD.replace(b"7,1,", b"7,2,"),
+    TEXT.LABEL["conversion"]: GOOD.replace(b"7,1,0", b"7,1,no"),
+    TEXT.COUNT: GOOD.replace(b",2,", b",two,"),
+    TEXT.MISCOUNT: GOOD.replace(b",2,", b",3,"),
+    TEXT.PARTS: GOOD.replace(b"206\x026\x031.0", b"206\x026"),
+    TEXT.ID: GOOD.replace(b"\x026\x03", b"\x026x\x03"),
+    TEXT.VALUE: GOOD.replace(b"\x026\x031.0", b"\x026\x03nan"),
+    text_lines.ENCODING: GOOD.replace(b"7,1", b"\xff7,1"),
+}
+
+
+def test_a_line_counts_for_its_first_fault_and_the_good_ones_beside_it_are_kept():
+    """All of a chunk at once, damaged lines between good ones."""
+    several = GOOD.replace(b"\x026\x031.0", b"\x026x\x03nan")
+    lines = [GOOD, several, *SKELETON_DAMAGE.values(), GOOD.replace(b"205\x025", b"216\x029")]
+    lines = [line for line in lines if b"\xff" not in line]
+    lines.insert(1, GOOD.replace(b"\x026\x031.0", b"\x020x6\x031.0"))
+    damage = text_lines.Damage("x")
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(range(1, len(lines) + 1)), pa.array([line.decode() for line in lines])],
+        [text_lines.NUMBER, text_lines.TEXT],
+    )
+    rows, features = ali_ccp_text.skeleton_rows(batch, damage)
+    assert rows[text_lines.NUMBER].to_pylist() == [1, len(lines)]
+    assert damage.found[TEXT.ID].lines == 3
+    assert damage.found[TEXT.VALUE].lines == 1
+    found = {n: v.ids.tolist() for n, v in zip(FIELDS, features) if len(v.ids)}
+    assert found == {"205": [5], "206": [6, 6], "216": [9]}
+    assert features[FIELDS.index("205")].lengths.tolist() == [1, 0]
+
+
+def test_damage_of_the_released_readers_files(tmp_path):
+    def nobody(lines):  # every fifth, whose group must not depend on the lines before it
+        return [
+            re.sub(",101:[0-9]+", ",101:0", t) if i % 5 == 0 else t for i, t in enumerate(lines)
+        ]
+
+    def change(lines):
+        lines = nobody(lines)
+        bad = [
+            lines[0].rpartition(",")[0],
+            lines[0].replace("121:", "122:", 1),
+            lines[0].replace("301:", "301:x", 1),
+            "," + lines[0].partition(",")[2],
+        ]
+        return [*lines[:3], *bad, *lines[3:]]
+
+    write_released(tmp_path / "good" / "ali_ccp", nobody)
+    write_released(tmp_path / "bad" / "ali_ccp", change)
+    good, bad = (load(tmp_path / n, tmp_path / n) for n in ("good", "bad"))
+    assert bad.fingerprint == good.fingerprint
+    wanted = (TEXT.COLUMNS[TEXT.RELEASED], TEXT.PLACE, TEXT.ID, TEXT.EMPTY["sample_id"])
+    found = bad.notes["lines"]["test"]["damage"]
+    assert {reason: f["lines"] for reason, f in found.items()} == {r.text: 1 for r in wanted}
+    assert [found[r.text]["first"] for r in wanted] == [4, 5, 6, 7]
+    halves = [bad.notes["lines"][s]["left_out"] for s in ("train", "validation")]
+    assert sum(halves) == 4  # each line once, whatever the split
 
 
 @pytest.fixture(scope="module")
@@ -150,34 +217,6 @@ def test_what_was_prepared_with_more_damage_is_judged_and_told_again(manual, tmp
     lost = copied(manual, tmp_path / "2", common_features_test=common[:1])
     with pytest.raises(UserError, match=r"of 400 lines are damaged.* no line of common features"):
         load(lost, tmp_path / "2")
-
-
-def test_conversions_without_a_click_that_are_all_there_is(manual, tmp_path):
-    lines = [line.split(b",", 3) for line in lines_of(manual, "sample_skeleton_test.csv")]
-    lines = [b",".join([number, b"0", b"1", rest]) for number, _, _, rest in lines]
-    folder = copied(manual, tmp_path, sample_skeleton_test=lines)
-    with pytest.raises(UserError, match="each of the 400 impressions of test is a conversion with"):
-        load(folder, tmp_path, "max_values=4")
-    assert load(folder, tmp_path).rows["test"] == 400
-
-
-def test_a_file_of_two_splits_has_one_account(manual, tmp_path, capsys):
-    lines = [*lines_of(manual, "sample_skeleton_train.csv"), *[b"x", GOOD[1:]] * 100]
-    data = load(copied(manual, tmp_path, sample_skeleton_train=lines), tmp_path)
-    split = [data.notes["lines"][s]["lines"] for s in ("train", "validation")]
-    assert sum(split) == len(lines) == 1_700
-    assert min(split) > 100
-    account = [line for line in data.notes["account"] if line.startswith("sample_skeleton_train")]
-    assert [line.partition(": ")[2] for line in account] == [
-        "100 of 1,700 lines skipped: not 6 columns; the first is line 1501: 'x'",
-        f"100 of 1,700 lines skipped: no sample_id; the first is line 1502: {GOOD[1:].decode()!r}",
-    ]
-
-
-def test_a_file_without_a_good_line_is_not_called_empty(manual, tmp_path):
-    folder = copied(manual, tmp_path, sample_skeleton_test=[b"x"] * 3)
-    with pytest.raises(UserError, match=r"holds no well-formed line\. .*3 of 3 lines"):
-        load(folder, tmp_path, f"{OPTIONS},damaged=100")
 
 
 def test_files_that_are_not_there_or_cannot_be_read(manual, tmp_path, monkeypatch):

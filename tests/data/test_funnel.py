@@ -1,18 +1,32 @@
-"""The synthetic funnel: its rows, its rates and its ids."""
+"""The synthetic funnel: its rows, rates and ids, and its known answer, effects and best AUCs."""
 
 import dataclasses
 import itertools
+import json
 
-import funnel_rows
 import numpy as np
 import pytest
-from funnel_rows import SPACES, logits
 
-from dtn_jax.datasets.synthetic import funnel, known_answer
+from dtn_jax.datasets.synthetic import funnel, known_answer, law
 from dtn_jax.errors import UserError
 
-spec = funnel_rows.spec
-data = funnel_rows.data
+SPACES = ["click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"]
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return funnel.FunnelSpec(rows=100_000, ids=20_000, seed=3)
+
+
+@pytest.fixture(scope="module")
+def data(spec):
+    return funnel.rows(spec, 0, spec.rows)
+
+
+def logits(spec, ids):
+    p = funnel.probabilities(spec, ids)
+    return np.log(p / (1 - p))
+
 
 BLOCK = funnel.BLOCK_ROWS
 
@@ -41,13 +55,6 @@ def test_rows_do_not_depend_on_the_number_of_rows(spec, data):
     assert labels.shape == (3, 3)
 
 
-def test_shapes_and_dtypes(data):
-    ids, labels = data
-    assert (ids.shape, ids.dtype) == ((200_000, 23), np.int32)
-    assert (labels.shape, labels.dtype) == ((200_000, 3), np.uint8)
-    assert funnel.TASKS == ("click", "cart", "order")
-
-
 def test_blocks_and_seeds_differ(spec, data):
     ids, _ = data
     assert (ids[:BLOCK] != ids[BLOCK : 2 * BLOCK]).any(0).all()
@@ -55,13 +62,6 @@ def test_blocks_and_seeds_differ(spec, data):
     assert (funnel.rows(other, 0, 1_000)[0] != ids[:1_000]).any(0).all()
     # Not only other rows: the same ids mean something else.
     assert np.abs(logits(other, ids[:1_000]) - logits(spec, ids[:1_000])).mean() > 0.5
-
-
-def test_the_same_seed_gives_the_same_rows_after_the_cache_is_cleared(spec, data):
-    funnel._terms.cache_clear()
-    again = funnel.rows(dataclasses.replace(spec), 0, 2 * BLOCK)
-    for got, expected in zip(again, data, strict=True):
-        np.testing.assert_array_equal(got, expected[: 2 * BLOCK])
 
 
 def test_labels_are_nested(data):
@@ -85,7 +85,7 @@ def test_rates_match_the_probabilities(spec, data):
             assert abs(z) < 4.5, (name, z)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_rates_leave_enough_positives(seed):
     spec = funnel.FunnelSpec(rows=100_000, seed=seed)
     click, cart, order = funnel.rows(spec, 0, 40_000)[1].mean(0)
@@ -113,33 +113,13 @@ def test_ids_follow_the_bounded_zipf_law(spec, data):
     assert 0.6 < head < 0.85
 
 
-def test_rare_ids_decay_with_the_exponent():
-    prob = funnel.id_probabilities(100_000, 100_000)
-    assert np.log2(prob[9_999] / prob[19_999]) == pytest.approx(funnel.ZIPF, rel=1e-3)
-
-
-@pytest.mark.parametrize("ids", [20_000, 20_001, 100_000, 1_000_000, funnel.MAX_IDS])
+@pytest.mark.parametrize("ids", [20_000, 20_001, funnel.MAX_IDS])
 def test_sizes_use_up_the_ids(ids):
     sizes = funnel.FunnelSpec(ids=ids).sizes
     assert list(sizes) == list(funnel.FIELDS)
     assert 0.999 * ids < sum(sizes.values()) <= ids
     assert min(sizes.values()) >= 2
     assert all(sizes[f] <= n for f, n in funnel.ALI_CCP_IDS.items())
-
-
-def test_fields_are_those_of_ali_ccp():
-    order = "101 109_14 110_14 127_14 150_14 121 122 124 125 126 127 128 129 205 206 207 210 216"
-    order += " 508 509 702 853 301"
-    assert tuple(f"f{name}" for name in order.split()) == funnel.FIELDS
-    assert funnel.FunnelSpec(ids=funnel.MAX_IDS).sizes == funnel.ALI_CCP_IDS
-
-
-def test_ids_of_the_real_size_are_drawn():
-    spec = funnel.FunnelSpec(ids=funnel.MAX_IDS)
-    ids, _ = funnel.rows(spec, 0, 20_000)
-    large = ids[:, funnel.FIELDS.index("f205")]
-    assert 1_000_000 < large.max() <= 3_044_000
-    assert funnel.probabilities(spec, ids).shape == (20_000, 3)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +140,8 @@ def test_a_spec_out_of_range_is_the_users_error(change, message):
 
 
 def test_other_bad_input_is_the_users_error(spec, data):
-    for start, count in [(-1, 2), (0, -1), (199_999, 2)]:
-        with pytest.raises(UserError, match=r"not within \[0, 200000\)"):
+    for start, count in [(-1, 2), (0, -1), (99_999, 2)]:
+        with pytest.raises(UserError, match=r"not within \[0, 100000\)"):
             funnel.rows(spec, start, count)
     with pytest.raises(UserError, match=r"shape \(5, 22\), expected \[B, 23\]"):
         funnel.probabilities(spec, data[0][:5, :22])
@@ -169,3 +149,110 @@ def test_other_bad_input_is_the_users_error(spec, data):
     too_large[2, -1] = 4
     with pytest.raises(UserError, match="outside"):
         funnel.probabilities(spec, too_large)
+
+
+def test_logits_have_the_stated_mean_and_variance(spec, data):
+    got = logits(spec, data[0])
+    for column, stage in zip(got.T, law.STAGES.values(), strict=True):
+        variance = sum(w**2 for w in stage.weights.values()) + sum(p[3] ** 2 for p in stage.pairs)
+        assert column.mean() == pytest.approx(stage.bias, abs=0.02)
+        assert column.var() == pytest.approx(variance, rel=0.04)
+
+
+def test_pairs_add_nothing_that_one_field_explains(spec):
+    # The mean over a pair's other field, by the law of its ids, is 0 for every id.
+    for terms in funnel._terms(spec).values():
+        for term in terms:
+            for field, table in term:
+                size = spec.sizes[funnel.FIELDS[field]]
+                shown = table[:, 1 : size + 1][:, : funnel.HEAD_IDS]
+                prob = funnel.id_probabilities(size, shown.shape[1])
+                np.testing.assert_allclose(shown @ prob, 0, atol=1e-12)
+
+
+def test_only_frequent_ids_have_an_effect(spec, data):
+    ids = data[0][:1_000].copy()
+    column = funnel.FIELDS.index("f205")
+    shown = {}
+    for value in (0, 1, funnel.HEAD_IDS, funnel.HEAD_IDS + 1, spec.sizes["f205"]):
+        ids[:, column] = value
+        shown[value] = logits(spec, ids)
+    unknown = shown.pop(0)
+    for value, got in shown.items():
+        moved = np.abs(got - unknown).max(0) > 1e-9
+        assert moved.tolist() == [value <= funnel.HEAD_IDS, False, False]
+    ids[:] = 0
+    biases = [stage.bias for stage in law.STAGES.values()]
+    np.testing.assert_allclose(logits(spec, ids), np.tile(biases, (1_000, 1)), rtol=1e-12)
+
+
+def test_importance_is_the_total_effect(spec, data):
+    # Jansen's estimator: redraw one field, see how far the logit moves.
+    ids = data[0][:40_000]
+    base = logits(spec, ids)
+    for index in range(23):
+        changed = ids.copy()
+        changed[:, index] = data[0][40_000:80_000, index]
+        effect = ((logits(spec, changed) - base) ** 2).mean(0) / 2 / base.var(0)
+        known = [share[index] for share in known_answer.importance(spec).values()]
+        np.testing.assert_allclose(effect, known, rtol=0.1, atol=1e-3)
+        assert ((effect == 0) == (np.array(known) == 0)).all()
+
+
+def test_bayes_scores_are_products_of_the_stages(spec, data):
+    ids = data[0][:100]
+    click, cart, order = funnel.probabilities(spec, ids).T
+    expected = [click, click * cart, cart, click * cart * order, cart * order, order]
+    got = known_answer.bayes_scores(spec, ids)
+    assert sorted(got) == sorted(SPACES)
+    for name, value in zip(SPACES, expected, strict=True):
+        np.testing.assert_allclose(got[name], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_expected_auc_is_that_of_all_pairs(weighted):
+    rng = np.random.default_rng(5)
+    score, prob, space = rng.integers(0, 6, 40) / 7, rng.random(40), rng.random(40)
+    score[:3] = rng.random(3)
+    pairs = won = 0.0
+    for i in range(40):
+        for j in range(40):
+            mass = prob[i] * (1 - prob[j]) * (space[i] * space[j] if weighted else 1)
+            pairs += mass
+            won += mass * (1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0)
+    got = known_answer.expected_auc(score, prob, space if weighted else None)
+    assert got == pytest.approx(won / pairs, rel=1e-12)
+
+
+def auc_of_labels(score, label):
+    """Mann-Whitney's; scores are distinct enough for ties not to matter."""
+    rank = np.empty(len(score))
+    rank[np.argsort(score)] = np.arange(1, len(score) + 1)
+    positives = label.sum()
+    won = rank[label == 1].sum() - positives * (positives + 1) / 2
+    return won / (positives * (len(label) - positives))
+
+
+def test_truth(spec, data):
+    known = json.loads(json.dumps(known_answer.truth(spec, sample=100_000)))
+    assert known["spec"] == {"rows": 100_000, "ids": 20_000, "seed": 3}
+    assert known["sizes"] == spec.sizes
+    assert known["weights"]["click"]["f206"] == law.STAGES["click"].weights["f206"]
+    assert known["pairs"]["order"][2] == ["f121", "f124", 1, 0.45]
+    assert known["importance"]["cart"]["f508"] == max(known["importance"]["cart"].values())
+    assert sorted(known["bayes_auc"]) == sorted(known["rates"]) == sorted(SPACES)
+    # What is taken on clicks must be weighted by the probability of a click.
+    rates = known["rates"]
+    assert rates["cart@all"] == pytest.approx(rates["click@all"] * rates["cart@click"], rel=1e-9)
+    assert rates["order@all"] == pytest.approx(rates["cart@all"] * rates["order@cart"], rel=1e-9)
+    ids, labels = data
+    scores = known_answer.bayes_scores(spec, ids)
+    space = {"all": np.ones(len(ids), bool), "click": labels[:, 0] == 1, "cart": labels[:, 1] == 1}
+    for name in SPACES:
+        task, where = name.split("@")
+        label = labels[space[where], funnel.TASKS.index(task)].astype(int)
+        # 5 standard errors of an AUC near 0.85 (Hanley and McNeil), the sample's own included.
+        near = 5 * np.sqrt(2 * 0.06 / min(label.sum(), (1 - label).sum()))
+        got = auc_of_labels(scores[name][space[where]], label)
+        assert known["bayes_auc"][name] == pytest.approx(got, abs=near)
+        assert known["rates"][name] == pytest.approx(label.mean(), abs=0.02)

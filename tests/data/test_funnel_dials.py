@@ -1,4 +1,4 @@
-"""The dials of the synthetic funnel's law: divergence, interactions, sparsity."""
+"""The dials of the synthetic funnel's law: divergence, interactions, sparsity; their options."""
 
 import hashlib
 import json
@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from dtn_jax.datasets.preparation import catalog
 from dtn_jax.datasets.synthetic import funnel, known_answer, law
+from dtn_jax.datasets.synthetic.builder import Synthetic
 from dtn_jax.datasets.synthetic.funnel import FIELDS, FunnelSpec
+from dtn_jax.errors import UserError
 
 BETWEEN = (("click", "cart"), ("click", "order"), ("cart", "order"))
 DECLARED = {
@@ -64,15 +67,9 @@ def test_the_defaults_are_the_law_without_dials(options, rows, notes):
     assert digest(json.dumps(known).encode()) == notes
 
 
-def test_terms_of_a_logit_share_no_field_and_no_pair():
-    """So that they are uncorrelated, and shares of variance add up."""
-    for task, terms in law.logit_terms(divergence=0.5).items():
-        fields = [frozenset(term.fields) for term in terms]
-        assert len(set(fields)) == len(fields), task
-
-
-@pytest.mark.parametrize("interactions", ["", 0.6])
-@pytest.mark.parametrize("divergence", [0, 0.25, 0.5, 1])
+@pytest.mark.parametrize(
+    ("divergence", "interactions"), [(0, ""), (0.25, 0.6), (0.5, ""), (1, 0.6)]
+)
 def test_a_logits_variance_and_importances_are_those_of_its_tables(divergence, interactions):
     """Exactly, over the ids of each field: no sample."""
     spec = FunnelSpec(divergence=divergence, interactions=interactions)
@@ -193,3 +190,63 @@ def test_the_expected_rates_and_aucs_are_those_of_drawn_labels(dials):
         assert known["bayes_auc"][name] == pytest.approx(got, abs=near), name
         error = np.sqrt(label.mean() / len(label))
         assert known["rates"][name] == pytest.approx(label.mean(), abs=6 * error), name
+
+
+OPTIONS = "rows=2000,seed=3,divergence=0.50,interactions=.8,sparsity=1"
+
+
+def test_the_options_make_a_set_that_knows_its_law(tmp_path, monkeypatch):
+    truth = known_answer.truth
+    monkeypatch.setattr(known_answer, "truth", lambda spec: truth(spec, sample=2_000))
+    data = catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path))
+    spec = FunnelSpec(**data.notes["spec"])
+    assert spec == FunnelSpec(2_000, seed=3, divergence=0.5, interactions=0.8, sparsity=1)
+    assert data.notes["true_divergence"] == known_answer.true_divergence(spec)
+    assert "f206" in data.notes["weights"]["cart"]  # click's share of it
+    same = catalog.make_builder("synthetic", OPTIONS.replace(".50", ".5"), str(tmp_path), "")
+    assert str(same.data_dir) == str(data.folder)
+    click = known_answer.bayes_scores(spec, funnel.rows(spec, 1_800, 200)[0])["click@all"]
+    assert len(np.unique(click)) > 100
+    for key in ("divergence", "interactions", "sparsity"):
+        other = catalog.make_builder("synthetic", f"rows=2000,seed=3,{key}=0.3", str(tmp_path), "")
+        assert other.data_dir.split("/")[-2] == f"rows2000_ids20000_seed3_{key}0.3"
+
+
+def test_whole_numbers_are_numbers():
+    assert Synthetic(divergence=0).variant() == "rows1000000_ids20000_seed0_divergence0.0"
+
+
+def test_sets_of_the_default_law_keep_their_folder(tmp_path):
+    texts = ("", "divergence=1", "sparsity=0", "divergence=1.0,sparsity=0.0")
+    folders = {catalog.make_builder("synthetic", t, str(tmp_path), "").data_dir for t in texts}
+    assert folders == {f"{tmp_path}/synthetic/rows1000000_ids20000_seed0/1.0.0"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("divergence=1.5", "data.options divergence=1.5: expected a number at least 0 and at most"),
+        ("divergence=nan", "data.options divergence=nan: expected a number at least 0"),
+        ("divergence=all", "data.options divergence expects a number at least 0 .*, got 'all'"),
+        ("interactions=2", "data.options interactions=2.0: expected a number at least 0 and at mo"),
+        ("sparsity=6", "data.options sparsity=6.0: expected a number at least 0 and at most 5"),
+    ],
+)
+def test_dials_out_of_range_are_the_users_error(options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        catalog.load("synthetic", options, data_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"divergence": 1.01}, "divergence is 1.01, expected a number from 0 to 1"),
+        ({"divergence": ""}, "divergence is '', expected a number from 0 to 1"),
+        ({"interactions": "0.5"}, "interactions is '0.5', expected a number from 0 to 1"),
+        ({"sparsity": float("nan")}, "sparsity is nan, expected a number from 0 to 5"),
+    ],
+)
+def test_a_spec_out_of_range_is_the_users_error(change, message):
+    with pytest.raises(UserError, match=message):
+        FunnelSpec(**change)

@@ -12,13 +12,9 @@ from public_sets import column, groups, labels, load, same_values
 from dtn_jax.config import flatten, load_config
 from dtn_jax.datasets.kuairand.files import SOURCES
 from dtn_jax.datasets.preparation import catalog
-from dtn_jax.datasets.public import public_logs
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 from experiments.tables import references
-from experiments.tables.protocol import configured
-from experiments.tables.protocol_files import load as load_protocol
-from experiments.tables.protocol_files import shipped
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
 SPLITS = ("train", "validation", "test")
@@ -87,14 +83,6 @@ def test_the_duration_can_be_kept_as_a_number(both):
     assert references.rows_of(own) == references.rows_of(made)
 
 
-def test_the_two_schema_files_differ_in_the_encoder_alone():
-    first, second = (
-        (public_logs.SCHEMAS / f"kuairand_histories{end}.yaml").read_text().partition("\n")[2]
-        for end in ("", "_standardise")
-    )
-    assert second == first.replace("kind: numeric}", "kind: numeric, encoder: standardise}")
-
-
 def test_the_config_is_that_without_histories_but_for_these():
     name = "configs/{}.py"
     own, usual = (flatten(load_config(name.format(n))) for n in ("kuairand_histories", "kuairand"))
@@ -105,17 +93,6 @@ def test_the_config_is_that_without_histories_but_for_these():
         "data.options": "",
         "model.histories": "din",
     }
-
-
-def test_the_protocol_is_that_without_histories_but_for_these(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    own, usual = (load_protocol(shipped()[name]) for name in ("kuairand_histories", "kuairand"))
-    assert own.entries == usual.entries
-    for name in own.entries:
-        found, plain = (flatten(configured(p, p.own(name))) for p in (own, usual))
-        changed = {key for key, value in found.items() if value != plain[key]}
-        assert changed == {"data.dataset", "data.options", "model.histories"}
-    assert (own.trials, own.seeds, own.tested) == (usual.trials, usual.seeds, usual.tested)
 
 
 def test_what_is_not_there_is_said(tmp_path):
@@ -129,19 +106,6 @@ def test_what_is_not_there_is_said(tmp_path):
     frame.select(*SOURCES.values()).write_parquet(raw / "log.parquet")
     with pytest.raises(UserError, match="'time_ms'"):
         load(tmp_path, "kuairand_histories")
-
-
-def test_changed_raw_files_are_told(both):
-    folder, _, made, _ = both
-    assert list(made.raw_files) == ["log_standard_4_08_to_4_21_pure.csv"]
-    path = folder / "raw" / "kuairand" / next(iter(made.raw_files))
-    text = path.read_text()
-    try:
-        path.write_text(text + "\n")
-        with pytest.raises(UserError, match=r"other raw files than .*4_21_pure\.csv was"):
-            load(folder, "kuairand_histories")
-    finally:
-        path.write_text(text)
 
 
 @pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")

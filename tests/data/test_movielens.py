@@ -1,4 +1,4 @@
-"""MovieLens' three versions: files joined, splits by each user's order, fields, and training."""
+"""MovieLens' versions: files joined, splits by each user's order, fields, damage, and training."""
 
 import math
 
@@ -9,8 +9,8 @@ import twins
 from polars.testing import assert_frame_equal
 from public_sets import column, labels, load, same_values, trained
 
-from dtn_jax.datasets.logs.write import shown_values
 from dtn_jax.datasets.public import movielens_files
+from dtn_jax.errors import UserError
 
 VERSIONS = ("100k", "1m", "25m")
 
@@ -69,8 +69,9 @@ def test_fields(movies):
         assert same_values(column(prepared, "train", name), rows[name].cast(pl.String).to_list())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "version", [VERSIONS[1], *(pytest.param(v, marks=pytest.mark.slow) for v in VERSIONS[::2])]
+    "version", [VERSIONS[1], *(pytest.param(v, marks=pytest.mark.nightly) for v in VERSIONS[::2])]
 )
 def test_it_trains(tmp_path, version):
     twins.movielens(tmp_path / "raw" / "movielens", version)
@@ -99,19 +100,45 @@ def test_the_joined_file(tmp_path, monkeypatch, version):
         assert found.columns[6:] == (list(users.columns[1:]) if users else [])
 
 
-def test_nothing_is_left_beside_the_set(movies):
-    _, folder, _, prepared = movies
-    home = prepared.folder.parent
-    assert home.parent == folder / "data" / "movielens"
-    assert [path.name for path in home.iterdir()] == ["1.0.0"]
+DAMAGE = [
+    ("100k", "u.data", lambda rows: [*rows[:7], "12\t3\n", *rows[8:]], "line 8: 2 values"),
+    ("100k", "u.data", lambda rows: [*rows[:7], "1\t3\tx\t9\n"], "line 8: rating is 'x'"),
+    (
+        "100k",
+        "u.item",
+        lambda rows: [rows[0], rows[1][:20] + "\n"],
+        "line 2: 9 values, expected 24",
+    ),
+    ("100k", "u.user", lambda rows: [*rows, rows[3]], "line 41: user 4 is there already"),
+    ("1m", "ratings.dat", lambda rows: [*rows[:2], "1::2::3\n"], "line 3: 3 values, expected 4"),
+    ("1m", "ratings.dat", lambda rows: [*rows, "1::999::3::9\n"], "movie 999 is not in"),
+    ("25m", "ratings.csv", lambda rows: rows[1:], "line 1: the header is '1,"),
+    ("25m", "movies.csv", lambda rows: [*rows[:3], '9,"a\n'], "line 4: 2 values, expected 3"),
+    ("25m", "movies.csv", lambda rows: [*rows[:3], "9,\udcff,b\n"], "line 4: it is not utf-8"),
+    ("25m", "ratings.csv", lambda rows: [*rows, "1,3,0,9\n"], "label of 'rating' outside its"),
+]
 
 
-def test_ids_have_names(movies):
-    """As feature_importance shows them."""
-    _, _, _, prepared = movies
-    fields = shown_values.fields(prepared.folder)
-    assert set(fields) == set(prepared.schema.field_names)
-    user = next(f for f in prepared.schema.fields if f.name.startswith("user"))
-    named = fields[user.name].names(range(1, user.rows))
-    assert len(named) == user.rows - 1
-    assert all(name.isdecimal() for name in named.values())
+@pytest.mark.parametrize(("version", "name", "change", "message"), DAMAGE)
+def test_damage(tmp_path, monkeypatch, version, name, change, message):
+    monkeypatch.setattr(movielens_files, "BYTES", 100)  # a few lines at a time
+    twins.movielens(tmp_path / "raw" / "movielens", version)
+    path = tmp_path / "raw" / "movielens" / f"ml-{version}" / name
+    rows = path.read_text("latin-1" if version != "25m" else "utf-8").splitlines(keepends=True)
+    encoding = "latin-1" if version != "25m" else "utf-8"
+    path.write_bytes("".join(change(rows)).encode(encoding, "surrogateescape"))
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, "movielens", f"version={version}")
+    assert message in str(caught.value)
+    if "label" not in message:
+        assert str(caught.value).startswith(str(path.parent))
+        assert str(path) in str(caught.value)
+        assert not list((tmp_path / "data").rglob("*.parquet"))
+    assert not list((tmp_path / "data").rglob("prepared.json"))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    twins.movielens(tmp_path / "raw" / "movielens", "1m")
+    (tmp_path / "raw/movielens/ml-1m/users.dat").unlink()
+    with pytest.raises(UserError, match=r"lacks ml-1m/users\.dat\. Get the set from https://group"):
+        load(tmp_path, "movielens")

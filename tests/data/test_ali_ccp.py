@@ -163,19 +163,6 @@ def test_files_of_the_released_reader_give_the_same_rows(manual, tmp_path):
     assert len(set(lost)) == 1
 
 
-def test_what_the_released_reader_leaves_out_does_not_move_the_split(manual, tmp_path):
-    """It drops conversions without a click, so that its lines have other numbers."""
-    write_released(
-        tmp_path / "released" / "ali_ccp",
-        lambda lines: [line for line in lines if line.split(",")[1:3] != ["0", "1"]],
-    )
-    options = "max_values=4,pooling=unweighted"
-    published = load(manual, tmp_path / "1", options)
-    released = load(tmp_path / "released", tmp_path / "2", options)
-    assert released.rows == published.rows
-    assert released.fingerprint == published.fingerprint
-
-
 @pytest.mark.parametrize("size", [3, 1000])
 @pytest.mark.parametrize("text", [b"a\nbcd\n\nefghijkl\nm", b"a\r\n\r\nb\r", b"\n", b"\na\n", b""])
 def test_lines_do_not_depend_on_the_chunks(tmp_path, monkeypatch, size, text):

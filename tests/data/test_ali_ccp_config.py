@@ -8,8 +8,7 @@ import pytest
 from ali_ccp_pair import SPEC, joined_rows
 
 from configs import ali_ccp as config_file
-from dtn_jax.config import checked_config, flatten
-from dtn_jax.datasets.ali_ccp import files as ali_ccp_files
+from dtn_jax.config import checked_config
 from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
 from dtn_jax.datasets.ali_ccp.text import FIELDS
 from dtn_jax.datasets.preparation import catalog
@@ -52,13 +51,6 @@ def test_the_released_settings_make_a_model_of_the_released_size():
     assert model_of("mmoe,released")[0].model.embedding_dim == 16
     assert model_of("ple,released")[0].model.group_experts == "shared=mlp*2"
     assert model_of("stem,released")[0].model.experts == "mlp"
-
-
-def test_without_flags_all_architectures_have_the_same_settings():
-    configs = [flatten(config_file.get_config(name)) for name in ("dtn", "mmoe", "ple")]
-    for config in configs:
-        config.pop("model.architecture")
-    assert configs[0] == configs[1] == configs[2]
 
 
 def test_generated_rows_do_not_depend_on_how_many_there_are():
@@ -122,23 +114,3 @@ def test_files_that_cannot_be_generated_are_refused(option, told, tmp_path):
     with pytest.raises(UserError, match=told):
         generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
     assert not list(tmp_path.iterdir())
-
-
-def test_what_an_interruption_leaves_is_no_data_set(tmp_path, monkeypatch):
-    def interrupted(spec, part, common):
-        yield from ()
-        raise KeyboardInterrupt
-
-    command = [f"--out={tmp_path}", "--rows=100"]
-    with monkeypatch.context() as context:
-        context.setattr(ali_ccp_files, "skeleton_blocks", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            generate_ali_ccp.main(command)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "unfinished").mkdir()  # of a process that was killed
-    (tmp_path / "unfinished" / "sample_skeleton_train.csv").touch()
-    generate_ali_ccp.main(command)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{name}_{part}.csv" for name in ("common_features", "sample_skeleton")
-        for part in ("test", "train")
-    ]  # fmt: skip

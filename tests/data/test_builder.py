@@ -19,7 +19,7 @@ from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.datasets.preparation.builder import BlockBuilder
 from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.dates import check_day
-from dtn_jax.datasets.preparation.groups import check_group, group_numbers
+from dtn_jax.datasets.preparation.groups import check_group
 from dtn_jax.datasets.preparation.vocabulary import Vocabulary
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
@@ -132,13 +132,6 @@ def test_groups_are_stored_in_row_order(splits, tmp_path):
     assert numbers["a"] == int.from_bytes(digest, "little", signed=True) == 3405396810240292928
 
 
-def test_whole_numbers_are_kept_as_groups():
-    for values in ([3, -1, 3], [2**62 + 1, 2**62, 2**62 + 1]):
-        column = pl.Series("user", values)
-        check_group(column.to_frame(), "user", "shop/train")
-        np.testing.assert_array_equal(group_numbers(column), np.asarray(values, np.int64))
-
-
 def test_days_are_stored_in_row_order(splits, tmp_path):
     first, dated = datetime.date(1969, 12, 30), {}
     for split, frames in splits.items():
@@ -245,23 +238,16 @@ GOOD = {
 }
 
 
-def check(change, encoders=ENCODERS, tasks=TASKS, weight="w", good=GOOD):
-    columns = {k: v for k, v in (good | change).items() if v is not None}
-    check_frame(pl.DataFrame(columns), encoders, tasks, weight, "shop/train", 100)
+def check(change):
+    columns = {k: v for k, v in (GOOD | change).items() if v is not None}
+    frame = pl.DataFrame(columns, strict=False)
+    check_frame(frame, ENCODERS, TASKS, "w", "shop/train", 100)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"click": [None, 1, None], "seconds": [None, None, None]},
-        {"click": [NAN, 1.0, 0.0], "seconds": [NAN, 1.0, 2.0]},
-        {"click": [True, False, None], "word": [1, 2, 3], "extra": ["x", "y", "z"]},
-        {"size": [True, False, None], "speed": [None, None, None], "id": [None, None, None]},
-    ],
-)
-def test_a_good_frame(change):
-    check(change)
+def test_a_good_frame():
+    check({})
+    check({"click": [NAN, 1.0, 0.0], "seconds": [NAN, 1.0, None], "extra": ["x"] * 3})
+    check({"click": [True, False, None], "size": [True, False, None], "speed": [None] * 3})
 
 
 @pytest.mark.parametrize(
@@ -287,25 +273,6 @@ def test_a_good_frame(change):
 def test_a_bad_frame(change, message):
     with pytest.raises(UserError, match=f"^shop/train: {message}"):
         check(change)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"tags": [1, 2]}, "column 'tags' must hold lists, got Int64"),
-        ({"strength": None}, "column 'strength' is missing"),
-        ({"strength": [["x"], []]}, "column 'strength' must hold lists of numbers, got List"),
-        ({"strength": [[1.0], []]}, "weights 'strength' is .* in row 101 .* for each value of"),
-        ({"strength": [[1.0, None], []]}, "weights 'strength' is .* in row 101"),
-        ({"strength": [[1.0, INF], []]}, "weights 'strength' is .* in row 101"),
-    ],
-)
-def test_a_frame_whose_bags_are_bad(change, message):
-    good = {"tags": [[1, 2], None], "strength": [[1.0, 0.0], None], "click": [0, 1]}
-    good |= {"words": [["a"], []], "user": [1, 2]}
-    check({}, BAGS, (Task("click"),), "", good)
-    with pytest.raises(UserError, match=f"^shop/train: {message}"):
-        check(change, BAGS, (Task("click"),), "", good)
 
 
 DAY = pl.Series([datetime.date(2022, 4, 8), None], dtype=pl.Date)
@@ -347,8 +314,3 @@ def test_train_is_checked_before_the_encoders_see_it(splits, tmp_path):
         splits["train"][-1] = frame
         with pytest.raises(UserError, match=f"shop/train: {message}"):
             prepare(splits, tmp_path)
-
-
-def test_shares_as_they_are_shown():
-    shown = [progress.percent(n, 10**6) for n in (0, 1, 100, 5_400, 123_000, 999_999, 10**6)]
-    assert shown == ["0 %", "< 0.01 %", "0.01 %", "0.54 %", "12.3 %", "> 99.9 %", "100.0 %"]

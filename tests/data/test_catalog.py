@@ -113,22 +113,6 @@ def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
         load()
 
 
-def test_a_given_folder_without_the_data_set_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
-    (tmp_path / "raw" / "manual").mkdir(parents=True)
-    (tmp_path / "raw" / "manual" / "a.csv").write_text("12345")
-    (tmp_path / "empty").mkdir()
-    load = functools.partial(catalog.load, "manual", "", f"{tmp_path}/data")
-    first = load(f"{tmp_path}/raw")
-    capsys.readouterr()
-    assert load(f"{tmp_path}/empty") == first
-    said = f"using the set prepared earlier in {first.folder}; {tmp_path}/empty holds no csv"
-    assert capsys.readouterr().out == f"manual: {said}\n"
-    monkeypatch.setenv("DTN_MANUAL_DIR", f"{tmp_path}/empty")  # for all data sets: it may lack some
-    assert load() == load(f"{tmp_path}/raw") == first
-    assert capsys.readouterr().out == ""
-
-
 def test_folders_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DTN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -140,20 +124,6 @@ def test_folders_from_the_environment(tmp_path, monkeypatch):
     assert catalog.load("toy").folder == tmp_path / "cache/dtn_jax/toy/1.0.0"
     monkeypatch.chdir(tmp_path)
     assert catalog.load("toy", data_dir="here").folder == tmp_path / "here/toy/1.0.0"
-
-
-def test_the_manual_folder_reaches_the_builder(tmp_path, monkeypatch):
-    seen = []
-    raw = Toy.raw
-    monkeypatch.setattr(Toy, "raw", lambda self, dl: seen.append(self.manual_dir) or raw(self, dl))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "given").mkdir()
-    for i, (environment, given) in enumerate(
-        [("", ""), (str(tmp_path / "env"), ""), (str(tmp_path / "env"), "~/given")]
-    ):
-        monkeypatch.setenv("DTN_MANUAL_DIR", environment)
-        catalog.load("toy", data_dir=str(tmp_path / str(i)), manual_dir=given)
-    assert seen == [None, tmp_path / "env", tmp_path / "given"]
 
 
 def test_what_load_refuses(tmp_path):

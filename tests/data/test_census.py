@@ -6,7 +6,6 @@ import http.server
 import io
 import os
 import pathlib
-import socket
 import tarfile
 import threading
 import zipfile
@@ -180,13 +179,6 @@ def test_numbers_have_as_many_buckets_as_asked_for(manual):
     np.testing.assert_array_equal(everything[0].labels, everything[1].labels)
 
 
-@pytest.mark.parametrize("buckets", [1, 10**12])
-def test_numbers_of_buckets_that_cannot_be(manual, buckets):
-    told = f"buckets={buckets}: expected a whole number at least 2 and at most 1000000"
-    with pytest.raises(UserError, match=told):
-        load(manual, options=f"buckets={buckets}")
-
-
 def windows(data):
     """Lines as Windows ends them, and blank ones among them."""
     return data.replace(b"\n", b"\r\n\r\n")
@@ -216,17 +208,7 @@ def test_truncated_parquet(manual, keep):
     assert f"{path} is not a readable Parquet file" in failure(manual)
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: data[: len(data) // 2],
-        damaged,
-        lambda data: data[:10] + b"\xff" * 100,
-        lambda data: b"not gzip",
-        lambda data: data[:-4] + b"abcd",
-    ],
-    ids=["truncated", "damaged", "not deflated", "not gzip", "wrong length"],
-)
+@pytest.mark.parametrize("spoil", [damaged, lambda data: data[: len(data) // 2]])
 def test_damaged_gz(manual, spoil):
     write_text(manual, gzipped, ".gz")
     path = manual / "census_income" / "census-income.data.gz"
@@ -266,15 +248,6 @@ def test_damaged_lines(manual, change, message):
     path = manual / "census_income" / "census-income.data"
     path.write_text("\n".join(change(path.read_text().split("\n"))))
     assert f"{path}{message}" in failure(manual)
-
-
-def test_swapped_splits(manual):
-    write_parquet(manual)
-    folder = manual / "census_income"
-    (folder / "train.parquet").rename(folder / "x")
-    (folder / "test.parquet").rename(folder / "train.parquet")
-    (folder / "x").rename(folder / "test.parquet")
-    assert f"{folder}/train.parquet: 150 rows, but the official split has 300" in failure(manual)
 
 
 def test_a_missing_column(manual):
@@ -347,32 +320,6 @@ def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, cap
     assert server["requests"] == 1
 
 
-def test_http_404(manual, server):
-    message = failure(manual)
-    assert f"{server['url']} cannot be downloaded" in message
-    assert "404" in message
-    assert "data.manual_dir" in message
-    assert "census-income.data and census-income.test" in message
-
-
-def test_nobody_listens(manual, monkeypatch):
-    with socket.socket() as taken:  # bound, but never listened on
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/x.zip"
-        monkeypatch.setattr(CensusIncome, "url", url)
-        message = failure(manual)
-    assert f"{url} cannot be downloaded" in message
-    assert "Without a connection, give data.manual_dir" in message
-
-
-def test_the_connection_breaks_off(manual, server):
-    whole = archive()
-    server |= {"data": whole[: len(whole) // 2], "length": len(whole)}
-    assert f"{server['url']} cannot be downloaded" in failure(manual)
-    server["data"] = whole  # nothing broken is kept: the next try starts afresh
-    assert load(manual).rows["test"] == 150
-
-
 def test_a_download_that_is_another_is_not_kept(manual, server):
     """It unpacks, but is not the official table: once the same error came for ever."""
     other = raw_text(table("train")).replace("Never married", "Ever married", 1)
@@ -390,11 +337,9 @@ def test_a_download_that_is_another_is_not_kept(manual, server):
         (b"<html>moved</html>", "cannot be unpacked .* not a zip file"),
         (archive(member="census.tar"), "cannot be unpacked .*census.tar.gz"),
         (damaged(archive()), "cannot be unpacked"),
-        (archive()[:-3_000], "cannot be unpacked"),
         (archive(splits=["train"]), "lacks census-income.test"),
-        (archive(splits=[]), "lacks census-income.data and census-income.test"),
     ],
-    ids=["no zip", "no member", "damaged", "cut", "one file", "no file"],
+    ids=["no zip", "no member", "damaged", "one file"],
 )
 def test_a_download_that_is_not_the_archive(manual, server, data, message):
     server["data"] = data

@@ -103,16 +103,6 @@ def test_processes_have_the_rows_of_one(processes, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole[3:])
 
 
-def test_a_window_is_read_by_the_records_that_hold_its_rows():
-    """Each of a day's blocks once for each of its windows, where the log is in order of time."""
-    layout = Layout(2, 10)
-    data = stored_rows(layout, 400, days=np.repeat([0, 1], 200))  # windows of 100 rows
-    stream = StreamedData(data, "train", 1, read_days(data, "train"))
-    data.notes["train"].taken.clear()
-    steps(stream, 0, 18, 18)
-    assert sorted(data.notes["train"].taken) == list(range(40))
-
-
 def test_a_stream_goes_on_into_the_next_epoch_without_a_stop(monkeypatch):
     data = dated(LAYOUTS[0])
     stream = StreamedData(data, "train", 2, read_days(data, "train"))

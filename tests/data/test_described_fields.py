@@ -191,10 +191,3 @@ def test_rows_count_by_their_weights():
     )
     assert by_weight.reading in ("chance", "stable")
     assert by_weight.psi < 0.01 < by_row.psi
-
-
-def test_readings():
-    assert [
-        drift.Drift("f", "test", psi, chance).reading
-        for psi, chance in ((0.01, 0.02), (0.05, 0.02), (0.2, 0.02), (0.3, 0.02), (0.3, 0.4))
-    ] == ["chance", "stable", "some", "strong", "chance"]

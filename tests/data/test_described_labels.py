@@ -10,28 +10,9 @@ import pytest
 from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
 from sklearn.metrics import roc_auc_score
 
-from dtn_jax.datasets import adult
 from dtn_jax.datasets.description import describe, labels, leaks
 from dtn_jax.datasets.description.days import MOST_DAYS, shown_days
-from dtn_jax.datasets.preparation import catalog
 from dtn_jax.input.reader import SplitReader
-
-
-def test_rates_of_adult(prepared_dir):
-    found = describe.describe(catalog.load("adult", data_dir=prepared_dir))
-    test = adult.read()[: adult.TEST_ROWS]
-    for task in ("income", "never_married"):
-        (rate,) = (r for r in found.rates if (r.key, r.split) == (f"{task}@all", "test"))
-        assert (rate.rows, rate.positives) == (len(test), test[task].sum())
-        assert rate.rate == pytest.approx(test[task].mean())
-        weights = test["fnlwgt"].to_numpy()
-        weighted = np.average(test[task].to_numpy(), weights=weights)
-        assert rate.weighted == pytest.approx(weighted, rel=1e-5)
-        half = 1.96 * np.sqrt(rate.rate * (1 - rate.rate) / rate.rows)  # Wald's, of many rows
-        assert [rate.low, rate.high] == pytest.approx(
-            [rate.rate - half, rate.rate + half], abs=1e-4
-        )
-    assert (found.days, found.groups, found.whole) == ([], [], True)
 
 
 def test_rates_of_a_log_in_every_space(prepared_dir):

@@ -19,7 +19,6 @@ from dtn_jax.datasets.preparation.encoders import (
     Standardise,
     Vocabulary,
 )
-from dtn_jax.datasets.preparation.ragged import Ragged
 from dtn_jax.datasets.preparation.vocabulary import Counter
 from dtn_jax.errors import UserError
 from dtn_jax.schema import Field
@@ -53,17 +52,6 @@ def frame():
 @pytest.mark.parametrize("size", [7, 2_999])
 def test_fitting_does_not_depend_on_the_chunks(frame, size):
     assert enc.fit(ENCODERS, frame.iter_slices(size)) == enc.fit(ENCODERS, [frame])
-
-
-def test_chunks_of_one_column_may_differ_in_type():
-    chunks = [
-        pl.DataFrame({"n": [None, None], "t": [None, None]}),
-        pl.DataFrame({"n": [1, 2], "t": ["a", "b"]}),
-        pl.DataFrame({"n": [1.0, None], "t": pl.Series(["b", "c"], dtype=pl.Categorical)}),
-    ]
-    fitted = enc.fit({"n": QuantileBuckets(), "t": Vocabulary()}, chunks)
-    assert fitted["n"].dominating == (1.0, 2.0)
-    assert fitted["t"].values == ("b", "a", "c")
 
 
 def test_no_train_rows_at_all():
@@ -163,13 +151,6 @@ def test_a_vocabulary_takes_numbers_and_categoricals_by_their_text():
     assert encode(texts, ["u", None, "w"], pl.Categorical) == [3, 0, 1]
 
 
-def test_a_vocabulary_of_nothing_has_row_0_alone():
-    fitted = fit(Vocabulary(unknown=("?",)), [None, "?"], dtype=pl.String)
-    assert fitted.rows == 1
-    assert encode(fitted, ["a", None]) == [0, 0]
-    assert encode(fitted, [None, None], pl.Null) == [0, 0]
-
-
 def test_identity_needs_no_fitting():
     def frames():
         raise AssertionError("the train rows were read")
@@ -184,56 +165,6 @@ def test_identity_lets_rows_of_its_table_through():
     assert encoder.rows == 6
     assert encode(encoder, [1, 5, 6, 0, -1, None, 2**40]) == [1, 5, 0, 0, 0, 0, 0]
     assert encode(encoder, [None], pl.Null) == [0]
-
-
-def lists_of(seed, rows=40, longest=5):
-    """Random lists of (id, weight)."""
-    rng = np.random.default_rng(seed)
-    return [
-        [(int(rng.integers(99)), float(np.float32(rng.normal()))) for _ in range(size)]
-        for size in rng.integers(0, longest + 1, rows)
-    ]
-
-
-def ragged(lists):
-    flat = [pair for row in lists for pair in row]
-    return Ragged(
-        np.asarray([len(row) for row in lists]),
-        np.asarray([i for i, _ in flat], np.int32),
-        np.asarray([w for _, w in flat], np.float32),
-    )
-
-
-def same(got, lists):
-    expected = ragged(lists)
-    for name in ("lengths", "ids", "weights"):
-        np.testing.assert_array_equal(getattr(got, name), getattr(expected, name))
-
-
-def test_ragged_rows_against_lists():
-    lists, other = lists_of(1), lists_of(2)
-    values, rng = ragged(lists), np.random.default_rng(3)
-    picked = rng.integers(-1, len(lists), 60)
-    same(values.take(picked), [lists[i] for i in picked])
-    mask = rng.random(len(lists)) < 0.5
-    same(values.take(mask), [row for row, kept in zip(lists, mask) if kept])
-    same(values.head(2), [row[:2] for row in lists])
-    assert values.head(5) is values
-    same(values.followed_by(ragged(other)), [a + b for a, b in zip(lists, other)])
-    same(Ragged.join([values, ragged([]), ragged(other)]), lists + other)
-    same(ragged([[], []]).take(np.asarray([1, 1, 0])), [[], [], []])
-
-
-def test_padding_of_ragged_rows():
-    lists, slots = lists_of(4), 3
-    ids, weights = ragged(lists).padded(slots, weighted=True)
-    for i, row in enumerate(lists):
-        kept = row[:slots] + [(-1, 0.0)] * (slots - len(row))
-        np.testing.assert_array_equal(ids[i], [n for n, _ in kept])
-        np.testing.assert_array_equal(weights[i], np.float32([w for _, w in kept]))
-    assert (ids.dtype, weights.dtype) == (np.int32, np.float32)
-    assert ragged(lists).padded(slots, weighted=False)[1] is None
-    assert (Ragged.empty(3).padded(slots, False)[0] == -1).all()
 
 
 @pytest.mark.parametrize("spread", [1, 1000])  # close together, and far apart
@@ -293,14 +224,6 @@ def test_a_bag_keeps_its_first_values_and_has_the_slots_that_train_needs():
     longer = pl.Series([["a"] * 9], dtype=pl.List(pl.String))  # than any bag of train
     assert fitted.encode(longer).tolist() == [[2] * 4]
     assert (fitted.cut(longer), roomy.cut(longer)) == (5, 4)
-
-
-def test_weights_go_with_their_values():
-    fitted = fit_bag(Bag(max_values=2, weights="w"), LISTS)
-    weights = pl.Series([[1.0, 2.0, 3.0, 4.0], [], None, [5, 6, 7], [8], [9, 10, 11, 12, 13]])
-    got = fitted.encode_weights(weights)
-    assert got.tolist() == [[1, 2], [0, 0], [0, 0], [5, 6], [8, 0], [9, 10]]
-    assert got.dtype == np.float32
 
 
 def test_a_fitted_bag_goes_through_json_and_makes_a_field():

@@ -13,7 +13,6 @@ from dtn_jax.input import day_order
 from dtn_jax.input.day_order import WINDOW_ROWS, Days, read_days, steps_of
 from dtn_jax.input.epoch_order import (
     batch_rows,
-    epoch_window,
     rows_per_lane,
     steps_per_epoch,
     window_count,
@@ -53,15 +52,6 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     np.testing.assert_array_equal(order(0, 0), order(0, 0))
     assert (order(0, 0) != order(0, 1)).mean() > 0.9
     assert (order(0, 0) != order(1, 0)).mean() > 0.9
-
-
-def test_rows_of_a_lane_are_permuted_beyond_their_block():
-    layout = Layout(2, 4)  # 16 blocks of a lane are one window of 64 rows
-    window = epoch_window(layout, 128, seed=0, epoch=0, window=0)
-    assert window.shape == (2, 64)
-    assert window_count(layout, 128) == 1
-    neighbours = np.abs(np.diff(window[0]))
-    assert (neighbours > layout.block_rows).mean() > 0.5
 
 
 def test_every_window_of_every_lane_is_shuffled_in_its_own_way():

@@ -10,7 +10,6 @@ import pytest
 from world import log
 
 from dtn_jax.datasets.logs import prepare as logs
-from dtn_jax.datasets.logs.rows import kept_events
 from dtn_jax.errors import UserError
 from dtn_jax.export.write.card.data import kind
 from dtn_jax.input.reader import SplitReader
@@ -269,10 +268,10 @@ def parts():
     return [frame.filter(pl.Series(day == n)) for n in range(3)]
 
 
-def extending(folder, kept=NAMES):
+def extending(folder):
     """The sets of the logs, each of which extends the one before."""
     made = {}
-    for n, (name, rows) in enumerate(zip(kept, parts())):
+    for n, (name, rows) in enumerate(zip(NAMES, parts())):
         schema = log.schema_file(folder, SCHEMA.replace("shop", name), f"{name}.yaml")
         rows.write_parquet(folder / f"{name}.parquet")
         given = {"processes": 1} | ({"extend": NAMES[n - 1]} if n else {})
@@ -290,18 +289,3 @@ def test_histories_go_on_as_in_one_log(tmp_path):
     schema = log.schema_file(tmp_path, SCHEMA.replace("shop", "twice"), "twice.yaml")
     with pytest.raises(UserError, match=r"1 of 2 raw files are part of first too"):
         logs.prepare(schema, both, tmp_path / "data", processes=1, extend="first")
-
-
-def test_a_set_that_kept_no_events_is_told(tmp_path, monkeypatch, capsys):
-    """As one that an earlier version prepared."""
-    with monkeypatch.context() as patch:
-        patch.setattr(kept_events, "FILE", "events_of_old")
-        extending(tmp_path, NAMES[:1])
-    told = "seen, shown: histories begin with these rows, because"
-    assert told not in capsys.readouterr().out
-    parts()[1].write_parquet(tmp_path / "later.parquet")
-    schema = log.schema_file(tmp_path, SCHEMA.replace("shop", "later"), "later.yaml")
-    source = str(tmp_path / "later.parquet")
-    made = logs.prepare(schema, source, tmp_path / "data", extend="first", processes=1)
-    assert told in capsys.readouterr().out
-    check(made, parts()[1])

@@ -100,12 +100,6 @@ def test_another_file_is_not_overwritten_unasked(tmp_path, shop):
     assert out.read_text() == text
 
 
-def test_without_a_field_nothing_is_written(tmp_path):
-    pl.DataFrame({"buy": [0, 1] * 50, "env": ["prod"] * 100}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"no column can be a field:\n  env: constant: always prod"):
-        infer([str(tmp_path)], tmp_path / "s.yaml")
-
-
 def test_missing_values_of_csv_are_found(tmp_path):
     text = "t;price;buy;city\n" + "".join(
         f"2026-03-{1 + n % 9:02d} 0{n % 7}:00:00;{'NA' if n % 5 == 0 else n};{n % 2};\\N\n"
@@ -121,24 +115,6 @@ def test_missing_values_of_csv_are_found(tmp_path):
     assert made.time_unit == "date"
     data = logs.prepare(tmp_path / "s.yaml", source, tmp_path / "data", processes=1)
     assert sum(data.rows.values()) == 400
-
-
-def test_the_command_says_what_it_guessed_and_how_to_go_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    source = log.write(tmp_path / "my logs", FRAME)
-    prepare.main(["--infer", f"--input={source}", "--labels=click,order", "--out=s.yaml"])
-    shown = capsys.readouterr().out
-    assert "Looked at all 600 rows, from all 3 files." in shown
-    assert "time   t (guessed): 2026-03-01" in shown
-    assert "task   order: binary, " in shown
-    assert "upstream click" in shown
-    assert shown.endswith(
-        f"python -m experiments.prepare --schema=s.yaml --input='{source}' --data_dir=data\n"
-    )
-    assert (
-        "guessed"
-        not in (tmp_path / "s.yaml").read_text().partition("tasks:")[2].partition("fields:")[0]
-    )
 
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -8,9 +8,8 @@ import pytest
 import sampled
 from sampled import ROWS, draft, field
 
-from dtn_jax.datasets.logs.infer import places, sample
+from dtn_jax.datasets.logs.infer import sample
 from dtn_jax.datasets.logs.raw import files as raw_files
-from dtn_jax.datasets.logs.raw import lines
 from dtn_jax.datasets.logs.schema.spec import InputSpec
 from dtn_jax.errors import UserError
 
@@ -70,20 +69,6 @@ def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
     assert not made.reason
     assert "nearly unique in the sample" in made.notes[0]
     assert field({"request_id": users}, "request_id", whole=False).reason
-
-
-def test_texts_that_are_numbers_but_for_a_few_are_told():
-    texts = ["n/a.", *map(str, MANY[1:])]
-    made = field({"price": texts}, "price")
-    assert "kind" not in made.options
-    assert "a number but for a few values, such as n/a." in made.notes
-
-
-def test_lists_in_texts_are_told():
-    sign, told = "|", "separated by |"
-    texts = [sign.join(f"k{n % m}" for m in (3, 5, 7)) for n in range(ROWS)]
-    assert told in field({"tags": texts}, "tags").notes[0]
-    assert "JSON" in field({"tags": [f'["{t}"]' for t in texts]}, "tags").notes[0]
 
 
 def test_min_count_loses_few_rows():
@@ -154,19 +139,6 @@ def test_parallel_lists_are_a_weighted_bag():
     assert "weights" not in shorter[0].options
 
 
-def test_of_two_bags_the_one_of_a_like_name_has_the_weights():
-    columns = {"tags": ids(), "item_hist": ids(), "item_dwell": floats()}
-    made = {f.name: f for f in draft(columns).fields}
-    assert made["item_hist"].options["weights"] == "item_dwell"
-    assert "weights" not in made["tags"].options
-
-
-def test_long_lists_are_cut_and_told():
-    made = field({"x": ids(SEEN.integers(0, 200, 1000))}, "x")
-    assert made.options["max_values"] == 50
-    assert "of the lists, of up to 199" in made.notes[0]
-
-
 def test_a_history_of_items_is_told():
     columns = {"item_id": SEEN.integers(0, 400, 1000), "seen_items": ids(distinct=400)}
     (note,) = field(columns, "seen_items").notes
@@ -183,13 +155,6 @@ def table(rows, first=0):
 
 def read(folder, format="parquet"):
     return sample.read(raw_files.find([str(folder)]), InputSpec(format=format))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 101])
-def test_an_order_that_covers_all_from_the_beginning(count):
-    order = places.spread(count)
-    assert sorted(order) == list(range(count))
-    assert order[: 3 if count > 2 else count] == [0, count - 1, (count - 1) // 2][:count]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv", "jsonl"])
@@ -212,36 +177,6 @@ def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypa
     assert found.told() == "1,000 of 10,000 rows, from all 20 files"
     assert not found.whole
     assert set(found.frame["file"].unique()) == {500 * part for part in range(20)}
-
-
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_a_large_text_file_is_not_read_whole(tmp_path, monkeypatch, suffix):
-    for name, value in (("WHOLE", 0), ("PIECE", 1000), ("PLACES", 8)):
-        monkeypatch.setattr(places, name, value)
-    monkeypatch.setattr(lines, "ranges", None)  # what goes through a whole file
-    monkeypatch.setattr(sample, "ROWS", 100)
-    made = table(20_000)
-    made.write_csv(tmp_path / "a.csv") if suffix == "csv" else made.write_ndjson(
-        tmp_path / "a.jsonl"
-    )
-    found = read(tmp_path, suffix)
-    numbers = found.frame["n"].cast(int)
-    assert found.frame.height == 100
-    assert numbers.n_unique() == 100
-    assert numbers.min() == 0
-    assert numbers.max() > 16_000
-    assert not found.exact
-    assert 15_000 < found.rows < 25_000
-    assert found.told().startswith("100 of about ")
-
-
-def test_memory_and_time_bound_the_sample(tmp_path, monkeypatch):
-    for part in range(10):
-        table(5000, part).write_parquet(tmp_path / f"{part}.parquet")
-    monkeypatch.setattr(sample, "BYTES", 200_000)  # 16 bytes a row
-    assert 5_000 < read(tmp_path).frame.height < 20_000
-    monkeypatch.setattr(sample, "SECONDS", 0.0)
-    assert 0 < read(tmp_path).frame.height <= 5000
 
 
 def test_columns_that_not_all_files_have_are_refused(tmp_path):

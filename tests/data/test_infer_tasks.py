@@ -31,11 +31,6 @@ def test_features_are_no_labels(name):
     assert name in [f.name for f in made.fields if not f.reason]
 
 
-def test_is_something_is_a_label_where_nothing_else_is():
-    made = draft({"is_mobile": BITS, "buy": [0.5] * ROWS}, ())
-    assert [t.name for t in made.tasks] == ["is_mobile"]
-
-
 @pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
 def test_numbers_of_a_telling_name_are_regressions(name):
     made = task({name: DRAW.integers(0, 900, ROWS) / 2}, name)
@@ -176,12 +171,3 @@ def test_a_column_that_says_the_split_is_used():
     assert made.split["by"] == "column"
     assert "part" not in [f.name for f in made.fields]
     assert "split: {by: column, column: part, values: {" in sampled.text(made)
-
-
-def test_a_name_with_a_backquote_is_in_no_expression():
-    made = draft({"a`b": TIMES, "c`d": BITS}, ("c`d",), time="a`b")
-    assert made.tasks[0].options == {}
-    assert "hour" not in [f.name for f in made.fields]
-    sampled.text(made)
-    with pytest.raises(UserError, match="backquote"):
-        draft({"c`d": [None, *BITS[1:].tolist()]}, ("c`d",))

@@ -14,7 +14,7 @@ from dtn_jax.errors import UserError
 from dtn_jax.input.batches import CHUNK_STEPS
 from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input.prefetch import prefetched
-from dtn_jax.input.reader import BLOCKS, SplitReader, in_order, take
+from dtn_jax.input.reader import SplitReader, in_order, take
 from dtn_jax.input.resident import ResidentData
 from dtn_jax.input.streamed import StreamedData
 
@@ -158,24 +158,6 @@ def test_damaged_ids_are_named_where_they_are_read():
     with pytest.raises(UserError, match="field 'number': id 7777"):  # in another thread
         for start in range(75):
             stream.chunk(0, 0, start, 1, 8)
-
-
-def test_rows_between(adult):
-    reader = SplitReader(adult, "validation")
-    everything = reader.everything()
-    for start, stop in ((0, 1), (700, 900), (127, 128), (128, 257), (3000, reader.rows)):
-        got = reader.between(start, stop)
-        np.testing.assert_array_equal(got.ids, everything.ids[start:stop])
-        np.testing.assert_array_equal(got.labels, everything.labels[start:stop])
-
-
-def test_a_window_is_never_held_as_blocks():
-    """Of which a million rows would be held once more, and a third time as they lie on disk."""
-    data = stored_rows(Layout(16, 4), 16 * 4 * 16)
-    got = SplitReader(data, "train").read(np.arange(255, -1, -1))
-    expected = np.arange(16 * 4 * 16).reshape(-1, 4)[::-1].ravel() + 1
-    np.testing.assert_array_equal(got.ids[:, 0], expected)
-    assert data.notes["train"].most == BLOCKS < 256
 
 
 @pytest.mark.parametrize("count", [7, 1013])

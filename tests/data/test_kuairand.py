@@ -9,11 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from configs import kuairand as kuairand_config
 from dtn_jax.datasets.kuairand import files as kuairand_files
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.train import train
 
 FIRST = datetime.date(2022, 4, 8)  # a Friday
 
@@ -132,13 +130,6 @@ def test_durations_may_stay_numbers(tmp_path):
     expected = (duration[:first] - duration.mean()) / duration.std()
     stored = kept.source("train")[0]["numeric"][:first, 0]
     np.testing.assert_allclose(stored, expected, rtol=1e-5, atol=1e-6)
-    logs = prepare(frames, tmp_path, options="min_count=1,numbers=log")
-    assert logs.folder == tmp_path / "data" / "kuairand" / "min_count1_logarithms" / "1.0.0"
-    expected = np.log1p(duration)
-    stored = logs.source("train")[0]["numeric"][:first, 0]
-    np.testing.assert_allclose(
-        stored, (expected[:first] - expected.mean()) / expected.std(), rtol=1e-4, atol=1e-5
-    )
     usual = prepare(frames, tmp_path, options="min_count=1")
     assert [f.standardised for f in (usual.schema.fields[4], kept.schema.fields[4])] == [
         False,
@@ -153,18 +144,6 @@ def test_a_subset_in_parquet_gives_the_same(tmp_path):
     csv = prepare({"log_standard.csv": log()}, tmp_path / "csv")
     parquet = prepare({"subset.parquet": log().drop("tab")}, tmp_path / "parquet")
     assert csv.fingerprint == parquet.fingerprint
-
-
-def test_what_is_not_there_is_said(tmp_path, monkeypatch):
-    monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
-    with pytest.raises(UserError, match=r"not downloaded: get it from https://kuairand\.com"):
-        catalog.load("kuairand", data_dir=str(tmp_path / "data"))
-    (tmp_path / "kuairand").mkdir()
-    with pytest.raises(UserError, match="holds neither log_standard"):
-        catalog.load("kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
-    (tmp_path / "kuairand" / "x.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(UserError, match="cannot be read"):
-        catalog.load("kuairand", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 
 
 @pytest.mark.skipif(not (SHARED / "kuairand").exists(), reason="needs the real subset")
@@ -191,14 +170,6 @@ def test_a_missing_column_drops_its_task_or_field(name, tmp_path, capsys):
     part, key = rows(prepared, "test"), "ids" if what == "field" else "labels"
     at = list(kuairand_files.FEATURES if what == "field" else kuairand_files.LABELS).index(name)
     np.testing.assert_array_equal(part[key], np.delete(whole[key], at, axis=1))
-
-
-def test_the_config_names_the_tasks_that_there_are(tmp_path):
-    prepare({"log_standard.csv": log().drop("long_view")}, tmp_path)
-    config = kuairand_config.get_config("shared_bottom")
-    config.data.data_dir, config.data.manual_dir = f"{tmp_path}/data", f"{tmp_path}/manual"
-    with pytest.raises(UserError, match=r"'long_view'.* choices are: click, profile_enter"):
-        train(config, tmp_path / "run")
 
 
 def test_a_column_that_one_of_two_files_lacks_has_no_values_there(tmp_path, capsys):

@@ -9,12 +9,9 @@ import pytest
 import twins
 from public_sets import column, groups, labels, load, same_values
 
-from dtn_jax.config import flatten, load_config
 from dtn_jax.datasets.kuairand.files import SOURCES
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
-from experiments.tables import references
 
 SHARED = pathlib.Path(os.environ.get("DTN_MANUAL_DIR", "nowhere"))
 SPLITS = ("train", "validation", "test")
@@ -66,33 +63,6 @@ def test_a_history_lists_what_is_strictly_earlier(both, field, label):
         # As many slots as the longest of train needs.
         np.testing.assert_array_equal(ids[ids >= 0], video[before][-lists.shape[1] :])
     assert (lists >= 0).any()
-
-
-def test_the_duration_can_be_kept_as_a_number(both):
-    folder, _, made, _ = both
-    own = load(folder, "kuairand_histories", "numbers=standardise")
-    options = "min_count=1,numbers=standardise"
-    plain = catalog.load("kuairand", options, str(folder / "data"), str(folder / "raw"))
-    assert own.rows == made.rows
-    assert [f.kind for f in own.schema.number_fields()] == ["numeric"]
-    assert not made.schema.number_fields()
-    for split in SPLITS:
-        found = [SplitReader(data, split).everything().numeric for data in (own, plain)]
-        np.testing.assert_allclose(*found, rtol=1e-6)
-        np.testing.assert_array_equal(labels(own, split), labels(made, split))
-    assert references.rows_of(own) == references.rows_of(made)
-
-
-def test_the_config_is_that_without_histories_but_for_these():
-    name = "configs/{}.py"
-    own, usual = (flatten(load_config(name.format(n))) for n in ("kuairand_histories", "kuairand"))
-    changed = {key: value for key, value in own.items() if value != usual[key]}
-    assert usual["data.options"] == "min_count=1"  # so has the schema file of the other
-    assert changed == {
-        "data.dataset": "kuairand_histories",
-        "data.options": "",
-        "model.histories": "din",
-    }
 
 
 def test_what_is_not_there_is_said(tmp_path):

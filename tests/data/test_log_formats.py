@@ -152,16 +152,6 @@ def test_formats_of_suffixes(name, format):
     assert raw_files.format_of(name) == format
 
 
-def test_a_file_system_without_its_package_is_told(monkeypatch):
-    with pytest.raises(UserError, match=r"nosuch.*not known"):
-        raw_files.find(["nosuch://logs"])
-    with pytest.raises(UserError, match="memory://nowhere"):
-        raw_files.find(["memory://nowhere"])
-    monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
-    with pytest.raises(UserError, match=r"pip install -e '.\[remote\]'"):
-        raw_files.find(["s3://bucket/logs"])
-
-
 # --- the same rows in every format ---------------------------------------------------------------
 
 LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")
@@ -229,7 +219,10 @@ def test_a_file_of_any_format_gives_the_same_set(suffix, expected, tmp_path):
 TYPES = {  # name: (array, its values as texts)
     "words": (pa.array(["x", None, "y"]).dictionary_encode(), ["x", None, "y"]),
     "codes": (pa.array([5, None, 5]).dictionary_encode(), ["5", None, "5"]),
-    "decimal": (pa.array([decimal.Decimal("1.25"), None, decimal.Decimal("2.5")]), ["1.25", None, "2.5"]),
+    "decimal": (
+        pa.array([decimal.Decimal("1.25"), None, decimal.Decimal("2.5")]),
+        ["1.25", None, "2.5"],
+    ),
     "null": (pa.nulls(3), [None] * 3),
     "bytes": (pa.array([b"x", None, "ü".encode()]), ["x", None, "ü"]),
     "half": (pa.array([1.5, 2.5, None], pa.float16()), ["1.5", "2.5", None]),

@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import twins
-from polars.testing import assert_frame_equal
 from public_sets import column, labels, load, same_values, trained
 
 from dtn_jax.datasets.public import movielens_files
@@ -78,26 +77,6 @@ def test_it_trains(tmp_path, version):
     load(tmp_path, "movielens", f"version={version}")
     found = trained(tmp_path, "movielens", f"version={version}", **{"train.select": "like"})
     assert {"like@all", "rating@all"} <= found["test"].keys()
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_joined_file(tmp_path, monkeypatch, version):
-    """The same rows however many are read at a time."""
-    frame = twins.movielens(tmp_path, version)
-    names = movielens_files.VERSIONS[version].names
-    files = {name: tmp_path / name for name in names}
-    columns = ["user", "movie", "rating", "t", "year", "genres"]
-    for size in (100, movielens_files.BYTES):
-        monkeypatch.setattr(movielens_files, "BYTES", size)
-        movielens_files.join(version, files, tmp_path / "joined.parquet")
-        found = pl.read_parquet(tmp_path / "joined.parquet")
-        assert_frame_equal(
-            found.select(*columns[:5], pl.col("genres").list.sort()),
-            frame.select(*columns[:5], pl.col("genres").list.sort()),
-            check_dtypes=False,
-        )
-        users = movielens_files.VERSIONS[version].users
-        assert found.columns[6:] == (list(users.columns[1:]) if users else [])
 
 
 DAMAGE = [

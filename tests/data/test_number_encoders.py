@@ -65,16 +65,6 @@ def test_few_distinct_values_each_have_a_bucket():
     assert len(set(encode(fit(QuantileBuckets(buckets=30), values), np.arange(30)))) == 30
 
 
-def test_values_between_two_seen_ones_go_to_the_nearer_side():
-    fitted = fit(QuantileBuckets(buckets=2), [1.0] * 3 + [2.0] * 3 + [10.0] * 3 + [11.0] * 3)
-    # All four dominate here; make them rare to get edges.
-    assert fitted.dominating == (1.0, 2.0, 10.0, 11.0)
-    values = np.repeat(np.r_[np.arange(50.0), np.arange(150.0, 200.0)], 3)
-    fitted = fit(QuantileBuckets(buckets=2), values)
-    assert fitted.edges == (99.5,)
-    assert encode(fitted, [49.0, 99.0, 99.5, 150.0]) == [1, 1, 2, 2]
-
-
 def test_missing_numbers_get_row_0():
     fitted = fit(QuantileBuckets(buckets=4), [None, float("nan"), *range(50), float("inf")])
     assert all(np.isfinite([*fitted.edges, *fitted.dominating]))
@@ -197,26 +187,12 @@ def test_a_constant_component_becomes_0(value):
     assert got[:, 1].std() == pytest.approx(1, rel=1e-5)
 
 
-def test_numbers_as_they_are():
-    encoder = Vector(4, standardise=False)
-    assert not enc.needs_fitting(encoder)
-    x = drawn()
-    assert fit(encoder, column(x)) == encoder
-    np.testing.assert_array_equal(encoder.values(column(x)), x.astype(np.float32))
-
-
 @pytest.mark.parametrize("dtype", [pl.List(pl.Float32), pl.List(pl.Int64), pl.Array(pl.Float32, 2)])
 def test_lists_of_any_numbers_and_arrays_are_read(dtype):
     given = pl.Series("x", [[1, 2], None, [3, 6]], dtype=dtype)
     check_frame(pl.DataFrame({"x": given}), {"x": Vector(2)}, (), "", "s/train")
     fitted = enc.fit({"x": Vector(2)}, [pl.DataFrame({"x": given})])["x"]
     assert fitted.values(given).tolist() == [[-1, -1], [0, 0], [1, 1]]
-
-
-def test_a_train_split_without_any_vector():
-    fitted = fit(Vector(2), [None, None])
-    assert fitted.values(column(np.ones((3, 2)))).tolist() == [[1, 1]] * 3
-    assert encode(fitted, [None]) == [0]
 
 
 def test_field_and_json():

@@ -102,18 +102,6 @@ def test_a_damaged_json_file(older, name, text):
     assert f"{path} is missing or damaged (" in read_error(older)
 
 
-def test_damaged_encoders(older):
-    folder, path = older, older / "encoders.json"
-    text = path.read_text()
-    path.write_text(text[:-2])
-    assert f"{path} has {len(text) - 2:,} bytes, expected {len(text):,}" in read_error(folder)
-    path.write_text(text)
-    data = read(folder)
-    path.write_text(text.replace("vocabulary", "dictionary"))
-    with pytest.raises(UserError, match="unknown encoder of field 'word' 'dictionary'"):
-        data.encoders()
-
-
 def test_load_reports_a_damaged_folder_and_keeps_it(folder):
     (folder / RECORDS).unlink()
     with pytest.raises(UserError, match=f"{folder / RECORDS} is missing"):
@@ -182,11 +170,6 @@ def test_an_edit_is_told(folder):
         (folder / name).write_text(text.replace(old, new))
         told(folder, name)
         (folder / name).write_text(text)
-
-
-def test_other_files_may_lie_beside_it(folder):
-    (folder / "notes of mine.txt").write_text("good")
-    assert read(folder).rows["train"] == 30
 
 
 def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):

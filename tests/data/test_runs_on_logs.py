@@ -7,10 +7,7 @@ import pytest
 from world import log
 
 from dtn_jax.config import load_config
-from dtn_jax.datasets.preparation.blocks import default_layout
 from dtn_jax.errors import UserError
-from dtn_jax.input.batches import BatchOptions
-from dtn_jax.input.epoch_order import rows_per_lane
 from dtn_jax.run import build_run
 from dtn_jax.train import train as train_run
 from experiments import feature_importance, launch, sweep, train
@@ -135,10 +132,3 @@ def test_two_processes(arguments, tmp_path):
     assert launch.run_until_done(given, 2, restarts=0) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert (results["dataset"], results["steps"]) == ("shop", 2)
-
-
-def test_the_default_batch_suits_every_new_set():
-    for rows in (1, 1000, 5000, 300_000, 10**6, 2 * 10**6, 10**8):
-        for row_bytes in (50, 200, 10_000):
-            layout = default_layout(rows, row_bytes)
-            assert rows_per_lane(layout, BatchOptions().batch_size) >= 1

@@ -9,7 +9,7 @@ from numbered_rows import stored_rows
 
 from dtn_jax.datasets.preparation.blocks import Layout
 from dtn_jax.input.batches import CHUNK_STEPS
-from dtn_jax.input.epoch_order import batch_rows, lanes_of, steps_per_epoch, window_count
+from dtn_jax.input.epoch_order import batch_rows, steps_per_epoch, window_count
 from dtn_jax.input.reader import in_order, part_of
 from dtn_jax.input.streamed import StreamedData
 
@@ -118,27 +118,6 @@ def test_a_process_reads_only_the_lanes_of_its_rows(index, processes, lanes, as_
     taken = data.notes["train"].taken
     own = [i for i in range(len(data.notes["train"])) if i % 8 in lanes]
     assert sorted(taken) == own
-
-
-def test_a_shared_lane_is_not_handed_on_whole(as_process):
-    """Steps have the process's own rows alone, also those left over for the next window."""
-    as_process(5, 8)
-    data = stored_rows(Layout(2, 8), 2 * 8 * 50)
-    stream = StreamedData(data, "train", epochs=1)
-    chunk = stream.chunk(SEED, 0, 0, CHUNK_STEPS, 24)
-    assert chunk.ids.shape == (CHUNK_STEPS, 3, 1)
-    window = stream.window.ids
-    assert window.base is None or window.base.size == window.size
-    assert window.shape[1] == 3
-    stream.close()
-
-
-def test_the_part_of_a_batch_and_its_lanes():
-    layout = Layout(4, 8)
-    assert lanes_of(layout, 32, slice(0, 32)) == (range(4), slice(0, 32))
-    assert lanes_of(layout, 32, slice(16, 32)) == (range(2, 4), slice(0, 16))
-    assert lanes_of(layout, 32, slice(12, 16)) == (range(1, 2), slice(4, 8))
-    assert lanes_of(layout, 36, slice(12, 24)) == (range(1, 3), slice(3, 15))
 
 
 @pytest.mark.parametrize("processes", [2, 8])

@@ -146,39 +146,6 @@ def test_a_user_with_one_row_trains():
     assert found.tolist() == [0, 0, 2, 0, 1, 2]
 
 
-def test_a_share_is_cut_at_the_coarsest_step_that_has_enough():
-    hour = 3_600_000_000
-    counts = np.arange(48) * hour, np.full(48, 10)
-    found = cuts.cut(SplitSpec(by="time", validation=0.25, test=0.25), counts, "date")
-    assert found == {"validation": 24 * hour, "test": 36 * hour}
-
-
-def test_shares_that_are_not_met_are_told_with_the_reason():
-    day, split = 86_400_000_000, SplitSpec(by="time", validation=0.1, test=0.1)
-    counts = np.arange(14) * day, np.full(14, 10)
-    found = cuts.cut(split, counts, "date")
-    told = cuts.far_off(split, counts, found, "date")
-    assert told.startswith(
-        "validation and test are 14.3 % and 7.14 % of the rows, not 10 % and 10 "
-    )
-    assert "cut at midnight" in told
-    assert "many rows have one time" in cuts.far_off(split, counts, found, "number")
-    fine = np.arange(100) * day, np.full(100, 10)
-    assert not cuts.far_off(split, fine, cuts.cut(split, fine, "date"), "date")
-    assert not cuts.far_off(
-        SplitSpec(by="time", validation="1970-01-02", test="1970-01-03"), counts, found, "date"
-    )
-
-
-def test_many_times_are_counted_in_coarser_steps():
-    rng = np.random.default_rng(0)
-    times = rng.integers(0, 40 * 86_400_000_000, 250_000)
-    found, rows = cuts.histogram([times[:100_000], times[100_000:]], "date")
-    assert len(found) <= cuts.MOST
-    assert rows.sum() == 250_000
-    assert (found % 60_000_000 == 0).all()
-
-
 @pytest.mark.parametrize(
     ("validation", "test", "told"),
     [

@@ -140,22 +140,6 @@ def test_known_rows_are_the_old_runs_and_others_fresh(shops, before, way):
     assert_started(shops, before, {}, **WAYS[way])
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optim__tables": "adagrad", "optim__table_dtype": "bfloat16"},
-        {"optim__tables": "dense"},
-        {"optim__tables": "sgd", "model__architecture": "shared_bottom"},
-    ],
-)
-def test_every_optimizer_s_rows(shops, tmp_path, changes):
-    old = changes | WAYS["lines on 8 devices"]
-    assert_started(
-        shops, trained(shops, tmp_path / "run", **old), old, **changes | WAYS["8 devices"]
-    )
-
-
 def test_a_run_on_the_first_set_cannot_start_from_one_on_the_later(shops, tmp_path):
     changes = {"model__experts": "mlp", "model__architecture": "shared_bottom"}
     ended(config(shops, "later", **changes), tmp_path / "later")
@@ -194,13 +178,3 @@ def test_longer_histories_have_fresh_rows_for_their_further_ages(tmp_path):
         assert (len(now), len(was)) == (5, 3)
         np.testing.assert_array_equal(now[:3], was)
         np.testing.assert_array_equal(now[3:], fresh[3:])
-
-
-@pytest.mark.slow
-def test_it_trains_on(shops, tmp_path):
-    changes = {"model__experts": "mlp", "model__architecture": "shared_bottom"}
-    train(config(shops, "shop", **changes), tmp_path / "first", test=False)
-    given = config(shops, "later", train__start_from=str(tmp_path / "first"), **changes)
-    results = train(given, tmp_path / "run")
-    assert results["started_from"]["step"] == 3
-    assert results["test"]

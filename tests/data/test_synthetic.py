@@ -115,13 +115,6 @@ def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
         assert (again.folder / name).read_bytes() == (data.folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("options", ["rows=20000,seed=4"])
-def test_every_option_makes_another_set(data, folder, options):
-    other = catalog.load("synthetic", options, data_dir=folder)
-    assert other.folder != data.folder
-    assert other.fingerprint != data.fingerprint
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -141,18 +134,6 @@ def test_bad_options(options, message, tmp_path):
 def test_defaults_are_those_that_the_options_state():
     spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
     assert spec == funnel.FunnelSpec()
-
-
-def test_rows_come_in_chunks(monkeypatch, tmp_path):
-    monkeypatch.setattr(synthetic, "CHUNK", 3 * funnel.BLOCK_ROWS)
-    builder = Synthetic(rows=100_000, data_dir=str(tmp_path))
-    for split, frames in builder.raw(None).items():
-        sizes = [len(frame) for frame in frames()]
-        start, stop = builder.span(split)
-        assert sum(sizes) == stop - start == builder.expected_rows()[split]
-        assert max(sizes) <= 3 * funnel.BLOCK_ROWS
-        assert all(n == 3 * funnel.BLOCK_ROWS for n in sizes[:-1])
-    assert sum(builder.expected_rows().values()) == 100_000
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,6 @@ def test_a_log_needs_no_protocol_file(tables, shop, tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.nightly
-def test_quick_tables_have_a_folder_of_their_own(tables, shop):
-    folder = tables(config(shop[1]), "--table=overall", "--quick", "--entries=dtn,mmoe")
-    found = json.loads((folder / "shop-shortened" / "overall.json").read_text())
-    assert [row["name"] for row in found["rows"]] == ["dtn", "mmoe"]
-    assert found["shortened"]
-
-
-@pytest.mark.nightly
 def test_all_tables(tables, shop):
     small = "model.expert_dim=8,model.tower_hidden=(8,)"
     folder = tables(config(shop[1]), "--table=all", f"--set={small}") / "shop"

@@ -5,7 +5,7 @@ import datetime
 import polars as pl
 import pytest
 
-from dtn_jax.datasets.logs.formula.times import read, show, to_time, unit_of
+from dtn_jax.datasets.logs.formula.times import read, to_time, unit_of
 from dtn_jax.errors import UserError
 
 UTC = datetime.UTC
@@ -51,12 +51,6 @@ def test_whole_numbers_and_their_texts(unit, value, expected, form):
     times = to_time(column, unit)
     assert times.dtype == pl.Int64
     assert times.to_list() == [expected] * 5 + [None]
-
-
-def test_a_fraction_of_a_second_counts():
-    for column in (pl.Series([SECONDS + 0.25]), pl.Series([f"{SECONDS}.25"])):
-        assert unit_of(column) == "s"
-        assert to_time(column, "s").to_list() == [MICROSECONDS]
 
 
 @pytest.mark.parametrize(
@@ -135,20 +129,3 @@ def test_values_beyond_any_calendar_are_no_times(unit, value):
 )
 def test_cuts(text, unit, expected):
     assert read(text, unit) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "shown"),
-    [
-        (MIDNIGHT, "s", "2026-03-05"),
-        (MICROSECONDS, "date", "2026-03-05 12:30:00.250000"),
-        (MIDNIGHT + 60_000_000, "ms", "2026-03-05 00:01:00"),
-        (0, "us", "1970-01-01"),
-        (17, "number", "17"),
-        (2**62, "s", f"{2**62} µs"),
-    ],
-)
-def test_shown_to_a_person(value, unit, shown):
-    assert show(value, unit) == shown
-    if value < 2**60:
-        assert read(shown, unit) == value

@@ -1,8 +1,6 @@
-"""From raw frames to a prepared set on disk: rows, facts, groups, days, bags; what is refused."""
+"""From raw frames to a prepared set on disk: rows, facts, groups and days; what is refused."""
 
-import collections
 import datetime
-import functools
 import hashlib
 import json
 import pathlib
@@ -13,17 +11,11 @@ import pytest
 from shop import ENCODERS, TASKS, Shop, prepare, rows_of, shop_frame
 
 from dtn_jax.datasets.preparation import encoders as enc
-from dtn_jax.datasets.preparation import prepared, progress
-from dtn_jax.datasets.preparation.bags import Bag
-from dtn_jax.datasets.preparation.blocks import Layout
-from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation import prepared
 from dtn_jax.datasets.preparation.checks import check_frame
 from dtn_jax.datasets.preparation.dates import check_day
 from dtn_jax.datasets.preparation.groups import check_group
-from dtn_jax.datasets.preparation.vocabulary import Vocabulary
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader
-from dtn_jax.schema import Task
 
 
 class Grouped(Shop, skip_registration=True):
@@ -151,80 +143,6 @@ def test_days_are_stored_in_row_order(splits, tmp_path):
     with pytest.raises(UserError, match="test: day 'date' has the type Int32"):
         built(Dated(dated, data_dir=str(tmp_path / "bad")))
 
-
-BAGS = {
-    "user": Vocabulary(),
-    "tags": Bag(max_values=3, min_count=2, weights="strength"),
-    "words": Bag(max_values=2, pooling="max"),
-}
-
-
-class Shelf(BlockBuilder, skip_registration=True):
-    """A small set with a weighted bag and a plain one."""
-
-    def __init__(self, frame, **kwargs):
-        self.frame = frame
-        super().__init__(**kwargs)
-
-    def encoders(self):
-        return BAGS
-
-    def tasks(self):
-        return (Task("click"),)
-
-    def layout(self):
-        return Layout(lanes=2, block_rows=8)
-
-    def raw(self, dl_manager):
-        parts = {"train": slice(0, 50), "validation": slice(50, 60), "test": slice(60, None)}
-        return {s: functools.partial(iter, [self.frame[at]]) for s, at in parts.items()}
-
-
-def shelf(rows=80):
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(0, 6, rows)
-    words = [[str(w) for w in rng.integers(0, 9, n)] or None for n in rng.integers(0, 3, rows)]
-    return pl.DataFrame(
-        {
-            "user": rng.integers(0, 9, rows),
-            "tags": [rng.integers(0, 30, n).tolist() for n in sizes],
-            "strength": [rng.normal(size=n).tolist() for n in sizes],
-            "words": pl.Series(words),
-            "click": rng.integers(0, 2, rows),
-        }
-    )
-
-
-def test_prepared_bags_are_those_of_the_frames(tmp_path, capsys):
-    frame = shelf()
-    data = built(Shelf(frame, data_dir=str(tmp_path)))
-    kinds = [(f.kind, f.slots, f.weighted) for f in data.schema.fields]
-    assert kinds == [("categorical", 1, False), ("bag", 3, True), ("bag", 2, False)]
-    tags = data.encoders()["tags"].values
-    counts = collections.Counter(t for row in frame[:50]["tags"] for t in row[:3])
-    assert set(tags) == {str(t) for t, n in counts.items() if n >= 2}
-    facts, start = json.loads((data.folder / "prepared.json").read_text()), 0
-    for split, rows in data.rows.items():
-        got = SplitReader(data, split).everything()
-        unknown = cut = 0
-        for i, row in enumerate(frame[start : start + rows].iter_rows(named=True)):
-            known = [tags.index(str(t)) + 1 if str(t) in tags else 0 for t in row["tags"][:3]]
-            assert got.ids[i, 1:4].tolist() == known + [-1] * (3 - len(known))
-            kept = row["strength"][:3]
-            np.testing.assert_array_equal(got.weights[i], np.float32(kept + [0] * (3 - len(kept))))
-            unknown += known.count(0)
-            cut += max(len(row["tags"]) - 3, 0)
-        assert facts["unknown_values"][split]["tags"] == unknown
-        assert facts["cut_values"][split] == {"tags": cut, "words": 0}
-        start += rows
-    train = SplitReader(data, "train").everything().ids
-    share = progress.percent(int((train == 0).sum()), int((train >= 0).sum()))
-    assert f"missing, or not seen in train): {share} of train" in capsys.readouterr().out
-    # ids, weights, label, sample weight and group; the masks of label and row.
-    assert data.row_bytes() == 4 * (6 + 3 + 1 + 2) + 2
-
-
-# --- what is refused -----------------------------------------------------------------------------
 
 NAN, INF = float("nan"), float("inf")
 GOOD = {

@@ -201,17 +201,3 @@ def test_dials_out_of_range_are_the_users_error(options, message, tmp_path):
     with pytest.raises(UserError, match=message):
         catalog.load("synthetic", options, data_dir=str(tmp_path))
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"divergence": 1.01}, "divergence is 1.01, expected a number from 0 to 1"),
-        ({"divergence": ""}, "divergence is '', expected a number from 0 to 1"),
-        ({"interactions": "0.5"}, "interactions is '0.5', expected a number from 0 to 1"),
-        ({"sparsity": float("nan")}, "sparsity is nan, expected a number from 0 to 5"),
-    ],
-)
-def test_a_spec_out_of_range_is_the_users_error(change, message):
-    with pytest.raises(UserError, match=message):
-        FunnelSpec(**change)

@@ -136,22 +136,6 @@ def test_partition_keys_are_columns(tmp_path):
     assert set(found) == {("1", "a b"), (None, "c")}
 
 
-@pytest.mark.parametrize(
-    ("name", "format"),
-    [
-        ("a.TSV", "csv"),
-        ("a.csv.gz", "csv"),
-        ("a.snappy.parquet", "parquet"),
-        ("a.json.gz", "jsonl"),
-        ("a.feather", "arrow"),
-        ("a.parquet.gz", ""),
-        ("a", ""),
-    ],
-)
-def test_formats_of_suffixes(name, format):
-    assert raw_files.format_of(name) == format
-
-
 # --- the same rows in every format ---------------------------------------------------------------
 
 LISTS = ("seen", "seen_weights", "embedding", "viewed", "viewed_action")

@@ -13,7 +13,7 @@ import twins
 from public_sets import load
 
 from dtn_jax.datasets.logs.schema import schema_file
-from dtn_jax.datasets.preparation import catalog, download
+from dtn_jax.datasets.preparation import download
 from dtn_jax.datasets.public import archive, public_logs
 from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
 from dtn_jax.datasets.public.movielens import MovieLens
@@ -27,19 +27,6 @@ def test_every_schema_file_says_where_its_set_is_from(path):
     about = schema_file.load(path).about
     assert about.keys() == {"citation", "licence", "home", "protocol"}
     assert "https://" in about["home"]
-
-
-def test_every_schema_file_is_of_a_set():
-    sets = {n: b for n, b in catalog.DATASETS.items() if issubclass(b, public_logs.PublicLogs)}
-    assert sets.keys() == {"aliexpress", "kuairand_histories", "kuairand_pure", "movielens"}
-    found = set()
-    for name, builder in sets.items():
-        (option,) = builder.OPTIONS.items() if builder.OPTIONS else (("", None),)
-        for text in [f"{option[0]}={word}" for word in option[1].words] if option[1] else [""]:
-            made = catalog.make_builder(name, text, "/nowhere", "")
-            assert made.spec.name == name  # names the folder of raw files in messages
-            found.add(made.schema_name())
-    assert found == {path.stem for path in SCHEMAS}
 
 
 def test_a_set_of_another_schema_file_is_refused(tmp_path, monkeypatch):

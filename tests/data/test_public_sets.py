@@ -66,9 +66,6 @@ def test_missing_files_are_told_with_the_address(tmp_path):
         load(tmp_path, "aliexpress")
 
 
-EARLY = "KuaiRand-Pure/data/log_standard_4_08_to_4_21_pure.csv"
-
-
 @pytest.fixture(scope="module")
 def pure(tmp_path_factory):
     """(folder, frame, prepared set)."""

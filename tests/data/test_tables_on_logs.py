@@ -1,7 +1,6 @@
 """Paper tables of own logs: by the default protocol or a file, a regression among the tasks."""
 
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -11,16 +10,6 @@ from dtn_jax.errors import UserError
 from experiments import paper_tables
 from experiments.tables import cells, draws, reference_models, references, tuning
 from experiments.tables.entries import TABLES
-
-PROTOCOL = """
-from ..protocol import Protocol, entry
-
-PROTOCOL = Protocol(
-    config="configs/logs.py:schema=shop.yaml",
-    entries={"dtn": entry("dtn", "mlp"), "plain": entry("shared_bottom", "mlp")},
-    seeds=2,
-)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -101,19 +90,6 @@ def test_all_tables(tables, shop):
         assert found["missing"] == {}
         assert found["rows"][0]["metrics"]["watch@all"]["r2"] == [0.25, 0.25]
         assert (folder / f"{table}.md").stat().st_size > 500
-
-
-@pytest.mark.slow
-def test_a_protocol_file_may_name_a_log(tables, shop, monkeypatch, tmp_path):
-    """Its schema file lies beside it."""
-    path = pathlib.Path(shop[1]) / "mine.py"
-    path.write_text(PROTOCOL)
-    monkeypatch.chdir(tmp_path)
-    folder = tables(f"--protocol={path}", "--table=overall") / "mine"
-    assert [r["name"] for r in json.loads((folder / "overall.json").read_text())["rows"]] == [
-        "dtn",
-        "plain",
-    ]
 
 
 def test_one_of_dataset_protocol_and_config():

@@ -94,10 +94,10 @@ def make(folder, *names):
 
 
 def named(folder, given, **options):
-    """The files, below the folder, that a set is made of."""
+    """The files, below the folder's hidden folder .raw, that a set is made of."""
     text = "name: shop\nfields: [item]\ntasks: [click]\nsplit: {by: random, test: 0.3}\n"
     made = prepare(log.schema_file(folder, text), given, folder / "data", processes=1, **options)
-    return [address.removeprefix(f"{folder}/raw/") for address in made.raw_files]
+    return [address.removeprefix(f"{folder}/.raw/") for address in made.raw_files]
 
 
 FILES = ("a.csv", "day=1/b.csv", "day=2/hour=0/c.csv", "_SUCCESS", ".x.csv", "day=2/_x/d.csv")
@@ -114,15 +114,15 @@ FILES = ("a.csv", "day=1/b.csv", "day=2/hour=0/c.csv", "_SUCCESS", ".x.csv", "da
     ],
 )
 def test_folders_and_globs(tmp_path, pattern, expected):
-    make(tmp_path / "raw", *FILES, "README.md")
-    assert named(tmp_path, f"{tmp_path}/raw/{pattern}") == list(expected)
+    make(tmp_path / ".raw", *FILES, "README.md")
+    assert named(tmp_path, f"{tmp_path}/.raw/{pattern}") == list(expected)
 
 
 def test_each_file_comes_once_sorted(tmp_path, monkeypatch):
-    make(tmp_path / "raw", "b.csv", "a.csv", "up/c.csv")
-    (tmp_path / "raw/up/again").symlink_to(tmp_path / "raw/up")  # which would have no end
+    make(tmp_path / ".raw", "b.csv", "a.csv", "up/c.csv")
+    (tmp_path / ".raw/up/again").symlink_to(tmp_path / ".raw/up")  # which would have no end
     monkeypatch.chdir(tmp_path)
-    given = ["raw/b.csv", "./raw/*.csv", str(tmp_path / "raw"), f"file://{tmp_path}/raw"]
+    given = [".raw/b.csv", "./.raw/*.csv", str(tmp_path / ".raw"), f"file://{tmp_path}/.raw"]
     assert named(tmp_path, given) == ["a.csv", "b.csv", "up/c.csv"]
 
 

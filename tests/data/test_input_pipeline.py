@@ -42,6 +42,7 @@ def chunks(source, steps, batch_size, cuts=()):
         while start < end:
             count = min(CHUNK_STEPS, end - start)
             chunk = source.chunk(5, 1, start, count, batch_size)
+            assert len(chunk.row_mask) == CHUNK_STEPS
             found.append(jax.tree.map(lambda a, n=count: np.array(a)[:n], chunk))
             start += count
     return jax.tree.map(lambda *a: np.concatenate(a), *found)

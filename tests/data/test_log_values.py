@@ -255,13 +255,13 @@ def test_times_of_other_zones_are_read(tmp_path):
 @pytest.mark.parametrize("unit", ["s", "ms"])
 def test_stamps_of_a_unit_have_days_in_utc(unit, tmp_path):
     """The last second of a day and the first of the next, before 1970 too."""
-    seconds = np.repeat([-1, 0, 86_399, 1_650_000_000], 100)
+    seconds = np.repeat([-1, 0, 86_399, 19_098 * 86_400], 100)
     times = pl.Series(seconds * (1000 if unit == "ms" else 1))
     data = pl.DataFrame({"t": times, "item": ["a", "b"] * 200, "click": [0, 1] * 200})
     text = "name: shop\nfields: [item]\ntasks: [click]\nsplit: {by: random, test: 0.2}\n"
     made = prepared(tmp_path, data, text=text + f"time: {{column: t, unit: {unit}}}\n")
     days = np.concatenate([made.days(split) for split in log.SPLITS])
-    assert dict(zip(*np.unique(days, return_counts=True))) == {-1: 100, 0: 200, 19_097: 100}
+    assert dict(zip(*np.unique(days, return_counts=True))) == {-1: 100, 0: 200, 19_098: 100}
     without = prepared(tmp_path / "numbers", data, text=text + "time: {column: t, unit: number}\n")
     assert (without.schema.day, without.days("train")) == ("", None)
 

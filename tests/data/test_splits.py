@@ -62,6 +62,13 @@ def test_by_time_with_shares_cuts_between_days(split):
     assert abs(min(ends[2]) - cuts[1]) <= 1
 
 
+def test_by_time_with_shares_of_times_that_are_numbers(split):
+    frame = FRAME.with_columns(t=pl.int_range(900) // 30)
+    found = split("time: t\nsplit: {by: time, validation: 0.2, test: 0.3}", frame)
+    ends = [(places[0], places[-1]) for places in found.values()]
+    assert ends == [(0, 449), (450, 629), (630, 899)]
+
+
 def test_time_may_be_milliseconds(split):
     frame = FRAME.with_columns(t=pl.col("t").dt.epoch("s") * 1000)
     found = split("time: t\nsplit: {by: time, validation: 2026-03-06, test: 2026-03-08}", frame)
@@ -93,6 +100,24 @@ def test_by_the_values_of_a_column(split):
     np.testing.assert_array_equal(found["train"], np.flatnonzero(fold < 7))
     np.testing.assert_array_equal(found["validation"], np.flatnonzero((fold == 7) | (fold == 8)))
     np.testing.assert_array_equal(found["test"], np.flatnonzero(fold == 9))
+
+
+def test_a_columns_values_may_be_the_splits_names(split):
+    names = pl.Series(SPLITS)[np.arange(900) % 3]
+    found = split("split: {by: column, column: fold}", FRAME.with_columns(fold=names))
+    for place, name in enumerate(SPLITS):
+        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
+
+
+def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2], test: [3]}, "
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 4)
+    found = split(lines + "validation: 0.3}", frame)
+    np.testing.assert_array_equal(found["test"], np.arange(3, 900, 4))
+    train, validation = (set(FRAME["user"].to_numpy()[found[name]]) for name in SPLITS[:2])
+    assert validation
+    assert not train & validation
+    assert abs(len(found["validation"]) - 0.3 * 675) < 100
 
 
 @pytest.mark.parametrize("dtype", [pl.Float64, pl.String])

@@ -1,0 +1,124 @@
+"""The embedded Adult data: whole, as UCI published it, and prepared without TensorFlow."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dtn_jax.datasets import adult
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.input.reader import SplitReader
+
+
+@pytest.fixture(scope="module")
+def data(prepared_dir):
+    return catalog.load("adult", data_dir=prepared_dir)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return adult.read()
+
+
+def test_the_file_is_small_and_whole(frame):
+    assert adult.FILE.stat().st_size < 500_000
+    assert frame.shape == (48_842, 15 + 1)  # `never_married` beside UCI's columns
+    test, train = frame[:16_281], frame[16_281:]
+    assert len(train) == 32_561
+    # UCI's adult.names: 24.08 % and 23.62 % earn more.
+    assert train["income"].sum() == 7_841
+    assert test["income"].sum() == 3_846
+    assert train["never_married"].sum() == 10_683
+    assert frame["never_married"].sum() == 16_117
+    for column, unknown in (("workclass", 2_799), ("occupation", 2_809), ("native-country", 857)):
+        assert (frame[column] == "?").sum() == unknown
+    assert frame.null_count().sum_horizontal().item() == 0
+
+
+def test_rows_are_in_the_published_order(frame):
+    # fmt: off
+    names = [
+        "age", "workclass", "fnlwgt", "education", "educational-num", "marital-status",
+        "occupation", "relationship", "race", "gender", "capital-gain", "capital-loss",
+        "hours-per-week",
+    ]
+    # fmt: on
+    first_train = "39 State-gov 77516 Bachelors 13 Never-married Adm-clerical Not-in-family White"
+    first_test = "25 Private 226802 11th 7 Never-married Machine-op-inspct Own-child Black"
+    for row, start, rest in (
+        (16_281, first_train, ["Male", "2174", "0", "40"]),
+        (0, first_test, ["Male", "0", "0", "40"]),
+    ):
+        assert [str(frame[n][row]) for n in names] == [*start.split(), *rest]
+
+
+def test_what_gives_a_label_is_not_a_field(data):
+    fields = data.schema.field_names
+    assert fields == (*adult.CATEGORICAL, *adult.NUMERIC)
+    assert len(fields) == 12
+    assert not {"marital-status", "income", "never_married", "fnlwgt"} & set(fields)
+    assert data.schema.task_names == ("income", "never_married")
+    assert data.schema.weight == "fnlwgt"
+    assert data.rows == {"train": 29_305, "validation": 3_256, "test": 16_281}
+    kinds = {f.name: f.kind for f in data.schema.fields}
+    assert {n for n, k in kinds.items() if k == "numeric"} == set(adult.NUMERIC)
+
+
+def test_test_rows_can_be_read_back(data, frame):
+    batch = SplitReader(data, "test").everything()
+    raw = frame[:16_281]
+    np.testing.assert_array_equal(batch.labels, raw["income", "never_married"].to_numpy())
+    assert batch.label_mask.all()
+    np.testing.assert_array_equal(batch.sample_weight, raw["fnlwgt"].to_numpy())
+    encoders = data.encoders()
+    for name in adult.CATEGORICAL:
+        column = batch.ids[:, data.schema.field_names.index(name)]
+        values = np.array(["?", *encoders[name].values])
+        np.testing.assert_array_equal(values[column], raw[name].to_numpy())
+    # A number's bucket holds no number of another bucket.
+    for name in adult.NUMERIC:
+        column = batch.ids[:, data.schema.field_names.index(name)]
+        assert (column > 0).all()
+        spans = (
+            pl.DataFrame({"row": column, "value": raw[name]})
+            .group_by("row")
+            .agg(low=pl.col("value").min(), high=pl.col("value").max())
+        )
+        own = {float(v) for v in encoders[name].dominating}
+        plain = spans.filter(~(pl.col("low").cast(pl.Float64).is_in(own))).sort("row")
+        assert (plain["low"].to_numpy()[1:] > plain["high"].to_numpy()[:-1]).all()
+
+
+def test_validation_is_a_tenth_of_train_and_fixed(data, frame):
+    validation = SplitReader(data, "validation").everything()
+    train = SplitReader(data, "train").everything()
+    together = np.concatenate([validation.sample_weight, train.sample_weight])
+    np.testing.assert_array_equal(np.sort(together), frame["fnlwgt"][16_281:].sort().to_numpy())
+    assert validation.labels.sum(axis=0).tolist() == VALIDATION_POSITIVES
+    assert (train.labels.sum(axis=0) + validation.labels.sum(axis=0)).tolist() == [7_841, 10_683]
+
+
+VALIDATION_POSITIVES = [772, 1_053]
+
+
+@pytest.mark.slow
+def test_preparing_needs_no_tensorflow_and_says_two_lines(tmp_path):
+    program = """
+import sys
+from dtn_jax.datasets.preparation import catalog
+data = catalog.load("adult", data_dir=sys.argv[1])
+assert len(data.source("test")[0]["ids"]) == data.layout.block_rows
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first == f"Preparing adult in {tmp_path}/adult/1.0.0"
+    assert second.startswith("adult: 29,305 train, 3,256 validation, 16,281 test rows; unknown")
+    facts = json.loads((tmp_path / "adult/1.0.0/prepared.json").read_text())
+    assert facts["rows"]["test"] == 16_281

@@ -1,0 +1,116 @@
+"""Ali-CCP's configs, its generator, and the commands of docs/data.md."""
+
+import dataclasses
+import json
+
+import jax
+import pytest
+from ali_ccp_pair import SPEC, joined_rows
+
+from configs import ali_ccp as config_file
+from dtn_jax.config import checked_config
+from dtn_jax.datasets.ali_ccp.builder import BAGS, CROSSES, AliCCP
+from dtn_jax.datasets.ali_ccp.text import FIELDS
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.models import build as architectures
+from dtn_jax.models import flops
+from dtn_jax.schema import Field, Schema
+from dtn_jax.state import example_inputs
+from dtn_jax.tables.plan import make_plan
+from experiments import generate_ali_ccp, train
+
+
+def model_of(argument):
+    """The config, and the model's size on the 23 fields."""
+    config = config_file.get_config(argument)
+    checked_config(config)
+    builder = AliCCP(
+        data_dir="nowhere", **catalog.parse_options(config.data.options, AliCCP.OPTIONS, "ali_ccp")
+    )
+    bags = {name: 7 if name in BAGS else 1 for name in (*BAGS, *CROSSES)}
+    fields = tuple(
+        Field(name, "bag" if name in bags else "categorical", rows=9, slots=bags.get(name, 1))
+        for name in FIELDS
+    )
+    schema = Schema("ali_ccp", fields, builder.tasks())
+    model, count = config.model, architectures.codebooks(config.model, schema)
+    views = architectures.views(model, schema)
+    plan = make_plan(schema, model, views, count)
+    inputs = jax.eval_shape(lambda: example_inputs(plan))
+    size = flops.count(architectures.build(model, schema), inputs)
+    return config, size.parameters + count * plan.codebook_rows * plan.dim, size
+
+
+def test_the_released_settings_make_a_model_of_the_released_size():
+    config, parameters, size = model_of("dtn,released")
+    affine = 2 * 23 * 64  # what is left of their batch normalisation
+    assert parameters == 60_331_924 - affine
+    assert size.flops_per_example == 88_843_520
+    assert config.data.options == "min_count=1,max_values=1000,pooling=unweighted"
+    assert model_of("mmoe,released")[0].model.embedding_dim == 16
+    assert model_of("ple,released")[0].model.group_experts == "shared=mlp*2"
+    assert model_of("stem,released")[0].model.experts == "mlp"
+
+
+def test_generated_rows_do_not_depend_on_how_many_there_are():
+    few = dataclasses.replace(SPEC, rows={"train": 90, "test": 1}, odd=0.0)
+    many = dataclasses.replace(few, rows={"train": 140, "test": 1})
+    rows = joined_rows(many, "train")
+    assert joined_rows(few, "train").equals(rows[:90])
+    assert not (rows["conversion"] & ~rows["click"]).any()
+    assert rows["conversion"].any()
+    assert not joined_rows(dataclasses.replace(few, seed=9), "train").equals(rows[:90])
+    for bad in ({"rows": {"train": 5}}, {"lines": {"train": 0, "test": 1}}, {"odd": 1.5}):
+        with pytest.raises(UserError, match="expected"):
+            dataclasses.replace(SPEC, **bad)
+
+
+@pytest.mark.slow
+def test_dtn_learns_from_generated_files_by_the_pages_commands(tmp_path):
+    generate_ali_ccp.main(["--rows=12000", "--behaviours=0.05", f"--out={tmp_path}/raw/ali_ccp"])
+    workdir = tmp_path / "run"
+    small = {"embedding_dim": 4, "expert_dim": 8, "experts": "mlp", "mlp.hidden": "16"}
+    train.main(
+        [
+            "--config=configs/ali_ccp.py:dtn,quick",
+            f"--workdir={workdir}",
+            f"--config.data.manual_dir={tmp_path}/raw",
+            f"--config.data.data_dir={tmp_path}/data",
+            "--config.data.options=max_values=4",
+            "--config.data.batch_size=256",
+            "--config.optim.table_learning_rate=1e-2",
+            "--config.optim.learning_rate=1e-2",
+            "--config.parallel.devices=1",
+            *(f"--config.model.{key}={value}" for key, value in small.items()),
+        ]
+    )
+    test = json.loads((workdir / "results.json").read_text())["test"]
+    assert list(test) == ["click@all", "conversion@all", "conversion@click"]
+    assert test["click@all"]["auc"] > 0.65
+    assert test["conversion@all"]["auc"] > 0.6
+    assert "gauc" in test["click@all"]
+
+
+def test_no_file_that_is_there_is_written_over(tmp_path):
+    (tmp_path / "sample_skeleton_train.csv.gz").write_bytes(b"real")
+    with pytest.raises(UserError, match="exists and will not be overwritten"):
+        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100"])
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"real"]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--seed=-1", "seed is -1"),
+        ("--behaviours=inf", "expected behaviours above 0, at most 100"),
+        (f"--rows={10**20}", "rows is .*, expected at most 10,000,000,000"),
+        (f"--lines={10**20}", "lines is .*, expected at most 100,000,000"),
+        (f"--ids={10**20}", "ids is .*, expected at least 1 and at most 100,000,000"),
+        ("--out=gs://bucket/raw", "--out gs://bucket/raw is a URL, expected a folder of this"),
+    ],
+)
+def test_files_that_cannot_be_generated_are_refused(option, told, tmp_path):
+    with pytest.raises(UserError, match=told):
+        generate_ali_ccp.main([f"--out={tmp_path}", "--rows=100", option])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,225 @@
+"""Data sets by name: prepared once, from the files given, with the options given."""
+
+import functools
+import json
+
+import pytest
+from other_values import another
+from toy_set import Toy, without_checksums
+
+from dtn_jax.datasets.preparation import catalog, unfinished
+from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.datasets.preparation.catalog import parse_options
+from dtn_jax.errors import UserError
+from dtn_jax.options import Option
+
+APART = {"ali_ccp": {"damaged"}, "synthetic": {"interactions"}}  # changes no row; is free text
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
+    for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("name", sorted({*catalog.DATASETS} - {"logs"}))  # its file says where
+def test_a_set_of_other_options_has_a_folder_of_its_own(name, tmp_path):
+    usual = catalog.make_builder(name, "", str(tmp_path), "").data_dir
+    options = catalog.DATASETS[name].OPTIONS
+    for key in options.keys() - APART.get(name, set()):
+        text = f"{key}={another(options[key], options[key].default)}"
+        assert catalog.make_builder(name, text, str(tmp_path), "").data_dir != usual, key
+
+
+def test_load_prepares_once(tmp_path, capsys, monkeypatch):
+    first = catalog.load("toy", data_dir=str(tmp_path))
+    assert first.folder == tmp_path / "toy" / "1.0.0"
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr(Toy, "raw", None)
+    assert catalog.load("toy", data_dir=str(tmp_path)) == first
+    assert capsys.readouterr().out == ""
+
+
+def test_a_set_prepared_by_other_rules_is_refused(tmp_path, monkeypatch):
+    catalog.load("toy", data_dir=str(tmp_path))
+    changed = {"word": enc.Vocabulary(min_count=2), "size": enc.QuantileBuckets()}
+    monkeypatch.setattr(Toy, "encoders", lambda self: changed)
+    with pytest.raises(UserError, match=r"was prepared by other rules .* delete it"):
+        catalog.load("toy", data_dir=str(tmp_path))
+
+
+class Manual(Toy, skip_registration=True):
+    """The toy, read from the user's own files."""
+
+    name = "manual"
+
+    def raw_files(self):
+        if not self.manual_dir:
+            raise UserError("manual is not downloaded")
+        found = sorted((self.manual_dir / "manual").glob("*.csv"))
+        if not found:
+            raise UserError(f"{self.manual_dir} holds no csv")
+        return found
+
+
+def test_other_raw_files_than_those_that_were_prepared_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
+    raw = tmp_path / "raw" / "manual"
+    raw.mkdir(parents=True)
+    for name in ("a.csv", "b.csv"):
+        (raw / name).write_text("12345")
+
+    def load(manual_dir=str(tmp_path / "raw")):
+        return catalog.load("manual", data_dir=str(tmp_path / "data"), manual_dir=manual_dir)
+
+    first = load()
+    assert first.raw_files == {"a.csv": 5, "b.csv": 5}
+    assert load() == first
+    for name, text, told in (
+        ("b.csv", "123456", "was 5 bytes, is 6 bytes"),
+        ("c.csv", "", "was absent, is 0 bytes"),
+    ):
+        (raw / name).write_text(text)
+        with pytest.raises(UserError, match=rf"other raw files .*{name} {told}"):
+            load()
+        (raw / "b.csv").write_text("12345")
+    assert load(manual_dir="") == first  # a prepared set needs no raw files
+
+
+ENDS = 64 << 10
+
+
+@pytest.mark.parametrize("at", [0, 3 * ENDS - 1])
+def test_an_edit_that_keeps_the_size_is_seen(tmp_path, monkeypatch, at):
+    monkeypatch.setitem(catalog.DATASETS, "manual", Manual)
+    (tmp_path / "manual").mkdir()
+    path, text = tmp_path / "manual" / "a.csv", bytearray(3 * ENDS)
+    path.write_bytes(text)
+    load = functools.partial(catalog.load, "manual", "", f"{tmp_path}/data", str(tmp_path))
+    first = load()
+    text[at] = 1
+    path.write_bytes(text)
+    with pytest.raises(UserError, match=r"other raw files .*a\.csv has the same size, but "):
+        load()
+    # A set that was prepared before there were hashes: what is known of it is compared.
+    prepared = first.folder / "prepared.json"
+    facts = json.loads(prepared.read_text())
+    prepared.write_text(json.dumps(facts | {"raw_hashes": {}}))
+    without_checksums(first.folder)
+    assert load().fingerprint == first.fingerprint
+    path.write_bytes(text + b"1")
+    with pytest.raises(UserError, match=r"a\.csv was 196,608 bytes, is 196,609"):
+        load()
+
+
+def test_folders_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("DTN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert catalog.load("toy").folder == tmp_path / "data/toy/1.0.0"
+    # What is given goes before the environment, the environment before the cache folder.
+    assert catalog.load("toy", data_dir="~/mine").folder == tmp_path / "mine/toy/1.0.0"
+    monkeypatch.delenv("DTN_DATA_DIR")
+    assert catalog.load("toy").folder == tmp_path / "cache/dtn_jax/toy/1.0.0"
+    monkeypatch.chdir(tmp_path)
+    assert catalog.load("toy", data_dir="here").folder == tmp_path / "here/toy/1.0.0"
+
+
+def test_what_load_refuses(tmp_path):
+    for arguments, message in [
+        (("adullt",), "unknown data set 'adullt'. Did you mean 'adult'? The choices are: adult, "),
+        (("toy", "rows=5"), "data set 'toy' has no options, got data.options='rows=5'"),
+        (("adult", "seed=1"), "of data set 'adult' 'seed'. The choices are: numbers."),
+        (("synthetic", "sead=1"), "'sead'. Did you mean 'seed'? The choices are: rows, ids, seed,"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            catalog.load(*arguments, data_dir=str(tmp_path))
+        assert message in str(caught.value)
+    manual = str(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=f"data.manual_dir '{manual}' is not a folder"):
+        catalog.load("toy", data_dir=str(tmp_path), manual_dir=manual)
+    assert not list(tmp_path.iterdir())
+
+
+ALLOWED = {
+    "rows": Option(1, "of the set"),
+    "seed": Option(0, "of the rows"),
+    "pooling": Option("sum", "of bags", choices=("sum", "mean")),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("", {}),
+        ("rows=1000", {"rows": 1_000}),
+        (" rows = 1e6 ,seed=-3,", {"rows": 1_000_000, "seed": -3}),
+        ("seed=9007199254740993,pooling= mean ", {"seed": 2**53 + 1, "pooling": "mean"}),
+    ],
+)
+def test_options(text, options):
+    got = parse_options(text, ALLOWED, "synthetic")
+    assert got == options
+    assert all(type(v) is type(options[k]) for k, v in got.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows=", "expected KEY=VALUE, got 'rows='"),
+        ("7", "expected KEY=VALUE, got '7'"),
+        ("rows=2.5", "rows expects a whole number, got '2.5'"),
+        ("rows=1e999", "rows expects a whole number, got '1e999'"),
+        ("rows=1" + "0" * 40, "expected a number below 2^63"),
+        ("rows=1,rows=2", "'rows' is given twice"),
+        ("row=1", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
+        ("pooling=meen", "'meen'. Did you mean 'mean'?"),
+    ],
+)
+def test_options_that_cannot_be_read(text, message):
+    with pytest.raises(UserError) as caught:
+        parse_options(text, ALLOWED, "synthetic")
+    assert message in str(caught.value)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The folder of a set that another process has begun to prepare."""
+    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
+    (tmp_path / "toy/incomplete.AB12CD_1.0.0").mkdir(parents=True)
+    (tmp_path / "toy/incomplete.AB12CD_1.0.0/toy-train.array_record").write_text("half")
+    return tmp_path / "toy"
+
+
+def left(home):
+    return {p.name for p in home.iterdir()} - {unfinished.LOCK}
+
+
+def test_a_dead_process_leaves_nothing(home):
+    catalog.load("toy", data_dir=str(home.parent))
+    assert left(home) == {"1.0.0"}
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(home, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError(f"write() failed: No space left on device; writing {home}")
+
+    writer = Toy(data_dir=str(home.parent))._example_writer()
+    monkeypatch.setattr(type(writer), "write", full)
+    with pytest.raises(UserError, match=r"toy cannot be prepared in .*No space left on device"):
+        catalog.load("toy", data_dir=str(home.parent))
+    assert left(home) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("adult", "8b36f1844913f016f3b09f19429cf40bd7ae9a927fbcb3e087d062d32aa66761"),
+        ("synthetic", "f9f226339afbc018df310eaf355b11714bebd7323adfe49cddaf04e4eb4a18f2"),
+        ("ali_ccp", "3d76e22eeb40c3ec7c2da1c2be64fe1b08fc0704de614ee174ab2d012fc278eb"),
+    ],
+)
+def test_sets_of_the_versions_before_are_still_read(name, recipe, tmp_path):
+    """A new rule moves a number here on purpose; a new attribute of a task or a field must not."""
+    assert catalog.make_builder(name, "", str(tmp_path), str(tmp_path)).recipe() == recipe

@@ -1,0 +1,350 @@
+"""Census-Income from Parquet, UCI's text or archive, which give the same set; what is refused."""
+
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import pathlib
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import polars as pl
+import pytest
+
+from dtn_jax.datasets import census_income
+from dtn_jax.datasets.census_income import CensusIncome
+from dtn_jax.datasets.preparation import catalog, download
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+
+ROWS = {"train": 300, "test": 150}
+COLUMNS = census_income.COLUMNS
+
+
+def table(split):
+    """Rows as in `<split>.parquet`, except for their number."""
+    rng = np.random.default_rng(list(ROWS).index(split))
+    n = ROWS[split]
+    columns = {}
+    for name in COLUMNS:
+        if name in (*census_income.NUMERIC, "det_ind_code", "year"):
+            columns[name] = rng.integers(0, 50, n)
+        elif name == "instance_weight":
+            columns[name] = rng.integers(3_000, 900_000, n)  # in hundredths
+        elif name == "income_50k":
+            columns[name] = rng.choice(["- 50000.", "50000+."], n, p=[0.9, 0.1])
+        elif name == "marital_stat":
+            columns[name] = rng.choice(["Never married", "Divorced", "Widowed"], n)
+        else:
+            columns[name] = rng.choice(["?", f"{name} one", "Not in universe", "a & b (c)"], n)
+    texts = [n for n, c in columns.items() if c.dtype.kind == "U"]
+    return pl.DataFrame(columns).with_columns(pl.col(texts).cast(pl.Categorical))
+
+
+def sha256(frame):
+    digest = hashlib.sha256()
+    names = [c for c in COLUMNS if c != "instance_weight"]
+    for row in frame.select(names).iter_rows():
+        digest.update((",".join(map(str, row)) + "\n").encode())
+    return digest.hexdigest()
+
+
+def raw_text(frame):
+    """As UCI writes it: no header, blanks around values, weights with two decimals."""
+    lines = []
+    for row in frame.iter_rows(named=True):
+        row["instance_weight"] = f"{row['instance_weight'] / 100:8.2f}"
+        lines.append(", ".join(f" {v}" if v == "?" else str(v) for v in row.values()))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def small_official():
+    """The generated table's entries of OFFICIAL."""
+    return {split: (rows, sha256(table(split))) for split, rows in ROWS.items()}
+
+
+@pytest.fixture(autouse=True)
+def surroundings(request, monkeypatch, small_official):
+    """The generated table passes for the official one, except where the real one is read."""
+    if not request.node.get_closest_marker("skipif"):
+        monkeypatch.setattr(census_income, "OFFICIAL", small_official)
+    # No test may reach the net, nor wait for it.
+    monkeypatch.setattr(CensusIncome, "url", "http://127.0.0.1:9/nobody-listens.zip")
+    monkeypatch.setattr(download, "RETRIES", 0)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    monkeypatch.delenv("DTN_MANUAL_DIR", raising=False)
+
+
+@pytest.fixture
+def manual(tmp_path):
+    """A manual folder; its `census_income` is made, and empty."""
+    (tmp_path / "manual" / "census_income").mkdir(parents=True)
+    return tmp_path / "manual"
+
+
+def write_parquet(manual):
+    for split in ROWS:
+        table(split).write_parquet(manual / "census_income" / f"{split}.parquet")
+
+
+def write_text(manual, pack=lambda data: data, suffix=""):
+    for split, name in census_income.RAW.items():
+        data = pack(raw_text(table(split)).encode("latin-1"))
+        (manual / "census_income" / f"{name}{suffix}").write_bytes(data)
+
+
+def load(manual, data_dir=None, options=""):
+    data_dir = data_dir or manual.parent / "prepared"
+    return catalog.load("census_income", options, str(data_dir), str(manual))
+
+
+def failure(manual):
+    with pytest.raises(UserError) as caught:
+        load(manual)
+    assert not list((manual.parent / "prepared").rglob("prepared.json"))
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def fingerprint(tmp_path_factory, small_official):
+    """That of the set prepared from Parquet."""
+    manual = tmp_path_factory.mktemp("parquet") / "manual"
+    (manual / "census_income").mkdir(parents=True)
+    write_parquet(manual)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(census_income, "OFFICIAL", small_official)
+        return load(manual).fingerprint
+
+
+def gzipped(data):
+    return gzip.compress(data, mtime=0)
+
+
+def damaged(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes(64) + data[middle + 64 :]
+
+
+REAL = pathlib.Path(os.environ.get("DTN_MANUAL_DIR") or "/nowhere")
+needs_real_data = pytest.mark.skipif(
+    not (REAL / "census_income" / "train.parquet").exists(),
+    reason="needs $DTN_MANUAL_DIR/census_income/train.parquet",
+)
+
+
+@pytest.mark.slow
+@needs_real_data
+def test_the_official_splits(tmp_path):
+    data = catalog.load("census_income", data_dir=str(tmp_path), manual_dir=str(REAL))
+    assert data.rows == {"train": 179_571, "validation": 19_952, "test": 99_762}
+    assert data.rows["train"] + data.rows["validation"] == 199_523
+    assert len(data.schema.fields) == 39
+    assert not {"income_50k", "marital_stat", "instance_weight"} & set(data.schema.field_names)
+    assert data.schema.task_names == ("income", "never_married")
+    assert data.schema.weight == "instance_weight"
+    labels = {s: SplitReader(data, s).everything().labels for s in data.rows}
+    train = labels["train"].sum(axis=0) + labels["validation"].sum(axis=0)
+    assert train.tolist() == [12_382, 86_485]
+    assert labels["test"].sum(axis=0).tolist() == [6_186, 43_143]
+
+
+def test_from_parquet(manual):
+    write_parquet(manual)
+    data = load(manual)
+    assert data.rows == {"train": 270, "validation": 30, "test": 150}
+    assert len(data.schema.fields) == 39
+    batch, raw = SplitReader(data, "test").everything(), table("test")
+    np.testing.assert_array_equal(batch.labels[:, 0], raw["income_50k"] == "50000+.")
+    np.testing.assert_array_equal(batch.labels[:, 1], raw["marital_stat"] == "Never married")
+    np.testing.assert_array_equal(batch.sample_weight, raw["instance_weight"].to_numpy())
+    # Unknown values take row 0, in columns of text.
+    sex = batch.ids[:, data.schema.field_names.index("sex")]
+    np.testing.assert_array_equal(sex == 0, raw["sex"] == "?")
+
+
+def test_numbers_have_as_many_buckets_as_asked_for(manual):
+    write_parquet(manual)
+    usual, coarse = load(manual), load(manual, options="buckets=8")
+    rows = {f.name: f.rows for f in coarse.schema.fields}
+    for field in usual.schema.fields:  # up to 50 values each, which 64 buckets keep apart
+        numeric = field.name in census_income.NUMERIC
+        assert rows[field.name] == (1 + 8 if numeric else field.rows), field.name
+        assert not numeric or field.rows > 40
+    everything = [SplitReader(data, "test").everything() for data in (usual, coarse)]
+    np.testing.assert_array_equal(everything[0].labels, everything[1].labels)
+
+
+def windows(data):
+    """Lines as Windows ends them, and blank ones among them."""
+    return data.replace(b"\n", b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("pack", "suffix"), [(bytes, ""), (gzipped, ".gz"), (windows, "")], ids=["plain", "gz", "crlf"]
+)
+def test_text_gives_the_same_as_parquet(manual, fingerprint, pack, suffix):
+    write_text(manual, pack, suffix)
+    assert load(manual).fingerprint == fingerprint
+
+
+def test_one_of_the_pair_is_missing(manual):
+    (manual / "census_income" / "census-income.data.gz").write_bytes(b"")
+    message = failure(manual)
+    assert f"{manual}/census_income lacks the test split: expected test.parquet" in message
+    assert "census-income.test or census-income.test.gz" in message
+
+
+@pytest.mark.parametrize("keep", [0, 5, -100])
+def test_truncated_parquet(manual, keep):
+    write_parquet(manual)
+    path = manual / "census_income" / "test.parquet"
+    path.write_bytes(path.read_bytes()[:keep])
+    assert f"{path} is not a readable Parquet file" in failure(manual)
+
+
+@pytest.mark.parametrize("spoil", [damaged, lambda data: data[: len(data) // 2]])
+def test_damaged_gz(manual, spoil):
+    write_text(manual, gzipped, ".gz")
+    path = manual / "census_income" / "census-income.data.gz"
+    path.write_bytes(spoil(path.read_bytes()))
+    assert f"{path} cannot be read: " in failure(manual)
+
+
+def number(column, value):
+    """Another value in a column of line 100."""
+
+    def change(lines):
+        values = lines[99].split(",")
+        values[COLUMNS.index(column)] = f" {value}"
+        return [*lines[:99], ",".join(values), *lines[100:]]
+
+    return change
+
+
+LINES = [  # what becomes of the lines of the train file, message
+    (lambda rows: [*rows[:16], rows[16].rpartition(",")[0], *rows[17:]], ", line 17: 41 values"),
+    (lambda rows: ["", " ", *rows[:16], rows[16] + ", more"], ", line 19: 43 values, expected 42"),
+    (lambda rows: [*rows[:200], rows[200][:40]], ", line 201: "),
+    (number("age", "forty"), ", line 100: column 'age' is 'forty', expected a number"),
+    (
+        number("weeks_worked", "1.5"),
+        ", line 100: column 'weeks_worked' is '1.5'",
+    ),
+    (number("instance_weight", "x"), ", line 100: column 'instance_weight' is 'x'"),
+    (lambda rows: rows[:250], ": 250 rows, but the official split has 300"),
+    (lambda rows: [rows[1], rows[0], *rows[2:]], ": the rows differ from the official split's"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), LINES)
+def test_damaged_lines(manual, change, message):
+    write_text(manual)
+    path = manual / "census_income" / "census-income.data"
+    path.write_text("\n".join(change(path.read_text().split("\n"))))
+    assert f"{path}{message}" in failure(manual)
+
+
+def test_a_missing_column(manual):
+    write_parquet(manual)
+    path = manual / "census_income" / "train.parquet"
+    table("train").drop("sex").write_parquet(path)
+    assert f"{path}: column 'sex' is missing; the columns are: age, " in failure(manual)
+
+
+def archive(splits=("train", "test"), member="census.tar.gz", texts=()):
+    """UCI's archive: a zip that holds a tar.gz that holds the raw pair, or other `texts`."""
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as tar:
+        for split in splits:
+            data = dict(texts).get(split, raw_text(table(split))).encode()
+            entry = tarfile.TarInfo(f"./{census_income.RAW[split]}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as file:
+        file.writestr("census-income.names", "| what it is")
+        file.writestr(member, inner.getvalue())
+    return outer.getvalue()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serves `served["data"]` as the archive's address; answers 404 while there is none."""
+    served = {"requests": 0}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            served["requests"] += 1
+            if "data" not in served:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", served.get("length", len(served["data"])))
+            self.end_headers()
+            self.wfile.write(served["data"])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
+        thread.start()
+        served["url"] = f"http://127.0.0.1:{listening.server_port}/census+income+kdd.zip"
+        monkeypatch.setattr(CensusIncome, "url", served["url"])
+        yield served
+        listening.shutdown()
+        thread.join()
+
+
+def test_the_download_gives_the_same_as_parquet(manual, server, fingerprint, capsys):
+    server["data"] = archive()
+    assert load(manual).fingerprint == fingerprint
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    lines = shown.out.splitlines()
+    assert len(lines) == 4
+    assert lines[1] == f"{manual}/census_income holds no raw files."
+    assert lines[2] == f"Downloading {server['url']}"
+    # Once is enough, also where the set itself is prepared anew.
+    folder = manual.parent / "prepared"
+    for path in sorted((folder / "census_income").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (folder / "census_income").rmdir()
+    assert load(manual).fingerprint == fingerprint
+    assert server["requests"] == 1
+
+
+def test_a_download_that_is_another_is_not_kept(manual, server):
+    """It unpacks, but is not the official table: once the same error came for ever."""
+    other = raw_text(table("train")).replace("Never married", "Ever married", 1)
+    server["data"] = archive(texts={"train": other})
+    with pytest.raises(UserError, match="rows differ from the official split's") as caught:
+        load(manual)
+    assert f"It came from {server['url']}: that archive was discarded" in str(caught.value)
+    server["data"] = archive()
+    assert load(manual).rows["test"] == 150
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<html>moved</html>", "cannot be unpacked .* not a zip file"),
+        (archive(member="census.tar"), "cannot be unpacked .*census.tar.gz"),
+        (damaged(archive()), "cannot be unpacked"),
+        (archive(splits=["train"]), "lacks census-income.test"),
+    ],
+    ids=["no zip", "no member", "damaged", "one file"],
+)
+def test_a_download_that_is_not_the_archive(manual, server, data, message):
+    server["data"] = data
+    with pytest.raises(UserError, match=message) as caught:
+        load(manual)
+    assert f"the archive from {server['url']} " in str(caught.value)
+    assert "it was discarded, and the next run downloads it again" in str(caught.value)
+    server["data"] = archive()
+    assert load(manual).rows["test"] == 150

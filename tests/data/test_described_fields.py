@@ -1,0 +1,193 @@
+"""What fields hold and how they drift, the sample that it is told from, groups, repeated rows."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+from own_log import one_field, shop, split_frames
+from scipy.stats import chi2
+
+from dtn_jax.datasets.description import describe, drift, fields, groups, sample
+
+
+@pytest.fixture(scope="module")
+def told(prepared_dir):
+    frame, data = shop(pathlib.Path(prepared_dir) / "own")
+    return frame, data, describe.describe(data)
+
+
+def test_unknown_values_are_what_train_lacks(told):
+    frame, data, found = told
+    frames = split_frames(frame)
+    counts = frames["train"]["user"].value_counts()
+    kept = counts.filter(pl.col("count") >= 2)["user"].to_list()
+    facts = {f.field.name: f for f in found.fields}
+    for split, rows in frames.items():
+        expected = 1 - rows["user"].is_in(kept).mean()
+        assert facts["user"].unknown[split] == pytest.approx(expected)
+        assert facts["price"].unknown[split] == pytest.approx(rows["price"].is_null().mean())
+        values = np.minimum(rows["tags"].list.len(), 4).sum()
+        assert facts["tags"].padded[split] == pytest.approx(1 - values / (4 * len(rows)))
+        unknown = data.unknown_values[split]["user"] / data.kept_values[split]["user"]
+        assert facts["user"].unknown[split] == pytest.approx(unknown)
+    assert facts["user"].covered == 1.0
+    assert facts["user"].median == counts.filter(pl.col("count") >= 2)["count"].median()
+
+
+def test_how_values_are_spread():
+    train, schema = one_field([0, 1, 1, 1, 1, 5, 5, 7], np.zeros(8), rows=11)
+    (facts,) = fields.facts(schema.fields, [train])
+    assert (facts.covered, facts.median, facts.largest) == (0.3, 2.0, 0.5)
+    entropy = -(0.5 * np.log(0.5) + 0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125))
+    assert facts.effective == pytest.approx(np.exp(entropy))
+
+
+def test_counts_of_a_huge_table_are_those_of_a_small_one():
+    draw = np.random.default_rng(0)
+    ids = draw.integers(-1, 40, (500, 3)).astype(np.int32)
+    weights = draw.random((500, 3))
+    for w in (None, weights):
+        small, huge = fields.counted(ids, 40, w), fields.counted(ids, 2**31 - 1, w)
+        for a, b in zip(small, huge, strict=True):
+            np.testing.assert_allclose(a, b)
+    assert fields.counted(ids, 40)[1].sum() == (ids >= 0).sum()
+
+
+def test_a_large_split_is_read_in_part(told):
+    _, data, whole = told
+    found = describe.describe(data, most_rows=2000)
+    assert whole.whole
+    assert not found.whole
+    assert found.rows == whole.rows
+    assert 1500 < found.looked_at["train"] <= 2000
+    assert found.looked_at["test"] == 1200
+    assert found.groups == []
+    assert whole.groups
+    records = sample.records_of(data, "train", 2000)
+    assert records[0] == 0
+    assert records[-1] == len(data.layout.blocks(data.rows["train"])) - 1
+    by_key = {(r.key, r.split): r.rate for r in whole.rates}
+    for rate in found.rates:
+        assert rate.rate == pytest.approx(by_key[rate.key, rate.split], abs=0.06)
+
+
+def test_groups(told):
+    frame, _, found = told
+    frames = split_frames(frame)
+    train, _, test = found.groups
+    users = frames["test"].group_by("user").agg(pl.len(), pl.col("click").mean())
+    in_train = users["user"].is_in(frames["train"]["user"].unique().implode())
+    assert (train.in_train, test.count) == (None, len(users))
+    assert test.in_train == pytest.approx(in_train.mean())
+    assert test.rows_in_train == pytest.approx(users["len"].filter(in_train).sum() / 1200)
+    assert test.quantiles == pytest.approx(np.quantile(users["len"], groups.QUANTILES))
+    mixed = users["click"].is_between(0, 1, closed="none").mean()
+    assert test.both["click@all"] == (len(users), pytest.approx(mixed))
+    clicked = frames["test"].filter(pl.col("click") == 1).group_by("user").agg(pl.mean("order"))
+    mixed = clicked["order"].is_between(0, 1, closed="none").mean()
+    assert test.both["order@click"] == (len(clicked), pytest.approx(mixed))
+
+
+def test_repeated_rows():
+    train, _ = one_field([[1, 2], [1, 2], [2, 1], [1, 2]], [0, 0, 0, 1])
+    test, _ = one_field([[1, 2], [3, -1]], [1, 0], "test")
+    found = groups.repeats([train, test])
+    assert (found.rows, found.in_train) == (0.25, {"test": 0.5})
+    other = dataclasses.replace(train, label_mask=np.array([[True], [False], [True], [True]]))
+    assert groups.repeats([other]).rows == 0.0
+
+
+def numpy_psi(a, b):
+    p, q = (a + 0.5) / (a + 0.5).sum(), (b + 0.5) / (b + 0.5).sum()
+    return sum((q[i] - p[i]) * np.log(q[i] / p[i]) for i in range(len(a)))
+
+
+def test_psi_is_its_formula():
+    draw = np.random.default_rng(0)
+    for bins in (2, 7, 30):
+        a, b = draw.integers(0, 50, (2, bins)).astype(float)
+        assert drift.psi(a, b) == pytest.approx(numpy_psi(a, b), rel=1e-12)
+        assert drift.psi(a, b) == pytest.approx(drift.psi(b, a))
+    # 50:50 to 90:10 of very many rows: 2 * 0.4 * ... = 0.4 ln(0.9/0.5) + 0.4 ln(0.5/0.1)
+    expected = 0.4 * np.log(1.8) + 0.4 * np.log(5)
+    assert drift.psi(np.array([5e9, 5e9]), np.array([9e9, 1e9])) == pytest.approx(expected)
+
+
+def between(train, other, **changes):
+    a, schema = one_field(train, np.zeros(len(train)), **changes)
+    b, _ = one_field(other, np.zeros(len(other)), "test", **changes)
+    return drift.of_field(schema.fields[0], schema, a, b, by_weight=False)
+
+
+def test_few_ids_have_a_bin_each():
+    draw = np.random.default_rng(1)
+    train, other = draw.integers(0, 6, 900), draw.integers(2, 9, 300)
+    counts = [np.bincount(v, minlength=9).astype(float) for v in (train, other)]
+    found = between(train, other)
+    assert found.psi == pytest.approx(numpy_psi(*counts), rel=1e-12)
+    assert found.chance == pytest.approx(chi2.ppf(0.95, 8) * (1 / 900 + 1 / 300))
+    assert found.reading == "strong"
+    assert found.split == "test"
+
+
+def test_bins_of_many_ids():
+    """The most frequent alone, equally frequent ones together, the unknown id with the rarest."""
+    ids = np.arange(101)
+    counts = np.concatenate([[7.0], [1000.0] * 20, [30.0] * 40, [3.0] * 40])
+    bins = drift.bins_of(ids, counts)
+    assert len(set(bins[1:21])) == 20
+    assert len(set(bins[21:61])) == 1
+    assert bins[21] not in bins[1:21]
+    assert set(bins[61:]) == {bins[0]}
+    assert bins[0] not in bins[:0:-1][40:]
+    assert sorted(set(bins)) == list(range(bins.max() + 1))
+
+
+def test_rare_ids_that_did_not_move_are_stable():
+    """Two rows a user, and those that train lacks are unknown in test: no drift."""
+    draw = np.random.default_rng(0)
+    users = draw.integers(0, 20_000, 50_000)
+    train, other = users[:40_000], users[40_000:]
+    known = np.isin(other, train)
+    encoded = [1 + train, np.where(known, 1 + other, 0)]
+    found = between(*encoded, rows=20_001)
+    assert found.psi < 0.1, found
+
+
+def test_what_test_alone_has_is_no_chance():
+    """A row a user in train, and none of test's is among them."""
+    train = 1 + np.arange(2000)
+    assert between(train, np.zeros(500, np.int64), rows=2001).reading == "strong"
+    draw = np.random.default_rng(0)
+    some = np.where(draw.random(500) < 0.9, 0, draw.integers(1, 2001, 500))
+    assert between(train, some, rows=2001).reading == "strong"
+    nothing = np.where(draw.random(4000) < 0.7, 0, draw.integers(1, 2001, 4000))
+    found = between(nothing[:3000], nothing[3000:], rows=2001)  # as unknown in both: it stayed
+    assert found.reading in ("chance", "stable")
+
+
+def test_ids_that_moved_have_drift():
+    draw = np.random.default_rng(0)
+    train, other = np.minimum(draw.zipf(1.5, (2, 20_000)), 900)
+    assert between(train, other).psi < 0.05
+    half = draw.random(20_000) < 0.5
+    assert between(train, np.where(half, 0, other)).reading == "strong"  # half became unknown
+    assert between(train, np.where(half, 900 - other, other)).reading == "strong"
+
+
+def test_rows_count_by_their_weights():
+    """Train's negatives were sampled at 0.1 and weigh 10: then nothing moved."""
+    draw = np.random.default_rng(0)
+    ids = draw.integers(1, 3, 40_000)
+    label = draw.random(40_000) < np.where(ids == 1, 0.02, 0.3)
+    kept = label | (draw.random(40_000) < 0.1)
+    weights = np.where(label, 1.0, 10.0).astype(np.float32)
+    a, schema = one_field(ids[kept], label[kept], weights=weights[kept])
+    b, _ = one_field(ids, label, "test", weights=np.ones(40_000, np.float32))
+    by_weight, by_row = (
+        drift.of_field(schema.fields[0], schema, a, b, by_weight=way) for way in (True, False)
+    )
+    assert by_weight.reading in ("chance", "stable")
+    assert by_weight.psi < 0.01 < by_row.psi

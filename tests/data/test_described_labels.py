@@ -1,0 +1,247 @@
+"""The figures about labels, and fields that tell a label, against a direct computation."""
+
+import datetime
+import itertools
+import pathlib
+
+import numpy as np
+import polars as pl
+import pytest
+from own_log import SCHEMA, log, one_field, prepared, shop, split_frames
+from sklearn.metrics import roc_auc_score
+
+from dtn_jax.datasets.description import describe, labels, leaks
+from dtn_jax.datasets.description.days import MOST_DAYS, shown_days
+from dtn_jax.input.reader import SplitReader
+
+
+def test_rates_of_a_log_in_every_space(prepared_dir):
+    frame, data = shop(pathlib.Path(prepared_dir) / "own")
+    found = describe.describe(data)
+    for split, rows in split_frames(frame).items():
+        clicked = rows.filter(pl.col("click") == 1)
+        own = {r.key: (r.rows, r.positives) for r in found.rates if r.split == split}
+        assert own == {
+            "click@all": (len(rows), rows["click"].sum()),
+            "order@all": (len(rows), rows["order"].sum()),
+            "order@click": (len(clicked), clicked["order"].sum()),
+        }
+        (watch,) = (s for s in found.spreads if s.split == split)
+        assert watch.rows == len(clicked)
+        facts = clicked["watch"].mean(), clicked["watch"].std(ddof=0), clicked["watch"].median()
+        assert [watch.mean, watch.deviation, watch.quantiles[2]] == pytest.approx(facts, rel=1e-5)
+        assert found.missing[split] == {"watch": pytest.approx(1 - len(clicked) / len(rows))}
+
+
+def test_sampled_negatives_count_by_weight(tmp_path):
+    """Half of the negatives stay, and weigh 2: each figure is that of a log that has them twice."""
+    schema = SCHEMA.replace("known: click == 1", "known: click == 1 or user > 1")
+    frame = log(2000).with_columns(watch=12 - 10 * pl.col("click") + pl.col("item") % 3)
+    data = prepared(tmp_path, frame, f"{schema}sample_negatives: {{click: 0.5}}\n")
+    found = describe.describe(data)
+    for split in ("train", "validation", "test"):
+        rows = SplitReader(data, split).everything()
+        times = np.full(len(rows.labels), 1)
+        if split == "train":
+            times = np.where(rows.labels[:, 0] == 1, 1, 2)
+        twice, known = np.repeat(rows.labels[:, 2], times), np.repeat(rows.label_mask[:, 2], times)
+        (watch,) = (s for s in found.spreads if s.split == split)
+        assert watch.rows == rows.label_mask[:, 2].sum()
+        expected = np.quantile(twice[known], labels.QUANTILES, method="inverted_cdf")
+        assert watch.quantiles == pytest.approx(expected)
+        assert watch.mean == pytest.approx(twice[known].mean(dtype=float))
+        assert watch.deviation == pytest.approx(twice[known].std(dtype=float))
+        assert found.missing[split]["watch"] == pytest.approx(1 - known.mean())
+    (train,) = (s for s in found.spreads if s.split == "train")
+    rows = SplitReader(data, "train").everything()
+    assert train.mean > 1.1 * rows.labels[rows.label_mask[:, 2], 2].mean()  # of the rows kept
+    whole = split_frames(frame)["train"].filter((pl.col("click") == 1) | (pl.col("user") > 1))
+    assert train.mean == pytest.approx(whole["watch"].mean(), rel=0.05)
+    (day, *_) = found.days  # counted before any row was left out
+    first = frame.filter(pl.col("t").dt.date() == day.date)
+    first = first.filter((pl.col("click") == 1) | (pl.col("user") > 1))
+    assert day.sums["watch@all"] == (len(first), pytest.approx(first["watch"].sum(), rel=1e-6))
+
+
+def test_days_of_a_log(prepared_dir):
+    frame, data = shop(pathlib.Path(prepared_dir) / "own")
+    by_day = frame.group_by(day=pl.col("t").dt.date()).agg(pl.len(), pl.col("order").sum())
+    expected = {day: (rows, orders) for day, rows, orders in by_day.rows()}
+    got = labels.days(data.notes)
+    assert {day.date: (day.rows, day.sums["order@all"][1]) for day in got} == expected
+    assert [day.date for day in got] == sorted(expected)
+
+
+def test_many_days_are_put_together():
+    start = datetime.date(2025, 1, 1)
+    days = [
+        labels.Day(start + datetime.timedelta(days=n), n, {"click@all": (n, n / 2)})
+        for n in range(400)
+        if n not in (8, 9)
+    ]
+    periods, width = shown_days(days)
+    assert width == 7
+    assert len(periods) == 58 <= MOST_DAYS
+    assert periods[1].date == start + datetime.timedelta(days=7)
+    assert periods[1].rows == 7 + 10 + 11 + 12 + 13  # the log lacks the days 8 and 9
+    assert periods[1].sums["click@all"] == (53, 26.5)
+    assert sum(day.rows for day in periods) == sum(day.rows for day in days)
+    assert shown_days(days[:100]) == (days[:100], 1)
+
+
+def test_pairs_of_labels(prepared_dir):
+    frame, data = shop(pathlib.Path(prepared_dir) / "own")
+    found = describe.describe(data).pairs
+    train = split_frames(frame)["train"]
+    assert found.tasks == ["click", "order"]
+    phi = np.corrcoef(train["click"], train["order"])[0, 1]
+    np.testing.assert_allclose(found.phi, [[1, phi], [phi, 1]])
+    rate = train.filter(pl.col("click") == 1)["order"].mean()
+    np.testing.assert_allclose(found.given, [[1, rate], [1, 1]])
+
+
+def smoothed(train, scored, field, label):
+    """The smoothed mean of a label by value, of polars alone; rank is that of its log-odds."""
+    mean = train[label].mean()
+    by = train.group_by(field).agg(p=(pl.col(label).sum() + leaks.M * mean) / (pl.len() + leaks.M))
+    joined = scored.join(by, on=field, how="left", nulls_equal=True)
+    return joined["p"].fill_null(mean)
+
+
+def test_a_field_alone_is_as_by_polars_and_sklearn(prepared_dir):
+    frame, data = shop(pathlib.Path(prepared_dir) / "own")
+    frames = split_frames(frame)
+    counts = frames["train"]["item"].value_counts()
+    kept = counts.filter(pl.col("count") >= 2)["item"].implode()
+    frames = {
+        split: rows.with_columns(item=pl.when(pl.col("item").is_in(kept)).then("item").otherwise(0))
+        for split, rows in frames.items()
+    }
+    found = {(f.field, f.key): f.auc for f in describe.describe(data).alone if f.by == leaks.VALUE}
+    for label in ("click", "order"):
+        p = smoothed(frames["train"], frames["validation"], "item", label)
+        expected = roc_auc_score(frames["validation"][label], p)
+        assert found["item", f"{label}@all"] == pytest.approx(expected, abs=1e-9)
+        assert expected > 0.55
+
+
+def in_a_bag(frame):
+    """Some tags, and between them one of an order."""
+    orders = zip(frame["tags"], frame["order"], strict=True)
+    return pl.Series([[*tags[:1], f"order {order}", *tags[1:]] for tags, order in orders])
+
+
+PLANTED = {  # a line of the schema file, the column
+    "label": ("label:", lambda f: f["order"]),
+    "number": ("number: {kind: numeric}", lambda f: f["order"] * 3.5 + f["speed"] * 0.01),
+    "scaled": (
+        "scaled: {kind: numeric, encoder: standardise}",
+        lambda f: f["order"] * 3.5 + f["speed"] * 0.01,
+    ),
+    "bag": ("bag: {kind: bag}", in_a_bag),
+    "vector": (
+        "vector: {kind: vector, length: 3}",
+        lambda f: pl.Series(np.stack([f["speed"], f["order"], f["speed"]], axis=1).tolist()),
+    ),
+    "there": (
+        "there: {encoder: hash, size: 100}",
+        lambda f: pl.Series(np.arange(len(f))).set(f["order"] == 0, None),
+    ),
+}
+
+
+def test_planted_leaks_are_named_and_no_other_field(tmp_path):
+    """A label, numbers, a value in a bag, an entry of a vector, a value that is there."""
+    frame = log(6000)
+    columns = {name: column(frame).alias(name) for name, (_, column) in PLANTED.items()}
+    lines = "".join(f"  {line}\n" for line, _ in PLANTED.values())
+    schema = SCHEMA.replace("tasks:", f"{lines}tasks:")
+    found = describe.describe(prepared(tmp_path, frame.with_columns(**columns), schema))
+    suspects = [f for f in found.alone if f.suspect]
+    assert {(f.field, f.key) for f in suspects} == {(name, "order@all") for name in PLANTED}
+    assert all(f.auc > 0.97 for f in suspects)
+    assert [f.entry for f in suspects if f.field == "vector"] == [1]
+
+
+def test_a_row_in_its_own_history_is_named(tmp_path):
+    """As an off-by-one makes it: the newest value of an ordered row is the row's own item."""
+    frame, draw = log(), np.random.default_rng(1)
+    past = draw.integers(1, 500, (len(frame), 3)).tolist()
+    own = frame.select("item", "order").rows()
+    bought = [[*old, item] if order else old for old, (item, order) in zip(past, own)]
+    frame = frame.with_columns(bought=pl.Series(bought), earlier=pl.Series(past))
+    lines = "\n".join(
+        f"  {n}: {{kind: sequence, target: item, max_values: 3}}" for n in ("bought", "earlier")
+    )
+    found = describe.describe(
+        prepared(tmp_path, frame, SCHEMA.replace("tasks:", f"{lines}\ntasks:"))
+    )
+    suspects = {(f.field, f.by, f.key) for f in found.alone if f.suspect}
+    assert suspects == {("bought", leaks.TARGET, "order@all")}
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(1, 4))]
+)
+def test_random_labels_have_no_suspect(tmp_path, seed):
+    """Fitted on train and scored on validation, not even rare values tell them."""
+    draw = np.random.default_rng(seed)
+    frame = log(seed=seed)
+    clicks = draw.random(len(frame)) < 0.3
+    frame = frame.with_columns(
+        click=pl.Series(clicks.astype(int)),
+        order=pl.Series((draw.random(len(frame)) < 0.1).astype(int)),
+    )
+    schema = SCHEMA.replace("also_report: [click]", "also_report: [click], positives_outside: 1")
+    found = describe.describe(prepared(tmp_path, frame, schema))
+    assert len(found.alone) > 10
+    assert not found.suspects
+    for figure in found.alone:
+        assert abs(figure.auc - 0.5) < 0.12, figure  # 120 positives: sd 0.03
+
+
+def test_few_positives_give_no_figure():
+    labels = np.zeros(1000)
+    labels[: leaks.FEWEST - 1] = 1
+    train, schema = one_field(labels, labels, rows=2)
+    assert list(leaks.alone(train, train, schema)) == [[]]
+    labels[: leaks.FEWEST] = 1
+    train, schema = one_field(labels, labels, rows=2)
+    ((figure, known),) = leaks.alone(train, train, schema)
+    assert (figure.by, figure.auc, figure.suspect) == (leaks.VALUE, 1.0, True)
+    assert known.by == leaks.KNOWN  # the id 0 is the unknown one
+
+
+def test_the_log_odds_of_a_bag():
+    """Padding adds nothing, except to a row without any value."""
+    ids = np.array([[1, 2], [1, -1], [2, -1], [-1, -1], [-1, -1], [2, 2]], np.int32)
+    labels = np.array([True, True, False, False, False, False])
+    fit = leaks.fitted(ids, labels, rows=4)
+
+    def odds(positives, rows):
+        p = (positives + leaks.M / 3) / (rows + leaks.M)
+        return np.log(p / (1 - p)) - np.log(0.5)
+
+    one, two, none = odds(2, 2), odds(1, 4), odds(0, 2)
+    got = fit.score(np.array([[1, 2], [2, -1], [-1, -1], [3, -1]], np.int32))
+    np.testing.assert_allclose(got, [one + two, two, none, 0.0])
+    positives, negatives = [2, 1, 0], [0, 3, 2]  # how often 1, 2 and none stand in rows of a class
+    pairs = itertools.product(
+        zip([one, two, none], positives, strict=True), zip([one, two, none], negatives, strict=True)
+    )
+    won = sum(n * m * ((a > b) + (a == b) / 2) for (a, n), (b, m) in pairs)
+    assert fit.auc() == pytest.approx(won / (sum(positives) * sum(negatives)))
+
+
+def test_rows_of_sampled_negatives_count_by_weight():
+    """A row that weighs 3 is three rows."""
+    draw = np.random.default_rng(0)
+    ids, labels = draw.integers(-1, 9, (400, 2)), draw.random(400) < 0.4
+    weights = np.where(draw.random(400) < 0.5, 1, 3)
+    several = one_field(np.repeat(ids, weights, axis=0), np.repeat(labels, weights))
+    train, schema = one_field(ids, labels, weights=weights.astype(np.float32))
+    ((expected, *_),) = leaks.alone(several[0], train, schema)
+    ((figure, *_),) = leaks.alone(train, train, schema, by_weight=True)
+    ((by_row, *_),) = leaks.alone(train, train, schema)
+    assert figure.auc == pytest.approx(expected.auc, abs=1e-12)
+    assert figure.auc != by_row.auc

@@ -1,0 +1,291 @@
+"""Histories: a user's earlier events, from the log's own rows or a column of lists, the newest
+last; what stands beside them; and in a set that extends another, as if both were one log."""
+
+import collections
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from world import log
+
+from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.errors import UserError
+from dtn_jax.export.write.card.data import kind
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.report.description import overview
+
+ROWS, USERS = 1200, 15
+SCHEMA = """
+name: shop
+fields:
+  item: {unknown: [none]}
+  seen: {history: {of: item, where: "click == 1", last: 4}}
+  action: {beside: seen, value: act, unknown: [odd]}
+  ordered: {kind: sequence, beside: seen, value: order}
+  ago: {kind: sequence, beside: seen, gap: true}
+  shown: {kind: sequence, history: {of: item, by: user}}
+tasks: [click, order]
+group: user
+time: t
+split: {by: column, column: part}
+"""
+
+
+def events(rows=ROWS, seed=0):
+    """Rows of few users, many of them at equal times, in no order; `place` tells each row."""
+    draw = np.random.default_rng(seed)
+    click = draw.integers(0, 2, rows)
+    acts = draw.choice(["view", "buy", "odd", None], rows).tolist()
+    return pl.DataFrame(
+        {
+            "t": draw.integers(1_772_000_000, 1_772_000_090, rows),
+            "user": [f"u{u}" for u in draw.integers(0, USERS, rows)],
+            "item": [f"i{n}" if n else "none" for n in draw.integers(0, 30, rows)],
+            "place": np.arange(rows),
+            "click": click,
+            "order": draw.integers(0, 2, rows),
+            "act": [act if clicked else "none" for act, clicked in zip(acts, click)],
+            "part": draw.choice(["train", "train", "validation", "test"], rows),
+        }
+    )
+
+
+def past(frame, row, last, clicked):
+    """The events that a row's history lists, straight from what it means."""
+    found = frame.filter(pl.col("user") == row["user"], pl.col("t") < row["t"])
+    found = found.filter(pl.col("item") != "none").sort("t", maintain_order=True)
+    return found.filter(pl.col("click") == 1 if clicked else True).tail(last)
+
+
+def lists(made, frame, field):
+    """{place of a row: what the field lists}; the frame has all rows of the set."""
+    found = {}
+    for split in log.SPLITS:
+        places = frame.filter(part=split)["place"]
+        found |= dict(zip(places, log.values(made, split, field), strict=True))
+    return found
+
+
+def check(made, frame, whole=None, fields=(("seen", 4, True), ("shown", 50, False)), of=None):
+    """The histories of a frame's rows are those of the whole log, equal times in its order; `of`
+    are all rows of the set, if there are more."""
+    whole = frame if whole is None else whole
+    for field, last, clicked in fields:
+        found, own = lists(made, frame if of is None else of, field), log.slots(made, field)
+        last = min(last, own.stop - own.start)  # as many as the longest of train needs
+        assert sum(map(bool, found.values())) > 0.5 * len(found)
+        for row in frame[::3].iter_rows(named=True):
+            assert found[row["place"]] == past(whole, row, last, clicked)["item"].to_list()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return log.prepared(tmp_path_factory.mktemp("own"), events(), SCHEMA)
+
+
+def test_a_row_lists_its_users_events_strictly_before_it(made):
+    check(made, events())
+    fields = {field.name: field for field in made.schema.fields}
+    item, seen = fields["item"], fields["seen"]
+    assert (seen.kind, seen.target, seen.table, seen.rows) == ("sequence", *["item"] * 2, item.rows)
+    assert (seen.slots, seen.pooling) == (4, "mean")
+    beside = [(fields[name].beside, fields[name].slots) for name in ("action", "ordered", "ago")]
+    assert beside == [("seen", 4)] * 3
+
+
+def test_each_value_stands_beside_its_event(made):
+    frame = events()
+    found = {name: lists(made, frame, name) for name in ("action", "ordered", "ago")}
+    known = set(filter(None, log.values(made, "train", "item")))
+    assert len(known) == 29
+    for row in frame[::3].iter_rows(named=True):
+        own = past(frame, row, 4, True)
+        acts = [act if act in ("view", "buy") else None for act in own["act"]]
+        assert found["action"][row["place"]] == acts
+        assert found["ordered"][row["place"]] == [str(order) for order in own["order"]]
+        gaps = [str(int(np.log2(1 + row["t"] - t))) for t in own["t"]]
+        assert found["ago"][row["place"]] == gaps
+
+
+def test_values_count_once_for_the_vocabulary(tmp_path):
+    """Items that train shows once stay below min_count: their rows count, histories do not."""
+    frame = events().with_columns(item=pl.col("place").cast(pl.String), part=pl.lit("train"))
+    tail = frame.tail(40).with_columns(part=pl.Series(["validation", "test"] * 20))
+    text = SCHEMA.replace("unknown: [none]", "min_count: 2")
+    made = log.prepared(tmp_path, pl.concat([frame.head(ROWS - 40), tail]), text)
+    assert made.schema.fields[0].rows == 1
+
+
+def test_rows_without_a_user_or_that_are_bad_are_in_no_history(tmp_path):
+    frame = events().with_columns(
+        who=pl.when(pl.col("place") % 3 > 0).then("user"),
+        order=pl.when(pl.col("place") != 700).then("order"),
+    )
+    text = SCHEMA.replace("by: user", "by: who").replace('where: "cl', 'by: who, where: "cl')
+    made = log.prepared(tmp_path, frame, text)
+    good = frame.filter(pl.col("order").is_not_null())
+    found, named = lists(made, good, "shown"), good.filter(pl.col("who").is_not_null())
+    assert not any(items for place, items in found.items() if place % 3 == 0)
+    check(made, named, named, [("shown", 50, False)], of=good)
+
+
+def test_sampled_negatives_stay_in_histories(tmp_path):
+    made = log.prepared(tmp_path, events(), SCHEMA + "sample_negatives: {click: 0.2}\n")
+    assert made.rows["train"] < 0.8 * ROWS / 2
+    found = log.values(made, "test", "shown")
+    for row, items in zip(events().filter(part="test").iter_rows(named=True), found, strict=True):
+        assert items == past(events(), row, 50, False)["item"].to_list()
+
+
+# --- a column of lists ---------------------------------------------------------------------------
+
+MOST = 4
+COLUMNS = """
+name: shop
+fields:
+  action: {kind: sequence, beside: viewed, column: viewed_action, unknown: ["?"], min_count: 2}
+  item: {min_count: 2, unknown: [none]}
+  viewed: {kind: sequence, target: item, max_values: 4}
+  ago: {kind: sequence, beside: viewed, value: viewed_gap}
+  before: {kind: sequence, beside: viewed, table: item, min_count: 2, optional: true}
+tasks: [click]
+split: {by: column, column: part}
+"""
+
+
+def columns(rows=600):
+    """Whose parallel lists have missing and unknown values, or are missing together."""
+    draw = np.random.default_rng(0)
+    names, actions = [*"abcdefghij", "none", None], ["look", "cart", "buy", "?", None]
+    made = collections.defaultdict(list)
+    for row in range(rows):
+        count = int(draw.integers(0, 9))
+        for name, words in (("viewed", names), ("viewed_action", actions), ("before", names)):
+            made[name].append([words[i] for i in draw.integers(0, len(words), count)])
+        made["viewed_gap"].append(draw.integers(0, 9, count).tolist())
+        if row % 10 == 3:
+            made["before"][row] = None  # it may: it is optional
+        if row % 20 == 4:  # missing together, or missing beside an empty one
+            for name in ("viewed", "viewed_action", "viewed_gap", "before"):
+                made[name][row] = [] if (row, name) == (24, "viewed") else None
+    item = [names[i] for i in draw.integers(0, 10, rows)]
+    part = np.repeat(["train", "validation", "test"], rows // 3)
+    return pl.DataFrame(made | {"item": item, "click": draw.integers(0, 2, rows), "part": part})
+
+
+def test_the_newest_of_each_list_stand_at_the_same_places(tmp_path):
+    frame = columns()
+    made = log.prepared(tmp_path, frame, COLUMNS)
+    kinds = {f.name: (f.kind, f.slots, f.target, f.beside) for f in made.schema.fields}
+    assert kinds == {
+        "action": ("sequence", MOST, "", "viewed"),
+        "item": ("categorical", 1, "", ""),
+        "viewed": ("sequence", MOST, "item", ""),
+        "ago": ("sequence", MOST, "", "viewed"),
+        "before": ("sequence", MOST, "", "viewed"),
+    }
+    assert made.schema.tables()["item"] == 12
+    for split in log.SPLITS:
+        rows = frame.filter(part=split)
+        for field, column, unknown in (
+            ("action", "viewed_action", "?"),
+            ("viewed", "viewed", "none"),
+            ("ago", "viewed_gap", ""),
+            ("before", "before", ""),  # of which `none` is a value of the table
+        ):
+            newest = [(row or [])[-MOST:] for row in rows[column].to_list()]
+            expected = [[None if v in (unknown, None) else str(v) for v in r] for r in newest]
+            assert log.values(made, split, field) == expected
+    lengths = rows["viewed"].list.len().fill_null(0)
+    cut = json.loads((made.folder / "prepared.json").read_text())["cut_values"]
+    assert cut["test"]["viewed"] == (lengths.cast(int) - MOST).clip(0).sum()
+    action, _, viewed, *_ = made.schema.fields
+    assert overview.kind(action) == "sequence beside viewed"
+    assert kind(action, "mean") == "sequence, 4 values at most, beside those of viewed"
+    assert kind(viewed, "din").endswith("din, of earlier values of item, table of item")
+    lacking = log.prepared(tmp_path / "lacking", frame.drop("before"), COLUMNS)
+    assert lacking.schema.fields[-1].slots == MOST
+    assert (np.asarray(SplitReader(lacking, "train").everything().ids)[:, -MOST:] == -1).all()
+
+
+def test_lists_of_different_lengths_are_bad_rows(tmp_path):
+    frame = columns()
+    rows = np.flatnonzero(frame["viewed"].list.len() == 3).tolist()
+    cases = [
+        ("viewed_action", ["look"], "action"),
+        ("viewed_action", None, "action"),
+        ("viewed_gap", [1, 2, 3, 4], "ago"),
+        ("before", [], "before"),
+        ("viewed", None, "action"),  # the first in the file
+    ]
+    for row, (column, value, _) in zip(rows, cases):
+        values = frame[column].to_list()
+        values[row] = value
+        frame = frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
+    made = log.prepared(tmp_path, frame, COLUMNS, max_reject_rate=0.01)
+    kept = [json.loads(t) for t in (made.folder / "rejects.jsonl").read_text().splitlines()]
+    assert len(kept) == len(cases)
+    assert all("of another length than 'viewed'" in line["reason"] for line in kept)
+
+
+REFUSED = [  # (what SCHEMA has, what stands there instead, message)
+    ("of: item, where", "where", "line 5: history of field 'seen': expected 'of', the field"),
+    ("of: item, where", "of: itm, where", "'of' in the history of 'seen': 'itm'. Did you mean 'i"),
+    ("last: 4", "lats: 4", "key of history of field 'seen': 'lats'. Did you mean 'last'"),
+    ("last: 4", "last: 0", "last of history of field 'seen': expected a whole number"),
+    ("time: t\n", "", "history of field 'seen' is earlier in time: expected a time column"),
+    ("group: user\n", "", "history of field 'seen': expected 'by', the column of users"),
+    ("click == 1", "clik == 1", "history of field 'seen': where.*'clik'.*mean 'click'"),
+    ("by: user", "by: usr", "history of field 'shown' is by 'usr', that of 'seen' by 'user'"),
+    ("{history:", "{target: item, history:", "'seen' has a history, in place of 'target'"),
+    ("{history:", "{kind: bag, history:", "history is an option of sequence; field 'seen' is"),
+    ("gap: true", "gap: true, value: act", "'ago' has both value and gap: expected one"),
+    ("gap: true", "gap: maybe", "gap of field 'ago': expected true or false"),
+    ("value: act", "value: ac", "unknown column 'ac'. Did you mean 'act'"),
+    ("shown: {kind: sequence, hist", "shown: {gap: true, hist", "gap is an option of companion"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), REFUSED)
+def test_what_makes_no_sense(tmp_path, old, new, message):
+    assert old in SCHEMA
+    with pytest.raises(UserError, match=message):
+        log.prepared(tmp_path, events(100), SCHEMA.replace(old, new, 1))
+
+
+# --- in a set that extends another ---------------------------------------------------------------
+
+NAMES = ("first", "second", "third")
+
+
+def parts():
+    """Three logs, one after the other; rows of one time may be in two of them."""
+    frame = events()
+    time, place = frame["t"].to_numpy(), frame["place"].to_numpy()
+    day = np.searchsorted([1_772_000_030, 1_772_000_060], time, side="right")
+    day = np.where((time == 1_772_000_030) & (place % 2 == 0), 0, day)
+    return [frame.filter(pl.Series(day == n)) for n in range(3)]
+
+
+def extending(folder):
+    """The sets of the logs, each of which extends the one before."""
+    made = {}
+    for n, (name, rows) in enumerate(zip(NAMES, parts())):
+        schema = log.schema_file(folder, SCHEMA.replace("shop", name), f"{name}.yaml")
+        rows.write_parquet(folder / f"{name}.parquet")
+        given = {"processes": 1} | ({"extend": NAMES[n - 1]} if n else {})
+        source = str(folder / f"{name}.parquet")
+        made[name] = logs.prepare(schema, source, folder / "data", **given)
+    return made
+
+
+def test_histories_go_on_as_in_one_log(tmp_path):
+    sets = extending(tmp_path)
+    whole = pl.concat(parts())  # at equal times, those of an earlier log come first
+    for name, own in zip(NAMES, parts()):
+        check(sets[name], own, whole)
+    both = [str(tmp_path / f"{name}.parquet") for name in NAMES[:2]]
+    schema = log.schema_file(tmp_path, SCHEMA.replace("shop", "twice"), "twice.yaml")
+    with pytest.raises(UserError, match=r"1 of 2 raw files are part of first too"):
+        logs.prepare(schema, both, tmp_path / "data", processes=1, extend="first")

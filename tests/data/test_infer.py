@@ -1,0 +1,253 @@
+"""From raw files to a schema file that loads and prepares as it is, whatever the columns."""
+
+import datetime
+import pathlib
+import re
+import shlex
+import string
+
+import numpy as np
+import polars as pl
+import pytest
+from world import log
+
+from dtn_jax.datasets.logs import prepare as logs
+from dtn_jax.datasets.logs.infer.infer import infer
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.errors import UserError
+from experiments import prepare, train
+
+FRAME = log.rows(600).drop("viewed", "viewed_action", "w")
+WRITERS = {
+    "parquet": lambda frame, path: frame.write_parquet(path),
+    "arrow": lambda frame, path: frame.write_ipc(path, compat_level=pl.CompatLevel.oldest()),
+    "csv": lambda frame, path: flat(frame).write_csv(path),
+    "jsonl": lambda frame, path: flat(frame).write_ndjson(path),
+}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """The glob of a log."""
+    return log.write(tmp_path / "raw", FRAME)
+
+
+def left_out_taken_back(text):
+    """The file with all columns that were left out, but for those that cannot be read."""
+    return re.sub(r"(?m)^  # (?=\S+:( \{.*\})?$|.*: \{.*\})", "  ", text)
+
+
+SEEDS = [(s, n) for n in range(6) for s in WRITERS]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "seed"),
+    [*SEEDS[:4], *(pytest.param(*case, marks=pytest.mark.nightly) for case in SEEDS[4:])],
+)
+def test_any_columns_load_and_prepare_without_an_edit(tmp_path, suffix, seed):
+    frame = random_frame(1000 + seed)
+    half = ROWS // 2
+    for place, part in enumerate((frame[:half], frame[half:])):
+        WRITERS[suffix](part, tmp_path / f"{place}.{suffix}")
+    source = [str(tmp_path / f"*.{suffix}")]
+    infer(source, tmp_path / "s.yaml", labels=["buy"])
+    made = schema_file.load(tmp_path / "s.yaml")
+    assert "buy" in [task.name for task in made.tasks]
+    data = logs.prepare(tmp_path / "s.yaml", source, tmp_path / "data", processes=1)
+    assert sum(data.rows.values()) == ROWS
+    schema_file.loads(left_out_taken_back((tmp_path / "s.yaml").read_text()))
+
+
+def test_a_shop_is_seen_as_it_is(tmp_path, shop):
+    infer([shop], tmp_path / "my shop.yaml", labels=["click", "order", "seconds"])
+    made = schema_file.load(tmp_path / "my shop.yaml")
+    assert made.name == "my_shop"
+    kinds = {field.name: field.kind for field in made.fields}
+    assert kinds == dict.fromkeys(("hour", "user", "item", "query"), "categorical") | {
+        "seen": "bag",
+        "price": "numeric",
+        "speed": "numeric",
+        "embedding": "vector",
+    }
+    by_name = {field.name: field for field in made.fields}
+    assert by_name["seen"].weights == "seen_weights"
+    assert by_name["embedding"].length == 3
+    assert [task.upstream for task in made.tasks] == [(), ("click",), ()]
+    assert (made.time, made.group, made.split.by) == ("t", "user", "time")
+
+
+def test_what_was_left_out_can_be_taken_back(tmp_path):
+    frame = FRAME.with_columns(request_id=pl.int_range(600) * 7919, env=pl.lit("prod"))
+    frame.write_parquet(tmp_path / "a.parquet")
+    infer([str(tmp_path)], tmp_path / "s.yaml", labels=["click"])
+    text = (tmp_path / "s.yaml").read_text()
+    names = {field.name for field in schema_file.loads(text).fields}
+    more = {field.name for field in schema_file.loads(left_out_taken_back(text)).fields}
+    assert more - names >= {"request_id", "env"}
+
+
+def test_another_file_is_not_overwritten_unasked(tmp_path, shop):
+    out = tmp_path / "s.yaml"
+    infer([shop], out, labels=["click"])
+    text = out.read_text()
+    infer([shop], out, labels=["click"])  # the same text again
+    out.write_text(text + "# mine\n")
+    with pytest.raises(UserError, match=r"s\.yaml is there already.*--replace"):
+        infer([shop], out, labels=["click"])
+    assert out.read_text().endswith("# mine\n")
+    infer([shop], out, labels=["click"], replace=True)
+    assert out.read_text() == text
+
+
+def test_missing_values_of_csv_are_found(tmp_path):
+    text = "t;price;buy;city\n" + "".join(
+        f"2026-03-{1 + n % 9:02d} 0{n % 7}:00:00;{'NA' if n % 5 == 0 else n};{n % 2};\\N\n"
+        for n in range(400)
+    )
+    (tmp_path / "a.csv").write_text(text)
+    source = [str(tmp_path / "a.csv")]
+    infer(source, tmp_path / "s.yaml")
+    made = schema_file.load(tmp_path / "s.yaml")
+    assert made.input.separator == ";"
+    assert made.input.missing == ("NA", "\\N")
+    assert {f.name: f.kind for f in made.fields}["price"] == "numeric"
+    assert made.time_unit == "date"
+    data = logs.prepare(tmp_path / "s.yaml", source, tmp_path / "data", processes=1)
+    assert sum(data.rows.values()) == 400
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+TASKS = ["click", "order", "watch_seconds"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    frame = log.rows(2000).drop("seconds", "query", "speed", "viewed", "viewed_action", "w")
+    draw = np.random.default_rng(0)
+    frame = frame.rename({"user": "user_id", "item": "item_id", "seen": "tags"}).with_columns(
+        pl.col("seen_weights").alias("tags_weight"),
+        watch_seconds=pl.col("click") * draw.exponential(30, 2000),
+        paid_with=pl.when(pl.col("order") == 1).then(pl.lit("card")),
+        request_id=pl.concat_str(pl.lit("r-"), pl.int_range(2000)),
+    )
+    frame = frame.rename({"request_id": "request id"}).drop("seen_weights")
+    (tmp_path / "logs").mkdir()
+    for place in range(4):
+        part = frame[place * 500 : (place + 1) * 500]
+        part.write_parquet(tmp_path / "logs" / f"{place}.parquet")
+    return tmp_path
+
+
+def test_from_raw_files_to_a_trained_model(folder, capsys):
+    schema, data = folder / "shop.yaml", folder / "data"
+    prepare.main(
+        ["--infer", f"--input={folder}/logs", f"--out={schema}", f"--data_dir={data}"],
+    )
+    shown = capsys.readouterr().out
+    assert re.search(r"paid_with: known only after the fact\? It is missing in 0 %", shown)
+    assert "'request id'" in shown or "request id: nearly unique" in shown
+    _, *arguments = shlex.split(shown.splitlines()[-1].partition(" -m ")[2])
+    prepare.main([*arguments, "--processes=1"])
+    prepared = read(data / "logs" / "shop" / "1.0.0")
+    assert [task.name for task in prepared.schema.tasks] == TASKS
+    assert prepared.schema.tasks[1].upstream == ("click",)
+    assert prepared.schema.tasks[2].kind == "regression"
+    kinds = {f.name: f.kind for f in prepared.schema.fields}
+    assert kinds == dict.fromkeys(("hour", "user_id", "item_id"), "categorical") | {
+        "tags": "bag",
+        "price": "numeric",
+        "embedding": "vector",
+    }
+    assert prepared.schema.group == "user_id"
+    small = "model.experts=mlp,model.mlp.hidden=4,model.expert_dim=4,model.tower_hidden=4"
+    config = f"configs/logs.py:shared_bottom,schema={schema},quick,train.max_steps=3,{small}"
+    train.main(
+        [
+            f"--config={config}",
+            f"--config.data.data_dir={data}",
+            "--config.data.batch_size=64",
+            "--config.parallel.devices=1",
+            f"--workdir={folder}/run",
+        ]
+    )
+    assert (folder / "run").is_dir()
+    assert "order" in capsys.readouterr().out
+
+
+ROWS = 600
+START = datetime.datetime(2026, 3, 1)
+NAMES = [
+    *("no", "on", "null", "true", "~", "y", "all", "mean", "name", "and", "hour", "weekday"),
+    *("a b", "a-b", "a.b", "a:b", "a: b", "a #b", "'a'", '"a"', "a`b", "{a}", "[a]", "a,b", "&a"),
+    *("*a", "!a", "%a", "@a", "a/b", "a=b", "a+b", "?", "-", "- a", " a", "a ", "日本語", "größe"),
+    *("🙂", "1", "007", "1e5", "12:30", "2026-03-05", "a\tb", "a\\b", "a\nb", "é", "<<", "|", ">"),
+    *("user_id", "item_id", "price", "t", "ts", "is_new", "click", "order", "rating", "cart"),
+    *("request_id", "age", "count", "x" * 100, "userId", "created_at", "day", "split", "weight"),
+    *("watch_seconds", "label", "session", "group", "column", "value", "kind", "fields", "\u2028"),
+]
+
+
+def texts(draw, rows, distinct):
+    letters = list(string.ascii_letters + " '\"#:{}[],&*!|>%@`\\/-_?~é日🙂\t\u2028")
+    made = ["".join(draw.choice(letters, draw.integers(0, 12))) for _ in range(distinct)]
+    return [made[n] for n in draw.integers(0, distinct, rows)]
+
+
+def one(draw, rows):
+    """A column of any type."""
+    makers = {
+        "int": lambda: draw.integers(-5, draw.choice([2, 50, 10**6]), rows),
+        "unsigned": lambda: pl.Series(draw.integers(0, 2**64 - 1, rows, np.uint64)),
+        "binary": lambda: draw.integers(0, 2, rows),
+        "float": lambda: draw.normal(size=rows) * 10.0 ** draw.integers(-20, 20),
+        "odd": lambda: draw.choice([0.5, np.nan, np.inf, -np.inf, 1e308], rows),
+        "nan": lambda: np.where(draw.random(rows) < 0.3, np.nan, draw.normal(size=rows)),
+        "text": lambda: texts(draw, rows, int(draw.choice([1, 2, 30, rows]))),
+        "truth text": lambda: draw.choice(["true", "False", "TRUE"], rows).tolist(),
+        "iso text": lambda: [str(START + datetime.timedelta(hours=n)) for n in range(rows)],
+        "empty": lambda: [""] * rows,
+        "null": lambda: pl.Series([None] * rows),
+        "constant": lambda: [7] * rows,
+        "unique": lambda: [f"r{n}" for n in range(rows)],
+        "epoch": lambda: 1_772_000_000 + np.sort(draw.integers(0, 10**6, rows)),
+        "millis": lambda: 1000 * (1_772_000_000 + draw.integers(0, 10**6, rows)),
+        "yyyymmdd": lambda: draw.integers(20260301, 20260310, rows),
+        "datetime": lambda: [START + datetime.timedelta(minutes=n) for n in range(rows)],
+        "date": lambda: [START.date() + datetime.timedelta(days=n % 9) for n in range(rows)],
+        "time": lambda: [datetime.time(n % 24, 5) for n in range(rows)],
+        "duration": lambda: [datetime.timedelta(seconds=n) for n in range(rows)],
+        "bytes": lambda: [bytes([n % 256]) for n in range(rows)],
+        "decimal": lambda: pl.Series(draw.integers(0, 999, rows)).cast(pl.Decimal(10, 2)),
+        "struct": lambda: [{"a": n} for n in range(rows)],
+        "ids": lambda: [draw.integers(0, 40, n) for n in draw.integers(0, 90, rows)],
+        "vector": lambda: list(draw.normal(size=(rows, 4))),
+        "odd vector": lambda: [[1.5, None] if n % 9 else [np.inf, 0.1] for n in range(rows)],
+        "floats": lambda: [draw.normal(size=n) for n in draw.integers(0, 4, rows)],
+        "nested": lambda: [[[1, 2], [3]]] * rows,
+        "list of dates": lambda: [[START.date()]] * rows,
+    }
+    kind = draw.choice(list(makers))
+    made = pl.Series(makers[kind](), strict=False)
+    if draw.random() < 0.3 and made.dtype != pl.Null:
+        gone = pl.Series(draw.random(rows) < draw.choice([0.002, 0.5]))
+        made = pl.select(pl.when(~gone).then(made)).to_series()
+    return made
+
+
+def random_frame(seed, rows=ROWS):
+    """A log with a label, and columns of any names and types."""
+    draw = np.random.default_rng(seed)
+    names = draw.permutation(NAMES)[: draw.integers(2, 14)].tolist()
+    columns = {name: one(draw, rows).alias(name) for name in names}
+    columns["buy"] = pl.Series("buy", draw.integers(0, 2, rows))
+    columns["code"] = pl.Series("code", draw.integers(0, 9, rows))
+    return pl.DataFrame(columns)
+
+
+def flat(made):
+    """The columns that a CSV file holds."""
+    kept = [c for c in made if not c.dtype.is_nested() and c.dtype not in (pl.Binary, pl.Duration)]
+    kept = [c for c in kept if "\n" not in c.name]
+    return pl.DataFrame(kept)

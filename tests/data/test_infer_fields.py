@@ -1,0 +1,215 @@
+"""What is guessed of columns of single values and of lists; the sample that it is guessed from."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+import sampled
+from sampled import ROWS, draft, field
+
+from dtn_jax.datasets.logs.infer import sample
+from dtn_jax.datasets.logs.raw import files as raw_files
+from dtn_jax.datasets.logs.schema.spec import InputSpec
+from dtn_jax.errors import UserError
+
+DRAW = sampled.draw()
+MANY = DRAW.integers(0, 1000, ROWS)
+START = datetime.datetime(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "options"),
+    [
+        ("device", DRAW.choice(["ios", "web"], ROWS), {}),
+        ("is_new", DRAW.random(ROWS) < 0.5, {}),
+        ("duration_ms", MANY, {"kind": "numeric"}),
+        ("n_views", DRAW.integers(0, 300, ROWS), {"kind": "numeric"}),
+        ("price_id", MANY, {}),
+        ("children_count", DRAW.integers(0, 5, ROWS), {}),  # few: each has its own embedding
+        ("delta", DRAW.integers(-500, 500, ROWS), {"kind": "numeric"}),
+        ("hashed", DRAW.integers(-(2**60), 2**60, 900)[MANY % 900], {}),
+        ("from_pandas", np.where(MANY < 50, np.nan, MANY), {}),  # floats, as ids are missing
+        ("income", np.exp(2 * DRAW.normal(size=ROWS)), {"kind": "numeric", "log": "true"}),
+        ("text_price", MANY.astype(str), {"kind": "numeric"}),
+        ("zero_padded", [f"{n:05d}" for n in MANY], {}),
+        ("rare", [f"v{n}" for n in DRAW.zipf(1.3, ROWS)], {"min_count": 2}),
+    ],
+)
+def test_kinds(name, values, options):
+    made = field({name: values}, name)
+    assert made.options == options
+    assert not made.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "reason"),
+    [
+        ("env", ["prod"] * ROWS, "constant: always prod"),
+        ("empty", [None] * ROWS, "always missing"),
+        ("request_id", [f"r{n}" for n in range(ROWS)], "nearly unique: 4,000 different values in"),
+        ("gap", [datetime.timedelta(seconds=n % 50) for n in range(ROWS)], "spans of time"),
+        ("ratio", DRAW.choice([0.5, 0.7, np.inf], ROWS), "infinite"),
+        ("text", [f"one of many titles {n}" for n in np.arange(ROWS) * 3 // 5], "prose: 5 words"),
+        ("born", [START - datetime.timedelta(days=int(n)) for n in MANY], "times are no categ"),
+        ("day", [f"2026-03-{1 + n // 1440:02d}" for n in range(ROWS)], "times are no categories"),
+    ],
+)
+def test_what_is_left_out(name, values, reason):
+    frame = {"t": [START + datetime.timedelta(minutes=n) for n in range(ROWS)], name: values}
+    made = field(frame, name, time="t")
+    assert made.reason.startswith(reason) or reason in made.reason
+    assert not made.suspect
+
+
+def test_a_user_is_no_request_though_nearly_unique_in_a_sample():
+    users = [f"u{n}" for n in range(ROWS)]
+    assert field({"user_id": users}, "user_id", whole=True).reason
+    made = field({"user_id": users}, "user_id", whole=False)
+    assert not made.reason
+    assert "nearly unique in the sample" in made.notes[0]
+    assert field({"request_id": users}, "request_id", whole=False).reason
+
+
+def test_min_count_loses_few_rows():
+    """Half of the values come once, but a tenth of the rows would lose theirs at 5."""
+    values = [f"a{n % 200}" for n in range(ROWS)]
+    values[:190] = [f"b{n}" for n in range(190)]
+    assert field({"x": values}, "x").options == {}
+    values[:240] = [f"b{n}" for n in range(240)]
+    assert field({"x": values}, "x").options == {"min_count": 10}
+    values[:1200] = [f"b{n}" for n in range(1200)]
+    assert field({"x": values}, "x").options == {"min_count": 2}
+
+
+SEEN = sampled.draw(3)
+LENGTHS = SEEN.integers(0, 6, 1000)
+
+
+def ids(lengths=LENGTHS, distinct=30):
+    return [SEEN.integers(0, distinct, n).tolist() for n in lengths]
+
+
+def floats(lengths=LENGTHS):
+    return [SEEN.random(n).tolist() for n in lengths]
+
+
+def test_lists_of_ids_are_bags():
+    made = field({"tags": ids()}, "tags")
+    assert made.options == {"kind": "bag"}
+    assert made.facts.startswith("lists of up to 5, median ")
+    assert "30 different, most often " in made.facts
+    texts = field({"tags": [[f"t{n}" for n in row] for row in ids()]}, "tags")
+    assert texts.options == {"kind": "bag"}
+    assert field({"tags": ids(distinct=10**6)}, "tags").options["min_count"] == 2
+
+
+def test_lists_of_floats_of_one_length_are_vectors():
+    vectors = list(SEEN.normal(size=(1000, 8)))
+    assert field({"e": vectors}, "e").options == {"kind": "vector", "length": 8}
+    holes = pl.Series([None if n % 5 == 0 else v.tolist() for n, v in enumerate(vectors)])
+    made = field({"e": holes}, "e")
+    assert made.options == {"kind": "vector", "length": 8}
+    assert made.facts == "lists of 8 numbers; 20.0 % missing"
+    assert field({"e": ids(np.full(1000, 8))}, "e").options["kind"] == "bag"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (floats(), "numbers, "),
+        ([[0.5, None]] * 1000, "missing or infinite"),
+        ([[0.5, 0.1 * n] for n in range(1000 - 1)] + [[float("inf"), 0.5]], "missing or infinite"),
+        (pl.Series([[]] * 1000, dtype=pl.List(pl.Int64)), "no list has a value"),
+    ],
+)
+def test_lists_that_are_left_out(values, reason):
+    assert reason in field({"x": values}, "x").reason
+
+
+def test_parallel_lists_are_a_weighted_bag():
+    made = {f.name: f for f in draft({"seen": ids(), "seen_weight": floats()}).fields}
+    assert made["seen"].options == {"kind": "bag", "weights": "seen_weight"}
+    assert made["seen_weight"].reason == "the weights of seen"
+    counts = draft({"seen": ids(), "seen_scores": ids()}).fields
+    assert counts[0].options["weights"] == "seen_scores"
+    alone = {f.name: f for f in draft({"seen": ids(), "other": ids()}).fields}
+    assert all(alone[name].options == {"kind": "bag"} for name in ("seen", "other"))
+    shorter = draft({"seen": ids(), "w": floats(LENGTHS[::-1])}).fields
+    assert "weights" not in shorter[0].options
+
+
+def test_a_history_of_items_is_told():
+    columns = {"item_id": SEEN.integers(0, 400, 1000), "seen_items": ids(distinct=400)}
+    (note,) = field(columns, "seen_items").notes
+    assert "with table: item_id" in note
+    assert "with kind: sequence and target: item_id" in note
+    assert note.endswith("such as actions, with kind: sequence and beside: seen_items")
+    columns["other"] = columns.pop("seen_items")
+    assert not field(columns, "other").notes
+
+
+def table(rows, first=0):
+    return pl.DataFrame({"n": np.arange(first, first + rows), "file": [first] * rows})
+
+
+def read(folder, format="parquet"):
+    return sample.read(raw_files.find([str(folder)]), InputSpec(format=format))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv", "jsonl"])
+def test_a_small_log_is_read_whole(tmp_path, suffix):
+    writers = {"arrow": "write_ipc", "jsonl": "write_ndjson"}
+    for first in (0, 100, 200):
+        writer = getattr(table(100, first), writers.get(suffix, f"write_{suffix}"))
+        writer(tmp_path / f"{first:03d}.{suffix}")
+    found = read(tmp_path, suffix)
+    assert found.frame["n"].cast(int).to_list() == list(range(300))
+    assert found.whole
+    assert found.told() == "all 300 rows, from all 3 files"
+
+
+def test_a_large_log_is_sampled_from_its_beginning_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "ROWS", 1000)
+    for part in range(20):
+        table(500, 500 * part).write_parquet(tmp_path / f"{part:02d}.parquet", row_group_size=100)
+    found = read(tmp_path)
+    assert found.told() == "1,000 of 10,000 rows, from all 20 files"
+    assert not found.whole
+    assert set(found.frame["file"].unique()) == {500 * part for part in range(20)}
+
+
+def test_columns_that_not_all_files_have_are_refused(tmp_path):
+    pl.DataFrame({"a": [1], "b": [1], "c": [1], "d": [{"x": 1}], "e": [1]}).write_parquet(
+        tmp_path / "1.parquet"
+    )
+    pl.DataFrame({"a": [1.5], "c": [[1]], "d": [{"x": 1}], "e": ["7"]}).write_parquet(
+        tmp_path / "2.parquet"
+    )
+    found = read(tmp_path)
+    assert found.frame.to_dict(as_series=False) == {"a": [1.0, 1.5], "e": ["1", "7"]}
+    assert "2.parquet has no such column" in found.refused["b"]
+    assert "numbers in" in found.refused["c"]
+    assert "lists in" in found.refused["c"]
+    assert "nested" in found.refused["d"]
+
+
+def test_a_column_that_breaks_rows_is_refused(tmp_path):
+    bad = [b"ok", b"\xff\xfe"] * 50
+    pl.DataFrame({"n": range(100), "bytes": bad}).write_parquet(tmp_path / "a.parquet")
+    found = read(tmp_path)
+    assert found.frame.columns == ["n"]
+    assert found.frame.height == 100
+    assert "not UTF-8" in found.refused["bytes"]
+
+
+def test_broken_lines_are_counted(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 90 + "1\n" * 10)
+    found = read(tmp_path, "csv")
+    assert (found.frame.height, found.broken) == (90, 10)
+
+
+def test_a_log_without_rows_is_told(tmp_path):
+    table(0).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="no rows"):
+        read(tmp_path)

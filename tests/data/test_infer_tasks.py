@@ -1,0 +1,173 @@
+"""Labels, the time column and the group: given, or guessed."""
+
+import datetime
+
+import numpy as np
+import pytest
+import sampled
+from sampled import ROWS, draft, task
+
+from dtn_jax.errors import UserError
+
+DRAW = sampled.draw(1)
+START = datetime.datetime(2026, 3, 1)
+BITS = DRAW.integers(0, 2, ROWS)
+TIMES = [START + datetime.timedelta(minutes=n) for n in range(ROWS)]
+SECONDS = 1_772_323_200 + 60 * np.arange(ROWS)
+
+
+@pytest.mark.parametrize("name", ["is_click", "add_to_cart", "shareEvent", "long_view", "label_2"])
+def test_labels_are_guessed_by_name(name):
+    made = draft({name: BITS}, ())
+    assert name in [t.name for t in made.tasks]
+    assert all(t.guessed for t in made.tasks)
+    assert "guessed" in sampled.text(made)
+
+
+@pytest.mark.parametrize("name", ["last_click", "like_count_7d", "is_mobile"])
+def test_features_are_no_labels(name):
+    made = draft({name: BITS}, ())
+    assert [t.name for t in made.tasks] == ["buy"]
+    assert name in [f.name for f in made.fields if not f.reason]
+
+
+@pytest.mark.parametrize("name", ["dwell_time", "playTimeMs"])
+def test_numbers_of_a_telling_name_are_regressions(name):
+    made = task({name: DRAW.integers(0, 900, ROWS) / 2}, name)
+    assert made.options == {"kind": "regression", "range": ["0", "900"]}
+    assert [t.name for t in draft({"video_duration_ms": DRAW.random(ROWS)}, ()).tasks] == ["buy"]
+
+
+def test_labels_have_rates_and_notes():
+    assert task({"click": [1, 0, 0, 0] * 1000}, "click").facts == "25.0 % positive"
+    made = task({"watch_time": np.where(BITS, np.exp(3 * DRAW.normal(size=ROWS)), 0)}, "watch_time")
+    assert "are 0" in made.facts
+    assert made.options["label"] == "log1p(watch_time)"
+    assert made.notes[0].startswith("skewed, so its logarithm is fitted; as it is: label: watch_ti")
+    assert float(made.options["range"][1]) > np.log1p(made.values.max())
+    assert "nothing to learn" in task({"order": [0] * ROWS}, "order", ("order",)).notes[0]
+
+
+def test_a_label_with_gaps_is_known_where_it_is_there():
+    gaps = [None if n % 3 else n % 2 for n in range(ROWS)]
+    assert task({"like": gaps}, "like").options["known"] == "not missing(like)"
+    assert task({"a b": gaps}, "a b", ("a b",)).options["known"] == '"not missing(`a b`)"'
+    nan = np.where(np.arange(ROWS) % 3, np.nan, 1.0)
+    nan[:60] = 0
+    assert task({"like": nan}, "like").options["known"] == "not missing(like)"
+
+
+def test_two_other_values_are_a_binary_label():
+    made = task({"y": np.where(BITS, 1, -1)}, "y", ("y",))
+    assert made.options == {"label": "y == 1"}
+    assert made.positives == BITS.sum()
+    truths = np.where(BITS, "TRUE", "false")
+    assert task({"y": truths}, "y", ("y",)).options == {"label": "y == true"}
+
+
+def test_two_texts_are_a_binary_label_where_asked_for():
+    income = np.where(DRAW.random(ROWS) < 0.1, "50000+.", "- 50000.")
+    made = task({"income": income}, "income", ("income",))
+    assert made.options == {"label": "\"income == '50000+.'\""}
+    assert made.facts == f"{100 * (income == '50000+.').mean():.1f} % positive"
+    sampled.text(draft({"income": income}, ("income",)))
+    with pytest.raises(UserError, match="two texts: income"):
+        draft({"income": income, "buy": ["x"] * ROWS}, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"labels": ("byu",)}, ["--labels", "'byu'", "Did you mean 'buy'"]),
+        ({"labels": ("device",)}, ["device", "such as web", "== 'web'"]),
+        ({"labels": ("five",)}, ["five", "always 5"]),
+        ({"labels": ("tags",)}, ["tags", "lists"]),
+        ({"time": "device"}, ["--time=device", "100 %"]),
+        ({"time": "holes"}, ["--time=holes", "missing"]),
+        ({"group": "holes"}, ["--group=holes", "missing"]),
+        ({"group": "buy"}, ["buy", "as well"]),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused(given, words):
+    holes = [None if n % 50 == 0 else START for n in range(ROWS)]
+    columns = {"device": ["web"] * ROWS, "five": [5] * ROWS, "tags": [[1]] * ROWS, "holes": holes}
+    with pytest.raises(UserError) as told:
+        draft(columns, **given)
+    assert all(word in str(told.value) for word in words), told.value
+
+
+def test_without_a_label_candidates_are_listed():
+    columns = {"flag": BITS, "temperature": DRAW.random(ROWS), "buy": ["x"] * ROWS}
+    with pytest.raises(UserError, match=r"--labels=(.|\n)*0 and 1: flag\n.*numbers: temperature"):
+        draft(columns, ())
+
+
+def test_labels_within_others_name_the_nearest():
+    click = DRAW.random(ROWS) < 0.4
+    cart = click & (DRAW.random(ROWS) < 0.5)
+    order = cart & (DRAW.random(ROWS) < 0.5)
+    watch = np.where(click, DRAW.random(ROWS), 0.0)
+    share = DRAW.random(ROWS) < 0.2
+    columns = {"order": order, "click": click, "cart": cart, "share": share, "watch_time": watch}
+    made = {t.name: t for t in draft(columns, ()).tasks}
+    for name, outer in (("order", "cart"), ("cart", "click"), ("watch_time", "click")):
+        assert made[name].options["upstream"] == made[name].options["also_report"] == [outer]
+        assert f"all among those of {outer} ({made[outer].positives:,})" in made[name].notes[-1]
+    assert "upstream" not in made["click"].options | made["share"].options
+
+
+@pytest.mark.parametrize(
+    ("columns", "time", "unit"),
+    [
+        ({"t": TIMES}, "t", ""),
+        ({"ts": SECONDS, "published_at": TIMES}, "ts", "s"),
+        ({"event_time": SECONDS * 1000, "click_ts": TIMES}, "event_time", "ms"),
+        ({"date": [f"2026-03-{1 + n % 9:02d}" for n in range(ROWS)], "ts": SECONDS}, "ts", "s"),
+        ({"day": [20260301 + n % 9 for n in range(ROWS)]}, "day", "yyyymmdd"),
+        ({"t": DRAW.integers(0, 50, ROWS)}, "", ""),
+        ({"t": [None, *TIMES[1:]], "price": SECONDS}, "", ""),
+    ],
+)
+def test_the_time_column(columns, time, unit):
+    made = draft(columns)
+    assert (made.time.column, made.time.unit) == (time, unit)
+    assert made.split["by"] == ("time" if time else "random")
+    text = sampled.text(made)
+    assert ("\ntime: " in text) == bool(time)
+
+
+def test_hours_and_weekdays_become_fields():
+    made = draft({"t": TIMES})
+    assert [f.name for f in made.fields if not f.reason] == ["hour", "code"]
+    left_out = next(f for f in made.fields if f.name == "weekday")
+    assert "days in all, too few weeks to tell weekdays from days" in left_out.reason
+    weeks = [START + datetime.timedelta(hours=n % 900) for n in range(ROWS)]
+    names = [f.name for f in draft({"t": weeks}).fields if not f.reason]
+    assert names == ["hour", "weekday", "code"]
+    days = [START + datetime.timedelta(days=n % 9) for n in range(ROWS)]
+    assert "hour" not in [f.name for f in draft({"t": days}).fields]
+    made = draft({"t": TIMES, "born": TIMES[::-1], "hour": BITS})
+    assert [f.name for f in made.fields].count("hour") == 1
+    offered = [f.name for f in made.fields if f.reason == "an offer"]
+    assert offered == ["since_born", "hour_of_born", "weekday_of_born"]
+
+
+@pytest.mark.parametrize(
+    ("names", "group"),
+    [
+        (["session_id", "user_id"], "user_id"),
+        (["member"], "member"),
+        (["user_age", "user_type"], ""),
+    ],
+)
+def test_the_group(names, group):
+    made = draft({name: DRAW.integers(0, 90, ROWS) for name in names})
+    assert made.group.column == group
+    assert ("\ngroup: " in sampled.text(made)) == bool(group)
+
+
+def test_a_column_that_says_the_split_is_used():
+    made = draft({"part": DRAW.choice(["train", "val", "test"], ROWS)})
+    assert made.split["by"] == "column"
+    assert "part" not in [f.name for f in made.fields]
+    assert "split: {by: column, column: part, values: {" in sampled.text(made)

@@ -1,0 +1,296 @@
+"""What a value of a log becomes: 0, midnight and the empty text are values; columns that are odd,
+of another type, missing or optional; times of every unit."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+from world import log
+
+from dtn_jax.datasets.logs import keys
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+
+ROWS = 600
+TEXTS = ["0", "nan", "null", "None", "", "NaN", "inf", "false", "-", " "]
+FIELDS = """
+name: zeros
+fields:
+  word: {}
+  number: {}
+  truth: {}
+  price: {kind: numeric}
+  age: {kind: numeric, encoder: standardise}
+  hour: {value: hour(t)}
+  dear: {value: price > 5}
+tasks: [click]
+time: t
+group: user
+split: {by: random}
+"""
+
+
+def zeros():
+    start, every = datetime.datetime(1970, 1, 1), range(ROWS)
+    return pl.DataFrame(
+        {
+            "word": [TEXTS[n % len(TEXTS)] for n in every],
+            "number": [n % 3 - 1 for n in every],
+            "truth": [n % 2 == 1 for n in every],
+            "price": [float(n % 2 * 10) for n in every],
+            "age": [float(n % 5 - 2) for n in every],
+            "t": [start + datetime.timedelta(minutes=30 * n) for n in every],
+            "click": [n % 4 // 3 for n in every],
+            "user": [n % 7 for n in every],
+            "tags": [[0] * (n % 2 + 1) for n in every],
+            "vec": [[0.0, 0.0]] * ROWS,
+        }
+    )
+
+
+WHOLE = FIELDS.replace("tasks:", "  tags: {kind: bag}\n  vec: {kind: vector, length: 2}\ntasks:")
+
+
+def prepared(folder, data, kind="parquet", text=WHOLE):
+    """The set of a log in one file, of which no row is bad."""
+    folder.mkdir(exist_ok=True)
+    raw = folder / f"log.{kind}"
+    if kind == "parquet":
+        data.write_parquet(raw)
+    elif kind == "csv":
+        data.drop("tags", "vec", strict=False).write_csv(raw)
+    else:
+        data.with_columns(data["t"].cast(pl.String)).write_ndjson(raw)
+    schema = log.schema_file(folder, text, "log.yaml")
+    return prepare(schema, str(raw), folder / "data", processes=1, max_reject_rate=0.0)
+
+
+def ids(made, name, split="train"):
+    """All ids of a field, without padding."""
+    found = np.asarray(SplitReader(made, split).everything().ids)[:, log.slots(made, name)]
+    return found[found >= 0]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_natural_zeros_are_values(kind, tmp_path):
+    made = prepared(tmp_path, zeros(), kind, FIELDS if kind == "csv" else WHOLE)
+    empty = kind == "csv"  # where nothing is a missing value
+    distinct = {"number": 3, "truth": 2, "hour": 24, "dear": 2, "word": len(TEXTS) - empty}
+    for name, count in distinct.items():
+        assert len(set(ids(made, name).tolist()) - {0}) == count, name
+    for split, unknown in made.unknown_values.items():
+        assert (unknown.pop("word") > 0) == empty
+        assert not any(unknown.values()), split
+    assert set(ids(made, "age").tolist()) == {1}
+    assert made.groups("train").min() == 0
+    for name in () if empty else ("tags", "vec"):
+        assert set(ids(made, name).tolist()) == {1}
+
+
+def test_what_is_missing_or_called_unknown_is_the_unknown_id(tmp_path):
+    nothing = {
+        name: pl.when(pl.int_range(ROWS) % 4 > 0).then(name) for name in ("word", "number", "price")
+    }
+    text = FIELDS.replace("word: {}", "word: {unknown: [nan, '']}")
+    text = text.replace("number: {}", "number: {unknown: ['0']}")
+    data = zeros().with_columns(**nothing)
+    made = prepared(tmp_path, data, text=text)
+    assert set(log.values(made, "train", "word")) == {None, *TEXTS} - {"nan", ""}
+    assert set(log.values(made, "train", "number")) == {None, "1", "-1"}
+    found = ids(made, "price")
+    assert 0 < (found == 0).sum() == made.unknown_values["train"]["price"] < len(found)
+
+
+def test_zero_and_minus_zero_are_one_value(tmp_path):
+    numbers = pl.Series([[0.0, -0.0, 1.5][n % 3] for n in range(ROWS)])
+    made = prepared(tmp_path, zeros().with_columns(number=numbers))
+    assert set(ids(made, "number").tolist()) == {1, 2}
+
+
+# --- odd columns ---------------------------------------------------------------------------------
+
+TEXT = log.without("viewed", "action", "clicked", "ago")
+GOOD = log.rows(ROWS)
+
+
+def test_constant_fields_and_a_vocabulary_of_no_value(tmp_path):
+    empty = pl.Series([[]] * ROWS, dtype=pl.List(pl.Float64))
+    data = GOOD.with_columns(item=pl.lit("a"), price=pl.lit(3.0), speed=pl.lit(40.0))
+    data = data.with_columns(seen=empty, seen_weights=empty)
+    text = TEXT.replace("user: {min_count: 2}", "user: {min_count: 5000}")
+    made = prepared(tmp_path, data, text=text)
+    assert set(ids(made, "item").tolist()) == {1}
+    assert len(set(ids(made, "price").tolist())) == 1
+    assert not np.asarray(SplitReader(made, "train").everything().numeric)[:, 0].any()
+    assert set(ids(made, "user").tolist()) == {0}
+    assert {f.name: f.rows for f in made.schema.fields}["user"] == 1  # the unknown id alone
+    assert not len(ids(made, "seen"))
+
+
+def test_fields_that_are_missing_everywhere(tmp_path):
+    names = ("item", "price", "speed", "embedding", "query")
+    nothing = [pl.lit(None).alias(name) for name in (*names, "seen", "seen_weights")]
+    made = prepared(tmp_path, GOOD.with_columns(nothing), text=TEXT)
+    for name in names:
+        assert set(ids(made, name).tolist()) == {0}, name
+    assert made.unknown_values["train"]["item"] == made.rows["train"]
+    assert not len(ids(made, "seen"))
+
+
+def test_labels_of_which_nothing_can_be_learned_are_told(tmp_path):
+    for label, told in ((0, "all known labels are negative"), (True, "all known labels are posit")):
+        data = GOOD.with_columns(click=pl.lit(label), order=pl.lit(label).cast(int))
+        made = prepared(tmp_path / str(label), data, text=TEXT)
+        account = "; ".join(made.notes["account"])
+        assert f"task 'click': {told}" in account
+        assert f"task 'order': {told}" in account
+    few = prepared(tmp_path / "good", GOOD, text=log.without("seen", text=TEXT))
+    assert "account" not in few.notes
+
+
+NAMES = ["a / b", "ünï ☃", "../up", "a.b", "%2F", "with 'quotes'", "[x]", " begins with a space"]
+
+
+def test_names_of_fields_and_files_may_be_any_text(tmp_path):
+    fields = "".join(f'  "{name}": {{table: "{name}"}}\n' for name in NAMES)
+    data = GOOD.with_columns(**dict.fromkeys(NAMES, GOOD["user"]))
+    folder = tmp_path / "ü ö [1] ☃ 'x'"
+    made = prepared(folder, data, text=TEXT.replace("  user:", fields + "  user:"))
+    assert [field.name for field in made.schema.fields][: len(NAMES)] == NAMES
+    for name in NAMES:
+        assert log.values(made, "test", name) == log.values(made, "test", NAMES[0])
+    inside = {path.parent.name for path in made.folder.rglob("*.arrow")}
+    assert inside == {"vocabulary"}  # none is written elsewhere
+
+
+def test_a_column_may_have_another_type_in_another_file(tmp_path):
+    """As pandas makes floats of whole numbers with a null among them."""
+    first, found = GOOD.with_columns(hour=pl.col("t").dt.hour()), []
+    text = TEXT.replace("hour: {value: hour(t)}", "hour:")
+    second = first.with_columns(
+        pl.col("price", "t").cast(pl.String),
+        pl.col("user", "order").cast(pl.Float64),
+        pl.col("item").cast(pl.String),
+        pl.col("hour").cast(pl.UInt64),
+        pl.col("click").cast(pl.Boolean),
+    )
+    for name, data in (("same", first), ("other", second)):
+        (tmp_path / name).mkdir()
+        first.write_parquet(tmp_path / name / "a.parquet")
+        data.write_parquet(tmp_path / name / "b.parquet")
+        first.head(0).write_parquet(tmp_path / name / "c.parquet")  # holds no rows
+        schema, given = log.schema_file(tmp_path / name, text), str(tmp_path / name / "*.parquet")
+        made = prepare(schema, given, tmp_path / name, processes=1, max_reject_rate=0.0)
+        found.append((made.fingerprint, made.groups("test").tolist()))
+    assert found[0] == found[1]
+
+
+OPTIONAL = """
+name: shop
+fields:
+  item:
+  position: {scored_as: 1}
+  page: {scored_as: null, optional: true}
+  price: {kind: numeric, encoder: standardise, optional: true}
+  dearer: {kind: numeric, value: price * 2, optional: true}
+  tags: {kind: bag, weights: tag_weights, optional: true}
+  place: {cross: [item, position]}
+tasks: {click: }
+split: {by: random, validation: 0.2, test: 0.2}
+"""
+
+
+def test_files_may_lack_the_columns_of_optional_fields(tmp_path):
+    """All of them, in every format, or one as of a log that gained columns on its second day."""
+    data = GOOD.select("t", "item", "click").with_columns(position=pl.int_range(ROWS) % 5)
+    for kind in ("csv", "jsonl", "parquet"):
+        made = prepared(tmp_path / kind, data, kind, OPTIONAL)
+        for name in ("page", "price", "dearer"):
+            assert set(ids(made, name).tolist()) == {0}
+        assert not len(ids(made, "tags"))
+        assert set(log.values(made, "train", "position")) == set("01234")
+    more = {"tags": pl.Series([["a"]] * ROWS), "tag_weights": pl.Series([[1.0]] * ROWS)}
+    more |= {"price": pl.int_range(ROWS) * 0.5, "page": pl.lit(2)}
+    data.with_columns(**more).write_parquet(tmp_path / "parquet/log-2.parquet")
+    given = str(tmp_path / "parquet/*.parquet")
+    schema = tmp_path / "parquet/log.yaml"
+    made = prepare(schema, given, tmp_path / "both", processes=1)
+    for name in ("page", "price"):
+        assert 0.4 < (ids(made, name) > 0).mean() < 0.6, name
+    needed = OPTIONAL.replace("split: {by", "weight: price\nsplit: {by")
+    with pytest.raises(UserError, match="weight: unknown column 'price'"):
+        prepared(tmp_path / "needed", data, text=needed)
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_times_since_1970_without_a_unit_are_those_of_dates(unit, tmp_path):
+    """First rows without a time do not decide the unit."""
+    numbers = GOOD.with_columns(pl.col("t").dt.epoch(unit))
+    dates = prepared(tmp_path / "dates", GOOD, text=TEXT)
+    found = prepared(tmp_path / "numbers", numbers, text=TEXT)
+    assert found.rows == dates.rows
+    for split in log.SPLITS:
+        np.testing.assert_array_equal(ids(found, "hour", split), ids(dates, "hour", split))
+        np.testing.assert_array_equal(found.days(split), dates.days(split))
+    (tmp_path / "log").mkdir()
+    numbers.head(2).with_columns(t=pl.lit(None, pl.Int64)).write_parquet(tmp_path / "log/a.parquet")
+    numbers.write_parquet(tmp_path / "log/b.parquet")
+    schema, given = log.schema_file(tmp_path, TEXT), str(tmp_path / "log")
+    made = prepare(schema, given, tmp_path / "data", processes=1, max_reject_rate=0.01)
+    assert sum(made.rows.values()) == ROWS
+
+
+def test_times_of_other_zones_are_read(tmp_path):
+    same = ["2026-03-01 01:40:00", "2026-03-01T01:40:00Z", "2026-03-01T03:40:00+02:00"]
+    times = [*same, *GOOD["t"].cast(pl.String)[3:]]
+    made = prepared(tmp_path, GOOD.with_columns(t=pl.Series(times)), text=TEXT)
+    assert log.values(made, "train", "hour")[:3] == ["1"] * 3
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_stamps_of_a_unit_have_days_in_utc(unit, tmp_path):
+    """The last second of a day and the first of the next, before 1970 too."""
+    seconds = np.repeat([-1, 0, 86_399, 19_098 * 86_400], 100)
+    times = pl.Series(seconds * (1000 if unit == "ms" else 1))
+    data = pl.DataFrame({"t": times, "item": ["a", "b"] * 200, "click": [0, 1] * 200})
+    text = "name: shop\nfields: [item]\ntasks: [click]\nsplit: {by: random, test: 0.2}\n"
+    made = prepared(tmp_path, data, text=text + f"time: {{column: t, unit: {unit}}}\n")
+    days = np.concatenate([made.days(split) for split in log.SPLITS])
+    assert dict(zip(*np.unique(days, return_counts=True))) == {-1: 100, 0: 200, 19_098: 100}
+    without = prepared(tmp_path / "numbers", data, text=text + "time: {column: t, unit: number}\n")
+    assert (without.schema.day, without.days("train")) == ("", None)
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_keys_are_these():
+    """Vocabularies depend on them. The first is SplitMix64's first number from seed 0."""
+
+    def of(*values):
+        return keys.keys(pl.Series(values))[0].tolist()
+
+    assert of(0, 1) == [0xE220A8397B1DCDAF, 10451216379200822465]
+    texts = [13335431637489503539, 9370218965779684112, 3618716536167495180]
+    assert of("a", "", "user_000000001") == texts
+    assert of(7) == of("7") == of(7.0)
+    odd = of("007", "-0", "+7", "7.0", " 7", "7 ", "0x7", "7_0", *("a" * n for n in range(70)))
+    assert len({*odd, *of(0, 7, 70, -7)}) == len(odd) + 4
+
+
+def test_hashed_rows_are_even_and_functions_independent():
+    made = keys.number_keys(np.arange(100_000))
+    first, second = (keys.hashed_rows(made, 100, f).astype(int) for f in range(2))
+    for rows in (first, second):
+        counts = np.bincount(rows, minlength=100)
+        assert (np.abs(counts - 1000) < 6 * np.sqrt(1000)).all()
+    together = np.bincount(first * 100 + second, minlength=10_000)
+    assert abs(together.var() / together.mean() - 1) < 0.1  # as Poisson
+    draws = keys.drawn(made, 0)
+    assert abs(draws.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(draws, keys.drawn(made, 1))[0, 1]) < 0.02

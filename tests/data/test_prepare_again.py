@@ -1,0 +1,385 @@
+"""The command that prepares a log, called again: a finished set is used or kept, one that was made
+from something else is told, and one that was interrupted is made as if nothing had happened."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from world import log
+
+from dtn_jax.datasets.logs import builder as logs_builder
+from dtn_jax.datasets.logs.fit import shards
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.datasets.logs.raw import units
+from dtn_jax.datasets.logs.rows import by_user
+from dtn_jax.datasets.preparation import catalog, progress
+from dtn_jax.datasets.preparation.prepared import read
+from dtn_jax.errors import UserError
+from experiments import prepare as command
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def shop(prepared_dir):
+    """(set, its folder, the call that made it)."""
+    _, made, folder = log.shared(prepared_dir)
+    return made, folder, (folder / "shop.yaml", str(folder / "raw/*.parquet"), folder / "data")
+
+
+@pytest.fixture
+def copied(shop, tmp_path):
+    """The same in another folder, which a test may spoil; no prepared set is in `empty`."""
+    made, folder, _ = shop
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    log.schema_file(tmp_path)
+    raw, data = str(tmp_path / "raw/*.parquet"), tmp_path / "data"
+    prepare(tmp_path / "shop.yaml", raw, data, processes=1)
+    return data / made.folder.relative_to(folder / "data"), (tmp_path / "shop.yaml", raw, data)
+
+
+def by_training(schema, data_dir):
+    return catalog.load("logs", f"schema={schema}", str(data_dir))
+
+
+CHANGES = [  # of the schema file, and how it is told
+    ("user: {min_count: 2}", "user: {min_count: 3}", "fields.user.min_count was 2, is 3"),
+    ("user: {min_count: 2}", "user: {unknown: [a]}", 'fields.user.unknown was [], is ["a"]'),
+    ("user: {min_count: 2}", "user: {encoder: hash, size: 9}", 'user.encoder was "vocabulary"'),
+    ("log: true, ", "", "fields.price.log was true, is false"),
+    ("buckets: 8", "buckets: 9", "fields.price.buckets was 8, is 9"),
+    ("max_values: 3", "max_values: 2", "fields.seen.max_values was 3, is 2"),
+    ("max_values: 3", "max_values: 3, pooling: mean", 'fields.seen.pooling was "sum", is "mean"'),
+    ("value: hour(t)", "value: weekday(t)", 'hour.value was "hour(t)", is "weekday(t)"'),
+    ("  embedding: {kind: vector, length: 3}\n", "", "fields.embedding was removed"),
+    ("  user: {", "  part: {column: query}\n  user: {", "fields.part was added"),
+    ("last: 3", "last: 4", "fields.clicked.max_values was 3, is 4"),
+    ("known: click == 1", "known: click", "tasks.watch.known was"),
+    (", known: click == 1", "", "tasks.watch.known was"),
+    ("{upstream: [click], ", "{", 'tasks.order.upstream was ["click"], is []'),
+    ("kind: regression,", "kind: regression, range: [0, 9],", "tasks.watch.least was"),
+    ("  click:\n", "  click: {label: click > 0}\n", 'tasks.click.label was "click"'),
+    ("time: t\n", "time: t\nsplit: {by: random}\n", 'split.by was "time", is "random"'),
+    ("time: t\n", "time: t\nsplit: {by: time, test: 0.2}\n", "split.test was 0.1, is 0.2"),
+    ("weight: w\n", "", 'weight was "w", is ""'),
+    (
+        "weight: w\n",
+        "weight: w\nsample_negatives: {click: 0.5}\n",
+        "sample_negatives.click was add",
+    ),
+    ("weight: w\n", "weight: w\ninput: {format: parquet}\n", 'input.format was ""'),
+]
+SAME = [
+    ("time: t", "# a comment\ntime:   t  # and one more"),
+    ("hour(t)", "hour( t )"),
+    ("time: t\nweight: w\n", "weight: w\ntime: t\n"),
+    ("weight: w\n", "weight: w\nabout: {citation: someone}\n"),
+    ("user: {min_count: 2}", "user: {min_count: 2, encoder: vocabulary}"),
+]
+
+
+def test_another_schema_file_is_told_with_what_changed(shop, tmp_path):
+    made, _, (_, raw, data) = shop
+    before = log.everything(made.folder)
+    for old, new, told in CHANGES:
+        assert log.SCHEMA.count(old) == 1, old
+        schema = log.schema_file(tmp_path, log.SCHEMA.replace(old, new))
+        start = f"{made.folder} was prepared from another schema file than {schema} is now: "
+        for call in (
+            lambda schema=schema: prepare(schema, raw, data, processes=1),
+            lambda schema=schema: by_training(schema, data),
+        ):
+            with pytest.raises(UserError, match=f"{re.escape(start)}.*--replace") as error:
+                call()
+            assert told in str(error.value)
+    schema = log.schema_file(tmp_path, log.without("seen", "hour", "price", "speed", "user_x_hour"))
+    with pytest.raises(UserError, match=r"; and [0-9]+ more"):
+        prepare(schema, raw, data, processes=1)
+    assert log.everything(made.folder) == before
+
+
+def test_what_means_the_same_is_used(shop, tmp_path):
+    made, _, (_, raw, data) = shop
+    for old, new in SAME:
+        assert log.SCHEMA.count(old) == 1, old
+        schema = log.schema_file(tmp_path, log.SCHEMA.replace(old, new))
+        assert prepare(schema, raw, data, processes=1).fingerprint == made.fingerprint
+        assert by_training(schema, data).fingerprint == made.fingerprint
+
+
+def edited(raw):
+    data = bytearray(raw.read_bytes())
+    data[40] ^= 1
+    raw.write_bytes(data)
+
+
+RAW = {  # what becomes of a raw file; how it is told, and how by training, which knows that file
+    "part-000.parquet": (lambda raw: raw.write_bytes(raw.read_bytes() + b" "), "was [0-9,]+ bytes"),
+    "part-001.parquet": (edited, "has the same size, but its first or last bytes differ"),
+    "part-003.parquet": (
+        lambda raw: shutil.copy(raw.with_name("part-000.parquet"), raw),
+        "was absent, is [0-9,]+ bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_other_raw_files_are_told(name, copied):
+    target, call = copied
+    way, told = RAW[name]
+    way(pathlib.Path(call[1]).with_name(name))
+    before = log.everything(target)
+    with pytest.raises(UserError, match=rf"other raw files: .*{name} {told}.*--replace"):
+        prepare(*call, processes=1)
+    if name == "part-003.parquet":
+        assert by_training(call[0], call[2]).folder == target
+    else:
+        with pytest.raises(UserError, match=rf"{name}: it (was|has the same size).*--replace"):
+            by_training(call[0], call[2])
+    assert log.everything(target) == before
+
+
+def test_another_plugin_and_other_rules_are_told(copied, monkeypatch):
+    _, call = copied
+    with pytest.raises(UserError, match=r"same schema file with another plug-in.*--replace"):
+        prepare(*call, processes=1, source="b" * 64)
+    with monkeypatch.context() as patch:
+        patch.setattr(logs_builder.Logs, "SOURCE", "b" * 64)
+        with pytest.raises(UserError, match=r"same schema file with another plug-in.*--replace"):
+            by_training(call[0], call[2])
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.provenance.RULES", 0)
+    with pytest.raises(UserError, match=r"by the rules of another version of dtn_jax.*--replace"):
+        prepare(*call, processes=1)
+
+
+def test_replace_prepares_anew_and_keeps_the_old_set(copied):
+    target, call = copied
+    before = log.everything(target)
+    log.schema_file(call[0].parent, log.SCHEMA.replace("buckets: 8", "buckets: 9"))
+    again = prepare(*call, processes=1, replace=True)
+    assert again.folder == target
+    assert log.everything(target.parent / "replaced/1.0.0") == before
+
+
+DAMAGED = [  # a file, and what becomes of its text; None: it is gone
+    ("prepared.json", lambda text: text[:50]),
+    ("prepared.json", lambda text: json.dumps(json.loads(text) | {"rows": 7})),
+    ("schema.json", lambda text: text.replace("click", "clock")),
+    ("notes.json", lambda text: ""),
+    ("dataset_info.json", lambda text: "{"),
+    ("features.json", None),
+    ("encoders.json", lambda text: text.replace("1", "2", 1)),
+    ("schema_file.yaml", None),
+    ("schema_file.yaml", lambda text: text.replace("min_count: 2", "min_count: 3")),
+    ("vocabulary/user.arrow", None),
+    ("vocabulary/item.values.arrow", lambda text: ""),
+    ("logs-train.array_record-00000-of-00001", lambda text: "short"),
+    ("logs-test.array_record-00000-of-00001", None),
+]
+
+
+def test_a_damaged_set_is_told(copied):
+    target, call = copied
+    for name, way in DAMAGED:
+        path = target / name
+        data = path.read_bytes()
+        os.unlink(path) if way is None else path.write_text(way(data.decode(errors="replace")))
+        told = rf"{re.escape(str(path))} (is missing|has [\d,]+ bytes|has changed)"
+        told += f".*delete {target} to prepare"
+        for do in (
+            lambda: prepare(*call, processes=1),
+            lambda: by_training(call[0], call[2]),
+            lambda: read(target),
+        ):
+            with pytest.raises(UserError, match=told):
+                do()
+        path.write_bytes(data)
+    assert read(target).rows
+
+
+# --- the same bytes ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """A small log is cut into as many pieces as a large one is."""
+    monkeypatch.setattr(units, "ROWS", 200)
+    monkeypatch.setattr(shards, "LEAST_ROWS", 300)
+    monkeypatch.setattr("dtn_jax.datasets.logs.work.team.SMALL_ROWS", 0)
+
+
+@pytest.mark.parametrize("way", ["processes", "little memory"])
+def test_any_number_of_processes_makes_the_same_bytes(
+    way, shop, tmp_path, monkeypatch, small_pieces
+):
+    _, _, (schema, raw, _) = shop
+    one = prepare(schema, raw, tmp_path / "one", processes=1)
+    if way == "little memory":
+        monkeypatch.setattr("dtn_jax.datasets.logs.fit.fit_unit.ENTRY", 10_000_000)
+        monkeypatch.setattr("dtn_jax.datasets.logs.fit.merge.ENTRY", 100_000_000)
+        monkeypatch.setattr(by_user, "RUN_ROWS", 70)
+        monkeypatch.setattr(by_user, "PART_ROWS", 90)
+    prepare(schema, raw, tmp_path / "several", processes=2 if way == "processes" else 1)
+    home = tmp_path / "several/logs/shop"
+    assert [path.name for path in home.iterdir()] == ["1.0.0"]
+    assert log.everything(home) == log.everything(one.folder.parent)
+
+
+class Killed(BaseException):
+    """Ends a call as a signal does."""
+
+
+def failing(error, after):
+    """In place of what writes records: it fails after so many."""
+    left = [after]
+
+    class Writer:
+        def __init__(self, *_):
+            pass
+
+        def write(self, record):
+            left[0] -= 1
+            if left[0] < 0:
+                raise error
+
+        def close(self):
+            pass
+
+    return Writer
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Killed(), None),
+        (RuntimeError("write() failed: No space left on device"), "No space left on device"),
+    ],
+)
+def test_a_call_that_ended_is_simply_made_again(error, told, copied, shop, monkeypatch):
+    """No finished set is harmed by it, and nothing is left of it."""
+    target, call = copied
+    before = log.everything(target)
+    text = log.SCHEMA.replace("buckets: 8", "buckets: 9")
+    log.schema_file(call[0].parent, text)
+    with monkeypatch.context() as patch:
+        writer = failing(error, 3)
+        patch.setattr("dtn_jax.datasets.logs.write.shard_files.ArrayRecordWriter", writer)
+        with pytest.raises(UserError if told else Killed, match=told):
+            prepare(*call, processes=1, replace=True)
+    assert log.everything(target) == before
+    again = prepare(*call, processes=1, replace=True)
+    fresh = prepare(call[0], call[1], call[2].with_name("fresh"), processes=1)
+    assert log.everything(again.folder) == log.everything(fresh.folder)
+    assert {path.name for path in target.parent.iterdir()} == {"1.0.0", "replaced"}
+
+
+def while_preparing(monkeypatch, do):
+    """Calls `do` once the log is being read: when the first line is shown that says so."""
+    say = progress.say
+
+    def said(line):
+        say(line)
+        if line.startswith("split by time"):
+            monkeypatch.setattr(progress, "say", say)
+            do()
+
+    monkeypatch.setattr(progress, "say", said)
+
+
+@pytest.mark.parametrize("way", [pathlib.Path.unlink, edited, "another call"])
+def test_what_changes_while_a_log_is_prepared_is_told(way, shop, tmp_path, monkeypatch):
+    _, folder, (schema, _, _) = shop
+    shutil.copytree(folder / "raw", tmp_path / "raw")
+    raw = tmp_path / "raw/part-001.parquet"
+    call = (schema, str(tmp_path / "raw/*.parquet"), tmp_path)
+    if way == "another call":
+        while_preparing(monkeypatch, lambda: prepare(*call, processes=1))
+        told = r"another process is preparing shop in"
+    else:
+        while_preparing(monkeypatch, lambda: way(raw))
+        told = f"{raw}.*(No such file|cannot be read|has changed while)"
+    with pytest.raises(UserError, match=told):
+        prepare(*call, processes=1)
+    assert not (tmp_path / "logs/shop/1.0.0").exists()
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def arguments(call, *more):
+    return [f"--schema={call[0]}", f"--input={call[1]}", f"--data_dir={call[2]}", *more]
+
+
+def test_the_command_prepares_and_shows(shop, tmp_path, capsys):
+    made, folder, (schema, raw, _) = shop
+    command.main(arguments((schema, raw, tmp_path), "--processes=1"))
+    shown = capsys.readouterr().out
+    assert f"In {tmp_path}/logs/shop/1.0.0" in shown
+    assert "Fields of shop" in shown
+    assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
+    assert log.everything(tmp_path / "logs/shop") == log.everything(made.folder.parent)
+    for given in (
+        [f"--schema={schema}"],
+        ["--dataset=logs", f"--options=schema={schema}"],
+    ):  # without its files
+        command.main([*given, f"--data_dir={folder}/data"])
+        shown = capsys.readouterr().out
+        assert "Fields of shop" in shown
+        assert made.fingerprint[:16] in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
+        (["--schema=a.yaml", "--dataset=adult"], "give one of --infer, --schema=FILE"),
+        (["--schema=a.yaml", "--input=x"], "a.yaml"),
+        (["--schema=SHOP"], "--schema needs --input=FILES .*: no set is prepared in"),
+        (["--schema=SHOP", "--extend=shop"], "--extend=SET needs --input=FILES, the new rows"),
+        (["--schema=a.yaml", "--input=x", "--labels=a"], "--labels goes with --infer, not"),
+        (["--dataset=adult", "--extend=a"], "--extend goes with --schema, not with --dataset"),
+        (["--infer", "--input=x", "--out=y", "--describe"], "goes with --schema or --dataset, not"),
+        (["--infer", "--out=s.yaml"], "--infer needs --input=FILES"),
+        (["--infer", "--input=a"], "--infer needs --out=FILE"),
+    ],
+)
+def test_wrong_arguments_are_told(given, told, shop, tmp_path):
+    given = [text.replace("SHOP", f"{shop[1]}/shop.yaml") for text in given]
+    with pytest.raises(UserError, match=told):
+        command.main([*given, f"--data_dir={tmp_path}"])
+
+
+def written(folder) -> int:
+    """How many files and folders are in it, while a command writes and removes some."""
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_at_random_makes_the_same_bytes(shop, tmp_path):
+    made, _, (schema, raw, _) = shop
+    call = [sys.executable, "-m", "experiments.prepare", *arguments((schema, raw, tmp_path))]
+    settings = dict(os.environ, PYTHONPATH=str(ROOT))
+    draw, kills = random.Random(0), 0
+    for _ in range(20):
+        enough = written(tmp_path) + draw.randint(1, 8)  # between any two steps
+        running = subprocess.Popen(call, cwd=ROOT, env=settings, stdout=subprocess.DEVNULL)
+        while running.poll() is None:
+            if kills < 3 and written(tmp_path) >= enough:
+                running.send_signal(signal.SIGKILL)
+                kills += 1
+            time.sleep(0.005)
+        if running.returncode != -signal.SIGKILL:
+            assert running.returncode == 0
+            if kills >= 3:
+                break
+            shutil.rmtree(tmp_path / "logs")  # it ended before it could be killed: once more
+    assert kills >= 3
+    assert log.everything(tmp_path / "logs/shop") == log.everything(made.folder.parent)

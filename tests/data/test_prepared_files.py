@@ -1,0 +1,221 @@
+"""Prepared sets as they are read: whole or damaged. No damage leads to other numbers."""
+
+import json
+import pathlib
+import random
+import re
+import shutil
+
+import numpy as np
+import pytest
+from toy_set import Toy, without_checksums
+
+from dtn_jax import checksums
+from dtn_jax.datasets.preparation import catalog, checked_files
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.prepared import check_ids, read
+from dtn_jax.errors import UserError
+from dtn_jax.schema import Field, Schema, Task
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A prepared set that no test touches."""
+    builder = Toy(data_dir=str(tmp_path_factory.mktemp("toy")))
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_dir)
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy of the prepared set to spoil."""
+    return pathlib.Path(shutil.copytree(whole, tmp_path / "toy" / "1.0.0"))
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.setitem(catalog.DATASETS, "toy", Toy)
+    for name in ("DTN_DATA_DIR", "DTN_MANUAL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def older(folder):
+    """The copy as an earlier version would have prepared it."""
+    return without_checksums(folder)
+
+
+def test_read_gives_what_was_prepared(folder):
+    data = read(folder)
+    assert data.folder == folder
+    assert data.rows == {"train": 30, "validation": 30, "test": 30}
+    assert data.layout == Layout(2, 4)
+    assert data.schema == Schema(
+        "toy", (Field("word", rows=4), Field("size", "numeric", rows=31)), (Task("click"),)
+    )
+    assert data.notes == {}
+    assert [f.name for f in data.schema.fields] == list(data.encoders())
+    np.testing.assert_array_equal(data.source("test")[0]["ids"][:, 0], [1, 2, 3, 1])
+    with pytest.raises(UserError, match=r"unknown split 'training'\. Did you mean 'train'"):
+        data.source("training")
+
+
+def read_error(folder):
+    with pytest.raises(UserError) as caught:
+        read(folder)
+    assert f"delete {folder} to prepare the data set again" in str(caught.value)
+    return str(caught.value)
+
+
+JSON_FILES = ("prepared.json", "schema.json", "notes.json", "features.json", "dataset_info.json")
+
+
+RECORDS = "toy-validation.array_record-00000-of-00001"
+
+
+def test_a_truncated_record_file(folder):
+    path = folder / RECORDS
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2])
+    assert f"{path} has {size // 2:,} bytes, expected {size:,}" in read_error(folder)
+
+
+def test_a_missing_file(folder):
+    for name in (*JSON_FILES, "encoders.json", RECORDS):
+        (folder / name).rename(folder / "kept")
+        assert f"{folder / name} is missing" in read_error(folder)
+        (folder / "kept").rename(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *zip(JSON_FILES, ("", "{", "", "{", "")),
+        ("prepared.json", "[]"),
+        ("prepared.json", '{"a": 1}'),
+        ("schema.json", '{"a": 1}'),
+    ],
+)
+def test_a_damaged_json_file(older, name, text):
+    path = older / name
+    path.write_text(text)
+    assert f"{path} is missing or damaged (" in read_error(older)
+
+
+def test_load_reports_a_damaged_folder_and_keeps_it(folder):
+    (folder / RECORDS).unlink()
+    with pytest.raises(UserError, match=f"{folder / RECORDS} is missing"):
+        catalog.load("toy", data_dir=str(folder.parent.parent))
+    assert (folder / "prepared.json").exists()
+
+
+SCHEMA = Schema(
+    "s",
+    (Field("user", rows=5), Field("seen", "bag", rows=3, slots=2)),
+    (Task("click"),),
+)
+
+
+def test_ids_within_their_tables():
+    check_ids(np.array([[0, -1, -1], [4, 2, 0], [-1, 0, 2]]), SCHEMA)
+    check_ids(np.empty((0, 3), np.int32), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("row", "slot", "value", "message"),
+    [
+        (1, 0, 5, "field 'user': id 5 in row 1 is not in its table of 5 rows (0 to 4; -1 is pad"),
+        (2, 0, -2, "field 'user': id -2 in row 2 is not in its table of 5 rows"),
+        (0, 1, 3, "field 'seen': id 3 in row 0 is not in its table of 3 rows (0 to 2;"),
+        (2, 2, 2**31 - 1, "field 'seen': id 2147483647 in row 2"),
+    ],
+)
+def test_ids_outside_their_tables(row, slot, value, message):
+    ids = np.zeros((3, 3), np.int32)
+    ids[row, slot] = value
+    with pytest.raises(UserError) as caught:
+        check_ids(ids, SCHEMA)
+    assert message in str(caught.value)
+
+
+def told(folder, name):
+    with pytest.raises(UserError) as caught:
+        read(folder)
+    assert str(caught.value).startswith(str(folder / name))
+    assert str(caught.value).endswith(f"delete {folder} to prepare the data set again")
+
+
+def test_any_flipped_bit_in_any_file_is_told(whole, folder):
+    rng = random.Random(0)
+    for path in sorted(folder.iterdir()):
+        before = path.read_bytes()
+        for _ in range(8):
+            changed = bytearray(before)
+            changed[rng.randrange(len(before))] ^= 1 << rng.randrange(8)
+            path.write_bytes(changed)
+            own = path.name == checksums.NAME  # then it may be any file that seems to have changed
+            told(folder, "" if own else path.name)
+        path.write_bytes(before)
+    assert read(folder).fingerprint == read(whole).fingerprint
+
+
+def test_an_edit_is_told(folder):
+    for name, old, new in (
+        ("prepared.json", '"train": 30', '"train": 20'),  # fewer rows
+        ("schema.json", '"rows": 31', '"rows": 77'),  # a larger table
+        ("encoders.json", '"a"', '"x"'),
+    ):
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+        told(folder, name)
+        (folder / name).write_text(text)
+
+
+def test_a_record_that_is_damaged_is_told_when_it_is_read(folder, monkeypatch):
+    """Of long files only the ends are verified at first."""
+    monkeypatch.setattr(checked_files, "LONG", 0)
+    monkeypatch.setattr(checked_files, "ENDS", 100)
+    checked_files.seal(folder)
+    path = folder / "toy-test.array_record-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[600] ^= 1
+    path.write_bytes(data)
+    source = read(folder).source("test")
+    for call in (lambda: list(source), lambda: source.__getitems__(range(len(source)))):
+        with pytest.raises(UserError, match=rf"{re.escape(str(path))}, cannot be read .*delete"):
+            call()
+    with pytest.raises(IndexError):
+        source[len(source)]
+    data[-1] ^= 1
+    path.write_bytes(data)
+    told(folder, path.name)
+
+
+def test_a_set_of_an_earlier_version_opens_and_says_so_once(folder, capsys):
+    without_checksums(folder)
+    assert read(folder).rows == read(folder).rows
+    said = capsys.readouterr()
+    told = said.out + said.err
+    assert told.count("has no checksums (an earlier version prepared it)") == 1
+    assert f"rm -r {folder}, then python -m experiments.prepare --dataset=" in told
+
+
+def test_checksums_that_were_made_and_are_gone_are_told(folder):
+    (folder / checksums.NAME).unlink()
+    told(folder, f"{checksums.NAME} is missing")
+
+
+def test_nonsense_in_place_of_checksums_is_told(folder):
+    for text in ("", "[]", "[" * 10_000, '{"a": 1}', '{"a": [1e999, 2]}', "null"):
+        (folder / checksums.NAME).write_text(text)
+        told(folder, checksums.NAME)
+    names = json.dumps({"../outside": [1, "a"]})
+    (folder / checksums.NAME).write_text(names)
+    told(folder, "../outside")
+
+
+def test_a_file_in_place_of_the_set_is_told(tmp_path):
+    (tmp_path / "1.0.0").write_text("")
+    with pytest.raises(UserError, match="is not a folder, expected a prepared set"):
+        read(tmp_path / "1.0.0")

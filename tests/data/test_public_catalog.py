@@ -1,0 +1,229 @@
+"""Public sets from their archives, which a server here serves; what the catalog says of them."""
+
+import http.server
+import io
+import shutil
+import struct
+import tarfile
+import threading
+import zipfile
+
+import pytest
+import twins
+from public_sets import load
+
+from dtn_jax.datasets.logs.schema import schema_file
+from dtn_jax.datasets.preparation import download
+from dtn_jax.datasets.public import archive, public_logs
+from dtn_jax.datasets.public.kuairand_pure import KuaiRandPure
+from dtn_jax.datasets.public.movielens import MovieLens
+from dtn_jax.errors import UserError
+
+SCHEMAS = sorted(public_logs.SCHEMAS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
+def test_every_schema_file_says_where_its_set_is_from(path):
+    about = schema_file.load(path).about
+    assert about.keys() == {"citation", "licence", "home", "protocol"}
+    assert "https://" in about["home"]
+
+
+def test_a_set_of_another_schema_file_is_refused(tmp_path, monkeypatch):
+    twins.movielens(tmp_path / "raw" / "movielens", "1m")
+    first = load(tmp_path, "movielens")
+    shutil.copytree(public_logs.SCHEMAS, tmp_path / "schemas")
+    monkeypatch.setattr(public_logs, "SCHEMAS", tmp_path / "schemas")
+    path = tmp_path / "schemas" / "movielens_1m.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("ACM", "A. C. M."))  # what is only said of it counts for nothing
+    assert load(tmp_path, "movielens") == first
+    path.write_text(text.replace("rating >= 4", "rating >= 5"))
+    with pytest.raises(UserError, match=r"version1m/1\.0\.0 was prepared by other rules"):
+        load(tmp_path, "movielens")
+
+
+SETS = {"movielens": (MovieLens, "ml-1m.zip"), "kuairand_pure": (KuaiRandPure, "pure.tar.gz")}
+
+
+def write(folder, name):
+    """The raw files of a set's twin."""
+    make = {"movielens": lambda to: twins.movielens(to, "1m"), "kuairand_pure": twins.kuairand_pure}
+    make[name](folder)
+    return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+
+
+def packed_files(files, suffix, leave=""):
+    """The files as a zip or a tar.gz, with a README, without one of them."""
+    packed = io.BytesIO()
+    kept = [(name, path.read_bytes()) for name, path in files.items() if name != leave]
+    if suffix.endswith(".zip"):
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, data in [("README", b"what it is"), *kept]:
+                file.writestr(name, data)
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as file:
+            for name, data in kept:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                file.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    monkeypatch.setattr(download, "RETRIES", 0)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
+@pytest.fixture(params=SETS)
+def served(request, monkeypatch, tmp_path):
+    """What is served: `data`; `name` of the set, its `files`, and how often it was asked for."""
+    builder, file = SETS[request.param]
+    files = write(tmp_path / "elsewhere", request.param)
+    served = {"requests": 0, "name": request.param, "files": files, "file": file}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            served["requests"] += 1
+            if "data" not in served:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", len(served["data"]))
+            self.end_headers()
+            self.wfile.write(served["data"])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setattr(builder, "url", f"http://127.0.0.1:{listening.server_port}/{file}")
+        yield served
+        listening.shutdown()
+        thread.join()
+
+
+def test_a_downloaded_set_is_the_same(served, tmp_path, capsys):
+    served["data"] = packed_files(served["files"], served["file"])
+    (tmp_path / "raw").mkdir()
+    first = load(tmp_path, served["name"])
+    shown = capsys.readouterr().out
+    assert f"{tmp_path}/raw/{served['name']} holds no raw files." in shown
+    assert "Downloading http://127.0.0.1" in shown
+    assert load(tmp_path, served["name"]) == load(tmp_path, served["name"], raw="") == first
+    assert served["requests"] == 1
+    given = tmp_path / "given"
+    write(given / "raw" / served["name"], served["name"])
+    assert load(given, served["name"]).fingerprint == first.fingerprint
+    assert served["requests"] == 1
+    # What the user has goes before the download, and a part of it is no reason for one.
+    part = tmp_path / "part"
+    files = write(part / "raw" / served["name"], served["name"])
+    next(path for name, path in files.items() if "random" not in name).unlink()
+    with pytest.raises(UserError, match=r" lacks .*Get the set from https://"):
+        load(part, served["name"])
+    assert served["requests"] == 1
+
+
+def test_downloads_that_fail(served, tmp_path, monkeypatch):
+    def message():
+        with pytest.raises(UserError) as caught:
+            load(tmp_path, served["name"], raw="")
+        assert not list((tmp_path / "data").rglob("prepared.json"))
+        return str(caught.value)
+
+    told = message()
+    assert "cannot be downloaded" in told
+    assert "Without a connection, give data.manual_dir (or $DTN_MANUAL_DIR), a folder" in told
+    whole = packed_files(served["files"], served["file"])
+    middle = len(whole) // 2
+    wanted = [n for n in served["files"] if "random" not in n]
+    for data, part in (
+        (b"<html>moved</html>", "cannot be unpacked"),
+        (whole[: len(whole) - 3000], "cannot be unpacked"),
+        (whole[:middle] + bytes(64) + whole[middle + 64 :], "cannot be unpacked"),
+        (packed_files(served["files"], served["file"], wanted[0]), f"lacks {wanted[0]}"),
+    ):
+        served["data"] = data
+        told = message()
+        assert part in told
+        assert "it was discarded, and the next run downloads it again" in told
+        assert not list((tmp_path / "data" / "downloads").rglob("*.unpacked*"))
+    served["data"] = whole
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "MOST", 2000)
+        assert "it holds more than 2,000 bytes" in message()
+    assert load(tmp_path, served["name"], raw="").rows["test"]
+
+
+WANTED = "set/log.csv"
+
+
+def tar(path, *entries):
+    """A tar.gz of (name, where it links to, or the bytes that it holds)."""
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in entries:
+            entry = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                entry.type, entry.linkname = tarfile.SYMTYPE, content
+                file.addfile(entry)
+            else:
+                entry.size = len(content)
+                file.addfile(entry, io.BytesIO(content))
+
+
+def zipped(path, change=bytes):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("../../escape", b"x")
+        file.writestr("/escape", b"x")
+        file.writestr(WANTED, b"a,b\n")
+    path.write_bytes(change(path.read_bytes()))
+
+
+def headers(data, place, value):
+    """The archive's bytes with another number in each file's headers."""
+    changed = bytearray(data)
+    for mark, at in ((b"PK\3\4", place), (b"PK\1\2", place + 2)):
+        start = -1
+        while (start := data.find(mark, start + 1)) >= 0:
+            struct.pack_into("<H", changed, start + at, value)
+    return bytes(changed)
+
+
+@pytest.fixture
+def contained(tmp_path):
+    (tmp_path / "in").mkdir()
+    yield tmp_path / "in"
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert {p.name for p in (tmp_path / "in").iterdir()} <= {"a", "made"}
+
+
+def unpacked(folder):
+    return archive.unpack(folder / "a", [WANTED], folder / "made", "https://x")
+
+
+def test_other_members_are_not_unpacked(contained):
+    tar(contained / "a", ("../escape", b"x"), ("/escape", b"x"), (WANTED, b"a,b\n"))
+    assert unpacked(contained)[WANTED].read_bytes() == b"a,b\n"
+    assert [p.name for p in (contained / "made").rglob("*")] == ["set", "log.csv"]
+
+
+@pytest.mark.parametrize("link", ["/etc/passwd", "../../../etc/passwd", "log.csv", "set/log.csv"])
+def test_a_link_is_not_followed_outside(contained, link):
+    """Nor to itself, in a circle."""
+    tar(contained / "a", (WANTED, link))
+    with pytest.raises(UserError, match=r"https://x .*; it was discarded"):
+        unpacked(contained)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(6, 1), (8, 77), (6, 0x40)], ids=["encrypted", "method", "strong"]
+)
+def test_a_zip_that_cannot_be_read(contained, place, value):
+    zipped(contained / "a", lambda data: headers(data, place, value))
+    with pytest.raises(UserError, match=r"https://x cannot be unpacked \(.*; it was discarded"):
+        unpacked(contained)

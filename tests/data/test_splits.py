@@ -1,0 +1,183 @@
+"""Which split a row belongs to, in every way in which a log can be split."""
+
+import datetime
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from world.log import prepared, rows
+
+from dtn_jax.datasets.logs.rows import cuts, user_order
+from dtn_jax.datasets.logs.schema.spec import SplitSpec
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+
+NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64))
+SPLITS = ("train", "validation", "test")
+FIELDS = "fields: {place: {kind: numeric, encoder: standardise}}\ntasks: {click: }\n"
+FRAME = rows(900).with_columns(place=pl.int_range(900))
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Prepares a log with other lines in its schema file; {split: the places of its rows}."""
+
+    def made(lines, frame=FRAME, folder="shop"):
+        # A standardised number says which row it is.
+        text = f"name: shop\n{FIELDS}group: user\n{lines}\n"
+        found = prepared(tmp_path / folder, frame, text)
+        numbers = {s: SplitReader(found, s).everything().numeric[:, 0] for s in SPLITS}
+        fitted = json.loads((found.folder / "encoders.json").read_text())["place"]
+        return {
+            s: np.round(v * fitted["deviation"] + fitted["mean"]).astype(int)
+            for s, v in numbers.items()
+        }
+
+    return made
+
+
+def test_by_time_with_dates(split):
+    found = split("time: t\nsplit: {by: time, validation: 2026-03-05 12:00, test: 2026-03-08}")
+    validation, test = datetime.datetime(2026, 3, 5, 12), datetime.datetime(2026, 3, 8)
+    time = FRAME["t"]
+    for name, mask in (
+        ("train", time < validation),
+        ("validation", (time >= validation) & (time < test)),
+        ("test", time >= test),
+    ):
+        np.testing.assert_array_equal(found[name], mask.arg_true())
+
+
+def test_by_time_with_shares_cuts_between_days(split):
+    found = split("time: t\nsplit: {by: time, validation: 0.2, test: 0.3}")
+    days = FRAME["t"].dt.day().to_numpy()
+    before = [(days < day).sum() for day in range(1, 11)]
+    cuts = [1 + int(np.argmin(np.abs(np.subtract(before, rows)))) for rows in (450, 630)]
+    assert all(len(set(days[places])) for places in found.values())
+    ends = [set(days[found[name]]) for name in SPLITS]
+    assert not ends[0] & ends[1]
+    assert not ends[1] & ends[2]
+    assert abs(min(ends[1]) - cuts[0]) <= 1
+    assert abs(min(ends[2]) - cuts[1]) <= 1
+
+
+def test_by_time_with_shares_of_times_that_are_numbers(split):
+    frame = FRAME.with_columns(t=pl.int_range(900) // 30)
+    found = split("time: t\nsplit: {by: time, validation: 0.2, test: 0.3}", frame)
+    ends = [(places[0], places[-1]) for places in found.values()]
+    assert ends == [(0, 449), (450, 629), (630, 899)]
+
+
+def test_time_may_be_milliseconds(split):
+    frame = FRAME.with_columns(t=pl.col("t").dt.epoch("s") * 1000)
+    found = split("time: t\nsplit: {by: time, validation: 2026-03-06, test: 2026-03-08}", frame)
+    np.testing.assert_array_equal(found["test"], (FRAME["t"].dt.day() >= 8).arg_true())
+
+
+def test_by_group_keeps_whole_groups_together(split):
+    found = split("split: {by: group, validation: 0.25, test: 0.25}")
+    users = {name: set(FRAME["user"].to_numpy()[places]) for name, places in found.items()}
+    assert sum(len(u) for u in users.values()) == FRAME["user"].n_unique()
+    assert len(set.union(*users.values())) == FRAME["user"].n_unique()
+    assert all(users.values())
+
+
+def test_at_random_by_a_seed(split):
+    found = split("split: {by: random, validation: 0.2, test: 0.1, seed: 3}")
+    assert sorted(np.concatenate(list(found.values()))) == list(range(900))
+    assert abs(len(found["validation"]) - 180) < 50
+    assert abs(len(found["test"]) - 90) < 40
+    other = split("split: {by: random, validation: 0.2, test: 0.1, seed: 4}", folder="other")
+    assert list(other["test"]) != list(found["test"])
+
+
+def test_by_the_values_of_a_column(split):
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
+    found = split(lines + "validation: [7, 8], test: [9]}}", frame)
+    fold = frame["fold"].to_numpy()
+    np.testing.assert_array_equal(found["train"], np.flatnonzero(fold < 7))
+    np.testing.assert_array_equal(found["validation"], np.flatnonzero((fold == 7) | (fold == 8)))
+    np.testing.assert_array_equal(found["test"], np.flatnonzero(fold == 9))
+
+
+def test_a_columns_values_may_be_the_splits_names(split):
+    names = pl.Series(SPLITS)[np.arange(900) % 3]
+    found = split("split: {by: column, column: fold}", FRAME.with_columns(fold=names))
+    for place, name in enumerate(SPLITS):
+        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
+
+
+def test_a_column_without_validation_has_a_share_of_trains_groups_there(split):
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2], test: [3]}, "
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 4)
+    found = split(lines + "validation: 0.3}", frame)
+    np.testing.assert_array_equal(found["test"], np.arange(3, 900, 4))
+    train, validation = (set(FRAME["user"].to_numpy()[found[name]]) for name in SPLITS[:2])
+    assert validation
+    assert not train & validation
+    assert abs(len(found["validation"]) - 0.3 * 675) < 100
+
+
+@pytest.mark.parametrize("dtype", [pl.Float64, pl.String])
+def test_values_are_compared_as_ids_are(split, dtype):
+    """pandas turns whole numbers with a null among them into floats: 2.0, 2 and '2' are one."""
+    frame = FRAME.with_columns(fold=(pl.int_range(900) % 3 + 1).cast(pl.Int8).cast(dtype))
+    found = split(
+        "split: {by: column, column: fold, values: {train: [1], validation: ['2'], test: [3]}}",
+        frame,
+    )
+    for place, name in enumerate(SPLITS):
+        np.testing.assert_array_equal(found[name], np.arange(place, 900, 3))
+
+
+def test_a_value_of_no_split_is_told_with_those_expected(split):
+    frame = FRAME.with_columns(fold=pl.int_range(900) % 10)
+    lines = "split: {by: column, column: fold, values: {train: [0, 1, 2, 3, 4, 5, 6], "
+    told = "no known name, expected '0', '1', '2', '3', '4', … for train; '7' for v.*'8' for test:"
+    with pytest.raises(UserError, match=f"90 of 900 rows are bad .*{told} .*, row 10, .*'fold': 9"):
+        split(lines + "validation: [7], test: [8]}}", frame)
+
+
+def ordered(frame, validation, test):
+    """{split: places}, a user at a time in plain Python."""
+    found = {name: [] for name in SPLITS}
+    for (_,), own in frame.group_by("user"):
+        places = own.sort("t", "place")["place"].to_list()
+        n = len(places)
+        last = min(int(test) if test >= 1 else int(test * n + 1e-9), n - 1)
+        before = int(validation) if validation >= 1 else int(validation * n + 1e-9)
+        before = min(before, n - 1 - last)
+        found["train"] += places[: n - last - before]
+        found["validation"] += places[n - last - before : n - last]
+        found["test"] += places[n - last :]
+    return {name: sorted(places) for name, places in found.items()}
+
+
+@pytest.mark.parametrize(("validation", "test"), [(1, 1), (2, 3), (0.2, 0.3)])
+def test_each_users_last_rows(split, validation, test):
+    rng = np.random.default_rng(5)
+    shuffled = FRAME[rng.permutation(900)].with_columns(place=pl.int_range(900))
+    lines = f"time: t\nsplit: {{by: user_order, validation: {validation}, test: {test}}}"
+    found = split(lines, shuffled)
+    expected = ordered(shuffled, validation, test)
+    for name in SPLITS:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_user_with_one_row_trains():
+    found = user_order.of_sorted(np.array([1, 2, 2, 3, 3, 3], np.uint64), 1, 1)
+    assert found.tolist() == [0, 0, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("validation", "test", "told"),
+    [
+        (0.1, "2026-03-08", "two shares of the rows, or two times"),
+        ("2026-03-09", "2026-03-08", "2026-03-09 is not before 2026-03-08"),
+    ],
+)
+def test_cuts_that_make_no_sense(validation, test, told):
+    with pytest.raises(UserError, match=told):
+        cuts.cut(SplitSpec(by="time", validation=validation, test=test), NOTHING, "date")

@@ -1,0 +1,171 @@
+"""The synthetic data set: the funnel's rows, streamed into splits, with the truth beside them."""
+
+import functools
+import gc
+import json
+import pathlib
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.synthetic import builder as synthetic
+from dtn_jax.datasets.synthetic import funnel, known_answer
+from dtn_jax.datasets.synthetic.builder import Synthetic
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+
+OPTIONS = "rows=20000,ids=20000,seed=3"
+SPACES = {"click@all", "cart@all", "cart@click", "order@all", "order@click", "order@cart"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_sample():
+    """The expected truth from fewer rows: seconds are saved, digits are lost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known_answer, "truth", functools.partial(known_answer.truth, sample=100_000))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, small_sample):
+    return str(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return catalog.load("synthetic", OPTIONS, data_dir=folder)
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return funnel.FunnelSpec(rows=20_000, ids=20_000, seed=3)
+
+
+@pytest.fixture(scope="module")
+def splits(data):
+    return {split: SplitReader(data, split).everything() for split in data.rows}
+
+
+def test_rows_are_the_funnels_in_order(data, splits, spec):
+    assert data.rows == {"train": 16_000, "validation": 2_000, "test": 2_000}
+    assert data.layout == Layout(lanes=4, block_rows=128)
+    ids, labels = funnel.rows(spec, 0, 20_000)
+    np.testing.assert_array_equal(np.concatenate([b.ids for b in splits.values()]), ids)
+    np.testing.assert_array_equal(np.concatenate([b.labels for b in splits.values()]), labels)
+    assert all(b.label_mask.all() for b in splits.values())
+
+
+def test_ids_are_rows_of_their_tables(data, splits, spec):
+    assert data.schema.field_names == funnel.FIELDS
+    assert {f.name: f.rows for f in data.schema.fields} == {
+        name: 1 + size for name, size in spec.sizes.items()
+    }
+    for batch in splits.values():
+        assert batch.ids.min() == 1
+        assert (batch.ids.max(axis=0) <= list(spec.sizes.values())).all()
+    assert not any(sum(counts.values()) for counts in data.unknown_values.values())
+
+
+def test_notes_hold_the_truth(data, spec):
+    notes = data.notes
+    assert notes["spec"] == {"rows": 20_000, "ids": 20_000, "seed": 3}
+    assert notes["sizes"] == spec.sizes
+    assert notes["importance"]["click"] == dict(
+        zip(funnel.FIELDS, known_answer.importance(spec)["click"].tolist(), strict=True)
+    )
+    assert set(notes["bayes_auc"]) == set(notes["test_bayes_auc"]) == SPACES
+
+
+def test_the_test_splits_own_bayes_auc(data, splits, spec):
+    batch = splits["test"]
+    scores = known_answer.bayes_scores(spec, batch.ids)
+    click, cart, order = batch.labels.T == 1
+    for name, label, space in (
+        ("click@all", click, np.ones(2_000, bool)),
+        ("cart@click", cart, click),
+        ("order@cart", order, cart),
+        ("order@all", order, np.ones(2_000, bool)),
+    ):
+        score, positive = scores[name][space], label[space]
+        wins = score[positive][:, None] > score[~positive][None]
+        got = data.notes["test_bayes_auc"][name]
+        assert got == pytest.approx(wins.mean(), abs=1e-6)
+        # Hanley and McNeil's standard error is about 0.5 / sqrt(positives) at most here.
+        near = 2 / np.sqrt(min(positive.sum(), (~positive).sum()))
+        assert got == pytest.approx(data.notes["bayes_auc"][name], abs=near)
+        assert got > 0.6
+
+
+def test_two_preparations_are_identical(data, tmp_path, caplog, capfd):
+    again = catalog.load("synthetic", OPTIONS, data_dir=str(tmp_path))
+    assert not caplog.records
+    shown = capfd.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert shown.err == ""
+    assert again.folder != data.folder
+    assert again.fingerprint == data.fingerprint
+    assert again.notes == data.notes
+    # And so are the bytes, but for the folder's own name.
+    names = {p.name for p in data.folder.iterdir()}
+    assert names == {p.name for p in again.folder.iterdir()}
+    for name in names - {"dataset_info.json"}:
+        assert (again.folder / name).read_bytes() == (data.folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("rows=999", "data.options rows=999: expected a whole number at least 1000"),
+        ("ids=10", "data.options ids=10: expected a whole number at least 20000"),
+        ("seed=-1", "data.options seed=-1: expected"),
+        ("rows=many", "data.options rows expects a whole number at least 1000, got 'many'"),
+        ("row=5000", "unknown option of data set 'synthetic' 'row'. Did you mean 'rows'?"),
+    ],
+)
+def test_bad_options(options, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        catalog.load("synthetic", options, data_dir=str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_defaults_are_those_that_the_options_state():
+    spec = funnel.FunnelSpec(**{name: o.default for name, o in Synthetic.OPTIONS.items()})
+    assert spec == funnel.FunnelSpec()
+
+
+@pytest.mark.parametrize(
+    ("rows", "layout"),
+    [
+        (1_000, Layout(1, 128)),
+        (163_839, Layout(32, 128)),
+        (1_249_998, Layout(64, 128)),
+        (1_250_000, Layout(64, 1024)),
+        (10**8, Layout(64, 1024)),
+    ],
+)
+def test_prepared_sets_keep_their_layout(rows, layout):
+    """Whatever new sets get: sets and runs that exist depend on it."""
+    assert Synthetic(rows=rows).layout() == layout
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(monkeypatch, tmp_path):
+    monkeypatch.setattr(synthetic, "CHUNK", funnel.BLOCK_ROWS)
+    monkeypatch.setattr(known_answer, "truth", lambda spec: {})
+    monkeypatch.setattr(synthetic, "TRUTH_ROWS", 4_000)
+    monkeypatch.setattr(synthetic, "layout_of", lambda rows: Layout(4, 128))
+    peaks = {}
+    for rows in (40_000, 120_000):
+        gc.collect()
+        tracemalloc.start()
+        builder = Synthetic(rows=rows, data_dir=str(tmp_path))
+        builder.download_and_prepare()
+        peaks[rows] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        facts = json.loads((pathlib.Path(builder.data_dir) / "prepared.json").read_text())
+        assert sum(facts["rows"].values()) == rows
+    grown = peaks[120_000] - peaks[40_000]
+    assert grown < 80_000 * 23 * 4 / 10  # a tenth of what the ids of the further rows take

@@ -1,0 +1,131 @@
+"""Time columns of every form: one whole number a row, and null where a value says no time."""
+
+import datetime
+
+import polars as pl
+import pytest
+
+from dtn_jax.datasets.logs.formula.times import read, to_time, unit_of
+from dtn_jax.errors import UserError
+
+UTC = datetime.UTC
+MOMENT = datetime.datetime(2026, 3, 5, 12, 30, 0, 250_000, tzinfo=UTC)
+MICROSECONDS = int(MOMENT.timestamp()) * 1_000_000 + 250_000  # 1_772_713_800_250_000
+SECONDS = MICROSECONDS // 1_000_000
+MIDNIGHT = int(datetime.datetime(2026, 3, 5, tzinfo=UTC).timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("unit", "zone"), [("ms", None), ("us", "UTC"), ("ns", "Asia/Shanghai"), ("us", None)]
+)
+def test_date_times_of_every_unit_and_zone(unit, zone):
+    kind = pl.Datetime(unit, zone)
+    local = MOMENT.replace(tzinfo=None) if zone is None else MOMENT
+    column = pl.Series("t", [local, None]).cast(pl.Datetime(unit, zone)).cast(kind)
+    assert unit_of(column) == "date"
+    assert to_time(column, "date").to_list() == [MICROSECONDS, None]
+
+
+def test_dates():
+    column = pl.Series("t", [datetime.date(2026, 3, 5), None, datetime.date(1969, 12, 31)])
+    assert unit_of(column) == "date"
+    assert to_time(column, "date").to_list() == [MIDNIGHT, None, -86_400_000_000]
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "expected"),
+    [
+        ("s", SECONDS, SECONDS * 1_000_000),
+        ("ms", MICROSECONDS // 1000, MICROSECONDS),
+        ("us", MICROSECONDS, MICROSECONDS),
+        ("ns", MICROSECONDS * 1000 + 7, MICROSECONDS),
+        ("yyyymmdd", 20260305, MIDNIGHT),
+        ("number", 17, 17),
+        ("number", -3, -3),
+    ],
+)
+@pytest.mark.parametrize("form", [pl.Int64, pl.String])
+def test_whole_numbers_and_their_texts(unit, value, expected, form):
+    column = pl.Series("t", [value] * 5 + [None]).cast(form)
+    assert unit_of(column) == unit
+    times = to_time(column, unit)
+    assert times.dtype == pl.Int64
+    assert times.to_list() == [expected] * 5 + [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-05 12:30:00.25", MICROSECONDS),
+        ("2026-03-05T12:30:00.25Z", MICROSECONDS),
+        ("2026-03-05T14:00:00.25+01:30", MICROSECONDS),
+        ("2026-03-05 12:30:00.9999999", MICROSECONDS + 749_999),
+        ("2026-03-05T14:00:00.25+0130", MICROSECONDS),
+        ("2026-03-05 04:00:00.25 -08:30", MICROSECONDS),
+        (" 2026-03-05 12:30 ", MICROSECONDS - 250_000),
+        ("2026-03-05T12:30+00:30", MICROSECONDS - 250_000 - 1_800_000_000),
+        ("2026-03-05", MIDNIGHT),
+        ("2026-02-30", None),
+        ("2026-03-05 25:00:00", None),
+        ("2026-03-05 12:30:00 tomorrow", None),
+        ("", None),
+        ("yesterday", None),
+    ],
+)
+def test_texts(text, expected):
+    assert to_time(pl.Series([text]), "date").to_list() == [expected]
+    for other in ("2026-03-05", "2026-03-05 00:00:00", "2026-03-05T00:00:00Z", "?"):  # the first
+        column = pl.Series([other, None, text])  # decides how most are read
+        first = None if other == "?" else MIDNIGHT
+        assert to_time(column, "date").to_list() == [first, None, expected]
+
+
+def test_one_broken_text_does_not_change_the_unit():
+    assert unit_of(pl.Series(["2026-03-05", "2026-03-06", "17"])) == "date"
+    assert unit_of(pl.Series([str(SECONDS), str(SECONDS), "?"])) == "s"
+    assert unit_of(pl.Series([SECONDS, SECONDS, 0])) == "s"
+    assert unit_of(pl.Series([20260305, 20260306, 0])) == "yyyymmdd"
+
+
+@pytest.mark.parametrize(
+    "values", [[], [None], [float("nan")], [3, 5, 100], [20261399, 20261305], [7e20]]
+)
+def test_what_is_no_time_is_a_plain_number(values):
+    assert unit_of(pl.Series("t", values, dtype=pl.Float64)) == "number"
+
+
+@pytest.mark.parametrize("kind", [pl.Boolean, pl.List(pl.Int64)])
+def test_a_type_without_times(kind):
+    with pytest.raises(UserError, match=r"time column 't' holds .*; expected dates, times"):
+        unit_of(pl.Series("t", [], dtype=kind))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value"),
+    [
+        ("s", MICROSECONDS),  # the year 56 million
+        ("us", 2**62),
+        ("s", float("inf")),
+        ("number", float("nan")),
+        ("yyyymmdd", 20260230),
+        ("yyyymmdd", 20260305.5),
+    ],
+)
+def test_values_beyond_any_calendar_are_no_times(unit, value):
+    assert to_time(pl.Series([value]), unit).to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("2026-03-05", "date", MIDNIGHT),
+        ("2026-03-05", "ms", MIDNIGHT),
+        ("2026-03-05 12:30", "s", MICROSECONDS - 250_000),
+        ("20260305", "yyyymmdd", MIDNIGHT),
+        ("2026-03-05", "yyyymmdd", MIDNIGHT),
+        (str(SECONDS), "s", SECONDS * 1_000_000),
+        ("17", "number", 17),
+    ],
+)
+def test_cuts(text, unit, expected):
+    assert read(text, unit) == expected

@@ -7,12 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
+import pytest
 from jax import export
 from safetensors.numpy import save_file
 
+from dtn_jax import export as loading
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.write import encoder_files
 from dtn_jax.schema import Field, Schema, Task
 
 DIM = 3
@@ -139,6 +142,32 @@ def builder_model(folder, encoders=None, **changes):
         (place / "encoders.json").write_text(enc.to_json(encoders))
 
     return encoders, write_model(folder, schema_of(fields), write, **changes)
+
+
+def log_model(data, folder, **changes):
+    """The folder of a model of a prepared log."""
+
+    def write(place):
+        place.rmdir()
+        encoder_files.write(data, place)
+
+    write_model(folder, data.schema, write, **changes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made_model(tmp_path_factory):
+    """A small loaded model of a set that a builder prepared."""
+    folder = tmp_path_factory.mktemp("models") / "made"
+    builder_model(folder)
+    return loading.load(folder, largest=64)
+
+
+@pytest.fixture
+def made_day(tmp_path):
+    """A file of rows for it, in three groups."""
+    FRAME.write_parquet(tmp_path / "day.parquet", row_group_size=2)
+    return tmp_path / "day.parquet"
 
 
 def expected(model, weights, block):

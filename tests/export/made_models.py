@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
-import pytest
 from jax import export
 from safetensors.numpy import save_file
 
-from dtn_jax import export as loading
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
@@ -153,21 +151,6 @@ def log_model(data, folder, **changes):
 
     write_model(folder, data.schema, write, **changes)
     return folder
-
-
-@pytest.fixture(scope="module")
-def made_model(tmp_path_factory):
-    """A small loaded model of a set that a builder prepared."""
-    folder = tmp_path_factory.mktemp("models") / "made"
-    builder_model(folder)
-    return loading.load(folder, largest=64)
-
-
-@pytest.fixture
-def made_day(tmp_path):
-    """A file of rows for it, in three groups."""
-    FRAME.write_parquet(tmp_path / "day.parquet", row_group_size=2)
-    return tmp_path / "day.parquet"
 
 
 def expected(model, weights, block):

@@ -1,4 +1,4 @@
-"""A run's model: its folder says what the run says, and its program can be made anew from it alone."""
+"""A run's model: it says what the run says, and its program can be made anew from it alone."""
 
 import errno
 import json
@@ -234,7 +234,7 @@ def test_a_folder_of_another_model_is_told(copy, name, edit, told):
     assert [p.name for p in copy.parent.iterdir()] == ["model"]
 
 
-# ---------------------------------------------------------------- several runs, other states, narrower tables
+# ---------------------------------------------------------------- members, states, tables
 
 
 @pytest.fixture(scope="module")

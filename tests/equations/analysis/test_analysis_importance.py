@@ -1,4 +1,4 @@
-"""Importance by task, against loops."""
+"""Importance by task against loops, and what a task is scored by against metrics."""
 
 import dataclasses
 
@@ -17,7 +17,10 @@ from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader, take
 from dtn_jax.interface import Inputs
+from dtn_jax.metrics import auc as metrics
+from dtn_jax.metrics import regression
 from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.metric import Rows
 from dtn_jax.metrics.spaces import SURE
 
 
@@ -51,6 +54,7 @@ def test_scores_are_those_of_the_model(model):
     np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_scores_of_a_run_are_its_models_logits_whatever_positives_weigh():
     with jax.enable_x64(True):
         run, state, given, passes, naive = tiny(loss__positive_weights="order=200")
@@ -199,3 +203,52 @@ def test_more_rows_than_the_device_may_hold_are_refused(model):
     run = dataclasses.replace(model.run, config=FrozenConfigDict(limited))
     with pytest.raises(UserError, match=r"9 rows take .* take fewer rows"):
         Passes(run, model.state, many)
+
+
+# ---------------------------------------------------------------- quality
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_auc_is_that_of_metrics_and_its_influence_its_derivative(weighted):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 20, 60).astype(np.float32)  # many ties
+    labels = (rng.random(60) < 0.4).astype(np.float32)
+    weights = rng.random(60) + 0.1 if weighted else None
+    value, psi = quality.auc(scores, labels, weights)
+    assert value == pytest.approx(metrics.auc(scores, labels, weights), rel=1e-13)
+    base = np.ones(60) if weights is None else weights
+    for i in (0, 7, 31, 59):  # psi_i = w_i dAUC/dw_i
+        ends = [
+            metrics.auc(scores, labels, base * (1 + sign * 1e-5 * (np.arange(60) == i)))
+            for sign in (1, -1)
+        ]
+        assert psi[i] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-9)
+    if not weighted:
+        error = metrics.auc_standard_error(scores, labels)
+        assert np.sqrt((psi**2).sum()) == pytest.approx(error, rel=0.03)  # n for n - 1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_r2_is_that_of_metrics(weighted):
+    rng = np.random.default_rng(0)
+    labels, noise = rng.normal(size=(2, 50))
+    weights = rng.random(50) if weighted else None
+    value, psi = quality.r2(labels + noise, labels, weights)
+    assert value == pytest.approx(
+        regression.r2(Rows("regression", labels + noise, labels, weights))
+    )
+    assert psi.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_keys_are_the_tasks_in_their_spaces():
+    given = rows()
+    found, undefined = quality.keys(SCHEMA, given, weighted=False)
+    assert [key.name for key in found] == ["click@all", "order@all", "order@click", "stars@all"]
+    assert undefined == []
+    np.testing.assert_array_equal(found[2].rows, np.flatnonzero(given.labels[:, 0] == 1))
+    one_class = given.replace(labels=given.labels * np.float32([1, 0, 1]))
+    found, undefined = quality.keys(SCHEMA, one_class, weighted=False)
+    assert [key.name for key in found] == ["click@all", "stars@all"]
+    assert undefined == ["order@all", "order@click"]
+    found, _ = quality.keys(SCHEMA, given, weighted=True)
+    np.testing.assert_allclose(found[0].weights, given.sample_weight)

@@ -1,0 +1,275 @@
+"""What pictures and tables of importance, divergence, gates and pairs show: texts and cells."""
+
+import dataclasses
+import io
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+import rich.console
+
+from dtn_jax.analysis import (
+    figures,
+    gate_figures,
+    markdown,
+    pair_figures,
+    rank,
+    tables,
+    training_figures,
+)
+from dtn_jax.analysis.importance import Importance
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, {file's name: figure}."""
+    kept = {}
+
+    def keep(figure, path):
+        kept[str(path)] = figure
+
+    for module in (figures, gate_figures, pair_figures, training_figures):
+        monkeypatch.setattr(module, "save", keep)
+    return kept
+
+
+def below(figure):
+    """A figure's grey lines, as one."""
+    return figure.texts[1].get_text().replace("\n", " ")
+
+
+def measured(means, error, method="permutation"):
+    means = np.asarray(means, float)
+    fields = tuple(f"f{i}" for i in range(len(means)))
+    keys = tuple(f"t{k}@all" for k in range(means.shape[1]))
+    covariance = np.diag(np.broadcast_to(error, means.shape).ravel() ** 2)
+    zeros, titles = np.zeros(len(keys)), ("AUC",) * len(keys)
+    return Importance(method, fields, keys, zeros, means[None], covariance, titles)
+
+
+def test_what_is_within_noise_is_in_brackets_on_cells_of_any_colour(drawn):
+    """f1 of t1 is within noise and the largest of its column, so on the darkest cell."""
+    error = np.array([[0.001, 0.05], [0.001, 0.05]])
+    figures.importance(measured([[0.1, 0.01], [0.02, 0.09]], error), "a")
+    cells = [text.get_text() for text in drawn["a"].axes[0].texts]
+    assert cells == ["20.0", "(90.0)", "100", "(10.0)"]
+    assert drawn["a"].axes[0].texts[1].get_color() == "white"
+    assert "in brackets: within noise of 0" in below(drawn["a"])
+    figures.importance(measured([[0.1, 0.01], [0.02, 0.09]], 1e-4), "b")
+    assert "brackets" not in below(drawn["b"])  # there are none
+
+
+@pytest.mark.parametrize("width", [60, 80, 400])
+def test_a_terminal_without_room_for_all_keys_has_several_tables(width):
+    """No name and no number is broken; the fields stand in each table."""
+    names = ["watch_seconds", "@all", "favourite", "@favourite"]
+    keys = [f"{task}{space}" for task in names[::2] for space in (*names[1::2], "@a", "@b")]
+    by_field = {"last_items": {"mean": -0.0105, "error": 0.01}, "x": {"mean": 0.5, "error": 0.01}}
+    console = rich.console.Console(width=width, file=io.StringIO())
+    facts = {"importance": dict.fromkeys(keys, by_field)}
+    console.print(tables.importance_table("unknown", facts, width))
+    words = console.file.getvalue().split()
+    assert words.count("(-10.5)") == len(keys)
+    assert [words.count(name) for name in names] == [4, 2, 4, 2]
+    assert words.count("last_items") == words.count("field")
+    assert (words.count("field") == 1) == (width == 400)
+
+
+def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
+    """In the picture, the terminal and the Markdown."""
+    figures.importance(measured([[0.1, 0.0], [0.02, 0.09]], 0.05, "gradient"), "a")
+    cells = [text.get_text() for text in drawn["a"].axes[0].texts]
+    assert cells == ["20.0", "90.0", "100", "0.00"]
+    by_field = {"age": {"mean": 0.1, "error": 0.01}, "race": {"mean": 0.0, "error": 0.01}}
+    importance = {f"t{k}@all": by_field for k in range(4)}
+    title, table, _ = tables.importance_table("gradient", {"importance": importance}).renderables
+    assert list(table.columns[1].cells) == ["100", "0.00"]
+    text, rows = markdown.importance("gradient", {"importance": importance})
+    assert "| `race` | 0.00 |" in rows
+    for said in (below(drawn["a"]), title.plain, text):
+        assert "a field without influence has more than 0 too" in said
+        assert "brackets" not in said
+    _, rows = markdown.importance("unknown", {"importance": importance})
+    assert "| `race` | (0.00) |" in rows
+
+
+def test_a_regression_has_its_own_metrics_name(drawn):
+    """In the picture, the terminal and the Markdown; files of before say none, and are of AUC."""
+    found = measured([[0.1, 0.0], [0.02, 0.09]], 0.05)
+    found = dataclasses.replace(found, titles=("AUC", "R²"), base=np.array([0.81234, 0.25]))
+    figures.importance(found, "a")
+    labels = [label.get_text() for label in drawn["a"].axes[0].get_xticklabels()]
+    assert labels == ["t0\n@all\nAUC 0.8123", "t1\n@all\nR² 0.2500"]
+    facts = {
+        "metric": dict(zip(found.keys, found.titles)),
+        "base": dict(zip(found.keys, found.base)),
+        "importance": {key: {"age": {"mean": 0.1, "error": 0.01}} for key in found.keys},
+    }
+    table = tables.importance_table("permutation", facts).renderables[0].plain
+    all_ = {"methods": {"permutation": facts}, "rows": 1234, "split": "test", "undefined": []}
+    first, second, _ = markdown.importances(all_)
+    assert first == "AUC of the 1,234 test rows: t0@all 0.8123; R² of the 1,234 test rows: " + (
+        "t1@all 0.2500."
+    )
+    for said in (below(drawn["a"]), table, second):
+        assert "drop of AUC and R² × 1000 when permuted" in said
+    del facts["metric"]
+    first, second, _ = markdown.importances(all_)
+    assert first == "AUC of the 1,234 test rows: t0@all 0.8123, t1@all 0.2500."
+    assert "drop of AUC × 1000 when permuted" in second
+
+
+def divergence_facts(keys):
+    by_pair = np.full((len(keys), len(keys)), 0.4).tolist()
+    ends = {"low": np.full_like(by_pair, 0.218).tolist(), "high": by_pair}
+    return {"keys": keys, "value": by_pair, **ends, "itself": [0.1] * len(keys)}
+
+
+def test_a_terminal_of_80_columns_has_an_interval_in_one_line():
+    """Of the tasks in the spaces of their losses; of the three tasks here are six keys."""
+    tasks = ("long_view", "profile_enter_from_a_page", "comment_on_a_shared_video")
+    facts = divergence_facts([f"{task}@{space}" for task in tasks for space in ("click", "all")])
+    console = rich.console.Console(width=80, file=io.StringIO())
+    console.print(tables.divergence_table("permutation", facts))
+    shown = console.file.getvalue()
+    assert shown.count("0.218 to 0.400") == 3
+    assert shown.count("0.100, 0.100") == 3
+    assert "@all" not in shown
+    assert "12 pairs in other spaces are in importance.json" in shown
+    assert "…" not in shown  # the tasks' names are wrapped
+    assert len(list(tables.divergences(facts))) == 15
+    one = divergence_facts(["long_view@click", "long_view@all"])  # a task alone
+    found = {"truth": {}, "gates": {}, "conflict": {}, "pairs": {}}
+    by_field = {"age": {"mean": 0.1, "error": 0.01}}
+    importance = dict.fromkeys(one["keys"], by_field)
+    method = {"importance": importance, "divergence": one}
+    assert len(list(tables.tables(found | {"methods": {"permutation": method}}))) == 1
+
+
+def test_the_known_divergence_has_a_panel_of_its_own(drawn):
+    one = rank.divergence(measured([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]], 1e-3))
+    figures.divergence({"permutation": one}, None, "a")
+    figures.divergence(dict.fromkeys(("permutation", "gradient", "unknown"), one), one, "b")
+    assert len(drawn["a"].axes) == 1
+    titles = [axes.get_title(loc="left") for axes in drawn["b"].axes]
+    assert titles[0] == "by permutation"
+    assert titles[3] == "of the Bayes-optimal score, by permutation"
+
+
+# ---------------------------------------------------------------- gates
+
+
+def test_a_gate_has_its_weights_and_below_them_how_far_segments_depart(drawn):
+    use = {
+        "click/own": {"click/mlp_0": 0.5, "click/gdcn_0": 0.5},
+        "click/others": {"order/mlp_0": 0.2, "order/gdcn_0": 0.3, "shared/mlp_0": 0.5},
+    }
+    named = ["Private (90)", "Self-employed-not incorporated, or unpaid in a relative's shop (8)"]
+    moved = {gate: dict(weights) for gate, weights in use.items()}
+    moved["click/others"] |= {"order/mlp_0": 0.12, "order/gdcn_0": 0.38}
+    effective = {"click/others": use["click/others"] | {"order/mlp_0": 0.02}}
+    parts = dict(zip(named, (use, moved)))
+    gate_figures.gates(use, effective, parts, "work", ("click", "order"), pathlib.Path("a"))
+    figure = drawn["a"]
+    own, others = figure.axes
+    labels = [label.get_text() for label in own.get_yticklabels()]
+    assert [text.replace("\n", " ").replace("- ", "-") for text in labels] == [
+        "all rows", "effective", *named
+    ]  # fmt: skip
+    assert max(len(line) for text in labels for line in text.split("\n")) <= gate_figures.LABEL
+    cells = [text.get_text() for text in own.texts]
+    assert cells[:6] == ["50.0", "50.0", "=", "=", "0.0", "0.0"]
+    cells = [text.get_text() for text in others.texts]
+    assert cells[:6] == ["20.0", "30.0", "50.0", "2.0", "30.0", "50.0"]
+    assert cells[6:] == ["0.0", "0.0", "0.0", "-8.0", "+8.0", "0.0"]
+    colours = others.collections[0].get_array().reshape(4, 3)
+    np.testing.assert_allclose(colours[3], [-0.08, 0.08, 0], atol=1e-12)
+    inks = {label.get_text(): label.get_color() for label in others.get_xticklabels()}
+    assert inks["order\nmlp_0"] == inks["order\ngdcn_0"] != inks["shared\nmlp_0"]
+    assert "by work (rows, 100 at least): points more or less; effective: times" in below(figure)
+
+
+@pytest.mark.parametrize("sources", [2, 12])
+def test_no_text_of_the_picture_of_gates_is_over_another(drawn, sources):
+    use = {"click": {f"level_0_click/masknet_{m}": 1 / sources for m in range(sources)}}
+    parts = dict.fromkeys(["Self-employed-not incorporated (898)", "Local government (784)"], use)
+    gate_figures.gates(use, {}, parts, "work", ("click",), pathlib.Path("a"))
+    figure = drawn["a"]
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    for labels in (axes.get_yticklabels(), axes.get_xticklabels()):
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+    legend = figure.legends[0].get_window_extent()
+    assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)
+
+
+def test_lines_over_training_are_drawn_around_equal_weights(drawn):
+    """Every gate in as many points, so that what moves more looks so."""
+    lines = {
+        "gate": {
+            ("click", "shared/a"): [[1, 0.52], [2, 0.54]],
+            ("click", "shared/b"): [[1, 0.48], [2, 0.46]],
+            **{("order", f"shared/{m}"): [[1, 0.25], [2, 0.25]] for m in "abcd"},
+        },
+        "cosine": {},
+        "cosine_half": {},
+    }
+    training_figures.over_training(lines, ("click", "order"), pathlib.Path("a"))
+    click, order = drawn["a"].axes
+    assert click.get_ylim() == pytest.approx((0.5 - 0.046, 0.5 + 0.046))
+    assert order.get_ylim() == pytest.approx((0.25 - 0.046, 0.25 + 0.046))
+    assert [list(axes.lines[-1].get_ydata()) for axes in (click, order)] == [[0.5] * 2, [0.25] * 2]
+    assert "grey: equal ones" in below(drawn["a"])
+
+
+def test_a_cosine_over_training_has_a_band_of_its_interval(drawn):
+    lines = {
+        "gate": {},
+        "cosine": {("a", "b"): [[1, 0.1], [2, None], [3, 0.3]], ("a", "c"): [[1, 0.2]]},
+        "cosine_half": {("a", "b"): [[1, 0.05], [2, None], [3, 0.1]]},
+    }
+    training_figures.over_training(lines, ("a", "b", "c"), pathlib.Path("a"))
+    (band,) = drawn["a"].axes[0].collections  # of the one pair that has intervals
+    corners = {(float(x), round(float(y), 3)) for x, y in band.get_paths()[0].vertices}
+    assert corners == {(1.0, 0.05), (1.0, 0.15), (3.0, 0.2), (3.0, 0.4)}
+
+
+def symmetric(upper):
+    upper = np.triu(upper, 1)
+    return upper + upper.T
+
+
+def test_of_many_fields_the_pairs_shown_are_the_strongest_ones(drawn):
+    """One triangle of 24 of 39 fields, with names of a size to be read."""
+    fields = [f"field_{i}" for i in range(39)]
+    rng = np.random.default_rng(0)
+    strengths = {"a/gdcn_0": symmetric(rng.random((39, 39))), "b/gdcn_0": np.zeros((39, 39))}
+    strengths["a/gdcn_0"][[3, 38], [38, 3]] = 5
+    strengths["b/gdcn_0"][[7, 30], [30, 7]] = 1e-3  # the strongest of its expert
+    pair_figures.pairs(strengths, fields, {}, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert 22 < len(names) <= 24
+    assert {"field_3", "field_38", "field_7", "field_30"} <= set(names)
+    assert names == sorted(names, key=fields.index)
+    assert min(label.get_fontsize() for label in axes.get_yticklabels()) >= 8
+    assert f"the {len(names)} of 39 fields with" in below(drawn["a"])
+    cells = axes.collections[0].get_array().reshape(len(names), -1)
+    np.testing.assert_array_equal(cells.mask, np.triu(np.ones_like(cells.mask)))
+    assert cells[names.index("field_38"), names.index("field_3")] == 1
+
+
+def test_few_fields_are_all_shown_and_known_pairs_stand_above_the_diagonal(drawn):
+    fields = ("a", "b", "c")
+    found = symmetric(np.array([[0, 4, 1], [0, 0, 2], [0, 0, 0]], float))
+    known = {"x/gdcn_0": {("c", "a"): 0.5, ("b", "c"): 1.0}}
+    pair_figures.pairs({"x/gdcn_0": found}, fields, known, {}, pathlib.Path("a"))
+    axes = drawn["a"].axes[0]
+    cells = axes.collections[0].get_array().reshape(3, 3)
+    np.testing.assert_allclose(cells.filled(-1), [[0, 0, 0.5], [1, 0, 1], [0.25, 0.5, 0]])
+    rings = {(float(x), float(y)) for line in axes.lines for x, y in [line.get_xydata()[0]]}
+    assert {(0.5, 2.5), (1.5, 2.5)} <= rings
+    assert "the known pairs above it" in below(drawn["a"])
+    assert "fields with" not in below(drawn["a"])

@@ -7,17 +7,19 @@ import io
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 import rich.console
+import shop
 from own_log import SCHEMA, log, prepared
-from shop import prepare, shop_splits
 
-from dtn_jax.datasets.description import describe
-from dtn_jax.datasets.description.labels import Day, Rate
+from dtn_jax.datasets.description.describe import describe
+from dtn_jax.datasets.description.labels import Rate
+from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.description import label_pictures, overview
-from dtn_jax.report.description.drawing import png, short
-from dtn_jax.report.description.grid import Grid, as_table, moment, number, share
+from dtn_jax.report.description.drawing import png
+from dtn_jax.report.description.grid import moment, number, share
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
 from dtn_jax.report.description.terminal import as_text
@@ -33,7 +35,7 @@ def nasty(tmp_path_factory):
     schema = SCHEMA.replace("tasks:", f"{lines}tasks:")
     frame = log()
     frame = frame.with_columns(bought=frame["order"])
-    return describe.describe(prepared(tmp_path_factory.mktemp("nasty"), frame, schema))
+    return describe(prepared(tmp_path_factory.mktemp("nasty"), frame, schema))
 
 
 class Tags(html.parser.HTMLParser):
@@ -106,23 +108,6 @@ def test_the_terminal_has_80_columns(nasty):
     assert "…" not in shown.replace("… and", "")  # no number is cut off
 
 
-@pytest.mark.parametrize(
-    ("numbers", "lines"),
-    [
-        (6, ["watch_seconds@click  "]),
-        (8, ["watch_seconds@click "]),
-        (9, ["watch_seconds", "@click"]),
-    ],
-)
-def test_a_name_breaks_at_its_space_and_only_where_a_table_is_wide(numbers, lines):
-    grid = Grid(("task@space", *["median"] * numbers), [["watch_seconds@click", *["0"] * numbers]])
-    console = rich.console.Console(file=io.StringIO(), width=80)
-    console.print(as_table(grid))
-    shown = console.file.getvalue().splitlines()
-    assert [line[: len(part)] for line, part in zip(shown[2:], lines)] == lines
-    assert max(map(len, shown)) <= 80
-
-
 def test_every_picture_is_drawn(nasty):
     for name, draw in PICTURES.items():
         assert draw(nasty) is not None, name
@@ -135,7 +120,7 @@ def test_few_days_are_drawn_without_a_warning(nasty, count):
 
 
 def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
-    found = describe.describe(prepare(shop_splits(), tmp_path))
+    found = describe(shop.prepare(shop.shop_splits(), tmp_path))
     shown, page = printed(found), as_page(found)
     for text in ("Days", "Groups", "Suspects", "Pairs", "cut", "rejected"):
         assert text not in shown
@@ -148,11 +133,11 @@ def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
 
 def test_a_sample_is_said_to_be_one(tmp_path):
     data = prepared(tmp_path, log())
-    shown = " ".join(printed(describe.describe(data, most_rows=2000)).split())
+    shown = " ".join(printed(describe(data, most_rows=2000)).split())
     looked = re.search("of a sample: blocks spread over the set, ([0-9,]+) of train", shown)
     assert 1800 < int(looked[1].replace(",", "")) <= 2000
     assert "Groups (user) are left out" in shown
-    assert "a sample" not in printed(describe.describe(data))
+    assert "a sample" not in printed(describe(data))
 
 
 def test_rejected_rows_and_sampled_negatives_are_told(nasty):
@@ -179,34 +164,6 @@ def test_sampled_negatives_are_drawn_by_weight(nasty):
     assert ends == pytest.approx([o / (1 + o) for o in odds])
 
 
-def test_the_cuts_are_marked_between_the_days(nasty):
-    figure = PICTURES["days"](nasty)
-    first = figure.axes[0]
-    marks = [line.get_xdata()[0] for line in first.get_lines()]
-    day = (datetime.date(2026, 3, 9) - datetime.date(1970, 1, 1)).days
-    assert marks == [day - 0.5, day + 0.5]
-    assert [text.get_text().strip(" →") for text in first.texts] == ["validation", "test"]
-
-
-def test_too_much_for_a_picture_is_left_out_and_told(nasty):
-    start = datetime.date(2020, 1, 1)
-    sums = {f"t{n}@all": (10, 1.0) for n in range(12)}
-    days = [Day(start + datetime.timedelta(days=n), 10, sums) for n in range(2000)]
-    task = nasty.schema.tasks[0]
-    tasks = tuple(dataclasses.replace(task, name=f"t{n}") for n in range(12))
-    schema = dataclasses.replace(nasty.schema, tasks=tasks)
-    figure = label_pictures.days(dataclasses.replace(nasty, days=days, schema=schema))
-    assert len(figure.axes) == 1 + label_pictures.PANELS
-    assert figure.axes[0].get_title(loc="left") == "Rows by 28 days: 8 of 12 labels"
-    assert len(figure.axes[0].patches) == 72
-
-
-def test_short_names_keep_the_space():
-    assert short("order@click") == "order@click"
-    assert short("x" * 40 + "@click") == "x" * 17 + "…@click"
-    assert short("y" * 40) == "y" * 23 + "…"
-
-
 def test_numbers_are_plain():
     assert [number(v) for v in (0, 1, 0.25, 12.345, 1234.5, 1e-5, 2e10)] == [
         *("0", "1", "0.25", "12.3", "1,234", "1e-05", "2e+10")
@@ -221,3 +178,64 @@ def test_numbers_are_plain():
     assert moment(at - at % 86_400_000_000, True) == "2026-03-05"
     assert moment(12345, False) == "12,345"
     assert np.isfinite(at)
+
+
+# ---------------------------------------------------------------- new ids
+
+
+BY_COLUMN = SCHEMA.replace("  item: {min_count: 2}", "  item:") + "split: {by: column, column: p}\n"
+
+
+def part(frame, new=0):
+    """A log whose rows from the middle on have other items; a third is not in train."""
+    place = pl.int_range(pl.len())
+    parts = pl.when(place % 6 == 0).then(pl.lit("validation"))
+    parts = parts.when(place % 6 == 1).then(pl.lit("test")).otherwise(pl.lit("train"))
+    moved = pl.when(place >= pl.len() // 2).then(pl.col("item") + new).otherwise("item")
+    return frame.with_columns(p=parts, item=moved)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new_ids")
+    old, new = part(log(2000)), part(log(1000, seed=1), new=1000)
+    made = prepared(folder, old, BY_COLUMN)
+    later = folder / "later.yaml"
+    later.write_text(BY_COLUMN.replace("name: shop", "name: later"))
+    return old, new, made, prepare(later, new, folder / "data", extend="shop")
+
+
+def test_new_ids_are_counted_as_the_logs_have_them(sets):
+    old, new, _, data = sets
+    was, now = (frame.filter(p="train") for frame in (old, new))
+    known = set(was["item"])
+    others = now.filter(~pl.col("item").is_in(list(known)))
+    assert data.notes["extends"]["ids"]["item"] == {
+        "ids": now["item"].n_unique(),
+        "values": len(now),
+        "new_ids": others["item"].n_unique(),
+        "new_values": len(others),
+        "added": others["item"].n_unique(),
+        "fallen_out": len(known - set(now["item"])),
+    }
+    users = now["user"].value_counts().filter(~pl.col("user").is_in(was["user"].unique()))
+    facts = data.notes["extends"]["ids"]["user"]
+    rare = set(was["user"].value_counts().filter(pl.col("count") < 2)["user"])  # had no row
+    assert facts["new_ids"] == len(users) + len(rare & set(now["user"]))
+    assert facts["added"] < facts["new_ids"]
+
+
+def test_a_description_shows_them_in_the_terminal_and_in_the_page(sets):
+    _, _, made, data = sets
+    found = describe(data)
+    facts = data.notes["extends"]["ids"]["item"]
+    share = f"{100 * facts['new_values'] / facts['values']:.1f} %"
+    shown = printed(found, width=100)
+    line = next(line for line in shown.splitlines() if re.match(r"\s*item\s+\d+\s+\d+ .* %", line))
+    assert [facts["ids"], facts["new_ids"]] == [int(n) for n in line.split()[1:3]]
+    assert share in line
+    for text in (shown, as_page(found)):
+        assert "New ids" in text
+        assert f"The set extends shop, fingerprint {made.fingerprint[:16]}." in text
+        assert share in text
+    assert "New ids" not in as_page(describe(made))

@@ -1,11 +1,12 @@
-"""The tables in the terminal."""
+"""The tables of a run's metrics in the terminal: by split and by day."""
 
 import io
 
 import pytest
 import rich.console
 
-from dtn_jax.metrics import METRICS, Metric
+from dtn_jax.metrics import Metric
+from dtn_jax.report import terminal
 from dtn_jax.report import terminal as report
 from dtn_jax.schema import Field, Schema, Task
 
@@ -62,13 +63,6 @@ def test_a_split():
     assert "…" not in text
 
 
-def test_only_the_tables_that_have_rows():
-    only_click = {"click@all": BINARY}
-    text = text_of(report.splits_table({"test": only_click}, schema(Task("click"))))
-    assert "AUC" in text
-    assert "RMSE" not in text
-
-
 def test_within_groups_only_where_there_are_groups():
     few = {"gauc": 0.7071, "positives": 4321, "examples": 98_765}
     grouped = {k: v | few for k, v in RESULTS.items() if "click" in k}
@@ -98,27 +92,6 @@ def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     ]
 
 
-def test_a_metric_of_ones_own_has_a_column(monkeypatch):
-    mine = Metric("mine", "mine", lambda rows: 0.5, format=".1f", column="mine")
-    monkeypatch.setitem(METRICS, "mine", mine)
-    text = text_of(
-        report.splits_table({"test": {"click@all": BINARY | {"mine": 0.5}}}, schema(Task("click")))
-    )
-    assert row(text, "click@all")[-1] == "0.5"
-
-
-def test_splits_stand_below_each_other():
-    splits = {"validation": RESULTS, "test": {**RESULTS, "click@all": BINARY | {"auc": 0.5}}}
-    lines = text_of(report.splits_table(splits, SCHEMA)).splitlines()
-    first = [line.split()[0] for line in lines if line.strip()]
-    binary = ["click@all", "conversion@click", "conversion@all"]
-    start = first.index("validation")
-    assert first[start : start + 8] == ["validation", *binary, "test", *binary]
-    clicks = [line.split()[1] for line in lines if line.startswith("click@all")]
-    assert clicks == ["0.8123", "0.5000"]
-    assert max(map(len, lines)) <= 80
-
-
 @pytest.mark.parametrize(
     ("value", "format", "text"),
     [
@@ -134,3 +107,44 @@ def test_splits_stand_below_each_other():
 def test_numbers(value, format, text):
     metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
     assert metric.text(value).replace("100%", "100.%") == text
+
+
+# ---------------------------------------------------------------- by day
+
+
+TASKS = ("click", "order", "a_task_of_a_long_name", "another_of_a_long_name", "seconds")
+
+
+def dated(names=TASKS):
+    kinds = {"seconds": "regression"}
+    tasks = [Task(name, kinds.get(name, "binary")) for name in names]
+    return Schema("shop", (Field("item"),), tuple(tasks))
+
+
+def by_day(names=TASKS, days=4):
+    found = {}
+    for n in range(days):
+        binary = {"auc": 0.5 + n / 10, "gauc": None if n == 0 else 0.6, "logloss": 0.3}
+        binary |= {"base_rate": 0.01 * (n + 1), "positives": n, "examples": 100}
+        own = {f"{name}@all": binary for name in names if name != "seconds"}
+        own |= {"click@order": binary} if "order" in names else {}
+        own |= {"seconds@all": {"r2": 0.1 * n, "rmse": 3.0}} if "seconds" in names else {}
+        found[f"2022-04-{n + 8:02d}"] = own
+    return found
+
+
+def test_a_line_a_day_of_each_tasks_first_metric_beside_its_base_rate():
+    lines = text_of(terminal.days_table(by_day(("click", "seconds")), dated(("click", "seconds"))))
+    rows = [line.split() for line in lines.splitlines() if line.startswith("2022")]
+    assert rows[0] == ["2022-04-08", "0.5000", "1.00%", "0.0000"]
+    assert rows[3] == ["2022-04-11", "0.8000", "4.00%", "0.3000"]
+    assert lines.index("click") < lines.index("seconds")
+
+
+def test_tasks_that_do_not_fit_beside_each_other_follow_below():
+    lines = text_of(terminal.days_table(by_day(), dated())).splitlines()
+    assert max(map(len, lines)) <= terminal.WIDE
+    assert "…" not in "".join(lines)
+    assert sum(line.startswith("2022-04-08") for line in lines) == 2
+    for name in TASKS:
+        assert sum(name in line.split() for line in lines) == 1

@@ -9,6 +9,7 @@ import pytest
 from dtn_jax.errors import UserError
 from dtn_jax.report import trackers
 from dtn_jax.report.trackers.background import Background
+from dtn_jax.report.trackers.tracker import numbers
 
 CONFIG = {"seed": 3, "model.architecture": "dtn"}
 RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
@@ -126,3 +127,8 @@ def test_one_that_does_not_answer_holds_nothing_up(tmp_path, capsys, monkeypatch
     Unreachable.answers.set()
     assert time.monotonic() - start < 60
     assert "it did not end in time" in capsys.readouterr().err
+
+
+def test_trackers_get_the_metrics_of_a_day_and_not_its_number():
+    record = {"kind": "day", "step": 5, "epoch": 0.5, "day": 19_090, "click@all/auc": 0.7}
+    assert numbers(record) == {"day/click@all/auc": 0.7}

@@ -1,5 +1,6 @@
-"""That the pictures are pictures, and what goes into them."""
+"""What goes into the pictures of a run, and that they are pictures."""
 
+import matplotlib.dates
 import matplotlib.image
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from dtn_jax.metrics import METRICS, Metric, calibration
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.sigmoid import sigmoid
-from dtn_jax.report import plots
+from dtn_jax.report import day_plots, plots
 
 
 def picture(path):
@@ -32,7 +33,7 @@ def history():
     return records
 
 
-@pytest.mark.parametrize("records", [history(), history()[:1], []], ids=["full", "one", "none"])
+@pytest.mark.parametrize("records", [history(), []], ids=["full", "none"])
 def test_learning_curves(records, tmp_path, drawn):
     path = tmp_path / "plots" / "learning.png"
     plots.learning_curves(records, path)
@@ -88,13 +89,6 @@ def test_series_skips_what_is_not_defined_and_keeps_the_later_of_two():
     np.testing.assert_array_equal(series["loss/a"], [[1, 2], [1, 2]])
 
 
-def test_smoothing_is_a_centred_mean():
-    values = np.random.default_rng(0).random(200)  # a window of 2 * 5 + 1
-    smooth = plots._smooth(values)
-    for i in (0, 3, 100, 199):
-        np.testing.assert_allclose(smooth[i], values[max(i - 5, 0) : i + 6].mean())
-
-
 def curve(rate, rows, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
@@ -129,3 +123,61 @@ def test_both_axes_of_a_reliability_diagram_have_the_range_of_the_data(tmp_path,
         assert max(seen) <= most <= 1.6 * max(seen)
         diagonal = top.get_lines()[0]
         assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [least, most]
+
+
+# ---------------------------------------------------------------- by day
+
+
+TASKS = ("click", "order", "a_task_of_a_long_name", "another_of_a_long_name", "seconds")
+
+
+def by_day(names=TASKS, days=4):
+    found = {}
+    for n in range(days):
+        binary = {"auc": 0.5 + n / 10, "gauc": None if n == 0 else 0.6, "logloss": 0.3}
+        binary |= {"base_rate": 0.01 * (n + 1), "positives": n, "examples": 100}
+        own = {f"{name}@all": binary for name in names if name != "seconds"}
+        own |= {"click@order": binary} if "order" in names else {}
+        own |= {"seconds@all": {"r2": 0.1 * n, "rmse": 3.0}} if "seconds" in names else {}
+        found[f"2022-04-{n + 8:02d}"] = own
+    return found
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    return drawn
+
+
+def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
+    day_plots.by_day(by_day(), "2022-04-08", tmp_path / "a.png")
+    panels = {axes.get_ylabel(): axes for axes in figures[0].axes}
+    assert list(panels) == ["AUC", "GAUC", "R²", "base rate"]
+    lines = {line.get_label(): line for line in panels["AUC"].get_lines()}
+    assert {"click@all", "click@order", "order@all"} <= set(lines)
+    days = matplotlib.dates.date2num(np.arange("2022-04-08", "2022-04-12", dtype="M8[D]"))
+    np.testing.assert_array_equal(matplotlib.dates.date2num(lines["click@all"].get_xdata()), days)
+    np.testing.assert_allclose(lines["click@all"].get_ydata(), [0.5, 0.6, 0.7, 0.8])
+    assert len(panels["GAUC"].get_lines()[0].get_xdata()) == 3  # not defined on the first day
+    figures[0].canvas.draw()
+    labels = {text.get_text() for text in panels["AUC"].get_xticklabels()}
+    assert "2022-04-09" in labels
+    legend = {text.get_text() for text in figures[0].legends[0].get_texts()}
+    assert "seconds@all" in legend
+
+
+@pytest.mark.parametrize(("untrained", "hollow"), [("2022-04-08", 1), ("", 0)])
+def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained, hollow):
+    day_plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
+    auc, _, rate = figures[0].axes
+    assert [len(line.get_xdata()) for line in auc.get_lines()] == [4] + [1] * hollow
+    assert ("hollow" in auc.get_xlabel()) == bool(hollow)
+    assert len(rate.get_lines()) == 1  # no model has a part in it
+    assert rate.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("days", [0, 4])
+def test_it_is_a_picture(tmp_path, days, drawn):
+    day_plots.by_day(by_day(days=days), "2022-04-08", tmp_path / "plots" / "by_day.png")
+    assert min(matplotlib.image.imread(tmp_path / "plots" / "by_day.png").shape[:2]) > 400

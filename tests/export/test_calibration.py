@@ -1,4 +1,4 @@
-"""Calibrations: what they do to logits, what is chosen where, and their file."""
+"""Calibrations: what they do to logits, what is chosen where, and what is derived from them."""
 
 import dataclasses
 import json
@@ -10,6 +10,8 @@ from sklearn.isotonic import IsotonicRegression
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration
+from dtn_jax.export.write import derived_calibration
+from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
 from dtn_jax.schema import Field, Schema, Task
 
@@ -91,10 +93,10 @@ def test_weights_count_as_copies_do():
     copied = Scores(*(a[doubled] for a in list(vars(scores).values())[:4]))
     weights = (1 + scores.labels[:, 0]).astype("f4")
     weighed = Scores(scores.logits, scores.labels, scores.label_mask, weights)
-    args = [s.logits[:, 0].astype(float) for s in (copied, weighed)]
-    ys = [s.labels[:, 0] == 1 for s in (copied, weighed)]
-    a = fit_calibration._platt(args[0], ys[0], np.ones(len(doubled)))
-    b = fit_calibration._platt(args[1], ys[1], weights.astype(float))
+    a, b = (
+        fit_calibration.fit(s, ONE, weighted=True, way="platt")["click"].calibration
+        for s in (copied, weighed)
+    )
     assert a["slope"] == pytest.approx(b["slope"], rel=1e-5)
     assert a["intercept"] == pytest.approx(b["intercept"], rel=1e-5)
 
@@ -117,12 +119,19 @@ def test_each_task_is_fitted_on_the_rows_of_its_space():
         assert after[key]["mean_prediction"] == pytest.approx(after[key]["base_rate"], rel=0.05)
 
 
+def isotonic(z, y):
+    columns = [a[:, None].astype("f4") for a in (z, y)]
+    scores = Scores(*columns, np.ones((len(z), 1), bool), np.ones(len(z), "f4"))
+    return fit_calibration.fit(scores, ONE, False, "isotonic")["click"].calibration
+
+
 def test_isotonic_is_that_of_scikit_learn_at_the_centre_of_each_level_part():
     rng = np.random.default_rng(0)
     z = np.sort(rng.normal(size=500))
     y = rng.random(500) < 1 / (1 + np.exp(-3 * z))
     y[:40], y[-30:] = False, True
-    found = fit_calibration._isotonic(z, y, np.ones(500))
+    z = z.astype("f4").astype(float)  # as scores are
+    found = isotonic(z, y)
     p = 1 / (1 + np.exp(-z))
     expected = IsotonicRegression().fit(p, y).predict(p)
     got = 1 / (1 + np.exp(-calibration.calibrated(found, z)))
@@ -139,9 +148,9 @@ def test_isotonic_is_that_of_scikit_learn_at_the_centre_of_each_level_part():
 def test_isotonic_changes_no_ranking():
     """Level parts would make ties; an AUC would fall."""
     rng = np.random.default_rng(1)
-    z = np.sort(np.unique(rng.normal(size=3000)))
+    z = np.unique(rng.normal(size=3000).astype("f4")).astype(float)
     y = rng.random(len(z)) < np.where(z > 0, 0.6, 0.2)
-    found = fit_calibration._isotonic(z, y, np.ones(len(z)))
+    found = isotonic(z, y)
     assert len(found["observed"]) < 60
     beyond = np.concatenate([[-30.0], z, [30.0]])
     assert (np.diff(calibration.calibrated(found, beyond)) > 0).all()
@@ -174,3 +183,121 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
         (tmp_path / "calibration.json").write_text(json.dumps(damage))
         with pytest.raises(UserError, match=r"calibration\.json is damaged"):
             calibration.read(tmp_path, SCHEMA)
+
+
+# ---------------------------------------------------------------- what is derived
+
+
+DERIVED = Schema("s", (Field("f", rows=2),), (Task("click"), Task("buy", also_report=("click",))))
+ROWS = 8_000
+
+
+def logit(p):
+    return np.log(p) - np.log1p(-p)
+
+
+def scores():
+    """Both probabilities are too extreme in the same way, so that their quotient is right."""
+    rng = np.random.default_rng(0)
+    z, given = rng.normal(-1, 1, ROWS), rng.uniform(0.1, 0.9, ROWS)
+    click = rng.random(ROWS) < 1 / (1 + np.exp(-z))
+    buy = click & (rng.random(ROWS) < given)
+    said = 1 / (1 + np.exp(-2 * z - 0.5))
+    logits = np.stack([logit(said), logit(said * given)], 1).astype("f4")
+    labels = np.stack([click, buy], 1).astype("f4")
+    return Scores(logits, labels, np.ones(labels.shape, bool), np.ones(ROWS, "f4"))
+
+
+def losses(choices, validation):
+    """{task@space: log loss}"""
+    calibrations = {task: choice.calibration for task, choice in choices.items()}
+    logits = calibration.apply(calibrations, validation.logits, DERIVED)
+    known = dataclasses.replace(validation, logits=logits)
+    keys = [("click", "all"), ("buy", "all"), ("buy", "click")]
+    return {f"{t}@{s}": log_loss(*known.of(t, s, DERIVED)[:2]) for t, s in keys}
+
+
+def harmless(choices, validation, tasks=("click", "buy")):
+    return derived_calibration.harmless(choices, validation, DERIVED, False, tasks)
+
+
+def test_a_calibration_that_spoils_a_quotient_is_given_up():
+    validation = scores()
+    alone = fit_calibration.fit(validation, DERIVED, False)
+    alone["buy"] = fit_calibration.Choice({"method": "none"}, {}, "r")  # as for too few buys
+    before, after = losses({}, validation), losses(alone, validation)
+    assert after["click@all"] < before["click@all"] - 0.01
+    assert after["buy@click"] > before["buy@click"] + 0.01
+    kept = harmless(alone, validation)
+    assert [c.calibration["method"] for c in kept.values()] == ["none", "none"]
+    told = f"{after['buy@click']:.5f} with it, {before['buy@click']:.5f} without any calibration"
+    assert f"makes buy@click worse, which is derived from it: log loss on validation {told}" in (
+        kept["click"].reason
+    )
+    assert kept["buy"] == alone["buy"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "too_often", "kept"),
+    [(0.002, 3.0, "platt"), (0.01, 1.2, "platt"), (0.01, 1.8, "none")],
+    ids=["27 orders", "a rise within noise", "a rise beyond noise"],
+)
+def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate, too_often, kept):
+    """Clicks are said too rarely, orders too often: platt of click makes order@all worse."""
+    order = Task("order", space="click", also_report=("all",))
+    schema = Schema("s", (Field("f", rows=2),), (Task("click"), order))
+    rng, rows = np.random.default_rng(1), 20_000
+    z = rng.normal(size=(rows, 2))
+    click = rng.random(rows) < 1 / (1 + np.exp(-z[:, 0] - 1))
+    labels = np.stack([click, click & (rng.random(rows) < rate)], 1).astype("f4")
+    logits = np.stack([z[:, 0], 0.1 * z[:, 1] + logit(too_often * rate)], 1).astype("f4")
+    validation = Scores(logits, labels, np.ones(labels.shape, bool), np.ones(rows, "f4"))
+    alone = fit_calibration.fit(validation, schema, False, "platt")
+    alone["order"] = fit_calibration.Choice({"method": "none"}, {}, "r")
+    found = derived_calibration.harmless(alone, validation, schema, False, ("click", "order"))
+    assert found["click"].calibration["method"] == kept, found["click"].reason
+
+
+def test_what_is_not_an_output_of_the_model_keeps_no_calibration_from_another():
+    validation = scores()
+    alone = fit_calibration.fit(validation, DERIVED, False)
+    alone["buy"] = fit_calibration.Choice({"method": "none"}, {}, "r")
+    assert harmless(alone, validation, ("click",)) == alone
+
+
+def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
+    """Here buy's own gain is too small to be sure of, but a gain."""
+    validation = scores()
+    validation = dataclasses.replace(validation, logits=validation.logits * np.float32([1, 0.9]))
+    alone = fit_calibration.fit(validation, DERIVED, False)
+    none = fit_calibration.Choice({"method": "none"}, {"none": 0.5, "platt": 0.4}, "r")
+    platt = fit_calibration.fit(validation, DERIVED, False, "platt")["buy"]
+    alone["buy"] = none
+    both = alone | {"buy": platt}
+    before = losses({}, validation)
+    spoilt, mended = (losses(c, validation)["buy@click"] for c in (alone, both))
+    assert spoilt > before["buy@click"] >= mended
+    kept = harmless(alone, validation)
+    assert kept["click"] == alone["click"]
+    assert kept["buy"].calibration == platt.calibration
+    assert kept["buy"].reason.startswith("platt, for buy@click, which is derived from it")
+    lost = fit_calibration.Choice({"method": "none"}, {"none": 0.4, "platt": 0.5}, "r")
+    kept = harmless(alone | {"buy": lost}, validation)  # it would be worse by itself
+    assert kept["buy"] == lost
+    assert kept["click"].calibration["method"] == "none"
+
+
+def test_one_method_for_all_where_it_is_asked_for():
+    validation = scores()
+    for way in ("platt", "isotonic"):
+        found = fit_calibration.fit(validation, DERIVED, False, way)
+        assert [c.calibration["method"] for c in found.values()] == [way, way]
+        assert found["buy"].reason == f"{way}, as asked for."
+    none = fit_calibration.fit(validation, DERIVED, False, "none")
+    assert [c.calibration for c in none.values()] == [{"method": "none"}] * 2
+    upside_down = dataclasses.replace(validation, logits=-validation.logits)
+    found = fit_calibration.fit(upside_down, DERIVED, False, "platt")["click"]
+    assert found.calibration == {"method": "none"}
+    assert "as platt cannot be fitted" in found.reason
+    with pytest.raises(UserError, match=r"unknown calibration 'plat'.*auto, none, platt, isotonic"):
+        fit_calibration.fit(validation, DERIVED, False, "plat")

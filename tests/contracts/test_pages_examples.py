@@ -1,8 +1,10 @@
 """The examples of docs/extend: short, on their pages, and right against NumPy."""
 
 import datetime
+import functools
 import itertools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +13,29 @@ import page_commands
 import polars as pl
 import pytest
 from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
-from example_files import FOLDER, KINDS, ROOT, load
+from toy_steps import STEPS, batches, build, config, leaves
 
-from dtn_jax.config import checked_config, load_config, plugins
+from dtn_jax.config import load_config, plugins
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
+from dtn_jax.parallel.mesh import make_placement
+from dtn_jax.state import create_state
+from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.train import train
-from experiments.tables import protocol_files
+
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "docs/examples"
+KINDS = {
+    "my_model": ("ARCHITECTURES", "soft_mmoe"),
+    "my_expert": ("EXPERTS", "pnn"),
+    "my_data": ("DATASETS", "visits"),
+    "my_metric": ("METRICS", "captured"),
+    "my_loss": ("LOSSES", "smoothed"),
+    "my_balancer": ("BALANCERS", "equal_lengths"),
+}
+
 
 pytestmark = pytest.mark.usefixtures("unload", "quick_to_compile")
 LONGEST = 40  # lines that a reader takes in at once
@@ -27,6 +43,13 @@ EXAMPLES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.py"))}
 # Other pages may have files of the same names.
 PAGES = [ROOT / "README.md", ROOT / "docs/start.md", *sorted(ROOT.glob("docs/extend/*.md"))]
 OTHERS = {("start.md", "my_table.py"): "log_table.py"}  # under another name
+
+
+def load(*names: str):
+    """Loads examples as plug-ins; what the last one defines."""
+    plugins.load(",".join(str(FOLDER / f"{name}.py") for name in names))
+    kind, name = KINDS[names[-1]]
+    return plugins.KINDS[kind].known[name]
 
 
 def shown(page):
@@ -141,15 +164,6 @@ def test_the_data_set_joins_its_files_and_splits_by_day(tmp_path):
     assert np.asarray(test.labels)[:, 0].tolist() == [float(i % 2) for i in range(8, n, 9)]
 
 
-def test_the_config_file_and_the_protocol_name_them(monkeypatch):
-    monkeypatch.chdir(FOLDER)
-    config = load_config("my_config.py:mmoe,seed=3")
-    assert (config.data.dataset, config.model.architecture, config.seed) == ("visits", "mmoe", 3)
-    checked_config(config)
-    entries = protocol_files.load(FOLDER / "my_table.py").entries
-    assert entries["mine"]["model.architecture"] == KINDS["my_model"][1]
-
-
 @pytest.mark.slow
 def test_they_train_together(prepared_dir, tmp_path):
     config = load_config("configs/adult.py:quick")
@@ -169,3 +183,70 @@ def test_they_train_together(prepared_dir, tmp_path):
     found = train(config, tmp_path / "run")["test"]["income@all"]
     assert found["auc"] > 0.6
     assert 0.1 < found["captured"] < 0.5
+
+
+# ---------------------------------------------------------------- the balancer
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.0])
+def test_it_lengthens_all_gradients_to_the_longest(strength, precision):
+    g = np.random.default_rng(0).normal(size=(3, 5)) * [[1], [4], [0.1]]
+    length = np.linalg.norm(g, axis=1)
+    owner = load("my_balancer")(strength=strength)
+    c = owner.coefficients(jnp.asarray(g @ g.T, precision.dtype), jax.random.key(0))
+    precision.assert_close(c, (length.max() / length) ** strength)
+    g[1] = 0
+    c = owner.coefficients(jnp.asarray(g @ g.T, precision.dtype), jax.random.key(0))
+    assert c[1] == 1
+    assert np.isfinite(c).all()
+
+
+def trained(**changes):
+    """What `STEPS` steps leave, and their metrics; rows and labels of each part differ."""
+    changes = {"parallel__devices": 1, **changes}
+    c = config(
+        loss__balancing="equal_lengths",
+        loss__task_weights="order=3",
+        model__architecture="shared_bottom",
+        model__dtype="float64",
+        optim__table_init=0.5,
+        data__batch_size=16,
+        data__eval_batch_size=16,
+        **changes,
+    )
+    model, plan = build(c)
+    at, state = make_placement(c), create_state(c, model, plan)
+    state = jax.device_put(state, at.state(state))
+    steps = make_train_chunk(make_train_step(c, model, plan, 100, at.table_mesh), STEPS)
+    rng, given = np.random.default_rng(3), batches()
+    given = given.replace(
+        label_mask=rng.random(given.label_mask.shape) < 0.7,
+        row_mask=rng.random(given.row_mask.shape) < 0.8,
+    )
+    state, metrics = at.compile(steps, state)(state, at.put(given, at.chunk()), STEPS)
+    return leaves(state), np.asarray(metrics["task_weights"])
+
+
+on_one_device = functools.cache(trained)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"train__accumulate": 2}, marks=pytest.mark.nightly),
+        pytest.param({"parallel__devices": 8}, marks=pytest.mark.slow),
+        pytest.param(
+            {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate": 2},
+            marks=pytest.mark.nightly,
+        ),
+    ],
+)
+def test_the_same_numbers_however_a_batch_is_split(options):
+    load("my_balancer")
+    with jax.enable_x64(True):
+        expected, weights = on_one_device()
+        got, other = trained(**options)
+    assert (weights.max(axis=1) > 1.01).all()  # it does something
+    np.testing.assert_allclose(other, weights, rtol=1e-9)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)

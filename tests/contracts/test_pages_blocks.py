@@ -6,45 +6,7 @@ import page_commands
 import page_server
 import page_shell
 import pytest
-from page_commands import blocks, shorter
-
-PAGE = """
-<!-- given: logs -->
-<!-- shorter: train --a=1; sweep --trials=1 -->
-```bash
-# what it does
-dtn-jax train --x='a|b' \\
-    --y=2   # a note
-```
-
-```python title="mine.py"
-x = 1
-```
-
-1. In a list
-
-    <!-- output: 2 -->
-    ```text
-    one
-      two
-    ```
-
-<!-- not run: needs a GPU -->
-```bash
-nvidia-smi
-```
-"""
-
-
-def test_blocks_with_what_is_said_above_them():
-    found = blocks(PAGE)
-    assert [b.language for b in found] == ["bash", "python", "text", "bash"]
-    assert found[0].says == {"given": "logs", "shorter": "train --a=1; sweep --trials=1"}
-    assert found[0].lines == ["dtn-jax train --x='a|b' --y=2   # a note"]
-    assert found[1].title == "mine.py"
-    assert found[2].text == "one\n  two\n"
-    assert PAGE[slice(*found[2].span)] == "    one\n      two\n"
-    assert found[3].says == {"not run": "needs a GPU"}
+from page_commands import blocks
 
 
 @pytest.mark.parametrize(
@@ -123,27 +85,6 @@ COMMENT = r"reasons are needs a GPU|of given, shorter|above bash"
 def test_what_is_not_understood_is_an_error(wrong, told):
     with pytest.raises(ValueError, match=told):
         blocks(wrong)
-
-
-def test_words_are_added_to_commands():
-    for line, added in {
-        "dtn-jax export --x='a;b' | head": "dtn-jax export --x='a;b' --fast | head",
-        "cd x && python -m experiments.export  # why": (
-            "cd x && python -m experiments.export --fast  # why"
-        ),
-        "dtn-jax export > a && dtn-jax export": (
-            "dtn-jax export --fast > a && dtn-jax export --fast"
-        ),
-        "make demo  # all": f"make demo OPTIONS='{page_commands.TRAIN}'  # all",
-        "dtn-jax sweep --trials=20": f"dtn-jax sweep --trials=20 --trials=2 {page_commands.TRAIN}",
-    }.items():
-        assert shorter(line, "export --fast") == added
-
-
-def test_lines_of_an_output():
-    for slices, kept in {"": "abcde", "2": "de", ":2 -1:": "abe", "1:3": "bc"}.items():
-        cut = page_commands.cut("a\nb \nc\nd\ne\n", slices)
-        assert cut == "".join(f"{c}\n" for c in kept)
 
 
 @pytest.mark.slow

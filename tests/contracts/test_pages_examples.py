@@ -1,23 +1,18 @@
 """The examples of docs/extend: short, on their pages, and right against NumPy."""
 
-import datetime
 import functools
 import itertools
-import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import page_commands
-import polars as pl
 import pytest
 from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
 from toy_steps import STEPS, batches, build, config, leaves
 
 from dtn_jax.config import load_config, plugins
-from dtn_jax.datasets.preparation import catalog
-from dtn_jax.input.reader import SplitReader
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
 from dtn_jax.parallel.mesh import make_placement
@@ -133,35 +128,6 @@ def test_the_loss_is_cross_entropy_of_smoothed_labels():
     np.testing.assert_allclose(owner(share=0.0)(*given, 5.0), CrossEntropy()(*given, 5.0))
     far = jnp.array([-1e4, 1e4]), jnp.array([1.0, 0.0])
     assert jnp.isfinite(jax.grad(lambda z: owner()(z, far[1], 1.0).sum())(far[0])).all()
-
-
-def test_the_data_set_joins_its_files_and_splits_by_day(tmp_path):
-    load("my_data")
-    raw = tmp_path / "raw/visits"
-    raw.mkdir(parents=True)
-    days = [datetime.date(2026, 3, 1) + datetime.timedelta(d) for d in range(9)]
-    n, numbers = 90, range(90)
-    visits = {
-        "visitor": [f"v{i % 7}" for i in numbers],
-        "item": [i % 4 for i in numbers],
-        "date": days * 10,
-        "click": [i % 2 for i in numbers],
-        "buy": [i % 2 * (i % 3 == 0) for i in numbers],
-    }
-    pl.DataFrame(visits).write_csv(raw / "visits.csv")
-    prices = [5.0, 1.0, 7.0, 3.0]
-    pl.DataFrame({"item": range(4), "price": prices}).write_csv(raw / "items.csv")
-    data = catalog.load("visits", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "raw"))
-    assert data.rows == {"train": 70, "validation": 10, "test": 10}
-    assert [task.upstream for task in data.schema.tasks] == [(), ("click",)]
-    test = SplitReader(data, "test").between(0, 10)
-    encoders = json.loads((data.folder / "encoders.json").read_text())
-    items = encoders["item"]["values"]
-    rank = {items.index(str(i)) + 1: sorted(prices).index(p) for i, p in enumerate(prices)}
-    by_price = {rank[item]: bucket for item, bucket in np.asarray(test.ids)[:, 1:].tolist()}
-    assert [by_price[r] for r in sorted(by_price)] == sorted(by_price.values())
-    assert len(set(by_price.values())) == len(by_price) > 1
-    assert np.asarray(test.labels)[:, 0].tolist() == [float(i % 2) for i in range(8, n, 9)]
 
 
 @pytest.mark.slow

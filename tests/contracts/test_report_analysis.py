@@ -1,8 +1,6 @@
 """What pictures and tables of importance, divergence, gates and pairs show: texts and cells."""
 
-import dataclasses
 import io
-import itertools
 import pathlib
 
 import numpy as np
@@ -94,59 +92,6 @@ def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
     assert "| `race` | (0.00) |" in rows
 
 
-def test_a_regression_has_its_own_metrics_name(drawn):
-    """In the picture, the terminal and the Markdown; files of before say none, and are of AUC."""
-    found = measured([[0.1, 0.0], [0.02, 0.09]], 0.05)
-    found = dataclasses.replace(found, titles=("AUC", "R²"), base=np.array([0.81234, 0.25]))
-    figures.importance(found, "a")
-    labels = [label.get_text() for label in drawn["a"].axes[0].get_xticklabels()]
-    assert labels == ["t0\n@all\nAUC 0.8123", "t1\n@all\nR² 0.2500"]
-    facts = {
-        "metric": dict(zip(found.keys, found.titles)),
-        "base": dict(zip(found.keys, found.base)),
-        "importance": {key: {"age": {"mean": 0.1, "error": 0.01}} for key in found.keys},
-    }
-    table = tables.importance_table("permutation", facts).renderables[0].plain
-    all_ = {"methods": {"permutation": facts}, "rows": 1234, "split": "test", "undefined": []}
-    first, second, _ = markdown.importances(all_)
-    assert first == "AUC of the 1,234 test rows: t0@all 0.8123; R² of the 1,234 test rows: " + (
-        "t1@all 0.2500."
-    )
-    for said in (below(drawn["a"]), table, second):
-        assert "drop of AUC and R² × 1000 when permuted" in said
-    del facts["metric"]
-    first, second, _ = markdown.importances(all_)
-    assert first == "AUC of the 1,234 test rows: t0@all 0.8123, t1@all 0.2500."
-    assert "drop of AUC × 1000 when permuted" in second
-
-
-def divergence_facts(keys):
-    by_pair = np.full((len(keys), len(keys)), 0.4).tolist()
-    ends = {"low": np.full_like(by_pair, 0.218).tolist(), "high": by_pair}
-    return {"keys": keys, "value": by_pair, **ends, "itself": [0.1] * len(keys)}
-
-
-def test_a_terminal_of_80_columns_has_an_interval_in_one_line():
-    """Of the tasks in the spaces of their losses; of the three tasks here are six keys."""
-    tasks = ("long_view", "profile_enter_from_a_page", "comment_on_a_shared_video")
-    facts = divergence_facts([f"{task}@{space}" for task in tasks for space in ("click", "all")])
-    console = rich.console.Console(width=80, file=io.StringIO())
-    console.print(tables.divergence_table("permutation", facts))
-    shown = console.file.getvalue()
-    assert shown.count("0.218 to 0.400") == 3
-    assert shown.count("0.100, 0.100") == 3
-    assert "@all" not in shown
-    assert "12 pairs in other spaces are in importance.json" in shown
-    assert "…" not in shown  # the tasks' names are wrapped
-    assert len(list(tables.divergences(facts))) == 15
-    one = divergence_facts(["long_view@click", "long_view@all"])  # a task alone
-    found = {"truth": {}, "gates": {}, "conflict": {}, "pairs": {}}
-    by_field = {"age": {"mean": 0.1, "error": 0.01}}
-    importance = dict.fromkeys(one["keys"], by_field)
-    method = {"importance": importance, "divergence": one}
-    assert len(list(tables.tables(found | {"methods": {"permutation": method}}))) == 1
-
-
 def test_the_known_divergence_has_a_panel_of_its_own(drawn):
     one = rank.divergence(measured([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]], 1e-3))
     figures.divergence({"permutation": one}, None, "a")
@@ -190,40 +135,6 @@ def test_a_gate_has_its_weights_and_below_them_how_far_segments_depart(drawn):
     assert "by work (rows, 100 at least): points more or less; effective: times" in below(figure)
 
 
-@pytest.mark.parametrize("sources", [2, 12])
-def test_no_text_of_the_picture_of_gates_is_over_another(drawn, sources):
-    use = {"click": {f"level_0_click/masknet_{m}": 1 / sources for m in range(sources)}}
-    parts = dict.fromkeys(["Self-employed-not incorporated (898)", "Local government (784)"], use)
-    gate_figures.gates(use, {}, parts, "work", ("click",), pathlib.Path("a"))
-    figure = drawn["a"]
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    for labels in (axes.get_yticklabels(), axes.get_xticklabels()):
-        boxes = [label.get_window_extent() for label in labels]
-        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
-    legend = figure.legends[0].get_window_extent()
-    assert not any(text.get_window_extent().overlaps(legend) for text in figure.texts)
-
-
-def test_lines_over_training_are_drawn_around_equal_weights(drawn):
-    """Every gate in as many points, so that what moves more looks so."""
-    lines = {
-        "gate": {
-            ("click", "shared/a"): [[1, 0.52], [2, 0.54]],
-            ("click", "shared/b"): [[1, 0.48], [2, 0.46]],
-            **{("order", f"shared/{m}"): [[1, 0.25], [2, 0.25]] for m in "abcd"},
-        },
-        "cosine": {},
-        "cosine_half": {},
-    }
-    training_figures.over_training(lines, ("click", "order"), pathlib.Path("a"))
-    click, order = drawn["a"].axes
-    assert click.get_ylim() == pytest.approx((0.5 - 0.046, 0.5 + 0.046))
-    assert order.get_ylim() == pytest.approx((0.25 - 0.046, 0.25 + 0.046))
-    assert [list(axes.lines[-1].get_ydata()) for axes in (click, order)] == [[0.5] * 2, [0.25] * 2]
-    assert "grey: equal ones" in below(drawn["a"])
-
-
 def test_a_cosine_over_training_has_a_band_of_its_interval(drawn):
     lines = {
         "gate": {},
@@ -259,17 +170,3 @@ def test_of_many_fields_the_pairs_shown_are_the_strongest_ones(drawn):
     cells = axes.collections[0].get_array().reshape(len(names), -1)
     np.testing.assert_array_equal(cells.mask, np.triu(np.ones_like(cells.mask)))
     assert cells[names.index("field_38"), names.index("field_3")] == 1
-
-
-def test_few_fields_are_all_shown_and_known_pairs_stand_above_the_diagonal(drawn):
-    fields = ("a", "b", "c")
-    found = symmetric(np.array([[0, 4, 1], [0, 0, 2], [0, 0, 0]], float))
-    known = {"x/gdcn_0": {("c", "a"): 0.5, ("b", "c"): 1.0}}
-    pair_figures.pairs({"x/gdcn_0": found}, fields, known, {}, pathlib.Path("a"))
-    axes = drawn["a"].axes[0]
-    cells = axes.collections[0].get_array().reshape(3, 3)
-    np.testing.assert_allclose(cells.filled(-1), [[0, 0, 0.5], [1, 0, 1], [0.25, 0.5, 0]])
-    rings = {(float(x), float(y)) for line in axes.lines for x, y in [line.get_xydata()[0]]}
-    assert {(0.5, 2.5), (1.5, 2.5)} <= rings
-    assert "the known pairs above it" in below(drawn["a"])
-    assert "fields with" not in below(drawn["a"])

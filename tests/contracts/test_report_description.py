@@ -1,7 +1,6 @@
 """A description's page and its terminal tables: safe, whole and within their width."""
 
 import dataclasses
-import datetime
 import html.parser
 import io
 import re
@@ -18,8 +17,6 @@ from dtn_jax.datasets.description.labels import Rate
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.metrics.intervals import wilson
 from dtn_jax.report.description import label_pictures, overview
-from dtn_jax.report.description.drawing import png
-from dtn_jax.report.description.grid import moment, number, share
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
 from dtn_jax.report.description.terminal import as_text
@@ -113,12 +110,6 @@ def test_every_picture_is_drawn(nasty):
         assert draw(nasty) is not None, name
 
 
-@pytest.mark.parametrize("count", [1, 3, 4])
-def test_few_days_are_drawn_without_a_warning(nasty, count):
-    found = dataclasses.replace(nasty, days=nasty.days[:count], notes={})
-    png(label_pictures.days(found))
-
-
 def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
     found = describe(shop.prepare(shop.shop_splits(), tmp_path))
     shown, page = printed(found), as_page(found)
@@ -129,25 +120,6 @@ def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
     assert "seconds" in shown
     assert PICTURES["days"](found) is None
     assert PICTURES["pairs"](found) is None
-
-
-def test_a_sample_is_said_to_be_one(tmp_path):
-    data = prepared(tmp_path, log())
-    shown = " ".join(printed(describe(data, most_rows=2000)).split())
-    looked = re.search("of a sample: blocks spread over the set, ([0-9,]+) of train", shown)
-    assert 1800 < int(looked[1].replace(",", "")) <= 2000
-    assert "Groups (user) are left out" in shown
-    assert "a sample" not in printed(describe(data))
-
-
-def test_rejected_rows_and_sampled_negatives_are_told(nasty):
-    notes = dict(nasty.notes) | {"rejected": {"bad time": 3, "label missing": 40}}
-    notes["sample_negatives"] = {"click": 0.1}
-    shown = printed(dataclasses.replace(nasty, notes=notes, by_weight=True))
-    assert "43 of them rejected" in shown
-    assert shown.index("label missing") < shown.index("bad time")
-    assert "negatives of click were sampled at a rate of 0.1" in shown
-    assert "by their weights" in shown
 
 
 def test_sampled_negatives_are_drawn_by_weight(nasty):
@@ -162,22 +134,6 @@ def test_sampled_negatives_are_drawn_by_weight(nasty):
     ends = bars.get_segments()[0][:, 0]
     odds = [end / (1 - end) / 2 for end in (low, high)]  # negatives weigh 2
     assert ends == pytest.approx([o / (1 + o) for o in odds])
-
-
-def test_numbers_are_plain():
-    assert [number(v) for v in (0, 1, 0.25, 12.345, 1234.5, 1e-5, 2e10)] == [
-        *("0", "1", "0.25", "12.3", "1,234", "1e-05", "2e+10")
-    ]
-    assert [share(v) for v in (None, 0.0, 0.5, 1e-6, 1.0)] == [
-        *("", "0 %", "50.0 %", "< 0.01 %", "100.0 %")
-    ]
-    at = (datetime.datetime(2026, 3, 5, 12, 30) - datetime.datetime(1970, 1, 1)) // (
-        datetime.timedelta(microseconds=1)
-    )
-    assert moment(at, True) == "2026-03-05 12:30:00"
-    assert moment(at - at % 86_400_000_000, True) == "2026-03-05"
-    assert moment(12345, False) == "12,345"
-    assert np.isfinite(at)
 
 
 # ---------------------------------------------------------------- new ids

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dtn_jax.metrics import METRICS, Metric, calibration
-from dtn_jax.metrics.intervals import wilson
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import day_plots, plots
 
@@ -75,20 +74,6 @@ def test_each_metric_that_can_select_has_a_panel_with_a_star_where_it_is_best(
     assert len(drawn[0].axes) == 4  # the losses
 
 
-def test_series_skips_what_is_not_defined_and_keeps_the_later_of_two():
-    records = [
-        {"kind": "train", "step": 2, "loss/a": 5.0},
-        {"kind": "train", "step": 1, "loss/a": 1.0},
-        {"kind": "train", "step": 2, "loss/a": 2.0},  # logged again after a resume
-        {"kind": "train", "step": 3, "loss/a": None},
-        {"kind": "train", "step": 4, "loss/a": float("nan")},
-        {"kind": "validation", "step": 5, "loss/a": 5.0},
-    ]
-    series = plots._series(records, "train", ["loss/a", "loss/b"])
-    assert list(series) == ["loss/a"]
-    np.testing.assert_array_equal(series["loss/a"], [[1, 2], [1, 2]])
-
-
 def curve(rate, rows, seed=0):
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
@@ -106,23 +91,6 @@ def test_reliability(tmp_path, drawn):
     five = picture(tmp_path / "five.png")
     assert five.shape[0] > 1.5 * three.shape[0]  # two rows of diagrams
     assert five.shape[1] == three.shape[1]
-
-
-def test_both_axes_of_a_reliability_diagram_have_the_range_of_the_data(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
-    for rate in (0.01, 0.08, 0.45):
-        own = curve(rate, 20_000)
-        plots.reliability({"click@all": own}, tmp_path / "one.png")
-        top, bottom = figures[-1].axes
-        assert top.get_xlim() == top.get_ylim() == bottom.get_xlim()
-        least, most = top.get_xlim()
-        low, high = wilson(own.rate, own.effective)
-        seen = [*own.prediction, *own.rate, *low, *high]
-        assert 0 <= least <= min(seen)
-        assert max(seen) <= most <= 1.6 * max(seen)
-        diagonal = top.get_lines()[0]
-        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [least, most]
 
 
 # ---------------------------------------------------------------- by day

@@ -2,20 +2,17 @@
 
 import collections
 import gzip
-import io
 import json
 import re
 
 import jax
 import jax.numpy as jnp
 import pytest
-import rich.console
 from small_runs import STEPS as ALL_STEPS
 from small_runs import CutError, assert_same_run, cut_after, small
 
 from dtn_jax.errors import UserError
-from dtn_jax.report import profile
-from dtn_jax.report.trace import Operation, heaviest, operations
+from dtn_jax.report.trace import operations
 from dtn_jax.train import train
 from experiments import train as command
 
@@ -81,18 +78,6 @@ def test_a_loop_is_no_operation_and_programs_are_told_apart(recorded):
     assert light[0].milliseconds < found[0].milliseconds
 
 
-def test_the_table_shows_shares_of_all_and_ten_rows():
-    found = [Operation(f"fusion.{i}", 40.0 if i == 0 else 5.0, 3, "a;b") for i in range(13)]
-    found[1] = Operation("dot.7", 5.0, 1234, "jit(f)/while/body/jvp(DTN)/tower/dot_general")
-    console = rich.console.Console(width=100, file=io.StringIO())
-    console.print(heaviest(found, "of 3 steps"))
-    lines = console.file.getvalue().splitlines()
-    rows = [line.split() for line in lines if "fusion" in line or "dot" in line]
-    assert len(rows) == 10
-    assert rows[0] == ["fusion.0", "40.0", "40.0%", "3", "a"]
-    assert rows[1] == ["dot.7", "5.0", "5.0%", "1,234", "jvp(DTN)/tower/dot_general"]
-
-
 # ---------------------------------------------------------------- a run
 
 
@@ -123,39 +108,10 @@ def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
 
 
 @pytest.mark.slow
-def test_a_trace_ends_where_the_run_is_cut(prepared_dir, tmp_path, monkeypatch, said):
-    config = small(prepared_dir)
-    for saves in (1, 1):  # a trace that had not ended would refuse the next one
-        with monkeypatch.context() as patch, pytest.raises(CutError):
-            cut_after(patch, saves)
-            train(config, tmp_path / "run", profile=1000)
-    assert "heaviest" not in said()
-
-
-@pytest.mark.slow
 def test_of_a_run_of_one_step_there_is_nothing(prepared_dir, tmp_path, said):
     train(small(prepared_dir, train__max_steps=1), tmp_path / "run", profile=3)
     assert "Nothing was profiled: the run is finished" in said()
     assert not (tmp_path / "run/profile").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["shard", "pmap"])
-def test_several_devices(prepared_dir, tmp_path, strategy, said):
-    config = small(
-        prepared_dir, parallel__devices=2, parallel__strategy=strategy, train__max_steps=4
-    )
-    train(config, tmp_path / "run", profile=2)
-    assert "the heaviest operations of 2 steps" in said()
-
-
-@pytest.mark.slow
-def test_a_trace_that_names_no_operations_is_told(prepared_dir, tmp_path, monkeypatch, said):
-    monkeypatch.setattr(profile, "operations", lambda trace: [])
-    train(small(prepared_dir, train__max_steps=3), tmp_path / "run", profile=2)
-    text = said()
-    assert "There is no table of operations: the trace of 2 steps names none" in text
-    assert "The trace is in" in text
 
 
 @pytest.mark.parametrize(

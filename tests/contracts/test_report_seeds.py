@@ -99,12 +99,6 @@ def test_an_importance_has_its_mean_its_spread_and_the_error_of_a_model():
     assert own["error"] == pytest.approx(0.01)
 
 
-def test_what_is_not_defined_in_a_seed_is_left_out():
-    assert over_seeds.spread([1.0, None, 3.0]) == over_seeds.Spread((1.0, None, 3.0), 2.0, 2**0.5)
-    assert over_seeds.spread([1.0]).deviation is None
-    assert over_seeds.spread([None]) == over_seeds.Spread((None,), None, None)
-
-
 def test_seeds_agree_where_each_divergence_lies_in_all_intervals():
     low, high = (0.2, 0.3), (0.6, 0.7)
     assert over_seeds.agree((0.4, 0.5), low, high) is True
@@ -168,30 +162,6 @@ def test_the_text_has_means_and_spreads():
     assert "![Mean gate weights](shop_gates.png)" in text
 
 
-def test_the_known_answer_stands_beside_the_divergence_by_permutation():
-    text = seeds_markdown.section([one | {"truth": known(0.45)} for one in SEEDS], {})
-    assert text.count("| yes | 0.450 |") == 1
-    assert "| permutation | 0.900 ± 0.000 | 0.900 ± 0.000 |" in text
-
-
-def test_a_model_without_gates_and_conflict_has_neither():
-    bare = [one | {"gates": {}, "conflict": {}} for one in SEEDS]
-    text = seeds_markdown.section(bare, {})
-    assert "This architecture has no gates." in text
-    assert "Cosine" not in text
-    assert [name for name, _ in seeds_figures.pictures(bare)][-1] == "divergence"
-
-
-def test_a_picture_of_importance_has_a_point_a_seed():
-    click, cart = seeds_figures.importance(SEEDS, "permutation").axes
-    assert [label.get_text() for label in click.get_yticklabels()] == ["city", "age", "hour"]
-    assert {*FIELDS} == {"city", "age", "hour"}
-    points = [x for x in xs(click, COLOURS[0]) if len(x) == 3]
-    assert points == [[50, 100, 1], [50, 300, 1], [50, 200, 1]]
-    assert [bar.get_width() for bar in click.patches] == pytest.approx([50, 200, 1])
-    assert cart.get_title(loc="left") == "cart@all"
-
-
 def test_a_picture_of_divergence_has_intervals_noise_and_truth():
     some = [one | {"truth": known(0.45)} for one in SEEDS]
     permutation, gradient = seeds_figures.divergence(some, ["permutation", "gradient"]).axes
@@ -200,21 +170,3 @@ def test_a_picture_of_divergence_has_intervals_noise_and_truth():
     assert xs(permutation, COLOURS[1]) == [[0]]
     assert xs(permutation, COLOURS[2]) == [[0.45]]
     assert xs(gradient, COLOURS[2]) == []
-
-
-def test_a_picture_of_gates_has_equal_weights_of_the_number_of_experts():
-    own, others = seeds_figures.gates(SEEDS).axes
-    assert xs(others, "black") == [[66.666667] * 2, [33.333333] * 2]
-    assert [bar.get_width() for bar in others.patches] == pytest.approx([50, 50])
-    assert [label.get_text() for label in own.get_yticklabels()] == ["click/mlp"]
-
-
-def test_a_picture_of_conflict_has_each_seeds_interval(tmp_path):
-    (axes,) = seeds_figures.conflict(SEEDS).axes
-    assert xs(axes, COLOURS[0])[:2] == [[0.05, 0.15], [0.1]]
-    names = seeds_figures.draw(SEEDS, tmp_path, "shop")
-    assert names == [
-        "importance_permutation", "importance_gradient", "importance_unknown", "divergence",
-        "gates", "conflict",
-    ]  # fmt: skip
-    assert {p.name for p in tmp_path.iterdir()} == {f"shop_{name}.png" for name in names}

@@ -63,20 +63,6 @@ def test_a_split():
     assert "…" not in text
 
 
-def test_within_groups_only_where_there_are_groups():
-    few = {"gauc": 0.7071, "positives": 4321, "examples": 98_765}
-    grouped = {k: v | few for k, v in RESULTS.items() if "click" in k}
-    grouped["conversion@click"]["gauc"] = None  # no group has both classes
-    table = report.splits_table({"test": grouped | {"seconds@all": REGRESSION}}, SCHEMA)
-    text = text_of(table, width=100)
-    assert "GAUC" in text
-    assert row(text, "click@all")[:3] == ["0.8123", "0.7071", "0.3211"]
-    assert row(text, "conversion@click")[1] == "n/d"
-    assert row(text, "seconds@all") == ["12.35", "9.87", "-0.2500", "77"]
-    assert "…" not in text_of(table)  # long keys are folded
-    assert "GAUC" not in text_of(report.splits_table({"test": RESULTS}, SCHEMA))
-
-
 def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
     """Results of before a metric was added stand beside newer ones."""
     new = BINARY | {"gauc": 0.7071, "average_precision": 0.4321}
@@ -139,12 +125,3 @@ def test_a_line_a_day_of_each_tasks_first_metric_beside_its_base_rate():
     assert rows[0] == ["2022-04-08", "0.5000", "1.00%", "0.0000"]
     assert rows[3] == ["2022-04-11", "0.8000", "4.00%", "0.3000"]
     assert lines.index("click") < lines.index("seconds")
-
-
-def test_tasks_that_do_not_fit_beside_each_other_follow_below():
-    lines = text_of(terminal.days_table(by_day(), dated())).splitlines()
-    assert max(map(len, lines)) <= terminal.WIDE
-    assert "…" not in "".join(lines)
-    assert sum(line.startswith("2022-04-08") for line in lines) == 2
-    for name in TASKS:
-        assert sum(name in line.split() for line in lines) == 1

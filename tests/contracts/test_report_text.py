@@ -60,14 +60,6 @@ def test_a_table_keeps_its_cells(name):
     assert read(made, "td_open") == [own, [("text", "1")], [("text", "y")], own]
 
 
-def test_prose_keeps_code_and_bold():
-    ((*parts,),) = read(prose("the *best*\n of `a<b>_c`: **0.7** <i>"), "paragraph_open")
-    assert ("code_inline", "a<b>_c") in parts
-    assert ("strong_open", "") in parts
-    text = "".join(content for _, content in parts)
-    assert text == "the *best* of a<b>_c: 0.7 <i>"
-
-
 def test_what_is_no_sign_stays():
     for text in ("p < 0.05 & [red] a_b", "`a<b>|c`", "**bold** `--config.x='a b'`", "[-0.1, 0.2]"):
         assert prose(text) == text
@@ -79,11 +71,6 @@ def test_latex_has_no_bare_sign(name):
     for known in set(latex.ESCAPES.values()):
         found = found.replace(known, "")
     assert not set(found) & set("$&%#_{}~^\\\n<>|")
-
-
-def test_latex_of_a_name():
-    assert latex.escaped("a$b{c^d~e") == r"a\$b\{c\textasciicircum{}d\textasciitilde{}e"
-    assert latex.escaped("p < 0.05 ± 1") == r"p $<$ 0.05 $\pm$ 1"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,15 +203,6 @@ def test_progress_without_a_terminal_is_plain_lines_every_ten_seconds():
     assert "step 100110/100400" in lines[1]
     assert "1,000 examples/s" in lines[1]
     assert lines[1].endswith("0:00:29 left at most")
-
-
-def test_progress_in_a_terminal_is_a_bar():
-    output = progress_output(4, interactive=True)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
-    assert "\x1b" in output
-    assert "epoch 2/2" in plain
-    assert "40/40" in plain
-    assert "loss  click 0.1250  order 0.2500" in plain
 
 
 def test_progress_leaves_the_terminal_in_order_after_an_error():

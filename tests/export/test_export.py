@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 from exported_runs import finished, opened
-from small_runs import CutError, assert_same_run, cut_after, small
+from small_runs import small
 
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.errors import UserError
@@ -22,8 +22,7 @@ from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
 from dtn_jax.shared_files import full_path
-from dtn_jax.train import train
-from experiments import export, feature_importance
+from experiments import export
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/export.md").read_text()
@@ -183,28 +182,6 @@ def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
     edited(copy, model_folder.MODEL, lambda told: told["config"].update(plugins=""))
     make_again(copy)
     assert not ran.exists()
-
-
-@pytest.mark.slow
-def test_a_process_that_dies_leaves_the_old_model(copy, monkeypatch):
-    class DeadError(Exception):
-        pass
-
-    def dies(made, out):
-        raise DeadError
-
-    monkeypatch.setattr("dtn_jax.export.write.new_folder.put_in_place", dies)
-    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
-    before = model_folder.read_manifest(copy)
-    with pytest.raises(DeadError):
-        make_again(copy)
-    monkeypatch.undo()
-    assert model_folder.read_manifest(copy) == before
-    (left,) = (p for p in copy.parent.iterdir() if p != copy)
-    assert left.name.startswith(".model.")
-    make_again(copy)
-    assert not left.exists()
-    assert os.listdir(copy.parent) == ["model"]
 
 
 @pytest.mark.parametrize(
@@ -385,22 +362,3 @@ def test_a_path_leads_where_the_system_finds_it(tmp_path):
     assert full_path(tmp_path / "link/../run") == real / "far/run"
     assert full_path(tmp_path / "far/../run/.") == real / "run"
     assert full_path(tmp_path / "link/run") == tmp_path / "link/run"
-
-
-@pytest.mark.slow
-def test_a_run_by_such_a_path_resumes_and_is_explained(
-    finished_run, prepared_dir, tmp_path, monkeypatch, capsys
-):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    with monkeypatch.context() as patch, pytest.raises(CutError):
-        cut_after(patch, 1)
-        train(small(prepared_dir), "../run")
-    train(small(prepared_dir), "../run")
-    told = capsys.readouterr().out
-    assert "Resuming at step 12 of 45" in told
-    assert "../run" not in told
-    assert_same_run(small(prepared_dir), finished_run, tmp_path / "run")
-    given = ["--workdir=../run", "--methods=permutation", "--rows=100", "--repeats=1"]
-    feature_importance.main(given)
-    assert (tmp_path / "run/importance/importance.json").exists()

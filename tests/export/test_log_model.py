@@ -10,16 +10,12 @@ from history_logs import log as history_log
 from history_logs import made as history_model
 
 from dtn_jax import export
-from dtn_jax.datasets.logs import keys
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.errors import UserError
 from dtn_jax.export import keyed_values, load
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
-from dtn_jax.export.serve import json_rows, reading, scorer
-from dtn_jax.export.serve.limits import Limits
-from dtn_jax.export.serve.refused import Refused
 from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
@@ -183,32 +179,6 @@ def test_a_number_that_is_no_time(made, tmp_path, value):
     assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.tally.reasons()[0]
 
 
-def answer(model, body):
-    read = reading.read(model)
-    (found,) = scorer.score(model, read, [json_rows.read(body, read, Limits())]).answers
-    return found
-
-
-def test_the_server_shows_the_value_alone(made):
-    model, frame = export.load(made[2]), made[0].head(3)
-    row = frame.drop("t").write_json().encode()
-    row = row.replace(b'{"user"', b'{"t": 1773000000, "user"')
-    found = answer(model, b'{"rows": ' + row + b"}")
-    assert isinstance(found, Refused)
-    assert found.details["row"] == 1
-    assert found.details["column"] == "t"
-    assert found.details["got"] == "1773000000"
-    assert f"expected {found.details['expected']}" == TIME
-
-
-def test_the_server_says_what_a_time_is(made):
-    model, frame = export.load(made[2]), made[0].head(3)
-    assert f"expected {reading.read(model).expected['t']}" == f"{TIME} or null"
-    wrong = frame.head(1).drop("t").with_columns(t=pl.struct(pl.lit(1).alias("at")))
-    with pytest.raises(Refused, match=f"column 't': got .*, {TIME} or null"):
-        answer(model, f'{{"rows": {wrong.write_json()}}}'.encode())
-
-
 # ---------------------------------------------------------------- a set that extends another
 
 
@@ -323,12 +293,3 @@ def test_a_number_is_known_as_float_too():
     assert made.rows(pl.Series([5.0, 7.0, None, 5.5])).tolist() == [1, 2, 0, 0]
     assert made.rows(pl.Series([5, 7, 8])).tolist() == [1, 2, 0]
     assert made.rows(pl.Series(["5", "7", "7.0"])).tolist() == [1, 2, 2]
-
-
-def test_values_that_share_a_key_are_looked_up_by_text(monkeypatch):
-    def same(column):
-        return np.zeros(len(column), np.uint64), column.is_not_null().to_numpy()
-
-    monkeypatch.setattr(keys, "keys", same)
-    made = keyed_values.keyed(Vocabulary(values=("a", "b")))
-    assert made.rows(pl.Series(["b", "a", None, "c"])).tolist() == [2, 1, 0, 0]

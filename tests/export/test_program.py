@@ -9,12 +9,10 @@ import number_batches
 import numpy as np
 import pytest
 from drawn_models import ALL_EXPERTS, SCHEMA, batch, drawn, exported
-from jax import ShapeDtypeStruct
-from safetensors.numpy import load_file
 
 from dtn_jax.export.write.described import with_tasks
 from dtn_jax.export.write.program import export_program
-from dtn_jax.export.write.weights import WeightsFile, quantised, side_by_side
+from dtn_jax.export.write.weights import quantised
 from dtn_jax.losses import LOSSES
 from dtn_jax.losses.d2q import D2Q
 from dtn_jax.losses.log_normal import LogNormal
@@ -169,17 +167,6 @@ def test_an_ensemble_gives_the_mean_probability(path):
     np.testing.assert_allclose(logits(given), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.nightly
-@pytest.mark.slow
-def test_an_ensemble_of_int8_tables_is_that_of_its_members(path, tmp_path):
-    members = [drawn(experts="hcnet", seed=seed) for seed in range(2)]
-    alone = [exported(m.forward("int8"), [m], tmp_path / "one")[0] for m in members]
-    logits, _ = exported(members[0].forward("int8", members=2), members, path)
-    given = batch(40)
-    mean = np.mean([1 / (1 + np.exp(-f(given)[:, 0].astype(np.float64))) for f in alone], axis=0)
-    np.testing.assert_allclose(logits(given)[:, 0], np.log(mean / (1 - mean)), atol=1e-5)
-
-
 def test_some_tasks_leave_out_what_they_do_not_need(path):
     model = drawn("shared_bottom", experts="mlp")
     logits, weights = exported(model.forward(tasks=("click",)), [model], path)
@@ -207,31 +194,6 @@ def test_tasks_come_with_those_that_they_need():
     assert with_tasks(schema, ["order"]).task_names == ("order", "cart", "click")
     assert with_tasks(schema, ["stars"]).task_names == ("like", "stars")
     assert with_tasks(schema, ["click"]).task_names == ("click",)
-
-
-def test_members_are_cut_alike():
-    one = [np.arange(6.0).reshape(3, 2), np.ones((2, 2))]
-    other = [np.zeros((1, 2)), np.zeros((0, 2)), np.zeros((4, 2))]
-    found = list(side_by_side([one, other]))
-    assert [piece.shape for piece in found] == [(2, 1, 2), (2, 2, 2), (2, 2, 2)]
-    np.testing.assert_array_equal(
-        np.concatenate(found, axis=1)[0], np.concatenate(one).astype(np.float32)
-    )
-    with pytest.raises(ValueError, match="other numbers of rows"):
-        list(side_by_side([one, other[:1]]))
-
-
-def test_an_array_that_is_not_whole_is_an_error(path):
-    file = WeightsFile(path, {"a": ShapeDtypeStruct((3, 2), np.float32)})
-    file.write("a", np.ones((2, 2), np.float32))
-    with pytest.raises(ValueError, match="other rows"):
-        file.close()
-    file = WeightsFile(path, {"a": ShapeDtypeStruct((3, 2), np.float32)})
-    with pytest.raises(ValueError, match="expected float32"):
-        file.write("a", np.ones((2, 2)))
-    file.write("a", np.ones((3, 2), np.float32))
-    file.close()
-    assert load_file(path)["a"].shape == (3, 2)
 
 
 QUANTILES = tuple((age - 3.0, age + 1.0, age * 7.0 + 9) for age in range(5))

@@ -5,14 +5,12 @@ Nothing is lost where parts become the output.
 
 import errno
 import os
-import pathlib
 
 import numpy as np
 import polars as pl
 import pytest
 from made_models import FRAME
 
-from dtn_jax import shared_files
 from dtn_jax.errors import UserError
 from dtn_jax.export import score_files
 from dtn_jax.export.score_files import Job
@@ -217,28 +215,3 @@ def test_a_folder_of_another_is_left_as_it_is(made_model, made_day, tmp_path):
     (mine / "notes.tmp").write_text("mine")
     list(Job(made_model, [str(made_day)], tmp_path / "s.csv").run())
     assert [path.name for path in mine.iterdir()] == ["notes.tmp"]
-
-
-def test_the_output_is_on_the_disk_before_its_parts_go(made_model, made_day, tmp_path, monkeypatch):
-    output, steps = tmp_path / "s.csv", []
-    sync, move, remove = os.fsync, pathlib.Path.replace, pathlib.Path.unlink
-
-    def synced(file):
-        steps.append(("sync", pathlib.Path(os.readlink(f"/proc/self/fd/{file}")).name))
-        sync(file)
-
-    def moved(self, target):
-        steps.append(("move", pathlib.Path(target).name))
-        return move(self, target)
-
-    def removed(self, **how):
-        steps.append(("remove", self.name))
-        return remove(self, **how)
-
-    monkeypatch.setattr(shared_files.os, "fsync", synced)
-    monkeypatch.setattr(pathlib.Path, "replace", moved)
-    monkeypatch.setattr(pathlib.Path, "unlink", removed)
-    list(Job(made_model, [str(made_day)], output, say=lambda _: None).run())
-    order = [("sync", "joined.tmp"), ("move", "s.csv"), ("sync", tmp_path.name)]
-    places = [steps.index(step) for step in [*order, ("remove", "000000.csv")]]
-    assert places == sorted(places)

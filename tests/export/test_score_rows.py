@@ -14,7 +14,6 @@ from made_models import FRAME
 from dtn_jax.errors import UserError
 from dtn_jax.export import raw_rows, score_files
 from dtn_jax.export.encoded import Bad
-from dtn_jax.export.file_columns import cast
 from dtn_jax.export.score_files import Job
 from experiments import score
 
@@ -68,14 +67,6 @@ def test_a_decimal_is_not_rounded_where_another_file_has_floats(made_model, tmp_
     FRAME.with_columns(x=of).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=rf"'x' holds .*{PRICE}.*, where the output has Float64"):
         run(made_model, tmp_path / "*.parquet", tmp_path / "t.csv", columns=["x"])
-
-
-def test_a_decimal_that_no_column_holds_is_told(made_model, tmp_path):
-    big = pa.array([decimal.Decimal("1" * 60)] * 6, pa.decimal256(70, 0))
-    pa.parquet.write_table(FRAME.to_arrow().append_column("big", big), tmp_path / "a.parquet")
-    run(made_model, tmp_path / "a.parquet", tmp_path / "s.csv", columns=["id"])
-    with pytest.raises(UserError, match=r"a\.parquet: row group 0 cannot be read: .*ecimal"):
-        run(made_model, tmp_path / "a.parquet", tmp_path / "t.csv", columns=["big"])
 
 
 def test_decimals_are_the_floats_that_training_read():
@@ -243,24 +234,6 @@ def test_too_many_bad_rows_are_told_early_and_once(made_model, tmp_path, monkeyp
     with pytest.raises(UserError, match="6 of 6"):
         list(job.run())
     assert told == []
-
-
-def test_bad_rows_of_an_earlier_call_end_one_that_wants_none(made_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(score_files, "UNIT", {"rows": 2, "size": 100})
-    rows = FRAME.to_dicts()
-    rows[1]["vector"] = [1.0]
-    pl.DataFrame(rows).write_parquet(tmp_path / "b.parquet", row_group_size=2)
-    given = (made_model, [str(tmp_path / "b.parquet")], tmp_path / "s.csv")
-    with pytest.raises(UserError, match="1 of 6 rows have no scores, more than"):
-        list(Job(*given, max_bad_rate=0.0).run())
-    with pytest.raises(UserError, match=r"list of other than 2 numbers.*--on_bad_rows=null scores"):
-        list(Job(*given, on_bad_rows="error").run())
-    assert not (tmp_path / "s.csv").exists()
-
-
-def test_lists_where_single_values_belong_are_told():
-    with pytest.raises(UserError, match=r"a\.jsonl: column 'x' holds lists, where .* has String"):
-        cast(pl.Series("x", [["a"]]), pl.String(), "a.jsonl")
 
 
 def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, capsys):

@@ -255,14 +255,6 @@ def check(answer, rows=None):
 @pytest.mark.slow
 @QUIETLY
 @MANY
-@given(VALUES | st.fixed_dictionaries({"rows": VALUES}))
-def test_any_json(served, value):
-    check(served.score(json.dumps(value).encode()))
-
-
-@pytest.mark.slow
-@QUIETLY
-@MANY
 @given(
     st.lists(DRAWN, max_size=3),
     st.none() | st.dictionaries(st.sampled_from(list(ROWS[0])), SENSIBLE),
@@ -276,16 +268,6 @@ def test_rows(served, rows, user):
         wanted = served.model.score(every)
         for name, values in answer.json()["scores"].items():
             np.testing.assert_allclose(values, wanted[name].to_numpy(), rtol=0, atol=1e-6)
-
-
-@pytest.mark.slow
-@QUIETLY
-@MANY
-@given(st.integers(0, 2**32), st.integers(0, len(STREAM)), st.binary(max_size=12))
-def test_arrow(served, seed, place, other):
-    """A good stream with other bytes somewhere."""
-    body = STREAM[:place] + other + STREAM[place + len(other) * (seed % 2) :]
-    check(served.client.post("/score", content=body, headers=ARROW))
 
 
 @pytest.mark.slow

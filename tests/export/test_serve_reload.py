@@ -1,7 +1,6 @@
 """What the command refuses before any server is there, and when a new model takes over."""
 
 import sys
-import threading
 
 import made_models
 import pytest
@@ -75,28 +74,6 @@ def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
     assert told in record.getMessage()
     assert "the new model is refused, the old one stays" in record.getMessage()
     assert b'dtn_reloads_total{result="refused"} 1.0' in served.worker.counters.text()
-
-
-def test_a_server_that_loads_a_model_does_not_end_in_order(folders, tmp_path, monkeypatch):
-    """JAX aborts a process that ends while a thread compiles."""
-    served = Served(folders / "old")
-    served.worker.ready.set()
-    reloader = Reloader(folders / "old", (), served.worker, seconds=0.01)
-    loading, loaded = threading.Event(), threading.Event()
-
-    def load():
-        loading.set()
-        assert loaded.wait(60)
-        return served.worker.loaded
-
-    monkeypatch.setattr(reloader, "_load", load)
-    assert Reloader(folders / "old", (), served.worker).stop()  # it never began
-    reloader.start()
-    assert loading.wait(60)
-    assert not reloader.stop()
-    loaded.set()
-    reloader._thread.join(240)
-    assert reloader.stop()
 
 
 # ---------------------------------------------------------------- the command

@@ -1,7 +1,6 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
 import io
-import json
 import threading
 import time
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pytest
 from history_logs import LISTS, MOST, TEST, log, made, prepared
 from made_models import FRAME
-from served import ARROW, JSON, ROWS, serving, serving_model
+from served import ARROW, ROWS, serving, serving_model
 
 from configs.logs import get_config
 from dtn_jax.export.encoding import Encoding
@@ -192,14 +191,6 @@ def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served)
     assert served.is_well()
 
 
-def test_json_without_charset_and_with(served):
-    for given in ("application/json; charset=utf-8", 'application/json; charset="UTF-8"'):
-        answer = served.client.post(
-            "/score", content=json.dumps({"rows": ROWS}), headers=JSON | {"content-type": given}
-        )
-        assert answer.status_code == 200
-
-
 # ---------------------------------------------------------------- histories
 
 
@@ -249,17 +240,6 @@ def test_a_users_history_beside_candidates(with_histories):
     answer = with_histories.score({"user": user, "candidates": candidates})
     found = scored(with_histories, [user | one for one in candidates])
     np.testing.assert_allclose(answer.json()["scores"]["click@all"], found, rtol=0, atol=1e-6)
-
-
-def test_the_schema_says_what_stands_beside_what(with_histories):
-    schema = with_histories.client.get("/schema").json()
-    told = {column["name"]: column["expected"] for column in schema["columns"]}
-    assert told["viewed"] == "a list of texts or numbers, the newest last or null"
-    for name in LISTS[1:]:
-        assert told[name] == "a list of texts or numbers, one for each of viewed or null"
-    (row,) = schema["example"]["rows"]
-    assert row == {"item": "a"} | {name: ["a"] for name in LISTS}
-    scored(with_histories, [row])
 
 
 def test_odd_rows(with_histories):

@@ -157,26 +157,6 @@ def test_a_history_that_is_pooled_by_the_item_at_hand_moves_logits_by_its_items(
 
 
 @pytest.mark.slow
-def test_gradients_and_pairs_are_of_the_fields_that_the_model_reads():
-    with jax.enable_x64(True):
-        given = sample("companions")
-        model = tiny("shared_bottom", companion_batches.SCHEMA, given, parallel__devices=1)
-        found, inputs = gradients.moves(model.passes), inputs_of(model)
-        (own,) = pair_strengths(model.passes).values()
-
-        def logits(fields):
-            given = inputs.replace(fields={"shared": fields})
-            out = model.run.model.apply({"params": model.state.params}, given, train=False)
-            return out.logits["click"].sum()
-
-        expected = moved(logits, inputs.fields["shared"])
-    read = len(companion_batches.READ)
-    assert own.strengths["term"].shape == (read, read)
-    assert found.shape == (COUNT, read, 2)
-    np.testing.assert_allclose(found[:, :, 0], expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.slow
 def test_gradient_importance_sees_the_projected_vectors():
     """Of single_task, which has two views, by the embeddings that the architecture reads."""
     schema, changes = vector_batches.SCHEMA, {"model__experts": "mlp", "parallel__devices": 1}

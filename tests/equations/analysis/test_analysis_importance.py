@@ -36,18 +36,6 @@ def naive_scores(model, **changed):
     return np.asarray(model.naive(jax.device_get(model.state), batch))
 
 
-def test_rows_of_which_the_weights_alone_differ_are_scored_again(model):
-    """Every row has the same words, of other weights."""
-    given = model.rows
-    ids = given.ids.copy()
-    ids[:, 1:4] = [3, 5, 7]
-    same = Passes(model.run, model.state, given.replace(ids=ids))
-    order = np.random.default_rng(0).permutation(B)
-    expected = naive_scores(model, ids=ids, weights=given.weights[order])
-    np.testing.assert_allclose(same.permuted("words", order), expected, rtol=1e-10)
-    assert np.abs(expected - np.asarray(same.plain())).max() > 1e-3
-
-
 def test_scores_are_those_of_the_model(model):
     expected = naive_scores(model)
     assert model.passes.size == 32  # 90 rows: the last batch is padded

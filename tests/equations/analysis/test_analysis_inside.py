@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from tiny_runs import SCHEMA, B, D, embedded, rows, tiny
 
 from configs.base import get_config
-from dtn_jax.analysis import gate_figures, gate_use, inside, markdown, pairs, tables, watch
+from dtn_jax.analysis import gate_use, inside, pairs, watch
 from dtn_jax.analysis import segments as segments_module
 from dtn_jax.analysis.conflict import batches_of, make_conflict, over_batches, table_cosines
 from dtn_jax.analysis.sample import Sample
@@ -18,7 +18,6 @@ from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import take
 from dtn_jax.interface import Batch, Outputs
-from dtn_jax.metrics.auc import auc
 from dtn_jax.optimizers import hyper
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.state import State
@@ -50,16 +49,6 @@ def gated():
 )
 def test_whose_an_expert_is(gate, source, whose):
     assert gate_use.relation(gate, source, TASKS) == whose
-
-
-def test_relations_sum_the_weights_of_each():
-    use = {
-        "click/others": {"order/mlp_0": 0.2, "order/mlp_1": 0.1, "shared/mlp_0": 0.7},
-        "click/own": {"click/mlp_0": 1.0},
-    }
-    found = gate_use.relations(use, TASKS)
-    assert found["click/others"] == pytest.approx({"other": 0.3, "shared": 0.7})
-    assert found["click/own"] == {"own": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -100,23 +89,6 @@ def test_evenness_is_the_entropy_of_a_row():
     assert gate_use.evenness({"a": np.ones(3)}) is None
 
 
-@pytest.mark.parametrize(
-    ("evenness", "said"),
-    [
-        ({"a": 0.99, "b": 1.0, "c": None}, "The gates hardly choose: evenness 0.990 to 1.000."),
-        ({"a": 0.99, "b": 0.7}, "1 of 2 gates hardly choose (evenness over 0.98): a."),
-        ({"a": 0.98, "b": 0.7}, "Every gate chooses: evenness 0.700 to 0.980."),
-        ({"a": None}, ""),
-    ],
-)
-def test_whether_the_gates_choose_is_said(evenness, said):
-    use = {"a": {"x": 0.5, "y": 0.5}}
-    assert gate_use.reading(evenness, use, {}) == said
-    parts = {"few": {"a": {"x": 0.46, "y": 0.54}}, "many": {"a": {"x": 0.55, "y": 0.45}}}
-    apart = " In no segment is a mean weight more than 5.0 points from that of all rows."
-    assert gate_use.reading(evenness, use, parts) == (said and said + apart)
-
-
 def test_gate_weights_of_a_sample_are_the_models(gated):
     found = gated.passes.map(
         gate_use.make_gates(gated.run.model, gated.run.plan, gated.run.at.table_mesh)
@@ -132,34 +104,6 @@ def test_gate_weights_of_a_sample_are_the_models(gated):
     mask = np.arange(B) % 3 == 0
     own = weights["click"]["shared/mlp_0"]
     assert gate_use.mean_use(weights, mask)["click"]["shared/mlp_0"] == own[mask].mean()
-
-
-@pytest.mark.slow
-def test_effective_weights_are_reported_beside_the_gates(tmp_path, monkeypatch):
-    """Of AdaTT, whose experts a constant reaches too: of one expert a group it is 1."""
-    asked, collapse = [], gate_use.collapse
-    monkeypatch.setattr(gate_use, "collapse", lambda use: asked.append(use) or collapse(use))
-    with jax.enable_x64(True):
-        model = tiny("adatt", model__experts="mlp", model__adatt__levels=1, **QUICK)
-        facts = inside.gate_facts(model.passes, "", {}, tmp_path)
-    use, scaled = facts["use"], facts["effective"]["use"]
-    for gate, weights in use.items():
-        own = f"level_0_{gate.partition('/')[0]}/mlp_0"
-        for source, weight in weights.items():
-            assert scaled[gate][source] == pytest.approx(weight + (source == own))
-        relations = facts["effective"]["relations"][gate]
-        assert relations["own"] == pytest.approx(facts["relations"][gate]["own"] + 1)
-    assert asked == [scaled]
-    _, rows = tables.gate_rows(facts)
-    assert [row[0] for row in rows[:2]] == ["click/level_0", "click/level_0, effective"]
-    assert float(rows[1][1].split()[0]) == pytest.approx(float(rows[0][1].split()[0]) + 100)
-    assert facts["reading"].endswith(".")
-    text = "".join(markdown.gates({"gates": facts}))
-    assert facts["reading"] in text
-    lines = tables.gates_table(facts).renderables[2].plain.splitlines()
-    assert (lines[0][:10], lines[1:]) == ("effective:", [facts["reading"]])
-    assert "AdaTT's native weights" in text
-    assert "How large the experts' outputs are is not in these numbers" in text
 
 
 # ---------------------------------------------------------------- segments
@@ -192,20 +136,6 @@ def test_segments_by_value_are_the_most_frequent_ones_by_name(monkeypatch):
         found = segments(sample, schema, {"plan": encoder}, "plan")
         assert list(found) == shown
         assert all(mask.sum() >= fewest for mask in found.values())
-
-
-def test_segments_of_too_few_rows_are_left_out_and_the_others_say_how_many_they_have(
-    gated, tmp_path, monkeypatch
-):
-    """Of 90 rows, 89 have the first value."""
-    monkeypatch.setattr(segments_module, "FEWEST", 2)
-    batch = gated.rows.replace(ids=np.where(np.arange(B) < 89, 1, 2)[:, None] + 0 * gated.rows.ids)
-    parts = segments(Sample("validation", batch, None), SCHEMA, {}, "item")
-    drawn = []
-    monkeypatch.setattr(gate_figures, "gates", lambda *given: drawn.extend(given[2]))
-    facts = inside.gate_facts(gated.passes, "item", parts, tmp_path)
-    assert drawn == ["id 1 (89)"]
-    assert {name: own["rows"] for name, own in facts["segments"].items()} == {"id 1": 89}
 
 
 def test_segments_by_group_are_its_activity(monkeypatch):
@@ -252,44 +182,6 @@ def test_pair_terms_are_those_of_a_loop(gated):
         assert got.strengths["term"][f, g] == pytest.approx(term, rel=1e-9)
         assert got.strengths["term"][g, f] == got.strengths["term"][f, g]
     np.testing.assert_allclose(got.gates, gate.mean(axis=(0, 2)), rtol=1e-9)
-
-
-def test_only_layers_that_read_the_fields_have_pairs():
-    kernels = {"kernel": jnp.zeros((12, 12))}
-    deeper = {"cross_0": {"kernel": jnp.zeros((5, 5))}}
-    params = {
-        "a": {"gdcn_0": {"cross_0": kernels, "cross_1": kernels}, "dcnv2_0": {"cross_0": kernels}},
-        "level_1_a": {"gdcn_0": deeper},
-    }
-    assert pairs.gdcn_experts(params, 12) == ["a/gdcn_0"]
-
-
-@pytest.mark.slow
-def test_pairs_are_read_through_views_and_normalisation():
-    """Of `stem`, whose groups read tables of their own, and with layer normalisation."""
-    with jax.enable_x64(True):
-        model = tiny("stem", model__normalisation="layer", model__experts="gdcn", **QUICK)
-        experts = pairs.gdcn_experts(model.state.params, 4 * D)
-        assert set(experts) == {f"level_0_{g}/gdcn_0" for g in (*SCHEMA.task_names, "shared")}
-        run = model.run
-        inputs = pairs.make_inputs(run.model, run.plan, experts, run.at.table_mesh)
-        read = model.passes.map(inputs)
-        click, shared = (read[f"level_0_{group}/gdcn_0"] for group in ("click", "shared"))
-    assert np.abs(click - shared).max() > 0.1
-    flat = click.reshape(B, -1)
-    np.testing.assert_allclose(flat.mean(axis=1), 0, atol=1e-6)
-
-
-def test_how_well_known_pairs_are_found():
-    fields = ("a", "b", "c", "d")
-    strengths = np.zeros((4, 4))
-    for (i, j), value in {(0, 1): 3, (2, 3): 2, (0, 2): 1}.items():
-        strengths[i, j] = strengths[j, i] = value
-    found = pairs.found_pairs(strengths, fields, [("b", "a"), ("a", "c")])
-    upper = strengths[np.triu_indices(4, 1)]
-    assert found == {"auc": auc(upper, np.array([1, 1, 0, 0, 0, 0])), "known": 2, "found": 1}
-    nothing = pairs.found_pairs(strengths, fields, [])
-    assert nothing == {"auc": None, "known": 0, "found": 0}
 
 
 # ---------------------------------------------------------------- conflict
@@ -421,17 +313,3 @@ def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
         assert record[f"cosine:{':'.join(pair)}"] == pytest.approx(cosines.mean(), rel=1e-5)
         assert record[f"cosine_half:{':'.join(pair)}"] == pytest.approx(half, rel=1e-5)
     assert len(record) == 3 + 3 * 2 + 3 * 2
-
-
-def test_a_step_logged_twice_has_its_later_value():
-    records = [
-        {"kind": "analysis", "step": 2, "epoch": 0.1, "cosine:a:b": 0.5, "gate:a:x/mlp_0": 0.1},
-        {"kind": "analysis", "step": 1, "epoch": 0.1, "cosine:a:b": 0.25, "cosine_half:a:b": 0.1},
-        {"kind": "analysis", "step": 2, "epoch": 0.1, "cosine:a:b": None},
-        {"kind": "validation", "step": 3, "cosine:a:b": 1.0},
-    ]
-    assert watch.over_training(records) == {
-        "gate": {("a", "x/mlp_0"): [[2, 0.1]]},
-        "cosine": {("a", "b"): [[1, 0.25], [2, None]]},
-        "cosine_half": {("a", "b"): [[1, 0.1]]},
-    }

@@ -62,19 +62,6 @@ def test_the_interval_of_a_divergence_has_the_true_one_in_it(fields, noise, cove
     np.testing.assert_allclose(inside / 2, [covered, mirrored], atol=2.5)
 
 
-def test_noise_widens_the_interval_and_shows_in_the_divergence_of_a_task_from_itself():
-    up = np.arange(8.0)
-    wide, wider = (
-        rank.divergence(given(np.stack([up, up[::-1]], axis=1), error)) for error in (0.3, 3)
-    )
-    for found in (wide, wider):
-        assert found.low[0, 1] < found.high[0, 1] <= 2
-    assert wide.high[0, 1] - wide.low[0, 1] < wider.high[0, 1] - wider.low[0, 1]
-    assert (wide.itself < wider.itself).all()
-    all_noise = rank.divergence(given(np.zeros((8, 2)) + 1e-6 * up[:, None], 1))
-    np.testing.assert_allclose(all_noise.itself, 1, atol=0.05)
-
-
 def test_importances_that_are_certain_are_drawn_as_they_are():
     """Of fields that the Bayes-optimal score does not use: their equal ranks stay equal."""
     error = np.array([[0.1, 0.2], [0.0, 0.3], [0.0, 0.0], [0.0, 0.1]])
@@ -102,18 +89,6 @@ def scorer(columns):
 
 def one_key(labels):
     return [quality.Key("y@all", "binary", 0, np.arange(len(labels)), labels, None)]
-
-
-def test_a_field_that_the_labels_ignore_has_none():
-    rng = np.random.default_rng(0)
-    columns = {name: rng.normal(size=5_000) for name in ("cause", "noise")}
-    labels = (rng.random(5_000) < 1 / (1 + np.exp(-2 * columns["cause"]))).astype(float)
-    score = scorer(columns)
-    plain = score("cause", np.arange(5_000))
-    found = importance.permutation(score, plain, one_key(labels), ("cause", "noise"), 5, 0)
-    assert abs(found.mean[1, 0]) < importance.Z * found.error[1, 0] < 0.02
-    assert found.mean[0, 0] > 0.2
-    np.testing.assert_array_equal(found.above_noise[:, 0], [True, False])
 
 
 def test_the_intervals_cover_what_other_samples_give():
@@ -156,12 +131,6 @@ def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
         means.append(found.mean[0, 0])
         errors.append(found.error[0, 0])
     assert np.sqrt(np.mean(np.square(errors))) / np.std(means) == pytest.approx(1, abs=0.07)
-
-
-def test_a_field_that_the_model_ignores_has_no_interval():
-    labels, plain = np.arange(40.0) % 2, np.random.default_rng(0).normal(size=(40, 1))
-    found = importance.permutation(lambda *_: plain, plain, one_key(labels), ("a",), 2, 0)
-    assert (found.mean[0, 0], found.error[0, 0]) == (0, 0)
 
 
 @pytest.mark.parametrize("method", ["permutation", "unknown", "gradient"])

@@ -12,13 +12,12 @@ import pytest
 from built_models import PAIR, F, dense, mlp, relu, softmax, tower, weighted
 from toy_steps import STEPS, batches, build, config, leaves
 
-from dtn_jax.config import load_config, plugins
+from dtn_jax.config import plugins
 from dtn_jax.losses.cross_entropy import CrossEntropy
 from dtn_jax.metrics import Rows
 from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.state import create_state
 from dtn_jax.step import make_train_chunk, make_train_step
-from dtn_jax.train import train
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "docs/examples"
@@ -128,27 +127,6 @@ def test_the_loss_is_cross_entropy_of_smoothed_labels():
     np.testing.assert_allclose(owner(share=0.0)(*given, 5.0), CrossEntropy()(*given, 5.0))
     far = jnp.array([-1e4, 1e4]), jnp.array([1.0, 0.0])
     assert jnp.isfinite(jax.grad(lambda z: owner()(z, far[1], 1.0).sum())(far[0])).all()
-
-
-@pytest.mark.slow
-def test_they_train_together(prepared_dir, tmp_path):
-    config = load_config("configs/adult.py:quick")
-    files = [FOLDER / f"{name}.py" for name in KINDS if name != "my_data"]
-    plugins.use(config, ",".join(map(str, files)))
-    chosen = {
-        "model.architecture": "soft_mmoe",
-        "model.experts": "pnn+mlp",
-        "loss.tasks": "income=smoothed",
-        "loss.balancing": "equal_lengths",
-        "train.select": "income:captured",
-        "train.max_steps": 20,
-        "parallel.devices": 1,
-        "data.data_dir": prepared_dir,
-    }
-    config.update_from_flattened_dict(chosen)
-    found = train(config, tmp_path / "run")["test"]["income@all"]
-    assert found["auc"] > 0.6
-    assert 0.1 < found["captured"] < 0.5
 
 
 # ---------------------------------------------------------------- the balancer

@@ -1,18 +1,15 @@
 """What pictures and tables of importance, divergence, gates and pairs show: texts and cells."""
 
-import io
 import pathlib
 
 import numpy as np
 import pytest
-import rich.console
 
 from dtn_jax.analysis import (
     figures,
     gate_figures,
     markdown,
     pair_figures,
-    rank,
     tables,
     training_figures,
 )
@@ -58,22 +55,6 @@ def test_what_is_within_noise_is_in_brackets_on_cells_of_any_colour(drawn):
     assert "brackets" not in below(drawn["b"])  # there are none
 
 
-@pytest.mark.parametrize("width", [60, 80, 400])
-def test_a_terminal_without_room_for_all_keys_has_several_tables(width):
-    """No name and no number is broken; the fields stand in each table."""
-    names = ["watch_seconds", "@all", "favourite", "@favourite"]
-    keys = [f"{task}{space}" for task in names[::2] for space in (*names[1::2], "@a", "@b")]
-    by_field = {"last_items": {"mean": -0.0105, "error": 0.01}, "x": {"mean": 0.5, "error": 0.01}}
-    console = rich.console.Console(width=width, file=io.StringIO())
-    facts = {"importance": dict.fromkeys(keys, by_field)}
-    console.print(tables.importance_table("unknown", facts, width))
-    words = console.file.getvalue().split()
-    assert words.count("(-10.5)") == len(keys)
-    assert [words.count(name) for name in names] == [4, 2, 4, 2]
-    assert words.count("last_items") == words.count("field")
-    assert (words.count("field") == 1) == (width == 400)
-
-
 def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
     """In the picture, the terminal and the Markdown."""
     figures.importance(measured([[0.1, 0.0], [0.02, 0.09]], 0.05, "gradient"), "a")
@@ -90,16 +71,6 @@ def test_nothing_is_said_of_noise_of_0_where_values_are_absolute(drawn):
         assert "brackets" not in said
     _, rows = markdown.importance("unknown", {"importance": importance})
     assert "| `race` | (0.00) |" in rows
-
-
-def test_the_known_divergence_has_a_panel_of_its_own(drawn):
-    one = rank.divergence(measured([[0.1, 0.3], [0.2, 0.2], [0.3, 0.1]], 1e-3))
-    figures.divergence({"permutation": one}, None, "a")
-    figures.divergence(dict.fromkeys(("permutation", "gradient", "unknown"), one), one, "b")
-    assert len(drawn["a"].axes) == 1
-    titles = [axes.get_title(loc="left") for axes in drawn["b"].axes]
-    assert titles[0] == "by permutation"
-    assert titles[3] == "of the Bayes-optimal score, by permutation"
 
 
 # ---------------------------------------------------------------- gates

@@ -1,11 +1,9 @@
 """A description's page and its terminal tables: safe, whole and within their width."""
 
-import dataclasses
 import html.parser
 import io
 import re
 
-import numpy as np
 import polars as pl
 import pytest
 import rich.console
@@ -13,10 +11,8 @@ import shop
 from own_log import SCHEMA, log, prepared
 
 from dtn_jax.datasets.description.describe import describe
-from dtn_jax.datasets.description.labels import Rate
 from dtn_jax.datasets.logs.prepare import prepare
-from dtn_jax.metrics.intervals import wilson
-from dtn_jax.report.description import label_pictures, overview
+from dtn_jax.report.description import overview
 from dtn_jax.report.description.page import as_page
 from dtn_jax.report.description.pictures import PICTURES
 from dtn_jax.report.description.terminal import as_text
@@ -120,20 +116,6 @@ def test_a_set_without_days_groups_or_leaks_says_less(tmp_path):
     assert "seconds" in shown
     assert PICTURES["days"](found) is None
     assert PICTURES["pairs"](found) is None
-
-
-def test_sampled_negatives_are_drawn_by_weight(nasty):
-    """100 positives, and 200 negatives of 400: a rate of 20 %, as that of all rows."""
-    low, high = (float(end[0]) for end in wilson(np.array([1 / 3]), np.array([300])))
-    train = Rate("click@all", "train", 300, 100, 1 / 3, low, high, 0.2)
-    found = dataclasses.replace(nasty, rates=[train], by_weight=True)
-    figure = label_pictures.rates(found)
-    assert figure.axes[0].get_title(loc="left").startswith("Positive rates by weight")
-    point, bars = figure.axes[0].get_lines()[0], figure.axes[0].collections[0]
-    assert point.get_xdata() == [pytest.approx(0.2)]
-    ends = bars.get_segments()[0][:, 0]
-    odds = [end / (1 - end) / 2 for end in (low, high)]  # negatives weigh 2
-    assert ends == pytest.approx([o / (1 + o) for o in odds])
 
 
 # ---------------------------------------------------------------- new ids

@@ -5,7 +5,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from dtn_jax.metrics import METRICS, Metric, calibration
+from dtn_jax.metrics import calibration
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report import day_plots, plots
 
@@ -45,33 +45,6 @@ def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
     plots.learning_curves(history(), tmp_path / "a.png")
     assert (tmp_path / "precious").read_text() == "precious"
     picture(tmp_path / "a.png")
-
-
-def test_each_metric_that_can_select_has_a_panel_with_a_star_where_it_is_best(
-    monkeypatch, tmp_path
-):
-    mine = Metric("mine", "my own", lambda rows: 0.0, higher_is_better=False, selectable=True)
-    monkeypatch.setitem(METRICS, "mine", mine)
-    drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
-    values = {500: (0.7, 0.4, 0.1), 1000: (0.8, 0.3, 0.3), 1500: (0.6, 0.5, 0.2)}
-    records = [
-        {"kind": "validation", "step": step, "click@all/auc": auc, "click@all/logloss": loss}
-        | {"click@all/mine": own, "click@all/ece": 0.1, "click@all/gone": 0.5}
-        for step, (auc, loss, own) in values.items()
-    ]
-    plots.learning_curves(records, tmp_path / "curves.png")
-    stars = {
-        axes.get_title(loc="left"): tuple(np.ravel(axes.lines[1].get_data()))
-        for axes in drawn[0].axes
-        if len(axes.lines) == 2
-    }
-    assert stars == {
-        "AUC on validation": (1000, 0.8),
-        "Log loss on validation": (1000, 0.3),
-        "My own on validation": (500, 0.1),
-    }
-    assert len(drawn[0].axes) == 4  # the losses
 
 
 def curve(rate, rows, seed=0):

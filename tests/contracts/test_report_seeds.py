@@ -1,10 +1,8 @@
 """What is found of several seeds' models: numbers, text and pictures."""
 
-import numpy as np
 import pytest
 
-from dtn_jax.analysis import over_seeds, seeds_figures, seeds_markdown
-from dtn_jax.report.plots import COLOURS
+from dtn_jax.analysis import over_seeds, seeds_markdown
 
 KEYS = ("click@all", "cart@all")
 FIELDS = ("age", "city", "hour")
@@ -73,19 +71,6 @@ def found(seed, value=0.5, age=0.1, shared=0.5, cosine=0.1, **other):
         "over_training": {},
         "pairs": {},
     } | other
-
-
-def known(value):
-    """The known answer of a model of `found`."""
-    agreement = {key: {"rank_correlation": 0.9, "fields": 3} for key in KEYS}
-    return {"divergence": divergence(value), "agreement": {"permutation": agreement}}
-
-
-def xs(axes, colour):
-    """Where lines and points of a colour lie, in the order that they were drawn in."""
-    return [
-        np.round(line.get_xdata(), 6).tolist() for line in axes.lines if line.get_color() == colour
-    ]
 
 
 SEEDS = [found(1, 0.4, 0.1, 0.6, 0.1), found(2, 0.6, 0.3, 0.8, -0.1), found(3, 0.5, 0.2, 0.1, 0.3)]
@@ -160,13 +145,3 @@ def test_the_text_has_means_and_spreads():
     assert "same in every seed" not in text
     assert "| click, cart | 0.100 ± 0.200 | 0.100, -0.100, 0.300 | 0.050 |" in text
     assert "![Mean gate weights](shop_gates.png)" in text
-
-
-def test_a_picture_of_divergence_has_intervals_noise_and_truth():
-    some = [one | {"truth": known(0.45)} for one in SEEDS]
-    permutation, gradient = seeds_figures.divergence(some, ["permutation", "gradient"]).axes
-    assert xs(permutation, COLOURS[0]) == [[0.2, 0.8], [0.4], [0.2, 0.8], [0.6], [0.2, 0.8], [0.5]]
-    assert xs(permutation, "#555555") == [[0.02]]
-    assert xs(permutation, COLOURS[1]) == [[0]]
-    assert xs(permutation, COLOURS[2]) == [[0.45]]
-    assert xs(gradient, COLOURS[2]) == []

@@ -1,9 +1,7 @@
 """What is printed and written: names of any letters as they are, and the progress of training."""
 
-import ast
 import html.parser
 import io
-import pathlib
 import re
 
 import markdown_it
@@ -104,11 +102,8 @@ def test_a_picture_of_any_name_can_be_drawn(name):
 # ---------------------------------------------------------------- the terminal
 
 
-ROOT = pathlib.Path(__file__).parents[2]
 NAME = "[red]a[/x][/]:smile:"
 # What of Rich prints or reads markup by itself.
-PAST = ("print", "get_console", "markup", "Console", "TextColumn", "reconfigure", "inspect")
-LIVE = ("rich.progress.Progress", "rich.live.Live", "rich.status.Status")
 
 
 @pytest.fixture
@@ -140,29 +135,6 @@ def test_tables_and_bars_of_hostile_names(shown):
     with ProgressBar(10, 1, console=screen.console(), interactive=True) as bar:
         bar.update(step=5, epoch=0, losses={NAME: 0.5}, examples=10)
     assert NAME in shown().splitlines()[-1]
-
-
-def strays(path):
-    """Lines that print past the seam, or make what reads markup."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "rich":
-            yield node.lineno
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
-        past = called.startswith("rich.") and set(called.split(".")) & set(PAST)
-        live = called in LIVE and "console" not in {word.arg for word in node.keywords}
-        if past or live:
-            yield node.lineno
-
-
-def test_no_module_prints_past_the_console():
-    found = {}
-    for package in ("dtn_jax", "experiments", "configs"):
-        for path in (ROOT / package).rglob("*.py"):
-            if path.name != "screen.py" and (lines := list(strays(path))):
-                found[path.relative_to(ROOT).as_posix()] = lines
-    assert not found, f"use dtn_jax.report.screen: {found}"
 
 
 # ---------------------------------------------------------------- progress

@@ -15,13 +15,11 @@ import textwrap
 
 import api_pages
 import hooks
-import markdown
 import options_page
 import public_modules
 import pytest
 import repository_pages
 from markdown.extensions.toc import slugify, unique
-from mathml import Equations, mathml
 from public_modules import PAGES
 
 from dtn_jax.__main__ import commands
@@ -117,30 +115,6 @@ def test_names_in_the_text_of_pages_are_public():
     found = set(re.findall(r"`(dtn_jax(?:\.\w+)+)", pages))
     assert "dtn_jax.export.write.export_run" in found
     assert [name for name in sorted(found) if not is_public(*name.rpartition(".")[::2])] == []
-
-
-# ---------------------------------------------------------------- equations
-
-
-def equations(text):
-    return markdown.markdown(text, extensions=[Equations(), "fenced_code"])
-
-
-def test_equations_in_lines_and_on_their_own():
-    assert equations("so $a_m = 1$ holds") == (
-        '<p>so <math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"><mrow><msub>'
-        "<mi>a</mi><mi>m</mi></msub><mo>=</mo><mn>1</mn></mrow></math> holds</p>"
-    )
-    block = equations("$$\nz = \\sum_m a_m f_m\n+ b\n$$")
-    assert block.startswith('<p><span class="equation"><math ')
-    assert 'display="block"' in block
-    assert "∑" in block
-    assert "$" not in block
-
-
-def test_an_unknown_command_is_refused():
-    with pytest.raises(ValueError, match=r"equation x \\nosuch y: cannot read \\nosuch"):
-        mathml(r"x \nosuch y")
 
 
 # ---------------------------------------------------------------- text

@@ -11,13 +11,8 @@ from configs.logs import get_config
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.errors import UserError
 from dtn_jax.export import load
-from dtn_jax.export.score_files import Job
-from dtn_jax.export.serve.description import describe
-from dtn_jax.export.serve.reading import read
 from dtn_jax.export.write import export_run
-from dtn_jax.export.write.card import measured
 from dtn_jax.export.write.fixed import read_fixed
-from dtn_jax.metrics.scores import Scores
 from dtn_jax.report.markdown import escaped
 from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
@@ -155,74 +150,3 @@ def test_fixed_values_are_read_and_refused():
     }.items():
         with pytest.raises(UserError, match=message):
             read_fixed(text, schema)
-
-
-def test_intervals_cover_what_other_samples_have():
-    """95 % intervals of 60 samples against the value of all: about 57 of them hold it."""
-    schema, inside = Schema("s", (Field("f"),), (Task("click"),)), 0
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        y = (rng.random(400) < 0.3).astype("f4")[:, None]
-        z = (y + rng.normal(size=y.shape)).astype("f4")
-        scores = Scores(z, y, np.ones(y.shape, bool), np.ones(400, "f4"))
-        low, high = measured.intervals(scores, schema, 5, False)["click@all"]["auc"]
-        inside += low < 0.7602 < high  # P(N(1, 1) > N(0, 1))
-    assert 53 <= inside <= 60
-
-
-# ---------------------------------------------------------------- histories
-
-
-HISTORY_SCHEMA = """
-name: shop
-fields:
-  item:
-  bought: {history: {of: item, where: order == 1, by: user, last: 4}}
-  action: {beside: bought, value: act}
-  ago: {beside: bought, gap: true}
-tasks: [click]
-time: t
-"""
-RULES = {
-    "bought": "item of the earlier rows where order == 1 of the same user",
-    "action": "of each of bought: act",
-    "ago": "of each of bought: floor(log2(1 + s)), s seconds until this row",
-}
-HISTORY_ROWS = 1000
-
-
-def history_log():
-    rng = np.random.default_rng(0)
-    names = {"item": 20, "user": 30, "order": 2, "act": 3, "click": 2}
-    drawn = {name: rng.integers(0, most, HISTORY_ROWS) for name, most in names.items()}
-    return pl.DataFrame({"t": np.arange(HISTORY_ROWS)} | drawn)
-
-
-@pytest.fixture(scope="module")
-def history_model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rules")
-    (folder / "shop.yaml").write_text(HISTORY_SCHEMA)
-    prepare(folder / "shop.yaml", history_log(), folder / "data", processes=1)
-    config = get_config(f"shared_bottom,quick,schema={folder / 'shop.yaml'}")
-    config.data.data_dir, config.train.max_steps = str(folder / "data"), 1
-    config.model.experts, config.model.histories = "mlp", "din"
-    train(config, folder / "run")
-    export_run([folder / "run"], folder / "model", say=lambda told: None)
-    return folder / "model"
-
-
-@pytest.mark.slow
-def test_how_histories_are_to_be_made_is_told(history_model, tmp_path):
-    """By the schema over HTTP, of a raw file that lacks them, and on the card."""
-    model = load(history_model)
-    fields = describe(model, read(model))["fields"]
-    assert {field["name"]: field["made"] for field in fields if "made" in field} == RULES
-    history_log().write_parquet(tmp_path / "raw.parquet")
-    told = r"prepare made 'bought'.*: item of the earlier rows where"
-    with pytest.raises(UserError, match=told):
-        Job(model, [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")
-    card = (history_model / "card.md").read_text()
-    lines = {line.split(" | ")[0].strip("| "): line for line in card.splitlines()}
-    for name, rule in RULES.items():
-        assert rule in lines[name].replace("\\", "")
-    assert "sequence, 4 values at most, din, of earlier values of item" in lines["bought"]

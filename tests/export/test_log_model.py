@@ -16,6 +16,8 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import keyed_values, load
 from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
+from dtn_jax.export.serve import reading
+from dtn_jax.export.serve.description import describe
 from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
@@ -257,6 +259,40 @@ def test_what_histories_have_in_common_is_encoded_once(histories, shared):
     short = once.with_columns(pl.col(n).list.head(2) for n in set(shared) & set(LISTS))
     if set(shared) != set(LISTS):  # beside lists of 6
         assert loaded.encoding.encode_shared(short, rest, len(frame)) is None
+
+
+MADE = """
+name: shop
+fields:
+  item:
+  bought: {history: {of: item, where: order == 1, by: user, last: 4}}
+  action: {beside: bought, value: act}
+  ago: {beside: bought, gap: true}
+tasks: [click]
+time: t
+"""
+
+
+def test_how_histories_are_to_be_made_is_told(tmp_path):
+    """By the schema over HTTP, and of a raw file that lacks them."""
+    rng, names = (
+        np.random.default_rng(0),
+        {"item": 20, "user": 30, "order": 2, "act": 3, "click": 2},
+    )
+    columns = {name: rng.integers(0, most, 1000) for name, most in names.items()}
+    frame = pl.DataFrame({"t": np.arange(1000)} | columns)
+    (tmp_path / "shop.yaml").write_text(MADE)
+    data = prepare(tmp_path / "shop.yaml", frame, tmp_path / "data", processes=1)
+    model = load(made_models.log_model(data, tmp_path / "model"))
+    fields = describe(model, reading.read(model))["fields"]
+    assert {field["name"]: field["made"] for field in fields if "made" in field} == {
+        "bought": "item of the earlier rows where order == 1 of the same user",
+        "action": "of each of bought: act",
+        "ago": "of each of bought: floor(log2(1 + s)), s seconds until this row",
+    }
+    frame.write_parquet(tmp_path / "raw.parquet")
+    with pytest.raises(UserError, match=r"prepare made 'bought'.*: item of the earlier rows"):
+        Job(model, [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")
 
 
 # ---------------------------------------------------------------- values by their keys

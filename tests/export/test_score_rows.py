@@ -57,18 +57,6 @@ def test_text_keeps_all_digits(made_model, odd, tmp_path):
         assert got["price"].to_list() == [str(PRICE), None] * 3
 
 
-def test_a_decimal_is_not_rounded_where_another_file_has_floats(made_model, tmp_path):
-    of = pl.Series([decimal.Decimal("1.50")] * 6, dtype=pl.Decimal(20, 2))
-    FRAME.with_columns(x=of).write_parquet(tmp_path / "a.parquet")
-    FRAME.with_columns(x=pl.lit(0.5)).write_parquet(tmp_path / "b.parquet")
-    run(made_model, tmp_path / "*.parquet", tmp_path / "s.csv", columns=["x"])
-    assert pl.read_csv(tmp_path / "s.csv")["x"].to_list() == [1.5] * 6 + [0.5] * 6
-    of = pl.Series([PRICE] * 6, dtype=pl.Decimal(20, 2))
-    FRAME.with_columns(x=of).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=rf"'x' holds .*{PRICE}.*, where the output has Float64"):
-        run(made_model, tmp_path / "*.parquet", tmp_path / "t.csv", columns=["x"])
-
-
 def test_decimals_are_the_floats_that_training_read():
     """Arrow's floats differ from polars' in the last bit, and are what a file's decimals become."""
     single = pl.Series("a", np.arange(100) / 100 + 10, dtype=pl.Float64).cast(pl.Decimal(10, 2))

@@ -157,29 +157,6 @@ def test_a_history_that_is_pooled_by_the_item_at_hand_moves_logits_by_its_items(
 
 
 @pytest.mark.slow
-def test_gradient_importance_sees_the_projected_vectors():
-    """Of single_task, which has two views, by the embeddings that the architecture reads."""
-    schema, changes = vector_batches.SCHEMA, {"model__experts": "mlp", "parallel__devices": 1}
-    with jax.enable_x64(True):
-        model = tiny("single_task", schema, sample("vectors"), **changes)
-        found, inputs, state = gradients.moves(model.passes), inputs_of(model), model.state
-        e = {}
-        for view in model.run.plan.views:  # complete
-            e[view] = np.array(inputs.fields[view])
-            for field in (IMAGE, "sound"):
-                W = state.params[f"vectors_{view}"][field]
-                e[view][:, schema.field_names.index(field)] += inputs.vectors[field] @ W
-        alone = model.run.model.architecture
-        for t, task in enumerate(schema.task_names):
-
-            def logits(fields, task=task):
-                given = inputs.replace(fields=fields)
-                return alone.apply({"params": state.params}, given, train=False).logits[task].sum()
-
-            np.testing.assert_allclose(found[:, :, t], moved(logits, e), rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.slow
 def test_gradient_importance_sees_the_completed_numbers():
     """Of two views, by the embeddings that the architecture reads, those of vectors apart."""
     schema, changes = number_batches.SCHEMA, {"parallel__devices": 1} | OPTIONS["numbers"]

@@ -15,7 +15,7 @@ from dtn_jax.analysis.passes import Passes
 from dtn_jax.analysis.sample import read_sample
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
-from dtn_jax.input.reader import SplitReader, take
+from dtn_jax.input.reader import SplitReader
 from dtn_jax.interface import Inputs
 from dtn_jax.metrics import auc as metrics
 from dtn_jax.metrics import regression
@@ -40,16 +40,6 @@ def test_scores_are_those_of_the_model(model):
     expected = naive_scores(model)
     assert model.passes.size == 32  # 90 rows: the last batch is padded
     np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
-
-
-@pytest.mark.slow
-def test_scores_of_a_run_are_its_models_logits_whatever_positives_weigh():
-    with jax.enable_x64(True):
-        run, state, given, passes, naive = tiny(loss__positive_weights="order=200")
-        expected = np.array(naive(state, given))
-        batch = run.at.put(take(given, np.arange(32)), run.at.batch())
-        np.testing.assert_allclose(run.score_step(state, batch), expected[:32], rtol=1e-6)
-        np.testing.assert_allclose(passes.plain(), expected, rtol=1e-6)
 
 
 def test_permutation_importance_is_that_of_a_loop(model):

@@ -91,30 +91,6 @@ def one_key(labels):
     return [quality.Key("y@all", "binary", 0, np.arange(len(labels)), labels, None)]
 
 
-def test_the_intervals_cover_what_other_samples_give():
-    """Standard errors are as large as the spread over fresh samples, and so is the covariance."""
-    rng = np.random.default_rng(1)
-    means, errors, covariances = [], [], []
-    for _ in range(120):
-        columns = {name: rng.normal(size=400) for name in ("strong", "weak")}
-        logit = 1.5 * columns["strong"] + 0.7 * columns["weak"]
-        labels = (rng.random(400) < 1 / (1 + np.exp(-logit))).astype(float)
-        columns = {"strong": 1.5 * columns["strong"], "weak": 0.7 * columns["weak"]}
-        score = scorer(columns)
-        plain = score("weak", np.arange(400))
-        found = importance.permutation(score, plain, one_key(labels), tuple(columns), 3, 0)
-        means.append(found.mean[:, 0])
-        errors.append(found.error[:, 0])
-        covariances.append(found.covariance)
-    spread = np.std(means, axis=0)
-    np.testing.assert_allclose(np.mean(errors, axis=0), spread, rtol=0.2)
-    inside = np.abs(means - np.mean(means, axis=0)) < importance.Z * np.array(errors)
-    assert inside.mean() > 0.9
-    np.testing.assert_allclose(
-        np.mean(covariances, axis=0), np.cov(np.transpose(means)), atol=0.25 * spread.max() ** 2
-    )
-
-
 @pytest.mark.parametrize("repeats", [1, 3])
 def test_the_interval_of_a_rare_value_counts_the_rows_that_receive_it(repeats):
     """One row in 50 has a value that says much. By the rows' own part alone the error is less

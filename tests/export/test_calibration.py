@@ -254,13 +254,6 @@ def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate
     assert found["click"].calibration["method"] == kept, found["click"].reason
 
 
-def test_what_is_not_an_output_of_the_model_keeps_no_calibration_from_another():
-    validation = scores()
-    alone = fit_calibration.fit(validation, DERIVED, False)
-    alone["buy"] = fit_calibration.Choice({"method": "none"}, {}, "r")
-    assert harmless(alone, validation, ("click",)) == alone
-
-
 def test_both_parts_of_a_quotient_are_calibrated_where_that_helps_both():
     """Here buy's own gain is too small to be sure of, but a gain."""
     validation = scores()

@@ -1,5 +1,7 @@
 """A loaded model of your own log: raw rows become the very arrays that preparation wrote."""
 
+import types
+
 import made_models
 import numpy as np
 import own_log
@@ -18,6 +20,7 @@ from dtn_jax.export.encoded import Bad
 from dtn_jax.export.score_files import Job
 from dtn_jax.export.serve import reading
 from dtn_jax.export.serve.description import describe
+from dtn_jax.export.write.fixed import unseen
 from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
@@ -148,6 +151,16 @@ def test_fixed_and_optional_fields(made, tmp_path):
     assert len(np.unique(got[:, cheap])) == 1
     others = np.arange(got.shape[1]) != cheap
     np.testing.assert_array_equal(got[:, others], expected[:, others])
+
+
+def test_a_fixed_value_that_train_has_not_shown_is_told(made):
+    run = types.SimpleNamespace(data=made[1], schema=made[1].schema)
+    assert unseen(run, {"item": "1", "price": "2.5"}) == {}
+    told = unseen(run, {"item": "never", "user": "1"})
+    assert list(told) == ["item"]
+    assert "train has not shown this value" in told["item"]
+    with pytest.raises(UserError, match="field 'price' cannot be fixed to 'dear': wrong type"):
+        unseen(run, {"price": "dear"})
 
 
 def test_a_fixed_bag_weighs_its_values_alike(made, tmp_path):

@@ -190,12 +190,3 @@ def test_other_forms_are_refused(loaded, rows):
 def test_no_rows(loaded):
     for rows in ([], ROWS.head(0), ROWS.head(0).to_arrow()):
         assert loaded[0].score(rows).shape == (0, 4)
-
-
-@pytest.mark.slow
-def test_a_column_of_pandas_that_is_there_twice(loaded):
-    import pandas as pd
-
-    name, once = FRAME.columns[0], FRAME.to_pandas()
-    with pytest.raises(UserError, match=f"the rows have column '{name}' more than once"):
-        loaded[0].score(pd.concat([once, once[[name]]], axis=1))

@@ -233,7 +233,6 @@ SENSIBLE = st.sampled_from([row[name] for row in ROWS for name in row]) | SCALAR
 DRAWN = st.fixed_dictionaries(dict.fromkeys(ROWS[0], SENSIBLE | VALUES)) | st.dictionaries(
     st.sampled_from([*ROWS[0], "unread"]), SENSIBLE, max_size=8
 )
-USERS = st.dictionaries(st.sampled_from(list(ROWS[0])), SENSIBLE)
 STREAM = io.BytesIO()
 with pa.ipc.new_stream(STREAM, FRAME.to_arrow().schema) as out:
     out.write_table(FRAME.to_arrow())

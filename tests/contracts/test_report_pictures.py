@@ -54,6 +54,7 @@ def curve(rate, rows, seed=0):
     return calibration.calibration_curve(sigmoid(logits), labels, 15)
 
 
+@pytest.mark.slow
 def test_reliability(tmp_path, drawn):
     zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
     ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
@@ -118,6 +119,7 @@ def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained
     assert rate.get_yscale() == "log"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [0, 4])
 def test_it_is_a_picture(tmp_path, days, drawn):
     day_plots.by_day(by_day(days=days), "2022-04-08", tmp_path / "plots" / "by_day.png")

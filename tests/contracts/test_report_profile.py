@@ -87,6 +87,7 @@ def said(capsys):
     return lambda: " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_and_resumed_while_it_is_profiled_is_the_same(
     finished_run, prepared_dir, tmp_path, monkeypatch, said
 ):

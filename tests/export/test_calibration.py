@@ -235,7 +235,11 @@ def test_a_calibration_that_spoils_a_quotient_is_given_up():
 
 @pytest.mark.parametrize(
     ("rate", "too_often", "kept"),
-    [(0.002, 3.0, "platt"), (0.01, 1.2, "platt"), (0.01, 1.8, "none")],
+    [
+        pytest.param(0.002, 3.0, "platt", marks=pytest.mark.slow),
+        (0.01, 1.2, "platt"),
+        (0.01, 1.8, "none"),
+    ],
     ids=["27 orders", "a rise within noise", "a rise beyond noise"],
 )
 def test_a_rare_task_takes_the_calibration_of_another_only_where_it_is_sure(rate, too_often, kept):

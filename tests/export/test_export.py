@@ -276,6 +276,7 @@ def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
     assert np.abs(found.logits(batch) - reported).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_narrower_tables_are_compared_on_validation(finished_run, exported_model, tmp_path):
     out = tmp_path / "model"
     given = [f"--workdir={finished_run}", f"--out={out}"]

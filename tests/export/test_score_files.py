@@ -111,8 +111,10 @@ def test_what_was_scored_before_a_kill_stays(made_model, day, tmp_path):
     assert not parts.exists()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
-@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize(
+    ("harm", "suffix"),
+    [("flipped", ".parquet"), ("cut", ".csv"), ("cut", ".parquet"), ("gone", ".jsonl")],
+)
 def test_a_damaged_part_is_scored_again(made_model, day, tmp_path, suffix, harm):
     """One that is damaged before the command goes on, or while it does."""
     whole, out = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
@@ -137,15 +139,19 @@ def test_a_damaged_part_is_scored_again(made_model, day, tmp_path, suffix, harm)
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_other_rows_begin_anew(made_model, day, tmp_path):
+def test_other_rows_begin_anew(made_model, tmp_path):
     """Though the file has its size."""
-    out, other = tmp_path / "s.parquet", rows(seed=1)
-    job = Job(made_model, [str(day)], out, say=print)
+    given, out, frame = tmp_path / "a.jsonl", tmp_path / "s.parquet", rows()
+    other = frame.with_columns(id=6 - pl.col("id"))
+    frame.write_ndjson(given)
+    size = given.stat().st_size
+    job = Job(made_model, [str(given)], out, say=print)
     with pytest.raises(UserError, match="another process is writing"):
-        Job(made_model, [str(day)], out, say=print)
+        Job(made_model, [str(given)], out, say=print)
     cut(job)
-    other.write_parquet(day, row_group_size=50)
-    told, _ = run(made_model, day, out)
+    other.write_ndjson(given)
+    assert given.stat().st_size == size
+    told, _ = run(made_model, given, out)
     assert "begun anew" in told[0]
     got = pl.read_parquet(out).select(made_model.outputs)
     np.testing.assert_allclose(got, expected(made_model, other), rtol=1e-6)

@@ -116,8 +116,11 @@ def test_arrow_in_and_out(served, form):
 
 
 def test_requests_that_share_a_call_are_answered_as_if_alone(served):
-    """Other types in a column of another request change nothing."""
+    """Other types in a column of another request change nothing, nor does a wide request."""
+    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
+    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
     bodies = [
+        [user | one for one in candidates],
         [ROWS[0] | {"id": "1"}, ROWS[1]],
         [ROWS[2] | {"id": 2.0, "size": 1}],
         [ROWS[3] | {"id": None, "word": 1}],
@@ -129,7 +132,9 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
     answers = [None] * len(bodies)
 
     def ask(at):
-        answers[at] = served.client.post("/score", json={"rows": bodies[at]})
+        wide = {"user": user, "candidates": candidates}
+        body = {"rows": bodies[at]} if at else wide
+        answers[at] = served.client.post("/score", json=body)
 
     hold = threading.Event()
     run = served.worker._call
@@ -140,8 +145,10 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
 
     served.worker._call = wait
     threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(bodies))]
-    for thread in threads:
+    for at, thread in enumerate(threads, 1):
         thread.start()
+        while served.service.waiting < at:  # the wide one is the first
+            time.sleep(0.01)
     end = time.monotonic() + 240
     while served.service.waiting < len(bodies):
         assert time.monotonic() < end

@@ -258,6 +258,7 @@ def test_a_calibrated_score_is_a_probability(trained, tmp_path):
     assert description.describe(model, reading.read(model))["meanings"] == expected
 
 
+@pytest.mark.slow
 def test_an_uncalibrated_score_is_said_to_be_one(trained, tmp_path):
     model, card, told = exported(trained, tmp_path, "none")
     said = "focal loss: raw scores are not probabilities; not calibrated, so the model gives scores"

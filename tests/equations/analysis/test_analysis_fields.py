@@ -43,7 +43,7 @@ PARTS = {
         name: ([slot], [], [number]) for name, (slot, number, _) in number_batches.PLACES.items()
     },
 }
-KINDS = ["vectors", "companions", pytest.param("numbers", marks=pytest.mark.slow)]
+KINDS = ["vectors", *(pytest.param(k, marks=pytest.mark.slow) for k in ("companions", "numbers"))]
 
 
 def sample(kind):
@@ -139,6 +139,7 @@ def moved(logits, embeddings):
     return sum(jax.tree.leaves(parts))
 
 
+@pytest.mark.slow
 def test_a_history_that_is_pooled_by_the_item_at_hand_moves_logits_by_its_items(models):
     model = models("companions")
     found, inputs = gradients.moves(model.passes), inputs_of(model)

@@ -277,6 +277,7 @@ def test_the_interval_of_a_mean_over_batches_holds_the_true_one():
 # ---------------------------------------------------------------- over training
 
 
+@pytest.mark.slow
 def test_what_is_watched_is_the_mean_over_the_rows(gated, monkeypatch):
     given = rows(seed=1, count=33)  # 2 devices: one row is padding
     asked = []

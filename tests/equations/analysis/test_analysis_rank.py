@@ -210,6 +210,7 @@ def test_importance_of_the_bayes_score_agrees_with_the_known_shares_of_variance(
         assert rank.spearman(found.mean[over, k], shares[stage][over]) > 0.9
 
 
+@pytest.mark.slow
 def test_agreement_is_over_the_fields_above_the_truths_noise(truth):
     spec, ids, keys, found = truth
     again = bayes.bayes_importance(spec, ids, keys, 2, 1)

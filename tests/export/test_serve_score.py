@@ -14,6 +14,7 @@ from served import ARROW, ROWS, serving, serving_model
 
 from configs.logs import get_config
 from dtn_jax.export.encoding import Encoding
+from dtn_jax.export.serve import json_rows, scorer
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -116,11 +117,8 @@ def test_arrow_in_and_out(served, form):
 
 
 def test_requests_that_share_a_call_are_answered_as_if_alone(served):
-    """Other types in a column of another request change nothing, nor does a wide request."""
-    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
-    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+    """Other types in a column of another request change nothing."""
     bodies = [
-        [user | one for one in candidates],
         [ROWS[0] | {"id": "1"}, ROWS[1]],
         [ROWS[2] | {"id": 2.0, "size": 1}],
         [ROWS[3] | {"id": None, "word": 1}],
@@ -132,9 +130,7 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
     answers = [None] * len(bodies)
 
     def ask(at):
-        wide = {"user": user, "candidates": candidates}
-        body = {"rows": bodies[at]} if at else wide
-        answers[at] = served.client.post("/score", json=body)
+        answers[at] = served.client.post("/score", json={"rows": bodies[at]})
 
     hold = threading.Event()
     run = served.worker._call
@@ -145,10 +141,8 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
 
     served.worker._call = wait
     threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(bodies))]
-    for at, thread in enumerate(threads, 1):
+    for thread in threads:
         thread.start()
-        while served.service.waiting < at:  # the wide one is the first
-            time.sleep(0.01)
     end = time.monotonic() + 240
     while served.service.waiting < len(bodies):
         assert time.monotonic() < end
@@ -162,6 +156,21 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             assert answer.status_code == 422
         else:
             same(answer, served.model, rows)
+
+
+def test_a_wide_request_among_others_is_answered_as_if_alone(served):
+    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
+    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+    wide, reading = {"user": user, "candidates": candidates}, served.loaded.reading
+    asked = [
+        json_rows.read(json.dumps(body).encode(), reading, served.service.limits)
+        for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
+    ]
+    assert [one.wide for one in asked] == [True, False, False]
+    for one, found in zip(asked, scorer.score(served.model, reading, asked).answers):
+        (alone,) = scorer.score(served.model, reading, [one]).answers
+        for name, values in alone.items():
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6)
 
 
 def test_schema_health_and_metrics(served):

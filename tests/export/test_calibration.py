@@ -10,6 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export import calibration, fit_calibration
+from dtn_jax.export.scores import scores as made_scores
 from dtn_jax.export.write import derived_calibration
 from dtn_jax.metrics.log_loss import log_loss
 from dtn_jax.metrics.scores import Scores
@@ -179,6 +180,16 @@ def test_the_file_says_what_was_written_and_damage_is_told(tmp_path):
         (tmp_path / "calibration.json").write_text(json.dumps(damage))
         with pytest.raises(UserError, match=r"calibration\.json is damaged"):
             calibration.read(tmp_path, SCHEMA)
+
+
+def test_outputs_in_other_spaces_are_of_calibrated_logits():
+    none, platt = {"method": "none"}, {"method": "platt", "slope": 2.0, "intercept": 0.5}
+    chosen = {"click": platt, "order": none, "time": none}
+    found = made_scores(np.array([[0.25, -1.0, 3.0]], "f4"), SCHEMA, SCHEMA.task_names, chosen)
+    click, order = 1 / (1 + np.exp(-1.0)), 1 / (1 + np.exp(1.0))
+    expected = {"click@all": click, "order@click": order, "order@all": click * order}
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], [value], rtol=1e-6)
 
 
 # ---------------------------------------------------------------- what is derived

@@ -1,6 +1,7 @@
 """Rows over HTTP get the scores that the model gives them, whoever asks beside them."""
 
 import io
+import json
 import threading
 import time
 
@@ -158,7 +159,9 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             same(answer, served.model, rows)
 
 
-def test_a_wide_request_among_others_is_answered_as_if_alone(served):
+@pytest.mark.parametrize("panics", [False, True])
+def test_a_wide_request_among_others_is_answered_as_if_alone(served, monkeypatch, panics):
+    """Also where its values cannot be encoded once."""
     user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
     candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
     wide, reading = {"user": user, "candidates": candidates}, served.loaded.reading
@@ -167,8 +170,14 @@ def test_a_wide_request_among_others_is_answered_as_if_alone(served):
         for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
     ]
     assert [one.wide for one in asked] == [True, False, False]
-    for one, found in zip(asked, scorer.score(served.model, reading, asked).answers):
-        (alone,) = scorer.score(served.model, reading, [one]).answers
+    every = [scorer.score(served.model, reading, [one]).answers[0] for one in asked]
+
+    def panic(*_):
+        raise pl.exceptions.PanicException("out of range")
+
+    if panics:
+        monkeypatch.setattr(type(served.model.encoding), "encode_shared", panic)
+    for alone, found in zip(every, scorer.score(served.model, reading, asked).answers):
         for name, values in alone.items():
             np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6)
 

@@ -50,6 +50,11 @@ def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
     texts = [path.read_text() for path in exported_model.rglob("*.json")]
     assert len(texts) == 6
     assert not [text for text in (card, *texts) if str(finished_run.parents[1]) in text]
+    measured = json.loads((exported_model / "card/measured.json").read_text())["uncalibrated"]
+    results = json.loads((finished_run / "results.json").read_text())
+    for split in ("validation", "test"):
+        for key, own in results[split].items():
+            assert measured[split][key]["logloss"] == pytest.approx(own["logloss"], rel=1e-5)
     assert "ranked" not in card  # people of a census were shown by nothing: test_card.py has a log
 
 

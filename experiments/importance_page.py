@@ -20,9 +20,9 @@ beside it; `dtn_jax/analysis/` defines the measures. How to read it:
 - Fields that carry the same information share their importance: permuting one leaves the other in
   place. Permuted rows may be impossible ones, and what a model depends on need not be a cause.
 - The interval of a divergence is the middle 95 % of resampled divergences. In the simulations of
-  `tests/analysis/test_analysis_rank.py` (8 to 39 fields, little and much noise), 88 to 96 % of
-  these intervals hold the true value. Noise pushes divergences up. So the interval is not a test
-  against 0; compare it with the divergence that noise alone causes.
+  `tests/equations/analysis/test_analysis_rank.py` (8 to 39 fields, little and much noise), 88 to
+  96 % of these intervals hold the true value. Noise pushes divergences up. So the interval is not
+  a test against 0; compare it with the divergence that noise alone causes.
 - If train has no unknown value of a field, row 0 of its table was never trained. Setting the
   field to unknown then removes it, rather than saying that it is unknown.
 """

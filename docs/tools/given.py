@@ -54,7 +54,7 @@ def adult_run(shell) -> None:
     """runs/adult_dtn: a finished run of two steps."""
     shell.run(
         "dtn-jax train --config=configs/adult.py:dtn,quick --workdir=runs/adult_dtn"
-        " --config.train.max_steps=2"
+        " --config.train.max_steps=2 --config.model.experts=mlp"
     )
 
 
@@ -91,6 +91,7 @@ def shop_models(shell) -> None:
         shell.run(
             f"dtn-jax train --config=configs/logs.py:{model},schema=shop.yaml"
             f" --workdir=runs/shop_{side} --config.data.data_dir=data --config.train.max_steps=2"
+            " --config.model.experts=mlp"
         )
         shell.run(f"dtn-jax export --workdir=runs/shop_{side} --out=models/shop_{side}")
 

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 
 from given import GIVEN
 from page_blocks import BASH, PYTHON, TEXT, Block, blocks
-from page_shell import ROOT, Shell
+from page_shell import PROGRAMS, ROOT, Shell
 
 # A command up to what ends it: a pipe, a comment, the next command.
 COMMAND = re.compile(
@@ -59,22 +60,30 @@ def shorter(line: str, more: str) -> str:
     return re.sub("^make demo", f"make demo OPTIONS='{TRAIN}'", COMMAND.sub(longer, line))
 
 
-def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]:
+def run(
+    page: str,
+    folder: pathlib.Path,
+    short: bool,
+    programs: pathlib.Path = PROGRAMS,
+    kept: pathlib.Path | None = None,
+) -> list[tuple[Block, str]]:
     """Runs a page; returns its output blocks, each with all that its commands printed.
 
     Args:
       page: its path in the repository.
       folder: an empty one.
       short: shorten the commands, as tests do.
+      programs: where its `python` and `dtn-jax` are.
+      kept: a folder in which what pages are given stays for others.
 
     Raises:
       AssertionError: a command fails; with what it printed.
     """
     outputs, printed = [], ""
-    with Shell(folder) as shell:
+    with Shell(folder, programs) as shell:
         for block in blocks((ROOT / page).read_text()):
             for name in filter(None, re.split(r"[,\s]+", block.says.get("given", ""))):
-                GIVEN[name](shell)
+                give(name, shell, kept)
             if "not run" in block.says:
                 continue
             if block.title:
@@ -90,6 +99,17 @@ def run(page: str, folder: pathlib.Path, short: bool) -> list[tuple[Block, str]]
         codes = shell.stop()
         assert not any(codes), f"a server ended with {codes}: {shell.log.read_text()}"
     return outputs
+
+
+def give(name: str, shell: Shell, kept: pathlib.Path | None) -> None:
+    """Makes what a page has beforehand, or copies it from where it was made for another."""
+    if kept is None or name == "clone":
+        return GIVEN[name](shell)
+    made = kept / name.replace("/", "-")
+    if not made.exists():
+        made.mkdir()
+        GIVEN[name](Shell(made, shell.programs))
+    shutil.copytree(made, shell.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".venv"))
 
 
 def missing(block: Block, printed: str) -> list[str]:

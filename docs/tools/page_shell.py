@@ -12,8 +12,14 @@ import time
 from experiments.launch import free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
+PROGRAMS = pathlib.Path(sys.executable).parent
 SECONDS = 900  # that a line may take
 COLUMNS = "88"  # of the terminal
+
+
+def environment() -> dict[str, str]:
+    """In which a page's commands run."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": COLUMNS}
 
 
 class Shell:
@@ -26,17 +32,14 @@ class Shell:
       log: of the servers.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, programs: pathlib.Path = PROGRAMS):
+        """Args: folder, and where `python` and `dtn-jax` are: page_server.py has quicker ones."""
         self.folder, self.log, self.servers = folder, folder / "server.log", []
-        programs = pathlib.Path(sys.executable).parent
-        self.environment = os.environ | {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "COLUMNS": COLUMNS,
-        }
+        self.programs = programs
+        self.environment = environment() | {"PATH": f"{programs}:{os.environ['PATH']}"}
         self.port = free_port()
         if not (folder / ".venv").exists():
-            (folder / ".venv").symlink_to(programs.parent)
+            (folder / ".venv").symlink_to(PROGRAMS.parent)
 
     def here(self, text: str) -> str:
         """The text with the port of the server."""
@@ -56,7 +59,7 @@ class Shell:
 
     def python(self, text: str) -> str:
         """What a script prints."""
-        return self.call([sys.executable, "-c", self.here(text)], text)
+        return self.call([str(self.programs / "python"), "-c", self.here(text)], text)
 
     def call(self, command: list[str], what: str) -> str:
         done = subprocess.run(
@@ -106,6 +109,5 @@ class Shell:
 
 def made(line: str) -> str:
     """`make demo` by the Makefile of the repository, with this environment."""
-    programs = pathlib.Path(sys.executable).parent
-    told = f"make -f {ROOT}/Makefile INSTALLED= TESTABLE= BIN={programs}"
+    told = f"make -f {ROOT}/Makefile INSTALLED= TESTABLE= BIN={PROGRAMS}"
     return re.sub(r"^make(?= )", told, line)

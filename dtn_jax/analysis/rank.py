@@ -4,9 +4,9 @@ The divergence of two keys is 0 where they rank the fields alike, 2 where one's 
 reversed. Intervals are by a parametric bootstrap: importances are drawn from the normal law with
 their estimated covariance (`Importance.covariance`: rows and permutations, and what keys and fields
 have in common on the same rows), and the middle 95 % of the draws' divergences is the interval.
-tests/analysis/test_analysis_rank.py simulates pairs of 8, 12 and 39 fields, of little and of much
-noise, 200 of each kind: 88 to 96 % had the true divergence in it; with the basic bootstrap, which
-mirrors the draws at the estimate, 64 to 82 %. Noise in the ranks of fields that hardly matter
+tests/equations/analysis/test_analysis_rank.py simulates pairs of 8, 12 and 39 fields, of little and
+much noise, 200 of each kind: 88 to 96 % had the true divergence in it; with the basic bootstrap,
+which mirrors the draws at the estimate, 64 to 82 %. Noise in the ranks of fields that hardly matter
 pushes every divergence up; so beside them stands `itself`, the divergence that noise alone makes
 between two samples for one key.
 """

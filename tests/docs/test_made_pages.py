@@ -1,19 +1,28 @@
-"""Pages that are made: every option and every public name has its place."""
+"""The site: pages that are made, the text of all pages, equations, notebooks, and the whole."""
 
 import ast
 import functools
+import html.parser
 import importlib
 import inspect
+import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
 import textwrap
 
 import api_pages
+import hooks
 import options_page
+import public_modules
 import pytest
 import repository_pages
+from markdown.extensions.toc import slugify, unique
 from public_modules import PAGES
 
+from dtn_jax.__main__ import commands
 from dtn_jax.config import declarations
 
 pytestmark = pytest.mark.slow  # needs what builds the site
@@ -81,21 +90,6 @@ def test_every_option_has_a_heading_with_default_and_meaning():
     assert sections <= set(re.findall(r"^## .* \{ #([a-z]+) \}$", "## ".join(parts), re.M))
 
 
-def test_options_stand_below_whose_they_are():
-    page = options_page.page()
-    dtn = page.partition("## Options of `dtn` {")[2].partition("\n## ")[0]
-    assert "### `model.fusion`" in dtn
-    assert "### `model.dtn.tsn`" in dtn
-    assert "### `model.ple" not in dtn
-
-
-def test_help_reads_as_it_is_written():
-    assert options_page.prose("a '*b*' of *c*, d_e <f>") == r"a `*b*` of \*c\*, d\_e &lt;f&gt;"
-    assert options_page.prose("the set's, or the data's; '' is $X") == (
-        "the set's, or the data's; `''` is \\$X"
-    )
-
-
 @pytest.mark.parametrize(("page", "module"), MODULES, ids=[module for _, module in MODULES])
 def test_public_names_are_shown_and_say_what_they_are(page, module):
     text = api_pages.page(PAGES[page])
@@ -123,41 +117,163 @@ def test_names_in_the_text_of_pages_are_public():
     assert [name for name in sorted(found) if not is_public(*name.rpartition(".")[::2])] == []
 
 
-def test_a_name_that_a_package_passes_on_is_shown():
-    assert "load" in api_pages.public(importlib.import_module("dtn_jax.export"))
-    assert "Metric" not in api_pages.public(importlib.import_module("dtn_jax.metrics"))
+# ---------------------------------------------------------------- text
 
 
-def test_links_of_the_roots_files_are_those_of_the_site():
-    text = "[a](docs/b.md#x), [c](CHANGELOG.md), [d](Makefile), [e](https://f.g), ![h](docs/i.png)"
-    assert repository_pages.mended(text) == (
-        "[a](b.md#x), [c](changelog.md), d, [e](https://f.g), ![h](i.png)"
+OF_THE_ROOT = [ROOT / name for name in ("README.md", *repository_pages.FILES)]
+PATHS = [path for path in (*OF_THE_ROOT, *sorted(ROOT.glob("docs/**/*.md"))) if path.exists()]
+MADE = {"options.md", "commands.md", "api/index.md"}
+MADE |= {f"api/{name}.md" for name in public_modules.PAGES}
+FENCE = re.compile(r"^( *)(```+).*?^\1\2$", re.M | re.S)
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+named = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+@named
+def test_one_heading_names_the_page(path):
+    text = FENCE.sub("", path.read_text())
+    assert len(re.findall(r"^# \S", text, re.M)) == 1
+
+
+@named
+def test_a_picture_says_what_is_seen_and_has_a_caption(path):
+    text = FENCE.sub("", path.read_text())
+    for found in PICTURE.finditer(text):
+        words, picture = found.groups()
+        assert (path.parent / picture).is_file(), picture
+        assert len(words.split()) >= 4, f"{picture}: alternative text {words!r}"
+        caption = text[found.end() :].strip().partition("\n\n")[0].strip()
+        assert re.fullmatch(r"\*[^*].*\*", caption, re.S), f"{picture}: no caption below"
+
+
+def anchors(text: str) -> set[str]:
+    """What a link to a page may have behind `#`: its headings, as the site names them."""
+    text, found = FENCE.sub("", text), set()
+    for heading in re.findall(r"^#+ (.+?)\s*$", text, re.M):
+        words, _, own = heading.partition("{ #")
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", words)
+        unique(own.rstrip(" }") or slugify(words, "-"), found)  # which it adds to found
+    return found | set(re.findall(r"^::: (\S+)", text, re.M))
+
+
+@functools.cache
+def made_pages() -> dict[str, str]:
+    return hooks.made_pages()
+
+
+@named
+def test_links_lead_somewhere(path):
+    text = FENCE.sub("", path.read_text())
+    for target in LINK.findall(text):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        place = (path.parent / file).resolve() if file else path
+        made = {(ROOT / "docs" / page).resolve(): page for page in MADE}
+        assert place.exists() or place in made, target
+        if anchor:
+            there = place.read_text() if place.exists() else made_pages()[made[place]]
+            assert anchor in anchors(there), target
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+SAYS = {
+    "dtn_on_your_logs": ("dtn_on_your_logs/data/logs/shop", "order@cart", "FLOPs an"),
+    "do_your_tasks_disagree": ("noise alone", "evenness", "cosine", "try"),
+}
+PICTURES = {
+    "dtn_on_your_logs": "differences.png",
+    "do_your_tasks_disagree": "pictures/importance.png",
+}
+
+
+def test_all_of_them():
+    assert {path.stem for path in (ROOT / "docs/notebooks").glob("*.py")} == set(SAYS)
+    assert set(repository_pages.DRAWN) == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_its_outputs_are_those_of_its_code(name):
+    text = (ROOT / f"docs/notebooks/{name}.py").read_text()
+    kept = json.loads((ROOT / repository_pages.KEPT / f"{name}.json").read_text())
+    run_again = f"run docs/tools/run_notebooks.py {name}"
+    assert kept["code"] == repository_pages.fingerprint(text), run_again
+    assert [output["drawn"] for output in kept["outputs"]].count(True) == 1
+    printed = "\n".join(line for output in kept["outputs"] for line in output["printed"])
+    for words in SAYS[name]:
+        assert words in printed
+    assert (ROOT / repository_pages.PICTURES / f"{name}.png").stat().st_size < 100_000
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_runs(name, tmp_path, prepared_dir):
+    given = {"DTN_NOTEBOOK": "small", "DTN_DATA_DIR": prepared_dir, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, ROOT / f"docs/notebooks/{name}.py"],
+        cwd=tmp_path,
+        env=os.environ | given | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for words in SAYS[name]:
+        assert words in done.stdout
+    assert (tmp_path / name / PICTURES[name]).stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_links_of_pages_to_files_that_are_pages():
-    text = "[a](../../CONTRIBUTING.md#x), [b](../CHANGELOG.md), [c](notebooks/n.py), [d](e.md)"
-    assert repository_pages.linked(text) == (
-        "[a](../contributing.md#x), [b](changelog.md), [c](notebooks/n.md), [d](e.md)"
-    )
+# ---------------------------------------------------------------- the site
 
 
-def test_a_notebook_is_a_page():
-    words, code = "# %% [markdown]\n# # Title\n#\n# Words.\n\n", "# %%\nx = 1\nprint(x)\n\n"
-    cells = repository_pages.cells(f"{words}{code}# %%\ny = 2\n\n# %% [markdown]\n# End.\n")
-    name, (seen, caption) = next(iter(repository_pages.DRAWN.items()))
-    outputs = [{"printed": ["1"], "drawn": False}, {"printed": [], "drawn": True}]
-    expected = (
-        "# Title\n\nWords.\n\n```python\nx = 1\nprint(x)\n```\n\n``` {.text .printed}\n1\n```\n\n"
-        f"```python\ny = 2\n```\n\n![{seen}](../pictures/{name}.png)\n\n*{caption}*\n\nEnd."
-    )
-    assert repository_pages.shown(cells, outputs, name) == expected
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
-def test_a_long_output_is_folded_but_for_its_last_lines():
-    lines = [str(i) for i in range(repository_pages.LONG + 1)]
-    first, last = repository_pages.folded(lines).split("\n\n``` ")
-    assert first.startswith('??? quote "The first 51 lines"\n\n    ``` ')
-    assert first.endswith("\n    49\n    50\n    ```")
-    assert last.endswith("}\n" + "\n".join(lines[-10:]) + "\n```")
-    assert repository_pages.folded(lines[1:]).startswith("``` ")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    call = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    own = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    done = subprocess.run(call, cwd=ROOT, env=own, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class Page(html.parser.HTMLParser):
+    """Of a page: the ids of its elements, what it loads, and its elements' names."""
+
+    def __init__(self, path: pathlib.Path):
+        super().__init__()
+        self.ids, self.loads, self.tags = set(), [], set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.add(tag)
+        self.ids.add(given.get("id"))
+        if tag in LOADED and (target := given.get(LOADED[tag])):
+            self.loads.append(target)
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    for path in site.rglob("*.html"):
+        for target in Page(path).loads:
+            assert not re.match(r"(https?:)?//", target), f"{path.name}: {target}"
+            if path.name != "404.html":  # its addresses begin at the server's root
+                assert (path.parent / target.partition("?")[0]).resolve().exists(), target
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(@import|url\()[\s\"']*(https?:)?//", path.read_text()), path.name
+
+
+def test_it_has_every_option_command_and_public_name(site):
+    assert set(declarations()) <= Page(site / "options.html").ids
+    assert set(commands()) <= Page(site / "commands.html").ids
+    assert "usage: dtn-jax train --config" in (site / "commands.html").read_text()
+    for name, page in PAGES.items():
+        ids = Page(site / f"api/{name}.html").ids
+        for module in map(api_pages.full, page.modules):
+            assert module in ids
+            for public in api_pages.public(importlib.import_module(module)):
+                assert f"{module}.{public}" in ids

@@ -5,7 +5,6 @@ import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.prepare import prepare
-from dtn_jax.export.write import encoder_files
 
 ROWS, MOST = 1500, 4
 TEST = slice(1350, ROWS)  # a tenth, the newest
@@ -48,10 +47,4 @@ def prepared(folder):
 def made(folder):
     """(the set, the folder of a model of it that nobody trained)."""
     data = prepared(folder)
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
-    made_models.write_model(folder / "model", data.schema, write)
-    return data, folder / "model"
+    return data, made_models.log_model(data, folder / "model")

@@ -1,11 +1,9 @@
-"""A log of grouped, weighted rows whose labels are expressions, its set, and models of it."""
+"""A log of grouped, weighted rows whose labels are expressions, its set, and its scores."""
 
-import made_models
 import numpy as np
 import polars as pl
 
 from dtn_jax.datasets.logs.prepare import prepare
-from dtn_jax.export.write import encoder_files
 from experiments import score
 
 ROWS = 1500
@@ -48,17 +46,6 @@ def prepared(folder, schema=SCHEMA, **columns):
     folder.mkdir(exist_ok=True)
     (folder / "shop.yaml").write_text(schema)
     return prepare(folder / "shop.yaml", log().rename(columns), folder / "data", processes=1)
-
-
-def model(data, folder, **changes):
-    """The folder of a model of the set that nobody trained."""
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
-    made_models.write_model(folder, data.schema, write, **changes)
-    return folder
 
 
 def scored(model, rows, output, *more):

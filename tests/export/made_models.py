@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from dtn_jax.datasets.preparation import encoders as enc
 from dtn_jax.export import model_folder
 from dtn_jax.export.model_folder import Facts
+from dtn_jax.export.write import encoder_files
 from dtn_jax.schema import Field, Schema, Task
 
 DIM = 3
@@ -139,6 +140,17 @@ def builder_model(folder, encoders=None, **changes):
         (place / "encoders.json").write_text(enc.to_json(encoders))
 
     return encoders, write_model(folder, schema_of(fields), write, **changes)
+
+
+def log_model(data, folder, **changes):
+    """The folder of a model of a prepared log."""
+
+    def write(place):
+        place.rmdir()
+        encoder_files.write(data, place)
+
+    write_model(folder, data.schema, write, **changes)
+    return folder
 
 
 def expected(model, weights, block):

@@ -1,20 +1,21 @@
-"""What the tests of scoring share: a small model, and a file of its rows."""
+"""A small model that nobody trained, and rows for it."""
 
-import made_models
 import pytest
-from made_models import FRAME
+from made_models import FRAME, builder_model
 
 from dtn_jax import export
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made_model(tmp_path_factory):
+    """A loaded model of a set that a builder prepared."""
     folder = tmp_path_factory.mktemp("models") / "made"
-    made_models.builder_model(folder)
+    builder_model(folder)
     return export.load(folder, largest=64)
 
 
 @pytest.fixture
 def made_day(tmp_path):
+    """A file of rows for it, in three groups."""
     FRAME.write_parquet(tmp_path / "day.parquet", row_group_size=2)
     return tmp_path / "day.parquet"

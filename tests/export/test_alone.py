@@ -11,12 +11,12 @@ import built_wheel
 import made_models
 import numpy as np
 import own_log
+import polars as pl
 import pytest
 
 from dtn_jax import errors, export
-from dtn_jax.errors import UserError
-from dtn_jax.export import compiled
-from dtn_jax.export.write import encoder_files
+from dtn_jax.datasets import adult
+from dtn_jax.export import calibration, model_folder, scores
 from dtn_jax.export.write.card import page
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -44,12 +44,7 @@ OTHERS = {"jaxtyping", "yaml", "rich", "sklearn", "matplotlib", "pandas", "fsspe
 def test_a_model_scores_beside_six_packages(unpacked, tmp_path):
     site = built_wheel.alone(SIX, tmp_path / "site")
     data = own_log.prepared(tmp_path / "log", own_log.log(600))
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
-    made_models.write_model(tmp_path / "shop", data.schema, write)
+    made_models.log_model(data, tmp_path / "shop")
     made_models.builder_model(tmp_path / "made")
     raw = own_log.log(600).tail(5).drop("t").to_dicts()
     times = own_log.log(600)["t"].tail(5).dt.to_string("iso:strict").to_list()
@@ -95,14 +90,27 @@ def test_the_pages_and_the_card_name_the_packages():
         assert others.get(name, name).lower() in known, name
 
 
-def test_a_missing_package_is_told_with_what_installs_it(tmp_path, monkeypatch):
-    made_models.builder_model(tmp_path / "made")
-
-    def lacking(data):
-        raise ImportError("Please install 'flatbuffers' in order to use Exported serialization")
-
-    monkeypatch.setattr(compiled.export, "deserialize", lacking)
-    told = r"for want of a package \(Please install 'flatbuffers'.*: pip install jax"
-    with pytest.raises(UserError, match=told) as e:
-        export.load(tmp_path / "made")
-    assert "--again" not in str(e.value)
+@pytest.mark.slow
+def test_the_command_gives_what_the_run_predicted(exported_model, finished_run, tmp_path):
+    raw = pl.read_parquet(adult.FILE)[: adult.TEST_ROWS]
+    raw.write_parquet(tmp_path / "day.parquet", row_group_size=5000)
+    given = [f"--model={exported_model}", f"--input={tmp_path}/day.parquet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.score", *given, f"--output={tmp_path}/s.parquet"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{adult.TEST_ROWS:,} rows are scored" in done.stdout
+    got, table = (
+        pl.read_parquet(path)
+        for path in (tmp_path / "s.parquet", finished_run / "predictions.parquet")
+    )
+    assert got.drop("income@all", "never_married@all").equals(raw)
+    schema = model_folder.read_schema(exported_model)
+    logits = np.stack([table[f"logit/{task}"] for task in schema.task_names], axis=1)
+    known = calibration.read(exported_model, schema)  # what the run predicted, calibrated
+    for name, values in scores.scores(logits, schema, schema.task_names, known).items():
+        np.testing.assert_allclose(got[name].to_numpy(), values, rtol=1e-5, atol=1e-6)

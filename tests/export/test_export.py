@@ -1,24 +1,42 @@
-"""A run's model: its folder, and that it says what the run says."""
+"""A run's model: it says what the run says, and its program can be made anew from it alone."""
 
 import errno
 import json
 import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from called_programs import opened
+from exported_runs import finished, opened
 from small_runs import small
 
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
-from dtn_jax.export.write import export_run
+from dtn_jax.export.write import export_run, make_again
+from dtn_jax.export.write.onnx import write_onnx
 from dtn_jax.input.reader import in_order
 from dtn_jax.run import build_run
+from dtn_jax.shared_files import full_path
 from experiments import export
 
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = (ROOT / "docs/export.md").read_text()
+ONNX = pathlib.Path(os.environ.get("ONNX_VENV", ".venv-onnx")) / "bin" / "python"
+ONNX_RUNTIME = """
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession("model.onnx")
+given = np.load("in.npz")
+inputs = {one.name: given[one.name] for one in session.get_inputs()}
+np.save("out.npy", session.run(["logits"], inputs)[0])
+"""
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
+
+@pytest.mark.parametrize("size", [3, 1000])
 def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir, size):
     run = build_run(small(prepared_dir))
     state, _ = best_state(run, finished_run)
@@ -28,56 +46,325 @@ def test_logits_are_those_of_the_run(finished_run, exported_model, prepared_dir,
 
 
 def test_the_folder_says_where_nothing_lies(finished_run, exported_model):
-    paths = [*exported_model.rglob("*.json"), exported_model / "card.md"]
-    texts = [path.read_text() for path in paths]
-    assert len(texts) == 7
-    assert not [text for text in texts if str(finished_run.parents[1]) in text]
+    card = (exported_model / "card.md").read_text()
+    texts = [path.read_text() for path in exported_model.rglob("*.json")]
+    assert len(texts) == 6
+    assert not [text for text in (card, *texts) if str(finished_run.parents[1]) in text]
+    measured = json.loads((exported_model / "card/measured.json").read_text())["uncalibrated"]
+    results = json.loads((finished_run / "results.json").read_text())
+    for split in ("validation", "test"):
+        for key, own in results[split].items():
+            assert measured[split][key]["logloss"] == pytest.approx(own["logloss"], rel=1e-5)
+    assert "ranked" not in card  # people of a census were shown by nothing: test_card.py has a log
 
 
-def test_a_card_knows_which_data_were_ranked(exported_model):
-    """People of a census were shown by nothing: test_card.py has a log."""
-    assert "ranked" not in (exported_model / "card.md").read_text()
+def test_its_page_lists_the_files_of_a_folder_and_its_options(exported_model):
+    told = set(re.findall(r"^\| `([\w.]+)", PAGE, re.M))
+    assert {path.name for path in exported_model.iterdir()} <= told | {"card"}
+    (rows,) = re.findall(r"^\| option \|.*?\n\n", PAGE, re.M | re.S)
+    options = re.findall(r"`(--\w+=\S+?)`", rows)
+    assert len(options) == 6
+    parser = export.make_parser()
+    for option in options:
+        parser.parse_args([option])
 
 
-def test_a_model_is_replaced_only_where_asked_for(finished_run, exported_model, tmp_path):
-    out = tmp_path / "model"
-    given = [f"--workdir={finished_run}", f"--out={out}"]
-    export.main(given)
+def test_a_model_is_replaced_only_where_asked_for(finished_run, exported_model, tmp_path, capsys):
+    """By paths with `..` in them, which TensorStore refuses."""
+    (tmp_path / "here").mkdir()
+    out = shutil.copytree(exported_model, tmp_path / "model")
+    workdir = finished_run.parent / "none" / ".." / finished_run.name
+    given = [f"--workdir={workdir}", f"--out={tmp_path / 'here/../model'}"]
     (out / "old").touch()
     with pytest.raises(UserError, match="--replace"):
         export.main(given)
     assert (out / "old").exists()
+    capsys.readouterr()
     export.main([*given, "--replace"])
+    assert ".." not in capsys.readouterr().out.replace("...", "")
     assert not (out / "old").exists()
     model_folder.read_manifest(out)
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "model"]
 
 
-def test_an_export_that_fails_leaves_nothing(finished_run, tmp_path, monkeypatch):
-    def fails(folder, facts):
-        raise RuntimeError
-
-    monkeypatch.setattr("dtn_jax.export.model_folder.write_manifest", fails)
-    with pytest.raises(RuntimeError):
-        export_run([finished_run], tmp_path / "model")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_full_disk_is_told_and_leaves_nothing(finished_run, tmp_path, monkeypatch):
+def test_an_export_that_fails_is_told_and_leaves_nothing(finished_run, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("dtn_jax.export.write.weights.WeightsFile.write", full)
-    with pytest.raises(UserError, match="No space left on device"):
-        export_run([finished_run], tmp_path / "model")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
-        export_run([finished_run], tmp_path / "file" / "model")
-
-
-def test_other_things_are_not_replaced(finished_run, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(UserError, match="holds no model"):
         export_run([finished_run], tmp_path, replace=True)
-    assert json.loads((finished_run / "results.json").read_text())
+    with pytest.raises(UserError, match="cannot be written"):
+        export_run([finished_run], tmp_path / "notes.txt/model")
+    monkeypatch.setattr("dtn_jax.export.write.weights.WeightsFile.write", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        export_run([finished_run], tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--again=MODEL", "--tables=int8"], "no use for --tables"),
+        (["--again=MODEL", "--data_dir=elsewhere"], "no use for --data_dir"),
+        (["--onnx=MODEL", "--out=a.onnx", "--tasks=income"], "--onnx has no use for --tasks"),
+        (["--onnx=MODEL"], "wants a file"),
+        (["--workdir=a", "--out=b", "--batch_size=64"], "--batch_size=64 is for --onnx"),
+        (["--workdir=RUN", "--out=b", "--tasks=income,clicks"], "unknown task 'clicks'"),
+        (["--workdir=RUN", "--out=b", "--select=clicks"], "unknown value of --select 'clicks'"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(finished_run, exported_model, given, told):
+    places = {"MODEL": str(exported_model), "RUN": str(finished_run)}
+    words = [re.sub("MODEL|RUN", lambda found: places[found[0]], word) for word in given]
+    with pytest.raises(UserError, match=told):
+        export.main(words)
+
+
+# ---------------------------------------------------------------- made anew
+
+
+@pytest.fixture
+def copy(exported_model, tmp_path):
+    return shutil.copytree(exported_model, tmp_path / "model")
+
+
+def edited(folder, name, edit):
+    """Changes a JSON file of a folder, and the manifest with it."""
+    path = folder / name
+    found = json.loads(path.read_text())
+    edit(found)
+    path.write_text(json.dumps(found))
+    if name != model_folder.MANIFEST:
+        told = json.loads((folder / model_folder.MANIFEST).read_text())
+        del told["format"], told["files"]
+        model_folder.write_manifest(folder, told)
+
+
+def test_made_anew_scores_are_the_same_and_all_else_stays(copy, prepared_dir, capsys):
+    run = build_run(small(prepared_dir))
+    batch = next(in_order(run.data, "validation", 64, slice(0, 64)))
+    before, logits = model_folder.read_manifest(copy), opened(copy).logits(batch)
+    edited(copy, model_folder.MANIFEST, lambda told: told["program"].update(made="2020-01-01"))
+    (copy / model_folder.PROGRAM).write_bytes(b"too old to be read")
+    edited(copy, model_folder.MODEL, lambda told: None)
+    old = model_folder.model_id(copy)
+    export.main([f"--again={copy}"])
+    after = model_folder.read_manifest(copy)
+    said = capsys.readouterr().out
+    assert f"Done: the program is of JAX {after['program']['jax']}, it was of " in said
+    assert f"is {model_folder.model_id(copy)}, it was {old}" in said
+    np.testing.assert_array_equal(opened(copy).logits(batch), logits)
+    assert after["program"]["made"] > "2026"
+    for key in ("made", "data", "plugins"):
+        assert after[key] == before[key]
+    changed = {n for n in before["files"] if before["files"][n] != after["files"][n]}
+    assert changed <= {model_folder.PROGRAM, model_folder.MODEL}
+    assert [p.name for p in copy.parent.iterdir()] == ["model"]
+
+
+def test_what_a_folder_names_is_not_run(copy, write_plugin, tmp_path):
+    """A plug-in's code is run only where it is given, and is the one of the manifest."""
+    ran = tmp_path / "ran"
+    code = f"import pathlib\npathlib.Path({str(ran)!r}).touch()\nEXPERTS = {{}}\n"
+    path = write_plugin(code)
+    sha = model_folder.sha256(path)
+
+    def name(told):
+        told["plugins"] = [{"name": str(path), "sha256": sha}]
+
+    edited(copy, model_folder.MANIFEST, name)
+    edited(copy, model_folder.MODEL, lambda told: told["config"].update(plugins=f"{path}#{sha}"))
+    with pytest.raises(UserError, match="--plugins=FILE"):
+        make_again(copy)
+    path.write_text(code + "# changed")
+    with pytest.raises(UserError, match=f"the SHA-256 {sha[:12]}"):
+        make_again(copy, str(path))
+    edited(copy, model_folder.MANIFEST, lambda told: told.update(plugins=[]))
+    with pytest.raises(UserError, match="knows no plug-in"):
+        make_again(copy, str(path))
+    assert not ran.exists()
+    edited(copy, model_folder.MODEL, lambda told: told["config"].update(plugins=""))
+    make_again(copy)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "told"),
+    [
+        (
+            model_folder.MODEL,
+            lambda told: told["config"].update({"model.expert_dim": 9}),
+            "another model than the one that was trained",
+        ),
+        (model_folder.MODEL, lambda told: told["config"].update({"model.red": 1}), "model.red"),
+        (model_folder.MODEL, lambda told: told.update(table_dtype="red"), "dtype of tables 'red'"),
+        (model_folder.MODEL, lambda told: told.update(members=[]), "members"),
+        (model_folder.MODEL, lambda told: told.pop("rows"), "damaged"),
+        (model_folder.MODEL, lambda told: told.update(rows=told["rows"] + 1), "begin elsewhere"),
+        (model_folder.MODEL, lambda told: told.update(config=["model.architecture"]), "damaged"),
+        (model_folder.MANIFEST, lambda told: told.update(plugins=5), "damaged"),
+        (model_folder.MANIFEST, lambda told: told.update(plugins=[{"name": "a.py"}]), "damaged"),
+    ],
+)
+def test_a_folder_of_another_model_is_told(copy, name, edit, told):
+    before = (copy / model_folder.PROGRAM).read_bytes()
+    edited(copy, name, edit)
+    with pytest.raises(UserError, match=told):
+        make_again(copy)
+    assert (copy / model_folder.PROGRAM).read_bytes() == before
+    assert [p.name for p in copy.parent.iterdir()] == ["model"]
+
+
+# ---------------------------------------------------------------- members, states, tables
+
+
+@pytest.fixture(scope="module")
+def other_seed(prepared_dir, tmp_path_factory):
+    """A run whose best state for `never_married` is another than the one it reports."""
+    return finished(prepared_dir, tmp_path_factory.mktemp("other") / "run", seed=2)
+
+
+def card_numbers(model):
+    """Dense parameters, embedding parameters and FLOPs, as a card has them."""
+    text = (model / "card.md").read_text()
+    names = ("dense parameters", "embedding parameters", "forward FLOPs an example")
+    found = (re.search(rf"\| {name} \| ([\d,]+)", text)[1] for name in names)
+    return [int(number.replace(",", "")) for number in found]
+
+
+@pytest.fixture
+def batch(prepared_dir):
+    data = build_run(small(prepared_dir)).data
+    return next(in_order(data, "validation", 100, slice(0, 100)))
+
+
+@pytest.mark.slow
+def test_runs_of_two_seeds_become_their_mean(finished_run, other_seed, batch, tmp_path):
+    out = tmp_path / "model"
+    (tmp_path / "replicas").mkdir()
+    for i, workdir in enumerate((finished_run, other_seed)):
+        (tmp_path / f"replicas/replica_{i}").symlink_to(workdir)
+    export.main([f"--workdir={tmp_path / 'replicas'}", f"--out={out}"])
+    probabilities = []
+    for workdir in (finished_run, other_seed):
+        alone = opened(export_run([workdir], tmp_path / workdir.parent.name)).logits(batch)
+        probabilities.append(1 / (1 + np.exp(-alone.astype(np.float64))))
+    mean = np.mean(probabilities, axis=0)
+    sizes = [card_numbers(folder) for folder in (tmp_path / finished_run.parent.name, out)]
+    assert sizes[1] == [2 * number for number in sizes[0]]
+    logits = opened(out).logits(batch)
+    np.testing.assert_allclose(logits, np.log(mean) - np.log1p(-mean), rtol=0, atol=1e-5)
+    assert model_folder.read_facts(out).members == (
+        {"seed": 0, "step": 45, "selected_by": "mean"},
+        {"seed": 2, "step": 45, "selected_by": "mean"},
+    )
+    make_again(out)
+    np.testing.assert_array_equal(opened(out).logits(batch), logits)
+
+
+@pytest.mark.slow
+def test_the_best_state_for_a_task(other_seed, prepared_dir, batch, tmp_path):
+    steps = json.loads((other_seed / "results.json").read_text())["best_steps"]
+    assert steps["mean"] != steps["never_married"]
+    given = [f"--workdir={other_seed}", f"--out={tmp_path / 'model'}"]
+    export.main([*given, "--select=never_married"])
+    found = opened(tmp_path / "model")
+    chosen = {"seed": 2, "step": steps["never_married"], "selected_by": "never_married"}
+    assert found.facts.members == (chosen,)
+    card = (tmp_path / "model/card.md").read_text()
+    assert "| state | the best state on validation for never_married |" in card
+    run = build_run(small(prepared_dir, seed=2))
+    state, step = best_state(run, other_seed)
+    assert step == steps["mean"]
+    reported = np.asarray(run.score_step(state, batch))
+    assert np.abs(found.logits(batch) - reported).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_narrower_tables_are_compared_on_validation(finished_run, exported_model, tmp_path):
+    out = tmp_path / "model"
+    given = [f"--workdir={finished_run}", f"--out={out}"]
+    export.main([*given, "--tables=int8", "--tasks=income"])
+    told = json.loads((out / "card/measured.json").read_text())["tables"]
+    results = json.loads((finished_run / "results.json").read_text())["validation"]
+    assert set(told["exact_metrics"]) == {"income@all"}
+    exact, stored = (told[f"{which}_metrics"]["income@all"] for which in ("exact", "stored"))
+    assert exact["logloss"] == pytest.approx(results["income@all"]["logloss"], rel=1e-6)
+    assert exact["auc"] == pytest.approx(results["income@all"]["auc"], rel=1e-6)
+    assert 0 < abs(stored["logloss"] - exact["logloss"]) < 0.01
+    assert not (out / "exact").exists()
+    assert opened(out).facts.tasks == ("income",)
+    dense, _, flops = card_numbers(out)
+    whole = json.loads((finished_run / "results.json").read_text())
+    assert card_numbers(exported_model)[::2] == [whole["parameters"], whole["flops_per_example"]]
+    tower = 8 * 8 + 8 * 1  # of never_married: its two products
+    assert flops == whole["flops_per_example"] - 2 * tower
+    assert dense < whole["parameters"] - tower
+    sizes = [(folder / "weights.safetensors").stat().st_size for folder in (out, exported_model)]
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, "two of the workdirs have the seed 0"),
+        ({"seed": 3, "train.max_steps": 44}, "they differ in train.max_steps"),
+    ],
+)
+def test_runs_that_are_no_seeds_of_one_config_are_refused(finished_run, tmp_path, change, told):
+    other = tmp_path / "run"
+    other.mkdir()
+    for name in ("config.json", "results.json", "metrics.jsonl"):
+        shutil.copy(finished_run / name, other / name)
+    facts = json.loads((other / "config.json").read_text())
+    for key, value in change.items():
+        section, _, name = key.rpartition(".")
+        (facts["config"][section] if section else facts["config"])[name] = value
+    (other / "config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=told):
+        export_run([finished_run, other], tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+# ---------------------------------------------------------------- ONNX
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ONNX.exists(), reason="no jax2onnx: make onnx, or set ONNX_VENV")
+def test_onnx_runtime_gives_the_programs_logits(exported_model, prepared_dir, tmp_path):
+    size = 200
+    own = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    given = [f"--onnx={exported_model}", "--out=model.onnx", f"--batch_size={size}"]
+    batch = next(in_order(build_run(small(prepared_dir)).data, "validation", size, slice(0, size)))
+    np.savez(tmp_path / "in.npz", **opened(exported_model).inputs(batch))
+    for call in (["-m", "experiments.export", *given], ["-c", ONNX_RUNTIME]):
+        done = subprocess.run(
+            [ONNX.absolute(), *call],
+            cwd=tmp_path,
+            env=own | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    expected = opened(exported_model).logits(batch)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=0, atol=1e-5)
+
+
+def test_without_jax2onnx_it_is_told(exported_model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(UserError, match="make onnx"):
+        write_onnx(exported_model, tmp_path / "model.onnx", 8)
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- paths with `..` in them
+
+
+def test_a_path_leads_where_the_system_finds_it(tmp_path):
+    (tmp_path / "far/away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far/away")
+    real = tmp_path.resolve()
+    assert full_path(tmp_path / "link/../run") == real / "far/run"
+    assert full_path(tmp_path / "far/../run/.") == real / "run"
+    assert full_path(tmp_path / "link/run") == tmp_path / "link/run"

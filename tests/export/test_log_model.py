@@ -1,15 +1,27 @@
 """A loaded model of your own log: raw rows become the very arrays that preparation wrote."""
 
+import types
+
 import made_models
 import numpy as np
 import own_log
 import polars as pl
 import pytest
+from history_logs import LISTS, TEST
+from history_logs import log as history_log
+from history_logs import made as history_model
 
 from dtn_jax import export
+from dtn_jax.datasets.logs.prepare import prepare
+from dtn_jax.datasets.preparation.encoders import Vocabulary
 from dtn_jax.errors import UserError
+from dtn_jax.export import keyed_values, load
 from dtn_jax.export.encoded import Bad
-from dtn_jax.export.write import encoder_files
+from dtn_jax.export.score_files import Job
+from dtn_jax.export.serve import reading
+from dtn_jax.export.serve.description import describe
+from dtn_jax.export.write.fixed import unseen
+from dtn_jax.input.reader import SplitReader
 
 SCHEMA = """
 name: shop
@@ -51,13 +63,8 @@ def made(tmp_path_factory):
     """The log's test rows, the prepared set, and the folder of a model of it."""
     folder, frame = tmp_path_factory.mktemp("log"), log()
     data = own_log.prepared(folder, frame, SCHEMA)
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
-    made_models.write_model(folder / "model", data.schema, write)
-    return own_log.split_frames(frame)["test"], data, folder / "model"
+    model = made_models.log_model(data, folder / "model")
+    return own_log.split_frames(frame)["test"], data, model
 
 
 def records(data, split):
@@ -93,7 +100,6 @@ def test_rows_are_encoded_as_they_were_prepared(made, form):
         ("price", "abc", "wrong type"),
         ("t", "yesterday", "wrong type"),
         ("speed", 1e39, "number beyond the range of 32-bit floats"),
-        ("tags", "x", "wrong type"),
         ("tag_weights", [1.0] * 9, "weights of another length than 'tags'"),
         ("embedding", [1.0], "list of other than 3 numbers"),
     ],
@@ -129,32 +135,11 @@ def test_what_rows_have_in_common_is_encoded_once(made, shared):
         assert encoding.encode_shared(wrong, rest, 40) is None
 
 
-def test_fields_that_read_some_columns_alone(made):
-    by = export.load(made[2]).encoding.by
-    assert by.alone(["user", "t"]) == {"user", "hour"}
-    assert by.without(by.alone(["user", "item"])) >= {"pair", "user", "item", "cheap"}
-    assert by.alone(["tags"]) == {"last"}
-
-
-def test_a_missing_column_is_named(made):
-    frame, _, folder = made
-    model = export.load(folder)
-    for name in model.columns:
-        with pytest.raises(UserError, match=f"no column '{name}', which the model needs"):
-            model.score(frame.drop(name))
-
-
 def test_fixed_and_optional_fields(made, tmp_path):
     frame, data, folder = made
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
     fixed = {"user": 7, "tags": None, "embedding": [0.0, 1.0, 2.0], "cheap": True}
-    made_models.write_model(
-        tmp_path / "m", data.schema, write, fixed=fixed, optional=("last", "hour", "hashed")
-    )
+    optional = ("last", "hour", "hashed")
+    made_models.log_model(data, tmp_path / "m", fixed=fixed, optional=optional)
     model, plain = export.load(tmp_path / "m"), export.load(folder)
     # `item` is needed by fields that are not optional; the time and the tags are not.
     assert model.columns == ("item", "t", "tags", "price", "speed")
@@ -168,14 +153,19 @@ def test_fixed_and_optional_fields(made, tmp_path):
     np.testing.assert_array_equal(got[:, others], expected[:, others])
 
 
+def test_a_fixed_value_that_train_has_not_shown_is_told(made):
+    run = types.SimpleNamespace(data=made[1], schema=made[1].schema)
+    assert unseen(run, {"item": "1", "price": "2.5"}) == {}
+    told = unseen(run, {"item": "never", "user": "1"})
+    assert list(told) == ["item"]
+    assert "train has not shown this value" in told["item"]
+    with pytest.raises(UserError, match="field 'price' cannot be fixed to 'dear': wrong type"):
+        unseen(run, {"price": "dear"})
+
+
 def test_a_fixed_bag_weighs_its_values_alike(made, tmp_path):
     frame, data, folder = made
-
-    def write(place):
-        place.rmdir()
-        encoder_files.write(data, place)
-
-    made_models.write_model(tmp_path / "m", data.schema, write, fixed={"tags": ["t1", "t2"]})
+    made_models.log_model(data, tmp_path / "m", fixed={"tags": ["t1", "t2"]})
     given = frame.with_columns(tags=pl.lit(["t1", "t2"]), tag_weights=pl.lit([1.0, 1.0]))
     got, expected = export.load(tmp_path / "m").encode(frame), export.load(folder).encode(given)
     np.testing.assert_array_equal(got.weights, expected.weights)
@@ -183,3 +173,172 @@ def test_a_fixed_bag_weighs_its_values_alike(made, tmp_path):
     at = data.schema.field_names.index("tags")
     own = slice(slots[at], slots[at + 1])
     np.testing.assert_array_equal(got.ids[:, own], expected.ids[:, own])
+
+
+# ---------------------------------------------------------------- a time
+
+
+TIME = "expected a date or time such as 2026-03-09T12:00:00Z"
+
+
+@pytest.mark.parametrize("value", [1_772_000_000, 1.5, True])
+def test_a_number_that_is_no_time(made, tmp_path, value):
+    model, frame = export.load(made[2]), made[0].head(3)
+    told = rf"column 't': got {value}, {TIME}"
+    rows = frame.to_dicts()
+    with pytest.raises(UserError, match=f"row 1, {told}"):
+        model.score([row | {"t": value} for row in rows])
+    frame.with_columns(t=pl.lit(value)).write_parquet(tmp_path / "a.parquet")
+    job = Job(model, [str(tmp_path / "a.parquet")], tmp_path / "s.csv", max_bad_rate=1.0)
+    list(job.run())
+    assert f"{TIME}: {tmp_path}/a.parquet, row 1, column 't': {value}" in job.tally.reasons()[0]
+
+
+# ---------------------------------------------------------------- a set that extends another
+
+
+LATER = own_log.SCHEMA.replace("name: shop", "name: later")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """The first log's set, the later log, its set, and the encoding of a model of that."""
+    folder = tmp_path_factory.mktemp("log")
+    old = own_log.prepared(folder, own_log.log(2000))
+    frame = own_log.log(1500, seed=1).with_columns(pl.col("user") + 20, pl.col("speed") * 3)
+    (folder / "later.yaml").write_text(LATER)
+    data = prepare(folder / "later.yaml", frame, folder / "data", extend="shop")
+    model = made_models.log_model(data, folder / "model")
+    return old, frame, data, export.load(model).encoding
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_rows_are_encoded_as_the_later_set_has_them(extended, split):
+    _, frame, data, encoding = extended
+    found = encoding.encode(own_log.split_frames(frame)[split])
+    stored = SplitReader(data, split).everything()
+    np.testing.assert_array_equal(found.ids, stored.ids)
+    np.testing.assert_array_equal(found.numeric, stored.numeric)
+    new = [n for n in data.schema.field_names if data.notes["extends"]["ids"].get(n, {})]
+    assert new == ["user", "item", "hour", "tags"]
+
+
+def test_the_first_logs_rows_keep_their_ids(extended):
+    old, _, _, encoding = extended
+    rows = own_log.split_frames(own_log.log(2000))["test"]
+    was = SplitReader(old, "test").everything()
+    found = encoding.encode(rows)
+    known = was.ids > 0
+    np.testing.assert_array_equal(found.ids[known], was.ids[known])
+    assert (found.ids[~known] != was.ids[~known]).any()  # what was rare then has a row now
+    np.testing.assert_array_equal(found.numeric, was.numeric)
+
+
+# ---------------------------------------------------------------- histories
+
+
+@pytest.fixture(scope="module")
+def histories(tmp_path_factory):
+    """(the prepared set, a model of it)."""
+    data, folder = history_model(tmp_path_factory.mktemp("companions"))
+    return data, load(folder)
+
+
+def test_histories_are_encoded_as_they_were_prepared(histories):
+    data, loaded = histories
+    rows = history_log()[TEST]
+    stored = np.asarray(SplitReader(data, "test").everything().ids)
+    for given in (rows, rows.to_dicts()):
+        encoded = loaded.encode(given)
+        assert encoded.good.all()
+        assert sorted(map(tuple, encoded.ids.tolist())) == sorted(map(tuple, stored.tolist()))
+
+
+@pytest.mark.parametrize("shared", [LISTS, ("viewed",), ("viewed_gap", "item")])
+def test_what_histories_have_in_common_is_encoded_once(histories, shared):
+    """The same arrays, whether a user has the history and each candidate what stands beside."""
+    _, loaded = histories
+    frame = history_log()[TEST].select(loaded.columns)
+    counts = frame["viewed"].list.len()
+    frame = frame.filter(counts == 6)
+    once, rest = frame[:1].select(shared), frame.drop(shared)
+    whole = rest.with_columns(once[n].new_from_index(0, len(frame)) for n in shared)
+    numbers = np.arange(1, len(frame) + 1)
+    wanted = loaded.encoding.encode_frame(whole.select(loaded.columns), Bad(numbers))
+    found = loaded.encoding.encode_shared(once, rest, len(frame))
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    assert wanted.good.all()
+    assert len(frame) > 3
+    short = once.with_columns(pl.col(n).list.head(2) for n in set(shared) & set(LISTS))
+    if set(shared) != set(LISTS):  # beside lists of 6
+        assert loaded.encoding.encode_shared(short, rest, len(frame)) is None
+
+
+MADE = """
+name: shop
+fields:
+  item:
+  bought: {history: {of: item, where: order == 1, by: user, last: 4}}
+  action: {beside: bought, value: act}
+  ago: {beside: bought, gap: true}
+tasks: [click]
+time: t
+"""
+
+
+def test_how_histories_are_to_be_made_is_told(tmp_path):
+    """By the schema over HTTP, and of a raw file that lacks them."""
+    rng, names = (
+        np.random.default_rng(0),
+        {"item": 20, "user": 30, "order": 2, "act": 3, "click": 2},
+    )
+    columns = {name: rng.integers(0, most, 1000) for name, most in names.items()}
+    frame = pl.DataFrame({"t": np.arange(1000)} | columns)
+    (tmp_path / "shop.yaml").write_text(MADE)
+    data = prepare(tmp_path / "shop.yaml", frame, tmp_path / "data", processes=1)
+    model = load(made_models.log_model(data, tmp_path / "model"))
+    fields = describe(model, reading.read(model))["fields"]
+    assert {field["name"]: field["made"] for field in fields if "made" in field} == {
+        "bought": "item of the earlier rows where order == 1 of the same user",
+        "action": "of each of bought: act",
+        "ago": "of each of bought: floor(log2(1 + s)), s seconds until this row",
+    }
+    frame.write_parquet(tmp_path / "raw.parquet")
+    with pytest.raises(UserError, match=r"prepare made 'bought'.*: item of the earlier rows"):
+        Job(model, [str(tmp_path / "raw.parquet")], tmp_path / "scores.parquet")
+
+
+# ---------------------------------------------------------------- values by their keys
+
+
+LONG = 10**18 + 7
+SEEN = {
+    "texts": ["a", "b", "a", "", " a", "007", "7", "1.5", "true", "ä", None],
+    "numbers": [1, 2, -3, 2**62, LONG, 0, None],
+    "unsigned": pl.Series([1, 2**63 + 5, LONG], dtype=pl.UInt64),
+    "floats": [1.0, 2.5, -0.0, 1e300, float("nan"), None],
+    "truths": [True, False, None],
+    "both": ["5", "5.0", "6.0"],
+    "none": pl.Series([None], dtype=pl.String),
+}
+OTHERS = ["7", "7.0", "A", "1.50", "9", "x" * 50]
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_the_rows_are_those_of_the_texts(name):
+    seen = pl.Series(SEEN[name])
+    counts = seen.rename("value").value_counts(name="count")
+    vocabulary = Vocabulary().fit(counts)
+    made = keyed_values.keyed(vocabulary)
+    assert made.by_key is not None
+    texts = pl.concat([seen.cast(pl.String), pl.Series(OTHERS)])
+    np.testing.assert_array_equal(made.rows(texts), vocabulary.encode(texts))
+    np.testing.assert_array_equal(made.rows(seen), vocabulary.encode(seen))
+    assert made.rows(seen.head(0)).shape == (0,)
+
+
+def test_a_number_is_known_as_float_too():
+    made = keyed_values.keyed(Vocabulary(values=("5", "7.0", "x")))
+    assert made.rows(pl.Series([5.0, 7.0, None, 5.5])).tolist() == [1, 2, 0, 0]
+    assert made.rows(pl.Series([5, 7, 8])).tolist() == [1, 2, 0]
+    assert made.rows(pl.Series(["5", "7", "7.0"])).tolist() == [1, 2, 2]

@@ -1,5 +1,7 @@
 """A loaded model: raw rows of a builder's set in every form, and what is told of wrong ones."""
 
+import datetime
+
 import made_models
 import numpy as np
 import polars as pl
@@ -27,7 +29,7 @@ ROWS = pl.DataFrame(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def loaded(tmp_path_factory):
     """The loaded model, its encoders and weights."""
     folder = tmp_path_factory.mktemp("models") / "made"
     encoders, weights = builder_model(folder, views=2)
@@ -41,8 +43,8 @@ def prepared(encoders, frame):
     return records.arrays(labelled, columns, encoders, [Task("label")], "", "")
 
 
-def test_rows_are_encoded_as_for_training(made):
-    model, encoders, weights = made
+def test_rows_are_encoded_as_for_training(loaded):
+    model, encoders, weights = loaded
     block = prepared(encoders, ROWS)
     encoded = model.encode(ROWS)
     assert encoded.good.all()
@@ -55,8 +57,8 @@ def test_rows_are_encoded_as_for_training(made):
 @pytest.mark.parametrize(
     "form", ["dicts", pytest.param("pandas", marks=pytest.mark.slow), "arrow", "batch"]
 )
-def test_every_form_of_rows_scores_the_same(made, form):
-    model = made[0]
+def test_every_form_of_rows_scores_the_same(loaded, form):
+    model = loaded[0]
     forms = {
         "dicts": ROWS.to_dicts,
         "pandas": ROWS.to_pandas,
@@ -68,8 +70,8 @@ def test_every_form_of_rows_scores_the_same(made, form):
     np.testing.assert_allclose(got.to_numpy(), model.score(ROWS).to_numpy(), rtol=1e-6)
 
 
-def test_scores_in_every_space(made):
-    model, encoders, weights = made
+def test_scores_in_every_space(loaded):
+    model, encoders, weights = loaded
     z = made_models.expected(model, weights, prepared(encoders, ROWS)).astype(np.float64)
     p = 1 / (1 + np.exp(-z))
     got = model.score(ROWS)
@@ -79,8 +81,8 @@ def test_scores_in_every_space(made):
     np.testing.assert_allclose(got["stars@all"], z[:, 2], rtol=1e-5)
 
 
-def test_texts_and_whole_floats_are_the_ids_that_they_say(made):
-    model = made[0]
+def test_texts_and_whole_floats_are_the_ids_that_they_say(loaded):
+    model = loaded[0]
     rows = FRAME.with_columns(pl.col("size", "speed", "id").cast(pl.String))
     np.testing.assert_array_equal(model.encode(rows).ids, model.encode(FRAME).ids)
     np.testing.assert_array_equal(model.encode(rows).numeric, model.encode(FRAME).numeric)
@@ -88,64 +90,14 @@ def test_texts_and_whole_floats_are_the_ids_that_they_say(made):
     np.testing.assert_array_equal(model.encode(floats).ids, model.encode(FRAME).ids)
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "reason"),
-    [
-        ("size", "many", "wrong type"),
-        ("size", [1], "wrong type"),
-        ("word", ["a"], "wrong type"),
-        ("word", {"a": 1}, "wrong type"),
-        ("id", 2.5, "wrong type"),
-        ("tags", "x", "wrong type"),
-        ("tags_weights", [1.0, 2.0, 3.0], "weights of another length than 'tags'"),
-        ("tags_weights", [1.0, None], "wrong type"),
-        ("vector", [1.0], "list of other than 2 numbers"),
-        ("vector", [1.0, float("nan")], "number that is not finite"),
-        ("vector", [1.0, 1e39], "number beyond the range of 32-bit floats"),
-    ],
-)
-def test_a_bad_row_is_told(made, column, value, reason):
-    model = made[0]
-    rows = FRAME.to_dicts()
-    good = model.score(rows)
-    rows[3][column] = value
-    with pytest.raises(UserError, match=f"row 4, column '{column}': {reason}"):
-        model.score(rows)
-    encoded = model.encode(rows)
-    assert [(bad.row, bad.column, bad.reason) for bad in encoded.bad] == [(4, column, reason)]
-    scores = model.scores(model.logits(encoded))
-    rest = np.arange(len(rows)) != 3
-    for name, values in scores.items():
-        assert np.isnan(values[3])
-        np.testing.assert_allclose(values[rest], good[name].to_numpy()[rest])
-
-
-def test_a_score_that_is_not_finite_is_a_bad_row(made):
+def test_a_score_that_is_not_finite_is_a_bad_row(loaded):
     rows = FRAME.with_columns(speed=pl.when(pl.col("id") == 4).then(1e300).otherwise("speed"))
     with pytest.raises(UserError, match="row 4: score that is not finite"):
-        made[0].score(rows)
+        loaded[0].score(rows)
 
 
-def test_a_missing_column_is_named(made):
-    with pytest.raises(UserError, match="no column 'speed', which the model needs"):
-        made[0].score(ROWS.drop("speed"))
-    with pytest.raises(UserError, match=r"no column 'speed'.*Did you mean 'sped'"):
-        made[0].score([{"sped" if k == "speed" else k: v for k, v in ROWS.to_dicts()[0].items()}])
-
-
-@pytest.mark.parametrize("rows", [{"word": "a"}, "a", 3, ROWS.lazy(), [3]])
-def test_other_forms_are_refused(made, rows):
-    with pytest.raises(UserError, match="expected"):
-        made[0].score(rows)
-
-
-def test_no_rows(made):
-    for rows in ([], ROWS.head(0), ROWS.head(0).to_arrow()):
-        assert made[0].score(rows).shape == (0, 4)
-
-
-def test_padding_and_batches_change_nothing(made):
-    model = made[0]
+def test_padding_and_batches_change_nothing(loaded):
+    model = loaded[0]
     many = pl.concat([FRAME] * 5)
     small = export.load(model.folder, largest=8)
     np.testing.assert_allclose(small.score(many), model.score(many), rtol=1e-6)
@@ -154,7 +106,9 @@ def test_padding_and_batches_change_nothing(made):
     assert small.compile() == (8,)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow), "int8"]
+)
 def test_tables_on_disk_score_the_same(tmp_path, dtype):
     builder_model(tmp_path / "m", views=2, dtype=dtype)
     memory, disk = (export.load(tmp_path / "m", tables=place) for place in ("memory", "disk"))
@@ -175,3 +129,64 @@ def test_fixed_and_optional_fields(tmp_path):
     np.testing.assert_array_equal(model.score(unread), plain.score(given))
     without = plain.score(given.with_columns(size=pl.lit(None)))
     np.testing.assert_array_equal(model.score(unread.drop("size")), without)
+
+
+BAD = [
+    ("size", "many", "wrong type"),
+    ("word", ["a"], "wrong type"),
+    ("word", {"a": 1}, "wrong type"),
+    ("word", "\ud800", "text that is not Unicode.*ud800"),
+    ("word", datetime.timedelta(1), "wrong type: .*days=1"),
+    ("word", np.timedelta64(1, "D"), "wrong type: .*days=1"),
+    ("id", 2.5, "wrong type"),
+    ("tags", "x", "wrong type"),
+    ("tags", ["x", "\ud800"], "text that is not Unicode.*ud800"),
+    ("tags_weights", [1.0, 2.0, 3.0], "weights of another length than 'tags'"),
+    ("tags_weights", [1.0, None], "wrong type"),
+    ("vector", [1.0], "list of other than 2 numbers"),
+    ("vector", [1.0, float("nan")], "number that is not finite"),
+    ("vector", [1.0, 1e39], "number beyond the range of 32-bit floats"),
+    ("speed", 1e300, "score that is not finite"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "reason"), BAD)
+def test_a_bad_row_is_told_and_changes_no_other(loaded, column, value, reason):
+    model = loaded[0]
+    rows = FRAME.to_dicts()
+    good = model.score(rows)
+    rows[3][column] = value
+    place = "row 4: " if "score" in reason else f"row 4, column '{column}': "
+    with pytest.raises(UserError, match=place + reason):
+        model.score(rows)
+    if "score" not in reason and "Unicode" not in reason and "days" not in reason:
+        encoded = model.encode(rows)
+        assert [(bad.row, bad.column, bad.reason) for bad in encoded.bad] == [(4, column, reason)]
+        rest = np.arange(len(rows)) != 3
+        for name, values in model.scores(model.logits(encoded)).items():
+            assert np.isnan(values[3])
+            np.testing.assert_allclose(values[rest], good[name].to_numpy()[rest])
+
+
+def test_columns_that_are_not_those_of_the_model_are_named(loaded):
+    name, once = FRAME.columns[0], FRAME.to_arrow()
+    rows = [{"sped" if k == "speed" else k: v for k, v in FRAME.to_dicts()[0].items()}]
+    for given, told in (
+        (FRAME.drop("speed"), "no column 'speed', which the model needs"),
+        (rows, r"no column 'speed'.*Did you mean 'sped'"),
+        (once.append_column(name, once.column(name)), f"have column '{name}' more than once"),
+        (FRAME.with_columns(word=pl.duration(days=1)), "row 1, column 'word': wrong type"),
+    ):
+        with pytest.raises(UserError, match=told):
+            loaded[0].score(given)
+
+
+@pytest.mark.parametrize("rows", [{"word": "a"}, "a", 3, ROWS.lazy(), [3]])
+def test_other_forms_are_refused(loaded, rows):
+    with pytest.raises(UserError, match="expected"):
+        loaded[0].score(rows)
+
+
+def test_no_rows(loaded):
+    for rows in ([], ROWS.head(0), ROWS.head(0).to_arrow()):
+        assert loaded[0].score(rows).shape == (0, 4)

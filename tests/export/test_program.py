@@ -1,20 +1,37 @@
-"""The exported program gives the logits of the training code's scoring step."""
+"""The exported program gives the logits of the training code's scoring step, or narrower ones."""
 
+import dataclasses
+
+import companion_batches
+import history_batches
+import jax.numpy as jnp
 import number_batches
 import numpy as np
 import pytest
-from drawn_models import ALL_EXPERTS, batch, drawn, exported
+from drawn_models import ALL_EXPERTS, SCHEMA, batch, drawn, exported
 
+from dtn_jax.export.write.described import with_tasks
+from dtn_jax.export.write.program import export_program
+from dtn_jax.export.write.weights import quantised
+from dtn_jax.losses import LOSSES
+from dtn_jax.losses.d2q import D2Q
+from dtn_jax.losses.log_normal import LogNormal
+from dtn_jax.losses.ordinal import Ordinal
+from dtn_jax.losses.weighted_logistic import WeightedLogistic
 from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.models.experts import EXPERTS, parse_experts
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.schema import Field, Schema, Task
 
 pytestmark = pytest.mark.usefixtures("quick_to_compile")
 
-CASES = [
+SLOW = [
     ("dtn", {}),
-    ("dtn", {"model__fusion": "released", "model__normalisation": "batch"}),
     ("stem", {"optim__table_dtype": "bfloat16"}),  # two views and more
     ("dtn", {"model__dtn__own_embeddings": True}),
+]
+NIGHTLY = [
+    ("dtn", {"model__fusion": "released", "model__normalisation": "batch"}),
     ("mmoe", {"model__dtype": "bfloat16", "model__normalisation": "layer"}),
     *((name, {"model__normalisation": "batch"}) for name in sorted(ARCHITECTURES)),
 ]
@@ -33,7 +50,10 @@ def test_logits_are_those_of_the_scoring_step(path):
         np.testing.assert_allclose(logits(given), model.expected(given), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("architecture", "dtype"), [("dtn", "float32"), ("stem", "bfloat16")])
+@pytest.mark.parametrize(
+    ("architecture", "dtype"),
+    [("dtn", "float32"), pytest.param("stem", "bfloat16", marks=pytest.mark.slow)],
+)
 def test_embedded_numbers_go_with_it(path, architecture, dtype):
     """Piecewise linear, periodic and AutoDis, of all views; missing numbers too."""
     schema = number_batches.SCHEMA
@@ -56,8 +76,13 @@ def test_the_matrix_has_all_experts():
     assert set(parse_experts(ALL_EXPERTS)) == set(EXPERTS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "changes"), CASES)
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
+        *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
+    ],
+)
 def test_all_architectures_with_all_experts(path, architecture, changes):
     model = drawn(architecture, **changes)
     logits, _ = exported(model.forward(), [model], path)
@@ -66,3 +91,152 @@ def test_all_architectures_with_all_experts(path, architecture, changes):
     assert expected.std(axis=0).min() > 0.01
     scale = max(1, np.abs(expected).max())
     np.testing.assert_allclose(logits(given), expected, rtol=0, atol=1e-6 * scale)
+
+
+CASES_OF_HISTORIES = [
+    ("histories", "din"),
+    pytest.param("companions", "din", marks=pytest.mark.slow),
+    *(pytest.param("histories", way, marks=pytest.mark.slow) for way in ("", *HISTORIES)),
+    pytest.param("companions", "", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("rows", "way"), CASES_OF_HISTORIES)
+def test_histories_go_with_it(path, rows, way):
+    """And what stands beside their items."""
+    made = {"histories": history_batches, "companions": companion_batches}[rows]
+    options = {"model__histories": way, "model__embedding_dim": 4}
+    model = drawn("dtn", "mlp", schema=made.SCHEMA, **options)
+    logits, _ = exported(model.forward(), [model], path)
+    given = made.batch(50, dtype=np.float32).replace(row_mask=np.ones(50, bool))
+    found, expected = logits(given), model.expected(given)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+    turned = given.ids.copy()
+    if rows == "histories":
+        turned[:, 1:6] = -1  # nothing was viewed
+    else:
+        gaps = companion_batches.SLOTS["gap"]
+        turned[:, gaps] = np.where(turned[:, gaps] < 0, -1, 0)
+    assert np.abs(logits(given.replace(ids=turned)) - found).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["int8", pytest.param("bfloat16", marks=pytest.mark.slow)])
+def test_narrower_tables_are_the_nearest_numbers(path, dtype):
+    model = drawn(experts="mlp+hcnet")
+    logits, weights = exported(model.forward(dtype), [model], path)
+    tables = {}
+    for name, rows in model.plan.used.items():
+        stored, table = weights[f"tables/{name}"], np.asarray(model.state.tables[name])
+        lie = model.plan.arrays[name]
+        exact = lie.to_rows(table)
+        assert stored.dtype == jnp.dtype(dtype)
+        got = stored.astype(np.float32)
+        if dtype == "int8":
+            scale = weights[f"tables/{name}.scale"]
+            got = got * scale
+            error = np.abs(exact[:rows] - got) / scale
+            assert 0.45 < error.max() < 0.5001
+        else:
+            error = np.abs(got / exact[:rows] - 1)
+            assert 2**-10 < error.max() <= 2**-8
+        tables[name] = lie.to_lines(np.concatenate([got, exact[rows:]]))
+    given = batch(50)
+    narrow = model._replace(state=model.state.replace(tables=tables)).expected(given)
+    np.testing.assert_allclose(logits(given), narrow, rtol=0, atol=1e-6)
+    assert np.abs(model.expected(given) - narrow).max() > 1e-4
+
+
+def test_a_row_of_zeros_stays_zero():
+    rows = np.array([[[0, 0], [-3e-38, 1e-38], [1, -254]]], np.float32)
+    steps, scales = quantised(rows)
+    np.testing.assert_array_equal(steps[0, [0, 2]], [[0, 0], [0, -127]])  # 0.5 is rounded to even
+    assert scales[0, 0] == 0
+    assert np.isfinite(scales).all()
+
+
+def test_an_ensemble_gives_the_mean_probability(path):
+    members = [drawn(experts="mlp", seed=seed) for seed in range(2)]
+    forward = members[0].forward(members=2)
+    logits, weights = exported(forward, members, path)
+    assert weights["tables/embedding"].shape == (forward.plan.used["embedding"], 2 * 4)
+    given = batch(40)
+    each = np.stack([member.expected(given) for member in members]).astype(np.float64)
+    mean = (1 / (1 + np.exp(-each))).mean(axis=0)
+    expected = np.log(mean) - np.log1p(-mean)
+    expected[:, 2] = each[:, :, 2].mean(axis=0)  # a regression
+    np.testing.assert_allclose(logits(given), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_some_tasks_leave_out_what_they_do_not_need(path):
+    model = drawn("shared_bottom", experts="mlp")
+    logits, weights = exported(model.forward(tasks=("click",)), [model], path)
+    given = batch(20)
+    np.testing.assert_allclose(logits(given), model.expected(given)[:, :1], rtol=0, atol=1e-6)
+    every = export_program(model.forward())[1]
+    left_out = {name for name in every if "tower_order" in name or "tower_stars" in name}
+    assert left_out
+    assert set(weights) == set(every) - left_out
+
+
+def test_tasks_come_with_those_that_they_need():
+    schema = Schema(
+        "graph",
+        (Field("user"),),
+        (
+            Task("like"),
+            Task("order", space="cart", also_report=("click",)),
+            Task("stars", "regression", upstream=("like",)),
+            Task("cart", space="click", upstream=("click",)),
+            Task("click"),
+        ),
+    )
+    assert with_tasks(schema, ()) == schema
+    assert with_tasks(schema, ["order"]).task_names == ("order", "cart", "click")
+    assert with_tasks(schema, ["stars"]).task_names == ("like", "stars")
+    assert with_tasks(schema, ["click"]).task_names == ("click",)
+
+
+QUANTILES = tuple((age - 3.0, age + 1.0, age * 7.0 + 9) for age in range(5))
+TIMED = (*SCHEMA.tasks[:2], dataclasses.replace(SCHEMA.tasks[2], quantiles=QUANTILES))
+AGE = [field.name for field in SCHEMA.slot_fields()].index("age")
+MEANT = {
+    "log_normal": LogNormal(),
+    "weighted_logistic": WeightedLogistic(),
+    "ordinal": Ordinal(),
+    "d2q": D2Q(field="age", quantiles=3, points=QUANTILES),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["d2q", *(pytest.param(n, marks=pytest.mark.slow) for n in MEANT if n != "d2q")]
+)
+def test_scores_are_in_the_labels_unit(path, name):
+    plain = drawn("shared_bottom", "mlp")
+    options = {"loss__tasks": f"stars={name}", "loss__d2q__field": "age"}
+    schema = dataclasses.replace(SCHEMA, tasks=TIMED)
+    model = drawn("shared_bottom", "mlp", schema=schema, **options)
+    logits, _ = exported(model.forward(), [model], path)
+    given = batch(50)
+    found, z = logits(given), plain.expected(given)
+    np.testing.assert_allclose(found, model.expected(given), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(found[:, :2], plain.expected(given)[:, :2])
+    read = (jnp.asarray(given.ids[:, AGE]),) if hasattr(MEANT[name], "reads") else ()
+    meant = MEANT[name].prediction(jnp.asarray(z[:, 2]), *read)
+    np.testing.assert_allclose(found[:, 2], meant, rtol=1e-6, atol=1e-6)
+    assert np.abs(found[:, 2] - z[:, 2]).max() > 0.5
+
+
+def test_every_loss_with_a_meaning_of_its_own_is_tried():
+    assert set(MEANT) == {name for name, loss in LOSSES.items() if hasattr(loss, "prediction")}
+
+
+@pytest.mark.slow
+def test_an_ensemble_gives_the_mean_in_the_labels_unit(path):
+    """The mean of seconds, not the seconds of a mean logarithm."""
+    options = {"loss__tasks": "stars=log_normal"}
+    members = [drawn("shared_bottom", "mlp", seed=seed, **options) for seed in range(2)]
+    forward = members[0].forward(members=2)
+    logits, _ = exported(forward, members, path)
+    given = batch(50)
+    each = np.stack([member.expected(given)[:, 2] for member in members])
+    np.testing.assert_allclose(logits(given)[:, 2], each.mean(axis=0), rtol=1e-5, atol=1e-6)

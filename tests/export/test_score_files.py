@@ -1,7 +1,10 @@
-"""Files are scored in order, whatever their format; what was scored before a kill stays."""
+"""Files are scored in order, whatever their format; what was scored before a kill stays.
+
+Nothing is lost where parts become the output.
+"""
 
 import errno
-import json
+import os
 
 import numpy as np
 import polars as pl
@@ -49,8 +52,23 @@ def expected(made_model, frame):
     return made_model.score(frame).to_numpy()
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
-@pytest.mark.parametrize("source", ["parquet", "jsonl"])
+def cut(job, units=1):
+    """Scores so many units of four pieces, and ends as by a kill."""
+    for done, _ in enumerate(job.run()):
+        if done == 4 * units + 2:
+            return
+
+
+@pytest.fixture
+def day(tmp_path):
+    """A file of three units."""
+    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
+    return tmp_path / "a.parquet"
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix"), [("parquet", ".csv"), ("jsonl", ".parquet"), ("parquet", ".jsonl")]
+)
 def test_rows_keep_their_order_and_columns(made_model, tmp_path, source, suffix):
     frame = rows()
     for n, part in enumerate((frame[:130], frame[130:])):
@@ -68,115 +86,89 @@ def test_rows_keep_their_order_and_columns(made_model, tmp_path, source, suffix)
     )
     assert (job.tally.account.rows, job.tally.account.rejected) == (ROWS, 0)
     assert not (tmp_path / f"scores{suffix}.parts").exists()
+    rows(0).write_parquet(tmp_path / "no_rows.parquet")
+    run(made_model, tmp_path / "no_rows.parquet", tmp_path / f"none{suffix}")
+    if suffix != ".jsonl":
+        assert read(tmp_path / f"none{suffix}").columns[-1] == made_model.outputs[-1]
 
 
-def test_columns_are_chosen(made_model, tmp_path):
-    rows().write_parquet(tmp_path / "a.parquet")
-    run(made_model, tmp_path / "a.parquet", tmp_path / "s.parquet", columns=["number", "_file"])
-    got = pl.read_parquet(tmp_path / "s.parquet")
-    assert got.columns == ["number", "_file", *made_model.outputs]
-    assert set(got["_file"]) == {"a.parquet"}
-    with pytest.raises(UserError, match=r"unknown column to keep: 'nmber'\. Did you mean 'number'"):
-        run(made_model, tmp_path / "a.parquet", tmp_path / "t.parquet", columns=["nmber"])
-    with pytest.raises(UserError, match="'click@all' already"):
-        both = rows().with_columns(pl.lit(1).alias("click@all"))
-        both.write_parquet(tmp_path / "b.parquet")
-        run(made_model, tmp_path / "b.parquet", tmp_path / "t.parquet")
-
-
-def test_bad_rows_have_no_scores_and_are_counted(made_model, tmp_path):
-    lines = [json.dumps(row) for row in rows().to_dicts()]
-    lines[7] = '{"word": broken'
-    lines[9] = lines[9].replace('"vector": [', '"vector": [0.5, ')
-    lines[200] = lines[200].replace('"size": ', '"size": "x", "other": ')
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    out = tmp_path / "s.parquet"
-    _, job = run(made_model, tmp_path / "a.jsonl", out)
-    got = pl.read_parquet(out)
-    bad = [7, 9, 200]
-    missing = got["stars@all"].is_null().to_numpy()
-    assert np.flatnonzero(missing).tolist() == bad
-    assert got["number"][7] is None
-    assert got["number"].to_list()[8:] == list(range(8, ROWS))
-    good = expected(made_model, rows().filter(~pl.Series(missing)))
-    np.testing.assert_allclose(got.select(made_model.outputs).to_numpy()[~missing], good, rtol=1e-6)
-    assert job.tally.account.rejected == 3
-    assert any("list of other than 2 numbers" in line for line in job.tally.account.summary())
-    with pytest.raises(UserError, match=r"row 8.*--on_bad_rows=null"):
-        run(made_model, tmp_path / "a.jsonl", tmp_path / "t.parquet", on_bad_rows="error")
-
-
-def test_what_was_scored_before_a_kill_stays(made_model, tmp_path):
-    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
-    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
-    run(made_model, tmp_path / "a.parquet", whole)
-    job = Job(made_model, [str(tmp_path / "a.parquet")], cut, say=print)
-    for done, _ in enumerate(job.run()):
-        if done == 6:
-            break  # as by a kill: the first piece is whole
-    assert not cut.exists()
-    first = tmp_path / "cut.parquet.parts" / "000000.arrow"
-    times = first.stat().st_mtime_ns
-    (first.parent / "000001.parquet.ab.tmp").write_text("half")
-    job = Job(made_model, [str(tmp_path / "a.parquet")], cut, say=(told := []).append)
+def test_what_was_scored_before_a_kill_stays(made_model, day, tmp_path):
+    whole, out = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
+    run(made_model, day, whole)
+    cut(Job(made_model, [str(day)], out, say=print))
+    assert not out.exists()
+    parts = tmp_path / "cut.parquet.parts"
+    times = (parts / "000000.arrow").stat().st_mtime_ns
+    (parts / "000001.parquet.ab.tmp").write_text("half")
+    (parts / "joined.tmp").write_bytes(b"half of the output")
+    job = Job(made_model, [str(day)], out, say=(told := []).append)
     assert "resuming: 1 of 3 pieces" in told[0]
+    assert not (parts / "joined.tmp").exists()
     next(rest := job.run())
-    assert first.stat().st_mtime_ns == times  # not made anew
+    assert (parts / "000000.arrow").stat().st_mtime_ns == times  # not made anew
     list(rest)
-    assert cut.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole.read_bytes()
+    assert not parts.exists()
 
 
-def test_a_damaged_piece_is_scored_again(made_model, tmp_path):
-    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
-    whole, cut = tmp_path / "whole.parquet", tmp_path / "cut.parquet"
-    run(made_model, tmp_path / "a.parquet", whole)
-    for done, _ in enumerate(Job(made_model, [str(tmp_path / "a.parquet")], cut, say=print).run()):
-        if done == 6:
-            break
-    piece = tmp_path / "cut.parquet.parts" / "000000.arrow"
-    content = bytearray(piece.read_bytes())
+@pytest.mark.parametrize(
+    ("harm", "suffix"),
+    [("flipped", ".parquet"), ("cut", ".csv"), ("cut", ".parquet"), ("gone", ".jsonl")],
+)
+def test_a_damaged_part_is_scored_again(made_model, day, tmp_path, suffix, harm):
+    """One that is damaged before the command goes on, or while it does."""
+    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    run(made_model, day, whole)
+    cut(Job(made_model, [str(day)], out, say=print), units=1 if harm == "flipped" else 2)
+    parts = tmp_path / f"cut{suffix}.parts"
+    (part,) = parts.glob("000000.[!j]*" if suffix != ".jsonl" else "000000.jsonl")
+    content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 16
-    piece.write_bytes(content)
-    told, _ = run(made_model, tmp_path / "a.parquet", cut)
-    assert not any("resuming" in line for line in told)
-    assert cut.read_bytes() == whole.read_bytes()
+    if harm == "flipped":
+        part.write_bytes(content)
+        told, _ = run(made_model, day, out)
+        assert not any("resuming" in line for line in told)
+    else:
+        job = Job(made_model, [str(day)], out, say=lambda _: None)  # has checked the part
+        part.unlink() if harm == "gone" else os.truncate(part, len(content) // 2)
+        with pytest.raises(UserError, match=rf"{part.name} is damaged: .*the same command again"):
+            list(job.run())
+        assert not out.exists()
+        told, _ = run(made_model, day, out)
+        assert "resuming" in told[0]  # the others are kept
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_other_rows_begin_anew(made_model, tmp_path):
-    path, out = tmp_path / "a.parquet", tmp_path / "s.parquet"
-    rows().write_parquet(path, row_group_size=50)
-    job = Job(made_model, [str(path)], out, say=print)
+    """Though the file has its size."""
+    given, out, frame = tmp_path / "a.jsonl", tmp_path / "s.parquet", rows()
+    other = frame.with_columns(id=6 - pl.col("id"))
+    frame.write_ndjson(given)
+    size = given.stat().st_size
+    job = Job(made_model, [str(given)], out, say=print)
     with pytest.raises(UserError, match="another process is writing"):
-        Job(made_model, [str(path)], out, say=print)
-    for done, _ in enumerate(job.run()):
-        if done == 6:
-            break
-    other = rows(seed=1)
-    other.write_parquet(path, row_group_size=50)
-    told, _ = run(made_model, path, out)
+        Job(made_model, [str(given)], out, say=print)
+    cut(job)
+    other.write_ndjson(given)
+    assert given.stat().st_size == size
+    told, _ = run(made_model, given, out)
     assert "begun anew" in told[0]
     got = pl.read_parquet(out).select(made_model.outputs)
     np.testing.assert_allclose(got, expected(made_model, other), rtol=1e-6)
 
 
-def test_an_output_is_not_overwritten(made_model, tmp_path):
-    rows().write_parquet(tmp_path / "a.parquet")
+def test_an_output_is_not_overwritten(made_model, day, tmp_path):
     out = tmp_path / "s.parquet"
     out.write_text("mine")
     with pytest.raises(UserError, match=r"is there already.*--replace"):
-        run(made_model, tmp_path / "a.parquet", out)
-    run(made_model, tmp_path / "a.parquet", out, replace=True)
+        run(made_model, day, out)
+    run(made_model, day, out, replace=True)
     assert len(pl.read_parquet(out)) == ROWS
-    for name, told in (("s.txt", "ends in none of"), ("s3://b/s.parquet", "not local")):
-        with pytest.raises(UserError, match=told):
-            run(made_model, tmp_path / "a.parquet", name if "://" in name else tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
-def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, tmp_path, monkeypatch, suffix):
-    rows().write_parquet(tmp_path / "a.parquet", row_group_size=50)
-    whole, out = tmp_path / f"whole{suffix}", tmp_path / f"s{suffix}"
-    run(made_model, tmp_path / "a.parquet", whole)
+def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, day, tmp_path, monkeypatch):
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "s.jsonl"
+    run(made_model, day, whole)
     write, done = score_files.Part.write, []
 
     def full(self, frame):
@@ -187,30 +179,45 @@ def test_a_full_disk_is_told_and_what_was_scored_stays(made_model, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(score_files.Part, "write", full)
         with pytest.raises(UserError, match=r"No space left on device; make room.*scored stays in"):
-            run(made_model, tmp_path / "a.parquet", out)
+            run(made_model, day, out)
     assert not out.exists()
-    told, _ = run(made_model, tmp_path / "a.parquet", out)
+    told, _ = run(made_model, day, out)
     assert "resuming: 1 of 3 pieces" in told[0]
     assert out.read_bytes() == whole.read_bytes()
 
 
-def test_a_missing_column_is_named_with_its_file(made_model, tmp_path):
-    rows().drop("speed").write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"a\.parquet: the rows have no column 'speed'"):
-        run(made_model, tmp_path / "a.parquet", tmp_path / "s.parquet")
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("isfile/x.csv", r"can't be written: .*a file stands where a folder is expected"),
+        ("y.csv", r"can't be written: .*a file stands where a folder is expected"),
+        ("/proc/xx.csv", r"can't be written: .*name a place that can be written"),
+        (f"{'x' * 300}.csv", r"can't be written: .*give a shorter name"),
+        ("link.csv", "is a link, expected a folder"),
+        ("s.txt", "ends in none of"),
+        ("s3://b/s.parquet", "not local"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(made_model, made_day, tmp_path, output, told):
+    (tmp_path / "isfile").write_text("mine")
+    (tmp_path / "y.csv.parts").write_text("mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.csv.parts").symlink_to(tmp_path / "elsewhere")
+    place = output if "://" in output else tmp_path / output
+    with pytest.raises(UserError, match=told) as e:
+        Job(made_model, [str(made_day)], place)
+    assert output[:4] in str(e.value)
 
 
-def test_lists_are_not_looked_for_in_csv(made_model, tmp_path):
-    text = rows().with_columns(pl.lit("a b").alias("tags"), pl.lit("1").alias("tags_weights"))
-    text.with_columns(vector=pl.lit("0 1")).write_csv(tmp_path / "a.csv")
-    with pytest.raises(
-        UserError, match=r"'tags' holds String, expected lists, which CSV does not have"
-    ):
-        run(made_model, tmp_path / "a.csv", tmp_path / "s.parquet")
-
-
-def test_files_without_rows(made_model, tmp_path):
-    rows(0).write_parquet(tmp_path / "a.parquet")
-    for suffix in (".parquet", ".csv"):
-        run(made_model, tmp_path / "a.parquet", tmp_path / f"s{suffix}")
-        assert read(tmp_path / f"s{suffix}").columns[-1] == made_model.outputs[-1]
+def test_a_folder_of_another_is_left_as_it_is(made_model, made_day, tmp_path):
+    mine = tmp_path / "s.csv.parts"
+    mine.mkdir()
+    (mine / "202401.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"s\.csv\.parts.* not of this command: .*'202401\.csv'"):
+        Job(made_model, [str(made_day)], tmp_path / "s.csv")
+    assert [path.name for path in mine.iterdir()] == ["202401.csv"]
+    (mine / "202401.csv").unlink()
+    (mine / "made_from.json").write_text("{}")
+    (mine / "notes.tmp").write_text("mine")
+    list(Job(made_model, [str(made_day)], tmp_path / "s.csv").run())
+    assert [path.name for path in mine.iterdir()] == ["notes.tmp"]

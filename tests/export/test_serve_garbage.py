@@ -1,13 +1,17 @@
-"""Whatever is sent to /score gets a 4xx that says why, and the next request is right."""
+"""Whatever is sent to /score gets scores or a 4xx that says why, and the next request is right."""
 
 import io
 import json
 
-import polars as pl
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_models import FRAME
 from served import ARROW, JSON, ROWS, serving
+
+from experiments.suites.served.garbage import Garbage
 
 ROW = ROWS[0]
 
@@ -31,9 +35,7 @@ def told(answer, status, *words):
     ("body", "status", "words"),
     [
         (b"", 400, "not JSON"),
-        (b"{", 400, "not JSON"),
         (b'{"rows": [NaN]}', 400, "NaN is not JSON; null is a missing value"),
-        (b'{"rows": [-Infinity]}', 400, "-Infinity is not JSON"),
         (b'{"rows": []} x', 400, "Extra data"),
         (b'\xef\xbb\xbf{"rows": []}', 400, "BOM"),
         ('{"rows": []}'.encode("utf-16"), 400, "not UTF-8"),
@@ -41,11 +43,9 @@ def told(answer, status, *words):
         (b'{"rows": [{"id": 1, "id": 2}]}', 400, "the key 'id' twice"),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"rows": ' + b"[" * 900 + b"]" * 900 + b"}", 422, "got a list, expected an object"),
-        (b'{"rows": [' + b"9" * 5000 + b"]}", 400, "not JSON"),
+        (b'{"rows": [' + b"9" * 6000 + b"]}", 400, "one of its numbers has thousands of digits"),
         (b"[]", 422, "the body is a list, expected an object"),
-        (b"null", 422, "the body is null"),
         (b"{}", 422, "the body has nothing"),
-        (b'{"user": {}}', 422, "the body has user"),
         (b'{"rows": [], "candidates": []}', 422, "the body has rows, candidates"),
         (b'{"rows": {}}', 422, "rows: got an object, expected a list of objects"),
         (b'{"user": 3, "candidates": []}', 422, "user: got a number"),
@@ -64,16 +64,13 @@ def test_bodies(served, body, status, words):
     ("column", "value", "got", "expected"),
     [
         ("size", "many", "'many' (wrong type)", "a number or null"),
-        ("size", [1], "[1", "a number or null"),
         ("size", 1e999, "got 1e999", "a number that a 64-bit float holds"),
         ("speed", 1e308, "not finite", "numbers as those of training"),
         ("word", {"a": 1}, '{"a": 1}', "text or a number or null"),
         ("word", ["a"], '["a"]', "text or a number or null"),
-        ("word", 1e999, "got 1e999", "a number that a 64-bit float holds"),
         ("word", "\ud800", '"\\ud800"', "a text of at most 4,096 bytes in Unicode"),
         ("word", "x" * 5000, '"xxx', "a text of at most 4,096 bytes in Unicode"),
         ("tags", ["x", "ä" * 3000], '["x", ', "a text of at most 4,096 bytes in Unicode"),
-        ("tags", ["\udfff"], '["\\udfff"]', "a text of at most 4,096 bytes in Unicode"),
         ("tags", [["x"]], '[["x"]]', "a list of texts or numbers or null"),
         ("tags", "x", '"x"', "a list of texts or numbers or null"),
         (
@@ -218,11 +215,73 @@ def test_a_failure_of_the_program_is_told_and_passes(served, monkeypatch):
     assert served.is_well()
 
 
-def test_a_polars_panic_is_a_refusal(served, monkeypatch):
-    def panic(*_):
-        raise pl.exceptions.PanicException("out of range")
+# ---------------------------------------------------------------- drawn bodies
 
-    monkeypatch.setattr(type(served.model.encoding), "encode_frame", panic)
-    told(served.score({"rows": ROWS}), 422, "can't be encoded: out of range")
-    monkeypatch.undo()
-    assert served.is_well()
+
+QUIETLY = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+MANY = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+NUMBERS = st.integers() | st.integers(-(1 << 70), 1 << 70) | st.floats()
+SCALARS = st.none() | st.booleans() | st.text(max_size=20) | NUMBERS
+VALUES = st.recursive(
+    SCALARS,
+    lambda v: st.lists(v, max_size=4) | st.dictionaries(st.text(), v, max_size=3),
+    max_leaves=6,
+)
+SENSIBLE = st.sampled_from([row[name] for row in ROWS for name in row]) | SCALARS
+DRAWN = st.fixed_dictionaries(dict.fromkeys(ROWS[0], SENSIBLE | VALUES)) | st.dictionaries(
+    st.sampled_from([*ROWS[0], "unread"]), SENSIBLE, max_size=8
+)
+STREAM = io.BytesIO()
+with pa.ipc.new_stream(STREAM, FRAME.to_arrow().schema) as out:
+    out.write_table(FRAME.to_arrow())
+STREAM = STREAM.getvalue()
+UNREAD = ("huge numbers", "wrong types", "a missing column")  # may be those of a column of its own
+
+
+def check(answer, rows=None):
+    assert answer.status_code < 500, answer.text
+    found = answer.json()
+    if answer.status_code == 200:
+        assert rows is None or found["rows"] == rows
+        assert all(np.isfinite(v).all() for v in found["scores"].values())
+    else:
+        assert found["error"]
+    return answer.status_code == 200
+
+
+@pytest.mark.slow
+@QUIETLY
+@MANY
+@given(
+    st.lists(DRAWN, max_size=3),
+    st.none() | st.dictionaries(st.sampled_from(list(ROWS[0])), SENSIBLE),
+)
+def test_rows(served, rows, user):
+    """What is scored is what the model gives."""
+    body = {"rows": rows} if user is None else {"user": user, "candidates": rows}
+    answer = served.score(json.dumps(body).encode())
+    if check(answer, len(rows)) and rows:
+        every = [row | (user or {}) for row in rows]
+        wanted = served.model.score(every)
+        for name, values in answer.json()["scores"].items():
+            np.testing.assert_allclose(values, wanted[name].to_numpy(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_suites_garbage(served):
+    """Bad requests of the suite `serving`, as far as they have a body for /score."""
+    garbage = Garbage([row | {"price": 1.0} for row in ROWS], STREAM)  # which is not read
+    draw, seen = np.random.default_rng(1), set()
+    for _ in range(400):
+        kind, sent = garbage.draw(draw)
+        head, _, body = sent.partition(b"\r\n\r\n")
+        if not head.startswith(b"POST"):
+            continue
+        lines = [line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:]]
+        headers = {name: value for name, value in lines if name == "content-type" and value}
+        scored = check(served.client.post("/score", content=body, headers=headers))
+        assert not scored or kind in UNREAD, (kind, body[:200])
+        seen.add(kind)
+    assert len(seen) == len(garbage.kinds) - 2

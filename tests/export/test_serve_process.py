@@ -2,21 +2,82 @@
 
 import concurrent.futures
 import contextlib
+import os
+import pathlib
+import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import httpx
 import pytest
 from made_models import FRAME, builder_model, fitted
-from served_process import Process, running
 
 from dtn_jax import export
 
+
+def by(value, when):
+    return pytest.param(value, marks=getattr(pytest.mark, when))
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+class Process:
+    """Attributes: `url`, of the server; `log`, its path."""
+
+    def __init__(self, model, log, *options):
+        self.log = log
+        command = [sys.executable, "-m", "experiments.serve", f"--model={model}", "--port=0"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                [*command, *options], stdout=out, stderr=out, cwd=ROOT, env=environment
+            )
+
+    @property
+    def text(self):
+        return self.log.read_text()
+
+    def wait_for(self, pattern, seconds=120):
+        """The match of a pattern in the log."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := re.search(pattern, self.text):
+                return found
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"no {pattern!r} in the log:\n{self.text}")
+
+    def is_ready(self):
+        self.url = self.wait_for(r"listening on (http://\S+)").group(1)
+        self.wait_for("ready: batches")
+        return httpx.get(f"{self.url}/health", timeout=60).status_code == 200
+
+    def stop(self, by=signal.SIGTERM):
+        """Its exit code."""
+        self.process.send_signal(by)
+        return self.process.wait(120)
+
+
+@contextlib.contextmanager
+def running(model, log, *options):
+    found = Process(model, log, *options)
+    try:
+        assert found.is_ready(), found.text
+        yield found
+    finally:
+        if found.process.poll() is None:
+            found.process.kill()
+            found.process.wait()
+
+
 ROWS = FRAME.to_dicts()
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +99,7 @@ def ask(url, client=httpx):
     return answer.json()["scores"]["click@all"]
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("by", [by(signal.SIGTERM, "slow"), by(signal.SIGINT, "nightly")])
 def test_it_scores_and_ends(models, tmp_path, by):
     with running(models[0], tmp_path / "log", "--max_batch=8") as server:
         assert ask(server.url) == pytest.approx(scores_of(models[0]), abs=1e-6)
@@ -53,7 +114,7 @@ def test_it_scores_and_ends(models, tmp_path, by):
         assert "Traceback" not in server.text
 
 
-@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("link", [by(False, "slow"), by(True, "nightly")])
 def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
     a, b = models
     place = tmp_path / "model"
@@ -106,6 +167,7 @@ def test_a_new_model_by_rename_loses_no_request(models, tmp_path, link):
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_slow_clients_are_cut_off(models, tmp_path):
     options = ("--max_batch=8", "--body_seconds=5")
     with running(models[0], tmp_path / "log", *options) as server, contextlib.ExitStack() as opened:
@@ -126,6 +188,7 @@ def test_slow_clients_are_cut_off(models, tmp_path):
         assert server.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_start_that_fails(models, tmp_path):
     server = Process(tmp_path / "none", tmp_path / "log")
     assert server.process.wait(60) == 2

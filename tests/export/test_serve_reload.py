@@ -1,6 +1,6 @@
-"""A new model takes over only where the old one's requests go on."""
+"""What the command refuses before any server is there, and when a new model takes over."""
 
-import threading
+import sys
 
 import made_models
 import pytest
@@ -8,7 +8,9 @@ from made_models import ENCODERS, FRAME, fitted
 from served import ROWS, Served
 
 from dtn_jax.datasets.preparation import encoders as enc
+from dtn_jax.errors import UserError
 from dtn_jax.export.serve.reload import Reloader, state
+from experiments import serve
 
 
 @pytest.fixture(scope="module")
@@ -74,23 +76,36 @@ def test_it_is_refused(folders, tmp_path, caplog, first, second, told):
     assert b'dtn_reloads_total{result="refused"} 1.0' in served.worker.counters.text()
 
 
-def test_a_server_that_loads_a_model_does_not_end_in_order(folders, tmp_path, monkeypatch):
-    """JAX aborts a process that ends while a thread compiles."""
-    served = Served(folders / "old")
-    served.worker.ready.set()
-    reloader = Reloader(folders / "old", (), served.worker, seconds=0.01)
-    loading, loaded = threading.Event(), threading.Event()
+# ---------------------------------------------------------------- the command
 
-    def load():
-        loading.set()
-        assert loaded.wait(60)
-        return served.worker.loaded
 
-    monkeypatch.setattr(reloader, "_load", load)
-    assert Reloader(folders / "old", (), served.worker).stop()  # it never began
-    reloader.start()
-    assert loading.wait(60)
-    assert not reloader.stop()
-    loaded.set()
-    reloader._thread.join(240)
-    assert reloader.stop()
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--max_batch=100", "max_batch=100, expected a power of two"),
+        ("--max_batch=4", "max_batch=4, expected a power of two, 8 or more"),
+        ("--rows=0", "rows=0, expected 1 or more"),
+        ("--max_wait_ms=nan", "max_wait_ms=nan, expected 0 or more"),
+        ("--body_seconds=inf", "body_seconds=inf"),
+        ("--tables=tape", "unknown place of the tables 'tape'"),
+        ("--port=123456", "can't listen on 127.0.0.1, port 123456"),
+        ("--host=no.such.host.invalid", "can't listen on no.such.host.invalid"),
+    ],
+)
+def test_wrong_options(folders, option, words):
+    with pytest.raises(UserError, match=words.replace("(", r"\(")):
+        serve.main([f"--model={folders / 'old'}", option])
+
+
+def test_a_missing_extra_is_named(folders, monkeypatch):
+    monkeypatch.delitem(sys.modules, "dtn_jax.export.serve.process", raising=False)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UserError, match=r"needs uvicorn, .*pip install -e '.\[serve\]'"):
+        serve.main([f"--model={folders / 'old'}"])
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(UserError, match="no model: give --model=MODEL"):
+        serve.main([])
+    with pytest.raises(UserError, match="holds no model"):
+        serve.main([f"--model={tmp_path}"])

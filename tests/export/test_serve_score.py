@@ -9,11 +9,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from history_logs import LISTS, MOST, TEST, log, made, prepared
 from made_models import FRAME
-from served import ARROW, JSON, ROWS, serving
+from served import ARROW, ROWS, serving, serving_model
 
+from configs.logs import get_config
 from dtn_jax.export.encoding import Encoding
 from dtn_jax.export.serve import json_rows, scorer
+from dtn_jax.export.write import export_run
+from dtn_jax.train import train
 
 USER = ("word", "tags", "tags_weights")
 
@@ -44,14 +48,14 @@ def stream(table):
 def test_rows(served):
     answer = served.score({"rows": ROWS})
     same(answer, served.model, ROWS)
+    for rows in (
+        ROWS * 20,  # more than a batch
+        [dict.fromkeys(served.model.columns), ROWS[0] | {"id": 3.0, "word": "never", "size": 2}],
+    ):
+        same(served.score({"rows": rows}), served.model, rows)
     assert answer.headers["x-model-id"] == served.loaded.id
     assert answer.headers["x-model-date"] == served.loaded.made
     assert served.score({"rows": []}).json()["scores"]["click@all"] == []
-
-
-def test_nulls_floats_and_unseen_values(served):
-    rows = [dict.fromkeys(served.model.columns), ROWS[0] | {"id": 3.0, "word": "never", "size": 2}]
-    same(served.score({"rows": rows}), served.model, rows)
 
 
 def test_a_user_with_candidates(served):
@@ -83,11 +87,6 @@ def test_a_users_long_lists_are_encoded_once(served, monkeypatch):
         assert error.startswith(place), error
 
 
-def test_more_rows_than_a_batch(served):
-    rows = ROWS * 20
-    same(served.score({"rows": rows}), served.model, rows)
-
-
 def test_outputs_are_chosen_and_unread_fields_told(served):
     body = {"rows": [ROWS[0] | {"colour": "red"}], "outputs": ["order@all", "click@all"]}
     got = served.score(body).json()
@@ -97,7 +96,7 @@ def test_outputs_are_chosen_and_unread_fields_told(served):
     assert (wrong.status_code, "Did you mean 'click@all'" in wrong.json()["error"]) == (422, True)
 
 
-@pytest.mark.parametrize("form", ["arrow", "polars", "dictionary"])
+@pytest.mark.parametrize("form", ["polars", "dictionary"])
 def test_arrow_in_and_out(served, form):
     frame = FRAME.with_columns(pl.lit("x").alias("unread"))
     if form == "dictionary":
@@ -160,17 +159,27 @@ def test_requests_that_share_a_call_are_answered_as_if_alone(served):
             same(answer, served.model, rows)
 
 
-def test_which_requests_are_encoded_together(served):
-    reading = served.loaded.reading
+@pytest.mark.parametrize("panics", [False, True])
+def test_a_wide_request_among_others_is_answered_as_if_alone(served, monkeypatch, panics):
+    """Also where its values cannot be encoded once."""
+    user = {"word": "b", "tags": ["x", "never", "z"] * 20, "tags_weights": [0.5, 1.0, 2.0] * 20}
+    candidates = [{k: v for k, v in row.items() if k not in USER} for row in ROWS * 8]
+    wide, reading = {"user": user, "candidates": candidates}, served.loaded.reading
+    asked = [
+        json_rows.read(json.dumps(body).encode(), reading, served.service.limits)
+        for body in (wide, {"rows": ROWS[:2]}, {"rows": ROWS[2:]})
+    ]
+    assert [one.wide for one in asked] == [True, False, False]
+    every = [scorer.score(served.model, reading, [one]).answers[0] for one in asked]
 
-    def together(*rows):
-        bodies = [json.dumps({"rows": [ROWS[0] | row]}).encode() for row in rows]
-        asked = [json_rows.read(body, reading, served.service.limits) for body in bodies]
-        return [members for members, _ in scorer.groups(asked, reading)]
+    def panic(*_):
+        raise pl.exceptions.PanicException("out of range")
 
-    assert together({}, {"word": None}, {"size": 1}, {"size": 0.5}) == [[0, 1, 2, 3]]
-    assert together({}, {"word": 1}, {"word": True}, {}) == [[0, 3], [1], [2]]
-    assert together({"id": 1}, {"id": 1.0}, {"id": "1"}) == [[0], [1], [2]]
+    if panics:
+        monkeypatch.setattr(type(served.model.encoding), "encode_shared", panic)
+    for alone, found in zip(every, scorer.score(served.model, reading, asked).answers):
+        for name, values in alone.items():
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-6)
 
 
 def test_schema_health_and_metrics(served):
@@ -207,9 +216,103 @@ def test_no_answer_before_the_model_is_ready_and_while_the_queue_is_full(served)
     assert served.is_well()
 
 
-def test_json_without_charset_and_with(served):
-    for given in ("application/json; charset=utf-8", 'application/json; charset="UTF-8"'):
-        answer = served.client.post(
-            "/score", content=json.dumps({"rows": ROWS}), headers=JSON | {"content-type": given}
-        )
-        assert answer.status_code == 200
+# ---------------------------------------------------------------- histories
+
+
+FULL = {
+    "item": "i3",
+    "viewed": ["i1", None, "i5"],
+    "viewed_action": ["look", "buy", "look"],
+    "viewed_gap": [2, 0, 4],
+}
+EMPTY = {name: [] for name in LISTS}
+LONG = {
+    "viewed": ["i9", "i8", "i7", "i6", "i5", "i4", "i3"],
+    "viewed_action": ["buy"] * 3 + ["look", "cart", "look", "buy"],
+    "viewed_gap": [0, 0, 0, 1, 2, 3, 4],
+}
+
+
+@pytest.fixture(scope="module")
+def with_histories(tmp_path_factory):
+    with serving_model(made(tmp_path_factory.mktemp("histories"))[1]) as found:
+        yield found
+
+
+def scored(with_histories, rows):
+    """Of POST /score, which are those of the model."""
+    answer = with_histories.score({"rows": rows})
+    assert answer.status_code == 200, answer.text
+    got, wanted = answer.json()["scores"], with_histories.model.score(rows)
+    for name in with_histories.model.outputs:
+        np.testing.assert_allclose(got[name], wanted[name].to_numpy(), rtol=0, atol=1e-6)
+    return np.asarray(got["click@all"])
+
+
+def check_odd_rows(with_histories):
+    """An empty history is a missing one; of a long one the newest count, companions in step."""
+    newest = {name: values[-MOST:] for name, values in LONG.items()}
+    rows = [FULL | one for one in ({}, EMPTY, dict.fromkeys(LISTS), LONG, newest)]
+    found = scored(with_histories, rows)
+    np.testing.assert_allclose(found[1], found[2], rtol=1e-6)
+    np.testing.assert_allclose(found[3], found[4], rtol=1e-6)
+    assert len({f"{score:.5f}" for score in found}) == 3
+
+
+def test_a_users_history_beside_candidates(with_histories):
+    user = {name: FULL[name] for name in LISTS}
+    candidates = [{"item": item} for item in ("i3", "i4", None)]
+    answer = with_histories.score({"user": user, "candidates": candidates})
+    found = scored(with_histories, [user | one for one in candidates])
+    np.testing.assert_allclose(answer.json()["scores"]["click@all"], found, rtol=0, atol=1e-6)
+
+
+def test_odd_rows(with_histories):
+    check_odd_rows(with_histories)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"viewed": None}, "list of 'viewed_gap' of another length than 'viewed'"),
+        ({"viewed_action": ["look"]}, "list of 'viewed_action' of another length than 'viewed'"),
+        ({"viewed_gap": None}, "list of 'viewed_gap' of another length than 'viewed'"),
+        ({"viewed": "i1"}, "column 'viewed'"),
+        ("viewed_action", "row 2 has no column 'viewed_action', which the model needs"),
+    ],
+)
+def test_lists_that_do_not_go_together(with_histories, change, told):
+    row = dict(FULL)
+    row.pop(change) if isinstance(change, str) else row.update(change)
+    answer = with_histories.score({"rows": [FULL, row]})
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert "row 2" in answer.text
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param("", marks=pytest.mark.nightly), pytest.param("din", marks=pytest.mark.slow)],
+)
+def test_a_run_and_its_served_model_give_the_same_scores(tmp_path, way):
+    prepared(tmp_path)
+    config = get_config(f"shared_bottom,schema={tmp_path / 'shop.yaml'}")
+    config.data.data_dir, config.data.batch_size = str(tmp_path / "data"), 64
+    config.model.experts, config.model.histories = "mlp", way
+    config.optim.table_init = 1.0
+    config.train.max_steps, config.parallel.devices = 20, 1
+    train(config, tmp_path / "run")
+    folder = export_run([tmp_path / "run"], tmp_path / "model", say=lambda told: None)
+    kept = pl.read_parquet(tmp_path / "run/predictions.parquet")
+    with serving_model(folder) as own:
+        test = log()[TEST]
+        rows = test.select(own.model.columns).to_dicts()
+        got = scored(own, rows)[kept["row"].to_numpy()]
+        logit = np.log(got) - np.log1p(-got)
+        np.testing.assert_allclose(logit, kept["logit/click"].to_numpy(), rtol=1e-5, atol=1e-6)
+        check_odd_rows(own)
+        short = [row for row in rows if len(row["viewed"]) <= MOST]
+        for name in LISTS:  # the mean does not tell what stands beside what; DIN does
+            turned = [row | {name: row[name][::-1]} for row in short]
+            moved = np.abs(scored(own, turned) - scored(own, short)).max()
+            assert moved > 1e-5 if way else moved < 1e-6

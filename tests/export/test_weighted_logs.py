@@ -1,5 +1,9 @@
-"""A log whose negatives were sampled before it came here, and weigh 1 / rate: from `prepare` to the
-exported model all is of the whole population. `loss_weight` counts in the loss alone."""
+"""Rates that are known, from a log to the exported model: what is predicted is what happens.
+
+Negatives that were sampled before the log came here weigh 1 / rate: metrics, calibration and scores
+are of the whole population. Positive weights and sampling by us move no probability. A focal loss
+gives scores, not probabilities, until a calibration makes probabilities of them.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,26 +13,54 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from configs.logs import get_config
+from dtn_jax.analysis.finished import read_config
 from dtn_jax.analysis.quality import keys
+from dtn_jax.config import base_config
 from dtn_jax.datasets.description.describe import describe
 from dtn_jax.datasets.logs.prepare import prepare
 from dtn_jax.evaluate import read_predictions
 from dtn_jax.export import load
+from dtn_jax.export.serve import description, reading
 from dtn_jax.export.write import export_run
 from dtn_jax.gradients import make_weights
 from dtn_jax.input.reader import SplitReader
+from dtn_jax.losses import improper, read_losses
 from dtn_jax.losses.by_task import task_losses
 from dtn_jax.metrics.sigmoid import sigmoid
 from dtn_jax.report.description.sections import rows as told_of_rows
 from dtn_jax.run import build_run, measure, score_split
+from dtn_jax.schema import Field, Schema, Task
 from dtn_jax.train import train
 from experiments.tables import cells
 from experiments.tables.draws import unpacked
 
-ROWS, ITEMS = 60_000, 12
-CLICK = np.linspace(0.02, 0.1, ITEMS)  # p(click | item)
-KEPT = np.where(np.arange(ITEMS) % 2, 20, 5)  # of an item one in so many negatives is in the log
-SCHEMA = """
+
+def config_of(schema, folder, **changes):
+    """A small model, trained to the end."""
+    config = get_config(f"shared_bottom,schema={schema}")
+    small = {
+        "data.data_dir": str(folder / "data"),
+        "data.batch_size": 512,
+        "model.experts": "mlp",
+        "model.embedding_dim": 4,
+        "model.mlp.hidden": (8,),
+        "model.tower_hidden": (),
+        "optim.learning_rate": 0.01,
+        "optim.table_learning_rate": 0.05,
+        "train.epochs": 20,
+        "parallel.devices": 1,
+    }
+    config.update_from_flattened_dict(small | changes)
+    return config
+
+
+# ---------------------------------------------------------------- a log of sampled negatives
+
+
+ALL, ITEMS = 60_000, 12
+RATES = np.linspace(0.02, 0.1, ITEMS)  # p(click | item)
+KEPT_OF = np.where(np.arange(ITEMS) % 2, 20, 5)  # of an item one in so many negatives is in the log
+KEPT_SCHEMA = """
 name: kept
 fields: {item: }
 tasks: {click: }
@@ -39,14 +71,14 @@ weight: w
 
 def population():
     rng = np.random.default_rng(1)
-    item = rng.integers(0, ITEMS, ROWS)
-    click = (rng.random(ROWS) < CLICK[item]).astype(int)
-    stay = (click == 1) | (rng.random(ROWS) < 1 / KEPT[item])
-    weight = np.where(click == 1, 1, KEPT[item])
+    item = rng.integers(0, ITEMS, ALL)
+    click = (rng.random(ALL) < RATES[item]).astype(int)
+    stay = (click == 1) | (rng.random(ALL) < 1 / KEPT_OF[item])
+    weight = np.where(click == 1, 1, KEPT_OF[item])
     return pl.DataFrame({"item": item, "click": click, "stay": stay, "w": weight})
 
 
-def prepared(folder, schema=SCHEMA):
+def prepared(folder, schema=KEPT_SCHEMA):
     whole = population()
     log = whole.filter("stay").with_columns(likes_clicks=1 + 2 * pl.col("click"))
     (folder / "kept.yaml").write_text(schema)
@@ -54,24 +86,9 @@ def prepared(folder, schema=SCHEMA):
     return whole, data
 
 
-def config_of(folder, **changes):
-    config = get_config(f"shared_bottom,schema={folder / 'kept.yaml'}")
-    small = {
-        "data.data_dir": str(folder / "data"),
-        "data.batch_size": 512,
-        "model.experts": "mlp",
-        "model.embedding_dim": 4,
-        "model.mlp.hidden": (8,),
-        "model.tower_hidden": (),
-        "optim.learning_rate": 0.01,
-        "optim.table_learning_rate": 0.05,
-        "optim.schedule": "linear",
-        "train.patience": 0,
-        "train.epochs": 30,
-        "parallel.devices": 1,
-    }
-    config.update_from_flattened_dict(small | changes)
-    return config
+def weighted(folder, **changes):
+    more = {"optim.schedule": "linear", "train.patience": 0, "train.epochs": 30}
+    return config_of(folder / "kept.yaml", folder, **more | changes)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +96,7 @@ def story(tmp_path_factory):
     """The folder, the whole population, the prepared set and a run's results."""
     folder = tmp_path_factory.mktemp("kept")
     whole, data = prepared(folder)
-    return folder, whole, data, train(config_of(folder), folder / "run")
+    return folder, whole, data, train(weighted(folder), folder / "run")
 
 
 def test_metrics_are_of_the_whole_population(story):
@@ -100,13 +117,13 @@ def test_metrics_are_of_the_whole_population(story):
 def test_a_table_tests_by_weight(story):
     """The draws of the examples of its cells lie around the weighted AUC."""
     folder, _, data, results = story
-    config = build_run(config_of(folder)).config
+    config = build_run(weighted(folder)).config
     cell = cells.found(config, data, folder / "run", results)
     drawn = unpacked(cell, "click@all")
     assert drawn.mean() == pytest.approx(results["test"]["click@all"]["auc"], abs=0.002)
 
 
-@pytest.mark.parametrize("way", ["auto", "platt"])
+@pytest.mark.parametrize("way", ["auto", pytest.param("platt", marks=pytest.mark.slow)])
 def test_the_exported_model_scores_the_whole_population(story, tmp_path, way):
     folder, whole, _, _ = story
     model = load(export_run([folder / "run"], tmp_path / "model", calibrate=way))
@@ -120,7 +137,7 @@ def test_the_exported_model_scores_the_whole_population(story, tmp_path, way):
 
 def test_importance_and_description_count_by_weight(story):
     folder, whole, data, _ = story
-    run = build_run(config_of(folder))
+    run = build_run(weighted(folder))
     rows = SplitReader(data, "validation").everything()
     (key,), _ = keys(run.schema, rows, run.config.evaluate.sample_weights)
     np.testing.assert_array_equal(key.weights, rows.sample_weight)
@@ -135,7 +152,7 @@ def test_importance_and_description_count_by_weight(story):
 
 def test_the_switches_turn_weights_off(story):
     folder, whole, _, _ = story
-    off = build_run(config_of(folder, **{"evaluate.sample_weights": False}))
+    off = build_run(weighted(folder, **{"evaluate.sample_weights": False}))
     scores = score_split(off, off.new_state(), "validation")
     found = measure(off, scores)["click@all"]
     assert found["base_rate"] == pytest.approx(scores.labels.mean(), rel=1e-6)
@@ -143,12 +160,12 @@ def test_the_switches_turn_weights_off(story):
 
 
 def test_loss_weight_counts_in_the_loss_alone(tmp_path):
-    """Positives count three times in the loss, so that its own mean prediction is too high."""
-    schema = SCHEMA + "loss_weight: likes_clicks\n"
-    whole, data = prepared(tmp_path, schema)
+    """Where positives count three times in the loss, its own mean prediction is too high."""
+    schema = KEPT_SCHEMA + "loss_weight: likes_clicks\n"
+    _, data = prepared(tmp_path, schema)
     assert data.schema.loss_weight == "likes_clicks"
     runs = {
-        name: build_run(config_of(tmp_path, **{"loss.sample_weights": on}))
+        name: build_run(weighted(tmp_path, **{"loss.sample_weights": on}))
         for name, on in (("weighted", True), ("plain", False))
     }
     state = runs["plain"].new_state()
@@ -169,14 +186,191 @@ def test_loss_weight_counts_in_the_loss_alone(tmp_path):
         p = sigmoid(scores.logits[:, 0])
         expected = np.average(p, weights=scores.sample_weight)
         assert found["mean_prediction"] == pytest.approx(expected, rel=1e-5)
-    results = train(config_of(tmp_path), tmp_path / "run")["test"]["click@all"]
+
+
+@pytest.mark.slow
+def test_predictions_are_as_the_loss_weighs(tmp_path):
+    whole, _ = prepared(tmp_path, KEPT_SCHEMA + "loss_weight: likes_clicks\n")
+    results = train(weighted(tmp_path), tmp_path / "run")["test"]["click@all"]
     rate = whole["click"].mean()
     assert results["base_rate"] == pytest.approx(rate, rel=0.1)
     assert results["mean_prediction"] == pytest.approx(3 * rate / (1 + 2 * rate), rel=0.1)
 
 
 def test_a_set_without_weights_needs_no_switch(tmp_path):
-    prepared(tmp_path, SCHEMA.replace("weight: w\n", ""))
-    run = build_run(config_of(tmp_path))
+    prepared(tmp_path, KEPT_SCHEMA.replace("weight: w\n", ""))
+    run = build_run(weighted(tmp_path))
     assert not run.config.loss.sample_weights
     assert not run.config.evaluate.sample_weights
+
+
+# ---------------------------------------------------------------- a focal loss
+
+
+RAW_ROWS, RAW_ITEMS = 12_000, 10
+CLICKS = np.linspace(0.05, 0.2, RAW_ITEMS)  # p(click | item)
+RAW_SCHEMA = """
+name: raw
+fields: {item: }
+tasks: {click: , order: {upstream: [click], also_report: [click]}}
+group: user
+split: {by: random, validation: 0.25, test: 0.25}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a run, its log, and its test metrics."""
+    folder, rng = tmp_path_factory.mktemp("raw"), np.random.default_rng(1)
+    item = rng.integers(0, RAW_ITEMS, RAW_ROWS)
+    click = rng.random(RAW_ROWS) < CLICKS[item]
+    order = click & (rng.random(RAW_ROWS) < 0.4)
+    log = pl.DataFrame({"item": item, "click": click * 1, "order": order * 1, "user": item})
+    (folder / "raw.yaml").write_text(RAW_SCHEMA)
+    prepare(folder / "raw.yaml", log, folder / "data", processes=1)
+    changes = {"loss.tasks": "click=focal", "optim.learning_rate": 0.02}
+    config = config_of(folder / "raw.yaml", folder, **changes)
+    return folder, log, train(config, folder / "run")["test"]
+
+
+def exported(trained, out, way):
+    """(the model, its card, what was printed)"""
+    folder, _, _ = trained
+    told = []
+    model = load(export_run([folder / "run"], out / way, calibrate=way, say=told.append))
+    return model, (out / way / "card.md").read_text(), "\n".join(told)
+
+
+def test_a_calibrated_score_is_a_probability(trained, tmp_path):
+    _, log, raw = trained
+    rate = log["click"].mean()
+    assert raw["click@all"]["mean_prediction"] > 1.5 * rate
+    model, card, told = exported(trained, tmp_path, "auto")
+    scores = model.score(log.select("item"))
+    assert scores["click@all"].mean() == pytest.approx(rate, rel=0.1)
+    said = "focal loss: raw scores are not probabilities; calibrated on validation"
+    assert said in told
+    assert said in card
+    kind = "probability, calibrated on validation (focal loss)"
+    assert f"| click | binary | {kind} |" in card
+    assert "not a probability" not in card
+    expected = {"click@all": kind, "order@all": "probability", "order@click": "probability"}
+    assert description.describe(model, reading.read(model))["meanings"] == expected
+
+
+@pytest.mark.slow
+def test_an_uncalibrated_score_is_said_to_be_one(trained, tmp_path):
+    model, card, told = exported(trained, tmp_path, "none")
+    said = "focal loss: raw scores are not probabilities; not calibrated, so the model gives scores"
+    assert said in told
+    assert said in card
+    kind = "score, not a probability (focal loss of click)"
+    assert f"| click | binary | {kind} |" in card
+    assert f"click@all is a {kind}" in card
+    assert f"order@click is a {kind}" in card  # the quotient of order and click
+    assert model.meanings == {"click@all": kind, "order@all": "probability", "order@click": kind}
+
+
+def test_a_run_notes_which_scores_are_no_probabilities():
+    tasks = (
+        Task("click"),
+        Task("order", upstream=("click",), also_report=("click",)),
+        Task("watch", "regression"),
+    )
+    schema = Schema("shop", (Field("item", rows=3),), tasks, group="user")
+    config = get_config().loss
+
+    def notes(**options):
+        config.update(dict.fromkeys(("tasks", "pairwise"), "") | options)
+        return list(improper.notes(read_losses(config, schema), schema))
+
+    assert notes() == notes(pairwise="watch=1") == []
+    assert notes(tasks="click=focal") == [
+        "note: the focal loss of click gives scores, not probabilities: mean pred. and ECE show "
+        "how far off they are, and export calibrates them on validation. For order, DTN's tsn, "
+        "ESMM and AITM read them as probabilities. They are also part of order@click"
+    ]
+    (line,) = notes(pairwise="order=0.5")
+    assert line.startswith("note: the pairwise term of order gives scores, not probabilities")
+    config.focal.gamma = 0.0  # cross-entropy
+    assert notes(tasks="click=focal") == []
+
+
+@pytest.mark.slow
+def test_the_note_is_printed_once(trained, capsys, tmp_path):
+    folder, _, _ = trained
+    config = read_config(folder / "run", base_config())
+    with config.unlocked():
+        config.train.max_steps = 1
+    train(config, tmp_path / "short")
+    assert capsys.readouterr().out.count("gives scores, not probabilities") == 1
+
+
+# ---------------------------------------------------------------- weights and samples of our own
+
+
+RATE_ROWS = 40_000
+RATE_ITEMS = 12
+CLICK_GIVEN_ITEM = np.linspace(0.02, 0.3, RATE_ITEMS)  # p(click | item)
+ORDER_GIVEN_CLICK = np.linspace(0.5, 0.1, RATE_ITEMS)  # p(order | click, item)
+RATES_SCHEMA = """
+name: rates
+fields: {item: }
+tasks: {click: , order: {upstream: [click], also_report: [click]}}
+split: {by: random, validation: 0.1, test: 0.25}
+"""
+
+
+def log_of_rates():
+    rng = np.random.default_rng(1)
+    item = rng.integers(0, RATE_ITEMS, RATE_ROWS)
+    click = rng.random(RATE_ROWS) < CLICK_GIVEN_ITEM[item]
+    order = click & (rng.random(RATE_ROWS) < ORDER_GIVEN_CLICK[item])
+    return pl.DataFrame({"item": item, "click": click.astype(int), "order": order.astype(int)})
+
+
+@pytest.mark.parametrize(
+    ("more", "options"),
+    [
+        pytest.param("", {"loss.positive_weights": "click=5,order=20"}, marks=pytest.mark.nightly),
+        pytest.param(
+            "sample_negatives: {click: 0.1}\n",
+            {"loss.sample_weights": True},
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            "sample_negatives: {click: 0.2}\n",
+            {"loss.sample_weights": True, "loss.positive_weights": "click=4,order=10"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_predicted_over_observed_is_1(tmp_path, more, options):
+    (tmp_path / "rates.yaml").write_text(RATES_SCHEMA + more)
+    log_of_rates().write_parquet(tmp_path / "log.parquet")
+    data = prepare(
+        tmp_path / "rates.yaml", str(tmp_path / "log.parquet"), tmp_path / "data", processes=1
+    )
+    more = {
+        "data.batch_size": 1024,
+        "model.embedding_dim": 8,
+        "model.mlp.hidden": (16,),
+        "model.tower_hidden": (8,),
+        "optim.schedule": "linear",
+        "train.max_steps": 400,
+        "train.epochs": 50,
+        "train.patience": 0,
+        "train.eval_every": 400,
+    }
+    config = config_of(tmp_path / "rates.yaml", tmp_path, **more | options)
+    found = train(config, tmp_path / "run")["test"]
+    assert data.rows["test"] > 9_000  # none of its negatives was sampled
+    known = {
+        "click": CLICK_GIVEN_ITEM.mean(),
+        "order": (CLICK_GIVEN_ITEM * ORDER_GIVEN_CLICK).mean(),
+    }
+    for task, rate in known.items():
+        own = found[f"{task}@all"]
+        assert own["examples"] == data.rows["test"]
+        assert own["mean_prediction"] == pytest.approx(rate, rel=0.08), task
+        assert own["mean_prediction"] / own["base_rate"] == pytest.approx(1, abs=0.1), task

@@ -1,0 +1,172 @@
+"""What the pages name in words and tables exists, and their numbers and excerpts are the code's."""
+
+import importlib
+import re
+import textwrap
+
+import page_blocks
+import pytest
+from draw_speed import NAMES, PICTURE, ROOT, speeds
+from page_commands import COMMAND
+
+from configs import base
+from dtn_jax.__main__ import commands
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.config import checked_config, declarations, flatten, override
+from dtn_jax.config.sections import SECTIONS
+from dtn_jax.datasets.logs.schema import keys
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.export import score_files
+from dtn_jax.export.model import Model
+from dtn_jax.losses import LOSSES
+from dtn_jax.metrics import METRICS
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.histories import HISTORIES
+from experiments import serve
+from experiments.command import Parser
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+CALL = re.compile(r"(?:dtn-jax |python -m experiments\.)([a-z]\w*)(?![\w.])")
+FLAG = re.compile(r"(?<![\w=-])--([a-zA-Z][\w.-]*)")
+OPTION = re.compile(rf"({'|'.join(filter(None, SECTIONS))}|split|time|input)\.([a-z0-9_.]+)(=.*)?")
+FOREIGN = re.compile(r"xla_|kill-on-bad-exit|runner|filter")  # flags of XLA, srun, Beam and git
+FILES = ("json", "py")  # model.json is no option
+named = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+class Made(Exception):
+    """Carries a command's parser."""
+
+
+@pytest.fixture(scope="module")
+def flags():
+    """{command: its flags}."""
+
+    def stop(parser, *_):
+        raise Made(parser)
+
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Parser, "parse_known_args", stop)
+        for name in commands():
+            with pytest.raises(Made) as made:
+                importlib.import_module(f"experiments.{name}").main(["--help"])
+            found[name] = {flag.lstrip("-") for flag in made.value.args[0]._option_string_actions}
+    found["launch"] |= found["train"]
+    return found
+
+
+def code(path):
+    """What stands as code in a page's words, and its calls that do not run."""
+    text = path.read_text()
+    found = page_blocks.blocks(text)
+    unrun = [b for b in found if "not run" in b.says and b.language == page_blocks.BASH]
+    for b in reversed(found):
+        text = text[: b.span[0]] + text[b.span[1] :]
+    calls = [found[0] for b in unrun for line in b.lines for found in COMMAND.finditer(line)]
+    return [*(" ".join(words.split()) for words in CODE.findall(text)), *calls]
+
+
+@named
+def test_commands_and_flags_exist(path, flags):
+    for text in code(path):
+        called = CALL.findall(text) or [name for name in text.split()[:1] if name in flags]
+        assert set(called) <= set(flags), text
+        known = set.union(*(flags[name] for name in called or flags))
+        for flag in FLAG.findall(text):
+            if flag.startswith("config.") and "config.KEY" in known:
+                key = flag.removeprefix("config.")
+                assert not key or not key.islower() or key in declarations(), text
+            elif not FOREIGN.match(flag):
+                assert flag in known, text
+
+
+@named
+def test_options_exist(path):
+    model = {*vars(Model), *Model.__annotations__}  # of the pages' variable `model`
+    for text in code(path):
+        if (found := OPTION.fullmatch(text)) and found[2] not in FILES:
+            section, key = found[1], found[2]
+            known = keys.SECTIONS.get(section, {})
+            known = known if section != "model" else model
+            assert f"{section}.{key}" in declarations() or key in known, text
+
+
+ROW = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+)", re.M)  # the names that its first cell begins with
+TABLES = {
+    ("losses.md", "One loss per task"): LOSSES,
+    ("losses.md", "Balancing tasks"): {"none", *BALANCERS},
+    ("losses.md", "Metrics"): METRICS,
+    ("data.md", "Which data sets there are"): {*DATASETS} - {"logs"},  # has a page of its own
+    ("histories.md", "From a list to a vector"): {"''", *HISTORIES},
+    ("idea.md", "The architectures"): ARCHITECTURES,
+    ("idea.md", "The experts"): EXPERTS,
+}
+
+
+@pytest.mark.parametrize(("page", "heading"), TABLES)
+def test_a_table_names_all_there_are(page, heading):
+    text = (ROOT / "docs" / page).read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    table = section[section.index("\n| ---") :]
+    named = [name for cell in ROW.findall(table) for name in re.findall(r"`([^`]+)`", cell)]
+    assert sorted(named) == sorted(TABLES[page, heading])
+
+
+PAGE = (ROOT / "docs/idea.md").read_text()
+EXCERPT = re.compile(
+    r"`(dtn_jax/[\w/]+\.py)`[^`]*(?:`\w+`[^`]*)*<!-- not run: shows form -->\n```python\n(.*?)```",
+    re.DOTALL,
+)
+
+
+def lines(text):
+    return [line for line in textwrap.dedent(text).splitlines() if line.strip()]
+
+
+def test_each_excerpt_stands_in_its_file():
+    found = EXCERPT.findall(PAGE)
+    assert len(found) == PAGE.count("```python") == 4
+    for name, excerpt in found:
+        source, wanted = (ROOT / name).read_text().splitlines(), lines(excerpt)
+        runs = (source[at : at + len(wanted)] for at in range(len(source)))
+        assert any(lines("\n".join(run)) == wanted for run in runs), name
+
+
+def test_what_is_one_option_away_can_be_set():
+    section = PAGE.partition("\n## One option away\n")[2].partition("\n## ")[0]
+    found = [text.split() for text in re.findall(r"`(model[^`]+=[^`]+)`", section)]
+    assert len(found) >= 12
+    for given in found:
+        config = base.get_config()
+        for pair in given:
+            override(config, *pair.split("=", 1))
+        assert flatten(checked_config(config)) != flatten(base.get_config()), given
+
+
+PERFORMANCE = (ROOT / "docs/performance.md").read_text()
+
+
+def test_its_alternative_text_has_the_numbers_that_were_measured():
+    (text,) = re.findall(r"!\[(.*?)\]\(pictures/speed\.png\)", PERFORMANCE)
+    told = [part for part in text.split(". ")[1:] if part]
+    measured = speeds()
+    assert len(told) == len(measured) == 2
+    for part, known in zip(told, measured.values()):
+        numbers = {name: int(re.search(rf"{name} (\d+)", part)[1]) for name in NAMES}
+        assert numbers == {name: round(known[name] / 1000) for name in NAMES}
+    assert PICTURE.exists()
+
+
+def test_numbers_of_the_pages_are_those_of_the_code():
+    told = (ROOT / "docs/scoring.md").read_text().replace(",", "")
+    assert f"chunks of {score_files.ROWS} rows" in told
+    assert f"about {score_files.UNIT['rows']} rows" in told
+    assert f"{score_files.UNIT['size'] >> 20} MiB" in told
+    told = re.findall(r"`--(\w+)`\s+\(([\d,]+)\)", (ROOT / "docs/serving.md").read_text())
+    assert len(told) == 7
+    known = serve.make_parser().parse_args([])
+    for name, number in told:
+        assert getattr(known, name) == int(number.replace(",", "")), name

@@ -1,0 +1,126 @@
+"""What goes into the pictures of a run, and that they are pictures."""
+
+import matplotlib.dates
+import matplotlib.image
+import numpy as np
+import pytest
+
+from dtn_jax.metrics import calibration
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.report import day_plots, plots
+
+
+def picture(path):
+    """The picture as `[height, width, 4]`, checked to be a PNG with something on it."""
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = matplotlib.image.imread(path)
+    assert min(pixels.shape[:2]) > 400
+    assert len(np.unique(pixels[::5, ::5, 0])) > 10
+    return pixels
+
+
+def history():
+    rng = np.random.default_rng(0)
+    records = []
+    for step in range(20, 2001, 20):
+        train = {"loss/click": 0.4 + 0.3 * np.exp(-step / 500), "loss/order": 0.02 + rng.random()}
+        records.append({"kind": "train", "step": step, "epoch": step // 1000, **train})
+        if step % 500 == 0:
+            validation = {"click@all/auc": 0.7 + step * 1e-5, "click@all/logloss": 0.3}
+            validation |= {"order@click/auc": None if step == 500 else 0.6, "stars@all/r2": 0.1}
+            records.append({"kind": "validation", "step": step, **validation})
+    return records
+
+
+@pytest.mark.parametrize("records", [history(), []], ids=["full", "none"])
+def test_learning_curves(records, tmp_path, drawn):
+    path = tmp_path / "plots" / "learning.png"
+    plots.learning_curves(records, path)
+    picture(path)
+
+
+def test_a_link_in_place_of_a_picture_is_not_followed(tmp_path, drawn):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "a.png").symlink_to(tmp_path / "precious")
+    plots.learning_curves(history(), tmp_path / "a.png")
+    assert (tmp_path / "precious").read_text() == "precious"
+    picture(tmp_path / "a.png")
+
+
+def curve(rate, rows, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=rows) + np.log(rate / (1 - rate))
+    labels = (rng.random(rows) < sigmoid(logits)).astype(float)
+    return calibration.calibration_curve(sigmoid(logits), labels, 15)
+
+
+@pytest.mark.slow
+def test_reliability(tmp_path, drawn):
+    zeros = calibration.calibration_curve(np.full(9, 1e-12), np.zeros(9), 15)
+    ones = calibration.calibration_curve(np.ones(9), np.ones(9), 15)
+    curves = {"click@all": curve(0.45, 2000), "order@click": curve(0.01, 2000), "none@all": None}
+    plots.reliability(curves, tmp_path / "three.png")
+    three = picture(tmp_path / "three.png")
+    plots.reliability(curves | {"zeros@all": zeros, "ones@all": ones}, tmp_path / "five.png")
+    five = picture(tmp_path / "five.png")
+    assert five.shape[0] > 1.5 * three.shape[0]  # two rows of diagrams
+    assert five.shape[1] == three.shape[1]
+
+
+# ---------------------------------------------------------------- by day
+
+
+TASKS = ("click", "order", "a_task_of_a_long_name", "another_of_a_long_name", "seconds")
+
+
+def by_day(names=TASKS, days=4):
+    found = {}
+    for n in range(days):
+        binary = {"auc": 0.5 + n / 10, "gauc": None if n == 0 else 0.6, "logloss": 0.3}
+        binary |= {"base_rate": 0.01 * (n + 1), "positives": n, "examples": 100}
+        own = {f"{name}@all": binary for name in names if name != "seconds"}
+        own |= {"click@order": binary} if "order" in names else {}
+        own |= {"seconds@all": {"r2": 0.1 * n, "rmse": 3.0}} if "seconds" in names else {}
+        found[f"2022-04-{n + 8:02d}"] = own
+    return found
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    return drawn
+
+
+def test_a_panel_a_metric_with_a_line_a_task_and_space(figures, tmp_path):
+    day_plots.by_day(by_day(), "2022-04-08", tmp_path / "a.png")
+    panels = {axes.get_ylabel(): axes for axes in figures[0].axes}
+    assert list(panels) == ["AUC", "GAUC", "R²", "base rate"]
+    lines = {line.get_label(): line for line in panels["AUC"].get_lines()}
+    assert {"click@all", "click@order", "order@all"} <= set(lines)
+    days = matplotlib.dates.date2num(np.arange("2022-04-08", "2022-04-12", dtype="M8[D]"))
+    np.testing.assert_array_equal(matplotlib.dates.date2num(lines["click@all"].get_xdata()), days)
+    np.testing.assert_allclose(lines["click@all"].get_ydata(), [0.5, 0.6, 0.7, 0.8])
+    assert len(panels["GAUC"].get_lines()[0].get_xdata()) == 3  # not defined on the first day
+    figures[0].canvas.draw()
+    labels = {text.get_text() for text in panels["AUC"].get_xticklabels()}
+    assert "2022-04-09" in labels
+    legend = {text.get_text() for text in figures[0].legends[0].get_texts()}
+    assert "seconds@all" in legend
+
+
+@pytest.mark.parametrize(("untrained", "hollow"), [("2022-04-08", 1), ("", 0)])
+def test_the_day_that_no_step_came_before_is_hollow(figures, tmp_path, untrained, hollow):
+    day_plots.by_day(by_day(("click",)), untrained, tmp_path / "a.png")
+    auc, _, rate = figures[0].axes
+    assert [len(line.get_xdata()) for line in auc.get_lines()] == [4] + [1] * hollow
+    assert ("hollow" in auc.get_xlabel()) == bool(hollow)
+    assert len(rate.get_lines()) == 1  # no model has a part in it
+    assert rate.get_yscale() == "log"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [0, 4])
+def test_it_is_a_picture(tmp_path, days, drawn):
+    day_plots.by_day(by_day(days=days), "2022-04-08", tmp_path / "plots" / "by_day.png")
+    assert min(matplotlib.image.imread(tmp_path / "plots" / "by_day.png").shape[:2]) > 400

@@ -1,0 +1,127 @@
+"""The tables of a run's metrics in the terminal: by split and by day."""
+
+import io
+
+import pytest
+import rich.console
+
+from dtn_jax.metrics import Metric
+from dtn_jax.report import terminal
+from dtn_jax.report import terminal as report
+from dtn_jax.schema import Field, Schema, Task
+
+BINARY = {
+    "auc": 0.81234,
+    "logloss": 0.32106,
+    "ece": 0.01234,
+    "positives": 1_234_567,
+    "examples": 12_345_678,
+    "base_rate": 0.1,
+    "mean_prediction": 0.0009876,
+}
+NOTHING = dict.fromkeys(BINARY) | {"positives": 0, "examples": 0}
+REGRESSION = {"rmse": 12.345678, "mae": 9.87, "r2": -0.25, "examples": 77}
+
+
+def schema(*tasks):
+    return Schema("shop", fields=(Field("item", rows=3),), tasks=tasks)
+
+
+SCHEMA = schema(
+    Task("click"),
+    Task("conversion", space="click", also_report=("all",)),
+    Task("seconds", kind="regression"),
+)
+RESULTS = {
+    "click@all": BINARY,
+    "conversion@click": NOTHING,
+    "conversion@all": BINARY,
+    "seconds@all": REGRESSION,
+}
+
+
+def text_of(table, width=80):
+    console = rich.console.Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def row(text, key):
+    return next(line.split()[1:] for line in text.splitlines() if line.startswith(key))
+
+
+def test_a_split():
+    text = text_of(report.splits_table({"test": RESULTS}, SCHEMA, "Test"))
+    assert text.splitlines()[0].strip() == "Test"
+    expected = ["0.8123", "0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
+    assert row(text, "click@all") == row(text, "conversion@all") == expected
+    assert row(text, "conversion@click") == ["n/d"] * 5 + ["0", "0"]
+    assert row(text, "seconds@all") == ["12.35", "9.87", "-0.2500", "77"]
+    for header in ("AUC", "ECE", "posi-", "exam-", "RMSE", "MAE", "R²"):
+        assert header in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+
+
+def test_every_metric_has_room_and_one_that_a_row_lacks_is_empty():
+    """Results of before a metric was added stand beside newer ones."""
+    new = BINARY | {"gauc": 0.7071, "average_precision": 0.4321}
+    splits = {"validation": {"conversion@all": BINARY}, "test": {"conversion@all": new}}
+    text = text_of(report.splits_table(splits, SCHEMA))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    lines = [line.split() for line in text.splitlines() if line.startswith("@all")]
+    common = ["0.3211", "0.0123", "0.0988%", "10.0%", "1,234,567", "12,345,678"]
+    assert lines == [
+        ["@all", "0.8123", *common],
+        ["@all", "0.8123", "0.7071", "0.4321", *common],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "format", "text"),
+    [
+        (None, "%", "n/d"),
+        (0.0, "%", "0%"),
+        (1.0, "%", "100.%"),
+        (0.456, "%", "45.6%"),
+        (0.01, "%", "1.00%"),
+        (2e-6, "%", "0.0002%"),
+        (1234.5, ".4g", "1234"),
+    ],
+)
+def test_numbers(value, format, text):
+    metric = Metric("m", "a metric", compute=lambda rows: None, format=format)
+    assert metric.text(value).replace("100%", "100.%") == text
+
+
+# ---------------------------------------------------------------- by day
+
+
+TASKS = ("click", "order", "a_task_of_a_long_name", "another_of_a_long_name", "seconds")
+
+
+def dated(names=TASKS):
+    kinds = {"seconds": "regression"}
+    tasks = [Task(name, kinds.get(name, "binary")) for name in names]
+    return Schema("shop", (Field("item"),), tuple(tasks))
+
+
+def by_day(names=TASKS, days=4):
+    found = {}
+    for n in range(days):
+        binary = {"auc": 0.5 + n / 10, "gauc": None if n == 0 else 0.6, "logloss": 0.3}
+        binary |= {"base_rate": 0.01 * (n + 1), "positives": n, "examples": 100}
+        own = {f"{name}@all": binary for name in names if name != "seconds"}
+        own |= {"click@order": binary} if "order" in names else {}
+        own |= {"seconds@all": {"r2": 0.1 * n, "rmse": 3.0}} if "seconds" in names else {}
+        found[f"2022-04-{n + 8:02d}"] = own
+    return found
+
+
+def test_a_line_a_day_of_each_tasks_first_metric_beside_its_base_rate():
+    lines = text_of(terminal.days_table(by_day(("click", "seconds")), dated(("click", "seconds"))))
+    rows = [line.split() for line in lines.splitlines() if line.startswith("2022")]
+    assert rows[0] == ["2022-04-08", "0.5000", "1.00%", "0.0000"]
+    assert rows[3] == ["2022-04-11", "0.8000", "4.00%", "0.3000"]
+    assert lines.index("click") < lines.index("seconds")

@@ -1,0 +1,134 @@
+"""Trackers beside a run's folder: what they get, and that none can end or hold up a run."""
+
+import importlib.util
+import threading
+import time
+
+import pytest
+
+from dtn_jax.errors import UserError
+from dtn_jax.report import trackers
+from dtn_jax.report.trackers.background import Background
+from dtn_jax.report.trackers.tracker import numbers
+
+CONFIG = {"seed": 3, "model.architecture": "dtn"}
+RECORD = {"kind": "validation", "step": 4, "epoch": 0.5, "click@all/auc": 0.75, "mean": None}
+RESULTS = {"steps": 8, "test": {"click@all": {"auc": 0.8, "ece": None}}, "dataset": "shop"}
+
+
+def run(name, folder, step=0, finish=True):
+    """A run that logs one record."""
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text("{}")
+    (tracker,) = trackers.started(name, folder, CONFIG, step)
+    tracker.log(RECORD | {"step": step + 4})
+    if finish:
+        tracker.finish(RESULTS, [folder / "results.json"])
+    tracker.close()
+    return tracker
+
+
+def test_names_are_checked_and_a_missing_package_names_the_extra(monkeypatch):
+    assert trackers.read_trackers("tensorboard, tensorboard,") == ["tensorboard"]
+    assert trackers.read_trackers("") == []
+    with pytest.raises(UserError, match=r"unknown tracker in train.trackers 'mlfow'"):
+        trackers.read_trackers("mlfow")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install -e '.\[wandb\]'"):
+        trackers.read_trackers("wandb")
+
+
+def test_tensorboard_gets_config_numbers_and_results(tmp_path):
+    run("tensorboard", tmp_path / "run")
+    (events,) = (tmp_path / "run/tensorboard").iterdir()
+    held = events.read_bytes()
+    for name in (b"config", b"model.architecture", b"validation/click_all/auc", b"final/test/"):
+        assert name in held
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_keeps_one_run_in_the_workdir(tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "run"
+    assert not run("mlflow", folder, finish=False).failed
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow/mlflow.db'}")
+    identifier = (folder / "mlflow/run_id").read_text()
+    assert client.get_run(identifier).info.status == "KILLED"
+    assert not run("mlflow", folder, step=4).failed  # goes on
+    assert (folder / "mlflow/run_id").read_text() == identifier
+    found = client.get_run(identifier)
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"seed": "3", "model.architecture": "dtn"}
+    assert found.data.metrics["final/test/click_all/auc"] == 0.8
+    history = client.get_metric_history(identifier, "validation/click_all/auc")
+    assert [(m.step, m.value) for m in history] == [(4, 0.75), (8, 0.75)]
+    assert [a.path for a in client.list_artifacts(identifier)] == ["results.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_writes_offline_under_one_id(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", "300")
+    monkeypatch.setattr("dtn_jax.report.trackers.background.WAIT", 900.0)
+    folder = tmp_path / "run"
+    assert not run("wandb", folder, finish=False).failed
+    time.sleep(1.1)  # its folders are named by the second
+    assert not run("wandb", folder, step=4).failed
+    identifier = (folder / "wandb/run_id").read_text()
+    offline = sorted((folder / "wandb").glob("offline-run-*"))
+    assert len(offline) == 2
+    held = b""
+    for part in offline:
+        (events,) = part.glob("*.wandb")
+        assert events.stem == f"run-{identifier}"
+        held += events.read_bytes()
+    assert b"validation/click@all/auc" in held
+    assert b"model.architecture" in held
+    assert (offline[1] / "files/results.json").exists()
+
+
+class Unreachable:
+    """Stands for a tracker whose server is not there, or does not answer."""
+
+    answers = threading.Event()
+
+    def __init__(self, folder, config, step):
+        if config.get("hangs"):
+            self.answers.wait(120)
+        raise ConnectionError("no server")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_one_that_fails_warns_once(waits, tmp_path, capsys):
+    tracker = Background("mlflow", Unreachable, waits, tmp_path, {}, 0)
+    for _ in range(3):
+        tracker.log(RECORD)
+    tracker.finish(RESULTS, [])
+    while not tracker.failed:
+        time.sleep(0.01)
+    tracker.close()
+    assert not tracker.thread.is_alive()
+    told = capsys.readouterr().err
+    assert told.count("warning: tracker mlflow failed") == 1
+    assert "ConnectionError: no server" in told
+
+
+def test_one_that_does_not_answer_holds_nothing_up(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dtn_jax.report.trackers.background.WAIT", 0.2)
+    start = time.monotonic()
+    tracker = Background("mlflow", Unreachable, True, tmp_path, {"hangs": True}, 0)
+    for _ in range(100):
+        tracker.log(RECORD)
+    tracker.close()
+    Unreachable.answers.set()
+    assert time.monotonic() - start < 60
+    assert "it did not end in time" in capsys.readouterr().err
+
+
+def test_trackers_get_the_metrics_of_a_day_and_not_its_number():
+    record = {"kind": "day", "step": 5, "epoch": 0.5, "day": 19_090, "click@all/auc": 0.7}
+    assert numbers(record) == {"day/click@all/auc": 0.7}

@@ -1,0 +1,232 @@
+"""Importance by task against loops, and what a task is scored by against metrics."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict, FrozenConfigDict
+from sklearn.metrics import roc_auc_score
+from tiny_runs import SCHEMA, B, embedded, rows, tiny
+
+from dtn_jax.analysis import gradients, importance, quality
+from dtn_jax.analysis.passes import Passes
+from dtn_jax.analysis.sample import read_sample
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+from dtn_jax.interface import Inputs
+from dtn_jax.metrics import auc as metrics
+from dtn_jax.metrics import regression
+from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.metric import Rows
+from dtn_jax.metrics.spaces import SURE
+
+
+@pytest.fixture(scope="module")
+def model():
+    with jax.enable_x64(True):
+        yield tiny()
+
+
+def naive_scores(model, **changed):
+    """Scores of all rows at once, on one device's plain program."""
+    batch = model.rows.replace(**changed)
+    return np.asarray(model.naive(jax.device_get(model.state), batch))
+
+
+def test_scores_are_those_of_the_model(model):
+    expected = naive_scores(model)
+    assert model.passes.size == 32  # 90 rows: the last batch is padded
+    np.testing.assert_allclose(model.passes.plain(), expected, rtol=1e-10)
+
+
+def test_permutation_importance_is_that_of_a_loop(model):
+    keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
+    plain, fields = model.passes.plain(), SCHEMA.field_names
+    counted = []
+    found = importance.permutation(
+        model.passes.permuted, plain, keys, fields, 2, 7, lambda: counted.append(1)
+    )
+    assert len(counted) == 2 * len(fields)
+    slots = {"item": [0], "words": [1, 2, 3], "price": [4], "hour": [5]}
+
+    def measured(scores):
+        y, z = model.rows.labels, np.asarray(scores)
+        p = 1 / (1 + np.exp(-z))
+        among = np.minimum(p[:, 1] / p[:, 0], SURE)  # of an order among clicks
+        clicks = y[:, 0] == 1
+        aucs = [roc_auc_score(y[:, task], z[:, task]) for task in (0, 1)]
+        aucs.append(roc_auc_score(y[clicks, 1], among[clicks]))
+        return np.array([*aucs, 1 - ((z[:, 2] - y[:, 2]) ** 2).mean() / y[:, 2].var()])
+
+    for f, field in enumerate(fields):
+        for r in range(2):
+            order = np.random.default_rng([7, f, r]).permutation(B)
+            ids, weights, numeric = (
+                a.copy() for a in (model.rows.ids, model.rows.weights, model.rows.numeric)
+            )
+            for i in range(B):
+                for slot in slots[field]:
+                    ids[i, slot] = model.rows.ids[order[i], slot]
+                if field == "words":
+                    weights[i] = model.rows.weights[order[i]]
+                if field == "price":
+                    numeric[i] = model.rows.numeric[order[i]]
+            scores = naive_scores(model, ids=ids, weights=weights, numeric=numeric)
+            expected = measured(plain) - measured(scores)
+            np.testing.assert_allclose(found.values[r, f], expected, rtol=1e-5, atol=1e-10)
+    np.testing.assert_allclose(found.mean, found.values.mean(axis=0))
+    assert (found.error > 0).all()
+
+
+def test_an_unknown_field_has_id_0_and_padding_stays(model):
+    for field, slots in {"item": [0], "words": [1, 2, 3], "price": [4]}.items():
+        ids, numeric = model.rows.ids.copy(), model.rows.numeric.copy()
+        own = ids[:, slots]
+        ids[:, slots] = np.where(own >= 0, 0, own)
+        if field == "price":
+            numeric[:] = 1  # as the encoder leaves a missing one
+        expected = naive_scores(model, ids=ids, numeric=numeric)
+        np.testing.assert_allclose(model.passes.unknown(field), expected, rtol=1e-10)
+    keys, _ = quality.keys(SCHEMA, model.rows, weighted=False)
+    plain = model.passes.plain()
+    found = importance.unknown(model.passes.unknown, plain, keys, SCHEMA.field_names)
+    before, after = (
+        auc(np.asarray(scores)[:, 0], model.rows.labels[:, 0])
+        for scores in (plain, model.passes.unknown("words"))
+    )
+    assert found.values[0, 1, 0] == pytest.approx(before - after, abs=1e-12)
+
+
+def test_gradient_importance_is_that_of_a_loop_over_rows():
+    """Of single_task, whose tasks have views of their own: a field's moves are summed over them."""
+    with jax.enable_x64(True):
+        model = tiny("single_task", model__experts="mlp", parallel__devices=1)
+        found = gradients.moves(model.passes)
+        views, e = model.run.plan.views, embedded(model)
+        assert len(views) == 3
+
+        def logits(fields):
+            inputs = {view: fields[None, v] for v, view in enumerate(views)}
+            out = model.run.model.apply(
+                {"params": params},
+                Inputs(fields=inputs, codewords=None, row_mask=jnp.ones(1, bool)),
+                train=False,
+            )
+            return jnp.stack([out.logits[task][0] for task in SCHEMA.task_names])
+
+        params = jax.device_get(model.state.params)
+        away, slopes = e - e.mean(axis=0), jax.jit(jax.jacrev(logits))
+        for i in (0, 11, B - 1):
+            expected = (np.asarray(slopes(e[i])) * away[i]).sum(axis=(1, 3))
+            np.testing.assert_allclose(found[i], expected.T, rtol=1e-9, atol=1e-12)
+
+
+def test_gradient_importance_is_a_mean_over_the_rows_of_the_space():
+    """Among clicks it is that of the logit of p(order) / p(click), held to SURE, by JAX."""
+    given = rows()
+    keys, _ = quality.keys(SCHEMA, given, weighted=False)
+    rng = np.random.default_rng(0)
+    moves, plain = rng.normal(size=(B, 4, 3)), rng.normal((1, -1, 0), size=(B, 3))
+    found = importance.gradient(moves, plain, keys, SCHEMA.field_names)
+
+    def among_clicks(z):
+        p = jnp.minimum(jax.nn.sigmoid(z[1]) / jax.nn.sigmoid(z[0]), SURE)
+        return jnp.log(p / (1 - p))
+
+    with jax.enable_x64(True):
+        slopes = np.asarray(jax.jit(jax.vmap(jax.grad(among_clicks)))(plain))
+    held = plain[:, 1] > plain[:, 0]
+    assert 0 < held.sum() < B  # where the two contradict each other, nothing moves
+    np.testing.assert_array_equal(slopes[held], 0)
+    clicks, size = given.labels[:, 0] == 1, np.abs(moves)
+    quotient = np.abs((moves * slopes[:, None]).sum(axis=2))
+    expected = {
+        "click@all": size[:, 1, 0],
+        "order@all": size[:, 1, 1],
+        "order@click": quotient[clicks, 1],
+        "stars@all": size[:, 1, 2],
+    }
+    for k, key in enumerate(keys):
+        own = expected[key.name]
+        assert found.mean[1, k] == pytest.approx(own.mean(), rel=1e-6)
+        assert found.error[1, k] == pytest.approx(own.std() / np.sqrt(len(own)), rel=1e-5)
+
+
+def test_a_sample_is_a_seeded_draw_of_a_splits_rows(prepared_dir, monkeypatch):
+    monkeypatch.setattr("dtn_jax.input.reader.BLOCKS", 5)
+    data = catalog.load("adult", data_dir=prepared_dir)
+    everything = SplitReader(data, "validation").everything()
+    whole = read_sample(data, "validation", 10**9, 0)
+    assert whole.group is None
+    jax.tree.map(np.testing.assert_array_equal, whole.rows, everything)
+    part, again, other = (read_sample(data, "validation", 1_000, s).rows for s in (3, 3, 4))
+    place = np.sort(np.random.default_rng(3).choice(3_256, 1_000, replace=False))
+    np.testing.assert_array_equal(part.ids, everything.ids[place])
+    np.testing.assert_array_equal(part.labels, everything.labels[place])
+    np.testing.assert_array_equal(part.ids, again.ids)
+    assert np.any(part.ids != other.ids)
+    with pytest.raises(UserError, match="unknown split 'dev'"):
+        read_sample(data, "dev", 10, 0)
+    with pytest.raises(UserError, match="rows=0: expected at least 1"):
+        read_sample(data, "test", 0, 0)
+
+
+def test_more_rows_than_the_device_may_hold_are_refused(model):
+    many = rows(count=9)
+    limited = ConfigDict(model.run.config.to_dict())
+    limited.data.device_bytes = 8 * model.run.data.row_bytes()
+    run = dataclasses.replace(model.run, config=FrozenConfigDict(limited))
+    with pytest.raises(UserError, match=r"9 rows take .* take fewer rows"):
+        Passes(run, model.state, many)
+
+
+# ---------------------------------------------------------------- quality
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_auc_is_that_of_metrics_and_its_influence_its_derivative(weighted):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 20, 60).astype(np.float32)  # many ties
+    labels = (rng.random(60) < 0.4).astype(np.float32)
+    weights = rng.random(60) + 0.1 if weighted else None
+    value, psi = quality.auc(scores, labels, weights)
+    assert value == pytest.approx(metrics.auc(scores, labels, weights), rel=1e-13)
+    base = np.ones(60) if weights is None else weights
+    for i in (0, 7, 31, 59):  # psi_i = w_i dAUC/dw_i
+        ends = [
+            metrics.auc(scores, labels, base * (1 + sign * 1e-5 * (np.arange(60) == i)))
+            for sign in (1, -1)
+        ]
+        assert psi[i] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-9)
+    if not weighted:
+        error = metrics.auc_standard_error(scores, labels)
+        assert np.sqrt((psi**2).sum()) == pytest.approx(error, rel=0.03)  # n for n - 1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_r2_is_that_of_metrics(weighted):
+    rng = np.random.default_rng(0)
+    labels, noise = rng.normal(size=(2, 50))
+    weights = rng.random(50) if weighted else None
+    value, psi = quality.r2(labels + noise, labels, weights)
+    assert value == pytest.approx(
+        regression.r2(Rows("regression", labels + noise, labels, weights))
+    )
+    assert psi.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_keys_are_the_tasks_in_their_spaces():
+    given = rows()
+    found, undefined = quality.keys(SCHEMA, given, weighted=False)
+    assert [key.name for key in found] == ["click@all", "order@all", "order@click", "stars@all"]
+    assert undefined == []
+    np.testing.assert_array_equal(found[2].rows, np.flatnonzero(given.labels[:, 0] == 1))
+    one_class = given.replace(labels=given.labels * np.float32([1, 0, 1]))
+    found, undefined = quality.keys(SCHEMA, one_class, weighted=False)
+    assert [key.name for key in found] == ["click@all", "stars@all"]
+    assert undefined == ["order@all", "order@click"]
+    found, _ = quality.keys(SCHEMA, given, weighted=True)
+    np.testing.assert_allclose(found[0].weights, given.sample_weight)

@@ -1,0 +1,257 @@
+"""What rows and columns become: bad rows have no scores and are counted; kept columns lose nothing,
+or are refused before anything is scored."""
+
+import datetime
+import decimal
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from made_models import FRAME
+
+from dtn_jax.errors import UserError
+from dtn_jax.export import raw_rows, score_files
+from dtn_jax.export.encoded import Bad
+from dtn_jax.export.score_files import Job
+from experiments import score
+
+pytest_plugins = ["score_fixtures"]
+
+LONG = decimal.Decimal("12345678901234567891")
+PRICE = decimal.Decimal("12345678901234567.25")
+
+
+def run(made_model, given, output, **changes):
+    job = Job(made_model, [str(given)], output, say=lambda _: None, **changes)
+    list(job.run())
+    return job
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """A day with columns of odd types beside those of the model, whose `id` is a decimal."""
+    six = len(FRAME)
+    frame = FRAME.with_columns(
+        id=FRAME["id"].cast(pl.Decimal(38, 0)),
+        key=pl.Series([LONG + n for n in range(six)], dtype=pl.Decimal(38, 0)),
+        price=pl.Series([PRICE, None] * 3, dtype=pl.Decimal(20, 2)),
+        prices=pl.Series([[PRICE]] * six, dtype=pl.List(pl.Decimal(20, 2))),
+        took=pl.Series([datetime.timedelta(seconds=n) for n in range(six)]),
+        photo=pl.Series([b"\xff\xd8"] * six),
+        photos=pl.Series([[b"\xff\xd8", b"a"]] * six),
+    )
+    frame.write_parquet(tmp_path / "odd.parquet")
+    frame.write_ipc(tmp_path / "odd.arrow", compat_level=pl.CompatLevel.oldest())
+    return frame
+
+
+def test_text_keeps_all_digits(made_model, odd, tmp_path):
+    for suffix, reader in ((".csv", pl.read_csv), (".jsonl", pl.read_ndjson)):
+        run(made_model, tmp_path / "odd.parquet", tmp_path / f"s{suffix}", columns=["key", "price"])
+        got = reader(
+            tmp_path / f"s{suffix}", schema_overrides={"key": pl.String, "price": pl.String}
+        )
+        assert got["key"].to_list() == [str(LONG + n) for n in range(len(FRAME))]
+        assert got["price"].to_list() == [str(PRICE), None] * 3
+
+
+def test_decimals_are_the_floats_that_training_read():
+    """Arrow's floats differ from polars' in the last bit, and are what a file's decimals become."""
+    single = pl.Series("a", np.arange(100) / 100 + 10, dtype=pl.Float64).cast(pl.Decimal(10, 2))
+    floats = pl.from_arrow(single.to_arrow().cast(pa.float64())).alias("a")
+    assert (floats != single.cast(pl.Float64)).any()
+    bad = Bad(np.arange(100))
+    assert raw_rows.plain(single, bad).equals(floats, check_names=True)
+    lists = raw_rows.plain(single.implode(), bad)
+    assert lists.explode().equals(floats, check_names=True)
+
+
+@pytest.mark.parametrize("source", ["parquet", "arrow"])
+def test_parquet_keeps_decimals_and_bytes(made_model, odd, tmp_path, source):
+    names = ["id", "key", "price", "prices", "photo", "photos", "took"]
+    job = run(made_model, tmp_path / f"odd.{source}", tmp_path / "s.parquet", columns=names)
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got.select(names).equals(odd.select(names))
+    assert got.schema["key"] == pl.Decimal(38, 0)
+    assert job.tally.account.rejected == 0
+    expected = made_model.score(FRAME)
+    np.testing.assert_allclose(got.select(made_model.outputs), expected.to_numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "suffix", "told"),
+    [
+        (["took"], ".csv", "'took' holds durations, which CSV does not have; leave it out"),
+        (["prices"], ".csv", "'prices' holds lists, which CSV does not have; leave it out"),
+        (["photo"], ".csv", "'photo' holds bytes, which CSV does not have; leave it out"),
+        (["photos"], ".jsonl", "'photos' holds bytes, which JSON does not have; leave it out"),
+        (["kye"], ".csv", r"unknown column to keep: 'kye'\. Did you mean 'key'"),
+        (["click@all"], ".csv", "have a column 'click@all' already"),
+    ],
+)
+def test_columns_that_cannot_be_kept_are_refused_at_the_start(
+    made_model, odd, tmp_path, names, suffix, told
+):
+    odd.with_columns(pl.lit(1).alias("click@all")).write_parquet(tmp_path / "odd.parquet")
+    given = [str(tmp_path / "odd.parquet")]
+    with pytest.raises(UserError, match=told):
+        Job(made_model, given, tmp_path / f"s{suffix}", columns=["id", *names])
+    assert not (tmp_path / f"s{suffix}.parts").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "suffix", "told"),
+    [
+        (
+            {"speed": None},
+            "parquet",
+            r"a\.parquet: the rows have no column 'speed'.*are: word, id,",
+        ),
+        (
+            {"tags": "a b", "tags_weights": "1", "vector": "0 1"},
+            "csv",
+            "'tags' holds String, expected lists, which CSV does not have",
+        ),
+    ],
+)
+def test_a_column_that_the_model_cannot_read_is_named(made_model, tmp_path, changes, suffix, told):
+    frame = FRAME.with_columns(pl.lit(value).alias(name) for name, value in changes.items())
+    frame = frame.drop(name for name, value in changes.items() if value is None)
+    getattr(frame, f"write_{suffix}")(tmp_path / f"a.{suffix}")
+    with pytest.raises(UserError, match=told):
+        Job(made_model, [str(tmp_path / f"a.{suffix}")], tmp_path / "s.parquet")
+
+
+# ---------------------------------------------------------------- bad rows
+
+
+def written(folder, rows):
+    """Rows as lines of JSON; a text is a line as it is."""
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / "a.jsonl").write_text("\n".join(lines).replace("Infinity", "1e999"))
+    return folder / "a.jsonl"
+
+
+def test_a_bad_row_has_no_scores_and_keeps_its_other_columns(made_model, tmp_path):
+    rows = [row | {"number": n} for n, row in enumerate(FRAME.to_dicts() * 2)]
+    rows[1]["tags"], rows[2]["word"], rows[4]["number"] = {"a": 1}, ["a"], [4]
+    rows[3] = "{broken"
+    for n, changes in enumerate(({"size": 1e999}, {"speed": 1e999}, {"id": 1e999}), 6):
+        rows[n] |= changes
+    rows[9]["vector"] = [1.0]
+    job = run(made_model, written(tmp_path, rows), tmp_path / "s.parquet", max_bad_rate=1.0)
+    got = pl.read_parquet(tmp_path / "s.parquet")
+    assert got["number"].to_list() == [0, 1, 2, None, None, *range(5, 12)]
+    assert got["word"].to_list()[:6] == ["a", "b", None, None, "b", "a"]
+    missing = got["stars@all"].is_null().to_numpy()
+    assert np.flatnonzero(~missing).tolist() == [0, 5, 10, 11]
+    good = made_model.score([rows[n] for n in (0, 5, 10, 11)]).to_numpy()
+    np.testing.assert_allclose(got.select(made_model.outputs).to_numpy()[~missing], good, rtol=1e-6)
+    assert job.tally.account.counts["number that is not finite"] == 3
+    said = " ".join([*job.tally.reasons(), *job.tally.account.summary()])
+    assert "row 7, column 'size': inf" in said
+    assert "list of other than 2 numbers" in said
+    with pytest.raises(UserError, match=r"row 7.*--on_bad_rows=null"):
+        run(made_model, tmp_path / "a.jsonl", tmp_path / "t.parquet", on_bad_rows="error")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "s.parquet"]
+
+
+def scored(made_model, folder, rows, *more):
+    """The output of the command."""
+    pl.DataFrame(rows).write_parquet(folder / "rows.parquet")
+    given = [f"--model={made_model.folder}", f"--input={folder}/rows.parquet"]
+    score.main([*given, f"--output={folder}/s.parquet", *more])
+    return pl.read_parquet(folder / "s.parquet")
+
+
+@pytest.mark.parametrize("bad", [3, 6])
+def test_too_many_bad_rows_leave_no_output(made_model, tmp_path, bad, monkeypatch, capsys):
+    monkeypatch.setattr(score_files, "UNIT", {"rows": 2, "size": 100})
+    rows = [row | {"vector": [1.0]} if n < bad else row for n, row in enumerate(FRAME.to_dicts())]
+    if bad > 3:
+        told = (
+            f"^{bad} of 6 rows have no scores, more than --max_bad_rate=0.5 allows:\n  {bad} of 6"
+        )
+        with pytest.raises(UserError, match=f"{told} rows have no scores: list of other than 2"):
+            scored(made_model, tmp_path, rows)
+        assert not (tmp_path / "s.parquet").exists()
+        with pytest.raises(UserError, match=r"more than --max_bad_rate=0\.6 "):
+            scored(made_model, tmp_path, rows, "--max_bad_rate=0.6")
+    capsys.readouterr()
+    found = scored(made_model, tmp_path, rows, f"--max_bad_rate={max(0.5, bad / 6)}")
+    assert found[made_model.outputs[0]].null_count() == bad
+    assert ("resuming" in capsys.readouterr().out) == (bad > 3)  # what was scored stays scored
+
+
+def test_unknown_values_are_told_where_they_are_many(made_model, tmp_path, capsys):
+    scored(made_model, tmp_path, FRAME.to_dicts())
+    said = capsys.readouterr().out
+    assert "unknown to the model" not in said
+    assert "warning" not in said
+    assert "leaves out columns of lists: tags, tags_weights, vector" in said
+    rows = [row | {"word": "never"} for row in FRAME.to_dicts()]
+    rows[0]["id"] = 77
+    rows[1]["vector"] = None
+    scored(made_model, tmp_path, rows, "--replace", "--columns=id")
+    said = capsys.readouterr().out
+    assert "missing or not in its training: word 100.0 %, id 16.7 %" in said
+    assert said.count("warning: the model knows no value of field 'word'") == 1
+    assert "lists" not in said
+
+
+def test_too_many_bad_rows_are_told_early_and_once(made_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_files, "UNIT", {"rows": 2, "size": 100})
+    rows = [row | {"vector": [1.0]} for row in FRAME.to_dicts()]
+    pl.DataFrame(rows).write_parquet(tmp_path / "b.parquet", row_group_size=2)
+    told, output = [], tmp_path / "s.csv"
+    job = Job(made_model, [str(tmp_path / "b.parquet")], output, say=told.append)
+    with pytest.raises(UserError, match="6 of 6 rows have no scores, more than"):
+        list(job.run())
+    assert len(told) == 1
+    assert told[0].startswith(
+        "warning: 2 of the first 2 rows have no scores, more than --max_bad_rate=0.5 allows; if it "
+        "stays so, no output is written. 2 of 2 rows have no scores: list of other than 2 numbers:"
+    )
+    assert not output.exists()
+    assert not (job.parts.folder / "joined.tmp").exists()
+    told.clear()
+    monkeypatch.setattr(score_files, "UNIT", {"rows": 100, "size": 4000})  # one unit: not warned of
+    job = Job(made_model, [str(tmp_path / "b.parquet")], tmp_path / "t.csv", say=told.append)
+    with pytest.raises(UserError, match="6 of 6"):
+        list(job.run())
+    assert told == []
+
+
+def test_bytes_that_the_model_does_not_read_spoil_no_row(made_model, tmp_path, capsys):
+    frame = FRAME.with_columns(photo=pl.lit(b"\xff\xd8"), word=FRAME["word"].cast(pl.Binary))
+    frame.write_parquet(tmp_path / "b.parquet")
+    output = tmp_path / "s.parquet"
+    score.main(
+        [f"--model={made_model.folder}", f"--input={tmp_path}/b.parquet", f"--output={output}"]
+    )
+    said = capsys.readouterr().out
+    assert "leaves out columns of lists: tags, tags_weights, vector; of bytes: photo (" in said
+    got = pl.read_parquet(output)
+    assert got["word"].to_list() == FRAME["word"].to_list()
+    assert got["click@all"].null_count() == 0
+
+
+def test_options_of_score(made_model, made_day, tmp_path, capsys):
+    given = [f"--input={made_day}", f"--output={tmp_path}/s.csv"]
+    own = f"--model={made_model.folder}"
+    for words, told in {
+        (own, "--max_bad_rate=2"): "--max_bad_rate=2: expected a share",
+        (own, "--batch_rows=100"): "--batch_rows=100, expected a power of two, 8 or more",
+        (): "--model is missing",
+        (f"--model={tmp_path}/nix",): "is not there, so it holds no model",
+        (f"--model={tmp_path}",): "holds no model",
+    }.items():
+        with pytest.raises(UserError, match=told):
+            score.main([*given, *words])
+    score.main([*given, own, "--columns=_file,id"])
+    assert "6 rows are scored, at " in capsys.readouterr().out
+    got = pl.read_csv(tmp_path / "s.csv")
+    assert got.columns == ["_file", "id", *made_model.outputs]
+    assert set(got["_file"]) == {"day.parquet"}

@@ -47,13 +47,8 @@ assert jax.device_count() == 8  # which reads the flags; those of commands that 
 os.environ["XLA_FLAGS"] = compile_cache.with_flags(compile_cache.simulated(1))
 
 pytest_plugins = ["quicker", "in_time"]
-SITE = (
-    "made_pages",
-    "mathml",
-    "notebooks",
-    "page_text",
-)  # need what only `make test-slow` installs
-collect_ignore = [] if find_spec("mkdocs") else [f"docs/test_{name}.py" for name in SITE]
+# Needs what only `make test-slow` installs.
+collect_ignore = [] if find_spec("mkdocs") else ["contracts/test_pages_site.py"]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 LRUCache.put = compile_cache.write_whole
 flags.FLAGS.mark_as_parsed()
@@ -171,6 +166,24 @@ def exported_model(finished_run, tmp_path_factory):
     from world import run, shared  # after the hook above
 
     return shared.made_once(tmp_path_factory, "model", lambda f: run.exported(finished_run, f))
+
+
+@pytest.fixture(scope="session")
+def programs(prepared_dir):
+    """Where `python` and `dtn-jax` are: forked from a process that has imported everything.
+
+    Programs run for moments and compile for seconds: without optimisations, for half as long.
+    """
+    import page_server
+    import page_shell
+
+    with pytest.MonkeyPatch.context() as patch:
+        flags = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+        patch.setenv("XLA_FLAGS", compile_cache.with_flags(*flags))
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
+        patch.setenv("DTN_DATA_DIR", prepared_dir)
+        with page_server.running(page_shell.environment()) as folder:
+            yield folder
 
 
 @pytest.fixture

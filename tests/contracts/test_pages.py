@@ -1,25 +1,7 @@
 """README and the pages of docs/: every command runs, and prints what the page shows."""
 
-import compile_cache
 import page_commands
-import page_server
-import page_shell
 import pytest
-
-
-@pytest.fixture(scope="module")
-def programs(prepared_dir):
-    """Where `python` and `dtn-jax` are: forked from a process that has imported everything.
-
-    Programs run for moments and compile for seconds: without optimisations, for half as long.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        flags = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
-        patch.setenv("XLA_FLAGS", compile_cache.with_flags(*flags))
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
-        patch.setenv("DTN_DATA_DIR", prepared_dir)
-        with page_server.running(page_shell.environment()) as folder:
-            yield folder
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import sys
 
 import numpy as np
 import pytest
-from exported_runs import finished, opened
 from small_runs import small
+from world.run import finished, opened
 
 from dtn_jax.analysis.finished import best_state
 from dtn_jax.errors import UserError

@@ -1,12 +1,18 @@
-"""A small finished run on adult, and the model that it exports."""
+"""A small finished run on adult, its model, and the model's program called by hand."""
 
+import functools
 import pathlib
+from typing import NamedTuple
 
+import jax
+import numpy as np
 import pytest
 import quicker
 from matplotlib.figure import Figure
+from safetensors.numpy import load_file
 from small_runs import small
 
+from dtn_jax.export import model_folder
 from dtn_jax.export.write import export_run
 from dtn_jax.train import train
 
@@ -21,3 +27,36 @@ def finished(prepared_dir: str, folder: pathlib.Path, **changes) -> pathlib.Path
 
 def exported(workdir: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     return export_run([workdir], folder)
+
+
+class Called(NamedTuple):
+    """What lies in a model's folder."""
+
+    facts: model_folder.Facts
+    weights: dict
+    program: object
+
+    def inputs(self, batch):
+        ids, offsets = np.asarray(batch.ids), np.asarray(self.facts.offsets, np.int32)
+        rows = np.where(ids[:, None] < 0, self.facts.rows, ids[:, None] + offsets[None])
+        return {
+            "ids": ids,
+            "rows": rows.astype(np.int32),
+            "weights": np.asarray(batch.weights, np.float32),
+            "numeric": np.asarray(batch.numeric, np.float32),
+        }
+
+    def logits(self, batch):
+        return np.asarray(self.program(self.weights, self.inputs(batch)))
+
+
+def opened(folder: pathlib.Path) -> Called:
+    return _opened(folder, model_folder.read_manifest(folder)["files"]["model.json"]["sha256"])
+
+
+@functools.cache
+def _opened(folder: pathlib.Path, _version: str) -> Called:
+    stored = (folder / model_folder.PROGRAM).read_bytes()
+    program = jax.jit(jax.export.deserialize(bytearray(stored)).call)
+    weights = load_file(folder / model_folder.WEIGHTS)
+    return Called(model_folder.read_facts(folder), weights, program)

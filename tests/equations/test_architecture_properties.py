@@ -161,7 +161,7 @@ def test_every_hcnet_has_its_own_codebook(model):
     assert owners == ["click/hcnet_0", "order/hcnet_0", "order/hcnet_1", "shared/hcnet_0"]
 
 
-@pytest.mark.parametrize("architecture", ["shared_bottom", "esmm", "dtn", "ple"])
+@pytest.mark.parametrize("architecture", ["shared_bottom", "ple"])
 def test_first_layers_that_read_the_same_input_are_one_product(model, monkeypatch, architecture):
     given = usual(architecture, mlp__hidden=(7,))
     joined, apart = (architectures.build(options(**given), PAIR) for _ in range(2))

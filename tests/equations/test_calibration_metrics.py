@@ -93,6 +93,11 @@ def test_histogram_holds_every_prediction(rate):
     np.testing.assert_allclose(curve.base_rate, np.average(labels, weights=weights), rtol=1e-10)
     ratios = curve.edges[2:] / curve.edges[1:-1]
     assert np.allclose(ratios, ratios[0]) == (rate < calibration.LOW_RATE)
+    if rate >= calibration.LOW_RATE:  # a tenth of the bins' range is added at either end
+        first, last = curve.prediction[[0, -1]]
+        margin = 0.1 * (last - first)
+        span = min(p.max(), last + margin) - max(p.min(), first - margin)
+        np.testing.assert_allclose(curve.edges[2] - curve.edges[1], span / 40)
 
 
 # Log loss.
@@ -123,9 +128,16 @@ def test_float32_logits_are_summed_in_float64():
 # Ratios.
 
 
+def predicted(rows=400):
+    """Labels of other odds than the logits say."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=rows) - 1
+    return logits, rng.random(rows) < sigmoid(0.5 * logits), rng.random(rows) + 0.05
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_normalised_entropy_is_the_log_loss_over_that_of_the_base_rate(weighted):
-    logits, labels, weights = example(400)
+    logits, labels, weights = predicted()
     w = weights if weighted else None
     got = measure(Rows("binary", logits, labels, w))
     constant = np.full(len(labels), np.average(labels, weights=w))
@@ -141,7 +153,7 @@ def test_normalised_entropy_is_the_log_loss_over_that_of_the_base_rate(weighted)
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_predicted_is_the_sum_of_predictions_over_that_of_labels(weighted):
-    logits, labels, weights = example(400)
+    logits, labels, weights = predicted()
     w = weights if weighted else None
     expected = np.average(sigmoid(logits), weights=w) / np.average(labels, weights=w)
     got = measure(Rows("binary", logits, labels, w))

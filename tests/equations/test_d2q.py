@@ -140,7 +140,12 @@ def test_a_label_comes_back_from_its_quantile():
 def test_far_scores_and_labels_leave_numbers_finite():
     z, y = np.array([1e4, -1e4, 1e4, -1e4], "f4"), np.array([1e30, 0.0, 0.0, 1e30], "f4")
     groups = np.array([0, 0, 4, 1], np.int32)
-    value = jax.jit(jax.value_and_grad(lambda z: LOSS(z, y, 1.0, jnp.asarray(groups)).sum()))
+
+    @jax.jit
+    @jax.value_and_grad
+    def value(z):
+        return LOSS(z, jnp.asarray(y), 1.0, jnp.asarray(groups)).sum()
+
     assert all(np.isfinite(found).all() for found in value(z))
     ends = [POINTS[0, -1], POINTS[0, 0], POINTS[4, -1], POINTS[1, 0]]
     np.testing.assert_allclose(predict(z, groups), ends, rtol=1e-6)

@@ -162,7 +162,9 @@ def readers_moved(model, inputs, random_variables):
     ("changes", "readers"),
     [
         (OWN, {"click", "order", "shared"}),
-        (OWN | {"model__dtn__shared_group": False}, {"click", "order"}),
+        pytest.param(
+            OWN | {"model__dtn__shared_group": False}, {"click", "order"}, marks=pytest.mark.slow
+        ),
         ({"model__dtn__own_embeddings": True}, {"click", "order", "shared"}),
     ],
 )

@@ -96,14 +96,16 @@ def test_looked_up_rows_become_fields():
     fields = inputs.fields["shared"]
     table = p.arrays["embedding"].to_rows(tables["embedding"])
     user, bag, price = table[:5], table[5:9], table[9:11]
-    np.testing.assert_allclose(fields[0, 0], user[4])
+    np.testing.assert_allclose(fields[0, 0], user[4], rtol=1e-6)
     np.testing.assert_allclose(fields[0, 1], bag[1] + bag[2], rtol=1e-6)
     np.testing.assert_allclose(fields[0, 2], bag[3], rtol=1e-6)  # the mean of two equal rows
     np.testing.assert_allclose(fields[0, 3], 2.5 * price[1], rtol=1e-6)
-    np.testing.assert_allclose(fields[0, 4], user[2])
+    np.testing.assert_allclose(fields[0, 4], user[2], rtol=1e-6)
     np.testing.assert_array_equal(fields[1, 1], 0)  # an empty bag
-    np.testing.assert_allclose(fields[1, 2], bag[1])  # padding does not count in the mean
-    np.testing.assert_allclose(fields[1, 3], price[0])  # missing: the unknown row
+    np.testing.assert_allclose(
+        fields[1, 2], bag[1], rtol=1e-6
+    )  # padding does not count in the mean
+    np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
 
 
 def test_masked_rows_touch_no_row():

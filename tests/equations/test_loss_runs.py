@@ -64,6 +64,7 @@ def test_a_run_learns_the_order_within_groups(ranked):
     assert results["validation"]["click@all"]["gauc"] > 0.6
 
 
+@pytest.mark.slow
 def test_a_streamed_run_is_the_resident_one(ranked, root, tmp_path):
     streamed = dated(root, **GIVEN, data__placement="stream")
     train(streamed, tmp_path / "run", test=False)

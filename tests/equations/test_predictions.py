@@ -223,11 +223,11 @@ def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
     score = make_score_step(model, plan, read_losses(c.loss, FUNNEL))
 
     @jax.jit
-    def scores(state):
+    def scores(state, many):
         state, _ = make_train_chunk(step, steps)(state, many, steps)
         return jax.nn.sigmoid(score(state, jax.tree.map(lambda a: a[0], many)))
 
-    p = scores(first_state(c, model, plan))
+    p = scores(first_state(c, model, plan), many)
     np.testing.assert_allclose(p, np.tile([[6 / 16, 2 / 16]], (16, 1)), rtol=0.02)
 
 

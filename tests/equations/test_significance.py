@@ -183,7 +183,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
 # The exchange of scores.
 
 
-def scored(rows=120, groups=12, seed=0, skill=1.0):
+def scored(rows=100, groups=10, seed=0, skill=1.0):
     """Labels, groups and two models' scores."""
     rng = np.random.default_rng(seed)
     group, y = np.arange(rows) % groups, rng.random(rows) < 0.4
@@ -201,42 +201,42 @@ def every_sign(units):
 
 @pytest.mark.parametrize("name", ["logloss", "gauc"])
 def test_p_is_that_of_exchanging_the_scores_of_groups(name):
-    """Over all 4,096 exchanges, with the metric computed anew for each."""
+    """Over all 1,024 exchanges, with the metric computed anew for each."""
     y, group, a, b = scored()
     units = Units(len(y), group)
     one, two = (measured(y, group, z, units)[name] for z in (a, b))
-    found = paired.compare([two], [one], every_sign(12))
+    found = paired.compare([two], [one], every_sign(10))
     value = {
         "logloss": lambda z: log_loss(z, y),
         "gauc": lambda z: gauc(z, y, group).value,
     }[name]
     observed, reached = value(b) - value(a), 0
-    for signs in every_sign(12):
+    for signs in every_sign(10):
         kept = signs[group] > 0
         apart = value(np.where(kept, b, a)) - value(np.where(kept, a, b))
         reached += abs(apart) >= abs(observed) * (1 - 1e-9)
     assert found.difference == pytest.approx(observed, rel=1e-6)
-    assert found.p == pytest.approx(reached / 4096, abs=1e-3)
-    assert found.least == 1 / 4097
+    assert found.p == pytest.approx(reached / 1024, abs=1e-3)
+    assert found.least == 1 / 1025
 
 
 def test_roots_are_compared_on_the_scale_of_their_squares():
-    """Over all 4,096 exchanges of groups, one row of which is far off: RMSE computed anew."""
+    """Over all 1,024 exchanges of groups, one row of which is far off: RMSE computed anew."""
     rng = np.random.default_rng(0)
-    y, group = rng.normal(size=60), np.arange(60) % 12
+    y, group = rng.normal(size=60), np.arange(60) % 10
     a, b = (y + rng.standard_t(1.5, size=60) for _ in "ab")
     units, places = Units(60, group), np.arange(60)
     one, two = (
         influences(Rows("regression", z, y, None, group), places, units)["rmse"] for z in (a, b)
     )
-    found = paired.compare([two], [one], every_sign(12), np.inf)
+    found = paired.compare([two], [one], every_sign(10), np.inf)
 
     def rmse(z):
         return np.sqrt(np.mean((z - y) ** 2))
 
     apart = [
         rmse(np.where(signs[group] > 0, b, a)) - rmse(np.where(signs[group] > 0, a, b))
-        for signs in every_sign(12)
+        for signs in every_sign(10)
     ]
     assert found.difference == pytest.approx(rmse(b) - rmse(a))
     assert found.p == pytest.approx(np.mean(np.abs(apart) >= abs(found.difference) * (1 - 1e-9)))
@@ -246,7 +246,7 @@ def test_the_interval_holds_what_is_not_rejected():
     y, group, a, b = scored(skill=2.0)
     units = Units(len(y), group)
     one, two = (measured(y, group, z, units)["logloss"] for z in (a, b))
-    drawn = paired.signs(12)
+    drawn = paired.signs(10)
     low, high = paired.compare([two], [one], drawn)[1:3]
 
     def p(difference):
@@ -276,14 +276,14 @@ def test_sides_that_change_places_change_the_sign_alone():
     rng = np.random.default_rng(3)
     runs = [measured(y, group, (y + rng.normal(size=len(y))).astype("f4"), units) for _ in "abcde"]
     one, two = [run["auc"] for run in runs[:3]], [run["auc"] for run in runs[3:]]
-    there, back = (paired.compare(*pair, paired.signs(12)) for pair in ((one, two), (two, one)))
+    there, back = (paired.compare(*pair, paired.signs(10)) for pair in ((one, two), (two, one)))
     assert back[:4] == (-there.difference, -there.high, -there.low, there.p)
 
 
 def test_equal_scores_differ_nowhere():
     y, group, a, _ = scored()
     one = measured(y, group, a, Units(len(y), group))["auc"]
-    found = paired.compare([one], [one], paired.signs(12))
+    found = paired.compare([one], [one], paired.signs(10))
     assert found[:4] == (0, 0, 0, 1)
 
 

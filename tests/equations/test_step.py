@@ -1,6 +1,7 @@
 """One step against its parts, and that every option of training is felt."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +28,25 @@ BASE = {  # whose numbers may be others in the same program
 }
 
 
+class Base(NamedTuple):
+    """A model, its tables' plan, and programs: of its first state from the config's numbers, of a
+    step, and of a chunk of steps."""
+
+    model: Any
+    plan: Any
+    start: Any
+    step: Any
+    chunk: Any
+
+
 @pytest.fixture(scope="module")
 def base():
-    """(model, plan, numbers -> the first state, chunk -> the state and metrics after its steps)"""
+    """What is compiled once: see Base."""
     c = config(**BASE)
     model, plan = build(c)
-    chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), STEPS))
-    return model, plan, jax.jit(functools.partial(create_state, c, model, plan)), chunk
+    step = make_train_step(c, model, plan, 10)
+    start = jax.jit(functools.partial(create_state, c, model, plan))
+    return Base(model, plan, start, jax.jit(step), jax.jit(make_train_chunk(step, STEPS)))
 
 
 @functools.cache
@@ -58,7 +71,7 @@ NUMBERS = {
 @pytest.mark.parametrize("option", NUMBERS)
 def test_a_number_changes_what_is_computed(option, base):
     """Of one program, as in a search's trials."""
-    _, _, start, chunk = base
+    _, _, start, _, chunk = base
     changed = config(**BASE | {option.replace(".", "__"): NUMBERS[option]})
     state, _ = chunk(start(read_numbers(changed, SCHEMA)), batches(), STEPS)
     pairs = zip(leaves(state), usual_leaves(start, chunk), strict=True)
@@ -107,7 +120,7 @@ def test_equal_options_make_the_same_program():
 
 
 def test_rows_that_no_example_names_stay_as_they_were(base):
-    _, plan, start, chunk = base
+    _, plan, start, _, chunk = base
     first, given = start(read_numbers(config(**BASE), SCHEMA)), batches()
     state, _ = chunk(first, given, STEPS)
     touched = np.unique(np.asarray(given.ids) + np.asarray([0, 20, 50]))
@@ -118,16 +131,23 @@ def test_rows_that_no_example_names_stay_as_they_were(base):
 
 
 def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count(base):
-    model, plan, start, chunk = base
+    _, _, start, step, chunk = base
     state, given = start(read_numbers(config(**BASE), SCHEMA)), batches()
     chunked, metrics = chunk(state, given, 3)
-    one_step = jax.jit(make_train_step(config(**BASE), model, plan, 10))
     for i in range(3):
-        state, one = one_step(state, jax.tree.map(lambda a, i=i: np.asarray(a)[i], given))
+        state, one = step(state, jax.tree.map(lambda a, i=i: np.asarray(a)[i], given))
         np.testing.assert_allclose(metrics["losses"][i], one["losses"], rtol=1e-6)
     assert int(chunked.step) == 3
     for a, b in zip(leaves(chunked), leaves(state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_each_step_drops_other_numbers_out(base):
+    state = base.start(read_numbers(config(**BASE), SCHEMA))
+    batch = jax.tree.map(lambda a: np.asarray(a)[0], batches())
+    first, again, next_ = (base.step(state.replace(step=np.int32(at)), batch) for at in (0, 0, 1))
+    np.testing.assert_array_equal(first[1]["losses"], again[1]["losses"])
+    assert (np.asarray(first[1]["losses"]) != next_[1]["losses"]).all()
 
 
 def test_padding_changes_nothing():
@@ -204,7 +224,7 @@ def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
 
 
 def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
-    model, plan, start, _ = base
+    model, plan, start, *_ = base
     state = start(read_numbers(config(**BASE), SCHEMA))
     batch = jax.tree.map(lambda a: np.asarray(a[0]), batches())
     score = jax.jit(make_score_step(model, plan, read_losses(config().loss, SCHEMA)))
@@ -258,10 +278,10 @@ def with_some_labels(architecture, **saving):
 @pytest.mark.parametrize(
     ("architecture", "saving"),
     [
-        ("dtn", PARTS | AGAIN),
+        ("shared_bottom", PARTS | AGAIN),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
-            for case in (("dtn", PARTS), ("dtn", AGAIN), ("ple", PARTS), ("ple", AGAIN))
+            for case in (("dtn", PARTS | AGAIN), ("ple", PARTS), ("ple", AGAIN))
         ),
     ],
 )

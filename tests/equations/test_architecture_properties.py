@@ -35,10 +35,6 @@ def _float64():
         yield
 
 
-def slow_but(quick, names):
-    return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
-
-
 def of_dtn(fusion):
     """As in test_architectures.py, so that models are shared."""
     return {} if fusion == "paper" else {"fusion": fusion}
@@ -100,7 +96,10 @@ def test_without_tsn_nothing_scales_experts_after_the_gates(model):
     assert built().intermediates["effective"] == {}
 
 
-@pytest.mark.parametrize("architecture", slow_but(["dtn", "ple"], ARCHITECTURES))
+@pytest.mark.parametrize(
+    "architecture",
+    [a if a == "dtn" else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES],
+)
 def test_dropout(architecture, model):
     """Each of both rates drops something, by its key and in training alone."""
     rates = {"dropout": 0.5, "embedding_dropout": 0.5}
@@ -123,13 +122,8 @@ def test_dropout(architecture, model):
         assert np.any(one != still)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "fusion"),
-    [
-        case if case == ("dtn", "released") else pytest.param(*case, marks=pytest.mark.slow)
-        for case in ALL
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "fusion"), ALL)
 def test_bfloat16_computes_but_does_not_store(architecture, fusion, model):
     given = usual(architecture, **of_dtn(fusion))
     exact = model(CHAIN, **given)()

@@ -192,10 +192,8 @@ OTHERS = {
     **of_dtn("regression", REGRESSION),
     **of_dtn("one task alone", schema(CLICK), **UNSHARED),
     **of_dtn("released, no tsn"),
-    **of_dtn("no shared group", **UNSHARED),
     **of_dtn("no task groups", dtn__task_groups=False, group_experts=""),
     **of_dtn("released, own embeddings", **OWN),
-    **of_dtn("own embeddings, no shared group", **UNSHARED | OWN),
     "aitm, joined": ("aitm", JOINED, {"aitm__calibrator": 0.25}, aitm),
     "adatt, one expert": (
         "adatt",
@@ -211,6 +209,8 @@ OTHERS = {
     ),
 }
 SLOW = {
+    **of_dtn("no shared group", **UNSHARED),
+    **of_dtn("own embeddings, no shared group", **UNSHARED | OWN),
     **of_dtn("joined", JOINED),
     **of_dtn("released, regression", REGRESSION),
     **of_dtn("released, one task", schema(CLICK)),
@@ -347,7 +347,12 @@ def test_aitm_compares_only_probabilities_of_one_space(data, model, float64):
 
 def test_adatts_native_weights_start_small(model, float64):
     built = model(CHAIN, **usual("adatt"))
-    params = jax.jit(lambda k: built.module.init(k, built.inputs, train=False))(jax.random.key(0))
-    native = [np.asarray(v) for k, v in params["params"].items() if k.startswith("native")]
+
+    @jax.jit
+    def native(key):
+        params = built.module.init(key, built.inputs, train=False)["params"]
+        return [v for k, v in params.items() if k.startswith("native")]
+
+    native = [np.asarray(v) for v in native(jax.random.key(0))]
     assert len(native) == 4 + 3  # the tasks and the shared group, then the tasks
     assert 0.5 < np.abs(native).max() <= 0.5**0.5  # 1 / sqrt(2)

@@ -160,15 +160,6 @@ def test_by_thresholds_it_is_near_the_exact_auc_where_scores_are_spread():
     )
 
 
-@pytest.mark.parametrize(("rate_logit", "weight"), [(-3.35, 200), (-8.7, 3_000)])
-def test_at_ali_ccps_rates_the_released_weights_make_it_good(rate_logit, weight):
-    logits, labels, _ = calibrated(200_000, rate_logit, scale=0.7)
-    moved = logits + np.float32(np.log(weight))
-    assert threshold_auc(moved, labels) == pytest.approx(auc(logits, labels), abs=0.002)
-    if weight == 3_000:  # without them nearly all conversions are below the second threshold
-        assert threshold_auc(logits, labels) < 0.51 < 0.6 < auc(logits, labels)
-
-
 def test_a_score_on_a_threshold_does_not_pass_it():
     # Thresholds 0, 1/2 and 1; p = 1/2 counts with what is below, and so the pair is a tie.
     scores, labels = np.array([0.0, -1.0], np.float32), np.array([True, False])

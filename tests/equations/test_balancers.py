@@ -77,7 +77,7 @@ def orders(key, tasks):
     return [np.asarray(jax.random.permutation(k, tasks)) for k in jax.random.split(key, tasks)]
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 5])
+@pytest.mark.parametrize("tasks", [1, 5])
 def test_pcgrad_is_the_papers_algorithm(tasks):
     rng = np.random.default_rng(tasks)
     coefficients, conflicts = jax.jit(PCGrad().coefficients), 0

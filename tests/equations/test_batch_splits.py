@@ -12,7 +12,6 @@ from toy_steps import STEPS, batches, build, config, copied, first_state, leaves
 
 from dtn_jax.balancing import seam
 from dtn_jax.checkpoint import Checkpoints
-from dtn_jax.errors import UserError
 from dtn_jax.losses import pairwise
 from dtn_jax.step import make_train_chunk, make_train_step
 
@@ -127,6 +126,7 @@ def test_the_same_numbers(losses, way):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_pairs_add_to_a_steps_loss_and_where_there_are_none_it_is_the_plain_step():
     (both, metrics), (plain, metrics2) = at_once("pairs"), train({})
     first, alone = (np.asarray(found["losses"])[0] for found in (metrics, metrics2))
@@ -182,8 +182,3 @@ def test_a_resumed_run_keeps_what_its_balancer_has_learned(tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
-
-
-def test_pairs_of_a_batch_in_parts_are_refused():
-    with pytest.raises(UserError, match=r"does not go with train.accumulate=2"):
-        train(LOSSES["pairs"], train__accumulate=2)

@@ -40,7 +40,7 @@ def assert_same(got, expected):
 @pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.slow)])
 def test_what_a_loss_moves_in_other_tasks_groups(fusion, model):
     """In CHAIN cart is upstream of order, and click of cart. The logits are always the same."""
-    given = usual("dtn", fusion=fusion)
+    given = usual("dtn", fusion=fusion, experts="mlp", group_experts="")
     built = {r: model(CHAIN, **given, dtn__others_gradient=r) for r in REACHED}
     params, inputs = built["all"].variables["params"], built["all"].inputs
 
@@ -165,7 +165,11 @@ def readers_moved(model, inputs, random_variables):
         pytest.param(
             OWN | {"model__dtn__shared_group": False}, {"click", "order"}, marks=pytest.mark.slow
         ),
-        ({"model__dtn__own_embeddings": True}, {"click", "order", "shared"}),
+        pytest.param(
+            {"model__dtn__own_embeddings": True},
+            {"click", "order", "shared"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_task_alone_reads_its_histories(changes, readers, random_variables):

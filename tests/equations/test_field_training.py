@@ -79,11 +79,11 @@ def test_every_parameter_of_every_view_is_trained(architecture, views):
 @pytest.mark.parametrize(
     "way",
     [
-        {"parallel__devices": 8, "parallel__table_devices": 4, "train__accumulate": 2},
+        {"parallel__devices": 8, "parallel__table_devices": 4},
         *(
             pytest.param(way, marks=slow)
             for way in (
-                {"parallel__devices": 8},
+                {"parallel__devices": 8, "train__accumulate": 2},
                 {"train__accumulate": 2, "train__remat": True},
                 {
                     "parallel__devices": 2,

@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 
-import chex
 import jax
 import numpy as np
 import polars as pl
@@ -15,7 +14,7 @@ from dated_runs import dated
 from own_log import split_frames
 from poisoned_rows import poison
 from scipy.stats import spearmanr
-from small_runs import CutError, assert_same_run, cut_after, last_state, logged, small
+from small_runs import CutError, assert_same_run, cut_after, logged
 
 from dtn_jax.analysis import stopped
 from dtn_jax.config import plugins
@@ -23,7 +22,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import load
 from dtn_jax.export.write import export_run
 from dtn_jax.export.write.again import make_again
-from dtn_jax.replicas import train_replicas
 from dtn_jax.run import build_run
 from dtn_jax.train import train, training_data
 from experiments import replay
@@ -64,21 +62,6 @@ def test_a_run_learns_the_order_within_groups(ranked):
     assert results["validation"]["click@all"]["gauc"] > 0.6
 
 
-@pytest.mark.slow
-def test_a_streamed_run_is_the_resident_one(ranked, root, tmp_path):
-    streamed = dated(root, **GIVEN, data__placement="stream")
-    train(streamed, tmp_path / "run", test=False)
-    np.testing.assert_array_equal(losses(tmp_path / "run"), losses(ranked[0]))
-    states = [last_state(streamed, workdir)[0] for workdir in (ranked[0], tmp_path / "run")]
-    chex.assert_trees_all_equal(*states)
-
-
-@pytest.mark.slow
-def test_replicas_with_pairs_are_the_runs_that_they_would_be_alone(ranked, root, tmp_path):
-    train_replicas(dated(root, **GIVEN, replicas="2"), tmp_path, test=False)
-    np.testing.assert_allclose(losses(tmp_path / "replica_0"), losses(ranked[0]), rtol=1e-4)
-
-
 @pytest.mark.slow  # each operation by itself
 def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monkeypatch, capsys):
     poison(monkeypatch, 3)
@@ -108,15 +91,6 @@ def test_batches_have_groups_and_need_their_bytes_where_there_is_the_term(root, 
     config = dated(root, **GIVEN)
     plugins.use(config, str(PLUGIN))
     build_run(config).check_model()  # steps on an example, since a loss may be the plug-in's
-
-
-def test_a_run_that_cannot_have_the_term_is_refused(root, prepared_dir):
-    with pytest.raises(UserError, match="'adult' has none: name a column"):
-        build_run(small(prepared_dir, loss__pairwise="income=1"))
-    with pytest.raises(UserError, match=r"does not go with train.accumulate=2"):
-        build_run(dated(root, **GIVEN, train__accumulate=2))
-    with pytest.raises(UserError, match=r"loss.pairwise 'clik'. Did you mean 'click'"):
-        build_run(dated(root, **GIVEN | {"loss__pairwise": "clik=1"}))
 
 
 # D2Q.
@@ -220,12 +194,6 @@ def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, mon
 def test_eight_devices_and_parts_do_what_one_device_does(log, whole, tmp_path, way):
     train(short(log[0], **way), tmp_path / "run")
     assert_near(whole, tmp_path / "run")
-
-
-@pytest.mark.slow
-def test_replicas_with_d2q_are_the_runs_that_they_would_be_alone(log, whole, tmp_path):
-    train_replicas(short(log[0], replicas="seed=0,1"), tmp_path / "runs")
-    assert_near(whole, tmp_path / "runs/replica_0")
 
 
 def assert_near(one, other):

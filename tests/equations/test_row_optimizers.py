@@ -88,7 +88,7 @@ WAYS = ("search", "whole", "gpu", "tpu", "2 to a line")
 WAYS += ("windows", "gpu, windows", "columns", "sent")
 QUICK = {
     *(("adam", way) for way in WAYS),
-    *(("adagrad", way) for way in ("search", "whole", "2 to a line", "columns")),
+    *(("adagrad", way) for way in ("search", "whole", "columns")),
     *(("sgd", way) for way in ("search", "tpu")),
 }
 CASES = [

@@ -1,6 +1,5 @@
 """How rows lie in memory: nothing is lost, nothing is wasted, and all platforms draw one table."""
 
-import functools
 import re
 import sys
 

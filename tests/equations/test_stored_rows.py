@@ -63,9 +63,7 @@ def test_a_table_starts_from_the_same_numbers_on_every_platform():
     drawn, key = {}, jax.random.key(0)
     for platform in ("cpu", "tpu"):
         plan = make_plan(schema, model, ("shared",), 2, platform)
-        tables = jax.jit(functools.partial(init_tables, plan, scale=0.5, codebook_scale=0.1))(
-            key=key
-        )
+        tables = init_tables(plan, key, 0.5, 0.1)
         drawn[platform] = {
             name: lie.to_rows(np.asarray(tables[name])) for name, lie in plan.arrays.items()
         }

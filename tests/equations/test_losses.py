@@ -185,6 +185,7 @@ def test_a_task_has_the_loss_that_is_named_else_that_of_its_kind():
             "loss.ordinal.levels: expected two levels or more, rising, got '1=1'",
         ),
         ({"tasks": "seconds=ordinal", "ordinal.levels": "2=1,1=1"}, "rising, got '2=1,1=1'"),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,1.0=1"}, "rising, got '1=1,1.0=1'"),
         ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,two=1"}, "expected numbers, LEVEL="),
         ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,2=0"}, "expected shares above 0, got"),
         ({"positive_weights": "clik=2"}, "loss.positive_weights 'clik'. Did you mean 'click'"),

@@ -87,22 +87,25 @@ def test_what_a_loss_moves_in_other_tasks_groups(fusion, model):
         ),
     ],
 )
-def test_which_tables_a_loss_moves(architecture, changes, click_moves, model):
+def test_which_tables_and_experts_a_loss_moves(architecture, changes, click_moves, model):
     """Values pass between tasks' tables in any case: all forward."""
     built = model(PAIR, **usual(architecture, group_experts="", **changes))
 
     @jax.jit
-    @jax.value_and_grad
-    def order(fields):
+    @functools.partial(jax.value_and_grad, argnums=(0, 1))
+    def order(fields, params):
         inputs = built.inputs.replace(fields=fields)
-        return built.module.apply(built.variables, inputs, train=False).logits["order"].sum()
+        found = built.module.apply({"params": params}, inputs, train=False)
+        return found.logits["order"].sum()
 
-    given = built.inputs.fields
-    value, gradient = order(given)
-    assert zero(gradient["click"]) == (not click_moves)
-    assert not zero(gradient["order"])
-    assert not zero(gradient["shared"])
-    assert order(given | {"click": np.asarray(given["click"]) + 1})[0] != value
+    given, params = built.inputs.fields, built.variables["params"]
+    value, (tables, slopes) = order(given, params)
+    groups = {name.removeprefix("level_0_"): slope for name, slope in slopes.items()}
+    for gradient in (tables, groups):
+        assert zero(gradient["click"]) == (not click_moves)
+        assert not zero(gradient["order"])
+        assert not zero(gradient["shared"])
+    assert order(given | {"click": np.asarray(given["click"]) + 1}, params)[0] != value
 
 
 def with_histories(histories="din", **changes):

@@ -175,6 +175,8 @@ def test_padding_changes_nothing():
     np.testing.assert_array_equal(metrics["losses"], metrics2["losses"])
     for a, b in zip(leaves(state), leaves(state2), strict=True):
         np.testing.assert_array_equal(a, b)
+    same = jax.tree.map(np.array_equal, state.model_state, first.model_state)
+    assert not any(jax.tree.leaves(same))  # statistics are of the rows seen
 
 
 def test_the_schedule_scales_both_rates():

@@ -98,7 +98,7 @@ def test_without_tsn_nothing_scales_experts_after_the_gates(model):
 
 @pytest.mark.parametrize(
     "architecture",
-    [a if a == "dtn" else pytest.param(a, marks=pytest.mark.slow) for a in ARCHITECTURES],
+    [a if a == "dtn" else pytest.param(a, marks=pytest.mark.nightly) for a in ARCHITECTURES],
 )
 def test_dropout(architecture, model):
     """Each of both rates drops something, by its key and in training alone."""
@@ -122,8 +122,13 @@ def test_dropout(architecture, model):
         assert np.any(one != still)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "fusion"), ALL)
+@pytest.mark.parametrize(
+    ("architecture", "fusion"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case[0] == "dtn" else pytest.mark.nightly)
+        for case in ALL
+    ],
+)
 def test_bfloat16_computes_but_does_not_store(architecture, fusion, model):
     given = usual(architecture, **of_dtn(fusion))
     exact = model(CHAIN, **given)()

@@ -53,14 +53,13 @@ WAYS = {
     "pmap over 2": PMAP,
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
-SLOW = [
+SLOW = [("uncertainty", "pmap over 2, 2 parts"), ("pairs, pcgrad", "shard over 8")]
+NIGHTLY = [
     ("pcgrad", "4 parts"),
     ("pcgrad", "pmap over 2, 2 parts"),
     ("uncertainty", "shard over 4, 2 parts"),
-    ("uncertainty", "pmap over 2, 2 parts"),
     ("pairs", "shard over 4"),
     ("pairs", "pmap over 8"),
-    ("pairs, pcgrad", "shard over 8"),
     ("pairs, pcgrad", "pmap over 2"),
     ("pairs, uncertainty", "shard over 8"),
 ]
@@ -113,6 +112,7 @@ def at_once(name):
         ("pcgrad", "shard over 4, 2 parts"),
         ("pairs", "pmap over 2"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
+        *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
     ],
 )
 def test_the_same_numbers(losses, way):
@@ -138,7 +138,7 @@ def test_pairs_add_to_a_steps_loss_and_where_there_are_none_it_is_the_plain_step
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("losses", ["pcgrad", "pairs"])
 def test_replicas_are_the_runs_that_they_would_be_alone(losses, monkeypatch):
     """Of two seeds; in the second, groups reach over another number of blocks."""

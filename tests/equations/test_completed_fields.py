@@ -98,13 +98,13 @@ def completed(plan, fields, params, b):
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        a if a == "stem" else pytest.param(a, marks=pytest.mark.slow)
-        for a in ARCHITECTURES  # stem has several views
-    ],
-)
+def marked(quick, slow=(), names=ARCHITECTURES):
+    """Some names are quick, some slow, the others nightly."""
+    marks = dict.fromkeys(quick, ()) | dict.fromkeys(slow, pytest.mark.slow)
+    return [pytest.param(name, marks=marks.get(name, pytest.mark.nightly)) for name in names]
+
+
+@pytest.mark.parametrize("name", marked(["stem"], ["dtn"]))  # stem has several views
 def test_every_architecture_reads_completed_fields(name, random_variables):
     """Its outputs are those of the architecture alone on fields that are completed before."""
     given = {"model__experts": "mlp*2+hcnet", "model__normalisation": "batch"}

@@ -37,10 +37,10 @@ def assert_same(got, expected):
     )
 
 
-@pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.nightly)])
 def test_what_a_loss_moves_in_other_tasks_groups(fusion, model):
     """In CHAIN cart is upstream of order, and click of cart. The logits are always the same."""
-    given = usual("dtn", fusion=fusion, experts="mlp", group_experts="")
+    given = usual("dtn", fusion=fusion, group_experts="")
     built = {r: model(CHAIN, **given, dtn__others_gradient=r) for r in REACHED}
     params, inputs = built["all"].variables["params"], built["all"].inputs
 
@@ -83,7 +83,7 @@ def test_what_a_loss_moves_in_other_tasks_groups(fusion, model):
             "dtn",
             {"dtn__own_embeddings": True, "dtn__others_gradient": "all"},
             True,
-            marks=pytest.mark.slow,
+            marks=pytest.mark.nightly,
         ),
     ],
 )
@@ -115,7 +115,7 @@ def with_histories(histories="din", **changes):
     return model, looked_up(plan, batch(16))
 
 
-@pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fusion", ["paper", pytest.param("released", marks=pytest.mark.nightly)])
 def test_equal_parameters_make_the_dtn_of_one_pooling(fusion, random_variables):
     common, inputs = with_histories(model__fusion=fusion)
     variables = random_variables(common, inputs, train=False)
@@ -166,12 +166,12 @@ def readers_moved(model, inputs, random_variables):
     [
         (OWN, {"click", "order", "shared"}),
         pytest.param(
-            OWN | {"model__dtn__shared_group": False}, {"click", "order"}, marks=pytest.mark.slow
+            OWN | {"model__dtn__shared_group": False}, {"click", "order"}, marks=pytest.mark.nightly
         ),
         pytest.param(
             {"model__dtn__own_embeddings": True},
             {"click", "order", "shared"},
-            marks=pytest.mark.slow,
+            marks=pytest.mark.nightly,
         ),
     ],
 )

@@ -92,8 +92,8 @@ def moved(
     return [np.asarray(a) for a in found]
 
 
-def slow(*case):
-    return pytest.param(*case, marks=pytest.mark.slow)
+def nightly(*case):
+    return pytest.param(*case, marks=pytest.mark.nightly)
 
 
 def assert_near(many, one):
@@ -109,7 +109,7 @@ def float64():
 
 KINDS = [
     *("few", "equal", "one owner's", "different", "none", "ends", "one device's", "beyond"),
-    pytest.param("any", marks=pytest.mark.slow),
+    nightly("any"),
 ]
 MESHES = {
     "2": (2, 2),
@@ -124,13 +124,13 @@ MESHES = {
 @pytest.mark.parametrize(
     ("mesh", "platform"),
     [
-        slow("8", "cpu"),
-        slow("2", "cpu"),
-        slow("4", "gpu"),
-        slow("8", "gpu"),
-        slow("8", "tpu"),
+        pytest.param("8", "cpu", marks=pytest.mark.slow),
+        nightly("2", "cpu"),
+        nightly("4", "gpu"),
+        nightly("8", "gpu"),
+        nightly("8", "tpu"),
         ("2 copies over 4", "tpu"),
-        slow("4 copies over 2", "cpu"),
+        nightly("4 copies over 2", "cpu"),
     ],
 )
 def test_many_devices_move_rows_as_one_does(kind, mesh, platform, float64, usual_fusions):
@@ -138,9 +138,9 @@ def test_many_devices_move_rows_as_one_does(kind, mesh, platform, float64, usual
     assert_near(moved(kind, *MESHES[mesh], platform=platform, room=3, dtype="float64"), one)
 
 
-@pytest.mark.parametrize("kind", ["few", "ends", *map(slow, ("equal", "none", "one owner's"))])
+@pytest.mark.parametrize("kind", ["few", "ends", *map(nightly, ("equal", "none", "one owner's"))])
 @pytest.mark.parametrize(
-    ("platform", "tables"), [slow("cpu", "adam"), ("tpu", "adam"), slow("tpu", "adagrad")]
+    ("platform", "tables"), [nightly("cpu", "adam"), ("tpu", "adam"), nightly("tpu", "adagrad")]
 )
 def test_copies_on_every_device_move_alike(kind, platform, tables, float64):
     """As one device's rows do, and to the bit on all: nothing says so to the compiler."""
@@ -151,7 +151,7 @@ def test_copies_on_every_device_move_alike(kind, platform, tables, float64):
 
 @pytest.mark.parametrize("kind", ["some", "few", "one owner's", "ends"])
 @pytest.mark.parametrize(
-    ("platform", "rooms"), [("tpu", (1, 3)), *(slow(p, (1, 8, 0, N)) for p in ("cpu", "gpu"))]
+    ("platform", "rooms"), [("tpu", (1, 3)), *(nightly(p, (1, 8, 0, N)) for p in ("cpu", "gpu"))]
 )
 def test_the_room_of_a_message_changes_no_bit(kind, platform, rooms, float64, usual_fusions):
     """Whatever the number of rounds; more than one where one row has room."""
@@ -161,7 +161,7 @@ def test_the_room_of_a_message_changes_no_bit(kind, platform, rooms, float64, us
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("tables", ["adagrad", "sgd", "dense"])
 def test_every_optimizer_takes_rows_of_several_rounds(tables, float64):
     one = moved("few", 1, tables=tables, dtype="float64")

@@ -32,7 +32,6 @@ MODEL = {
     "parallel__devices": 1,
 }
 KINDS = {"vectors": {*VECTORS}, "numbers": {*EMBEDDED}, "histories": {"viewed"}}
-slow = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +61,7 @@ def on_one_device(architecture="shared_bottom"):
 
 @pytest.mark.parametrize(
     ("architecture", "views"),
-    [("shared_bottom", 1), pytest.param("stem", 3, marks=slow)],
+    [("shared_bottom", 1), pytest.param("stem", 3, marks=pytest.mark.nightly)],
 )
 def test_every_parameter_of_every_view_is_trained(architecture, views):
     before = start(architecture).params
@@ -76,22 +75,16 @@ def test_every_parameter_of_every_view_is_trained(architecture, views):
             assert (np.abs(np.asarray(now) - was) > 1e-6).mean() > 0.5, group
 
 
+PMAP = {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate": 2}
+
+
 @pytest.mark.parametrize(
     "way",
     [
         {"parallel__devices": 8, "parallel__table_devices": 4},
-        *(
-            pytest.param(way, marks=slow)
-            for way in (
-                {"parallel__devices": 8, "train__accumulate": 2},
-                {"train__accumulate": 2, "train__remat": True},
-                {
-                    "parallel__devices": 2,
-                    "parallel__strategy": "pmap",
-                    "train__accumulate": 2,
-                },
-            )
-        ),
+        pytest.param(PMAP, marks=pytest.mark.slow),
+        pytest.param({"parallel__devices": 8, "train__accumulate": 2}, marks=pytest.mark.nightly),
+        pytest.param({"train__accumulate": 2, "train__remat": True}, marks=pytest.mark.nightly),
     ],
 )
 def test_on_many_devices_and_in_parts_the_numbers_are_one_devices(way):

@@ -62,7 +62,7 @@ def test_a_run_learns_the_order_within_groups(ranked):
     assert results["validation"]["click@all"]["gauc"] > 0.6
 
 
-@pytest.mark.slow  # each operation by itself
+@pytest.mark.nightly  # each operation by itself
 def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monkeypatch, capsys):
     poison(monkeypatch, 3)
     config = dated(root, **GIVEN)
@@ -172,7 +172,7 @@ def whole(log):
     return folder / "short"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 1)
@@ -181,14 +181,12 @@ def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, mon
     assert_same_run(short(log[0]), whole, tmp_path / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "way",
     [
         {"parallel__devices": 8, "train__accumulate": 2},
-        pytest.param(
-            {"parallel__devices": 8, "parallel__strategy": "pmap"}, marks=pytest.mark.nightly
-        ),
+        {"parallel__devices": 8, "parallel__strategy": "pmap"},
     ],
 )
 def test_eight_devices_and_parts_do_what_one_device_does(log, whole, tmp_path, way):

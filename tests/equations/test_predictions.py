@@ -201,7 +201,7 @@ def test_the_best_logit_is_the_log_odds(weight):
 
 
 @pytest.mark.parametrize(
-    "architecture", ["esmm", *(pytest.param(a, marks=pytest.mark.slow) for a in ("dtn", "aitm"))]
+    "architecture", ["esmm", *(pytest.param(a, marks=pytest.mark.nightly) for a in ("dtn", "aitm"))]
 )
 def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
     """Every row has the same features, so the best probabilities are the base rates: in ESMM of a

@@ -92,7 +92,7 @@ def drawn(rng, seeds, draws, level, seed_deviation, example):
         ((5, 5), (1, 1), "seeds", 0.035, 0.065),
         ((2, 2), (1, 1), "seeds", 0.005, 0.03),
         *(
-            pytest.param(*case, marks=pytest.mark.slow)
+            pytest.param(*case, marks=pytest.mark.nightly)
             for case in (
                 ((5, 5), (1, 1), "examples", 0.035, 0.065),
                 ((3, 3), (1, 1), "both", 0.015, 0.05),

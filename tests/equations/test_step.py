@@ -284,9 +284,13 @@ def with_some_labels(architecture, **saving):
     return run(config(model__architecture=architecture, **MEMORY, **saving), chunk)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "saving"), [("dtn", PARTS | AGAIN), ("ple", PARTS), ("ple", AGAIN)]
+    ("architecture", "saving"),
+    [
+        pytest.param("dtn", PARTS | AGAIN, marks=pytest.mark.slow),
+        pytest.param("ple", PARTS, marks=pytest.mark.nightly),
+        pytest.param("ple", AGAIN, marks=pytest.mark.nightly),
+    ],
 )
 def test_options_that_save_memory_leave_the_numbers_alone(architecture, saving):
     """Dropout masks, losses over spaces and repeated rows of a table included."""

@@ -53,14 +53,14 @@ WAYS = {
     "pmap over 2": PMAP,
     "pmap over 2, 2 parts": {**PMAP, "train__accumulate": 2},
 }
-SLOW = [("uncertainty", "pmap over 2, 2 parts"), ("pairs, pcgrad", "shard over 8")]
+SLOW = [("uncertainty", "pmap over 2, 2 parts"), ("pcgrad", "shard over 4, 2 parts")]
 NIGHTLY = [
     ("pcgrad", "4 parts"),
     ("pcgrad", "pmap over 2, 2 parts"),
     ("uncertainty", "shard over 4, 2 parts"),
     ("pairs", "shard over 4"),
     ("pairs", "pmap over 8"),
-    ("pairs, pcgrad", "pmap over 2"),
+    ("pairs, pcgrad", "shard over 8"),
     ("pairs, uncertainty", "shard over 8"),
 ]
 
@@ -109,8 +109,7 @@ def at_once(name):
 @pytest.mark.parametrize(
     ("losses", "way"),
     [
-        ("pcgrad", "shard over 4, 2 parts"),
-        ("pairs", "pmap over 2"),
+        ("pairs, pcgrad", "pmap over 2"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
         *(pytest.param(*case, marks=pytest.mark.nightly) for case in NIGHTLY),
     ],

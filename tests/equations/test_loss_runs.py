@@ -55,6 +55,7 @@ def losses(workdir):
     return np.array([r["loss/click"] for r in logged(workdir) if r["kind"] == "train"])
 
 
+@pytest.mark.slow
 def test_a_run_learns_the_order_within_groups(ranked):
     workdir, results = ranked
     found = losses(workdir)

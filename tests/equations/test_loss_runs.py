@@ -173,7 +173,7 @@ def whole(log):
     return folder / "short"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(CutError):
         cut_after(patch, 1)

@@ -1,6 +1,8 @@
 """Small models with random variables and inputs, and the parts of their equations in NumPy."""
 
 import functools
+import re
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from configs.base import get_config
 from dtn_jax.interface import Inputs
 from dtn_jax.losses.positive_weights import inflation
 from dtn_jax.models import build as architectures
+from dtn_jax.models.architectures import ARCHITECTURES
 from dtn_jax.schema import Field, Schema, Task
 
 B, F, D, H = 6, 3, 2, 5
@@ -25,6 +28,20 @@ PAIR = schema(CLICK, ORDER)
 # Listed against the graph's direction: the order of computation is not that of the list.
 CHAIN = schema(Task("order", upstream=("cart",)), Task("cart", upstream=("click",)), CLICK)
 
+# Options of each architecture's model that tests share, so that it is traced and compiled once.
+USUAL = {
+    "dtn": {"group_experts": "shared=mlp*3,click=mlp"},
+    "mmoe": {"experts": "mlp*4"},
+    "ple": {"group_experts": "shared=mlp,order=mlp*3"},
+    "stem": {"stem__levels": 2, "group_experts": "shared=mlp,order=mlp*3"},
+}
+
+
+def usual(architecture, **changes):
+    """The options of an architecture's usual model, in float64."""
+    given = {"architecture": architecture, "dtype": "float64"}
+    return given | USUAL.get(architecture, {}) | changes
+
 
 def options(**changes):
     model = get_config().model
@@ -34,27 +51,47 @@ def options(**changes):
     return model
 
 
-class Model:
-    """A built architecture with random variables and inputs."""
+def inputs_of(model, data):
+    """Random inputs of what the options describe; the last row is padding."""
+    dtype = jnp.float64 if model.dtype == "float64" else jnp.float32
+    rng = np.random.default_rng(0)
+    codebooks = architectures.codebooks(model, data)
+    codewords = rng.normal(size=(B, F * (F - 1) // 2, 2, codebooks, D))
+    return Inputs(
+        fields={
+            view: jnp.asarray(rng.normal(size=(B, F, D)), dtype)
+            for view in architectures.views(model, data)
+        },
+        codewords=jnp.asarray(codewords, dtype) if codebooks else None,
+        row_mask=jnp.asarray(np.arange(B) < B - 1),
+    )
 
-    def __init__(self, data, random_variables, positive_weights=None, **changes):
+
+def program(function, *given):
+    """What a function computes, as text without the addresses of objects."""
+    return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(function)(*given)))
+
+
+class Model:
+    """A built architecture with random variables and inputs; of equal options there is one."""
+
+    made: ClassVar[dict] = {}
+
+    def __new__(cls, data, random_variables, **changes):
+        architecture = ARCHITECTURES.get(changes.get("architecture"))  # or that of a plug-in
+        key = data, architecture, jax.config.jax_enable_x64, repr(sorted(changes.items()))
+        if key not in cls.made:
+            cls.made[key] = super().__new__(cls)
+            cls.made[key].draw(data, random_variables, **changes)
+        return cls.made[key]
+
+    def draw(self, data, random_variables, positive_weights=None, **changes):
         model = options(**changes)
-        dtype = jnp.float64 if model.dtype == "float64" else jnp.float32
         self.schema = data
         self.module = architectures.build(
             model, data, inflation=inflation(positive_weights or {}, data)
         )
-        rng = np.random.default_rng(0)
-        codebooks = architectures.codebooks(model, data)
-        codewords = rng.normal(size=(B, F * (F - 1) // 2, 2, codebooks, D))
-        self.inputs = Inputs(
-            fields={
-                view: jnp.asarray(rng.normal(size=(B, F, D)), dtype)
-                for view in architectures.views(model, data)
-            },
-            codewords=jnp.asarray(codewords, dtype) if codebooks else None,
-            row_mask=jnp.arange(B) < B - 1,
-        )
+        self.inputs = inputs_of(model, data)
         self.variables = random_variables(self.module, self.inputs, train=False)
 
         @functools.partial(jax.jit, static_argnums=2)
@@ -127,8 +164,3 @@ def assert_logits(precision, built, expected):
         assert expected[t].shape == (B,)
         assert len(set(expected[t])) == B  # no dead unit hides a difference
         precision.assert_close(got[t], expected[t])
-
-
-def in_float64(first, *others):
-    """Cases of a test: the first in both precisions, the others, which share its code, in one."""
-    return [(first, "float32"), *((case, "float64") for case in (first, *others))]

@@ -7,8 +7,9 @@ import numpy as np
 from configs import base
 from dtn_jax.interface import Batch
 from dtn_jax.models import build as architectures
+from dtn_jax.parallel.mesh import make_placement
 from dtn_jax.schema import Field, Schema, Task
-from dtn_jax.state import create_state
+from dtn_jax.state import create_state, read_numbers
 from dtn_jax.step import make_train_chunk, make_train_step
 from dtn_jax.tables.plan import make_plan
 
@@ -42,12 +43,12 @@ def batches(steps=STEPS, seed=0):
     rows = [f.rows for f in SCHEMA.fields]
     return Batch(
         ids=jnp.asarray(rng.integers(0, rows, (steps, B, 3)), jnp.int32),
-        weights=jnp.zeros((steps, B, 0)),
-        numeric=jnp.zeros((steps, B, 0)),
+        weights=jnp.asarray(np.zeros((steps, B, 0))),
+        numeric=jnp.asarray(np.zeros((steps, B, 0))),
         labels=jnp.asarray(labels, jnp.float32),
-        label_mask=jnp.ones((steps, B, 2), bool),
+        label_mask=jnp.asarray(np.ones((steps, B, 2), bool)),
         sample_weight=jnp.asarray(rng.random((steps, B)), jnp.float32),
-        row_mask=jnp.ones((steps, B), bool),
+        row_mask=jnp.asarray(np.ones((steps, B), bool)),
         loss_weight=jnp.asarray(rng.random((steps, B)) + 0.5, jnp.float32),
     )
 
@@ -62,13 +63,32 @@ def build(c, schema=SCHEMA):
     return model, plan
 
 
+def first_state(c, model, plan):
+    """The state at step 0, drawn by one program rather than by hundreds."""
+    return jax.jit(lambda n: create_state(c, model, plan, n))(read_numbers(c, plan.schema))
+
+
 def run(c, chunk=None, total_steps=10, schema=SCHEMA):
     """The state and losses after the steps of a chunk."""
     model, plan = build(c, schema)
     chunk = batches() if chunk is None else chunk
     steps = chunk.row_mask.shape[0]
     train_chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, total_steps), steps))
-    return train_chunk(create_state(c, model, plan), chunk, steps)
+    return train_chunk(first_state(c, model, plan), chunk, steps)
+
+
+copied = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))  # of what a program consumes
+
+
+def placed_run(c, chunk, schema=SCHEMA, state=None, total_steps=100):
+    """The same on the devices that the config names; `state` is the first one, which stays."""
+    model, plan = build(c, schema)
+    at, steps = make_placement(c), chunk.row_mask.shape[0]
+    state = first_state(c, model, plan) if state is None else copied(state)
+    state = jax.device_put(state, at.state(state))
+    step = make_train_step(c, model, plan, total_steps, at.table_mesh)
+    train_chunk = at.compile(make_train_chunk(step, steps), state)
+    return train_chunk(state, at.put(chunk, at.chunk()), steps)
 
 
 def leaves(state, plan=None):

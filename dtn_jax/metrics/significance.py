@@ -14,7 +14,7 @@ are given the model's own standard deviation back, and their difference is scale
 by sqrt(n / chi2) with chi2 of n degrees of freedom, Welch's: the difference of means then varies as
 Welch's t says it does for samples of two variances, with the seeds' own distribution in place of
 the normal. Equal models of 2 to 5 seeds each, their deviations up to ten times apart, are told
-apart at 0.05 in 1 to 6 % of simulated comparisons (tests/metrics/test_significance.py); in 10 %
+apart at 0.05 in 1 to 6 % of simulated comparisons (tests/equations/test_significance.py); in 10 %
 where two seeds that scatter ten times as much stand against five.
 """
 

@@ -1,0 +1,212 @@
+"""Every option of a model changes it, wrong ones are told, and what architectures are made of."""
+
+import dataclasses
+import re
+
+import jax
+import pytest
+from built_models import CHAIN, PAIR, inputs_of, options, program, schema
+from other_values import another
+
+from dtn_jax.config import declarations, flatten
+from dtn_jax.errors import UserError
+from dtn_jax.models import build as architectures
+from dtn_jax.models.architectures import ARCHITECTURES, Architecture
+from dtn_jax.models.experts import EXPERTS
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.numbers import NUMBERS
+from dtn_jax.schema import Task
+
+# Options that no module of this schema reads: embedding_dim, upstream, those of numbers, of
+# histories and of hcnet's addresses.
+READ_ELSEWHERE = {"embedding_dim", "upstream", "numbers", "histories", "dtn.own_histories"} | {
+    f"hcnet.{name}" for name in ("codebook_rows", "hashes", "fields", "seed")
+}
+# Where a declaration does not say which other value there is, or what else must be there.
+VALUES = {"experts": "mlp", "group_experts": "shared=mlp*3"}
+BASES = {"aitm.calibrator": {"architecture": "aitm", "experts": "mlp*3"}}
+DECLARED = {
+    key.removeprefix("model."): found
+    for key, found in declarations().items()
+    if key.startswith("model.") and found.member not in {**NUMBERS, **HISTORIES}
+}
+
+
+def base_of(key):
+    """What to build, so that it has that whose option this is."""
+    member = DECLARED[key].member
+    if member in EXPERTS:
+        return {"experts": member, "architecture": "shared_bottom"}
+    of_dtn = {"architecture": "dtn" if key == "fusion" else "shared_bottom"}
+    return BASES.get(key, {"architecture": member} if member else of_dtn)
+
+
+class Program:
+    """A model's parameters, and as text what it computes in training and the gradient of that."""
+
+    def __init__(self, changes):
+        model = options(**changes)
+        self.module, self.inputs = architectures.build(model, PAIR), inputs_of(model, PAIR)
+        self.variables = jax.eval_shape(
+            lambda: self.module.init(jax.random.key(0), self.inputs, train=False)
+        )
+
+    def outputs(self, variables, inputs):
+        rngs = {"dropout": jax.random.key(0)}
+        given = {"train": True, "rngs": rngs, "mutable": ["batch_stats"]}
+        found, _ = self.module.apply(variables, inputs, **given)
+        return found.logits, found.aux
+
+    def gradient(self, variables, inputs):
+        def total(params):
+            logits, _ = self.outputs({**variables, "params": params}, inputs)
+            return sum(logit.sum() for logit in logits.values())
+
+        return jax.grad(total)(variables["params"])
+
+    def texts(self):
+        """One after the other, since the first often says enough."""
+        yield str(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), self.variables))
+        for part in (self.outputs, self.gradient):
+            yield program(part, self.variables, self.inputs)
+
+
+def same(one, other):
+    return all(a == b for a, b in zip(one.texts(), other.texts(), strict=True))
+
+
+@pytest.mark.parametrize("key", sorted(DECLARED.keys() - READ_ELSEWHERE))
+def test_flipping_an_option_changes_the_model(key):
+    """Those of a new architecture or expert too: they need no line here."""
+    base = base_of(key)
+    now = flatten(options(**base))[key]
+    value = VALUES[key] if key in VALUES else another(DECLARED[key].option, now)
+    assert not same(Program(base), Program({**base, key: value}))
+
+
+@pytest.mark.parametrize("base", [{"architecture": "shared_bottom"}, {"architecture": "dtn"}])
+def test_equal_options_make_equal_models(base):
+    assert same(Program(base), Program(base))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "dnt"}, "unknown model.architecture 'dnt'. Did you mean 'dtn'"),
+        ({"experts": "mlp+gcn"}, "unknown expert 'gcn'"),
+        ({"experts": ""}, "unknown expert ''"),
+        ({"group_experts": "sharde=mlp"}, "group of dtn 'sharde'. Did you mean 'shared'"),
+        ({"group_experts": "shared"}, "expected group=experts, got 'shared'"),
+        ({"group_experts": "shared=mpl"}, "unknown expert 'mpl'. Did you mean 'mlp'"),
+        ({"normalisation": "group"}, "The choices are: none, batch, layer"),
+        ({"fusion": "sum"}, "The choices are: paper, released"),
+        ({"dtype": "float16"}, "The choices are: float32, bfloat16, float64"),
+        ({"dtype": "float64"}, "JAX_ENABLE_X64"),
+        ({"masknet.kind": "both"}, "unknown model.masknet.kind 'both'"),
+        ({"hcnet.shrinking": "mean"}, "unknown model.hcnet.shrinking 'mean'"),
+        ({"expert_dim": 0}, "model.expert_dim=0: expected a whole number at least 1"),
+        ({"gdcn.layers": 0}, "model.gdcn.layers"),
+        ({"masknet.hidden": (0,)}, "model.masknet.hidden"),
+        ({"mlp.hidden": (8, 0)}, "model.mlp.hidden"),
+        ({"dcnv2.rank": -1}, "model.dcnv2.rank=-1: expected a whole number at least 0"),
+        ({"dropout": 1.0}, "model.dropout=1.0: expected a number at least 0 and below 1"),
+        ({"architecture": "ple", "ple.levels": 0}, "model.ple.levels=0: expected a whole number"),
+        ({"architecture": "aitm", "aitm.calibrator": -1.0}, "calibrator=-1.0: expected a number"),
+        ({"dtn.task_groups": False, "dtn.shared_group": False}, "both off"),
+        ({"dtn.own_embeddings": True, "dtn.task_groups": False}, "model.dtn.own_embeddings: they"),
+        ({"dtn.own_embeddings": True, "dtn.own_histories": True}, "own_histories: with own_embed"),
+        (
+            {"dtn.shared_group": False, "group_experts": "shared=mlp"},
+            "The choices are: click, order",
+        ),
+    ],
+)
+def test_a_wrong_option_is_a_user_error(changes, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        kind = next(iter(changes)).partition(".")[0]
+        experts = {"experts": kind} if kind in EXPERTS else {}
+        architectures.build(options(**experts, **changes), PAIR)
+
+
+CLICK = Task("click")
+AFTER_BOTH = Task("order", upstream=("click", "cart"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "data", "message"),
+    [
+        ("dtn", schema(Task("shared")), "a task cannot be called 'shared'"),
+        ("esmm", schema(CLICK, Task("order")), "no upstream tasks"),
+        (
+            "esmm",
+            schema(CLICK, Task("cart"), AFTER_BOTH),
+            "must be binary and follow one binary task, got binary after click, cart",
+        ),
+        (
+            "esmm",
+            schema(CLICK, Task("watch", kind="regression", upstream=("click",))),
+            "got regression after click",
+        ),
+        (
+            "esmm",
+            schema(CLICK, Task("order", space="click", upstream=("click",))),
+            "'order' is taken in the space 'click'",
+        ),
+    ],
+)
+def test_tasks_that_an_architecture_cannot_have(architecture, data, message):
+    with pytest.raises(UserError, match=message):
+        architectures.build(options(architecture=architecture), data)
+
+
+def test_an_architecture_that_forgets_its_groups_is_told(monkeypatch):
+    class Forgetful(Architecture):
+        def __call__(self, inputs, train):
+            raise NotImplementedError
+
+    monkeypatch.setitem(ARCHITECTURES, "forgetful", Forgetful)
+    with pytest.raises(UserError, match="Forgetful does not say which groups of experts"):
+        architectures.build(options(architecture="forgetful"), PAIR)
+
+
+@dataclasses.dataclass
+class Made:
+    """What an architecture is made of: its groups, its views, and codebooks of mlp+hcnet."""
+
+    groups: tuple[str, ...]
+    views: tuple[str, ...] = ("shared",)
+    codebooks: int = 1
+
+
+TASKS, EVERY = ("click", "order"), ("click", "order", "shared")
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    {
+        "dtn": Made(EVERY, codebooks=3),
+        "ple": Made(EVERY, codebooks=6),
+        "mmoe": Made(("shared",)),
+        "shared_bottom": Made(("shared",)),
+        "single_task": Made(TASKS, TASKS, 2),
+        "esmm": Made(TASKS, codebooks=2),
+        "aitm": Made(TASKS, codebooks=2),
+        "stem": Made(EVERY, EVERY, 3),
+        "adatt": Made(EVERY, codebooks=6),
+    }.items(),
+)
+def test_what_an_architecture_is_made_of(name, made):
+    given = options(architecture=name, experts="mlp+hcnet")
+    assert tuple(architectures.layout(given, PAIR)[0]) == made.groups
+    assert architectures.views(given, PAIR) == made.views
+    assert architectures.codebooks(given, PAIR) == made.codebooks
+
+
+def test_views_and_codebooks_of_other_options():
+    mixed = options(experts="mlp", group_experts="shared=hcnet*2+mlp,click=hcnet")
+    assert architectures.codebooks(mixed, PAIR) == 3
+    assert architectures.codebooks(options(), PAIR) == 0
+    own = options(dtn__own_embeddings=True)
+    assert architectures.views(own, CHAIN) == ("order", "cart", "click", "shared")
+    with pytest.raises(UserError, match="unknown architecture"):
+        architectures.views(options(architecture="moe"), PAIR)

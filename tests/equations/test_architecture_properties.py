@@ -1,0 +1,187 @@
+"""Properties that hold for every architecture, whatever its equations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import CHAIN, PAIR, B, D, F, options, tower, usual
+
+from dtn_jax.models import build as architectures
+from dtn_jax.models import dropout, groups
+from dtn_jax.models.architectures import ARCHITECTURES
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+ALL = [(name, "paper") for name in ARCHITECTURES] + [("dtn", "released")]
+TASKS = set(CHAIN.task_names)
+READERS = {  # who reads through gates; with a second level there is a stream that is shared
+    "dtn": TASKS,
+    "mmoe": TASKS,
+    "stem": TASKS | {"shared"},
+    "ple": TASKS | {"shared"},
+    "adatt": TASKS | {"shared"},
+    "aitm": {"order", "cart"},
+    "shared_bottom": set(),
+    "single_task": set(),
+    "esmm": set(),
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def of_dtn(fusion):
+    """As in test_architectures.py, so that models are shared."""
+    return {} if fusion == "paper" else {"fusion": fusion}
+
+
+@pytest.mark.parametrize(("architecture", "fusion"), ALL)
+def test_gates_are_reported_alike(architecture, fusion, model):
+    """Named by who reads through them; of experts (in AITM of tasks); weights that sum to 1."""
+    out = model(CHAIN, **usual(architecture, **of_dtn(fusion)))()
+    gates = out.intermediates.get("gates", {})
+    readers = {gate.partition("/")[0] for gate in gates}
+    assert readers <= {*CHAIN.task_names, "shared"}
+    assert readers == READERS.get(architecture, readers)
+    sources = CHAIN.task_names if architecture == "aitm" else out.intermediates["experts"]
+    for weights in gates.values():
+        assert set(weights) <= set(sources)
+        assert all(np.all(w >= 0) for w in weights.values())
+        np.testing.assert_allclose(sum(weights.values()), np.ones(B), rtol=1e-10)
+
+
+def test_gates_of_dtn_are_of_its_own_and_of_others_experts(model):
+    out = model(CHAIN, **usual("dtn"))()
+    gates = out.intermediates["gates"]
+    assert list(gates["order/own"]) == ["order/mlp_0", "order/mlp_1"]
+    others = ["cart/mlp_0", "cart/mlp_1", "click/mlp_0", *(f"shared/mlp_{m}" for m in range(3))]
+    assert list(gates["order/others"]) == others
+    assert set(out.intermediates["experts"]) == {*gates["order/own"], *others}
+    for t in CHAIN.task_names:
+        p = 1 / (1 + np.exp(-out.logits[t]))
+        np.testing.assert_allclose(out.intermediates["probabilities"][t], p, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fusion"), [case for case in ALL if len(READERS[case[0]]) >= len(TASKS)]
+)
+def test_effective_weights_are_all_that_scales_an_expert(architecture, fusion, model):
+    """A tower's input is the sum of the experts' outputs, each times its effective weight."""
+    built = model(CHAIN, **usual(architecture, **of_dtn(fusion)))
+    out, (p, _) = built(), built.exact
+    gates, effective = (out.intermediates.get(name, {}) for name in ("gates", "effective"))
+    scaled = {"dtn": {"cart/others", "order/others"}, "adatt": set(gates)}
+    assert set(effective) == scaled.get(architecture, set())
+    for task in CHAIN.task_names:
+        own = {gate: w for gate, w in gates.items() if gate.partition("/")[0] == task}
+        if f"{task}/level_1" in own:  # the last level's alone
+            own = {f"{task}/level_1": own[f"{task}/level_1"]}
+        sides = []
+        for gate, weights in sorted(own.items(), reverse=True):  # DTN's `own` before its `others`
+            assert set(effective.get(gate, weights)) == set(weights)
+            parts = effective.get(gate, weights).items()
+            experts = out.intermediates["experts"]
+            sides.append(sum(np.asarray(w)[:, None] * np.asarray(experts[m]) for m, w in parts))
+        z = np.concatenate(sides, axis=-1) if fusion == "paper" else sum(sides)
+        np.testing.assert_allclose(tower(p[f"tower_{task}"], z), out.logits[task], rtol=1e-9)
+
+
+def test_without_tsn_nothing_scales_experts_after_the_gates(model):
+    built = model(CHAIN, **usual("dtn", fusion="released", dtn__tsn=False))
+    assert built().intermediates["effective"] == {}
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [a if a == "dtn" else pytest.param(a, marks=pytest.mark.nightly) for a in ARCHITECTURES],
+)
+def test_dropout(architecture, model):
+    """Each of both rates drops something, by its key and in training alone."""
+    rates = {"dropout": 0.5, "embedding_dropout": 0.5}
+    built = model(PAIR, **usual(architecture, experts="mlp", group_experts="", **rates))
+
+    @jax.jit
+    def train(key, rates):
+        with dropout.rates(rates):
+            rngs = {"dropout": jax.random.key(key, impl="unsafe_rbg")}
+            given = built.variables, built.inputs
+            return built.module.apply(*given, train=True, rngs=rngs).logits["order"]
+
+    still = built().logits["order"]
+    np.testing.assert_allclose(train(0, dict.fromkeys(rates, 0.0)), still, rtol=1e-10)
+    for rate in rates:
+        on = dict.fromkeys(rates, 0.0) | {rate: 0.5}
+        one, again, two = (train(key, on) for key in (0, 0, 1))
+        np.testing.assert_array_equal(one, again)
+        assert np.any(one != two)
+        assert np.any(one != still)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "fusion"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow if case[0] == "dtn" else pytest.mark.nightly)
+        for case in ALL
+    ],
+)
+def test_bfloat16_computes_but_does_not_store(architecture, fusion, model):
+    given = usual(architecture, **of_dtn(fusion))
+    exact = model(CHAIN, **given)()
+    built = model(CHAIN, **given | {"dtype": "bfloat16"})
+    stored = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), built.variables)
+    shapes = jax.eval_shape(lambda: built.module.init(jax.random.key(0), built.inputs, train=False))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+    out = built(stored)
+    assert {f.dtype for f in out.intermediates["experts"].values()} == {jnp.dtype("bfloat16")}
+    for t in CHAIN.task_names:
+        assert out.logits[t].dtype == jnp.float32
+        scale = np.max(np.abs(exact.logits[t]))
+        np.testing.assert_allclose(out.logits[t], exact.logits[t], rtol=0, atol=0.1 * scale)
+
+
+def test_every_hcnet_has_its_own_codebook(model):
+    built = model(PAIR, **usual("ple", experts="hcnet", group_experts="order=hcnet*2+mlp"))
+    count = built.inputs.codewords.shape[3]
+    assert count == 2 * (1 + 2 + 1)
+    plain = built().intermediates["experts"]
+    names = [name for name in plain if "level_0" in name]
+    assert len(names) == 5  # one of them is the MLP
+    owners = []
+    for codebook in range(count // 2):  # the first level, whose inputs are the fields
+        codewords = built.inputs.codewords.at[:, :, :, codebook].add(1.0)
+        moved = built(inputs=built.inputs.replace(codewords=codewords)).intermediates["experts"]
+        (owner,) = [name for name in names if np.any(moved[name] != plain[name])]
+        owners.append(owner.removeprefix("level_0_"))
+    assert owners == ["click/hcnet_0", "order/hcnet_0", "order/hcnet_1", "shared/hcnet_0"]
+
+
+@pytest.mark.parametrize("architecture", ["shared_bottom", "ple"])
+def test_first_layers_that_read_the_same_input_are_one_product(model, monkeypatch, architecture):
+    given = usual(architecture, mlp__hidden=(7,))
+    joined, apart = (architectures.build(options(**given), PAIR) for _ in range(2))
+    inputs, variables = (vars(model(PAIR, **given))[name] for name in ("inputs", "variables"))
+
+    def traced(module):
+        return jax.make_jaxpr(functools.partial(module.apply, train=False))(variables, inputs)
+
+    def widths(module):  # of the products with the flat fields
+        dots = [e for e in traced(module).jaxpr.eqns if e.primitive.name == "dot_general"]
+        return [e.outvars[0].aval.shape[1] for e in dots if e.invars[0].aval.shape == (B, F * D)]
+
+    one = widths(joined)
+    monkeypatch.setattr(groups, "WIDEST_JOINED", 0)
+    alone = widths(apart)
+    assert sum(one) == sum(alone)
+    assert len(one) <= len(alone) - 1
+    assert max(one) == alone.count(7) * 7  # the experts' layers are one product
+    if architecture == "shared_bottom":
+        found = model(PAIR, **given)().logits  # traced while nothing is joined
+        monkeypatch.undo()
+        expected = jax.jit(functools.partial(joined.apply, train=False))(variables, inputs).logits
+        for task, logit in found.items():
+            np.testing.assert_allclose(logit, expected[task], rtol=1e-10)

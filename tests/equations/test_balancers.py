@@ -1,0 +1,252 @@
+"""Each balancer against its equations, by itself and in steps; and who may be balanced by which."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from other_values import another
+from toy_steps import batches, build, config, first_state, leaves
+
+from dtn_jax import balancing
+from dtn_jax.balancing import BALANCERS, read_balancer, seam
+from dtn_jax.balancing.balancer import Balancer
+from dtn_jax.balancing.pcgrad import PCGrad
+from dtn_jax.errors import UserError
+from dtn_jax.options import declared, option
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import create_state
+from dtn_jax.step import BALANCING, make_train_chunk, make_train_step
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+# Three tasks, one a regression; AITM has an auxiliary loss for click and order.
+SCHEMA = Schema(
+    "shop",
+    fields=(Field("user", rows=20), Field("item", rows=30), Field("hour", rows=10)),
+    tasks=(
+        Task("click"),
+        Task("order", upstream=("click",)),
+        Task("seconds", kind="regression"),
+    ),
+)
+B = 8
+RATE = 0.1
+
+
+def steps(count):
+    """`count` batches of B rows; no id stands twice in one."""
+    rng = np.random.default_rng(1)
+    ids = [[rng.permutation(f.rows)[:B] for f in SCHEMA.fields] for _ in range(count)]
+    labels = np.concatenate(
+        [rng.random((count, B, 2)) < 0.5, 3 * rng.normal(size=(count, B, 1))], axis=2
+    )
+    return jax.tree.map(lambda a: a[:, :B], batches(count)).replace(
+        ids=np.array(ids).swapaxes(1, 2).astype(np.int32),
+        labels=labels.astype(np.float32),
+        label_mask=np.ones((count, B, 3), bool),
+    )
+
+
+def options(architecture, **changes):
+    return config(
+        model__architecture=architecture,
+        optim__tables="sgd",
+        optim__table_learning_rate=RATE,
+        optim__table_init=0.5,
+        loss__sample_weights=False,
+        model__aitm__calibrator=20.0,
+        **changes,
+    )
+
+
+def surgery(g, orders):
+    """PCGrad on gradients [T, N], as the paper's Algorithm 1 writes it down."""
+    result = np.zeros_like(g[0])
+    for i, order in enumerate(orders):
+        v = g[i].copy()
+        for j in order:
+            if j != i and v @ g[j] < 0:
+                v -= v @ g[j] / (g[j] @ g[j]) * g[j]
+        result += v
+    return result
+
+
+def orders(key, tasks):
+    return [np.asarray(jax.random.permutation(k, tasks)) for k in jax.random.split(key, tasks)]
+
+
+@pytest.mark.parametrize("tasks", [1, 5])
+def test_pcgrad_is_the_papers_algorithm(tasks):
+    rng = np.random.default_rng(tasks)
+    coefficients, conflicts = jax.jit(PCGrad().coefficients), 0
+    for draw in range(5):
+        g = rng.normal(size=(tasks, 6))
+        key = jax.random.key(draw)
+        with jax.enable_x64(True):
+            c = np.asarray(coefficients(g @ g.T, key))
+        expected = surgery(g, orders(key, tasks))
+        np.testing.assert_allclose(c @ g, expected, atol=1e-9 * np.abs(expected).max(), rtol=0)
+        conflicts += (g @ g.T < 0).any()
+    assert conflicts or tasks == 1
+
+
+def test_pcgrad_leaves_a_task_without_gradient_alone():
+    gram = np.array([[1.0, 0.0, -2.0], [0.0, 0.0, 0.0], [-2.0, 0.0, 9.0]], np.float32)
+    c = jax.jit(PCGrad().coefficients)(gram, jax.random.key(0))
+    assert c.dtype == np.float32
+    np.testing.assert_allclose(c, [1 + 2, 1, 1 + 2 / 9], rtol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ["aitm", pytest.param("stem", marks=pytest.mark.slow)])
+def test_a_step_with_pcgrad_combines_the_gradients_at_the_shared_embeddings(architecture):
+    """From plain steps of one task alone. AITM has an auxiliary loss, STEM views of its tasks."""
+    batch = jax.tree.map(lambda a: np.asarray(a)[0], steps(1))
+
+    def mover(**changes):
+        """(task weights) -> (what a step moves table rows by, the state, its metrics)."""
+        c = options(architecture, seed=1, **changes)
+        model, plan = build(c, SCHEMA)
+        state = first_state(c, model, plan)
+        step = jax.jit(make_train_step(c, model, plan, 10))
+
+        def moved(weights):
+            hyper = state.hyper.replace(task_weights=np.asarray(weights, np.float32))
+            after, metrics = step(state.replace(hyper=hyper), batch)
+            by = np.asarray(state.tables["embedding"] - after.tables["embedding"], np.float64)
+            return plan.arrays["embedding"].to_rows(by) / RATE, after, metrics
+
+        return moved, plan, state
+
+    moved, plan, state = mover()
+    own = np.array([3, 1, 0.2])
+    aux, _, _ = moved(np.zeros(3))
+    g = np.stack([moved(weights)[0] - aux for weights in np.diag(own)])
+    every, plain, _ = moved(own)
+    width = sum(f.rows for f in SCHEMA.fields)  # rows of a view
+    first = plan.views.index("shared") * width
+    shared = slice(first, first + width)
+    flat = g[:, shared].reshape(3, -1)
+    assert (flat @ flat.T < 0).any()
+    assert (np.abs(aux).max() > 1e-3) == (architecture == "aitm")
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 0), BALANCING)
+    together = surgery(flat, orders(key, 3))
+    expected = every.copy()
+    expected[shared] = together.reshape(width, -1) + aux[shared]
+    assert np.abs(expected - every).max() > 1e-3
+
+    got, state, metrics = mover(loss__balancing="pcgrad")[0](own)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(metrics["task_weights"] @ flat, together, atol=1e-5)
+    for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(plain.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+COUNT, SLOPE = 6, 0.3
+HALVES = np.array([1, 1, 0.5])  # at first: of a regression 1/2
+
+
+def stepped(count, **changes):
+    """The state and losses after the first steps of a chunk of COUNT."""
+    c = options("shared_bottom", optim__learning_rate=SLOPE, **changes)
+    model, plan = build(c, SCHEMA)
+    chunk = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), COUNT))
+    state, chunk_ = first_state(c, model, plan), steps(COUNT)
+    return [chunk(state, chunk_, n) for n in count]
+
+
+def test_uncertainty_learns_log_variances_with_the_dense_optimizer():
+    """Replayed in NumPy from the losses that the steps report; a first step is that of a run whose
+    task weights are those that the balancer begins with."""
+    changes = {"loss__task_weights": "order=2", "loss__balancing": "uncertainty"}
+    (one, _), (state, metrics) = stepped((1, COUNT), **changes)
+    s, m, v = np.zeros(3), np.zeros(3), np.zeros(3)
+    own = np.array([1, 2, 1])
+    for t, losses in enumerate(np.asarray(metrics["losses"], np.float64), 1):
+        weights = HALVES * np.exp(-s)
+        np.testing.assert_allclose(metrics["task_weights"][t - 1], weights, rtol=1e-4)
+        gradient = -weights * own * losses + 0.5
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        s -= SLOPE * m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(state.params[seam.LEARNED]["log_variance"], s, rtol=1e-4)
+
+    ((weighed, _),) = stepped((1,), loss__task_weights="order=2,seconds=0.5")
+    params = {k: v for k, v in one.params.items() if k != seam.LEARNED}
+    for a, b in zip(leaves(one.replace(params=params)), leaves(weighed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_balancer_a_step_comes_by_none_of_it(monkeypatch):
+    def never(*_):
+        raise AssertionError("a step without a balancer")
+
+    for name in ("weights_of", "with_learned_gradient", "combined"):
+        monkeypatch.setattr(seam, name, never)
+    c = options("shared_bottom")
+    model, plan = build(c, SCHEMA)
+    state = jax.eval_shape(lambda: create_state(c, model, plan))
+    batch = jax.tree.map(lambda a: a[0], steps(1))
+    after, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
+    assert set(metrics) == {"losses", "nonfinite"}
+    assert seam.LEARNED not in after.params
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled(Balancer):
+    times: float = option(2.0, "what the first task's loss is multiplied by", above=0.0)
+
+    def weights(self, learned, tasks):
+        return jnp.ones(len(tasks)).at[0].set(self.times)
+
+
+def test_a_balancer_of_ones_own_has_options_and_may_learn_nothing(monkeypatch):
+    monkeypatch.setitem(balancing.BALANCERS, "doubled", Doubled)
+    c = options("shared_bottom", loss__balancing="doubled")
+    assert read_balancer(c.loss, ("shared",), "shared") == Doubled(times=2.0)
+    with c.unlocked():
+        c.loss.doubled = {"times": 3.0}
+    own = read_balancer(c.loss, ("shared",), "shared")
+    assert seam.weights_of(own, {}, SCHEMA.tasks).tolist() == [3, 1, 1]
+    assert seam.with_learned({"kernel": 1}, own, SCHEMA.tasks) == {"kernel": 1}
+    with c.unlocked():
+        c.loss.doubled = {"times": 0.0}
+    with pytest.raises(UserError, match=r"loss.doubled.times=0.0: expected a number above 0"):
+        read_balancer(c.loss, ("shared",), "shared")
+
+
+def said(balancer):
+    """All that a balancer says, of tasks whose gradients agree and disagree."""
+    learned = balancer.init(SCHEMA.tasks)
+    g = np.random.default_rng(0).normal(size=(3, 2))
+    gram = jnp.asarray(g @ g.T)
+    return [
+        *jax.tree.leaves(learned),
+        balancer.weights(learned, SCHEMA.tasks),
+        balancer.penalty(learned),
+        balancer.coefficients(gram, jax.random.key(0)),
+    ]
+
+
+@pytest.mark.parametrize("owner", [*BALANCERS.values(), Doubled])
+def test_every_option_of_a_balancer_changes_what_it_says(owner):
+    before = said(owner())
+    for name, found in declared(owner).items():
+        after = said(owner(**{name: another(found, found.default)}))
+        same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+        assert not all(same), name
+
+
+def test_who_may_be_balanced_by_which():
+    loss = config().loss
+    for name in BALANCERS:
+        loss.balancing = name
+        assert type(read_balancer(loss, ("click", "shared"), "shared")) is BALANCERS[name]
+    loss.balancing = "pcgrad"
+    with pytest.raises(UserError, match=r"loss.balancing=pcgrad reads the tasks' gradients at"):
+        read_balancer(loss, ("click", "order"), "shared")
+    loss.balancing = "uncertainty"
+    assert read_balancer(loss, ("click", "order"), "shared")
+    loss.balancing = "pcgrd"
+    with pytest.raises(UserError, match=r"'pcgrd'. Did you mean 'pcgrad'"):
+        read_balancer(loss, ("shared",), "shared")

@@ -1,0 +1,178 @@
+"""Calibration, log loss, normalised entropy and predicted over observed: against definitions,
+scikit-learn and hand-computed numbers."""
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from dtn_jax.metrics import Rows, calibration, measure
+from dtn_jax.metrics.intervals import wilson
+from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics.sigmoid import sigmoid
+
+
+def example(rows, seed=0, ties=False):
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=rows) - 1
+    if ties:
+        logits = np.round(logits)
+    labels = (rng.random(rows) < sigmoid(0.8 * logits)).astype(np.float32)
+    return logits, labels, rng.random(rows) + 0.05
+
+
+def by_hand_bins(p, labels, bins, weights):
+    """{bin: rows} from the definition: the middle of a value's span of cumulated weight."""
+    rows = {}
+    for value in sorted(set(p)):
+        tied = np.flatnonzero(p == value)
+        middle = weights[p < value].sum() + weights[tied].sum() / 2
+        rows.setdefault(math.floor(bins * middle / weights.sum()), []).extend(tied)
+    return rows
+
+
+def test_calibration_by_hand():
+    # 4 examples, 2 bins: (.1, 0), (.2, 1) and (.6, 1), (.9, 1)
+    # means .15 and .75, rates .5 and 1: ece = (2 * .35 + 2 * .25) / 4 = .3
+    p, labels = np.array([0.9, 0.1, 0.6, 0.2]), np.array([1, 0, 1, 1])
+    curve = calibration.calibration_curve(p, labels, 2)
+    np.testing.assert_allclose(curve.prediction, [0.15, 0.75])
+    np.testing.assert_allclose(curve.rate, [0.5, 1])
+    np.testing.assert_array_equal(curve.count, [2, 2])
+    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 2), 0.3)
+    # one bin: |.45 - .75|; four bins: (.1 + .8 + .4 + .1) / 4
+    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 1), 0.3)
+    np.testing.assert_allclose(calibration.expected_calibration_error(p, labels, 4), 0.35)
+
+
+def test_tied_predictions_share_a_bin():
+    # the six .5 span ranks 1..7 of 8, middle 4: bin floor(4 * 4 / 8) = 2; .1 to 0, .9 to 3
+    p = np.array([0.1, *[0.5] * 6, 0.9])
+    curve = calibration.calibration_curve(p, np.array([0, 1, 0, 1, 0, 1, 0, 1]), 4)
+    np.testing.assert_array_equal(curve.count, [1, 6, 1])
+    np.testing.assert_allclose(curve.rate, [0, 0.5, 1])
+    # a constant prediction: one bin, so the error is |mean - rate|
+    error = calibration.expected_calibration_error(np.full(10, 0.3), np.arange(10) < 4, 15)
+    np.testing.assert_allclose(error, 0.1)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_calibration_follows_its_definition(ties, weighted):
+    logits, labels, weights = example(100, seed=3, ties=ties)
+    w = weights if weighted else np.ones(100)
+    p = sigmoid(logits)
+    bins = by_hand_bins(p, labels, 7, w)
+    gap = sum(abs((w[rows] * (p[rows] - labels[rows])).sum()) for rows in bins.values())
+    given = weights if weighted else None
+    error = calibration.expected_calibration_error(p, labels, 7, given)
+    np.testing.assert_allclose(error, gap / w.sum(), rtol=1e-10)
+    curve = calibration.calibration_curve(p, labels, 7, given)
+    for k, b in enumerate(sorted(bins)):
+        rows = bins[b]
+        assert curve.count[k] == len(rows)
+        np.testing.assert_allclose(curve.weight[k], w[rows].sum(), rtol=1e-10)
+        expected = w[rows].sum() ** 2 / (w[rows] ** 2).sum()
+        np.testing.assert_allclose(curve.effective[k], expected, rtol=1e-10)
+        expected = np.average(labels[rows], weights=w[rows])
+        np.testing.assert_allclose(curve.rate[k], expected, rtol=1e-10, atol=1e-15)
+    if not ties and not weighted:
+        assert np.ptp(curve.count) <= 1  # 100 examples in 7 bins: 14 or 15 each
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.45])
+def test_histogram_holds_every_prediction(rate):
+    rng = np.random.default_rng(4)
+    labels = (rng.random(2000) < rate).astype(float)
+    p = np.clip(rng.beta(2, 2 / rate - 2, size=2000), 0, 1)
+    p[0] = 0.0
+    weights = rng.random(2000) + 0.1
+    curve = calibration.calibration_curve(p, labels, 10, weights)
+    np.testing.assert_allclose(curve.histogram.sum(), weights.sum(), rtol=1e-10)
+    np.testing.assert_allclose(curve.base_rate, np.average(labels, weights=weights), rtol=1e-10)
+    ratios = curve.edges[2:] / curve.edges[1:-1]
+    assert np.allclose(ratios, ratios[0]) == (rate < calibration.LOW_RATE)
+    if rate >= calibration.LOW_RATE:  # a tenth of the bins' range is added at either end
+        first, last = curve.prediction[[0, -1]]
+        margin = 0.1 * (last - first)
+        span = min(p.max(), last + margin) - max(p.min(), first - margin)
+        np.testing.assert_allclose(curve.edges[2] - curve.edges[1], span / 40)
+
+
+# Log loss.
+
+
+def test_log_loss():
+    logits, labels, weights = example(300, seed=2)
+    for w in (None, weights):
+        expected = sklearn.metrics.log_loss(labels, sigmoid(logits), sample_weight=w)
+        np.testing.assert_allclose(log_loss(logits, labels, w), expected, rtol=1e-10)
+
+
+def test_log_loss_does_not_clip_or_overflow():
+    # certain and wrong costs |z|; certain and right exp(-|z|)
+    assert log_loss(np.array([-1000.0, 1000.0]), np.array([1, 0])) == 1000
+    np.testing.assert_allclose(
+        log_loss(np.array([50.0, -50.0]), np.array([1, 0])), math.exp(-50), rtol=1e-10
+    )
+    np.testing.assert_allclose(log_loss(np.zeros(3), np.ones(3)), math.log(2), rtol=1e-15)
+
+
+def test_float32_logits_are_summed_in_float64():
+    logits = np.full(1_000_000, 0.1, np.float32)
+    expected = math.log1p(math.exp(float(np.float32(0.1))))
+    np.testing.assert_allclose(log_loss(logits, np.zeros(10**6)), expected, rtol=1e-12)
+
+
+# Ratios.
+
+
+def predicted(rows=400):
+    """Labels of other odds than the logits say."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=rows) - 1
+    return logits, rng.random(rows) < sigmoid(0.5 * logits), rng.random(rows) + 0.05
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_normalised_entropy_is_the_log_loss_over_that_of_the_base_rate(weighted):
+    logits, labels, weights = predicted()
+    w = weights if weighted else None
+    got = measure(Rows("binary", logits, labels, w))
+    constant = np.full(len(labels), np.average(labels, weights=w))
+    losses = [
+        sklearn.metrics.log_loss(labels, p, sample_weight=w) for p in (sigmoid(logits), constant)
+    ]
+    np.testing.assert_allclose(got["normalised_entropy"], losses[0] / losses[1], rtol=1e-12)
+    base_rate = np.log(constant / (1 - constant))
+    got = measure(Rows("binary", base_rate, labels, w))
+    np.testing.assert_allclose(got["normalised_entropy"], 1, rtol=1e-12)
+    np.testing.assert_allclose(got["predicted_observed"], 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_predicted_is_the_sum_of_predictions_over_that_of_labels(weighted):
+    logits, labels, weights = predicted()
+    w = weights if weighted else None
+    expected = np.average(sigmoid(logits), weights=w) / np.average(labels, weights=w)
+    got = measure(Rows("binary", logits, labels, w))
+    np.testing.assert_allclose(got["predicted_observed"], expected, rtol=1e-12)
+    assert got["predicted_observed"] != pytest.approx(1, rel=0.05)
+
+
+def test_ratios_of_one_class():
+    got = measure(Rows("binary", np.zeros(3), np.zeros(3)))
+    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
+    got = measure(Rows("binary", np.zeros(3), np.ones(3)))
+    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, 0.5)
+    got = measure(Rows("binary", np.zeros(0), np.zeros(0)))
+    assert (got["normalised_entropy"], got["predicted_observed"]) == (None, None)
+
+
+def test_wilson():
+    # n = 10, p = 0, z = 2: centre 4/20 / (1 + 4/10) = 1/7, half width the same: [0, 2/7]
+    # n = 4, p = 1/2, z = 2: centre (1/2 + 1/2) / 2 = 1/2; sqrt(1/16 + 4/64) 2 / 2 = 1/sqrt(8)
+    low, high = wilson(np.array([0.0, 0.5]), np.array([10, 4]), z=2.0)
+    np.testing.assert_allclose(low, [0, 0.5 - 8**-0.5], atol=1e-15)
+    np.testing.assert_allclose(high, [2 / 7, 0.5 + 8**-0.5])

@@ -1,0 +1,369 @@
+"""Fields of every kind are completed for any architecture: vectors, numbers and histories."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import program
+from every_field import (
+    BESIDE,
+    EMBEDDED,
+    ITEMS,
+    NUMBERS,
+    PLACES,
+    PLAIN,
+    SCHEMA,
+    SLOTS,
+    VECTORS,
+    B,
+    D,
+    batch,
+    inputs_of,
+    items_of,
+    pooled_by,
+    tables_of,
+    wild,
+)
+from other_values import another
+from toy_steps import build, config
+
+from dtn_jax.config import declarations
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Inputs
+from dtn_jax.models import build as architectures
+from dtn_jax.models import flops
+from dtn_jax.models.architectures import ARCHITECTURES
+from dtn_jax.models.histories import HISTORIES
+from dtn_jax.models.histories.with_histories import ways
+from dtn_jax.models.numbers import NUMBERS as EMBEDDINGS
+from dtn_jax.models.vectors import Projections
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.state import create_state, example_inputs
+from dtn_jax.tables.plan import make_plan
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+WAYS = {"viewed": "din", "bought": "bst"}
+NAMED = ",".join(f"{field}={way}" for field, way in WAYS.items())
+POOLS = {
+    "mean": lambda x: x.mean(axis=0),
+    "sum": lambda x: x.sum(axis=0),
+    "max": lambda x: x.max(axis=0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def known(b, name):
+    return (b.ids[:, SLOTS[name].start] == 1) & b.row_mask
+
+
+def completed(plan, fields, params, b):
+    """What an architecture reads, from its own embedding `[B, F, D]` of each view.
+
+    Vectors in NumPy; numbers and histories by their modules alone, whose equations are in
+    test_number_embeddings.py and test_histories.py, each on its field's values or items only.
+    """
+    found = {}
+    for v, (view, embedded) in enumerate(fields.items()):
+        e = np.array(embedded)
+        for name in VECTORS:
+            x = b.numeric[known(b, name)][:, NUMBERS[name]]
+            e[known(b, name), PLACES[name]] += x @ np.asarray(params[f"vectors_{view}"][name])
+        for name in EMBEDDED:
+            field = SCHEMA.fields[SCHEMA.field_names.index(name)]
+            edges = {"edges": field.edges} if field.edges else {}
+            module = EMBEDDINGS[field.embedding](width=D, scale=0.01, dtype=jnp.float64, **edges)
+            x = b.numeric[known(b, name), NUMBERS[name].start]
+            given = {"params": params[f"numbers_{view}"][name]}, jnp.asarray(x)
+            e[known(b, name), PLACES[name]] += jax.jit(module.apply)(*given)
+        for name, way in WAYS.items():
+            most = SLOTS[name].stop - SLOTS[name].start
+            items, present = np.zeros((B, most, D)), np.zeros((B, most), bool)
+            for r in range(B):
+                own = items_of(plan, b, r, name, v)
+                items[r, : len(own)], present[r, : len(own)] = own, True
+            pool = functools.partial(HISTORIES[way](dtype=jnp.float64).apply, train=False)
+            given = e[:, PLACES["item"]], items, present
+            given = {"params": params[f"histories_{view}"][name]}, *map(jnp.asarray, given)
+            e[:, PLACES[name]] = jax.jit(pool)(*given)
+        found[view] = jnp.asarray(e)
+    return found
+
+
+def marked(quick, slow=(), names=ARCHITECTURES):
+    """Some names are quick, some slow, the others nightly."""
+    marks = dict.fromkeys(quick, ()) | dict.fromkeys(slow, pytest.mark.slow)
+    return [pytest.param(name, marks=marks.get(name, pytest.mark.nightly)) for name in names]
+
+
+@pytest.mark.parametrize("name", marked(["stem"], ["dtn"]))  # stem has several views
+def test_every_architecture_reads_completed_fields(name, random_variables):
+    """Its outputs are those of the architecture alone on fields that are completed before."""
+    given = {"model__experts": "mlp*2+hcnet", "model__normalisation": "batch"}
+    c = config(model__architecture=name, model__dtype="float64", model__histories=NAMED, **given)
+    model, plan = build(c, SCHEMA)
+    b = batch()
+    inputs = jax.jit(functools.partial(inputs_of, plan))(b, tables_of(plan))
+    variables = random_variables(model, inputs, train=False)
+    got = jax.jit(functools.partial(model.apply, train=False))(variables, inputs)
+    own = ("vectors_", "numbers_", "histories_")
+    params = {k: v for k, v in variables["params"].items() if not k.startswith(own)}
+    assert len(params) + 3 * len(plan.views) == len(variables["params"])
+    c.model.histories = ""
+    alone = architectures.build(c.model, PLAIN)
+    shapes = jax.eval_shape(lambda: alone.init(jax.random.key(0), inputs, train=False))
+    assert jax.tree.structure(shapes["params"]) == jax.tree.structure(params)  # their paths
+    fields = completed(plan, inputs.fields, variables["params"], b)
+    expected = jax.jit(functools.partial(alone.apply, train=False))(
+        {**variables, "params": params}, Inputs(fields, inputs.codewords, inputs.row_mask)
+    )
+    assert jax.tree.structure(got) == jax.tree.structure(expected)  # names of experts, gates
+    for a, e in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+        np.testing.assert_allclose(a, e, rtol=1e-10, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def pooled():
+    """pooling -> (plan, batch, the field embeddings of histories pooled so)"""
+
+    @functools.cache
+    def found(pooling):
+        with jax.enable_x64(True):
+            _, plan = build(config(), pooled_by(pooling))
+            b = batch()
+            inputs = jax.jit(functools.partial(inputs_of, plan))(b, tables_of(plan))
+        return plan, b, inputs
+
+    return found
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+def test_a_field_pools_the_sums_of_rows(pooling, pooled):
+    """A history's items with their companions; it is what is there, and else as fields say."""
+    plan, b, inputs = pooled(pooling)
+    got = np.asarray(inputs.fields["shared"])
+    for name in BESIDE:
+        items, present = (np.asarray(a) for a in inputs.histories["shared"][name])
+        there = (b.ids[:, SLOTS[name]] >= 0) & b.row_mask[:, None]
+        np.testing.assert_array_equal(present, there)
+        assert not items[~there].any()
+        for r in range(B):
+            own = items_of(plan, b, r, name)
+            np.testing.assert_allclose(items[r][there[r]], own, rtol=1e-12)
+            expected = POOLS[pooling](own) if len(own) else np.zeros(D)
+            np.testing.assert_allclose(got[r, PLACES[name]], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_known_value_has_row_1_and_a_missing_one_its_learned_row(pooled):
+    """To which the model adds; and a number without an embedding scales its row."""
+    plan, b, inputs = pooled("mean")
+    got, table = np.asarray(inputs.fields["shared"]), tables_of(plan)["embedding"]
+    for name in ("user", "item", "rate", *VECTORS, *EMBEDDED):
+        slot = SLOTS[name].start
+        rows = table[plan.offsets[0][slot] + b.ids[:, slot]] * b.row_mask[:, None]
+        if name == "rate":
+            rows = rows * b.numeric[:, NUMBERS[name]]
+        np.testing.assert_allclose(got[:, PLACES[name]], rows, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def slopes():
+    """(plan, `(batch) -> (logits, gradients by parameters and tables)`), compiled once."""
+    with jax.enable_x64(True):
+        c = config(
+            model__architecture="shared_bottom", model__dtype="float64", model__histories=NAMED
+        )
+        model, plan = build(c, SCHEMA)
+        state = jax.eval_shape(lambda: create_state(c, model, plan))
+        rng, tables = np.random.default_rng(3), tables_of(plan)
+        params = jax.tree.map(lambda a: 0.3 * rng.normal(size=a.shape), state.params)
+
+        @jax.jit
+        @functools.partial(jax.grad, argnums=(0, 1), has_aux=True)
+        def total(params, tables, b):
+            out = model.apply({"params": params}, inputs_of(plan, b, tables), train=False)
+            real = [jnp.where(b.row_mask, z, 0) for z in out.logits.values()]
+            return sum(jnp.sum(z**2) for z in real), real
+
+        def found(b):
+            with jax.enable_x64(True):
+                gradients, logits = total(params, tables, b)
+            return jax.tree.map(np.asarray, (logits, *gradients))
+
+        return plan, found
+
+
+def test_what_is_missing_masked_or_padding_changes_nothing(slopes):
+    _, found = slopes
+    for a, b in zip(*(jax.tree.leaves(found(given)) for given in (batch(), wild(batch())))):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_known_moves_logits_and_parameters(slopes):
+    _, found = slopes
+    logits, params, _ = found(batch())
+    for group in ("vectors", "numbers", "histories"):
+        assert all(g.any() for g in jax.tree.leaves(params[f"{group}_shared"])), group
+    assert all(np.abs(w).min() > 0 for w in params["vectors_shared"].values())
+    for name in ("gap", "action"):
+        ids = batch().ids.copy()
+        there = ids[:, SLOTS[name]]
+        there[there >= 0] = (there[there >= 0] + 1) % 6
+        assert np.abs(found(batch().replace(ids=ids))[0][0] - logits[0]).max() > 1e-4
+
+
+def test_gradients_reach_the_rows_of_what_is_there_alone(slopes):
+    plan, found = slopes
+    b, firsts = batch(), plan.offsets[0]
+    real = (b.ids >= 0) & b.row_mask[:, None]
+    named = {firsts[s] + i for s in range(SCHEMA.slots) for i in b.ids[real[:, s], s]}
+    moved = np.flatnonzero(found(b)[2]["embedding"].any(axis=1))
+    assert set(moved.tolist()) == named
+
+
+def test_where_nothing_is_known_no_parameter_of_it_moves(slopes):
+    ids = batch().ids.copy()
+    for name in (*VECTORS, *EMBEDDED):
+        ids[:, SLOTS[name]] = 0
+    for history, beside in BESIDE.items():
+        for name in (history, *beside):
+            ids[:, SLOTS[name]] = -1
+    _, params, _ = slopes[1](batch().replace(ids=ids))
+    for group in ("vectors", "numbers"):
+        assert not any(g.any() for g in jax.tree.leaves(params[f"{group}_shared"])), group
+
+
+def test_what_is_counted():
+    """Parameters and operations of each field, in each view; the tables have two rows a field."""
+    k, h, bins = 48, 20, 2  # frequencies; meta embeddings
+    lengths = sum(VECTORS.values())
+    parameters = lengths * D + bins * D + (k + 2 * k * D + D) + (h + h * h + h * D)
+    products = lengths * D + bins * D + 2 * k * D + h * h + h * D
+    for architecture, views in (("shared_bottom", 1), ("stem", 3)):
+        sizes = []
+        for schema in (SCHEMA, PLAIN):
+            model, plan = build(config(model__architecture=architecture), schema)
+            inputs = jax.eval_shape(functools.partial(example_inputs, plan))
+            sizes.append(flops.count(model, inputs))
+        assert sizes[0][0] - sizes[1][0] == views * parameters
+        assert sizes[0][1] - sizes[1][1] == views * 2 * products
+    assert sum(SCHEMA.tables().values()) == 12 + 7 + ITEMS + 12 + 6 + 2 * 6
+
+
+def test_products_of_vectors_run_in_the_models_dtype_and_fields_keep_theirs():
+    rng = np.random.default_rng(0)
+    fields, x, W = (rng.normal(size=s).astype("f4") for s in ((B, 3, D), (B, 5), (5, D)))
+    module = Projections((("v", 1),), 1.0, jnp.bfloat16)
+    got = jax.jit(module.apply)({"params": {"v": W}}, fields, {"v": x})
+    assert got.dtype == jnp.float32
+    error = np.abs(np.asarray(got)[:, 1] - fields[:, 1] - x @ W).max()
+    assert 1e-4 < error < 0.02 * np.abs(x @ W).max()
+    np.testing.assert_array_equal(np.delete(got, 1, axis=1), np.delete(fields, 1, axis=1))
+
+
+def test_a_projection_begins_at_the_size_of_a_looked_up_row():
+    module = Projections((("v", 0),), 0.3, jnp.float32)
+    inputs = jnp.zeros((1, 1, 64)), {"v": jnp.zeros((1, 400))}
+    W = jax.jit(module.init)(jax.random.key(0), *inputs)["params"]["v"]
+    x = np.random.default_rng(0).normal(size=(1000, 400))
+    assert W.shape == (400, 64)
+    assert (x @ W).std() == pytest.approx(0.3, rel=0.02)
+
+
+OWN = {k: f for k, f in declarations().items() if f.member in {**HISTORIES, **EMBEDDINGS}}
+
+
+def traced(**changes):
+    """A model's first parameters and its outputs, as programs."""
+    model, plan = build(config(model__architecture="shared_bottom", **changes), SCHEMA)
+    inputs = jax.eval_shape(functools.partial(example_inputs, plan))
+    init = functools.partial(model.init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), inputs)
+    apply = functools.partial(model.apply, train=False)
+    return program(init, jax.random.key(0), inputs), program(apply, variables, inputs)
+
+
+@functools.cache
+def usual(way):
+    return traced(model__histories=way)
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_flipping_an_option_changes_the_model(key):
+    """Those of a new way or embedding too: they need no line here."""
+    name, option = OWN[key].member, OWN[key].option
+    way = name if name in HISTORIES else ""
+    value = (5,) if isinstance(option.default, tuple) else another(option, option.default)
+    value = 4 if key.endswith("heads") else value
+    assert traced(model__histories=way, **{key.replace(".", "__"): value}) != usual(way)
+
+
+def test_a_model_sees_a_history_and_its_companions_as_one_field():
+    assert not {"gap", "action"} & set(SCHEMA.read_names)
+    c = config(model__experts="hcnet")
+    plan = make_plan(SCHEMA, c.model, ("shared",), 1)
+    assert [SCHEMA.slot_fields()[s].name for s in plan.codebook_slots] == ["user", "item"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("bst", {"viewed": "bst", "bought": "bst"}),
+        ("bought=din", {"bought": "din"}),
+        ("bought=din,viewed=bst", {"viewed": "bst", "bought": "din"}),
+    ],
+)
+def test_ways_are_chosen_for_all_or_by_field(text, expected):
+    assert ways(text, SCHEMA) == expected
+
+
+def test_a_choice_of_embeddings_replaces_those_of_the_schema():
+    changed = SCHEMA.with_embeddings({"rate": "autodis"})
+    assert {f.name: f.embedding for f in changed.fields if f.embedded} == {"rate": "autodis"}
+
+
+def with_pairs_of(*names):
+    c = config(model__experts="hcnet")
+    c.model.hcnet.fields = names
+    return make_plan(SCHEMA, c.model, ("shared",), 1)
+
+
+def embedded(**chosen):
+    return SCHEMA.with_embeddings(chosen)
+
+
+WITHOUT = Schema("plain", (Field("item"),), (Task("click"),))
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: ways("dien", SCHEMA), "model.histories 'dien'. Did you mean 'din'"),
+        (lambda: ways("item=din", SCHEMA), "sequence field in model.histories 'item'"),
+        (lambda: ways("gap=din", SCHEMA), "sequence field in model.histories 'gap'"),
+        (lambda: ways("viewed=dien", SCHEMA), "model.histories: way of viewed 'dien'"),
+        (lambda: ways("din", WITHOUT), "data set 'plain' has no sequence field"),
+        (lambda: embedded(prise="periodic"), "unknown field 'prise'. Did you mean 'price'"),
+        (lambda: embedded(user="periodic"), "field 'user' is categorical; only a standardised"),
+        (lambda: embedded(rate="piecewise_linear"), "'rate' cannot be piecewise_linear"),
+        (lambda: embedded(rate="linear"), "unknown embedding of field 'rate' 'linear'"),
+        (lambda: Field("x", "numeric", rows=9, embedding="periodic"), "numeric, in buckets; only"),
+        (lambda: with_pairs_of("item", "action"), "field in model.hcnet.fields 'action'"),
+        *(
+            (lambda e=edges: Field("x", "numeric", rows=2, standardised=True, edges=e), "field 'x'")
+            for edges in ((0.0,), (0.0, 0.0), (1.0, 0.0, 2.0))
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_told(ask, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        ask()

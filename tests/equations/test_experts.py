@@ -1,0 +1,218 @@
+"""Each expert against its equation in NumPy."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import dense, relu, sigmoid
+
+from dtn_jax.errors import UserError
+from dtn_jax.models.experts import EXPERTS, parse_experts
+from dtn_jax.models.experts.dcnv2 import DCNv2
+from dtn_jax.models.experts.gdcn import GDCN
+from dtn_jax.models.experts.hcnet import HCNet
+from dtn_jax.models.experts.masknet import MaskBlock, MaskNet
+from dtn_jax.models.experts.mlp import MLP
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+B, F, D, H = 6, 4, 3, 5
+S, N, C = 4, 2, 3  # fields in pairs, hashes, codebooks
+P = S * (S - 1) // 2
+
+
+# The equations, on x [B, W], codewords [B, P, N, C, D] and the parameters by layer.
+def mlp(p, x, codewords, *, layers):
+    for layer in range(layers):
+        x = relu(dense(p[f"hidden_{layer}"], x))
+    return relu(dense(p["output"], x))
+
+
+def gdcn(p, x, codewords, *, layers):
+    c = x
+    for layer in range(layers):
+        assert "bias" not in p[f"gate_{layer}"]
+        c = x * dense(p[f"cross_{layer}"], c) * sigmoid(dense(p[f"gate_{layer}"], c)) + c
+    return dense(p["output"], c)
+
+
+def mask_block(p, masked, x):
+    mask = dense(p["mask"], relu(dense(p["mask_hidden"], x)))
+    y = dense(p["hidden"], masked * mask)
+    mean = y.mean(-1, keepdims=True)
+    variance = ((y - mean) ** 2).mean(-1, keepdims=True)
+    return relu((y - mean) / np.sqrt(variance + 1e-12) * p["norm"]["scale"] + p["norm"]["bias"])
+
+
+def masknet(p, x, codewords, *, kind, blocks, layers):
+    names = [f"block_{k}" for k in range(blocks)]
+    if kind == "parallel":
+        o = np.concatenate([mask_block(p[name], x, x) for name in names], axis=-1)
+    else:
+        o = functools.reduce(lambda below, name: mask_block(p[name], below, x), names, x)
+    return mlp(p, o, None, layers=layers)
+
+
+def hcnet(p, x, codewords, *, codebook, shrinking):
+    w = codewords[:, :, :, codebook, :]
+    q = np.concatenate([w[:, :, n] for n in range(N)], axis=-1) @ p["restore"]["kernel"]
+    if shrinking == "sum":
+        fields = range(S)
+        pairs = list(itertools.combinations(fields, 2))
+        q = np.stack([sum(q[:, k] for k in range(P) if i in pairs[k]) for i in fields], axis=1)
+    return dense(p["output"], np.concatenate([x, q.reshape(len(x), -1)], axis=-1))
+
+
+def dcnv2(p, x, codewords, *, layers, rank):
+    x0 = x
+    for layer in range(layers):
+        inner = x @ p[f"down_{layer}"]["kernel"] if rank else x
+        x = x0 * dense(p[f"cross_{layer}"], inner) + x
+    return dense(p["output"], x)
+
+
+CASES = {
+    "mlp, no hidden layer": (MLP(H, hidden=()), functools.partial(mlp, layers=0)),
+    "mlp": (MLP(H, hidden=(7, 4), dropout=0.5), functools.partial(mlp, layers=2)),
+    "gdcn": (GDCN(H, layers=3), functools.partial(gdcn, layers=3)),
+    "masknet, parallel": (
+        MaskNet(H, blocks=3, block_dim=7, mask_hidden=4, hidden=(8,)),
+        functools.partial(masknet, kind="parallel", blocks=3, layers=1),
+    ),
+    "masknet, serial": (
+        MaskNet(H, kind="serial", blocks=3, block_dim=7, mask_hidden=4, hidden=(8, 6)),
+        functools.partial(masknet, kind="serial", blocks=3, layers=2),
+    ),
+    "hcnet": (HCNet(H, codebook=2), functools.partial(hcnet, codebook=2, shrinking="none")),
+    "hcnet, sum": (
+        HCNet(H, codebook=1, shrinking="sum"),
+        functools.partial(hcnet, codebook=1, shrinking="sum"),
+    ),
+    "dcnv2": (DCNv2(H, layers=3), functools.partial(dcnv2, layers=3, rank=0)),
+    "dcnv2, low rank": (
+        DCNv2(H, layers=2, rank=2),
+        functools.partial(dcnv2, layers=2, rank=2),
+    ),
+}
+
+
+def draw(dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = (B, F, D), (B, P, N, C, D)
+    return [jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes]
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@functools.cache
+def made(case, random_variables):
+    """The expert of a case in float64, its variables, its inputs, and its compiled function."""
+    expert = CASES[case][0].clone(dtype=jnp.float64)
+    given = draw(jnp.float64)
+    variables = random_variables(expert, *given, train=False)
+    return expert, variables, given, jax.jit(functools.partial(expert.apply, train=False))
+
+
+def flat(fields, codewords):
+    """For NumPy."""
+    return np.asarray(fields).reshape(B, -1), np.asarray(codewords)
+
+
+def exact(variables):
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), variables["params"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_expert_is_its_equation(case, random_variables):
+    _, variables, (fields, codewords), run = made(case, random_variables)
+    expected = CASES[case][1](exact(variables), *flat(fields, codewords))
+    assert expected.shape == (B, H)
+    np.testing.assert_allclose(run(variables, fields, codewords), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_bfloat16_it_is_nearly_the_same(case, random_variables):
+    expert, variables, (fields, codewords), run = made(case, random_variables)
+    out = run(variables, fields, codewords)
+    half = expert.clone(dtype=jnp.bfloat16)
+    shapes = jax.eval_shape(lambda: half.init(jax.random.key(0), fields, codewords, train=False))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+    stored = jax.tree.map(lambda a: np.asarray(a, np.float32), variables)
+    given = (np.asarray(a, np.float32) for a in (fields, codewords))
+    rough = jax.jit(functools.partial(half.apply, train=False))(stored, *given)
+    assert rough.dtype == jnp.bfloat16
+    scale = np.max(np.abs(out))
+    np.testing.assert_allclose(np.asarray(rough, "f8"), out, rtol=0, atol=0.05 * scale)
+
+
+@pytest.mark.parametrize("case", ["gdcn", "hcnet, sum"])
+def test_one_wide_field_is_the_same_input(case, random_variables):
+    """The second level of PLE has nothing else."""
+    _, variables, (fields, codewords), run = made(case, random_variables)
+    wide = run(variables, np.asarray(fields).reshape(B, 1, F * D), codewords)
+    np.testing.assert_array_equal(wide, run(variables, fields, codewords))
+
+
+def test_mask_block_has_an_accurate_variance(random_variables):
+    # Far from zero, E[y^2] - E[y]^2 loses in float32 what the mean of squared deviations keeps.
+    x = jnp.asarray(flat(*draw(jnp.float32))[0])
+    block = MaskBlock(7, mask_hidden=4, dtype=jnp.float32)
+    variables = random_variables(block, x, x)
+    layer = variables["params"]["hidden"]
+    layer["bias"] = np.asarray(layer["bias"]) + np.float32(1000)
+    expected = mask_block(exact(variables), *[np.asarray(x, np.float64)] * 2)
+    np.testing.assert_allclose(jax.jit(block.apply)(variables, x, x), expected, rtol=0, atol=0.01)
+
+
+def test_mlp_drops_hidden_units_in_training_only(random_variables):
+    expert, variables, given, run = made("mlp", random_variables)
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def train(key, rate):
+        rngs = {"dropout": jax.random.key(key)}
+        return expert.clone(dropout=rate).apply(variables, *given, train=True, rngs=rngs)
+
+    still = run(variables, *given)
+    np.testing.assert_array_equal(train(0, 0.5), train(0, 0.5))
+    assert np.any(train(0, 0.5) != train(1, 0.5))
+    assert np.any(train(0, 0.5) != still)
+    np.testing.assert_allclose(train(0, 0.0), still, rtol=1e-12)
+
+
+def test_an_expert_drops_nothing_unless_it_is_told():
+    assert MLP(H).dropout == 0
+
+
+def test_hcnet_reads_its_own_codebook_only(random_variables):
+    expert, variables, (fields, codewords), run = made("hcnet, sum", random_variables)
+    out = run(variables, fields, codewords)
+    others, own = np.array(codewords), np.array(codewords)
+    others[:, :, :, [0, 2]] += 1
+    own[:, :, :, 1] += 1
+    np.testing.assert_array_equal(run(variables, fields, others), out)
+    assert np.all(run(variables, fields, own) != out)
+    with pytest.raises(ValueError, match="got None"):
+        expert.apply(variables, fields, None, train=False)
+    with pytest.raises(ValueError, match="codebook 3 is not among the 3"):
+        expert.clone(codebook=3).apply(variables, fields, codewords, train=False)
+
+
+def test_parse_experts():
+    assert parse_experts("gdcn") == ("gdcn",)
+    assert parse_experts("gdcn + masknet*2+mlp * 1") == ("gdcn", "masknet", "masknet", "mlp")
+    assert all(parse_experts(name) == (name,) for name in EXPERTS)
+    with pytest.raises(UserError, match="Did you mean 'gdcn'"):
+        parse_experts("gdnc")
+    for text in ("", "gdcn+", "*2"):
+        with pytest.raises(UserError, match="The choices are: mlp, gdcn"):
+            parse_experts(text)
+    for text in ("gdcn*0", "gdcn*", "gdcn*-1", "gdcn*1.5", "gdcn*2*2"):
+        with pytest.raises(UserError, match="expected a count >= 1"):
+            parse_experts(text)

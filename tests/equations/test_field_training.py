@@ -1,0 +1,123 @@
+"""Training with fields of every kind: against the loss, on one device as on many, and in parts."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from every_field import EMBEDDED, SCHEMA, VECTORS, batch
+from toy_steps import build, config, first_state, leaves, placed_run
+
+from dtn_jax.state import example_batch
+from dtn_jax.step import make_train_chunk, make_train_step
+from experiments.suites.programs import chunk_shapes
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+STEPS, RATE = 3, 0.5
+MODEL = {
+    "model__dtype": "float64",
+    "model__architecture": "shared_bottom",
+    "model__experts": "mlp",
+    "model__dropout": 0.2,
+    "model__histories": "viewed=din",
+    "optim__tables": "sgd",
+    "optim__table_learning_rate": RATE,
+    "optim__learning_rate": 0.1,
+    "optim__table_init": 1.0,  # near 0 a difference would step over the kinks of ReLU
+    "optim__eps": 1e-4,
+    "optim__clip": 0.5,
+    "data__batch_size": 16,
+    "data__eval_batch_size": 16,
+    "parallel__devices": 1,
+}
+KINDS = {"vectors": {*VECTORS}, "numbers": {*EMBEDDED}, "histories": {"viewed"}}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def chunk():
+    return jax.tree.map(lambda *a: np.stack(a), *(batch(seed=s) for s in range(STEPS)))
+
+
+@functools.cache
+def start(architecture="shared_bottom"):
+    c = config(**MODEL | {"model__architecture": architecture})
+    return first_state(c, *build(c, SCHEMA))
+
+
+@functools.cache
+def on_one_device(architecture="shared_bottom"):
+    """(state, steps) -> the state and the losses after them, compiled once."""
+    c = config(**MODEL | {"model__architecture": architecture})
+    step = make_train_step(c, *build(c, SCHEMA), 100)
+    run = jax.jit(make_train_chunk(step, STEPS))
+    return lambda state, steps=STEPS: run(state, chunk(), steps)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "views"),
+    [("shared_bottom", 1), pytest.param("stem", 3, marks=pytest.mark.nightly)],
+)
+def test_every_parameter_of_every_view_is_trained(architecture, views):
+    before = start(architecture).params
+    after, _ = on_one_device(architecture)(start(architecture))
+    own = {group: fields for group, fields in before.items() if group.partition("_")[0] in KINDS}
+    assert len(own) == len(KINDS) * views
+    for group, fields in own.items():
+        assert set(fields) == KINDS[group.partition("_")[0]]
+        for was, now in zip(jax.tree.leaves(fields), jax.tree.leaves(after.params[group])):
+            assert was.dtype == np.float64
+            assert (np.abs(np.asarray(now) - was) > 1e-6).mean() > 0.5, group
+
+
+PMAP = {"parallel__devices": 2, "parallel__strategy": "pmap", "train__accumulate": 2}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"parallel__devices": 8, "parallel__table_devices": 4, "train__accumulate": 2},
+        pytest.param(PMAP, marks=pytest.mark.slow),
+        pytest.param({"parallel__devices": 8}, marks=pytest.mark.nightly),
+        pytest.param({"train__accumulate": 2, "train__remat": True}, marks=pytest.mark.nightly),
+    ],
+)
+def test_on_many_devices_and_in_parts_the_numbers_are_one_devices(way):
+    one, metrics = on_one_device()(start())
+    many, metrics2 = placed_run(config(**MODEL | way), chunk(), SCHEMA, start())
+    np.testing.assert_allclose(metrics2["losses"], metrics["losses"], rtol=1e-10)
+    for a, b in zip(leaves(many), leaves(one), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_a_step_moves_rows_against_the_loss():
+    """The move of plain SGD against differences of the loss, in a random direction."""
+    state, plan = start(), build(config(**MODEL), SCHEMA)[1]
+
+    def stepped(table):
+        after, metrics = on_one_device()(state.replace(tables={"embedding": table}), 1)
+        return np.asarray(after.tables["embedding"]), np.asarray(metrics["losses"])[0].sum()
+
+    before = np.asarray(state.tables["embedding"])
+    slope = (before - stepped(before)[0]) / RATE
+    changed = plan.arrays["embedding"].in_order((slope != 0).any(axis=1))
+    b = batch()
+    real = (b.ids >= 0) & b.row_mask[:, None]
+    named = (b.ids + np.asarray(plan.offsets[0]))[real]
+    assert set(np.flatnonzero(changed)) == set(named.tolist())
+    direction = np.random.default_rng(4).normal(size=before.shape)
+    ends = [stepped(before + e * direction)[1] for e in (1e-6, -1e-6)]
+    found = (slope * direction).sum()
+    assert abs(found) > 1e-4
+    np.testing.assert_allclose(found, (ends[0] - ends[1]) / 2e-6, rtol=1e-5)
+
+
+def test_shapes_of_batches_count_every_number():
+    made = jax.tree.map(lambda s: np.zeros(s.shape[1:], s.dtype), chunk_shapes(SCHEMA, 16))
+    for found in (example_batch(SCHEMA, 16), made):
+        assert jax.tree.map(np.shape, found) == jax.tree.map(np.shape, batch())

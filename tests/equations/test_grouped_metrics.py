@@ -1,0 +1,300 @@
+"""Metrics within groups: GAUC, NDCG@k, MRR and recall@k, against loops, scikit-learn, all orders of
+equal scores, and by hand."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import ndcg_score
+
+from dtn_jax.metrics import METRICS, Rows
+from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.gauc import Gauc, gauc
+from dtn_jax.metrics.lists import lists_of
+from dtn_jax.metrics.mrr import reciprocal_ranks
+from dtn_jax.metrics.ndcg import ndcg
+from dtn_jax.metrics.recall_at_k import recall
+
+
+def loop(scores, labels, group, weights=None):
+    """The definition, group by group."""
+    rows = np.ones(len(scores)) if weights is None else weights
+    total = share = groups = skipped = 0
+    for one in sorted(set(group[rows > 0].tolist())):
+        own = group == one
+        area = auc(scores[own], labels[own], None if weights is None else weights[own])
+        if area is None:
+            skipped += 1
+        else:
+            groups += 1
+            share += rows[own].sum()
+            total += rows[own].sum() * area
+    return total / share, groups, skipped
+
+
+def of_groups(rows, groups, seed, ties):
+    """Groups of unequal sizes, their numbers large, negative and in no order."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(-(2**62), 2**62, groups)
+    group = numbers[np.minimum(rng.integers(0, groups, rows), rng.integers(0, groups, rows))]
+    scores = rng.normal(size=rows) + group % 7  # between groups the order means nothing
+    labels = rng.random(rows) < 0.3
+    return np.round(scores, 0 if ties else 12), labels, group, rng.random(rows) + 0.05
+
+
+def test_gauc_by_hand():
+    # group 5: positive 3 against 1 and 3: (1 + 1/2) / 2 = 3/4, of 3 rows
+    # group -2: positive 1 against 2: 0, of 2 rows; groups 0 and 7 have one class
+    scores = np.array([3.0, 9, 1, 1, 3, 2, 8, 8], np.float32)
+    labels = np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    group = np.array([5, 0, 5, -2, 5, -2, 7, 7])
+    assert gauc(scores, labels, group) == Gauc(3 * 0.75 / 5, 2, 2)
+    # weights: group 5, negatives 1 and 3: (1 + 3/2) / 4 of weight 6; group -2 0 of weight 2
+    weights = np.array([2.0, 1, 1, 1, 3, 1, 1, 1])
+    assert gauc(scores, labels, group, weights) == Gauc(6 * 2.5 / 4 / 8, 2, 2)
+    # without the positive of group -2, that one has one class too
+    weights[3] = 0
+    assert gauc(scores, labels, group, weights) == Gauc(2.5 / 4, 1, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("groups", [1, 8, 400])
+def test_gauc_is_the_mean_over_groups(dtype, ties, groups):
+    scores, labels, group, weights = of_groups(1000, groups, seed=groups, ties=ties)
+    scores = scores.astype(dtype)
+    weights[::9] = 0
+    for w in (None, weights):
+        value, counted, skipped = loop(scores, labels, group, w)
+        got = gauc(scores, labels.astype(np.float32), group, w)
+        np.testing.assert_allclose(got.value, value, rtol=1e-12)
+        assert (got.groups, got.skipped) == (counted, skipped)
+        assert counted > 0
+        assert (skipped > 0) == (groups == 400)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_group_is_the_auc(dtype):
+    """Scores of both signs and every magnitude, zeros of both signs and subnormals among them."""
+    rng = np.random.default_rng(0)
+    scores = rng.choice([-1, 1], 3000) * 10.0 ** rng.integers(-45, 38, 3000)
+    scores = np.concatenate([scores, np.zeros(500), -np.zeros(500)]).astype(dtype)
+    labels = rng.random(4000) < 0.4
+    got = gauc(scores, labels, np.full(4000, 9))
+    np.testing.assert_allclose(got.value, auc(scores, labels), rtol=1e-14)
+    assert gauc(np.array([-0.0, 0.0], dtype), np.array([1, 0]), np.zeros(2, int)).value == 0.5
+
+
+def test_a_shift_within_groups_and_the_order_of_rows_change_nothing():
+    scores, labels, group, _ = of_groups(500, 30, seed=1, ties=True)
+    expected = gauc(scores, labels, group)
+    assert gauc(scores + 5 * (group % 3), labels, group) == expected
+    order = np.random.default_rng(0).permutation(500)
+    assert gauc(scores[order], labels[order], group[order]) == expected
+    assert expected.value != auc(scores, labels)
+
+
+def test_weights_count_as_copies():
+    scores, labels, group, _ = of_groups(200, 10, seed=2, ties=True)
+    weights = np.random.default_rng(3).integers(0, 4, 200)
+    copies = np.repeat(np.arange(200), weights)
+    weighted = gauc(scores, labels, group, weights.astype(float))
+    copied = gauc(scores[copies], labels[copies], group[copies])
+    np.testing.assert_allclose(weighted.value, copied.value, rtol=1e-13)
+    assert weighted[1:] == copied[1:]
+
+
+def test_gauc_that_is_not_defined_is_none():
+    none = np.zeros(0)
+    assert gauc(none, none, np.zeros(0, int)) == Gauc(None, 0, 0)
+    assert gauc(np.arange(4.0), np.array([0, 1, 0, 0]), np.arange(4)) == Gauc(None, 0, 4)
+    assert gauc(np.arange(2.0), np.array([0, 1]), np.zeros(2, int), np.zeros(2)) == Gauc(None, 0, 0)
+
+
+# NDCG, and what holds for every metric of lists.
+
+
+def lists(seed, ties, rows=600, groups=60):
+    """Groups of 1 to some 30 rows, their numbers in no order."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.integers(-(2**62), 2**62, groups)
+    group = numbers[np.minimum(rng.integers(0, groups, rows), rng.integers(0, groups, rows))]
+    scores = rng.normal(size=rows).astype(np.float32)
+    return np.round(scores) if ties else scores, rng.random(rows) < 0.2, group
+
+
+def measured(scores, labels, group, weights=None, name="ndcg_at_5"):
+    return METRICS[name].compute(Rows("binary", scores, labels, weights, group))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_ndcg_is_that_of_scikit_learn(k, ties):
+    scores, labels, group = lists(k, ties)
+    found = ndcg(lists_of(Rows("binary", scores, labels, None, group)), k)
+    names = np.unique(group)
+    assert len(found) == len(names)
+    for name, got in zip(names, found):
+        y, z = labels[group == name], scores[group == name]
+        if not y.any():
+            assert np.isnan(got)
+        elif len(y) > 1:  # which scikit-learn needs
+            np.testing.assert_allclose(got, ndcg_score([y], [z], k=k), rtol=1e-12)
+        else:
+            assert got == 1
+
+
+def test_ndcg_by_hand():
+    # group 5: positives at places 1 and 3 of 3; group 2: one of two equal scores; 9 has none
+    scores = np.array([3.0, 2, 1, 0, 0, 7])
+    labels, group = np.array([1, 0, 1, 1, 0, 0]), np.array([5, 5, 5, 2, 2, 9])
+    of_5 = (1 + 1 / 2) / (1 + 1 / np.log2(3))
+    of_2 = (1 + 1 / np.log2(3)) / 2
+    np.testing.assert_allclose(measured(scores, labels, group), (of_5 + of_2) / 2, rtol=1e-15)
+    # a group counts by its rows' mean weight; rows of weight 0 are gone, here a negative
+    weights = np.array([2.0, 0, 4, 1, 1, 5])
+    np.testing.assert_allclose(
+        measured(scores, labels, group, weights), (3 * 1 + 1 * of_2) / 4, rtol=1e-15
+    )
+    found = {
+        name: measured(scores, labels, group, None, name) for name in METRICS if "list" in name
+    }
+    assert found == {"list_groups": 2, "list_skipped": 1}
+
+
+@pytest.mark.parametrize("name", ["ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"])
+def test_no_metric_of_lists_sees_the_order_of_rows_or_the_scale_of_scores(name):
+    scores, labels, group = lists(0, ties=True)
+    expected = measured(scores, labels, group, None, name)
+    order = np.random.default_rng(1).permutation(len(scores))
+    for moved in (scores, np.exp(scores), 3 * scores - 7, scores + 100 * (group % 5)):
+        got = measured(moved[order], labels[order], group[order], None, name)
+        np.testing.assert_allclose(got, expected, rtol=1e-13)
+    assert measured(-scores, labels, group, None, name) != pytest.approx(expected, rel=1e-3)
+    assert measured(labels * 1.0, labels, group, None, name) > expected
+
+
+@pytest.mark.parametrize("name", ["ndcg_at_5", "mrr", "recall_at_10"])
+def test_one_weight_a_group_weighs_its_value(name):
+    scores, labels, group = lists(3, ties=True)
+    weights = 0.5 + np.abs(group % 13)
+    names = np.unique(group)
+    parts = [group == one for one in names]
+    values = [measured(scores[p], labels[p], group[p], None, name) for p in parts]
+    have = np.array([v is not None for v in values])
+    assert 5 < have.sum() < len(names)
+    share = (0.5 + np.abs(names % 13))[have]
+    expected = np.average([v for v in values if v is not None], weights=share)
+    got = measured(scores, labels, group, weights, name)
+    np.testing.assert_allclose(got, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["ndcg_at_5", "mrr", "recall_at_5"])
+def test_without_positives_a_metric_of_lists_is_not_defined(name):
+    none = np.zeros(0)
+    assert measured(none, none, np.zeros(0, int), None, name) is None
+    assert measured(np.arange(3.0), np.zeros(3), np.zeros(3, int), None, name) is None
+    weights = np.array([0.0, 1, 1])
+    assert measured(np.arange(3.0), np.array([1, 0, 0]), np.arange(3), weights, name) is None
+
+
+# MRR.
+
+
+def ranks_of(scores, labels, group):
+    return reciprocal_ranks(lists_of(Rows("binary", scores, labels, None, group)))
+
+
+def first_place(labels):
+    return 1 + next(i for i, label in enumerate(labels) if label)
+
+
+def over_all_orders(scores, labels):
+    """The definition: every order in which the scores fall, each as likely."""
+    orders = itertools.permutations(range(len(scores)))
+    falling = [o for o in orders if all(np.diff(scores[list(o)]) <= 0)]
+    return np.mean([1 / first_place(labels[list(o)]) for o in falling])
+
+
+def test_mrr_is_the_mean_over_all_orders_of_equal_scores():
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(40), rng.integers(1, 7, 40))
+    scores, labels = rng.integers(0, 3, len(group)) * 1.0, rng.random(len(group)) < 0.4
+    found = ranks_of(scores, labels, group)
+    assert 20 < np.isfinite(found).sum() < 40
+    for name, got in enumerate(found):
+        own = group == name
+        if labels[own].any():
+            expected = over_all_orders(scores[own], labels[own])
+            np.testing.assert_allclose(got, expected, rtol=1e-12)
+        else:
+            assert np.isnan(got)
+
+
+def test_without_ties_mrr_is_one_over_the_first_place():
+    rng = np.random.default_rng(1)
+    scores, group = rng.normal(size=2000), rng.integers(0, 100, 2000)
+    labels = rng.random(2000) < 0.1
+    expected = []
+    for name in range(100):
+        own = np.flatnonzero(group == name)
+        if labels[own].any():
+            expected.append(1 / first_place(labels[own[np.argsort(-scores[own])]]))
+    got = METRICS["mrr"].compute(Rows("binary", scores, labels, None, group))
+    np.testing.assert_allclose(got, np.mean(expected), rtol=1e-13)
+
+
+@pytest.mark.parametrize(("above", "rows", "hits"), [(0, 4, 3), (2, 300, 1), (5, 5000, 7)])
+def test_mrr_of_many_equal_scores(above, rows, hits):
+    """The chance of f negatives first, from binomial coefficients of Python's integers."""
+    ways = math.comb(rows, hits)
+    expected = sum(
+        math.comb(rows - f - 1, hits - 1) / ways / (above + f + 1) for f in range(rows - hits + 1)
+    )
+    labels = np.zeros(above + rows)
+    labels[above : above + hits] = 1
+    scores = np.zeros(above + rows, np.float32)
+    scores[:above] = 1
+    (got,) = ranks_of(scores, labels, np.zeros(above + rows, int))
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+# Recall.
+
+
+def recalls(scores, labels, group, k):
+    return recall(lists_of(Rows("binary", scores, labels, None, group)), k)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_recall_is_the_share_of_positives_among_the_first(k):
+    rng = np.random.default_rng(k)
+    scores, group = rng.normal(size=2000), rng.integers(0, 150, 2000)
+    labels = rng.random(2000) < 0.2
+    for name, got in enumerate(recalls(scores, labels, group, k)):
+        own = np.flatnonzero(group == name)
+        ranked = labels[own[np.argsort(-scores[own])]]
+        expected = ranked[:k].sum() / ranked.sum() if ranked.any() else np.nan
+        np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+def test_recall_of_ties_is_the_mean_over_their_orders():
+    # places 1 and 2 to 5: two of the four are positive; of the first 2 places, 1 is of them
+    scores, labels = np.array([9.0, 4, 4, 4, 4, 1]), np.array([1, 1, 0, 1, 0, 1])
+    (got,) = recalls(scores, labels, np.zeros(6, int), 2)
+    np.testing.assert_allclose(got, (1 + 2 / 4) / 4)
+    rng = np.random.default_rng(0)
+    drawn = [
+        labels[np.lexsort((rng.random(6), -scores))][:3].sum() / labels.sum() for _ in range(4000)
+    ]
+    (got,) = recalls(scores, labels, np.zeros(6, int), 3)
+    assert np.mean(drawn) == pytest.approx(got, abs=0.01)
+    assert got == (1 + 2 * 2 / 4) / 4
+
+
+def test_the_record_of_recall_names_its_k():
+    rows = Rows("binary", -np.arange(20.0), np.ones(20), None, np.zeros(20, int))
+    for k in (5, 10):
+        metric = METRICS[f"recall_at_{k}"]
+        assert (metric.title, metric.compute(rows)) == (f"recall@{k}", k / 20)

@@ -1,0 +1,239 @@
+"""Row numbers, look-ups, the addresses of HCNet's codebooks, and how tables begin."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from dtn_jax.errors import UserError
+from dtn_jax.interface import Batch
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.tables import lookup
+from dtn_jax.tables.addresses import pair_addresses
+from dtn_jax.tables.exchange import look_ups
+from dtn_jax.tables.plan import ROW_MULTIPLE, init_tables, make_plan
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+SCHEMA = Schema(
+    "toy",
+    fields=(
+        Field("user", rows=5),
+        Field("bag", kind="bag", rows=4, slots=3),
+        Field("mean_bag", kind="bag", rows=4, slots=2, table="bag", pooling="mean"),
+        Field("price", kind="numeric", rows=2, standardised=True),
+        Field("item", rows=5, table="user"),
+    ),
+    tasks=(Task("click"), Task("like")),
+)
+IDS = np.asarray([[4, 1, 2, -1, 3, 3, 1, 2], [0, -1, -1, -1, 1, -1, 0, 1]], np.int32)
+PRICE = np.asarray([[2.5], [1.0]], np.float32)
+
+
+def batch(ids=IDS, row_mask=(True, True)):
+    return Batch(
+        ids=jnp.asarray(ids),
+        weights=np.zeros((2, 0), "f4"),
+        numeric=jnp.asarray(PRICE),
+        labels=np.zeros((2, 2), "f4"),
+        label_mask=np.ones((2, 2), bool),
+        sample_weight=np.ones(2, "f4"),
+        row_mask=jnp.asarray(row_mask),
+    )
+
+
+def plan(views=("shared",), codebooks=0, **hcnet):
+    model = base.get_config().model
+    model.embedding_dim = 2
+    for key, value in hcnet.items():
+        model.hcnet[key] = value
+    return make_plan(SCHEMA, model, views, codebooks)
+
+
+def row_ids(plan, *given, **changes):
+    rows = jax.jit(functools.partial(lookup.row_ids, plan))(batch(*given, **changes))
+    return {name: np.asarray(ids) for name, ids in rows.items()}
+
+
+@functools.cache
+def looked_up(codebooks=0, **hcnet):
+    """(plan, tables, rows, inputs)"""
+    p = plan(codebooks=codebooks, **hcnet)
+
+    @jax.jit
+    def found(key):
+        tables = init_tables(p, key, 1.0, 1.0)
+        rows = lookup.row_ids(p, batch())
+        inputs = lookup.to_inputs(p, lookup.gather(tables, rows, look_ups(p)), batch())
+        return tables, rows, inputs
+
+    return p, *jax.tree.map(np.asarray, found(jax.random.key(0)))
+
+
+def test_fields_that_share_a_table_share_its_rows():
+    rows = row_ids(plan())["embedding"]
+    assert plan().rows == ROW_MULTIPLE
+    user, item, bag, mean_bag = rows[:, 0, 0], rows[:, 0, 7], rows[:, 0, 1], rows[:, 0, 4]
+    assert user.tolist() == [4, 0]  # table `user` starts at 0
+    assert item.tolist() == [2, 1]
+    assert bag.tolist() == [5 + 1, 1024]  # table `bag` starts at 5; padding is out of range
+    assert mean_bag.tolist() == [5 + 3, 5 + 1]
+
+
+def test_views_have_tables_of_their_own():
+    rows = row_ids(plan(("click", "like")))["embedding"]
+    assert rows.shape == (2, 2, 8)
+    in_table = rows[:, 0] < 1024
+    np.testing.assert_array_equal((rows[:, 1] - rows[:, 0])[in_table], 5 + 4 + 2)
+
+
+def test_looked_up_rows_become_fields():
+    p, tables, _, inputs = looked_up()
+    fields = inputs.fields["shared"]
+    table = p.arrays["embedding"].to_rows(tables["embedding"])
+    user, bag, price = table[:5], table[5:9], table[9:11]
+    np.testing.assert_allclose(fields[0, 0], user[4], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 1], bag[1] + bag[2], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 2], bag[3], rtol=1e-6)  # the mean of two equal rows
+    np.testing.assert_allclose(fields[0, 3], 2.5 * price[1], rtol=1e-6)
+    np.testing.assert_allclose(fields[0, 4], user[2], rtol=1e-6)
+    np.testing.assert_array_equal(fields[1, 1], 0)  # an empty bag
+    np.testing.assert_allclose(
+        fields[1, 2], bag[1], rtol=1e-6
+    )  # padding does not count in the mean
+    np.testing.assert_allclose(fields[1, 3], price[0], rtol=1e-6)  # missing: the unknown row
+
+
+def test_masked_rows_touch_no_row():
+    rows = row_ids(plan(codebooks=2, codebook_rows=50), row_mask=(True, False))
+    assert (rows["embedding"][1] == 1024).all()
+    assert (rows["codebook"][1] == 1024).all()
+    assert (rows["codebook"][0] < 50).all()
+
+
+def test_codebooks_lie_side_by_side():
+    p, tables, rows, inputs = looked_up(codebooks=3, codebook_rows=50, hashes=2)
+    assert p.codebook_slots == (0, 7)  # of the fields with one id, not the standardised number
+    assert inputs.codewords.shape == (2, 1, 2, 3, 2)  # B P N C D
+    address = int(rows["codebook"][1, 0, 1])
+    np.testing.assert_array_equal(
+        inputs.codewords[1, 0, 1, 2], tables["codebook"][address].reshape(3, 2)[2]
+    )
+
+
+def test_hcnet_options_change_the_addresses_and_wrong_ones_are_refused():
+    def addresses(**hcnet):
+        return row_ids(plan(codebooks=1, codebook_rows=50, **hcnet))["codebook"]
+
+    assert (addresses() != addresses(seed=1)).any()
+    assert addresses(hashes=3).shape == (2, 1, 3)
+    assert (addresses(fields=("user", "item")) == addresses()).all()
+    with pytest.raises(UserError, match=r"'bag'.*choices are: user, item"):
+        plan(codebooks=1, fields=("user", "bag"))
+    with pytest.raises(UserError, match="only 1 can form pairs"):
+        plan(codebooks=1, fields=("user",))
+
+
+def test_ids_out_of_range_are_counted_by_slot():
+    ids = IDS.copy()
+    ids[0, 0], ids[1, 0], ids[1, 4] = 5, 77, -2
+    bad = jax.jit(functools.partial(lookup.ids_out_of_range, plan()))
+    assert bad(batch(ids)).tolist() == [2, 0, 0, 0, 1, 0, 0, 0]
+    assert bad(batch(ids, row_mask=(True, False))).tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_initial_scales():
+    p = plan(codebooks=2, codebook_rows=1000)
+    tables = jax.jit(lambda key: init_tables(p, key, 0.5, 0.1))(jax.random.key(0))
+    np.testing.assert_allclose(np.std(tables["embedding"]), 0.5, rtol=0.1)
+    np.testing.assert_allclose(np.std(tables["codebook"]), 0.1, rtol=0.1)
+
+
+# Addresses: everywhere the same, uniform and independent.
+
+
+def address(a, b, i, j, n, rows, seed):
+    """One address, in Python's whole numbers."""
+
+    def scramble(x):
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x = ((x ^ (x >> shift)) * factor) % 2**32
+        return x ^ (x >> 16)
+
+    key = scramble(((n + 1) * 0x9E3779B9 + seed) % 2**32)
+    key = scramble(scramble(key ^ i) ^ j)
+    return scramble(scramble(a % 2**32 ^ key) ^ b % 2**32) % rows
+
+
+def test_addresses_are_the_same_everywhere():
+    ids = np.random.default_rng(0).integers(-1, 2**31 - 1, size=(20, 4), dtype=np.int32)
+    ids[0], ids[1] = -1, 0
+    options = {"hashes": 3, "rows": 100_003, "seed": 2**40 + 5}
+    got = pair_addresses(ids, **options)
+    assert isinstance(got, np.ndarray)
+    assert got.dtype == np.int32
+    assert got.shape == (20, 6, 3)
+    pairs = list(itertools.combinations(range(4), 2))
+    expected = [
+        [
+            [address(int(row[i]), int(row[j]), i, j, n, 100_003, 5) for n in range(3)]
+            for i, j in pairs
+        ]
+        for row in ids
+    ]
+    np.testing.assert_array_equal(got, expected)
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            hashed = jax.jit(functools.partial(pair_addresses, **options))(ids)
+        assert hashed.dtype == jnp.int32
+        np.testing.assert_array_equal(hashed, got)
+
+
+def test_addresses_are_golden():
+    # A saved model's codebook is worthless under other addresses: these numbers must stay.
+    ids = np.array([[1, 2, 3], [-1, 0, 2_000_000_000]], np.int32)
+    got = pair_addresses(ids, hashes=2, rows=100_000, seed=0)
+    assert got[0].tolist() == [[96296, 65150], [96251, 44022], [92110, 72526]]
+    assert got[1].tolist() == [[46910, 18308], [83336, 42141], [4908, 19599]]
+
+
+def test_addresses_are_uniform_and_independent():
+    # Neighbouring ids, the hard case: 40,000 pairs into 64 rows, and the two hashes together.
+    grid = np.stack(np.meshgrid(np.arange(200), np.arange(200)), axis=-1)
+    ids = grid.reshape(-1, 2).astype(np.int32)
+    rows = 64
+    got = pair_addresses(ids, hashes=2, rows=rows, seed=1)[:, 0]
+    assert got.min() == 0
+    assert got.max() == rows - 1
+
+    def chi_square(values, size):
+        mean = len(values) / size
+        return np.sum((np.bincount(values, minlength=size) - mean) ** 2) / mean
+
+    for values, size in (
+        (got[:, 0], rows),
+        (got[:, 1], rows),
+        (got[:, 0] * rows + got[:, 1], rows**2),
+    ):
+        degrees = size - 1  # mean, and half the variance, of chi-square
+        assert abs(chi_square(values, size) - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+def test_addresses_differ_by_pair_order_and_seed():
+    def collisions(a, b):
+        return np.mean(a == b)
+
+    one = np.random.default_rng(0).integers(0, 1000, size=(2000, 1), dtype=np.int32)
+    same = np.repeat(one, 4, axis=1)  # the same id in all four fields
+    got = pair_addresses(same, hashes=1, rows=1000, seed=0)[:, :, 0]
+    for p, q in itertools.combinations(range(6), 2):
+        assert collisions(got[:, p], got[:, q]) < 0.01
+    other = np.random.default_rng(1).integers(0, 1000, size=(2000, 1), dtype=np.int32)
+    there, back = np.concatenate([one, other], 1), np.concatenate([other, one], 1)
+    hashed = functools.partial(pair_addresses, hashes=1, rows=1000)
+    assert collisions(hashed(there, seed=0), hashed(back, seed=0)) < 0.01
+    assert collisions(hashed(there, seed=0), hashed(there, seed=1)) < 0.01

@@ -1,0 +1,205 @@
+"""Runs whose losses need more than a row: D2Q gives seconds, and the term of pairs ranks groups."""
+
+import dataclasses
+import json
+import pathlib
+import re
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from d2q_log import config, prepared_films
+from dated_runs import dated
+from own_log import split_frames
+from poisoned_rows import poison
+from scipy.stats import spearmanr
+from small_runs import CutError, assert_same_run, cut_after, logged
+
+from dtn_jax.analysis import stopped
+from dtn_jax.config import plugins
+from dtn_jax.errors import UserError
+from dtn_jax.export import load
+from dtn_jax.export.write import export_run
+from dtn_jax.export.write.again import make_again
+from dtn_jax.run import build_run
+from dtn_jax.train import train, training_data
+from experiments import replay
+
+PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
+GIVEN = {
+    "loss__pairwise": "click=2",
+    "data__order": "shuffled",
+    "data__batch_size": 128,
+    "train__evaluate_first": False,
+    "train__epochs": 6,
+    "train__log_every": 1,
+    "train__eval_every": 60,
+    "train__checkpoint_every": 60,
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("dated")
+
+
+@pytest.fixture(scope="module")
+def ranked(root, tmp_path_factory):
+    """The workdir of a run, and its results."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    return workdir, train(dated(root, **GIVEN), workdir)
+
+
+def losses(workdir):
+    return np.array([r["loss/click"] for r in logged(workdir) if r["kind"] == "train"])
+
+
+@pytest.mark.slow
+def test_a_run_learns_the_order_within_groups(ranked):
+    workdir, results = ranked
+    found = losses(workdir)
+    assert found[-5:].mean() < 0.9 * found[:5].mean()
+    assert results["validation"]["click@all"]["gauc"] > 0.6
+
+
+@pytest.mark.nightly  # each operation by itself
+def test_a_step_that_is_not_finite_replays_with_its_groups(root, tmp_path, monkeypatch, capsys):
+    poison(monkeypatch, 3)
+    config = dated(root, **GIVEN)
+    with pytest.raises(UserError, match="not finite at step 3: the loss of click"):
+        train(config, tmp_path / "run")
+    path = tmp_path / "run/nonfinite/step-3.npz"
+    kept = stopped.read(path)
+    assert kept.batch.group.shape == (128, 2)
+    monkeypatch.undo()
+    capsys.readouterr()
+    replay.main([f"--batch={path}"])
+    assert "The first that is not finite: batch labels" in capsys.readouterr().out
+    stopped.write(path, dataclasses.replace(kept, batch=kept.batch.replace(group=None)))
+    with pytest.raises(UserError, match=re.escape("group is absent, expected int32[128, 2]")):
+        replay.main([f"--batch={path}"])
+
+
+def test_batches_have_groups_and_need_their_bytes_where_there_is_the_term(root, unload):
+    run, plain = (build_run(dated(root, **GIVEN | {"loss__pairwise": w})) for w in ("click=1", ""))
+    assert (run.grouped, plain.grouped) == (True, False)
+    own, other = (jax.tree.leaves(training_data(r).batch) for r in (run, plain))
+    assert len(own) == len(other) + 1
+    more = sum(a.nbytes for a in own) - sum(a.nbytes for a in other)
+    planned = run.data.row_bytes(run.grouped) - plain.data.row_bytes(plain.grouped)
+    assert planned == more / run.data.rows["train"] == 8
+    config = dated(root, **GIVEN)
+    plugins.use(config, str(PLUGIN))
+    build_run(config).check_model()  # steps on an example, since a loss may be the plug-in's
+
+
+# D2Q.
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """The folder of a prepared log, and its test rows."""
+    folder = tmp_path_factory.mktemp("films")
+    return folder, split_frames(prepared_films(folder, 12_000))["test"]
+
+
+@pytest.fixture(scope="module")
+def trained(log):
+    """The folder of a run, and what it scored test's rows, in their order."""
+    folder, _ = log
+    train(config(folder, train__epochs=4), folder / "run")
+    return folder / "run", pl.read_parquet(folder / "run/predictions.parquet").sort("row")
+
+
+@pytest.mark.slow
+def test_seconds_of_a_known_answer_are_found(log, trained):
+    """Watch times are duration times what the user's mood decides, times a noise."""
+    _, test = log
+    run, kept = trained
+    scores, truth = kept["score/watch"].to_numpy(), test["truth"].to_numpy()
+    known = test["duration"].is_not_null().to_numpy()
+    error = np.abs(np.log(scores[known] / truth[known]))
+    assert np.median(scores[known] / truth[known]) == pytest.approx(1, abs=0.05)
+    assert np.median(error) < 0.15  # a mood is 0.21 from the next
+    order = np.flatnonzero(known)[np.argsort(test["duration"].to_numpy()[known])]
+    for rows in np.array_split(order, 16):
+        assert spearmanr(scores[rows], test["mood"].to_numpy()[rows])[0] > 0.95
+    results = json.loads((run / "results.json").read_text())["test"]["watch@all"]
+    clicked = kept["label/watch"].is_not_null().to_numpy()
+    seconds = kept["label/watch"].to_numpy()[clicked]
+    rmse = np.sqrt(np.mean((scores[clicked] - seconds) ** 2))
+    assert results["rmse"] == pytest.approx(rmse, rel=1e-5)
+    assert rmse < 0.5 * seconds.std()
+    assert results["xauc"] > 0.9
+
+
+@pytest.mark.slow
+def test_an_exported_model_gives_the_runs_seconds(log, trained, tmp_path):
+    """Of raw rows, unknown durations too; and so does its program made anew without the data."""
+    _, test = log
+    run, kept = trained
+    scores = kept["score/watch"].to_numpy()
+    rows = test.drop("truth", "watch", "click")
+    model = export_run([run], tmp_path / "model", say=lambda told: None)
+    assert rows["duration"].null_count() > 5
+    for _ in range(2):
+        got = load(model).score(rows)["watch@all"].to_numpy()
+        np.testing.assert_allclose(got, scores, rtol=1e-5)
+        make_again(model, say=lambda told: None)
+    longer = rows.with_columns(pl.col("duration") * 4)
+    assert np.median(load(model).score(longer)["watch@all"].to_numpy() / scores) > 2
+    card = (model / "card.md").read_text()
+    assert "| watch | regression | the label at its mean quantile for the duration |" in card
+    only = export_run([run], tmp_path / "watch", tasks=("watch",), say=lambda told: None)
+    make_again(only, say=lambda told: None)
+    np.testing.assert_allclose(load(only).score(rows)["watch@all"].to_numpy(), scores, rtol=1e-5)
+    click = export_run([run], tmp_path / "click", tasks=("click",), say=lambda told: None)
+    make_again(click, say=lambda told: None)
+
+
+def short(folder, **changes):
+    steps = {"max_steps": 20, "eval_every": 10, "checkpoint_every": 10, "log_every": 10}
+    changes = {f"train__{name}": n for name, n in steps.items()} | changes
+    return config(folder, optim__eps=1e-4, analysis__rows=256, **changes)
+
+
+@pytest.fixture(scope="module")
+def whole(log):
+    """A short run on one device."""
+    folder, _ = log
+    train(short(folder), folder / "short")
+    assert any("cosine:click:watch" in record for record in logged(folder / "short"))
+    return folder / "short"
+
+
+@pytest.mark.slow
+def test_a_run_with_d2q_that_is_cut_resumes_bit_by_bit(log, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        cut_after(patch, 1)
+        train(short(log[0]), tmp_path / "run")
+    train(short(log[0]), tmp_path / "run")
+    assert_same_run(short(log[0]), whole, tmp_path / "run")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "way",
+    [
+        {"parallel__devices": 8, "train__accumulate": 2},
+        {"parallel__devices": 8, "parallel__strategy": "pmap"},
+    ],
+)
+def test_eight_devices_and_parts_do_what_one_device_does(log, whole, tmp_path, way):
+    train(short(log[0], **way), tmp_path / "run")
+    assert_near(whole, tmp_path / "run")
+
+
+def assert_near(one, other):
+    """The logs, and the scores of test's rows."""
+    for a, b in zip(logged(one), logged(other), strict=True):
+        numbers = {key: value for key, value in a.items() if isinstance(value, float)}
+        assert numbers
+        assert {key: b[key] for key in numbers} == pytest.approx(numbers, rel=1e-3, abs=1e-5)
+    a, b = (pl.read_parquet(run / "predictions.parquet").sort("row") for run in (one, other))
+    np.testing.assert_allclose(a["score/watch"], b["score/watch"], rtol=1e-3)

@@ -1,0 +1,205 @@
+"""Each loss against its equation, and what the options of the section `loss` may say."""
+
+import jax
+import numpy as np
+import pytest
+from other_values import another
+
+from configs.base import get_config
+from dtn_jax.balancing import BALANCERS
+from dtn_jax.errors import UserError
+from dtn_jax.losses import BY_KIND, LOSSES, LossOptions, read_losses
+from dtn_jax.losses.focal import Focal
+from dtn_jax.losses.huber import Huber
+from dtn_jax.losses.ordinal import Ordinal
+from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.options import declared
+from dtn_jax.schema import Field, Schema, Task
+
+SCHEMA = Schema(
+    "shop", (Field("item", rows=3),), (Task("click"), Task("seconds", kind="regression"))
+)
+
+
+def cross_entropy(z, y, w):
+    p = 1 / (1 + np.exp(-z))
+    return -w * y * np.log(p) - (1 - y) * np.log(1 - p)
+
+
+def focal(z, y, w, gamma=2.0):
+    p = 1 / (1 + np.exp(-z))
+    return -w * y * (1 - p) ** gamma * np.log(p) - (1 - y) * p**gamma * np.log(1 - p)
+
+
+def huber(z, y, w, delta=1.0):
+    e = np.abs(z - y)
+    return np.where(e <= delta, e**2 / 2, delta * (e - delta / 2))
+
+
+def ordinal(z, y, w, shares=(1, 1, 1, 1, 1)):
+    """Of stars 1 to 5: minus the log of a difference of cumulative probabilities."""
+    total = np.cumsum(shares) / np.sum(shares)
+    theta = np.log(total[:-1] / (1 - total[:-1]))
+    until = 1 / (1 + np.exp(z[:, None] - theta))
+    until = np.pad(until, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1)))
+    rows = np.arange(len(z))
+    return -np.log(until[rows, y.astype(int)] - until[rows, y.astype(int) - 1])
+
+
+def weighted_logistic(z, y, w, negatives="zeros"):
+    p = 1 / (1 + np.exp(-z))
+    negative = 1 if negatives == "all" else y == 0
+    return -y * np.log(p) - negative * np.log(1 - p)
+
+
+EQUATIONS = {
+    "cross_entropy": cross_entropy,
+    "squared_error": lambda z, y, w: (z - y) ** 2,
+    "huber": huber,
+    "focal": focal,
+    "log_normal": lambda z, y, w: (z - np.log(1 + y)) ** 2,
+    "weighted_logistic": weighted_logistic,
+    "ordinal": ordinal,
+}
+LABELS = {
+    "log_normal": lambda rng: rng.lognormal(size=40),
+    "weighted_logistic": lambda rng: rng.lognormal(size=40) * (rng.random(40) < 0.5),
+    "ordinal": lambda rng: rng.integers(1, 6, 40),
+}
+OTHER = {"levels": "1=6,2=11,3=27,4=34,5=22"}  # of options that are text
+ALONE = [name for name, loss in LOSSES.items() if not hasattr(loss, "reads")]  # test_d2q has others
+
+
+def rows(name):
+    rng = np.random.default_rng(0)
+    if LOSSES[name].kind == "binary":
+        y = rng.random(40) < 0.5
+    else:
+        y = LABELS.get(name, lambda rng: rng.normal(size=40))(rng)
+    return 2 * rng.normal(size=40), y.astype(np.float64)
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def cost(loss, z, y, w=1.0):
+    return np.asarray(jax.jit(lambda z, y: loss(z, y, w))(z, y))
+
+
+def assert_near(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_a_loss_is_its_equation(name):
+    """And costs a row `[B]` what it costs alone, so that spaces and masks may be applied to it."""
+    loss, (z, y) = LOSSES[name](), rows(name)
+    w = 3.5 if loss.kind == "binary" else 1.0
+    whole = cost(loss, z, y, w)
+    assert_near(whole, EQUATIONS[name](z, y, w))
+    np.testing.assert_allclose(cost(loss, z[3:5], y[3:5], w), whole[3:5], rtol=1e-10)
+
+
+def test_a_loss_is_its_equation_in_float32():
+    z, y = (a.astype(np.float32) for a in rows("focal"))
+    got = cost(Focal(), z, y, 2.0)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, focal(z.astype(np.float64), y, 2.0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "equation"),
+    [
+        (Huber(delta=0.3), lambda z, y, w: huber(z, y, w, 0.3)),
+        (Focal(gamma=0.5), lambda z, y, w: focal(z, y, w, 0.5)),
+        (Focal(gamma=0.0), cross_entropy),
+        (WeightedLogistic(negatives="all"), lambda z, y, w: weighted_logistic(z, y, w, "all")),
+        (Ordinal(levels=OTHER["levels"]), lambda z, y, w: ordinal(z, y, w, (6, 11, 27, 34, 22))),
+    ],
+)
+def test_options_of_a_loss_are_felt(loss, equation):
+    (name,) = (name for name, kind in LOSSES.items() if type(loss) is kind)
+    z, y = rows(name)
+    w = 2.0 if loss.kind == "binary" else 1.0
+    assert_near(cost(loss, z, y, w), equation(z, y, w))
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_every_option_of_a_loss_changes_it(name):
+    """What a row costs, or what its score is."""
+    z, y = rows(name)
+
+    def felt(loss):
+        score = loss.prediction if hasattr(loss, "prediction") else lambda z: z
+        return np.stack(jax.jit(lambda z, y: (loss(z, y, 2.0), score(z)))(z, y))
+
+    usual = felt(LOSSES[name]())
+    for field, found in declared(LOSSES[name]).items():
+        value = OTHER[field] if field in OTHER else another(found, found.default)
+        assert not np.array_equal(felt(LOSSES[name](**{field: value})), usual), field
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_far_from_the_label_losses_and_gradients_stay_finite(name):
+    loss = LOSSES[name]()
+    z, y = np.array([1e4, -1e4, 1e4, -1e4], "f4"), np.array([1.0, 1.0, 0.0, 0.0], "f4")
+    cost = jax.value_and_grad(lambda z, y: loss(z, y, 2.0).sum())
+    value, gradient = jax.jit(cost)(z, y)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def read(**options):
+    loss = get_config().loss
+    loss.update_from_flattened_dict(options)
+    return read_losses(loss, SCHEMA)
+
+
+def test_a_task_has_the_loss_that_is_named_else_that_of_its_kind():
+    assert [chosen.loss for chosen in read()] == [LOSSES[BY_KIND[t.kind]]() for t in SCHEMA.tasks]
+    click, seconds = read(tasks="seconds=huber", **{"huber.delta": 0.5, "focal.gamma": 3.0})
+    assert (click.task, seconds.task) == SCHEMA.task_names
+    assert click.loss == LOSSES["cross_entropy"]()
+    assert seconds.loss == Huber(delta=0.5)
+    assert read(tasks="click=focal", **{"focal.gamma": 3.0})[0].loss == Focal(gamma=3.0)
+    assert [c.positive_weight for c in read(positive_weights="click=7")] == [7, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": "clik=focal"}, "task in loss.tasks 'clik'. Did you mean 'click'"),
+        ({"tasks": "click=focl"}, "loss of click 'focl'. Did you mean 'focal'"),
+        ({"tasks": "click"}, "loss.tasks: expected KEY=VALUE, got 'click'"),
+        (
+            {"tasks": "click=huber"},
+            "huber is a loss of regression tasks, and click is a binary task; expected one of "
+            "cross_entropy, focal",
+        ),
+        ({"tasks": "seconds=huber", "huber.delta": 0.0}, "loss.huber.delta=0.0: expected a number"),
+        (
+            {"tasks": "seconds=ordinal", "ordinal.levels": "1=1"},
+            "loss.ordinal.levels: expected two levels or more, rising, got '1=1'",
+        ),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "2=1,1=1"}, "rising, got '2=1,1=1'"),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,1.0=1"}, "rising, got '1=1,1.0=1'"),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,two=1"}, "expected numbers, LEVEL="),
+        ({"tasks": "seconds=ordinal", "ordinal.levels": "1=1,2=0"}, "expected shares above 0, got"),
+        ({"positive_weights": "clik=2"}, "loss.positive_weights 'clik'. Did you mean 'click'"),
+        ({"positive_weights": "click=0"}, "expected a number above 0 for click, got 'click=0'"),
+        ({"positive_weights": "seconds=2"}, "seconds is a regression task, which has no positives"),
+    ],
+)
+def test_what_is_wrong_is_told(options, message):
+    with pytest.raises(UserError) as caught:
+        read(**options)
+    assert message in str(caught.value)
+
+
+def test_losses_balancers_and_options_of_the_section_share_no_name():
+    """They stand side by side under `loss.`."""
+    names = [*LOSSES, *BALANCERS, *declared(LossOptions)]
+    assert len(set(names)) == len(names)

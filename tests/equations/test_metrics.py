@@ -1,0 +1,348 @@
+"""All metrics of a task together: which there are, weights, memory, what is not defined; those of
+one's own; a task's probability in a space that is not that of its loss."""
+
+import tracemalloc
+
+import jaxtyping
+import numpy as np
+import pytest
+
+from dtn_jax.config import plugins
+from dtn_jax.errors import UserError
+from dtn_jax.metrics import METRICS, Metric, Rows, calibration, measure
+from dtn_jax.metrics import gauc as gauc_file
+from dtn_jax.metrics import inputs as metric_inputs
+from dtn_jax.metrics.auc import auc
+from dtn_jax.metrics.gauc import gauc
+from dtn_jax.metrics.log_loss import log_loss
+from dtn_jax.metrics.selected import read_selection
+from dtn_jax.metrics.sigmoid import sigmoid
+from dtn_jax.metrics.spaces import SURE, logits_in
+from dtn_jax.schema import Field, Schema, Task
+
+RATIOS = ("auc", "average_precision", "logloss", "normalised_entropy", "ece")
+RATIOS += ("predicted_observed", "base_rate")
+SHAPES = (ValueError, jaxtyping.TypeCheckError)  # the latter where annotations are checked
+
+
+def example(rows, seed=0, ties=False):
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=rows) - 1
+    if ties:
+        logits = np.round(logits)
+    labels = (rng.random(rows) < sigmoid(0.8 * logits)).astype(np.float32)
+    return logits, labels, rng.random(rows) + 0.05
+
+
+def binary(logits, labels, weights, bins, group=None):
+    return measure(Rows("binary", logits, labels, weights, group, bins))
+
+
+def regression(predictions, labels, weights=None):
+    return measure(Rows("regression", predictions, labels, weights))
+
+
+def test_a_weight_counts_as_copies_and_weight_0_as_absence():
+    logits, labels, _ = example(60, seed=5, ties=True)
+    weights = np.random.default_rng(0).integers(0, 4, size=60)
+    copies = np.repeat(np.arange(60), weights)
+    weighted = binary(logits, labels, weights.astype(float), 5)
+    copied = binary(logits[copies], labels[copies], None, 5)
+    for name in RATIOS:
+        np.testing.assert_allclose(weighted[name], copied[name], rtol=1e-12)
+    assert weighted["examples"] == np.count_nonzero(weights)
+    assert weighted["positives"] == np.count_nonzero(weights[labels == 1])
+    seconds = np.random.default_rng(1).normal(size=60)
+    weighted = regression(logits, seconds, weights.astype(float))
+    copied = regression(logits[copies], seconds[copies], None)
+    for name in ("rmse", "mae", "r2", "xauc"):
+        np.testing.assert_allclose(weighted[name], copied[name], rtol=1e-12)
+
+
+def test_binary_metrics():
+    logits, labels, _ = example(500, seed=6)
+    got = binary(logits.astype(np.float32), labels, None, 15)
+    assert list(got) == [name for name, m in METRICS.items() if m.fits("binary", grouped=False)]
+    assert got.keys() >= {"auc", "auc_se", "average_precision", "logloss", "ece"}
+    assert got["examples"] == 500
+    assert got["positives"] == labels.sum()
+    np.testing.assert_allclose(got["base_rate"], labels.mean(dtype=float), rtol=1e-12)
+    np.testing.assert_allclose(got["mean_prediction"], sigmoid(logits).mean(), rtol=1e-6)
+    assert all(type(v) in (float, int) for v in got.values())  # JSON takes them
+
+
+def test_groups_add_their_metrics():
+    logits, labels, weights = example(500, seed=6)
+    group = np.random.default_rng(0).integers(0, 60, 500)
+    for w in (None, weights):
+        plain = binary(logits, labels, w, 15)
+        got = binary(logits, labels, w, 15, group)
+        within = gauc(logits, labels, group, w)
+        own = {"gauc": within.value, "gauc_groups": within.groups, "gauc_skipped": within.skipped}
+        assert got.items() >= (plain | own).items()
+        assert within.groups > 50
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_is_bounded(weighted):
+    """As `measure` says: 32 bytes a row, and twice that with weights, beside what is given."""
+    rows = 300_000
+    logits, labels, weights = example(rows, seed=8)
+    logits, weights = logits.astype(np.float32), weights.astype(np.float32)
+    group = np.random.default_rng(0).integers(0, rows // 2, rows)
+    tracemalloc.start()
+    binary(logits, labels, weights if weighted else None, 15, group)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    chunk = 6 * 8 * metric_inputs.CHUNK
+    assert peak < (64 if weighted else 32) * rows + chunk
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_of_a_regression_is_bounded(weighted):
+    rows = 200_000
+    predictions, _, weights = example(rows, seed=8)
+    predictions = predictions.astype(np.float32)
+    labels = np.random.default_rng(0).exponential(30, rows).astype(np.float32)
+    tracemalloc.start()
+    regression(predictions, labels, weights if weighted else None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (104 if weighted else 80) * rows
+
+
+def test_chunks_change_no_metric(monkeypatch):
+    logits, labels, weights = example(300, seed=9, ties=True)
+    group = np.random.default_rng(1).integers(0, 20, 300)
+    for w in (None, weights):
+        whole = binary(logits, labels, w, 7, group)
+        with monkeypatch.context() as patched:
+            patched.setattr(metric_inputs, "CHUNK", 7)
+            cut = binary(logits, labels, w, 7, group)
+        assert whole.keys() == cut.keys()
+        for name, value in whole.items():
+            if value is not None:
+                np.testing.assert_allclose(cut[name], value, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class(label):
+    logits = example(20)[0]
+    got = binary(logits, np.full(20, label), None, 5)
+    assert got["auc"] is None
+    assert got["base_rate"] == label
+    assert got["positives"] == 20 * label
+    assert None not in (got["logloss"], got["ece"], got["mean_prediction"])
+
+
+@pytest.mark.parametrize("weights", [None, np.zeros(3)])
+def test_no_example_is_none_never_nan(weights):
+    rows = 0 if weights is None else 3
+    got = binary(np.zeros(rows), np.zeros(rows), weights, 5)
+    assert got["examples"] == got["positives"] == 0
+    for name in ("auc", "logloss", "ece", "base_rate", "mean_prediction"):
+        assert got[name] is None
+    assert calibration.calibration_curve(np.zeros(rows), np.zeros(rows), 5, weights) is None
+    got = regression(np.zeros(rows), np.zeros(rows), weights)
+    assert got.items() >= {"rmse": None, "mae": None, "r2": None, "examples": 0}.items()
+    assert not any(got.values())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        auc,
+        log_loss,
+        regression,
+        lambda *a: binary(a[0], a[1], a[2] if len(a) > 2 else None, 5),
+    ],
+)
+def test_wrong_input_is_named(function):
+    scores, labels = np.array([0.5, np.nan, np.inf, 0.2]), np.array([0, 1, 0, 1])
+    with pytest.raises(ValueError, match="2 of 4 scores are not finite"):
+        function(scores, labels)
+    with pytest.raises(SHAPES):
+        function(np.zeros(4), np.zeros(3))
+    with pytest.raises(ValueError, match="1 of 4 weights are negative"):
+        function(np.zeros(4), labels, np.array([1.0, -1, 1, 1]))
+    with pytest.raises(ValueError, match="1 of 4 weights are not finite"):
+        function(np.zeros(4), labels, np.array([1.0, np.nan, 1, 1]))
+
+
+def test_wrong_labels_probabilities_and_bins_are_named():
+    half = np.full(3, 0.5)
+    for labels in (np.array([0, 1, 2.0]), np.array([0, 1, np.nan])):
+        with pytest.raises(ValueError, match="1 of 3 labels are neither 0 nor 1"):
+            auc(half, labels)
+    with pytest.raises(ValueError, match="1 of 3 labels are not finite"):
+        regression(half, np.array([0, 1, np.nan]))
+    with pytest.raises(ValueError, match="2 of 3 probabilities are outside"):
+        calibration.calibration_curve(np.array([-0.1, 0.5, 1.1]), np.zeros(3), 5)
+    with pytest.raises(ValueError, match="got 0 bins"):
+        Rows("binary", half, np.zeros(3), bins=0)
+    with pytest.raises(ValueError, match="got 0 bins"):
+        calibration.expected_calibration_error(half, np.zeros(3), 0)
+
+
+def test_a_record_is_under_its_name_and_says_what_a_choice_of_states_needs():
+    assert [metric.name for metric in METRICS.values()] == list(METRICS)
+    assert [name for name, m in METRICS.items() if m.by_group] == [
+        name for name, m in METRICS.items() if m.of_groups and m.judges
+    ]
+    assert not METRICS["ece"].selectable  # a constant, the base rate, would be the best
+    with pytest.raises(ValueError, match="'m' is selectable: say whether higher is better"):
+        Metric("m", "a metric", compute=lambda rows: 0.0, selectable=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "best"), [("auc", 3.0), ("logloss", 0.2), ("predicted_observed", 1.5)]
+)
+def test_the_best_of_values(name, best):
+    assert METRICS[name].best([3.0, 0.2, 1.5]) == best
+    assert METRICS[name].best([]) is None
+    assert METRICS[name].judges
+    assert not METRICS["base_rate"].judges
+
+
+def test_metrics_that_come_together_are_computed_once(monkeypatch):
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return gauc(*arguments)
+
+    monkeypatch.setattr(gauc_file, "gauc", counted)
+    logits, labels, _ = example(100)
+    found = binary(logits, labels, None, 5, np.arange(100) // 10)
+    assert found["gauc_groups"] + found["gauc_skipped"] == 10
+    assert len(calls) == 1
+
+
+def test_a_metric_of_ones_own_is_one_more_in_the_dict(monkeypatch):
+    logits, labels, weights = example(100)
+    before = binary(logits, labels, weights, 5)
+    mine = Metric("mine", "mine", compute=lambda rows: float(rows.weights.sum()))
+    monkeypatch.setitem(METRICS, "mine", mine)
+    assert binary(logits, labels, weights, 5) == before | {"mine": weights.sum()}
+    assert "mine" not in regression(logits, labels)
+
+
+# In a file of one's own, outside the package.
+
+BRIER = """
+import numpy as np
+from dtn_jax.metrics import Metric
+from dtn_jax.metrics.sigmoid import probabilities_of
+
+def brier(rows):
+    if not rows.labels.size:
+        return None
+    squared = (rows.once(probabilities_of) - rows.labels) ** 2
+    return float(np.average(squared, weights=rows.weights))
+
+METRICS = {
+    "brier": Metric(
+        NAME, "Brier score", brier, higher_is_better=False, selectable=True, column="Brier"
+    )
+}
+"""
+
+
+@pytest.fixture
+def load(monkeypatch, tmp_path):
+    monkeypatch.setattr(plugins, "loaded", {})
+    before = dict(METRICS)
+
+    def load(text):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        return plugins.load(str(path))
+
+    yield load
+    METRICS.clear()
+    METRICS.update(before)
+
+
+def test_a_metric_of_a_file_is_measured_and_can_select(load):
+    load(BRIER.replace("NAME", "'brier'"))
+    logits, labels = np.array([0.0, 0.0]), np.array([0, 1])
+    found = measure(Rows("binary", logits, labels))
+    assert found["brier"] == 0.25
+    selection = read_selection("train.select", "click:brier", {"click": found})
+    assert selection.title == "Brier score"
+    assert selection.better(0.2, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BRIER.replace("NAME", "'other'"), "under another name than its own, 'other'"),
+        ("METRICS = {'brier': max}", "expected a dtn_jax.metrics.metric.Metric"),
+        ("METRICS = {'auc': max}", "the name is taken"),
+    ],
+)
+def test_what_is_no_metric_is_told(load, text, message):
+    with pytest.raises(UserError, match=message):
+        load(text)
+    assert "brier" not in METRICS
+
+
+# In spaces.
+
+FUNNEL = Schema(
+    "shop",
+    (Field("item", rows=3),),
+    (
+        Task("click"),
+        Task("cart", upstream=("click",), also_report=("click",)),
+        Task("order", upstream=("cart",), space="cart", also_report=("all", "click")),
+        Task("seconds", kind="regression", also_report=("click",)),
+    ),
+)
+
+
+def logit(p):
+    return np.log(p / (1 - p))
+
+
+def logits_of(click, cart, order_of_cart):
+    columns = [logit(click), logit(cart), logit(order_of_cart), np.full(len(click), 7.5)]
+    return np.stack(columns, axis=1)
+
+
+def test_probabilities_are_those_of_a_funnel_whatever_space_each_was_trained_in():
+    """Drawn as a chain p(click), p(cart | click), p(order | cart), from which all others follow."""
+    rng = np.random.default_rng(0)
+    click, cart, order = rng.uniform(0.05, 0.95, (3, 100))
+    z = logits_of(click, click * cart, order)
+    wanted = {
+        ("click", "all"): click,
+        ("cart", "all"): click * cart,
+        ("cart", "click"): cart,
+        ("order", "cart"): order,
+        ("order", "click"): cart * order,
+        ("order", "all"): click * cart * order,
+    }
+    for (task, space), p in wanted.items():
+        np.testing.assert_allclose(sigmoid(logits_in(space, task, z, FUNNEL)), p, rtol=1e-9)
+    rows = rng.random(100) < 0.3
+    some = logits_in("click", "cart", z, FUNNEL, rows)
+    np.testing.assert_array_equal(some, logits_in("click", "cart", z, FUNNEL)[rows])
+    np.testing.assert_array_equal(logits_in("click", "seconds", z, FUNNEL), 7.5)
+
+
+def test_a_probability_in_a_space_is_exact_where_tiny_and_bounded_where_contradicted():
+    click, cart = np.array([-60.0, -20.0, -1.0]), np.array([-61.0, -40.0, 3.0])
+    z = np.stack([click, cart, cart, cart], axis=1)
+    found = logits_in("click", "cart", z, FUNNEL)
+    # p(cart)/p(click): e^-1, e^-20 to first order; the last one is larger than 1.
+    np.testing.assert_allclose(found[:2], [logit(np.exp(-1)), -20], rtol=1e-8)
+    assert found[2] == pytest.approx(logit(SURE))
+    assert np.isfinite(logits_in("click", "cart", 1e4 * np.sign(z), FUNNEL)).all()
+    assert logits_in("click", "cart", z.astype(np.float32), FUNNEL).dtype == np.float32
+
+
+def test_spaces_that_lead_in_a_circle_are_refused():
+    tasks = (Task("a", space="b"), Task("b", space="a"))
+    with pytest.raises(UserError, match=r"spaces .*circle: a -> b -> a"):
+        Schema("round", (Field("item", rows=3),), tasks)

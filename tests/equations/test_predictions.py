@@ -1,0 +1,249 @@
+"""What scores mean: of a regression its label's mean, median or expected level, in its unit; of a
+binary task its log-odds, whatever positives weigh in the loss."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_steps import SCHEMA as TOY
+from toy_steps import batches, build, config, first_state
+
+from configs.base import get_config
+from dtn_jax.errors import UserError
+from dtn_jax.losses import read_losses, scales
+from dtn_jax.losses.by_task import TaskLoss, predictions, task_losses
+from dtn_jax.losses.cross_entropy import CrossEntropy
+from dtn_jax.losses.huber import Huber
+from dtn_jax.losses.log_normal import LogNormal
+from dtn_jax.losses.ordinal import Ordinal
+from dtn_jax.losses.positive_weights import inflation, logits_are_inflated
+from dtn_jax.losses.squared_error import SquaredError
+from dtn_jax.losses.weighted_logistic import WeightedLogistic
+from dtn_jax.schema import Field, Schema, Task
+from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+Z = np.array([-8.0, -1.0, 0.0, 0.5, 3.0])
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def best(loss, labels):
+    """The z that costs these labels least on average, by Newton's method from their log's mean."""
+
+    def cost(z):
+        return loss(jnp.full(len(labels), z), jnp.asarray(labels), 1.0).mean()
+
+    slope = jax.grad(cost)
+
+    @jax.jit
+    def newton(z):
+        step = lambda _, z: z - jnp.clip(slope(z) / jax.grad(slope)(z), -1, 1)  # noqa: E731
+        z = jax.lax.fori_loop(0, 60, step, z)
+        return z, slope(z)
+
+    z, left = newton(0.0)
+    assert abs(left) < 1e-9
+    return z
+
+
+def score(loss, z):
+    return float(loss.prediction(jnp.asarray([z]))[0])
+
+
+def test_without_a_meaning_of_its_own_a_score_is_what_the_tower_gives():
+    chosen = [TaskLoss(type(x).__name__, x) for x in (CrossEntropy(), SquaredError(), Huber())]
+    outputs = {c.task: jnp.asarray(Z + i) for i, c in enumerate(chosen)}
+    got = predictions(outputs, chosen)
+    np.testing.assert_array_equal(got, np.stack([Z, Z + 1, Z + 2], axis=1))
+    means = ["probability", "the label's mean", "between the label's median and mean"]
+    assert [c.meaning for c in chosen] == means
+
+
+def test_scores_are_in_the_labels_unit_and_in_the_order_that_is_asked_for():
+    tasks = (Task("click"), Task("seconds", "regression"), Task("stars", "regression"))
+    options = get_config().loss
+    options.tasks, options.log_normal.spread = "seconds=log_normal,stars=ordinal", 2.0
+    chosen = read_losses(options, Schema("s", (Field("f"),), tasks))
+    outputs = {name: jnp.asarray(Z) for name in ("stars", "seconds", "click")}
+    click, seconds, stars = predictions(outputs, chosen).T
+    np.testing.assert_array_equal(click, Z)
+    np.testing.assert_allclose(seconds, np.exp(Z + 2) - 1, rtol=1e-12)
+    above = [1 / (1 + np.exp(math.log(k / (5 - k)) - Z)) for k in (1, 2, 3, 4)]
+    np.testing.assert_allclose(stars, 1 + sum(above), rtol=1e-12)
+    np.testing.assert_array_equal(predictions(outputs, chosen[::-1])[:, 0], stars)
+
+
+@pytest.mark.parametrize("loss", [LogNormal(), WeightedLogistic()])
+def test_a_score_too_large_for_its_dtype_is_its_largest_number(loss):
+    z = jnp.asarray([500.0, jnp.nan], jnp.float32)
+    got = predictions({"t": z}, [TaskLoss("t", loss)])[:, 0]
+    assert got[0] == np.finfo(np.float32).max
+    assert np.isnan(got[1])
+
+
+def test_a_prediction_that_is_not_a_number_a_row_is_told():
+    @dataclasses.dataclass(frozen=True)
+    class Mean(SquaredError):
+        def prediction(self, z):
+            return z.mean()
+
+    with pytest.raises(UserError, match=r"prediction of task 't', by Mean, has the shape \(\)"):
+        predictions({"t": jnp.asarray(Z)}, [TaskLoss("t", Mean())])
+
+
+def test_of_log_normal_labels_the_score_is_the_median_or_the_mean():
+    labels = np.random.default_rng(0).lognormal(3, 0.8, 100_000) - 1
+    labels = labels[labels >= 0]
+    z = best(LogNormal(), labels)
+    assert score(LogNormal(), z) == pytest.approx(np.median(labels), rel=0.01)
+    assert score(LogNormal(spread=0.8), z) == pytest.approx(labels.mean(), rel=0.01)
+    assert labels.mean() > 1.3 * np.median(labels)
+    assert "median" in LogNormal().meaning
+    assert "mean" in LogNormal(spread=0.8).meaning
+
+
+def test_the_odds_of_watch_time_are_the_papers_quotient_and_near_the_mean_of_rare_clicks():
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(5000) < 0.04, rng.exponential(30, 5000), 0)
+    odds = score(WeightedLogistic(), best(WeightedLogistic(), labels))
+    assert odds == pytest.approx(labels.sum() / (labels == 0).sum(), rel=1e-6)
+    assert odds == pytest.approx(labels.mean() * 1.04, rel=0.02)  # E[T] (1 + P)
+    exact = WeightedLogistic(negatives="all")
+    assert score(exact, best(exact, labels)) == pytest.approx(labels.mean(), rel=1e-6)
+    assert WeightedLogistic().meaning != exact.meaning
+
+
+def test_levels_have_probabilities_and_the_score_is_their_mean():
+    loss, levels = Ordinal(levels="0=2,0.5=1,4=5"), np.array([0, 0.5, 4])
+    each = np.stack([np.exp(-loss(jnp.asarray(Z), jnp.full(len(Z), y), 1.0)) for y in levels])
+    np.testing.assert_allclose(each.sum(axis=0), 1, rtol=1e-12)
+    np.testing.assert_allclose(loss.prediction(jnp.asarray(Z)), levels @ each, rtol=1e-12)
+    np.testing.assert_allclose(each[:, 2], np.array([2, 1, 5]) / 8, rtol=1e-12)  # z = 0
+    labels = np.repeat(levels, (2, 1, 5))
+    assert best(loss, labels) == pytest.approx(0, abs=1e-9)
+    assert (np.diff(loss.prediction(jnp.asarray(Z))) > 0).all()
+
+
+def test_a_label_between_levels_is_the_nearest_one():
+    loss, z = Ordinal(levels="1=1,2=3,4=2"), jnp.zeros(6)
+    near, exact = jnp.array([-3.0, 1.5, 1.6, 2.9, 3.1, 9]), jnp.array([1.0, 1, 2, 2, 4, 4])
+    np.testing.assert_array_equal(loss(z, near, 1.0), loss(z, exact, 1.0))
+
+
+@pytest.mark.parametrize("loss", [LogNormal(), WeightedLogistic(), WeightedLogistic("all")])
+def test_labels_below_0_cost_nan(loss):
+    cost = loss(jnp.zeros(3), jnp.array([-0.5, 0.0, 2.0]), 1.0)
+    assert np.isnan(cost).tolist() == [True, False, False]
+
+
+# A regression in raw units beside binary tasks gets a note before training.
+
+WATCH = Schema("s", (Field("f", rows=2),), (Task("click"), Task("watch", "regression")))
+LABELS = np.array([[1, 30], [0, 0], [1, 50], [0, 1e9]], np.float32)
+KNOWN = np.array([[1, 1], [1, 1], [1, 1], [1, 0]], bool)
+
+
+def notes(schema=WATCH, **loss):
+    config = get_config()
+    config.loss.update(loss)
+    losses = read_losses(config.loss, schema)
+    return list(scales.notes(losses, config.loss.task_weights, schema, LABELS, KNOWN))
+
+
+def test_a_label_in_seconds_dwarfs_a_click():
+    (note,) = notes()  # (30² + 50²) / 3 = 1,133
+    assert "the squared error of watch is 1,133 at first, a binary task's loss 0.7" in note
+    assert "--config.loss.tasks=watch=log_normal, if no label is below 0, or --config" in note
+    assert note.endswith("--config.loss.task_weights=watch=0.0006")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [{"task_weights": "watch=0.0006"}, {"tasks": "watch=huber"}, {"task_weights": "watch=0"}],
+)
+def test_a_weight_or_another_loss_takes_the_note_away(loss):
+    assert notes(**loss) == []
+
+
+def test_regressions_alone_have_none():
+    tasks = (Task("a", "regression"), Task("b", "regression"))
+    assert notes(Schema("s", WATCH.fields, tasks)) == []
+
+
+# Positives may weigh what they will: what a model gives is the log-odds of its task.
+
+FUNNEL = dataclasses.replace(TOY, tasks=(Task("click"), Task("order", upstream=("click",))))
+
+
+@pytest.mark.parametrize("weight", [0.2, 3000])
+def test_the_best_logit_is_the_log_odds(weight):
+    labels = jnp.asarray(np.array([1.0, 0.0, 0.0, 0.0])[:, None])
+    schema = Schema("s", (Field("f", rows=2),), (Task("click"),))
+    options = get_config().loss
+    options.positive_weights = f"click={weight}"
+    chosen = read_losses(options, schema)
+
+    def loss(z):
+        return task_losses({"click": jnp.full(4, z)}, labels, jnp.full((4, 1), 0.25), chosen)[0]
+
+    slope, least = jax.jit(jax.grad(loss)), np.log(0.25 / 0.75)
+    assert abs(slope(least)) < 1e-5 * weight
+    assert abs(slope(least + 0.1)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "architecture", ["esmm", *(pytest.param(a, marks=pytest.mark.nightly) for a in ("dtn", "aitm"))]
+)
+def test_a_trained_model_gives_the_rates_of_its_labels(architecture):
+    """Every row has the same features, so the best probabilities are the base rates: in ESMM of a
+    product, in AITM beside a calibrator that compares them, in DTN one scales an expert."""
+    steps = 300
+    labels = np.zeros((1, 16, 2), np.float32)
+    labels[:, :6, 0] = labels[:, :2, 1] = 1
+    chunk = jax.tree.map(np.asarray, batches(1))
+    chunk = chunk.replace(ids=np.zeros_like(chunk.ids), labels=labels)
+    many = jax.tree.map(lambda a: np.repeat(a, steps, axis=0), chunk)
+    c = config(
+        model__architecture=architecture,
+        loss__positive_weights="click=5,order=20",
+        loss__sample_weights=False,
+        optim__learning_rate=0.03,
+        optim__schedule="linear",
+    )
+    model, plan = build(c, FUNNEL)
+    step = make_train_step(c, model, plan, steps)
+    score = make_score_step(model, plan, read_losses(c.loss, FUNNEL))
+
+    @jax.jit
+    def scores(state, many):
+        state, _ = make_train_chunk(step, steps)(state, many, steps)
+        return jax.nn.sigmoid(score(state, jax.tree.map(lambda a: a[0], many)))
+
+    p = scores(first_state(c, model, plan), many)
+    np.testing.assert_allclose(p, np.tile([[6 / 16, 2 / 16]], (16, 1)), rtol=0.02)
+
+
+def test_inflation_is_of_binary_tasks_alone():
+    schema = Schema(
+        "s", (Field("f", rows=2),), (Task("a"), Task("b"), Task("c", kind="regression"))
+    )
+    assert inflation({"a": 20.0}, schema) == {"a": np.log(20), "b": 0, "c": 0}
+
+
+def test_of_old_checkpoints_those_of_weights_other_than_1_are_inflated():
+    def facts(weights, **more):
+        return {"config": {"loss": {"positive_weights": weights}}} | more
+
+    assert logits_are_inflated(facts("click=1,order=20"))
+    assert not logits_are_inflated(facts("click=1, order=1.0"))
+    assert not logits_are_inflated(facts(""))
+    assert not logits_are_inflated(facts("order=20", logits="log-odds"))

@@ -1,0 +1,350 @@
+"""One step against its parts, and that every option of training is felt."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from built_models import program
+from toy_steps import SCHEMA, STEPS, B, batches, build, config, first_state, leaves, run
+
+from dtn_jax.errors import UserError
+from dtn_jax.gradients import make_weights
+from dtn_jax.losses import read_losses
+from dtn_jax.optimizers import TABLE_OPTIMIZERS, apply_dense, hyper, schedule
+from dtn_jax.state import create_state, read_numbers
+from dtn_jax.step import make_score_step, make_train_chunk, make_train_step
+from dtn_jax.tables import lookup
+from dtn_jax.tables.exchange import look_ups
+
+pytestmark = pytest.mark.usefixtures("quick_to_compile")
+
+BASE = {  # whose numbers may be others in the same program
+    "model__architecture": "shared_bottom",  # that is quick to trace
+    "model__dropout": 0.1,
+    "model__embedding_dropout": 0.1,
+}
+
+
+class Base(NamedTuple):
+    """A model, its tables' plan, and programs: of its first state from the config's numbers, of a
+    step, and of a chunk of steps."""
+
+    model: Any
+    plan: Any
+    start: Any
+    step: Any
+    chunk: Any
+
+
+@pytest.fixture(scope="module")
+def base():
+    """What is compiled once: see Base."""
+    c = config(**BASE)
+    model, plan = build(c)
+    step = make_train_step(c, model, plan, 10)
+    start = jax.jit(functools.partial(create_state, c, model, plan))
+    return Base(model, plan, start, jax.jit(step), jax.jit(make_train_chunk(step, STEPS)))
+
+
+@functools.cache
+def usual_leaves(start, chunk):
+    state, _ = chunk(start(read_numbers(config(**BASE), SCHEMA)), batches(), STEPS)
+    return leaves(state)
+
+
+NUMBERS = {
+    "seed": 1,
+    "loss.task_weights": "order=3",
+    "optim.learning_rate": 1e-2,
+    "optim.weight_decay": 0.1,
+    "optim.table_learning_rate": 1e-2,
+    "optim.table_l2": 0.1,
+    "optim.table_init": 0.1,
+    "model.dropout": 0.3,
+    "model.embedding_dropout": 0.3,
+}
+
+
+@pytest.mark.parametrize("option", NUMBERS)
+def test_a_number_changes_what_is_computed(option, base):
+    """Of one program, as in a search's trials."""
+    _, _, start, _, chunk = base
+    changed = config(**BASE | {option.replace(".", "__"): NUMBERS[option]})
+    state, _ = chunk(start(read_numbers(changed, SCHEMA)), batches(), STEPS)
+    pairs = zip(leaves(state), usual_leaves(start, chunk), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+OTHERS = [
+    {"loss.positive_weights": "click=5"},
+    {"loss.sample_weights": False},
+    {"loss.tasks": "click=focal"},
+    {"loss.balancing": "pcgrad"},
+    {"loss.balancing": "uncertainty"},
+    {"optim.b1": 0.5},
+    {"optim.b2": 0.9},
+    {"optim.eps": 1e-2},
+    {"optim.clip": 1e-3},
+    {"optim.schedule": "cosine"},
+    {"optim.schedule": "linear"},
+    {"optim.warmup_steps": 5},
+    *({"optim.tables": name} for name in TABLE_OPTIMIZERS if name != "adam"),
+    {"optim.table_dtype": "bfloat16"},
+    {"optim.codebook_init": 0.1},
+    {"model.normalisation": "batch"},
+    {"model.dtype": "bfloat16"},
+]
+
+
+@functools.cache
+def text(**changes):
+    """A run's start and its step, as programs."""
+    c = config(model__architecture="shared_bottom", model__experts="mlp+hcnet", **changes)
+    model, plan = build(c)
+    start = functools.partial(create_state, c, model, plan)
+    numbers = read_numbers(c, SCHEMA)
+    state, batch = jax.eval_shape(start, numbers), jax.tree.map(lambda a: a[0], batches())
+    return program(start, numbers) + program(make_train_step(c, model, plan, 10), state, batch)
+
+
+@pytest.mark.parametrize("changes", OTHERS, ids=str)
+def test_an_option_changes_the_program(changes):
+    assert text(**{name.replace(".", "__"): v for name, v in changes.items()}) != text()
+
+
+def test_equal_options_make_the_same_program():
+    assert text.__wrapped__() == text()
+
+
+def test_rows_that_no_example_names_stay_as_they_were(base):
+    _, plan, start, _, chunk = base
+    first, given = start(read_numbers(config(**BASE), SCHEMA)), batches()
+    state, _ = chunk(first, given, STEPS)
+    touched = np.unique(np.asarray(given.ids) + np.asarray([0, 20, 50]))
+    changed = np.asarray(state.tables["embedding"]) != np.asarray(first.tables["embedding"])
+    moved = np.flatnonzero(plan.arrays["embedding"].to_rows(changed).any(axis=1))
+    assert set(moved) <= set(touched)  # units that are dead for a row leave it where it is
+    assert len(moved) > 0.9 * len(touched)
+
+
+def test_a_chunk_equals_its_steps_one_by_one_and_stops_at_the_count(base):
+    _, _, start, step, chunk = base
+    state, given = start(read_numbers(config(**BASE), SCHEMA)), batches()
+    chunked, metrics = chunk(state, given, 3)
+    for i in range(3):
+        state, one = step(state, jax.tree.map(lambda a, i=i: np.asarray(a)[i], given))
+        np.testing.assert_allclose(metrics["losses"][i], one["losses"], rtol=1e-6)
+    assert int(chunked.step) == 3
+    for a, b in zip(leaves(chunked), leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_each_step_drops_other_numbers_out(base):
+    state = base.start(read_numbers(config(**BASE), SCHEMA))
+    batch = jax.tree.map(lambda a: np.asarray(a)[0], batches())
+    first, again, next_ = (base.step(state.replace(step=np.int32(at)), batch) for at in (0, 0, 1))
+    np.testing.assert_array_equal(first[1]["losses"], again[1]["losses"])
+    assert (np.asarray(first[1]["losses"]) != next_[1]["losses"]).all()
+
+
+def test_padding_changes_nothing():
+    """Sixteen rows and as many masked ones, of the same content or of wild content."""
+    rng = np.random.default_rng(1)
+    chunk, masked = batches(), np.zeros((STEPS, B), bool)
+    wild = batches(seed=2).replace(
+        labels=np.full((STEPS, B, 2), np.nan, "f4"),
+        sample_weight=np.full((STEPS, B), 1e9, "f4"),
+        row_mask=masked,
+        ids=rng.integers(-5, 10_000, (STEPS, B, 3)).astype("i4"),
+    )
+    c = config(
+        model__architecture="shared_bottom",
+        model__normalisation="batch",
+        loss__sample_weights=True,
+    )
+    model, plan = build(c)
+    run = jax.jit(make_train_chunk(make_train_step(c, model, plan, 10), STEPS))
+    first = first_state(c, model, plan)
+    (state, metrics), (state2, metrics2) = (
+        run(first, jax.tree.map(lambda a, b: np.concatenate([a, b], axis=1), chunk, more), STEPS)
+        for more in (chunk.replace(row_mask=masked), wild)
+    )
+    np.testing.assert_array_equal(metrics["losses"], metrics2["losses"])
+    for a, b in zip(leaves(state), leaves(state2), strict=True):
+        np.testing.assert_array_equal(a, b)
+    same = jax.tree.map(np.array_equal, state.model_state, first.model_state)
+    assert not any(jax.tree.leaves(same))  # statistics are of the rows seen
+
+
+def test_the_schedule_scales_both_rates():
+    """Of one batch at the first and at the last step of a warm-up of four, with plain SGD."""
+    c = config(
+        model__architecture="shared_bottom", optim__warmup_steps=4, optim__tables="sgd"
+    )  # fmt: skip
+    model, plan = build(c)
+    state, batch = first_state(c, model, plan), jax.tree.map(lambda a: a[0], batches())
+    step = jax.jit(make_train_step(c, model, plan, 10))
+
+    def moves(at):
+        after, _ = step(state.replace(step=np.int32(at)), batch)
+        pairs = zip(leaves(after), leaves(state), strict=True)
+        return [np.asarray(a, np.float64) - b for a, b in pairs]
+
+    for first, last in zip(moves(0), moves(3), strict=True):
+        assert np.abs(first).max() > 0
+        np.testing.assert_allclose(4 * first, last, rtol=1e-2, atol=0.02 * np.abs(last).max())
+
+
+def test_schedules():
+    def factors(**changes):
+        factor = schedule(config(optim__warmup_steps=4, **changes).optim, 12)
+        return np.asarray(jax.jit(jax.vmap(factor))(np.arange(13)))
+
+    warm = factors()
+    np.testing.assert_allclose(warm[:4], [0.25, 0.5, 0.75, 1.0])
+    assert (warm[4:] == 1).all()
+    linear = factors(optim__schedule="linear")
+    np.testing.assert_allclose(linear[4:], 1 - np.arange(9) / 8, rtol=1e-6)
+    cosine = factors(optim__schedule="cosine")
+    np.testing.assert_allclose(cosine[[4, 8, 12]], [1, 0.5, 0], atol=1e-6)
+
+
+def test_decay_is_decoupled_and_on_matrices_alone():
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    zeros = {"kernel": np.zeros((2, 2), "f4"), "bias": np.zeros(2, "f4")}
+    moved = jax.jit(apply_dense)(params, zeros, 0.1, 0.5)
+    np.testing.assert_allclose(moved["kernel"], 1 - 0.1 * 0.5)
+    np.testing.assert_array_equal(moved["bias"], 1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_count_what_they_weigh_where_weights_are_asked_for(weighted):
+    c = config(loss__sample_weights=weighted)
+    _, plan = build(c)
+    b = jax.tree.map(lambda a: np.asarray(a[0]), batches())
+    b = b.replace(row_mask=np.arange(B) < B - 2)
+    found = jax.jit(functools.partial(make_weights, c, plan))(b)
+    expected = b.row_mask * (b.sample_weight * b.loss_weight if weighted else 1.0)
+    np.testing.assert_allclose(found.tasks[:, 0], expected / expected.sum(), rtol=1e-6)
+    np.testing.assert_allclose(found.rows, b.row_mask / b.row_mask.sum(), rtol=1e-6)
+
+
+def test_scoring_drops_nothing_out_and_keeps_the_task_order(base):
+    model, plan, start, *_ = base
+    state = start(read_numbers(config(**BASE), SCHEMA))
+    batch = jax.tree.map(lambda a: np.asarray(a[0]), batches())
+    score = jax.jit(make_score_step(model, plan, read_losses(config().loss, SCHEMA)))
+
+    @jax.jit
+    def alone(state, batch):
+        gathered = lookup.gather(state.tables, lookup.row_ids(plan, batch), look_ups(plan))
+        inputs = lookup.to_inputs(plan, gathered, batch)
+        return model.apply({"params": state.params}, inputs, train=False).logits
+
+    logits, expected = score(state, batch), alone(state, batch)
+    assert logits.shape == (B, 2)
+    for column, task in enumerate(SCHEMA.task_names):
+        np.testing.assert_allclose(logits[:, column], expected[task], rtol=1e-5)
+
+
+def test_the_debug_check_counts_ids_by_slot():
+    """What it counts is in test_lookup.py."""
+    c = config(debug__check_ids=True, model__architecture="shared_bottom")
+    model, plan = build(c)
+    state = jax.eval_shape(lambda: create_state(c, model, plan))
+    batch = jax.tree.map(lambda a: a[0], batches())
+    _, metrics = jax.eval_shape(make_train_step(c, model, plan, 10), state, batch)
+    assert metrics["bad_ids"].shape == (3,)
+
+
+def test_weights_of_tasks_are_checked():
+    with pytest.raises(UserError, match=r"loss.task_weights 'clicks'. Did you mean 'click'"):
+        hyper(config(loss__task_weights="clicks=1"), SCHEMA)
+
+
+MEMORY = {
+    "model__experts": "mlp+hcnet",
+    "model__hcnet__codebook_rows": 50,
+    "model__mlp__hidden": (8,),
+    "model__dropout": 0.3,
+    "model__embedding_dropout": 0.2,
+    "model__dtype": "float64",
+}
+PARTS, AGAIN = {"train__accumulate": 4}, {"train__remat": True}
+
+
+@functools.cache
+def with_some_labels(architecture, **saving):
+    rng = np.random.default_rng(3)
+    known = rng.random((STEPS, B, 2)) < 0.7
+    chunk = batches().replace(label_mask=known)
+    return run(config(model__architecture=architecture, **MEMORY, **saving), chunk)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "saving"),
+    [
+        pytest.param("dtn", PARTS | AGAIN, marks=pytest.mark.slow),
+        pytest.param("ple", PARTS, marks=pytest.mark.nightly),
+        pytest.param("ple", AGAIN, marks=pytest.mark.nightly),
+    ],
+)
+def test_options_that_save_memory_leave_the_numbers_alone(architecture, saving):
+    """Dropout masks, losses over spaces and repeated rows of a table included."""
+    with jax.enable_x64(True):
+        state, metrics = with_some_labels(architecture)
+        saved, metrics2 = with_some_labels(architecture, **saving)
+    np.testing.assert_allclose(metrics["losses"], metrics2["losses"], rtol=1e-12)
+    for a, b in zip(leaves(state), leaves(saved), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def sized(**changes):
+    return config(
+        model__embedding_dim=16,
+        model__experts="mlp*3",
+        model__mlp__hidden=(256, 256, 256),
+        model__architecture="mmoe",
+        **changes,
+    )
+
+
+@functools.cache
+def big():
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((4096, *a.shape[2:]), a.dtype), batches())
+
+
+@pytest.mark.slow
+def test_accumulation_saves_memory():
+    def temporaries(**changes):
+        c = sized(**changes)
+        model, plan = build(c)
+        step = jax.jit(make_train_step(c, model, plan, 10), donate_argnums=0)
+        shapes = jax.eval_shape(lambda: create_state(c, model, plan))
+        return step.lower(shapes, big()).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(train__accumulate=8) < 0.3 * temporaries()
+
+
+def test_rematerialisation_keeps_less_for_the_backward_pass():
+    def kept(**changes):
+        c = sized(**changes)
+        model, plan = build(c)
+        state = jax.eval_shape(lambda: create_state(c, model, plan))
+
+        def backward(params, gathered, batch):
+            inputs = lookup.to_inputs(plan, gathered, batch)
+
+            def logits(params):
+                return model.apply({"params": params}, inputs, train=True).logits
+
+            return jax.vjp(logits, params)[1]
+
+        gathered = {"embedding": jax.ShapeDtypeStruct((4096, 1, 3, 16), jnp.float32)}
+        residuals = jax.tree.leaves(jax.eval_shape(backward, state.params, gathered, big()))
+        return sum(a.size * a.dtype.itemsize for a in residuals)
+
+    assert kept(train__remat=True) < 0.3 * kept()

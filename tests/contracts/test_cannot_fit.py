@@ -9,12 +9,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 from command_calls import ROOT, TINY, WATCHED, message_of
-from sweeps import TINY as TINY_TRIAL
-from sweeps import run as sweep
 
 from dtn_jax.errors import UserError
 from dtn_jax.parallel import memory
-from experiments import sweep as sweep_command
 
 pytest_plugins = ["finished_runs"]
 pytestmark = pytest.mark.usefixtures("in_the_repository")
@@ -46,11 +43,14 @@ def test_what_is_too_large_is_told_by_part(shell, tmp_path, option, part, monkey
     assert last == "Lower these options; --force tries nevertheless"
 
 
-def test_force_tries(shell, tmp_path, monkeypatch):
+def test_force_asks_for_no_check(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "of_host", lambda: 100_000)
-    arguments = (TINY, f"--workdir={tmp_path / 'run'}")
+    asked, arguments = [], (TINY, f"--workdir={tmp_path / 'run'}")
     assert "100.0 kB of memory" in message_of(shell(*arguments))
+    note = lambda config, workdir, **_: asked.append(config.parallel.check_memory)  # noqa: E731
+    monkeypatch.setattr("dtn_jax.train.train", note)
     assert shell(*arguments, "--force").code == 0
+    assert asked == [False]
 
 
 def test_a_finished_run_is_shown_all_the_same(shell, finished, monkeypatch):
@@ -66,13 +66,6 @@ def test_replicas_count_together(shell, tmp_path, monkeypatch):
     message = message_of(shell(*arguments, "--config.replicas=100"))
     assert "replicas; model.embedding_dim" in message
     assert not (tmp_path / "run").exists()
-
-
-def test_in_a_sweep_it_costs_one_trial(prepared_dir, tmp_path, capsys):
-    sweep(tmp_path, prepared_dir, *TINY_TRIAL, "--grid=model.embedding_dim=1000000000,2")
-    assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
-    assert (tmp_path / "sweep.json").exists()
-    assert sweep_command.RESUMES
 
 
 def test_want_of_memory_while_running_is_a_message(capsys):

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import polars as pl
 import pytest
+import rich.console
 from compared_runs import ROWS, SCHEMA, file, run, scores
 from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
 
@@ -15,9 +16,11 @@ from dtn_jax.analysis.finished import read_config
 from dtn_jax.errors import UserError
 from dtn_jax.evaluate import evaluate
 from dtn_jax.export.write import export_run
+from dtn_jax.report import screen
 from dtn_jax.workdir import check_folder
 from experiments import compare
 from experiments.comparison import pages
+from experiments.comparison.differences import Difference
 
 
 def compared(*arguments):
@@ -361,3 +364,27 @@ def test_damaged_predictions_are_told(tmp_path):
         except UserError as error:
             told += str(tmp_path / "b") in str(error)
     assert told > 20
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "p", "better"),
+    [
+        (1.03, 1.06, 0.01, "A"),
+        (0.9, 0.95, 0.01, "B"),
+        (0.9, 0.95, 0.2, ""),
+        (0.95, 1.01, 0.01, ""),  # p is not of the distances to 1
+    ],
+)
+def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
+    ends = (b - a, b - a - 0.01, b - a + 0.01)
+    one = Difference("click@all", "predicted_observed", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
+    assert one.better == better
+
+
+def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(screen, "console", lambda: rich.console.Console(width=40))
+    compare.main([run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1))])
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.startswith("metric"))
+    assert " ".join(header.split()) == "metric A B B − A 95 % interval p ahead"
+    assert lines == [line.rstrip() for line in lines]

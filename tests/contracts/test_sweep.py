@@ -111,11 +111,11 @@ def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, 
     file = tmp_path / "mine.py"
     file.write_text(
         "def sweep(trial):\n"
-        "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2, 0.3, 0.4])\n"
-        "    return {'model.dropout': d, 'seed': trial.suggest_int('seed', 0, 3)}\n"
+        "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2])\n"
+        "    return {'model.dropout': d, 'seed': trial.suggest_int('seed', 0, 1)}\n"
     )
     found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=99")["dtn"]
-    assert found["budget"]["complete"] == len(trained) == 20
+    assert found["budget"]["complete"] == len(trained) == 6
     assert "the space has no further settings to try" in capsys.readouterr().out
 
 
@@ -141,7 +141,7 @@ def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path
 
 
 def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
-    for trials in (35, 40):  # more than are drawn in vain before a space counts as exhausted
+    for trials in (4, 6):
         run(tmp_path, prepared_dir, "--sampler=random", f"--trials={trials}")
         drawn = {(c.optim.learning_rate, c.optim.table_learning_rate) for _, _, c in trained}
         assert len(drawn) == trials
@@ -154,20 +154,34 @@ def test_a_metric_that_is_not_defined_is_no_value():
         worker.value_of(validation, "a")
 
 
-def test_real_trials_leave_test_shut_and_are_drawn(prepared_dir, tmp_path, drawn):
-    found = run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,1e-2", *TINY)
-    assert 0.3 < found["shared_bottom"]["value"] < 1
-    results = json.loads((tmp_path / "shared_bottom" / "trial_0" / "results.json").read_text())
-    assert "test" not in results
+def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, tmp_path, capsys):
+    """One that cannot fit costs one trial."""
+    grid = "--grid=model.embedding_dim=1000000000,2"
+    first = run(tmp_path, prepared_dir, *TINY[:4], TINY[5], grid)
+    found = first["shared_bottom"]
+    assert 0.3 < found["value"] < 1
+    assert found["budget"]["complete"] == found["budget"]["failed"] == 1
+    assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
+    (path,) = tmp_path.rglob("results.json")
+    assert "test" not in json.loads(path.read_text())
     assert not list(tmp_path.rglob("predictions.parquet"))
-    for kind in ("history", "parallel", "importance"):
-        assert (tmp_path / f"shared_bottom_{kind}.png").stat().st_size > 5_000
+
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with pytest.raises(UserError, match=r"workdir .*trial_\d belongs to another config"):
+        run(tmp_path, prepared_dir, "--grid=seed=2,3,4", f"--storage={url}", *TINY)
+    assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    assert not any("error" in t.user_attrs for t in trials)
 
 
-def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch, drawn):
     """With the test split's labels shuffled, the same trials have the same values."""
     tiny = [*TINY, "--grid=optim.learning_rate=1e-2,1e-1"]
     as_they_are = run(tmp_path / "a", prepared_dir, *tiny)["shared_bottom"]
+    for kind in ("history", "parallel", "importance"):
+        assert (tmp_path / f"a/shared_bottom_{kind}.png").stat().st_size > 5_000
     read = adult.read
 
     def shuffled():
@@ -186,21 +200,6 @@ def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch):
     found = run(tmp_path / "b", mixed_dir, *tiny)["shared_bottom"]
     assert found["settings"] == as_they_are["settings"]
     assert found["trials"] == as_they_are["trials"]
-
-
-def test_a_folder_of_other_trials_is_no_trial(prepared_dir, tmp_path):
-    """The first sweep's report stays."""
-    first = run(tmp_path, prepared_dir, "--grid=seed=1", *TINY)
-    url = f"sqlite:///{tmp_path / 'other.db'}"
-    with pytest.raises(
-        UserError, match=r"shared_bottom: workdir .*trial_0 belongs to another config"
-    ):
-        run(tmp_path, prepared_dir, "--grid=seed=2,3", f"--storage={url}", *TINY)
-    assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
-    (name,) = optuna.get_all_study_names(url)
-    trials = optuna.load_study(study_name=name, storage=url).trials
-    assert [t.state.name for t in trials] == ["FAIL", "WAITING"]
-    assert not any("error" in t.user_attrs for t in trials)
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,11 @@ def kill_in_its_first_trial(victim, log):
     victim.wait()
 
 
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+KINDS = ["sqlite:///", pytest.param("journal:", marks=pytest.mark.nightly)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
     started = [
@@ -211,7 +215,8 @@ def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     assert len(lines) == 8
 
 
-@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
     victim = start(log, 600, tmp_path, prepared_dir, storage)
@@ -224,6 +229,7 @@ def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
     ]
 
 
+@pytest.mark.nightly
 def test_the_last_of_a_small_space_is_waited_for(prepared_dir, tmp_path):
     """Its start died, which the database tells after a while."""
     log, storage = tmp_path / "log", f"sqlite:///{tmp_path / 'shared'}"

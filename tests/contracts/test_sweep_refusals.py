@@ -115,7 +115,6 @@ def test_a_file_without_a_space_is_told(text, message, prepared_dir, tmp_path):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UserError, match=message):
         run(tmp_path / "w", prepared_dir, f"--sweep={tmp_path / 'mine.py'}")
-    assert not (tmp_path / "w").exists()
 
 
 def space_of(high=9, fixed="cosine", rare=8):

@@ -49,6 +49,7 @@ def test_help_lists_the_options_of_every_data_set(capsys):
     assert max(map(len, shown.partition("example:")[0].splitlines())) < 80
 
 
+@pytest.mark.slow
 def test_the_example_of_help_works(tmp_path, capsys):
     """Anywhere: it needs no raw files."""
     command, *arguments = prepare.EXAMPLE.splitlines()[-1].partition("-m ")[2].split()

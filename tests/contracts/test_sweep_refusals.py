@@ -5,7 +5,7 @@ import dataclasses
 import sqlite3
 
 import pytest
-from sweeps import GRID, run
+from sweeps import run
 
 from configs import base
 from dtn_jax.errors import UserError
@@ -13,15 +13,16 @@ from experiments import sweep
 from experiments.search.search_space import described, load_space, read_grid
 
 DEFAULTS = base.get_config()
+PAIR = "--grid=model.dropout=0,0.1"
 
 
 def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
-    run(tmp_path, prepared_dir, GRID)
+    run(tmp_path, prepared_dir, PAIR)
     read = sweep.read_data
     other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
     monkeypatch.setattr(sweep, "read_data", other)
     with pytest.raises(UserError, match="was begun with another data"):
-        run(tmp_path, prepared_dir, GRID)
+        run(tmp_path, prepared_dir, PAIR)
 
 
 def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
@@ -35,9 +36,9 @@ def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
 
 
 def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
-    run(tmp_path, prepared_dir, GRID)
+    run(tmp_path, prepared_dir, PAIR)
     with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
-        run(tmp_path, prepared_dir, GRID, "--config.train.epochs=9")
+        run(tmp_path, prepared_dir, PAIR, "--config.train.epochs=9")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def edited(statement):
     ],
 )
 def test_a_damaged_storage_is_told(trained, prepared_dir, tmp_path, harm, told):
-    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
+    run(tmp_path, prepared_dir, PAIR)
     harm(tmp_path / "sweep.db")
     with pytest.raises(UserError, match=rf"sweep\.db' {told}"):
-        run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
+        run(tmp_path, prepared_dir, PAIR)

@@ -9,10 +9,10 @@ import pytest
 from invented_runs import DRAWN, TINY, cell, invented, untuned
 from rich.console import Console
 
-from dtn_jax.metrics.significance import resampled_aucs
+from dtn_jax.metrics.significance import compare, resampled_aucs
 from dtn_jax.report import screen
 from experiments import paper_tables
-from experiments.tables import cells, tuning
+from experiments.tables import cells, content, tuning
 from experiments.tables.protocol import entry
 
 
@@ -49,6 +49,8 @@ def told(call, untrained, monkeypatch):
     The AUC of a seed is 0.00001 higher than that of the one before; test rows move all alike.
     `edit(cell)` changes what a run leaves.
     """
+    # A tenth of the usual bootstrap, for time.
+    monkeypatch.setattr(content, "compare", functools.partial(compare, repeats=20_000))
     rows = 1e-3 * np.random.default_rng(0).normal(size=2000)
 
     def made(aucs, *arguments, edit=lambda cell: None, **changes):

@@ -276,9 +276,7 @@ def with_references(monkeypatch):
             "train.max_steps=100 (in full: no limit); 2 of 20 runs' worth of trials",
         ),
         (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
-        (["--set=data.train_share=0.5,train.epochs=3"], "data.train_share=0.5 (in full: 1.0)"),
         (["--set=train.max_steps=7"], "train.max_steps=7 (in full: no limit)"),
-        (["--set=train.max_examples=9"], "train.max_examples=9 (in full: no limit)"),
     ],
 )
 def test_a_shortened_table_says_so_and_stands_alone(
@@ -343,6 +341,7 @@ def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
 LARGE = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
     for module in (run_cost, set_cost):
         monkeypatch.setattr(module, "SECONDS", 0.0)  # even so each part runs once

@@ -51,6 +51,7 @@ def test_those_of_other_options_stand_beside(call, tmp_path):
     assert set(kept["logistic, rows=1000"]["test"]) == set(data.notes["test_bayes_auc"])
 
 
+@pytest.mark.slow
 def test_the_same_rows_encoded_otherwise_stand_in_one_table(call, prepared_dir, tmp_path):
     kept = call("adult", "logistic", "numbers=standardise", tmp_path / "data")
     data = catalog.load("adult", "", str(prepared_dir))

@@ -7,13 +7,20 @@ import numpy as np
 import optuna
 import polars as pl
 import pytest
-from sweeps import CONFIG, GRID, TINY, run
+import sweeps
+from sweeps import CONFIG, GRID, TINY
 
 from dtn_jax.datasets import adult
 from dtn_jax.datasets.preparation import catalog
 from dtn_jax.errors import UserError
 from dtn_jax.input.reader import SplitReader
 from experiments.search import sweep_report, worker
+
+
+def run(workdir, prepared_dir, *arguments, folder="."):
+    """With a journal, which opens faster than the usual database."""
+    given = (f"--storage=journal:{workdir}.journal", *arguments)
+    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
 
 
 def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):

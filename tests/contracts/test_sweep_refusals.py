@@ -5,7 +5,7 @@ import dataclasses
 import sqlite3
 
 import pytest
-from sweeps import run
+import sweeps
 
 from configs import base
 from dtn_jax.errors import UserError
@@ -14,6 +14,12 @@ from experiments.search.search_space import described, load_space, read_grid
 
 DEFAULTS = base.get_config()
 PAIR = "--grid=model.dropout=0,0.1"
+
+
+def run(workdir, prepared_dir, *arguments, folder="."):
+    """With a journal, which opens faster than the usual database."""
+    given = (f"--storage=journal:{workdir}.journal", *arguments)
+    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
 
 
 def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
@@ -92,10 +98,10 @@ def test_the_same_value_twice_is_told(trained, prepared_dir, tmp_path, capsys):
     assert len(trained) == 2
 
 
-@pytest.mark.parametrize("name", ["a?b=1", "p%41", "h#h", "m[x]", "e{f}", "a@b:c"])
+@pytest.mark.parametrize("name", ["a?b=1", "p%41h#h", "m[x]e{f}@b:c"])
 def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
     workdir = tmp_path / name
-    run(workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study=[red]", folder="[red]")
+    sweeps.run(workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study=[red]", folder="[red]")
     assert (workdir / "[red]" / "sweep.db").exists()
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
@@ -212,7 +218,7 @@ def edited(statement):
     ],
 )
 def test_a_damaged_storage_is_told(trained, prepared_dir, tmp_path, harm, told):
-    run(tmp_path, prepared_dir, PAIR)
+    sweeps.run(tmp_path, prepared_dir, PAIR)
     harm(tmp_path / "sweep.db")
     with pytest.raises(UserError, match=rf"sweep\.db' {told}"):
-        run(tmp_path, prepared_dir, PAIR)
+        sweeps.run(tmp_path, prepared_dir, PAIR)

@@ -206,10 +206,12 @@ def kill_in_its_first_trial(victim, log):
     victim.wait()
 
 
-KINDS = ["sqlite:///", pytest.param("journal:", marks=pytest.mark.nightly)]
+KINDS = [
+    pytest.param("sqlite:///", marks=pytest.mark.slow),
+    pytest.param("journal:", marks=pytest.mark.nightly),
+]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"
@@ -224,7 +226,6 @@ def test_two_workers_share_the_trials(kind, prepared_dir, tmp_path):
     assert len(lines) == 8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_workers_trial_goes_on(kind, prepared_dir, tmp_path):
     log, storage = tmp_path / "log", f"{kind}{tmp_path / 'shared'}"

@@ -263,6 +263,15 @@ def test_rows_of_a_file_are_matched_by_their_key(tmp_path):
     np.testing.assert_allclose(backwards.difference, -expected["click@all", "auc"].difference)
 
 
+def test_a_files_own_scores_in_a_further_space_count(tmp_path):
+    """Not those that the scores of other tasks would give there."""
+    one = scores(0.5)
+    perfect = pl.Series(0.1 + 0.8 * one.labels[:, 1])
+    other = file(tmp_path / "b.parquet", one, shuffled=False, **{"order@all": perfect})
+    found = compared(run(tmp_path / "a", one), other)["order@all", "auc"]
+    assert found.b == (1.0,) != found.a
+
+
 def test_two_files_are_compared_by_any_key(tmp_path):
     one, two = scores(0.5), scores(0.6, seed=1)
     a = file(tmp_path / "a.parquet", one)

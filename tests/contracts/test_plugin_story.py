@@ -19,7 +19,6 @@ from dtn_jax.errors import UserError
 from dtn_jax.export import model_folder
 from experiments import export, feature_importance, paper_tables, prepare, sweep, train
 
-pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = """
 from dtn_jax.config import base_config, variant
@@ -106,6 +105,7 @@ def killed(outside):
     return outside / "runs/killed", arguments
 
 
+@pytest.mark.slow
 def test_it_is_prepared(outside, capsys):
     prepare.main(["--plugins=plugin.py", "--dataset=shop"])
     shown = capsys.readouterr().out
@@ -113,6 +113,7 @@ def test_it_is_prepared(outside, capsys):
     assert f"In {outside / 'data/shop/1.0.0'}" in shown
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
     workdir, arguments = killed
     train.main(arguments)
@@ -135,6 +136,7 @@ def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
     assert {"colour", "hour", "price"} <= set(re.findall(r"\w+", json.dumps(found)))
 
 
+@pytest.mark.slow
 def test_it_is_exported_without_its_code(outside):
     train.main(command("heads,model.experts=product", "runs/exported"))
     out = outside / "models/heads"
@@ -155,6 +157,7 @@ def test_it_is_exported_without_its_code(outside):
     assert after["files"].keys() == before["files"].keys()
 
 
+@pytest.mark.slow
 def test_its_option_is_swept(outside):
     own = ("--architectures=heads", "--grid=model.heads.count=1,3")
     sweep.main(command("mmoe", "runs/sweep", *own))
@@ -167,6 +170,7 @@ def test_its_option_is_swept(outside):
     assert {config["model"]["heads"]["count"] for config in configs} == {1, 3}
 
 
+@pytest.mark.nightly
 def test_it_stands_in_a_table_beside_dtn(outside, monkeypatch):
     monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
     paper_tables.main(["--protocol=protocol.py", "--table=overall", "--workdir=tables"])

@@ -19,8 +19,6 @@ from experiments.suites.faults.cells import QUICK
 from experiments.suites.faults.page import page
 from experiments.suites.measured import Goal, Options
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
@@ -28,6 +26,7 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(tables, "CHUNK_STEPS", 2)
 
 
+@pytest.mark.nightly
 def test_the_suite_tables_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(tables, "census_income", adult)
     monkeypatch.setattr(tables, "SEEDS", 2)
@@ -41,6 +40,7 @@ def test_the_suite_tables_runs(monkeypatch, tmp_path):
     assert rows[0]["loop, 0.02 M"] > 0
 
 
+@pytest.mark.slow
 def test_the_suite_step_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(step, "EXPERTS", {"gdcn+masknet+hcnet": 0.65})
     benchmark.main(["--suite=step", "--quick", f"--out={tmp_path}"])
@@ -48,6 +48,7 @@ def test_the_suite_step_runs(monkeypatch, tmp_path):
         assert all(cell > 0 for cell in row.values() if not isinstance(cell, str))
 
 
+@pytest.mark.nightly
 def test_the_suite_pipeline_runs(monkeypatch, prepared_dir, tmp_path):
     monkeypatch.setattr(pipeline, "MODELS", {"shared_bottom": pipeline.MODELS["shared_bottom"]})
     monkeypatch.setattr(pipeline, "QUICK", 5_000)
@@ -78,6 +79,7 @@ session.serve({"parameters": 7, "version": f"fake {job.architecture}"}, train)
 """
 
 
+@pytest.mark.nightly
 def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir, tmp_path):
     broken = FAKE_PEER.replace("return 0.5", "raise ValueError('no epoch today')")
     rivals = {
@@ -111,6 +113,7 @@ def test_the_suite_peers_compares_and_says_what_failed(monkeypatch, prepared_dir
     assert wide["parameters"] > 16 * wide["table rows"]
 
 
+@pytest.mark.nightly
 def test_the_suite_sharded_runs(tmp_path):
     benchmark.main(["--suite=sharded", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "sharded.json").read_text())
@@ -124,6 +127,7 @@ def test_the_suite_sharded_runs(tmp_path):
     assert [g["wanted"] for g in found["goals"]] == [1.02, 1, 1]
 
 
+@pytest.mark.slow
 def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     benchmark.main(["--suite=plan", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "plan.json").read_text())
@@ -136,6 +140,7 @@ def test_the_suite_plan_runs_and_predicts_what_is_compiled(tmp_path):
     assert all(row["tables and slots, MB"] > 3000 for row in planned)
 
 
+@pytest.mark.nightly
 def test_the_suite_serving_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(serving, "CLIENTS", (2,))
     monkeypatch.setattr(serving, "CANDIDATES", (1, 100))
@@ -146,6 +151,7 @@ def test_the_suite_serving_runs(monkeypatch, tmp_path):
     assert all(Goal(**goal).met for goal in found["goals"]), found
 
 
+@pytest.mark.nightly
 def test_the_suite_score_runs(tmp_path):
     benchmark.main(["--suite=score", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "score.json").read_text())
@@ -156,6 +162,7 @@ def test_the_suite_score_runs(tmp_path):
     assert len(found["goals"]) == 3
 
 
+@pytest.mark.slow
 def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     (tmp_path / "counting.py").write_text(
         "import jax\n"
@@ -171,7 +178,7 @@ def test_devices_are_simulated_where_there_are_too_few(monkeypatch, tmp_path):
     assert programs.on_many_devices("counting", lambda quick: [{"here": 1}], True) == [{"here": 1}]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_runs_small_on_a_cpu(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "EXPERTS", ("gdcn+masknet",))
     monkeypatch.setattr(gpu, "OPTIMIZERS", ("adagrad",))
@@ -207,7 +214,7 @@ def test_the_smallest_slice_that_fits_is_answered(capsys):
     assert max(map(len, said.splitlines())) <= 80
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_small_sample_of_faults_loses_nothing(tmp_path):
     found = faults.measure(Options(quick=True, out=str(tmp_path)))
     assert {row["fault"] for row in found.rows} == {
@@ -248,6 +255,7 @@ def rows(python, tmp_path_factory):
     return {cell.name: read_figures(cell, *one) for cell, one in zip(cells, made)}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_training_step_compiles(rows, cell):
     row = rows[cell]
@@ -262,6 +270,7 @@ def test_the_training_step_compiles(rows, cell):
     assert row["stored over logical"] < 1.02
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("cell", CELLS)
 def test_tables_are_updated_in_place(rows, cell):
     row = rows[cell]
@@ -271,6 +280,7 @@ def test_tables_are_updated_in_place(rows, cell):
     assert row["repeated scatters"] == 0
 
 
+@pytest.mark.nightly
 def test_the_suite_compiled_runs(python, tmp_path):
     benchmark.main(["--compiled=compiled", "--quick", f"--out={tmp_path}"])
     found = json.loads((tmp_path / "compiled.json").read_text())

@@ -411,7 +411,7 @@ def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir
 FEW = Settings(methods=("permutation",), repeats=1, rows=2000)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_trained_models_of_tables_are_explained(call, prepared_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "tune", untuned)
     call("--seeds=2", "--entries=dtn")

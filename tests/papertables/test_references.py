@@ -27,6 +27,7 @@ def call(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_logistic_regression(call, prepared_dir):
     kept = call("adult", "logistic", "", prepared_dir)["logistic"]
     found = kept["test"]["income@all"]

@@ -187,10 +187,10 @@ def settled(form, text):
     return re.sub(r"-?\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.4g}", text)
 
 
-@pytest.mark.parametrize("form", ["md", "tex", "csv"])
-def test_each_form_is_as_recorded(form, whole, tmp_path):
-    made = settled(form, (tmp_path / f"adult/overall.{form}").read_text())
-    assert made == (SNAPSHOTS / f"overall.{form}").read_text()
+def test_each_form_is_as_recorded(whole, tmp_path):
+    for form in ("md", "tex", "csv"):
+        made = settled(form, (tmp_path / f"adult/overall.{form}").read_text())
+        assert made == (SNAPSHOTS / f"overall.{form}").read_text()
 
 
 def test_all_forms_have_the_same_numbers(whole, tmp_path):

@@ -113,7 +113,7 @@ def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
     assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "tune", untuned)
     alone = call("--entries=shared_bottom")

@@ -172,8 +172,8 @@ def test_each_run_is_of_its_own_data(call, untrained):
     again = call(table="divergence", protocol=FEW)
     assert again["rows"] == made["rows"]
     for row in made["rows"]:
-        gap = row["best"]["income@all"] - 0.8 - np.array([0.001, 0.002])
-        assert row["metrics"]["income@all"]["gap"] == pytest.approx(gap)
+        gap = row["best"]["order@all"] - 0.8 - np.array([0.001, 0.002])
+        assert row["metrics"]["order@all"]["gap"] == pytest.approx(gap)
 
 
 @pytest.mark.slow

@@ -35,14 +35,14 @@ def tuned(prepared_dir, tmp_path_factory):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_entries_spend_the_same_number_of_examples(tuned):
     spent = {kept["budget"]["examples"] for kept in tuned.values()}
     (run,) = {kept["budget"]["run"] for kept in tuned.values()}
     assert spent == {ROOMY.trials * run}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_most_trials_are_ended_early_and_those_that_are_not_began_well(tuned):
     for kept in tuned.values():
         lengths = [len(t["validations"]) for t in kept["trials"]]
@@ -58,14 +58,14 @@ def test_most_trials_are_ended_early_and_those_that_are_not_began_well(tuned):
             assert first[number] >= ranked[len(ranked) // 3 - 1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_entries_begin_with_other_settings(tuned):
     dtn, other = (kept["trials"][0]["settings"] for kept in tuned.values())
     assert dtn.keys() == other.keys()
     assert dtn != other
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_winner_is_the_best_finalist(tuned):
     for kept in tuned.values():
         means = [sum(one["values"]) / len(one["values"]) for one in kept["finalists"]]
@@ -89,14 +89,20 @@ def test_an_entry_can_be_tuned_twice():
     assert first == second  # but for the seed of its search, which is the name's
 
 
-PROTOCOL = dataclasses.replace(TINY, finalists=2, finalist_seeds=2, transfer=True)
+OTHERS = {  # which compile fast
+    name: TINY.entries["shared_bottom"] | {"model.mlp.hidden": (width,)}
+    for name, width in (("plain", 8), ("wide", 12))
+}
+PROTOCOL = dataclasses.replace(
+    TINY, entries=OTHERS, ours="plain", finalists=2, finalist_seeds=2, transfer=True
+)
 
 
 @pytest.mark.slow
 def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
     made = call(protocol=PROTOCOL)
     kept = made["tuning"]
-    assert set(kept) == {"dtn", "shared_bottom"}
+    assert set(kept) == {"plain", "wide"}
     for row in made["rows"]:
         assert row["config"].items() >= kept[row["name"]]["settings"].items()
     assert len({one["transfer"]["examples"] for one in kept.values()}) == 1

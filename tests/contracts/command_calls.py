@@ -1,0 +1,68 @@
+"""What calls of commands share: small runs, and what is said and left. See finished_runs.py."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import pytest
+
+from dtn_jax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = "model.expert_dim=4,model.tower_hidden=4,model.embedding_dim=4,parallel.devices=1"
+TINY = (
+    "--config=configs/adult.py:shared_bottom,model.experts=mlp,model.mlp.hidden=4,"
+    f"train.max_steps=2,{SMALL}"
+)
+WATCHED = (  # the finished run
+    "--config=configs/adult.py:mmoe,model.experts=gdcn*2,train.max_steps=4,train.eval_every=2,"
+    f"analysis.rows=100,{SMALL}"
+)
+
+
+@dataclasses.dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+def message_of(outcome) -> str:
+    """What is said, when that is one message and nothing else."""
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.endswith("\n")
+    assert outcome.err.count("error: ") == 1
+    return outcome.err[len("error: ") : -1]
+
+
+def refusal(main, *arguments) -> str:
+    """The message with which a command's `main` refuses its arguments."""
+    with pytest.raises(UserError) as caught:
+        main([*map(str, arguments)])
+    return str(caught.value)
+
+
+def contents(folder) -> dict[str, str]:
+    """{path: SHA-256 of its bytes}, folders included."""
+    return {
+        str(p): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
+        for p in [folder, *folder.rglob("*")]
+    }
+
+
+def one_line(message) -> str:
+    assert "\n" not in message
+    return message
+
+
+def results_of(workdir) -> dict:
+    return json.loads((workdir / "results.json").read_text())
+
+
+def logged(workdir, kind):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    records = [r for r in map(json.loads, lines) if r["kind"] == kind]
+    return [{k: v for k, v in r.items() if k != "examples_per_second"} for r in records]

@@ -1,0 +1,110 @@
+"""Configurations that no memory holds: refused before anything is compiled, with the numbers."""
+
+import re
+import subprocess
+import sys
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import pytest
+from command_calls import ROOT, TINY, WATCHED, message_of
+
+from dtn_jax.errors import UserError
+from dtn_jax.parallel import memory
+
+pytest_plugins = ["finished_runs"]
+pytestmark = pytest.mark.usefixtures("in_the_repository")
+
+
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        ("model.embedding_dim=1000000000", "tables, 1,024 × 1,000,000,000 numbers"),
+        ("model.embedding_dim=100000000", "slots (optim.tables=adam)"),
+        ("model.expert_dim=1000000000", "shared/mlp_0/output/kernel [4, 1000000000]"),
+        ("model.tower_hidden=1000000000", "tower_income/hidden_0/kernel [4, 1000000000]"),
+        ("data.eval_batch_size=100000000000", "100,000,000,000 examples of a scoring step"),
+        ("data.batch_size=100000000", "16 batches of 100,000,000"),
+    ],
+)
+def test_what_is_too_large_is_told_by_part(shell, tmp_path, option, part, monkeypatch):
+    monkeypatch.setattr(memory, "of_host", lambda: 25 * 10**9)
+    message = message_of(shell(TINY, f"--config.{option}", f"--workdir={tmp_path / 'run'}"))
+    assert not (tmp_path / "run").exists()
+    first, *lines, last = message.splitlines()
+    assert re.fullmatch(
+        r"this run cannot fit: it holds at least [\d,.]+ [GTP]B, and there are 25\.0 GB of memory "
+        "in this machine",
+        first,
+    )
+    key = option.partition("=")[0]
+    assert any(part in line and key in line for line in lines)
+    assert last == "Lower these options; --force tries nevertheless"
+
+
+def test_force_asks_for_no_check(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "of_host", lambda: 100_000)
+    asked, arguments = [], (TINY, f"--workdir={tmp_path / 'run'}")
+    assert "100.0 kB of memory" in message_of(shell(*arguments))
+    note = lambda config, workdir, **_: asked.append(config.parallel.check_memory)  # noqa: E731
+    monkeypatch.setattr("dtn_jax.train.train", note)
+    assert shell(*arguments, "--force").code == 0
+    assert asked == [False]
+
+
+def test_a_finished_run_is_shown_all_the_same(shell, finished, monkeypatch):
+    monkeypatch.setattr(memory, "of_host", lambda: 100_000)
+    outcome = shell(WATCHED, f"--workdir={finished}")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "is finished" in outcome.out
+
+
+def test_replicas_count_together(shell, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "of_host", lambda: 30 * 10**6)
+    arguments = (TINY, f"--workdir={tmp_path / 'run'}")
+    message = message_of(shell(*arguments, "--config.replicas=100"))
+    assert "replicas; model.embedding_dim" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_want_of_memory_while_running_is_a_message(capsys):
+    """To read a number of a failed state waits for ever; `told` has its error."""
+    message = r"memory ran out \(RESOURCE_EXHAUSTED.*\); lower this"
+    with pytest.raises(UserError, match=message), memory.told("this"):
+        jax.block_until_ready(jax.jit(lambda: (jnp.zeros(()), jnp.ones(10**14, jnp.int8)))())
+    with pytest.raises(ZeroDivisionError), memory.told("this"):
+        1 / 0  # noqa: B018
+
+
+def test_a_device_says_what_it_has():
+    def device(has):
+        made = mock.Mock(spec=jax.Device, platform="gpu", device_kind="H100")
+        made.memory_stats.return_value = has
+        return made
+
+    two = [device({"bytes_limit": 10}), device({"bytes_limit": 20})]
+    memory.check([memory.Part("a", 30, "b")], two)
+    with pytest.raises(UserError, match="there are 30 bytes of memory on 2 devices, H100"):
+        memory.check([memory.Part("a", 31, "b")], two)
+    memory.check([memory.Part("a", 10**28, "b")], [device(None)])  # it does not say
+    assert memory.size(25_300_000_000) == "25.3 GB"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("train", marks=pytest.mark.slow),
+        pytest.param("sweep", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_process_that_runs_out_of_memory_ends(command, prepared_dir, tmp_path):
+    """XLA fails while it makes the state; without the message the process would wait for ever."""
+    words = [sys.executable, "-m", f"experiments.{command}", "--force", f"--workdir={tmp_path}/run"]
+    words += [TINY.replace("embedding_dim=4", f"embedding_dim={10**9}")]
+    words += ["--trials=1"] if command == "sweep" else []
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 2
+    assert "memory ran out (RESOURCE_EXHAUSTED" in ended.stderr
+    assert "lower data.batch_size" in ended.stderr
+    assert "Traceback" not in ended.stderr

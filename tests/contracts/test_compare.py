@@ -1,0 +1,404 @@
+"""experiments.compare: its numbers against others, its rows matched, its refusals."""
+
+import csv
+import dataclasses
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+import rich.console
+from compared_runs import ROWS, SCHEMA, file, run, scores
+from sklearn.metrics import log_loss, mean_squared_error, roc_auc_score
+
+from configs.base import get_config
+from dtn_jax.analysis.finished import read_config
+from dtn_jax.errors import UserError
+from dtn_jax.evaluate import evaluate
+from dtn_jax.export.write import export_run
+from dtn_jax.report import screen
+from dtn_jax.workdir import check_folder
+from experiments import compare
+from experiments.comparison import pages
+from experiments.comparison.differences import Difference
+
+
+def compared(*arguments):
+    """{(task@space, metric): its Difference}."""
+    *_, found = compare.compared(compare.parse([*arguments, "--draws=400"]))
+    return {(one.key, one.metric): one for one in found}
+
+
+def grouped(skill, group):
+    """Scores of a model of some skill, of rows that lie in these groups."""
+    return dataclasses.replace(scores(skill, seed=1), group=group)
+
+
+def test_two_runs_are_compared_by_every_metric(tmp_path, capsys, drawn):
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    found = compared(a, b)
+    every = [evaluate(s, SCHEMA, 15, False) for s in (one, two)]
+    for (key, metric), line in found.items():
+        own = [e[key][metric] for e in every]
+        np.testing.assert_allclose([*line.a, *line.b], own, rtol=1e-6)
+        np.testing.assert_allclose(line.difference, own[1] - own[0], rtol=1e-4)
+        if own[0] != own[1]:  # recall@10 of groups of 10 rows at most is 1
+            assert line.low < line.difference < line.high
+    keys = {key for key, _ in found}
+    assert keys == {"click@all", "order@click", "order@all", "watch@all"}
+    own = [m for k, m in found if k == "order@all"]
+    assert own == [
+        *("auc", "gauc", "ndcg_at_5", "ndcg_at_10", "mrr", "recall_at_5", "recall_at_10"),
+        *("logloss", "normalised_entropy", "ece", "predicted_observed"),
+    ]
+    assert [m for k, m in found if k == "watch@all"] == ["xauc", "rmse"]
+    clicked = one.labels[:, 0] == 1
+    p = 1 / (1 + np.exp(-one.logits[clicked, 1].astype(float)))
+    expected = log_loss(one.labels[clicked, 1], p)
+    assert found["order@click", "logloss"].a[0] == pytest.approx(expected)
+    watched = one.label_mask[:, 2]
+    expected = mean_squared_error(two.labels[watched, 2], two.logits[watched, 2]) ** 0.5
+    assert found["watch@all", "rmse"].b[0] == pytest.approx(expected)
+    assert found["click@all", "auc"].better == "B"
+    assert found["watch@all", "rmse"].better == "B"
+    compare.main(["--draws=400", a, b, f"--out={tmp_path / 'out'}"])
+    out = capsys.readouterr().out
+    out = " ".join(out.split())
+    assert "click@all: the trained state B has the higher AUC on these rows, by 0." in out
+    assert "watch@all: the trained state B has the lower RMSE on these rows, by 0." in out
+    assert "Ahead by other metrics: B by GAUC, B by NDCG@5" in out
+    assert "p ahead" in out  # the table's heading
+    assert " better, by" not in out
+    assert "Whether the model is better needs seeds" in out
+    assert "with --config.replicas=3, and compare the two folders: dtn-jax compare NEW_A" in out
+    assert "intervals are not, so one may exclude 0" in out
+    assert "without the calibration that export may add" in out
+    with (tmp_path / "out/compare.csv").open() as lines:
+        line = next(csv.DictReader(lines))
+    assert (line["task"], line["metric"], line["ahead"]) == ("click", "auc", "B")
+    assert float(line["difference"]) == found["click@all", "auc"].difference
+    page = (tmp_path / "out/compare.md").read_text()
+    assert "| click@all | AUC |" in page
+    assert "| p | ahead |" in page
+    assert (tmp_path / "out/differences.png").stat().st_size > 5000
+
+
+def test_the_interval_is_that_of_groups_drawn_again(tmp_path):
+    """Against a bootstrap of whole users written here, of AUCs by scikit-learn."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    found = compared(run(tmp_path / "a", one), run(tmp_path / "b", two))
+    line = found["click@all", "auc"]
+    rng, users = np.random.default_rng(5), np.unique(one.group)
+    rows_of = {u: np.flatnonzero(one.group == u) for u in users}
+    draws = []
+    for _ in range(200):
+        rows = np.concatenate([rows_of[u] for u in rng.choice(users, len(users))])
+        y = one.labels[rows, 0]
+        draws.append(roc_auc_score(y, two.logits[rows, 0]) - roc_auc_score(y, one.logits[rows, 0]))
+    width = line.high - line.low
+    assert width == pytest.approx(2 * 1.96 * np.std(draws), rel=0.25)
+
+
+def test_a_run_is_no_better_than_itself(tmp_path, capsys):
+    a = run(tmp_path / "a", scores(0.5))
+    compare.main(["--draws=400", a, f"{tmp_path}/../{tmp_path.name}/a"])
+    for line in compared(a, a).values():
+        assert line.difference == 0
+        assert line.better == ""
+        assert line.p == 1
+    said = capsys.readouterr().out
+    assert "A and B are the same run" in said
+    assert "no significant difference in AUC (p = 1.000); the 95 % interval allows up to 0." in said
+    b = run(tmp_path / "b", scores(0.5, seed=1), 1)
+    compare.main(["--draws=400", f"{a},{b}", a])
+    assert f"On both sides: {a}." in " ".join(capsys.readouterr().out.split())
+    compare.main(["--draws=400", a, b])
+    said = capsys.readouterr().out
+    assert "On both sides" not in said
+    assert "the same run" not in said
+
+
+@pytest.mark.slow
+def test_rounding_makes_no_run_better(tmp_path, capsys):
+    """As where the same run was trained on another number of devices."""
+    one = scores(0.6)
+    other = dataclasses.replace(one, logits=np.nextafter(one.logits, np.float32(np.inf)))
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", other)
+    assert {line.better for line in compared(a, b).values()} == {""}
+    compare.main(["--draws=400", a, b])
+    assert "Ahead by other metrics" not in capsys.readouterr().out
+
+
+def test_no_text_of_the_picture_lies_over_another(tmp_path):
+    found = compared(run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1)))
+    kept = [line for line in found.values() if line.metric not in ("rmse", "xauc")]
+    figure = pages.picture(kept, "A: a   B: b")
+    figure.draw_without_rendering()
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(shown) == 11
+    panels = [axes.get_tightbbox() for axes in shown]
+    note, *others = [text.get_window_extent() for text in figure.texts]
+    for one, two in itertools.combinations([note, *others, *panels], 2):
+        assert not one.overlaps(two)
+    for axes in shown:
+        lower, upper = axes.get_xlim()
+        assert (lower > upper) == ("backwards" in axes.get_xlabel())
+
+
+def test_seeds_make_a_difference_less_certain(tmp_path):
+    a = [run(tmp_path / f"a{s}", scores(0.5, seed=s), s) for s in range(3)]
+    b = [run(tmp_path / f"b{s}", scores(0.3 + 0.2 * s, seed=9 + s), s) for s in range(3)]
+    many = compared(",".join(a), ",".join(b))["click@all", "auc"]
+    single = compared(a[1], b[1])["click@all", "auc"]
+    assert many.high - many.low > single.high - single.low
+
+
+def test_a_side_of_one_run_has_the_scatter_of_the_other(tmp_path, capsys):
+    """Five seeds that scatter widely against one that lies among them."""
+    a = [run(tmp_path / f"a{s}", scores(0.3 + 0.1 * s, seed=s), s) for s in range(5)]
+    b = run(tmp_path / "b", scores(0.6, seed=9))
+    alone = compared(a[2], b)["click@all", "auc"]
+    assert alone.better == "B"
+    for sides in ((",".join(a), b), (b, ",".join(a))):
+        found = compared(*sides)["click@all", "auc"]
+        assert found.p > 0.2
+        assert found.high - found.low > 2 * (alone.high - alone.low)
+    compare.main(["--draws=400", ",".join(a), b])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "B is one trained state, so its seeds are taken to scatter as those of A do" in said
+    assert "train B again in a new folder, with --config.replicas=5" in said
+
+
+@pytest.mark.parametrize(("groups", "count"), [(1, "1 group,"), (11, "11 groups,"), (14, "")])
+def test_few_groups_get_no_verdict(tmp_path, capsys, groups, count):
+    one, two = (grouped(skill, np.arange(ROWS) % groups) for skill in (0.3, 0.9))
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    found = compared(a, b)
+    compare.main(["--draws=400", a, b])
+    said = " ".join(capsys.readouterr().out.split())
+    for line in found.values():
+        assert np.isnan([line.p, line.low, line.high]).all() == bool(count)
+        assert not (count and line.better)
+    assert f"click@all: no verdict: its rows lie in {count} and it needs 12" in said or not count
+    assert ("the trained state B has the higher AUC" in said) == (not count)
+
+
+def test_groups_of_very_unequal_sizes_get_no_verdict(tmp_path, capsys):
+    group = np.where(np.arange(ROWS) < 0.7 * ROWS, 0, np.arange(ROWS) % 200)
+    one, two = (grouped(skill, group) for skill in (0.3, 0.9))
+    compare.main(["--draws=400", run(tmp_path / "a", one), run(tmp_path / "b", two)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "its rows lie in 200 groups, so unequal that they count as 2.0 of equal size, and it"
+        in said
+    )
+
+
+def test_a_folder_of_both_a_run_and_replicas_is_refused(tmp_path):
+    """Which of them is meant, a finished single run or the seeds beside it, is not known."""
+    both = run(tmp_path / "both", scores())
+    run(tmp_path / "both/replica_0", scores(), 0)
+    run(tmp_path / "both/replica_1", scores(), 1)
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        compare.main(["--draws=400", both, both])
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        export_run([tmp_path / "both"], tmp_path / "model")
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        read_config(tmp_path / "both", get_config())
+    with pytest.raises(UserError, match="both holds a single run and 2 replicas; name the replic"):
+        check_folder(tmp_path / "both", get_config(), "d" * 64)
+
+
+def test_both_sides_have_the_same_groups(tmp_path):
+    """Whatever they are called there: whose groups count would else depend on which side is A."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    run_ = run(tmp_path / "a", one)
+    users, requests = one.group.astype(str), np.arange(ROWS) // 2
+    same = file(tmp_path / "same.parquet", two, shuffled=False, group=pl.Series(users))
+    other = file(tmp_path / "other.parquet", two, shuffled=False, group=pl.Series(requests))
+    assert (
+        compared(run_, same)["click@all", "gauc"].a == compared(same, run_)["click@all", "gauc"].b
+    )
+    for pair in ((run_, other), (other, run_), (same, other)):
+        with pytest.raises(UserError, match=r"its rows in [\d,]+ groups, .* they are not the same"):
+            compared(*pair, "--columns=watch=watch@all:watch")
+    assert compared(run_, other, "--group=none").keys() == compared(run_, same).keys()
+
+
+def test_rows_of_a_file_count_by_their_weights(tmp_path):
+    """Also of a file that says nothing of a model; beside a run without weights not in silence."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    weight = np.random.default_rng(0).uniform(0.5, 2, ROWS)
+    a, b = (
+        file(tmp_path / f"{name}.parquet", s, sample_weight=pl.Series(weight), group=pl.lit(0))
+        for name, s in (("a", one), ("b", two))
+    )
+    given = ("--columns=watch=watch@all:watch", "--group=none")
+    p = 1 / (1 + np.exp(-one.logits[:, 0].astype(float)))
+    found = compared(a, b, *given)["click@all", "logloss"]
+    assert found.a[0] == pytest.approx(log_loss(one.labels[:, 0], p, sample_weight=weight))
+    plain = compared(a, b, *given, "--weight=none")["click@all", "logloss"]
+    assert plain.a[0] == pytest.approx(log_loss(one.labels[:, 0], p))
+    named = compared(a, b, *given, "--weight=row")["click@all", "logloss"]
+    assert named.a[0] == pytest.approx(
+        log_loss(one.labels[:, 0], p, sample_weight=np.arange(ROWS)), rel=1e-6
+    )
+    with pytest.raises(UserError, match=r"a\.parquet counts rows by .*--weight=none leaves the w"):
+        compared(a, run(tmp_path / "run", two), "--group=none")
+
+
+def test_rows_of_a_file_are_matched_by_their_key(tmp_path):
+    """Shuffled rows, probabilities, the product of spaces: the numbers of a run with its scores."""
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a, b = run(tmp_path / "a", one), run(tmp_path / "b", two)
+    other = file(tmp_path / "b.parquet", two)
+    expected, found = (compared(a, side) for side in (b, other))
+    assert found.keys() == expected.keys()
+    for key, line in expected.items():
+        for name in ("a", "b", "difference", "low", "high"):
+            got, wanted = (getattr(side, name) for side in (found[key], line))
+            np.testing.assert_allclose(got, wanted, atol=1e-6)
+    backwards = compared(other, a)["click@all", "auc"]
+    np.testing.assert_allclose(backwards.difference, -expected["click@all", "auc"].difference)
+
+
+def test_a_files_own_scores_in_a_further_space_count(tmp_path):
+    """Not those that the scores of other tasks would give there."""
+    one = scores(0.5)
+    perfect = pl.Series(0.1 + 0.8 * one.labels[:, 1])
+    other = file(tmp_path / "b.parquet", one, shuffled=False, **{"order@all": perfect})
+    found = compared(run(tmp_path / "a", one), other)["order@all", "auc"]
+    assert found.b == (1.0,) != found.a
+
+
+def test_two_files_are_compared_by_any_key(tmp_path):
+    one, two = scores(0.5), scores(0.6, seed=1)
+    a = file(tmp_path / "a.parquet", one)
+    frame = pl.read_parquet(file(tmp_path / "b.parquet", two)).drop("row")
+    frame.rename({"click@all": "p", "click": "clicked"}).write_parquet(tmp_path / "b.parquet")
+    b = str(tmp_path / "b.parquet")
+    given = ("--key=id", "--columns=click=p:clicked", "--group=none")
+    with pytest.raises(UserError, match="nothing says that column 'watch' is in the unit of the"):
+        compared(a, a, "--key=id", "--group=none")
+    for path in (a, b):
+        pl.read_parquet(path).rename({"watch": "label/watch"}).write_parquet(path)
+    found = compared(a, b, *given)
+    expected = roc_auc_score(two.labels[:, 0], two.logits[:, 0])
+    assert found["click@all", "auc"].b[0] == pytest.approx(expected)
+    assert found["watch@all", "rmse"].difference < 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row": pl.col("row") % 100}, "not matched by 'row', which has .* more than once"),
+        ({"row": pl.col("row") + 1}, "which lacks 1 of them"),
+        ({"click": 1 - pl.col("click")}, "the label of 'click' differs in 3,000 of 3,000 rows"),
+        ({"click@all": pl.lit(1.5)}, "column 'click@all' has 1.5 in row 1, expected probabilities"),
+        ({"click@all": pl.lit(None, pl.Float64)}, "3,000 of 3,000 scores in column 'click@all'"),
+        ({"click@all": pl.lit("high")}, "column 'click@all' holds String, expected numbers"),
+        ({"click": pl.lit("<=50K")}, "holds String, expected numbers; write labels .*--columns"),
+        ({"row": pl.struct("row")}, "column 'row' holds Struct.*, expected single values"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, changes, message):
+    a = run(tmp_path / "a", scores())
+    other = file(tmp_path / "b.parquet", scores(), shuffled=False, **changes)
+    with pytest.raises(UserError, match=message):
+        compare.main(["--draws=400", a, other])
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path):
+    found = scores()
+    a = run(tmp_path / "a", found)
+    elsewhere = run(tmp_path / "elsewhere", found, data="e" * 64)
+    twin = run(tmp_path / "twin", found)
+    other = run(tmp_path / "other", found, 1, optim__learning_rate=0.5)
+    weighed = run(tmp_path / "weighed", found, evaluate__sample_weights=True)
+    unfinished = run(tmp_path / "unfinished", found)
+    (tmp_path / "unfinished/results.json").unlink()
+    untested = run(tmp_path / "untested", found)
+    (tmp_path / "untested/predictions.parquet").unlink()
+    damaged = run(tmp_path / "damaged", found)
+    (tmp_path / "damaged/predictions.parquet").write_bytes(b"PAR1 no")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "manifest.json").touch()
+    for b, message in {
+        elsewhere: r"tested on different data \(fingerprints dddddddddddd and eeeeeeeeeeee\)",
+        f"{twin},{a}": "have the same seed",
+        f"{a},{other}": r"differ in optim\.learning_rate: a side is one model",
+        weighed: "counts rows by their weights",
+        unfinished: "is not finished",
+        untested: r"has no predictions\.parquet: it has not read test",
+        damaged: "damaged",
+        str(tmp_path / "gone"): "is not there; expected a run's workdir or a Parquet file",
+        str(tmp_path): "holds no run",
+        str(model): r"is an exported model, .*Score one file .*a\.parquet b\.parquet --key=ID",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            compare.main(["--draws=400", a, b])
+
+
+def test_hostile_names_are_plain_text(tmp_path, capsys):
+    """Markup and escapes of the terminal, of Markdown and of HTML, in a task's name."""
+    name = "[red]<b>|$x$\x1b[2J"
+    frame = pl.DataFrame(
+        {"row": range(ROWS), f"score/{name}": scores().labels[:, 0], name: scores().labels[:, 0]}
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    compare.main(
+        ["--draws=400", str(tmp_path / "a.parquet")] * 2
+        + [f"--out={tmp_path / 'out'}", "--group=none"]
+    )
+    page = (tmp_path / "out/compare.md").read_text()
+    assert "<b>" not in page
+    assert r"[red]&lt;b>\|\$x\$·[2J@all" in page
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]<b>|$x$·[2J@all" in out
+
+
+def test_damaged_predictions_are_told(tmp_path):
+    """Bits flipped and files cut at random: the same numbers or a message, no other error."""
+    a = run(tmp_path / "a", scores(rows=300))
+    rng, path = np.random.default_rng(0), tmp_path / "b/predictions.parquet"
+    run(tmp_path / "b", scores(rows=300))
+    whole, told = path.read_bytes(), 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged[: rng.integers(len(whole)) if rng.random() < 0.3 else None])
+        try:
+            found = compared(a, str(tmp_path / "b"))
+            assert not any(one.difference for one in found.values())  # no other number
+        except UserError as error:
+            told += str(tmp_path / "b") in str(error)
+    assert told > 13
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "p", "better"),
+    [
+        (1.03, 1.06, 0.01, "A"),
+        (0.9, 0.95, 0.01, "B"),
+        (0.9, 0.95, 0.2, ""),
+        (0.95, 1.01, 0.01, ""),  # p is not of the distances to 1
+    ],
+)
+def test_the_ratio_nearer_to_1_is_better(a, b, p, better):
+    ends = (b - a, b - a - 0.01, b - a + 0.01)
+    one = Difference("click@all", "predicted_observed", (a,), (b,), *ends, p, p, 0.001, 3000, 900)
+    assert one.better == better
+
+
+def test_a_narrow_terminal_loses_no_column(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(screen, "console", lambda: rich.console.Console(width=40))
+    compare.main(
+        ["--draws=400", run(tmp_path / "a", scores(0.5)), run(tmp_path / "b", scores(0.6, seed=1))]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    header = next(line for line in lines if line.startswith("metric"))
+    assert " ".join(header.split()) == "metric A B B − A 95 % interval p ahead"
+    assert lines == [line.rstrip() for line in lines]

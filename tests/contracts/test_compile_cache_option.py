@@ -1,0 +1,94 @@
+"""--cache_dir: where commands keep compiled programs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+from command_calls import ROOT, TINY
+
+from experiments import compile_cache
+
+COUNTED = """
+import sys, jax
+from experiments import train
+
+hits, misses = [], []
+def note(event, **_):
+    {"cache_hits": hits, "cache_misses": misses}.get(event.rpartition("/")[2], []).append(event)
+jax.monitoring.register_event_listener(note)
+train.main(sys.argv[1:])
+print(f"{len(hits)} hits, {len(misses)} misses")
+"""
+
+
+def told():
+    return jax.config.jax_compilation_cache_dir
+
+
+def test_a_folder_that_jax_was_told_stays_unless_another_is_given(tmp_path):
+    tests_own = told()
+    compile_cache.use(None)
+    assert told() == tests_own
+    compile_cache.use(str(tmp_path / "mine"))
+    assert pathlib.Path(told()).parent == tmp_path / "mine"
+    assert pathlib.Path(told()).name == compile_cache.processor()
+    assert pathlib.Path(told()).is_dir()
+
+
+def test_the_default_is_in_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jax.config.update("jax_compilation_cache_dir", None)
+    compile_cache.use(None)
+    assert pathlib.Path(told()) == tmp_path / "dtn_jax/compiled" / compile_cache.processor()
+
+
+@pytest.mark.parametrize("given", ["", "none"])
+def test_it_can_be_turned_off(given):
+    compile_cache.use(given)
+    assert told() is None
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    compile_cache.use(str(tmp_path / "file/folder"))
+    assert told() is None
+    said = capsys.readouterr().out
+    assert said.startswith(f"warning: compiled programs are not kept, {tmp_path / 'file/folder'}")
+    assert "--cache_dir=none" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_old_programs_go_before_the_folder_is_too_large(tmp_path, monkeypatch):
+    folder = tmp_path / compile_cache.processor()
+    folder.mkdir()
+    for i, name in enumerate("abc"):
+        (folder / name).write_bytes(bytes(10))
+        os.utime(folder / name, (i, i))
+    monkeypatch.setattr(compile_cache, "LARGEST", 20)
+    compile_cache.use(str(tmp_path))
+    assert sorted(path.name for path in folder.iterdir()) == ["b", "c"]
+
+
+@pytest.mark.nightly
+def test_a_second_start_compiles_nothing_anew(prepared_dir, tmp_path):
+    own = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    own |= {"DTN_DATA_DIR": prepared_dir, "PYTHONPATH": str(ROOT)}
+
+    def start(name, cache):
+        arguments = (TINY, f"--workdir={tmp_path / name}", f"--cache_dir={cache}")
+        call = [sys.executable, "-c", COUNTED, *arguments]
+        done = subprocess.run(call, capture_output=True, text=True, cwd=ROOT, env=own)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""  # no warning of XLA's, either
+        return done.stdout.splitlines()[-1]
+
+    assert start("first", tmp_path / "kept").startswith("0 hits, ")
+    kept = {path.name.split("-")[0] for path in (tmp_path / "kept").rglob("*-cache")}
+    assert "jit_train_chunk" in kept
+    again = start("second", tmp_path / "kept")
+    assert int(again.split()[0]) >= len(kept)
+    first, second = (tmp_path / name / "predictions.parquet" for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()

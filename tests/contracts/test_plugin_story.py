@@ -1,0 +1,181 @@
+"""One file outside the repository adds an architecture, an expert, a data set, a metric and a loss.
+
+With nothing of the package touched they are prepared, trained, killed and gone on with, swept,
+compared in a paper's table, explained and exported.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dtn_jax.errors import UserError
+from dtn_jax.export import model_folder
+from experiments import export, feature_importance, paper_tables, prepare, sweep, train
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIG = """
+from dtn_jax.config import base_config, variant
+
+
+def get_config(argument):
+    config = base_config()
+    config.data.dataset = "shop"
+    config.data.batch_size = 256
+    config.model.experts = "mlp"
+    config.model.embedding_dim = config.model.expert_dim = 4
+    config.model.mlp.hidden = config.model.tower_hidden = (4,)
+    config.optim.learning_rate = config.optim.table_learning_rate = 0.02
+    config.parallel.devices = 1
+    config.train.max_steps = 3
+    return variant(config, argument)
+"""
+PROTOCOL = """
+import pathlib
+
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="shop.py",
+    entries={
+        "dtn": entry("dtn", "mlp"),
+        "heads": entry("heads", "product") | {"model.heads.count": 3},
+    },
+    common={"plugins": pathlib.Path(__file__).with_name("plugin.py")},
+    trials=1,
+    finalists=1,
+    seeds=2,
+    tested=("click",),
+)
+"""
+RUN = "heads,model.experts=product+mlp,model.heads.count=3,loss.tasks=click=hinge"
+LONG = (
+    "train.epochs=10,train.max_steps=0,train.eval_every=40,train.checkpoint_every=10,"
+    "train.select=click:brier"
+)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory):
+    """The user's folder."""
+    folder = tmp_path_factory.mktemp("outside")
+    shutil.copy(ROOT / "tests/plugin.py", folder)
+    (folder / "shop.py").write_text(CONFIG)
+    (folder / "protocol.py").write_text(PROTOCOL)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_the_users_folder(outside, unload, monkeypatch):
+    monkeypatch.chdir(outside)
+    monkeypatch.setenv("DTN_DATA_DIR", str(outside / "data"))
+
+
+def command(argument: str, workdir: str | pathlib.Path, *more: str) -> list[str]:
+    return [
+        *(f"--config=shop.py:{argument}", "--config.plugins=plugin.py", f"--workdir={workdir}"),
+        *more,
+    ]
+
+
+@pytest.fixture
+def killed(outside):
+    """The folder of a run that was killed after its first checkpoint, and the run's command."""
+    arguments = command(f"{RUN},{LONG}", "runs/killed")
+    shutil.rmtree(outside / "runs/killed", ignore_errors=True)
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 400
+    while not list(outside.glob("runs/killed/checkpoints/last/[0-9]*/checksums.json")):
+        assert victim.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    victim.kill()
+    victim.wait()
+    assert not (outside / "runs/killed/results.json").exists()
+    return outside / "runs/killed", arguments
+
+
+@pytest.mark.slow
+def test_it_is_prepared(outside, capsys):
+    prepare.main(["--plugins=plugin.py", "--dataset=shop"])
+    shown = capsys.readouterr().out
+    assert "Fields of shop" in shown
+    assert f"In {outside / 'data/shop/1.0.0'}" in shown
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_is_explained(outside, killed, capsys):
+    workdir, arguments = killed
+    train.main(arguments)
+    shown = capsys.readouterr().out
+    assert 10 <= int(re.search(r"Resuming at step (\d+) of 120", shown)[1]) < 120
+    assert "Brier" in shown
+    whole = outside / "runs/whole"
+    train.main(command(f"{RUN},{LONG}", whole))
+    found, whole = (json.loads((d / "results.json").read_text()) for d in (workdir, whole))
+    assert found["best_steps"] == whole["best_steps"]
+    for split in ("validation", "test", "test_per_task_best"):
+        assert found[split] == whole[split]
+        assert 0 < found[split]["click@all"]["brier"] < 0.5
+    assert found["architecture"] == "heads"
+    assert found["selected_by"] == "click:brier"
+
+    feature_importance.main([f"--workdir={workdir}", "--methods=unknown", "--rows=300"])
+    found = json.loads((workdir / "importance/importance.json").read_text())
+    assert found["architecture"] == "heads"
+    assert {"colour", "hour", "price"} <= set(re.findall(r"\w+", json.dumps(found)))
+
+
+@pytest.mark.slow
+def test_it_is_exported_without_its_code(outside):
+    train.main(command("heads,model.experts=product", "runs/exported"))
+    out = outside / "models/heads"
+    export.main(["--workdir=runs/exported", f"--out={out}"])
+    code = (outside / "plugin.py").read_bytes()
+    assert not [p for p in out.rglob("*") if p.is_file() and b"class Heads" in p.read_bytes()]
+    before = model_folder.read_manifest(out)
+    assert before["plugins"] == [
+        {"name": "plugin.py", "sha256": model_folder.sha256(outside / "plugin.py")}
+    ]
+    with pytest.raises(UserError, match="--plugins=FILE"):
+        export.main([f"--again={out}"])
+    (outside / "moved").mkdir()
+    (outside / "moved/mine.py").write_bytes(code)
+    export.main([f"--again={out}", "--plugins=moved/mine.py"])
+    after = model_folder.read_manifest(out)
+    assert after["program"]["made"] >= before["program"]["made"]
+    assert after["files"].keys() == before["files"].keys()
+
+
+@pytest.mark.slow
+def test_its_option_is_swept(outside):
+    own = ("--architectures=heads", "--grid=model.heads.count=1,3")
+    sweep.main(command("mmoe", "runs/sweep", *own))
+    found = json.loads((outside / "runs/sweep/sweep.json").read_text())["studies"]["heads"]
+    assert found["budget"]["complete"] == 2
+    tried = [trial["settings"] for trial in found["trials"]]
+    assert sorted(own["model.heads.count"] for own in tried) == ["1", "3"]
+    written = (outside / "runs/sweep/heads").glob("trial_*/config.json")
+    configs = [json.loads(path.read_text())["config"] for path in written]
+    assert {config["model"]["heads"]["count"] for config in configs} == {1, 3}
+
+
+@pytest.mark.nightly
+def test_it_stands_in_a_table_beside_dtn(outside, monkeypatch):
+    monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
+    paper_tables.main(["--protocol=protocol.py", "--table=overall", "--workdir=tables"])
+    found = json.loads((outside / "tables/protocol/overall.json").read_text())
+    rows = {row["name"]: row for row in found["rows"]}
+    assert list(rows) == ["dtn", "heads"]
+    assert 0 <= rows["heads"]["comparison"]["click@all"]["p"] <= 1
+    assert rows["heads"]["against"] == "dtn"

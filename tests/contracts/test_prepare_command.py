@@ -1,0 +1,143 @@
+"""The command that prepares a data set, what it shows of it, and --describe."""
+
+import dataclasses
+
+import pytest
+from own_log import SCHEMA, log
+from shop import prepare as prepare_shop
+from shop import shop_splits
+
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.report.description.overview import kept_unknown, unknown_ids
+from experiments import generate_ali_ccp, prepare
+
+
+def test_prepares_once_and_shows_what_there_is(tmp_path, capsys, monkeypatch):
+    arguments = ["--dataset=synthetic", "--options=rows=1000", f"--data_dir={tmp_path}"]
+    prepare.main(arguments)
+    shown = capsys.readouterr().out
+    assert "Preparing synthetic" in shown
+    for text in ("Fields of synthetic", "categorical", "click", "cart", "order", str(tmp_path)):
+        assert text in shown
+    prepare.main(arguments)
+    assert "Preparing" not in capsys.readouterr().out
+
+
+def test_the_account_is_shown_once(tmp_path, capsys):
+    generate_ali_ccp.main([f"--out={tmp_path}/raw/ali_ccp", "--rows=300", "--odd=0.5"])
+    for _ in range(2):  # the second time the set is there
+        capsys.readouterr()
+        prepare.main(
+            ["--dataset=ali_ccp", f"--manual_dir={tmp_path}/raw", f"--data_dir={tmp_path}"]
+        )
+        assert capsys.readouterr().out.count("conversions without a click left out: ") == 1
+
+
+def test_help_lists_the_options_of_every_data_set(capsys):
+    with pytest.raises(SystemExit):
+        prepare.main(["--help"])
+    shown = capsys.readouterr().out
+    shown = shown.partition("own options, with")[2]
+    words = " ".join(shown.split())
+    assert "kuairand_pure: none" in words
+    for name, builder in catalog.DATASETS.items():
+        assert name in words
+        for key, found in builder.OPTIONS.items():
+            assert f"{key}={found.default}: {found.help} [{found.expected}]" in words
+    assert "buckets=64: quantile buckets of a numeric field [a whole number at least 2" in words
+    assert max(map(len, shown.partition("example:")[0].splitlines())) < 80
+
+
+@pytest.mark.slow
+def test_the_example_of_help_works(tmp_path, capsys):
+    """Anywhere: it needs no raw files."""
+    command, *arguments = prepare.EXAMPLE.splitlines()[-1].partition("-m ")[2].split()
+    assert command == "experiments.prepare"
+    prepare.main([*arguments, f"--data_dir={tmp_path}"])
+    assert "80,000 train" in capsys.readouterr().out
+
+
+def test_a_built_in_set(tmp_path, prepared_dir, capsys):
+    page = tmp_path / "adult.html"
+    prepare.main(["--dataset=adult", f"--data_dir={prepared_dir}", "--describe", f"--html={page}"])
+    shown = capsys.readouterr().out
+    assert "29,305 train (60.0 %), 3,256 validation (6.7 %), 16,281 test (33.3 %)" in shown
+    assert "never_married@all" in shown
+    assert "relationship" in shown
+    assert shown.rstrip().endswith(f"With pictures: {page}")
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_own_logs_are_described_once_they_are_prepared(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.yaml").write_text(SCHEMA)
+    log().write_parquet("log.parquet")
+    describe = ["--schema=shop.yaml", "--data_dir=data", "--describe"]
+    with pytest.raises(UserError, match=r"shop.yaml is not prepared in .* run python -m"):
+        prepare.main(describe)
+    prepare.main(["--schema=shop.yaml", "--data_dir=data", "--input=log.parquet"])
+    shown = capsys.readouterr().out
+    assert "split by time: validation from 2026-03-09, test from 2026-03-10" in shown
+    assert "9,600 train (80.0 %), 1,200 validation (10.0 %), 1,200 test (10.0 %) rows" in shown
+    table = shown.partition("Fields of shop")[2].partition("fingerprint")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    (user,) = (line.split() for line in table.splitlines() if line.startswith("user "))
+    assert user[-1] == "%"
+    assert float(user[-2]) > float(user[-6]) > 0
+    prepare.main(describe)
+    page = tmp_path / "data/logs/shop/shop_description.html"
+    assert f"With pictures: {page}" in capsys.readouterr().out
+    assert page.exists()
+    prepare.main(describe)  # the page is no part of the set, whose checksums still hold
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=adults"], "Did you mean 'adult'"),
+        ([], "give one of --infer, --schema=FILE and --dataset=NAME"),
+        (["--dataset=adult", "--options=rows=1"], "unknown option of data set 'adult' 'rows'"),
+        (["--dataset=adult", "--html=x.html"], "--html=FILE is the page of --describe"),
+        (["--dataset=adult", "--describe", "--html=nowhere/x.html"], "no folder .*nowhere; expect"),
+        (["--dataset=adult", "--describe", "--html=."], "it is a folder; expected a file, in"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, prepared_dir):
+    with pytest.raises(UserError, match=message):
+        prepare.main([*arguments, f"--data_dir={prepared_dir}"])
+
+
+def test_a_set_of_an_earlier_version_shows_a_bags_count(prepared_dir, tmp_path):
+    """It does not know of how many values; of a field with one slot it does."""
+    data = prepare_shop(shop_splits(), tmp_path)
+    assert kept_unknown(data)["test"]["word"] == "42.9 %"  # 3 of 7
+    old = dataclasses.replace(data, kept_values={})
+    assert kept_unknown(old) == kept_unknown(data)
+    bag = dataclasses.replace(data.schema.fields[0], kind="bag", slots=2)
+    fields = (bag, *data.schema.fields[1:])
+    old = dataclasses.replace(old, schema=dataclasses.replace(data.schema, fields=fields))
+    assert kept_unknown(old)["test"]["word"] == "3"
+
+
+def test_a_line_names_the_fields_of_which_validation_has_unknown_ids(tmp_path):
+    """Numbers have no ids; hashed ones have a row whether train has them or not."""
+    data = prepare_shop(shop_splits(), tmp_path)
+    line = "Unknown ids in validation (missing, or not in train often enough): "
+
+    def told(word, number, **changes):
+        unknown = {"validation": {"word": word, "id": number, "size": 9, "speed": 9}}
+        return unknown_ids(dataclasses.replace(data, unknown_values=unknown, **changes))
+
+    assert told(0, 0) == f"{line}none"
+    assert told(3, 6) == f"{line}id 25.0 %, word 12.5 %"  # of 24 rows
+    assert told(3, 6, hash_functions={"id": 1}) == f"{line}word 12.5 %"
+    assert told(3, 0, kept_values={"validation": {"word": 48, "id": 24}}) == f"{line}word 6.2 %"
+    assert unknown_ids(data) == f"{line}id {kept_unknown(data)['validation']['id']}"
+    more = [dataclasses.replace(data.schema.fields[0], name=f"word_{n}") for n in range(6)]
+    many = dataclasses.replace(
+        data,
+        schema=dataclasses.replace(data.schema, fields=tuple(more)),
+        unknown_values={"validation": {f"word_{n}": 12 - n for n in range(6)}},
+    )
+    assert unknown_ids(many).endswith("word_4 33.3 %, 1 more at most 29.2 %")

@@ -1,0 +1,179 @@
+"""Prepared and raw data that are damaged or wrong: one clear message, and no harm done."""
+
+import functools
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from command_calls import TINY, WATCHED, contents, message_of, one_line
+
+from dtn_jax.datasets.preparation import checked_files
+from dtn_jax.datasets.preparation.blocks import Layout
+from dtn_jax.datasets.preparation.builder import BlockBuilder
+from dtn_jax.datasets.preparation.catalog import DATASETS
+from dtn_jax.datasets.preparation.encoders import QuantileBuckets, Vocabulary
+from dtn_jax.schema import Task
+
+pytest_plugins = ["finished_runs"]
+pytestmark = pytest.mark.usefixtures("in_the_repository")
+
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture
+def copied_data(prepared_dir, finished, tmp_path):
+    """A copy of the prepared Adult data, to be damaged; (its folder, the override that uses it)."""
+    shutil.copytree(f"{prepared_dir}/adult", tmp_path / "data/adult")
+    return tmp_path / "data/adult/1.0.0", f"--config.data.data_dir={tmp_path / 'data'}"
+
+
+FILES = (
+    *(f"adult-{split}.array_record-00000-of-00001" for split in SPLITS),
+    *("prepared.json", "schema.json", "encoders.json", "notes.json", "features.json"),
+    *("dataset_info.json", "checksums.json"),
+)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_prepared_file_that_is_missing_or_truncated(refused, copied_data, name):
+    folder, override = copied_data
+    assert len(list(folder.iterdir())) == len(FILES)
+    whole = (folder / name).read_bytes()
+    for damaged in (None, whole[: len(whole) // 2], b""):
+        (folder / name).unlink()
+        if damaged is not None:
+            (folder / name).write_bytes(damaged)
+        message = one_line(refused(TINY, override))
+        assert str(folder / name) in message
+        assert f"delete {folder}" in message
+        (folder / name).write_bytes(whole)
+
+
+def test_a_folder_of_other_data_of_that_name(shell, finished, copied_data):
+    folder, override = copied_data
+    facts = json.loads((folder / "prepared.json").read_text())
+    ours, facts["fingerprint"] = facts["fingerprint"], "0123456789abcdef" * 4
+    (folder / "prepared.json").write_text(json.dumps(facts))
+    checked_files.seal(folder)
+    before = contents(finished)
+    message = one_line(message_of(shell(WATCHED, f"--workdir={finished}", override)))
+    assert contents(finished) == before
+    assert f"workdir {finished} belongs to another version of the data set" in message
+    assert f"{ours[:12]} there, 0123456789ab now" in message
+
+
+def test_a_data_folder_that_cannot_be_made(refused, tmp_path):
+    (tmp_path / "file").write_text("dear")
+    message = one_line(refused(TINY, f"--config.data.data_dir={tmp_path / 'file'}"))
+    assert str(tmp_path / "file") in message
+
+
+def test_raw_files_that_are_damaged(refused, tmp_path):
+    raw = tmp_path / "raw/census_income"
+    raw.mkdir(parents=True)
+    (raw / "train.parquet").write_bytes(b"PAR1, and then nothing")
+    arguments = (
+        "--config=configs/census_income.py",
+        f"--config.data.manual_dir={tmp_path / 'raw'}",
+        f"--config.data.data_dir={tmp_path / 'data'}",
+    )
+    message = one_line(refused(*arguments))
+    assert f"{raw} lacks the test split: expected test.parquet" in message
+    shutil.copy(raw / "train.parquet", raw / "test.parquet")
+    assert f"{raw / 'train.parquet'} is not a readable Parquet file" in one_line(
+        refused(*arguments)
+    )
+    pl.DataFrame({"age": [33], "sex": ["Male"]}).write_parquet(raw / "train.parquet")
+    message = one_line(refused(*arguments))
+    assert "column 'class_worker' is missing; the columns are: age, sex" in message
+
+
+class Shop(BlockBuilder, skip_registration=True):
+    """Reads <manual_dir>/<split>.parquet."""
+
+    def encoders(self):
+        return {"item": Vocabulary(), "price": QuantileBuckets()}
+
+    def tasks(self):
+        return (Task("click"), Task("order", upstream=("click",)))
+
+    def layout(self):
+        return Layout(lanes=4, block_rows=16)
+
+    def raw(self, dl_manager):
+        return {s: functools.partial(self.frames, s) for s in SPLITS}
+
+    def frames(self, split):
+        yield pl.read_parquet(self.manual_dir / f"{split}.parquet")
+
+
+class Leaky(Shop, skip_registration=True):
+    """A shop where somebody listed a label as a field."""
+
+    def encoders(self):
+        return super().encoders() | {"order": Vocabulary()}
+
+
+@pytest.fixture
+def prepare(refused, tmp_path, monkeypatch):
+    """Writes the shop's raw files, one of them edited; returns the message of the command."""
+    monkeypatch.setitem(DATASETS, "shop", Shop)
+    monkeypatch.setitem(DATASETS, "leaky", Leaky)
+    rng = np.random.default_rng(0)
+
+    def call(split, edit, dataset="shop"):
+        for name in SPLITS:
+            columns = {
+                "item": rng.integers(9, size=64).astype(str),
+                "price": rng.random(64),
+                "click": rng.integers(2, size=64),
+                "order": rng.integers(2, size=64),
+            }
+            frame = pl.DataFrame(columns)
+            frame = edit(frame) if name == split else frame
+            frame.write_parquet(tmp_path / f"{name}.parquet")
+        folders = (f"data.manual_dir={tmp_path}", f"data.data_dir={tmp_path / 'data'}")
+        overrides = (f"data.dataset={dataset}", *folders)
+        message = refused(TINY, *(f"--config.{o}" for o in overrides))
+        assert not list((tmp_path / "data").rglob("*.array_record*"))  # nothing half prepared
+        return one_line(message)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("split", "edit", "told"),
+    [
+        ("train", lambda f: f.rename({"price": "cost"}), "column 'price' is missing; the columns"),
+        ("validation", lambda f: f.with_columns(price=pl.lit("dear")), "'price' must be numeric"),
+        ("test", lambda f: f.drop("click"), "column 'click' is missing"),
+        *(
+            (
+                "validation",
+                lambda f, value=value: f.with_columns(
+                    click=pl.when(pl.int_range(pl.len()) == 40).then(value).otherwise("click")
+                ),
+                f"label 'click' is {value} in row 41 (1 such row",
+            )
+            for value in (2, -1, 0.5)
+        ),
+    ],
+)
+def test_raw_columns_that_are_wrong(prepare, split, edit, told):
+    message = prepare(split, edit)
+    assert message.startswith(f"shop/{split}: ")
+    assert told in message
+
+
+def test_a_label_listed_as_a_field(prepare):
+    message = prepare("", None, dataset="leaky")
+    assert message.startswith("'order' is a label and cannot also be a field")
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_empty_split(prepare, split):
+    message = prepare(split, lambda frame: frame[:0])
+    assert f"the {split} split is empty" in message

@@ -1,0 +1,227 @@
+"""Sweeps by command: every trial once, within the budget; what is reported and shown."""
+
+import json
+import shlex
+
+import numpy as np
+import optuna
+import polars as pl
+import pytest
+import sweeps
+from sweeps import CONFIG, GRID, TINY
+
+from dtn_jax.datasets import adult
+from dtn_jax.datasets.preparation import catalog
+from dtn_jax.errors import UserError
+from dtn_jax.input.reader import SplitReader
+from experiments.search import sweep_report, worker
+
+
+def run(workdir, prepared_dir, *arguments, folder="."):
+    """With a journal, which opens faster than the usual database."""
+    given = (f"--storage=journal:{workdir}.journal", *arguments)
+    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
+
+
+def test_a_grid_is_gone_through_once(trained, prepared_dir, tmp_path, capsys):
+    found = run(tmp_path, prepared_dir, GRID)["dtn"]
+    assert len(trained) == 6
+    points = {(c.optim.learning_rate, c.model.dropout) for _, _, c in trained}
+    assert len(points) == 6
+    assert found["settings"] == {"optim.learning_rate": "3e-3", "model.dropout": "0.1"}
+    spent = {"trials": 6, "sampler": "grid", "pruner": "none", "complete": 6}
+    assert found["budget"] | {"seconds": 0} == spent | {"seconds": 0}
+    shown = capsys.readouterr().out
+    (command,) = [line for line in shown.splitlines() if line.startswith("dtn-jax train")]
+    words = shlex.split(command)
+    assert words[:2] == ["dtn-jax", "train"]
+    assert {CONFIG, "--config.model.dropout=0.1", "--config.optim.learning_rate=3e-3"} <= set(words)
+    run(tmp_path, prepared_dir, GRID)
+    assert len(trained) == 6  # nothing is done again
+
+
+def test_architectures_have_equal_budgets(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, "--architectures=mmoe,ple", "--trials=1")
+    assert [name for name, _, _ in trained] == ["mmoe", "ple"]
+    assert found["mmoe"]["budget"]["complete"] == found["ple"]["budget"]["complete"] == 1
+    more = run(tmp_path, prepared_dir, "--architectures=mmoe,ple", "--trials=2")
+    assert len(trained) == 4
+    assert more["ple"]["budget"]["trials"] == 2
+
+
+def test_the_space_may_be_a_file_of_ones_own(trained, prepared_dir, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def sweep(trial):\n    d = trial.suggest_categorical('d', [0.1, 0.3])\n"
+        "    return {'model.dropout': d, 'seed': 4}\n"
+    )
+    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=9")["dtn"]
+    # Two settings exist; draws of one that was tried before cost nothing, and end.
+    assert sorted(c.model.dropout for _, _, c in trained) == [0.1, 0.3]
+    assert found["settings"] == {"model.dropout": "0.1", "seed": "4"}
+
+
+def test_a_task_or_some_may_be_the_objective(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, GRID, "--objective=income")["dtn"]
+    assert {c.train.select for _, _, c in trained} == {"income"}
+    assert "--config.train.select=income" in shlex.split(found["command"])
+    with pytest.raises(UserError, match=r"unknown train\.select \(the objective\) 'age'"):
+        run(tmp_path / "other", prepared_dir, GRID, "--objective=age")
+    validation = {"a@click": {"auc": 0.5}, "a@all": {"auc": 0.9}, "b@all": {"r2": 0.7}}
+    assert worker.value_of(validation, "mean") == pytest.approx(0.6)
+    assert worker.value_of(validation, "a") == 0.5
+    assert worker.value_of(validation | {"c@all": {"auc": 0.1}}, "c+a") == pytest.approx(0.3)
+
+
+def test_an_objective_may_be_lowered(monkeypatch, prepared_dir, tmp_path, capsys):
+    """By its direction Optuna searches, prunes and ranks; values are the metric's own."""
+    pruned = []
+
+    def train(config, workdir, *, test, after_validation):
+        loss = 0.3 + abs(config.model.dropout - 0.1)
+        for step in (1, 2, 3):
+            try:
+                after_validation(step, {config.train.select: loss})
+            except optuna.TrialPruned:
+                pruned.append(config.model.dropout)
+                raise
+        metrics = {"auc": 1 - loss, "logloss": loss}
+        return {"validation": {"income@all": metrics, "never_married@all": metrics}}
+
+    monkeypatch.setattr(worker, "train", train)
+    grid = "--grid=model.dropout=0.1,0.0,0.2,0.3,0.4,0.5,0.6"
+    lowest = (grid, "--objective=mean:logloss", "--pruner=median")
+    found = run(tmp_path, prepared_dir, *lowest)["dtn"]
+    assert found["settings"] == {"model.dropout": "0.1"}
+    assert found["value"] == pytest.approx(0.3)
+    assert pruned
+    assert min(pruned) > 0.1
+    assert "validation log loss (mean:logloss)" in capsys.readouterr().out
+    assert run(tmp_path, prepared_dir, *lowest)["dtn"]["value"] == found["value"]
+    validation = {"a@all": {"auc": 0.5, "logloss": 0.3}, "b@all": {"r2": 0.7, "rmse": 2.0}}
+    assert worker.value_of(validation, "a:logloss+b:rmse") == pytest.approx(1.15)
+    assert worker.value_of(validation, "mean:logloss") == pytest.approx(0.3)
+    with pytest.raises(UserError, match=r"unknown metric of income .* mean 'logloss'"):
+        run(tmp_path / "other", prepared_dir, grid, "--objective=income:log_loss")
+    assert not (tmp_path / "other").exists()
+
+
+def test_bad_trials_are_pruned(trained, prepared_dir, tmp_path):
+    found = run(tmp_path, prepared_dir, "--trials=12", "--sampler=random", "--pruner=median")
+    budget = found["dtn"]["budget"]
+    assert budget["pruned"] > 0
+    assert budget["pruned"] + budget["complete"] == len(trained) == 12
+
+
+def test_every_point_of_a_small_space_is_found(trained, prepared_dir, tmp_path, capsys):
+    """TPE alone would draw its best ones again and again."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def sweep(trial):\n"
+        "    d = trial.suggest_categorical('d', [0.0, 0.1, 0.2])\n"
+        "    return {'model.dropout': d, 'seed': trial.suggest_int('seed', 0, 1)}\n"
+    )
+    found = run(tmp_path / "out", prepared_dir, f"--sweep={file}", "--trials=99")["dtn"]
+    assert found["budget"]["complete"] == len(trained) == 6
+    assert "the space has no further settings to try" in capsys.readouterr().out
+
+
+def test_two_studies_have_a_folder_each(trained, prepared_dir, tmp_path):
+    run(tmp_path, prepared_dir, "--grid=model.dropout=0,0.1")
+    run(tmp_path, prepared_dir, "--grid=seed=1,2", "--study=second", folder="second")
+    assert len(trained) == 4
+    commands = [
+        json.loads((folder / "sweep.json").read_text())["studies"]["dtn"]["command"]
+        for folder in (tmp_path, tmp_path / "second")
+    ]
+    folders = [shlex.split(c)[-1] for c in commands]
+    assert folders == [f"--workdir={tmp_path / at}" for at in ("dtn_best", "second/dtn_best")]
+
+
+def test_that_trials_have_one_validation_is_said(trained, prepared_dir, tmp_path, capsys):
+    run(tmp_path / "three", prepared_dir, "--trials=2", "--pruner=asha")
+    told = "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
+    assert not told  # the fixture reports some
+    worker.train = lambda *args, **kwargs: {"validation": {"income@all": {"auc": 0.8}}}
+    run(tmp_path / "one", prepared_dir, "--trials=2", "--pruner=asha")
+    assert "the asha pruner compared nothing" in " ".join(capsys.readouterr().out.split())
+
+
+def test_random_draws_go_on_where_they_stopped(trained, prepared_dir, tmp_path):
+    for trials in (2, 4):
+        run(tmp_path, prepared_dir, "--sampler=random", f"--trials={trials}")
+        drawn = {(c.optim.learning_rate, c.optim.table_learning_rate) for _, _, c in trained}
+        assert len(drawn) == trials
+
+
+def test_a_metric_that_is_not_defined_is_no_value():
+    validation = {"a@all": {"auc": None}, "b@all": {"auc": 0.7}}
+    assert worker.value_of(validation, "mean") == 0.7
+    with pytest.raises(UserError, match="of a is not defined"):
+        worker.value_of(validation, "a")
+
+
+def test_real_trials_leave_test_shut_and_folders_of_others_alone(prepared_dir, tmp_path, capsys):
+    """One that cannot fit costs one trial."""
+    grid = "--grid=model.embedding_dim=1000000000,2"
+    first = run(tmp_path, prepared_dir, *TINY[:4], TINY[5], grid)
+    found = first["shared_bottom"]
+    assert 0.3 < found["value"] < 1
+    assert found["budget"]["complete"] == found["budget"]["failed"] == 1
+    assert "failed: this run cannot fit" in " ".join(capsys.readouterr().out.split())
+    (path,) = tmp_path.rglob("results.json")
+    assert "test" not in json.loads(path.read_text())
+    assert not list(tmp_path.rglob("predictions.parquet"))
+
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with pytest.raises(UserError, match=r"workdir .*trial_\d belongs to another config"):
+        run(tmp_path, prepared_dir, "--grid=seed=2,3,4", f"--storage={url}", *TINY)
+    assert json.loads((tmp_path / "sweep.json").read_text())["studies"] == first
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).trials
+    assert not any("error" in t.user_attrs for t in trials)
+
+
+@pytest.mark.slow
+def test_test_labels_pick_nothing(prepared_dir, tmp_path, monkeypatch, drawn):
+    """With the test split's labels shuffled, the same trials have the same values."""
+    tiny = [*TINY, "--grid=optim.learning_rate=1e-2,1e-1"]
+    as_they_are = run(tmp_path / "a", prepared_dir, *tiny)["shared_bottom"]
+    for kind in ("history", "parallel", "importance"):
+        assert (tmp_path / f"a/shared_bottom_{kind}.png").stat().st_size > 5_000
+    read = adult.read
+
+    def shuffled():
+        frame, tasks = read(), ("income", "never_married")
+        order = np.random.default_rng(0).permutation(adult.TEST_ROWS)
+        mixed = frame[: adult.TEST_ROWS].with_columns(
+            **{task: frame[task][: adult.TEST_ROWS].gather(order) for task in tasks}
+        )
+        return pl.concat([mixed, frame[adult.TEST_ROWS :]])
+
+    monkeypatch.setattr(adult, "read", shuffled)
+    mixed_dir = str(tmp_path / "prepared")
+    mixed, before = (catalog.load("adult", data_dir=d) for d in (mixed_dir, prepared_dir))
+    labels = [SplitReader(data, "test").everything().labels for data in (mixed, before)]
+    assert (labels[0] != labels[1]).mean() > 0.2
+    found = run(tmp_path / "b", mixed_dir, *tiny)["shared_bottom"]
+    assert found["settings"] == as_they_are["settings"]
+    assert found["trials"] == as_they_are["trials"]
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"rate": 9.9e-3, "dropout": 0.25}, ["rate"]),
+        ({"rate": 3.1e-4, "dropout": 0.01}, ["rate"]),  # no dropout is below 0
+        ({"rate": 2e-3, "dropout": 0.49}, ["dropout"]),
+        ({"rate": 2e-3, "dropout": 0.25}, []),
+    ],
+)
+def test_winners_at_the_edge_of_a_range_are_told(params, expected):
+    ranges = {
+        "rate": optuna.distributions.FloatDistribution(3e-4, 1e-2, log=True),
+        "dropout": optuna.distributions.FloatDistribution(0.0, 0.5),
+    }
+    trial = optuna.trial.create_trial(params=params, distributions=ranges, value=0.5)
+    assert sweep_report.at_edge(trial) == expected

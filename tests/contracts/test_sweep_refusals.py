@@ -1,0 +1,224 @@
+"""What a sweep refuses: studies begun otherwise, spaces and arguments that cannot be."""
+
+import contextlib
+import dataclasses
+import sqlite3
+
+import pytest
+import sweeps
+
+from configs import base
+from dtn_jax.errors import UserError
+from experiments import sweep
+from experiments.search.search_space import described, load_space, read_grid
+
+DEFAULTS = base.get_config()
+PAIR = "--grid=model.dropout=0,0.1"
+
+
+def run(workdir, prepared_dir, *arguments, folder="."):
+    """With a journal, which opens faster than the usual database."""
+    given = (f"--storage=journal:{workdir}.journal", *arguments)
+    return sweeps.run(workdir, prepared_dir, *given, folder=folder)
+
+
+def test_a_study_of_other_data_is_refused(trained, prepared_dir, tmp_path, monkeypatch):
+    run(tmp_path, prepared_dir, PAIR)
+    read = sweep.read_data
+    other = lambda config: dataclasses.replace(read(config), fingerprint="other")  # noqa: E731
+    monkeypatch.setattr(sweep, "read_data", other)
+    with pytest.raises(UserError, match="was begun with another data"):
+        run(tmp_path, prepared_dir, PAIR)
+
+
+def test_a_study_of_another_space_is_refused(trained, prepared_dir, tmp_path):
+    space = tmp_path / "mine.py"
+    source = "def sweep(trial):\n    return {'seed': trial.suggest_int('seed', 0, HIGH)}\n"
+    space.write_text(source.replace("HIGH", "9"))
+    run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=2")
+    space.write_text(source.replace("HIGH", "8"))
+    with pytest.raises(UserError, match="begun with another space"):
+        run(tmp_path / "w", prepared_dir, f"--sweep={space}", "--trials=3")
+
+
+def test_a_study_of_another_config_is_refused(trained, prepared_dir, tmp_path):
+    run(tmp_path, prepared_dir, PAIR)
+    with pytest.raises(UserError, match=r"was begun with another train\.epochs"):
+        run(tmp_path, prepared_dir, PAIR, "--config.train.epochs=9")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sampler=tp"], "unknown sampler 'tp'"),
+        (["--pruner=hyper"], "unknown pruner 'hyper'"),
+        (["--architectures=moe"], "unknown architecture 'moe'"),
+        (["--trials=-1"], "--trials=-1"),
+        (["--grid=optim.learning_rat=1"], "optim.learning_rate"),
+        (["--grid=seed"], "expected OPTION=VALUE,VALUE, got 'seed'"),
+        (["--grid=seed=x"], "seed"),
+        (["--grid=;"], "expected OPTION=VALUE,VALUE, got ';'"),
+        (["--grid=seed=1", "--sweep=x.py"], "give one"),
+        (["--config.parallel.processes=auto"], "a trial is one process"),
+        (["--config.replicas=2"], "a trial is one run"),
+        (["--grid=parallel.processes=off,auto"], "cannot set parallel.processes"),
+        (["--grid="], "expected OPTION=VALUE,VALUE, got ''"),
+        (["--grid=data.data_dir=/a,/b"], "cannot set data.data_dir: it says where or how a run"),
+        (["--grid=train.checkpoint_every=5,7"], "give --config.train.checkpoint_every=VALUE"),
+        (["--seed=-1"], "--seed=-1: expected a whole number from 0 to 4294967295"),
+        (["--seed=4294967296"], "--seed=4294967296: expected a whole number"),
+        (["--study=../../x"], r"--study='../../x': expected the name of one folder"),
+        (["--study=/x"], "expected the name of one folder"),
+        (["--study=.."], "expected the name of one folder"),
+        (["--study=" + "z" * 300], "a name of at most 255 bytes"),
+        (["--storage=sqlite://"], "'sqlite://' is in memory"),
+        (["--storage=sqlite:///:memory:"], "is in memory"),
+        (["--storage=sqlite:///file:x?mode=memory&uri=true"], "is in memory"),
+        (["--storage=postgresql://u:SECRET@h:abc/x"], "'postgresql://u:.*@h:abc/x': expected a"),
+        (["--storage=postgresql://u:SECRET@h:99999/x"], "expected a port from 1 to 65535"),
+        (["--workdir=README.md"], "README.md is a file, expected a folder"),
+        (["--workdir=README.md/x/y"], "README.md/x/y cannot be a folder: .*README.md is a file"),
+        (["--workdir=" + "y" * 300], "a name of 300 bytes"),
+        (["--workdir=gs://bucket/x"], "is a URL, expected a folder of this machine"),
+        (["--sampler=grid"], "--sampler=grid needs a --grid"),
+        (["--sweep=nowhere.py"], r"no file 'nowhere\.py'"),
+        (["--storage=nosql://x"], "storage 'nosql://x' cannot be opened"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
+    with pytest.raises(UserError, match=message) as caught:
+        run(tmp_path / "w", prepared_dir, *arguments)
+    assert "SECRET" not in str(caught.value)
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_same_value_twice_is_told(trained, prepared_dir, tmp_path, capsys):
+    run(tmp_path, prepared_dir, "--grid=optim.learning_rate=1e-3,0.001,2e-3")
+    assert "note: --grid: optim.learning_rate has the value 0.001 twice" in capsys.readouterr().out
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("name", ["a?b=1", "p%41h#h", "m[x]e{f}@b:c"])
+def test_any_folder_holds_its_search(trained, prepared_dir, tmp_path, name):
+    workdir = tmp_path / name
+    sweeps.run(workdir, prepared_dir, "--grid=model.dropout=0,0.1", "--study=[red]", folder="[red]")
+    assert (workdir / "[red]" / "sweep.db").exists()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def sweep(trial):\n    return 1 / 0", "the space fails in .*mine.py, line 2: ZeroDiv"),
+        ("def sweep(trial): ...", r"returned None, expected \{option: value\}"),
+        ("import sys\nsys.exit(0)", r"fails.*, line \d: SystemExit: 0"),
+        ("import sys\ndef sweep(trial):\n    sys.exit(0)", r"fails.*, line \d: SystemExit: 0"),
+        ("sweep =", "fails, line 1: SyntaxError"),
+        ("import nothing_of_that_name", "fails, line 1: ModuleNotFoundError"),
+        ("def search(trial): ...", "has no function sweep"),
+    ],
+)
+def test_a_file_without_a_space_is_told(text, message, prepared_dir, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "w", prepared_dir, f"--sweep={tmp_path / 'mine.py'}")
+
+
+def space_of(high=9, fixed="cosine", rare=8):
+    """A space with an option that only some trials have."""
+
+    def suggest(trial):
+        seed = trial.suggest_int("seed", 0, high)
+        found = {"seed": seed, "optim.schedule": fixed}
+        if seed == rare:
+            found["model.dropout"] = trial.suggest_float("half", 0, 0.2)
+        return found
+
+    return suggest
+
+
+def test_a_space_is_told_by_its_options_ranges_and_what_it_fixes():
+    told = described(space_of(), DEFAULTS)
+    assert told == described(space_of(), DEFAULTS)
+    assert '"model.dropout"' in told
+    assert '"half"' in told
+    assert '"fixed": {"optim.schedule": "cosine"}' in told
+    for other in (space_of(high=8), space_of(fixed="linear"), space_of(rare=99)):
+        assert described(other, DEFAULTS) != told
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.select", "income", r"cannot set train\.select: trials would not compare"),
+        ("model.architecture", "ple", "cannot set model.architecture: .*; use --architectures"),
+        ("data.dataset", "synthetic", r"cannot set data\.dataset"),
+        ("model.dropuot", "0.1", "Did you mean model.dropout"),
+        ("model.dropout", "much", "model.dropout"),
+    ],
+)
+def test_what_no_trial_can_have_is_told_before_the_first(key, value, message):
+    with pytest.raises(UserError, match=message):
+        described(lambda trial: {key: value}, DEFAULTS)
+    with pytest.raises(UserError, match=message):
+        read_grid(f"{key}={value}", DEFAULTS)
+
+
+def test_options_of_the_data_are_searched_where_the_rows_stay(tmp_path):
+    config = base.get_config()
+    config.data.dataset, config.data.options = "ali_ccp", "max_values=20,damaged=5"
+    grid = "data.options=damaged=5"
+    assert read_grid(grid, config) == {"data.options": ["damaged=5"]}
+    with pytest.raises(UserError, match=r"judged on other rows .* keep the rows: min_count, max_v"):
+        read_grid("data.options=conversion_without_click=keep", config)
+    config.data.dataset, config.data.options = "synthetic", ""
+    with pytest.raises(UserError, match=r"judged on other rows .* keep the rows: none"):
+        read_grid("data.options=rows=20000", config)
+
+
+def test_the_shipped_space_is_found_behind_a_config_without_one():
+    found = load_space("", "configs/adult.py:dtn")
+    assert found.__module__ == "dtn_jax.configs.space"
+    assert '"optim.table_l2"' in described(found, DEFAULTS)
+    found = load_space("", "configs/synthetic.py")
+    assert '"optim.table_learning_rate"' in described(found, DEFAULTS)
+
+
+def test_a_grid_has_each_point_once_and_its_values_may_be_tuples():
+    grid = read_grid(
+        "optim.learning_rate=1e-3,0.001,2e-3;model.mlp.hidden=(8,),(8, ),(9, 8)", DEFAULTS
+    )
+    hidden = ["(8,)", "(9, 8)"]
+    assert grid == {"optim.learning_rate": ["1e-3", "2e-3"], "model.mlp.hidden": hidden}
+    with pytest.raises(UserError, match="'seed' is given twice"):
+        read_grid("seed=1;seed=2", DEFAULTS)
+
+
+def damaged_pages(path):
+    """The tables' pages zeroed; SQLite opens such a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + bytes(len(data) - 4096))
+
+
+def edited(statement):
+    def edit(path):
+        with contextlib.closing(sqlite3.connect(path)) as base, base:
+            assert base.execute(statement).rowcount >= 1
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (damaged_pages, "(is damaged|cannot be opened)"),
+        (edited("update trial_values set value = 'abc'"), r"is damaged \(.*the value 'abc'"),
+        (edited("delete from trial_values"), r"is damaged \(.*the value None"),
+        (edited("update trials set state = 'LOST'"), r"is damaged \(.*'LOST' is not among"),
+    ],
+)
+def test_a_damaged_storage_is_told(trained, prepared_dir, tmp_path, harm, told):
+    sweeps.run(tmp_path, prepared_dir, PAIR)
+    harm(tmp_path / "sweep.db")
+    with pytest.raises(UserError, match=rf"sweep\.db' {told}"):
+        sweeps.run(tmp_path, prepared_dir, PAIR)

@@ -1,0 +1,69 @@
+"""Tables of a tiny protocol, invented or real. Test modules name it a plug-in."""
+
+import dataclasses
+import functools
+import json
+
+import numpy as np
+import pytest
+from invented_runs import DRAWN, TINY, cell, invented, untuned
+from rich.console import Console
+
+from dtn_jax.metrics.significance import compare, resampled_aucs
+from dtn_jax.report import screen
+from experiments import paper_tables
+from experiments.tables import cells, content, tuning
+from experiments.tables.protocol import entry
+
+
+@pytest.fixture
+def call(prepared_dir, tmp_path, monkeypatch):
+    """(arguments, table=, protocol=) -> the content of a table of adult in tmp_path."""
+
+    def run(*arguments, table="overall", protocol=TINY, folder="adult"):
+        monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
+        workdir = f"--workdir={tmp_path}"
+        given = ["--dataset=adult", f"--table={table}", f"--data_dir={prepared_dir}", workdir]
+        paper_tables.main([*given, *arguments])
+        return json.loads((tmp_path / folder / f"{table}.json").read_text())
+
+    monkeypatch.setattr(screen, "console", lambda: Console(width=100, markup=False))
+    few = functools.partial(resampled_aucs, draws=DRAWN)
+    monkeypatch.setattr(cells, "resampled_aucs", few)
+    return run
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Runs and tunings that cost nothing."""
+    monkeypatch.setattr(cells, "compute", invented)
+    monkeypatch.setattr(tuning, "tune", untuned)
+    monkeypatch.setattr(paper_tables.table_plots, "draw", lambda found, stem: [])
+    return invented
+
+
+@pytest.fixture
+def told(call, untrained, monkeypatch):
+    """({architecture: AUC}, more of the protocol) -> the content of its table, of three seeds.
+
+    The AUC of a seed is 0.00001 higher than that of the one before; test rows move all alike.
+    `edit(cell)` changes what a run leaves.
+    """
+    # A tenth of the usual bootstrap, for time.
+    monkeypatch.setattr(content, "compare", functools.partial(compare, repeats=20_000))
+    rows = 1e-3 * np.random.default_rng(0).normal(size=2000)
+
+    def made(aucs, *arguments, edit=lambda cell: None, **changes):
+        def compute(config, data, run):
+            auc = aucs[config.model.architecture] + 1e-5 * config.seed
+            made = cell(config, data, auc, rows, predicted_observed=1 + 0.01 * config.seed)
+            edit(made)
+            return made
+
+        entries = {name: entry(name, "mlp") for name in aucs}
+        protocol = dataclasses.replace(TINY, entries=entries, seeds=3, **changes)
+        monkeypatch.setattr(cells, "compute", compute)
+        folder = "adult-shortened" if "--quick" in arguments else "adult"
+        return call(*arguments, protocol=protocol, folder=folder)
+
+    return made

@@ -1,0 +1,100 @@
+"""What the repository keeps of tables, what configs are tuned to, and what documents say."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from dtn_jax.config.files import TUNED
+from dtn_jax.errors import UserError
+from experiments import benchmark, results_table
+from experiments.results_table import PAPER, RESULTS
+from experiments.suites.measured import Goal, Measured
+from experiments.tables import committed, kept
+
+MEBIBYTES = 2.0  # of experiments/results
+
+
+@pytest.mark.parametrize("path", sorted(TUNED.glob("*.json")), ids=lambda path: path.stem)
+def test_configs_are_tuned_as_their_tables_rows(path):
+    found = kept.read_json(RESULTS / PAPER / path.stem / "overall.json")
+    settings = committed.tuned(path.stem, found)
+    assert "dtn" in settings
+    assert settings == json.loads(path.read_text())
+
+
+def test_results_stay_small():
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".md"}
+    assert sum(path.stat().st_size for path in files) < MEBIBYTES * 2**20
+
+
+@pytest.fixture
+def readme(tmp_path, monkeypatch):
+    """A document with a place for a table, `fill(name)`; what stands there after that."""
+    monkeypatch.setattr(results_table, "RESULTS", tmp_path / "results")
+    path = tmp_path / "README.md"
+    monkeypatch.setattr(results_table, "DOCUMENTS", (path,))
+
+    def fill(name: str) -> list[str]:
+        path.write_text(f"before\n<!-- results: {name} -->\nold\n<!-- end -->\nafter\n")
+        results_table.main([])
+        results_table.main(["--check"])
+        lines = path.read_text().splitlines()
+        assert (lines[0], lines[-1]) == ("before", "after")
+        assert "old" not in lines
+        return lines
+
+    return fill
+
+
+def test_the_documents_say_what_the_results_say():
+    results_table.main(["--check"])
+
+
+def test_links_lead_somewhere():
+    documents = [pathlib.Path("README.md"), *pathlib.Path("experiments").rglob("*.md")]
+    links = [
+        (document, link)
+        for document in documents
+        for link in re.findall(r"\]\(([^):]+)\)", document.read_text())
+    ]
+    assert len(links) > 20
+    files = [(d, d.parent / link.partition("#")[0]) for d, link in links]
+    assert [(d, file) for d, file in files if not file.exists()] == []
+
+
+def test_a_document_that_is_not_up_to_date_is_told(readme, tmp_path):
+    folder = tmp_path / "results" / "benchmark"
+    for got in (0.9, 0.7):
+        benchmark.write(folder, "step", Measured("ms", [], [Goal("share", 0.8, got)]), 1.0)
+        if got == 0.9:
+            readme("benchmark")
+    with pytest.raises(UserError, match=r"README\.md is not what .*results_table writes"):
+        results_table.main(["--check"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("overal_adult", "unknown table in a document 'overal'. Did you mean 'overall'"),
+        ("overall_adult", "a place for overall_adult, but .* is not there"),
+        ("estimate_adult", "a place for .*adult/estimate.md, but it is not there"),
+        ("benchmark", "a place for benchmarks, but .* is empty"),
+    ],
+)
+def test_a_table_that_cannot_be_made_is_an_error(name, message, readme):
+    with pytest.raises(UserError, match=message):
+        readme(name)
+
+
+def test_the_short_table_has_the_cells_of_the_long_one():
+    long, short = (
+        [line.split(" | ") for line in results_table.table(name).splitlines() if line[:1] == "|"]
+        for name in ("overall_census_income", "short_overall_census_income")
+    )
+    assert len(short) == len(long)
+    kept = [long[0].index(name) for name in short[0][1:-1]]
+    assert [name[:3] for name in short[0][1:-1]] == ["AUC", "AUC", "FLO"]
+    assert [row[1:-1] for row in short] == [[row[i] for i in kept] for row in long]

@@ -1,0 +1,430 @@
+"""Paper tables: each run once, kept when things go wrong, found again, and cheaper ones."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import invented_runs
+import pytest
+from invented_runs import TINY, untuned
+
+from dtn_jax import shared_files
+from dtn_jax.analysis.explain import Settings
+from dtn_jax.errors import UserError
+from experiments import importance_report, paper_tables
+from experiments.tables import cells, finished, jobs, kept, pack, run_cost, set_cost, tuning
+from experiments.tables.protocol import FullSize, Published, configured
+from experiments.tables.shortened import with_settings
+
+pytest_plugins = ["table_fixtures"]
+
+
+ONE = "--entries=shared_bottom"
+
+
+@pytest.mark.slow
+def test_a_table_is_made_gone_on_with_and_extended(call, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "adult"
+    # What this is about does not depend on the models, and these compile fast.
+    entries = {
+        name: TINY.entries["shared_bottom"] | {"model.mlp.hidden": (width,)}
+        for name, width in (("plain", 8), ("wide", 12))
+    }
+    protocol = dataclasses.replace(TINY, entries=entries, ours="plain")
+    found = call("--seeds=1", protocol=protocol)
+    assert [row["name"] for row in found["rows"]] == ["plain", "wide"]
+    assert [row["seeds"] for row in found["rows"]] == [[1], [1]]
+    assert found["missing"] == {}
+    for name in ("overall.md", "overall.tex", "overall.csv", "report.html"):
+        assert (folder / name).stat().st_size > 500
+    assert "![overall_cost](overall_cost.png)" in (folder / "overall.md").read_text()
+    assert re.search(r"income +never_married", capsys.readouterr().out)
+
+    later = call("--seeds=2", protocol=protocol)
+    assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1, 2]]
+    monkeypatch.setattr(cells, "train", None)  # nothing is done again
+    assert call("--seeds=1", protocol=protocol)["rows"] == found["rows"]
+    varied = call("--seeds=2", table="sensitivity", protocol=protocol)  # 4 is what ours has
+    assert [row["name"] for row in varied["rows"]] == ["plain", "embedding_dim = 4"]
+    assert varied["rows"][1]["comparison"] == {}
+    report = (folder / "report.html").read_text()
+    assert "All architectures" in report
+    assert "plain at other sizes" in report
+    assert "data:image/png;base64" in report
+
+
+def files(folder):
+    """{name: content} of a table's files."""
+    return {p.name: p.read_bytes() for p in folder.glob("*") if p.suffix in (".md", ".tex", ".csv")}
+
+
+def test_a_table_is_remade_identically_from_what_is_kept(call, untrained, tmp_path, monkeypatch):
+    folder = tmp_path / "adult"
+    first = call()
+    before = files(folder)
+    for name in before:
+        (folder / name).unlink()
+    monkeypatch.setattr(cells, "compute", None)
+    monkeypatch.setattr(tuning, "tune", None)
+    again = call()
+    assert {k: v for k, v in again.items() if k != "date"} == {
+        k: v for k, v in first.items() if k != "date"
+    }
+    assert files(folder) == before
+    assert len(before) == 3
+
+
+def test_what_fails_loses_nothing_else(call, tmp_path, monkeypatch, untrained):
+    begun = []
+
+    def fails(config, data, run):
+        begun.append((config.model.architecture, config.seed))
+        if begun[-1] == ("dtn", 2):
+            raise failure
+        return untrained(config, data, run)
+
+    monkeypatch.setattr(cells, "compute", fails)
+    failure = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        call()
+    failure = MemoryError("the device is full")
+    with pytest.raises(UserError, match=r"(?s)some runs failed.*dtn, seed 2.*device is full"):
+        call()
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["seeds"] for row in found["rows"]] == [[1], [1, 2]]
+    assert found["missing"] == {"dtn": 1}
+    page = (tmp_path / "adult" / "overall.md").read_text()
+    assert "runs still missing: 1 (dtn)" in page
+    assert "`dtn` (1 of 2 seeds)" in page
+    monkeypatch.setattr(cells, "compute", lambda *given: begun.append("last") or untrained(*given))
+    assert call()["missing"] == {}
+    assert begun.count(("dtn", 1)) == begun.count("last") == 1
+
+
+def test_doing_some_rows_leaves_the_others_in_the_table(call, untrained):
+    call("--seeds=1")
+    later = call("--seeds=2", "--entries=dtn")
+    assert [row["seeds"] for row in later["rows"]] == [[1, 2], [1]]
+
+
+@pytest.mark.nightly
+def test_seeds_together_find_what_they_find_alone(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "tune", untuned)
+    alone = call("--entries=shared_bottom")
+    (tmp_path / "adult" / pack.FILE).unlink()
+    together = call("--entries=shared_bottom", "--together=always")
+    assert any(p.name.endswith("-together") for p in (tmp_path / "adult" / "runs").iterdir())
+    for one, other in zip(alone["rows"], together["rows"], strict=True):
+        for key, metrics in one["metrics"].items():
+            assert metrics["auc"] == pytest.approx(other["metrics"][key]["auc"], abs=2e-4)
+            assert len(set(metrics["auc"])) == 2  # seeds
+
+
+def test_one_seeds_fault_is_not_that_of_those_together_with_it(
+    call, tmp_path, monkeypatch, untrained
+):
+    def together(configs, data, run):
+        raise UserError("replica 1: the loss is not finite")
+
+    def alone(config, data, run):
+        if config.seed == 2:
+            raise UserError("the loss is not finite")
+        return untrained(config, data, run)
+
+    monkeypatch.setattr(cells, "compute_together", together)
+    monkeypatch.setattr(cells, "compute", alone)
+    with pytest.raises(UserError, match=r"shared_bottom, seed 1, 2, 3: seed 2: the loss is not"):
+        call("--entries=shared_bottom", "--together=always", "--seeds=3")
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["seeds"] for row in found["rows"]] == [[1, 3]]
+
+
+def test_entries_are_looked_up_in_all_tables_before_the_first_is_made(
+    call, untrained, tmp_path, monkeypatch
+):
+    done = []
+    monkeypatch.setattr(cells, "compute", lambda *given: done.append(given) or untrained(*given))
+    expected = r"unknown entry 'embedding_dim = 8'.* shared_bottom; embedding_dim = 4\."
+    with pytest.raises(UserError, match=expected):
+        call("--table=overall,sensitivity", "--entries=shared_bottom,embedding_dim = 8")
+    assert not done
+    call("--table=overall,sensitivity", "--entries=shared_bottom,embedding_dim = 4", "--seeds=1")
+    assert len(done) == 2
+
+
+def test_an_entry_whose_tuning_fails_is_not_waited_for(call, untrained, monkeypatch, tmp_path):
+    def fails(protocol, name, *rest):
+        if name == "dtn":
+            raise UserError("no trial succeeded")
+        return untuned(protocol, name, *rest)
+
+    monkeypatch.setattr(tuning, "tune", fails)
+    monkeypatch.setattr(jobs.time, "sleep", lambda _: pytest.fail("it waits"))
+    with pytest.raises(UserError, match="tuning dtn: no trial succeeded"):
+        call("--seeds=1")
+    found = json.loads((tmp_path / "adult" / "overall.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["shared_bottom"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=adults"], "Did you mean 'adult'"),
+        (["--protocol=no/file.py"], r"no protocol file 'no/file.py'; the shipped ones: adult"),
+        (["--dataset=adult", "--protocol=a.py"], "give only one"),
+        (["--dataset=adult", "--table=overal"], "Did you mean 'overall'"),
+        (["--dataset=adult", "--seeds=0"], "--seeds=0: expected at least 1"),
+        (["--dataset=adult", "--together=yes"], "unknown --together 'yes'"),
+        (["--dataset=adult", "--set=seed"], "--set: expected KEY=VALUE, got 'seed'"),
+        (["--dataset=adult", "--set=sead=1"], "Did you mean seed"),
+        (["--dataset=adult", "--set=seed=1"], "--seeds says how many"),
+        (["--dataset=adult", "--set=model.experts=mlp"], r"by its entries dtn, .*--protocol=FILE"),
+        (["--dataset=adult", "--set=model.dropout=0"], "is what the trials search"),
+        (["--dataset=adult", "--table=all,overall"], "unknown table 'all'"),
+        (["--dataset=adult", "--entries=pla"], r"unknown entry 'pla'. Did you mean 'ple'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, prepared_dir, tmp_path):
+    arguments = ["--table=overall", *arguments]  # the last one wins
+    with pytest.raises(UserError, match=message):
+        paper_tables.main([*arguments, f"--data_dir={prepared_dir}", f"--workdir={tmp_path}"])
+
+
+def test_the_command_of_a_table_names_no_place():
+    given = ["--dataset=adult", "--workdir=/a", "--runs", "/b", "--table=overall", "--data_dir=/c"]
+    given += ["--entries=dtn"]  # the table has the others too
+    command = paper_tables.remade([*given, "--set=optim.b1=0.8,optim.b2=0.9"])
+    assert command == (
+        "python -m experiments.paper_tables --dataset=adult --table=overall "
+        "--set=optim.b1=0.8,optim.b2=0.9"
+    )
+
+
+def test_in_a_table_it_costs_one_entry(call, tmp_path, capsys):
+    given = ("--seeds=1", "--entries=shared_bottom", "--set=model.embedding_dim=1000000000")
+    with pytest.raises(UserError, match=r"tuning shared_bottom: no trial succeeded.*cannot fit"):
+        call(*given)
+    assert (tmp_path / "adult/overall.md").exists()
+
+
+def test_an_edited_number_is_told_and_computed_anew(call, tmp_path, untrained, capsys, monkeypatch):
+    monkeypatch.setattr(kept, "pack", lambda folder: None)
+    whole = call(ONE, "--seeds=1")
+    (path,) = (tmp_path / "adult/cells").glob("*.json")
+    for text in (path.read_text().replace('"auc": 0.801', '"auc": 0.9'), "{"):
+        path.write_text(text)
+        assert call(ONE, "--seeds=1")["rows"] == whole["rows"]
+        assert f"{path.name} is damaged" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_cell_of_other_defaults_is_not_taken(call, untrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "pack", lambda folder: None)
+    call(ONE, "--seeds=1")
+    (path,) = (tmp_path / "adult/cells").glob("*.json")
+    cell = json.loads(path.read_text())
+    cell["config"]["optim.b1"] = "0.8"  # the default of another version
+    kept.keep(path, cell)
+    call(ONE, "--seeds=1")
+    assert json.loads(path.read_text())["config"]["optim.b1"] == "0.9"
+
+
+def test_a_name_is_neither_markup_nor_a_pattern(call, untrained, tmp_path, prepared_dir):
+    call(ONE, "--seeds=1")  # which sets the protocol
+    place = tmp_path / "p[1][/bold]"
+    given = ("--dataset=adult", "--table=overall", "--seeds=1", ONE)
+    paper_tables.main([*given, f"--data_dir={prepared_dir}", f"--workdir={place}"])
+    assert (place / "adult/overall.md").read_text() == (tmp_path / "adult/overall.md").read_text()
+
+
+def test_a_folder_in_place_of_a_file(call, untrained, tmp_path):
+    place = tmp_path / "adult/overall.md"
+    place.mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        call(ONE, "--seeds=1")
+    told = shared_files.told(caught.value)
+    assert told.startswith(f"{place}: Is a directory; a folder stands where a file")
+    assert not list(place.parent.glob("*.tmp"))
+
+
+FULL = dataclasses.replace(
+    TINY,
+    common=TINY.common | {"train.max_steps": 0, "train.epochs": 3},
+    trials=20,
+    published=(Published("A paper", "in full", {"dtn": {"income": 0.99}}),),
+)
+
+
+REFERENCE = {"trees": {"test": {"income@all": 0.98}, "version": "trees 1"}}
+
+
+@pytest.fixture
+def with_references(monkeypatch):
+    monkeypatch.setattr(paper_tables.table_references, "of_data", lambda data: REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--quick"],
+            "train.max_steps=100 (in full: no limit); 2 of 20 runs' worth of trials",
+        ),
+        (["--set=train.epochs=1"], "train.epochs=1 (in full: 3)"),
+        (["--set=train.max_steps=7"], "train.max_steps=7 (in full: no limit)"),
+    ],
+)
+def test_a_shortened_table_says_so_and_stands_alone(
+    arguments, said, call, untrained, with_references, tmp_path
+):
+    full = call(protocol=FULL)
+    folder = tmp_path / "adult"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    made = call(*arguments, protocol=FULL, folder="adult-shortened")
+    assert said in "; ".join(made["shortened"])
+    assert (made["references"], made["published"]) == ({}, [])
+    assert (full["references"], len(full["published"])) == (REFERENCE, 1)
+    assert "shortened" not in full
+    page = (tmp_path / "adult-shortened" / "overall.md").read_text()
+    assert page.startswith("# All architectures, shortened: adult")
+    assert f"Shortened, to try it out: {said}" in page
+    assert before == {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_it_costs_less(call, untrained, monkeypatch, with_references):
+    steps = []
+
+    def run(config, data, path):
+        steps.append(config.train.max_steps)
+        return untrained(config, data, path)
+
+    monkeypatch.setattr(cells, "compute", run)
+    call("--quick", protocol=dataclasses.replace(FULL, seeds=9), folder="adult-shortened")
+    assert steps == [100] * 4  # two entries, two seeds
+
+
+def test_an_entry_with_a_length_of_its_own_is_shortened_too():
+    entries = FULL.entries | {"dtn": FULL.entries["dtn"] | {"train.epochs": 5}}
+    made = with_settings(dataclasses.replace(FULL, entries=entries), {"train.epochs": "1"})
+    assert configured(made, made.entries["dtn"]).train.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"),
+    [
+        ("data.dataset=kuairand", "--dataset or --config says it"),
+        ("data.options=rows=9", "--dataset or --config says it"),
+        ("data.data_dir=/x", "--data_dir says it"),
+        ("model.architecture=dtn", "--entries chooses among them"),
+        ("seed=3", "--seeds says how many"),
+        ("replicas=2", "--together"),
+        ("parallel.processes=auto", "a run of a table is one process"),
+    ],
+)
+def test_what_the_tables_are_of_cannot_be_set(setting, hint):
+    """Else a table named after one data set would show another's numbers."""
+    key, _, value = setting.partition("=")
+    with pytest.raises(UserError, match=rf"--set: {key} .*{hint}"):
+        with_settings(FULL, {key: value})
+
+
+def test_more_than_in_full_is_not_shortened(call, untrained, with_references):
+    given = ("--set=train.epochs=9", "--seeds=1", "--trials=2")
+    assert call(*given, protocol=FULL)["references"] == REFERENCE
+
+
+LARGE = FullSize({"train": 10**9, "test": 10**8}, {"workclass": 5_000}, "a paper")
+
+
+@pytest.mark.slow
+def test_the_command_measures_and_trains_nothing(prepared_dir, tmp_path, monkeypatch, capsys):
+    for module in (run_cost, set_cost):
+        monkeypatch.setattr(module, "SECONDS", 0.0)  # even so each part runs once
+    monkeypatch.setattr(set_cost, "JUDGED", 2_000)
+    monkeypatch.setattr(cells, "train", None)
+    protocol = dataclasses.replace(TINY, full_size=LARGE, finalists=3)
+    monkeypatch.setattr(paper_tables, "load", lambda path: protocol)
+    given = ["--dataset=adult", "--table=overall", f"--data_dir={prepared_dir}", "--estimate"]
+    paper_tables.main([*given, f"--workdir={tmp_path}", "--entries=shared_bottom"])
+    made = (tmp_path / "adult" / "estimate.md").read_text()
+    line = next(line for line in made.splitlines() if "`shared_bottom`" in line)
+    assert "1 + 9 + 2" in line
+    assert "`dtn`" not in made
+    assert "tables of the full size; the counts are those of a paper" in made
+    assert "shared_bottom" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["adult", "estimate.md", "runs"]
+
+
+def test_entries_keep_the_settings_of_a_protocol_without_trials(
+    call, tmp_path, monkeypatch, untrained
+):
+    monkeypatch.setattr(tuning, "tune", None)
+    found = call(protocol=dataclasses.replace(TINY, trials=0))
+    assert [row["seeds"] for row in found["rows"]] == [[1, 2], [1, 2]]
+    page = (tmp_path / "adult" / "overall.md").read_text()
+    assert "nothing is tuned, each entry has those of its protocol" in page
+    assert "tuned by" not in page
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_table_and_a_killed_one_loses_nothing(prepared_dir, tmp_path):
+    log, folder = tmp_path / "log", tmp_path / "adult"
+    architectures = ("dtn", "shared_bottom", "mmoe", "ple")
+
+    def start():
+        given = ["--dataset=adult", "--table=overall", "--seeds=3", "--trials=1"]
+        given += [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
+        given += [f"--entries={','.join(architectures)}"]
+        return subprocess.Popen(
+            [sys.executable, invented_runs.__file__, log, *given],
+            cwd=pathlib.Path(__file__).parents[2],
+            env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+            stdout=subprocess.DEVNULL,
+        )
+
+    with contextlib.ExitStack() as started:
+        victim, other = start(), start()
+        for process in (victim, other):
+            started.callback(process.wait)
+            started.callback(process.kill)
+        end = time.monotonic() + 300
+        while not log.exists() or len(log.read_text().splitlines()) < 8:
+            assert time.monotonic() < end
+            assert victim.poll() is other.poll() is None
+            time.sleep(0.05)
+        victim.kill()
+        assert other.wait(300) == 0
+    begun = log.read_text().splitlines()
+    wanted = {f"begin untuned {a} 0" for a in architectures}
+    wanted |= {f"begin invented {a} {seed}" for a in architectures for seed in (1, 2, 3)}
+    assert set(begun) == wanted
+    assert len(begun) <= len(wanted) + 1  # that of the killed one was begun twice
+    found = json.loads((folder / "overall.json").read_text())
+    assert [row["seeds"] for row in found["rows"]] == [[1, 2, 3]] * len(architectures)
+
+
+FEW = Settings(methods=("permutation",), repeats=1, rows=2000)
+
+
+@pytest.mark.nightly
+def test_trained_models_of_tables_are_explained(call, prepared_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "tune", untuned)
+    call("--seeds=2", "--entries=dtn")
+    monkeypatch.setattr(finished, "load", lambda path: TINY)
+    monkeypatch.setattr(importance_report, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(importance_report, "SETTINGS", FEW)
+    places = [f"--workdir={tmp_path}", f"--data_dir={prepared_dir}"]
+    importance_report.main(["--datasets=adult", "--seeds=2", *places])
+    one, two = json.loads((tmp_path / "kept" / "adult.json").read_text())
+    assert (one["rows"], one["run"][:9], two["run"][:9]) == (2000, "dtn-seed1", "dtn-seed2")
+    key = "never_married@all"
+    values = [o["methods"]["permutation"]["importance"][key]["age"]["mean"] for o in (one, two)]
+    assert values[0] != values[1]
+    assert "segments" not in one["gates"]
+    monkeypatch.setattr(importance_report, "explained", None)
+    importance_report.main(["--datasets=adult", "--seeds=2", *places])

@@ -1,0 +1,199 @@
+"""Protocols: the shipped ones, a user's own, and what is said of one that cannot be."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+from invented_runs import TINY
+
+from dtn_jax.config import flatten
+from dtn_jax.errors import UserError
+from experiments import paper_tables
+from experiments.tables.protocol import Dial, configured
+from experiments.tables.protocol_files import check, load, shipped
+
+pytest_plugins = ["table_fixtures"]
+
+
+MINE = """
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="my_config.py",
+    entries={"plain": entry("shared_bottom", "mlp"), "gates, two": entry("mmoe", "mlp*2")},
+    ours="plain",
+    seeds=2,
+)
+"""
+
+
+PLUGIN = pathlib.Path(__file__).parents[1] / "plugin.py"
+
+
+WITH_A_PLUG_IN = """
+from ..protocol import Protocol, entry
+
+PROTOCOL = Protocol(
+    config="configs/adult.py",
+    common={"data.dataset": "shop", "plugins": "plugin.py"},
+    entries={
+        "dtn": entry("dtn", "mlp"),
+        "heads": {"model.heads.count": 3} | entry("heads", "product*2"),
+    },
+    seeds=2,
+)
+"""
+
+
+CONFIG = """
+from configs import base
+
+
+def get_config(argument):
+    config = base.get_config()
+    config.data.dataset = "synthetic"
+    config.data.options = "rows=1000"
+    return config
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a protocol beside its config; returns its file."""
+
+    def written(text: str) -> pathlib.Path:
+        (tmp_path / "my_config.py").write_text(CONFIG)
+        path = tmp_path / "shop.py"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_a_shipped_protocol_has_the_shipped_config(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "adult.py").write_text("raise OSError")
+    monkeypatch.chdir(tmp_path)
+    assert configured(load(shipped()["adult"])).data.dataset == "adult"
+
+
+@pytest.mark.parametrize("package", ["experiments", "dtn_jax.experiments"])
+def test_a_protocol_may_import_as_other_files_do(package, write):
+    text = MINE.replace("from ..protocol", f"from {package}.tables.protocol")
+    assert load(write(text)).ours == "plain"
+
+
+def test_a_protocol_of_ones_own_makes_tables(write, call, untrained, tmp_path, monkeypatch):
+    path = write(MINE)
+    call()  # of adult, with what costs nothing
+    monkeypatch.setattr(paper_tables, "load", load)
+    given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
+    paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
+    found = json.loads((tmp_path / "out" / "shop" / "overall.json").read_text())
+    assert found["dataset"] == "synthetic"  # the config's, whatever the file is called
+    assert found["ours"] == "plain"
+    assert [(r["name"], r["against"]) for r in found["rows"]] == [
+        ("plain", "plain"),
+        ("gates, two", "plain"),
+    ]
+    assert 0 <= found["rows"][1]["comparison"]["click@all"]["p"] <= 1
+    page = (tmp_path / "out" / "shop" / "overall.md").read_text()
+    assert "below or above plain at p < 0.05" in page
+    assert "dtn" not in page.replace("dtn_jax", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("PROTOCOL", "PROTOCOLS", r"shop.py sets no PROTOCOL = Protocol"),
+        ("seeds=2", "sedes=2", r"shop.py fails, line 4: TypeError: .*unexpected keyword.*'sedes'"),
+        ("seeds=2", "seeds=0", r"protocol .*shop.py: seeds=0: expected at least 1"),
+        ('ours="plain"', 'ours="plane"', r"shop.py: unknown ours 'plane'. Did you mean 'plain'"),
+        ("my_config.py", "no.py", r"shop.py: no config file 'no.py'"),
+        ('"mlp*2"', '"mlp*2") | {"seed": 1} | dict(', r"entry 'gates, two' sets seed, but entries"),
+        ("seeds=2", 'common={"optim.b": 1}', r"shop.py: unknown config key 'optim.b'"),
+        ("seeds=2", 'width="model.mlp.wide"', r"shop.py: unknown width 'model.mlp.wide'"),
+        ("seeds=2", 'sensitivity={"model.dropout": ("much",)}', r"dropout' expects a number"),
+        ("gates, two", "gates/two", r"entry 'gates/two': its name is part of file names"),
+    ],
+)
+def test_what_a_protocol_cannot_be_is_told_with_its_file(old, new, message, write):
+    with pytest.raises(UserError, match=message):
+        load(write(MINE.replace(old, new, 1)))
+
+
+def test_a_plug_in_stands_beside_the_packages_own(tmp_path, call, untrained, monkeypatch, unload):
+    """Its data set, its routing with an option, its expert and its metric, from one file."""
+    path = tmp_path / "mine.py"
+    path.write_text(WITH_A_PLUG_IN)
+    (tmp_path / "plugin.py").write_text(PLUGIN.read_text())
+    call()
+    monkeypatch.setattr(paper_tables, "load", load)
+    given = [f"--protocol={path}", "--table=overall", f"--workdir={tmp_path / 'out'}"]
+    paper_tables.main([*given, f"--data_dir={tmp_path / 'data'}"])
+    found = json.loads((tmp_path / "out" / "mine" / "overall.json").read_text())
+    assert found["dataset"] == "shop"
+    heads = found["rows"][1]
+    assert "p" in heads["comparison"]["click@all"]
+    assert heads["common"]["model.heads.count"] == "3"
+    assert list(found["rates"]) == ["click@all", "buy@all"]
+
+
+SAME = ("adult", "census_income", "kuairand", "kuairand_histories", "synthetic")
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_the_shipped_protocols(name):
+    protocol = load(shipped()[name])
+    assert protocol.entries
+    for entry, own in protocol.entries.items() if name in SAME else ():
+        config = configured(protocol, own)
+        assert (config.data.dataset, config.model.architecture) == (name, entry)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"trials": -1}, "trials=-1: expected at least 0"),
+        ({"kinds": ("mpl",)}, r"unknown expert in kinds 'mpl'. Did you mean 'mlp'"),
+        ({"kinds": ("gdcn",)}, "kinds has no mlp"),
+        ({"dials": (Dial("rowz", (1,)),)}, "unknown option of a dial 'rowz'. Did you mean 'rows'"),
+        (
+            {"dials": (Dial("rows", (1,), ("dtn", "mmeo")),)},
+            "unknown entry of the dial rows 'mmeo'",
+        ),
+        ({"dials": (Dial("rows", (1,), ("shared_bottom",)),)}, "the dial rows has no dtn"),
+        ({"transfer": True, "finalists": 1}, "transfer: entries try each other's settings"),
+        ({"given": {"elsewhere": {}}}, "tried in the transfer: transfer=True"),
+    ],
+)
+def test_what_a_protocol_cannot_have_is_told(changes, told):
+    synthetic = dataclasses.replace(TINY, config="configs/synthetic.py")
+    with pytest.raises(UserError, match=told):
+        check(dataclasses.replace(synthetic, **changes))
+
+
+def test_ali_ccp_is_compared_on_equal_terms():
+    protocol = load(shipped()["ali_ccp"])
+    configs = [flatten(configured(protocol, own)) for own in protocol.entries.values()]
+    for key in ("model.embedding_dim", "optim.tables", "model.dropout", "data.batch_size",
+                "loss.positive_weights", "train.epochs", "data.options"):  # fmt: skip
+        assert len({config[key] for config in configs}) == 1, key
+    assert protocol.trials > 0
+
+
+def test_the_released_run_is_unequal_and_untuned():
+    protocol = load(shipped()["ali_ccp_released"])
+    found = {n: flatten(configured(protocol, own)) for n, own in protocol.entries.items()}
+    widths = {name: config["model.embedding_dim"] for name, config in found.items()}
+    assert widths == {"dtn": 64, "mmoe": 16, "ple": 16, "mmoe_64": 64, "ple_64": 64}
+    assert {c["loss.positive_weights"] for c in found.values()} == {"click=200,conversion=3000"}
+    assert {c["train.epochs"] for c in found.values()} == {10}
+    assert found["dtn"]["model.experts"] == "masknet+hcnet+gdcn"
+    assert len(found["dtn"]["model.hcnet.fields"]) == 17
+    assert found["mmoe_64"] == found["mmoe"] | {"model.embedding_dim": 64}
+    assert found["ple"]["model.group_experts"] == "shared=mlp*2"
+    assert all(c["evaluate.threshold_auc"] for c in found.values())
+    assert protocol.trials == 0
+    assert sum(protocol.full_size.rows.values()) == 85_316_975

@@ -1,0 +1,111 @@
+"""The tuning of a table's entries: equal budgets, other starts, finalists over seeds."""
+
+import dataclasses
+
+import pytest
+from invented_runs import TINY
+
+from dtn_jax.datasets.preparation import catalog
+from experiments.tables import transfer, tuning
+from experiments.tables.entries import overall
+from experiments.tables.protocol import configured
+
+pytest_plugins = ["table_fixtures"]
+
+
+ROOMY = dataclasses.replace(
+    TINY,
+    common=TINY.common | {"train.max_steps": 9, "train.eval_every": 1},
+    trials=2,
+    finalists=2,
+    finalist_seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def tuned(prepared_dir, tmp_path_factory):
+    """{entry: what is kept of its tuning}, of two entries in nine steps."""
+    found = {}
+    for name in ROOMY.entries:
+        places = {"data.data_dir": str(prepared_dir)}
+        config = configured(ROOMY, *tuning.start(ROOMY, name, places))
+        data = catalog.load("adult", "", str(prepared_dir), "")
+        run = tmp_path_factory.mktemp(name)
+        found[name] = tuning.tune(ROOMY, name, config, data, run)
+    return found
+
+
+@pytest.mark.nightly
+def test_entries_spend_the_same_number_of_examples(tuned):
+    spent = {kept["budget"]["examples"] for kept in tuned.values()}
+    (run,) = {kept["budget"]["run"] for kept in tuned.values()}
+    assert spent == {ROOMY.trials * run}
+
+
+@pytest.mark.nightly
+def test_most_trials_are_ended_early_and_those_that_are_not_began_well(tuned):
+    for kept in tuned.values():
+        lengths = [len(t["validations"]) for t in kept["trials"]]
+        early = [length for length in lengths if length <= 3]  # where halving judges
+        assert 1 in early
+        assert len(early) > len(lengths) / 2
+        assert lengths[:2] == [1, 1]  # there is nothing to compare them with
+        first = [t["validations"]["1"] for t in kept["trials"]]
+        went_on = [number for number, length in enumerate(lengths) if length > 1]
+        assert went_on
+        for number in went_on:  # each was in the best third of those before it and itself
+            ranked = sorted(first[: number + 1], reverse=True)
+            assert first[number] >= ranked[len(ranked) // 3 - 1]
+
+
+@pytest.mark.nightly
+def test_entries_begin_with_other_settings(tuned):
+    dtn, other = (kept["trials"][0]["settings"] for kept in tuned.values())
+    assert dtn.keys() == other.keys()
+    assert dtn != other
+
+
+@pytest.mark.nightly
+def test_the_winner_is_the_best_finalist(tuned):
+    for kept in tuned.values():
+        means = [sum(one["values"]) / len(one["values"]) for one in kept["finalists"]]
+        assert [len(one["values"]) for one in kept["finalists"]] == [2, 2]
+        assert kept["value"] == pytest.approx(max(means))
+        assert kept["settings"] == kept["finalists"][0]["settings"]
+
+
+@pytest.mark.parametrize(("given", "every"), [({}, 2), ({"train.eval_every": 5}, 5)])
+def test_a_run_has_nine_validations_unless_its_config_says_when(prepared_dir, given, every):
+    config = configured(TINY, {"train.max_steps": 18}, given)
+    data = catalog.load("adult", "", str(prepared_dir), "")
+    assert tuning.validated(config, data).train.eval_every == every
+
+
+def test_an_entry_can_be_tuned_twice():
+    twice = dataclasses.replace(TINY, again=("dtn",))
+    rows = overall(twice, None, None)
+    assert [row.name for row in rows] == ["dtn", "shared_bottom", "dtn, tuned again"]
+    first, _, second = (tuning.start(twice, row.tuned_as, {}) for row in rows)
+    assert first == second  # but for the seed of its search, which is the name's
+
+
+OTHERS = {  # which compile fast
+    name: TINY.entries["shared_bottom"] | {"model.mlp.hidden": (width,)}
+    for name, width in (("plain", 8), ("wide", 12))
+}
+PROTOCOL = dataclasses.replace(
+    TINY, entries=OTHERS, ours="plain", finalists=2, finalist_seeds=2, transfer=True
+)
+
+
+@pytest.mark.slow
+def test_a_table_of_entries_that_try_each_others_settings(call, monkeypatch):
+    made = call(protocol=PROTOCOL)
+    kept = made["tuning"]
+    assert set(kept) == {"plain", "wide"}
+    for row in made["rows"]:
+        assert row["config"].items() >= kept[row["name"]]["settings"].items()
+    assert len({one["transfer"]["examples"] for one in kept.values()}) == 1
+    assert made["missing"] == {}
+    monkeypatch.setattr(transfer, "trained_to", lambda *_: pytest.fail("trained again"))
+    assert call(protocol=PROTOCOL)["rows"] == made["rows"]

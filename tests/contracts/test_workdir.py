@@ -16,6 +16,7 @@ from dtn_jax.analysis.finished import best_state
 from dtn_jax.checkpoint import Checkpoints
 from dtn_jax.config import identity
 from dtn_jax.report.trackers import tensorboard
+from dtn_jax.report.versions import PACKAGES
 from dtn_jax.run import Run
 from dtn_jax.schema import Schema
 from dtn_jax.shared_files import locked
@@ -42,7 +43,7 @@ def test_a_new_folder_is_made_and_says_whose_it_is(tmp_path):
     facts = json.loads((folder.path / "config.json").read_text())
     assert identity(facts["config"]) == identity(config())
     assert facts["data"] == FINGERPRINT
-    assert set(facts["versions"]) == {"python", *workdir.PACKAGES}
+    assert set(facts["versions"]) == {"python", *PACKAGES}
     assert Schema.load(folder.path / "schema.json") == SCHEMA
 
 

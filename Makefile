@@ -24,7 +24,7 @@
 # make release-check  builds what a release ships, from the commit alone, installs the wheel in a new
 #                 environment, and trains, exports and scores with it: minutes, and an index of packages
 # The others set up .venv first, with the versions of constraints.txt; a second call skips that.
-# `.venv/bin/python -m pytest tests/FILE` runs all tests of a file; with -m "not slow", the quick ones.
+# `.venv/bin/python -m pytest tests/FILE` runs the quick and the slow tests of a file.
 
 PYTHON ?= python3
 VENV := .venv

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 try:
     from jaxtyping import (
-        Array,
         Bool,
         Float,
         Float32,
@@ -33,8 +32,20 @@ except ImportError:
         def __class_getitem__(cls, item: tuple) -> type:
             return cls
 
-    Array = Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
+    Bool = Float = Float32 = Float64 = Int = Int8 = Int32 = Int64 = Integer = Shaped
     Num = UInt = UInt8 = UInt32 = UInt64 = Shaped
+
+
+def __getattr__(name: str) -> type:
+    """`Array` alone brings JAX, which schemas and encoders do without."""
+    if name != "Array":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from jaxtyping import Array
+    except ImportError:
+        return Shaped
+    return Array
+
 
 __all__ = [
     "Array",

@@ -48,7 +48,6 @@ def __getattr__(name: str) -> type:
 
 
 __all__ = [
-    "Array",
     "Bool",
     "Float",
     "Float32",
